@@ -1,0 +1,153 @@
+"""Every error this package raises on purpose.
+
+ServiceError
+├── InputError                 the caller can fix the request
+│   ├── UnsupportedFormat      not an image format we read
+│   ├── CorruptImage           claims to be an image, does not decode
+│   ├── ImageTooLarge          more pixels than the service accepts
+│   ├── UploadTooLarge         more bytes than the service accepts
+│   ├── TooManyItems           more items in one request than the service accepts
+│   ├── InvalidCursor          a page cursor that we did not issue
+│   └── NotEnoughExamples      too few labelled examples to fit or to judge
+├── Unauthenticated            no key, or not one of ours
+├── Forbidden                  the key is ours but may not do this
+├── UnknownItem                the name or id names nothing in this workspace
+├── Conflict                   the request contradicts what is stored
+│   ├── NameTaken              another resource has this name
+│   ├── IdempotencyConflict    the Idempotency-Key was used for another request
+│   └── EncoderMismatch        made by another encoder than the one loaded
+├── PreconditionFailed         If-Match names a version that is no longer current
+├── Overloaded                 try again later; nothing was done
+├── Stopping                   the service is shutting down; nothing was done
+├── ArtifactMismatch           a bundle that is damaged or does not give its golden embeddings
+└── CatalogFailure             the catalog on disk cannot be read or written
+
+No HTTP here: ``service.api.problems`` owns the status codes. Messages give expected and
+actual values and nothing of a patient: no file name, no label, no metadata.
+"""
+
+
+class ServiceError(Exception):
+    """Base of all errors raised on purpose; ``code`` is the stable public name."""
+
+    code: str = "service_error"
+
+
+class InputError(ServiceError):
+    """The caller can fix the request."""
+
+    code = "invalid_input"
+
+
+class UnsupportedFormat(InputError):
+    """The bytes are not an image format that this service reads."""
+
+    code = "unsupported_format"
+
+
+class CorruptImage(InputError):
+    """The bytes look like a supported format and do not decode completely."""
+
+    code = "corrupt_image"
+
+
+class ImageTooLarge(InputError):
+    """The image declares more pixels than the service accepts."""
+
+    code = "image_too_large"
+
+
+class UploadTooLarge(InputError):
+    """The body, or one part of it, is longer than the service accepts."""
+
+    code = "upload_too_large"
+
+
+class TooManyItems(InputError):
+    """One request carries more items than the service accepts."""
+
+    code = "too_many_items"
+
+
+class InvalidCursor(InputError):
+    """The page cursor was not issued by this service for this list."""
+
+    code = "invalid_cursor"
+
+
+class NotEnoughExamples(InputError):
+    """Too few labelled examples to fit a classifier."""
+
+    code = "not_enough_examples"
+
+
+class Unauthenticated(ServiceError):
+    """No API key was sent, or it is unknown or revoked."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(ServiceError):
+    """The API key is valid and may not do this."""
+
+    code = "forbidden"
+
+
+class UnknownItem(ServiceError):
+    """The name or id names nothing in this workspace."""
+
+    code = "unknown_item"
+
+
+class Conflict(ServiceError):
+    """The request contradicts what is stored."""
+
+    code = "conflict"
+
+
+class NameTaken(Conflict):
+    """Another resource of this workspace has the name."""
+
+    code = "name_taken"
+
+
+class IdempotencyConflict(Conflict):
+    """The Idempotency-Key was already used for a different request."""
+
+    code = "idempotency_conflict"
+
+
+class EncoderMismatch(Conflict):
+    """The stored resource was made by another encoder than the one that is loaded."""
+
+    code = "encoder_mismatch"
+
+
+class PreconditionFailed(ServiceError):
+    """The resource changed since the ETag sent in If-Match."""
+
+    code = "precondition_failed"
+
+
+class Overloaded(ServiceError):
+    """The queue is full; nothing was queued or stored."""
+
+    code = "overloaded"
+
+
+class Stopping(ServiceError):
+    """The service is shutting down; nothing was queued or stored."""
+
+    code = "stopping"
+
+
+class ArtifactMismatch(ServiceError):
+    """An encoder bundle is damaged, or does not compute its golden embeddings."""
+
+    code = "artifact_mismatch"
+
+
+class CatalogFailure(ServiceError):
+    """The catalog on disk cannot be read or written."""
+
+    code = "catalog_failure"

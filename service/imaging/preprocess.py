@@ -1,0 +1,80 @@
+"""uint8 frame -> encoder input: THE definition, used by the service and by training.
+
+Shape suffixes: T frames, H height, W width, S encoder side, C = 3 channels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from service.errors import InputError
+
+SQUASH = "squash_bicubic"  # both sides resized to S; the aspect ratio is not kept
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessSpec:
+    """How one encoder wants its input; stored in its manifest, part of its ``encoder_id``.
+
+    Attributes:
+        side_px: S, side of the square input.
+        mean: per channel, on intensities scaled to [0, 1].
+        std: per channel, same scale, all above 0.
+        resize: the resize rule; only ``SQUASH`` exists in bundle format 1.
+    """
+
+    side_px: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: str = SQUASH
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.side_px <= 2048:
+            raise InputError(f"expected side_px in 16..2048, got {self.side_px}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise InputError("expected three means and three standard deviations above 0")
+        if self.resize != SQUASH:
+            raise InputError(f"expected resize rule {SQUASH!r}, got {self.resize!r}")
+
+
+def preprocess(frames_THW: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    """Resize, scale and normalise greyscale frames.
+
+    Args:
+        frames_THW: uint8 intensities, 0 = black, one plane per frame.
+        spec: what the encoder was trained with.
+
+    Returns:
+        float32, shape (T, 3, S, S), the grey plane repeated over C.
+
+    Raises:
+        InputError: not uint8, not three axes, or an empty axis.
+    """
+    if frames_THW.dtype != np.uint8 or frames_THW.ndim != 3 or 0 in frames_THW.shape:
+        raise InputError(
+            f"expected non-empty uint8 frames of shape (T, H, W), "
+            f"got {frames_THW.dtype} {frames_THW.shape}"
+        )
+    frames_TSS = np.stack([resize(frame_HW, spec.side_px) for frame_HW in frames_THW])
+    return normalise(frames_TSS, spec)
+
+
+def resize(frame_HW: npt.NDArray[np.uint8], side_px: int) -> npt.NDArray[np.uint8]:
+    """Return the frame as uint8 (S, S): bicubic with antialiasing, aspect ratio not kept."""
+    if frame_HW.shape == (side_px, side_px):
+        return frame_HW
+    image = Image.fromarray(frame_HW).resize((side_px, side_px), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def normalise(frames_TSS: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    """Return float32 (T, 3, S, S): intensities in [0, 1], minus mean, over std, per channel."""
+    scale_C = (1 / (255 * np.asarray(spec.std))).astype(np.float32)
+    offset_C = (np.asarray(spec.mean) / np.asarray(spec.std)).astype(np.float32)
+    planes_T1SS = frames_TSS[:, None].astype(np.float32)
+    normalised: npt.NDArray[np.float32] = (
+        planes_T1SS * scale_C[:, None, None] - offset_C[:, None, None]
+    )
+    return normalised

@@ -1,0 +1,56 @@
+"""Every knob of the service. One frozen object, read once from ``SONOPROBE_*``, passed down."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Facts about the model are not settings: they come from the bundle's manifest."""
+
+    model_config = SettingsConfigDict(env_prefix="SONOPROBE_", frozen=True)
+
+    data_dir: Path = Field(Path("sonoprobe-data"), description="Folder of the catalog.")
+    bundle_dir: Path | None = Field(
+        None, description="Encoder bundle; empty = the one shipped with the package."
+    )
+    precision: Literal["auto", "int8", "fp16", "fp32"] = Field(
+        "auto", description="Network to load; auto = the bundle's default."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 = any free one.")
+    require_key: bool = Field(
+        True, description="Demand an API key; false only behind a gate that does."
+    )
+    max_upload_bytes: int = Field(
+        64_000_000, gt=0, description="Longest accepted request body, bytes."
+    )
+    max_image_bytes: int = Field(20_000_000, gt=0, description="Longest accepted image, bytes.")
+    max_pixels: int = Field(50_000_000, gt=0, description="Most pixels one image may declare.")
+    max_items: int = Field(256, gt=0, description="Most images or examples in one request.")
+    max_page: int = Field(500, gt=0, description="Most items on one page of a list.")
+    max_k: int = Field(1000, gt=0, description="Most neighbours one search may ask for.")
+    max_batch: int = Field(8, gt=0, description="Most frames in one forward pass.")
+    batch_wait_s: float = Field(
+        0.002, ge=0, description="Longest wait to fill a batch while the encoder is idle, seconds."
+    )
+    max_queue: int = Field(
+        512, gt=0, description="Most frames that wait for the encoder; more answer 503."
+    )
+    decode_threads: int = Field(2, gt=0, description="Threads that decode and preprocess.")
+    encoder_threads: int = Field(
+        0, ge=0, description="Threads of one forward pass; 0 = every core."
+    )
+    retry_after_s: int = Field(1, gt=0, description="Retry-After of a 503, seconds.")
+    graceful_timeout_s: int = Field(
+        20, gt=0, description="Longest wait for requests in flight at a stop, seconds."
+    )
+    thumbnail_side_px: int = Field(192, gt=0, description="Longer side of stored thumbnails.")
+    idempotency_keep_s: int = Field(
+        86_400, gt=0, description="How long an Idempotency-Key is remembered, seconds."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe event that is logged."
+    )
