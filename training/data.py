@@ -1,0 +1,89 @@
+"""Manifest rows -> decoded frames. A manifest names every frame, its licence and its group.
+
+Shape suffixes: H height, W width.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InputError
+from service.imaging.decode import decode
+
+MAX_PIXELS = 100_000_000
+_COLUMNS = ("path", "use", "dataset", "label", "group", "split", "licence", "label_conflict")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One frame of a manifest.
+
+    Attributes:
+        path: of the file, absolute.
+        use: ``corpus`` (may be trained on) or ``bench`` (never).
+        dataset: name of the published set.
+        label: class name, empty when unlabelled.
+        group: patient, video or near-duplicate group; never split across folds.
+        split: the set's own split, empty when it has none.
+        licence: as published.
+        label_conflict: near-duplicates of this frame carry other labels.
+    """
+
+    path: Path
+    use: str
+    dataset: str
+    label: str
+    group: str
+    split: str
+    licence: str
+    label_conflict: bool
+
+
+def read_manifest(path: Path) -> list[Row]:
+    """Read ``manifest.csv``; frame paths are relative to the folder it lies in.
+
+    Raises:
+        InputError: a column is missing, or the file is not there.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            missing = set(_COLUMNS) - set(reader.fieldnames or ())
+            if missing:
+                raise InputError(f"the manifest lacks the columns {sorted(missing)}")
+            return [_row(path.parent, fields) for fields in reader]
+    except OSError as error:
+        raise InputError(f"the manifest cannot be read: {error.strerror}") from error
+
+
+def _row(folder: Path, fields: dict[str, str]) -> Row:
+    return Row(
+        path=folder / fields["path"],
+        use=fields["use"],
+        dataset=fields["dataset"],
+        label=fields["label"],
+        group=f"{fields['dataset']}/{fields['group'] or fields['path']}",
+        split=fields["split"],
+        licence=fields["licence"],
+        label_conflict=fields["label_conflict"] == "1",
+    )
+
+
+def load_frames(rows: Iterable[Row]) -> list[npt.NDArray[np.uint8]]:
+    """Decode every row's frame exactly as the service does: uint8 (H, W) each.
+
+    Raises:
+        InputError: a file is missing or does not decode; it is named.
+    """
+    return [_load(row.path) for row in rows]
+
+
+def _load(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return decode(path.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW
+    except (OSError, InputError) as error:
+        raise InputError(f"{path.name}: {error}") from error

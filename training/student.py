@@ -1,0 +1,145 @@
+"""The student: a pre-activation ResNet-50 (v2) whose pooled maps, mapped linearly, embed.
+
+The embedding is the unit-length mean over space of ``feature_map``, a 1x1 convolution over the
+maps of stages 3 and 4. So a linear head on the embedding has an exact class activation map.
+
+Shape suffixes: B batch, S input side, C channels, h w map height and width, D embedding width.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from service.errors import InputError
+from training.torchvision_shim import allow_unmatched_torchvision
+
+ARCHITECTURE = "resnetv2_50"
+STAGE3_WIDTH, STAGE4_WIDTH = 1024, 2048
+_BLOCKS = (3, 4, 6, 3)
+_GLUON = re.compile(r"resnetv24_(?:stage(\d)_)?(conv|batchnorm)(\d+)_(\w+)")
+_NORM_FIELDS = {"gamma": "weight", "beta": "bias"}
+
+
+class Trunk(nn.Module):
+    """ResNet-50 v2 with an input batch-norm; gives the activated maps of stages 3 and 4."""
+
+    stages: nn.Sequential
+
+    def __init__(self) -> None:
+        super().__init__()
+        allow_unmatched_torchvision()
+        import timm
+
+        network: Any = timm.create_model(ARCHITECTURE, num_classes=0)
+        self.stem = nn.Sequential(
+            nn.BatchNorm2d(3),
+            network.stem.conv,
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.stages = network.stages
+        self.norm: nn.Module = network.norm
+
+    @property
+    def stage4(self) -> nn.Module:
+        """The last stage: the part that the interim loop trains."""
+        return self.stages[3]
+
+    @property
+    def stage3_norm(self) -> nn.Module:
+        """Batch-norm and ReLU over the stage 3 stream; it is the first norm of stage 4."""
+        blocks: Any = self.stages[3].blocks
+        norm: nn.Module = blocks[0].norm1
+        return norm
+
+    def prefix(self, frames_B3SS: Tensor) -> Tensor:
+        """Stem to stage 3: the residual stream (B, 1024, S/16, S/16), before any norm."""
+        maps: Tensor = self.stem(frames_B3SS)
+        for index in range(3):
+            maps = self.stages[index](maps)
+        return maps
+
+    def suffix(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor]:
+        """Activated maps of stage 3 (B, 1024, 2h, 2w) and stage 4 (B, 2048, h, w)."""
+        stage3 = self.stage3_norm(stream_BChw)
+        stage4 = self.norm(self.stage4(stream_BChw))
+        return stage3, stage4
+
+    def forward(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+        """Activated maps of stages 3 and 4."""
+        return self.suffix(self.prefix(frames_B3SS))
+
+
+class Student(nn.Module):
+    """Trunk and linear projection: what is exported as the encoder."""
+
+    def __init__(self, trunk: Trunk, projection: nn.Conv2d) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.projection = projection
+
+    def forward(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``embedding`` (B, D), unit length, and ``feature_map`` (B, D, h, w)."""
+        stage3, stage4 = self.trunk(frames_B3SS)
+        stacked = torch.cat([functional.avg_pool2d(stage3, 2), stage4], dim=1)
+        feature_map = self.projection(stacked)
+        embedding = functional.normalize(feature_map.mean((2, 3)), dim=1)
+        return embedding, feature_map
+
+
+def pooled(stage3: Tensor, stage4: Tensor) -> Tensor:
+    """Spatial means of both maps side by side: (B, 3072)."""
+    return torch.cat([stage3.mean((2, 3)), stage4.mean((2, 3))], dim=1)
+
+
+def load_imagenet_trunk(path: Path) -> Trunk:
+    """Return a trunk with ImageNet stem to stage 3 (and first norm of stage 4), rest random.
+
+    Raises:
+        InputError: a weight of those parts is missing or has another shape.
+    """
+    trunk = Trunk()
+    try:
+        stored = {_timm_name(k): v.float() for k, v in load_file(path).items()}
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read") from error
+    wanted = {name for name in trunk.state_dict() if _is_pretrained(name)}
+    missing = wanted - set(stored)
+    if missing:
+        raise InputError(f"{path.name} lacks {len(missing)} weights, such as {min(missing)}")
+    try:
+        trunk.load_state_dict({name: stored[name] for name in wanted}, strict=False)
+    except RuntimeError as error:
+        raise InputError(f"{path.name} holds weights of other shapes") from error
+    return trunk
+
+
+def _is_pretrained(name: str) -> bool:
+    if name.endswith("num_batches_tracked"):
+        return False
+    prefixes = ("stem.", "stages.0.", "stages.1.", "stages.2.", "stages.3.blocks.0.norm1.")
+    return name.startswith(prefixes)
+
+
+def _timm_name(gluon: str) -> str:
+    """Translate a Gluon parameter name; the first block's fourth convolution is its shortcut."""
+    match = _GLUON.fullmatch(gluon)
+    if match is None:
+        return gluon
+    stage, kind, index, field = match[1], match[2], int(match[3]), match[4]
+    field = _NORM_FIELDS.get(field, field)
+    if stage is None:
+        place = {"batchnorm0": "stem.0", "conv0": "stem.1", "batchnorm1": "stem.2"}
+        return f"{place.get(f'{kind}{index}', 'unused')}.{field}"
+    if kind == "batchnorm":
+        return f"stages.{int(stage) - 1}.blocks.{index // 3}.norm{index % 3 + 1}.{field}"
+    if index == 3:
+        return f"stages.{int(stage) - 1}.blocks.0.downsample.conv.{field}"
+    order = index if index < 3 else index - 1
+    return f"stages.{int(stage) - 1}.blocks.{order // 3}.conv{order % 3 + 1}.{field}"
