@@ -1,0 +1,90 @@
+"""Collections, in SQLite: a name and an encoder, and a number inside that scans point to."""
+
+from service.catalog.database import Database
+from service.catalog.records import Collection, Page
+from service.catalog.rows import (
+    decode_collection,
+    new_page,
+    now,
+    require_collection,
+    require_limit,
+    require_text,
+    require_version,
+    require_workspace,
+)
+from service.errors import InputError, NameTaken, UnknownItem
+
+
+class Collections:
+    """The part of the catalog that holds galleries."""
+
+    _database: Database
+
+    def create_collection(
+        self, workspace_id: str, name: str, *, encoder_id: str, dim: int, description: str = ""
+    ) -> Collection:
+        """An empty collection for vectors of ``dim`` numbers from one encoder.
+
+        Raises:
+            UnknownItem: no such workspace.
+            NameTaken: the workspace has a collection of this name.
+            InputError: ``dim`` is not positive, or the name holds NUL or no valid Unicode.
+        """
+        require_text(name, "a collection name")
+        if dim < 1:
+            raise InputError(f"an embedding must have at least 1 number, got {dim}")
+        insert = """
+            INSERT INTO collections
+                (workspace_id, name, encoder_id, dim, description, created_at, version)
+            VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (workspace_id, name) DO NOTHING
+        """
+        record = Collection(name, encoder_id, dim, description, now(), version=1, scans=0)
+        values = (workspace_id, name, encoder_id, dim, description, record.created_at)
+        with self._database.write() as connection:
+            require_workspace(connection, workspace_id)
+            if connection.execute(insert, values).rowcount == 0:
+                raise NameTaken("the workspace has a collection of this name")
+        return record
+
+    def get_collection(self, workspace_id: str, name: str) -> Collection:
+        """Raises UnknownItem."""
+        sql = "SELECT * FROM collection_records WHERE workspace_id = ? AND name = ?"
+        with self._database.read() as connection:
+            row = connection.execute(sql, (workspace_id, name)).fetchone()
+        if row is None:
+            raise UnknownItem("no such collection in this workspace")
+        return decode_collection(row)
+
+    def list_collections(
+        self, workspace_id: str, *, limit: int, after: str | None = None
+    ) -> Page[Collection]:
+        """Sorted by name in code point order, starting after the name ``after``."""
+        sql = """
+            SELECT * FROM collection_records
+            WHERE workspace_id = ? AND (? IS NULL OR name > ?) ORDER BY name LIMIT ?
+        """
+        variables = (workspace_id, after, after, require_limit(limit) + 1)
+        with self._database.read() as connection:
+            rows = connection.execute(sql, variables).fetchall()
+        return new_page([decode_collection(row) for row in rows], limit, lambda item: item.name)
+
+    def delete_collection(
+        self, workspace_id: str, name: str, *, if_version: int | None = None
+    ) -> int:
+        """Delete it with all its scans; return how many. Raises UnknownItem, PreconditionFailed."""
+        count = "SELECT count(*) FROM scans WHERE workspace_id = ? AND collection_id = ?"
+        delete = "DELETE FROM collections WHERE workspace_id = ? AND collection_id = ?"
+        with self._database.write() as connection:
+            found = require_collection(connection, workspace_id, name)
+            require_version(found["version"], if_version)
+            variables = (workspace_id, found["collection_id"])
+            scans = int(connection.execute(count, variables).fetchone()[0])
+            connection.execute(delete, variables)  # scans, vectors, thumbnails: by cascade
+        return scans
+
+    def all_collections(self) -> tuple[tuple[str, Collection], ...]:
+        """(workspace_id, collection) of every workspace, sorted by both."""
+        sql = "SELECT * FROM collection_records ORDER BY workspace_id, name"
+        with self._database.read() as connection:
+            rows = connection.execute(sql).fetchall()
+        return tuple((row["workspace_id"], decode_collection(row)) for row in rows)

@@ -1,0 +1,191 @@
+"""What the catalog holds, as frozen dataclasses; nothing here knows how it is stored.
+
+Shape suffixes: D embedding width. Times are UTC, ISO 8601 with a trailing ``Z``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Scalar: TypeAlias = str | int | float | bool | None
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One tenant. Every other record belongs to exactly one."""
+
+    workspace_id: str
+    name: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """An API key without its secret, which is never stored."""
+
+    key_id: str
+    workspace_id: str
+    name: str
+    created_at: str
+    revoked_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named gallery, bound to one encoder. ``version`` grows with each change of its fields."""
+
+    name: str
+    encoder_id: str
+    dim: int
+    description: str
+    created_at: str
+    version: int
+    scans: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScanImage:
+    """What was looked at: facts of the uploaded file, never its name."""
+
+    sha256: str
+    kind: str
+    format: str
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewScan:
+    """A scan to be stored; ``scan_id`` None lets the catalog choose one."""
+
+    scan_id: str | None
+    image: ScanImage
+    embedding_D: npt.NDArray[np.float32]
+    thumbnail_jpeg: bytes
+    subject_id: str | None = None
+    study_id: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A stored scan without its vector. ``row_id`` is the int64 its vector has in an index."""
+
+    row_id: int
+    scan_id: str
+    collection: str
+    encoder_id: str
+    image: ScanImage
+    subject_id: str | None
+    study_id: str | None
+    labels: Mapping[str, str]
+    attributes: Mapping[str, Scalar]
+    created_at: str
+    updated_at: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredScan:
+    """The answer to one NewScan; ``created`` is False when the same bytes were there already."""
+
+    scan: Scan
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFilter:
+    """Conditions joined by AND; a tuple of values means any of them; empty means no condition."""
+
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    attributes: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    subject_ids: tuple[str, ...] = ()
+    study_ids: tuple[str, ...] = ()
+    not_subject_ids: tuple[str, ...] = ()
+    not_study_ids: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every scan passes."""
+        return not any(
+            (
+                self.labels,
+                self.attributes,
+                self.subject_ids,
+                self.study_ids,
+                self.not_subject_ids,
+                self.not_study_ids,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPatch:
+    """Changes to a scan: a value sets, None in ``labels`` or ``attributes`` removes that entry.
+
+    ``subject_id`` and ``study_id`` change only when named in ``set_fields``.
+    """
+
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    subject_id: str | None = None
+    study_id: str | None = None
+    set_fields: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NewClassifier:
+    """A fitted head to be stored: arrays as npz bytes (no pickle), the rest as JSON objects."""
+
+    name: str
+    encoder_id: str
+    classes: tuple[str, ...]
+    head_npz: bytes
+    report: Mapping[str, Any]
+    scan_ids: tuple[tuple[str, str], ...] = ()  # (collection, scan_id) it was fitted from
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A stored classifier."""
+
+    classifier_id: str
+    name: str
+    encoder_id: str
+    classes: tuple[str, ...]
+    head_npz: bytes
+    report: Mapping[str, Any]
+    created_at: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedSubject:
+    """Receipt of an erasure: what was removed and which classifiers had learnt from it."""
+
+    scans: tuple[tuple[str, str], ...]  # (collection, scan_id)
+    row_ids: tuple[tuple[str, int], ...]  # (collection, row_id)
+    classifiers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedAnswer:
+    """The answer kept under an Idempotency-Key, with the digest of the request it answered."""
+
+    request_sha256: str
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; ``next_after`` is the sort key to go on from, None on the last page."""
+
+    items: tuple[T, ...]
+    next_after: str | None

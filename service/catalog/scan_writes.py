@@ -1,0 +1,255 @@
+"""Storing, changing, deleting and erasing scans, in SQLite.
+
+Shape suffixes: D embedding width.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.catalog.database import Database
+from service.catalog.records import (
+    ErasedSubject,
+    NewScan,
+    Scalar,
+    Scan,
+    ScanPatch,
+    StoredScan,
+)
+from service.catalog.rows import (
+    decode_scan,
+    encode_attributes,
+    encode_labels,
+    encode_vector,
+    new_id,
+    now,
+    require_collection,
+    require_scan,
+    require_text,
+    require_version,
+)
+from service.errors import EncoderMismatch, InputError, NameTaken, ServiceError, UnknownItem
+
+PATCHABLE = frozenset({"subject_id", "study_id"})
+
+_INSERT_SCAN = """
+    INSERT INTO scans (
+        workspace_id, collection_id, scan_id, sha256, kind, format, width_px, height_px,
+        subject_id, study_id, labels, attributes, created_at, updated_at, version
+    )
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+"""
+_INSERT_VECTOR = "INSERT INTO scan_vectors (row_id, workspace_id, vector) VALUES (?, ?, ?)"
+_INSERT_THUMBNAIL = "INSERT INTO scan_thumbnails (row_id, workspace_id, jpeg) VALUES (?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A NewScan that passed every check, with its columns encoded."""
+
+    new: NewScan
+    labels: str
+    attributes: str
+    vector: bytes
+
+
+class ScanWrites:
+    """The part of the catalog that changes scans."""
+
+    _database: Database
+
+    def add_scans(
+        self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
+    ) -> list[StoredScan | ServiceError]:
+        """Store scans in one transaction; item i answers scan i.
+
+        The same bytes (sha256) twice in one collection, or in one call, are one scan: the stored
+        one is returned unchanged with ``created=False``. In its place stands a NameTaken for a
+        ``scan_id`` that another image has, and an InputError for a scan that cannot be stored
+        (embedding not finite float32 of the collection's width; ids, labels or attributes of
+        another type, with NUL, NaN or beyond 64 bits); the other items are stored.
+
+        Raises:
+            UnknownItem: no such collection.
+            EncoderMismatch: the collection is bound to another encoder.
+        """
+        with self._database.write() as connection:
+            found = require_collection(connection, workspace_id, collection)
+            if found["encoder_id"] != encoder_id:
+                raise EncoderMismatch(
+                    f"the collection is bound to encoder {found['encoder_id']}, got {encoder_id}"
+                )
+            return [
+                _answer(connection, workspace_id, found["collection_id"], found["dim"], new)
+                for new in scans
+            ]
+
+    def patch_scan(
+        self,
+        workspace_id: str,
+        collection: str,
+        scan_id: str,
+        patch: ScanPatch,
+        *,
+        if_version: int | None = None,
+    ) -> Scan:
+        """Apply and bump ``version``, also when nothing differs.
+
+        Raises:
+            UnknownItem: no such collection or scan.
+            PreconditionFailed: ``if_version`` is not the current one.
+            InputError: a value cannot be stored, or ``set_fields`` names an unknown field.
+        """
+        unknown = len(patch.set_fields - PATCHABLE)
+        if unknown:
+            raise InputError(f"set_fields may name {sorted(PATCHABLE)}, got {unknown} others")
+        update = """
+            UPDATE scans
+            SET subject_id = ?, study_id = ?, labels = ?, attributes = ?, updated_at = ?,
+                version = version + 1
+            WHERE row_id = ?
+        """
+        with self._database.write() as connection:
+            scan = decode_scan(require_scan(connection, workspace_id, collection, scan_id))
+            require_version(scan.version, if_version)
+            connection.execute(update, (*_patched(scan, patch), now(), scan.row_id))
+            return decode_scan(require_scan(connection, workspace_id, collection, scan_id))
+
+    def delete_scan(
+        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
+    ) -> Scan:
+        """Delete; return what it was. Raises UnknownItem, PreconditionFailed."""
+        with self._database.write() as connection:
+            scan = decode_scan(require_scan(connection, workspace_id, collection, scan_id))
+            require_version(scan.version, if_version)
+            connection.execute("DELETE FROM scans WHERE row_id = ?", (scan.row_id,))
+        return scan
+
+    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
+        """Remove every scan of the subject in every collection, and overwrite their bytes.
+
+        Classifiers stay; those that learnt from one of the scans are named, sorted. All saved
+        answers of the workspace go as well, because their bodies may tell of the subject.
+
+        Raises:
+            UnknownItem: no scan of the workspace is of this subject.
+        """
+        with self._database.write() as connection:
+            erased = _receipt(connection, workspace_id, subject_id)
+            if not erased.scans:
+                raise UnknownItem("no scan of this workspace is of this subject")
+            connection.execute(
+                "DELETE FROM scans WHERE workspace_id = ? AND subject_id = ?",
+                (workspace_id, subject_id),
+            )
+            connection.execute("DELETE FROM answers WHERE workspace_id = ?", (workspace_id,))
+        self._database.forget_deleted()
+        return erased
+
+
+def _answer(
+    connection: sqlite3.Connection, workspace_id: str, collection_id: int, dim: int, new: NewScan
+) -> StoredScan | ServiceError:
+    known = "SELECT * FROM scan_records WHERE collection_id = ? AND sha256 = ?"
+    taken = "SELECT 1 FROM scans WHERE collection_id = ? AND scan_id = ?"
+    try:
+        prepared = _prepare(new, dim)
+    except InputError as error:
+        return error
+    row = connection.execute(known, (collection_id, new.image.sha256)).fetchone()
+    if row is not None:
+        return StoredScan(decode_scan(row), created=False)
+    if connection.execute(taken, (collection_id, new.scan_id)).fetchone() is not None:
+        return NameTaken("another image of the collection has this scan id")
+    row_id = _insert(connection, workspace_id, collection_id, prepared)
+    row = connection.execute("SELECT * FROM scan_records WHERE row_id = ?", (row_id,)).fetchone()
+    return StoredScan(decode_scan(row), created=True)
+
+
+def _prepare(new: NewScan, dim: int) -> _Prepared:
+    require_text(new.image.sha256, "a sha256")
+    for value, what in (
+        (new.scan_id, "a scan id"),
+        (new.subject_id, "a subject id"),
+        (new.study_id, "a study id"),
+    ):
+        if value is not None:
+            require_text(value, what)
+    return _Prepared(
+        new,
+        labels=encode_labels(new.labels),
+        attributes=encode_attributes(new.attributes),
+        vector=encode_vector(new.embedding_D, dim),
+    )
+
+
+def _insert(
+    connection: sqlite3.Connection, workspace_id: str, collection_id: int, prepared: _Prepared
+) -> int:
+    new, image, moment = prepared.new, prepared.new.image, now()
+    row_id = connection.execute(
+        _INSERT_SCAN,
+        (
+            workspace_id,
+            collection_id,
+            new_id("scn") if new.scan_id is None else new.scan_id,
+            image.sha256,
+            image.kind,
+            image.format,
+            image.width_px,
+            image.height_px,
+            new.subject_id,
+            new.study_id,
+            prepared.labels,
+            prepared.attributes,
+            moment,
+            moment,
+        ),
+    ).lastrowid
+    connection.execute(_INSERT_VECTOR, (row_id, workspace_id, prepared.vector))
+    connection.execute(_INSERT_THUMBNAIL, (row_id, workspace_id, new.thumbnail_jpeg))
+    return int(row_id or 0)
+
+
+def _patched(scan: Scan, patch: ScanPatch) -> tuple[str | None, str | None, str, str]:
+    subject_id = patch.subject_id if "subject_id" in patch.set_fields else scan.subject_id
+    study_id = patch.study_id if "study_id" in patch.set_fields else scan.study_id
+    for value, what in ((subject_id, "a subject id"), (study_id, "a study id")):
+        if value is not None:
+            require_text(value, what)
+    labels = {
+        name: value for name, value in {**scan.labels, **patch.labels}.items() if value is not None
+    }
+    # Only the patch's own None removes: an attribute may be stored as null.
+    attributes: dict[str, Scalar] = dict(scan.attributes)
+    for name, scalar in patch.attributes.items():
+        if scalar is None:
+            attributes.pop(name, None)
+        else:
+            attributes[name] = scalar
+    return subject_id, study_id, encode_labels(labels), encode_attributes(attributes)
+
+
+def _receipt(connection: sqlite3.Connection, workspace_id: str, subject_id: str) -> ErasedSubject:
+    scans = connection.execute(
+        """
+        SELECT collection, scan_id, row_id FROM scan_records
+        WHERE workspace_id = ? AND subject_id = ? ORDER BY row_id
+        """,
+        (workspace_id, subject_id),
+    ).fetchall()
+    classifiers = connection.execute(
+        """
+        SELECT DISTINCT k.name
+        FROM scans AS s
+        JOIN classifier_scans AS l ON l.scan_row_id = s.row_id
+        JOIN classifiers AS k ON k.seq = l.classifier_seq
+        WHERE s.workspace_id = ? AND s.subject_id = ? ORDER BY k.name
+        """,
+        (workspace_id, subject_id),
+    ).fetchall()
+    return ErasedSubject(
+        scans=tuple((row["collection"], row["scan_id"]) for row in scans),
+        row_ids=tuple((row["collection"], row["row_id"]) for row in scans),
+        classifiers=tuple(row["name"] for row in classifiers),
+    )

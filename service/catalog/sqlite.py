@@ -1,0 +1,51 @@
+"""The catalog in one SQLite file: durable, thread safe, nothing to install.
+
+``SqliteCatalog`` is put together from the parts of this room; ``database`` owns the
+connections, ``schema`` the tables.
+"""
+
+from pathlib import Path
+
+from service.catalog.classifiers import Classifiers
+from service.catalog.collections import Collections
+from service.catalog.database import Database
+from service.catalog.interface import Catalog
+from service.catalog.scan_reads import ScanReads
+from service.catalog.scan_writes import ScanWrites
+from service.catalog.tenants import Tenants
+from service.errors import CatalogFailure
+
+FILE_NAME = "catalog.sqlite"
+
+
+class SqliteCatalog(Tenants, Collections, ScanWrites, ScanReads, Classifiers, Catalog):
+    """The whole Catalog over one Database; open it with ``open_catalog``.
+
+    Beyond what the interface tells, every method raises CatalogFailure when SQLite fails or the
+    catalog is closed, and InputError for text that is not valid Unicode.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def close(self) -> None:
+        """Wait for calls that run and release the file; later calls raise CatalogFailure."""
+        self._database.close()
+
+    def check(self) -> None:
+        """Raise CatalogFailure unless the catalog can be read and written now."""
+        self._database.check()
+
+
+def open_catalog(folder: Path) -> SqliteCatalog:
+    """Open ``catalog.sqlite`` in the folder, creating both if there are none.
+
+    Raises:
+        CatalogFailure: the folder cannot be made, or the file is damaged, no catalog, or of a
+            newer schema than this program reads.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatalogFailure("the catalog's folder cannot be created") from error
+    return SqliteCatalog(Database(folder.resolve() / FILE_NAME))

@@ -1,0 +1,100 @@
+"""A real catalog in a fresh folder, two workspaces with one collection each, and scans to add."""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.catalog.records import NewScan, ScanImage, StoredScan
+from service.catalog.sqlite import SqliteCatalog, open_catalog
+
+DIM = 8
+ENCODER = "enc_1"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def catalog(folder: Path) -> Iterator[SqliteCatalog]:
+    catalog = open_catalog(folder)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def ours(catalog: SqliteCatalog) -> str:
+    return _workspace(catalog, "ours")
+
+
+@pytest.fixture
+def theirs(catalog: SqliteCatalog) -> str:
+    return _workspace(catalog, "theirs")
+
+
+@pytest.fixture
+def new_scan() -> Callable[..., NewScan]:
+    """A scan whose bytes, vector and thumbnail follow from ``n``; fields can be replaced."""
+
+    def build(n: int, **fields: Any) -> NewScan:
+        values: dict[str, Any] = {
+            "scan_id": None,
+            "image": ScanImage(hashlib.sha256(b"%d" % n).hexdigest(), "image", "png", 640, 480),
+            "embedding_D": np.random.default_rng(n).standard_normal(DIM).astype(np.float32),
+            "thumbnail_jpeg": b"\xff\xd8 thumbnail %d" % n,
+        }
+        return NewScan(**(values | fields))
+
+    return build
+
+
+@pytest.fixture
+def add(catalog: SqliteCatalog, ours: str, new_scan: Callable[..., NewScan]) -> Callable[..., str]:
+    """Store scan ``n`` in our collection ``lungs`` and return its scan id."""
+
+    def store(n: int, workspace_id: str = ours, collection: str = "lungs", **fields: Any) -> str:
+        scans = [new_scan(n, **fields)]
+        (answer,) = catalog.add_scans(workspace_id, collection, scans, encoder_id=ENCODER)
+        assert isinstance(answer, StoredScan)
+        return answer.scan.scan_id
+
+    return store
+
+
+@pytest.fixture
+def opened():
+    """Open further catalogs, closed at the end whatever happens."""
+    with ExitStack() as stack:
+
+        def run(folder):
+            catalog = open_catalog(folder)
+            stack.callback(catalog.close)
+            return catalog
+
+        yield run
+
+
+@pytest.fixture
+def edit(folder):
+    """Change the file behind the catalog's back; the catalog must be closed."""
+
+    def run(sql, *variables):
+        connection = sqlite3.connect(folder / "catalog.sqlite")
+        connection.execute(sql, variables)
+        connection.commit()
+        connection.close()
+
+    return run
+
+
+def _workspace(catalog: SqliteCatalog, name: str) -> str:
+    workspace_id = catalog.ensure_workspace(name).workspace_id
+    catalog.create_collection(workspace_id, "lungs", encoder_id=ENCODER, dim=DIM)
+    return workspace_id

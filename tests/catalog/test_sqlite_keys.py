@@ -1,0 +1,110 @@
+"""Workspaces, keys and remembered answers in the SQLite catalog."""
+
+import re
+
+import pytest
+
+from service.catalog.records import SavedAnswer
+from service.errors import Conflict, InputError, UnknownItem
+
+ANSWER = SavedAnswer("d1", 201, b'{"name": "\xc3\xa9"}\x00\xff', {"Location": "/v1/é"})
+
+
+def test_a_workspace_is_made_once_and_then_found(catalog):
+    first = catalog.ensure_workspace("Klinik Süd")
+    assert catalog.ensure_workspace("Klinik Süd") == first
+    assert re.fullmatch(r"ws_[0-9a-f]{20}", first.workspace_id)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", first.created_at)
+
+
+def test_workspaces_are_listed_oldest_first(catalog):
+    made = tuple(catalog.ensure_workspace(name) for name in ("b", "c", "a"))
+    assert catalog.list_workspaces() == made
+
+
+def test_a_key_is_found_by_its_hash(catalog, ours):
+    key = catalog.create_key(ours, "probe", "hash-1")
+    assert catalog.find_key("hash-1") == key
+    assert re.fullmatch(r"key_[0-9a-f]{20}", key.key_id)
+    assert (key.workspace_id, key.name, key.revoked_at) == (ours, "probe", None)
+
+
+def test_an_unknown_hash_finds_no_key(catalog, ours):
+    catalog.create_key(ours, "probe", "hash-1")
+    assert catalog.find_key("hash-2") is None
+
+
+def test_a_revoked_key_is_not_found_and_still_listed(catalog, ours):
+    kept = catalog.create_key(ours, "kept", "hash-1")
+    revoked = catalog.revoke_key(ours, catalog.create_key(ours, "lost", "hash-2").key_id)
+    assert revoked.revoked_at is not None
+    assert catalog.find_key("hash-2") is None
+    assert catalog.list_keys(ours) == (kept, revoked)
+
+
+def test_revoking_twice_keeps_the_first_time(catalog, ours):
+    key = catalog.create_key(ours, "probe", "hash-1")
+    first = catalog.revoke_key(ours, key.key_id)
+    assert catalog.revoke_key(ours, key.key_id) == first
+
+
+def test_a_key_for_no_workspace_is_refused(catalog):
+    with pytest.raises(UnknownItem):
+        catalog.create_key("ws_none", "probe", "hash-1")
+
+
+def test_the_same_hash_is_not_stored_for_two_keys(catalog, ours, theirs):
+    first = catalog.create_key(ours, "probe", "hash-1")
+    with pytest.raises(Conflict):
+        catalog.create_key(theirs, "probe", "hash-1")
+    assert catalog.find_key("hash-1") == first
+
+
+def test_keys_of_others_are_neither_listed_nor_revoked(catalog, ours, theirs):
+    key = catalog.create_key(ours, "probe", "hash-1")
+    assert catalog.list_keys(theirs) == ()
+    with pytest.raises(UnknownItem):
+        catalog.revoke_key(theirs, key.key_id)
+    assert catalog.find_key("hash-1") == key
+
+
+def test_a_saved_answer_comes_back_whole(catalog, ours):
+    catalog.save_answer(ours, "idem", ANSWER, keep_s=60)
+    assert catalog.find_answer(ours, "idem") == ANSWER
+
+
+def test_the_first_answer_under_a_key_stays(catalog, ours):
+    catalog.save_answer(ours, "idem", ANSWER, keep_s=60)
+    catalog.save_answer(ours, "idem", SavedAnswer("d2", 500, b""), keep_s=60)
+    assert catalog.find_answer(ours, "idem") == ANSWER
+
+
+def test_an_expired_answer_is_gone_and_its_key_is_free(catalog, ours):
+    catalog.save_answer(ours, "idem", ANSWER, keep_s=0)
+    assert catalog.find_answer(ours, "idem") is None
+    second = SavedAnswer("d2", 200, b"")
+    catalog.save_answer(ours, "idem", second, keep_s=60)
+    assert catalog.find_answer(ours, "idem") == second
+
+
+def test_workspaces_do_not_share_answers(catalog, ours, theirs):
+    catalog.save_answer(ours, "idem", ANSWER, keep_s=60)
+    assert catalog.find_answer(theirs, "idem") is None
+    catalog.save_answer(theirs, "idem", SavedAnswer("d2", 200, b""), keep_s=60)
+    assert catalog.find_answer(ours, "idem") == ANSWER
+
+
+def test_an_answer_for_no_workspace_is_refused(catalog):
+    with pytest.raises(UnknownItem):
+        catalog.save_answer("ws_none", "idem", ANSWER, keep_s=60)
+
+
+def test_text_that_is_not_unicode_is_an_input_error(catalog):
+    with pytest.raises(InputError):
+        catalog.ensure_workspace("\ud800")
+
+
+def test_a_number_beyond_64_bits_is_an_input_error(catalog, ours):
+    with pytest.raises(InputError):
+        catalog.save_answer(ours, "idem", SavedAnswer("d", 2**70, b""), keep_s=60)
+    assert catalog.find_answer(ours, "idem") is None
