@@ -1,0 +1,109 @@
+"""A linear head: arrays in, probabilities out; stored without pickle.
+
+Shape suffixes: N rows, C classes, D embedding width.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import ArtifactMismatch, EncoderMismatch, InputError
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+LEAST_LENGTH = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHead:
+    """Softmax over ``weights_CD embedding_D + bias_C`` of unit-length embeddings.
+
+    Attributes:
+        encoder_id: of the encoder whose embeddings it was fitted on.
+        classes: names, one per row of the weights.
+    """
+
+    encoder_id: str
+    classes: tuple[str, ...]
+    weights_CD: Floats
+    bias_C: Floats
+
+    def logits(self, embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
+        """float64 (N, C). Raises InputError: wrong width, zero or non-finite rows."""
+        unit_ND = unit_rows(embeddings_ND)
+        if unit_ND.shape[1] != self.weights_CD.shape[1]:
+            raise InputError(f"expected width {self.weights_CD.shape[1]}, got {unit_ND.shape[1]}")
+        scores_NC: Doubles = unit_ND @ self.weights_CD.T.astype(np.float64) + self.bias_C
+        return scores_NC
+
+    def probabilities(self, embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
+        """float64 (N, C), rows sum to 1, in the order of ``classes``; not calibrated."""
+        logits_NC = self.logits(embeddings_ND)
+        powers_NC = np.exp(logits_NC - logits_NC.max(1, keepdims=True))
+        shares_NC: Doubles = powers_NC / powers_NC.sum(1, keepdims=True)
+        return shares_NC
+
+
+def unit_rows(embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
+    """Rows at unit length, float64. Raises InputError: not 2-D, zero or non-finite rows."""
+    if embeddings_ND.ndim != 2:
+        raise InputError(f"expected embeddings of shape (N, D), got {embeddings_ND.shape}")
+    wide_ND = embeddings_ND.astype(np.float64)
+    lengths_N1 = np.linalg.norm(wide_ND, axis=1, keepdims=True)
+    if not (np.isfinite(lengths_N1).all() and (lengths_N1 > LEAST_LENGTH).all()):
+        raise InputError("expected finite embeddings of a length above 0")
+    rows_ND: Doubles = wide_ND / lengths_N1
+    return rows_ND
+
+
+def to_npz(head: LinearHead) -> bytes:
+    """The head as an npz file: float32 arrays and JSON."""
+    facts = json.dumps({"encoder_id": head.encoder_id, "classes": list(head.classes)})
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        weights_CD=head.weights_CD,
+        bias_C=head.bias_C,
+        facts=np.frombuffer(facts.encode(), np.uint8),
+    )
+    return buffer.getvalue()
+
+
+def from_npz(data: bytes, *, encoder_id: str | None = None) -> LinearHead:
+    """Read what ``to_npz`` wrote; nothing in it can run code.
+
+    Raises:
+        ArtifactMismatch: damaged, or arrays that do not fit together.
+        EncoderMismatch: made for another encoder than ``encoder_id``.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            weights_CD, bias_C = stored["weights_CD"], stored["bias_C"]
+            facts = json.loads(stored["facts"].tobytes())
+        head = LinearHead(
+            str(facts["encoder_id"]), tuple(str(c) for c in facts["classes"]), weights_CD, bias_C
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactMismatch("the stored classifier cannot be read") from error
+    _check(head)
+    if encoder_id is not None and head.encoder_id != encoder_id:
+        raise EncoderMismatch(f"fitted for {head.encoder_id}, loaded is {encoder_id}")
+    return head
+
+
+def _check(head: LinearHead) -> None:
+    count = len(head.classes)
+    fits = head.weights_CD.ndim == 2 and head.weights_CD.shape[0] == count
+    if not fits or head.bias_C.shape != (count,) or count < 2:
+        raise ArtifactMismatch(
+            f"expected arrays for {count} classes, got {head.weights_CD.shape}, {head.bias_C.shape}"
+        )
+    if head.weights_CD.dtype != np.float32 or head.bias_C.dtype != np.float32:
+        raise ArtifactMismatch("expected float32 arrays in the stored classifier")
+    if not (np.isfinite(head.weights_CD).all() and np.isfinite(head.bias_C).all()):
+        raise ArtifactMismatch("expected finite numbers in the stored classifier")
