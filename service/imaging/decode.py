@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from service.errors import CorruptImage, ImageTooLarge, UnsupportedFormat
 
@@ -82,7 +82,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image declares too many pixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnsupportedFormat(
             f"expected PNG, JPEG, WebP, BMP or TIFF, got {_guess(data)}"
         ) from error
@@ -139,4 +139,5 @@ def _narrow(wide_HW: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         raise UnsupportedFormat("expected 8- or 16-bit unsigned pixels, got wider integers")
     bits = next(b for b in _SIGNIFICANT_BITS if brightest < 2**b)
     scaled_HW = wide_HW.astype(np.float32) * (255 / (2**bits - 1))
-    return np.rint(scaled_HW).astype(np.uint8)
+    narrow_HW: npt.NDArray[np.uint8] = np.rint(scaled_HW).astype(np.uint8)
+    return narrow_HW

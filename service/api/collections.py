@@ -1,0 +1,309 @@
+"""Collections and their scans: create, upload, list, read, relabel, delete, erase."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.api.schemas import (
+    FilterBody,
+    InstancesBody,
+    JsonObject,
+    NewCollectionBody,
+    ScanMetadata,
+    ScanPatchBody,
+)
+from service.api.state import (
+    IdempotencyKey,
+    IfMatch,
+    Running,
+    Service,
+    WorkspaceId,
+    created,
+    item_problem,
+    meaning,
+    once,
+    read,
+)
+from service.api.system import IMAGE_BODY
+from service.api.uploads import from_base64, read_upload, validate, validate_list
+from service.api.wire import (
+    batch_status,
+    collection_json,
+    page_json,
+    read_cursor,
+    scan_filter,
+    scan_image,
+    scan_json,
+    version_of,
+)
+from service.catalog.records import NewScan, ScanPatch, StoredScan
+from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
+from service.pipeline import Embedded
+
+router = APIRouter(prefix="/v1", tags=["collections"])
+Limit = Annotated[int, Query(ge=1, description="Most items on this page.")]
+Cursor = Annotated[str | None, Query(max_length=2000)]
+
+
+def page_limit(service: Running, limit: int) -> int:
+    """The caller's limit, at most the service's."""
+    return min(limit, service.settings.max_page)
+
+
+@router.post("/collections", status_code=201)
+async def create_collection(
+    body: NewCollectionBody, service: Service, workspace_id: WorkspaceId, key: IdempotencyKey = None
+) -> Response:
+    """Create a gallery bound to the loaded encoder."""
+
+    async def act() -> JSONResponse:
+        made = await asyncio.to_thread(
+            service.galleries.create, workspace_id, body.name, body.description
+        )
+        return created(collection_json(made), f"/v1/collections/{made.name}")
+
+    content = meaning("collection", body.model_dump_json())
+    return await once(service, workspace_id, key, content, act)
+
+
+@router.get("/collections")
+async def list_collections(
+    service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
+) -> JsonObject:
+    """Sorted by name."""
+    page = await asyncio.to_thread(
+        service.catalog.list_collections,
+        workspace_id,
+        limit=page_limit(service, limit),
+        after=read_cursor("collections", cursor),
+    )
+    return page_json([collection_json(c) for c in page.items], "collections", page.next_after)
+
+
+@router.get("/collections/{collection}")
+async def get_collection(
+    collection: str, service: Service, workspace_id: WorkspaceId
+) -> JSONResponse:
+    """One collection."""
+    found = await asyncio.to_thread(service.catalog.get_collection, workspace_id, collection)
+    return read(collection_json(found))
+
+
+@router.delete("/collections/{collection}")
+async def delete_collection(
+    collection: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch = None
+) -> JsonObject:
+    """Delete it with all its scans."""
+    removed = await asyncio.to_thread(
+        service.galleries.delete, workspace_id, collection, if_version=version_of(if_match)
+    )
+    return {"deleted": collection, "scans": removed}
+
+
+@router.post("/collections/{collection}/scans", openapi_extra=IMAGE_BODY)
+async def add_scans(
+    collection: str,
+    request: Request,
+    service: Service,
+    workspace_id: WorkspaceId,
+    key: IdempotencyKey = None,
+) -> Response:
+    """Embed, store and index images; per-item results, 207 when some failed."""
+    files, metadata = await _files_and_metadata(request, service.settings.max_items)
+
+    async def act() -> JSONResponse:
+        await _check_collection(service, workspace_id, collection)
+        embedded = await service.pipeline.embed_all(files, with_thumbnail=True)
+        items = await asyncio.to_thread(
+            _store, service, request, workspace_id, collection, embedded, metadata
+        )
+        encoder = service.pipeline.encoder
+        body = {"encoder_id": encoder.encoder_id, "dim": encoder.dim, "items": items}
+        return JSONResponse(body, batch_status(items))
+
+    said = [item.model_dump_json() for item in metadata]
+    content = meaning("scans", collection, *files, *said)
+    return await once(service, workspace_id, key, content, act)
+
+
+async def _files_and_metadata(
+    request: Request, max_items: int
+) -> tuple[tuple[bytes, ...], list[ScanMetadata]]:
+    upload = await read_upload(request, max_items=max_items)
+    if upload.document is None:
+        metadata = validate_list(ScanMetadata, upload.metadata, length=len(upload.files))
+        return upload.files, metadata
+    body = validate(InstancesBody, upload.document)
+    if len(body.instances) > max_items:
+        raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
+    files = tuple(from_base64(instance.image) for instance in body.instances)
+    return files, [instance.metadata for instance in body.instances]
+
+
+async def _check_collection(service: Running, workspace_id: str, name: str) -> None:
+    """Refuse before embedding: an unknown or foreign collection costs no encoder time."""
+    found = await asyncio.to_thread(service.catalog.get_collection, workspace_id, name)
+    loaded = service.pipeline.encoder.encoder_id
+    if found.encoder_id != loaded:
+        raise EncoderMismatch(f"the collection was made by {found.encoder_id}, loaded is {loaded}")
+
+
+def _store(
+    service: Running,
+    request: Request,
+    workspace_id: str,
+    collection: str,
+    embedded: list[Embedded | ServiceError],
+    metadata: list[ScanMetadata],
+) -> list[JsonObject]:
+    """Store what could be embedded; answer in the order of the upload."""
+    scans = [
+        _new_scan(found, said)
+        for found, said in zip(embedded, metadata, strict=True)
+        if isinstance(found, Embedded)
+    ]
+    answers = iter(service.galleries.add(workspace_id, collection, scans) if scans else [])
+    items: list[JsonObject] = []
+    for found in embedded:
+        stored = next(answers) if isinstance(found, Embedded) else found
+        if isinstance(stored, StoredScan):
+            dim = service.pipeline.encoder.dim
+            items.append({"scan": scan_json(stored.scan, dim=dim), "created": stored.created})
+        else:
+            items.append({"problem": item_problem(stored, request)})
+    return items
+
+
+def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
+    return NewScan(
+        scan_id=said.scan_id,
+        image=scan_image(embedded),
+        embedding_D=embedded.embedding_D,
+        thumbnail_jpeg=embedded.thumbnail_jpeg,
+        subject_id=said.subject_id,
+        study_id=said.study_id,
+        labels=said.labels,
+        attributes=said.attributes,
+    )
+
+
+@router.get("/collections/{collection}/scans")
+async def list_scans(
+    collection: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    subject_id: str | None = None,
+    study_id: str | None = None,
+    label: Annotated[list[str] | None, Query(description="task:class, repeatable")] = None,
+) -> JsonObject:
+    """In the order of storing."""
+    where = scan_filter(FilterBody(subject_id=subject_id, study_id=study_id, labels=_labels(label)))
+    kind = f"scans/{collection}"
+    page = await asyncio.to_thread(
+        service.catalog.list_scans,
+        workspace_id,
+        collection,
+        where=where,
+        limit=page_limit(service, limit),
+        after=read_cursor(kind, cursor),
+    )
+    dim = service.pipeline.encoder.dim
+    return page_json([scan_json(s, dim=dim) for s in page.items], kind, page.next_after)
+
+
+def _labels(pairs: list[str] | None) -> dict[str, Any]:
+    wanted: dict[str, list[str]] = {}
+    for pair in pairs or []:
+        task, colon, value = pair.partition(":")
+        if not (task and colon and value):
+            raise InputError("expected label=task:class")
+        wanted.setdefault(task, []).append(value)
+    return wanted
+
+
+@router.post("/collections/{collection}/known")
+async def known_files(
+    collection: str, body: list[str], service: Service, workspace_id: WorkspaceId
+) -> JsonObject:
+    """{sha256: scan_id} of the files that the collection holds, so they need not be sent."""
+    if len(body) > service.settings.max_page * 10:
+        raise TooManyItems(f"expected at most {service.settings.max_page * 10} digests")
+    await asyncio.to_thread(service.catalog.get_collection, workspace_id, collection)
+    found = await asyncio.to_thread(service.catalog.find_known, workspace_id, collection, body)
+    return {"known": found}
+
+
+@router.get("/collections/{collection}/scans/{scan_id}")
+async def get_scan(
+    collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
+) -> JSONResponse:
+    """One scan."""
+    scan = await asyncio.to_thread(service.catalog.get_scan, workspace_id, collection, scan_id)
+    return read(scan_json(scan, dim=service.pipeline.encoder.dim))
+
+
+@router.get("/collections/{collection}/scans/{scan_id}/thumbnail")
+async def get_thumbnail(
+    collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
+) -> Response:
+    """A small JPEG."""
+    data = await asyncio.to_thread(service.catalog.thumbnail, workspace_id, collection, scan_id)
+    return Response(data, media_type="image/jpeg")
+
+
+@router.patch("/collections/{collection}/scans/{scan_id}")
+async def patch_scan(
+    collection: str,
+    scan_id: str,
+    body: ScanPatchBody,
+    service: Service,
+    workspace_id: WorkspaceId,
+    if_match: IfMatch = None,
+) -> JSONResponse:
+    """Relabel; null removes a label or attribute."""
+    patch = ScanPatch(
+        labels=body.labels,
+        attributes=body.attributes,
+        subject_id=body.subject_id,
+        study_id=body.study_id,
+        set_fields=frozenset(body.model_fields_set & {"subject_id", "study_id"}),
+    )
+    scan = await asyncio.to_thread(
+        service.catalog.patch_scan,
+        workspace_id,
+        collection,
+        scan_id,
+        patch,
+        if_version=version_of(if_match),
+    )
+    return read(scan_json(scan, dim=service.pipeline.encoder.dim))
+
+
+@router.delete("/collections/{collection}/scans/{scan_id}")
+async def delete_scan(
+    collection: str,
+    scan_id: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    if_match: IfMatch = None,
+) -> JsonObject:
+    """Delete one scan."""
+    version = version_of(if_match)
+    await asyncio.to_thread(
+        service.galleries.remove, workspace_id, collection, scan_id, if_version=version
+    )
+    return {"deleted": scan_id}
+
+
+@router.delete("/subjects/{subject_id}", tags=["subjects"])
+async def erase_subject(subject_id: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
+    """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
+    receipt = await asyncio.to_thread(service.galleries.erase_subject, workspace_id, subject_id)
+    return {
+        "scans": [{"collection": c, "scan_id": s} for c, s in receipt.scans],
+        "classifiers": list(receipt.classifiers),
+    }

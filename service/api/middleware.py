@@ -1,0 +1,83 @@
+"""What happens to every request before a route sees it: id, size limit, time, count."""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from starlette.responses import JSONResponse
+
+from service.api.problems import MEDIA_TYPE, problem
+from service.errors import UploadTooLarge
+from service.observability import Metrics
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Gate:
+    """Gives each request its id, refuses bodies over the limit, counts and times answers.
+
+    Plain ASGI: a body is counted as it streams, so a missing or false Content-Length does not
+    get more of it into memory than the limit.
+    """
+
+    def __init__(self, app: App, *, max_upload_bytes: int, metrics: Metrics) -> None:
+        self._app = app
+        self._max_upload_bytes = max_upload_bytes
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI call."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req_{secrets.token_hex(8)}"
+        scope["sonoprobe.request_id"] = request_id
+        started, status, answered = time.perf_counter(), 500, False
+
+        async def tagged_send(message: Message) -> None:
+            nonlocal status, answered
+            if message["type"] == "http.response.start":
+                answered, status = True, message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-request-id", request_id.encode()),
+                    (b"cache-control", b"no-store"),
+                ]
+            await send(message)
+
+        try:
+            await self._pass(scope, receive, tagged_send)
+        except UploadTooLarge as error:
+            if answered:
+                raise
+            body = JSONResponse(problem(error, request_id), 413, media_type=MEDIA_TYPE)
+            await body(scope, receive, tagged_send)
+        finally:
+            self._count(scope, status, time.perf_counter() - started)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = self._max_upload_bytes
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > limit:
+            raise UploadTooLarge(f"expected a body of at most {limit} bytes, got {int(declared)}")
+        received = 0
+
+        async def counted_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise UploadTooLarge(f"expected a body of at most {limit} bytes, got more")
+            return message
+
+        await self._app(scope, counted_receive, send)
+
+    def _count(self, scope: Scope, status: int, elapsed_s: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+        self._metrics.request_s.labels(scope["method"], route).observe(elapsed_s)

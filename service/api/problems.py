@@ -1,0 +1,125 @@
+"""The one place where an error becomes an HTTP answer: RFC 9457 problem documents."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service import errors
+
+log = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+DOCS = "https://sonoprobe.dev/errors#"
+
+STATUS: dict[type[errors.ServiceError], int] = {
+    errors.ServiceError: 500,
+    errors.InputError: 422,
+    errors.UnsupportedFormat: 415,
+    errors.CorruptImage: 422,
+    errors.ImageTooLarge: 413,
+    errors.UploadTooLarge: 413,
+    errors.TooManyItems: 413,
+    errors.InvalidCursor: 400,
+    errors.NotEnoughExamples: 422,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.UnknownItem: 404,
+    errors.Conflict: 409,
+    errors.NameTaken: 409,
+    errors.IdempotencyConflict: 409,
+    errors.EncoderMismatch: 409,
+    errors.PreconditionFailed: 412,
+    errors.Overloaded: 503,
+    errors.Stopping: 503,
+    errors.ArtifactMismatch: 500,
+    errors.CatalogFailure: 503,
+}
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}
+
+
+def problem(error: errors.ServiceError, request_id: str) -> dict[str, Any]:
+    """The problem document of one error raised on purpose."""
+    return _document(error.code, STATUS[type(error)], str(error), request_id)
+
+
+def _document(code: str, status: int, detail: str, request_id: str) -> dict[str, Any]:
+    return {
+        "type": f"{DOCS}{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+
+
+def install(app: FastAPI, *, retry_after_s: int) -> None:
+    """Answer every error, FastAPI's own included, with a problem document."""
+
+    async def on_service_error(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, errors.ServiceError):
+            raise error
+        status = STATUS[type(error)]
+        headers = (
+            {"Retry-After": str(retry_after_s)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+        )
+        if status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error(
+                "request failed", extra={"code": error.code, "request_id": request_id_of(request)}
+            )
+        return _answer(problem(error, request_id_of(request)), headers)
+
+    app.add_exception_handler(errors.ServiceError, on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_surprise)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the outermost middleware gave this request."""
+    return str(request.scope.get("sonoprobe.request_id", ""))
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    return _answer(invalid(error.errors(), request_id_of(request)))
+
+
+def invalid(found: Any, request_id: str) -> dict[str, Any]:
+    """Name the fields and rules that failed, not the values: those may be patient data."""
+    rules = [{"where": _place(e["loc"]), "rule": e["type"], "says": e["msg"]} for e in found]
+    detail = "; ".join(f"{rule['where']}: {rule['says']}" for rule in rules[:5])
+    return _document("validation_error", 422, detail, request_id) | {"errors": rules}
+
+
+def _place(loc: tuple[Any, ...]) -> str:
+    """A dotted path; free-form keys, which callers choose, are left out past the third step."""
+    return ".".join(str(step) for step in loc[:4])
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    status = error.status_code
+    code = _HTTP_CODES.get(status, "invalid_input" if status < 500 else "internal_error")
+    document = _document(code, status, str(error.detail), request_id_of(request))
+    return _answer(document, dict(error.headers or {}))
+
+
+async def _on_surprise(request: Request, error: Exception) -> JSONResponse:
+    log.error("bug", exc_info=error, extra={"request_id": request_id_of(request)})
+    detail = "the service failed; the log line with this request_id tells more"
+    return _answer(_document("internal_error", 500, detail, request_id_of(request)))
+
+
+def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(
+        document, status_code=document["status"], headers=headers, media_type=MEDIA_TYPE
+    )

@@ -1,0 +1,144 @@
+"""The bodies that travel over HTTP. Pydantic stops here."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Text = Annotated[str, StringConstraints(max_length=1000)]
+Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float | None
+NAME_RULE = re.compile(NAME)
+
+
+class Body(BaseModel):
+    """A request: unknown fields are refused, so that a typing error is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class NewCollectionBody(Body):
+    """Create a collection."""
+
+    name: Name
+    description: Text = ""
+
+
+class ScanMetadata(Body):
+    """What is known of one uploaded image; all of it optional."""
+
+    scan_id: Identifier | None = None
+    subject_id: Identifier | None = None
+    study_id: Identifier | None = None
+    labels: dict[Identifier, Label] = Field(default_factory=dict, max_length=64)
+    attributes: dict[Identifier, Value] = Field(default_factory=dict, max_length=64)
+
+
+class ScanPatchBody(Body):
+    """Change a scan: a value sets, null in labels or attributes removes the entry."""
+
+    subject_id: Identifier | None = None
+    study_id: Identifier | None = None
+    labels: dict[Identifier, Label | None] = Field(default_factory=dict, max_length=64)
+    attributes: dict[Identifier, Value] = Field(default_factory=dict, max_length=64)
+
+
+class FilterBody(Body):
+    """Conditions joined by AND; a list of values means any of them."""
+
+    labels: dict[Identifier, Label | list[Label]] = Field(default_factory=dict, max_length=64)
+    attributes: dict[Identifier, Value | list[Value]] = Field(default_factory=dict, max_length=64)
+    subject_id: Identifier | list[Identifier] | None = None
+    study_id: Identifier | list[Identifier] | None = None
+    not_subject_id: Identifier | list[Identifier] | None = None
+    not_study_id: Identifier | list[Identifier] | None = None
+
+
+class SearchOptions(Body):
+    """How to answer a search, whatever its query is."""
+
+    k: int = Field(10, ge=1)
+    filter: FilterBody = Field(default_factory=FilterBody)
+    group_by: Literal["subject", "study"] | None = None
+    exclude_same: Literal["subject", "study"] | None = None
+    min_score: float = Field(-1.0, ge=-1, le=1)
+    subject_id: Identifier | None = Field(None, description="Of the uploaded query.")
+    study_id: Identifier | None = Field(None, description="Of the uploaded query.")
+
+
+class SearchBody(SearchOptions):
+    """A search by exactly one of: scan, vector, image, or positive examples."""
+
+    scan_id: Identifier | None = None
+    vector: list[float] | None = Field(None, max_length=65_536)
+    encoder_id: str | None = Field(None, description="Of the vector; checked when given.")
+    image: str | None = Field(None, description="A whole image file, base64.")
+    positive: list[Identifier] = Field(default_factory=list, max_length=256)
+    negative: list[Identifier] = Field(default_factory=list, max_length=256)
+
+
+class Instance(Body):
+    """One image of a JSON request."""
+
+    image: str = Field(description="A whole image file, base64.")
+    metadata: ScanMetadata = Field(default_factory=ScanMetadata)
+
+
+class InstancesBody(Body):
+    """Images as JSON."""
+
+    instances: list[Instance] = Field(min_length=1)
+    encoding_format: Literal["float", "base64"] = "float"
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+
+
+class EmbeddingOptions(Body):
+    """How embeddings are written; query parameters, or fields of a form."""
+
+    encoding_format: Literal["float", "base64"] = "float"
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+
+
+class LabelledScan(Body):
+    """A stored scan and the class to learn it as."""
+
+    scan_id: Identifier
+    label: Label
+
+
+class NewClassifierBody(Body):
+    """Fit from a label of a collection (``task``), or from named scans (``examples``)."""
+
+    name: Name
+    collection: Name
+    task: Identifier | None = None
+    filter: FilterBody = Field(default_factory=FilterBody)
+    examples: list[LabelledScan] | None = Field(None, max_length=10_000)
+
+
+class UploadedClassifier(Body):
+    """The ``metadata`` part when a classifier is fitted from uploaded files."""
+
+    name: Name
+    examples: list["UploadedExample"] = Field(min_length=1)
+
+
+class UploadedExample(Body):
+    """The class of one uploaded file, and who it is from."""
+
+    label: Label
+    subject_id: Identifier | None = None
+    study_id: Identifier | None = None
+
+
+class PredictScansBody(Body):
+    """Predict stored scans instead of uploads."""
+
+    collection: Name
+    scan_ids: list[Identifier] = Field(min_length=1)
+
+
+JsonObject = dict[str, Any]

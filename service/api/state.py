@@ -1,0 +1,150 @@
+"""What routes need of the running service, and who is asking."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.api.problems import problem, request_id_of
+from service.api.schemas import JsonObject
+from service.catalog.interface import Catalog
+from service.catalog.records import SavedAnswer
+from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
+from service.galleries import Galleries
+from service.heads import Heads
+from service.observability import Metrics
+from service.pipeline import Pipeline
+from service.settings import Settings
+
+DEFAULT_WORKSPACE = "default"
+_MAX_KEY_LENGTH = 255
+
+
+@dataclass
+class Running:
+    """Everything that ``create_app`` wired; lives in ``app.state.running``."""
+
+    settings: Settings
+    catalog: Catalog
+    pipeline: Pipeline
+    galleries: Galleries
+    heads: Heads
+    metrics: Metrics
+    default_workspace_id: str
+    stopping: bool = False
+    idempotency_locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+
+
+def running_of(request: Request) -> Running:
+    """The wired service."""
+    found: Running = request.app.state.running
+    return found
+
+
+Service: TypeAlias = Annotated[Running, Depends(running_of)]
+
+
+async def workspace_of(request: Request, service: Service) -> str:
+    """The workspace id of the caller's key. Raises Unauthenticated."""
+    if not service.settings.require_key:
+        return service.default_workspace_id
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("expected the header Authorization: Bearer <key>")
+    digest = hash_key(token.strip())
+    key = await asyncio.to_thread(service.catalog.find_key, digest)
+    if key is None:
+        raise Unauthenticated("the API key is unknown or revoked")
+    return key.workspace_id
+
+
+def hash_key(token: str) -> str:
+    """SHA-256 hex; keys are 256 random bits, so a slow password hash would add nothing."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+WorkspaceId: TypeAlias = Annotated[str, Depends(workspace_of)]
+IfMatch: TypeAlias = Annotated[str | None, Header(alias="If-Match")]
+IdempotencyKey: TypeAlias = Annotated[str | None, Header(alias="Idempotency-Key")]
+
+
+def item_problem(error: ServiceError, request: Request) -> JsonObject:
+    """The problem of one item of a batch."""
+    return problem(error, request_id_of(request))
+
+
+async def once(
+    service: Running,
+    workspace_id: str,
+    key: str | None,
+    content: bytes,
+    act: Callable[[], Awaitable[JSONResponse]],
+) -> Response:
+    """Run ``act``, or give the answer that the same request got before under this key.
+
+    Only answers under 500 are kept: after a failure the caller may try again.
+
+    Args:
+        content: what the request means, without transport details such as form boundaries.
+
+    Raises:
+        IdempotencyConflict: the key was used for another request.
+    """
+    if key is None:
+        return await act()
+    if not 1 <= len(key) <= _MAX_KEY_LENGTH:
+        raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
+    digest = hashlib.sha256(content).hexdigest()
+    lock = service.idempotency_locks.setdefault((workspace_id, key), asyncio.Lock())
+    try:
+        async with lock:
+            saved = await asyncio.to_thread(service.catalog.find_answer, workspace_id, key)
+            if saved is not None:
+                return _replay(saved, digest)
+            response = await act()
+            await _remember(service, workspace_id, key, digest, response)
+            return response
+    finally:
+        if not lock.locked():
+            service.idempotency_locks.pop((workspace_id, key), None)
+
+
+def _replay(saved: SavedAnswer, digest: str) -> Response:
+    if saved.request_sha256 != digest:
+        raise IdempotencyConflict("the Idempotency-Key was already used for another request")
+    headers = {**saved.headers, "Idempotent-Replayed": "true"}
+    return Response(saved.body, saved.status, headers=headers)
+
+
+async def _remember(
+    service: Running, workspace_id: str, key: str, digest: str, response: Response
+) -> None:
+    if response.status_code >= 500:
+        return
+    kept = {k: v for k, v in response.headers.items() if k in ("content-type", "etag", "location")}
+    answer = SavedAnswer(digest, response.status_code, bytes(response.body), kept)
+    keep_s = float(service.settings.idempotency_keep_s)
+    await asyncio.to_thread(service.catalog.save_answer, workspace_id, key, answer, keep_s=keep_s)
+
+
+def meaning(*parts: Any) -> bytes:
+    """Bytes that are equal exactly when the parts are."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else repr(part).encode()
+        digest.update(f"{len(data)}:".encode() + data)
+    return digest.digest()
+
+
+def created(document: JsonObject, location: str) -> JSONResponse:
+    """201 with the ETag of the document."""
+    return JSONResponse(document, 201, {"ETag": document["etag"], "Location": location})
+
+
+def read(document: JsonObject) -> JSONResponse:
+    """200 with the ETag of the document."""
+    return JSONResponse(document, 200, {"ETag": document["etag"]})

@@ -1,0 +1,125 @@
+"""Health, metrics, the encoder, and embeddings without storing."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.api.schemas import EmbeddingOptions, InstancesBody, JsonObject
+from service.api.state import Service, WorkspaceId, item_problem
+from service.api.uploads import from_base64, read_upload, validate
+from service.api.wire import batch_status, embedding_json, seen_json
+from service.errors import Overloaded, ServiceError, Stopping, TooManyItems
+from service.observability import METRICS_CONTENT_TYPE
+
+router = APIRouter()
+READY_TIMEOUT_S = 5.0
+IMAGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "metadata": {"type": "string", "description": "JSON; see the guide."},
+                    },
+                }
+            },
+            "application/json": {"schema": {"type": "object"}},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.get("/health/live", tags=["health"])
+async def live() -> JsonObject:
+    """The process answers."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready", tags=["health"])
+async def ready(service: Service) -> JsonObject:
+    """The encoder's worker embeds and the catalog reads and writes; else 503."""
+    if service.stopping:
+        raise Stopping("the service is shutting down")
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await service.pipeline.check()
+    except TimeoutError as error:
+        raise Overloaded(f"the encoder did not answer within {READY_TIMEOUT_S} s") from error
+    await asyncio.to_thread(service.catalog.check)
+    return {"status": "ready", "encoder_id": service.pipeline.encoder.encoder_id}
+
+
+@router.get("/metrics", tags=["health"])
+async def metrics(service: Service) -> Response:
+    """Prometheus text."""
+    return Response(service.metrics.render(), media_type=METRICS_CONTENT_TYPE)
+
+
+@router.get("/v1/encoder", tags=["encoder"])
+async def encoder(service: Service, workspace_id: WorkspaceId) -> JsonObject:
+    """Manifest and model card of the loaded bundle."""
+    loaded = service.pipeline.encoder
+    manifest = loaded.manifest
+    return {
+        "encoder_id": loaded.encoder_id,
+        "dim": loaded.dim,
+        "manifest": None if manifest is None else manifest.to_json(),
+        "model_card": loaded.card,
+    }
+
+
+@router.post("/v1/embeddings", tags=["encoder"], openapi_extra=IMAGE_BODY)
+async def embeddings(
+    request: Request,
+    service: Service,
+    workspace_id: WorkspaceId,
+    options: Annotated[EmbeddingOptions, Query()],
+) -> JSONResponse:
+    """Embed images without storing anything; per-item results, 207 when some failed."""
+    files, options = await _files_and_options(request, service.settings.max_items, options)
+    results = await service.pipeline.embed_all(files)
+    model = service.pipeline.encoder
+    items: list[JsonObject] = []
+    for found in results:
+        if isinstance(found, ServiceError):
+            items.append({"problem": item_problem(found, request)})
+            continue
+        items.append(
+            {
+                "embedding": embedding_json(
+                    found.embedding_D, options.encoding_format, options.dtype
+                ),
+                "image": seen_json(found),
+            }
+        )
+    body = {
+        "encoder_id": model.encoder_id,
+        "dim": model.dim,
+        "dtype": options.dtype,
+        "encoding_format": options.encoding_format,
+        "items": items,
+    }
+    return JSONResponse(body, batch_status(items))
+
+
+async def _files_and_options(
+    request: Request, max_items: int, options: EmbeddingOptions
+) -> tuple[tuple[bytes, ...], EmbeddingOptions]:
+    upload = await read_upload(request, max_items=max_items)
+    if upload.document is not None:
+        body = validate(InstancesBody, upload.document)
+        if len(body.instances) > max_items:
+            raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
+        named = body.model_dump(include={"encoding_format", "dtype"})
+        files = tuple(from_base64(instance.image) for instance in body.instances)
+        return files, EmbeddingOptions(**named)
+    if upload.fields:
+        return upload.files, validate(EmbeddingOptions, options.model_dump() | upload.fields)
+    return upload.files, options

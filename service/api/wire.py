@@ -1,0 +1,187 @@
+"""Records -> JSON, and the small conventions of the wire: cursors, ETags, embeddings."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.api.schemas import FilterBody, JsonObject
+from service.catalog.records import Classifier, Collection, KeyRecord, Scan, ScanFilter, ScanImage
+from service.errors import InputError, InvalidCursor
+from service.pipeline import Embedded
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+INT8_SCALE = 127.0
+
+
+def collection_json(collection: Collection) -> JsonObject:
+    """As clients see it."""
+    return {
+        "name": collection.name,
+        "description": collection.description,
+        "encoder_id": collection.encoder_id,
+        "dim": collection.dim,
+        "scans": collection.scans,
+        "created_at": collection.created_at,
+        "etag": etag(collection.version),
+    }
+
+
+def image_json(image: ScanImage) -> JsonObject:
+    """What was looked at. Regions and masking come with DICOM: a still is used as a whole."""
+    return {
+        "kind": image.kind,
+        "format": image.format,
+        "width_px": image.width_px,
+        "height_px": image.height_px,
+        "frames": 1,
+        "regions": [],
+        "masked_px": 0,
+        "burned_in_risk": "unknown",
+        "sha256": image.sha256,
+    }
+
+
+def seen_json(embedded: Embedded) -> JsonObject:
+    """What was looked at, before anything is stored."""
+    return image_json(scan_image(embedded))
+
+
+def scan_image(embedded: Embedded) -> ScanImage:
+    """Facts of an uploaded still."""
+    return ScanImage(
+        sha256=embedded.sha256,
+        kind="frame",
+        format=embedded.format,
+        width_px=embedded.width_px,
+        height_px=embedded.height_px,
+    )
+
+
+def scan_json(scan: Scan, *, dim: int) -> JsonObject:
+    """As clients see it; row ids and vectors stay inside."""
+    return {
+        "scan_id": scan.scan_id,
+        "collection": scan.collection,
+        "subject_id": scan.subject_id,
+        "study_id": scan.study_id,
+        "labels": dict(scan.labels),
+        "attributes": dict(scan.attributes),
+        "encoder_id": scan.encoder_id,
+        "dim": dim,
+        "image": image_json(scan.image),
+        "created_at": scan.created_at,
+        "updated_at": scan.updated_at,
+        "etag": etag(scan.version),
+    }
+
+
+def classifier_json(classifier: Classifier) -> JsonObject:
+    """As clients see it, without the arrays."""
+    return {
+        "name": classifier.name,
+        "classifier_id": classifier.classifier_id,
+        "encoder_id": classifier.encoder_id,
+        "classes": list(classifier.classes),
+        "report": dict(classifier.report),
+        "calibrated": False,
+        "created_at": classifier.created_at,
+        "etag": etag(classifier.version),
+    }
+
+
+def key_json(key: KeyRecord) -> JsonObject:
+    """As clients see it; the secret is shown once, at creation."""
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "created_at": key.created_at,
+        "revoked_at": key.revoked_at,
+    }
+
+
+def embedding_json(embedding_D: Floats, encoding_format: str, dtype: str) -> Any:
+    """Numbers, or base64 of little-endian values; int8 is the value x 127, rounded."""
+    if dtype == "int8":
+        values = np.rint(np.clip(embedding_D, -1, 1) * INT8_SCALE).astype(np.int8)
+    else:
+        values = embedding_D.astype({"float32": "<f4", "float16": "<f2"}[dtype])
+    if encoding_format == "base64":
+        return base64.b64encode(values.tobytes()).decode("ascii")
+    return values.tolist()
+
+
+def scan_filter(body: FilterBody) -> ScanFilter:
+    """A single value means a list of one."""
+    return ScanFilter(
+        labels={task: _many(value) for task, value in body.labels.items()},
+        attributes={name: _many(value) for name, value in body.attributes.items()},
+        subject_ids=_given(body.subject_id),
+        study_ids=_given(body.study_id),
+        not_subject_ids=_given(body.not_subject_id),
+        not_study_ids=_given(body.not_study_id),
+    )
+
+
+def _many(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _given(value: Any) -> tuple[Any, ...]:
+    return () if value is None else _many(value)
+
+
+def etag(version: int) -> str:
+    """Strong entity tag of a version."""
+    return f'"{version}"'
+
+
+def version_of(if_match: str | None) -> int | None:
+    """The version that an If-Match header names; None for ``*`` or no header.
+
+    Raises:
+        InputError: not one of our entity tags.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().strip('"')
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise InputError("expected If-Match to hold one ETag of this service")
+    return int(text)
+
+
+def write_cursor(kind: str, after: str | None) -> str | None:
+    """An opaque cursor of the list ``kind``; None on the last page."""
+    if after is None:
+        return None
+    text = json.dumps([kind, after], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode("ascii")
+
+
+def read_cursor(kind: str, cursor: str | None) -> str | None:
+    """Where the list goes on. Raises InvalidCursor: not a cursor of this list."""
+    if cursor is None:
+        return None
+    try:
+        found = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+    except (binascii.Error, ValueError) as error:
+        raise InvalidCursor("expected a cursor that this service gave") from error
+    if not (isinstance(found, list) and len(found) == 2 and found[0] == kind):
+        raise InvalidCursor("expected a cursor of this list")
+    if not isinstance(found[1], str):
+        raise InvalidCursor("expected a cursor that this service gave")
+    return found[1]
+
+
+def page_json(items: list[JsonObject], kind: str, after: str | None) -> JsonObject:
+    """One page of a list."""
+    return {"items": items, "next_cursor": write_cursor(kind, after)}
+
+
+def batch_status(items: Sequence[Mapping[str, Any]]) -> int:
+    """200 when every item succeeded, 207 otherwise."""
+    return 207 if any("problem" in item for item in items) else 200

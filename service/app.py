@@ -1,0 +1,111 @@
+"""The only wiring: settings in, ASGI application out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from service.api import classifiers, collections, problems, search, system
+from service.api.middleware import Gate
+from service.api.state import DEFAULT_WORKSPACE, Running
+from service.api.uploads import InvalidBody
+from service.catalog.interface import Catalog
+from service.catalog.sqlite import open_catalog
+from service.encoding.runtime import Encoder, load_encoder
+from service.galleries import Galleries
+from service.heads import Heads
+from service.observability import Metrics
+from service.pipeline import CorridorLimits, Pipeline
+from service.settings import Settings
+
+SHIPPED_BUNDLE = Path(__file__).parent / "bundle"
+
+
+def create_app(
+    settings: Settings, *, encoder: Encoder | None = None, catalog: Catalog | None = None
+) -> FastAPI:
+    """Build the service; bundle and catalog are opened when it starts, not here.
+
+    Args:
+        settings: every knob.
+        encoder: used instead of the bundle.
+        catalog: used instead of the SQLite file; the caller closes it.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        model: Encoder = (
+            encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
+        )
+        truth: Catalog = (
+            catalog
+            if catalog is not None
+            else await asyncio.to_thread(open_catalog, settings.data_dir)
+        )
+        galleries = Galleries(truth, encoder_id=model.encoder_id, dim=model.dim)
+        await asyncio.to_thread(galleries.rebuild)
+        workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
+        pipeline = Pipeline(model, _limits(settings), on_batch=metrics.batch_frames.observe)
+        metrics.watch_in_flight(lambda: pipeline.in_flight)
+        running = Running(
+            settings=settings,
+            catalog=truth,
+            pipeline=pipeline,
+            galleries=galleries,
+            heads=Heads(truth, encoder_id=model.encoder_id),
+            metrics=metrics,
+            default_workspace_id=workspace.workspace_id,
+        )
+        try:
+            async with pipeline:
+                app.state.running = running
+                yield
+                running.stopping = True
+        finally:
+            if catalog is None:
+                await asyncio.to_thread(truth.close)
+
+    app = FastAPI(
+        title="Sonoprobe",
+        version="1",
+        description="Few-shot classification and similarity search for ultrasound frames.",
+        lifespan=lifespan,
+    )
+    for router in (system.router, collections.router, search.router, classifiers.router):
+        app.include_router(router)
+    problems.install(app, retry_after_s=settings.retry_after_s)
+    app.add_exception_handler(InvalidBody, _on_invalid_body)
+    app.add_middleware(Gate, max_upload_bytes=settings.max_upload_bytes, metrics=metrics)
+    return app
+
+
+async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, InvalidBody):
+        raise error
+    document = problems.invalid(error.found, problems.request_id_of(request))
+    return JSONResponse(document, 422, media_type=problems.MEDIA_TYPE)
+
+
+def open_encoder(settings: Settings) -> Encoder:
+    """The bundle that the settings name, else the shipped one. Raises ArtifactMismatch."""
+    return load_encoder(
+        settings.bundle_dir or SHIPPED_BUNDLE,
+        precision=settings.precision,
+        threads=settings.encoder_threads,
+    )
+
+
+def _limits(settings: Settings) -> CorridorLimits:
+    return CorridorLimits(
+        max_image_bytes=settings.max_image_bytes,
+        max_pixels=settings.max_pixels,
+        max_batch=settings.max_batch,
+        batch_wait_s=settings.batch_wait_s,
+        max_queue=settings.max_queue,
+        decode_threads=settings.decode_threads,
+        thumbnail_side_px=settings.thumbnail_side_px,
+    )

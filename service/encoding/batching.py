@@ -1,0 +1,148 @@
+"""Turns many small concurrent requests into few large forward passes.
+
+Shape suffixes: B batch, S encoder side, D embedding width.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import Overloaded, Stopping
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Encode: TypeAlias = Callable[[Floats], Floats]  # (B, 3, S, S) -> (B, D)
+_Waiting: TypeAlias = tuple[Floats, asyncio.Future[Floats]]
+
+
+class MicroBatcher:
+    """Runs ``encode`` on batches gathered from concurrent ``submit`` calls.
+
+    One thread owns the encoder, so ``encode`` need not be thread safe. Use as an async context
+    manager: leaving it lets the batch in the encoder finish and refuses what still waits with
+    Stopping, so that no caller hangs.
+    """
+
+    def __init__(
+        self,
+        encode: Encode,
+        *,
+        max_batch: int,
+        max_wait_s: float,
+        max_queue: int,
+        on_batch: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._encode = encode
+        self._max_batch = max_batch
+        self._max_wait_s = max_wait_s
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(max_queue)
+        self._gathered: list[_Waiting] = []
+        self._on_batch = on_batch
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Frames in the queue, without those in the encoder."""
+        return self._queue.qsize()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the worker takes frames."""
+        return self._task is not None and not self._task.done() and not self._closed
+
+    async def __aenter__(self) -> "MicroBatcher":
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        left = [*self._gathered]
+        while not self._queue.empty():
+            left.append(self._queue.get_nowait())
+        for _, result in left:
+            if not result.done():
+                result.set_exception(Stopping("the service is shutting down"))
+        self._thread.shutdown(wait=True)
+
+    async def submit(self, frame_3SS: Floats) -> Floats:
+        """Return the embedding, float32 (D,), of one preprocessed frame, float32 (3, S, S).
+
+        Raises:
+            Overloaded: the queue is full; nothing was queued.
+            Stopping: the batcher was closed before the frame reached the encoder.
+        """
+        if self._closed:
+            raise Stopping("the service is shutting down")
+        result: asyncio.Future[Floats] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((frame_3SS, result))
+        except asyncio.QueueFull:
+            raise Overloaded(f"{self._queue.maxsize} frames already wait") from None
+        return await result
+
+    async def _run(self) -> None:
+        while True:
+            await self._gather()
+            # The caller may have hung up while waiting: do not spend the encoder on it.
+            batch = [(frame, result) for frame, result in self._gathered if not result.done()]
+            self._gathered = []
+            if batch:
+                await self._finish(batch)
+
+    async def _finish(self, batch: list[_Waiting]) -> None:
+        """Answer every waiter of the batch, also when the stop comes while it is encoded."""
+        loop = asyncio.get_running_loop()
+        frames_B3SS = np.stack([frame for frame, _ in batch])
+        self._on_batch(len(batch))
+        work = loop.run_in_executor(self._thread, self._encode, frames_B3SS)
+        cancelled = False
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError:
+                cancelled = True
+        _answer(batch, work)
+        if cancelled:
+            raise asyncio.CancelledError
+
+    async def _gather(self) -> None:
+        """Fill ``_gathered``: what waits already, then what comes within the wait."""
+        self._gathered = [await self._queue.get()]
+        deadline = asyncio.get_running_loop().time() + self._max_wait_s
+        while len(self._gathered) < self._max_batch:
+            if not self._queue.empty():
+                self._gathered.append(self._queue.get_nowait())
+                continue
+            if self._max_wait_s <= 0:
+                return
+            try:
+                async with asyncio.timeout_at(deadline):
+                    self._gathered.append(await self._queue.get())
+            except TimeoutError:
+                return
+
+
+def _answer(batch: list[_Waiting], work: asyncio.Future[Floats]) -> None:
+    """Give each waiter its row, or all of them the encoder's error."""
+    error = work.exception()
+    for row, (_, result) in enumerate(batch):
+        if result.done():
+            continue
+        if error is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(work.result()[row])

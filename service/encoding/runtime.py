@@ -1,0 +1,157 @@
+"""The encoder: a verified bundle, run by ONNX Runtime on the CPU.
+
+Shape suffixes: B batch, T golden frames, S encoder side, D embedding width.
+"""
+
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from service.encoding.manifest import (
+    CARD_NAME,
+    GOLDEN_NAME,
+    Manifest,
+    read_manifest,
+    verify_files,
+)
+from service.errors import ArtifactMismatch
+from service.imaging.preprocess import PreprocessSpec, normalise
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+# Least cosine with the golden embedding. Kernels differ between processors; a wrong network,
+# a wrong preprocessing or a broken int8 kernel falls far below.
+GOLDEN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
+INPUT_NAME, OUTPUT_NAME = "frames", "embedding"
+
+
+class Encoder(Protocol):
+    """What the corridor needs of an encoder."""
+
+    @property
+    def encoder_id(self) -> str:
+        """Same id, same embedding."""
+
+    @property
+    def dim(self) -> int:
+        """D."""
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """How it wants its input."""
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Of its bundle, if it came from one."""
+
+    @property
+    def card(self) -> str:
+        """Its model card, Markdown."""
+
+    def encode(self, frames_B3SS: Floats) -> Floats:
+        """Preprocessed frames, float32 (B, 3, S, S) -> unit embeddings, float32 (B, D)."""
+
+
+class OnnxEncoder:
+    """One network of a bundle in ONNX Runtime; ``encode`` is for one thread at a time."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, manifest: Manifest, card: str, precision: str
+    ) -> None:
+        self._session = session
+        self._manifest = manifest
+        self._card = card
+        self.precision = precision
+
+    @property
+    def encoder_id(self) -> str:
+        """Of the manifest and the precision that runs."""
+        return self._manifest.encoder_id
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self._manifest.dim
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """Of the manifest."""
+        return self._manifest.spec
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle."""
+        return self._manifest
+
+    @property
+    def card(self) -> str:
+        """Model card, Markdown."""
+        return self._card
+
+    def encode(self, frames_B3SS: Floats) -> Floats:
+        """Preprocessed frames, float32 (B, 3, S, S) -> unit embeddings, float32 (B, D)."""
+        (embeddings_BD,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: frames_B3SS})
+        result: Floats = embeddings_BD
+        return result
+
+
+def load_encoder(folder: Path, *, precision: str = "auto", threads: int = 0) -> OnnxEncoder:
+    """Verify a bundle and open one of its networks.
+
+    Args:
+        folder: of the bundle.
+        precision: a key of ``manifest.networks``; ``auto`` = the bundle's default.
+        threads: of one forward pass; 0 = every core.
+
+    Raises:
+        ArtifactMismatch: a file is missing or differs from the manifest, the precision is not
+            in the bundle, the network does not open, or it does not give its golden embeddings.
+    """
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    chosen = manifest.default_precision if precision == "auto" else precision
+    if chosen not in manifest.networks:
+        raise ArtifactMismatch(f"expected one of {sorted(manifest.networks)}, got {chosen!r}")
+    session = _open(folder / manifest.networks[chosen], threads)
+    card = (folder / CARD_NAME).read_text(encoding="utf-8")
+    encoder = OnnxEncoder(session, manifest, card, chosen)
+    _check_golden(encoder, folder / GOLDEN_NAME)
+    return encoder
+
+
+def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Spinning threads would take the core that decodes the next frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises many types, none of one base
+        raise ArtifactMismatch(f"{path.name} does not open in ONNX Runtime") from error
+
+
+def _check_golden(encoder: OnnxEncoder, path: Path) -> None:
+    """Run the golden frames and compare; this warms the network up as well."""
+    try:
+        with np.load(path, allow_pickle=False) as golden:
+            frames_TSS = golden["frames_TSS"]
+            expected_TD = golden[f"embeddings_{encoder.precision}_TD"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactMismatch(f"{path.name} lacks frames or embeddings") from error
+    try:
+        given_TD = encoder.encode(normalise(frames_TSS, encoder.spec))
+    except Exception as error:  # ONNX Runtime raises many types, none of one base
+        raise ArtifactMismatch("the network does not run on its golden frames") from error
+    if given_TD.shape != expected_TD.shape or given_TD.shape[1] != encoder.dim:
+        raise ArtifactMismatch(
+            f"expected golden embeddings of shape {expected_TD.shape}, got {given_TD.shape}"
+        )
+    cosine = float((given_TD * expected_TD).sum(1).min())
+    least = GOLDEN_COSINE.get(encoder.precision, 0.999)
+    if not cosine >= least:
+        raise ArtifactMismatch(f"expected golden cosine of at least {least}, got {cosine:.4f}")
