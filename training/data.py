@@ -4,6 +4,7 @@ Shape suffixes: H height, W width.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,3 +88,12 @@ def _load(path: Path) -> npt.NDArray[np.uint8]:
         return decode(path.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW
     except (OSError, InputError) as error:
         raise InputError(f"{path.name}: {error}") from error
+
+
+def corpus_facts(rows: Iterable[Row]) -> tuple[dict[str, str], ...]:
+    """Frames and licence of each data set among the rows, by name."""
+    counts = Counter((row.dataset, row.licence) for row in rows)
+    return tuple(
+        {"dataset": dataset, "licence": licence, "frames": str(number)}
+        for (dataset, licence), number in sorted(counts.items())
+    )

@@ -1,0 +1,284 @@
+"""Checkpoint -> encoder bundle, format 1.
+
+Shape suffixes: N frames, T golden frames, S encoder side, D embedding width, K pooled features.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from service.encoding.manifest import (
+    CARD_NAME,
+    FORMAT_VERSION,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    describe_file,
+    encoder_id_of,
+    read_manifest,
+    verify_files,
+)
+from service.imaging.preprocess import PreprocessSpec, normalise, resize
+from training.config import DistillConfig
+from training.deploy import assemble, deployable, fit_projection
+from training.equalise import equalise
+from training.onnx_files import (
+    embed,
+    first_convolutions,
+    open_network,
+    tail_nodes,
+    write_fp16,
+    write_fp32,
+    write_int8,
+)
+from training.student import ARCHITECTURE, Student, Trunk, pooled
+
+Frames = Sequence[npt.NDArray[np.uint8]]
+FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
+CALIBRATION_FRAMES = 96
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFacts:
+    """What the bundle says of itself beyond its numbers."""
+
+    version: str
+    interim: bool
+    corpus: tuple[dict[str, str], ...]
+    teacher: str
+    initial_weights: str
+
+
+def load_trunk(checkpoint: Path) -> Trunk:
+    """The trained trunk of a run, in eval mode."""
+    trunk = Trunk()
+    trunk.load_state_dict(torch.load(checkpoint, weights_only=True)["trunk"])
+    return trunk.eval()
+
+
+@torch.inference_mode()
+def pooled_features(
+    trunk: Trunk, frames: Frames, spec: PreprocessSpec, *, batch: int = 32
+) -> npt.NDArray[np.float32]:
+    """pooled_NK of whole frames, float32."""
+    parts = []
+    for start in range(0, len(frames), batch):
+        inputs = torch.from_numpy(_inputs(frames[start : start + batch], spec))
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        parts.append(pooled(*trunk(inputs)).numpy())
+    return np.concatenate(parts)
+
+
+def _inputs(frames: Frames, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    return normalise(np.stack([resize(frame, spec.side_px) for frame in frames]), spec)
+
+
+def export(
+    trunk: Trunk,
+    config: DistillConfig,
+    *,
+    corpus: Frames,
+    unseen: Frames,
+    golden: Frames,
+    facts: ExportFacts,
+    out: Path,
+) -> Manifest:
+    """Write the bundle folder ``out`` with all three precisions and return its manifest.
+
+    Args:
+        corpus: real frames the encoder was trained on: projection and int8 ranges.
+        unseen: real frames it was not trained on: fidelity of each precision.
+        golden: frames that may be given away, stored in the bundle.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    projection = fit_projection(pooled_features(trunk, corpus, config.spec), config.embedding_dim)
+    student, spec = deployable(assemble(trunk, projection), config.spec)
+    chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
+    calibration = _inputs(chosen, spec)
+    equalise(student, torch.from_numpy(calibration))
+    networks = _write_networks(student, spec, calibration, config.embedding_dim, out)
+    fidelity = measure_fidelity(out, networks, _inputs(unseen, spec))
+    _write_golden(out, networks, golden, spec)
+    about = {
+        "teacher": facts.teacher,
+        "initial_weights": facts.initial_weights,
+        "corpus": list(facts.corpus),
+        "fidelity": fidelity,
+        "config": config_name(config),
+    }
+    side = spec.side_px // 32
+    return write_manifest(
+        out, networks, spec, facts, about, (config.embedding_dim, side, side), default="int8"
+    )
+
+
+def config_name(config: DistillConfig) -> dict[str, Any]:
+    """The fields of a run that decide its result."""
+    return {
+        "views": config.views,
+        "epochs": config.epochs,
+        "batch": config.batch,
+        "learning_rate": config.learning_rate,
+        "seed": config.seed,
+    }
+
+
+def _write_networks(
+    student: Student,
+    spec: PreprocessSpec,
+    calibration: npt.NDArray[np.float32],
+    dim: int,
+    out: Path,
+) -> dict[str, str]:
+    networks = {p: f"encoder.{p}.onnx" for p in ("fp32", "fp16", "int8")}
+    fp32 = out / networks["fp32"]
+    write_fp32(student, spec.side_px, fp32)
+    write_fp16(fp32, out / networks["fp16"])
+    keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *tail_nodes(fp32, dim=dim))
+    write_int8(fp32, out / networks["int8"], calibration, keep_float=keep_float)
+    return networks
+
+
+def measure_fidelity(
+    folder: Path, networks: dict[str, str], inputs_N3SS: npt.NDArray[np.float32]
+) -> dict[str, dict[str, float]]:
+    """Cosine of each precision with fp32 on the same frames: mean and minimum."""
+    reference_ND, _ = embed(open_network(folder / networks["fp32"]), inputs_N3SS)
+    fidelity: dict[str, dict[str, float]] = {}
+    for precision, name in networks.items():
+        given_ND, _ = embed(open_network(folder / name), inputs_N3SS)
+        cosine_N = (given_ND * reference_ND).sum(1)
+        fidelity[precision] = {
+            "frames": len(cosine_N),
+            "mean_cosine": round(float(cosine_N.mean()), 5),
+            "min_cosine": round(float(cosine_N.min()), 5),
+        }
+    return fidelity
+
+
+def _write_golden(
+    out: Path, networks: dict[str, str], golden: Frames, spec: PreprocessSpec
+) -> None:
+    frames_TSS = np.stack([resize(frame, spec.side_px) for frame in golden])
+    inputs = normalise(frames_TSS, spec)
+    arrays = {
+        f"embeddings_{precision}_TD": embed(open_network(out / name), inputs)[0]
+        for precision, name in networks.items()
+    }
+    np.savez_compressed(out / GOLDEN_NAME, frames_TSS=frames_TSS, **arrays)  # type: ignore[arg-type]
+
+
+def write_manifest(
+    out: Path,
+    networks: dict[str, str],
+    spec: PreprocessSpec,
+    facts: ExportFacts,
+    about: dict[str, Any],
+    feature_map: tuple[int, int, int],
+    *,
+    default: str,
+) -> Manifest:
+    """Write card, licences and manifest for the networks that lie in ``out``; check them."""
+    (out / CARD_NAME).write_text(card(facts, about, networks), encoding="utf-8")
+    (out / "LICENSES").mkdir(exist_ok=True)
+    (out / "LICENSES" / "README.md").write_text(licences(facts), encoding="utf-8")
+    names = [*networks.values(), GOLDEN_NAME, CARD_NAME, "LICENSES/README.md"]
+    files = tuple(describe_file(out, name) for name in names)
+    manifest = Manifest(
+        name="sonoprobe-encoder",
+        version=facts.version,
+        interim=facts.interim,
+        encoder_id=encoder_id_of(files, networks, spec),
+        architecture=f"{ARCHITECTURE} with input norm, stages 3 and 4 projected",
+        dim=feature_map[0],
+        feature_map=feature_map,
+        spec=spec,
+        networks=networks,
+        default_precision=default,
+        files=files,
+        about=about,
+    )
+    (out / MANIFEST_NAME).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
+    verify_files(out, read_manifest(out))
+    return manifest
+
+
+def narrow(source: Path, out: Path, facts: ExportFacts, *, precision: str) -> Manifest:
+    """Copy a bundle with one precision only, as it ships inside the package."""
+    manifest = read_manifest(source)
+    out.mkdir(parents=True, exist_ok=True)
+    networks = {precision: manifest.networks[precision]}
+    for name in (*networks.values(), GOLDEN_NAME):
+        shutil.copyfile(source / name, out / name)
+    return write_manifest(
+        out,
+        networks,
+        manifest.spec,
+        facts,
+        dict(manifest.about),
+        manifest.feature_map,
+        default=precision,
+    )
+
+
+def card(facts: ExportFacts, about: dict[str, Any], networks: dict[str, str]) -> str:
+    """The model card, from the same facts as the manifest."""
+    sets = "\n".join(f"| {c['dataset']} | {c['frames']} | {c['licence']} |" for c in facts.corpus)
+    numbers = "\n".join(
+        f"| {p} | {n['mean_cosine']:.4f} | {n['min_cosine']:.4f} |"
+        for p, n in about["fidelity"].items()
+    )
+    state = "**Interim**: a stand-in to walk the whole way once. " if facts.interim else ""
+    return f"""# Sonoprobe encoder {facts.version} (bundle format {FORMAT_VERSION})
+
+{state}A ResNet-50 v2 that turns an ultrasound frame into a unit vector, for similarity search and
+for linear classifiers fitted on few labelled examples. Precisions in this folder:
+{", ".join(sorted(networks))}.
+
+## What it must not be used for
+
+It is no medical device and finds no disease by itself. A classifier on top is as good as the
+labelled examples it was fitted from; judge it on your own patients before anybody relies on it.
+It has seen few organs and devices (below); on others its neighbours may be meaningless.
+
+## Training
+
+- Teacher: {facts.teacher}
+- Initial weights (stem to stage 3, kept frozen): {facts.initial_weights}
+- Stage 4 was trained to predict the teacher's and the trunk's pooled features on augmented
+  frames; a linear projection of the pooled stages 3 and 4 gives the embedding.
+- Settings: `{json.dumps(about["config"])}`
+
+| corpus | frames | licence |
+|---|---|---|
+{sets}
+
+## Fidelity against fp32, on real frames outside the corpus
+
+| precision | mean cosine | least cosine |
+|---|---|---|
+{numbers}
+"""
+
+
+def licences(facts: ExportFacts) -> str:
+    """Where the parts come from and under which terms."""
+    sets = "\n".join(f"- {c['dataset']}: {c['licence']}" for c in facts.corpus)
+    return f"""# Licences
+
+The trained network is part of Sonoprobe, Apache-2.0. It was made from:
+
+- teacher: {facts.teacher}
+- initial weights: {facts.initial_weights}
+
+and from frames of these sets, none of which is contained in this bundle:
+
+{sets}
+"""

@@ -1,0 +1,135 @@
+"""Student -> ONNX files: fp32, fp16, and int8 by static quantisation on real frames.
+
+Shape suffixes: N frames, S encoder side, D embedding width.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from torch import nn
+
+OPSET = 18
+PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
+INPUT, OUTPUTS = "frames", ("embedding", "feature_map")
+Floats = npt.NDArray[np.float32]
+
+
+def write_fp32(student: nn.Module, side_px: int, path: Path) -> None:
+    """Export with a free batch axis; input ``frames`` (N, 3, S, S), outputs as named above."""
+    example = torch.zeros(2, 3, side_px, side_px)
+    program = torch.onnx.export(
+        student,
+        (example,),
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
+        opset_version=OPSET,
+        dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("the exporter returned no program")
+    onnx.save(program.model_proto, str(path))
+
+
+def write_fp16(source: Path, path: Path) -> None:
+    """Halve the weights; inputs and outputs stay float32."""
+    network = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+    onnx.save(network, str(path))
+
+
+class _Frames(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds calibration inputs a few at a time."""
+
+    def __init__(self, inputs_N3SS: Floats, batch: int = 8) -> None:
+        starts = range(0, len(inputs_N3SS), batch)
+        self._batches = iter([inputs_N3SS[i : i + batch] for i in starts])
+
+    def get_next(self) -> dict[str, Floats] | None:
+        """The next input of the network, None at the end."""
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def write_int8(
+    source: Path, path: Path, calibration_N3SS: Floats, *, keep_float: tuple[str, ...] = ()
+) -> None:
+    """Static QDQ: int8 weights per output channel, uint8 activations by range seen.
+
+    Args:
+        source: the fp32 network.
+        path: where to write.
+        calibration_N3SS: preprocessed real frames; ranges come from them.
+        keep_float: names of nodes that stay float.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch) / "prepared.onnx"
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        written = Path(scratch) / "int8.onnx"
+        quantize_static(
+            str(prepared),
+            str(written),
+            _Frames(calibration_N3SS),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.Percentile,
+            nodes_to_exclude=list(keep_float),
+            extra_options={"CalibPercentile": PERCENTILE},
+        )
+        shutil.copyfile(written, path)
+
+
+def first_convolutions(path: Path, count: int) -> tuple[str, ...]:
+    """Names of the first ``count`` convolutions in the order of the graph."""
+    nodes = [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"]
+    return tuple(nodes[:count])
+
+
+def tail_nodes(path: Path, *, dim: int) -> tuple[str, ...]:
+    """Names of the projection and everything after it: small, and what centring is exact in."""
+    graph = onnx.load(path).graph
+    wide = {
+        init.name
+        for init in graph.initializer
+        if len(init.dims) == 4 and init.dims[0] == dim and init.dims[1] == 3072
+    }
+    found: list[str] = []
+    for node in graph.node:
+        if found or wide & set(node.input):
+            found.append(node.name)
+    return tuple(found)
+
+
+def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Open on the CPU with ``threads`` threads; 0 = every core."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def embed(
+    session: onnxruntime.InferenceSession, inputs_N3SS: Floats, *, batch: int = 8
+) -> tuple[Floats, Floats]:
+    """Run in batches; return embeddings_ND and feature_maps_NDhw, float32."""
+    parts = [
+        session.run(list(OUTPUTS), {INPUT: inputs_N3SS[i : i + batch]})
+        for i in range(0, len(inputs_N3SS), batch)
+    ]
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
