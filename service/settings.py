@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     graceful_timeout_s: int = Field(
         20, gt=0, description="Longest wait for requests in flight at a stop, seconds."
     )
+    drain_s: float = Field(
+        1.0, ge=0, description="How long readiness answers 503 before a stop begins, seconds."
+    )
     thumbnail_side_px: int = Field(192, gt=0, description="Longer side of stored thumbnails.")
     idempotency_keep_s: int = Field(
         86_400, gt=0, description="How long an Idempotency-Key is remembered, seconds."

@@ -1,0 +1,111 @@
+"""Runs the service under uvicorn: in the foreground, or beside a command in this process."""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.api.state import DEFAULT_WORKSPACE, hash_key
+from service.app import create_app
+from service.catalog.interface import Catalog
+from service.catalog.records import KeyRecord
+from service.catalog.sqlite import open_catalog
+from service.settings import Settings
+
+START_TIMEOUT_S = 60.0
+KEY_BYTES = 32
+
+
+class DrainingServer(uvicorn.Server):
+    """On the first signal readiness turns to 503; only after ``drain_s`` it stops listening.
+
+    So a load balancer learns of the stop before a connection is refused. A second signal
+    stops at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, *, drain_s: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_s = drain_s
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Signal handler."""
+        running = getattr(self._app.state, "running", None)
+        if running is None or running.stopping or self._drain_s == 0:
+            super().handle_exit(sig, frame)
+            return
+        running.stopping = True
+        timer = threading.Timer(self._drain_s, super().handle_exit, (sig, frame))
+        timer.daemon = True
+        timer.start()
+
+
+def _server(settings: Settings) -> DrainingServer:
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.graceful_timeout_s,
+    )
+    return DrainingServer(config, app, drain_s=settings.drain_s)
+
+
+def serve(settings: Settings) -> bool:
+    """Run until a signal; return whether the service had started."""
+    server = _server(settings)
+    server.run()
+    return server.started
+
+
+@dataclass(frozen=True, slots=True)
+class LocalService:
+    """A service of this process, and a key for it."""
+
+    url: str
+    key: str
+
+
+@contextlib.contextmanager
+def local_service(settings: Settings) -> Iterator[LocalService]:
+    """Run the service on a free port of this machine while the block runs.
+
+    Raises:
+        RuntimeError: it did not start; the log says why.
+    """
+    settings = settings.model_copy(update={"host": "127.0.0.1", "port": 0})
+    catalog = open_catalog(settings.data_dir)
+    try:
+        _, token = create_key(catalog, "local", DEFAULT_WORKSPACE)
+    finally:
+        catalog.close()
+    server = _server(settings)
+    thread = threading.Thread(target=server.run, name="local-service", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise RuntimeError("the local service did not start")
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield LocalService(f"http://127.0.0.1:{port}", token)
+    finally:
+        server.should_exit = True
+        thread.join(settings.graceful_timeout_s + 5)
+
+
+def create_key(catalog: Catalog, name: str, workspace: str) -> tuple[KeyRecord, str]:
+    """Make a key; the token is returned here and never again, only its hash is stored."""
+    token = "sp_" + secrets.token_urlsafe(KEY_BYTES)
+    owner = catalog.ensure_workspace(workspace)
+    return catalog.create_key(owner.workspace_id, name, hash_key(token)), token
