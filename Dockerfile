@@ -1,0 +1,25 @@
+# The service alone: no torch, no compiler, no shell access needed, root file system may be read-only.
+FROM python:3.12-slim AS build
+WORKDIR /src
+RUN python -m venv /opt/sonoprobe
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY service ./service
+COPY training/__init__.py ./training/__init__.py
+RUN /opt/sonoprobe/bin/pip install --no-cache-dir --no-compile -c constraints.txt . \
+ && /opt/sonoprobe/bin/pip uninstall --yes pip
+
+FROM python:3.12-slim
+RUN useradd --system --uid 10001 --no-create-home sonoprobe \
+ && mkdir /data && chown sonoprobe /data
+COPY --from=build /opt/sonoprobe /opt/sonoprobe
+ENV PATH=/opt/sonoprobe/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    SONOPROBE_HOST=0.0.0.0 \
+    SONOPROBE_DATA_DIR=/data
+USER sonoprobe
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=6s --start-period=20s \
+  CMD ["python", "-c", "import httpx; httpx.get('http://127.0.0.1:8000/health/ready', timeout=5, trust_env=False).raise_for_status()"]
+CMD ["sonoprobe", "serve"]

@@ -1,0 +1,36 @@
+# Two virtual environments: .venv holds the service alone, .venv-dev everything.
+PYTHON ?= python3
+SERVICE := .venv/bin/python
+DEV := .venv-dev/bin/python
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check bench docs clean
+
+demo: .venv/ready
+	$(SERVICE) -m service demo
+
+test: .venv-dev/ready
+	$(DEV) -m pytest
+
+check: .venv-dev/ready
+	$(DEV) -m ruff format --check .
+	$(DEV) -m ruff check .
+	$(DEV) -m mypy
+	$(DEV) -m pytest -q tests/house
+
+bench: .venv-dev/ready
+	$(DEV) benchmarks/bench_embed.py
+	$(DEV) benchmarks/bench_fit.py
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(SERVICE) $(PIP) -e .
+	touch $@
+
+.venv-dev/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dev
+	$(DEV) $(PIP) -e '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-dev build *.egg-info
