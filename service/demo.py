@@ -202,7 +202,7 @@ def split(
     train: list[Stored] = []
     used: set[str] = set()
     for label in sorted({scan.label for scan in stored}):
-        of_class = sorted((s for s in stored if s.label == label), key=lambda s: s.scan_id)
+        of_class = [scan for scan in stored if scan.label == label]
         rng.shuffle(of_class)
         taken = list(_one_per_group(of_class, used))[:labelled]
         used |= {scan.group for scan in taken}

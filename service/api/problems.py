@@ -13,7 +13,7 @@ from service import errors
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
-DOCS = "https://sonoprobe.dev/errors#"
+DOCS = "urn:sonoprobe:error:"  # described in docs/errors.md
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.ServiceError: 500,

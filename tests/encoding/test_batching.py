@@ -1,0 +1,104 @@
+"""The four laws of the batcher."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from service.encoding.batching import MicroBatcher
+from service.errors import Overloaded, Stopping
+
+
+def frame(value: float) -> np.ndarray:
+    return np.full((3, 2, 2), value, np.float32)
+
+
+def means(frames_B3SS: np.ndarray) -> np.ndarray:
+    return frames_B3SS.mean((2, 3))
+
+
+def batcher(encode=means, *, max_batch=4, max_queue=64, on_batch=lambda size: None) -> MicroBatcher:
+    return MicroBatcher(
+        encode, max_batch=max_batch, max_wait_s=0.01, max_queue=max_queue, on_batch=on_batch
+    )
+
+
+def test_every_caller_gets_its_own_row_back_from_shared_batches() -> None:
+    sizes: list[int] = []
+
+    async def act() -> list[np.ndarray]:
+        async with batcher(on_batch=sizes.append) as running:
+            return await asyncio.gather(*(running.submit(frame(i)) for i in range(23)))
+
+    rows = asyncio.run(act())
+    assert [float(row[0]) for row in rows] == list(map(float, range(23)))
+    assert max(sizes) == 4
+    assert sum(sizes) == 23
+
+
+def test_a_failure_reaches_all_of_its_batch_and_the_next_batch_runs() -> None:
+    def encode(frames: np.ndarray) -> np.ndarray:
+        if frames.min() < 0:
+            raise ValueError("bad batch")
+        return means(frames)
+
+    async def act() -> tuple[list[object], np.ndarray]:
+        async with batcher(encode, max_batch=3) as running:
+            first = await asyncio.gather(
+                *(running.submit(frame(v)) for v in (1, -1, 2)), return_exceptions=True
+            )
+            return list(first), await running.submit(frame(7))
+
+    first, second = asyncio.run(act())
+    assert [type(error) for error in first] == [ValueError] * 3
+    assert second[0] == 7
+
+
+def test_a_full_queue_refuses_at_once_and_answers_the_others() -> None:
+    gate = threading.Event()
+
+    def encode(frames: np.ndarray) -> np.ndarray:
+        gate.wait(10)
+        return means(frames)
+
+    async def act() -> tuple[list[np.ndarray], float]:
+        async with batcher(encode, max_batch=1, max_queue=2) as running:
+            waiting = [asyncio.create_task(running.submit(frame(0)))]
+            await asyncio.sleep(0.1)
+            waiting += [asyncio.create_task(running.submit(frame(i))) for i in (1, 2)]
+            await asyncio.sleep(0.05)
+            with pytest.raises(Overloaded):
+                await running.submit(frame(3))
+            gate.set()
+            return await asyncio.gather(*waiting), running.waiting
+
+    rows, waiting = asyncio.run(act())
+    assert [float(row[0]) for row in rows] == [0, 1, 2]
+    assert waiting == 0
+
+
+def test_leaving_finishes_the_batch_in_flight_and_releases_every_waiter() -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def encode(frames: np.ndarray) -> np.ndarray:
+        entered.set()
+        gate.wait(10)
+        return means(frames)
+
+    async def act() -> list[object]:
+        running = batcher(encode, max_batch=1)
+        await running.__aenter__()
+        tasks = [asyncio.create_task(running.submit(frame(i))) for i in range(3)]
+        await asyncio.to_thread(entered.wait, 10)
+        closing = asyncio.create_task(running.__aexit__(None, None, None))
+        await asyncio.sleep(0.05)
+        gate.set()
+        await closing
+        with pytest.raises(Stopping):
+            await running.submit(frame(9))
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+    first, *others = asyncio.run(act())
+    assert isinstance(first, np.ndarray)
+    assert [type(error) for error in others] == [Stopping, Stopping]

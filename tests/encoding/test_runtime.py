@@ -1,0 +1,59 @@
+"""The shipped bundle loads, and a changed one is refused with the reason."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.app import SHIPPED_BUNDLE
+from service.encoding.runtime import load_encoder
+from service.errors import ArtifactMismatch
+from service.imaging.preprocess import normalise
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SHIPPED_BUNDLE, tmp_path / "bundle"))
+
+
+def test_the_shipped_bundle_gives_unit_embeddings_whatever_the_batch() -> None:
+    encoder = load_encoder(SHIPPED_BUNDLE)
+    frames = np.random.default_rng(0).integers(0, 255, (3, 224, 224)).astype(np.uint8)
+    inputs = normalise(frames, encoder.spec)
+    together = encoder.encode(inputs)
+    alone = np.concatenate([encoder.encode(one[None]) for one in inputs])
+    assert together.shape == (3, encoder.dim)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_changed_network_is_refused_with_both_digests(bundle: Path) -> None:
+    network = bundle / "encoder.int8.onnx"
+    data = bytearray(network.read_bytes())
+    data[len(data) // 2] ^= 1
+    network.write_bytes(data)
+    with pytest.raises(ArtifactMismatch, match=r"expected \d+ bytes, sha256 .*got"):
+        load_encoder(bundle)
+
+
+def test_another_preprocessing_is_refused_because_the_id_no_longer_fits(bundle: Path) -> None:
+    file = bundle / "manifest.json"
+    document = json.loads(file.read_text())
+    document["input"]["mean"][0] += 0.1
+    file.write_text(json.dumps(document))
+    with pytest.raises(ArtifactMismatch, match="expected encoder_id"):
+        load_encoder(bundle)
+
+
+def test_a_precision_that_is_not_in_the_bundle_is_refused(bundle: Path) -> None:
+    with pytest.raises(ArtifactMismatch, match="int8"):
+        load_encoder(bundle, precision="fp32")
+
+
+def test_the_bundle_calls_itself_interim_and_is_small_enough_to_ship() -> None:
+    encoder = load_encoder(SHIPPED_BUNDLE)
+    assert encoder.manifest.interim
+    assert "Interim" in encoder.card
+    assert sum(f.stat().st_size for f in SHIPPED_BUNDLE.rglob("*") if f.is_file()) < 60e6

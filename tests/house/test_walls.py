@@ -1,0 +1,101 @@
+"""The plan of the house, kept true by reading every import."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+E, CATALOG = "service.errors", "service.catalog"
+ROOMS = {  # room -> the rooms of ours it may import; the first matching row counts
+    "service.errors": set(),
+    "service.settings": set(),
+    "service.observability": set(),
+    "service.imaging": {E},
+    "service.encoding": {E, "service.imaging.preprocess"},
+    "service.catalog": {E},
+    "service.retrieval": {E},
+    "service.fewshot": {E},
+    "service.pipeline": {E, "service.imaging", "service.encoding"},
+    "service.galleries": {E, "service.catalog", "service.retrieval"},
+    "service.heads": {E, "service.catalog", "service.fewshot"},
+    "service.client": set(),
+    "service.ingest": {"service.client"},
+    "service.demo": {E, "service.client", "service.ingest"},
+    "service.api": {
+        E,
+        "service.settings",
+        "service.observability",
+        "service.pipeline",
+        "service.galleries",
+        "service.heads",
+        "service.catalog.interface",
+        "service.catalog.records",
+        "service.fewshot.head",
+    },
+    "service.app": {"service"},
+    "service.server": {"service"},
+    "service.cli": {"service"},
+    "service.__main__": {"service.cli"},
+    "training": {E, "service.imaging", "service.encoding.manifest", "service.fewshot"},
+}
+OWNERS = {  # library -> the only rooms that may import it
+    "fastapi": ("service.api", "service.app", "service.server"),
+    "starlette": ("service.api", "service.app"),
+    "uvicorn": ("service.server",),
+    "faiss": ("service.retrieval",),
+    "onnxruntime": ("service.encoding", "training.onnx_files"),
+    "PIL": ("service.imaging", "training"),
+    "sklearn": ("service.fewshot",),
+    "sqlite3": ("service.catalog",),
+    "httpx": ("service.client",),
+    "typer": ("service.cli", "training.__main__", "training.simulate"),
+    "rich": ("service.cli",),
+    "prometheus_client": ("service.observability",),
+    "pydantic_settings": ("service.settings",),
+    "pydantic": ("service.api", "service.settings"),
+    "torch": ("training",),
+    "timm": ("training",),
+    "onnx": ("training",),
+}
+FILES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")])
+
+
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: write absolute imports"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def inside(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_rooms_import_only_what_the_plan_allows(file: Path) -> None:
+    module = module_of(file)
+    ours = {name for name in imports_of(file) if name.split(".")[0] in {"service", "training"}}
+    if module == "service":
+        assert not ours, "service/__init__.py stays empty"
+        return
+    room = next((room for room in ROOMS if inside(module, room)), None)
+    assert room, f"{module} is in no room; add it to the plan"
+    allowed = ROOMS[room] | {room}
+    assert not {name for name in ours if not any(inside(name, a) for a in allowed)}
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_libraries_stay_with_their_owner(file: Path) -> None:
+    module = module_of(file)
+    for name in imports_of(file):
+        owners = OWNERS.get(name.split(".")[0])
+        assert owners is None or any(inside(module, owner) for owner in owners), name
