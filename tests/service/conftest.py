@@ -1,0 +1,48 @@
+"""A real service over TCP with the shipped encoder, and frames to send."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.client import ApiError, Client
+from service.demo import SAMPLES
+from service.server import LocalService, local_service
+from service.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def frames() -> dict[str, list[bytes]]:
+    """Sample files by scene."""
+    return {
+        folder.name: [file.read_bytes() for file in sorted(folder.glob("*.png"))]
+        for folder in sorted(SAMPLES.iterdir())
+        if folder.is_dir()
+    }
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    data_dir: Path = tmp_path_factory.mktemp("data")
+    settings = Settings(
+        data_dir=data_dir, drain_s=0, max_upload_bytes=2_000_000, max_image_bytes=500_000
+    )
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def client(local: LocalService) -> Iterator[Client]:
+    with Client(local.url, key=local.key) as found:
+        yield found
+
+
+@pytest.fixture
+def collection(client: Client, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = f"c{abs(hash(request.node.nodeid))}"
+    client.create_collection(name)
+    yield name
+    try:
+        client.delete_collection(name)
+    except ApiError as error:
+        assert error.code == "unknown_item"  # noqa: PT017 - the test deleted it
