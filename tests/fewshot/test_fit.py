@@ -1,0 +1,86 @@
+"""The head is the textbook one, and what it says of itself holds on strangers."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from service.errors import ArtifactMismatch, EncoderMismatch, NotEnoughExamples
+from service.fewshot.fit import fit
+from service.fewshot.head import from_npz, to_npz
+
+
+def drawn(seed: int, groups: int, spread: float, dim: int = 32) -> tuple[np.ndarray, list[str]]:
+    """Three classes around fixed centres, ``groups`` rows each."""
+    centres = np.random.default_rng(0).normal(size=(3, dim))
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([c + spread * rng.normal(size=(groups, dim)) for c in centres])
+    return rows.astype(np.float32), [f"c{i}" for i in range(3) for _ in range(groups)]
+
+
+def test_probabilities_equal_those_of_scikit_learn() -> None:
+    rows, labels = drawn(1, 12, 1.5)
+    rows, labels = rows[:-6], labels[:-6]  # unbalanced
+    made = fit(rows, labels, [str(i) for i in range(len(labels))], encoder_id="e")
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    peer = LogisticRegression(
+        C=made.report.regularisation_c, class_weight="balanced", tol=1e-8, max_iter=10_000
+    ).fit(unit, labels)
+    given = made.head.probabilities(rows)
+    # Two iterative solvers, each stopped at its own tolerance.
+    np.testing.assert_allclose(given, peer.predict_proba(unit), atol=2e-3)
+
+
+def test_random_labels_are_judged_to_be_at_chance() -> None:
+    scores = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(60, 32)).astype(np.float32)
+        labels = [f"c{v}" for v in rng.integers(0, 3, 60)]
+        made = fit(rows, labels, [str(i) for i in range(60)], encoder_id="e")
+        scores.append(made.report.balanced_accuracy)
+    # 720 judged guesses: two standard errors are 0.035.
+    assert abs(np.mean(scores) - 1 / 3) < 0.07
+
+
+def test_copies_of_one_patient_do_not_make_the_judgement_rosy() -> None:
+    rng = np.random.default_rng(3)
+    rows = np.repeat(rng.normal(size=(12, 32)), 5, axis=0).astype(np.float32)
+    labels = [f"c{(i // 5) % 2}" for i in range(60)]
+    patients = [str(i // 5) for i in range(60)]
+    leaking = fit(rows, labels, [str(i) for i in range(60)], encoder_id="e").report
+    honest = fit(rows, labels, patients, encoder_id="e").report
+    assert leaking.balanced_accuracy == 1.0
+    assert honest.balanced_accuracy < 0.85
+
+
+def test_the_order_of_the_upload_changes_nothing() -> None:
+    rows, labels = drawn(2, 8, 2.0)
+    order = np.random.default_rng(0).permutation(len(labels))
+    names = [str(i) for i in range(len(labels))]
+    one = fit(rows, labels, names, encoder_id="e")
+    other = fit(rows[order], [labels[i] for i in order], [names[i] for i in order], encoder_id="e")
+    assert one.report == other.report
+    np.testing.assert_allclose(one.head.weights_CD, other.head.weights_CD, atol=1e-5)
+
+
+def test_a_single_group_per_class_is_fitted_and_not_judged() -> None:
+    rows, labels = drawn(4, 1, 0.1)
+    report = fit(rows, labels, ["a", "b", "c"], encoder_id="e").report
+    assert report.balanced_accuracy is None
+    assert "single group" in str(report.not_judged_because)
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(NotEnoughExamples):
+        fit(np.ones((3, 4), np.float32), ["a"] * 3, ["1", "2", "3"], encoder_id="e")
+
+
+def test_a_stored_head_comes_back_equal_and_refuses_strangers_and_damage() -> None:
+    rows, labels = drawn(5, 6, 1.0)
+    head = fit(rows, labels, [str(i) for i in range(18)], encoder_id="e").head
+    data = to_npz(head)
+    np.testing.assert_array_equal(from_npz(data).probabilities(rows), head.probabilities(rows))
+    with pytest.raises(EncoderMismatch):
+        from_npz(data, encoder_id="other")
+    with pytest.raises(ArtifactMismatch):
+        from_npz(data[: len(data) // 2])
