@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service import demo as steps
@@ -48,8 +50,9 @@ def _explained() -> Iterator[None]:
     """An expected failure is one line and exit code 1, not a traceback."""
     try:
         yield
-    except (ServiceError, ApiError, OSError, RuntimeError) as error:
-        errors.print(f"[red]error[/red] {error}", highlight=False)
+    except (ServiceError, ApiError, OSError, RuntimeError, httpx.HTTPError) as error:
+        said = f"no answer: {error}" if isinstance(error, httpx.HTTPError) else str(error)
+        errors.print(f"[red]error[/red] {escape(said)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -229,7 +232,8 @@ def ingest(
         with _progress("sending", len(files)) as advance:
             done = send_folder(client, collection, files, metadata, on_done=advance)
     for path, why in done.problems:
-        errors.print(f"[red]refused[/red] {path}: {why}", highlight=False)
+        said = escape(f"{path}: {why}")
+        errors.print(f"[red]refused[/red] {said}", highlight=False, soft_wrap=True)
     typer.echo(f"{done.sent} stored, {done.known} known already, {len(done.problems)} refused")
     if done.problems:
         raise typer.Exit(1)

@@ -10,7 +10,6 @@ ServiceError
 │   ├── InvalidCursor          a page cursor that we did not issue
 │   └── NotEnoughExamples      too few labelled examples to fit or to judge
 ├── Unauthenticated            no key, or not one of ours
-├── Forbidden                  the key is ours but may not do this
 ├── UnknownItem                the name or id names nothing in this workspace
 ├── Conflict                   the request contradicts what is stored
 │   ├── NameTaken              another resource has this name
@@ -85,12 +84,6 @@ class Unauthenticated(ServiceError):
     """No API key was sent, or it is unknown or revoked."""
 
     code = "unauthenticated"
-
-
-class Forbidden(ServiceError):
-    """The API key is valid and may not do this."""
-
-    code = "forbidden"
 
 
 class UnknownItem(ServiceError):

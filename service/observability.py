@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Callable
 
 from prometheus_client import (
@@ -14,7 +15,12 @@ from prometheus_client import (
 )
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class Metrics:
@@ -74,7 +80,11 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Send every log line to standard error as JSON."""
+    """Send every log line to standard error as JSON, and silence Pillow's warnings.
+
+    Pillow warns of odd metadata, where the pixels are what counts, and may quote it.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -4,18 +4,20 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
-from service.api.state import DEFAULT_WORKSPACE, hash_key
-from service.app import create_app
+from service.api.state import DEFAULT_WORKSPACE, Running, hash_key
+from service.app import create_app, open_encoder
 from service.catalog.interface import Catalog
 from service.catalog.records import KeyRecord
 from service.catalog.sqlite import open_catalog
+from service.encoding.runtime import Encoder
 from service.settings import Settings
 
 START_TIMEOUT_S = 60.0
@@ -46,8 +48,10 @@ class DrainingServer(uvicorn.Server):
         timer.start()
 
 
-def _server(settings: Settings) -> DrainingServer:
-    app = create_app(settings)
+def _server(
+    settings: Settings, encoder: Encoder | None = None, catalog: Catalog | None = None
+) -> DrainingServer:
+    app = create_app(settings, encoder=encoder, catalog=catalog)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -61,10 +65,22 @@ def _server(settings: Settings) -> DrainingServer:
 
 
 def serve(settings: Settings) -> bool:
-    """Run until a signal; return whether the service had started."""
-    server = _server(settings)
-    server.run()
-    return server.started
+    """Run until a signal; return whether the service had started.
+
+    Bundle and catalog are opened first, so that what is wrong with them is said plainly.
+
+    Raises:
+        ArtifactMismatch: of the encoder bundle.
+        CatalogFailure: of the catalog.
+    """
+    encoder = open_encoder(settings)
+    catalog = open_catalog(settings.data_dir)
+    try:
+        server = _server(settings, encoder, catalog)
+        server.run()
+        return server.started
+    finally:
+        catalog.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +89,33 @@ class LocalService:
 
     url: str
     key: str
+    running: Callable[[], Running]
 
 
 @contextlib.contextmanager
-def local_service(settings: Settings) -> Iterator[LocalService]:
+def local_service(
+    settings: Settings, *, encoder: Encoder | None = None, catalog: Catalog | None = None
+) -> Iterator[LocalService]:
     """Run the service on a free port of this machine while the block runs.
 
+    Args:
+        encoder: used instead of the bundle.
+        catalog: used instead of the SQLite file; the caller closes it.
+
     Raises:
+        ArtifactMismatch: of the encoder bundle.
+        CatalogFailure: of the catalog.
         RuntimeError: it did not start; the log says why.
     """
     settings = settings.model_copy(update={"host": "127.0.0.1", "port": 0})
-    catalog = open_catalog(settings.data_dir)
-    try:
-        _, token = create_key(catalog, "local", DEFAULT_WORKSPACE)
-    finally:
-        catalog.close()
-    server = _server(settings)
-    thread = threading.Thread(target=server.run, name="local-service", daemon=True)
+    _, token = _local_key(settings, catalog)
+    server = _server(settings, encoder or open_encoder(settings), catalog)
+
+    def run() -> None:
+        with contextlib.suppress(SystemExit):  # uvicorn exits when the start fails
+            server.run()
+
+    thread = threading.Thread(target=run, name="local-service", daemon=True)
     thread.start()
     deadline = time.monotonic() + START_TIMEOUT_S
     while not server.started:
@@ -98,10 +124,21 @@ def local_service(settings: Settings) -> Iterator[LocalService]:
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield LocalService(f"http://127.0.0.1:{port}", token)
+        app: Any = server.config.app
+        yield LocalService(f"http://127.0.0.1:{port}", token, lambda: app.state.running)
     finally:
         server.should_exit = True
         thread.join(settings.graceful_timeout_s + 5)
+
+
+def _local_key(settings: Settings, catalog: Catalog | None) -> tuple[KeyRecord, str]:
+    if catalog is not None:
+        return create_key(catalog, "local", DEFAULT_WORKSPACE)
+    opened = open_catalog(settings.data_dir)
+    try:
+        return create_key(opened, "local", DEFAULT_WORKSPACE)
+    finally:
+        opened.close()
 
 
 def create_key(catalog: Catalog, name: str, workspace: str) -> tuple[KeyRecord, str]:

@@ -1,13 +1,15 @@
-"""What happens to every request before a route sees it: id, size limit, time, count."""
+"""What happens to every request around its route: id, size limit, time, count, last resort."""
 
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from service.api.problems import MEDIA_TYPE, problem
+from service.api.problems import MEDIA_TYPE, internal_error, problem
 from service.errors import UploadTooLarge
 from service.observability import Metrics
 
@@ -15,6 +17,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+CLIENT_CLOSED = 499  # in metrics only
+log = logging.getLogger(__name__)
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -56,6 +60,14 @@ class Gate:
             if answered:
                 raise
             body = JSONResponse(problem(error, request_id), 413, media_type=MEDIA_TYPE)
+            await body(scope, receive, tagged_send)
+        except ClientDisconnect:
+            status = CLIENT_CLOSED  # nobody is left to answer
+        except Exception as error:  # the outermost handler: a bug must not cost the connection
+            log.error("bug", exc_info=error, extra={"request_id": request_id})
+            if answered:
+                raise
+            body = JSONResponse(internal_error(request_id), 500, media_type=MEDIA_TYPE)
             await body(scope, receive, tagged_send)
         finally:
             self._count(scope, status, time.perf_counter() - started)

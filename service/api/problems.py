@@ -26,7 +26,6 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidCursor: 400,
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
-    errors.Forbidden: 403,
     errors.UnknownItem: 404,
     errors.Conflict: 409,
     errors.NameTaken: 409,
@@ -44,6 +43,12 @@ _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_lar
 def problem(error: errors.ServiceError, request_id: str) -> dict[str, Any]:
     """The problem document of one error raised on purpose."""
     return _document(error.code, STATUS[type(error)], str(error), request_id)
+
+
+def internal_error(request_id: str) -> dict[str, Any]:
+    """The problem document of a bug; says nothing of it."""
+    detail = "the service failed; the log line with this request_id tells more"
+    return _document("internal_error", 500, detail, request_id)
 
 
 def _document(code: str, status: int, detail: str, request_id: str) -> dict[str, Any]:
@@ -78,7 +83,6 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
     app.add_exception_handler(errors.ServiceError, on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_surprise)
 
 
 def request_id_of(request: Request) -> str:
@@ -111,12 +115,6 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     code = _HTTP_CODES.get(status, "invalid_input" if status < 500 else "internal_error")
     document = _document(code, status, str(error.detail), request_id_of(request))
     return _answer(document, dict(error.headers or {}))
-
-
-async def _on_surprise(request: Request, error: Exception) -> JSONResponse:
-    log.error("bug", exc_info=error, extra={"request_id": request_id_of(request)})
-    detail = "the service failed; the log line with this request_id tells more"
-    return _answer(_document("internal_error", 500, detail, request_id_of(request)))
 
 
 def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:

@@ -4,7 +4,6 @@ Shape suffixes: H height, W width.
 """
 
 import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +60,11 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
     image = _open(data)
     _check_size(image, max_pixels)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # metadata oddities; the pixels are what counts
-            if getattr(image, "n_frames", 1) > 1:
-                raise UnsupportedFormat("expected one still frame, got an image of several frames")
-            file_format = str(image.format).lower()
-            image.load()
-            pixels_HW = _to_grey(ImageOps.exif_transpose(image))
+        if getattr(image, "n_frames", 1) > 1:
+            raise UnsupportedFormat("expected one still frame, got an image of several frames")
+        file_format = str(image.format).lower()
+        image.load()
+        pixels_HW = _to_grey(ImageOps.exif_transpose(image))
     except UnsupportedFormat:
         raise
     except Exception as error:  # Pillow's plugins raise many types on damaged files
@@ -77,9 +74,7 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
 
 def _open(data: bytes) -> ImageFile.ImageFile:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image declares too many pixels") from error
     except UnidentifiedImageError as error:

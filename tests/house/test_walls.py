@@ -48,7 +48,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "PIL": ("service.imaging", "training"),
     "sklearn": ("service.fewshot",),
     "sqlite3": ("service.catalog",),
-    "httpx": ("service.client",),
+    "httpx": ("service.client", "service.cli"),
     "typer": ("service.cli", "training.__main__", "training.simulate"),
     "rich": ("service.cli",),
     "prometheus_client": ("service.observability",),

@@ -1,0 +1,147 @@
+"""Errors that need a service in a special state: each over TCP, each leaves the service usable."""
+
+import io
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.catalog.sqlite import open_catalog
+from service.client import ApiError, Client
+from service.encoding.runtime import OnnxEncoder, load_encoder
+from service.errors import ArtifactMismatch
+from service.server import create_key, local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+
+
+class Watched:
+    """The fixture's encoder, with something to happen before each forward pass."""
+
+    def __init__(self, before: Callable[[int], None]) -> None:
+        self._encoder: OnnxEncoder = load_encoder(BUNDLE)
+        self._before = before
+        self.encoder_id, self.dim = self._encoder.encoder_id, self._encoder.dim
+        self.spec, self.manifest = self._encoder.spec, self._encoder.manifest
+        self.card = self._encoder.card
+
+    def encode(self, frames_B3SS: np.ndarray) -> np.ndarray:
+        self._before(len(frames_B3SS))
+        return self._encoder.encode(frames_B3SS)
+
+
+def settings(data_dir: Path, **changed: object) -> Settings:
+    return Settings(data_dir=data_dir, drain_s=0, **changed)
+
+
+def png(side: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (side, side), 90).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_a_full_queue_refuses_at_once_with_retry_after_and_stores_nothing(
+    tmp_path: Path, frames
+) -> None:
+    release, busy = threading.Event(), threading.Event()
+
+    def hold(_frames: int) -> None:
+        busy.set()
+        release.wait(30)
+
+    with (
+        local_service(settings(tmp_path, max_queue=4), encoder=Watched(hold)) as local,
+        Client(local.url, key=local.key) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        client.create_collection("c")
+        first = pool.submit(client.add_scans, "c", frames["cyst"][:4])
+        assert busy.wait(10)
+        with pytest.raises(ApiError) as caught:
+            client.add_scans("c", frames["mass"][:1])
+        assert (caught.value.code, caught.value.status) == ("overloaded", 503)
+        assert caught.value.retry_after_s == 1
+        release.set()
+        assert all(item["created"] for item in first.result(30)["items"])
+        assert client.collection("c")["scans"] == 4
+
+
+def test_a_failing_encoder_is_an_internal_error_of_its_request_alone(
+    tmp_path: Path, frames
+) -> None:
+    failing = threading.Event()
+
+    def fail(_frames: int) -> None:
+        if failing.is_set():
+            raise RuntimeError("secret of the encoder")
+
+    with (
+        local_service(settings(tmp_path), encoder=Watched(fail)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        client.create_collection("c")
+        failing.set()
+        with pytest.raises(ApiError) as caught:
+            client.add_scans("c", frames["cyst"][:2])
+        assert (caught.value.code, caught.value.status) == ("internal_error", 500)
+        assert caught.value.request_id.startswith("req_")
+        assert "secret" not in str(caught.value)
+        failing.clear()
+        assert client.collection("c")["scans"] == 0
+        assert len(client.add_scans("c", frames["cyst"][:2])["items"]) == 2
+
+
+def test_a_picture_of_too_many_pixels_fails_alone(tmp_path: Path) -> None:
+    with (
+        local_service(settings(tmp_path, bundle_dir=BUNDLE, max_pixels=10_000)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        items = client.embed([png(100), png(101)])["items"]
+        assert "embedding" in items[0]
+        assert items[1]["problem"]["code"] == "image_too_large"
+        assert items[1]["problem"]["status"] == 413
+
+
+def test_a_catalog_that_fails_is_503_and_unready(tmp_path: Path) -> None:
+    catalog = open_catalog(tmp_path)
+    chosen = settings(tmp_path, bundle_dir=BUNDLE, require_key=False)
+    with local_service(chosen, catalog=catalog) as local, Client(local.url) as client:
+        assert client.ready()["status"] == "ready"
+        catalog.close()
+        for ask in (lambda: list(client.collections()), client.ready):
+            with pytest.raises(ApiError) as caught:
+                ask()
+            assert (caught.value.code, caught.value.status) == ("catalog_failure", 503)
+        assert client.live() == {"status": "live"}
+
+
+def test_a_service_that_stops_says_so_on_its_readiness(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, bundle_dir=BUNDLE)
+    with local_service(chosen) as local, Client(local.url) as client:
+        local.running().stopping = True
+        with pytest.raises(ApiError) as caught:
+            client.ready()
+        assert (caught.value.code, caught.value.status) == ("stopping", 503)
+
+
+def test_a_key_is_not_stored_twice(tmp_path: Path) -> None:
+    catalog = open_catalog(tmp_path)
+    key, token = create_key(catalog, "a", "default")
+    assert token not in repr(key)
+    catalog.close()
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or token.encode() not in file.read_bytes()
+
+
+def test_a_broken_bundle_keeps_the_service_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    with (
+        pytest.raises(ArtifactMismatch, match="no readable manifest"),
+        local_service(settings(tmp_path, bundle_dir=tmp_path / "bundle")),
+    ):
+        pass

@@ -1,0 +1,70 @@
+"""What is exported computes what was trained: folded torch, ONNX, and the activation map."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from service.imaging.preprocess import PreprocessSpec, normalise
+from training.deploy import assemble, deployable, fit_projection
+from training.equalise import equalise
+from training.onnx_files import embed, open_network, write_fp32
+from training.student import Student, Trunk
+
+SIDE, DIM = 64, 16
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Student:
+    """A student of random weights with norms that are no identity."""
+    torch.manual_seed(0)
+    trunk = Trunk()
+    for module in trunk.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.1)
+            torch.nn.init.normal_(module.running_mean, 0, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    rng = np.random.default_rng(0)
+    pooled_NK = np.abs(rng.normal(size=(40, 3072))).astype(np.float32)
+    return assemble(trunk.eval(), fit_projection(pooled_NK, DIM))
+
+
+SPEC = PreprocessSpec(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_folding_norms_and_equalising_channels_leave_the_function_as_it_was(
+    trained: Student, frames: np.ndarray
+) -> None:
+    folded, spec = deployable(trained, SPEC)
+    inputs = torch.from_numpy(normalise(frames, spec))
+    with torch.inference_mode():
+        expected, _ = trained(torch.from_numpy(normalise(frames, SPEC)))
+        before, _ = folded(inputs)
+    equalise(folded, inputs)
+    with torch.inference_mode():
+        after, _ = folded(inputs)
+    # float32 through fifty layers, summed in another order.
+    np.testing.assert_allclose(before, expected, atol=2e-4)
+    np.testing.assert_allclose(after, expected, atol=2e-4)
+
+
+def test_onnx_equals_torch_and_the_mean_of_the_map_is_the_embedding(
+    trained: Student, frames: np.ndarray, tmp_path: Path
+) -> None:
+    folded, spec = deployable(trained, SPEC)
+    inputs = normalise(frames, spec)
+    write_fp32(folded, SIDE, tmp_path / "net.onnx")
+    embeddings_ND, maps_NDhw = embed(open_network(tmp_path / "net.onnx"), inputs, batch=3)
+    with torch.inference_mode():
+        expected_ND, _ = folded(torch.from_numpy(inputs))
+    np.testing.assert_allclose(embeddings_ND, expected_ND, atol=1e-4)
+    means_ND = maps_NDhw.mean((2, 3))
+    means_ND /= np.linalg.norm(means_ND, axis=1, keepdims=True)
+    np.testing.assert_allclose(means_ND, embeddings_ND, atol=1e-4)
