@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from service.imaging.preprocess import PreprocessSpec
 from training.augment import AugmentConfig
+from training.readout import ReadoutConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -18,7 +19,7 @@ class DistillConfig:
         epochs: passes over all views.
         batch: views per step.
         learning_rate: peak, after ``warmup`` of all steps, then cosine to 0.
-        embedding_dim: D, width of the exported embedding.
+        readout: how maps become the embedding.
         bf16: autocast to bfloat16; slower than float32 on CPUs without AMX tiles.
     """
 
@@ -31,7 +32,7 @@ class DistillConfig:
     warmup: float = 0.05
     clip_norm: float = 1.0
     imagenet_weight: float = 0.5
-    embedding_dim: int = 512
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     bf16: bool = False
     teacher_architecture: str = "vit_small_patch14_dinov2"
     teacher_blocks: tuple[int, ...] = (5, 8, 11)
@@ -51,7 +52,7 @@ def interim_cpu() -> DistillConfig:
 
 def smoke_cpu() -> DistillConfig:
     """Two steps on a few frames, to prove that the loop runs; teaches nothing."""
-    return DistillConfig(views=2, epochs=1, batch=4, embedding_dim=16)
+    return DistillConfig(views=2, epochs=1, batch=4, readout=ReadoutConfig(dim=16))
 
 
 CONFIGS = {"interim_cpu": interim_cpu, "smoke_cpu": smoke_cpu}

@@ -5,70 +5,30 @@ a convolution before them, and a runtime computes them in float between int8 con
 every foldable norm is folded and every lone one becomes a depth-wise 1x1 convolution, which
 quantises like any other. The input norm moves into the preprocessing constants.
 
-Shape suffixes: N frames, D embedding width, K pooled features.
+Shape suffix: C channels.
 """
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
-from training.student import STAGE3_WIDTH, STAGE4_WIDTH, Student, Trunk
-
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """Pooled features -> embedding before its unit length: weights_DK pooled_K + bias_D."""
-
-    weights_DK: Floats
-    bias_D: Floats
+from training.readout import Readout
+from training.student import Student, Trunk
 
 
-def fit_projection(pooled_NK: Floats, dim: int, *, stage3_weight: float = 1.0) -> Projection:
-    """Centre, give both stages the same energy, keep the ``dim`` strongest directions.
-
-    Centring makes cosines spread (pooled ReLU features all point the same way); equal energy
-    keeps the louder stage from ruling. Principal axes are a rotation: distances stay.
-
-    Args:
-        pooled_NK: float32, stage 3 and stage 4 means side by side, K = 3072, of corpus frames.
-        dim: D, at most the smaller of N - 1 and K.
-        stage3_weight: energy of stage 3 relative to stage 4.
-
-    Raises:
-        InputError: the shape does not fit ``dim``.
-    """
-    width = STAGE3_WIDTH + STAGE4_WIDTH
-    if pooled_NK.ndim != 2 or pooled_NK.shape[1] != width or dim >= min(pooled_NK.shape):
-        raise InputError(f"expected more than {dim} rows of {width}, got {pooled_NK.shape}")
-    mean_K = pooled_NK.mean(0, dtype=np.float64)
-    centred_NK = pooled_NK - mean_K
-    scale_K = np.empty(width)
-    for block, weight in ((slice(0, STAGE3_WIDTH), stage3_weight), (slice(STAGE3_WIDTH, None), 1)):
-        energy = np.square(centred_NK[:, block]).sum(1).mean()
-        scale_K[block] = np.sqrt(weight / max(energy, 1e-12))
-    covariance_KK = (centred_NK * scale_K).T @ (centred_NK * scale_K)
-    _, axes_KK = np.linalg.eigh(covariance_KK)  # ascending
-    weights_DK = axes_KK[:, ::-1][:, :dim].T * scale_K
-    return Projection(weights_DK.astype(np.float32), (-weights_DK @ mean_K).astype(np.float32))
-
-
-def assemble(trunk: Trunk, projection: Projection) -> Student:
-    """Return the student in eval mode with the projection as its 1x1 convolution."""
-    dim, width = projection.weights_DK.shape
+def assemble(trunk: Trunk, readout: Readout) -> Student:
+    """Return the student in eval mode with the read-out as its 1x1 convolution."""
+    dim, width = readout.weights_DK.shape
     layer = nn.Conv2d(width, dim, 1)
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(projection.weights_DK)[:, :, None, None])
-        layer.bias.copy_(torch.from_numpy(projection.bias_D))  # type: ignore[union-attr]
+        layer.weight.copy_(torch.from_numpy(readout.weights_DK)[:, :, None, None])
+        layer.bias.copy_(torch.from_numpy(readout.bias_D))  # type: ignore[union-attr]
     return Student(trunk, layer).eval()
 
 

@@ -27,18 +27,19 @@ from service.encoding.manifest import (
 )
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
 from training.config import DistillConfig
-from training.deploy import assemble, deployable, fit_projection
+from training.deploy import assemble, deployable
 from training.equalise import equalise
 from training.onnx_files import (
+    after_trunk,
     embed,
     first_convolutions,
     open_network,
-    tail_nodes,
     write_fp16,
     write_fp32,
     write_int8,
 )
-from training.student import ARCHITECTURE, Student, Trunk, pooled
+from training.readout import fit_readout, pooled
+from training.student import ARCHITECTURE, Student, Trunk
 
 Frames = Sequence[npt.NDArray[np.uint8]]
 FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
@@ -98,12 +99,12 @@ def export(
         golden: frames that may be given away, stored in the bundle.
     """
     out.mkdir(parents=True, exist_ok=True)
-    projection = fit_projection(pooled_features(trunk, corpus, config.spec), config.embedding_dim)
-    student, spec = deployable(assemble(trunk, projection), config.spec)
+    readout = fit_readout(pooled_features(trunk, corpus, config.spec), config.readout)
+    student, spec = deployable(assemble(trunk, readout), config.spec)
     chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
     calibration = _inputs(chosen, spec)
     equalise(student, torch.from_numpy(calibration))
-    networks = _write_networks(student, spec, calibration, config.embedding_dim, out)
+    networks = _write_networks(student, spec, calibration, config.readout.dim, out)
     fidelity = measure_fidelity(out, networks, _inputs(unseen, spec))
     _write_golden(out, networks, golden, spec)
     about = {
@@ -115,7 +116,7 @@ def export(
     }
     side = spec.side_px // 32
     return write_manifest(
-        out, networks, spec, facts, about, (config.embedding_dim, side, side), default="int8"
+        out, networks, spec, facts, about, (config.readout.dim, side, side), default="int8"
     )
 
 
@@ -141,7 +142,7 @@ def _write_networks(
     fp32 = out / networks["fp32"]
     write_fp32(student, spec.side_px, fp32)
     write_fp16(fp32, out / networks["fp16"])
-    keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *tail_nodes(fp32, dim=dim))
+    keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *after_trunk(fp32))
     write_int8(fp32, out / networks["int8"], calibration, keep_float=keep_float)
     return networks
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from training.config import DistillConfig
 from training.losses import distillation
-from training.student import STAGE4_WIDTH, Trunk
+from training.readout import STAGE4_WIDTH
+from training.student import Trunk
 from training.targets import Targets
 
 log = logging.getLogger(__name__)

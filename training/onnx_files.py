@@ -102,19 +102,23 @@ def first_convolutions(path: Path, count: int) -> tuple[str, ...]:
     return tuple(nodes[:count])
 
 
-def tail_nodes(path: Path, *, dim: int) -> tuple[str, ...]:
-    """Names of the projection and everything after it: small, and what centring is exact in."""
-    graph = onnx.load(path).graph
-    wide = {
-        init.name
-        for init in graph.initializer
-        if len(init.dims) == 4 and init.dims[0] == dim and init.dims[1] == 3072
-    }
-    found: list[str] = []
-    for node in graph.node:
-        if found or wide & set(node.input):
-            found.append(node.name)
-    return tuple(found)
+def after_trunk(path: Path) -> tuple[str, ...]:
+    """Names of the nodes that no convolution of the trunk needs: the read-out.
+
+    It is small, and the centring in it is only as exact as its arithmetic. The projection is the
+    last convolution of the graph.
+    """
+    nodes = list(onnx.load(path).graph.node)
+    makers = {name: node for node in nodes for name in node.output}
+    trunk = [node for node in nodes if node.op_type == "Conv"][:-1]
+    needed: set[str] = set()
+    waiting = list(trunk)
+    while waiting:
+        node = waiting.pop()
+        if node.name not in needed:
+            needed.add(node.name)
+            waiting += [makers[name] for name in node.input if name in makers]
+    return tuple(node.name for node in nodes if node.name not in needed)
 
 
 def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:

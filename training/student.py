@@ -1,7 +1,6 @@
 """The student: a pre-activation ResNet-50 (v2) whose pooled maps, mapped linearly, embed.
 
-The embedding is the unit-length mean over space of ``feature_map``, a 1x1 convolution over the
-maps of stages 3 and 4. So a linear head on the embedding has an exact class activation map.
+``training.readout`` says how the maps of stages 3 and 4 become the embedding.
 
 Shape suffixes: B batch, S input side, C channels, h w map height and width, D embedding width.
 """
@@ -10,16 +9,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as functional
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service.errors import InputError
+from training.readout import stacked
 from training.torchvision_shim import allow_unmatched_torchvision
 
 ARCHITECTURE = "resnetv2_50"
-STAGE3_WIDTH, STAGE4_WIDTH = 1024, 2048
 _BLOCKS = (3, 4, 6, 3)
 _GLUON = re.compile(r"resnetv24_(?:stage(\d)_)?(conv|batchnorm)(\d+)_(\w+)")
 _NORM_FIELDS = {"gamma": "weight", "beta": "bias"}
@@ -86,16 +84,9 @@ class Student(nn.Module):
 
     def forward(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``embedding`` (B, D), unit length, and ``feature_map`` (B, D, h, w)."""
-        stage3, stage4 = self.trunk(frames_B3SS)
-        stacked = torch.cat([functional.avg_pool2d(stage3, 2), stage4], dim=1)
-        feature_map = self.projection(stacked)
+        feature_map = self.projection(stacked(*self.trunk(frames_B3SS)))
         embedding = functional.normalize(feature_map.mean((2, 3)), dim=1)
         return embedding, feature_map
-
-
-def pooled(stage3: Tensor, stage4: Tensor) -> Tensor:
-    """Spatial means of both maps side by side: (B, 3072)."""
-    return torch.cat([stage3.mean((2, 3)), stage4.mean((2, 3))], dim=1)
 
 
 def load_imagenet_trunk(path: Path) -> Trunk:

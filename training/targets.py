@@ -18,7 +18,8 @@ import torch
 from service.imaging.preprocess import normalise, resize
 from training.augment import view
 from training.config import DistillConfig
-from training.student import STAGE3_WIDTH, Trunk
+from training.readout import STAGE3_WIDTH
+from training.student import Trunk
 from training.teacher import Teacher
 
 log = logging.getLogger(__name__)

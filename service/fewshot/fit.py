@@ -77,10 +77,16 @@ class FitReport:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted head with its report."""
+    """A fitted head with its report.
+
+    Attributes:
+        held_out_N: for each example, in the caller's order, the number in ``head.classes`` that
+            a head without its group gave it; -1 = not judged.
+    """
 
     head: LinearHead
     report: FitReport
+    held_out_N: Ints
 
 
 def fit(
@@ -105,6 +111,49 @@ def fit(
         NotEnoughExamples: fewer than two classes.
         InputError: lengths differ, or rows are zero or not finite.
     """
+    task = _task(embeddings_ND, labels, groups)
+    # One small problem per request: BLAS threads would only fight those of other requests.
+    with threadpool_limits(1):
+        return _fit(task, encoder_id, seed)
+
+
+def fit_head(
+    embeddings_ND: npt.NDArray[np.floating],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    *,
+    encoder_id: str,
+    seed: int = 0,
+) -> LinearHead:
+    """The head that ``fit`` gives, without judging it: for studies that hold out data themselves.
+
+    Raises:
+        NotEnoughExamples: fewer than two classes.
+        InputError: lengths differ, or rows are zero or not finite.
+    """
+    task = _task(embeddings_ND, labels, groups)
+    with threadpool_limits(1):
+        return _head(task, _folds(task.problem, task.groups_N, seed), encoder_id)[0]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Checked examples in an order that the upload cannot change.
+
+    The solution of an L2 problem lies in the span of its rows, so rotating them to at most N
+    dimensions (``axes_RD``) changes no prediction and makes every fit cheaper.
+    """
+
+    problem: Problem
+    groups_N: Ints
+    classes: tuple[str, ...]
+    axes_RD: Doubles
+    order_N: Ints
+
+
+def _task(
+    embeddings_ND: npt.NDArray[np.floating], labels: Sequence[str], groups: Sequence[str]
+) -> _Task:
     if not len(embeddings_ND) == len(labels) == len(groups):
         raise InputError(
             f"expected one label and group per row, got {len(embeddings_ND)} rows, "
@@ -115,35 +164,33 @@ def fit(
         raise NotEnoughExamples(f"expected examples of at least 2 classes, got {len(classes)}")
     # The order of the upload must not change the folds.
     keys = [(groups[i], labels[i], embeddings_ND[i].tobytes()) for i in range(len(labels))]
-    order = sorted(range(len(labels)), key=keys.__getitem__)
-    unit_ND = unit_rows(np.asarray(embeddings_ND)[order])
-    labels_N = np.array([classes.index(labels[i]) for i in order])
-    groups_N = np.unique([groups[i] for i in order], return_inverse=True)[1]
-    # One small problem per request: BLAS threads would only fight those of other requests.
+    order_N = np.array(sorted(range(len(labels)), key=keys.__getitem__))
+    unit_ND = unit_rows(np.asarray(embeddings_ND)[order_N])
+    labels_N = np.array([classes.index(labels[i]) for i in order_N])
+    groups_N = np.unique([groups[i] for i in order_N], return_inverse=True)[1]
     with threadpool_limits(1):
-        return _fit(unit_ND, labels_N, groups_N, classes, encoder_id, seed)
+        axes_RD = np.linalg.svd(unit_ND, full_matrices=False)[2]
+        problem = Problem(unit_ND @ axes_RD.T, labels_N, len(classes))
+    return _Task(problem, groups_N, classes, axes_RD, order_N)
 
 
-def _fit(
-    unit_ND: Doubles,
-    labels_N: Ints,
-    groups_N: Ints,
-    classes: tuple[str, ...],
-    encoder_id: str,
-    seed: int,
-) -> Fit:
-    # The solution of an L2 problem lies in the span of its rows, so rotating them to at most
-    # N dimensions changes no prediction and makes every fit cheaper.
-    axes_RD = np.linalg.svd(unit_ND, full_matrices=False)[2]
-    problem = Problem(unit_ND @ axes_RD.T, labels_N, len(classes))
-    folds = _folds(problem, groups_N, seed)
-    chosen_c = _choose_c(problem, folds) if folds else DEFAULT_C
-    weights_CR, bias_C = problem.solve(np.arange(len(labels_N)), chosen_c)
-    head = LinearHead(
-        encoder_id, classes, (weights_CR @ axes_RD).astype(np.float32), bias_C.astype(np.float32)
+def _head(task: _Task, folds: list[Ints], encoder_id: str) -> tuple[LinearHead, float]:
+    chosen_c = _choose_c(task.problem, folds) if folds else DEFAULT_C
+    weights_CR, bias_C = task.problem.solve(np.arange(task.problem.size), chosen_c)
+    weights_CD = (weights_CR @ task.axes_RD).astype(np.float32)
+    return LinearHead(encoder_id, task.classes, weights_CD, bias_C.astype(np.float32)), chosen_c
+
+
+def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
+    folds = _folds(task.problem, task.groups_N, seed)
+    head, chosen_c = _head(task, folds, encoder_id)
+    guesses_N = _held_out(task.problem, folds)
+    report = _report(
+        task.problem.labels_N, task.groups_N, guesses_N, task.classes, chosen_c, len(folds), seed
     )
-    guesses_N = _held_out(problem, folds)
-    return Fit(head, _report(labels_N, groups_N, guesses_N, classes, chosen_c, len(folds), seed))
+    held_out_N = np.empty_like(guesses_N)
+    held_out_N[task.order_N] = guesses_N
+    return Fit(head, report, held_out_N)
 
 
 def _folds(problem: Problem, groups_N: Ints, seed: int) -> list[Ints]:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from service.imaging.preprocess import PreprocessSpec, normalise
-from training.deploy import assemble, deployable, fit_projection
+from training.deploy import assemble, deployable
 from training.equalise import equalise
 from training.onnx_files import embed, open_network, write_fp32
+from training.readout import WIDTH, ReadoutConfig, fit_readout
 from training.student import Student, Trunk
 
 SIDE, DIM = 64, 16
@@ -32,8 +33,8 @@ def trained() -> Student:
             torch.nn.init.normal_(module.running_mean, 0, 0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
     rng = np.random.default_rng(0)
-    pooled_NK = np.abs(rng.normal(size=(40, 3072))).astype(np.float32)
-    return assemble(trunk.eval(), fit_projection(pooled_NK, DIM))
+    pooled_NK = np.abs(rng.normal(size=(40, WIDTH))).astype(np.float32)
+    return assemble(trunk.eval(), fit_readout(pooled_NK, ReadoutConfig(dim=DIM)))
 
 
 SPEC = PreprocessSpec(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
