@@ -1,0 +1,193 @@
+"""Everything that can be wrong with a manifest, found in one pass and told in one table.
+
+Shape suffixes: N frames, K words of a hash.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.errors import InputError
+from service.imaging.decode import decode
+from training.catalogue.entries import Dataset
+from training.catalogue.leaks import Leak, find_leaks
+from training.catalogue.manifests import USES
+from training.catalogue.near_duplicates import (
+    RADIUS_BITS,
+    Pair,
+    Words,
+    find_pairs,
+    hash_rows,
+    join_groups,
+    perceptual_hash,
+)
+from training.data import MAX_PIXELS, Row
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule and the frames that break it.
+
+    Attributes:
+        rule: what was expected.
+        is_error: whether the manifest must not be used; else it is to be known.
+        number: of frames, or of pairs where the rule says so.
+        examples: a few of them.
+    """
+
+    rule: str
+    is_error: bool
+    number: int
+    examples: tuple[str, ...]
+
+
+def check_rows(
+    rows: Sequence[Row],
+    catalogue: Mapping[str, Dataset],
+    *,
+    radius_bits: int = RADIUS_BITS,
+) -> list[Finding]:
+    """Check rows against their files, each other and the law of leaks; errors first.
+
+    Files are read and decoded once. Rows whose file is missing or does not decode are reported
+    and left out of the comparisons.
+    """
+    findings = [_finding(rule, True, names) for rule, names in _field_rules(rows).items()]
+    files = _read_files(rows)
+    findings += [
+        _finding("the file exists", True, files.missing),
+        _finding("the file has the recorded SHA-256", True, files.changed),
+        _finding("the frame decodes", True, files.broken),
+        _finding("a SHA-256 is recorded", False, [_name(row) for row in rows if not row.sha256]),
+    ]
+    findings += _leak_rules(files.rows, files.stacked(), radius_bits)
+    findings += _likeness_rules(files.rows, files.stacked(), radius_bits)
+    tied = _tied(rows, catalogue)
+    findings.append(_finding("sets that share images stay on one side", False, tied))
+    broken = [finding for finding in findings if finding.number]
+    return sorted(broken, key=lambda finding: not finding.is_error)
+
+
+@dataclass(slots=True)
+class _Files:
+    """Rows whose frame is there, and the names of those whose frame is not."""
+
+    rows: list[Row] = field(default_factory=list)
+    hashes: list[Words] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def stacked(self) -> Words:
+        """Perceptual hashes of ``rows``, uint64 (N, K)."""
+        return np.stack(self.hashes) if self.hashes else hash_rows(())
+
+
+def _read_files(rows: Iterable[Row]) -> _Files:
+    files = _Files()
+    for row in rows:
+        try:
+            data = row.path.read_bytes()
+            frame = decode(data, max_pixels=MAX_PIXELS)
+        except OSError:
+            files.missing.append(_name(row))
+            continue
+        except InputError as error:
+            files.broken.append(f"{_name(row)}: {error}")
+            continue
+        if row.sha256 and hashlib.sha256(data).hexdigest() != row.sha256:
+            files.changed.append(_name(row))
+        files.rows.append(row)
+        files.hashes.append(perceptual_hash(frame.pixels_HW))
+    return files
+
+
+def _field_rules(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """What the rows say by themselves."""
+    counts = Counter(row.path.resolve() for row in rows)
+    repeated = [path.name for path, number in counts.items() if number > 1]
+    return {
+        f"the use is {' or '.join(USES)}": [_name(row) for row in rows if row.use not in USES],
+        "a licence is given": [_name(row) for row in rows if not row.licence.strip()],
+        "a file has one row": repeated,
+        "a group lies in one split of its set": _torn(rows),
+    }
+
+
+def _torn(rows: Iterable[Row]) -> list[str]:
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        if row.split:
+            splits.setdefault(row.group, set()).add(f"{row.use} {row.split}")
+    return [f"{group}: {sorted(found)}" for group, found in splits.items() if len(found) > 1]
+
+
+def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[Finding]:
+    sides = [[number for number, row in enumerate(rows) if row.use == use] for use in USES]
+    corpus, bench = [[rows[number] for number in side] for side in sides]
+    hashes = (hashes_NK[sides[0]], hashes_NK[sides[1]])
+    leaks = find_leaks(corpus, bench, radius_bits=radius_bits, hashes=hashes)
+    by_kind: dict[str, list[Leak]] = {}
+    for leak in leaks:
+        by_kind.setdefault(leak.kind, []).append(leak)
+    for kind, found in by_kind.items():
+        names = [f"{_name(leak.bench)} = {_name(leak.corpus)}" for leak in found]
+        yield _finding(f"no bench frame is in the corpus: {kind}", True, names)
+
+
+def _likeness_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[Finding]:
+    pairs = find_pairs(hashes_NK, radius_bits, [(row.group, row.label) for row in rows])
+    across = [pair for pair in pairs if rows[pair.first].dataset != rows[pair.second].dataset]
+    apart = [
+        pair
+        for pair in pairs
+        if rows[pair.first].dataset == rows[pair.second].dataset
+        and rows[pair.first].group != rows[pair.second].group
+    ]
+    yield _finding("pairs of near-duplicates across sets", False, _names(rows, across))
+    yield _finding("pairs of near-duplicates in two groups of a set", False, _names(rows, apart))
+    torn = [pair for pair in pairs if _split_differs(rows[pair.first], rows[pair.second])]
+    yield _finding("near-duplicates lie in one split of their set", True, _names(rows, torn))
+    joined = join_groups(rows, pairs)
+    unmarked = [
+        f"{_name(row)} ({row.label})"
+        for row, after in zip(rows, joined, strict=True)
+        if after.label_conflict and not row.label_conflict
+    ]
+    yield _finding("near-duplicates of other labels are marked", True, unmarked)
+
+
+def _split_differs(first: Row, second: Row) -> bool:
+    same_set = first.dataset == second.dataset
+    return same_set and first.split != second.split and bool(first.split and second.split)
+
+
+def _tied(rows: Iterable[Row], catalogue: Mapping[str, Dataset]) -> list[str]:
+    """Sets that share images with a set on the other side, by the catalogue."""
+    sides = {use: {row.dataset for row in rows if row.use == use} for use in USES}
+    return [
+        f"{name} (corpus) and {other} (bench)"
+        for name in sorted(sides["corpus"] & set(catalogue))
+        for other in catalogue[name].overlaps
+        if other in sides["bench"]
+    ]
+
+
+def _names(rows: Sequence[Row], pairs: Iterable[Pair]) -> list[str]:
+    return [
+        f"{_name(rows[pair.first])} = {_name(rows[pair.second])} ({pair.distance_bits} bits)"
+        for pair in sorted(pairs, key=lambda pair: pair.distance_bits)
+    ]
+
+
+def _name(row: Row) -> str:
+    return f"{row.dataset}/{row.path.name}"
+
+
+def _finding(rule: str, is_error: bool, names: Sequence[str]) -> Finding:
+    return Finding(rule, is_error, len(names), tuple(names[:_EXAMPLES]))

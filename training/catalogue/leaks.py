@@ -1,0 +1,120 @@
+"""The law of the evaluation: nothing that is judged on was ever distilled from.
+
+A frame leaks as the same file, as another frame of its subject or video, or as a near-duplicate.
+A leak is an error; a number measured over one is worth nothing.
+
+Shape suffixes: N frames, K words of a hash.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.errors import Conflict, InputError
+from training.catalogue.near_duplicates import RADIUS_BITS, Words, find_pairs, hash_rows
+from training.data import Row
+
+SAME_FILE, SAME_GROUP, NEAR_DUPLICATE = "same file", "same group", "near-duplicate"
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """One evaluation frame and the distillation frame that gives it away.
+
+    Attributes:
+        kind: ``same file``, ``same group`` or ``near-duplicate``.
+        corpus: the row that may be trained on.
+        bench: the row that must not be known.
+        distance_bits: of the perceptual hashes, 0 for the other kinds.
+    """
+
+    kind: str
+    corpus: Row
+    bench: Row
+    distance_bits: int = 0
+
+
+def find_leaks(
+    corpus: Sequence[Row],
+    bench: Sequence[Row],
+    *,
+    radius_bits: int = RADIUS_BITS,
+    hashes: tuple[Words, Words] | None = None,
+) -> list[Leak]:
+    """Every leak, one for each evaluation frame and kind: its nearest or first cause.
+
+    Args:
+        corpus: rows of the distillation pool.
+        bench: rows of the evaluation.
+        radius_bits: of near-duplicates.
+        hashes: perceptual hashes of both, uint64 (N, K) each; computed when not given.
+
+    Raises:
+        InputError: a file is missing or does not decode.
+    """
+    leaks = _by_key(SAME_FILE, corpus, bench, _digests(corpus), _digests(bench))
+    groups = [[row.group for row in rows] for rows in (corpus, bench)]
+    leaks += _by_key(SAME_GROUP, corpus, bench, *groups)
+    left_NK, right_NK = hashes or (hash_rows(corpus), hash_rows(bench))
+    sides = [0] * len(corpus) + [1] * len(bench)
+    nearest: dict[int, Leak] = {}
+    for pair in find_pairs(np.concatenate([left_NK, right_NK]), radius_bits, sides):
+        row = pair.second - len(corpus)
+        if row not in nearest or pair.distance_bits < nearest[row].distance_bits:
+            nearest[row] = Leak(NEAR_DUPLICATE, corpus[pair.first], bench[row], pair.distance_bits)
+    return leaks + [nearest[row] for row in sorted(nearest)]
+
+
+def check_disjoint(
+    corpus: Sequence[Row], bench: Sequence[Row], *, radius_bits: int = RADIUS_BITS
+) -> None:
+    """Refuse a distillation pool that holds an evaluation frame, its subject or its likeness.
+
+    Args:
+        corpus: rows of the distillation pool.
+        bench: rows of the evaluation.
+        radius_bits: of near-duplicates.
+
+    Raises:
+        Conflict: with the number of evaluation frames of each kind of leak and examples.
+        InputError: a file is missing or does not decode.
+    """
+    leaks = find_leaks(corpus, bench, radius_bits=radius_bits)
+    if leaks:
+        raise Conflict(f"the distillation pool knows the evaluation: {describe(leaks)}")
+
+
+def describe(leaks: Sequence[Leak]) -> str:
+    """Counts by kind and a few examples, one line."""
+    counts = Counter(leak.kind for leak in leaks)
+    parts = [f"{number} frames by {kind}" for kind, number in counts.items()]
+    examples = [
+        f"{leak.bench.path.name} of {leak.bench.dataset} is in {leak.corpus.path.name} of "
+        f"{leak.corpus.dataset} ({leak.kind}, {leak.distance_bits} bits)"
+        for leak in leaks[:_EXAMPLES]
+    ]
+    return f"{', '.join(parts)}; such as {'; '.join(examples)}"
+
+
+def _by_key(
+    kind: str,
+    corpus: Sequence[Row],
+    bench: Sequence[Row],
+    corpus_keys: Sequence[str],
+    bench_keys: Sequence[str],
+) -> list[Leak]:
+    known = dict(zip(reversed(corpus_keys), reversed(corpus), strict=True))
+    pairs = zip(bench_keys, bench, strict=True)
+    return [Leak(kind, known[key], row) for key, row in pairs if key in known]
+
+
+def _digests(rows: Sequence[Row]) -> list[str]:
+    """Of the files as they are now: a recorded digest may be of another file."""
+    try:
+        return [hashlib.sha256(row.path.read_bytes()).hexdigest() for row in rows]
+    except OSError as error:
+        raise InputError(f"a frame cannot be read: {error}") from error

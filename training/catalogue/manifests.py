@@ -1,0 +1,134 @@
+"""Frames that an adapter found -> checked manifest rows, and what was left out and why."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from service.errors import InputError
+from service.imaging.decode import decode
+from training.catalogue.adapters import Found
+from training.catalogue.near_duplicates import (
+    RADIUS_BITS,
+    Pair,
+    Words,
+    find_pairs,
+    join_groups,
+    perceptual_hash,
+)
+from training.data import MAX_PIXELS, Row
+
+USES = ("corpus", "bench")
+
+
+@dataclass(frozen=True, slots=True)
+class SetFacts:
+    """What all rows of one set share.
+
+    Attributes:
+        dataset: name of the set.
+        licence: as published.
+        use: ``corpus`` or ``bench``.
+        organ: what is shown, empty when unknown.
+    """
+
+    dataset: str
+    licence: str
+    use: str = "corpus"
+    organ: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that became no row, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Rows of one set.
+
+    Attributes:
+        rows: in the order they were found.
+        hashes_NK: their perceptual hashes, uint64 (N, K).
+        skipped: files that became no row.
+    """
+
+    rows: list[Row]
+    hashes_NK: Words
+    skipped: list[Skipped]
+
+
+def make_rows(found: Iterable[Found], root: Path, facts: SetFacts) -> Made:
+    """Read, hash and decode every file once; those that do not decode are listed, not dropped.
+
+    A frame without a group is a group of its own.
+
+    Raises:
+        InputError: an unknown use, no licence, a name with a slash, or not one usable frame.
+    """
+    _check_facts(facts)
+    rows: list[Row] = []
+    hashes: list[Words] = []
+    skipped: list[Skipped] = []
+    for item in found:
+        try:
+            row, words_K = _row(item, root, facts)
+        except InputError as error:
+            skipped.append(Skipped(item.path, str(error)))
+            continue
+        rows.append(row)
+        hashes.append(words_K)
+    if not rows:
+        first = f", the first because: {skipped[0].reason}" if skipped else ""
+        raise InputError(f"no frame was found; {len(skipped)} files were skipped{first}")
+    return Made(rows, np.stack(hashes), skipped)
+
+
+def join_near_duplicates(
+    rows: Sequence[Row], hashes_NK: Words, radius_bits: int = RADIUS_BITS
+) -> tuple[list[Row], list[Pair]]:
+    """Join groups of near-duplicates and mark label conflicts; the rows, and the pairs found.
+
+    Pairs of one group and one label say nothing new and are left out.
+    """
+    pairs = find_pairs(hashes_NK, radius_bits, [(row.group, row.label) for row in rows])
+    return join_groups(rows, pairs), pairs
+
+
+def _check_facts(facts: SetFacts) -> None:
+    if facts.use not in USES:
+        raise InputError(f"expected a use of {' or '.join(USES)}, got {facts.use!r}")
+    if not facts.licence:
+        raise InputError("a licence is needed; say what is known, such as 'own data'")
+    if not facts.dataset or "/" in facts.dataset:
+        raise InputError(f"expected a set's name without a slash, got {facts.dataset!r}")
+
+
+def _row(item: Found, root: Path, facts: SetFacts) -> tuple[Row, Words]:
+    if item.problem:
+        raise InputError(item.problem)
+    try:
+        data = item.path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}") from error
+    words_K = perceptual_hash(decode(data, max_pixels=MAX_PIXELS).pixels_HW)
+    inner = item.path.resolve().relative_to(root.resolve()).as_posix()
+    row = Row(
+        path=item.path.resolve(),
+        use=facts.use,
+        dataset=facts.dataset,
+        label=item.label,
+        group=f"{facts.dataset}/{item.group.strip('/') or inner}",
+        split=item.split,
+        licence=facts.licence,
+        label_conflict=False,
+        organ=facts.organ,
+        sha256=hashlib.sha256(data).hexdigest(),
+        source=inner,
+    )
+    return row, words_K

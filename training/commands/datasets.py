@@ -1,0 +1,228 @@
+"""``python -m training datasets``: the catalogue, downloads, manifests, splits and checks."""
+
+import dataclasses
+import json
+import logging
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+from rich.progress import Progress as ProgressBar
+
+from service.errors import InputError, ServiceError
+from training.catalogue import fetch as fetching
+from training.catalogue.adapters import find_frames
+from training.catalogue.checks import check_rows
+from training.catalogue.entries import Dataset, find, packaged_catalogue, steps_by_hand
+from training.catalogue.manifests import SetFacts, join_near_duplicates, make_rows
+from training.catalogue.near_duplicates import RADIUS_BITS, hash_rows
+from training.catalogue.splits import split_by_group
+from training.catalogue.tables import catalogue_table, dataset_table, findings_table
+from training.catalogue.unpack import is_archive, unpack
+from training.data import read_manifest, write_manifest
+
+app = typer.Typer(no_args_is_help=True, help="Public and private ultrasound sets.")
+SHOWN_SKIPS = 10
+Radius = Annotated[int, typer.Option(help="Bits of 256 that near-duplicates may differ in.")]
+Out = Annotated[Path, typer.Option(help="Manifest to write.")]
+
+
+@contextmanager
+def _told() -> Iterator[Console]:
+    """A console; an error of ours becomes one line and exit status 1."""
+    try:
+        yield Console()
+    except ServiceError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command("list")
+def list_sets(
+    organ: Annotated[str, typer.Option(help="Only sets of this organ, or part of its name.")] = "",
+    tier: Annotated[str, typer.Option(help="Only these tiers, such as AB.")] = "",
+    fetchable: Annotated[bool, typer.Option(help="Only sets with open direct links.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the catalogue."""
+    with _told() as console:
+        chosen = [
+            dataset
+            for dataset in packaged_catalogue().values()
+            if (not organ or any(organ.lower() in name for name in dataset.organs))
+            and (not tier or dataset.tier in tier.upper())
+            and (not fetchable or dataset.open_direct)
+        ]
+        if as_json:
+            typer.echo(json.dumps([dataclasses.asdict(d) for d in chosen], ensure_ascii=False))
+            return
+        console.print(catalogue_table(chosen))
+        console.print(f"{len(chosen)} sets")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Name of the set.")]) -> None:
+    """Show one set, and how to get it."""
+    with _told() as console:
+        console.print(dataset_table(find(name, packaged_catalogue())))
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Names of the sets.")],
+    to: Annotated[Path, typer.Option(help="Folder; each set gets its own below it.")],
+    accept_licence: Annotated[
+        bool, typer.Option(help="I read and accept the terms of sets without a clear licence.")
+    ] = False,
+    unpacked: Annotated[bool, typer.Option(help="Unpack the archives as well.")] = True,
+) -> None:
+    """Download sets that have open direct links; explain how to get the others."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines would break the bars
+    with _told() as console:
+        sets = [find(name, packaged_catalogue()) for name in names]
+        for dataset in sets:
+            if not dataset.open_direct:
+                console.print(f"{dataset.name} must be fetched by hand:")
+                for number, step in enumerate(steps_by_hand(dataset), start=1):
+                    console.print(escape(f"  {number}. {step}"))
+                continue
+            console.print(escape(f"{dataset.name}: licence {dataset.licence or 'none known'}"))
+            files = _fetch_one(dataset, to / dataset.name, console, accept_licence)
+            for file in filter(is_archive, files if unpacked else ()):
+                number = unpack(file, file.parent / "unpacked")
+                console.print(escape(f"{file.name}: {number:,} files unpacked"))
+        if not all(dataset.open_direct for dataset in sets):
+            raise typer.Exit(1)
+
+
+@app.command()
+def manifest(
+    folder: Annotated[Path, typer.Argument(help="The unpacked set.")],
+    set_name: Annotated[str, typer.Option("--set", help="Name of the set, catalogued or own.")],
+    out: Out,
+    adapter: Annotated[str, typer.Option(help="Adapter, where the catalogue has none.")] = "",
+    option: Annotated[
+        list[str] | None, typer.Option(help="Parameter of the adapter, name=value (TOML).")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Licence, where the catalogue has none.")] = "",
+    use: Annotated[str, typer.Option(help="corpus or bench.")] = "corpus",
+    organ: Annotated[str, typer.Option(help="Organ, where the catalogue has none.")] = "",
+    radius: Radius = RADIUS_BITS,
+) -> None:
+    """Write the manifest of a folder: every frame with group, label, licence and digest."""
+    with _told() as console:
+        known = packaged_catalogue().get(set_name)
+        facts = SetFacts(
+            set_name,
+            licence or (known.licence if known else ""),
+            use,
+            organ or (known.organs[0] if known else ""),
+        )
+        layout = _layout(known, adapter, option or ())
+        made = make_rows(find_frames(folder, layout), folder, facts)
+        rows, pairs = join_near_duplicates(made.rows, made.hashes_NK, radius)
+        write_manifest(rows, out)
+        conflicts = sum(row.label_conflict for row in rows)
+        console.print(
+            f"{len(rows):,} frames in {len({row.group for row in rows}):,} groups; "
+            f"{len(pairs):,} near-duplicate pairs; {conflicts:,} frames of conflicting labels; "
+            f"{len(made.skipped):,} files skipped"
+        )
+        for skipped in made.skipped[:SHOWN_SKIPS]:
+            console.print(escape(f"skipped {skipped.path.name}: {skipped.reason}"))
+
+
+@app.command()
+def merge(
+    manifests: Annotated[list[Path], typer.Argument(help="Manifests to put together.")],
+    out: Out,
+    radius: Radius = RADIUS_BITS,
+) -> None:
+    """Put manifests together; near-duplicates across them become one group."""
+    with _told() as console:
+        rows = [row for path in manifests for row in read_manifest(path)]
+        joined, pairs = join_near_duplicates(rows, hash_rows(rows), radius)
+        write_manifest(joined, out)
+        console.print(f"{len(joined):,} frames; {len(pairs):,} near-duplicate pairs joined")
+
+
+@app.command()
+def split(
+    manifest_file: Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv")],
+    out: Out,
+    train: Annotated[float, typer.Option(help="Share of the frames.")] = 0.7,
+    val: Annotated[float, typer.Option(help="Share of the frames.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Share of the frames.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Same seed, same split.")] = 0,
+) -> None:
+    """Split a manifest by group, classes kept even."""
+    with _told() as console:
+        shares = {"train": train, "val": val, "test": test}
+        wanted = {name: share for name, share in shares.items() if share}
+        rows = split_by_group(read_manifest(manifest_file), wanted, seed)
+        write_manifest(rows, out)
+        counts = {name: sum(row.split == name for row in rows) for name in wanted}
+        console.print(", ".join(f"{name} {number:,}" for name, number in counts.items()))
+
+
+@app.command()
+def check(
+    manifest_file: Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv")],
+    radius: Radius = RADIUS_BITS,
+) -> None:
+    """Check files, digests, licences, groups, near-duplicates and leaks; 1 when errors exist."""
+    with _told() as console:
+        rows = read_manifest(manifest_file)
+        findings = check_rows(rows, packaged_catalogue(), radius_bits=radius)
+        if findings:
+            console.print(findings_table(findings))
+        errors = sum(finding.is_error for finding in findings)
+        console.print(f"{len(rows):,} frames checked; {errors} rules broken")
+        if errors:
+            raise typer.Exit(1)
+
+
+def _fetch_one(
+    dataset: Dataset, folder: Path, console: Console, accept_licence: bool
+) -> Sequence[Path]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with fetching.open_client() as client, ProgressBar(*columns, console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(name: str, done_bytes: int, total_bytes: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(escape(name))
+            bars.update(tasks[name], completed=done_bytes, total=total_bytes or None)
+
+        return fetching.fetch(
+            dataset, folder, client, accept_licence=accept_licence, progress=advance
+        )
+
+
+def _layout(known: Dataset | None, adapter: str, options: Sequence[str]) -> Mapping[str, Any]:
+    base = {"adapter": adapter} if adapter else dict(known.layout if known else {})
+    if not base:
+        raise InputError("the catalogue has no layout for this set; pass --adapter")
+    return base | {key: value for text in options for key, value in _option(text).items()}
+
+
+def _option(text: str) -> dict[str, Any]:
+    """``name=value``, the value in TOML as in the catalogue; what is no TOML is plain text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"expected an option name=value, got {text!r}")
+    try:
+        return {name.strip(): tomllib.loads(f"value = {value}")["value"]}
+    except tomllib.TOMLDecodeError:
+        return {name.strip(): value}
