@@ -20,7 +20,7 @@ TIERS = {
     "A": "redistributable models, commercial use",
     "B": "non-commercial or share-alike",
     "C": "agreement, application, challenge or Kaggle rules",
-    "D": "no licence stated or known",
+    "D": "no clear licence",
 }
 RECORD_HOSTS = ("zenodo", "figshare")
 _GEOMETRIES = ("", "sector", "rectangle")

@@ -6,6 +6,7 @@ lies ``SOURCE.json``: where from, when, under which licence, how long, and the S
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,9 +25,7 @@ RECORD_APIS = {
     "figshare": "https://api.figshare.com/v2/articles/{}/files?page_size=1000",
 }
 SOURCE_NAME = "SOURCE.json"
-ATTEMPTS = 5  # without one new byte; a slow but moving download is never given up
 TIMEOUT_S = 60.0
-_CHUNK_BYTES = 2**20
 _DIGESTS = ("sha256", "md5")
 
 
@@ -47,6 +46,19 @@ class RemoteFile:
     size_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When to give up; a slow but moving download is never given up.
+
+    Attributes:
+        attempts: in a row without one new byte.
+        pause_s: before the second of them, and so much longer before each further one.
+    """
+
+    attempts: int = 5
+    pause_s: float = 2.0
+
+
 def open_client() -> httpx.Client:
     """A client that follows redirects and asks for bytes as they are, uncompressed."""
     headers = {"Accept-Encoding": "identity", "User-Agent": "sonoprobe-datasets"}
@@ -61,6 +73,7 @@ def fetch(
     accept_licence: bool = False,
     progress: Progress = lambda name, done, total: None,
     apis: Mapping[str, str] = RECORD_APIS,
+    patience: Patience = Patience(),
 ) -> list[Path]:
     """Download all files of a set into ``folder`` and write ``SOURCE.json``; the files' paths.
 
@@ -73,6 +86,7 @@ def fetch(
         accept_licence: a person read and accepted the terms; needed for tiers C and D.
         progress: called with file name, bytes so far and total bytes (0 = not known).
         apis: address pattern of each record host.
+        patience: when to give up.
 
     Raises:
         InputError: no direct link; terms not accepted; the server refuses; the connection
@@ -92,7 +106,7 @@ def fetch(
     for remote in list_files(dataset, client, apis):
         entry = known.get(remote.name)
         if entry is None or not _unchanged(entry, remote, folder):
-            entry = _record(remote, download(remote, folder, client, progress))
+            entry = _record(remote, download(remote, folder, client, progress, patience))
         done.append(entry)
         _write_source(dataset, folder, done, accepted=accept_licence)
     return [folder / str(entry["name"]) for entry in done]
@@ -127,7 +141,11 @@ def list_files(
 
 
 def download(
-    remote: RemoteFile, folder: Path, client: httpx.Client, progress: Progress
+    remote: RemoteFile,
+    folder: Path,
+    client: httpx.Client,
+    progress: Progress,
+    patience: Patience,
 ) -> tuple[Path, str]:
     """Download one file by way of ``NAME.partial``; its path and SHA-256.
 
@@ -145,11 +163,12 @@ def download(
             break
         except httpx.TransportError as error:
             idle = 0 if _size(partial) > before else idle + 1
-            if idle >= ATTEMPTS:
+            if idle >= patience.attempts:
                 raise InputError(
                     f"{remote.name}: the connection broke after {_size(partial)} bytes "
                     f"({type(error).__name__}); run the command again to go on"
                 ) from error
+            time.sleep(idle * patience.pause_s)
     expected_bytes = remote.size_bytes or total
     if expected_bytes and _size(partial) != expected_bytes:
         raise _mismatch(partial, remote, f"{expected_bytes} bytes", f"{_size(partial)} bytes")
@@ -167,7 +186,10 @@ def _attempt(remote: RemoteFile, partial: Path, client: httpx.Client, progress: 
     headers = _resume_headers(partial) if have else {}
     with client.stream("GET", remote.url, headers=headers) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            return _complete_or_restart(response, partial, have)
+            if response.headers.get("Content-Range") == f"bytes */{have}":
+                return have  # all bytes are here already
+            partial.unlink()  # of another version: start again
+            return _attempt(remote, partial, client, progress)
         if response.status_code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise InputError(f"{remote.name}: the server answered {response.status_code}")
         resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
@@ -180,7 +202,7 @@ def _attempt(remote: RemoteFile, partial: Path, client: httpx.Client, progress: 
         length = int(response.headers.get("Content-Length") or 0)
         total = have + length if length else 0
         with partial.open("ab" if resumed else "wb") as sink:
-            for chunk in response.iter_raw(_CHUNK_BYTES):
+            for chunk in response.iter_raw():  # larger chunks would be lost when it is cut
                 sink.write(chunk)
                 have += len(chunk)
                 progress(remote.name, have, total)
@@ -194,14 +216,6 @@ def _resume_headers(partial: Path) -> dict[str, str]:
     if tag.startswith('"'):  # a weak tag (W/"...") may not be used for ranges
         headers["If-Range"] = tag
     return headers
-
-
-def _complete_or_restart(response: httpx.Response, partial: Path, have: int) -> int:
-    """416: either all bytes are here already, or the partial file is of another version."""
-    if response.headers.get("Content-Range") == f"bytes */{have}":
-        return have
-    partial.unlink()
-    raise httpx.RemoteProtocolError("the partial file fits no more; start again")
 
 
 def _tag(partial: Path) -> Path:
