@@ -154,6 +154,12 @@ def test_aul_takes_images_and_no_outlines(tree: Tree) -> None:
     ]
 
 
+def test_the_nearest_class_folder_is_the_class(tree: Tree) -> None:
+    root = tree({"normal/benign/a.png": 1})
+    layout = {"adapter": "class_folders", "classes": ["benign", "normal"]}
+    assert [found.label for found in find_frames(root, layout)] == ["benign"]
+
+
 def test_private_folders_are_classes_and_patients_by_pattern(tree: Tree) -> None:
     root = tree({"cyst/p1_a.png": 1, "cyst/p1_b.png": 2, "stone/p2_a.png": 3, "stone/x.png": 4})
     made = rows_of(root, "own", adapter="class_folders", group=r"/(p\d+)_")
