@@ -68,16 +68,17 @@ def enhance(
 
 
 def reverberate(frames_B1SS: Tensor, geometry: Geometry, strength: Tensor) -> Tensor:
-    """Add an echo of every bright structure at twice its depth: x(d, b) + s x(d / 2, b)^2.
+    """Add an echo of bright structures at twice their depth: x + s c^2 (1 - x), c = x(d / 2, b).
 
-    The square keeps the copies of speckle down: only what reflects strongly is heard twice. The
-    guide's value of s is 0.65 (as in the usaugment package).
+    The square keeps copies of speckle down: only what reflects strongly is heard twice. (1 - x)
+    keeps bright tissue from saturating. Published: s = 0.65 (usaugment 1.0.1, MIT).
     """
     scan, beams = geometry.scan, geometry.beams
     row, column = beams.position(scan.depth_B1HW / 2, scan.beam_B1HW)
     grid_BSS2 = torch.stack((2 * column - 1, 2 * row - 1), -1)[:, 0]
     copy_B1SS = functional.grid_sample(frames_B1SS, grid_BSS2, align_corners=False)
-    return within(scan, frames_B1SS + strength * copy_B1SS.square(), frames_B1SS)
+    added_B1SS = strength * copy_B1SS.square() * (1 - frames_B1SS)
+    return within(scan, frames_B1SS + added_B1SS, frames_B1SS)
 
 
 @dataclass(frozen=True, slots=True)

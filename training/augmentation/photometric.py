@@ -44,8 +44,8 @@ def sharpen(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:
 
 
 def posterise(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:
-    """3 to 8 bits of grey as s goes from 1 to -1."""
-    return quantise(frames_B1SS, scan, (5.5 - 2.5 * strength).round())
+    """4 to 8 bits of grey as s goes from 1 to -1."""
+    return quantise(frames_B1SS, scan, (6 - 2 * strength).round())
 
 
 def stretch(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class DynamicRange:
     """Dynamic range ratio and gamma of the grey map, both log-uniform about 1."""
 
     chance: float = 0.25
-    ratio: Range = (0.75, 1.35)
+    ratio: Range = (0.8, 1.25)
     gamma: Range = (0.65, 1.55)
 
     def __post_init__(self) -> None:

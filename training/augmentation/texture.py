@@ -97,7 +97,7 @@ class Speckle:
     """
 
     chance: float = 0.2
-    strength: Range = (0.1, 0.5)
+    strength: Range = (0.1, 0.4)
     shapes: tuple[float, ...] = (0.5, 1.0, 1.0, 2.0)
     grain_px: Range = (0.6, 1.2)
     elongation: Range = (1.0, 2.0)
