@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 FLOOR = 3.5 / 255  # darker is background; JPEG leaves grey levels of 1 to 3 around the scan
+PAPER = 0.985  # a whole cell brighter is the white page of a scanned figure
 CELLS = 64  # side of the coarse grid on which text and scale bars are told from the scan
 SCAN_SHARE_MIN = 0.04  # a smaller lit area is no scan: points of a phantom, an empty frame
 POINTS = 24
@@ -40,9 +41,9 @@ def scan_mask(frames_B1HW: Tensor) -> Tensor:
 
     The thickest lit body is found on a coarse grid; at full resolution every column is filled
     from its first to its last lit pixel, which is exact for a rectangle and for a fan. Where
-    hardly anything is lit, only the lit pixels count.
+    hardly anything is lit, only the lit pixels count. A white page around the scan is left out.
     """
-    lit_B1HW = frames_B1HW > FLOOR
+    lit_B1HW = (frames_B1HW > FLOOR) & (frames_B1HW < PAPER)
     body_B1hw = _body(frames_B1HW)
     near_B1hw = functional.max_pool2d(body_B1hw, 3, 1, 1)
     near_B1HW = functional.interpolate(near_B1hw, frames_B1HW.shape[2:], mode="nearest") > 0
@@ -57,7 +58,7 @@ def _body(frames_B1HW: Tensor) -> Tensor:
     A dark cyst may part the scan across its whole width; lines of text are too thin to count.
     """
     coarse_B1hw = functional.adaptive_avg_pool2d(frames_B1HW, (CELLS, CELLS))
-    lit_B1hw = coarse_B1hw > FLOOR
+    lit_B1hw = (coarse_B1hw > FLOOR) & (coarse_B1hw < PAPER)
     opened = _dilate(_erode(lit_B1hw, 1), 1)
     thick = _erode(opened, 4)
     exists_B = thick.any(3, keepdim=True).any(2, keepdim=True)

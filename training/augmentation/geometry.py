@@ -18,10 +18,12 @@ from training.augmentation.edges import EdgeLine, extent, scan_mask, side_lines
 
 OPENING_MIN = 0.25  # sum of both borders' slopes; below it beams are as good as parallel
 OPENING_MAX = 8.0
-SUPPORT_MIN, POINTS_MIN = 0.5, 7
+SUPPORT_MIN, POINTS_MIN = 0.4, 7
 APEX_ABOVE_MAX = 3.0  # frame heights; farther away is a linear probe
 APEX_BELOW_MAX = 0.12  # the crossing may lie this far inside the mask, by the fit's error
+SYMMETRY_MIN = 0.3  # of the flatter border's slope to the steeper's; less is a misread border
 ARC_CELLS = 32
+THIN_ABOVE_PX = 128  # from this side on every second pixel of the mask gives the lines as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ def estimate_geometry(frames_B1HW: Tensor) -> Geometry:
 def find_beams(frames_B1HW: Tensor) -> tuple[Tensor, Beams]:
     """(mask_B1HW, beams) of checked frames: all of the geometry but the per-pixel maps."""
     mask_B1HW = scan_mask(frames_B1HW)
-    return mask_B1HW, _beams(mask_B1HW)
+    thin = 2 if min(mask_B1HW.shape[2:]) >= THIN_ABOVE_PX else 1
+    return mask_B1HW, _beams(mask_B1HW[:, :, ::thin, ::thin])
 
 
 def check_frames(frames_B1HW: Tensor) -> None:
@@ -180,7 +183,8 @@ def _crossing(left: EdgeLine, right: EdgeLine, top_B: Tensor) -> tuple[Tensor, T
     apex_row_B = (left.offset_B - right.offset_B) / safe_B
     apex_column_B = left.offset_B + left.slope_B * apex_row_B
     sector_B = (opening_B >= OPENING_MIN) & (opening_B <= OPENING_MAX)
-    sector_B &= (left.slope_B < 0) & (right.slope_B > 0)
+    flatter_B = torch.minimum(-left.slope_B, right.slope_B)
+    sector_B &= flatter_B >= SYMMETRY_MIN * torch.maximum(-left.slope_B, right.slope_B)
     for line in (left, right):
         sector_B &= (line.support_B >= SUPPORT_MIN) & (line.points_B >= POINTS_MIN)
     sector_B &= (apex_row_B <= top_B + APEX_BELOW_MAX) & (apex_row_B >= top_B - APEX_ABOVE_MAX)

@@ -73,7 +73,7 @@ class DynamicRange:
 
     chance: float = 0.25
     ratio: Range = (0.8, 1.25)
-    gamma: Range = (0.65, 1.55)
+    gamma: Range = (0.7, 1.4)
 
     def __post_init__(self) -> None:
         check_chance(self.chance)

@@ -127,7 +127,7 @@ class Haze:
     """Haze, as reverberation in the body wall and off-axis echoes lay it over a depth."""
 
     chance: float = 0.15
-    strength: Range = (0.1, 0.45)
+    strength: Range = (0.08, 0.3)
     depth: Range = (0.05, 0.95)
     width: Range = (0.03, 0.15)
 
