@@ -150,7 +150,7 @@ def _in_order(config: AugmentationConfig) -> tuple[Effect, ...]:
 
 
 def _check_range(frames_B1HW: Tensor) -> None:
-    low, high = (float(value) for value in frames_B1HW.aminmax())
+    low, high = (float(value) for value in frames_B1HW.detach().aminmax())
     if not (low >= 0 and high <= 1):
         raise InputError(f"expected grey in [0, 1], got {low:.4g} to {high:.4g}")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from training.augmentation.beam import within
 from training.augmentation.draws import Draws, Range, check_chance, check_choices, check_ranges
 from training.augmentation.geometry import Scan
-from training.augmentation.smoothing import blur, noise_gain
+from training.augmentation.smoothing import blur, blur_inside, noise_gain
 
 SHAPES = (0.5, 1.0, 1.5, 2.0)  # m: half the number of squared normal fields that are summed
 GRAIN_REACH = 4
@@ -35,12 +35,13 @@ def nakagami_field(
     of contrast sqrt(4 / pi - 1) = 0.523.
 
     Args:
-        normal_BNss: independent standard normal noise, N = 4.
+        normal_BNss: independent standard normal noise, N = 4, ``GRAIN_REACH`` wider on every side
+            than the field.
         shape_m: one of ``SHAPES`` per row.
         down_px: deviation of the grain along the beam, in coarse pixels, 0.1 to 2.
         across_px: the same across the beam.
     """
-    smooth = blur(normal_BNss, down_px, across_px, reach_px=GRAIN_REACH)
+    smooth = blur_inside(normal_BNss, down_px, across_px, reach_px=GRAIN_REACH)
     smooth = smooth / noise_gain(down_px, across_px, reach_px=GRAIN_REACH)
     order_N = torch.arange(1, normal_BNss.shape[1] + 1, device=normal_BNss.device)
     used_BN11 = order_N[None, :, None, None] <= 2 * shape_m
@@ -117,7 +118,8 @@ class Speckle:
         down_px = draws.uniform(self.grain_px) * (coarse_px / 112)
         down_px = down_px.clamp(0.1, 2)
         across_px = (down_px * draws.uniform(self.elongation)).clamp(0.1, 2)
-        normal = draws.normal(round(2 * max(self.shapes)), coarse_px, coarse_px)
+        side_px = coarse_px + 2 * GRAIN_REACH
+        normal = draws.normal(round(2 * max(self.shapes)), side_px, side_px)
         field = nakagami_field(normal, shape_m, down_px, across_px)
         return speckle(frames_B1SS, scan, draws.uniform(self.strength), field)
 
