@@ -77,8 +77,9 @@ class Beams:
         down, across = row_B1HW - self.apex_row, column_B1HW - self.apex_column
         reach = torch.where(self.sector, torch.hypot(down, across), row_B1HW)
         turn = torch.where(self.sector, torch.atan2(across, down), column_B1HW)
-        depth = (reach - self.surface) / (self.far - self.surface)
-        beam = 2 * (turn - self.left) / (self.right - self.left) - 1
+        per_reach, per_turn = 1 / (self.far - self.surface), 2 / (self.right - self.left)
+        depth = torch.addcmul(-self.surface * per_reach, reach, per_reach)
+        beam = torch.addcmul(-1 - self.left * per_turn, turn, per_turn)
         return depth.clamp_(0, 1.5), beam
 
     def position(self, depth_B1HW: Tensor, beam_B1HW: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,8 +154,8 @@ def pixel_centres(like_B1HW: Tensor) -> tuple[Tensor, Tensor]:
 
 def _beams(mask_B1HW: Tensor) -> Beams:
     height, width = mask_B1HW.shape[2:]
-    first_row, last_row = extent(mask_B1HW.amax(3), 2)
-    first_column, last_column = extent(mask_B1HW.amax(2), 2)
+    first_row, last_row = extent(mask_B1HW.any(3), 2)
+    first_column, last_column = extent(mask_B1HW.any(2), 2)
     empty = last_row < 0
     top = torch.where(empty, 0, first_row / height)[:, 0]
     bottom = torch.where(empty, 1, (last_row + 1) / height)[:, 0]
