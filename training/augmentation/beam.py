@@ -86,7 +86,7 @@ class Attenuation:
     """Depth attenuation; r and m as in ``attenuate`` (published: r in U(0, 3), m = 0)."""
 
     chance: float = 0.2
-    rate: Range = (0.2, 1.6)
+    rate: Range = (0.2, 1.2)
     floor: Range = (0.0, 0.3)
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ class Attenuation:
 
 @dataclass(frozen=True, slots=True)
 class GainCurve:
-    """Time-gain compensation as a user sets it by sliders; gains around 1 (SONO-style TGC)."""
+    """Time-gain compensation as a user sets it by sliders; gains around 1 ."""
 
     chance: float = 0.2
     gain: Range = (0.7, 1.3)

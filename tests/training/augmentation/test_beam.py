@@ -31,13 +31,14 @@ def test_no_rate_attenuates_nothing(sector_frames: Tensor) -> None:
     assert torch.equal(same, sector_frames)
 
 
-def test_gain_curve_meets_its_knots(linear_frames: Tensor) -> None:
+def test_gain_curve_meets_its_knots_and_is_smooth_between_them(linear_frames: Tensor) -> None:
     scan = estimate_geometry(linear_frames).scan
     flat = torch.where(scan.mask_B1HW, 0.5, 0.0)
     gains_BK = torch.tensor([[0.5, 1.0, 1.6]]).repeat(len(flat), 1)
     changed = compensate(flat, scan, gains_BK)
     side_px = flat.shape[2]
-    for row, gain in ((1, 0.5), (side_px // 2, 1.0), (side_px - 2, 1.6)):
+    quarter = side_px // 4  # half-way between two knots a smooth step is at its middle
+    for row, gain in ((1, 0.5), (quarter, 0.75), (side_px // 2, 1.0), (side_px - 2, 1.6)):
         expected = torch.full((side_px - 8,), 0.5 * gain)
         torch.testing.assert_close(changed[0, 0, row, 4:-4], expected, atol=0.01, rtol=0)
 
