@@ -101,7 +101,7 @@ class Attenuation:
 
 @dataclass(frozen=True, slots=True)
 class GainCurve:
-    """Time-gain compensation as a user sets it by sliders; gains around 1 ."""
+    """Time-gain compensation as a user sets it by sliders; gains around 1."""
 
     chance: float = 0.2
     gain: Range = (0.7, 1.3)
