@@ -10,6 +10,7 @@ import torch
 import typer
 
 from service.imaging.decode import decode
+from training.commands.evaluate import evaluate
 from training.config import CONFIGS
 from training.data import MAX_PIXELS, corpus_facts, load_frames, read_manifest
 from training.export import ExportFacts, load_trunk, narrow
@@ -20,6 +21,7 @@ from training.targets import cache_targets
 from training.teacher import load_teacher
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.command()(evaluate)
 log = logging.getLogger("training")
 GOLDEN_FRAMES = 6
 
