@@ -50,6 +50,8 @@ def plane(features_ND: Floats, *, seed: int = 0) -> npt.NDArray[np.float32]:
     with warnings.catch_warnings():
         # A fixed seed costs umap-learn its threads, and it says so each time.
         warnings.filterwarnings("ignore", "n_jobs value", UserWarning)
+        # It says that TensorFlow is absent, which only its parametric variant needs.
+        warnings.filterwarnings("ignore", category=ImportWarning)
         # numba and pynndescent announce changes of their own when they are imported.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)

@@ -125,7 +125,7 @@ class PixelEncoder:
 
 
 def bundle_encoders(
-    folder: Path, precisions: Sequence[str] = (), *, prefix: str = "bundle", threads: int = 0
+    folder: Path, precisions: Sequence[str] = (), *, prefix: str = "bundle"
 ) -> list[BundleEncoder]:
     """The networks of a bundle, named ``<prefix>_<precision>``; the default precision first.
 
@@ -133,7 +133,6 @@ def bundle_encoders(
         folder: of the bundle; every file in it is verified.
         precisions: which of them; all that are there when empty.
         prefix: tells bundles of one evaluation apart.
-        threads: of one forward pass; 0 = every core.
 
     Raises:
         ArtifactMismatch: the bundle is damaged, or a precision is not in it.
@@ -152,7 +151,8 @@ def bundle_encoders(
             _key("bundle", folder / manifest.networks[name], manifest.spec),
             manifest.spec,
             folder / manifest.networks[name],
-            open_network(folder / manifest.networks[name], threads),
+            # As many as PyTorch has, so that times compare.
+            open_network(folder / manifest.networks[name], torch.get_num_threads()),
         )
         for name in chosen
     ]

@@ -53,10 +53,16 @@ def _curve(panel: Axes, place: int, name: str, points: Mapping[float, Mapping[st
     if not xs:
         return
     hue, mark = _HUES[place % len(_HUES)], _MARKS[place % len(_MARKS)]
-    panel.plot(xs, [points[x]["mean"] for x in xs], color=hue, marker=mark, ms=4, label=name)
-    known = [x for x in xs if points[x]["low"] is not None]
-    low, high = ([points[x][edge] for x in known] for edge in ("low", "high"))
-    panel.fill_between(known, low, high, color=hue, alpha=0.15, linewidth=0)
+    # Side by side on the logarithmic axis, so that bars do not hide each other.
+    shifted = [x * 1.03 ** (place - 2) for x in xs]
+    means = [points[x]["mean"] for x in xs]
+    bars = [
+        [0 if points[x]["low"] is None else abs(points[x][edge] - points[x]["mean"]) for x in xs]
+        for edge in ("low", "high")
+    ]
+    panel.errorbar(
+        shifted, means, bars, color=hue, marker=mark, ms=4, lw=1.2, elinewidth=0.8, label=name
+    )
 
 
 def confusions(document: Mapping[str, Any], encoder: str) -> bytes:

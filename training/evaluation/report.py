@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from training.card import benchmark_section
 from training.evaluation import plots
@@ -67,14 +68,16 @@ def _ratios(document: Mapping[str, Any]) -> dict[str, str]:
     } | {f"times faster at batch {b}": f"{ratio:.1f}" for b, ratio in times.items()}
 
 
-def _estimate(found: Mapping[str, Any] | None, signed: bool = False) -> str:
+def _estimate(found: Mapping[str, Any] | None, signed: bool = False) -> Markup:
+    """The mean, with its interval on a second line: tables then fit a printed page."""
     if found is None:
-        return "–"
+        return Markup("–")
     sign = "+" if signed else ""
     middle = format(found["mean"], f"{sign}.1f")
     if found["low"] is None:
-        return middle
-    return f"{middle} [{found['low']:{sign}.1f}, {found['high']:{sign}.1f}]"
+        return Markup("{}").format(middle)
+    between = f"{found['low']:{sign}.1f} … {found['high']:{sign}.1f}"
+    return Markup("{}<br><small>{}</small>").format(middle, between)
 
 
 def _number(value: float | None, digits: int = 1, scale: float = 1.0) -> str:
