@@ -50,6 +50,9 @@ Prepared: TypeAlias = Annotated[
     list[Path] | None, Option(help="Data set folder that ultrabench wrote; repeatable.")
 ]
 Cache: TypeAlias = Annotated[Path | None, Option(help="Folder for features; default in out.")]
+CentreOnSet: TypeAlias = Annotated[
+    bool, Option("--centre-on-set", help="Centre by the set's own frames, not by the corpus.")
+]
 Limit: TypeAlias = Annotated[int, Option(min=0, help="About so many frames per set; 0 = all.")]
 Seeds: TypeAlias = Annotated[int, Option(min=2, help="Splits per number of shots.")]
 Jobs: TypeAlias = Annotated[int, Option(min=1, help="Processes for fitting heads.")]
@@ -74,6 +77,7 @@ def evaluate(
     sets: Names = "",
     ultrabench: Prepared = None,
     cache: Cache = None,
+    centre_on_set: CentreOnSet = False,
     limit: Limit = 0,
     seeds: Seeds = 20,
     jobs: Jobs = 1,
@@ -99,7 +103,8 @@ def evaluate(
         judged = [encoder for wanted, make in makers if wanted for encoder in make()]
         chosen = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
-        plan = Plan(judged, chosen, corpus, store, effort, jobs=jobs, maps=maps)
+        centre = [] if centre_on_set else corpus
+        plan = Plan(judged, chosen, centre, store, effort, jobs=jobs, maps=maps)
         measured = measure_costs([*judged, known.paper_teacher()]) if costs else {}
         document = run_evaluation(plan, measured)
         write_document(document, out)
