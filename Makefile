@@ -21,6 +21,7 @@ check: .venv-dev/ready
 bench: .venv-dev/ready
 	$(DEV) benchmarks/bench_embed.py
 	$(DEV) benchmarks/bench_fit.py
+	$(DEV) benchmarks/bench_encoder.py --quick
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -12,6 +12,7 @@ import typer
 from service.imaging.decode import decode
 from training.commands.datasets import app as datasets
 from training.commands import augment
+from training.commands.evaluate import evaluate
 from training.config import CONFIGS
 from training.data import MAX_PIXELS, corpus_facts, load_frames, read_manifest
 from training.export import ExportFacts, load_trunk, narrow
@@ -24,6 +25,7 @@ from training.teacher import load_teacher
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(datasets, name="datasets")
 app.add_typer(augment.app, name="augment")
+app.command()(evaluate)
 log = logging.getLogger("training")
 GOLDEN_FRAMES = 6
 

@@ -6,7 +6,6 @@ Shape suffixes: N frames, T golden frames, S encoder side, D embedding width, K 
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import torch
 
 from service.encoding.manifest import (
     CARD_NAME,
-    FORMAT_VERSION,
     GOLDEN_NAME,
     MANIFEST_NAME,
     Manifest,
@@ -26,6 +24,8 @@ from service.encoding.manifest import (
     verify_files,
 )
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
+from training.card import ExportFacts as ExportFacts
+from training.card import card, licences
 from training.config import DistillConfig
 from training.deploy import assemble, deployable
 from training.equalise import equalise
@@ -44,17 +44,6 @@ from training.student import ARCHITECTURE, Student, Trunk
 Frames = Sequence[npt.NDArray[np.uint8]]
 FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
 CALIBRATION_FRAMES = 96
-
-
-@dataclass(frozen=True, slots=True)
-class ExportFacts:
-    """What the bundle says of itself beyond its numbers."""
-
-    version: str
-    interim: bool
-    corpus: tuple[dict[str, str], ...]
-    teacher: str
-    initial_weights: str
 
 
 def load_trunk(checkpoint: Path) -> Trunk:
@@ -227,59 +216,3 @@ def narrow(source: Path, out: Path, facts: ExportFacts, *, precision: str) -> Ma
         manifest.feature_map,
         default=precision,
     )
-
-
-def card(facts: ExportFacts, about: dict[str, Any], networks: dict[str, str]) -> str:
-    """The model card, from the same facts as the manifest."""
-    sets = "\n".join(f"| {c['dataset']} | {c['frames']} | {c['licence']} |" for c in facts.corpus)
-    numbers = "\n".join(
-        f"| {p} | {n['mean_cosine']:.4f} | {n['min_cosine']:.4f} |"
-        for p, n in about["fidelity"].items()
-    )
-    state = "**Interim**: a stand-in to walk the whole way once. " if facts.interim else ""
-    return f"""# Sonoprobe encoder {facts.version} (bundle format {FORMAT_VERSION})
-
-{state}A ResNet-50 v2 that turns an ultrasound frame into a unit vector, for similarity search and
-for linear classifiers fitted on few labelled examples. Precisions in this folder:
-{", ".join(sorted(networks))}.
-
-## What it must not be used for
-
-It is no medical device and finds no disease by itself. A classifier on top is as good as the
-labelled examples it was fitted from; judge it on your own patients before anybody relies on it.
-It has seen few organs and devices (below); on others its neighbours may be meaningless.
-
-## Training
-
-- Teacher: {facts.teacher}
-- Initial weights (stem to stage 3, kept frozen): {facts.initial_weights}
-- Stage 4 was trained to predict the teacher's and the trunk's pooled features on augmented
-  frames; a linear projection of the pooled stages 3 and 4 gives the embedding.
-- Settings: `{json.dumps(about["config"])}`
-
-| corpus | frames | licence |
-|---|---|---|
-{sets}
-
-## Fidelity against fp32, on real frames outside the corpus
-
-| precision | mean cosine | least cosine |
-|---|---|---|
-{numbers}
-"""
-
-
-def licences(facts: ExportFacts) -> str:
-    """Where the parts come from and under which terms."""
-    sets = "\n".join(f"- {c['dataset']}: {c['licence']}" for c in facts.corpus)
-    return f"""# Licences
-
-The trained network is part of Sonoprobe, Apache-2.0. It was made from:
-
-- teacher: {facts.teacher}
-- initial weights: {facts.initial_weights}
-
-and from frames of these sets, none of which is contained in this bundle:
-
-{sets}
-"""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from training.evaluation.protocol import LabelledSet, Strings
+from training.evaluation.protocol import LabelledSet, Strings, balanced_accuracy
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 RESAMPLES = 2000
@@ -62,6 +62,11 @@ class HeldOut:
     rows: npt.NDArray[np.int64]
     guesses: Strings
 
+    @property
+    def score(self) -> float:
+        """Balanced accuracy, percent."""
+        return balanced_accuracy(self.labelled.labels_N[self.rows], self.guesses)
+
 
 def resampled(held_out: HeldOut, *, seed: int = 0) -> Doubles:
     """Balanced accuracy, percent, of R bootstrap resamples of whole groups; (R,).
@@ -90,17 +95,19 @@ def resampled(held_out: HeldOut, *, seed: int = 0) -> Doubles:
 
 def over_groups(held_out: Sequence[HeldOut]) -> Estimate:
     """Mean over sets with a percentile interval over resampled groups."""
-    return _percentile(np.mean([resampled(found) for found in held_out], axis=0))
+    mean = float(np.mean([found.score for found in held_out]))
+    return _percentile(mean, np.mean([resampled(found) for found in held_out], axis=0))
 
 
 def paired_over_groups(ours: Sequence[HeldOut], theirs: Sequence[HeldOut]) -> Estimate:
     """Mean over sets of (ours - theirs), interval over resampled groups."""
-    differences = [
-        resampled(mine) - resampled(other) for mine, other in zip(ours, theirs, strict=True)
-    ]
-    return _percentile(np.mean(differences, axis=0))
+    pairs = list(zip(ours, theirs, strict=True))
+    mean = float(np.mean([mine.score - other.score for mine, other in pairs]))
+    return _percentile(
+        mean, np.mean([resampled(mine) - resampled(other) for mine, other in pairs], axis=0)
+    )
 
 
-def _percentile(scores_R: Doubles) -> Estimate:
+def _percentile(mean: float, scores_R: Doubles) -> Estimate:
     low, high = np.percentile(scores_R, [2.5, 97.5])
-    return Estimate(float(scores_R.mean()), float(low), float(high))
+    return Estimate(mean, float(low), float(high))

@@ -71,6 +71,9 @@ def balanced_accuracy(truth_N: Strings, guesses_N: Strings) -> float:
 def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
     """``shots`` frames per class from distinct groups, and all frames of the other groups.
 
+    Where the set fixes its support and a class has fewer groups than ``shots``, the rest are
+    further frames of the same groups: nothing of the support is ever tested.
+
     Raises:
         NotEnoughExamples: a class has too few groups to learn from, or none to be judged on.
     """
@@ -82,13 +85,17 @@ def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
         of_class_N = may_teach_N & (labelled.labels_N == name)
         free = [g for g in np.unique(labelled.groups_N[of_class_N]) if g not in used]
         chosen = rng.permutation(free)[:shots].tolist()
-        if len(chosen) < shots:
-            raise NotEnoughExamples(f"{labelled.name}: a class has {len(chosen)} groups to teach")
         used |= set(chosen)
-        train += [
+        picked = [
             int(rng.choice(np.flatnonzero(of_class_N & (labelled.groups_N == group))))
             for group in chosen
         ]
+        if labelled.has_own_split:
+            others = np.setdiff1d(np.flatnonzero(of_class_N), picked)
+            picked += rng.permutation(others)[: shots - len(picked)].tolist()
+        if len(picked) < shots:
+            raise NotEnoughExamples(f"{labelled.name}: a class has {len(picked)} frames to teach")
+        train += picked
     test = np.flatnonzero(~labelled.support_N & ~np.isin(labelled.groups_N, list(used)))
     if set(labelled.labels_N[test]) != set(labelled.classes):
         raise NotEnoughExamples(f"{labelled.name}: {shots} shots leave a class without test frames")
@@ -162,7 +169,7 @@ def full_probe(features_ND: Floats, labelled: LabelledSet) -> tuple[Ints, String
     return rows, np.array(fitted.head.classes)[fitted.held_out_N[rows]]
 
 
-def _others(features_ND: Floats, labelled: LabelledSet) -> Iterator[tuple[int, Ints]]:
+def nearest_others(features_ND: Floats, labelled: LabelledSet) -> Iterator[tuple[int, Ints]]:
     """Each testable row with all rows of other groups, nearest first."""
     unit_ND = features_ND / np.linalg.norm(features_ND, axis=1, keepdims=True)
     group_ids_N = np.unique(labelled.groups_N, return_inverse=True)[1]
@@ -197,7 +204,7 @@ def retrieval(
     """Every testable frame queries all frames of other groups."""
     truth, guesses, precisions = [], [], []
     found = dict.fromkeys(ks, 0)
-    for row, order in _others(features_ND, labelled):
+    for row, order in nearest_others(features_ND, labelled):
         same = labelled.labels_N[order] == labelled.labels_N[row]
         names, counts = np.unique(labelled.labels_N[order[:NEIGHBOURS]], return_counts=True)
         truth.append(labelled.labels_N[row])

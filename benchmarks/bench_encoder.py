@@ -1,0 +1,138 @@
+"""The shipped encoder beside its ImageNet trunk and its teacher: accuracy, fidelity, size, speed.
+
+Accuracy needs the labelled frames and weights of the folder that SONOPROBE_SHARED names (else
+``../shared``); without it only size and speed are measured. Speed is against DINOv3 ViT-B/16 in
+PyTorch, float32, random weights, 224 px: both in turns in this process, with as many threads.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from service.app import SHIPPED_BUNDLE
+from training.data import read_manifest
+from training.evaluation.cost import measure_costs
+from training.evaluation.encoders import (
+    BundleEncoder,
+    FrameEncoder,
+    bundle_encoders,
+    imagenet_trunk,
+    paper_teacher,
+    teacher,
+)
+from training.evaluation.judge import Effort
+from training.evaluation.run import Plan, evaluate
+from training.evaluation.sets import read_sets, thinned
+from training.evaluation.summary import console, mean_over_sets
+
+QUICK_FRAMES, QUICK_SEEDS = 120, 5
+TEACHER = "dinov2_vits14_depthanything_v2_small.fp16.safetensors"
+TRUNK = "resnet50v2_imagenet_stem_to_stage3.fp16.safetensors"
+
+
+def shared_folder() -> Path | None:
+    """The folder of real frames and weights, if it is there."""
+    named = os.environ.get("SONOPROBE_SHARED")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared"
+    return folder if (folder / "data" / "manifest.csv").is_file() else None
+
+
+def plan_of(
+    shared: Path, encoders: list[FrameEncoder], names: list[str], cache: Path, quick: bool
+) -> Plan:
+    """All bench sets and 20 seeds, or a few frames and 5 seeds."""
+    rows = read_manifest(shared / "data" / "manifest.csv")
+    corpus = [row for row in rows if row.use == "corpus"]
+    sets = read_sets(rows, names)
+    if not quick:
+        return Plan(encoders, sets, corpus, cache, Effort(fractions=()), maps=False)
+    return Plan(
+        encoders,
+        [thinned(chosen, QUICK_FRAMES) for chosen in sets],
+        corpus[:: max(1, len(corpus) // QUICK_FRAMES)],
+        cache,
+        Effort(seeds=QUICK_SEEDS, fractions=()),
+        maps=False,
+    )
+
+
+def accuracy(
+    shipped: BundleEncoder, reference: Path | None, plan_for: Any, shared: Path
+) -> dict[str, Any]:
+    """Means over sets, and what the shipped precision loses against fp32."""
+    weights = shared / "weights"
+    encoders: list[FrameEncoder] = [shipped]
+    if reference is not None:
+        encoders += [
+            encoder
+            for encoder in bundle_encoders(reference, ["fp32"])
+            if encoder.name != shipped.name
+        ]
+    encoders += [teacher(weights / TEACHER), imagenet_trunk(weights / TRUNK)]
+    document = evaluate(plan_for(encoders), {})
+    print(console(document))
+    means = mean_over_sets(document)
+    means = {"shipped": means.pop(shipped.name)} | means
+    found: dict[str, Any] = {"mean_over_sets": means}
+    fidelity = document["fidelity"].get(shipped.name.removeprefix("bundle_"))
+    found["int8_cosine_mean"] = fidelity["mean_cosine"] if fidelity else None
+    found["int8_probe_points_lost"] = fidelity["probe_points_lost"] if fidelity else None
+    if fidelity is None:
+        found["int8_not_compared_because"] = "--reference names no bundle with an fp32 network"
+    return found
+
+
+def speed(shipped: BundleEncoder) -> dict[str, float]:
+    """Times faster than the paper's teacher on one frame, and how often smaller."""
+    peer = paper_teacher()
+    costs = measure_costs([shipped, peer], rounds=15, batches=(1, 8))
+    ours, theirs = costs[shipped.name], costs[peer.name]
+    return {
+        "cpu_speedup_over_teacher": round(theirs.cpu_ms["1"] / ours.cpu_ms["1"], 2),
+        "cpu_speedup_at_batch_8": round(theirs.cpu_ms["8"] / ours.cpu_ms["8"], 2),
+        "cpu_ms": ours.cpu_ms["1"],
+        "teacher_cpu_ms": theirs.cpu_ms["1"],
+        "parameter_ratio": round(theirs.parameters / ours.parameters, 3),
+        "threads": ours.threads,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    parser.add_argument("--quick", action="store_true", help="few seeds, a part of the groups")
+    parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
+    parser.add_argument("--reference", type=Path, help="full export folder that holds fp32")
+    parser.add_argument("--sets", default="", help="bench sets, comma-separated; empty = all")
+    parser.add_argument("--cache", type=Path, help="folder that keeps features between runs")
+    given = parser.parse_args()
+    shipped = bundle_encoders(given.bundle)[0]
+    size = sum(file.stat().st_size for file in given.bundle.rglob("*") if file.is_file())
+    found: dict[str, Any] = speed(shipped) | {"bundle_mb": round(size / 1e6, 2)}
+    shared = shared_folder()
+    names = [name for name in given.sets.split(",") if name]
+    if shared is None:
+        absent = "no frames: SONOPROBE_SHARED and ../shared hold none"
+        nothing = dict.fromkeys(("mean_over_sets", "int8_cosine_mean", "int8_probe_points_lost"))
+        found |= nothing | {"not_judged_because": absent}
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            cache = given.cache or Path(scratch)
+            found |= accuracy(
+                shipped,
+                given.reference,
+                lambda encoders: plan_of(shared, encoders, names, cache, given.quick),
+                shared,
+            )
+    for name, value in found.items():
+        print(f"{name:30}{value}")
+    if given.json:
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

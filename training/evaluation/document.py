@@ -1,0 +1,155 @@
+"""``evaluation.json``: everything that was measured, and the only source of report and card.
+
+Schema, version 1 (all scores in percent; an estimate is {"mean", "low", "high"}, the 95 % interval;
+null = not known):
+
+    schema_version  1
+    effort          shots, seeds, fractions, fraction_seeds
+    centred_by      what the centred encoders were centred by
+    shipped         name of the encoder that the others are compared with
+    versions        package -> version
+    sets            [{name, frames, groups, classes {name: frames}, support_frames, in_domain,
+                    content}]
+    encoders        [{name, key, dim, centred, cost}]; cost as ``training.evaluation.cost`` gives it
+    reference_cost  of the paper's teacher, DINOv3 ViT-B/16, measured in the same run; null
+    results         encoder -> set -> {shots {k: estimate + scores}, full (estimate + confusion),
+                    fractions {share: estimate}, retrieval {knn, recall_at {k}, map},
+                    clusters {silhouette, purity}}
+    means           "outside" (sets never seen) and "all" (in-domain ones too) -> encoder ->
+                    {k: estimate, "full": estimate, "knn", "map", "silhouette", "purity"}
+    paired          other encoder -> {"mean" | set -> {k | "full": estimate of shipped - other}}
+    fidelity        precision -> {frames, mean_cosine, min_cosine, probe_points_lost}: against fp32
+                    of the same bundle
+    maps            [{title, encoder, points [[x, y]], groups [name per point]}]
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from service.errors import InputError
+from training.evaluation.compare import (
+    Estimate,
+    over_groups,
+    over_seeds,
+    paired_over_groups,
+    paired_over_seeds,
+)
+from training.evaluation.judge import Judged, confusion
+
+SCHEMA_VERSION = 1
+FILE_NAME = "evaluation.json"
+_KEYS = ("effort", "sets", "encoders", "shipped", "results", "means", "paired", "maps")
+Results: TypeAlias = Mapping[str, Mapping[str, Judged]]  # encoder -> set -> scores
+
+
+def result(judged: Judged) -> dict[str, Any]:
+    """One encoder on one set."""
+    found = judged.retrieval
+    return {
+        "shots": {
+            str(k): over_seeds(s).to_json() | {"scores": [round(v, 3) for v in s]}
+            for k, s in judged.shots.items()
+        },
+        "full": over_groups([judged.full]).to_json() | {"confusion": confusion(judged.full)},
+        "fractions": {str(f): over_seeds(s).to_json() for f, s in judged.fractions.items()},
+        "retrieval": {
+            "knn": round(found.knn, 2),
+            "recall_at": {str(k): round(v, 2) for k, v in found.recall_at.items()},
+            "map": round(found.mean_average_precision, 2),
+        },
+        "clusters": {
+            "silhouette": round(judged.clusters.silhouette, 4),
+            "purity": round(judged.clusters.purity, 2),
+        },
+    }
+
+
+def means(results: Results, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Mean over ``sets`` of every encoder; a number of shots counts where every set has it."""
+    return {name: _mean([by_set[s] for s in sets]) for name, by_set in results.items() if sets}
+
+
+def _mean(judged: Sequence[Judged]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        str(k): over_seeds(np.mean([j.shots[k] for j in judged], axis=0).tolist()).to_json()
+        for k in _shots(judged)
+    }
+    found["full"] = over_groups([j.full for j in judged]).to_json()
+    found["knn"] = round(float(np.mean([j.retrieval.knn for j in judged])), 2)
+    found["map"] = round(float(np.mean([j.retrieval.mean_average_precision for j in judged])), 2)
+    found["silhouette"] = round(float(np.mean([j.clusters.silhouette for j in judged])), 4)
+    found["purity"] = round(float(np.mean([j.clusters.purity for j in judged])), 2)
+    return found
+
+
+def _shots(judged: Sequence[Judged]) -> list[int]:
+    """Numbers of shots that every one of them has."""
+    return sorted(set.intersection(*(set(j.shots) for j in judged)))
+
+
+def paired(results: Results, shipped: str, outside: Sequence[str]) -> dict[str, Any]:
+    """Shipped minus every other encoder on the same splits: over ``outside`` and per set."""
+    ours = results[shipped]
+    parts = {name: [name] for name in ours}
+    if outside:
+        parts = {"mean": list(outside)} | parts
+    return {
+        other: {part: _difference(ours, theirs, sets) for part, sets in parts.items()}
+        for other, theirs in results.items()
+        if other != shipped
+    }
+
+
+def _difference(
+    ours: Mapping[str, Judged], theirs: Mapping[str, Judged], sets: Sequence[str]
+) -> dict[str, Any]:
+    found: dict[str, Estimate] = {
+        str(k): paired_over_seeds(
+            {s: ours[s].shots[k] for s in sets}, {s: theirs[s].shots[k] for s in sets}
+        )
+        for k in _shots([ours[s] for s in sets])
+    }
+    found["full"] = paired_over_groups([ours[s].full for s in sets], [theirs[s].full for s in sets])
+    return {key: estimate.to_json() for key, estimate in found.items()}
+
+
+def write_document(document: Mapping[str, Any], folder: Path) -> Path:
+    """Write ``evaluation.json``; what is not finite becomes null, as JSON has no word for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    text = json.dumps(_finite(document), indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read what ``write_document`` wrote.
+
+    Raises:
+        InputError: not JSON, of another schema version, or a part is missing.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name} is no readable evaluation") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"expected evaluation schema {SCHEMA_VERSION}, got {version!r}")
+    missing = sorted(set(_KEYS) - set(document))
+    if missing:
+        raise InputError(f"{path.name} lacks {missing}")
+    parts: dict[str, Any] = document
+    return parts

@@ -1,0 +1,141 @@
+"""Pictures of an evaluation, from ``evaluation.json`` alone: PNG bytes, readable on paper."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import TABLEAU_COLORS
+from matplotlib.figure import Figure
+
+DPI = 110
+PANEL_INCHES = (4.6, 3.5)
+_MARKS = "osD^vPX*"
+_HUES = tuple(TABLEAU_COLORS.values())
+
+
+def shot_curves(document: Mapping[str, Any]) -> bytes:
+    """Balanced accuracy against labelled frames per class, one panel per set, 95 % intervals."""
+    figure, panels = _panels([chosen["name"] for chosen in document["sets"]])
+    for panel, chosen in zip(panels, document["sets"], strict=True):
+        for place, name in enumerate(document["results"]):
+            found = document["results"][name][chosen["name"]]["shots"]
+            _curve(panel, place, name, {float(k): e for k, e in found.items()})
+        ticks = [int(k) for k in document["effort"]["shots"]]
+        panel.set_xscale("log")
+        panel.set_xticks(ticks, [str(tick) for tick in ticks])
+        panel.minorticks_off()
+        panel.set_xlabel("labelled frames per class")
+        panel.set_ylabel("balanced accuracy, %")
+    return _png(figure, panels)
+
+
+def fraction_curves(document: Mapping[str, Any]) -> bytes:
+    """Balanced accuracy against the share of labelled groups, one panel per set."""
+    figure, panels = _panels([chosen["name"] for chosen in document["sets"]])
+    for panel, chosen in zip(panels, document["sets"], strict=True):
+        for place, name in enumerate(document["results"]):
+            found = document["results"][name][chosen["name"]]["fractions"]
+            _curve(panel, place, name, {100 * float(f): e for f, e in found.items()})
+        ticks = [100 * float(share) for share in document["effort"]["fractions"]]
+        panel.set_xscale("log")
+        panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        panel.minorticks_off()
+        panel.set_xlabel("labelled groups, % of all")
+        panel.set_ylabel("balanced accuracy, %")
+    return _png(figure, panels)
+
+
+def _curve(panel: Axes, place: int, name: str, points: Mapping[float, Mapping[str, Any]]) -> None:
+    xs = sorted(points)
+    if not xs:
+        return
+    hue, mark = _HUES[place % len(_HUES)], _MARKS[place % len(_MARKS)]
+    # Side by side on the logarithmic axis, so that bars do not hide each other.
+    shifted = [x * 1.03 ** (place - 2) for x in xs]
+    means = [points[x]["mean"] for x in xs]
+    bars = [
+        [0 if points[x]["low"] is None else abs(points[x][edge] - points[x]["mean"]) for x in xs]
+        for edge in ("low", "high")
+    ]
+    panel.errorbar(
+        shifted, means, bars, color=hue, marker=mark, ms=4, lw=1.2, elinewidth=0.8, label=name
+    )
+
+
+def confusions(document: Mapping[str, Any], encoder: str) -> bytes:
+    """Row-normalised confusion of the full probe of one encoder, counts in the cells."""
+    figure, panels = _panels([chosen["name"] for chosen in document["sets"]])
+    for panel, chosen in zip(panels, document["sets"], strict=True):
+        classes = list(chosen["classes"])
+        result = document["results"][encoder][chosen["name"]]
+        counts = np.array(result["full"]["confusion"], dtype=float)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.5 else "black"
+            text = f"{int(counts[row, column])}\n{100 * share:.0f} %"
+            panel.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        panel.set_xticks(range(len(classes)), classes)
+        panel.set_yticks(range(len(classes)), classes)
+        panel.set_xlabel("guessed")
+        panel.set_ylabel("true")
+    return _png(figure, [])
+
+
+def maps(document: Mapping[str, Any]) -> bytes | None:
+    """UMAP of shipped beside teacher, a row per set; None when no map was computed."""
+    found = document["maps"]
+    if not found:
+        return None
+    rows = list(dict.fromkeys(each["title"] for each in found))
+    columns = list(dict.fromkeys(each["encoder"] for each in found))
+    width, height = PANEL_INCHES
+    figure = _figure(width * len(columns), height * len(rows))
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    for each in found:
+        panel = grid[rows.index(each["title"]), columns.index(each["encoder"])]
+        _scatter(panel, np.array(each["points"]), each["groups"])
+        panel.set_title(f"{each['title']}: {each['encoder']}", fontsize=10)
+    return _png(figure, list(grid[:, 0]))
+
+
+def _scatter(panel: Axes, points_M2: np.ndarray, groups: Sequence[str]) -> None:
+    names_M = np.array(groups)
+    for place, name in enumerate(sorted(set(groups))):
+        x, y = points_M2[names_M == name].T
+        hue, mark = _HUES[place % len(_HUES)], _MARKS[place % len(_MARKS)]
+        panel.scatter(x, y, s=9, alpha=0.7, color=hue, marker=mark, label=name, linewidths=0)
+    panel.set_xticks([])
+    panel.set_yticks([])
+
+
+def _panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    columns = min(2, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = _figure(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel in panels[len(titles) :]:
+        panel.set_visible(False)
+    for panel, title in zip(panels, titles, strict=False):
+        panel.set_title(title, fontsize=10)
+    return figure, panels[: len(titles)]
+
+
+def _figure(width: float, height: float) -> Figure:
+    # A figure of its own canvas: pyplot would keep state and look for a screen.
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure, with_legend: Sequence[Axes]) -> bytes:
+    for panel in with_legend:
+        panel.grid(alpha=0.25)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize=7, frameon=False)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()

@@ -1,0 +1,148 @@
+"""Labelled sets that encoders are judged on: manifest rows -> labels, groups and frames.
+
+Shape suffixes: N frames, H height, W width.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InputError
+from training.data import Row, load_frames
+from training.evaluation.protocol import LabelledSet
+
+Frames: TypeAlias = Sequence[npt.NDArray[np.uint8]]
+LEAST_GROUPS = 4  # per class that thinning leaves, where there are so many
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """A labelled set with the rows its frames come from.
+
+    Attributes:
+        labelled: labels and groups, one per row.
+        rows: N rows of a manifest.
+        in_domain: frames of the same published set were trained on, without their labels.
+    """
+
+    labelled: LabelledSet
+    rows: tuple[Row, ...]
+    in_domain: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the published set."""
+        return self.labelled.name
+
+    def frames(self) -> Frames:
+        """Decoded as the service decodes them, uint8 (H, W) each."""
+        return load_frames(self.rows)
+
+
+def read_sets(rows: Iterable[Row], names: Sequence[str] = ()) -> list[EvaluationSet]:
+    """The bench sets of a manifest, by name; all of them when no name is given.
+
+    Rows whose near-duplicates carry other labels are left out. Where the corpus holds labelled
+    frames of the same set (POCOVID), those are its support and the set is in-domain.
+
+    Raises:
+        InputError: no such set, or one with fewer than two classes.
+    """
+    usable = [row for row in rows if row.label and not row.label_conflict]
+    bench = [row for row in usable if row.use == "bench"]
+    found = {row.dataset for row in bench}
+    missing = sorted(set(names) - found)
+    if missing:
+        raise InputError(f"expected labelled bench sets among {sorted(found)}, got {missing}")
+    chosen = list(dict.fromkeys(names)) or sorted(found)
+    return [_set(name, bench, usable) for name in chosen]
+
+
+def _set(name: str, bench: Sequence[Row], usable: Sequence[Row]) -> EvaluationSet:
+    judged = [row for row in bench if row.dataset == name]
+    labels = {row.label for row in judged}
+    taught = [
+        row for row in usable if row.use == "corpus" and row.dataset == name and row.label in labels
+    ]
+    return assemble(name, taught, judged, in_domain=bool(taught))
+
+
+def assemble(
+    name: str, support: Sequence[Row], judged: Sequence[Row], *, in_domain: bool = False
+) -> EvaluationSet:
+    """A set from the rows that may only be learnt from and the rows that are judged.
+
+    With no ``support`` every row may be either, and splits are drawn.
+
+    Raises:
+        InputError: fewer than two classes, a class of one group with no support of its own, or
+            a group on both sides.
+    """
+    rows = (*support, *judged)
+    classes = {row.label for row in judged}
+    if len(classes) < 2:
+        raise InputError(f"{name}: expected at least 2 classes, got {len(classes)}")
+    if not support:
+        fewest = min(len({r.group for r in judged if r.label == label}) for label in classes)
+        if fewest < 2:
+            raise InputError(f"{name}: expected at least 2 groups of every class, got {fewest}")
+    shared = {row.group for row in support} & {row.group for row in judged}
+    if shared:
+        raise InputError(f"{name}: {len(shared)} groups are in the support and in the test part")
+    labelled = LabelledSet(
+        name=name,
+        labels_N=np.array([row.label for row in rows]),
+        groups_N=np.array([row.group for row in rows]),
+        support_N=np.arange(len(rows)) < len(support),
+    )
+    return EvaluationSet(labelled, rows, in_domain)
+
+
+def thinned(full: EvaluationSet, frames: int, *, seed: int = 0) -> EvaluationSet:
+    """About ``frames`` frames of the set: the same share of the groups of every class."""
+    share = frames / len(full.rows)
+    if share >= 1:
+        return full
+    rng = np.random.default_rng(seed)
+    labelled = full.labelled
+    kept: set[str] = set()
+    for name in labelled.classes:
+        for part_N in (labelled.support_N, ~labelled.support_N):
+            of_class_N = part_N & (labelled.labels_N == name)
+            groups = np.unique(labelled.groups_N[of_class_N])
+            count = max(LEAST_GROUPS, round(share * len(groups)))
+            kept |= set(rng.permutation(groups)[:count].tolist())
+    return _only(full, np.flatnonzero(np.isin(labelled.groups_N, list(kept))))
+
+
+def _only(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> EvaluationSet:
+    labelled = full.labelled
+    return replace(
+        full,
+        labelled=LabelledSet(
+            labelled.name,
+            labelled.labels_N[rows],
+            labelled.groups_N[rows],
+            labelled.support_N[rows],
+        ),
+        rows=tuple(full.rows[row] for row in rows),
+    )
+
+
+def content_of(rows: Sequence[Row]) -> str:
+    """Digest of the bytes of the rows' files, in order: 24 hex digits.
+
+    Raises:
+        InputError: a file cannot be read; it is named.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        try:
+            digest.update(hashlib.sha256(row.path.read_bytes()).digest())
+        except OSError as error:
+            raise InputError(f"{row.path.name} cannot be read") from error
+    return digest.hexdigest()[:24]

@@ -1,0 +1,78 @@
+"""The few numbers of an evaluation that the model card and the console show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def benchmark_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a bundle's manifest carries under ``about.benchmark``; JSON values only.
+
+    Keys: shipped, seeds, centred_by, sets [{name, frames, in_domain}], mean_over_sets {encoder:
+    {k | full | knn: percent}}, per_set {set: {encoder: {k | full | knn}}}, shipped_minus {other:
+    {k | full: estimate}}, fidelity, cost {encoder: cost}.
+    """
+    results = document["results"]
+    return {
+        "shipped": document["shipped"],
+        "seeds": document["effort"]["seeds"],
+        "centred_by": document["centred_by"],
+        "sets": [
+            {key: chosen[key] for key in ("name", "frames", "in_domain")}
+            for chosen in document["sets"]
+        ],
+        "mean_over_sets": mean_over_sets(document),
+        "per_set": {
+            chosen["name"]: {
+                name: _scores(by_set[chosen["name"]]) for name, by_set in results.items()
+            }
+            for chosen in document["sets"]
+        },
+        "shipped_minus": {
+            name: parts["mean"] for name, parts in document["paired"].items() if "mean" in parts
+        },
+        "fidelity": document["fidelity"],
+        "cost": {e["name"]: e["cost"] for e in document["encoders"] if e["cost"]},
+    }
+
+
+def mean_over_sets(
+    document: Mapping[str, Any], which: str = "outside"
+) -> dict[str, dict[str, float]]:
+    """Encoder -> {"1", "5", ..., "full", "knn"} -> percent, mean over sets.
+
+    Args:
+        document: an evaluation.
+        which: ``outside`` = sets that no corpus frame comes from; ``all`` = every set.
+    """
+    return {
+        name: {
+            key: value["mean"] if isinstance(value, Mapping) else value
+            for key, value in found.items()
+            if key.isdigit() or key in ("full", "knn")
+        }
+        for name, found in document["means"][which].items()
+    }
+
+
+def _scores(result: Mapping[str, Any]) -> dict[str, float]:
+    shots = {k: estimate["mean"] for k, estimate in result["shots"].items()}
+    return shots | {"full": result["full"]["mean"], "knn": result["retrieval"]["knn"]}
+
+
+def console(document: Mapping[str, Any]) -> str:
+    """Means over sets and paired differences as plain text, one encoder per line."""
+    table = mean_over_sets(document) or mean_over_sets(document, "all")
+    columns = list(next(iter(table.values())))
+    width = max(len(name) for name in table) + 2
+    lines = ["mean over sets".ljust(width) + "".join(f"{column:>8}" for column in columns)]
+    lines += [
+        name.ljust(width) + "".join(f"{scores[column]:8.1f}" for column in columns)
+        for name, scores in table.items()
+    ]
+    for other, parts in document["paired"].items():
+        for key, found in parts.get("mean", {}).items():
+            low, high = found["low"], found["high"]
+            lines.append(
+                f"{document['shipped']} - {other}, {key}: {found['mean']:+.2f} [{low}, {high}]"
+            )
+    return "\n".join(lines)
