@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import httpx
 
@@ -123,11 +124,11 @@ class Client:
 
     def collection(self, name: str) -> JsonObject:
         """GET /v1/collections/{name}."""
-        return self._json("GET", f"/v1/collections/{name}")
+        return self._json("GET", f"/v1/collections/{_part(name)}")
 
     def delete_collection(self, name: str, *, if_match: str | None = None) -> JsonObject:
         """DELETE /v1/collections/{name}."""
-        return self._json("DELETE", f"/v1/collections/{name}", headers=_match(if_match))
+        return self._json("DELETE", f"/v1/collections/{_part(name)}", headers=_match(if_match))
 
     # scans --------------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._json(
             "POST",
-            f"/v1/collections/{collection}/scans",
+            f"/v1/collections/{_part(collection)}/scans",
             files=_files(images),
             data=_metadata(None if metadata is None else list(metadata)),
             headers=headers,
@@ -151,7 +152,7 @@ class Client:
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
         """POST .../known: {sha256: scan_id} of files that need not be sent again."""
-        path = f"/v1/collections/{collection}/known"
+        path = f"/v1/collections/{_part(collection)}/known"
         found: dict[str, str] = self._json("POST", path, json=list(sha256s))["known"]
         return found
 
@@ -166,40 +167,40 @@ class Client:
         """GET .../scans, all pages; ``label`` holds ``task:class`` conditions."""
         where: JsonObject = {"label": list(label), "subject_id": subject_id, "study_id": study_id}
         given = {name: value for name, value in where.items() if value}
-        return self._pages(f"/v1/collections/{collection}/scans", given)
+        return self._pages(f"/v1/collections/{_part(collection)}/scans", given)
 
     def scan(self, collection: str, scan_id: str) -> JsonObject:
         """GET .../scans/{scan_id}."""
-        return self._json("GET", f"/v1/collections/{collection}/scans/{scan_id}")
+        return self._json("GET", f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}")
 
     def thumbnail(self, collection: str, scan_id: str) -> bytes:
         """GET .../scans/{scan_id}/thumbnail, JPEG."""
-        path = f"/v1/collections/{collection}/scans/{scan_id}/thumbnail"
+        path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}/thumbnail"
         return self.request("GET", path).content
 
     def patch_scan(
         self, collection: str, scan_id: str, changes: JsonObject, *, if_match: str | None = None
     ) -> JsonObject:
         """PATCH .../scans/{scan_id}; null removes a label or attribute."""
-        path = f"/v1/collections/{collection}/scans/{scan_id}"
+        path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}"
         return self._json("PATCH", path, json=changes, headers=_match(if_match))
 
     def delete_scan(
         self, collection: str, scan_id: str, *, if_match: str | None = None
     ) -> JsonObject:
         """DELETE .../scans/{scan_id}."""
-        path = f"/v1/collections/{collection}/scans/{scan_id}"
+        path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}"
         return self._json("DELETE", path, headers=_match(if_match))
 
     def erase_subject(self, subject_id: str) -> JsonObject:
         """DELETE /v1/subjects/{subject_id}; returns the receipt."""
-        return self._json("DELETE", f"/v1/subjects/{subject_id}")
+        return self._json("DELETE", f"/v1/subjects/{_part(subject_id)}")
 
     # search -------------------------------------------------------------------------------
 
     def search(self, collection: str, query: JsonObject) -> JsonObject:
         """POST .../search by ``scan_id``, ``vector`` or ``positive`` and ``negative``."""
-        return self._json("POST", f"/v1/collections/{collection}/search", json=query)
+        return self._json("POST", f"/v1/collections/{_part(collection)}/search", json=query)
 
     def search_image(
         self, collection: str, image: bytes, options: JsonObject | None = None
@@ -207,7 +208,7 @@ class Client:
         """POST .../search by an uploaded image."""
         return self._json(
             "POST",
-            f"/v1/collections/{collection}/search",
+            f"/v1/collections/{_part(collection)}/search",
             files=_files([image]),
             data=_metadata(options),
         )
@@ -231,20 +232,20 @@ class Client:
 
     def classifier(self, name: str) -> JsonObject:
         """GET /v1/classifiers/{name}."""
-        return self._json("GET", f"/v1/classifiers/{name}")
+        return self._json("GET", f"/v1/classifiers/{_part(name)}")
 
     def delete_classifier(self, name: str, *, if_match: str | None = None) -> JsonObject:
         """DELETE /v1/classifiers/{name}."""
-        return self._json("DELETE", f"/v1/classifiers/{name}", headers=_match(if_match))
+        return self._json("DELETE", f"/v1/classifiers/{_part(name)}", headers=_match(if_match))
 
     def predict(self, name: str, images: Sequence[bytes]) -> JsonObject:
         """POST .../predict; one item per image."""
-        return self._json("POST", f"/v1/classifiers/{name}/predict", files=_files(images))
+        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", files=_files(images))
 
     def predict_scans(self, name: str, collection: str, scan_ids: Sequence[str]) -> JsonObject:
         """POST .../predict for stored scans."""
         body = {"collection": collection, "scan_ids": list(scan_ids)}
-        return self._json("POST", f"/v1/classifiers/{name}/predict", json=body)
+        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", json=body)
 
     def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
         cursor: str | None = None
@@ -260,6 +261,11 @@ class Client:
 def _files(images: Sequence[bytes]) -> list[tuple[str, tuple[str, bytes]]]:
     """Form parts under neutral names: a file name may name a patient."""
     return [("files", (f"image-{index}", data)) for index, data in enumerate(images)]
+
+
+def _part(text: str) -> str:
+    """One step of a path: ids of others may hold any character."""
+    return quote(text, safe="")
 
 
 def _metadata(document: Any) -> dict[str, str]:

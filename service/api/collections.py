@@ -21,13 +21,14 @@ from service.api.state import (
     Service,
     WorkspaceId,
     created,
+    embed_each,
     item_problem,
     meaning,
     once,
     read,
 )
 from service.api.system import IMAGE_BODY
-from service.api.uploads import from_base64, read_upload, validate, validate_list
+from service.api.uploads import Upload, instance_files, read_upload, validate, validate_list
 from service.api.wire import (
     batch_status,
     collection_json,
@@ -111,11 +112,12 @@ async def add_scans(
     key: IdempotencyKey = None,
 ) -> Response:
     """Embed, store and index images; per-item results, 207 when some failed."""
-    files, metadata = await _files_and_metadata(request, service.settings.max_items)
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    files, metadata = _files_and_metadata(upload, service.settings.max_items)
 
     async def act() -> JSONResponse:
         await _check_collection(service, workspace_id, collection)
-        embedded = await service.pipeline.embed_all(files, with_thumbnail=True)
+        embedded = await embed_each(service, files, alone=upload.alone, with_thumbnail=True)
         items = await asyncio.to_thread(
             _store, service, request, workspace_id, collection, embedded, metadata
         )
@@ -128,17 +130,14 @@ async def add_scans(
     return await once(service, workspace_id, key, content, act)
 
 
-async def _files_and_metadata(
-    request: Request, max_items: int
-) -> tuple[tuple[bytes, ...], list[ScanMetadata]]:
-    upload = await read_upload(request, max_items=max_items)
+def _files_and_metadata(
+    upload: Upload, max_items: int
+) -> tuple[tuple[bytes | InputError, ...], list[ScanMetadata]]:
     if upload.document is None:
         metadata = validate_list(ScanMetadata, upload.metadata, length=len(upload.files))
         return upload.files, metadata
     body = validate(InstancesBody, upload.document)
-    if len(body.instances) > max_items:
-        raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
-    files = tuple(from_base64(instance.image) for instance in body.instances)
+    files = instance_files(body, max_items=max_items)
     return files, [instance.metadata for instance in body.instances]
 
 
@@ -299,7 +298,7 @@ async def delete_scan(
     return {"deleted": scan_id}
 
 
-@router.delete("/subjects/{subject_id}", tags=["subjects"])
+@router.delete("/subjects/{subject_id:path}", tags=["subjects"])
 async def erase_subject(subject_id: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
     """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
     receipt = await asyncio.to_thread(service.galleries.erase_subject, workspace_id, subject_id)

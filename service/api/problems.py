@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.UploadTooLarge: 413,
     errors.TooManyItems: 413,
     errors.InvalidCursor: 400,
+    errors.InvalidSettings: 500,
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
     errors.UnknownItem: 404,
@@ -33,10 +34,12 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.EncoderMismatch: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
+    errors.EncoderFailure: 503,
     errors.Stopping: 503,
     errors.ArtifactMismatch: 500,
     errors.CatalogFailure: 503,
 }
+_FREE_FORM = frozenset({"labels", "attributes"})
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}
 
 
@@ -104,14 +107,20 @@ def invalid(found: Any, request_id: str) -> dict[str, Any]:
 
 
 def _place(loc: tuple[Any, ...]) -> str:
-    """A dotted path; free-form keys, which callers choose, are left out past the third step."""
-    return ".".join(str(step) for step in loc[:4])
+    """A dotted path; keys that callers choose are masked, for they may be patient data."""
+    before = (None, *loc)
+    steps = (
+        "*" if parent in _FREE_FORM else str(step)
+        for parent, step in zip(before, loc, strict=False)
+    )
+    return ".".join(list(steps)[:4])
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    status = error.status_code
+    # FastAPI answers 400 for JSON that does not parse; here that is one code, one status.
+    status = 422 if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
     code = _HTTP_CODES.get(status, "invalid_input" if status < 500 else "internal_error")
     document = _document(code, status, str(error.detail), request_id_of(request))
     return _answer(document, dict(error.headers or {}))

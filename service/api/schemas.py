@@ -1,6 +1,5 @@
 """The bodies that travel over HTTP. Pydantic stops here."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -8,10 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+# Part of a path: a slash could not be addressed, and clients resolve a leading dot.
+ScanId = Annotated[
+    str,
+    StringConstraints(max_length=128, pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"),
+]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
 Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float | None
-NAME_RULE = re.compile(NAME)
+Component = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class Body(BaseModel):
@@ -30,7 +34,7 @@ class NewCollectionBody(Body):
 class ScanMetadata(Body):
     """What is known of one uploaded image; all of it optional."""
 
-    scan_id: Identifier | None = None
+    scan_id: ScanId | None = None
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
     labels: dict[Identifier, Label] = Field(default_factory=dict, max_length=64)
@@ -73,7 +77,7 @@ class SearchBody(SearchOptions):
     """A search by exactly one of: scan, vector, image, or positive examples."""
 
     scan_id: Identifier | None = None
-    vector: list[float] | None = Field(None, max_length=65_536)
+    vector: list[Component] | None = Field(None, max_length=65_536)
     encoder_id: str | None = Field(None, description="Of the vector; checked when given.")
     image: str | None = Field(None, description="A whole image file, base64.")
     positive: list[Identifier] = Field(default_factory=list, max_length=256)
@@ -91,8 +95,6 @@ class InstancesBody(Body):
     """Images as JSON."""
 
     instances: list[Instance] = Field(min_length=1)
-    encoding_format: Literal["float", "base64"] = "float"
-    dtype: Literal["float32", "float16", "int8"] = "float32"
 
 
 class EmbeddingOptions(Body):
@@ -100,6 +102,13 @@ class EmbeddingOptions(Body):
 
     encoding_format: Literal["float", "base64"] = "float"
     dtype: Literal["float32", "float16", "int8"] = "float32"
+
+
+class EmbeddingsBody(InstancesBody):
+    """Images as JSON; what is named here counts more than the query parameters."""
+
+    encoding_format: Literal["float", "base64"] | None = None
+    dtype: Literal["float32", "float16", "int8"] | None = None
 
 
 class LabelledScan(Body):
@@ -132,6 +141,19 @@ class UploadedExample(Body):
     label: Label
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
+
+
+class LabelledInstance(UploadedExample):
+    """One image of a JSON request, and its class."""
+
+    image: str = Field(description="A whole image file, base64.")
+
+
+class LabelledInstancesBody(Body):
+    """Fit from images sent as JSON."""
+
+    name: Name
+    instances: list[LabelledInstance] = Field(min_length=1)
 
 
 class PredictScansBody(Body):

@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
@@ -17,7 +18,7 @@ from service.errors import IdempotencyConflict, InputError, ServiceError, Unauth
 from service.galleries import Galleries
 from service.heads import Heads
 from service.observability import Metrics
-from service.pipeline import Pipeline
+from service.pipeline import Embedded, Pipeline
 from service.settings import Settings
 
 DEFAULT_WORKSPACE = "default"
@@ -72,6 +73,26 @@ IfMatch: TypeAlias = Annotated[str | None, Header(alias="If-Match")]
 IdempotencyKey: TypeAlias = Annotated[str | None, Header(alias="Idempotency-Key")]
 
 
+async def embed_each(
+    service: Running,
+    files: Sequence[bytes | InputError],
+    *,
+    alone: bool = False,
+    with_thumbnail: bool = False,
+) -> list[Embedded | ServiceError]:
+    """Embed each file; one that could not even be read keeps its own error.
+
+    Args:
+        alone: the request is one raw image: its error is raised instead of returned.
+    """
+    readable = [file for file in files if isinstance(file, bytes)]
+    embedded = iter(await service.pipeline.embed_all(readable, with_thumbnail=with_thumbnail))
+    found = [file if isinstance(file, InputError) else next(embedded) for file in files]
+    if alone and isinstance(found[0], ServiceError):
+        raise found[0]
+    return found
+
+
 def item_problem(error: ServiceError, request: Request) -> JsonObject:
     """The problem of one item of a batch."""
     return problem(error, request_id_of(request))
@@ -86,7 +107,8 @@ async def once(
 ) -> Response:
     """Run ``act``, or give the answer that the same request got before under this key.
 
-    Only answers under 500 are kept: after a failure the caller may try again.
+    Answers that hold a failure of ours (5xx), of one item even, are not kept: the caller may
+    try again.
 
     Args:
         content: what the request means, without transport details such as form boundaries.
@@ -123,12 +145,19 @@ def _replay(saved: SavedAnswer, digest: str) -> Response:
 async def _remember(
     service: Running, workspace_id: str, key: str, digest: str, response: Response
 ) -> None:
-    if response.status_code >= 500:
+    if response.status_code >= 500 or _failed_in_part(response):
         return
     kept = {k: v for k, v in response.headers.items() if k in ("content-type", "etag", "location")}
     answer = SavedAnswer(digest, response.status_code, bytes(response.body), kept)
     keep_s = float(service.settings.idempotency_keep_s)
     await asyncio.to_thread(service.catalog.save_answer, workspace_id, key, answer, keep_s=keep_s)
+
+
+def _failed_in_part(response: Response) -> bool:
+    if response.status_code != 207:
+        return False
+    items = json.loads(bytes(response.body))["items"]
+    return any(item.get("problem", {}).get("status", 0) >= 500 for item in items)
 
 
 def meaning(*parts: Any) -> bytes:

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.api.schemas import EmbeddingOptions, InstancesBody, JsonObject
-from service.api.state import Service, WorkspaceId, item_problem
-from service.api.uploads import from_base64, read_upload, validate
+from service.api.schemas import EmbeddingOptions, EmbeddingsBody, JsonObject
+from service.api.state import Service, WorkspaceId, embed_each, item_problem
+from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import batch_status, embedding_json, seen_json
-from service.errors import Overloaded, ServiceError, Stopping, TooManyItems
+from service.errors import EncoderFailure, InputError, ServiceError, Stopping
 from service.observability import METRICS_CONTENT_TYPE
 
 router = APIRouter()
@@ -51,7 +51,7 @@ async def ready(service: Service) -> JsonObject:
         async with asyncio.timeout(READY_TIMEOUT_S):
             await service.pipeline.check()
     except TimeoutError as error:
-        raise Overloaded(f"the encoder did not answer within {READY_TIMEOUT_S} s") from error
+        raise EncoderFailure(f"the encoder did not answer within {READY_TIMEOUT_S} s") from error
     await asyncio.to_thread(service.catalog.check)
     return {"status": "ready", "encoder_id": service.pipeline.encoder.encoder_id}
 
@@ -83,8 +83,9 @@ async def embeddings(
     options: Annotated[EmbeddingOptions, Query()],
 ) -> JSONResponse:
     """Embed images without storing anything; per-item results, 207 when some failed."""
-    files, options = await _files_and_options(request, service.settings.max_items, options)
-    results = await service.pipeline.embed_all(files)
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    files, options = _files_and_options(upload, service.settings.max_items, options)
+    results = await embed_each(service, files, alone=upload.alone)
     model = service.pipeline.encoder
     items: list[JsonObject] = []
     for found in results:
@@ -109,17 +110,13 @@ async def embeddings(
     return JSONResponse(body, batch_status(items))
 
 
-async def _files_and_options(
-    request: Request, max_items: int, options: EmbeddingOptions
-) -> tuple[tuple[bytes, ...], EmbeddingOptions]:
-    upload = await read_upload(request, max_items=max_items)
+def _files_and_options(
+    upload: Upload, max_items: int, options: EmbeddingOptions
+) -> tuple[tuple[bytes | InputError, ...], EmbeddingOptions]:
     if upload.document is not None:
-        body = validate(InstancesBody, upload.document)
-        if len(body.instances) > max_items:
-            raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
-        named = body.model_dump(include={"encoding_format", "dtype"})
-        files = tuple(from_base64(instance.image) for instance in body.instances)
-        return files, EmbeddingOptions(**named)
+        body = validate(EmbeddingsBody, upload.document)
+        named = body.model_dump(include={"encoding_format", "dtype"}, exclude_none=True)
+        return instance_files(body, max_items=max_items), options.model_copy(update=named)
     if upload.fields:
         return upload.files, validate(EmbeddingOptions, options.model_dump() | upload.fields)
     return upload.files, options
