@@ -8,7 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.api.answers import ClassifierAnswer, ClassifierPage, Deleted, PredictionsAnswer, says
 from service.api.collections import Cursor, Limit, page_limit
+from service.api.openapi import image_body
 from service.api.schemas import (
     InstancesBody,
     JsonObject,
@@ -30,7 +32,6 @@ from service.api.state import (
     once,
     read,
 )
-from service.api.system import IMAGE_BODY
 from service.api.uploads import Upload, from_base64, instance_files, read_upload, validate
 from service.api.wire import (
     batch_status,
@@ -50,7 +51,12 @@ from service.pipeline import Embedded
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 
 
-@router.post("/classifiers", status_code=201, openapi_extra=IMAGE_BODY)
+@router.post(
+    "/classifiers",
+    status_code=201,
+    openapi_extra=image_body(NewClassifierBody, LabelledInstancesBody, metadata=UploadedClassifier),
+    responses=says(ClassifierAnswer, 201),
+)
 async def create_classifier(
     request: Request, service: Service, workspace_id: WorkspaceId, key: IdempotencyKey = None
 ) -> Response:
@@ -119,7 +125,7 @@ async def _uploaded_examples(
     return examples
 
 
-@router.get("/classifiers")
+@router.get("/classifiers", response_model=None, responses=says(ClassifierPage))
 async def list_classifiers(
     service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
 ) -> JsonObject:
@@ -133,14 +139,14 @@ async def list_classifiers(
     return page_json([classifier_json(c) for c in page.items], "classifiers", page.next_after)
 
 
-@router.get("/classifiers/{name}")
+@router.get("/classifiers/{name}", responses=says(ClassifierAnswer))
 async def get_classifier(name: str, service: Service, workspace_id: WorkspaceId) -> JSONResponse:
     """One classifier with its report."""
     found = await asyncio.to_thread(service.catalog.get_classifier, workspace_id, name)
     return read(classifier_json(found))
 
 
-@router.delete("/classifiers/{name}")
+@router.delete("/classifiers/{name}", response_model=None, responses=says(Deleted))
 async def delete_classifier(
     name: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch = None
 ) -> JsonObject:
@@ -152,7 +158,11 @@ async def delete_classifier(
     return {"deleted": name}
 
 
-@router.post("/classifiers/{name}/predict", openapi_extra=IMAGE_BODY)
+@router.post(
+    "/classifiers/{name}/predict",
+    openapi_extra=image_body(InstancesBody, PredictScansBody),
+    responses=says(PredictionsAnswer, 200, 207),
+)
 async def predict(
     name: str, request: Request, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:

@@ -6,6 +6,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.api.answers import (
+    CollectionAnswer,
+    CollectionDeleted,
+    CollectionPage,
+    Deleted,
+    KnownAnswer,
+    Receipt,
+    ScanAnswer,
+    ScanPage,
+    StoredAnswer,
+    says,
+)
+from service.api.openapi import image_body
 from service.api.schemas import (
     FilterBody,
     InstancesBody,
@@ -27,7 +40,6 @@ from service.api.state import (
     once,
     read,
 )
-from service.api.system import IMAGE_BODY
 from service.api.uploads import Upload, instance_files, read_upload, validate, validate_list
 from service.api.wire import (
     batch_status,
@@ -53,7 +65,7 @@ def page_limit(service: Running, limit: int) -> int:
     return min(limit, service.settings.max_page)
 
 
-@router.post("/collections", status_code=201)
+@router.post("/collections", status_code=201, responses=says(CollectionAnswer, 201))
 async def create_collection(
     body: NewCollectionBody, service: Service, workspace_id: WorkspaceId, key: IdempotencyKey = None
 ) -> Response:
@@ -69,7 +81,7 @@ async def create_collection(
     return await once(service, workspace_id, key, content, act)
 
 
-@router.get("/collections")
+@router.get("/collections", response_model=None, responses=says(CollectionPage))
 async def list_collections(
     service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
 ) -> JsonObject:
@@ -83,7 +95,7 @@ async def list_collections(
     return page_json([collection_json(c) for c in page.items], "collections", page.next_after)
 
 
-@router.get("/collections/{collection}")
+@router.get("/collections/{collection}", responses=says(CollectionAnswer))
 async def get_collection(
     collection: str, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
@@ -92,7 +104,7 @@ async def get_collection(
     return read(collection_json(found))
 
 
-@router.delete("/collections/{collection}")
+@router.delete("/collections/{collection}", response_model=None, responses=says(CollectionDeleted))
 async def delete_collection(
     collection: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch = None
 ) -> JsonObject:
@@ -103,7 +115,11 @@ async def delete_collection(
     return {"deleted": collection, "scans": removed}
 
 
-@router.post("/collections/{collection}/scans", openapi_extra=IMAGE_BODY)
+@router.post(
+    "/collections/{collection}/scans",
+    openapi_extra=image_body(InstancesBody, metadata=ScanMetadata, each=True),
+    responses=says(StoredAnswer, 200, 207),
+)
 async def add_scans(
     collection: str,
     request: Request,
@@ -188,7 +204,7 @@ def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
     )
 
 
-@router.get("/collections/{collection}/scans")
+@router.get("/collections/{collection}/scans", response_model=None, responses=says(ScanPage))
 async def list_scans(
     collection: str,
     service: Service,
@@ -224,7 +240,7 @@ def _labels(pairs: list[str] | None) -> dict[str, Any]:
     return wanted
 
 
-@router.post("/collections/{collection}/known")
+@router.post("/collections/{collection}/known", response_model=None, responses=says(KnownAnswer))
 async def known_files(
     collection: str, body: list[str], service: Service, workspace_id: WorkspaceId
 ) -> JsonObject:
@@ -236,7 +252,7 @@ async def known_files(
     return {"known": found}
 
 
-@router.get("/collections/{collection}/scans/{scan_id}")
+@router.get("/collections/{collection}/scans/{scan_id}", responses=says(ScanAnswer))
 async def get_scan(
     collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
@@ -245,7 +261,11 @@ async def get_scan(
     return read(scan_json(scan, dim=service.pipeline.encoder.dim))
 
 
-@router.get("/collections/{collection}/scans/{scan_id}/thumbnail")
+@router.get(
+    "/collections/{collection}/scans/{scan_id}/thumbnail",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}},
+)
 async def get_thumbnail(
     collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
 ) -> Response:
@@ -254,7 +274,7 @@ async def get_thumbnail(
     return Response(data, media_type="image/jpeg")
 
 
-@router.patch("/collections/{collection}/scans/{scan_id}")
+@router.patch("/collections/{collection}/scans/{scan_id}", responses=says(ScanAnswer))
 async def patch_scan(
     collection: str,
     scan_id: str,
@@ -282,7 +302,9 @@ async def patch_scan(
     return read(scan_json(scan, dim=service.pipeline.encoder.dim))
 
 
-@router.delete("/collections/{collection}/scans/{scan_id}")
+@router.delete(
+    "/collections/{collection}/scans/{scan_id}", response_model=None, responses=says(Deleted)
+)
 async def delete_scan(
     collection: str,
     scan_id: str,
@@ -298,7 +320,9 @@ async def delete_scan(
     return {"deleted": scan_id}
 
 
-@router.delete("/subjects/{subject_id:path}", tags=["subjects"])
+@router.delete(
+    "/subjects/{subject_id:path}", tags=["subjects"], response_model=None, responses=says(Receipt)
+)
 async def erase_subject(subject_id: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
     """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
     receipt = await asyncio.to_thread(service.galleries.erase_subject, workspace_id, subject_id)

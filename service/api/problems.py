@@ -54,6 +54,15 @@ def internal_error(request_id: str) -> dict[str, Any]:
     return _document("internal_error", 500, detail, request_id)
 
 
+def codes_of(status: int) -> list[str]:
+    """Every code that is answered with a status, the most telling first."""
+    ours = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
+    framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
+    more = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
+    never = {"service_error", "conflict", "invalid_settings"}  # bases, and not of requests
+    return [code for code in dict.fromkeys(more + ours + framework) if code not in never]
+
+
 def _document(code: str, status: int, detail: str, request_id: str) -> dict[str, Any]:
     return {
         "type": f"{DOCS}{code}",

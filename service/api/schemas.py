@@ -1,10 +1,11 @@
 """The bodies that travel over HTTP. Pydantic stops here."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+JsonObject: TypeAlias = dict[str, Any]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 # Part of a path: a slash could not be addressed, and clients resolve a leading dot.
@@ -18,6 +19,10 @@ Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float 
 Component = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
+def _example(value: JsonObject) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": value})
+
+
 class Body(BaseModel):
     """A request: unknown fields are refused, so that a typing error is not silently ignored."""
 
@@ -26,6 +31,8 @@ class Body(BaseModel):
 
 class NewCollectionBody(Body):
     """Create a collection."""
+
+    model_config = _example({"name": "liver", "description": "Abdominal scans of 2026"})
 
     name: Name
     description: Text = ""
@@ -43,6 +50,8 @@ class ScanMetadata(Body):
 
 class ScanPatchBody(Body):
     """Change a scan: a value sets, null in labels or attributes removes the entry."""
+
+    model_config = _example({"labels": {"finding": "malignant", "draft": None}, "study_id": "s7"})
 
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
@@ -64,6 +73,8 @@ class FilterBody(Body):
 class SearchOptions(Body):
     """How to answer a search, whatever its query is."""
 
+    model_config = _example({"k": 5, "subject_id": "p1", "exclude_same": "subject"})
+
     k: int = Field(10, ge=1)
     filter: FilterBody = Field(default_factory=FilterBody)
     group_by: Literal["subject", "study"] | None = None
@@ -75,6 +86,17 @@ class SearchOptions(Body):
 
 class SearchBody(SearchOptions):
     """A search by exactly one of: scan, vector, image, or positive examples."""
+
+    model_config = _example(
+        {
+            "scan_id": "scan-1",
+            "k": 5,
+            "filter": {"labels": {"finding": ["benign", "malignant"]}},
+            "exclude_same": "subject",
+            "group_by": "study",
+            "min_score": 0.5,
+        }
+    )
 
     scan_id: Identifier | None = None
     vector: list[Component] | None = Field(None, max_length=65_536)
@@ -94,6 +116,17 @@ class Instance(Body):
 class InstancesBody(Body):
     """Images as JSON."""
 
+    model_config = _example(
+        {
+            "instances": [
+                {
+                    "image": "iVBORw0KGgo...",
+                    "metadata": {"subject_id": "p1", "labels": {"finding": "benign"}},
+                }
+            ]
+        }
+    )
+
     instances: list[Instance] = Field(min_length=1)
 
 
@@ -106,6 +139,10 @@ class EmbeddingOptions(Body):
 
 class EmbeddingsBody(InstancesBody):
     """Images as JSON; what is named here counts more than the query parameters."""
+
+    model_config = _example(
+        {"instances": [{"image": "iVBORw0KGgo..."}], "encoding_format": "base64", "dtype": "int8"}
+    )
 
     encoding_format: Literal["float", "base64"] | None = None
     dtype: Literal["float32", "float16", "int8"] | None = None
@@ -121,6 +158,8 @@ class LabelledScan(Body):
 class NewClassifierBody(Body):
     """Fit from a label of a collection (``task``), or from named scans (``examples``)."""
 
+    model_config = _example({"name": "finding", "collection": "liver", "task": "finding"})
+
     name: Name
     collection: Name
     task: Identifier | None = None
@@ -130,6 +169,16 @@ class NewClassifierBody(Body):
 
 class UploadedClassifier(Body):
     """The ``metadata`` part when a classifier is fitted from uploaded files."""
+
+    model_config = _example(
+        {
+            "name": "finding",
+            "examples": [
+                {"label": "benign", "subject_id": "p1"},
+                {"label": "malignant", "subject_id": "p2"},
+            ],
+        }
+    )
 
     name: Name
     examples: list["UploadedExample"] = Field(min_length=1)
@@ -152,6 +201,16 @@ class LabelledInstance(UploadedExample):
 class LabelledInstancesBody(Body):
     """Fit from images sent as JSON."""
 
+    model_config = _example(
+        {
+            "name": "finding",
+            "instances": [
+                {"image": "iVBORw0KGgo...", "label": "benign", "subject_id": "p1"},
+                {"image": "iVBORw0KGgo...", "label": "malignant", "subject_id": "p2"},
+            ],
+        }
+    )
+
     name: Name
     instances: list[LabelledInstance] = Field(min_length=1)
 
@@ -159,8 +218,7 @@ class LabelledInstancesBody(Body):
 class PredictScansBody(Body):
     """Predict stored scans instead of uploads."""
 
+    model_config = _example({"collection": "liver", "scan_ids": ["scan-1", "scan-2"]})
+
     collection: Name
     scan_ids: list[Identifier] = Field(min_length=1)
-
-
-JsonObject = dict[str, Any]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.problems import problem, request_id_of
 from service.api.schemas import JsonObject
@@ -46,17 +47,20 @@ def running_of(request: Request) -> Running:
     return found
 
 
+Credentials: TypeAlias = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Depends(HTTPBearer(auto_error=False, description="Made by `sonoprobe keys create`.")),
+]
 Service: TypeAlias = Annotated[Running, Depends(running_of)]
 
 
-async def workspace_of(request: Request, service: Service) -> str:
+async def workspace_of(service: Service, sent: Credentials) -> str:
     """The workspace id of the caller's key. Raises Unauthenticated."""
     if not service.settings.require_key:
         return service.default_workspace_id
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if sent is None:
         raise Unauthenticated("expected the header Authorization: Bearer <key>")
-    digest = hash_key(token.strip())
+    digest = hash_key(sent.credentials.strip())
     key = await asyncio.to_thread(service.catalog.find_key, digest)
     if key is None:
         raise Unauthenticated("the API key is unknown or revoked")

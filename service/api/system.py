@@ -1,11 +1,13 @@
 """Health, metrics, the encoder, and embeddings without storing."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
+from service.api.answers import EmbeddingsAnswer, EncoderAnswer, Live, Ready, says
+from service.api.openapi import image_body
 from service.api.schemas import EmbeddingOptions, EmbeddingsBody, JsonObject
 from service.api.state import Service, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
@@ -15,34 +17,15 @@ from service.observability import METRICS_CONTENT_TYPE
 
 router = APIRouter()
 READY_TIMEOUT_S = 5.0
-IMAGE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                        "metadata": {"type": "string", "description": "JSON; see the guide."},
-                    },
-                }
-            },
-            "application/json": {"schema": {"type": "object"}},
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
 
 
-@router.get("/health/live", tags=["health"])
+@router.get("/health/live", tags=["health"], response_model=None, responses=says(Live))
 async def live() -> JsonObject:
     """The process answers."""
     return {"status": "live"}
 
 
-@router.get("/health/ready", tags=["health"])
+@router.get("/health/ready", tags=["health"], response_model=None, responses=says(Ready))
 async def ready(service: Service) -> JsonObject:
     """The encoder's worker embeds and the catalog reads and writes; else 503."""
     if service.stopping:
@@ -56,13 +39,13 @@ async def ready(service: Service) -> JsonObject:
     return {"status": "ready", "encoder_id": service.pipeline.encoder.encoder_id}
 
 
-@router.get("/metrics", tags=["health"])
+@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
 async def metrics(service: Service) -> Response:
     """Prometheus text."""
     return Response(service.metrics.render(), media_type=METRICS_CONTENT_TYPE)
 
 
-@router.get("/v1/encoder", tags=["encoder"])
+@router.get("/v1/encoder", tags=["encoder"], response_model=None, responses=says(EncoderAnswer))
 async def encoder(service: Service, workspace_id: WorkspaceId) -> JsonObject:
     """Manifest and model card of the loaded bundle."""
     loaded = service.pipeline.encoder
@@ -75,7 +58,12 @@ async def encoder(service: Service, workspace_id: WorkspaceId) -> JsonObject:
     }
 
 
-@router.post("/v1/embeddings", tags=["encoder"], openapi_extra=IMAGE_BODY)
+@router.post(
+    "/v1/embeddings",
+    tags=["encoder"],
+    openapi_extra=image_body(EmbeddingsBody),
+    responses=says(EmbeddingsAnswer, 200, 207),
+)
 async def embeddings(
     request: Request,
     service: Service,
