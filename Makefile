@@ -32,5 +32,8 @@ bench: .venv-dev/ready
 	$(DEV) $(PIP) -e '.[train,dev]'
 	touch $@
 
+docs: .venv-dev/ready
+	$(DEV) -m service openapi > docs/openapi.json
+
 clean:
 	rm -rf .venv .venv-dev build *.egg-info

@@ -74,6 +74,7 @@ def create_app(
         version="1",
         description="Few-shot classification and similarity search for ultrasound frames.",
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )

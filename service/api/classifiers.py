@@ -129,7 +129,7 @@ async def _uploaded_examples(
 async def list_classifiers(
     service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
 ) -> JsonObject:
-    """Sorted by name."""
+    """Classifiers with their reports, sorted by name."""
     page = await asyncio.to_thread(
         service.catalog.list_classifiers,
         workspace_id,
@@ -141,7 +141,7 @@ async def list_classifiers(
 
 @router.get("/classifiers/{name}", responses=says(ClassifierAnswer))
 async def get_classifier(name: str, service: Service, workspace_id: WorkspaceId) -> JSONResponse:
-    """One classifier with its report."""
+    """Read one classifier with its report."""
     found = await asyncio.to_thread(service.catalog.get_classifier, workspace_id, name)
     return read(classifier_json(found))
 

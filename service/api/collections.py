@@ -85,7 +85,7 @@ async def create_collection(
 async def list_collections(
     service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
 ) -> JsonObject:
-    """Sorted by name."""
+    """Collections, sorted by name."""
     page = await asyncio.to_thread(
         service.catalog.list_collections,
         workspace_id,
@@ -99,7 +99,7 @@ async def list_collections(
 async def get_collection(
     collection: str, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
-    """One collection."""
+    """Read one collection."""
     found = await asyncio.to_thread(service.catalog.get_collection, workspace_id, collection)
     return read(collection_json(found))
 
@@ -108,7 +108,7 @@ async def get_collection(
 async def delete_collection(
     collection: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch = None
 ) -> JsonObject:
-    """Delete it with all its scans."""
+    """Delete a collection with all its scans."""
     removed = await asyncio.to_thread(
         service.galleries.delete, workspace_id, collection, if_version=version_of(if_match)
     )
@@ -215,7 +215,7 @@ async def list_scans(
     study_id: str | None = None,
     label: Annotated[list[str] | None, Query(description="task:class, repeatable")] = None,
 ) -> JsonObject:
-    """In the order of storing."""
+    """Scans that pass the conditions, in the order of storing."""
     where = scan_filter(FilterBody(subject_id=subject_id, study_id=study_id, labels=_labels(label)))
     kind = f"scans/{collection}"
     page = await asyncio.to_thread(
@@ -256,7 +256,7 @@ async def known_files(
 async def get_scan(
     collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
-    """One scan."""
+    """Read one scan."""
     scan = await asyncio.to_thread(service.catalog.get_scan, workspace_id, collection, scan_id)
     return read(scan_json(scan, dim=service.pipeline.encoder.dim))
 
@@ -269,7 +269,7 @@ async def get_scan(
 async def get_thumbnail(
     collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
 ) -> Response:
-    """A small JPEG."""
+    """Thumbnail of a scan: a small JPEG of its pixels, without metadata."""
     data = await asyncio.to_thread(service.catalog.thumbnail, workspace_id, collection, scan_id)
     return Response(data, media_type="image/jpeg")
 

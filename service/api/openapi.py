@@ -102,7 +102,7 @@ def _problems(path: str, operation: JsonObject) -> JsonObject:
     content = operation.get("requestBody", {}).get("content", {})
     can = {500, 503}
     can |= {401} if "security" in operation else set()
-    can |= {404} if "{" in path else set()
+    can |= {404} if "{" in path or (path.endswith("/classifiers") and content) else set()
     can |= {400} if "cursor" in takes else set()
     can |= {412} if "If-Match" in takes else set()
     can |= {409} if content and "If-Match" not in takes else set()

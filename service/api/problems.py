@@ -88,7 +88,12 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
             headers["WWW-Authenticate"] = "Bearer"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error(
-                "request failed", extra={"code": error.code, "request_id": request_id_of(request)}
+                "request failed",
+                extra={
+                    "code": error.code,
+                    "cause": type(error.__cause__).__name__,  # its text may quote data
+                    "request_id": request_id_of(request),
+                },
             )
         return _answer(problem(error, request_id_of(request)), headers)
 
