@@ -4,6 +4,9 @@ SERVICE := .venv/bin/python
 DEV := .venv-dev/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# ONNX Runtime reports to its maker otherwise.
+export ORT_DISABLE_TELEMETRY := 1
+
 .PHONY: demo test check bench docs clean
 
 demo: .venv/ready

@@ -45,12 +45,18 @@ class DrainingServer(uvicorn.Server):
         """Signal handler."""
         running = getattr(self._app.state, "running", None)
         if running is None or running.stopping or self._drain_s == 0:
-            super().handle_exit(sig, frame)
+            self.force_exit = self.should_exit
+            self._end()
             return
         running.stopping = True
-        timer = threading.Timer(self._drain_s, super().handle_exit, (sig, frame))
+        timer = threading.Timer(self._drain_s, self._end)
         timer.daemon = True
         timer.start()
+
+    def _end(self) -> None:
+        # uvicorn's own handler raises the signal again after the end, which would kill the
+        # process before its caller has closed the catalog.
+        self.should_exit = True
 
 
 def _server(
