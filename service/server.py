@@ -32,8 +32,8 @@ NAME_RULE = re.compile(NAME)
 class DrainingServer(uvicorn.Server):
     """On the first signal readiness turns to 503; only after ``drain_s`` it stops listening.
 
-    So a load balancer learns of the stop before a connection is refused. A second signal
-    stops at once.
+    So a load balancer learns of the stop before a connection is refused. A second signal ends
+    that pause, a further one does not wait for requests in flight.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, *, drain_s: float) -> None:

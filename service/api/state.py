@@ -27,6 +27,14 @@ _MAX_KEY_LENGTH = 255
 
 
 @dataclass
+class Turn:
+    """Requests under one Idempotency-Key, one after the other; ``users`` counts them."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
+@dataclass
 class Running:
     """Everything that ``create_app`` wired; lives in ``app.state.running``."""
 
@@ -38,7 +46,7 @@ class Running:
     metrics: Metrics
     default_workspace_id: str
     stopping: bool = False
-    idempotency_locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    turns: dict[tuple[str, str], Turn] = field(default_factory=dict)
 
 
 def running_of(request: Request) -> Running:
@@ -125,9 +133,10 @@ async def once(
     if not 1 <= len(key) <= _MAX_KEY_LENGTH:
         raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
     digest = hashlib.sha256(content).hexdigest()
-    lock = service.idempotency_locks.setdefault((workspace_id, key), asyncio.Lock())
+    turn = service.turns.setdefault((workspace_id, key), Turn())
+    turn.users += 1
     try:
-        async with lock:
+        async with turn.lock:
             saved = await asyncio.to_thread(service.catalog.find_answer, workspace_id, key)
             if saved is not None:
                 return _replay(saved, digest)
@@ -135,8 +144,9 @@ async def once(
             await _remember(service, workspace_id, key, digest, response)
             return response
     finally:
-        if not lock.locked():
-            service.idempotency_locks.pop((workspace_id, key), None)
+        turn.users -= 1
+        if turn.users == 0:
+            del service.turns[workspace_id, key]
 
 
 def _replay(saved: SavedAnswer, digest: str) -> Response:
