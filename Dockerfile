@@ -7,7 +7,8 @@ COPY service ./service
 COPY training/__init__.py ./training/__init__.py
 # Byte code is made here, because a read-only root keeps every later start from doing it.
 RUN /opt/sonoprobe/bin/pip install --no-cache-dir --compile -c constraints.txt . \
- && /opt/sonoprobe/bin/pip uninstall --yes pip
+ && /opt/sonoprobe/bin/pip uninstall --yes pip \
+ && find /opt/sonoprobe -type d -name tests -prune -exec rm -rf {} +
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home sonoprobe \

@@ -113,10 +113,12 @@ class Client:
 
     # collections --------------------------------------------------------------------------
 
-    def create_collection(self, name: str, *, description: str = "") -> JsonObject:
+    def create_collection(
+        self, name: str, *, description: str = "", idempotency_key: str | None = None
+    ) -> JsonObject:
         """POST /v1/collections."""
         body = {"name": name, "description": description}
-        return self._json("POST", "/v1/collections", json=body)
+        return self._json("POST", "/v1/collections", json=body, headers=_once(idempotency_key))
 
     def collections(self) -> Iterator[JsonObject]:
         """GET /v1/collections, all pages."""
@@ -141,13 +143,12 @@ class Client:
         idempotency_key: str | None = None,
     ) -> JsonObject:
         """POST .../scans; one item per image, each with ``scan`` or ``problem``."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._json(
             "POST",
             f"/v1/collections/{_part(collection)}/scans",
             files=_files(images),
             data=_metadata(None if metadata is None else list(metadata)),
-            headers=headers,
+            headers=_once(idempotency_key),
         )
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
@@ -163,9 +164,11 @@ class Client:
         label: Sequence[str] = (),
         subject_id: str | None = None,
         study_id: str | None = None,
+        attribute: Sequence[str] = (),
     ) -> Iterator[JsonObject]:
-        """GET .../scans, all pages; ``label`` holds ``task:class`` conditions."""
+        """GET .../scans, all pages; ``label`` holds task:class, ``attribute`` name:value."""
         where: JsonObject = {"label": list(label), "subject_id": subject_id, "study_id": study_id}
+        where["attribute"] = list(attribute)
         given = {name: value for name, value in where.items() if value}
         return self._pages(f"/v1/collections/{_part(collection)}/scans", given)
 
@@ -215,16 +218,24 @@ class Client:
 
     # classifiers --------------------------------------------------------------------------
 
-    def fit(self, body: JsonObject) -> JsonObject:
+    def fit(self, body: JsonObject, *, idempotency_key: str | None = None) -> JsonObject:
         """POST /v1/classifiers from stored scans: ``task`` or ``examples`` of a collection."""
-        return self._json("POST", "/v1/classifiers", json=body)
+        headers = _once(idempotency_key)
+        return self._json("POST", "/v1/classifiers", json=body, headers=headers)
 
     def fit_images(
-        self, name: str, images: Sequence[bytes], examples: Sequence[Mapping[str, Any]]
+        self,
+        name: str,
+        images: Sequence[bytes],
+        examples: Sequence[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
     ) -> JsonObject:
         """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image."""
         said = _metadata({"name": name, "examples": list(examples)})
-        return self._json("POST", "/v1/classifiers", files=_files(images), data=said)
+        headers = _once(idempotency_key)
+        files = _files(images)
+        return self._json("POST", "/v1/classifiers", files=files, data=said, headers=headers)
 
     def classifiers(self) -> Iterator[JsonObject]:
         """GET /v1/classifiers, all pages."""
@@ -270,6 +281,10 @@ def _part(text: str) -> str:
 
 def _metadata(document: Any) -> dict[str, str]:
     return {} if document is None else {"metadata": json.dumps(document)}
+
+
+def _once(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Idempotency-Key": key}
 
 
 def _match(etag: str | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Collections and their scans: create, upload, list, read, relabel, delete, erase."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -40,7 +41,14 @@ from service.api.state import (
     once,
     read,
 )
-from service.api.uploads import Upload, instance_files, read_upload, validate, validate_list
+from service.api.uploads import (
+    Upload,
+    instance_files,
+    parse_json,
+    read_upload,
+    validate,
+    validate_list,
+)
 from service.api.wire import (
     batch_status,
     collection_json,
@@ -214,9 +222,19 @@ async def list_scans(
     subject_id: str | None = None,
     study_id: str | None = None,
     label: Annotated[list[str] | None, Query(description="task:class, repeatable")] = None,
+    attribute: Annotated[
+        list[str] | None,
+        Query(description="name:value, repeatable; 4.5, true and null are read as JSON"),
+    ] = None,
 ) -> JsonObject:
     """Scans that pass the conditions, in the order of storing."""
-    where = scan_filter(FilterBody(subject_id=subject_id, study_id=study_id, labels=_labels(label)))
+    conditions = {
+        "subject_id": subject_id,
+        "study_id": study_id,
+        "labels": _pairs("label=task:class", label),
+        "attributes": _pairs("attribute=name:value", attribute, read_value=_value),
+    }
+    where = scan_filter(validate(FilterBody, conditions))
     kind = f"scans/{collection}"
     page = await asyncio.to_thread(
         service.catalog.list_scans,
@@ -230,14 +248,25 @@ async def list_scans(
     return page_json([scan_json(s, dim=dim) for s in page.items], kind, page.next_after)
 
 
-def _labels(pairs: list[str] | None) -> dict[str, Any]:
-    wanted: dict[str, list[str]] = {}
+def _pairs(
+    expected: str, pairs: list[str] | None, *, read_value: Callable[[str], Any] = str
+) -> dict[str, list[Any]]:
+    wanted: dict[str, list[Any]] = {}
     for pair in pairs or []:
-        task, colon, value = pair.partition(":")
-        if not (task and colon and value):
-            raise InputError("expected label=task:class")
-        wanted.setdefault(task, []).append(value)
+        name, colon, value = pair.partition(":")
+        if not (name and colon and value):
+            raise InputError(f"expected {expected}")
+        wanted.setdefault(name, []).append(read_value(value))
     return wanted
+
+
+def _value(text: str) -> Any:
+    """A JSON number, true, false or null as such; anything else is text."""
+    try:
+        found = parse_json(text)
+    except InputError:
+        return text
+    return text if isinstance(found, list | dict) else found
 
 
 @router.post("/collections/{collection}/known", response_model=None, responses=says(KnownAnswer))

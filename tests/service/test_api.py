@@ -223,6 +223,35 @@ def test_a_search_keeps_to_its_conditions(client, collection, frames) -> None:
     assert {hit["scan"]["subject_id"] for hit in uploaded} == {"p0"}
 
 
+def test_a_list_keeps_to_its_conditions(client, collection, frames) -> None:
+    said = [
+        {
+            "scan_id": f"s{i}",
+            "subject_id": f"p{i // 2}",
+            "labels": {"t": "ab"[i % 2]},
+            "attributes": {"depth_cm": i, "probe": "linear" if i < 2 else "12"},
+        }
+        for i in range(4)
+    ]
+    client.add_scans(collection, frames["cyst"][:4], said)
+
+    def listed(**options: object) -> list[str]:
+        return [scan["scan_id"] for scan in client.scans(collection, **options)]
+
+    assert listed() == ["s0", "s1", "s2", "s3"]
+    assert listed(label=["t:a"]) == ["s0", "s2"]
+    assert listed(label=["t:a", "t:b"], subject_id="p1") == ["s2", "s3"]
+    assert listed(attribute=["depth_cm:1", "depth_cm:2"]) == ["s1", "s2"]
+    assert listed(attribute=["probe:linear"], label=["t:b"]) == ["s1"]
+    assert listed(attribute=['probe:"12"']) == ["s2", "s3"]
+    for wrong in ("depth_cm", ":1", "depth_cm:"):
+        with refused("invalid_input", 422):
+            listed(attribute=[wrong])
+    for label in ("t:" + "x" * 200, "y" * 200 + ":x"):
+        with refused("validation_error", 422):
+            listed(label=[label])
+
+
 def test_lists_go_on_where_the_cursor_says(client, collection, frames) -> None:
     client.add_scans(collection, frames["b_lines"])
     path = f"/v1/collections/{collection}/scans"
