@@ -5,14 +5,17 @@ RUN python -m venv /opt/sonoprobe
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY service ./service
 COPY training/__init__.py ./training/__init__.py
-RUN /opt/sonoprobe/bin/pip install --no-cache-dir --no-compile -c constraints.txt . \
- && /opt/sonoprobe/bin/pip uninstall --yes pip
+# Byte code is made here, because a read-only root keeps every later start from doing it.
+RUN /opt/sonoprobe/bin/pip install --no-cache-dir --compile -c constraints.txt . \
+ && /opt/sonoprobe/bin/pip uninstall --yes pip \
+ && find /opt/sonoprobe -type d -name tests -prune -exec rm -rf {} +
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home sonoprobe \
  && mkdir /data && chown sonoprobe /data
 COPY --from=build /opt/sonoprobe /opt/sonoprobe
 ENV PATH=/opt/sonoprobe/bin:$PATH \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SONOPROBE_HOST=0.0.0.0 \
@@ -21,5 +24,5 @@ USER sonoprobe
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=6s --start-period=20s \
-  CMD ["python", "-c", "import httpx; httpx.get('http://127.0.0.1:8000/health/ready', timeout=5, trust_env=False).raise_for_status()"]
+  CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SONOPROBE_PORT', 8000)), timeout=5); c.request('GET', '/health/ready'); sys.exit(c.getresponse().status != 200)"]
 CMD ["sonoprobe", "serve"]

@@ -4,6 +4,9 @@ SERVICE := .venv/bin/python
 DEV := .venv-dev/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# ONNX Runtime reports to its maker otherwise.
+export ORT_DISABLE_TELEMETRY := 1
+
 .PHONY: demo test check bench docs clean
 
 demo: .venv/ready
@@ -32,6 +35,9 @@ bench: .venv-dev/ready
 	$(PYTHON) -m venv .venv-dev
 	$(DEV) $(PIP) -e '.[train,dev]'
 	touch $@
+
+docs: .venv-dev/ready
+	$(DEV) -m service openapi > docs/openapi.json
 
 clean:
 	rm -rf .venv .venv-dev build *.egg-info

@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import classifiers, collections, problems, search, system
+from service.api import classifiers, collections, docs, openapi, problems, search, system
 from service.api.middleware import Gate
 from service.api.state import DEFAULT_WORKSPACE, Running
 from service.api.uploads import InvalidBody
@@ -74,9 +74,13 @@ def create_app(
         version="1",
         description="Few-shot classification and similarity search for ultrasound frames.",
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
+        docs_url=None,  # FastAPI's pages load scripts from the internet
+        redoc_url=None,
     )
-    for router in (system.router, collections.router, search.router, classifiers.router):
-        app.include_router(router)
+    for room in (system, collections, search, classifiers, docs):
+        app.include_router(room.router)
+    openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     app.add_exception_handler(InvalidBody, _on_invalid_body)
     app.add_middleware(Gate, max_upload_bytes=settings.max_upload_bytes, metrics=metrics)

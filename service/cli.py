@@ -1,4 +1,4 @@
-"""The command line: serve, demo, keys, embed, ingest."""
+"""The command line: serve, demo, keys, embed, ingest, openapi."""
 
 import json
 import tempfile
@@ -16,24 +16,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service import demo as steps
 from service.api.state import DEFAULT_WORKSPACE
+from service.app import create_app
 from service.catalog.interface import Catalog
 from service.catalog.sqlite import open_catalog
 from service.client import ApiError, Client
-from service.errors import ServiceError
+from service.errors import InputError, ServiceError
 from service.ingest import image_files
 from service.ingest import ingest as send_folder
 from service.observability import configure_logging
-from service.server import create_key, local_service
+from service.server import create_key, local_service, workspace_id_of
 from service.server import serve as run_service
-from service.settings import Settings
+from service.settings import Settings, read_settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+# A traceback with local variables could print keys and labels.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog in SONOPROBE_DATA_DIR.")
 app.add_typer(keys, name="keys")
 console = Console()
 errors = Console(stderr=True)
 EMBED_AT_ONCE = 32
 DEMO_QUERIES = 200
+NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
 
 Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the service.")]
 Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
@@ -50,8 +53,8 @@ def _explained() -> Iterator[None]:
     """An expected failure is one line and exit code 1, not a traceback."""
     try:
         yield
-    except (ServiceError, ApiError, OSError, RuntimeError, httpx.HTTPError) as error:
-        said = f"no answer: {error}" if isinstance(error, httpx.HTTPError) else str(error)
+    except (ServiceError, ApiError, OSError, RuntimeError, *NO_ANSWER) as error:
+        said = f"no answer: {error}" if isinstance(error, NO_ANSWER) else str(error)
         errors.print(f"[red]error[/red] {escape(said)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
@@ -72,9 +75,9 @@ def _progress(title: str, total: int) -> Iterator[Any]:
 @app.command()
 def serve() -> None:
     """Run the service; settings come from SONOPROBE_* (docs/settings.md)."""
-    settings = Settings()
-    configure_logging(settings.log_level)
     with _explained():
+        settings = read_settings()
+        configure_logging(settings.log_level)
         if not run_service(settings):
             raise typer.Exit(1)
 
@@ -82,7 +85,8 @@ def serve() -> None:
 @app.command()
 def demo(
     images: Annotated[
-        Path | None, typer.Option(help="Folder with one sub-folder per class.", exists=True)
+        Path | None,
+        typer.Option(help="Folder with one sub-folder per class.", exists=True, file_okay=False),
     ] = None,
     labelled: Annotated[
         int, typer.Option(min=0, help="Labelled frames per class; 0 = half of the samples, or 10.")
@@ -94,7 +98,7 @@ def demo(
     folder = images or steps.SAMPLES
     shots = labelled or (5 if images is None else 10)
     with _explained(), tempfile.TemporaryDirectory() as scratch:
-        settings = Settings(data_dir=Path(scratch), drain_s=0)
+        settings = read_settings().model_copy(update={"data_dir": Path(scratch), "drain_s": 0.0})
         started = time.perf_counter()
         with local_service(settings) as local, Client(local.url, key=local.key) as client:
             encoder = client.ready()["encoder_id"]
@@ -151,7 +155,7 @@ def _run_demo(client: Client, folder: Path, shots: int, repeats: int, *, simulat
 
 @contextmanager
 def _catalog() -> Iterator[Catalog]:
-    catalog = open_catalog(Settings().data_dir)
+    catalog = open_catalog(read_settings().data_dir)
     try:
         yield catalog
     finally:
@@ -174,8 +178,7 @@ def keys_create(
 def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
     """List keys, revoked ones included."""
     with _explained(), _catalog() as catalog:
-        owner = catalog.ensure_workspace(workspace)
-        for key in catalog.list_keys(owner.workspace_id):
+        for key in catalog.list_keys(workspace_id_of(catalog, workspace)):
             state = f"revoked {key.revoked_at}" if key.revoked_at else "active"
             typer.echo(f"{key.key_id}\t{key.name}\t{key.created_at}\t{state}")
 
@@ -187,8 +190,8 @@ def keys_revoke(
 ) -> None:
     """Revoke a key at once and for ever."""
     with _explained(), _catalog() as catalog:
-        owner = catalog.ensure_workspace(workspace)
-        typer.echo(f"revoked {catalog.revoke_key(owner.workspace_id, key_id).key_id}")
+        owner_id = workspace_id_of(catalog, workspace)
+        typer.echo(f"revoked {catalog.revoke_key(owner_id, key_id).key_id}")
 
 
 @app.command()
@@ -199,7 +202,7 @@ def embed(
     configure_logging("WARNING")
     failed = 0
     with _explained(), tempfile.TemporaryDirectory() as scratch:
-        settings = Settings(data_dir=Path(scratch), drain_s=0)
+        settings = read_settings().model_copy(update={"data_dir": Path(scratch), "drain_s": 0.0})
         with local_service(settings) as local, Client(local.url, key=local.key) as client:
             for start in range(0, len(files), EMBED_AT_ONCE):
                 part = files[start : start + EMBED_AT_ONCE]
@@ -215,7 +218,9 @@ def embed(
 
 @app.command()
 def ingest(
-    folder: Annotated[Path, typer.Argument(help="Images, at any depth.", exists=True)],
+    folder: Annotated[
+        Path, typer.Argument(help="Images, at any depth.", exists=True, file_okay=False)
+    ],
     collection: Annotated[str, typer.Option(help="Created when there is none.")],
     url: Url = "http://127.0.0.1:8000",
     key: Key = None,
@@ -224,9 +229,11 @@ def ingest(
     ] = None,
 ) -> None:
     """Send a folder to a running service; run it again after a break, nothing is sent twice."""
-    files = image_files(folder)
-    metadata = [_labels(path, folder, label_task) for path in files]
     with _explained(), Client(url, key=key) as client:
+        files = image_files(folder)
+        if not files:
+            raise InputError("expected a folder that holds images, found none")
+        metadata = [_labels(path, folder, label_task) for path in files]
         if collection not in {found["name"] for found in client.collections()}:
             client.create_collection(collection)
         with _progress("sending", len(files)) as advance:
@@ -237,6 +244,13 @@ def ingest(
     typer.echo(f"{done.sent} stored, {done.known} known already, {len(done.problems)} refused")
     if done.problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the service."""
+    document = create_app(Settings.model_construct()).openapi()
+    typer.echo(json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def _labels(path: Path, folder: Path, task: str | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import httpx
 
@@ -112,10 +113,12 @@ class Client:
 
     # collections --------------------------------------------------------------------------
 
-    def create_collection(self, name: str, *, description: str = "") -> JsonObject:
+    def create_collection(
+        self, name: str, *, description: str = "", idempotency_key: str | None = None
+    ) -> JsonObject:
         """POST /v1/collections."""
         body = {"name": name, "description": description}
-        return self._json("POST", "/v1/collections", json=body)
+        return self._json("POST", "/v1/collections", json=body, headers=_once(idempotency_key))
 
     def collections(self) -> Iterator[JsonObject]:
         """GET /v1/collections, all pages."""
@@ -123,11 +126,11 @@ class Client:
 
     def collection(self, name: str) -> JsonObject:
         """GET /v1/collections/{name}."""
-        return self._json("GET", f"/v1/collections/{name}")
+        return self._json("GET", f"/v1/collections/{_part(name)}")
 
     def delete_collection(self, name: str, *, if_match: str | None = None) -> JsonObject:
         """DELETE /v1/collections/{name}."""
-        return self._json("DELETE", f"/v1/collections/{name}", headers=_match(if_match))
+        return self._json("DELETE", f"/v1/collections/{_part(name)}", headers=_match(if_match))
 
     # scans --------------------------------------------------------------------------------
 
@@ -140,18 +143,17 @@ class Client:
         idempotency_key: str | None = None,
     ) -> JsonObject:
         """POST .../scans; one item per image, each with ``scan`` or ``problem``."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._json(
             "POST",
-            f"/v1/collections/{collection}/scans",
+            f"/v1/collections/{_part(collection)}/scans",
             files=_files(images),
             data=_metadata(None if metadata is None else list(metadata)),
-            headers=headers,
+            headers=_once(idempotency_key),
         )
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
         """POST .../known: {sha256: scan_id} of files that need not be sent again."""
-        path = f"/v1/collections/{collection}/known"
+        path = f"/v1/collections/{_part(collection)}/known"
         found: dict[str, str] = self._json("POST", path, json=list(sha256s))["known"]
         return found
 
@@ -162,44 +164,46 @@ class Client:
         label: Sequence[str] = (),
         subject_id: str | None = None,
         study_id: str | None = None,
+        attribute: Sequence[str] = (),
     ) -> Iterator[JsonObject]:
-        """GET .../scans, all pages; ``label`` holds ``task:class`` conditions."""
+        """GET .../scans, all pages; ``label`` holds task:class, ``attribute`` name:value."""
         where: JsonObject = {"label": list(label), "subject_id": subject_id, "study_id": study_id}
+        where["attribute"] = list(attribute)
         given = {name: value for name, value in where.items() if value}
-        return self._pages(f"/v1/collections/{collection}/scans", given)
+        return self._pages(f"/v1/collections/{_part(collection)}/scans", given)
 
     def scan(self, collection: str, scan_id: str) -> JsonObject:
         """GET .../scans/{scan_id}."""
-        return self._json("GET", f"/v1/collections/{collection}/scans/{scan_id}")
+        return self._json("GET", f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}")
 
     def thumbnail(self, collection: str, scan_id: str) -> bytes:
         """GET .../scans/{scan_id}/thumbnail, JPEG."""
-        path = f"/v1/collections/{collection}/scans/{scan_id}/thumbnail"
+        path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}/thumbnail"
         return self.request("GET", path).content
 
     def patch_scan(
         self, collection: str, scan_id: str, changes: JsonObject, *, if_match: str | None = None
     ) -> JsonObject:
         """PATCH .../scans/{scan_id}; null removes a label or attribute."""
-        path = f"/v1/collections/{collection}/scans/{scan_id}"
+        path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}"
         return self._json("PATCH", path, json=changes, headers=_match(if_match))
 
     def delete_scan(
         self, collection: str, scan_id: str, *, if_match: str | None = None
     ) -> JsonObject:
         """DELETE .../scans/{scan_id}."""
-        path = f"/v1/collections/{collection}/scans/{scan_id}"
+        path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}"
         return self._json("DELETE", path, headers=_match(if_match))
 
     def erase_subject(self, subject_id: str) -> JsonObject:
         """DELETE /v1/subjects/{subject_id}; returns the receipt."""
-        return self._json("DELETE", f"/v1/subjects/{subject_id}")
+        return self._json("DELETE", f"/v1/subjects/{_part(subject_id)}")
 
     # search -------------------------------------------------------------------------------
 
     def search(self, collection: str, query: JsonObject) -> JsonObject:
         """POST .../search by ``scan_id``, ``vector`` or ``positive`` and ``negative``."""
-        return self._json("POST", f"/v1/collections/{collection}/search", json=query)
+        return self._json("POST", f"/v1/collections/{_part(collection)}/search", json=query)
 
     def search_image(
         self, collection: str, image: bytes, options: JsonObject | None = None
@@ -207,23 +211,31 @@ class Client:
         """POST .../search by an uploaded image."""
         return self._json(
             "POST",
-            f"/v1/collections/{collection}/search",
+            f"/v1/collections/{_part(collection)}/search",
             files=_files([image]),
             data=_metadata(options),
         )
 
     # classifiers --------------------------------------------------------------------------
 
-    def fit(self, body: JsonObject) -> JsonObject:
+    def fit(self, body: JsonObject, *, idempotency_key: str | None = None) -> JsonObject:
         """POST /v1/classifiers from stored scans: ``task`` or ``examples`` of a collection."""
-        return self._json("POST", "/v1/classifiers", json=body)
+        headers = _once(idempotency_key)
+        return self._json("POST", "/v1/classifiers", json=body, headers=headers)
 
     def fit_images(
-        self, name: str, images: Sequence[bytes], examples: Sequence[Mapping[str, Any]]
+        self,
+        name: str,
+        images: Sequence[bytes],
+        examples: Sequence[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
     ) -> JsonObject:
         """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image."""
         said = _metadata({"name": name, "examples": list(examples)})
-        return self._json("POST", "/v1/classifiers", files=_files(images), data=said)
+        headers = _once(idempotency_key)
+        files = _files(images)
+        return self._json("POST", "/v1/classifiers", files=files, data=said, headers=headers)
 
     def classifiers(self) -> Iterator[JsonObject]:
         """GET /v1/classifiers, all pages."""
@@ -231,20 +243,20 @@ class Client:
 
     def classifier(self, name: str) -> JsonObject:
         """GET /v1/classifiers/{name}."""
-        return self._json("GET", f"/v1/classifiers/{name}")
+        return self._json("GET", f"/v1/classifiers/{_part(name)}")
 
     def delete_classifier(self, name: str, *, if_match: str | None = None) -> JsonObject:
         """DELETE /v1/classifiers/{name}."""
-        return self._json("DELETE", f"/v1/classifiers/{name}", headers=_match(if_match))
+        return self._json("DELETE", f"/v1/classifiers/{_part(name)}", headers=_match(if_match))
 
     def predict(self, name: str, images: Sequence[bytes]) -> JsonObject:
         """POST .../predict; one item per image."""
-        return self._json("POST", f"/v1/classifiers/{name}/predict", files=_files(images))
+        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", files=_files(images))
 
     def predict_scans(self, name: str, collection: str, scan_ids: Sequence[str]) -> JsonObject:
         """POST .../predict for stored scans."""
         body = {"collection": collection, "scan_ids": list(scan_ids)}
-        return self._json("POST", f"/v1/classifiers/{name}/predict", json=body)
+        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", json=body)
 
     def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
         cursor: str | None = None
@@ -262,8 +274,17 @@ def _files(images: Sequence[bytes]) -> list[tuple[str, tuple[str, bytes]]]:
     return [("files", (f"image-{index}", data)) for index, data in enumerate(images)]
 
 
+def _part(text: str) -> str:
+    """One step of a path: ids of others may hold any character."""
+    return quote(text, safe="")
+
+
 def _metadata(document: Any) -> dict[str, str]:
     return {} if document is None else {"metadata": json.dumps(document)}
+
+
+def _once(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Idempotency-Key": key}
 
 
 def _match(etag: str | None) -> dict[str, str]:

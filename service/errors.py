@@ -8,6 +8,7 @@ ServiceError
 │   ├── UploadTooLarge         more bytes than the service accepts
 │   ├── TooManyItems           more items in one request than the service accepts
 │   ├── InvalidCursor          a page cursor that we did not issue
+│   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   └── NotEnoughExamples      too few labelled examples to fit or to judge
 ├── Unauthenticated            no key, or not one of ours
 ├── UnknownItem                the name or id names nothing in this workspace
@@ -17,6 +18,7 @@ ServiceError
 │   └── EncoderMismatch        made by another encoder than the one loaded
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 try again later; nothing was done
+├── EncoderFailure             the encoder's worker fails or is gone
 ├── Stopping                   the service is shutting down; nothing was done
 ├── ArtifactMismatch           a bundle that is damaged or does not give its golden embeddings
 └── CatalogFailure             the catalog on disk cannot be read or written
@@ -74,6 +76,12 @@ class InvalidCursor(InputError):
     code = "invalid_cursor"
 
 
+class InvalidSettings(InputError):
+    """A setting in the environment is wrong; raised by commands, never by a request."""
+
+    code = "invalid_settings"
+
+
 class NotEnoughExamples(InputError):
     """Too few labelled examples to fit a classifier."""
 
@@ -126,6 +134,12 @@ class Overloaded(ServiceError):
     """The queue is full; nothing was queued or stored."""
 
     code = "overloaded"
+
+
+class EncoderFailure(ServiceError):
+    """The encoder's worker fails on a plain frame, or is gone."""
+
+    code = "encoder_failure"
 
 
 class Stopping(ServiceError):

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from service.encoding.batching import MicroBatcher
 from service.encoding.runtime import Encoder
-from service.errors import Overloaded, ServiceError, UploadTooLarge
+from service.errors import EncoderFailure, Overloaded, ServiceError, UploadTooLarge
 from service.imaging.decode import decode
 from service.imaging.encode import thumbnail
 from service.imaging.preprocess import preprocess
@@ -106,10 +106,19 @@ class Pipeline:
         return self._batcher.is_running
 
     async def check(self) -> None:
-        """Embed one black frame; raises what a caller would get."""
+        """Embed one black frame.
+
+        Raises:
+            EncoderFailure: the encoder fails on it, or its worker is gone.
+            Overloaded, Stopping: as for ``embed_all``.
+        """
         side = self.encoder.spec.side_px
         black = preprocess(np.zeros((1, side, side), np.uint8), self.encoder.spec)[0]
-        await self._batcher.submit(black)
+        (found,) = await asyncio.gather(self._batcher.submit(black), return_exceptions=True)
+        if isinstance(found, ServiceError):
+            raise found
+        if isinstance(found, BaseException):
+            raise EncoderFailure("the encoder fails on a plain frame") from found
 
     @contextmanager
     def _admission(self, images: int) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Runs the service under uvicorn: in the foreground, or beside a command in this process."""
 
 import contextlib
+import re
 import secrets
 import threading
 import time
@@ -12,23 +13,27 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from service.api.schemas import NAME
 from service.api.state import DEFAULT_WORKSPACE, Running, hash_key
 from service.app import create_app, open_encoder
 from service.catalog.interface import Catalog
 from service.catalog.records import KeyRecord
 from service.catalog.sqlite import open_catalog
 from service.encoding.runtime import Encoder
+from service.errors import InputError, UnknownItem
 from service.settings import Settings
 
 START_TIMEOUT_S = 60.0
 KEY_BYTES = 32
+MAX_KEY_NAME = 128
+NAME_RULE = re.compile(NAME)
 
 
 class DrainingServer(uvicorn.Server):
     """On the first signal readiness turns to 503; only after ``drain_s`` it stops listening.
 
-    So a load balancer learns of the stop before a connection is refused. A second signal
-    stops at once.
+    So a load balancer learns of the stop before a connection is refused. A second signal ends
+    that pause, a further one does not wait for requests in flight.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, *, drain_s: float) -> None:
@@ -40,12 +45,18 @@ class DrainingServer(uvicorn.Server):
         """Signal handler."""
         running = getattr(self._app.state, "running", None)
         if running is None or running.stopping or self._drain_s == 0:
-            super().handle_exit(sig, frame)
+            self.force_exit = self.should_exit
+            self._end()
             return
         running.stopping = True
-        timer = threading.Timer(self._drain_s, super().handle_exit, (sig, frame))
+        timer = threading.Timer(self._drain_s, self._end)
         timer.daemon = True
         timer.start()
+
+    def _end(self) -> None:
+        # uvicorn's own handler raises the signal again after the end, which would kill the
+        # process before its caller has closed the catalog.
+        self.should_exit = True
 
 
 def _server(
@@ -142,7 +153,27 @@ def _local_key(settings: Settings, catalog: Catalog | None) -> tuple[KeyRecord, 
 
 
 def create_key(catalog: Catalog, name: str, workspace: str) -> tuple[KeyRecord, str]:
-    """Make a key; the token is returned here and never again, only its hash is stored."""
+    """Make a key, and the workspace if there is none.
+
+    The token is returned here and never again, only its hash is stored.
+
+    Raises:
+        InputError: a name that is empty, too long, or no name.
+    """
+    if not NAME_RULE.fullmatch(workspace):
+        raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
+    if not 1 <= len(name.strip()) <= MAX_KEY_NAME or not name.isprintable():
+        raise InputError(f"expected a key name of 1 to {MAX_KEY_NAME} printable characters")
     token = "sp_" + secrets.token_urlsafe(KEY_BYTES)
     owner = catalog.ensure_workspace(workspace)
     return catalog.create_key(owner.workspace_id, name, hash_key(token)), token
+
+
+def workspace_id_of(catalog: Catalog, name: str) -> str:
+    """The workspace of this name. Raises UnknownItem: none, and it is not the default one."""
+    if name == DEFAULT_WORKSPACE:
+        return catalog.ensure_workspace(name).workspace_id
+    for workspace in catalog.list_workspaces():
+        if workspace.name == name:
+            return workspace.workspace_id
+    raise UnknownItem("no workspace of this name; a key creates it")

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import InvalidSettings
 
 
 class Settings(BaseSettings):
@@ -57,3 +59,17 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe event that is logged."
     )
+
+
+def read_settings() -> Settings:
+    """The settings of the environment.
+
+    Raises:
+        InvalidSettings: a variable is wrong; it and its rule are named, its value is not.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        found = [(str(e["loc"][0]).upper(), e["msg"]) for e in error.errors()]
+        said = "; ".join(f"SONOPROBE_{name}: {rule}" for name, rule in found)
+        raise InvalidSettings(said) from error

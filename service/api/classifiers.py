@@ -1,15 +1,20 @@
 """Classifiers: fit from uploads or stored scans, list, read, delete, predict."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.api.answers import ClassifierAnswer, ClassifierPage, Deleted, PredictionsAnswer, says
 from service.api.collections import Cursor, Limit, page_limit
+from service.api.openapi import image_body
 from service.api.schemas import (
     InstancesBody,
     JsonObject,
+    LabelledInstancesBody,
     NewClassifierBody,
     PredictScansBody,
     UploadedClassifier,
@@ -21,13 +26,13 @@ from service.api.state import (
     Service,
     WorkspaceId,
     created,
+    embed_each,
     item_problem,
     meaning,
     once,
     read,
 )
-from service.api.system import IMAGE_BODY
-from service.api.uploads import Upload, from_base64, read_upload, validate
+from service.api.uploads import Upload, from_base64, instance_files, read_upload, validate
 from service.api.wire import (
     batch_status,
     classifier_json,
@@ -41,11 +46,17 @@ from service.catalog.records import Classifier
 from service.errors import InputError, ServiceError, TooManyItems
 from service.fewshot.head import LinearHead
 from service.heads import Example, Floats, group_of
+from service.pipeline import Embedded
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 
 
-@router.post("/classifiers", status_code=201, openapi_extra=IMAGE_BODY)
+@router.post(
+    "/classifiers",
+    status_code=201,
+    openapi_extra=image_body(NewClassifierBody, LabelledInstancesBody, metadata=UploadedClassifier),
+    responses=says(ClassifierAnswer, 201),
+)
 async def create_classifier(
     request: Request, service: Service, workspace_id: WorkspaceId, key: IdempotencyKey = None
 ) -> Response:
@@ -55,24 +66,39 @@ async def create_classifier(
     fewer examples than were sent would not be the one that was asked for.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
-    if upload.document is not None:
+    gather: Callable[[], Awaitable[list[Example]]]
+    if upload.document is not None and "instances" not in upload.document:
         stored = validate(NewClassifierBody, upload.document)
-        content = meaning("classifier", stored.model_dump_json())
+        name, content = stored.name, meaning("classifier", stored.model_dump_json())
+        gather = partial(asyncio.to_thread, _stored_examples, service, workspace_id, stored)
     else:
-        sent = validate(UploadedClassifier, upload.metadata)
-        content = meaning("classifier", sent.model_dump_json(), *upload.files)
+        sent, files = _labelled(upload, service.settings.max_items)
+        name, content = sent.name, meaning("classifier", sent.model_dump_json(), *files)
+        gather = partial(_uploaded_examples, service, files, sent)
 
     async def act() -> JSONResponse:
-        if upload.document is not None:
-            name = stored.name
-            examples = await asyncio.to_thread(_stored_examples, service, workspace_id, stored)
-        else:
-            name = sent.name
-            examples = await _uploaded_examples(service, upload, sent)
+        examples = await gather()
         made = await asyncio.to_thread(service.heads.fit, workspace_id, name, examples)
         return created(classifier_json(made), f"/v1/classifiers/{made.name}")
 
     return await once(service, workspace_id, key, content, act)
+
+
+def _labelled(upload: Upload, max_items: int) -> tuple[UploadedClassifier, tuple[bytes, ...]]:
+    """Uploads with their classes, from a form or from JSON. One unreadable file fails all."""
+    if upload.document is None:
+        sent = validate(UploadedClassifier, upload.metadata)
+        if len(sent.examples) != len(upload.files):
+            raise InputError(
+                f"expected one example per file, got {len(sent.examples)} for {len(upload.files)}"
+            )
+        return sent, upload.files
+    body = validate(LabelledInstancesBody, upload.document)
+    if len(body.instances) > max_items:
+        raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
+    said = [instance.model_dump(exclude={"image"}) for instance in body.instances]
+    sent = UploadedClassifier.model_validate({"name": body.name, "examples": said})
+    return sent, tuple(from_base64(instance.image) for instance in body.instances)
 
 
 def _stored_examples(service: Running, workspace_id: str, body: NewClassifierBody) -> list[Example]:
@@ -87,13 +113,9 @@ def _stored_examples(service: Running, workspace_id: str, body: NewClassifierBod
 
 
 async def _uploaded_examples(
-    service: Running, upload: Upload, body: UploadedClassifier
+    service: Running, files: Sequence[bytes], body: UploadedClassifier
 ) -> list[Example]:
-    if len(body.examples) != len(upload.files):
-        raise InputError(
-            f"expected one example per file, got {len(body.examples)} for {len(upload.files)}"
-        )
-    found = await service.pipeline.embed_all(upload.files)
+    found = await service.pipeline.embed_all(files)
     examples: list[Example] = []
     for index, (embedded, said) in enumerate(zip(found, body.examples, strict=True)):
         if isinstance(embedded, ServiceError):
@@ -103,11 +125,11 @@ async def _uploaded_examples(
     return examples
 
 
-@router.get("/classifiers")
+@router.get("/classifiers", response_model=None, responses=says(ClassifierPage))
 async def list_classifiers(
     service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
 ) -> JsonObject:
-    """Sorted by name."""
+    """Classifiers with their reports, sorted by name."""
     page = await asyncio.to_thread(
         service.catalog.list_classifiers,
         workspace_id,
@@ -117,14 +139,14 @@ async def list_classifiers(
     return page_json([classifier_json(c) for c in page.items], "classifiers", page.next_after)
 
 
-@router.get("/classifiers/{name}")
+@router.get("/classifiers/{name}", responses=says(ClassifierAnswer))
 async def get_classifier(name: str, service: Service, workspace_id: WorkspaceId) -> JSONResponse:
-    """One classifier with its report."""
+    """Read one classifier with its report."""
     found = await asyncio.to_thread(service.catalog.get_classifier, workspace_id, name)
     return read(classifier_json(found))
 
 
-@router.delete("/classifiers/{name}")
+@router.delete("/classifiers/{name}", response_model=None, responses=says(Deleted))
 async def delete_classifier(
     name: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch = None
 ) -> JsonObject:
@@ -136,7 +158,11 @@ async def delete_classifier(
     return {"deleted": name}
 
 
-@router.post("/classifiers/{name}/predict", openapi_extra=IMAGE_BODY)
+@router.post(
+    "/classifiers/{name}/predict",
+    openapi_extra=image_body(InstancesBody, PredictScansBody),
+    responses=says(PredictionsAnswer, 200, 207),
+)
 async def predict(
     name: str, request: Request, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
@@ -150,18 +176,17 @@ async def predict(
     if upload.document is not None and "instances" not in upload.document:
         items = await _predict_scans(service, workspace_id, head, upload.document)
     else:
-        items = await _predict_files(service, request, head, _files_of(upload, service))
+        files = _files_of(upload, service.settings.max_items)
+        embedded = await embed_each(service, files, alone=upload.alone)
+        items = [_item(request, head, found) for found in embedded]
     body = _about(classifier) | {"dim": service.pipeline.encoder.dim, "items": items}
     return JSONResponse(body, batch_status(items))
 
 
-def _files_of(upload: Upload, service: Running) -> tuple[bytes, ...]:
+def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
     if upload.document is None:
         return upload.files
-    body = validate(InstancesBody, upload.document)
-    if len(body.instances) > service.settings.max_items:
-        raise TooManyItems(f"expected at most {service.settings.max_items} images")
-    return tuple(from_base64(instance.image) for instance in body.instances)
+    return instance_files(validate(InstancesBody, upload.document), max_items=max_items)
 
 
 async def _predict_scans(
@@ -179,16 +204,10 @@ async def _predict_scans(
     ]
 
 
-async def _predict_files(
-    service: Running, request: Request, head: LinearHead, files: tuple[bytes, ...]
-) -> list[JsonObject]:
-    items: list[JsonObject] = []
-    for found in await service.pipeline.embed_all(files):
-        if isinstance(found, ServiceError):
-            items.append({"problem": item_problem(found, request)})
-        else:
-            items.append({"image": seen_json(found)} | _judged(head, found.embedding_D))
-    return items
+def _item(request: Request, head: LinearHead, found: Embedded | ServiceError) -> JsonObject:
+    if isinstance(found, ServiceError):
+        return {"problem": item_problem(found, request)}
+    return {"image": seen_json(found)} | _judged(head, found.embedding_D)
 
 
 def _judged(head: LinearHead, embedding_D: Floats) -> JsonObject:

@@ -1,11 +1,25 @@
 """Collections and their scans: create, upload, list, read, relabel, delete, erase."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.api.answers import (
+    CollectionAnswer,
+    CollectionDeleted,
+    CollectionPage,
+    Deleted,
+    KnownAnswer,
+    Receipt,
+    ScanAnswer,
+    ScanPage,
+    StoredAnswer,
+    says,
+)
+from service.api.openapi import image_body
 from service.api.schemas import (
     FilterBody,
     InstancesBody,
@@ -21,13 +35,20 @@ from service.api.state import (
     Service,
     WorkspaceId,
     created,
+    embed_each,
     item_problem,
     meaning,
     once,
     read,
 )
-from service.api.system import IMAGE_BODY
-from service.api.uploads import from_base64, read_upload, validate, validate_list
+from service.api.uploads import (
+    Upload,
+    instance_files,
+    parse_json,
+    read_upload,
+    validate,
+    validate_list,
+)
 from service.api.wire import (
     batch_status,
     collection_json,
@@ -52,7 +73,7 @@ def page_limit(service: Running, limit: int) -> int:
     return min(limit, service.settings.max_page)
 
 
-@router.post("/collections", status_code=201)
+@router.post("/collections", status_code=201, responses=says(CollectionAnswer, 201))
 async def create_collection(
     body: NewCollectionBody, service: Service, workspace_id: WorkspaceId, key: IdempotencyKey = None
 ) -> Response:
@@ -68,11 +89,11 @@ async def create_collection(
     return await once(service, workspace_id, key, content, act)
 
 
-@router.get("/collections")
+@router.get("/collections", response_model=None, responses=says(CollectionPage))
 async def list_collections(
     service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
 ) -> JsonObject:
-    """Sorted by name."""
+    """Collections, sorted by name."""
     page = await asyncio.to_thread(
         service.catalog.list_collections,
         workspace_id,
@@ -82,27 +103,31 @@ async def list_collections(
     return page_json([collection_json(c) for c in page.items], "collections", page.next_after)
 
 
-@router.get("/collections/{collection}")
+@router.get("/collections/{collection}", responses=says(CollectionAnswer))
 async def get_collection(
     collection: str, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
-    """One collection."""
+    """Read one collection."""
     found = await asyncio.to_thread(service.catalog.get_collection, workspace_id, collection)
     return read(collection_json(found))
 
 
-@router.delete("/collections/{collection}")
+@router.delete("/collections/{collection}", response_model=None, responses=says(CollectionDeleted))
 async def delete_collection(
     collection: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch = None
 ) -> JsonObject:
-    """Delete it with all its scans."""
+    """Delete a collection with all its scans."""
     removed = await asyncio.to_thread(
         service.galleries.delete, workspace_id, collection, if_version=version_of(if_match)
     )
     return {"deleted": collection, "scans": removed}
 
 
-@router.post("/collections/{collection}/scans", openapi_extra=IMAGE_BODY)
+@router.post(
+    "/collections/{collection}/scans",
+    openapi_extra=image_body(InstancesBody, metadata=ScanMetadata, each=True),
+    responses=says(StoredAnswer, 200, 207),
+)
 async def add_scans(
     collection: str,
     request: Request,
@@ -111,11 +136,12 @@ async def add_scans(
     key: IdempotencyKey = None,
 ) -> Response:
     """Embed, store and index images; per-item results, 207 when some failed."""
-    files, metadata = await _files_and_metadata(request, service.settings.max_items)
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    files, metadata = _files_and_metadata(upload, service.settings.max_items)
 
     async def act() -> JSONResponse:
         await _check_collection(service, workspace_id, collection)
-        embedded = await service.pipeline.embed_all(files, with_thumbnail=True)
+        embedded = await embed_each(service, files, alone=upload.alone, with_thumbnail=True)
         items = await asyncio.to_thread(
             _store, service, request, workspace_id, collection, embedded, metadata
         )
@@ -128,17 +154,14 @@ async def add_scans(
     return await once(service, workspace_id, key, content, act)
 
 
-async def _files_and_metadata(
-    request: Request, max_items: int
-) -> tuple[tuple[bytes, ...], list[ScanMetadata]]:
-    upload = await read_upload(request, max_items=max_items)
+def _files_and_metadata(
+    upload: Upload, max_items: int
+) -> tuple[tuple[bytes | InputError, ...], list[ScanMetadata]]:
     if upload.document is None:
         metadata = validate_list(ScanMetadata, upload.metadata, length=len(upload.files))
         return upload.files, metadata
     body = validate(InstancesBody, upload.document)
-    if len(body.instances) > max_items:
-        raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
-    files = tuple(from_base64(instance.image) for instance in body.instances)
+    files = instance_files(body, max_items=max_items)
     return files, [instance.metadata for instance in body.instances]
 
 
@@ -189,7 +212,7 @@ def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
     )
 
 
-@router.get("/collections/{collection}/scans")
+@router.get("/collections/{collection}/scans", response_model=None, responses=says(ScanPage))
 async def list_scans(
     collection: str,
     service: Service,
@@ -199,9 +222,19 @@ async def list_scans(
     subject_id: str | None = None,
     study_id: str | None = None,
     label: Annotated[list[str] | None, Query(description="task:class, repeatable")] = None,
+    attribute: Annotated[
+        list[str] | None,
+        Query(description="name:value, repeatable; 4.5, true and null are read as JSON"),
+    ] = None,
 ) -> JsonObject:
-    """In the order of storing."""
-    where = scan_filter(FilterBody(subject_id=subject_id, study_id=study_id, labels=_labels(label)))
+    """Scans that pass the conditions, in the order of storing."""
+    conditions = {
+        "subject_id": subject_id,
+        "study_id": study_id,
+        "labels": _pairs("label=task:class", label),
+        "attributes": _pairs("attribute=name:value", attribute, read_value=_value),
+    }
+    where = scan_filter(validate(FilterBody, conditions))
     kind = f"scans/{collection}"
     page = await asyncio.to_thread(
         service.catalog.list_scans,
@@ -215,17 +248,28 @@ async def list_scans(
     return page_json([scan_json(s, dim=dim) for s in page.items], kind, page.next_after)
 
 
-def _labels(pairs: list[str] | None) -> dict[str, Any]:
-    wanted: dict[str, list[str]] = {}
+def _pairs(
+    expected: str, pairs: list[str] | None, *, read_value: Callable[[str], Any] = str
+) -> dict[str, list[Any]]:
+    wanted: dict[str, list[Any]] = {}
     for pair in pairs or []:
-        task, colon, value = pair.partition(":")
-        if not (task and colon and value):
-            raise InputError("expected label=task:class")
-        wanted.setdefault(task, []).append(value)
+        name, colon, value = pair.partition(":")
+        if not (name and colon and value):
+            raise InputError(f"expected {expected}")
+        wanted.setdefault(name, []).append(read_value(value))
     return wanted
 
 
-@router.post("/collections/{collection}/known")
+def _value(text: str) -> Any:
+    """A JSON number, true, false or null as such; anything else is text."""
+    try:
+        found = parse_json(text)
+    except InputError:
+        return text
+    return text if isinstance(found, list | dict) else found
+
+
+@router.post("/collections/{collection}/known", response_model=None, responses=says(KnownAnswer))
 async def known_files(
     collection: str, body: list[str], service: Service, workspace_id: WorkspaceId
 ) -> JsonObject:
@@ -237,25 +281,29 @@ async def known_files(
     return {"known": found}
 
 
-@router.get("/collections/{collection}/scans/{scan_id}")
+@router.get("/collections/{collection}/scans/{scan_id}", responses=says(ScanAnswer))
 async def get_scan(
     collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
-    """One scan."""
+    """Read one scan."""
     scan = await asyncio.to_thread(service.catalog.get_scan, workspace_id, collection, scan_id)
     return read(scan_json(scan, dim=service.pipeline.encoder.dim))
 
 
-@router.get("/collections/{collection}/scans/{scan_id}/thumbnail")
+@router.get(
+    "/collections/{collection}/scans/{scan_id}/thumbnail",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}},
+)
 async def get_thumbnail(
     collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
 ) -> Response:
-    """A small JPEG."""
+    """Thumbnail of a scan: a small JPEG of its pixels, without metadata."""
     data = await asyncio.to_thread(service.catalog.thumbnail, workspace_id, collection, scan_id)
     return Response(data, media_type="image/jpeg")
 
 
-@router.patch("/collections/{collection}/scans/{scan_id}")
+@router.patch("/collections/{collection}/scans/{scan_id}", responses=says(ScanAnswer))
 async def patch_scan(
     collection: str,
     scan_id: str,
@@ -283,7 +331,9 @@ async def patch_scan(
     return read(scan_json(scan, dim=service.pipeline.encoder.dim))
 
 
-@router.delete("/collections/{collection}/scans/{scan_id}")
+@router.delete(
+    "/collections/{collection}/scans/{scan_id}", response_model=None, responses=says(Deleted)
+)
 async def delete_scan(
     collection: str,
     scan_id: str,
@@ -299,7 +349,9 @@ async def delete_scan(
     return {"deleted": scan_id}
 
 
-@router.delete("/subjects/{subject_id}", tags=["subjects"])
+@router.delete(
+    "/subjects/{subject_id:path}", tags=["subjects"], response_model=None, responses=says(Receipt)
+)
 async def erase_subject(subject_id: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
     """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
     receipt = await asyncio.to_thread(service.galleries.erase_subject, workspace_id, subject_id)

@@ -70,7 +70,7 @@ class Gate:
             body = JSONResponse(internal_error(request_id), 500, media_type=MEDIA_TYPE)
             await body(scope, receive, tagged_send)
         finally:
-            self._count(scope, status, time.perf_counter() - started)
+            self._report(scope, status, time.perf_counter() - started)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = self._max_upload_bytes
@@ -89,7 +89,19 @@ class Gate:
 
         await self._app(scope, counted_receive, send)
 
-    def _count(self, scope: Scope, status: int, elapsed_s: float) -> None:
+    def _report(self, scope: Scope, status: int, elapsed_s: float) -> None:
+        """Count the answer, and log it by its route: an address may name a patient."""
         route = getattr(scope.get("route"), "path", "unmatched")
         self._metrics.requests.labels(scope["method"], route, str(status)).inc()
         self._metrics.request_s.labels(scope["method"], route).observe(elapsed_s)
+        log.log(
+            logging.INFO if route.startswith("/v1/") else logging.DEBUG,  # probes come all day
+            "answered",
+            extra={
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "elapsed_ms": round(1000 * elapsed_s, 1),
+                "request_id": scope["sonoprobe.request_id"],
+            },
+        )

@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.UploadTooLarge: 413,
     errors.TooManyItems: 413,
     errors.InvalidCursor: 400,
+    errors.InvalidSettings: 500,
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
     errors.UnknownItem: 404,
@@ -33,10 +34,12 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.EncoderMismatch: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
+    errors.EncoderFailure: 503,
     errors.Stopping: 503,
     errors.ArtifactMismatch: 500,
     errors.CatalogFailure: 503,
 }
+_FREE_FORM = frozenset({"labels", "attributes"})
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}
 
 
@@ -49,6 +52,15 @@ def internal_error(request_id: str) -> dict[str, Any]:
     """The problem document of a bug; says nothing of it."""
     detail = "the service failed; the log line with this request_id tells more"
     return _document("internal_error", 500, detail, request_id)
+
+
+def codes_of(status: int) -> list[str]:
+    """Every code that is answered with a status, the most telling first."""
+    ours = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
+    framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
+    more = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
+    never = {"service_error", "conflict", "invalid_settings"}  # bases, and not of requests
+    return [code for code in dict.fromkeys(more + ours + framework) if code not in never]
 
 
 def _document(code: str, status: int, detail: str, request_id: str) -> dict[str, Any]:
@@ -76,7 +88,12 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
             headers["WWW-Authenticate"] = "Bearer"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error(
-                "request failed", extra={"code": error.code, "request_id": request_id_of(request)}
+                "request failed",
+                extra={
+                    "code": error.code,
+                    "cause": type(error.__cause__).__name__,  # its text may quote data
+                    "request_id": request_id_of(request),
+                },
             )
         return _answer(problem(error, request_id_of(request)), headers)
 
@@ -104,14 +121,20 @@ def invalid(found: Any, request_id: str) -> dict[str, Any]:
 
 
 def _place(loc: tuple[Any, ...]) -> str:
-    """A dotted path; free-form keys, which callers choose, are left out past the third step."""
-    return ".".join(str(step) for step in loc[:4])
+    """A dotted path; keys that callers choose are masked, for they may be patient data."""
+    before = (None, *loc)
+    steps = (
+        "*" if parent in _FREE_FORM else str(step)
+        for parent, step in zip(before, loc, strict=False)
+    )
+    return ".".join(list(steps)[:4])
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    status = error.status_code
+    # FastAPI answers 400 for JSON that does not parse; here that is one code, one status.
+    status = 422 if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
     code = _HTTP_CODES.get(status, "invalid_input" if status < 500 else "internal_error")
     document = _document(code, status, str(error.detail), request_id_of(request))
     return _answer(document, dict(error.headers or {}))

@@ -1,17 +1,26 @@
 """The bodies that travel over HTTP. Pydantic stops here."""
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+JsonObject: TypeAlias = dict[str, Any]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+# Part of a path: a slash could not be addressed, and clients resolve a leading dot.
+ScanId = Annotated[
+    str,
+    StringConstraints(max_length=128, pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"),
+]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
 Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float | None
-NAME_RULE = re.compile(NAME)
+Component = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
+def _example(value: JsonObject) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": value})
 
 
 class Body(BaseModel):
@@ -23,6 +32,8 @@ class Body(BaseModel):
 class NewCollectionBody(Body):
     """Create a collection."""
 
+    model_config = _example({"name": "liver", "description": "Abdominal scans of 2026"})
+
     name: Name
     description: Text = ""
 
@@ -30,7 +41,7 @@ class NewCollectionBody(Body):
 class ScanMetadata(Body):
     """What is known of one uploaded image; all of it optional."""
 
-    scan_id: Identifier | None = None
+    scan_id: ScanId | None = None
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
     labels: dict[Identifier, Label] = Field(default_factory=dict, max_length=64)
@@ -39,6 +50,8 @@ class ScanMetadata(Body):
 
 class ScanPatchBody(Body):
     """Change a scan: a value sets, null in labels or attributes removes the entry."""
+
+    model_config = _example({"labels": {"finding": "malignant", "draft": None}, "study_id": "s7"})
 
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
@@ -60,6 +73,8 @@ class FilterBody(Body):
 class SearchOptions(Body):
     """How to answer a search, whatever its query is."""
 
+    model_config = _example({"k": 5, "subject_id": "p1", "exclude_same": "subject"})
+
     k: int = Field(10, ge=1)
     filter: FilterBody = Field(default_factory=FilterBody)
     group_by: Literal["subject", "study"] | None = None
@@ -72,8 +87,19 @@ class SearchOptions(Body):
 class SearchBody(SearchOptions):
     """A search by exactly one of: scan, vector, image, or positive examples."""
 
+    model_config = _example(
+        {
+            "scan_id": "scan-1",
+            "k": 5,
+            "filter": {"labels": {"finding": ["benign", "malignant"]}},
+            "exclude_same": "subject",
+            "group_by": "study",
+            "min_score": 0.5,
+        }
+    )
+
     scan_id: Identifier | None = None
-    vector: list[float] | None = Field(None, max_length=65_536)
+    vector: list[Component] | None = Field(None, max_length=65_536)
     encoder_id: str | None = Field(None, description="Of the vector; checked when given.")
     image: str | None = Field(None, description="A whole image file, base64.")
     positive: list[Identifier] = Field(default_factory=list, max_length=256)
@@ -90,9 +116,18 @@ class Instance(Body):
 class InstancesBody(Body):
     """Images as JSON."""
 
+    model_config = _example(
+        {
+            "instances": [
+                {
+                    "image": "iVBORw0KGgo...",
+                    "metadata": {"subject_id": "p1", "labels": {"finding": "benign"}},
+                }
+            ]
+        }
+    )
+
     instances: list[Instance] = Field(min_length=1)
-    encoding_format: Literal["float", "base64"] = "float"
-    dtype: Literal["float32", "float16", "int8"] = "float32"
 
 
 class EmbeddingOptions(Body):
@@ -100,6 +135,17 @@ class EmbeddingOptions(Body):
 
     encoding_format: Literal["float", "base64"] = "float"
     dtype: Literal["float32", "float16", "int8"] = "float32"
+
+
+class EmbeddingsBody(InstancesBody):
+    """Images as JSON; what is named here counts more than the query parameters."""
+
+    model_config = _example(
+        {"instances": [{"image": "iVBORw0KGgo..."}], "encoding_format": "base64", "dtype": "int8"}
+    )
+
+    encoding_format: Literal["float", "base64"] | None = None
+    dtype: Literal["float32", "float16", "int8"] | None = None
 
 
 class LabelledScan(Body):
@@ -112,6 +158,8 @@ class LabelledScan(Body):
 class NewClassifierBody(Body):
     """Fit from a label of a collection (``task``), or from named scans (``examples``)."""
 
+    model_config = _example({"name": "finding", "collection": "liver", "task": "finding"})
+
     name: Name
     collection: Name
     task: Identifier | None = None
@@ -121,6 +169,16 @@ class NewClassifierBody(Body):
 
 class UploadedClassifier(Body):
     """The ``metadata`` part when a classifier is fitted from uploaded files."""
+
+    model_config = _example(
+        {
+            "name": "finding",
+            "examples": [
+                {"label": "benign", "subject_id": "p1"},
+                {"label": "malignant", "subject_id": "p2"},
+            ],
+        }
+    )
 
     name: Name
     examples: list["UploadedExample"] = Field(min_length=1)
@@ -134,11 +192,33 @@ class UploadedExample(Body):
     study_id: Identifier | None = None
 
 
+class LabelledInstance(UploadedExample):
+    """One image of a JSON request, and its class."""
+
+    image: str = Field(description="A whole image file, base64.")
+
+
+class LabelledInstancesBody(Body):
+    """Fit from images sent as JSON."""
+
+    model_config = _example(
+        {
+            "name": "finding",
+            "instances": [
+                {"image": "iVBORw0KGgo...", "label": "benign", "subject_id": "p1"},
+                {"image": "iVBORw0KGgo...", "label": "malignant", "subject_id": "p2"},
+            ],
+        }
+    )
+
+    name: Name
+    instances: list[LabelledInstance] = Field(min_length=1)
+
+
 class PredictScansBody(Body):
     """Predict stored scans instead of uploads."""
 
+    model_config = _example({"collection": "liver", "scan_ids": ["scan-1", "scan-2"]})
+
     collection: Name
     scan_ids: list[Identifier] = Field(min_length=1)
-
-
-JsonObject = dict[str, Any]

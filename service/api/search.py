@@ -7,9 +7,10 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from service.api.answers import SearchAnswer, says
+from service.api.openapi import image_body
 from service.api.schemas import JsonObject, SearchBody, SearchOptions
 from service.api.state import Running, Service, WorkspaceId
-from service.api.system import IMAGE_BODY
 from service.api.uploads import from_base64, read_upload, validate
 from service.api.wire import scan_filter, scan_json, seen_json
 from service.catalog.records import Scan, ScanImage
@@ -19,7 +20,11 @@ from service.galleries import Floats, Query, direction, excluding
 router = APIRouter(prefix="/v1", tags=["search"])
 
 
-@router.post("/collections/{collection}/search", openapi_extra=IMAGE_BODY)
+@router.post(
+    "/collections/{collection}/search",
+    openapi_extra=image_body(SearchBody, metadata=SearchOptions),
+    responses=says(SearchAnswer),
+)
 async def search(
     collection: str, request: Request, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:

@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.problems import problem, request_id_of
 from service.api.schemas import JsonObject
@@ -17,11 +19,19 @@ from service.errors import IdempotencyConflict, InputError, ServiceError, Unauth
 from service.galleries import Galleries
 from service.heads import Heads
 from service.observability import Metrics
-from service.pipeline import Pipeline
+from service.pipeline import Embedded, Pipeline
 from service.settings import Settings
 
 DEFAULT_WORKSPACE = "default"
 _MAX_KEY_LENGTH = 255
+
+
+@dataclass
+class Turn:
+    """Requests under one Idempotency-Key, one after the other; ``users`` counts them."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
 
 
 @dataclass
@@ -36,7 +46,7 @@ class Running:
     metrics: Metrics
     default_workspace_id: str
     stopping: bool = False
-    idempotency_locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    turns: dict[tuple[str, str], Turn] = field(default_factory=dict)
 
 
 def running_of(request: Request) -> Running:
@@ -45,17 +55,20 @@ def running_of(request: Request) -> Running:
     return found
 
 
+Credentials: TypeAlias = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Depends(HTTPBearer(auto_error=False, description="Made by `sonoprobe keys create`.")),
+]
 Service: TypeAlias = Annotated[Running, Depends(running_of)]
 
 
-async def workspace_of(request: Request, service: Service) -> str:
+async def workspace_of(service: Service, sent: Credentials) -> str:
     """The workspace id of the caller's key. Raises Unauthenticated."""
     if not service.settings.require_key:
         return service.default_workspace_id
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if sent is None:
         raise Unauthenticated("expected the header Authorization: Bearer <key>")
-    digest = hash_key(token.strip())
+    digest = hash_key(sent.credentials.strip())
     key = await asyncio.to_thread(service.catalog.find_key, digest)
     if key is None:
         raise Unauthenticated("the API key is unknown or revoked")
@@ -72,6 +85,26 @@ IfMatch: TypeAlias = Annotated[str | None, Header(alias="If-Match")]
 IdempotencyKey: TypeAlias = Annotated[str | None, Header(alias="Idempotency-Key")]
 
 
+async def embed_each(
+    service: Running,
+    files: Sequence[bytes | InputError],
+    *,
+    alone: bool = False,
+    with_thumbnail: bool = False,
+) -> list[Embedded | ServiceError]:
+    """Embed each file; one that could not even be read keeps its own error.
+
+    Args:
+        alone: the request is one raw image: its error is raised instead of returned.
+    """
+    readable = [file for file in files if isinstance(file, bytes)]
+    embedded = iter(await service.pipeline.embed_all(readable, with_thumbnail=with_thumbnail))
+    found = [file if isinstance(file, InputError) else next(embedded) for file in files]
+    if alone and isinstance(found[0], ServiceError):
+        raise found[0]
+    return found
+
+
 def item_problem(error: ServiceError, request: Request) -> JsonObject:
     """The problem of one item of a batch."""
     return problem(error, request_id_of(request))
@@ -86,7 +119,8 @@ async def once(
 ) -> Response:
     """Run ``act``, or give the answer that the same request got before under this key.
 
-    Only answers under 500 are kept: after a failure the caller may try again.
+    Answers that hold a failure of ours (5xx), of one item even, are not kept: the caller may
+    try again.
 
     Args:
         content: what the request means, without transport details such as form boundaries.
@@ -99,9 +133,10 @@ async def once(
     if not 1 <= len(key) <= _MAX_KEY_LENGTH:
         raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
     digest = hashlib.sha256(content).hexdigest()
-    lock = service.idempotency_locks.setdefault((workspace_id, key), asyncio.Lock())
+    turn = service.turns.setdefault((workspace_id, key), Turn())
+    turn.users += 1
     try:
-        async with lock:
+        async with turn.lock:
             saved = await asyncio.to_thread(service.catalog.find_answer, workspace_id, key)
             if saved is not None:
                 return _replay(saved, digest)
@@ -109,8 +144,9 @@ async def once(
             await _remember(service, workspace_id, key, digest, response)
             return response
     finally:
-        if not lock.locked():
-            service.idempotency_locks.pop((workspace_id, key), None)
+        turn.users -= 1
+        if turn.users == 0:
+            del service.turns[workspace_id, key]
 
 
 def _replay(saved: SavedAnswer, digest: str) -> Response:
@@ -123,12 +159,19 @@ def _replay(saved: SavedAnswer, digest: str) -> Response:
 async def _remember(
     service: Running, workspace_id: str, key: str, digest: str, response: Response
 ) -> None:
-    if response.status_code >= 500:
+    if response.status_code >= 500 or _failed_in_part(response):
         return
     kept = {k: v for k, v in response.headers.items() if k in ("content-type", "etag", "location")}
     answer = SavedAnswer(digest, response.status_code, bytes(response.body), kept)
     keep_s = float(service.settings.idempotency_keep_s)
     await asyncio.to_thread(service.catalog.save_answer, workspace_id, key, answer, keep_s=keep_s)
+
+
+def _failed_in_part(response: Response) -> bool:
+    if response.status_code != 207:
+        return False
+    items = json.loads(bytes(response.body))["items"]
+    return any(item.get("problem", {}).get("status", 0) >= 500 for item in items)
 
 
 def meaning(*parts: Any) -> bytes:

@@ -1,48 +1,31 @@
 """Health, metrics, the encoder, and embeddings without storing."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
-from service.api.schemas import EmbeddingOptions, InstancesBody, JsonObject
-from service.api.state import Service, WorkspaceId, item_problem
-from service.api.uploads import from_base64, read_upload, validate
+from service.api.answers import EmbeddingsAnswer, EncoderAnswer, Live, Ready, says
+from service.api.openapi import image_body
+from service.api.schemas import EmbeddingOptions, EmbeddingsBody, JsonObject
+from service.api.state import Service, WorkspaceId, embed_each, item_problem
+from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import batch_status, embedding_json, seen_json
-from service.errors import Overloaded, ServiceError, Stopping, TooManyItems
+from service.errors import EncoderFailure, InputError, ServiceError, Stopping
 from service.observability import METRICS_CONTENT_TYPE
 
 router = APIRouter()
 READY_TIMEOUT_S = 5.0
-IMAGE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                        "metadata": {"type": "string", "description": "JSON; see the guide."},
-                    },
-                }
-            },
-            "application/json": {"schema": {"type": "object"}},
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
 
 
-@router.get("/health/live", tags=["health"])
+@router.get("/health/live", tags=["health"], response_model=None, responses=says(Live))
 async def live() -> JsonObject:
     """The process answers."""
     return {"status": "live"}
 
 
-@router.get("/health/ready", tags=["health"])
+@router.get("/health/ready", tags=["health"], response_model=None, responses=says(Ready))
 async def ready(service: Service) -> JsonObject:
     """The encoder's worker embeds and the catalog reads and writes; else 503."""
     if service.stopping:
@@ -51,18 +34,18 @@ async def ready(service: Service) -> JsonObject:
         async with asyncio.timeout(READY_TIMEOUT_S):
             await service.pipeline.check()
     except TimeoutError as error:
-        raise Overloaded(f"the encoder did not answer within {READY_TIMEOUT_S} s") from error
+        raise EncoderFailure(f"the encoder did not answer within {READY_TIMEOUT_S} s") from error
     await asyncio.to_thread(service.catalog.check)
     return {"status": "ready", "encoder_id": service.pipeline.encoder.encoder_id}
 
 
-@router.get("/metrics", tags=["health"])
+@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
 async def metrics(service: Service) -> Response:
     """Prometheus text."""
     return Response(service.metrics.render(), media_type=METRICS_CONTENT_TYPE)
 
 
-@router.get("/v1/encoder", tags=["encoder"])
+@router.get("/v1/encoder", tags=["encoder"], response_model=None, responses=says(EncoderAnswer))
 async def encoder(service: Service, workspace_id: WorkspaceId) -> JsonObject:
     """Manifest and model card of the loaded bundle."""
     loaded = service.pipeline.encoder
@@ -75,7 +58,12 @@ async def encoder(service: Service, workspace_id: WorkspaceId) -> JsonObject:
     }
 
 
-@router.post("/v1/embeddings", tags=["encoder"], openapi_extra=IMAGE_BODY)
+@router.post(
+    "/v1/embeddings",
+    tags=["encoder"],
+    openapi_extra=image_body(EmbeddingsBody),
+    responses=says(EmbeddingsAnswer, 200, 207),
+)
 async def embeddings(
     request: Request,
     service: Service,
@@ -83,8 +71,9 @@ async def embeddings(
     options: Annotated[EmbeddingOptions, Query()],
 ) -> JSONResponse:
     """Embed images without storing anything; per-item results, 207 when some failed."""
-    files, options = await _files_and_options(request, service.settings.max_items, options)
-    results = await service.pipeline.embed_all(files)
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    files, options = _files_and_options(upload, service.settings.max_items, options)
+    results = await embed_each(service, files, alone=upload.alone)
     model = service.pipeline.encoder
     items: list[JsonObject] = []
     for found in results:
@@ -109,17 +98,13 @@ async def embeddings(
     return JSONResponse(body, batch_status(items))
 
 
-async def _files_and_options(
-    request: Request, max_items: int, options: EmbeddingOptions
-) -> tuple[tuple[bytes, ...], EmbeddingOptions]:
-    upload = await read_upload(request, max_items=max_items)
+def _files_and_options(
+    upload: Upload, max_items: int, options: EmbeddingOptions
+) -> tuple[tuple[bytes | InputError, ...], EmbeddingOptions]:
     if upload.document is not None:
-        body = validate(InstancesBody, upload.document)
-        if len(body.instances) > max_items:
-            raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
-        named = body.model_dump(include={"encoding_format", "dtype"})
-        files = tuple(from_base64(instance.image) for instance in body.instances)
-        return files, EmbeddingOptions(**named)
+        body = validate(EmbeddingsBody, upload.document)
+        named = body.model_dump(include={"encoding_format", "dtype"}, exclude_none=True)
+        return instance_files(body, max_items=max_items), options.model_copy(update=named)
     if upload.fields:
         return upload.files, validate(EmbeddingOptions, options.model_dump() | upload.fields)
     return upload.files, options

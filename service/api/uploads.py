@@ -12,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from service.api.schemas import InstancesBody, JsonObject
 from service.errors import InputError, TooManyItems
 
 M = TypeVar("M", bound=BaseModel)
@@ -34,13 +35,15 @@ class Upload:
         files: whole image files, in order.
         metadata: the decoded ``metadata`` part of a form, None without one.
         fields: other text fields of a form; empty otherwise.
-        document: the decoded body of a JSON request, None otherwise.
+        document: the decoded object of a JSON request, None otherwise.
+        alone: the body was one raw image, so its error is the answer of the request.
     """
 
     files: tuple[bytes, ...]
     metadata: Any = None
     fields: dict[str, str] = field(default_factory=dict)
-    document: Any = None
+    document: JsonObject | None = None
+    alone: bool = False
 
 
 async def read_upload(request: Request, *, max_items: int) -> Upload:
@@ -55,10 +58,16 @@ async def read_upload(request: Request, *, max_items: int) -> Upload:
         return await _read_form(request, max_items)
     body = await _body(request)
     if kind == "application/json":
-        return Upload((), document=parse_json(body))
+        return Upload((), document=_object(parse_json(body)))
     if not body:
         raise InputError("expected an image, got an empty body")
-    return Upload((body,))
+    return Upload((body,), alone=True)
+
+
+def _object(document: Any) -> JsonObject:
+    if not isinstance(document, dict):
+        raise InputError("expected a JSON object")
+    return document
 
 
 async def _body(request: Request) -> bytes:
@@ -137,6 +146,20 @@ def validate_list(model: type[M], document: Any, *, length: int) -> list[M]:
     if len(items) != length:
         raise InputError(f"expected metadata for {length} files, got {len(items)} objects")
     return items
+
+
+def instance_files(body: InstancesBody, *, max_items: int) -> tuple[bytes | InputError, ...]:
+    """The image of each instance, or the error of that one alone. Raises TooManyItems."""
+    if len(body.instances) > max_items:
+        raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
+    return tuple(_file_or_error(instance.image) for instance in body.instances)
+
+
+def _file_or_error(text: str) -> bytes | InputError:
+    try:
+        return from_base64(text)
+    except InputError as error:
+        return error
 
 
 def from_base64(text: str) -> bytes:

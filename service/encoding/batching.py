@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import Overloaded, Stopping
+from service.errors import EncoderFailure, Overloaded, Stopping
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Encode: TypeAlias = Callable[[Floats], Floats]  # (B, 3, S, S) -> (B, D)
@@ -82,11 +82,14 @@ class MicroBatcher:
         """Return the embedding, float32 (D,), of one preprocessed frame, float32 (3, S, S).
 
         Raises:
+            EncoderFailure: the worker is gone; nothing was queued.
             Overloaded: the queue is full; nothing was queued.
             Stopping: the batcher was closed before the frame reached the encoder.
         """
         if self._closed:
             raise Stopping("the service is shutting down")
+        if not self.is_running:
+            raise EncoderFailure("the encoder's worker is gone")
         result: asyncio.Future[Floats] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((frame_3SS, result))
@@ -106,9 +109,8 @@ class MicroBatcher:
     async def _finish(self, batch: list[_Waiting]) -> None:
         """Answer every waiter of the batch, also when the stop comes while it is encoded."""
         loop = asyncio.get_running_loop()
-        frames_B3SS = np.stack([frame for frame, _ in batch])
-        self._on_batch(len(batch))
-        work = loop.run_in_executor(self._thread, self._encode, frames_B3SS)
+        frames = [frame for frame, _ in batch]
+        work = loop.run_in_executor(self._thread, self._encode_all, frames)
         cancelled = False
         while not work.done():
             try:
@@ -118,6 +120,14 @@ class MicroBatcher:
         _answer(batch, work)
         if cancelled:
             raise asyncio.CancelledError
+
+    def _encode_all(self, frames: list[Floats]) -> Floats:
+        """On the encoder's thread, where any failure reaches the waiters and not the worker."""
+        self._on_batch(len(frames))
+        embeddings_BD = self._encode(np.stack(frames))
+        if len(embeddings_BD) != len(frames):
+            raise EncoderFailure(f"expected {len(frames)} embeddings, got {len(embeddings_BD)}")
+        return embeddings_BD
 
     async def _gather(self) -> None:
         """Fill ``_gathered``: what waits already, then what comes within the wait."""

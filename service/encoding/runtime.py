@@ -3,12 +3,12 @@
 Shape suffixes: B batch, T golden frames, S encoder side, D embedding width.
 """
 
+import os
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from service.encoding.manifest import (
     CARD_NAME,
@@ -58,9 +58,7 @@ class Encoder(Protocol):
 class OnnxEncoder:
     """One network of a bundle in ONNX Runtime; ``encode`` is for one thread at a time."""
 
-    def __init__(
-        self, session: onnxruntime.InferenceSession, manifest: Manifest, card: str, precision: str
-    ) -> None:
+    def __init__(self, session: Any, manifest: Manifest, card: str, precision: str) -> None:
         self._session = session
         self._manifest = manifest
         self._card = card
@@ -122,7 +120,20 @@ def load_encoder(folder: Path, *, precision: str = "auto", threads: int = 0) -> 
     return encoder
 
 
-def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _silent_onnxruntime() -> Any:
+    """Import ONNX Runtime with its telemetry off.
+
+    Since 1.29 the Linux wheels report to Microsoft unless this variable is set before the first
+    import; they also leave a device id in the home folder (their Privacy.md).
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
+
+
+def _open(path: Path, threads: int) -> Any:
+    onnxruntime = _silent_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -60,9 +60,10 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
     image = _open(data)
     _check_size(image, max_pixels)
     try:
-        if getattr(image, "n_frames", 1) > 1:
+        # MPO is a JPEG with smaller or stereo copies behind it, as phones write: one still.
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise UnsupportedFormat("expected one still frame, got an image of several frames")
-        file_format = str(image.format).lower()
+        file_format = "jpeg" if image.format == "MPO" else str(image.format).lower()
         image.load()
         pixels_HW = _to_grey(ImageOps.exif_transpose(image))
     except UnsupportedFormat:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.encoding.batching import MicroBatcher
-from service.errors import Overloaded, Stopping
+from service.errors import EncoderFailure, Overloaded, Stopping
 
 
 def frame(value: float) -> np.ndarray:
@@ -102,3 +102,40 @@ def test_leaving_finishes_the_batch_in_flight_and_releases_every_waiter() -> Non
     first, *others = asyncio.run(act())
     assert isinstance(first, np.ndarray)
     assert [type(error) for error in others] == [Stopping, Stopping]
+
+
+def test_whatever_goes_wrong_with_a_batch_its_callers_hear_of_it_and_the_worker_lives() -> None:
+    def count(size: int) -> None:
+        if size == 3:
+            raise RuntimeError("metrics are down")
+
+    def encode(frames: np.ndarray) -> np.ndarray:
+        return means(frames)[: 1 if frames.min() < 0 else None]
+
+    async def act() -> None:
+        async with batcher(encode, on_batch=count) as running:
+            for frames in (
+                [frame(1), np.zeros((3, 1, 1), np.float32)],  # do not stack
+                [frame(1), frame(-1)],  # one row comes back
+                [frame(1)] * 3,  # the observer fails
+            ):
+                said = await asyncio.gather(
+                    *(running.submit(one) for one in frames), return_exceptions=True
+                )
+                assert all(isinstance(found, Exception) for found in said), said
+            assert running.is_running
+            assert (await running.submit(frame(5)))[0] == 5
+
+    asyncio.run(act())
+
+
+def test_a_worker_that_is_gone_refuses_instead_of_letting_callers_wait() -> None:
+    async def act() -> None:
+        async with batcher() as running:
+            assert running._task is not None
+            running._task.cancel()
+            await asyncio.wait([running._task])
+            with pytest.raises(EncoderFailure):
+                await running.submit(frame(1))
+
+    asyncio.run(act())

@@ -1,7 +1,10 @@
 """The shipped bundle loads, and a changed one is refused with the reason."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ from service.app import SHIPPED_BUNDLE
 from service.encoding.runtime import load_encoder
 from service.errors import ArtifactMismatch
 from service.imaging.preprocess import normalise
+
+TINY = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 
 
 @pytest.fixture
@@ -57,3 +62,22 @@ def test_the_bundle_calls_itself_interim_and_is_small_enough_to_ship() -> None:
     assert encoder.manifest.interim
     assert "Interim" in encoder.card
     assert sum(f.stat().st_size for f in SHIPPED_BUNDLE.rglob("*") if f.is_file()) < 60e6
+
+
+def test_loading_an_encoder_reports_to_nobody_and_leaves_nothing_at_home(tmp_path: Path) -> None:
+    # ONNX Runtime's telemetry writes a device id there when it is on; CI variables silence it.
+    silencers = ("ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "GITHUB_ACTIONS", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in silencers}
+    program = (
+        "from pathlib import Path; from service.encoding.runtime import load_encoder;"
+        f"print(load_encoder(Path({str(TINY)!r})).dim)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"HOME": str(tmp_path)},
+        cwd=TINY.parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "16\n", done.stderr
+    assert list(tmp_path.rglob("*")) == []

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 E, CATALOG = "service.errors", "service.catalog"
 ROOMS = {  # room -> the rooms of ours it may import; the first matching row counts
     "service.errors": set(),
-    "service.settings": set(),
+    "service.settings": {E},
     "service.observability": set(),
     "service.imaging": {E},
     "service.encoding": {E, "service.imaging.preprocess"},
@@ -20,7 +20,7 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
     "service.galleries": {E, "service.catalog", "service.retrieval"},
     "service.heads": {E, "service.catalog", "service.fewshot"},
     "service.client": set(),
-    "service.ingest": {"service.client"},
+    "service.ingest": {E, "service.client"},
     "service.demo": {E, "service.client", "service.ingest"},
     "service.api": {
         E,

@@ -1,6 +1,8 @@
 """Stills in, one grey frame out; damaged files get an error of ours and nothing else."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -56,6 +58,83 @@ def test_exif_rotation_is_applied() -> None:
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
     frame = decode(saved(Image.fromarray(GREY), "TIFF", exif=exif), max_pixels=10**7)
     np.testing.assert_array_equal(frame.pixels_HW, np.rot90(GREY, -1))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda hw: hw),
+        (2, np.fliplr),
+        (3, lambda hw: np.rot90(hw, 2)),
+        (4, np.flipud),
+        (5, np.transpose),
+        (6, lambda hw: np.rot90(hw, -1)),
+        (7, lambda hw: np.rot90(np.transpose(hw), 2)),
+        (8, np.rot90),
+    ],
+)
+def test_every_exif_orientation_comes_out_upright(kind: str, orientation: int, turn) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    image = Image.fromarray(GREY).convert("RGB")
+    turned = decode(saved(image, kind, exif=exif, **options), max_pixels=10**7).pixels_HW
+    plain = decode(saved(image, kind, **options), max_pixels=10**7).pixels_HW
+    np.testing.assert_array_equal(turned, turn(plain))
+
+
+def test_sixteen_bit_grey_is_turned_upright_too() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = Image.fromarray(GREY.astype(np.uint16) * 257)
+    frame = decode(saved(wide, "TIFF", exif=exif), max_pixels=10**7)
+    np.testing.assert_array_equal(frame.pixels_HW, np.rot90(GREY, -1))
+
+
+def png_of_16_bits(channels: int, colour_type: int) -> bytes:
+    """Pillow writes no 16-bit colour: header, one zlib stream, end (PNG 3rd edition, 11.2)."""
+    height, width = GREY.shape
+    samples = np.repeat(GREY.astype(">u2")[:, :, None] * 257, channels, axis=2).astype(">u2")
+    if colour_type in (4, 6):
+        samples[:, :, -1] = 65535
+    rows = b"".join(b"\0" + row.tobytes() for row in samples)
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+
+
+@pytest.mark.parametrize(("channels", "colour_type"), [(1, 0), (3, 2), (2, 4), (4, 6)])
+def test_sixteen_bits_per_channel_give_the_same_frame(channels: int, colour_type: int) -> None:
+    frame = decode(png_of_16_bits(channels, colour_type), max_pixels=10**7)
+    np.testing.assert_array_equal(frame.pixels_HW, GREY)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_a_file_of_several_frames_is_no_still(kind: str) -> None:
+    image = Image.fromarray(GREY).convert("RGB")
+    data = saved(image, kind, save_all=True, append_images=[image.rotate(90)])
+    with pytest.raises(UnsupportedFormat, match="several frames"):
+        decode(data, max_pixels=10**7)
+
+
+def test_a_jpeg_with_copies_behind_it_as_phones_write_is_one_still() -> None:
+    image = Image.fromarray(GREY).convert("RGB")
+    data = saved(image, "MPO", save_all=True, append_images=[image.resize((80, 72))])
+    frame = decode(data, max_pixels=10**7)
+    assert (frame.format, frame.pixels_HW.shape) == ("jpeg", GREY.shape)
+
+
+def test_a_transparent_grey_becomes_black() -> None:
+    value = int(np.median(GREY))
+    frame = decode(saved(Image.fromarray(GREY), "PNG", transparency=value), max_pixels=10**7)
+    np.testing.assert_array_equal(frame.pixels_HW, np.where(value == GREY, 0, GREY))
 
 
 def test_hidden_colour_under_full_transparency_is_black() -> None:

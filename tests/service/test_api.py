@@ -2,6 +2,8 @@
 
 import base64
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -153,6 +155,103 @@ def test_a_repeated_request_gets_the_first_answer_and_another_one_a_conflict(
         client.add_scans(collection, frames["cyst"][1:2], idempotency_key="k1" + collection)
 
 
+def test_of_equal_requests_at_once_one_acts_and_the_others_get_its_answer(local, client) -> None:
+    def create(_number: int) -> httpx.Response:
+        with Client(local.url, key=local.key) as own:
+            return own.request(
+                "POST",
+                "/v1/collections",
+                json={"name": "at-once"},
+                headers={"Idempotency-Key": "at-once"},
+            )
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(create, range(8)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.headers["etag"] for answer in answers}) == 1
+    assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
+    assert local.running().turns == {}
+    client.delete_collection("at-once")
+
+
+def test_a_search_keeps_to_its_conditions(client, collection, frames) -> None:
+    said = [
+        {
+            "scan_id": f"s{i}",
+            "subject_id": f"p{i // 4}",
+            "study_id": f"p{i // 4}-{i // 2}",
+            "labels": {"t": "ab"[i % 2]},
+            "attributes": {"depth_cm": i % 3, "probe": "linear"},
+        }
+        for i in range(8)
+    ]
+    client.add_scans(collection, frames["cyst"][:8], said)
+
+    def found(**options: object) -> list[str]:
+        hits = client.search(collection, {"scan_id": "s0", "k": 50} | options)["hits"]
+        scores = [hit["score"] for hit in hits]
+        assert scores == sorted(scores, reverse=True)
+        return [hit["scan"]["scan_id"] for hit in hits]
+
+    def sorted_hits(**options: object) -> list[str]:
+        return sorted(found(**options))
+
+    everything = found()
+    assert sorted(everything) == [f"s{i}" for i in range(1, 8)]
+    assert found(k=2) == everything[:2]
+    assert sorted_hits(exclude_same="subject") == ["s4", "s5", "s6", "s7"]
+    assert sorted_hits(exclude_same="study") == [f"s{i}" for i in range(2, 8)]
+    assert len(found(group_by="subject")) == 2
+    assert len(found(group_by="study")) == 4
+    assert found(group_by="study")[0] == everything[0]
+    assert sorted_hits(filter={"labels": {"t": "b"}}) == ["s1", "s3", "s5", "s7"]
+    assert sorted_hits(filter={"attributes": {"depth_cm": [1, 2]}}) == [
+        "s1",
+        "s2",
+        "s4",
+        "s5",
+        "s7",
+    ]
+    assert sorted_hits(filter={"attributes": {"depth_cm": 0}, "subject_id": "p0"}) == ["s3"]
+    assert sorted_hits(filter={"not_study_id": ["p0-0", "p0-1"]}) == ["s4", "s5", "s6", "s7"]
+    assert found(filter={"labels": {"t": "none"}}) == []
+    best = client.search(collection, {"scan_id": "s0", "k": 1})["hits"][0]["score"]
+    assert len(found(min_score=best)) == 1
+    own = {"k": 50, "subject_id": "p1", "exclude_same": "subject"}
+    uploaded = client.search_image(collection, frames["cyst"][9], own)["hits"]
+    assert {hit["scan"]["subject_id"] for hit in uploaded} == {"p0"}
+
+
+def test_a_list_keeps_to_its_conditions(client, collection, frames) -> None:
+    said = [
+        {
+            "scan_id": f"s{i}",
+            "subject_id": f"p{i // 2}",
+            "labels": {"t": "ab"[i % 2]},
+            "attributes": {"depth_cm": i, "probe": "linear" if i < 2 else "12"},
+        }
+        for i in range(4)
+    ]
+    client.add_scans(collection, frames["cyst"][:4], said)
+
+    def listed(**options: object) -> list[str]:
+        return [scan["scan_id"] for scan in client.scans(collection, **options)]
+
+    assert listed() == ["s0", "s1", "s2", "s3"]
+    assert listed(label=["t:a"]) == ["s0", "s2"]
+    assert listed(label=["t:a", "t:b"], subject_id="p1") == ["s2", "s3"]
+    assert listed(attribute=["depth_cm:1", "depth_cm:2"]) == ["s1", "s2"]
+    assert listed(attribute=["probe:linear"], label=["t:b"]) == ["s1"]
+    assert listed(attribute=['probe:"12"']) == ["s2", "s3"]
+    for wrong in ("depth_cm", ":1", "depth_cm:"):
+        with refused("invalid_input", 422):
+            listed(attribute=[wrong])
+    for label in ("t:" + "x" * 200, "y" * 200 + ":x"):
+        with refused("validation_error", 422):
+            listed(label=[label])
+
+
 def test_lists_go_on_where_the_cursor_says(client, collection, frames) -> None:
     client.add_scans(collection, frames["b_lines"])
     path = f"/v1/collections/{collection}/scans"
@@ -190,6 +289,29 @@ def test_every_answer_carries_its_request_id_and_problems_are_one_shape(local, c
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["x-request-id"] == body["request_id"]
         assert body["status"] == answer.status_code
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/json", "multipart/form-data"])
+def test_a_body_without_a_length_is_cut_off_at_the_limit(local, kind: str) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        start = b"--x\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\n"
+        yield start if kind.startswith("multipart") else b"[1"
+        for _ in range(200):  # 20 MB, ten times the limit
+            sent += 100_000
+            yield b" " * 100_000
+
+    headers = {"Authorization": f"Bearer {local.key}", "Content-Type": f"{kind}; boundary=x"}
+    with httpx.Client(base_url=local.url, headers=headers, trust_env=False) as http:
+        try:
+            answer = http.post("/v1/embeddings", content=endless())
+        except (httpx.WriteError, httpx.ReadError):
+            assert sent < 20_000_000  # hung up on, which is an answer too
+        else:
+            assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+        assert http.get("/v1/encoder").status_code == 200
 
 
 def test_validation_names_the_field_and_never_the_value(client, collection, frames) -> None:

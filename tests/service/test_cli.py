@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from service.catalog.sqlite import open_catalog
 from service.cli import app
 from service.demo import SAMPLES
 from service.server import LocalService, local_service
@@ -113,3 +114,69 @@ def test_the_demo_says_what_it_did_on_given_frames(folder: Path) -> None:
 def test_the_demo_refuses_more_labels_than_there_are_frames(folder: Path) -> None:
     said = run("demo", "--images", folder, code=1)
     assert "expected more than 10 groups" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("keys", "list", "--workspace", "typo"), "no workspace of this name"),
+        (("keys", "revoke", "key_none", "--workspace", "typo"), "no workspace of this name"),
+        (("keys", "create", "--name", " "), "expected a key name"),
+        (("keys", "create", "--name", "me", "--workspace", "a b"), "expected a workspace of"),
+        (("ingest", "{images}", "--collection", "c", "--url", "http://[::"), "no answer"),
+        (("ingest", "{images}", "--collection", "c", "--url", "elsewhere"), "no answer"),
+        (("ingest", "{empty}", "--collection", "c"), "expected a folder that holds images"),
+        (("demo", "--images", "{empty}"), "at least 2 sub-folders"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_1(
+    folder: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"images": str(folder), "empty": str(tmp_path / "empty")}
+    output = run(*(word.format(**places) for word in words), code=1)
+    assert said in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ingest", __file__, "--collection", "c"),
+        ("demo", "--images", __file__),
+        ("embed", "no-such-file.png"),
+        ("keys", "create"),
+        ("serve", "--port", "1"),
+        ("fly",),
+    ],
+)
+def test_a_word_that_the_command_does_not_know_is_a_usage_error(words: tuple[str, ...]) -> None:
+    assert "Usage" in run(*words, code=2)
+
+
+@pytest.mark.parametrize("words", [("serve",), ("keys", "list"), ("embed", __file__), ("demo",)])
+def test_a_wrong_setting_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("SONOPROBE_PORT", "hunter2")
+    output = run(*words, code=1)
+    assert "SONOPROBE_PORT" in output
+    assert "hunter2" not in output
+
+
+def test_looking_for_keys_makes_no_workspace(tmp_path: Path) -> None:
+    run("keys", "list", "--workspace", "typo", code=1)
+    catalog = open_catalog(tmp_path / "data")
+    assert "typo" not in {workspace.name for workspace in catalog.list_workspaces()}
+    catalog.close()
+
+
+def test_a_damaged_catalog_keeps_the_service_from_starting_with_one_line(tmp_path: Path) -> None:
+    run("keys", "list")
+    file = tmp_path / "data" / "catalog.sqlite"
+    file.write_bytes(b"\x5a" * 4096)
+    assert "error the catalog failed with SQLITE_NOTADB" in run("serve", code=1)
+
+
+def test_the_openapi_document_is_printed() -> None:
+    assert "/v1/embeddings" in json.loads(run("openapi"))["paths"]

@@ -13,7 +13,7 @@ from PIL import Image
 from service.catalog.sqlite import open_catalog
 from service.client import ApiError, Client
 from service.encoding.runtime import OnnxEncoder, load_encoder
-from service.errors import ArtifactMismatch
+from service.errors import ArtifactMismatch, Overloaded
 from service.server import create_key, local_service
 from service.settings import Settings
 
@@ -94,6 +94,76 @@ def test_a_failing_encoder_is_an_internal_error_of_its_request_alone(
         failing.clear()
         assert client.collection("c")["scans"] == 0
         assert len(client.add_scans("c", frames["cyst"][:2])["items"]) == 2
+
+
+def test_a_dead_encoder_is_unready_but_alive_and_ready_again_when_it_recovers(
+    tmp_path: Path,
+) -> None:
+    failing = threading.Event()
+
+    def fail(_frames: int) -> None:
+        if failing.is_set():
+            raise RuntimeError("secret of the encoder")
+
+    with (
+        local_service(settings(tmp_path), encoder=Watched(fail)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        failing.set()
+        with pytest.raises(ApiError) as caught:
+            client.ready()
+        assert (caught.value.code, caught.value.status) == ("encoder_failure", 503)
+        assert caught.value.retry_after_s == 1
+        assert "secret" not in str(caught.value)
+        assert client.live() == {"status": "live"}
+        failing.clear()
+        assert client.ready()["status"] == "ready"
+
+
+def test_an_upload_in_flight_at_a_stop_is_answered_and_kept(tmp_path: Path, frames) -> None:
+    release, busy = threading.Event(), threading.Event()
+
+    def hold(_frames: int) -> None:
+        busy.set()
+        release.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        with local_service(settings(tmp_path), encoder=Watched(hold)) as local:
+            client = Client(local.url, key=local.key)
+            client.create_collection("c")
+            upload = pool.submit(client.add_scans, "c", frames["cyst"][:3])
+            assert busy.wait(10)
+            threading.Timer(0.3, release.set).start()
+        assert [item["created"] for item in upload.result(30)["items"]] == [True] * 3
+        client.close()
+    with (
+        local_service(settings(tmp_path), encoder=Watched(lambda _frames: None)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        assert client.collection("c")["scans"] == 3
+
+
+def test_an_answer_with_a_failure_of_ours_is_not_kept_for_a_repetition(
+    tmp_path: Path, frames
+) -> None:
+    failing = threading.Event()
+
+    def fail(_frames: int) -> None:
+        if failing.is_set():
+            raise Overloaded("the encoder is busy")
+
+    with (
+        local_service(settings(tmp_path), encoder=Watched(fail)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        client.create_collection("c")
+        failing.set()
+        first = client.add_scans("c", frames["cyst"][:2], idempotency_key="again")["items"]
+        assert [item["problem"]["status"] for item in first] == [503, 503]
+        failing.clear()
+        second = client.add_scans("c", frames["cyst"][:2], idempotency_key="again")["items"]
+        assert [item["created"] for item in second] == [True, True]
+        assert client.add_scans("c", frames["cyst"][:2], idempotency_key="again")["items"] == second
 
 
 def test_a_picture_of_too_many_pixels_fails_alone(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""A key of one workspace never sees anything of another, by any route of the contract."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.catalog.sqlite import open_catalog
+from service.client import Client
+from service.server import create_key, local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+SECRETS = ("ward", "scan-1", "subject-1", "study-1", "finding", "benign", "triage", "about-ward")
+OPEN = {"/health/live", "/health/ready", "/metrics"}
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory: pytest.TempPathFactory, frames) -> Iterator[tuple[Client, Client]]:
+    """The owner of a collection and a classifier, and a stranger on the same service."""
+    data_dir = tmp_path_factory.mktemp("two")
+    catalog = open_catalog(data_dir)
+    settings = Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0)
+    _, strange_key = create_key(catalog, "stranger", "other")
+    with (
+        local_service(settings, catalog=catalog) as local,
+        Client(local.url, key=local.key) as owner,
+        Client(local.url, key=strange_key) as stranger,
+    ):
+        owner.create_collection("ward", description="about-ward")
+        said = [
+            {
+                "scan_id": f"scan-{i}",
+                "subject_id": f"subject-{i}",
+                "study_id": f"study-{i}",
+                "labels": {"finding": ("benign", "malignant")[i % 2]},
+            }
+            for i in range(4)
+        ]
+        owner.add_scans("ward", frames["cyst"][:4], said, idempotency_key="shared-key")
+        owner.fit({"name": "triage", "collection": "ward", "task": "finding"})
+        yield owner, stranger
+    catalog.close()
+
+
+def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """For each route with a body, one that names what the owner has."""
+    files = {"files": [("files", ("a", frames["cyst"][0]))]}
+    ward = "/v1/collections/{collection}"
+    return {
+        ("POST", "/v1/embeddings"): files,
+        ("POST", "/v1/collections"): {"json": {"name": "strangers-own"}},
+        ("POST", f"{ward}/scans"): files | {"headers": {"Idempotency-Key": "shared-key"}},
+        ("POST", f"{ward}/known"): {"json": ["0" * 64]},
+        ("POST", f"{ward}/search"): {"json": {"scan_id": "scan-1"}},
+        ("PATCH", f"{ward}/scans/{{scan_id}}"): {"json": {"labels": {"finding": "x"}}},
+        ("POST", "/v1/classifiers"): {
+            "json": {"name": "mine", "collection": "ward", "task": "finding"}
+        },
+        ("POST", "/v1/classifiers/{name}/predict"): {
+            "json": {"collection": "ward", "scan_ids": ["scan-1"]}
+        },
+    }
+
+
+def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> None:
+    owner, stranger = houses
+    document = owner.request("GET", "/openapi.json").json()
+    bodies = requests_of(frames)
+    names = {
+        "collection": "ward",
+        "name": "triage",
+        "scan_id": "scan-1",
+        "subject_id": "subject-1",
+    }
+    for path, methods in document["paths"].items():
+        for method in methods:
+            options = bodies.get((method.upper(), path), {})
+            answer = stranger._http.request(method.upper(), path.format(**names), **options)
+            where = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
+            if "{" in path or (path == "/v1/classifiers" and method == "post"):
+                assert answer.status_code == 404, where
+            else:
+                assert answer.status_code < 400, where
+            if path not in OPEN:
+                assert not [secret for secret in SECRETS if f'"{secret}"' in answer.text], where
+    assert owner.collection("ward")["scans"] == 4
+    assert owner.scan("ward", "scan-1")["labels"] == {"finding": "malignant"}
+    assert owner.classifier("triage")["name"] == "triage"
+
+
+def test_every_route_but_health_and_metrics_asks_for_a_key(houses) -> None:
+    owner, _ = houses
+    document = owner.request("GET", "/openapi.json").json()
+    with httpx.Client(base_url=owner._http.base_url, trust_env=False) as http:
+        for path, methods in document["paths"].items():
+            for method in methods:
+                answer = http.request(method.upper(), path.replace("{", "").replace("}", ""))
+                assert answer.status_code == (200 if path in OPEN else 401), f"{method} {path}"
+
+
+def test_equal_names_in_two_workspaces_are_two_things(houses, frames) -> None:
+    owner, stranger = houses
+    stranger.create_collection("ward")
+    said = [{"scan_id": "scan-1", "subject_id": "subject-1"}]
+    answer = stranger.add_scans("ward", frames["mass"][:1], said, idempotency_key="shared-key")
+    assert answer["items"][0]["created"]
+    hits = stranger.search_image("ward", frames["cyst"][1], {"k": 50})["hits"]
+    assert [hit["scan"]["scan_id"] for hit in hits] == ["scan-1"]
+    assert json.dumps(stranger.erase_subject("subject-1")) == json.dumps(
+        {"scans": [{"collection": "ward", "scan_id": "scan-1"}], "classifiers": []}
+    )
+    assert owner.scan("ward", "scan-1")["subject_id"] == "subject-1"
+    stranger.delete_collection("ward")
+    assert owner.collection("ward")["scans"] == 4

@@ -1,0 +1,169 @@
+"""The OpenAPI document is valid, complete and true, and its page needs no other machine."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openapi_spec_validator
+import pytest
+from jsonschema import Draft202012Validator
+
+from service import errors
+from service.api.problems import STATUS, codes_of
+from service.client import ApiError, Client
+from service.server import LocalService, local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+Seen = list[tuple[str, str, httpx.Response]]
+
+
+class Recorder(httpx.HTTPTransport):
+    """Real HTTP, and a note of every request with its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Seen = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        self.seen.append((request.method, request.url.path, response))
+        return response
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("o"), bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def document(quick: LocalService) -> dict[str, Any]:
+    return httpx.get(f"{quick.url}/openapi.json", trust_env=False).json()
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
+    """Use each public method once or more; return their names."""
+    images = frames["cyst"][:3] + frames["stone"][:3]
+    said = [{"scan_id": f"s{i}", "subject_id": f"p{i}"} for i in range(6)]
+    client.live(), client.ready(), client.metrics(), client.encoder()
+    client.embed([*images[:1], b"GIF89a"])
+    client.embed(images[:1], encoding_format="base64", dtype="int8")
+    client.create_collection("c")
+    client.add_scans("c", [*images, b"GIF89a"], [*said, {}])
+    list(client.collections()), client.collection("c")
+    sha256 = client.scan("c", "s0")["image"]["sha256"]
+    assert client.known("c", [sha256]) == {sha256: "s0"}
+    client.patch_scan("c", "s0", {"labels": {"t": "a"}, "attributes": {"depth": 4.5}})
+    list(client.scans("c")), client.thumbnail("c", "s0")
+    client.search("c", {"scan_id": "s0"}), client.search_image("c", images[0])
+    labels = ["cyst"] * 3 + ["stone"] * 3
+    client.fit_images("up", images, [{"label": label} for label in labels])
+    examples = [{"scan_id": f"s{i}", "label": label} for i, label in enumerate(labels)]
+    client.fit({"name": "k", "collection": "c", "examples": examples})
+    list(client.classifiers()), client.classifier("k")
+    client.predict("k", [*images[:1], b"GIF89a"]), client.predict_scans("k", "c", ["s0"])
+    client.erase_subject("p1"), client.delete_scan("c", "s2")
+    client.delete_classifier("k"), client.delete_collection("c")
+    plumbing = {"request", "close"}
+    return {name for name in vars(Client) if not name.startswith("_")} - plumbing
+
+
+def used(function: Any) -> set[str]:
+    return set(function.__code__.co_names)
+
+
+def test_the_client_covers_every_route_and_every_answer_has_its_documented_shape(
+    quick: LocalService, document, frames
+) -> None:
+    recorder = Recorder()
+    with Client(quick.url, key=quick.key, transport=recorder) as client:
+        methods = every_call(client, frames)
+        with pytest.raises(ApiError):
+            client.collection("none")
+    assert methods <= used(every_call), "call the new method in every_call"
+    patterns = {
+        (method, path): re.compile(re.sub(r"\{\w+\}", "[^/]+", path))
+        for method, path, _ in operations(document)
+    }
+    reached: set[tuple[str, str]] = set()
+    for method, path, response in recorder.seen:
+        (route,) = [k for k, rx in patterns.items() if k[0] == method and rx.fullmatch(path)]
+        reached.add(route)
+        answers = document["paths"][route[1]][method.lower()]["responses"]
+        content = answers[str(response.status_code)]["content"]
+        kind = response.headers["content-type"].partition(";")[0]
+        assert kind in content, (route, response.status_code)
+        if kind.endswith("json"):
+            schema = content[kind]["schema"] | {"components": document["components"]}
+            Draft202012Validator(schema).validate(response.json())
+    assert reached == set(patterns)
+
+
+def test_the_document_is_valid_openapi(document) -> None:
+    openapi_spec_validator.validate(document)
+
+
+def test_every_operation_is_explained_with_its_errors(document) -> None:
+    for method, path, operation in operations(document):
+        where = f"{method} {path}"
+        assert len(operation["summary"].split()) >= 2 or path in ("/metrics",), where
+        success = [s for s in operation["responses"] if s.startswith("2")]
+        assert success, where
+        problems = {s: a for s, a in operation["responses"].items() if not s.startswith("2")}
+        assert "503" in problems, where
+        assert ("401" in problems) == path.startswith("/v1/"), where
+        for status, answer in problems.items():
+            example = answer["content"]["application/problem+json"]["example"]
+            assert example["status"] == int(status)
+            assert example["code"] in codes_of(int(status))
+    assert not [name for name in document["components"]["schemas"] if "HTTPValidation" in name]
+    assert document["components"]["securitySchemes"]
+
+
+def test_every_json_body_has_an_example_that_validates(document) -> None:
+    schemas = document["components"]["schemas"]
+    found = 0
+    for method, path, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {})
+        schema = content.get("application/json", {}).get("schema")
+        if schema is None or path.endswith("/known"):
+            continue
+        for choice in schema.get("anyOf", [schema]):
+            body = schemas[choice["$ref"].rsplit("/", 1)[1]]
+            whole = choice | {"components": document["components"]}
+            assert "example" in body, f"{method} {path}"
+            Draft202012Validator(whole).validate(body["example"])
+            found += 1
+    assert found >= 9
+
+
+def test_every_code_that_a_request_can_get_is_named_by_some_status() -> None:
+    never = {"service_error", "conflict", "invalid_settings"}
+    named = {code for status in set(STATUS.values()) for code in codes_of(status)}
+    assert {kind.code for kind in STATUS} - never <= named
+    assert errors.ServiceError.code not in named
+
+
+def test_the_docs_page_loads_nothing_from_another_machine(quick: LocalService) -> None:
+    page = httpx.get(f"{quick.url}/docs", trust_env=False)
+    assert page.status_code == 200
+    assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//[^"']+""", page.text)
+    assert "http" not in page.text.replace(quick.url, "")
+    links = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert len(links) == 3
+    for link in links:
+        asset = httpx.get(f"{quick.url}{link}", trust_env=False)
+        assert asset.status_code == 200
+        assert len(asset.content) > 500
+    assert httpx.get(f"{quick.url}/docs/none.js", trust_env=False).json()["status"] == 404
+    assert httpx.get(f"{quick.url}/redoc", trust_env=False).status_code == 404
