@@ -85,6 +85,7 @@ class LossConfig:
         relate: KL of similarities between places of one image (dense targets).
         queue_rows: K; filled with real rows before the first step.
         temperature: of both divergences.
+        survey_rows: least number of rows that give an online target's mean and spread.
     """
 
     regress: float = 1.0
@@ -93,6 +94,7 @@ class LossConfig:
     relate: float = 0.0
     queue_rows: int = 2048
     temperature: float = 0.07
+    survey_rows: int = 512
 
 
 def _interim_teachers() -> tuple[TeacherConfig, ...]:
@@ -163,7 +165,9 @@ class DistillConfig:
                 f"not {self.student.train}; use mode online"
             )
         if min(self.batch, self.epochs, self.views) < 1 or self.steps < 0:
-            raise InputError("expected batch, epochs and views of at least 1 and steps of 0 or more")
+            raise InputError(
+                "expected batch, epochs and views of at least 1 and steps of 0 or more"
+            )
         if not self.teachers:
             raise InputError("expected at least one teacher")
 

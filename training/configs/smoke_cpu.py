@@ -31,7 +31,7 @@ def config() -> DistillConfig:
                 "test_vit", weights="random", blocks=(2, 5), mean=(0.5,) * 3, std=(0.5,) * 3
             ),
         ),
-        losses=LossConfig(regress=1.0, queue=1.0, relate=0.5, queue_rows=32),
+        losses=LossConfig(regress=1.0, queue=1.0, relate=0.5, queue_rows=32, survey_rows=32),
         spec=PreprocessSpec(96, IMAGENET_MEAN, IMAGENET_STD),
         readout=ReadoutConfig(dim=32),
         bf16=False,

@@ -1,0 +1,172 @@
+"""``python -m training distil``: frames and a configuration -> a run folder.
+
+Shape suffixes: H height, W width.
+"""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, overload
+
+import torch
+import typer
+
+from service.errors import InputError
+from training.backbones import AnyBackbone, build_student
+from training.config import IMAGENET_TRUNK, DistillConfig, TeacherConfig, load_config
+from training.data import Row, load_frames, read_manifest
+from training.loop import distil as run_loop
+from training.networks import RANDOM
+from training.ranks import Ranks, computes_in_bf16, joined
+from training.simulate import SCENES, samples
+from training.sources import CachedSource, Frame, NumpyAugment, OnlineSource, Source
+from training.targets import cache_targets
+from training.teacher import build_teacher
+
+log = logging.getLogger("training")
+SIMULATED_FRAMES = 96
+
+
+class DecodedFrames(Sequence[Frame]):
+    """Frames of manifest rows, decoded when they are asked for: a corpus need not fit memory."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        if isinstance(index, slice):
+            return DecodedFrames(self._rows[index])
+        return load_frames([self._rows[index]])[0]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[index] for index in range(len(self)))
+
+
+def distil(
+    manifest: Annotated[
+        Path | None, typer.Option(help="manifest.csv naming the corpus frames.")
+    ] = None,
+    student: Annotated[
+        str, typer.Option(help="Where the student starts: a safetensors file, a hub id, random.")
+    ] = "",
+    teacher: Annotated[
+        str, typer.Option(help="Teacher weights: a safetensors file, a hub id, random.")
+    ] = "",
+    run: Annotated[
+        Path | None, typer.Option(help="Folder for cache, checkpoints, metrics and curves.")
+    ] = None,
+    config_name: Annotated[
+        str, typer.Option("--config", help="Named config, or a .py file with config().")
+    ] = "interim_cpu",
+    limit: Annotated[int, typer.Option(help="Use only so many frames; 0 = all.")] = 0,
+    simulated: Annotated[bool, typer.Option(help="Simulated frames instead of a corpus.")] = False,
+    random_teacher: Annotated[
+        bool, typer.Option(help="Teachers of random weights: proves the way, teaches nothing.")
+    ] = False,
+    steps: Annotated[int, typer.Option(help="Steps of the run; 0 = as configured.")] = 0,
+    batch: Annotated[int, typer.Option(help="Views per step; 0 = as configured.")] = 0,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard files as well.")] = False,
+) -> None:
+    """Distil teachers into a student. Interrupted runs resume; under torchrun on many devices."""
+    config = chosen_config(config_name, student, RANDOM if random_teacher else teacher)
+    config = dataclasses.replace(config, steps=steps or config.steps, batch=batch or config.batch)
+    frames = simulated_frames(limit) if simulated else corpus_frames(manifest, config, limit)
+    folder = run or Path("runs") / Path(config_name).stem
+    with joined() as ranks:
+        losses = distil_frames(frames, config, folder, ranks=ranks, tensorboard=tensorboard)
+    if ranks.leads:
+        facts = {"frames": len(frames), "steps": len(losses), "run": folder.name}
+        log.info("distilled", extra={**facts, "first": losses[0], "last": losses[-1]})
+
+
+def chosen_config(name: str, student: str, teacher: str) -> DistillConfig:
+    """A named configuration with the weights that were given for it.
+
+    Raises:
+        InputError: no such configuration.
+    """
+    config = load_config(name)
+    teachers = tuple(_given(each, teacher) for each in config.teachers)
+    if student:
+        start = dataclasses.replace(config.student, weights=student)
+        config = dataclasses.replace(config, student=start)
+    return dataclasses.replace(config, teachers=teachers)
+
+
+def _given(config: TeacherConfig, weights: str) -> TeacherConfig:
+    """Weights of the command line are for all teachers but a copy of the student."""
+    if config.architecture == IMAGENET_TRUNK or not weights:
+        return config
+    return dataclasses.replace(config, weights=weights)
+
+
+def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> Sequence[Frame]:
+    """Corpus frames of a manifest, of the configured sets if it names any.
+
+    Raises:
+        InputError: no manifest, or no such frames in it.
+    """
+    if manifest is None:
+        raise InputError("expected --manifest, or --simulated")
+    rows = [row for row in read_manifest(manifest) if row.use == "corpus"]
+    if config.corpus:
+        rows = [row for row in rows if row.dataset in config.corpus]
+        missing = sorted(set(config.corpus) - {row.dataset for row in rows})
+        if missing:
+            log.warning("sets of the configuration are not in the manifest", extra={
+                "missing": missing, "of": len(config.corpus)})  # fmt: skip
+    rows = rows[:: max(1, len(rows) // limit)][:limit] if limit else rows
+    if not rows:
+        raise InputError(f"{manifest.name} names no corpus frames of this configuration")
+    return load_frames(rows) if config.mode == "cached" else DecodedFrames(rows)
+
+
+def simulated_frames(limit: int) -> list[Frame]:
+    """Frames of the simulator, as many of each scene."""
+    per_class = -(-(limit or SIMULATED_FRAMES) // len(SCENES))
+    return [frame.pixels_HW for _, frame in samples(per_class, seed=0)][: limit or None]
+
+
+def distil_frames(
+    frames: Sequence[Frame],
+    config: DistillConfig,
+    run: Path,
+    *,
+    ranks: Ranks,
+    tensorboard: bool = False,
+) -> list[float]:
+    """Build student, teachers and source, and run the loop; return the loss of every step."""
+    torch.manual_seed(config.seed)
+    student = build_student(config.student)
+    run.mkdir(parents=True, exist_ok=True)
+    if ranks.leads:
+        (run / "config.json").write_text(json.dumps(config.to_json(), indent=1))
+    source = _source(frames, student, config, run, ranks)
+    return run_loop(student, source, config, run, ranks=ranks, tensorboard=tensorboard)
+
+
+def _source(
+    frames: Sequence[Frame], student: AnyBackbone, config: DistillConfig, run: Path, ranks: Ranks
+) -> Source:
+    teachers = [build_teacher(each, config.spec, student=student) for each in config.teachers]
+    if config.mode == "online":
+        for teacher in teachers:
+            teacher.to(ranks.device)
+        bf16 = computes_in_bf16(ranks.device) if config.bf16 is None else config.bf16
+        augment = NumpyAugment(config.augment, config.spec.side_px)
+        return OnlineSource(frames, teachers, augment, config, ranks, bf16=bf16)
+    if ranks.leads:
+        cache_targets(frames, student, teachers, config, run / "cache")
+    ranks.wait()  # the others read what the first has written
+    return CachedSource(
+        cache_targets(frames, student, teachers, config, run / "cache"), config, ranks
+    )
