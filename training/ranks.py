@@ -39,13 +39,16 @@ class Ranks:
         return batch // self.world
 
     def gather(self, rows_BD: Tensor) -> Tensor:
-        """Rows of all processes, (N, D), in the order of ranks; no gradient."""
+        """Rows of all processes, (N, D), first rows of each first; no gradient.
+
+        This is the order of the whole batch, as ``Sampler`` deals it out.
+        """
         rows_BD = rows_BD.detach().contiguous()
         if self.world == 1:
             return rows_BD
         parts = [torch.empty_like(rows_BD) for _ in range(self.world)]
         dist.all_gather(parts, rows_BD)
-        return torch.cat(parts)
+        return torch.stack(parts, dim=1).flatten(0, 1)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over processes, no gradient."""

@@ -87,8 +87,8 @@ class Sampler:
             rng = np.random.default_rng((self.config.seed, epoch))
             self._order_M, self._epoch = rng.permutation(self.samples), epoch
         start = position * self.config.batch
-        chosen = self._order_M[start : start + self.config.batch]
-        return np.sort(chosen[self.ranks.rank :: self.ranks.world])
+        chosen = np.sort(self._order_M[start : start + self.config.batch])
+        return chosen[self.ranks.rank :: self.ranks.world]
 
 
 def total_steps(config: DistillConfig, samples: int) -> int:

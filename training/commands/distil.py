@@ -78,7 +78,7 @@ def distil(
 ) -> None:
     """Distil teachers into a student. Interrupted runs resume; under torchrun on many devices."""
     config = chosen_config(config_name, student, RANDOM if random_teacher else teacher)
-    config = dataclasses.replace(config, steps=steps or config.steps, batch=batch or config.batch)
+    config = resized(config, steps=steps, batch=batch)
     frames = simulated_frames(limit) if simulated else corpus_frames(manifest, config, limit)
     folder = run or Path("runs") / Path(config_name).stem
     with joined() as ranks:
@@ -100,6 +100,20 @@ def chosen_config(name: str, student: str, teacher: str) -> DistillConfig:
         start = dataclasses.replace(config.student, weights=student)
         config = dataclasses.replace(config, student=start)
     return dataclasses.replace(config, teachers=teachers)
+
+
+def resized(config: DistillConfig, *, steps: int = 0, batch: int = 0) -> DistillConfig:
+    """The same run with other steps or batch, 0 = as they are; queues keep as many batches."""
+    if batch:
+        losses = config.losses
+        share = batch / config.batch
+        losses = dataclasses.replace(
+            losses,
+            queue_rows=max(batch, round(losses.queue_rows * share)),
+            survey_rows=max(batch, round(losses.survey_rows * share)),
+        )
+        config = dataclasses.replace(config, batch=batch, losses=losses)
+    return dataclasses.replace(config, steps=steps or config.steps)
 
 
 def _given(config: TeacherConfig, weights: str) -> TeacherConfig:

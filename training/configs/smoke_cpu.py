@@ -22,8 +22,8 @@ def config() -> DistillConfig:
         mode="online",
         steps=12,
         batch=8,
-        learning_rate=2e-3,
-        warmup=0.1,
+        learning_rate=5e-4,
+        warmup=0.25,
         mixup=0.2,
         student=StudentConfig("resnet50", weights="random", train="all"),
         teachers=(
@@ -31,10 +31,10 @@ def config() -> DistillConfig:
                 "test_vit", weights="random", blocks=(2, 5), mean=(0.5,) * 3, std=(0.5,) * 3
             ),
         ),
-        losses=LossConfig(regress=1.0, queue=1.0, relate=0.5, queue_rows=32, survey_rows=32),
-        spec=PreprocessSpec(96, IMAGENET_MEAN, IMAGENET_STD),
+        losses=LossConfig(regress=1.0, queue=0.2, relate=0.1, queue_rows=32, survey_rows=32),
+        spec=PreprocessSpec(64, IMAGENET_MEAN, IMAGENET_STD),
         readout=ReadoutConfig(dim=32),
         bf16=False,
-        load_px=112,
+        load_px=72,
         log_every=1,
     )
