@@ -10,10 +10,12 @@ from rich.console import Console
 from service.errors import ServiceError
 from training.commands.distil import distil
 from training.commands.export import export
+from training.commands.smoke import smoke
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(distil)
 app.command()(export)
+app.command()(smoke)
 
 
 class _Fields(logging.Formatter):

@@ -1,54 +1,22 @@
-"""``python -m training distil``: frames and a configuration -> a run folder.
-
-Shape suffixes: H height, W width.
-"""
+"""``python -m training distil``: frames and a configuration -> a run folder."""
 
 import dataclasses
-import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, overload
+from typing import Annotated
 
-import torch
 import typer
 
 from service.errors import InputError
-from training.backbones import AnyBackbone, build_student
 from training.config import IMAGENET_TRUNK, DistillConfig, TeacherConfig, load_config
-from training.data import Row, load_frames, read_manifest
-from training.loop import distil as run_loop
+from training.data import load_frames, read_manifest
 from training.networks import RANDOM
-from training.ranks import Ranks, computes_in_bf16, joined
-from training.simulate import SCENES, samples
-from training.sources import CachedSource, Frame, NumpyAugment, OnlineSource, Source
-from training.targets import cache_targets
-from training.teacher import build_teacher
+from training.ranks import joined
+from training.runs import DecodedFrames, distil_frames, simulated_frames
+from training.sources import Frame
 
 log = logging.getLogger("training")
-SIMULATED_FRAMES = 96
-
-
-class DecodedFrames(Sequence[Frame]):
-    """Frames of manifest rows, decoded when they are asked for: a corpus need not fit memory."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        if isinstance(index, slice):
-            return DecodedFrames(self._rows[index])
-        return load_frames([self._rows[index]])[0]
-
-    def __iter__(self) -> Iterator[Frame]:
-        return (self[index] for index in range(len(self)))
 
 
 def distil(
@@ -142,45 +110,3 @@ def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> S
     if not rows:
         raise InputError(f"{manifest.name} names no corpus frames of this configuration")
     return load_frames(rows) if config.mode == "cached" else DecodedFrames(rows)
-
-
-def simulated_frames(limit: int) -> list[Frame]:
-    """Frames of the simulator, as many of each scene."""
-    per_class = -(-(limit or SIMULATED_FRAMES) // len(SCENES))
-    return [frame.pixels_HW for _, frame in samples(per_class, seed=0)][: limit or None]
-
-
-def distil_frames(
-    frames: Sequence[Frame],
-    config: DistillConfig,
-    run: Path,
-    *,
-    ranks: Ranks,
-    tensorboard: bool = False,
-) -> list[float]:
-    """Build student, teachers and source, and run the loop; return the loss of every step."""
-    torch.manual_seed(config.seed)
-    student = build_student(config.student)
-    run.mkdir(parents=True, exist_ok=True)
-    if ranks.leads:
-        (run / "config.json").write_text(json.dumps(config.to_json(), indent=1))
-    source = _source(frames, student, config, run, ranks)
-    return run_loop(student, source, config, run, ranks=ranks, tensorboard=tensorboard)
-
-
-def _source(
-    frames: Sequence[Frame], student: AnyBackbone, config: DistillConfig, run: Path, ranks: Ranks
-) -> Source:
-    teachers = [build_teacher(each, config.spec, student=student) for each in config.teachers]
-    if config.mode == "online":
-        for teacher in teachers:
-            teacher.to(ranks.device)
-        bf16 = computes_in_bf16(ranks.device) if config.bf16 is None else config.bf16
-        augment = NumpyAugment(config.augment, config.spec.side_px)
-        return OnlineSource(frames, teachers, augment, config, ranks, bf16=bf16)
-    if ranks.leads:
-        cache_targets(frames, student, teachers, config, run / "cache")
-    ranks.wait()  # the others read what the first has written
-    return CachedSource(
-        cache_targets(frames, student, teachers, config, run / "cache"), config, ranks
-    )
