@@ -7,7 +7,6 @@ import dataclasses
 import importlib
 import importlib.util
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -170,6 +169,8 @@ class DistillConfig:
             )
         if not self.teachers:
             raise InputError("expected at least one teacher")
+        if max(self.losses.regress, self.losses.queue, self.losses.relate) <= 0:
+            raise InputError("expected at least one loss with a weight above 0")
 
     def to_json(self) -> dict[str, Any]:
         """Every field, as JSON reads it back."""
@@ -185,7 +186,7 @@ def load_config(name_or_path: str) -> DistillConfig:
             ``DistillConfig``.
     """
     make = _maker(name_or_path)
-    made = make() if make is not None else None
+    made = make() if callable(make) else None
     if not isinstance(made, DistillConfig):
         raise InputError(f"{name_or_path}: expected a function config() -> DistillConfig")
     return made
@@ -197,7 +198,7 @@ def config_names() -> tuple[str, ...]:
     return tuple(sorted(f.stem for f in folder.glob("*.py") if f.stem != "__init__"))
 
 
-def _maker(name_or_path: str) -> Callable[[], object] | None:
+def _maker(name_or_path: str) -> object:
     if name_or_path.endswith(".py"):
         path = Path(name_or_path)
         spec = importlib.util.spec_from_file_location(f"user_config_{path.stem}", path)
@@ -211,4 +212,5 @@ def _maker(name_or_path: str) -> Callable[[], object] | None:
         raise InputError(
             f"expected one of {', '.join(config_names())} or a .py file, got {name_or_path!r}"
         )
-    return getattr(module, "config", None)
+    found: object = getattr(module, "config", None)
+    return found

@@ -195,16 +195,19 @@ def _parallel(pupil: Pupil, config: DistillConfig, ranks: Ranks) -> nn.Module:
     """Average gradients over processes; batch-norms are synchronised, or frozen, never split."""
     if ranks.world == 1:
         return pupil
+    unused = max(config.losses.regress, config.losses.queue) <= 0  # then no global head learns
     if ranks.device.type == "cuda":
         synced: Any = nn.SyncBatchNorm
         pupil.student = synced.convert_sync_batchnorm(pupil.student)
-        return DistributedDataParallel(pupil, device_ids=[ranks.device.index])
+        return DistributedDataParallel(
+            pupil, device_ids=[ranks.device.index], find_unused_parameters=unused
+        )
     if not config.student.freeze_norms:
         raise InputError(
             "batch-norms cannot be synchronised on CPUs: set freeze_norms of the student, "
             "or train in one process"
         )
-    return DistributedDataParallel(pupil)
+    return DistributedDataParallel(pupil, find_unused_parameters=unused)
 
 
 def _optimizer(pupil: Pupil, config: DistillConfig) -> torch.optim.Optimizer:

@@ -230,7 +230,9 @@ class NumpyAugment:
     def __call__(self, frames_B1HW: Tensor, generator: torch.Generator) -> Tensor:
         """One view of each frame, (B, 1, S, S) in [0, 1]."""
         grey_BHW = (frames_B1HW[:, 0] * 255).round().byte().cpu().numpy()
-        seeds_B = torch.randint(2**31, (len(grey_BHW),), generator=generator).tolist()
+        seeds_B = torch.randint(
+            2**31, (len(grey_BHW),), generator=generator, device=generator.device
+        ).tolist()
         views = [
             view(grey_HW, self.side_px, seed=(seed,), config=self.config)
             for grey_HW, seed in zip(grey_BHW, seeds_B, strict=True)

@@ -10,6 +10,7 @@ from service.errors import InputError
 from training.commands.distil import chosen_config, corpus_frames, resized
 from training.config import (
     DistillConfig,
+    LossConfig,
     StudentConfig,
     TeacherConfig,
     config_names,
@@ -60,11 +61,12 @@ def test_an_unknown_name_is_refused(name: str) -> None:
         {"batch": 0},
         {"steps": -1},
         {"teachers": ()},
+        {"losses": LossConfig(regress=0)},
     ],
     ids=str,
 )
 def test_a_configuration_that_cannot_run_is_refused_at_once(fields: dict) -> None:
-    with pytest.raises(InputError, match="expected|cached runs"):
+    with pytest.raises(InputError, match=r"expected|cached runs"):
         DistillConfig(**fields)
 
 
