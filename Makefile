@@ -4,7 +4,7 @@ SERVICE := .venv/bin/python
 DEV := .venv-dev/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check smoke bench docs clean
 
 demo: .venv/ready
 	$(SERVICE) -m service demo
@@ -17,6 +17,9 @@ check: .venv-dev/ready
 	$(DEV) -m ruff check .
 	$(DEV) -m mypy
 	$(DEV) -m pytest -q tests/house
+
+smoke: .venv-dev/ready
+	$(DEV) -m training smoke
 
 bench: .venv-dev/ready
 	$(DEV) benchmarks/bench_embed.py

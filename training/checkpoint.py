@@ -1,6 +1,7 @@
 """The state of a run on disk: written whole or not at all, read without pickle."""
 
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from service.errors import InputError
 from training.config import DistillConfig
 from training.pupil import Pupil
 
+log = logging.getLogger(__name__)
 CHECKPOINT_NAME = "checkpoint.pt"
-_LENGTHENING = ("checkpoint_every", "log_every", "workers", "bf16")
+_FREE = ("checkpoint_every", "log_every", "workers", "bf16")  # may change at a break
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ def save(
     partial = run / f"{CHECKPOINT_NAME}.partial"
     torch.save(state, partial)
     partial.replace(run / CHECKPOINT_NAME)
+    log.info("saved", extra={"step": progress.step, "loss": round(progress.losses[-1], 5)})
 
 
 def resume(
@@ -102,9 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_same(stored: dict[str, Any], given: dict[str, Any]) -> None:
     differing = sorted(
-        name
-        for name in {*stored, *given} - set(_LENGTHENING)
-        if stored.get(name) != given.get(name)
+        name for name in {*stored, *given} - set(_FREE) if stored.get(name) != given.get(name)
     )
     if differing:
         raise InputError(

@@ -8,12 +8,13 @@ from typing import overload
 import torch
 
 from training.backbones import AnyBackbone, build_student
+from training.checkpoint import CHECKPOINT_NAME
 from training.config import DistillConfig
 from training.data import Row, load_frames
 from training.loop import distil
 from training.ranks import Ranks, computes_in_bf16
 from training.simulate import SCENES, samples
-from training.sources import CachedSource, Frame, NumpyAugment, OnlineSource, Source
+from training.sources import Augment, CachedSource, Frame, NumpyAugment, OnlineSource, Source
 from training.targets import cache_targets
 from training.teacher import build_teacher
 
@@ -60,7 +61,7 @@ def distil_frames(
     torch.manual_seed(config.seed)
     student = build_student(config.student)
     run.mkdir(parents=True, exist_ok=True)
-    if ranks.leads:
+    if ranks.leads and not (run / CHECKPOINT_NAME).exists():
         (run / "config.json").write_text(json.dumps(config.to_json(), indent=1))
     source = _source(frames, student, config, run, ranks)
     return distil(student, source, config, run, ranks=ranks, tensorboard=tensorboard)
@@ -74,11 +75,15 @@ def _source(
         for teacher in teachers:
             teacher.to(ranks.device)
         bf16 = computes_in_bf16(ranks.device) if config.bf16 is None else config.bf16
-        augment = NumpyAugment(config.augment, config.spec.side_px)
-        return OnlineSource(frames, teachers, augment, config, ranks, bf16=bf16)
+        return OnlineSource(frames, teachers, _augment(config), config, ranks, bf16=bf16)
     if ranks.leads:
         cache_targets(frames, student, teachers, config, run / "cache")
     ranks.wait()  # the others read what the first has written
     return CachedSource(
         cache_targets(frames, student, teachers, config, run / "cache"), config, ranks
     )
+
+
+def _augment(config: DistillConfig) -> Augment:
+    """What draws an online view."""
+    return NumpyAugment(config.augment, config.spec.side_px)
