@@ -7,7 +7,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # ONNX Runtime reports to its maker otherwise.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check smoke bench docs clean
 
 demo: .venv/ready
 	$(SERVICE) -m service demo
@@ -20,6 +20,9 @@ check: .venv-dev/ready
 	$(DEV) -m ruff check .
 	$(DEV) -m mypy
 	$(DEV) -m pytest -q tests/house
+
+smoke: .venv-dev/ready
+	$(DEV) -m training smoke
 
 bench: .venv-dev/ready
 	$(DEV) benchmarks/bench_embed.py

@@ -1,13 +1,106 @@
-"""What one distillation run is: a frozen tree, made by a function, written beside its result."""
+"""What one distillation run is: a frozen tree, made by a function, written beside its result.
 
+Named configurations are modules of ``training/configs``, each with a function ``config()``.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
+from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
 from training.augment import AugmentConfig
 from training.readout import ReadoutConfig
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+Triple: TypeAlias = tuple[float, float, float]
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+IMAGENET_TRUNK = "imagenet_trunk"
+CONFIG_PACKAGE = "training.configs"
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherConfig:
+    """One frozen teacher.
+
+    Attributes:
+        architecture: a timm name, or ``imagenet_trunk``: a frozen copy of the student's own
+            first three stages as they were before training.
+        weights: path of a safetensors file, ``hf-hub:...`` or ``pretrained`` (timm's own tag of
+            the architecture), or ``random``. Empty: given on the command line.
+        blocks: what is read: blocks of a transformer, stages of a ConvNet, from 0.
+        tokens: of each block of a transformer: class token, mean patch token, or both in turn.
+        weight: of this teacher's losses in the sum.
+        mean: normalisation it was trained with; None = as timm declares. To state it is needed
+            where timm's differs from the student's.
+        std: as ``mean``.
+        side_px: side of its input; 0 = the student's, rounded to whole patches.
+        options: further arguments of ``timm.create_model``.
+    """
+
+    architecture: str
+    weights: str = ""
+    blocks: tuple[int, ...] = ()
+    tokens: Literal["cls", "mean", "cls+mean"] = "cls+mean"
+    weight: float = 1.0
+    mean: Triple | None = None
+    std: Triple | None = None
+    side_px: int = 0
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StudentConfig:
+    """The network that is trained.
+
+    Attributes:
+        architecture: ``resnetv2_50`` (with input norm, as its ImageNet file wants) or another
+            timm ConvNet, such as ``resnet50``.
+        weights: as of a teacher; ``random`` starts from nothing.
+        train: which parts learn; the others stay as they were, norms included.
+        freeze_norms: keep running means and variances of all batch-norms as they are.
+        options: further arguments of ``timm.create_model``.
+    """
+
+    architecture: str = "resnetv2_50"
+    weights: str = ""
+    train: Literal["all", "stage4", "stage3+4"] = "stage4"
+    freeze_norms: bool = False
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Weights of the losses of every teacher; 0 leaves one out.
+
+    Attributes:
+        regress: cosine + smooth-L1 on standardised global targets.
+        cosine_weight: share of the cosine in ``regress``.
+        queue: KL of similarities to a queue of earlier teacher rows.
+        relate: KL of similarities between places of one image (dense targets).
+        queue_rows: K; filled with real rows before the first step.
+        temperature: of both divergences.
+        survey_rows: least number of rows that give an online target's mean and spread.
+    """
+
+    regress: float = 1.0
+    cosine_weight: float = 0.9
+    queue: float = 0.0
+    relate: float = 0.0
+    queue_rows: int = 2048
+    temperature: float = 0.07
+    survey_rows: int = 512
+
+
+def _interim_teachers() -> tuple[TeacherConfig, ...]:
+    return (
+        TeacherConfig("vit_small_patch14_dinov2", blocks=(5, 8, 11)),
+        TeacherConfig(IMAGENET_TRUNK, weight=0.5),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,44 +108,109 @@ class DistillConfig:
     """Settings of one run.
 
     Attributes:
-        views: augmented views per frame; view 0 is the frame itself.
+        mode: ``cached`` computes targets and the frozen part once per view; ``online`` draws a
+            new view every time and shows the same one to teachers and student.
+        views: cached views per frame; view 0 is the frame itself.
         epochs: passes over all views.
-        batch: views per step.
+        steps: of the whole run; 0 = as many as ``epochs`` asks for.
+        batch: views per step, over all processes together.
         learning_rate: peak, after ``warmup`` of all steps, then cosine to 0.
+        weight_decay: of weights that are matrices; none on norms and biases.
+        mixup: both parameters of the Beta distribution of the one share per batch; 0 = none.
+        spec: how the student wants its input.
         readout: how maps become the embedding.
-        bf16: autocast to bfloat16; slower than float32 on CPUs without AMX tiles.
+        bf16: autocast to bfloat16; None = where the processor computes in it.
+        load_px: side to which online frames are decoded before augmentation.
+        workers: threads that decode.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between rows of the metrics.
+        corpus: names of the catalogue's sets; empty = whatever the manifest holds.
     """
 
+    mode: Literal["cached", "online"] = "cached"
     seed: int = 0
     views: int = 6
     epochs: int = 8
+    steps: int = 0
     batch: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup: float = 0.05
     clip_norm: float = 1.0
-    imagenet_weight: float = 0.5
-    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
-    bf16: bool = False
-    teacher_architecture: str = "vit_small_patch14_dinov2"
-    teacher_blocks: tuple[int, ...] = (5, 8, 11)
+    mixup: float = 0.0
+    student: StudentConfig = field(default_factory=StudentConfig)
+    teachers: tuple[TeacherConfig, ...] = field(default_factory=_interim_teachers)
+    losses: LossConfig = field(default_factory=LossConfig)
     spec: PreprocessSpec = field(
         default_factory=lambda: PreprocessSpec(224, IMAGENET_MEAN, IMAGENET_STD)
     )
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    bf16: bool | None = None
+    load_px: int = 256
+    workers: int = 2
+    checkpoint_every: int = 500
+    log_every: int = 10
+    corpus: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("cached", "online"):
+            raise InputError(f"expected mode cached or online, got {self.mode!r}")
+        if self.student.train not in ("all", "stage4", "stage3+4"):
+            raise InputError(f"expected train all, stage4 or stage3+4, got {self.student.train!r}")
+        if self.mode == "cached" and self.student.train != "stage4":
+            raise InputError(
+                f"cached runs store what stage 3 gives, so they train stage4, "
+                f"not {self.student.train}; use mode online"
+            )
+        if min(self.batch, self.epochs, self.views) < 1 or self.steps < 0:
+            raise InputError(
+                "expected batch, epochs and views of at least 1 and steps of 0 or more"
+            )
+        if not self.teachers:
+            raise InputError("expected at least one teacher")
+        if max(self.losses.regress, self.losses.queue, self.losses.relate) <= 0:
+            raise InputError("expected at least one loss with a weight above 0")
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, as JSON reads it back."""
+        fields: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return fields
 
 
-def interim_cpu() -> DistillConfig:
-    """Distil ViT-S/14 into stage 4 of ResNet-50 v2 on 1.9 k frames. About 1.5 h on 2 CPU cores.
+def load_config(name_or_path: str) -> DistillConfig:
+    """Run ``config()`` of a module of ``training/configs``, or of a .py file of the user's.
 
-    Command: ``python -m training distil --manifest ... --student ... --teacher ... --run ...``
+    Raises:
+        InputError: there is no such module or file, or it has no ``config()`` that gives a
+            ``DistillConfig``.
     """
-    return DistillConfig()
+    make = _maker(name_or_path)
+    made = make() if callable(make) else None
+    if not isinstance(made, DistillConfig):
+        raise InputError(f"{name_or_path}: expected a function config() -> DistillConfig")
+    return made
 
 
-def smoke_cpu() -> DistillConfig:
-    """Two steps on a few frames, to prove that the loop runs; teaches nothing."""
-    return DistillConfig(views=2, epochs=1, batch=4, readout=ReadoutConfig(dim=16))
+def config_names() -> tuple[str, ...]:
+    """Names of the configurations of ``training/configs``, sorted."""
+    folder = Path(__file__).parent / "configs"
+    return tuple(sorted(f.stem for f in folder.glob("*.py") if f.stem != "__init__"))
 
 
-CONFIGS = {"interim_cpu": interim_cpu, "smoke_cpu": smoke_cpu}
+def _maker(name_or_path: str) -> object:
+    if name_or_path.endswith(".py"):
+        path = Path(name_or_path)
+        spec = importlib.util.spec_from_file_location(f"user_config_{path.stem}", path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise InputError(f"there is no configuration file {path.name}")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    elif name_or_path in config_names():
+        module = importlib.import_module(f"{CONFIG_PACKAGE}.{name_or_path}")
+    else:
+        raise InputError(
+            f"expected one of {', '.join(config_names())} or a .py file, got {name_or_path!r}"
+        )
+    found: object = getattr(module, "config", None)
+    return found

@@ -23,10 +23,13 @@ from service.encoding.manifest import (
     read_manifest,
     verify_files,
 )
+from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
+from training.backbones import AnyBackbone, empty_student
 from training.card import ExportFacts as ExportFacts
 from training.card import card, licences
-from training.config import DistillConfig
+from training.checkpoint import read_student
+from training.config import DistillConfig, StudentConfig
 from training.deploy import assemble, deployable
 from training.equalise import equalise
 from training.onnx_files import (
@@ -47,15 +50,31 @@ CALIBRATION_FRAMES = 96
 
 
 def load_trunk(checkpoint: Path) -> Trunk:
-    """The trained trunk of a run, in eval mode."""
-    trunk = Trunk()
-    trunk.load_state_dict(torch.load(checkpoint, weights_only=True)["trunk"])
-    return trunk.eval()
+    """The trained ResNet-50 v2 trunk of a run, in eval mode."""
+    trunk = load_student(checkpoint, StudentConfig())
+    assert isinstance(trunk, Trunk)  # noqa: S101 - for the type checker
+    return trunk
+
+
+def load_student(checkpoint: Path, config: StudentConfig) -> AnyBackbone:
+    """The trained student of a run, in eval mode.
+
+    Raises:
+        InputError: the checkpoint is unreadable or of another architecture.
+    """
+    student = empty_student(config)
+    try:
+        student.load_state_dict(read_student(checkpoint))
+    except RuntimeError as error:
+        raise InputError(
+            f"{checkpoint.name} is of another student: {config.architecture}"
+        ) from error
+    return student.eval()
 
 
 @torch.inference_mode()
 def pooled_features(
-    trunk: Trunk, frames: Frames, spec: PreprocessSpec, *, batch: int = 32
+    trunk: AnyBackbone, frames: Frames, spec: PreprocessSpec, *, batch: int = 32
 ) -> npt.NDArray[np.float32]:
     """pooled_NK of whole frames, float32."""
     parts = []
@@ -71,7 +90,7 @@ def _inputs(frames: Frames, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
 
 
 def export(
-    trunk: Trunk,
+    trunk: AnyBackbone,
     config: DistillConfig,
     *,
     corpus: Frames,
@@ -92,11 +111,13 @@ def export(
     student, spec = deployable(assemble(trunk, readout), config.spec)
     chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
     calibration = _inputs(chosen, spec)
-    equalise(student, torch.from_numpy(calibration))
+    if isinstance(trunk, Trunk):
+        equalise(student, torch.from_numpy(calibration))
     networks = _write_networks(student, spec, calibration, config.readout.dim, out)
     fidelity = measure_fidelity(out, networks, _inputs(unseen, spec))
     _write_golden(out, networks, golden, spec)
     about = {
+        "architecture": config.student.architecture,
         "teacher": facts.teacher,
         "initial_weights": facts.initial_weights,
         "corpus": list(facts.corpus),
@@ -112,8 +133,11 @@ def export(
 def config_name(config: DistillConfig) -> dict[str, Any]:
     """The fields of a run that decide its result."""
     return {
+        "mode": config.mode,
+        "train": config.student.train,
         "views": config.views,
         "epochs": config.epochs,
+        "steps": config.steps,
         "batch": config.batch,
         "learning_rate": config.learning_rate,
         "seed": config.seed,
@@ -186,7 +210,7 @@ def write_manifest(
         version=facts.version,
         interim=facts.interim,
         encoder_id=encoder_id_of(files, networks, spec),
-        architecture=f"{ARCHITECTURE} with input norm, stages 3 and 4 projected",
+        architecture=_architecture(about.get("architecture", ARCHITECTURE)),
         dim=feature_map[0],
         feature_map=feature_map,
         spec=spec,
@@ -198,6 +222,11 @@ def write_manifest(
     (out / MANIFEST_NAME).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
     verify_files(out, read_manifest(out))
     return manifest
+
+
+def _architecture(student: str) -> str:
+    with_norm = " with input norm" if student == ARCHITECTURE else ""
+    return f"{student}{with_norm}, stages 3 and 4 projected"
 
 
 def narrow(source: Path, out: Path, facts: ExportFacts, *, precision: str) -> Manifest:

@@ -1,143 +1,169 @@
-"""The distillation loop: stage 4 of the student learns the teacher's and the trunk's features.
+"""The distillation loop: a student learns what its teachers say of the same view.
 
-Shape suffixes: M samples, B batch, C channels, h w maps, D widths.
+Shape suffixes: B batch, D target width, E width of a dense target, h w its grid, L its places.
 """
 
-import logging
 import math
+import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from training.config import DistillConfig
-from training.losses import distillation
-from training.readout import STAGE4_WIDTH
-from training.student import Trunk
-from training.targets import Targets
+from service.errors import InputError
+from training.backbones import AnyBackbone, choose_trained, train_mode
+from training.checkpoint import Progress, resume, save
+from training.config import DistillConfig, LossConfig
+from training.losses import distillation, queue_distillation, relational_distillation
+from training.metrics import Metrics
+from training.pupil import Memory, Pupil
+from training.ranks import Ranks, computes_in_bf16
+from training.sources import Batch, Source, total_steps
+from training.teacher import Reading
 
-log = logging.getLogger(__name__)
-
-
-class Standard(nn.Module):
-    """Standardises targets per dimension, so that no large feature rules the loss."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, targets_MD: npt.NDArray[np.float16]) -> None:
-        super().__init__()
-        wide = targets_MD.astype(np.float32)
-        self.register_buffer("mean", torch.from_numpy(wide.mean(0)))
-        self.register_buffer("std", torch.from_numpy(wide.std(0) + 1e-4))
-
-    def forward(self, targets_BD: Tensor) -> Tensor:
-        """Return (targets - mean) / std, same shape."""
-        standardised: Tensor = (targets_BD - self.mean) / self.std
-        return standardised
+ALONE = Ranks()
 
 
-@dataclass
-class Heads:
-    """Linear maps from pooled stage 4 to each target; thrown away after training."""
+def distil(
+    student: AnyBackbone,
+    source: Source,
+    config: DistillConfig,
+    run: Path,
+    *,
+    ranks: Ranks = ALONE,
+    tensorboard: bool = False,
+) -> list[float]:
+    """Train the chosen parts of ``student`` in place; return the loss of every step.
 
-    teacher: nn.Linear
-    imagenet: nn.Linear
+    Goes on from the checkpoint in ``run`` if there is one, to the same next loss. Writes
+    checkpoint, metrics and loss curves there.
 
-    def parameters(self) -> list[nn.Parameter]:
-        """All parameters of both heads."""
-        return [*self.teacher.parameters(), *self.imagenet.parameters()]
-
-
-def distil(trunk: Trunk, targets: Targets, config: DistillConfig, run: Path) -> list[float]:
-    """Train stage 4 in place; return the mean loss of each epoch. Resumes from ``run``."""
+    Raises:
+        InputError: the checkpoint is of another configuration, or there are too few samples.
+        RuntimeError: the loss is no longer finite.
+    """
     torch.manual_seed(config.seed)
-    heads = Heads(
-        nn.Linear(STAGE4_WIDTH, targets.teacher_MD.shape[1]),
-        nn.Linear(STAGE4_WIDTH, targets.imagenet_MD.shape[1]),
-    )
-    standards = Standard(targets.teacher_MD), Standard(targets.imagenet_MD)
-    trained = _trainable(trunk)
-    optimizer = torch.optim.AdamW(
-        [*trained, *heads.parameters()], lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    checkpoint = run / "checkpoint.pt"
-    losses = _resume(checkpoint, trunk, heads, optimizer)
-    for epoch in range(len(losses), config.epochs):
-        losses.append(_one_epoch(trunk, heads, standards, targets, optimizer, config, epoch))
-        _save(checkpoint, trunk, heads, optimizer, losses)
-        log.info("epoch", extra={"epoch": epoch + 1, "loss": round(losses[-1], 5)})
-    return losses
+    learner = _learner(student, source, config, ranks)
+    parts = learner.pupil, learner.memories, learner.optimizer
+    progress = resume(run, *parts, config) or _begin(learner, source, config)
+    steps = total_steps(config, source.samples)
+    with _metrics(run, progress.step, steps, ranks, tensorboard) as metrics:
+        for step in range(progress.step, steps):
+            started = time.perf_counter()
+            rate = learning_rate(step, steps, config)
+            batch = source.batch(step)
+            terms = learner.learn(batch, rate)
+            terms["seconds"] = time.perf_counter() - started
+            progress.losses.append(terms["loss"])
+            progress.step = step + 1
+            if metrics is not None:
+                metrics.advance(terms["loss"])
+                if _is_due(progress.step, steps, config.log_every):
+                    metrics.log(step, terms)
+            if ranks.leads and _is_due(progress.step, steps, config.checkpoint_every):
+                save(run, *parts, progress, config)
+    ranks.wait()
+    return progress.losses
 
 
-def _trainable(trunk: Trunk) -> list[nn.Parameter]:
-    """Freeze all but stage 4 and the last norm; the pretrained first norm stays frozen too."""
-    trunk.requires_grad_(False)
-    trunk.stage4.requires_grad_(True)
-    trunk.norm.requires_grad_(True)
-    trunk.stage3_norm.requires_grad_(False)
-    return [parameter for parameter in trunk.parameters() if parameter.requires_grad]
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """Everything that changes in a step.
 
+    Attributes:
+        network: the pupil, or its wrapper that averages gradients over processes.
+        memories: one ``Memory`` per teacher.
+    """
 
-def _train_mode(trunk: Trunk) -> None:
-    trunk.eval()
-    trunk.stage4.train()
-    trunk.norm.train()
-    trunk.stage3_norm.eval()
+    pupil: Pupil
+    network: nn.Module
+    memories: nn.ModuleList
+    optimizer: torch.optim.Optimizer
+    config: DistillConfig
+    ranks: Ranks
+    bf16: bool
 
-
-def _one_epoch(
-    trunk: Trunk,
-    heads: Heads,
-    standards: tuple[Standard, Standard],
-    targets: Targets,
-    optimizer: torch.optim.Optimizer,
-    config: DistillConfig,
-    epoch: int,
-) -> float:
-    _train_mode(trunk)
-    samples = len(targets.teacher_MD)
-    order = np.random.default_rng((config.seed, epoch)).permutation(samples)
-    steps = samples // config.batch
-    total = 0.0
-    for step in range(steps):
-        rate = learning_rate(epoch * steps + step, config.epochs * steps, config)
-        for group in optimizer.param_groups:
+    def learn(self, batch: Batch, rate: float) -> dict[str, float]:
+        """Take one step; return its losses (means over processes), rate and gradient norm."""
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        chosen = np.sort(order[step * config.batch : (step + 1) * config.batch])
-        loss = step_loss(trunk, heads, standards, targets, chosen, config)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_([*_trainable(trunk), *heads.parameters()], config.clip_norm)
-        optimizer.step()
-        total += loss.item()
-        if step % 50 == 0:
-            log.info("step", extra={"epoch": epoch, "step": step, "loss": round(loss.item(), 4)})
-    return total / max(1, steps)
+        train_mode(self.pupil.student, self.config.student)
+        device = self.ranks.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+            predictions = self.network(batch.inputs)
+        targets = [memory(r.pooled_BD) for memory, r in self._remembered(batch)]
+        terms = step_losses(predictions, batch, targets, self.memories, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(
+            _learning(self.pupil), self.config.clip_norm, error_if_nonfinite=True
+        )
+        self.optimizer.step()
+        for memory, rows_BD in zip(self.memories, targets, strict=True):
+            cast(Memory, memory).push(self.ranks.gather(rows_BD))
+        values = self.ranks.mean(torch.stack(list(terms.values()))).tolist()
+        return dict(zip(terms, values, strict=True)) | {
+            "rate": rate, "gradient_norm": float(norm)
+        }  # fmt: skip
+
+    def _remembered(self, batch: Batch) -> list[tuple[nn.Module, Reading]]:
+        return list(zip(self.memories, batch.readings, strict=True))
 
 
-def step_loss(
-    trunk: Trunk,
-    heads: Heads,
-    standards: tuple[Standard, Standard],
-    targets: Targets,
-    chosen_B: npt.NDArray[np.int64],
+def step_losses(
+    predictions: list[Reading],
+    batch: Batch,
+    targets: list[Tensor],
+    memories: nn.ModuleList,
     config: DistillConfig,
-) -> Tensor:
-    """Loss of the samples ``chosen_B``; scalar."""
-    stream = torch.from_numpy(targets.streams_MChw[chosen_B]).float()
-    stream = stream.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-        _, stage4 = trunk.suffix(stream)
-        pooled_BD = stage4.float().mean((2, 3))
-    teacher = standards[0](torch.from_numpy(targets.teacher_MD[chosen_B]).float())
-    imagenet = standards[1](torch.from_numpy(targets.imagenet_MD[chosen_B]).float())
-    teacher_loss = distillation(heads.teacher(pooled_BD), teacher)
-    imagenet_loss = distillation(heads.imagenet(pooled_BD), imagenet)
-    return teacher_loss + config.imagenet_weight * imagenet_loss
+) -> dict[str, Tensor]:
+    """Every loss of every teacher, scalars, and ``loss``: their weighted sum.
+
+    Args:
+        predictions: of the pupil; the global ones in standardised units.
+        batch: what the teachers read.
+        targets: standardised global targets (B, D) of each teacher.
+        memories: with the queue of each teacher.
+        config: of the run.
+    """
+    terms: dict[str, Tensor] = {}
+    total = torch.zeros((), device=targets[0].device)
+    for index, teacher in enumerate(config.teachers):
+        queue_KD = cast(Memory, memories[index]).queue_KD
+        found = _teacher_losses(
+            predictions[index], batch.readings[index], targets[index], queue_KD, config.losses
+        )
+        for name, (share, loss) in found.items():
+            terms[f"{name}_{index}_loss"] = loss
+            total = total + teacher.weight * share * loss
+    return {"loss": total, **terms}
+
+
+def _teacher_losses(
+    given: Reading, reading: Reading, target_BD: Tensor, queue_KD: Tensor, losses: LossConfig
+) -> dict[str, tuple[float, Tensor]]:
+    """Weight and value of each loss that is switched on."""
+    found: dict[str, tuple[float, Tensor]] = {}
+    if losses.regress > 0:
+        loss = distillation(given.pooled_BD, target_BD, cosine_weight=losses.cosine_weight)
+        found["regress"] = losses.regress, loss
+    if losses.queue > 0:
+        loss = queue_distillation(
+            given.pooled_BD, target_BD, queue_KD, temperature=losses.temperature
+        )
+        found["queue"] = losses.queue, loss
+    if losses.relate > 0:
+        loss = relational_distillation(
+            given.dense_BEhw.flatten(2),
+            reading.dense_BEhw.flatten(2),
+            temperature=losses.temperature,
+        )
+        found["relate"] = losses.relate, loss
+    return found
 
 
 def learning_rate(step: int, steps: int, config: DistillConfig) -> float:
@@ -149,31 +175,72 @@ def learning_rate(step: int, steps: int, config: DistillConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _save(
-    path: Path, trunk: Trunk, heads: Heads, optimizer: torch.optim.Optimizer, losses: list[float]
-) -> None:
-    state = {
-        "trunk": trunk.state_dict(),
-        "teacher_head": heads.teacher.state_dict(),
-        "imagenet_head": heads.imagenet.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "losses": losses,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+def _learner(student: AnyBackbone, source: Source, config: DistillConfig, ranks: Ranks) -> Learner:
+    losses = config.losses
+    if len(source.shapes) != len(config.teachers):
+        raise InputError(
+            f"expected targets of {len(config.teachers)} teachers, got {len(source.shapes)}"
+        )
+    choose_trained(student, config.student)
+    pupil = Pupil(student, source.shapes, dense=losses.relate > 0, from_stream=source.from_stream)
+    pupil.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rows = losses.queue_rows if losses.queue > 0 else 0
+    memories = nn.ModuleList(Memory(width, rows) for width, _ in source.shapes).to(ranks.device)
+    bf16 = computes_in_bf16(ranks.device) if config.bf16 is None else config.bf16
+    network = _parallel(pupil, config, ranks)
+    return Learner(pupil, network, memories, _optimizer(pupil, config), config, ranks, bf16)
 
 
-def _resume(
-    path: Path, trunk: Trunk, heads: Heads, optimizer: torch.optim.Optimizer
-) -> list[float]:
-    if not path.exists():
-        return []
-    state = torch.load(path, weights_only=True)
-    trunk.load_state_dict(state["trunk"])
-    heads.teacher.load_state_dict(state["teacher_head"])
-    heads.imagenet.load_state_dict(state["imagenet_head"])
-    optimizer.load_state_dict(state["optimizer"])
-    losses: list[float] = state["losses"]
-    return losses
+def _parallel(pupil: Pupil, config: DistillConfig, ranks: Ranks) -> nn.Module:
+    """Average gradients over processes; batch-norms are synchronised, or frozen, never split."""
+    if ranks.world == 1:
+        return pupil
+    unused = max(config.losses.regress, config.losses.queue) <= 0  # then no global head learns
+    if ranks.device.type == "cuda":
+        synced: Any = nn.SyncBatchNorm
+        pupil.student = synced.convert_sync_batchnorm(pupil.student)
+        return DistributedDataParallel(
+            pupil, device_ids=[ranks.device.index], find_unused_parameters=unused
+        )
+    if not config.student.freeze_norms:
+        raise InputError(
+            "batch-norms cannot be synchronised on CPUs: set freeze_norms of the student, "
+            "or train in one process"
+        )
+    return DistributedDataParallel(pupil, find_unused_parameters=unused)
+
+
+def _optimizer(pupil: Pupil, config: DistillConfig) -> torch.optim.Optimizer:
+    """AdamW; matrices and kernels decay, norms and biases do not."""
+    learning = _learning(pupil)
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def _learning(pupil: Pupil) -> list[nn.Parameter]:
+    return [parameter for parameter in pupil.parameters() if parameter.requires_grad]
+
+
+def _begin(learner: Learner, source: Source, config: DistillConfig) -> Progress:
+    """Fill every memory with real rows: zeros in a queue would be false neighbours."""
+    queued = config.losses.queue_rows if config.losses.queue > 0 else 0
+    rows = max(config.losses.survey_rows, queued)
+    for memory, rows_ND in zip(learner.memories, source.survey(rows), strict=True):
+        cast(Memory, memory).fill(rows_ND)
+    return Progress()
+
+
+def _metrics(
+    run: Path, step: int, steps: int, ranks: Ranks, tensorboard: bool
+) -> AbstractContextManager[Metrics | None]:
+    if not ranks.leads:
+        return nullcontext()
+    run.mkdir(parents=True, exist_ok=True)
+    return Metrics(run, first_step=step, steps=steps, tensorboard=tensorboard)
+
+
+def _is_due(done: int, steps: int, every: int) -> bool:
+    return done == steps or done % every == 0

@@ -7,7 +7,7 @@ Shape suffixes: B batch, S input side, C channels, h w map height and width, D e
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as functional
 from safetensors.torch import load_file
@@ -77,9 +77,9 @@ class Trunk(nn.Module):
 class Student(nn.Module):
     """Trunk and linear projection: what is exported as the encoder."""
 
-    def __init__(self, trunk: Trunk, projection: nn.Conv2d) -> None:
+    def __init__(self, trunk: nn.Module, projection: nn.Conv2d) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk = cast(Trunk, trunk)  # or another backbone; only equalising needs this one
         self.projection = projection
 
     def forward(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:

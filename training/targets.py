@@ -1,29 +1,37 @@
-"""Everything that is computed once: views, teacher targets, and the frozen trunk's maps.
+"""Everything that is computed once: views, teacher targets, and the frozen part's maps.
 
-The trunk is frozen up to stage 3 in this loop, so its output per view is stored and a training
+A cached run freezes the student up to stage 3, so its output per view is stored and a training
 step costs only stage 4. Files are written view by view; an interrupted run goes on where it was.
 
-Shape suffixes: N frames, V views, M = N x V samples, S side, C channels, h w maps, D widths.
+Shape suffixes: N frames, V views, M = N x V samples, S side, C channels, h w maps, D widths,
+E width of a dense target.
 """
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from service.errors import InputError
 from service.imaging.preprocess import normalise, resize
 from training.augment import view
+from training.backbones import AnyBackbone
 from training.config import DistillConfig
-from training.readout import STAGE3_WIDTH
-from training.student import Trunk
-from training.teacher import Teacher
+from training.pupil import TargetShape
+from training.ranks import computes_in_bf16
+from training.teacher import Reading, Teacher, read_stream
 
 log = logging.getLogger(__name__)
+Halves = npt.NDArray[np.float16]
 _BATCH = 32
+_FACTS = ("seed", "views", "student", "teachers", "spec", "augment")
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,24 @@ class Targets:
     """Disk-backed arrays, sample m = view x N + frame.
 
     Attributes:
-        streams_MChw: float16, residual stream after stage 3, before any norm.
-        imagenet_MD: float16, pooled activated stage 3 of the ImageNet trunk.
-        teacher_MD: float16, the teacher's read-out.
+        streams_MChw: float16, what the student's frozen part gives.
+        pooled: float16 (M, D) of each teacher.
+        dense: float16 (M, E, h, w) of each teacher; empty when no loss asks for them.
+        grids: (E, h, w) of each teacher.
     """
 
-    streams_MChw: npt.NDArray[np.float16]
-    imagenet_MD: npt.NDArray[np.float16]
-    teacher_MD: npt.NDArray[np.float16]
+    streams_MChw: Halves
+    pooled: Sequence[Halves]
+    dense: Sequence[Halves] = ()
+    grids: Sequence[tuple[int, int, int]] = field(default=())
+
+    @property
+    def shapes(self) -> list[TargetShape]:
+        """Of each teacher's targets."""
+        grids = self.grids or [(1, 1, 1)] * len(self.pooled)
+        return [
+            (pooled_MD.shape[1], grid) for pooled_MD, grid in zip(self.pooled, grids, strict=True)
+        ]
 
 
 def make_view(
@@ -53,61 +71,108 @@ def make_view(
 
 
 def cache_targets(
-    frames: list[npt.NDArray[np.uint8]],
-    trunk: Trunk,
-    teacher: Teacher,
+    frames: Sequence[npt.NDArray[np.uint8]],
+    student: AnyBackbone,
+    teachers: Sequence[Teacher],
     config: DistillConfig,
     folder: Path,
 ) -> Targets:
-    """Compute (or finish computing) the targets of every view in ``folder``."""
+    """Compute (or finish computing) the targets of every view in ``folder``.
+
+    Raises:
+        InputError: the folder holds targets of another run.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    side = config.spec.side_px // 16
-    teacher_dim = 2 * int(teacher.network.num_features) * len(config.teacher_blocks)  # type: ignore[arg-type]
-    samples = len(frames) * config.views
-    targets = Targets(
-        _array(folder / "streams.npy", (samples, STAGE3_WIDTH, side, side)),
-        _array(folder / "imagenet.npy", (samples, STAGE3_WIDTH)),
-        _array(folder / "teacher.npy", (samples, teacher_dim)),
-    )
+    _check_facts(folder / "cache.json", config, len(frames))
+    targets = _arrays(folder, student, teachers, config, len(frames) * config.views)
     progress = folder / "views_done.json"
     done = json.loads(progress.read_text()) if progress.exists() else 0
+    student.eval()
     for number in range(done, config.views):
-        _cache_one_view(frames, number, trunk, teacher, config, targets)
+        _cache_one_view(frames, number, student, teachers, config, targets)
         progress.write_text(json.dumps(number + 1))
         log.info("cached a view", extra={"view": number + 1, "views": config.views})
     return targets
 
 
-def _array(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
+def _check_facts(path: Path, config: DistillConfig, frames: int) -> None:
+    given = config.to_json()
+    facts: dict[str, Any] = {"frames": frames} | {name: given[name] for name in _FACTS}
+    if not path.exists():
+        path.write_text(json.dumps(facts, indent=1))
+        return
+    stored = json.loads(path.read_text())
+    differing = sorted(name for name in facts if stored.get(name) != facts[name])
+    if differing:
+        raise InputError(
+            f"the cache was made with other {', '.join(differing)}; use another run folder"
+        )
+
+
+def _arrays(
+    folder: Path,
+    student: AnyBackbone,
+    teachers: Sequence[Teacher],
+    config: DistillConfig,
+    samples: int,
+) -> Targets:
+    side = config.spec.side_px
+    with torch.inference_mode():
+        stream = student.eval().prefix(torch.zeros(1, 3, side, side))
+    shapes = [teacher.shapes() for teacher in teachers]
+    dense = []
+    if config.losses.relate > 0:
+        dense = [
+            _array(folder / f"dense{i}.npy", (samples, *grid)) for i, (_, grid) in enumerate(shapes)
+        ]
+    return Targets(
+        _array(folder / "streams.npy", (samples, *stream.shape[1:])),
+        [_array(folder / f"pooled{i}.npy", (samples, wide)) for i, (wide, _) in enumerate(shapes)],
+        dense,
+        [grid for _, grid in shapes],
+    )
+
+
+def _array(path: Path, shape: tuple[int, ...]) -> Halves:
     mode = "r+" if path.exists() else "w+"
-    array: npt.NDArray[np.float16] = np.lib.format.open_memmap(
+    array: Halves = np.lib.format.open_memmap(
         path, mode=mode, dtype=np.float16, shape=None if mode == "r+" else shape
     )
     if array.shape != shape:
-        raise ValueError(f"expected cached targets of shape {shape}, got {array.shape}")
+        raise InputError(f"expected cached targets of shape {shape}, got {array.shape}")
     return array
 
 
 @torch.inference_mode()
 def _cache_one_view(
-    frames: list[npt.NDArray[np.uint8]],
+    frames: Sequence[npt.NDArray[np.uint8]],
     number: int,
-    trunk: Trunk,
-    teacher: Teacher,
+    student: AnyBackbone,
+    teachers: Sequence[Teacher],
     config: DistillConfig,
     targets: Targets,
 ) -> None:
-    trunk.eval()
+    cpu = torch.device("cpu")
+    bf16 = computes_in_bf16(cpu) if config.bf16 is None else config.bf16
     for start in range(0, len(frames), _BATCH):
         chosen = range(start, min(start + _BATCH, len(frames)))
         views_BSS = np.stack([make_view(frames[i], i, number, config) for i in chosen])
         inputs = torch.from_numpy(normalise(views_BSS, config.spec))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         rows = slice(number * len(frames) + start, number * len(frames) + start + len(chosen))
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            stream = trunk.prefix(inputs)
-            stage3 = trunk.stage3_norm(stream.float())
-            target = teacher(inputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            stream = student.prefix(inputs)
+            view_B1SS = torch.from_numpy(views_BSS[:, None]).float() / 255
+            readings = [_reading(teacher, view_B1SS, stream) for teacher in teachers]
         targets.streams_MChw[rows] = stream.float().numpy()
-        targets.imagenet_MD[rows] = stage3.float().mean((2, 3)).numpy()
-        targets.teacher_MD[rows] = target.float().numpy()
+        for index, reading in enumerate(readings):
+            targets.pooled[index][rows] = reading.pooled_BD.numpy()
+            if targets.dense:
+                targets.dense[index][rows] = reading.dense_BEhw.numpy()
+
+
+def _reading(teacher: Teacher, view_B1SS: Tensor, stream: Tensor) -> Reading:
+    """A copy of the frozen student need not run: its stream is there."""
+    if teacher.is_copy:
+        return read_stream(teacher.network, stream)
+    return teacher.observe(view_B1SS)

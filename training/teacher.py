@@ -1,55 +1,275 @@
-"""The frozen teacher: class token and mean patch token of several blocks, side by side.
+"""Frozen teachers: what they read out of a view, globally and place by place.
 
-Shape suffixes: B batch, S input side, D target width.
+Every teacher gets the very view that the student sees, resized to whole patches of its own and
+normalised as it was trained.
+
+Shape suffixes: B batch, S side of the view, P side of the teacher's input, D target width,
+E width of the dense target, h w its grid.
 """
 
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from safetensors.torch import load_file
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from service.errors import InputError
-from training.torchvision_shim import allow_unmatched_torchvision
+from service.imaging.preprocess import PreprocessSpec
+from training.backbones import AnyBackbone
+from training.config import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_TRUNK, TeacherConfig
+from training.networks import create
+from training.student import load_imagenet_trunk
+
+log = logging.getLogger(__name__)
+DEFAULT_SIDE_PX = 224
+_ANY_SIDE = ("vit_", "test_vit", "deit_", "deit3_", "eva02_")  # timm names that resize positions
 
 
-class Teacher(nn.Module):
-    """A vision transformer of timm, read out at ``blocks``; never trained here."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a teacher says of a batch.
 
-    def __init__(self, network: nn.Module, blocks: tuple[int, ...]) -> None:
-        super().__init__()
-        self.network = network.eval().requires_grad_(False)
-        self.blocks = blocks
+    Attributes:
+        pooled_BD: the global target, float32.
+        dense_BEhw: the dense target, float32.
+    """
 
-    @torch.inference_mode()
-    def forward(self, frames_B3SS: Tensor) -> Tensor:
-        """Return (B, D), D = 2 x width x number of blocks, after the final norm."""
-        pairs = self.network.forward_intermediates(  # type: ignore[operator]
-            frames_B3SS,
+    pooled_BD: Tensor
+    dense_BEhw: Tensor
+
+
+Reader: TypeAlias = Callable[[Any, Tensor], Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerReader:
+    """Tokens of several blocks after the final norm, side by side; patches of the last one."""
+
+    blocks: tuple[int, ...]
+    tokens: str = "cls+mean"
+
+    def __call__(self, network: Any, inputs_B3PP: Tensor) -> Reading:
+        """Register tokens (DINOv3 has four) are in neither target."""
+        pairs = network.forward_intermediates(
+            inputs_B3PP,
             indices=list(self.blocks),
             return_prefix_tokens=True,
             norm=True,
-            output_fmt="NLC",
+            output_fmt="NCHW",
             intermediates_only=True,
         )
-        parts = [part for patches, prefix in pairs for part in (prefix[:, 0], patches.mean(1))]
-        return torch.cat(parts, dim=1)
+        parts: list[Tensor] = []
+        for patches_BEhw, prefix_BRE in pairs:
+            if self.tokens in ("cls", "cls+mean"):
+                parts.append(prefix_BRE[:, 0])
+            if self.tokens in ("mean", "cls+mean"):
+                parts.append(patches_BEhw.mean((2, 3)))
+        return Reading(torch.cat(parts, dim=1).float(), pairs[-1][0].float())
+
+
+@dataclass(frozen=True, slots=True)
+class StageReader:
+    """Pooled maps of several stages of a ConvNet side by side; the map of the last one."""
+
+    stages: tuple[int, ...]
+
+    def __call__(self, network: Any, inputs_B3PP: Tensor) -> Reading:
+        """Maps as timm gives them."""
+        maps = network.forward_intermediates(
+            inputs_B3PP, indices=list(self.stages), intermediates_only=True
+        )
+        pooled = [stage_BEhw.mean((2, 3)) for stage_BEhw in maps]
+        return Reading(torch.cat(pooled, dim=1).float(), maps[-1].float())
+
+
+def read_trunk(network: Any, inputs_B3PP: Tensor) -> Reading:
+    """Activated stage 3 of a student, pooled and as a map."""
+    return read_stream(network, network.prefix(inputs_B3PP))
+
+
+def read_stream(network: Any, stream_BChw: Tensor) -> Reading:
+    """As ``read_trunk``, from what ``network.prefix`` gave."""
+    maps_BEhw = network.stage3_norm(stream_BChw.float()).float()
+    return Reading(maps_BEhw.mean((2, 3)), maps_BEhw)
+
+
+class Teacher(nn.Module):
+    """A network that is read and never trained.
+
+    Attributes:
+        spec: side and normalisation of its input.
+        weight: of its losses in the sum.
+        is_copy: the network is the student as it was before training.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        reader: Reader,
+        spec: PreprocessSpec,
+        *,
+        weight: float = 1.0,
+        is_copy: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.reader = reader
+        self.spec = spec
+        self.weight = weight
+        self.is_copy = is_copy
+        self.register_buffer("mean", torch.tensor(spec.mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).reshape(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Stay in eval mode: a teacher's norms and drops are as they were."""
+        return super().train(False)
+
+    @torch.inference_mode()
+    def forward(self, inputs_B3PP: Tensor) -> Tensor:
+        """Global target (B, D), float32, of input that is normalised already."""
+        return self.reader(self.network, inputs_B3PP).pooled_BD
+
+    @torch.no_grad()
+    def observe(self, view_B1SS: Tensor) -> Reading:
+        """Both targets of a view with intensities in [0, 1]."""
+        return self.reader(self.network, prepare(view_B1SS, self))
+
+    @torch.no_grad()
+    def shapes(self) -> tuple[int, tuple[int, int, int]]:
+        """D and (E, h, w), from one black view."""
+        side = self.spec.side_px
+        reading = self.observe(torch.zeros(1, 1, side, side, device=self.get_buffer("mean").device))
+        width, height, across = reading.dense_BEhw.shape[1:]
+        return reading.pooled_BD.shape[1], (width, height, across)
+
+
+def prepare(view_B1SS: Tensor, teacher: Teacher) -> Tensor:
+    """Resize (bicubic, antialiased) and normalise a view as the teacher wants: (B, 3, P, P)."""
+    side = teacher.spec.side_px
+    if view_B1SS.shape[-1] != side:
+        view_B1SS = functional.interpolate(
+            view_B1SS.float(), (side, side), mode="bicubic", antialias=True, align_corners=False
+        ).clamp(0, 1)
+    planes: Tensor = (view_B1SS - teacher.get_buffer("mean")) / teacher.get_buffer("std")
+    return planes
 
 
 def load_teacher(path: Path, *, architecture: str, blocks: tuple[int, ...]) -> Teacher:
-    """Build the timm model and load its weights strictly from safetensors (no pickle).
+    """Build a timm transformer and load its weights strictly from safetensors (no pickle).
 
     Raises:
         InputError: the file does not hold exactly the weights of the architecture.
     """
-    allow_unmatched_torchvision()
-    import timm
+    config = TeacherConfig(architecture, str(path), blocks)
+    network = create(architecture, str(path), **_options(architecture, ()))
+    declared = _declared(network)
+    spec = _spec(config, PreprocessSpec(DEFAULT_SIDE_PX, *declared), declared, _patch(network))
+    return Teacher(network, _reader(config, network), spec)
 
-    options: dict[str, Any] = {"img_size": 518} if "dinov2" in architecture else {}
-    network = timm.create_model(architecture, num_classes=0, dynamic_img_size=True, **options)
-    try:
-        network.load_state_dict({k: v.float() for k, v in load_file(path).items()}, strict=True)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path.name} does not hold the weights of {architecture}") from error
-    return Teacher(network, blocks)
+
+def build_teacher(
+    config: TeacherConfig, student_spec: PreprocessSpec, *, student: AnyBackbone | None = None
+) -> Teacher:
+    """Build a teacher for students that want ``student_spec``.
+
+    Args:
+        config: of the teacher.
+        student_spec: what the student sees; side and normalisation are compared with it.
+        student: before training, for a teacher that is a copy of it.
+
+    Raises:
+        InputError: unreadable weights, no such block, or a normalisation that differs from the
+            student's and is not stated in ``config``.
+    """
+    if config.architecture == IMAGENET_TRUNK:
+        return _trunk_teacher(config, student_spec, student)
+    options = _options(config.architecture, config.options)
+    network = create(config.architecture, config.weights, allow_head=True, **options)
+    spec = _spec(config, student_spec, _declared(network), _patch(network))
+    return Teacher(network, _reader(config, network), spec, weight=config.weight)
+
+
+def _trunk_teacher(
+    config: TeacherConfig, student_spec: PreprocessSpec, student: AnyBackbone | None
+) -> Teacher:
+    network: AnyBackbone
+    if config.weights:
+        network = load_imagenet_trunk(Path(config.weights))
+    elif student is not None:
+        network = copy.deepcopy(student)
+    else:
+        raise InputError("expected the file of the ImageNet trunk's weights")
+    declared = (IMAGENET_MEAN, IMAGENET_STD)
+    if not config.weights:  # whatever the student was given, its copy is given
+        declared = (student_spec.mean, student_spec.std)
+    spec = _spec(config, student_spec, declared, 1)
+    is_copy = not config.weights
+    return Teacher(network, read_trunk, spec, weight=config.weight, is_copy=is_copy)
+
+
+def _options(architecture: str, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """Transformers get sides other than the one they were trained on."""
+    options: dict[str, Any] = {}
+    if architecture.startswith(_ANY_SIDE):
+        options["dynamic_img_size"] = True
+    if "dinov2" in architecture:
+        options["img_size"] = 518
+    return options | dict(given)
+
+
+def _declared(network: Any) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    facts = network.pretrained_cfg or {}
+    return tuple(facts.get("mean", IMAGENET_MEAN)), tuple(facts.get("std", IMAGENET_STD))
+
+
+def _patch(network: Any) -> int:
+    embed: Any = getattr(network, "patch_embed", None)
+    return int(embed.patch_size[0]) if hasattr(embed, "patch_size") else 32
+
+
+def _spec(
+    config: TeacherConfig,
+    student: PreprocessSpec,
+    declared: tuple[tuple[float, float, float], tuple[float, float, float]],
+    patch_px: int,
+) -> PreprocessSpec:
+    """The teacher's own input: nothing about it is taken over from the student silently."""
+    stated = config.mean is not None and config.std is not None
+    if not stated and declared != (student.mean, student.std):
+        raise InputError(
+            f"{config.architecture} declares mean {declared[0]} and std {declared[1]}, the "
+            f"student {student.mean} and {student.std}: state mean and std of the teacher to say "
+            "that this is meant"
+        )
+    mean, std = (config.mean, config.std) if config.mean and config.std else declared
+    if (mean, std) != declared:
+        log.warning(
+            "teacher normalised otherwise than timm declares",
+            extra={"teacher": config.architecture, "stated": [mean, std], "declared": declared},
+        )
+    side = config.side_px or max(1, round(student.side_px / patch_px)) * patch_px
+    if side % patch_px:
+        raise InputError(
+            f"{config.architecture}: expected a side in whole patches of {patch_px}, got {side}"
+        )
+    return PreprocessSpec(side, mean, std)
+
+
+def _reader(config: TeacherConfig, network: Any) -> Reader:
+    """By blocks of a transformer or stages of a ConvNet; the last one when none is named."""
+    blocks = getattr(network, "blocks", None)
+    is_transformer = blocks is not None and hasattr(network, "num_prefix_tokens")
+    count = len(blocks) if is_transformer and blocks is not None else len(network.feature_info)
+    chosen = config.blocks or (count - 1,)
+    if not all(0 <= index < count for index in chosen):
+        raise InputError(f"{config.architecture} has blocks 0..{count - 1}, got {chosen}")
+    if not is_transformer:
+        return StageReader(chosen)
+    if "cls" in config.tokens and network.num_prefix_tokens == 0:
+        raise InputError(f"{config.architecture} has no class token; read tokens='mean'")
+    return TransformerReader(chosen, config.tokens)

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from service.imaging.preprocess import PreprocessSpec, normalise
+from training.backbones import build_student
+from training.config import StudentConfig
 from training.deploy import assemble, deployable
 from training.equalise import equalise
 from training.onnx_files import embed, open_network, write_fp32
-from training.readout import WIDTH, ReadoutConfig, fit_readout
+from training.readout import WIDTH, Readout, ReadoutConfig, fit_readout, pooled
 from training.student import Student, Trunk
 
 SIDE, DIM = 64, 16
@@ -66,6 +68,38 @@ def test_onnx_equals_torch_and_the_mean_of_the_map_is_the_embedding(
     with torch.inference_mode():
         expected_ND, _ = folded(torch.from_numpy(inputs))
     np.testing.assert_allclose(embeddings_ND, expected_ND, atol=1e-4)
+    means_ND = maps_NDhw.mean((2, 3))
+    means_ND /= np.linalg.norm(means_ND, axis=1, keepdims=True)
+    np.testing.assert_allclose(means_ND, embeddings_ND, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["resnet14t", "convnext_atto"])
+def test_a_timm_student_folds_and_exports_to_the_function_that_was_trained(
+    architecture: str, frames: np.ndarray, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    backbone = build_student(StudentConfig(architecture, "random"))
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    with torch.inference_mode():
+        width = pooled(*backbone.eval()(torch.zeros(1, 3, SIDE, SIDE))).shape[1]
+    rng = np.random.default_rng(0)
+    weights_DK = rng.normal(size=(DIM, width)).astype(np.float32) / width**0.5
+    student = assemble(backbone, Readout(weights_DK, np.ones(DIM, np.float32)))
+    folded, spec = deployable(student, SPEC)
+    norms = [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not norms
+    assert spec == SPEC
+    inputs = normalise(frames, spec)
+    with torch.inference_mode():
+        expected_ND, _ = student(torch.from_numpy(inputs))
+    write_fp32(folded, SIDE, tmp_path / "net.onnx")
+    embeddings_ND, maps_NDhw = embed(open_network(tmp_path / "net.onnx"), inputs, batch=3)
+    # float32 in another order, over the contrast's division by a standard deviation
+    np.testing.assert_allclose(embeddings_ND, expected_ND, atol=5e-4)
     means_ND = maps_NDhw.mean((2, 3))
     means_ND /= np.linalg.norm(means_ND, axis=1, keepdims=True)
     np.testing.assert_allclose(means_ND, embeddings_ND, atol=1e-4)

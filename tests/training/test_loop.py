@@ -1,5 +1,7 @@
-"""The interim loop learns, resumes where it was, and feeds the student what the service will."""
+"""The loop learns, trains only what it should, and goes on after a break to the same losses."""
 
+import csv
+import dataclasses
 import io
 from pathlib import Path
 
@@ -8,13 +10,56 @@ import pytest
 import torch
 from PIL import Image
 
+from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, preprocess
-from training.config import DistillConfig
+from training.backbones import TimmBackbone, build_student
+from training.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    DistillConfig,
+    LossConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from training.data import Row, load_frames
 from training.export import _inputs
 from training.loop import distil
+from training.ranks import Ranks
+from training.simulate import samples
+from training.sources import Batch, CachedSource, NumpyAugment, OnlineSource
 from training.student import Trunk
-from training.targets import Targets
+from training.targets import Targets, cache_targets
+from training.teacher import build_teacher
+
+ALONE = Ranks()
+SMALL = StudentConfig("test_resnet", weights="random", train="all")
+ONLINE = DistillConfig(
+    mode="online",
+    steps=8,
+    batch=4,
+    learning_rate=2e-3,
+    mixup=0.3,
+    student=SMALL,
+    teachers=(
+        TeacherConfig("test_vit", "random", blocks=(2, 5), mean=(0.5,) * 3, std=(0.5,) * 3),
+        TeacherConfig(
+            "test_resnet", "random", blocks=(2, 3), mean=(0.5,) * 3, std=(0.5,) * 3, weight=0.5
+        ),
+    ),
+    losses=LossConfig(queue=1.0, relate=0.5, queue_rows=16, survey_rows=16),
+    spec=PreprocessSpec(64, IMAGENET_MEAN, IMAGENET_STD),
+    bf16=False,
+    load_px=72,
+    log_every=2,
+    checkpoint_every=3,
+)
+CACHED = DistillConfig(
+    epochs=3,
+    batch=4,
+    bf16=False,
+    student=StudentConfig(weights="random"),
+    teachers=(TeacherConfig("a"), TeacherConfig("b", weight=0.5)),
+)
 
 
 def trunk() -> Trunk:
@@ -27,45 +72,164 @@ def targets() -> Targets:
     rng = np.random.default_rng(0)
     return Targets(
         rng.normal(size=(8, 1024, 2, 2)).astype(np.float16),
-        rng.normal(size=(8, 1024)).astype(np.float16),
-        rng.normal(size=(8, 12)).astype(np.float16),
+        [rng.normal(size=(8, width)).astype(np.float16) for width in (12, 1024)],
     )
 
 
-class Stopping(Targets):
-    """Interrupts the run when a step asks for its targets once too often."""
-
-    def __init__(self, targets: Targets, *, after: int) -> None:
-        object.__setattr__(self, "left", after)
-        super().__init__(targets.streams_MChw, targets.imagenet_MD, targets.teacher_MD)
-
-    def __getattribute__(self, name: str) -> object:
-        if name == "streams_MChw":
-            left = object.__getattribute__(self, "left")
-            if left == 0:
-                raise KeyboardInterrupt
-            object.__setattr__(self, "left", left - 1)
-        return super().__getattribute__(name)
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    return [frame.pixels_HW for _, frame in samples(1, seed=0)]
 
 
-def test_the_loss_falls_and_only_stage_4_changes(targets: Targets, tmp_path: Path) -> None:
-    student, before = trunk(), trunk()
-    losses = distil(student, targets, DistillConfig(epochs=5, batch=4), tmp_path)
-    assert losses[-1] < 0.8 * losses[0]
-    for name, value in student.state_dict().items():
-        if name.startswith(("stem", "stages.0", "stages.1", "stages.2")):
-            torch.testing.assert_close(value, before.state_dict()[name])
+def student(config: DistillConfig) -> TimmBackbone:
+    torch.manual_seed(1)
+    made = build_student(config.student)
+    assert isinstance(made, TimmBackbone)
+    return made
 
 
-def test_an_interrupted_run_resumes_to_the_same_losses(targets: Targets, tmp_path: Path) -> None:
-    config = DistillConfig(epochs=3, batch=4)
-    whole = distil(trunk(), targets, config, tmp_path / "whole")
-    partial = tmp_path / "partial"
-    stopping = Stopping(targets, after=4)
+def online(frames: list[np.ndarray], config: DistillConfig) -> OnlineSource:
+    torch.manual_seed(2)
+    teachers = [build_teacher(teacher, config.spec) for teacher in config.teachers]
+    augment = NumpyAugment(config.augment, config.spec.side_px)
+    return OnlineSource(frames, teachers, augment, config, ALONE, bf16=False)
+
+
+class Stopping:
+    """A source whose power fails at one step."""
+
+    def __init__(self, source: CachedSource | OnlineSource, *, at: int) -> None:
+        self._source, self._at = source, at
+        self.samples, self.shapes = source.samples, source.shapes
+        self.from_stream, self.survey = source.from_stream, source.survey
+
+    def batch(self, step: int) -> Batch:
+        if step == self._at:
+            raise KeyboardInterrupt
+        return self._source.batch(step)
+
+
+def test_a_cached_run_learns_and_changes_only_stage_4(targets: Targets, tmp_path: Path) -> None:
+    learnt, before = trunk(), trunk()
+    losses = distil(learnt, CachedSource(targets, CACHED, ALONE), CACHED, tmp_path)
+    assert len(losses) == 6
+    assert np.mean(losses[-2:]) < 0.8 * np.mean(losses[:2])
+    was = before.state_dict()
+    changed = {
+        name.split(".blocks")[0]
+        for name, value in learnt.state_dict().items()
+        if not torch.equal(value, was[name])
+    }
+    assert changed == {"stages.3", "norm.weight", "norm.bias", "norm.running_mean",
+                       "norm.running_var", "norm.num_batches_tracked"}  # fmt: skip
+
+
+def test_an_online_run_learns_from_two_teachers_at_once(
+    frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    config = dataclasses.replace(ONLINE, steps=24)
+    losses = distil(student(config), online(frames, config), config, tmp_path)
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["step"]) for row in rows] == list(range(1, 24, 2))
+    named = {f"{name}_{teacher}_loss" for name in ("regress", "queue", "relate")
+             for teacher in (0, 1)}  # fmt: skip
+    assert named < set(rows[0])
+    assert float(rows[-1]["loss"]) == pytest.approx(losses[-1])
+    with Image.open(tmp_path / "losses.png") as picture:
+        assert picture.size[0] > 100
+
+
+@pytest.mark.parametrize("stop", [4, 6], ids=["between checkpoints", "at a checkpoint"])
+def test_an_interrupted_online_run_resumes_to_the_same_losses(
+    frames: list[np.ndarray], tmp_path: Path, stop: int
+) -> None:
+    whole = distil(student(ONLINE), online(frames, ONLINE), ONLINE, tmp_path / "whole")
+    part = tmp_path / "part"
     with pytest.raises(KeyboardInterrupt):
-        distil(trunk(), stopping, config, partial)
-    resumed = distil(trunk(), targets, config, partial)
+        distil(student(ONLINE), Stopping(online(frames, ONLINE), at=stop), ONLINE, part)
+    torch.manual_seed(99)  # nothing may hang on the global generator
+    resumed = distil(student(ONLINE), online(frames, ONLINE), ONLINE, part)
     assert resumed == pytest.approx(whole, rel=1e-4)  # sums of threads in another order
+    with (part / "metrics.csv").open() as stream:
+        assert [row["step"] for row in csv.DictReader(stream)] == ["1", "3", "5", "7"]
+
+
+def test_an_interrupted_cached_run_resumes_to_the_same_losses(
+    targets: Targets, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        CACHED, epochs=3, checkpoint_every=2, student=dataclasses.replace(SMALL, train="stage4")
+    )
+    narrow = Targets(targets.streams_MChw[:, :192], targets.pooled)
+    source = CachedSource(narrow, config, ALONE)
+    whole = distil(student(config), source, config, tmp_path / "whole")
+    part, stopping = tmp_path / "part", Stopping(source, at=3)
+    with pytest.raises(KeyboardInterrupt):
+        distil(student(config), stopping, config, part)
+    resumed = distil(student(config), source, config, part)
+    assert resumed == pytest.approx(whole, rel=1e-4)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(targets: Targets, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        CACHED, epochs=1, student=dataclasses.replace(SMALL, train="stage4")
+    )
+    narrow = Targets(targets.streams_MChw[:, :192], targets.pooled)
+    distil(student(config), CachedSource(narrow, config, ALONE), config, tmp_path)
+    other = dataclasses.replace(config, learning_rate=1.0)
+    with pytest.raises(InputError, match="other learning_rate"):
+        distil(student(other), CachedSource(narrow, other, ALONE), other, tmp_path)
+
+
+def test_student_and_teachers_see_the_same_mixed_view(frames: list[np.ndarray]) -> None:
+    config = dataclasses.replace(
+        ONLINE, teachers=(dataclasses.replace(ONLINE.teachers[0], mean=None, std=None),),
+        spec=PreprocessSpec(64, (0.5,) * 3, (0.5,) * 3),
+    )  # fmt: skip
+    source = online(frames, config)
+    batch = source.batch(3)
+    torch.manual_seed(2)
+    again = build_teacher(config.teachers[0], config.spec)(batch.inputs)
+    torch.testing.assert_close(batch.readings[0].pooled_BD, again, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_gives_the_same_views_whenever_it_is_asked_for(frames: list[np.ndarray]) -> None:
+    first, second = online(frames, ONLINE), online(frames, ONLINE)
+    second.batch(0)
+    torch.testing.assert_close(first.batch(1).inputs, second.batch(1).inputs)
+    assert not torch.allclose(first.batch(2).inputs, second.batch(3).inputs)
+
+
+def test_cached_targets_are_what_the_networks_say_of_the_view(
+    frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        ONLINE, mode="cached", views=2, student=StudentConfig("test_resnet", "random"),
+        teachers=(ONLINE.teachers[0], TeacherConfig("imagenet_trunk")), mixup=0.0,
+    )  # fmt: skip
+    learner = student(config)
+    teachers = [build_teacher(t, config.spec, student=learner) for t in config.teachers]
+    stored = cache_targets(frames, learner, teachers, config, tmp_path)
+    squares = torch.from_numpy(_inputs(frames, config.spec))  # view 0 is the frame itself
+    with torch.inference_mode():
+        maps, _ = learner.eval()(squares)
+    rows = slice(0, len(frames))
+    # float16 on disk
+    np.testing.assert_allclose(stored.streams_MChw[rows], maps, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(stored.pooled[1][rows], maps.mean((2, 3)), rtol=2e-3, atol=2e-3)
+    grey = (squares[:, :1] * config.spec.std[0] + config.spec.mean[0]).clamp(0, 1)
+    said = teachers[0].observe(grey)
+    np.testing.assert_allclose(stored.pooled[0][rows], said.pooled_BD, rtol=5e-3, atol=5e-3)
+    assert stored.dense[0].shape[1:] == said.dense_BEhw.shape[1:]
+    with pytest.raises(InputError, match="other seed"):
+        cache_targets(frames, learner, teachers, dataclasses.replace(config, seed=5), tmp_path)
+
+
+def test_fewer_frames_than_a_batch_are_refused(frames: list[np.ndarray]) -> None:
+    with pytest.raises(InputError, match="at least as many samples"):
+        online(frames[:3], ONLINE)
 
 
 def test_training_sees_a_file_exactly_as_the_service_does(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Configurations are found by name or file, refuse nonsense, and survive JSON."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from service.errors import InputError
+from training.commands.distil import chosen_config, corpus_frames, resized
+from training.config import (
+    DistillConfig,
+    LossConfig,
+    StudentConfig,
+    TeacherConfig,
+    config_names,
+    load_config,
+)
+from training.configs import dinov3_vitb16_resnet50
+
+CATALOGUE = Path(dinov3_vitb16_resnet50.__file__).parents[1] / "catalogue" / "datasets.toml"
+JUDGED = {"busi", "aul", "pocus", "covidx-us", "butterfly"}  # bench sets, and what holds them
+
+
+def test_every_named_configuration_loads_and_is_written_down_whole() -> None:
+    assert {"interim_cpu", "smoke_cpu", "dinov3_vitb16_resnet50"} <= set(config_names())
+    for name in config_names():
+        config = load_config(name)
+        assert set(config.to_json()) == {field.name for field in dataclasses.fields(config)}
+
+
+def test_a_users_file_is_run(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from training.config import DistillConfig\n"
+        "def config():\n    return DistillConfig(seed=7)\n"
+    )
+    assert load_config(str(path)) == DistillConfig(seed=7)
+
+
+@pytest.mark.parametrize("text", ["", "config = 3\n", "def config():\n    return 3\n"])
+def test_a_file_that_gives_no_configuration_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(InputError, match="DistillConfig"):
+        load_config(str(path))
+
+
+@pytest.mark.parametrize("name", ["no_such", "no_such.py", "__init__", "../config"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(InputError):
+        load_config(name)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mode": "sometimes"},
+        {"mode": "cached", "student": StudentConfig(train="all")},
+        {"student": StudentConfig(train="stage2")},
+        {"batch": 0},
+        {"steps": -1},
+        {"teachers": ()},
+        {"losses": LossConfig(regress=0)},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_cannot_run_is_refused_at_once(fields: dict) -> None:
+    with pytest.raises(InputError, match=r"expected|cached runs"):
+        DistillConfig(**fields)
+
+
+def test_the_papers_run_is_what_it_claims() -> None:
+    config = load_config("dinov3_vitb16_resnet50")
+    assert config.mode == "online"
+    assert config.student.architecture == "resnet50"
+    assert [teacher.architecture for teacher in config.teachers] == ["vit_base_patch16_dinov3"]
+    assert len(set(config.corpus)) == len(config.corpus) >= 40
+    assert not JUDGED & set(config.corpus)
+
+
+@pytest.mark.skipif(not CATALOGUE.exists(), reason="the catalogue is not in this tree")
+def test_the_papers_sets_are_all_in_the_catalogue() -> None:
+    known = set(tomllib.loads(CATALOGUE.read_text(encoding="utf-8")))
+    assert set(dinov3_vitb16_resnet50.CORPUS) <= known
+
+
+def test_weights_of_the_command_line_reach_teachers_but_not_the_copy_of_the_student() -> None:
+    config = chosen_config("interim_cpu", "trunk.safetensors", "vit.safetensors")
+    assert config.student.weights == "trunk.safetensors"
+    assert [teacher.weights for teacher in config.teachers] == ["vit.safetensors", ""]
+
+
+def test_a_smaller_batch_keeps_its_queue_as_many_batches_long() -> None:
+    config = resized(load_config("dinov3_vitb16_resnet50"), steps=2, batch=2)
+    assert (config.steps, config.batch, config.losses.queue_rows) == (2, 2, 16)
+    assert resized(config) == config
+
+
+def test_a_manifest_without_the_configured_sets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text(
+        "path,use,dataset,label,group,split,licence,label_conflict\na.png,corpus,mine,,,,CC0,0\n"
+    )
+    config = DistillConfig(corpus=("theirs",), teachers=(TeacherConfig("test_vit"),))
+    with pytest.raises(InputError, match="no corpus frames"):
+        corpus_frames(path, config, 0)
+    with pytest.raises(InputError, match="--manifest"):
+        corpus_frames(None, config, 0)

@@ -1,0 +1,53 @@
+"""``python -m training export``: a finished run -> an encoder bundle."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.imaging.decode import decode
+from training.config import load_config
+from training.data import MAX_PIXELS, corpus_facts, load_frames, read_manifest
+from training.export import ExportFacts, load_student, narrow
+from training.export import export as write_bundle
+
+log = logging.getLogger("training")
+GOLDEN_FRAMES = 6
+
+
+def export(
+    manifest: Annotated[Path, typer.Option(help="manifest.csv naming corpus and bench frames.")],
+    run: Annotated[Path, typer.Option(help="Folder of the finished run.")],
+    golden: Annotated[Path, typer.Option(help="Folder of PNG frames that may be given away.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the full bundle to.")],
+    shipped: Annotated[Path, typer.Option(help="Folder to write the int8-only bundle to.")],
+    teacher: Annotated[str, typer.Option(help="Name and licence of the teacher.")],
+    initial: Annotated[str, typer.Option(help="Name and licence of the initial weights.")],
+    config_name: Annotated[
+        str, typer.Option("--config", help="Named config, or a .py file with config().")
+    ] = "interim_cpu",
+    version: Annotated[str, typer.Option(help="Version of the encoder.")] = "0.1.0",
+    interim: Annotated[bool, typer.Option(help="Say that it is a stand-in.")] = True,
+    unseen: Annotated[int, typer.Option(help="Bench frames to measure fidelity on.")] = 256,
+) -> None:
+    """Write the encoder bundle of a finished run, and the part of it that ships."""
+    config = load_config(config_name)
+    rows = read_manifest(manifest)
+    corpus = [row for row in rows if row.use == "corpus"]
+    bench = [row for row in rows if row.use == "bench"]
+    bench = bench[:: max(1, len(bench) // unseen)][:unseen]
+    facts = ExportFacts(version, interim, corpus_facts(corpus), teacher, initial)
+    files = sorted(golden.rglob("*.png"))
+    samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
+    made = write_bundle(
+        load_student(run / "checkpoint.pt", config.student),
+        config,
+        corpus=load_frames(corpus),
+        unseen=load_frames(bench),
+        golden=samples[:: max(1, len(samples) // GOLDEN_FRAMES)][:GOLDEN_FRAMES],
+        facts=facts,
+        out=out,
+    )
+    small = narrow(out, shipped, facts, precision=made.default_precision)
+    log.info("exported", extra={"encoder_id": small.encoder_id, **made.about["fidelity"]})

@@ -1,0 +1,136 @@
+"""What learns: the student, and linear heads that predict each teacher; and what is remembered.
+
+Shape suffixes: B batch, S input side, C channels, D width of a global target, E of a dense one,
+h w its grid, K queued rows, N rows.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from service.errors import InputError
+from training.backbones import AnyBackbone
+from training.teacher import Reading
+
+TargetShape: TypeAlias = tuple[int, tuple[int, int, int]]  # D, (E, h, w)
+_TINY = 1e-4
+
+
+class Heads(nn.Module):
+    """Predictions of one teacher from stage 4; thrown away after training."""
+
+    def __init__(self, width: int, shape: TargetShape, *, dense: bool) -> None:
+        super().__init__()
+        wide, (channels, height, across) = shape
+        self.grid = (height, across)
+        self.pooled = nn.Linear(width, wide)
+        self.dense = nn.Conv2d(width, channels, 1) if dense else None
+
+    def forward(self, maps_BChw: Tensor) -> Reading:
+        """Both predictions; the dense one on the teacher's grid (empty without a dense head)."""
+        pooled_BD = self.pooled(maps_BChw.mean((2, 3)))
+        if self.dense is None:
+            return Reading(pooled_BD, pooled_BD.new_empty(0))
+        dense = functional.interpolate(
+            self.dense(maps_BChw), self.grid, mode="bilinear", align_corners=False
+        )
+        return Reading(pooled_BD, dense)
+
+
+class Pupil(nn.Module):
+    """The student with its heads.
+
+    Args:
+        student: gives the maps of stages 3 and 4.
+        shapes: of each teacher's targets.
+        dense: whether a dense target is learnt.
+        from_stream: inputs are what ``student.prefix`` gives, not frames.
+    """
+
+    def __init__(
+        self,
+        student: AnyBackbone,
+        shapes: Sequence[TargetShape],
+        *,
+        dense: bool = False,
+        from_stream: bool = False,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.from_stream = from_stream
+        self.heads = nn.ModuleList(Heads(_width(student), shape, dense=dense) for shape in shapes)
+
+    def forward(self, inputs: Tensor) -> list[Reading]:
+        """Predictions of every teacher; heads and poolings in float32."""
+        _, stage4 = self.student.suffix(inputs) if self.from_stream else self.student(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            return [head(stage4.float()) for head in self.heads]
+
+
+def _width(student: AnyBackbone) -> int:
+    """Channels of stage 4, from one small black frame; modes and statistics stay as they are."""
+    modes = [(module, module.training) for module in student.modules()]
+    student.eval()
+    with torch.no_grad():
+        device = next(student.parameters()).device
+        _, stage4 = student(torch.zeros(1, 3, 64, 64, device=device))
+    for module, training in modes:
+        module.training = training
+    return int(stage4.shape[1])
+
+
+class Memory(nn.Module):
+    """What is remembered of one teacher: mean and spread of its rows, and a queue of them.
+
+    Rows are standardised per dimension, so that no loud feature rules the losses and cosines
+    spread: pooled activations of any network all point nearly the same way.
+    """
+
+    mean: Tensor
+    std: Tensor
+    queue_KD: Tensor
+    cursor: Tensor
+
+    def __init__(self, width: int, rows: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+        self.register_buffer("queue_KD", torch.zeros(rows, width))
+        self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
+
+    def fill(self, rows_ND: Tensor) -> None:
+        """Take mean and spread of real rows and start the queue with the last K of them.
+
+        Raises:
+            InputError: fewer rows than the queue holds, or than two.
+        """
+        if len(rows_ND) < max(2, len(self.queue_KD)):
+            raise InputError(
+                f"expected at least {max(2, len(self.queue_KD))} rows to fill the queue, "
+                f"got {len(rows_ND)}"
+            )
+        rows_ND = rows_ND.float()
+        self.mean.copy_(rows_ND.mean(0))
+        self.std.copy_(rows_ND.std(0, correction=0) + _TINY)
+        if len(self.queue_KD):
+            self.queue_KD.copy_(self(rows_ND[-len(self.queue_KD) :]))
+        self.cursor.zero_()
+
+    def forward(self, rows_BD: Tensor) -> Tensor:
+        """Standardised rows, float32, same shape."""
+        standard_BD: Tensor = (rows_BD.float() - self.mean) / self.std
+        return standard_BD
+
+    @torch.no_grad()
+    def push(self, standard_BD: Tensor) -> None:
+        """Replace the oldest rows of the queue; of more rows than it holds, the last stay."""
+        size = len(self.queue_KD)
+        if size == 0:
+            return
+        kept = standard_BD[-size:]
+        places = (int(self.cursor) + torch.arange(len(kept))) % size
+        self.queue_KD[places.to(self.queue_KD.device)] = kept
+        self.cursor.fill_((int(self.cursor) + len(kept)) % size)

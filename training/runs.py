@@ -1,0 +1,89 @@
+"""A configuration and frames -> networks, source, and the loop over them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import torch
+
+from training.backbones import AnyBackbone, build_student
+from training.checkpoint import CHECKPOINT_NAME
+from training.config import DistillConfig
+from training.data import Row, load_frames
+from training.loop import distil
+from training.ranks import Ranks, computes_in_bf16
+from training.simulate import SCENES, samples
+from training.sources import Augment, CachedSource, Frame, NumpyAugment, OnlineSource, Source
+from training.targets import cache_targets
+from training.teacher import build_teacher
+
+SIMULATED_FRAMES = 96
+
+
+class DecodedFrames(Sequence[Frame]):
+    """Frames of manifest rows, decoded when they are asked for: a corpus need not fit memory."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        if isinstance(index, slice):
+            return DecodedFrames(self._rows[index])
+        return load_frames([self._rows[index]])[0]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[index] for index in range(len(self)))
+
+
+def simulated_frames(limit: int) -> list[Frame]:
+    """Frames of the simulator, as many of each scene."""
+    per_class = -(-(limit or SIMULATED_FRAMES) // len(SCENES))
+    return [frame.pixels_HW for _, frame in samples(per_class, seed=0)][: limit or None]
+
+
+def distil_frames(
+    frames: Sequence[Frame],
+    config: DistillConfig,
+    run: Path,
+    *,
+    ranks: Ranks,
+    tensorboard: bool = False,
+) -> list[float]:
+    """Build student, teachers and source, and run the loop; return the loss of every step."""
+    torch.manual_seed(config.seed)
+    student = build_student(config.student)
+    run.mkdir(parents=True, exist_ok=True)
+    if ranks.leads and not (run / CHECKPOINT_NAME).exists():
+        (run / "config.json").write_text(json.dumps(config.to_json(), indent=1))
+    source = _source(frames, student, config, run, ranks)
+    return distil(student, source, config, run, ranks=ranks, tensorboard=tensorboard)
+
+
+def _source(
+    frames: Sequence[Frame], student: AnyBackbone, config: DistillConfig, run: Path, ranks: Ranks
+) -> Source:
+    teachers = [build_teacher(each, config.spec, student=student) for each in config.teachers]
+    if config.mode == "online":
+        for teacher in teachers:
+            teacher.to(ranks.device)
+        bf16 = computes_in_bf16(ranks.device) if config.bf16 is None else config.bf16
+        return OnlineSource(frames, teachers, _augment(config), config, ranks, bf16=bf16)
+    if ranks.leads:
+        cache_targets(frames, student, teachers, config, run / "cache")
+    ranks.wait()  # the others read what the first has written
+    return CachedSource(
+        cache_targets(frames, student, teachers, config, run / "cache"), config, ranks
+    )
+
+
+def _augment(config: DistillConfig) -> Augment:
+    """What draws an online view."""
+    return NumpyAugment(config.augment, config.spec.side_px)
