@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
-from training.augment import AugmentConfig
+from training.augmentation.config import AugmentationConfig
 from training.readout import ReadoutConfig
 
 Triple: TypeAlias = tuple[float, float, float]
@@ -120,7 +120,7 @@ class DistillConfig:
         spec: how the student wants its input.
         readout: how maps become the embedding.
         bf16: autocast to bfloat16; None = where the processor computes in it.
-        load_px: side to which online frames are decoded before augmentation.
+        load_px: side to which frames are brought before augmentation.
         workers: threads that decode.
         checkpoint_every: steps between checkpoints.
         log_every: steps between rows of the metrics.
@@ -144,7 +144,7 @@ class DistillConfig:
     spec: PreprocessSpec = field(
         default_factory=lambda: PreprocessSpec(224, IMAGENET_MEAN, IMAGENET_STD)
     )
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentationConfig = field(default_factory=AugmentationConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     bf16: bool | None = None
     load_px: int = 256

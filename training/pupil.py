@@ -20,18 +20,23 @@ _TINY = 1e-4
 
 
 class Heads(nn.Module):
-    """Predictions of one teacher from stage 4; thrown away after training."""
+    """Predictions of one teacher from stage 4; thrown away after training.
+
+    The global one is made from each channel's mean and spread over the frame, because these are
+    what the read-out takes from stage 4.
+    """
 
     def __init__(self, width: int, shape: TargetShape, *, dense: bool) -> None:
         super().__init__()
         wide, (channels, height, across) = shape
         self.grid = (height, across)
-        self.pooled = nn.Linear(width, wide)
+        self.pooled = nn.Linear(2 * width, wide)
         self.dense = nn.Conv2d(width, channels, 1) if dense else None
 
     def forward(self, maps_BChw: Tensor) -> Reading:
         """Both predictions; the dense one on the teacher's grid (empty without a dense head)."""
-        pooled_BD = self.pooled(maps_BChw.mean((2, 3)))
+        spread_BC = (maps_BChw.var((2, 3), correction=0) + _TINY).sqrt()
+        pooled_BD = self.pooled(torch.cat([maps_BChw.mean((2, 3)), spread_BC], dim=1))
         if self.dense is None:
             return Reading(pooled_BD, pooled_BD.new_empty(0))
         dense = functional.interpolate(

@@ -7,6 +7,7 @@ from typing import overload
 
 import torch
 
+from training.augmentation.augmenter import Augmenter
 from training.backbones import AnyBackbone, build_student
 from training.checkpoint import CHECKPOINT_NAME
 from training.config import DistillConfig
@@ -14,7 +15,7 @@ from training.data import Row, load_frames
 from training.loop import distil
 from training.ranks import Ranks, computes_in_bf16
 from training.simulate import SCENES, samples
-from training.sources import Augment, CachedSource, Frame, NumpyAugment, OnlineSource, Source
+from training.sources import CachedSource, Frame, OnlineSource, Source
 from training.targets import cache_targets
 from training.teacher import build_teacher
 
@@ -75,15 +76,17 @@ def _source(
         for teacher in teachers:
             teacher.to(ranks.device)
         bf16 = computes_in_bf16(ranks.device) if config.bf16 is None else config.bf16
-        return OnlineSource(frames, teachers, _augment(config), config, ranks, bf16=bf16)
+        return OnlineSource(
+            frames,
+            teachers,
+            Augmenter(config.augment, config.spec.side_px),
+            config,
+            ranks,
+            bf16=bf16,
+        )
     if ranks.leads:
         cache_targets(frames, student, teachers, config, run / "cache")
     ranks.wait()  # the others read what the first has written
     return CachedSource(
         cache_targets(frames, student, teachers, config, run / "cache"), config, ranks
     )
-
-
-def _augment(config: DistillConfig) -> Augment:
-    """What draws an online view."""
-    return NumpyAugment(config.augment, config.spec.side_px)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from service.errors import InputError
 from service.imaging.preprocess import resize
-from training.augment import AugmentConfig, view
 from training.config import DistillConfig
 from training.pupil import TargetShape
 from training.ranks import Ranks
@@ -218,23 +217,3 @@ class OnlineSource:
         rng = np.random.default_rng((self._config.seed, step))
         share = float(rng.beta(self._config.mixup, self._config.mixup))
         return share * view_B1SS + (1 - share) * view_B1SS.flip(0)
-
-
-@dataclass(frozen=True, slots=True)
-class NumpyAugment:
-    """``training.augment.view`` behind the signature of a batched augmentation; CPU only."""
-
-    config: AugmentConfig
-    side_px: int
-
-    def __call__(self, frames_B1HW: Tensor, generator: torch.Generator) -> Tensor:
-        """One view of each frame, (B, 1, S, S) in [0, 1]."""
-        grey_BHW = (frames_B1HW[:, 0] * 255).round().byte().cpu().numpy()
-        seeds_B = torch.randint(
-            2**31, (len(grey_BHW),), generator=generator, device=generator.device
-        ).tolist()
-        views = [
-            view(grey_HW, self.side_px, seed=(seed,), config=self.config)
-            for grey_HW, seed in zip(grey_BHW, seeds_B, strict=True)
-        ]
-        return torch.from_numpy(np.stack(views)[:, None]).to(frames_B1HW.device).float() / 255

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from service.errors import InputError
 from service.imaging.preprocess import normalise, resize
-from training.augment import view
+from training.augmentation.augmenter import Augmenter
 from training.backbones import AnyBackbone
 from training.config import DistillConfig
 from training.pupil import TargetShape
@@ -31,7 +31,7 @@ from training.teacher import Reading, Teacher, read_stream
 log = logging.getLogger(__name__)
 Halves = npt.NDArray[np.float16]
 _BATCH = 32
-_FACTS = ("seed", "views", "student", "teachers", "spec", "augment")
+_FACTS = ("seed", "views", "student", "teachers", "spec", "augment", "load_px")
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,28 @@ class Targets:
         ]
 
 
-def make_view(
-    frame_HW: npt.NDArray[np.uint8], index: int, number: int, config: DistillConfig
+def make_views(
+    frames: Sequence[npt.NDArray[np.uint8]], start: int, number: int, config: DistillConfig
 ) -> npt.NDArray[np.uint8]:
-    """Return view ``number`` of frame ``index``, uint8 (S, S); view 0 is the frame itself."""
+    """View ``number`` of some frames, uint8 (B, S, S); view 0 is the frame itself.
+
+    Args:
+        frames: uint8 (H, W) each.
+        start: number of the first of them in the corpus; with ``number`` and the run's seed it
+            decides the draws.
+        number: of the view.
+        config: of the run.
+    """
+    side_px = config.spec.side_px
     if number == 0:
-        return resize(frame_HW, config.spec.side_px)
-    return view(
-        frame_HW, config.spec.side_px, seed=(config.seed, index, number), config=config.augment
-    )
+        return np.stack([resize(frame_HW, side_px) for frame_HW in frames])
+    loaded_BHW = np.stack([resize(frame_HW, config.load_px) for frame_HW in frames])
+    seed = np.random.SeedSequence((config.seed, number, start)).generate_state(1)[0]
+    generator = torch.Generator().manual_seed(int(seed))
+    augment = Augmenter(config.augment, side_px)
+    view_B1SS = augment(torch.from_numpy(loaded_BHW[:, None]).float() / 255, generator)
+    views_BSS: npt.NDArray[np.uint8] = (view_B1SS[:, 0] * 255).round().byte().numpy()
+    return views_BSS
 
 
 def cache_targets(
@@ -155,11 +168,10 @@ def _cache_one_view(
     cpu = torch.device("cpu")
     bf16 = computes_in_bf16(cpu) if config.bf16 is None else config.bf16
     for start in range(0, len(frames), _BATCH):
-        chosen = range(start, min(start + _BATCH, len(frames)))
-        views_BSS = np.stack([make_view(frames[i], i, number, config) for i in chosen])
+        views_BSS = make_views(frames[start : start + _BATCH], start, number, config)
         inputs = torch.from_numpy(normalise(views_BSS, config.spec))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        rows = slice(number * len(frames) + start, number * len(frames) + start + len(chosen))
+        rows = slice(number * len(frames) + start, number * len(frames) + start + len(views_BSS))
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             stream = student.prefix(inputs)
             view_B1SS = torch.from_numpy(views_BSS[:, None]).float() / 255

@@ -12,6 +12,7 @@ from PIL import Image
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, preprocess
+from training.augmentation.augmenter import Augmenter
 from training.backbones import TimmBackbone, build_student
 from training.config import (
     IMAGENET_MEAN,
@@ -26,7 +27,7 @@ from training.export import _inputs
 from training.loop import distil
 from training.ranks import Ranks
 from training.simulate import samples
-from training.sources import Batch, CachedSource, NumpyAugment, OnlineSource
+from training.sources import Batch, CachedSource, OnlineSource
 from training.student import Trunk
 from training.targets import Targets, cache_targets
 from training.teacher import build_teacher
@@ -91,7 +92,7 @@ def student(config: DistillConfig) -> TimmBackbone:
 def online(frames: list[np.ndarray], config: DistillConfig) -> OnlineSource:
     torch.manual_seed(2)
     teachers = [build_teacher(teacher, config.spec) for teacher in config.teachers]
-    augment = NumpyAugment(config.augment, config.spec.side_px)
+    augment = Augmenter(config.augment, config.spec.side_px)
     return OnlineSource(frames, teachers, augment, config, ALONE, bf16=False)
 
 
