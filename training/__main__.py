@@ -37,6 +37,8 @@ def _configure_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Fields())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for chatty in ("onnxscript", "onnx_ir"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 @app.callback()

@@ -31,6 +31,7 @@ from training.sources import Frame
 CONFIG = "smoke_cpu"
 CORPUS_PER_SCENE, JUDGED_PER_SCENE = 8, 8
 SHOTS, SEEDS = 3, 3
+LOSS_FALLS_TO = 0.8  # of the first steps' mean; 0.46 where it was written
 SERVED_FRAMES = 4
 SERVED_ATOL = 1e-3  # one runtime, batched otherwise
 SERVE_TIMEOUT_S = 120
@@ -68,8 +69,9 @@ def smoke(folder: Path, say: Say) -> SmokeReport:
     judged, labels = _frames(JUDGED_PER_SCENE, seed=12)
     say(f"simulated {len(corpus)} frames to learn from and {len(judged)} to be judged on")
     losses = distil_frames(corpus, config, folder / "run", ranks=Ranks())
-    _demand(min(losses[-3:]) < losses[1], f"the loss did not fall: {losses}")
-    say(f"distilled {len(losses)} steps: loss {losses[0]:.3f} to {losses[-1]:.3f}")
+    first, last = float(np.mean(losses[:3])), float(np.mean(losses[-6:]))
+    _demand(last < LOSS_FALLS_TO * first, f"the loss did not fall: {losses}")
+    say(f"distilled {len(losses)} steps: loss {first:.3f} to {last:.3f}")
     accuracy = _judge(folder, config, corpus, judged, labels)
     chance = 100 / len(SCENES)
     say(f"judged: {accuracy:.1f} % balanced accuracy at {SHOTS} shots (chance {chance:.1f} %)")

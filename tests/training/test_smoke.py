@@ -13,17 +13,19 @@ from training.smoke import smoke
 # Losses of smoke_cpu on the 36 first simulated frames. A change of the numerics changes them:
 # then say so, and put in what this test got.
 GOLDEN = [
-    1.6357, 1.9207, 1.7528, 1.5227, 1.5003, 1.2397, 1.4464, 1.1810, 0.7997, 1.3024, 0.9177, 1.2697,
+    1.4481, 1.4147, 1.3490, 1.2767, 1.1891, 1.0064, 1.1291, 0.8928, 0.6078, 0.8911, 0.5755, 0.8813,
+    0.8319, 1.0484, 0.5385, 1.0239, 0.5634, 0.9359, 0.6560, 0.3241, 0.8286, 1.0103, 0.8772, 0.7051,
 ]  # fmt: skip
 
 
 def test_the_smoke_run_gives_its_golden_losses(tmp_path: Path) -> None:
     config = load_config("smoke_cpu")
     losses = distil_frames(simulated_frames(36), config, tmp_path, ranks=Ranks(), tensorboard=True)
-    # Kernels differ between processors, and every step multiplies what differs.
-    assert losses[:4] == pytest.approx(GOLDEN[:4], rel=5e-3)
-    assert losses == pytest.approx(GOLDEN, rel=5e-2)
-    assert [row["step"] for row in read_metrics(tmp_path / "metrics.csv")] == list(range(12))
+    # Kernels differ between processors and numbers of threads, and every step multiplies what
+    # differs: one thread against two gave 0.2 % after 8 steps and 2.6 % after 24.
+    assert losses[:6] == pytest.approx(GOLDEN[:6], rel=5e-3)
+    assert losses == pytest.approx(GOLDEN, rel=0.15)
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.csv")] == list(range(24))
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
