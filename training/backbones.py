@@ -26,6 +26,9 @@ class Backbone(Protocol):
     def __call__(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
         """Both at once."""
 
+    def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+        """What the read-out takes: stage 3 before its ReLU where there is such, stage 4."""
+
 
 class TimmBackbone(nn.Module):
     """A timm ConvNet, post-activation: its stages give activated maps as they are."""
@@ -75,6 +78,11 @@ class TimmBackbone(nn.Module):
             frames_B3SS, indices=[self._last - 1, self._last], intermediates_only=True
         )
         return stage3, stage4
+
+    def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``forward``: a post-activation network has no other maps."""
+        maps: tuple[Tensor, Tensor] = self(frames_B3SS)
+        return maps
 
 
 AnyBackbone = Trunk | TimmBackbone

@@ -50,13 +50,15 @@ for linear classifiers fitted on few labelled examples. Precisions in this folde
 It is no medical device and finds no disease by itself. A classifier on top is as good as the
 labelled examples it was fitted from; judge it on your own patients before anybody relies on it.
 It has seen few organs and devices (below); on others its neighbours may be meaningless.
+Its teacher is no DINOv3 and it was not trained at the paper's scale.
 
 ## Training
 
 - Teacher: {facts.teacher}
 - Initial weights (stem to stage 3, kept frozen): {facts.initial_weights}
-- Stage 4 was trained to predict the teacher's and the trunk's pooled features on augmented
-  frames; a linear projection of the pooled stages 3 and 4 gives the embedding.
+- Stage 4 was trained to predict what the teacher says of augmented views. The embedding is a
+  linear projection of how strongly the features of stages 3 and 4 vary over the frame, whitened
+  in part and steadied against augmentation (`docs/experiments.md` says what each part is worth).
 - Settings: `{json.dumps(about["config"])}`
 
 | corpus | frames | licence |

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
 from training.backbones import AnyBackbone
 from training.readout import Readout
-from training.student import Student, Trunk
+from training.student import Student, Trunk, affine_of
 
 
 def assemble(trunk: AnyBackbone, readout: Readout) -> Student:
@@ -62,7 +62,7 @@ def deployable(student: Student, spec: PreprocessSpec) -> tuple[Student, Preproc
 
 def _absorb_input_norm(spec: PreprocessSpec, norm: nn.BatchNorm2d) -> PreprocessSpec:
     """(x - mean) / std then the norm's scale and shift = (x - mean') / std'."""
-    scale_C, shift_C = (t.double().numpy() for t in _affine(norm))
+    scale_C, shift_C = (t.double().numpy() for t in affine_of(norm))
     if scale_C.min() <= 0:
         raise InputError("expected the input norm to keep the sign of every channel")
     std_C = np.asarray(spec.std) / scale_C
@@ -103,14 +103,9 @@ def _fold_block(block: Any) -> None:
 
 def _lone_norm(norm: Any) -> nn.Sequential:
     """Batch-norm + ReLU as a depth-wise 1x1 convolution + ReLU."""
-    scale_C, shift_C = _affine(norm)
+    scale_C, shift_C = affine_of(norm)
     layer = nn.Conv2d(len(scale_C), len(scale_C), 1, groups=len(scale_C))
     with torch.no_grad():
         layer.weight.copy_(scale_C[:, None, None, None])
         layer.bias.copy_(shift_C)  # type: ignore[union-attr]
     return nn.Sequential(layer, nn.ReLU())
-
-
-def _affine(norm: Any) -> tuple[Tensor, Tensor]:
-    scale_C = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
-    return scale_C, norm.bias.detach() - norm.running_mean * scale_C

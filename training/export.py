@@ -32,21 +32,25 @@ from training.checkpoint import read_student
 from training.config import DistillConfig, StudentConfig
 from training.deploy import assemble, deployable
 from training.equalise import equalise
+from training.onnx_branches import maps_on_request
 from training.onnx_files import (
     after_trunk,
     embed,
     first_convolutions,
+    halve_weights,
     open_network,
     write_fp16,
     write_fp32,
     write_int8,
 )
-from training.readout import fit_readout, pooled
+from training.readout import Readout, fit_readout, pooled
 from training.student import ARCHITECTURE, Student, Trunk
+from training.targets import make_views
 
 Frames = Sequence[npt.NDArray[np.uint8]]
 FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
 CALIBRATION_FRAMES = 96
+_BATCH = 32
 
 
 def load_trunk(checkpoint: Path) -> Trunk:
@@ -74,15 +78,23 @@ def load_student(checkpoint: Path, config: StudentConfig) -> AnyBackbone:
 
 @torch.inference_mode()
 def pooled_features(
-    trunk: AnyBackbone, frames: Frames, spec: PreprocessSpec, *, batch: int = 32
+    trunk: AnyBackbone, frames: Frames, config: DistillConfig, *, view: int = 0
 ) -> npt.NDArray[np.float32]:
-    """pooled_NK of whole frames, float32."""
+    """pooled_NK of frames, float32; of their augmented view with that number, 0 = as they are."""
     parts = []
-    for start in range(0, len(frames), batch):
-        inputs = torch.from_numpy(_inputs(frames[start : start + batch], spec))
+    for start in range(0, len(frames), _BATCH):
+        views_BSS = make_views(frames[start : start + _BATCH], start, view, config)
+        inputs = torch.from_numpy(normalise(views_BSS, config.spec))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        parts.append(pooled(*trunk(inputs)).numpy())
+        parts.append(pooled(*trunk.read(inputs)).numpy())
     return np.concatenate(parts)
+
+
+def fitted_readout(trunk: AnyBackbone, corpus: Frames, config: DistillConfig) -> Readout:
+    """The read-out of a trained student, from corpus frames and their augmented views."""
+    numbers = range(1, config.readout.views + 1) if config.readout.steadiness > 0 else ()
+    views = [pooled_features(trunk, corpus, config, view=number) for number in numbers]
+    return fit_readout(pooled_features(trunk, corpus, config), config.readout, views)
 
 
 def _inputs(frames: Frames, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
@@ -107,7 +119,7 @@ def export(
         golden: frames that may be given away, stored in the bundle.
     """
     out.mkdir(parents=True, exist_ok=True)
-    readout = fit_readout(pooled_features(trunk, corpus, config.spec), config.readout)
+    readout = fitted_readout(trunk, corpus, config)
     student, spec = deployable(assemble(trunk, readout), config.spec)
     chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
     calibration = _inputs(chosen, spec)
@@ -157,6 +169,9 @@ def _write_networks(
     write_fp16(fp32, out / networks["fp16"])
     keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *after_trunk(fp32))
     write_int8(fp32, out / networks["int8"], calibration, keep_float=keep_float)
+    halve_weights(out / networks["int8"])
+    for name in networks.values():
+        maps_on_request(out / name)
     return networks
 
 

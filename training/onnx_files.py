@@ -23,6 +23,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
+from training.onnx_branches import MAPS_INPUT
+
 OPSET = 18
 PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
 INPUT, OUTPUTS = "frames", ("embedding", "feature_map")
@@ -54,9 +56,10 @@ def write_fp16(source: Path, path: Path) -> None:
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds calibration inputs a few at a time."""
+    """Feeds calibration inputs a few at a time; the percentile calibrator wants equal batches."""
 
-    def __init__(self, inputs_N3SS: Floats, batch: int = 8) -> None:
+    def __init__(self, inputs_N3SS: Floats, most: int = 8) -> None:
+        batch = max(size for size in range(1, most + 1) if len(inputs_N3SS) % size == 0)
         starts = range(0, len(inputs_N3SS), batch)
         self._batches = iter([inputs_N3SS[i : i + batch] for i in starts])
 
@@ -105,12 +108,14 @@ def first_convolutions(path: Path, count: int) -> tuple[str, ...]:
 def after_trunk(path: Path) -> tuple[str, ...]:
     """Names of the nodes that no convolution of the trunk needs: the read-out.
 
-    It is small, and the centring in it is only as exact as its arithmetic. The projection is the
-    last convolution of the graph.
+    It is small, and the centring in it is only as exact as its arithmetic. A depth-wise last
+    convolution is the last norm of a pre-activation network and belongs to it.
     """
     nodes = list(onnx.load(path).graph.node)
     makers = {name: node for node in nodes for name in node.output}
-    trunk = [node for node in nodes if node.op_type == "Conv"][:-1]
+    trunk = [node for node in nodes if node.op_type == "Conv"]
+    if _groups(trunk[-1]) > 1:
+        trunk = trunk[:-1]
     needed: set[str] = set()
     waiting = list(trunk)
     while waiting:
@@ -121,19 +126,50 @@ def after_trunk(path: Path) -> tuple[str, ...]:
     return tuple(node.name for node in nodes if node.name not in needed)
 
 
+def _groups(convolution: onnx.NodeProto) -> int:
+    return next((each.i for each in convolution.attribute if each.name == "group"), 1)
+
+
+def halve_weights(path: Path, *, above: int = 1_000_000) -> None:
+    """Store the float32 matrices of more than ``above`` numbers as float16, in place.
+
+    The runtime widens them again when it loads, so arithmetic stays float32.
+    """
+    network = onnx.load(path)
+    graph = network.graph
+    for stored in list(graph.initializer):
+        if stored.data_type != onnx.TensorProto.FLOAT or np.prod(stored.dims) <= above:
+            continue
+        halves = onnx.numpy_helper.to_array(stored).astype(np.float16)
+        graph.initializer.remove(stored)
+        graph.initializer.append(onnx.numpy_helper.from_array(halves, f"{stored.name}_half"))
+        widen = onnx.helper.make_node(
+            "Cast", [f"{stored.name}_half"], [stored.name], to=onnx.TensorProto.FLOAT
+        )
+        graph.node.insert(0, widen)
+    onnx.save(network, str(path))
+
+
 def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """Open on the CPU with ``threads`` threads; 0 = every core."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # that the default of ``maps`` may be changed is meant
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def takes_maps(session: onnxruntime.InferenceSession) -> bool:
+    """Whether the network gives its feature map only on request."""
+    return MAPS_INPUT in {each.name for each in session.get_overridable_initializers()}
 
 
 def embed(
     session: onnxruntime.InferenceSession, inputs_N3SS: Floats, *, batch: int = 8
 ) -> tuple[Floats, Floats]:
     """Run in batches; return embeddings_ND and feature_maps_NDhw, float32."""
+    asked = {MAPS_INPUT: np.array(True)} if takes_maps(session) else {}
     parts = [
-        session.run(list(OUTPUTS), {INPUT: inputs_N3SS[i : i + batch]})
+        session.run(list(OUTPUTS), {INPUT: inputs_N3SS[i : i + batch], **asked})
         for i in range(0, len(inputs_N3SS), batch)
     ]
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

@@ -1,15 +1,21 @@
-"""From maps to the embedding: spatial mean and contrast of two stages, whitened, rotated, cut.
+"""From maps to the embedding: how strongly features vary, whitened, made steady, rotated, cut.
 
-The embedding is the unit-length mean over space of ``feature_map``, a 1x1 convolution over four
-blocks of maps: the activations of stages 3 and 4, and their contrast. The contrast of a channel
-is (a - mean)^2 / std over the frame, so that its own mean over space is the channel's standard
-deviation: how strongly a feature varies, which for speckle and tissue texture says more than how
-strong it is. So a linear head on the embedding keeps an exact class activation map.
+Speckle and tissue differ in texture, so what is read of a channel is its spread over the frame
+(standard deviation), not its mean: of the normalised maps of stage 3 before their ReLU; of their
+activations in the top, middle and bottom third of the frame; of the steps of these activations
+from one row to the next (an axial gradient); and of the activations of stage 4.
 
-Shape suffixes: N frames, B batch, C channels, h w map sides, K pooled features, D embedding width.
+Each spread is the mean over space of a map, (a - mean)^2 / spread, so the embedding is the
+unit-length mean over space of ``feature_map``, which is linear in these maps: a linear head on
+the embedding keeps an exact class activation map.
+
+Shape suffixes: N frames, M pairs of views, B batch, C channels, h w map sides, K pooled features,
+D embedding width.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +25,16 @@ from torch import Tensor
 
 from service.errors import InputError
 
-Floats = npt.NDArray[np.float32]
+Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
 STAGE3_WIDTH, STAGE4_WIDTH = 1024, 2048
 BLOCKS = {
-    "stage3.mean": STAGE3_WIDTH,
-    "stage3.contrast": STAGE3_WIDTH,
-    "stage4.mean": STAGE4_WIDTH,
-    "stage4.contrast": STAGE4_WIDTH,
+    "stage3.spread": STAGE3_WIDTH,
+    "stage3.steps": STAGE3_WIDTH,
+    "stage3.top": STAGE3_WIDTH,
+    "stage3.middle": STAGE3_WIDTH,
+    "stage3.bottom": STAGE3_WIDTH,
+    "stage4.spread": STAGE4_WIDTH,
 }
 WIDTH = sum(BLOCKS.values())
 _TINY = 1e-6
@@ -41,12 +50,17 @@ class ReadoutConfig:
         whitening: exponent p of (variance + ridge)^-p per principal axis of a block; 0 keeps
             the axes as they are, 0.5 makes their variances equal.
         ridge: added variance, in units of the block's mean variance.
+        steadiness: how much directions shrink in which augmentation moves a frame: by
+            (1 + steadiness x share of the motion in the frames' spread)^-1/2. 0 = not.
+        views: augmented views per frame that show this motion.
     """
 
-    dim: int = 768
-    energy: tuple[float, float, float, float] = (1.0, 1.0, 0.5, 0.5)
-    whitening: float = 0.35
-    ridge: float = 0.1
+    dim: int = 1024
+    energy: tuple[float, ...] = (1.0, 0.5, 0.3, 0.3, 0.3, 0.6)
+    whitening: float = 0.3
+    ridge: float = 0.2
+    steadiness: float = 300.0
+    views: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,87 +77,159 @@ class Readout:
         return unit_ND
 
 
-def contrast(maps_BChw: Tensor) -> Tensor:
-    """(a - mean)^2 / std per channel and frame; its mean over space is the std. Same shape."""
-    centred_BChw = maps_BChw - maps_BChw.mean((2, 3), keepdim=True)
-    squared_BChw = centred_BChw * centred_BChw
+def spread(maps_BChw: Tensor) -> Tensor:
+    """variance / sqrt(variance + tiny) of each channel over space: its deviation. (B, C)."""
+    variance_BC = _squared(maps_BChw).mean((2, 3))
+    return variance_BC / torch.sqrt(variance_BC + _TINY)
+
+
+def spread_map(maps_BChw: Tensor) -> Tensor:
+    """The map whose mean over space is ``spread``; same shape, at least 0."""
+    squared_BChw = _squared(maps_BChw)
     variance_BC11 = squared_BChw.mean((2, 3), keepdim=True)
     return squared_BChw / torch.sqrt(variance_BC11 + _TINY)
 
 
-def stacked(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
-    """All blocks at the resolution of stage 4: (B, K, h, w), in the order of ``BLOCKS``."""
-    blocks = [
-        functional.avg_pool2d(stage3_BC2h2w, 2),
-        functional.avg_pool2d(contrast(stage3_BC2h2w), 2),
-        stage4_BChw,
-        contrast(stage4_BChw),
-    ]
-    return torch.cat(blocks, dim=1)
+def _squared(maps_BChw: Tensor) -> Tensor:
+    centred_BChw = maps_BChw - maps_BChw.mean((2, 3), keepdim=True)
+    return centred_BChw * centred_BChw
+
+
+def _rows(height: int) -> tuple[slice, slice, slice]:
+    """Top, middle and bottom third of so many rows."""
+    third = max(1, round(height / 3))
+    return slice(0, third), slice(third, height - third), slice(height - third, height)
+
+
+def _steps(maps_BChw: Tensor) -> Tensor:
+    """From each row to the next; (B, C, h - 1, w)."""
+    return maps_BChw[:, :, 1:] - maps_BChw[:, :, :-1]
 
 
 def pooled(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
-    """Spatial mean of every block: (B, K)."""
-    return stacked(stage3_BC2h2w, stage4_BChw).mean((2, 3))
+    """All blocks, (B, K), in the order of ``BLOCKS``.
+
+    Args:
+        stage3_BC2h2w: normalised maps before their ReLU (activated ones where a network has no
+            others); at least 3 rows.
+        stage4_BChw: activated maps.
+    """
+    active = functional.relu(stage3_BC2h2w)
+    parts = [active[:, :, rows] for rows in _rows(active.shape[2])]
+    maps = [stage3_BC2h2w, _steps(active), *parts, stage4_BChw]
+    return torch.cat([spread(each) for each in maps], dim=1)
 
 
-def fit_readout(pooled_NK: Floats, config: ReadoutConfig) -> Readout:
-    """Centre, whiten in part and weigh each block, then keep the ``dim`` strongest directions.
+def stacked(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
+    """The maps whose means over space are ``pooled``, at the resolution of stage 4: (B, K, h, w).
+
+    A block that covers only part of the rows is 0 elsewhere and as much larger where it is.
+    """
+    active = functional.relu(stage3_BC2h2w)
+    height = active.shape[2]
+    blocks = [spread_map(stage3_BC2h2w), _placed(spread_map(_steps(active)), 0, height)]
+    for rows in _rows(height):
+        blocks.append(_placed(spread_map(active[:, :, rows]), rows.start, height))
+    reduced = [functional.avg_pool2d(block, 2) for block in blocks]
+    return torch.cat([*reduced, spread_map(stage4_BChw)], dim=1)
+
+
+def _placed(maps_BChw: Tensor, start: int, height: int) -> Tensor:
+    """Put rows into a frame of ``height`` rows, scaled so that the mean over space stays."""
+    rows = maps_BChw.shape[2]
+    scaled = maps_BChw * (height / rows)
+    return functional.pad(scaled, (0, 0, start, height - rows - start))
+
+
+def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats] = ()) -> Readout:
+    """Centre, whiten in part and weigh each block, steady, keep the ``dim`` strongest directions.
 
     Unlabelled corpus frames suffice. Centring makes cosines spread (pooled activations all point
-    the same way); partial whitening keeps a few loud directions (gain, brightness) from ruling;
-    the ridge keeps noise from ruling instead.
+    the same way); partial whitening keeps a few loud directions (gain, brightness) from ruling,
+    the ridge keeps noise from ruling instead. What augmentation moves is no property of the
+    tissue: those directions shrink (within-class covariance normalisation, Hatch et al. 2006,
+    with a frame and its views as a class).
 
     Args:
         pooled_NK: float32, as ``pooled`` gives them, of corpus frames.
+        config: of the read-out.
+        views: (N, K) each, of augmented views of the same frames.
 
     Raises:
-        InputError: the shape does not fit.
+        InputError: a shape does not fit.
     """
     rows, width = pooled_NK.shape
     if width != WIDTH or config.dim >= min(rows, width):
         raise InputError(f"expected more than {config.dim} rows of {WIDTH}, got {pooled_NK.shape}")
+    if any(view_NK.shape != pooled_NK.shape for view_NK in views):
+        raise InputError(f"expected views of shape {pooled_NK.shape}")
     mean_K = pooled_NK.mean(0, dtype=np.float64)
-    centred_NK = pooled_NK - mean_K
-    whitened_NK = np.zeros_like(centred_NK)
-    maps: list[npt.NDArray[np.float64]] = []
-    start = 0
-    for wide, share in zip(BLOCKS.values(), config.energy, strict=True):
-        block = slice(start, start + wide)
-        maps.append(_whitening(centred_NK[:, block], config, share))
-        whitened_NK[:, block] = centred_NK[:, block] @ maps[-1]
-        start += wide
+    maps = [
+        _whitening(pooled_NK[:, block] - mean_K[block], config, share)
+        for block, share in zip(_slices(), config.energy, strict=True)
+    ]
+    whitened_NK = _apply(pooled_NK - mean_K, maps)
+    moved = [_apply(view_NK - mean_K, maps) - whitened_NK for view_NK in views]
+    steady = _steadying(np.concatenate(moved), whitened_NK, config) if moved else None
+    if steady is not None:
+        whitened_NK = whitened_NK + (whitened_NK @ steady[0].T) * steady[1] @ steady[0]
     axes_DK = _strongest(whitened_NK, config.dim)
-    weights_DK = np.empty((config.dim, width))
-    start = 0
-    for wide, whiten in zip(BLOCKS.values(), maps, strict=True):
-        block = slice(start, start + wide)
-        weights_DK[:, block] = axes_DK[:, block] @ whiten.T
-        start += wide
+    if steady is not None:
+        axes_DK = axes_DK + (axes_DK @ steady[0].T) * steady[1] @ steady[0]
+    weights_DK = _apply(axes_DK, [whiten.T for whiten in maps])
     return Readout(weights_DK.astype(np.float32), (-weights_DK @ mean_K).astype(np.float32))
 
 
-def _whitening(
-    centred_NC: npt.NDArray[np.float64], config: ReadoutConfig, share: float
-) -> npt.NDArray[np.float64]:
+def _slices() -> Iterator[slice]:
+    start = 0
+    for wide in BLOCKS.values():
+        yield slice(start, start + wide)
+        start += wide
+
+
+def _apply(rows_NK: npt.NDArray[np.floating], maps: Sequence[Doubles]) -> Doubles:
+    """Each block of columns times its own (C, C) map."""
+    parts = [rows_NK[:, block] @ each for block, each in zip(_slices(), maps, strict=True)]
+    return np.concatenate(parts, axis=1)
+
+
+def _whitening(centred_NC: Doubles, config: ReadoutConfig, share: float) -> Doubles:
     """(C, C) map after which the block's mean squared length is ``share``."""
     if share == 0:
         return np.zeros((centred_NC.shape[1],) * 2)
     covariance_CC = centred_NC.T @ centred_NC / len(centred_NC)
     variances_C, axes_CC = np.linalg.eigh(covariance_CC)
     variances_C = np.maximum(variances_C, 0) + config.ridge * max(variances_C.mean(), _TINY)
-    whiten_CC = axes_CC * variances_C**-config.whitening
+    whiten_CC = (axes_CC * variances_C**-config.whitening) @ axes_CC.T
     energy = np.square(centred_NC @ whiten_CC).sum(1).mean()
-    scaled_CC: npt.NDArray[np.float64] = whiten_CC * np.sqrt(share / max(energy, _TINY))
+    scaled_CC: Doubles = whiten_CC * np.sqrt(share / max(energy, _TINY))
     return scaled_CC
 
 
-def _strongest(rows_NK: npt.NDArray[np.float64], dim: int) -> npt.NDArray[np.float64]:
+def _steadying(
+    moved_MK: Doubles, whitened_NK: Doubles, config: ReadoutConfig
+) -> tuple[Doubles, Doubles]:
+    """Axes (R, K) of the motion and what each is changed by: rows + (rows axes^T) change axes."""
+    motion_R, axes_RK = _principal(moved_MK, min(moved_MK.shape))
+    spread_total = np.square(whitened_NK).sum(1).mean()
+    shares_R = motion_R / (len(moved_MK) * max(spread_total, _TINY))
+    return axes_RK, (1 + config.steadiness * shares_R) ** -0.5 - 1
+
+
+def _strongest(rows_NK: Doubles, dim: int) -> Doubles:
     """The ``dim`` principal axes, (D, K), strongest first."""
+    return _principal(rows_NK, dim)[1]
+
+
+def _principal(rows_NK: Doubles, count: int) -> tuple[Doubles, Doubles]:
+    """Squared singular values and unit right axes (R, K), strongest first.
+
+    Axes beyond the rank of the rows come out as almost 0.
+    """
     # With fewer rows than features the small Gram matrix holds the same axes.
-    gram_NN = rows_NK @ rows_NK.T
-    strengths_N, vectors_NN = np.linalg.eigh(gram_NN)
-    order = np.argsort(-strengths_N)[:dim]
-    scale_D = np.sqrt(np.maximum(strengths_N[order], _TINY * strengths_N.max()))
-    axes_DK: npt.NDArray[np.float64] = (vectors_NN[:, order] / scale_D).T @ rows_NK
-    return axes_DK
+    strengths_N, vectors_NN = np.linalg.eigh(rows_NK @ rows_NK.T)
+    order = np.argsort(-strengths_N)[:count]
+    least = max(_TINY * float(strengths_N.max()), np.finfo(np.float64).tiny)
+    scale_R = np.sqrt(np.maximum(strengths_N[order], least))
+    axes_RK: Doubles = (vectors_NN[:, order] / scale_R).T @ rows_NK
+    return np.maximum(strengths_N[order], 0), axes_RK

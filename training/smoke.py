@@ -20,10 +20,15 @@ from service.imaging.preprocess import preprocess
 from training.checkpoint import CHECKPOINT_NAME
 from training.config import DistillConfig, load_config
 from training.evaluation.protocol import Floats, LabelledSet, shot_scores
-from training.export import ExportFacts, export, load_student, pooled_features
+from training.export import (
+    ExportFacts,
+    export,
+    fitted_readout,
+    load_student,
+    pooled_features,
+)
 from training.onnx_files import embed, open_network
 from training.ranks import Ranks
-from training.readout import fit_readout
 from training.runs import distil_frames
 from training.simulate import SCENES, samples
 from training.sources import Frame
@@ -100,8 +105,8 @@ def _judge(
 ) -> float:
     """Mean few-shot accuracy of the student; every simulated frame is its own group."""
     student = load_student(folder / "run" / CHECKPOINT_NAME, config.student)
-    readout = fit_readout(pooled_features(student, corpus, config.spec), config.readout)
-    features_ND: Floats = readout.embed(pooled_features(student, judged, config.spec))
+    readout = fitted_readout(student, corpus, config)
+    features_ND: Floats = readout.embed(pooled_features(student, judged, config))
     groups = np.array([f"frame{index}" for index in range(len(labels))])
     labelled = LabelledSet("simulated", np.array(labels), groups, np.zeros(len(labels), bool))
     return float(np.mean(shot_scores(features_ND, labelled, SHOTS, SEEDS)))

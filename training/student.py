@@ -9,12 +9,13 @@ import re
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as functional
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service.errors import InputError
-from training.readout import stacked
+from training.readout import pooled, stacked
 from training.torchvision_shim import allow_unmatched_torchvision
 
 ARCHITECTURE = "resnetv2_50"
@@ -73,9 +74,26 @@ class Trunk(nn.Module):
         """Activated maps of stages 3 and 4."""
         return self.suffix(self.prefix(frames_B3SS))
 
+    def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+        """What the read-out takes: stage 3 normalised but before its ReLU, stage 4 activated."""
+        stream_BChw = self.prefix(frames_B3SS)
+        scale_C, shift_C = affine_of(self.stage3_norm)
+        # Not the norm's own output: after quantisation that one has lost what is below 0.
+        stage3 = stream_BChw * scale_C[:, None, None] + shift_C[:, None, None]
+        return stage3, self.norm(self.stage4(stream_BChw))
+
+
+def affine_of(norm: Any) -> tuple[Tensor, Tensor]:
+    """scale_C and shift_C of a batch-norm in eval mode, or of the 1x1 layer that replaced it."""
+    if isinstance(norm, nn.Sequential):
+        layer: Any = norm[0]
+        return layer.weight[:, 0, 0, 0], layer.bias
+    scale_C = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+    return scale_C, norm.bias.detach() - norm.running_mean * scale_C
+
 
 class Student(nn.Module):
-    """Trunk and linear projection: what is exported as the encoder."""
+    """Trunk and linear projection (a 1x1 layer): what is exported as the encoder."""
 
     def __init__(self, trunk: nn.Module, projection: nn.Conv2d) -> None:
         super().__init__()
@@ -84,8 +102,16 @@ class Student(nn.Module):
 
     def forward(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``embedding`` (B, D), unit length, and ``feature_map`` (B, D, h, w)."""
-        feature_map = self.projection(stacked(*self.trunk(frames_B3SS)))
-        embedding = functional.normalize(feature_map.mean((2, 3)), dim=1)
+        stage3, stage4 = self.trunk.read(frames_B3SS)
+        layer: Any = self.projection
+        weights_DK, bias_D = layer.weight[:, :, 0, 0], layer.bias
+        # The embedding does without the maps: where only it is asked for, they cost nothing.
+        rows_BD = (weights_DK @ pooled(stage3, stage4)[:, :, None])[:, :, 0] + bias_D
+        embedding = functional.normalize(rows_BD, dim=1)
+        maps_BKhw = stacked(stage3, stage4)
+        maps_BDL = weights_DK @ maps_BKhw.flatten(2)
+        feature_map = maps_BDL.reshape(-1, len(bias_D), *maps_BKhw.shape[2:])
+        feature_map = feature_map + bias_D[:, None, None]
         return embedding, feature_map
 
 

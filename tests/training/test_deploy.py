@@ -11,7 +11,8 @@ from training.backbones import build_student
 from training.config import StudentConfig
 from training.deploy import assemble, deployable
 from training.equalise import equalise
-from training.onnx_files import embed, open_network, write_fp32
+from training.onnx_branches import maps_on_request
+from training.onnx_files import embed, halve_weights, open_network, write_fp32
 from training.readout import WIDTH, Readout, ReadoutConfig, fit_readout, pooled
 from training.student import Student, Trunk
 
@@ -71,6 +72,38 @@ def test_onnx_equals_torch_and_the_mean_of_the_map_is_the_embedding(
     means_ND = maps_NDhw.mean((2, 3))
     means_ND /= np.linalg.norm(means_ND, axis=1, keepdims=True)
     np.testing.assert_allclose(means_ND, embeddings_ND, atol=1e-4)
+
+
+def test_the_map_is_computed_only_when_it_is_asked_for(
+    trained: Student, frames: np.ndarray, tmp_path: Path
+) -> None:
+    folded, spec = deployable(trained, SPEC)
+    inputs = normalise(frames, spec)
+    path = tmp_path / "net.onnx"
+    write_fp32(folded, SIDE, path)
+    expected_ND, expected_NDhw = embed(open_network(path), inputs)
+    maps_on_request(path)
+    session = open_network(path)
+    embeddings_ND, maps_NDhw = embed(session, inputs)
+    np.testing.assert_allclose(embeddings_ND, expected_ND, atol=1e-6)
+    np.testing.assert_allclose(maps_NDhw, expected_NDhw, atol=1e-5)
+    (nothing,) = session.run(["feature_map"], {"frames": inputs})
+    assert nothing.shape == (0, *expected_NDhw.shape[1:])
+
+
+def test_weights_stored_as_halves_give_almost_the_same_embeddings(
+    trained: Student, frames: np.ndarray, tmp_path: Path
+) -> None:
+    folded, spec = deployable(trained, SPEC)
+    inputs = normalise(frames, spec)
+    path = tmp_path / "net.onnx"
+    write_fp32(folded, SIDE, path)
+    expected_ND, _ = embed(open_network(path), inputs)
+    size = path.stat().st_size
+    halve_weights(path, above=10_000)
+    assert path.stat().st_size < 0.6 * size
+    embeddings_ND, _ = embed(open_network(path), inputs)
+    assert (embeddings_ND * expected_ND).sum(1).min() > 0.999
 
 
 @pytest.mark.parametrize("architecture", ["resnet14t", "convnext_atto"])

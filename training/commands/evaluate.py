@@ -9,6 +9,7 @@ import typer
 
 from service.errors import InputError
 from training.card import carry_benchmark
+from training.config import load_config
 from training.data import Row, load_frames, read_manifest
 from training.evaluation import encoders as known
 from training.evaluation.cost import measure_costs
@@ -23,6 +24,7 @@ from training.evaluation.summary import benchmark_of
 from training.evaluation.ultrabench import read_ultrabench
 
 log = logging.getLogger(__name__)
+RUN_CONFIG = "ship_cpu"
 
 Option = typer.Option
 OutFolder: TypeAlias = Annotated[Path, Option(help="For evaluation.json, report and table.")]
@@ -37,7 +39,7 @@ Precisions: TypeAlias = Annotated[
     list[str] | None, Option(help="Only this precision of the bundle; repeatable.")
 ]
 Run: TypeAlias = Annotated[
-    Path | None, Option("--checkpoint", help="Folder of a run that was not exported.")
+    Path | None, Option("--checkpoint", help="Folder of a ship_cpu run that was not exported.")
 ]
 TeacherFile: TypeAlias = Annotated[Path | None, Option(help="ViT-S/14 teacher, safetensors.")]
 TrunkFile: TypeAlias = Annotated[
@@ -94,7 +96,12 @@ def evaluate(
         corpus = corpus[:: max(1, len(corpus) // limit)] if limit else corpus
         makers: list[tuple[Any, Callable[[], list[FrameEncoder]]]] = [
             (bundle, lambda: [*known.bundle_encoders(_path(bundle), precision or [])]),
-            (run, lambda: [known.checkpoint(_path(run), load_frames(corpus))]),
+            (
+                run,
+                lambda: [
+                    known.checkpoint(_path(run), load_frames(corpus), load_config(RUN_CONFIG))
+                ],
+            ),
             (teacher, lambda: [known.teacher(_path(teacher))]),
             (trunk, lambda: [known.imagenet_trunk(_path(trunk))]),
             (random, lambda: [known.random_resnet50()]),

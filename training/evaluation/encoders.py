@@ -20,11 +20,14 @@ from torch import Tensor, nn
 from service.encoding.manifest import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
-from training.config import IMAGENET_MEAN, IMAGENET_STD
+from training.backbones import AnyBackbone
+from training.checkpoint import CHECKPOINT_NAME
+from training.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import Frames
+from training.export import fitted_readout, load_student
 from training.onnx_files import OUTPUTS, open_network
-from training.readout import Readout, ReadoutConfig, fit_readout, pooled
+from training.readout import Readout, pooled
 from training.student import Trunk, load_imagenet_trunk
 from training.teacher import load_teacher
 from training.torchvision_shim import allow_unmatched_torchvision
@@ -217,50 +220,35 @@ def paper_teacher() -> TorchEncoder:
     return TorchEncoder("dinov3_vitb16", "none", IMAGENET_SPEC, None, network, _size(network))
 
 
-class PooledTrunk(nn.Module):
-    """Trunk and read-out of a run that was not exported yet."""
+class PooledStudent(nn.Module):
+    """Student and read-out of a run that was not exported yet."""
 
-    def __init__(self, trunk: Trunk, readout: Readout) -> None:
+    def __init__(self, student: AnyBackbone, readout: Readout) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.student = student
         self.register_buffer("weights_DK", torch.from_numpy(readout.weights_DK))
         self.register_buffer("bias_D", torch.from_numpy(readout.bias_D))
 
     def forward(self, frames_B3SS: Tensor) -> Tensor:
         """(B, D), not of unit length."""
-        pooled_BK = pooled(*self.trunk(frames_B3SS))
+        pooled_BK = pooled(*self.student.read(frames_B3SS))
         return nn.functional.linear(pooled_BK, self.weights_DK, self.bias_D)  # type: ignore[arg-type]
 
 
-class _Pooled(nn.Module):
-    def __init__(self, trunk: Trunk) -> None:
-        super().__init__()
-        self.trunk = trunk
-
-    def forward(self, frames_B3SS: Tensor) -> Tensor:
-        return pooled(*self.trunk(frames_B3SS))
-
-
-def checkpoint(run: Path, corpus: Frames) -> TorchEncoder:
+def checkpoint(run: Path, corpus: Frames, config: DistillConfig) -> TorchEncoder:
     """The student of a training run, its read-out fitted on the corpus as the export does.
 
     Raises:
-        InputError: the folder holds no ``checkpoint.pt`` with a trunk, or too few corpus frames.
+        InputError: the folder holds no finished run of ``config``, or too few corpus frames.
     """
-    path = run / "checkpoint.pt"
-    trunk = Trunk()
-    try:
-        trunk.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["trunk"])
-        settings = json.loads((run / "config.json").read_text())["readout"]
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{run.name} holds no finished run: {error}") from error
-    pools = TorchEncoder("", "", IMAGENET_SPEC, None, _Pooled(trunk.eval()), 0)
-    readout = fit_readout(embed(pools, corpus).astype(np.float32), ReadoutConfig(**settings))
-    network = PooledTrunk(trunk, readout).eval()
+    path = run / CHECKPOINT_NAME
+    student = load_student(path, config.student)
+    readout = fitted_readout(student, corpus, config)
+    network = PooledStudent(student, readout).eval()
     fitted = hashlib.sha256(readout.weights_DK.tobytes()).hexdigest()
-    key = _key(fitted, path, IMAGENET_SPEC)
+    key = _key(fitted, path, config.spec)
     count = _size(network) + readout.weights_DK.size + readout.bias_D.size
-    return TorchEncoder("checkpoint", key, IMAGENET_SPEC, path, network, count)
+    return TorchEncoder("checkpoint", key, config.spec, path, network, count)
 
 
 def _size(network: nn.Module) -> int:

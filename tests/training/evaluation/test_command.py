@@ -1,6 +1,5 @@
 """``python -m training evaluate``, sets of ultrabench, runs, maps, and the real weights."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -115,9 +114,8 @@ def test_a_run_is_judged_with_a_readout_fitted_on_the_corpus(
     torch.manual_seed(0)
     torch.save({"trunk": Trunk().state_dict()}, tmp_path / "checkpoint.pt")
     config = DistillConfig(readout=ReadoutConfig(dim=3))
-    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
     corpus = load_frames(read_manifest(manifest)[:5])
-    features_ND = embed(checkpoint(tmp_path, corpus), corpus)
+    features_ND = embed(checkpoint(tmp_path, corpus, config), corpus)
     assert features_ND.shape == (5, 3)
     # The read-out centres on the corpus, so its mean there is nothing beside its spread.
     assert np.abs(features_ND.mean(0)).max() < 1e-3 * features_ND.std()
@@ -125,7 +123,7 @@ def test_a_run_is_judged_with_a_readout_fitted_on_the_corpus(
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        checkpoint(tmp_path, [])
+        checkpoint(tmp_path, [], DistillConfig())
 
 
 @pytest.mark.slow  # numba compiles for most of a minute
