@@ -9,6 +9,7 @@ from rich.console import Console
 
 from service.errors import ServiceError
 from training.commands import augment, datasets
+from training.commands.ablate import ablation
 from training.commands.distil import distil
 from training.commands.evaluate import evaluate
 from training.commands.export import export
@@ -21,6 +22,7 @@ app.command()(distil)
 app.command()(export)
 app.command()(evaluate)
 app.command()(smoke)
+app.command("ablate")(ablation)
 
 
 class _Fields(logging.Formatter):

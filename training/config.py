@@ -117,7 +117,8 @@ class DistillConfig:
         learning_rate: peak, after ``warmup`` of all steps, then cosine to 0.
         weight_decay: of weights that are matrices; none on norms and biases.
         mixup: both parameters of the Beta distribution of the one share per batch; 0 = none.
-        spec: how the student wants its input.
+        spec: how the student wants its input while it learns.
+        serve_px: side of its input when it is served; 0 = as it learnt. Smaller is faster.
         readout: how maps become the embedding.
         bf16: autocast to bfloat16; None = where the processor computes in it.
         load_px: side to which frames are brought before augmentation.
@@ -144,6 +145,7 @@ class DistillConfig:
     spec: PreprocessSpec = field(
         default_factory=lambda: PreprocessSpec(224, IMAGENET_MEAN, IMAGENET_STD)
     )
+    serve_px: int = 0
     augment: AugmentationConfig = field(default_factory=AugmentationConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     bf16: bool | None = None

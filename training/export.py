@@ -6,6 +6,7 @@ Shape suffixes: N frames, T golden frames, S encoder side, D embedding width, K 
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from training.onnx_files import (
     write_fp32,
     write_int8,
 )
+from training.ranks import computes_in_bf16
 from training.readout import Readout, fit_readout, pooled
 from training.student import ARCHITECTURE, Student, Trunk
 from training.targets import make_views
@@ -80,14 +82,26 @@ def load_student(checkpoint: Path, config: StudentConfig) -> AnyBackbone:
 def pooled_features(
     trunk: AnyBackbone, frames: Frames, config: DistillConfig, *, view: int = 0
 ) -> npt.NDArray[np.float32]:
-    """pooled_NK of frames, float32; of their augmented view with that number, 0 = as they are."""
+    """pooled_NK of frames, float32; of their augmented view with that number, 0 = as they are.
+
+    Views only say how far augmentation moves a frame, so they run in bfloat16 where that is fast.
+    """
+    fast = view > 0 and computes_in_bf16(torch.device("cpu"))
     parts = []
     for start in range(0, len(frames), _BATCH):
         views_BSS = make_views(frames[start : start + _BATCH], start, view, config)
         inputs = torch.from_numpy(normalise(views_BSS, config.spec))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        parts.append(pooled(*trunk.read(inputs)).numpy())
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            stage3, stage4 = trunk.read(inputs)
+        parts.append(pooled(stage3.float(), stage4.float()).numpy())
     return np.concatenate(parts)
+
+
+def served(config: DistillConfig) -> DistillConfig:
+    """The configuration at the side at which its encoder is served."""
+    spec = replace(config.spec, side_px=config.serve_px or config.spec.side_px)
+    return replace(config, spec=spec)
 
 
 def fitted_readout(trunk: AnyBackbone, corpus: Frames, config: DistillConfig) -> Readout:
@@ -118,6 +132,7 @@ def export(
         unseen: real frames it was not trained on: fidelity of each precision.
         golden: frames that may be given away, stored in the bundle.
     """
+    config = served(config)
     out.mkdir(parents=True, exist_ok=True)
     readout = fitted_readout(trunk, corpus, config)
     student, spec = deployable(assemble(trunk, readout), config.spec)

@@ -22,7 +22,7 @@ def refused(code: str, status: int):
 def test_health_metrics_and_encoder_answer(client: Client) -> None:
     assert client.live() == {"status": "live"}
     assert client.ready()["encoder_id"] == client.encoder()["manifest"]["encoder_id"]
-    assert "Interim" in client.encoder()["model_card"]
+    assert "no medical device" in client.encoder()["model_card"]
     assert "sonoprobe_requests_total" in client.metrics()
 
 

@@ -25,7 +25,7 @@ from training.checkpoint import CHECKPOINT_NAME
 from training.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import Frames
-from training.export import fitted_readout, load_student
+from training.export import fitted_readout, load_student, served
 from training.onnx_files import OUTPUTS, open_network
 from training.readout import Readout, pooled
 from training.student import Trunk, load_imagenet_trunk
@@ -242,6 +242,7 @@ def checkpoint(run: Path, corpus: Frames, config: DistillConfig) -> TorchEncoder
         InputError: the folder holds no finished run of ``config``, or too few corpus frames.
     """
     path = run / CHECKPOINT_NAME
+    config = served(config)
     student = load_student(path, config.student)
     readout = fitted_readout(student, corpus, config)
     network = PooledStudent(student, readout).eval()

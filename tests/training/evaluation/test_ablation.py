@@ -1,0 +1,60 @@
+"""Every arm of the ablation differs by what it says, and is judged on the same splits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from service.imaging.preprocess import PreprocessSpec
+from training.augmentation.config import GROUPS, AugmentationConfig
+from training.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
+from training.data import read_manifest
+from training.evaluation.ablation import SHOTS, Arm, ablate, ablation_table, arms
+from training.evaluation.compare import Estimate
+from training.evaluation.sets import read_sets
+from training.readout import ReadoutConfig
+from training.runs import simulated_frames
+from training.student import Trunk
+
+
+def test_each_group_stands_alone_once_and_is_left_out_once() -> None:
+    found = dict(arms(AugmentationConfig()))
+    assert len(found) == 2 + 2 * len(GROUPS)
+    assert found["none"] is None
+    for group in GROUPS:
+        alone, without = found[f"only {group}"], found[f"without {group}"]
+        assert alone is not None
+        assert without is not None
+        assert alone.only(group) == alone
+        assert without.without(group) == without != found["all"]
+
+
+def test_the_table_names_every_arm_with_its_interval() -> None:
+    gain = dict.fromkeys(SHOTS, Estimate(1.0, 0.5, 1.5))
+    text = ablation_table([Arm("only beam", dict.fromkeys(SHOTS, 60.0), gain)])
+    assert "| only beam | 60.00 | 60.00 | +1.00 [+0.50, +1.50] | +1.00 [+0.50, +1.50] |" in text
+
+
+@pytest.mark.slow  # the read-out of a real trunk is fitted fourteen times
+def test_an_ablation_compares_every_arm_with_none(manifest: Path) -> None:
+    torch.manual_seed(0)
+    config = DistillConfig(
+        spec=PreprocessSpec(64, IMAGENET_MEAN, IMAGENET_STD),
+        load_px=72,
+        readout=ReadoutConfig(dim=8, views=1),
+    )
+    told: list[Arm] = []
+    sets = read_sets(read_manifest(manifest), ["lesions"])
+    found = ablate(
+        Trunk().eval(),
+        config,
+        simulated_frames(24),
+        sets,
+        shots=(2, 5),
+        seeds=2,
+        on_arm=told.append,
+    )
+    assert [arm.name for arm in found] == [name for name, _ in arms(config.augment)]
+    assert told == found
+    assert found[0].gain[5].mean == 0
+    assert any(arm.gain[5].mean != 0 for arm in found[1:])

@@ -1,0 +1,43 @@
+"""``python -m training ablate``: what each group of augmentation is worth to a trained student."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training.checkpoint import CHECKPOINT_NAME
+from training.config import load_config
+from training.data import load_frames, read_manifest
+from training.evaluation.ablation import Arm, ablate, ablation_table
+from training.evaluation.sets import read_sets, thinned
+from training.export import load_student
+
+
+def ablation(
+    manifest: Annotated[Path, typer.Option(help="manifest.csv naming corpus and bench frames.")],
+    run: Annotated[Path, typer.Option(help="Folder of the finished run.")],
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")],
+    config_name: Annotated[
+        str, typer.Option("--config", help="Named config, or a .py file with config().")
+    ] = "ship_cpu",
+    sets: Annotated[str, typer.Option(help="Bench sets, comma-separated; empty = all.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="About so many frames per set.")] = 400,
+    seeds: Annotated[int, typer.Option(min=2, help="Splits per number of shots.")] = 20,
+) -> None:
+    """Refit the read-out with each group of augmentation alone, and with all but each."""
+    config = load_config(config_name)
+    rows = read_manifest(manifest)
+    corpus = load_frames([row for row in rows if row.use == "corpus"])
+    names = [name for name in sets.split(",") if name]
+    chosen = [thinned(s, limit) for s in read_sets(rows, names) if not s.in_domain]
+    console = Console()
+
+    def say(arm: Arm) -> None:
+        console.print(f"{arm.name}: {dict(arm.scores)}")
+
+    student = load_student(run / CHECKPOINT_NAME, config.student)
+    found = ablate(student, config, corpus, chosen, seeds=seeds, on_arm=say)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(ablation_table(found) + "\n", encoding="utf-8")
+    console.print(ablation_table(found), markup=False)
