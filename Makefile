@@ -12,8 +12,10 @@ export ORT_DISABLE_TELEMETRY := 1
 demo: .venv/ready
 	$(SERVICE) -m service demo
 
+# The last step walks the offline half once: simulate, distil, judge, export, serve.
 test: .venv-dev/ready
 	$(DEV) -m pytest
+	$(DEV) -m training smoke
 
 check: .venv-dev/ready
 	$(DEV) -m ruff format --check .
