@@ -181,7 +181,7 @@ def conformal(
         held_out: labels and groups of the rows.
         probabilities_NC: calibrated out-of-fold probabilities; rows of NaN were not judged.
     """
-    keep_N = np.isfinite(probabilities_NC).all(1)
+    keep_N = np.asarray(np.isfinite(probabilities_NC).all(axis=1))
     judged = held_out.rows(keep_N)
     rows_M = judged.one_row_per_group(seed)
     labels_M = judged.labels_N[rows_M]

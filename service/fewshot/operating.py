@@ -101,7 +101,7 @@ def _number_of(held_out: HeldOut, name: str, sensitivity: float) -> int:
 
 def _judgeable(held_out: HeldOut, probabilities_NC: Doubles, chosen: int) -> HeldOut:
     """The rows with probabilities, when both sides have groups enough."""
-    judged = held_out.rows(np.isfinite(probabilities_NC).all(axis=1))
+    judged = held_out.rows(np.asarray(np.isfinite(probabilities_NC).all(axis=1)))
     own = len(np.unique(judged.groups_N[judged.labels_N == chosen]))
     others = len(np.unique(judged.groups_N[judged.labels_N != chosen]))
     if min(own, others) < LEAST_GROUPS:

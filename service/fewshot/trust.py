@@ -169,7 +169,7 @@ def choose_margin(held_out: HeldOut, probabilities_NC: Doubles) -> tuple[float, 
         The margin, and how it was found: by the default when nothing was judged, no error was
         made, or no margin halves the errors of enough groups.
     """
-    keep_N = np.isfinite(probabilities_NC).all(1)
+    keep_N = np.asarray(np.isfinite(probabilities_NC).all(axis=1))
     judged = held_out.rows(keep_N)
     default = FALLBACK_MARGIN, "default: too few judged examples, or errors, to choose"
     if len(judged.labels_N) == 0:
