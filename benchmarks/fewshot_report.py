@@ -40,8 +40,7 @@ Data: TypeAlias = dict[str, tuple[LabelledSet, Doubles]]
 
 BUNDLE = Path(__file__).parents[1] / "service" / "bundle"
 SHOTS = (1, 5, 10, 20)
-PICTURES = 40  # of each kind that is no ultrasound
-FRAMES_PER_CLASS = 20  # of the comparison of random with grouped cross-validation
+PICTURES, FRAMES_PER_CLASS = 40, 20  # of each kind; of random against grouped cross-validation
 
 
 def main() -> None:
