@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -31,6 +32,9 @@ class Given(ClassifierMixin, BaseEstimator):
 
     def predict(self, scores):
         return self.classes_[scores.argmax(1)]
+
+    def predict_proba(self, scores):
+        return softmax(scores)
 
 
 def test_the_temperature_equals_that_of_scikit_learn() -> None:
@@ -96,6 +100,24 @@ def test_a_coverage_needs_enough_items(coverage: float, needed: int) -> None:
 def test_an_impossible_coverage_is_refused(coverage: float) -> None:
     with pytest.raises(InputError):
         items_needed(coverage)
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
+def test_sets_equal_those_of_mapie(coverage: float) -> None:
+    held, test = drawn_logits(5, 101), drawn_logits(6, 300)
+    ours = conformal(held, softmax(held.logits_NC)).sets(
+        softmax(test.logits_NC), coverage, mode="marginal"
+    )
+    peer = SplitConformalClassifier(
+        Given().fit(held.logits_NC, held.labels_N),
+        confidence_level=coverage,
+        conformity_score="lac",
+        prefit=True,
+    ).conformalize(held.logits_NC, held.labels_N)
+    theirs = peer.predict_set(test.logits_NC)[1][:, :, 0]
+    # Ours are never empty: the most probable class is always in.
+    theirs[np.arange(300), test.logits_NC.argmax(1)] = True
+    np.testing.assert_array_equal(ours.members_NC, theirs)
 
 
 @pytest.mark.parametrize("method", ["lac", "aps"])
