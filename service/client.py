@@ -249,14 +249,59 @@ class Client:
         """DELETE /v1/classifiers/{name}."""
         return self._json("DELETE", f"/v1/classifiers/{_part(name)}", headers=_match(if_match))
 
-    def predict(self, name: str, images: Sequence[bytes]) -> JsonObject:
-        """POST .../predict; one item per image."""
-        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", files=_files(images))
+    # versions -----------------------------------------------------------------------------
 
-    def predict_scans(self, name: str, collection: str, scan_ids: Sequence[str]) -> JsonObject:
+    def change_examples(
+        self,
+        name: str,
+        changes: JsonObject,
+        *,
+        images: Sequence[bytes] = (),
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> JsonObject:
+        """POST .../examples: add ``scans``, ``relabel``, ``drop``: a new version.
+
+        With ``images``, ``changes`` holds one ``{"label": ...}`` per image in ``examples``.
+        """
+        path = f"/v1/classifiers/{_part(name)}/examples"
+        headers = _once(idempotency_key) | _match(if_match)
+        if not images:
+            return self._json("POST", path, json=changes, headers=headers)
+        files, said = _files(images), _metadata(changes)
+        return self._json("POST", path, files=files, data=said, headers=headers)
+
+    def versions(self, name: str) -> Iterator[JsonObject]:
+        """GET .../versions, all pages, newest first."""
+        return self._pages(f"/v1/classifiers/{_part(name)}/versions", {})
+
+    def version(self, name: str, number: int) -> JsonObject:
+        """GET .../versions/{version}."""
+        return self._json("GET", f"/v1/classifiers/{_part(name)}/versions/{number}")
+
+    def version_examples(self, name: str, number: int) -> Iterator[JsonObject]:
+        """GET .../versions/{version}/examples, all pages."""
+        return self._pages(f"/v1/classifiers/{_part(name)}/versions/{number}/examples", {})
+
+    def publish(self, name: str, number: int, *, if_match: str | None = None) -> JsonObject:
+        """POST .../publish: let this version predict; an earlier one rolls back."""
+        path = f"/v1/classifiers/{_part(name)}/publish"
+        return self._json("POST", path, json={"version": number}, headers=_match(if_match))
+
+    def predict(
+        self, name: str, images: Sequence[bytes], *, version: int | None = None
+    ) -> JsonObject:
+        """POST .../predict; one item per image; the published version unless one is named."""
+        path, asked = f"/v1/classifiers/{_part(name)}/predict", _version(version)
+        return self._json("POST", path, files=_files(images), params=asked)
+
+    def predict_scans(
+        self, name: str, collection: str, scan_ids: Sequence[str], *, version: int | None = None
+    ) -> JsonObject:
         """POST .../predict for stored scans."""
         body = {"collection": collection, "scan_ids": list(scan_ids)}
-        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", json=body)
+        path, asked = f"/v1/classifiers/{_part(name)}/predict", _version(version)
+        return self._json("POST", path, json=body, params=asked)
 
     def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
         cursor: str | None = None
@@ -289,3 +334,7 @@ def _once(key: str | None) -> dict[str, str]:
 
 def _match(etag: str | None) -> dict[str, str]:
     return {} if etag is None else {"If-Match": etag}
+
+
+def _version(number: int | None) -> dict[str, int]:
+    return {} if number is None else {"version": number}

@@ -358,4 +358,5 @@ async def erase_subject(subject_id: str, service: Service, workspace_id: Workspa
     return {
         "scans": [{"collection": c, "scan_id": s} for c, s in receipt.scans],
         "classifiers": list(receipt.classifiers),
+        "uploads": receipt.uploads,
     }
