@@ -5,7 +5,9 @@ Shape suffixes: N rows, C classes, D embedding width.
 
 import io
 import json
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,6 +19,20 @@ from service.errors import ArtifactMismatch, EncoderMismatch, InputError
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 LEAST_LENGTH = 1e-6
+UNREADABLE = (  # a damaged npz raises of all these kinds
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    AttributeError,
+    MemoryError,
+    RuntimeError,  # NotImplementedError too
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +104,7 @@ def from_npz(data: bytes, *, encoder_id: str | None = None) -> LinearHead:
         head = LinearHead(
             str(facts["encoder_id"]), tuple(str(c) for c in facts["classes"]), weights_CD, bias_C
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ArtifactMismatch("the stored classifier cannot be read") from error
     _check(head)
     if encoder_id is not None and head.encoder_id != encoder_id:

@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -41,11 +40,11 @@ class Problem:
         """Whether every class has at least one of the rows."""
         return bool((np.bincount(self.labels_N[rows], minlength=self.classes) > 0).all())
 
-    def predict(self, train: Ints, test: Ints, c: float) -> Ints:
-        """Class numbers of ``test`` by the solution on ``train``."""
+    def logits(self, train: Ints, test: Ints, c: float) -> Doubles:
+        """Scores (test rows, classes) by the solution on ``train``."""
         weights_CR, bias_C = self.solve(train, c, tolerance=JUDGING_TOLERANCE)
-        guesses: Ints = (self.rows_NR[test] @ weights_CR.T + bias_C).argmax(1)
-        return guesses
+        scores: Doubles = self.rows_NR[test] @ weights_CR.T + bias_C
+        return scores
 
     def solve(
         self, train: Ints, c: float, *, tolerance: float = GRADIENT_TOLERANCE
@@ -55,6 +54,8 @@ class Problem:
         Every class weighs the same in sum; the bias is not penalised. ``train`` must hold all
         classes.
         """
+        from scipy.optimize import minimize  # half a second that a starting service saves
+
         rows_MR, labels_M = self.rows_NR[train], self.labels_N[train]
         counts_C = np.bincount(labels_M, minlength=self.classes)
         share_M = len(train) / (self.classes * counts_C[labels_M])

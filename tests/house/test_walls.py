@@ -57,7 +57,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "pydantic": ("service.api", "service.settings"),
     "torch": ("training",),
     "timm": ("training",),
-    "onnx": ("training",),
+    "onnx": ("training", "service.fewshot.onnx_export"),
 }
 FILES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")])
 

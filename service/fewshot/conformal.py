@@ -1,0 +1,196 @@
+"""Prediction sets that hold the true class with a chosen probability.
+
+Split conformal prediction on out-of-fold scores: LAC (Sadinle, Lei, Wasserman 2019, "Least
+ambiguous set-valued classifiers with bounded error levels") or APS without randomisation (Romano,
+Sesia, Candès 2020, "Classification with valid and adaptive coverage"). One drawn row per group
+counts. Scores of several folds stand in for those of a calibration set, so the coverage is
+measured (``benchmarks/fewshot_report.py``) rather than guaranteed.
+
+Shape suffixes: N rows, M calibration rows, C classes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InputError
+from service.fewshot.heldout import HeldOut
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Method: TypeAlias = Literal["lac", "aps"]
+Mode: TypeAlias = Literal["auto", "marginal", "per_class"]
+
+LOWEST_COVERAGE, HIGHEST_COVERAGE = 0.5, 0.999
+
+
+def items_needed(coverage: float) -> int:
+    """The fewest calibration items whose greatest score is a valid threshold: 9 for 90 %.
+
+    Raises:
+        InputError: a coverage outside 0.5 to 0.999.
+    """
+    if not LOWEST_COVERAGE <= coverage <= HIGHEST_COVERAGE:
+        raise InputError(
+            f"expected a coverage of {LOWEST_COVERAGE} to {HIGHEST_COVERAGE}, got {coverage}"
+        )
+    # The smallest n with (n + 1) coverage <= n; the offset absorbs rounding of 0.9 / 0.1.
+    return math.ceil(coverage / (1 - coverage) - 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSets:
+    """Sets for N rows, or why there are none.
+
+    Attributes:
+        members_NC: which classes are in each row's set; never empty; None when refused.
+        per_class: whether each class has the coverage for itself, not only all together.
+        not_enough_because: None when there are sets.
+        missing: class -> calibration items (independent groups) that are lacking; under
+            "any class" when only the total matters. Empty when there are sets.
+    """
+
+    coverage: float
+    method: Method
+    members_NC: Bools | None
+    per_class: bool
+    not_enough_because: str | None
+    missing: dict[str, int]
+
+    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """Plain JSON values; ``sets`` names the classes of each row."""
+        members_NC = self.members_NC
+        named = members_NC is not None and [
+            [name for name, inside in zip(classes, row, strict=True) if inside]
+            for row in members_NC.tolist()
+        ]
+        return {
+            "coverage": self.coverage,
+            "method": self.method,
+            "per_class": self.per_class,
+            "sets": named if members_NC is not None else None,
+            "not_enough_because": self.not_enough_because,
+            "missing": self.missing,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Conformal:
+    """Calibration scores of one head; from them sets at any coverage.
+
+    Attributes:
+        scores_M: nonconformity of the true class of each calibration item.
+        labels_M: its class number.
+    """
+
+    method: Method
+    classes: tuple[str, ...]
+    scores_M: Doubles
+    labels_M: Ints
+
+    def sets(
+        self, probabilities_NC: npt.NDArray[np.floating], coverage: float, *, mode: Mode = "auto"
+    ) -> PredictionSets:
+        """Sets at a coverage.
+
+        Args:
+            probabilities_NC: calibrated as those that made the scores.
+            coverage: share of rows whose set holds the true class, 0.5 to 0.999.
+            mode: ``auto`` = per class when every class has enough items, else marginal.
+
+        Raises:
+            InputError: another coverage, or rows that are not finite or of other width.
+        """
+        thresholds_C, per_class, missing = self._thresholds(coverage, mode)
+        if thresholds_C is None:
+            reason = (
+                f"not enough calibration examples: {items_needed(coverage)} of different groups "
+                f"{'per class' if mode == 'per_class' else 'in all'} are needed"
+            )
+            return PredictionSets(coverage, self.method, None, per_class, reason, missing)
+        scores_NC = nonconformity(self._checked(probabilities_NC), self.method)
+        members_NC = scores_NC <= thresholds_C
+        # An empty set would deny every class; the most probable one only adds coverage.
+        members_NC[np.arange(len(members_NC)), probabilities_NC.argmax(1)] = True
+        return PredictionSets(coverage, self.method, members_NC, per_class, None, {})
+
+    def _checked(self, probabilities_NC: npt.NDArray[np.floating]) -> Doubles:
+        wide_NC = np.asarray(probabilities_NC, np.float64)
+        if wide_NC.ndim != 2 or wide_NC.shape[1] != len(self.classes):
+            raise InputError(f"expected {len(self.classes)} columns, got {wide_NC.shape}")
+        if not np.isfinite(wide_NC).all():
+            raise InputError("expected finite probabilities")
+        return wide_NC
+
+    def _thresholds(
+        self, coverage: float, mode: Mode
+    ) -> tuple[Doubles | None, bool, dict[str, int]]:
+        """Greatest score of a member per class, whether per class, and what is missing."""
+        needed = items_needed(coverage)
+        items_C = np.bincount(self.labels_M, minlength=len(self.classes))
+        enough_in_each = bool((items_C >= needed).all())
+        if mode == "per_class" or (mode == "auto" and enough_in_each):
+            if not enough_in_each:
+                lacking_C = np.maximum(needed - items_C, 0).tolist()
+                pairs = zip(self.classes, lacking_C, strict=True)
+                return None, True, {name: lacking for name, lacking in pairs if lacking}
+            by_class = [self.scores_M[self.labels_M == c] for c in range(len(self.classes))]
+            return np.array([threshold(scores, coverage) for scores in by_class]), True, {}
+        if len(self.scores_M) < needed:
+            return None, False, {"any class": needed - len(self.scores_M)}
+        value = threshold(self.scores_M, coverage)
+        return np.full(len(self.classes), value), False, {}
+
+
+def threshold(scores_M: Doubles, coverage: float) -> float:
+    """The ceil((M + 1) coverage)-th smallest score.
+
+    Raises:
+        InputError: fewer than ``items_needed(coverage)`` scores.
+    """
+    rank = math.ceil((len(scores_M) + 1) * coverage - 1e-9)
+    if rank > len(scores_M):
+        raise InputError(f"expected {items_needed(coverage)} scores or more, got {len(scores_M)}")
+    return float(np.sort(scores_M)[rank - 1])
+
+
+def nonconformity(probabilities_NC: Doubles, method: Method) -> Doubles:
+    """How strange each class would be for each row, (N, C); greater is stranger.
+
+    ``lac``: 1 - probability. ``aps``: the probability of all classes down to this one.
+    """
+    if method == "lac":
+        return 1 - probabilities_NC
+    order_NC = np.argsort(-probabilities_NC, axis=1, kind="stable")
+    sums_NC = np.cumsum(np.take_along_axis(probabilities_NC, order_NC, 1), axis=1)
+    scores_NC = np.empty_like(sums_NC)
+    np.put_along_axis(scores_NC, order_NC, sums_NC, 1)
+    return scores_NC
+
+
+def conformal(
+    held_out: HeldOut, probabilities_NC: Doubles, *, method: Method = "lac", seed: int = 0
+) -> Conformal:
+    """Keep one out-of-fold score per group and class.
+
+    Args:
+        held_out: labels and groups of the rows.
+        probabilities_NC: calibrated out-of-fold probabilities; rows of NaN were not judged.
+    """
+    keep_N = np.isfinite(probabilities_NC).all(1)
+    judged = HeldOut(
+        held_out.classes,
+        held_out.logits_NC[keep_N],
+        held_out.labels_N[keep_N],
+        held_out.groups_N[keep_N],
+    )
+    rows_M = judged.one_row_per_group(seed)
+    labels_M = judged.labels_N[rows_M]
+    scores_MC = nonconformity(probabilities_NC[keep_N][rows_M], method)
+    return Conformal(
+        method, held_out.classes, scores_MC[np.arange(len(rows_M)), labels_M], labels_M
+    )
