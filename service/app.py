@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from service.api import (
+    carrying,
     classifiers,
     collections,
     docs,
@@ -97,7 +98,7 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )
-    for room in (system, collections, search, classifiers, versions, predictions, docs):
+    for room in (system, collections, search, classifiers, versions, predictions, carrying, docs):
         app.include_router(room.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)

@@ -288,20 +288,52 @@ class Client:
         path = f"/v1/classifiers/{_part(name)}/publish"
         return self._json("POST", path, json={"version": number}, headers=_match(if_match))
 
+    def export(self, name: str, *, version: int | None = None) -> JsonObject:
+        """GET .../export as JSON, for ``import_classifier``."""
+        path = f"/v1/classifiers/{_part(name)}/export"
+        return self._json("GET", path, params=_given(version=version))
+
+    def export_onnx(self, name: str, *, version: int | None = None) -> bytes:
+        """GET .../export as ONNX: ``embedding`` (N, D) to ``probabilities`` (N, C)."""
+        asked = _given(version=version) | {"format": "onnx"}
+        return self.request("GET", f"/v1/classifiers/{_part(name)}/export", params=asked).content
+
+    def import_classifier(
+        self, name: str, classifier: JsonObject, *, idempotency_key: str | None = None
+    ) -> JsonObject:
+        """POST /v1/classifiers/import of what ``export`` gave."""
+        body = {"name": name, "classifier": classifier}
+        headers = _once(idempotency_key)
+        return self._json("POST", "/v1/classifiers/import", json=body, headers=headers)
+
     def predict(
-        self, name: str, images: Sequence[bytes], *, version: int | None = None
+        self,
+        name: str,
+        images: Sequence[bytes],
+        *,
+        version: int | None = None,
+        coverage: float | None = None,
+        nearest: int | None = None,
     ) -> JsonObject:
         """POST .../predict; one item per image; the published version unless one is named."""
-        path, asked = f"/v1/classifiers/{_part(name)}/predict", _version(version)
+        path = f"/v1/classifiers/{_part(name)}/predict"
+        asked = _given(version=version, coverage=coverage, nearest=nearest)
         return self._json("POST", path, files=_files(images), params=asked)
 
     def predict_scans(
-        self, name: str, collection: str, scan_ids: Sequence[str], *, version: int | None = None
+        self,
+        name: str,
+        collection: str,
+        scan_ids: Sequence[str],
+        *,
+        version: int | None = None,
+        coverage: float | None = None,
+        nearest: int | None = None,
     ) -> JsonObject:
         """POST .../predict for stored scans."""
         body = {"collection": collection, "scan_ids": list(scan_ids)}
-        path, asked = f"/v1/classifiers/{_part(name)}/predict", _version(version)
-        return self._json("POST", path, json=body, params=asked)
+        asked = _given(version=version, coverage=coverage, nearest=nearest)
+        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", json=body, params=asked)
 
     def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
         cursor: str | None = None
@@ -336,5 +368,5 @@ def _match(etag: str | None) -> dict[str, str]:
     return {} if etag is None else {"If-Match": etag}
 
 
-def _version(number: int | None) -> dict[str, int]:
-    return {} if number is None else {"version": number}
+def _given(**params: float | None) -> dict[str, float | str]:
+    return {name: value for name, value in params.items() if value is not None}

@@ -18,7 +18,7 @@ class ClassifierAnswer(Answer):
     report: JsonObject = Field(
         description="Grouped cross-validation: balanced_accuracy, interval_95, warnings, ..."
     )
-    calibrated: Literal[False]
+    calibrated: bool
     published_version: int = Field(description="The one that predicts.")
     latest_version: int
     created_at: str = Field(examples=[TIME])
@@ -50,7 +50,7 @@ class VersionAnswer(Answer):
     classes: list[str] = Field(examples=[["benign", "malignant"]])
     examples: int = Field(description="It was fitted from; see .../examples.")
     report: JsonObject
-    calibrated: Literal[False]
+    calibrated: bool
     settings: JsonObject = Field(
         description="How it came about: base_version, added, relabelled, dropped, not_kept."
     )
@@ -85,16 +85,54 @@ class ExamplePage(Answer):
     next_cursor: str | None
 
 
+class Abstention(Answer):
+    """Why the label should not be used."""
+
+    because: Literal["far_from_every_class", "ambiguous"]
+    between: list[str] | None = Field(description="The two classes of an ambiguous item.")
+
+
+class Evidence(Answer):
+    """A labelled example that resembles the item."""
+
+    example_id: str
+    label: str | None
+    similarity: float = Field(ge=-1.001, le=1.001, description="Cosine.")
+    collection: str | None
+    scan_id: str | None = Field(description="Null for an upload.")
+    thumbnail: str | None = Field(description="Path of a small JPEG; null for an upload.")
+
+
 class PredictedItem(Answer):
     """The class of one image or stored scan, or ``problem``."""
 
     scan_id: str | None = None
     image: ImageSeen | None = None
-    label: str | None = Field(None, examples=["benign"])
+    label: str | None = Field(
+        None, description="The most probable class, also when abstained.", examples=["benign"]
+    )
     probabilities: dict[str, float] | None = Field(
         None, examples=[{"benign": 0.83, "malignant": 0.17}]
     )
+    abstained: Abstention | None = None
+    prediction_set: list[str] | None = Field(
+        None, description="Holds the true class with the asked coverage."
+    )
+    distance: float | None = Field(None, description="To the nearest example, 1 - cosine.")
+    distance_percentile: float | None = Field(
+        None, description="Share of the examples' own distances that are smaller, percent."
+    )
+    nearest: list[Evidence] | None = None
     problem: Problem | None = None
+
+
+class SetsSaid(Answer):
+    """What the prediction sets promise, or why there are none."""
+
+    coverage: float
+    per_class: bool = Field(description="Each class has the coverage for itself.")
+    not_enough_because: str | None
+    missing: dict[str, int] = Field(description="Class: independent examples that are lacking.")
 
 
 class PredictionsAnswer(Answer):
@@ -105,7 +143,9 @@ class PredictionsAnswer(Answer):
     version: int
     encoder_id: str = Field(examples=[ENCODER])
     dim: int = Field(examples=[512])
-    calibrated: Literal[False]
+    calibrated: bool
+    not_calibrated_because: str | None
+    prediction_sets: SetsSaid
     balanced_accuracy: float | None
     interval_95: list[float] | None
     warnings: list[str]

@@ -8,6 +8,7 @@ from service.api.schemas import (
     Body,
     FilterBody,
     Identifier,
+    JsonObject,
     Label,
     Name,
     example_of,
@@ -188,3 +189,17 @@ class PredictScansBody(Body):
 
     collection: Name
     scan_ids: list[Identifier] = Field(min_length=1)
+
+
+class ImportBody(Body):
+    """A classifier that ``export`` gave as JSON, and the name it gets here."""
+
+    model_config = example_of(
+        {
+            "name": "finding",
+            "classifier": {"format": "sonoprobe-classifier", "format_version": 1, "arrays": {}},
+        }
+    )
+
+    name: Name
+    classifier: JsonObject

@@ -98,12 +98,17 @@ def classifier_json(classifier: Classifier) -> JsonObject:
         "encoder_id": published.encoder_id,
         "classes": list(published.classes),
         "report": dict(published.report),
-        "calibrated": False,
+        "calibrated": is_calibrated(published),
         "published_version": published.number,
         "latest_version": classifier.latest,
         "created_at": classifier.created_at,
         "etag": etag(classifier.revision),
     }
+
+
+def is_calibrated(version: ClassifierVersion) -> bool:
+    """Whether its probabilities are; its report says why not."""
+    return bool(version.report.get("calibration", {}).get("calibrated", False))
 
 
 def version_json(classifier: Classifier, version: ClassifierVersion) -> JsonObject:
@@ -117,7 +122,7 @@ def version_json(classifier: Classifier, version: ClassifierVersion) -> JsonObje
         "classes": list(version.classes),
         "examples": version.examples,
         "report": dict(version.report),
-        "calibrated": False,
+        "calibrated": is_calibrated(version),
         "settings": dict(version.settings),
         "created_by": {"key_id": version.author.key_id, "name": version.author.key_name},
         "created_at": version.created_at,

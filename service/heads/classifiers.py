@@ -3,28 +3,33 @@
 Shape suffixes: N examples, C classes, D embedding width.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
-from service.errors import EncoderMismatch, InputError, NameTaken, NotEnoughExamples, UnknownItem
+from service.errors import (
+    EncoderMismatch,
+    InputError,
+    NameTaken,
+    NotEnoughExamples,
+    PreconditionFailed,
+    TooManyItems,
+    UnknownItem,
+)
 from service.fewshot.fit import fit
-from service.fewshot.head import LinearHead, from_npz, to_npz
+from service.fewshot.head import to_npz
+from service.fewshot.trust import trust
+from service.heads.carrying import version_of_document
 from service.heads.examples import Changes, Example, Sources, changed, to_records
 from service.heads.examples import without_repetitions as unrepeated
+from service.heads.opened import Opened, Support, kept_trust, opened, support_of
 
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A version ready to predict."""
-
-    classifier: Classifier
-    version: ClassifierVersion
-    head: LinearHead
+MAX_OPENED = 32  # versions kept ready; each holds at most 2000 embeddings
 
 
 class Heads:
@@ -35,6 +40,11 @@ class Heads:
     ) -> None:
         self._catalog = catalog
         self._encoder_id = encoder_id
+        self._dim = dim
+        self._max_examples = max_examples
+        self._ready: OrderedDict[tuple[str, str, int], Support] = OrderedDict()
+        self._generation = 0
+        self._lock = threading.Lock()
         self.sources = Sources(catalog, encoder_id=encoder_id, dim=dim, max_examples=max_examples)
 
     def fit(
@@ -77,7 +87,10 @@ class Heads:
             InputError: nothing would change, contradicting changes, or examples without label.
             PreconditionFailed: ``if_revision`` is not the current one.
         """
-        number = base or self._catalog.get_classifier(workspace_id, name).latest
+        current = self._catalog.get_classifier(workspace_id, name)
+        if if_revision not in (None, current.revision):  # before the work, and again after it
+            raise PreconditionFailed(f"expected {if_revision}, the current is {current.revision}")
+        number = base or current.latest
         start = self._catalog.get_version(workspace_id, name, number)
         self.require_encoder(start.encoder_id)
         kept = self.sources.of_version(workspace_id, name, number)
@@ -107,18 +120,25 @@ class Heads:
     ) -> NewVersion:
         if not examples:
             raise NotEnoughExamples("expected labelled examples of at least 2 classes, got none")
+        if len(examples) > self._max_examples:
+            raise TooManyItems(
+                f"expected at most {self._max_examples} examples, got {len(examples)}"
+            )
+        embeddings_ND = np.stack([example.embedding_D for example in examples])
         fitted = fit(
-            np.stack([example.embedding_D for example in examples]),
+            embeddings_ND,
             [example.label for example in examples],
             [example.group for example in examples],
             encoder_id=self._encoder_id,
         )
+        trusted = trust(fitted, embeddings_ND)
         return NewVersion(
             encoder_id=self._encoder_id,
             classes=fitted.head.classes,
             head_npz=to_npz(fitted.head),
-            report=fitted.report.to_json(),
+            report=fitted.report.to_json() | trusted.to_json(),
             settings=settings,
+            trust_npz=kept_trust(fitted.head, trusted),
             examples=to_records(examples),
             author=author,
         )
@@ -142,4 +162,46 @@ class Heads:
         if number is not None:
             version = self._catalog.get_version(workspace_id, name, number)
         self.require_encoder(version.encoder_id)
-        return Opened(classifier, version, from_npz(version.head_npz))
+        return opened(classifier, version, self._support(workspace_id, classifier, version))
+
+    def _support(
+        self, workspace_id: str, classifier: Classifier, version: ClassifierVersion
+    ) -> Support:
+        key = (workspace_id, classifier.classifier_id, version.number)
+        with self._lock:
+            generation = self._generation
+            if key in self._ready:
+                self._ready.move_to_end(key)
+                return self._ready[key]
+        where = (workspace_id, classifier.name, version.number)
+        stored = self._catalog.version_examples(*where)
+        embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
+        kept = [example for example in stored if example.is_kept]
+        found = support_of(kept[: len(embeddings_ND)], embeddings_ND[: len(kept)])
+        with self._lock:
+            # What was read before a deletion must not outlive it.
+            if generation == self._generation and len(kept) == len(embeddings_ND):
+                self._ready[key] = found
+                while len(self._ready) > MAX_OPENED:
+                    self._ready.popitem(last=False)
+        return found
+
+    def forget(self) -> None:
+        """Drop what is kept ready: scans were deleted or subjects erased."""
+        with self._lock:
+            self._generation += 1
+            self._ready.clear()
+
+    def take_in(
+        self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
+    ) -> Classifier:
+        """Store an exported document as version 1 of a new classifier.
+
+        Raises:
+            InvalidArtifact: damaged, of another format or of another format version.
+            EncoderMismatch: made for another encoder.
+            NameTaken: the workspace has a classifier of this name.
+        """
+        self._refuse_taken(workspace_id, name)
+        version = version_of_document(document, author, self._encoder_id)
+        return self._catalog.create_classifier(workspace_id, name, version)

@@ -14,7 +14,7 @@ from typing import TypeVar
 from service.errors import Overloaded
 
 T = TypeVar("T")
-NICENESS = 5  # embedding goes first when both want the processor
+NICENESS = 3  # embedding goes first when both want the processor
 
 
 class FitQueue:

@@ -63,6 +63,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", "/v1/classifiers/{name}/examples"): {
             "json": {"collection": "ward", "scans": [{"scan_id": "scan-1", "label": "x"}]}
         },
+        ("POST", "/v1/classifiers/import"): {"json": {"name": "mine", "classifier": {}}},
         ("POST", "/v1/classifiers/{name}/publish"): {"json": {"version": 1}},
         ("POST", "/v1/classifiers/{name}/predict"): {
             "json": {"collection": "ward", "scan_ids": ["scan-1"]}
@@ -88,6 +89,8 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
             where = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
             if "{" in path or (path == "/v1/classifiers" and method == "post"):
                 assert answer.status_code == 404, where
+            elif path.endswith("/import"):
+                assert answer.json()["code"] == "invalid_artifact", where
             else:
                 assert answer.status_code < 400, where
             if path not in OPEN:

@@ -77,6 +77,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.change_examples("k", added, images=frames["cyst"][4:5])
     list(client.versions("k")), client.version("k", 2), list(client.version_examples("k", 3))
     client.publish("k", 2), client.predict_scans("k", "c", ["s0"], version=1)
+    client.import_classifier("copy", client.export("k")), client.export_onnx("k")
     client.erase_subject("p1"), client.delete_scan("c", "s2")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}
