@@ -182,12 +182,7 @@ def conformal(
         probabilities_NC: calibrated out-of-fold probabilities; rows of NaN were not judged.
     """
     keep_N = np.isfinite(probabilities_NC).all(1)
-    judged = HeldOut(
-        held_out.classes,
-        held_out.logits_NC[keep_N],
-        held_out.labels_N[keep_N],
-        held_out.groups_N[keep_N],
-    )
+    judged = held_out.rows(keep_N)
     rows_M = judged.one_row_per_group(seed)
     labels_M = judged.labels_N[rows_M]
     scores_MC = nonconformity(probabilities_NC[keep_N][rows_M], method)

@@ -3,6 +3,7 @@
 Shape suffixes: N examples, C classes, D embedding width, R rank of the examples.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,7 +16,8 @@ from service.errors import InputError, NotEnoughExamples
 from service.fewshot.crossval import choose_c, cross_validate, grouped_folds, guesses
 from service.fewshot.head import LinearHead, unit_rows
 from service.fewshot.heldout import HeldOut
-from service.fewshot.report import FitReport, report
+from service.fewshot.large import LARGE, examined, slim_unit_rows
+from service.fewshot.report import FitReport, of_a_sample, report
 from service.fewshot.solve import Problem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -88,8 +90,10 @@ def fit_head(
     """
     task = _task(embeddings_ND, labels, groups)
     with threadpool_limits(1):
-        folds = grouped_folds(task.problem, task.groups_N, seed)
-        return _head(task, choose_c(task.problem, folds), encoder_id)
+        rows_M = examined(task.problem, seed)
+        part = task.problem.part(rows_M)
+        folds = grouped_folds(part, task.groups_N[rows_M], seed)
+        return _head(task, choose_c(part, folds), encoder_id)
 
 
 @dataclass(frozen=True)
@@ -116,13 +120,21 @@ def _task(
             f"{len(labels)} labels, {len(groups)} groups"
         )
     classes = _classes(labels)
+    large = len(labels) > LARGE
     # The order of the upload must not change the folds.
-    keys = [(groups[i], labels[i], embeddings_ND[i].tobytes()) for i in range(len(labels))]
+    keys = [
+        (groups[i], labels[i], _digest(embeddings_ND[i]) if large else embeddings_ND[i].tobytes())
+        for i in range(len(labels))
+    ]
     order_N = np.array(sorted(range(len(labels)), key=keys.__getitem__))
-    unit_ND = unit_rows(np.asarray(embeddings_ND)[order_N])
     numbers = {name: number for number, name in enumerate(classes)}
     labels_N = np.array([numbers[labels[i]] for i in order_N])
     groups_N = np.unique([groups[i] for i in order_N], return_inverse=True)[1]
+    if large:
+        slim_ND = slim_unit_rows(np.asarray(embeddings_ND), order_N)
+        axes_DD = np.eye(slim_ND.shape[1])  # more rows than axes: nothing to gain by rotating
+        return _Task(Problem(slim_ND, labels_N, len(classes)), groups_N, classes, axes_DD, order_N)
+    unit_ND = unit_rows(np.asarray(embeddings_ND)[order_N])
     with threadpool_limits(1):
         axes_RD = np.linalg.svd(unit_ND, full_matrices=False)[2]
         problem = Problem(unit_ND @ axes_RD.T, labels_N, len(classes))
@@ -141,6 +153,10 @@ def _classes(labels: Sequence[str]) -> tuple[str, ...]:
     return classes
 
 
+def _digest(embedding_D: npt.NDArray[np.floating]) -> bytes:
+    return hashlib.blake2b(embedding_D.tobytes(), digest_size=16).digest()
+
+
 def _head(task: _Task, c: float, encoder_id: str) -> LinearHead:
     weights_CR, bias_C = task.problem.solve(np.arange(task.problem.size), c)
     weights_CD = (weights_CR @ task.axes_RD).astype(np.float32)
@@ -148,27 +164,30 @@ def _head(task: _Task, c: float, encoder_id: str) -> LinearHead:
 
 
 def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
-    problem = task.problem
-    found = cross_validate(problem, grouped_folds(problem, task.groups_N, seed))
-    guesses_N = guesses(found.nested_NC)
+    rows_M = examined(task.problem, seed)
+    part, groups_M = task.problem.part(rows_M), task.groups_N[rows_M]
+    found = cross_validate(part, grouped_folds(part, groups_M, seed))
+    guesses_M = guesses(found.nested_NC)
+    head = _head(task, found.chosen_c, encoder_id)
+    made = report(
+        part.labels_N, groups_M, guesses_M, task.classes, found.chosen_c, found.n_folds, seed
+    )
+    if part.size < task.problem.size:
+        made = of_a_sample(made, task.problem.labels_N, task.groups_N)
+    guesses_N = np.full(task.problem.size, -1)
+    guesses_N[rows_M] = guesses_M
     return Fit(
-        _head(task, found.chosen_c, encoder_id),
-        report(
-            problem.labels_N,
-            task.groups_N,
-            guesses_N,
-            task.classes,
-            found.chosen_c,
-            found.n_folds,
-            seed,
-        ),
+        head,
+        made,
         _restored(task, guesses_N),
-        _held_out(task, found.nested_NC),
-        _held_out(task, found.chosen_NC),
+        _held_out(task, rows_M, found.nested_NC),
+        _held_out(task, rows_M, found.chosen_NC),
     )
 
 
-def _held_out(task: _Task, logits_NC: Doubles) -> HeldOut:
+def _held_out(task: _Task, rows_M: Ints, logits_MC: Doubles) -> HeldOut:
+    logits_NC = np.full((task.problem.size, len(task.classes)), np.nan)
+    logits_NC[rows_M] = logits_MC
     return HeldOut(
         task.classes,
         _restored(task, logits_NC),

@@ -38,9 +38,12 @@ class HeldOut:
 
     def judged(self) -> "HeldOut":
         """The rows that have scores."""
-        keep_N = self.is_judged
+        return self.rows(self.is_judged)
+
+    def rows(self, chosen: Bools | Ints) -> "HeldOut":
+        """Some rows, by mask or number."""
         return HeldOut(
-            self.classes, self.logits_NC[keep_N], self.labels_N[keep_N], self.groups_N[keep_N]
+            self.classes, self.logits_NC[chosen], self.labels_N[chosen], self.groups_N[chosen]
         )
 
     def groups_per_class(self) -> Ints:

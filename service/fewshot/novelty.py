@@ -95,11 +95,11 @@ def novelty(
     Raises:
         InputError: zero or non-finite rows, or lengths that differ.
     """
-    unit_SD = unit_rows(np.asarray(embeddings_SD))
-    if not len(unit_SD) == len(labels_S) == len(groups_S):
+    if not len(embeddings_SD) == len(labels_S) == len(groups_S):
         raise InputError("expected one label and one group per row")
     kept_S = _thinned(groups_S, seed)
-    unit_SD, labels_S, groups_S = unit_SD[kept_S], labels_S[kept_S], groups_S[kept_S]
+    unit_SD = unit_rows(np.asarray(embeddings_SD)[kept_S])
+    labels_S, groups_S = labels_S[kept_S], groups_S[kept_S]
     if method == "nearest":
         anchors_SD, own_S = unit_SD, _nearest_of_other_groups(unit_SD, groups_S)
     else:

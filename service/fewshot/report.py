@@ -5,7 +5,7 @@ Shape suffixes: N examples, C classes, G groups, B resamples.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -130,6 +130,21 @@ def report(
         confusion=_confusion(labels_N, guesses_N, count) if judged else None,
         chance=round(1 / count, 4),
         warnings=tuple(_warnings(groups_per_class)),
+    )
+
+
+def of_a_sample(made: FitReport, labels_N: Ints, groups_N: Ints) -> FitReport:
+    """A report on some of the rows, with the counts of all and a word on it."""
+    judged = sum(made.examples_per_class.values())
+    sample = f"{judged} of {len(labels_N)} examples"
+    names = enumerate(made.classes)
+    groups_per_class = {n: len(np.unique(groups_N[labels_N == c])) for c, n in names}
+    return replace(
+        made,
+        examples_per_class={n: int((labels_N == c).sum()) for c, n in enumerate(made.classes)},
+        groups_per_class=groups_per_class,
+        c_chosen_by=f"{made.c_chosen_by}, on {sample}",
+        warnings=(f"judged on a drawn sample: {sample}", *_warnings(groups_per_class)),
     )
 
 

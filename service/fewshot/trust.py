@@ -170,12 +170,7 @@ def choose_margin(held_out: HeldOut, probabilities_NC: Doubles) -> tuple[float, 
         made, or no margin halves the errors of enough groups.
     """
     keep_N = np.isfinite(probabilities_NC).all(1)
-    judged = HeldOut(
-        held_out.classes,
-        held_out.logits_NC[keep_N],
-        held_out.labels_N[keep_N],
-        held_out.groups_N[keep_N],
-    )
+    judged = held_out.rows(keep_N)
     default = FALLBACK_MARGIN, "default: too few judged examples, or errors, to choose"
     if len(judged.labels_N) == 0:
         return default

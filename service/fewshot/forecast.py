@@ -1,0 +1,184 @@
+"""What more examples would give: a learning curve and its inverse power law.
+
+Shape suffixes: N examples, P points of the curve.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from service.errors import InputError
+from service.fewshot.crossval import DEFAULT_C, grouped_folds
+from service.fewshot.head import unit_rows
+from service.fewshot.heldout import HeldOut
+from service.fewshot.report import balanced
+from service.fewshot.solve import Problem
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+LEAST_GROUPS = 8  # of each class: three sizes that differ, and a fold to judge on
+REPEATS = 6
+MORE = 10  # groups per class that are forecast
+MAX_EXAMPLES = 2000
+_DECAYS = np.linspace(0.2, 1.0, 17)  # exponents seen in practice; free ones overshoot on few points
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Balanced accuracy against groups per class, and beyond.
+
+    Attributes:
+        curve: (groups per class that taught, held-out balanced accuracy), ascending.
+        now: of the law at the groups there are.
+        with_more: of the law with ``MORE`` more groups of every class.
+        gain: ``with_more`` - ``now``, with a 90 % interval over repeats; never below 0 by the law.
+        weakest_class: of the lowest held-out recall: more examples help there first.
+        not_forecast_because: None when there is a forecast.
+        missing_groups: class -> groups that are lacking.
+    """
+
+    curve: tuple[tuple[int, float], ...]
+    now: float | None
+    with_more: float | None
+    gain: float | None
+    gain_90: tuple[float, float] | None
+    weakest_class: str | None
+    not_forecast_because: str | None
+    missing_groups: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, under the field names."""
+        return {
+            "curve": [[size, round(score, 4)] for size, score in self.curve],
+            "more_groups_per_class": MORE,
+            "now": self.now,
+            "with_more": self.with_more,
+            "gain": self.gain,
+            "gain_90": self.gain_90 and list(self.gain_90),
+            "weakest_class": self.weakest_class,
+            "not_forecast_because": self.not_forecast_because,
+            "missing_groups": self.missing_groups,
+        }
+
+
+def forecast(
+    embeddings_ND: npt.NDArray[np.floating], held_out: HeldOut, *, seed: int = 0
+) -> Forecast:
+    """Fit heads on ever more groups, judge them on other groups, and extrapolate.
+
+    Args:
+        embeddings_ND: the rows that were fitted.
+        held_out: ``Fit.held_out`` of the same rows.
+
+    Raises:
+        InputError: lengths differ, or rows that are zero or not finite.
+    """
+    if len(embeddings_ND) != len(held_out.labels_N):
+        raise InputError(f"expected {len(held_out.labels_N)} rows, got {len(embeddings_ND)}")
+    groups_C = held_out.groups_per_class()
+    lacking = {
+        name: int(LEAST_GROUPS - groups)
+        for name, groups in zip(held_out.classes, groups_C, strict=True)
+        if groups < LEAST_GROUPS
+    }
+    if lacking:
+        reason = f"a class has fewer than {LEAST_GROUPS} groups"
+        return Forecast((), None, None, None, None, None, reason, lacking)
+    rows_M = _sample(held_out, seed)
+    unit_MD = unit_rows(np.asarray(embeddings_ND)[rows_M])
+    with threadpool_limits(1):
+        axes_RD = np.linalg.svd(unit_MD, full_matrices=False)[2]
+        few = held_out.rows(rows_M)
+        problem = Problem(unit_MD @ axes_RD.T, few.labels_N, len(few.classes))
+        sizes_P = _sizes(int(few.groups_per_class().min()))
+        scores_RP = np.array(
+            [_curve(problem, few.groups_N, sizes_P, seed + r) for r in range(REPEATS)]
+        )
+    return _forecast(held_out, sizes_P, scores_RP, int(groups_C.min()))
+
+
+def _sample(held_out: HeldOut, seed: int) -> Ints:
+    """One row per group, at most ``MAX_EXAMPLES``."""
+    rows_M = held_out.one_row_per_group(seed)
+    return np.sort(np.random.default_rng(seed).permutation(rows_M)[:MAX_EXAMPLES])
+
+
+def _sizes(fewest: int) -> Ints:
+    """Groups per class that teach: four steps up to what cross-validation leaves."""
+    most = max(3, int(fewest * 0.8))
+    sizes_P: Ints = np.unique(np.geomspace(2, most, 4).round().astype(np.int64))
+    return sizes_P
+
+
+def _curve(problem: Problem, groups_N: Ints, sizes_P: Sequence[int] | Ints, seed: int) -> Doubles:
+    """(P,) held-out balanced accuracy of heads taught with so many rows of each class."""
+    rng = np.random.default_rng(seed)
+    guesses_PN = np.full((len(sizes_P), problem.size), -1)
+    for test in grouped_folds(problem, groups_N, seed):
+        train = rng.permutation(problem.without(test))
+        by_class = [train[problem.labels_N[train] == c] for c in range(problem.classes)]
+        for p, size in enumerate(sizes_P):
+            chosen = np.concatenate([rows[:size] for rows in by_class])
+            guesses_PN[p, test] = problem.logits(chosen, test, DEFAULT_C).argmax(1)
+    return np.array([balanced(problem.labels_N, row, problem.classes) for row in guesses_PN])
+
+
+def power_law(sizes_P: Doubles, scores_P: Doubles) -> tuple[float, float, float]:
+    """Least squares of score = best - drop size^-decay with drop >= 0 and best <= 1.
+
+    Returns:
+        best, drop, decay.
+    """
+    found = []
+    for decay in _DECAYS:
+        powers_P = sizes_P**-decay
+        table_P2 = np.stack([np.ones_like(powers_P), -powers_P], axis=1)
+        best, drop = np.linalg.lstsq(table_P2, scores_P, rcond=None)[0]
+        if drop < 0:
+            best, drop = scores_P.mean(), 0.0
+        if best > 1:
+            best = 1.0
+            drop = max(0.0, float(((1 - scores_P) @ powers_P) / (powers_P @ powers_P)))
+        error = float(((best - drop * powers_P - scores_P) ** 2).sum())
+        found.append((error, float(best), float(drop), float(decay)))
+    return min(found)[1:]
+
+
+def _forecast(held_out: HeldOut, sizes_P: Ints, scores_RP: Doubles, groups: int) -> Forecast:
+    wide_P = sizes_P.astype(np.float64)
+
+    def now_and_more(scores_P: Doubles) -> tuple[float, float]:
+        best, drop, decay = power_law(wide_P, scores_P)
+        now, more = (best - drop * size**-decay for size in (groups, groups + MORE))
+        return float(now), float(more)
+
+    now, more = now_and_more(scores_RP.mean(0))
+    gains = [b - a for a, b in (now_and_more(scores_P) for scores_P in scores_RP)]
+    low, high = np.percentile(gains, [5, 95])
+    return Forecast(
+        curve=tuple(zip(sizes_P.tolist(), scores_RP.mean(0).tolist(), strict=True)),
+        now=round(now, 4),
+        with_more=round(more, 4),
+        gain=round(more - now, 4),
+        gain_90=(round(float(low), 4), round(float(high), 4)),
+        weakest_class=_weakest(held_out),
+        not_forecast_because=None,
+        missing_groups={},
+    )
+
+
+def _weakest(held_out: HeldOut) -> str | None:
+    judged = held_out.judged()
+    if not len(judged.labels_N):
+        return None
+    right_N = judged.logits_NC.argmax(1) == judged.labels_N
+    shares_N, count = judged.shares(), len(judged.classes)
+    total_C = np.bincount(judged.labels_N, weights=shares_N, minlength=count)
+    right_C = np.bincount(judged.labels_N, weights=shares_N * right_N, minlength=count)
+    recalls_C = np.where(total_C > 0, right_C / np.maximum(total_C, 1e-12), np.inf)
+    return held_out.classes[int(recalls_C.argmin())]

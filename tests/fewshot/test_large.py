@@ -1,0 +1,64 @@
+"""Odd amounts of examples: very many, one each, and names and rows that cannot be."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from service.errors import InputError
+from service.fewshot.crossval import GRID
+from service.fewshot.fit import MAX_CLASS_NAME, fit, fit_head
+from service.fewshot.large import EXAMINED, LARGE
+from service.fewshot.trust import trust
+from tests.fewshot.drawing import drawn
+
+
+def test_very_many_examples_are_all_fitted_and_a_sample_is_judged() -> None:
+    rows, labels, groups = drawn(0, 1700, 3.0, dim=16)
+    made = fit(rows, labels, groups, encoder_id="e")
+    assert len(rows) > LARGE
+    assert made.report.examples_per_class == {"c0": 1700, "c1": 1700, "c2": 1700}
+    assert f"of {len(rows)} examples" in made.report.warnings[0]
+    assert (made.held_out_N >= 0).sum() == EXAMINED // 3 * 3
+    fresh, truth, _ = drawn(1, 1000, 3.0, dim=16)
+    guesses = np.array(made.head.classes)[made.head.logits(fresh).argmax(1)]
+    # 1,000 judged rows and 3,000 fresh ones: two standard errors are 0.03.
+    assert (guesses == truth).mean() == pytest.approx(made.report.balanced_accuracy, abs=0.04)
+    assert trust(made, rows).calibration.calibrated
+
+
+def test_the_slim_solution_of_many_rows_is_the_exact_one() -> None:
+    rows, labels, _ = drawn(0, 2000, 3.0, dim=16)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    numbers = np.array([int(name[1:]) for name in labels])
+    slim = fit_head(rows, labels, [str(i) for i in range(6000)], encoder_id="e")
+    peers = [
+        LogisticRegression(C=c, class_weight="balanced", tol=1e-8, max_iter=10_000)
+        .fit(unit, numbers)
+        .predict_proba(unit)
+        for c in GRID
+    ]
+    # float32 rows and a tolerance that grows with their number; one C of the grid was chosen.
+    assert min(np.abs(slim.probabilities(rows) - peer).max() for peer in peers) < 5e-3
+
+
+def test_a_hundred_classes_of_one_example_are_fitted() -> None:
+    rows, labels, groups = drawn(0, 1, 0.3, classes=100)
+    made = fit(rows, labels, groups, encoder_id="e")
+    assert (np.array(made.head.classes)[made.head.logits(rows).argmax(1)] == labels).all()
+    assert made.report.balanced_accuracy is None
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * (MAX_CLASS_NAME + 1), "x" * 10_000])
+def test_class_names_that_are_empty_or_endless_are_refused(name) -> None:
+    with pytest.raises(InputError, match="class names"):
+        fit(np.eye(4), ["a", "a", name, name], list("abcd"), encoder_id="e")
+
+
+@pytest.mark.parametrize("count", [4, LARGE + 1])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+def test_rows_that_are_not_numbers_are_refused(count, bad) -> None:
+    rows = np.random.default_rng(0).normal(size=(count, 4))
+    rows[2] = bad
+    labels = ["a" if i % 2 else "b" for i in range(count)]
+    with pytest.raises(InputError):
+        fit(rows, labels, [str(i) for i in range(count)], encoder_id="e")
