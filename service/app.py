@@ -13,6 +13,7 @@ from service.api import (
     classifiers,
     collections,
     docs,
+    judgements,
     openapi,
     predictions,
     problems,
@@ -28,6 +29,7 @@ from service.catalog.sqlite import open_catalog
 from service.encoding.runtime import Encoder, load_encoder
 from service.galleries import Galleries
 from service.heads.classifiers import Heads
+from service.heads.judging import Judge
 from service.heads.queue import FitQueue
 from service.observability import Metrics
 from service.pipeline import CorridorLimits, Pipeline
@@ -63,18 +65,20 @@ def create_app(
         workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
         pipeline = Pipeline(model, _limits(settings), on_batch=metrics.batch_frames.observe)
         metrics.watch_in_flight(lambda: pipeline.in_flight)
+        heads = Heads(
+            truth,
+            encoder_id=model.encoder_id,
+            dim=model.dim,
+            max_examples=settings.max_fit_examples,
+        )
         fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
         running = Running(
             settings=settings,
             catalog=truth,
             pipeline=pipeline,
             galleries=galleries,
-            heads=Heads(
-                truth,
-                encoder_id=model.encoder_id,
-                dim=model.dim,
-                max_examples=settings.max_fit_examples,
-            ),
+            heads=heads,
+            judge=Judge(truth, heads),
             fits=fits,
             metrics=metrics,
             default_workspace_id=workspace.workspace_id,
@@ -98,7 +102,17 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )
-    for room in (system, collections, search, classifiers, versions, predictions, carrying, docs):
+    for room in (
+        system,
+        collections,
+        search,
+        classifiers,
+        versions,
+        predictions,
+        carrying,
+        judgements,
+        docs,
+    ):
         app.include_router(room.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)

@@ -288,6 +288,42 @@ class Client:
         path = f"/v1/classifiers/{_part(name)}/publish"
         return self._json("POST", path, json={"version": number}, headers=_match(if_match))
 
+    def evaluate(
+        self,
+        name: str,
+        body: JsonObject,
+        *,
+        images: Sequence[bytes] = (),
+        version: int | None = None,
+    ) -> JsonObject:
+        """POST .../evaluate; with ``images``, ``body`` holds ``examples``, one per image."""
+        path, asked = f"/v1/classifiers/{_part(name)}/evaluate", _given(version=version)
+        if not images:
+            return self._json("POST", path, json=body, params=asked)
+        return self._json("POST", path, files=_files(images), data=_metadata(body), params=asked)
+
+    def compare(self, name: str, a: int, b: int) -> JsonObject:
+        """GET .../compare: two versions on the examples that both have."""
+        path = f"/v1/classifiers/{_part(name)}/compare"
+        return self._json("GET", path, params={"a": a, "b": b})
+
+    def suspects(self, name: str, *, version: int | None = None) -> JsonObject:
+        """GET .../suspects: examples with doubtful labels, worst first."""
+        path = f"/v1/classifiers/{_part(name)}/suspects"
+        return self._json("GET", path, params=_given(version=version))
+
+    def next_to_label(
+        self, name: str, collection: str, task: str, *, count: int = 10
+    ) -> JsonObject:
+        """GET .../next-to-label: scans whose labels would teach most."""
+        asked = {"collection": collection, "task": task, "count": count}
+        return self._json("GET", f"/v1/classifiers/{_part(name)}/next-to-label", params=asked)
+
+    def agreement(self, collection: str, one: str, other: str) -> JsonObject:
+        """POST /v1/collections/{collection}/agreement of two label tasks."""
+        path, body = f"/v1/collections/{_part(collection)}/agreement", {"one": one, "other": other}
+        return self._json("POST", path, json=body)
+
     def export(self, name: str, *, version: int | None = None) -> JsonObject:
         """GET .../export as JSON, for ``import_classifier``."""
         path = f"/v1/classifiers/{_part(name)}/export"

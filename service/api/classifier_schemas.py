@@ -203,3 +203,30 @@ class ImportBody(Body):
 
     name: Name
     classifier: JsonObject
+
+
+class EvaluationBody(Stored):
+    """Judge on labelled images in JSON, on stored scans, or both."""
+
+    model_config = example_of({"collection": "liver", "task": "finding", "filter": {}})
+
+    instances: list[LabelledInstance] = Field(default_factory=list)
+    allow_known: bool = Field(False, description="Judge also on what the version learnt from.")
+
+
+class UploadedEvaluation(Stored):
+    """The ``metadata`` part when labelled images are uploaded to be judged on."""
+
+    model_config = example_of({"examples": [{"label": "benign", "subject_id": "p9"}]})
+
+    examples: list[UploadedExample] = Field(min_length=1, description="One per file.")
+    allow_known: bool = Field(False, description="Judge also on what the version learnt from.")
+
+
+class AgreementBody(Body):
+    """Two label tasks, one per reader."""
+
+    model_config = example_of({"one": "reader-1", "other": "reader-2"})
+
+    one: Identifier
+    other: Identifier

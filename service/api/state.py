@@ -18,6 +18,7 @@ from service.catalog.records import Author, SavedAnswer
 from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
 from service.galleries import Galleries
 from service.heads.classifiers import Heads
+from service.heads.judging import Judge
 from service.heads.queue import FitQueue
 from service.observability import Metrics
 from service.pipeline import Embedded, Pipeline
@@ -44,6 +45,7 @@ class Running:
     pipeline: Pipeline
     galleries: Galleries
     heads: Heads
+    judge: Judge
     fits: FitQueue
     metrics: Metrics
     default_workspace_id: str

@@ -327,3 +327,58 @@ def test_fits_that_wait_are_bounded_and_embedding_goes_on(ward, tiny, frames) ->
         assert [future.result(30) for future in held] == [True] * most
     assert ward.fit({"name": "late", "collection": "ward", "task": "t"})["latest_version"] == 1
     ward.delete_classifier("late")
+
+
+def test_what_was_learnt_from_is_not_judged_on_unless_asked(ward, name, frames) -> None:
+    images = frames["cyst"][8:] + frames["stone"][8:]
+    fresh = {"examples": [{"label": scene} for scene in SCENES for _ in range(2)]}
+    found = ward.evaluate(name, fresh, images=images)
+    assert (found["examples"], found["known_examples"]) == (4, 0)
+    assert found["judgement"]["balanced_accuracy"] is None
+    assert found["judgement"]["missing_groups"] == {"cyst": 3, "stone": 3}
+    same_subject = {"examples": [{"label": "cyst", "subject_id": "p-cyst-1"}]}
+    everything = {"collection": "ward", "task": "t"}
+    for body, sent in ((same_subject, images[:1]), (everything, ())):
+        with refused("invalid_input", 422):
+            ward.evaluate(name, body, images=sent)
+    known = ward.evaluate(name, everything | {"allow_known": True})
+    assert (known["examples"], known["known_examples"]) == (16, 16)
+    assert known["judgement"]["balanced_accuracy"]["value"] > 0.5
+    with refused("invalid_input", 422):
+        ward.evaluate(name, {"examples": [{"label": "mass"}]}, images=images[:1])
+
+
+def test_two_versions_are_compared_on_the_examples_that_both_have(ward, name) -> None:
+    ward.change_examples(
+        name,
+        {
+            "collection": "ward",
+            "scans": [{"scan_id": "cyst-1", "label": "stone"}],
+            "drop": [{"collection": "ward", "scan_id": "stone-7"}],
+        },
+    )
+    found = ward.compare(name, 1, 2)
+    assert found["shared_examples"] == found["a"]["judged"] == found["b"]["judged"] == 14
+    with refused("unknown_item", 404):
+        ward.compare(name, 1, 3)
+
+
+def test_two_readers_agree_as_often_as_their_labels_say(ward, name) -> None:
+    for i in range(8):
+        labels = {"r1": "a", "r2": "a" if i else "b"}
+        ward.patch_scan("ward", f"cyst-{i}", {"labels": labels})
+        ward.patch_scan("ward", f"stone-{i}", {"labels": {"r1": "b", "r2": "b"}})
+    found = ward.agreement("ward", "r1", "r2")["agreement"]
+    assert found["kappa"]["value"] == pytest.approx(0.875)  # 15 of 16, half by chance
+    with refused("not_enough_examples", 422):
+        ward.agreement("ward", "r1", "nobody")
+
+
+def test_what_to_label_next_has_no_label_yet_and_one_scan_per_patient(ward, name, frames) -> None:
+    said = [{"scan_id": f"u{i}", "subject_id": f"u{i // 2}"} for i in range(6)]
+    ward.add_scans("ward", frames["a_lines"][:6], said)
+    found = ward.next_to_label(name, "ward", "t", count=9)["scans"]
+    assert {scan["subject_id"] for scan in found} == {"u0", "u1", "u2"}
+    assert len(found) == 3
+    for i in range(6):
+        ward.delete_scan("ward", f"u{i}")

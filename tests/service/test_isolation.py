@@ -63,6 +63,14 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", "/v1/classifiers/{name}/examples"): {
             "json": {"collection": "ward", "scans": [{"scan_id": "scan-1", "label": "x"}]}
         },
+        ("POST", "/v1/classifiers/{name}/evaluate"): {
+            "json": {"collection": "ward", "task": "finding"}
+        },
+        ("GET", "/v1/classifiers/{name}/compare"): {"params": {"a": 1, "b": 1}},
+        ("GET", "/v1/classifiers/{name}/next-to-label"): {
+            "params": {"collection": "ward", "task": "finding"}
+        },
+        ("POST", f"{ward}/agreement"): {"json": {"one": "finding", "other": "finding"}},
         ("POST", "/v1/classifiers/import"): {"json": {"name": "mine", "classifier": {}}},
         ("POST", "/v1/classifiers/{name}/publish"): {"json": {"version": 1}},
         ("POST", "/v1/classifiers/{name}/predict"): {
