@@ -1,7 +1,10 @@
-"""Fit 5 classes x 20 stored examples through HTTP, cross-validation included.
+"""Fit classifiers through HTTP as clients do, and what that costs the others.
 
-The peer of the same run is scikit-learn's logistic regression: one bare fit in memory, without
-choice of C, without judgement, without HTTP or disk.
+Small: 5 classes x 20 stored examples, with cross-validation, calibration and sets. Large:
+2 classes x 50,000 stored examples, while another client embeds. The stored vectors of the large
+fit are drawn around two directions: its cost is that of the solver, not of the pictures. The peer
+of the small fit is scikit-learn's logistic regression: one bare fit in memory, without choice of
+C, without judgement, without HTTP or disk.
 """
 
 import argparse
@@ -9,19 +12,25 @@ import hashlib
 import json
 import statistics
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from service.catalog.records import NewScan, ScanImage
 from service.client import Client
 from service.ingest import image_files, ingest
-from service.server import local_service
+from service.server import LocalService, local_service
 from service.settings import Settings
 from training.simulate import write_samples
 
-CLASSES, PER_CLASS, RUNS = 5, 20, 25
+CLASSES, PER_CLASS, RUNS, PREDICTIONS = 5, 20, 25, 100
+LARGE_PER_CLASS = 50_000
+STORED_AT_ONCE = 5_000
+LARGE_TIMEOUT_S = 900.0
 
 
 def main() -> None:
@@ -29,13 +38,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     parser.add_argument("--images", type=Path, help="5 folders of 20 images; else simulated")
+    parser.add_argument("--runs", type=int, default=RUNS, help="small fits")
+    parser.add_argument("--large", type=int, default=LARGE_PER_CLASS, help="per class; 0 = none")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         settings = Settings(data_dir=Path(scratch), drain_s=0)
-        with local_service(settings) as local, Client(local.url, key=local.key) as client:
-            found = measure(client, given.images or simulated(Path(scratch) / "frames"))
+        folder = given.images or simulated(Path(scratch) / "frames")
+        with (
+            local_service(settings) as local,
+            Client(local.url, key=local.key, timeout_s=LARGE_TIMEOUT_S) as client,
+        ):
+            found = small(client, folder, given.runs) | predictions(client, folder)
+            if given.large:
+                found |= large(local, client, folder, given.large)
     for name, value in found.items():
-        print(f"{name:24}{value}")
+        print(f"{name:28}{value}")
     if given.json:
         print(json.dumps(found))
 
@@ -46,7 +63,7 @@ def simulated(folder: Path) -> Path:
     return folder
 
 
-def measure(client: Client, folder: Path) -> dict[str, float]:
+def small(client: Client, folder: Path, runs: int) -> dict[str, float]:
     """Fit the same examples again and again; the folders of the files are their classes."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())[:CLASSES]
     files = [f for name in names for f in image_files(folder / name)[:PER_CLASS]]
@@ -56,29 +73,90 @@ def measure(client: Client, folder: Path) -> dict[str, float]:
     scans = list(client.scans("bench"))
     if len(scans) != CLASSES * PER_CLASS:
         raise SystemExit(f"expected {CLASSES} folders of {PER_CLASS} images")
-    rng = np.random.default_rng(0)
-    count = CLASSES * PER_CLASS
     examples = [
         {"scan_id": scan["scan_id"], "label": labels[scan["image"]["sha256"]]} for scan in scans
     ]
-    images = [file.read_bytes() for file in files[:32]]
-    rows = np.array([item["embedding"] for item in client.embed(images)["items"]])
-    rows = rows[rng.integers(0, len(rows), count)] + 0.01 * rng.normal(size=(count, rows.shape[1]))
+    images = [file.read_bytes() for file in files]
+    parts = [client.embed(images[i : i + 50])["items"] for i in range(0, len(images), 50)]
+    rows = np.array([item["embedding"] for part in parts for item in part])
+    known = [file.parent.name for file in files]
     fits, peers = [], []
-    for run in range(RUNS):
-        began = time.perf_counter()
+    for run in range(runs):
         body = {"name": f"fit-{run}", "collection": "bench", "examples": examples}
-        client.fit(body)
-        middle = time.perf_counter()
+        fits.append(_seconds(lambda body=body: client.fit(body)))
         model = LogisticRegression(C=10, class_weight="balanced", max_iter=1000)
-        model.fit(rows, [example["label"] for example in examples])
-        fits.append(middle - began)
-        peers.append(time.perf_counter() - middle)
+        peers.append(_seconds(lambda model=model: model.fit(rows, known)))
     return {
         "fit_ms_p50": round(1000 * statistics.median(fits), 1),
         "fit_ms_max": round(1000 * max(fits), 1),
         "bare_sklearn_fit_ms_p50": round(1000 * statistics.median(peers), 1),
     }
+
+
+def predictions(client: Client, folder: Path) -> dict[str, float]:
+    """What predict takes beyond embed, by turns over the same picture."""
+    image = [image_files(folder)[0].read_bytes()]
+    embeds, predicts = [], []
+    for _ in range(PREDICTIONS):
+        embeds.append(_seconds(lambda: client.embed(image)))
+        predicts.append(_seconds(lambda: client.predict("fit-0", image)))
+    added = statistics.median(predicts) - statistics.median(embeds)
+    return {"predict_added_ms_p50": round(1000 * added, 2)}
+
+
+def large(local: LocalService, client: Client, folder: Path, per_class: int) -> dict[str, float]:
+    """One large fit, and how long embedding one picture takes before and during it."""
+    _store(local, per_class)
+    image = [image_files(folder)[0].read_bytes()]
+    quiet = [_seconds(lambda: client.embed(image)) for _ in range(PREDICTIONS)]
+    took: list[float] = []
+    body = {"name": "large", "collection": "large", "task": "t"}
+
+    def fit() -> None:
+        with Client(local.url, key=local.key, timeout_s=LARGE_TIMEOUT_S) as own:
+            took.append(_seconds(lambda: own.fit(body)))
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    busy: list[float] = []
+    while thread.is_alive():
+        busy.append(_seconds(lambda: client.embed(image)))
+        time.sleep(0.02)  # a client that embeds now and then, not one that wants both cores
+    thread.join()
+    return {
+        "fit_large_s": round(took[0], 2),
+        "embed_ms_p95_alone": round(1000 * float(np.percentile(quiet, 95)), 1),
+        "embed_ms_p95_during_fit": round(1000 * float(np.percentile(busy, 95)), 1),
+    }
+
+
+def _store(local: LocalService, per_class: int) -> None:
+    """Scans around two directions, ten per subject, put into the service's own collection."""
+    running = local.running()
+    dim, workspace_id = running.pipeline.encoder.dim, running.default_workspace_id
+    running.galleries.create(workspace_id, "large", "")
+    rng = np.random.default_rng(0)
+    ways_2D = rng.standard_normal((2, dim)) / np.sqrt(dim)
+    for start in range(0, 2 * per_class, STORED_AT_ONCE):
+        numbers = range(start, min(start + STORED_AT_ONCE, 2 * per_class))
+        noise_ND = rng.standard_normal((len(numbers), dim)) / np.sqrt(dim)
+        rows_ND = ways_2D[np.array(numbers) % 2] + 2 * noise_ND
+        unit_ND = (rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)).astype(np.float32)
+        scans = [_scan(n, row_D) for n, row_D in zip(numbers, unit_ND, strict=True)]
+        running.galleries.add(workspace_id, "large", scans)
+
+
+def _scan(number: int, row_D: np.ndarray) -> NewScan:
+    digest = hashlib.sha256(str(number).encode()).hexdigest()
+    image = ScanImage(digest, "frame", "png", 1, 1)
+    subject_id, labels = f"p{number // 10}", {"t": "ab"[number % 2]}
+    return NewScan(None, image, row_D, b"", subject_id=subject_id, labels=labels)
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

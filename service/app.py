@@ -8,7 +8,19 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import classifiers, collections, docs, openapi, problems, search, system
+from service.api import (
+    carrying,
+    classifiers,
+    collections,
+    docs,
+    judgements,
+    openapi,
+    predictions,
+    problems,
+    search,
+    system,
+    versions,
+)
 from service.api.middleware import Gate
 from service.api.state import DEFAULT_WORKSPACE, Running
 from service.api.uploads import InvalidBody
@@ -16,7 +28,9 @@ from service.catalog.interface import Catalog
 from service.catalog.sqlite import open_catalog
 from service.encoding.runtime import Encoder, load_encoder
 from service.galleries import Galleries
-from service.heads import Heads
+from service.heads.classifiers import Heads
+from service.heads.judging import Judge
+from service.heads.queue import FitQueue
 from service.observability import Metrics
 from service.pipeline import CorridorLimits, Pipeline
 from service.settings import Settings
@@ -51,12 +65,21 @@ def create_app(
         workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
         pipeline = Pipeline(model, _limits(settings), on_batch=metrics.batch_frames.observe)
         metrics.watch_in_flight(lambda: pipeline.in_flight)
+        heads = Heads(
+            truth,
+            encoder_id=model.encoder_id,
+            dim=model.dim,
+            max_examples=settings.max_fit_examples,
+        )
+        fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
         running = Running(
             settings=settings,
             catalog=truth,
             pipeline=pipeline,
             galleries=galleries,
-            heads=Heads(truth, encoder_id=model.encoder_id),
+            heads=heads,
+            judge=Judge(truth, heads),
+            fits=fits,
             metrics=metrics,
             default_workspace_id=workspace.workspace_id,
         )
@@ -66,6 +89,7 @@ def create_app(
                 yield
                 running.stopping = True
         finally:
+            await asyncio.to_thread(fits.close)  # before the catalog that they write to
             if catalog is None:
                 await asyncio.to_thread(truth.close)
 
@@ -78,7 +102,17 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )
-    for room in (system, collections, search, classifiers, docs):
+    for room in (
+        system,
+        collections,
+        search,
+        classifiers,
+        versions,
+        predictions,
+        carrying,
+        judgements,
+        docs,
+    ):
         app.include_router(room.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)

@@ -249,14 +249,127 @@ class Client:
         """DELETE /v1/classifiers/{name}."""
         return self._json("DELETE", f"/v1/classifiers/{_part(name)}", headers=_match(if_match))
 
-    def predict(self, name: str, images: Sequence[bytes]) -> JsonObject:
-        """POST .../predict; one item per image."""
-        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", files=_files(images))
+    # versions -----------------------------------------------------------------------------
 
-    def predict_scans(self, name: str, collection: str, scan_ids: Sequence[str]) -> JsonObject:
+    def change_examples(
+        self,
+        name: str,
+        changes: JsonObject,
+        *,
+        images: Sequence[bytes] = (),
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> JsonObject:
+        """POST .../examples: add ``scans``, ``relabel``, ``drop``: a new version.
+
+        With ``images``, ``changes`` holds one ``{"label": ...}`` per image in ``examples``.
+        """
+        path = f"/v1/classifiers/{_part(name)}/examples"
+        headers = _once(idempotency_key) | _match(if_match)
+        if not images:
+            return self._json("POST", path, json=changes, headers=headers)
+        files, said = _files(images), _metadata(changes)
+        return self._json("POST", path, files=files, data=said, headers=headers)
+
+    def versions(self, name: str) -> Iterator[JsonObject]:
+        """GET .../versions, all pages, newest first."""
+        return self._pages(f"/v1/classifiers/{_part(name)}/versions", {})
+
+    def version(self, name: str, number: int) -> JsonObject:
+        """GET .../versions/{version}."""
+        return self._json("GET", f"/v1/classifiers/{_part(name)}/versions/{number}")
+
+    def version_examples(self, name: str, number: int) -> Iterator[JsonObject]:
+        """GET .../versions/{version}/examples, all pages."""
+        return self._pages(f"/v1/classifiers/{_part(name)}/versions/{number}/examples", {})
+
+    def publish(self, name: str, number: int, *, if_match: str | None = None) -> JsonObject:
+        """POST .../publish: let this version predict; an earlier one rolls back."""
+        path = f"/v1/classifiers/{_part(name)}/publish"
+        return self._json("POST", path, json={"version": number}, headers=_match(if_match))
+
+    def evaluate(
+        self,
+        name: str,
+        body: JsonObject,
+        *,
+        images: Sequence[bytes] = (),
+        version: int | None = None,
+    ) -> JsonObject:
+        """POST .../evaluate; with ``images``, ``body`` holds ``examples``, one per image."""
+        path, asked = f"/v1/classifiers/{_part(name)}/evaluate", _given(version=version)
+        if not images:
+            return self._json("POST", path, json=body, params=asked)
+        return self._json("POST", path, files=_files(images), data=_metadata(body), params=asked)
+
+    def compare(self, name: str, a: int, b: int) -> JsonObject:
+        """GET .../compare: two versions on the examples that both have."""
+        path = f"/v1/classifiers/{_part(name)}/compare"
+        return self._json("GET", path, params={"a": a, "b": b})
+
+    def suspects(self, name: str, *, version: int | None = None) -> JsonObject:
+        """GET .../suspects: examples with doubtful labels, worst first."""
+        path = f"/v1/classifiers/{_part(name)}/suspects"
+        return self._json("GET", path, params=_given(version=version))
+
+    def next_to_label(
+        self, name: str, collection: str, task: str, *, count: int = 10
+    ) -> JsonObject:
+        """GET .../next-to-label: scans whose labels would teach most."""
+        asked = {"collection": collection, "task": task, "count": count}
+        return self._json("GET", f"/v1/classifiers/{_part(name)}/next-to-label", params=asked)
+
+    def agreement(self, collection: str, one: str, other: str) -> JsonObject:
+        """POST /v1/collections/{collection}/agreement of two label tasks."""
+        path, body = f"/v1/collections/{_part(collection)}/agreement", {"one": one, "other": other}
+        return self._json("POST", path, json=body)
+
+    def export(self, name: str, *, version: int | None = None) -> JsonObject:
+        """GET .../export as JSON, for ``import_classifier``."""
+        path = f"/v1/classifiers/{_part(name)}/export"
+        return self._json("GET", path, params=_given(version=version))
+
+    def export_onnx(self, name: str, *, version: int | None = None) -> bytes:
+        """GET .../export as ONNX: ``embedding`` (N, D) to ``probabilities`` (N, C)."""
+        asked = _given(version=version) | {"format": "onnx"}
+        return self.request("GET", f"/v1/classifiers/{_part(name)}/export", params=asked).content
+
+    def import_classifier(
+        self, name: str, classifier: JsonObject, *, idempotency_key: str | None = None
+    ) -> JsonObject:
+        """POST /v1/classifiers/import of what ``export`` gave."""
+        body = {"name": name, "classifier": classifier}
+        headers = _once(idempotency_key)
+        return self._json("POST", "/v1/classifiers/import", json=body, headers=headers)
+
+    def predict(
+        self,
+        name: str,
+        images: Sequence[bytes],
+        *,
+        version: int | None = None,
+        coverage: float | None = None,
+        nearest: int | None = None,
+    ) -> JsonObject:
+        """POST .../predict; one item per image; the published version unless one is named."""
+        path = f"/v1/classifiers/{_part(name)}/predict"
+        asked = _given(version=version, coverage=coverage, nearest=nearest)
+        return self._json("POST", path, files=_files(images), params=asked)
+
+    def predict_scans(
+        self,
+        name: str,
+        collection: str,
+        scan_ids: Sequence[str],
+        *,
+        version: int | None = None,
+        coverage: float | None = None,
+        nearest: int | None = None,
+    ) -> JsonObject:
         """POST .../predict for stored scans."""
         body = {"collection": collection, "scan_ids": list(scan_ids)}
-        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", json=body)
+        asked = _given(version=version, coverage=coverage, nearest=nearest)
+        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", json=body, params=asked)
 
     def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
         cursor: str | None = None
@@ -289,3 +402,7 @@ def _once(key: str | None) -> dict[str, str]:
 
 def _match(etag: str | None) -> dict[str, str]:
     return {} if etag is None else {"If-Match": etag}
+
+
+def _given(**params: float | None) -> dict[str, float | str]:
+    return {name: value for name, value in params.items() if value is not None}

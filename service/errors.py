@@ -9,6 +9,7 @@ ServiceError
 │   ├── TooManyItems           more items in one request than the service accepts
 │   ├── InvalidCursor          a page cursor that we did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
+│   ├── InvalidArtifact        an uploaded classifier that is damaged or of another format
 │   └── NotEnoughExamples      too few labelled examples to fit or to judge
 ├── Unauthenticated            no key, or not one of ours
 ├── UnknownItem                the name or id names nothing in this workspace
@@ -80,6 +81,12 @@ class InvalidSettings(InputError):
     """A setting in the environment is wrong; raised by commands, never by a request."""
 
     code = "invalid_settings"
+
+
+class InvalidArtifact(InputError):
+    """An uploaded classifier is damaged, or of another format or format version."""
+
+    code = "invalid_artifact"
 
 
 class NotEnoughExamples(InputError):

@@ -45,6 +45,15 @@ class Settings(BaseSettings):
     encoder_threads: int = Field(
         0, ge=0, description="Threads of one forward pass; 0 = every core."
     )
+    fit_threads: int = Field(
+        1, gt=0, description="Classifiers fitted at the same time, apart from embedding."
+    )
+    max_waiting_fits: int = Field(
+        8, ge=0, description="Fits that may wait for a thread; more answer 503."
+    )
+    max_fit_examples: int = Field(
+        120_000, gt=0, description="Most examples one classifier is fitted from."
+    )
     retry_after_s: int = Field(1, gt=0, description="Retry-After of a 503, seconds.")
     graceful_timeout_s: int = Field(
         20, gt=0, description="Longest wait for requests in flight at a stop, seconds."

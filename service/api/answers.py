@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.schemas import JsonObject
 
-_ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
-_TIME = "2026-11-24T09:30:00.000000Z"
+ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
+TIME = "2026-11-24T09:30:00.000000Z"
 
 
 class Answer(BaseModel):
@@ -56,13 +56,13 @@ class Ready(Answer):
     """The service takes work."""
 
     status: Literal["ready"]
-    encoder_id: str = Field(examples=[_ENCODER])
+    encoder_id: str = Field(examples=[ENCODER])
 
 
 class EncoderAnswer(Answer):
     """The loaded bundle."""
 
-    encoder_id: str = Field(examples=[_ENCODER])
+    encoder_id: str = Field(examples=[ENCODER])
     dim: int = Field(examples=[512])
     manifest: JsonObject | None
     model_card: str = Field(description="Markdown.")
@@ -95,7 +95,7 @@ class EmbeddingItem(Answer):
 class EmbeddingsAnswer(Answer):
     """One item per image, in order."""
 
-    encoder_id: str = Field(examples=[_ENCODER])
+    encoder_id: str = Field(examples=[ENCODER])
     dim: int = Field(examples=[512])
     dtype: Literal["float32", "float16", "int8"]
     encoding_format: Literal["float", "base64"]
@@ -107,10 +107,10 @@ class CollectionAnswer(Answer):
 
     name: str = Field(examples=["liver"])
     description: str
-    encoder_id: str = Field(examples=[_ENCODER])
+    encoder_id: str = Field(examples=[ENCODER])
     dim: int = Field(examples=[512])
     scans: int
-    created_at: str = Field(examples=[_TIME])
+    created_at: str = Field(examples=[TIME])
     etag: str = Field(examples=['"1"'])
 
 
@@ -137,11 +137,11 @@ class ScanAnswer(Answer):
     study_id: str | None
     labels: dict[str, str] = Field(examples=[{"finding": "benign"}])
     attributes: dict[str, Any] = Field(examples=[{"device": "handheld"}])
-    encoder_id: str = Field(examples=[_ENCODER])
+    encoder_id: str = Field(examples=[ENCODER])
     dim: int = Field(examples=[512])
     image: ImageSeen
-    created_at: str = Field(examples=[_TIME])
-    updated_at: str = Field(examples=[_TIME])
+    created_at: str = Field(examples=[TIME])
+    updated_at: str = Field(examples=[TIME])
     etag: str = Field(examples=['"1"'])
 
 
@@ -156,7 +156,7 @@ class StoredItem(Answer):
 class StoredAnswer(Answer):
     """One item per image, in order."""
 
-    encoder_id: str = Field(examples=[_ENCODER])
+    encoder_id: str = Field(examples=[ENCODER])
     dim: int = Field(examples=[512])
     items: list[StoredItem]
 
@@ -191,7 +191,8 @@ class Receipt(Answer):
     """Of an erased subject."""
 
     scans: list[ErasedScan]
-    classifiers: list[str] = Field(description="That were fitted from a scan of the subject.")
+    classifiers: list[str] = Field(description="That learnt from the subject; they stay.")
+    uploads: int = Field(description="Erased examples that were uploaded to classifiers.")
 
 
 class HitAnswer(Answer):
@@ -210,58 +211,10 @@ class QueryAnswer(Answer):
 class SearchAnswer(Answer):
     """Best hits first."""
 
-    encoder_id: str = Field(examples=[_ENCODER])
+    encoder_id: str = Field(examples=[ENCODER])
     dim: int = Field(examples=[512])
     query: QueryAnswer
     hits: list[HitAnswer]
-
-
-class ClassifierAnswer(Answer):
-    """A fitted head and what it says of itself."""
-
-    name: str = Field(examples=["finding"])
-    classifier_id: str
-    encoder_id: str = Field(examples=[_ENCODER])
-    classes: list[str] = Field(examples=[["benign", "malignant"]])
-    report: JsonObject = Field(
-        description="Grouped cross-validation: balanced_accuracy, interval_95, warnings, ..."
-    )
-    calibrated: Literal[False]
-    created_at: str = Field(examples=[_TIME])
-    etag: str = Field(examples=['"1"'])
-
-
-class ClassifierPage(Answer):
-    """``next_cursor`` is null on the last page."""
-
-    items: list[ClassifierAnswer]
-    next_cursor: str | None
-
-
-class PredictedItem(Answer):
-    """The class of one image or stored scan, or ``problem``."""
-
-    scan_id: str | None = None
-    image: ImageSeen | None = None
-    label: str | None = Field(None, examples=["benign"])
-    probabilities: dict[str, float] | None = Field(
-        None, examples=[{"benign": 0.83, "malignant": 0.17}]
-    )
-    problem: Problem | None = None
-
-
-class PredictionsAnswer(Answer):
-    """One item per image or scan, in order; the classifier's own accuracy beside them."""
-
-    classifier: str = Field(examples=["finding"])
-    classifier_id: str
-    encoder_id: str = Field(examples=[_ENCODER])
-    dim: int = Field(examples=[512])
-    calibrated: Literal[False]
-    balanced_accuracy: float | None
-    interval_95: list[float] | None
-    warnings: list[str]
-    items: list[PredictedItem]
 
 
 def says(model: type[Answer], *statuses: int) -> dict[int | str, dict[str, Any]]:

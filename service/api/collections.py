@@ -120,6 +120,7 @@ async def delete_collection(
     removed = await asyncio.to_thread(
         service.galleries.delete, workspace_id, collection, if_version=version_of(if_match)
     )
+    service.heads.forget()
     return {"deleted": collection, "scans": removed}
 
 
@@ -346,6 +347,7 @@ async def delete_scan(
     await asyncio.to_thread(
         service.galleries.remove, workspace_id, collection, scan_id, if_version=version
     )
+    service.heads.forget()
     return {"deleted": scan_id}
 
 
@@ -355,7 +357,9 @@ async def delete_scan(
 async def erase_subject(subject_id: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
     """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
     receipt = await asyncio.to_thread(service.galleries.erase_subject, workspace_id, subject_id)
+    service.heads.forget()
     return {
         "scans": [{"collection": c, "scan_id": s} for c, s in receipt.scans],
         "classifiers": list(receipt.classifiers),
+        "uploads": receipt.uploads,
     }

@@ -25,6 +25,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.TooManyItems: 413,
     errors.InvalidCursor: 400,
     errors.InvalidSettings: 500,
+    errors.InvalidArtifact: 422,
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
     errors.UnknownItem: 404,

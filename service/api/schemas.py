@@ -19,7 +19,8 @@ Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float 
 Component = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
-def _example(value: JsonObject) -> ConfigDict:
+def example_of(value: JsonObject) -> ConfigDict:
+    """The example that the OpenAPI document shows."""
     return ConfigDict(json_schema_extra={"example": value})
 
 
@@ -32,7 +33,7 @@ class Body(BaseModel):
 class NewCollectionBody(Body):
     """Create a collection."""
 
-    model_config = _example({"name": "liver", "description": "Abdominal scans of 2026"})
+    model_config = example_of({"name": "liver", "description": "Abdominal scans of 2026"})
 
     name: Name
     description: Text = ""
@@ -51,7 +52,7 @@ class ScanMetadata(Body):
 class ScanPatchBody(Body):
     """Change a scan: a value sets, null in labels or attributes removes the entry."""
 
-    model_config = _example({"labels": {"finding": "malignant", "draft": None}, "study_id": "s7"})
+    model_config = example_of({"labels": {"finding": "malignant", "draft": None}, "study_id": "s7"})
 
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
@@ -73,7 +74,7 @@ class FilterBody(Body):
 class SearchOptions(Body):
     """How to answer a search, whatever its query is."""
 
-    model_config = _example({"k": 5, "subject_id": "p1", "exclude_same": "subject"})
+    model_config = example_of({"k": 5, "subject_id": "p1", "exclude_same": "subject"})
 
     k: int = Field(10, ge=1)
     filter: FilterBody = Field(default_factory=FilterBody)
@@ -87,7 +88,7 @@ class SearchOptions(Body):
 class SearchBody(SearchOptions):
     """A search by exactly one of: scan, vector, image, or positive examples."""
 
-    model_config = _example(
+    model_config = example_of(
         {
             "scan_id": "scan-1",
             "k": 5,
@@ -116,7 +117,7 @@ class Instance(Body):
 class InstancesBody(Body):
     """Images as JSON."""
 
-    model_config = _example(
+    model_config = example_of(
         {
             "instances": [
                 {
@@ -140,85 +141,9 @@ class EmbeddingOptions(Body):
 class EmbeddingsBody(InstancesBody):
     """Images as JSON; what is named here counts more than the query parameters."""
 
-    model_config = _example(
+    model_config = example_of(
         {"instances": [{"image": "iVBORw0KGgo..."}], "encoding_format": "base64", "dtype": "int8"}
     )
 
     encoding_format: Literal["float", "base64"] | None = None
     dtype: Literal["float32", "float16", "int8"] | None = None
-
-
-class LabelledScan(Body):
-    """A stored scan and the class to learn it as."""
-
-    scan_id: Identifier
-    label: Label
-
-
-class NewClassifierBody(Body):
-    """Fit from a label of a collection (``task``), or from named scans (``examples``)."""
-
-    model_config = _example({"name": "finding", "collection": "liver", "task": "finding"})
-
-    name: Name
-    collection: Name
-    task: Identifier | None = None
-    filter: FilterBody = Field(default_factory=FilterBody)
-    examples: list[LabelledScan] | None = Field(None, max_length=10_000)
-
-
-class UploadedClassifier(Body):
-    """The ``metadata`` part when a classifier is fitted from uploaded files."""
-
-    model_config = _example(
-        {
-            "name": "finding",
-            "examples": [
-                {"label": "benign", "subject_id": "p1"},
-                {"label": "malignant", "subject_id": "p2"},
-            ],
-        }
-    )
-
-    name: Name
-    examples: list["UploadedExample"] = Field(min_length=1)
-
-
-class UploadedExample(Body):
-    """The class of one uploaded file, and who it is from."""
-
-    label: Label
-    subject_id: Identifier | None = None
-    study_id: Identifier | None = None
-
-
-class LabelledInstance(UploadedExample):
-    """One image of a JSON request, and its class."""
-
-    image: str = Field(description="A whole image file, base64.")
-
-
-class LabelledInstancesBody(Body):
-    """Fit from images sent as JSON."""
-
-    model_config = _example(
-        {
-            "name": "finding",
-            "instances": [
-                {"image": "iVBORw0KGgo...", "label": "benign", "subject_id": "p1"},
-                {"image": "iVBORw0KGgo...", "label": "malignant", "subject_id": "p2"},
-            ],
-        }
-    )
-
-    name: Name
-    instances: list[LabelledInstance] = Field(min_length=1)
-
-
-class PredictScansBody(Body):
-    """Predict stored scans instead of uploads."""
-
-    model_config = _example({"collection": "liver", "scan_ids": ["scan-1", "scan-2"]})
-
-    collection: Name
-    scan_ids: list[Identifier] = Field(min_length=1)

@@ -14,10 +14,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.api.problems import problem, request_id_of
 from service.api.schemas import JsonObject
 from service.catalog.interface import Catalog
-from service.catalog.records import SavedAnswer
+from service.catalog.records import Author, SavedAnswer
 from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
 from service.galleries import Galleries
-from service.heads import Heads
+from service.heads.classifiers import Heads
+from service.heads.judging import Judge
+from service.heads.queue import FitQueue
 from service.observability import Metrics
 from service.pipeline import Embedded, Pipeline
 from service.settings import Settings
@@ -43,6 +45,8 @@ class Running:
     pipeline: Pipeline
     galleries: Galleries
     heads: Heads
+    judge: Judge
+    fits: FitQueue
     metrics: Metrics
     default_workspace_id: str
     stopping: bool = False
@@ -62,17 +66,33 @@ Credentials: TypeAlias = Annotated[
 Service: TypeAlias = Annotated[Running, Depends(running_of)]
 
 
-async def workspace_of(service: Service, sent: Credentials) -> str:
-    """The workspace id of the caller's key. Raises Unauthenticated."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose request it is; ``author`` names the key."""
+
+    workspace_id: str
+    author: Author
+
+
+async def caller_of(service: Service, sent: Credentials) -> Caller:
+    """The owner of the request's key. Raises Unauthenticated."""
     if not service.settings.require_key:
-        return service.default_workspace_id
+        return Caller(service.default_workspace_id, Author())
     if sent is None:
         raise Unauthenticated("expected the header Authorization: Bearer <key>")
     digest = hash_key(sent.credentials.strip())
     key = await asyncio.to_thread(service.catalog.find_key, digest)
     if key is None:
         raise Unauthenticated("the API key is unknown or revoked")
-    return key.workspace_id
+    return Caller(key.workspace_id, Author(key.key_id, key.name))
+
+
+WhoAsks: TypeAlias = Annotated[Caller, Depends(caller_of)]
+
+
+async def workspace_of(caller: WhoAsks) -> str:
+    """The workspace id of the caller's key. Raises Unauthenticated."""
+    return caller.workspace_id
 
 
 def hash_key(token: str) -> str:

@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from service.api.schemas import FilterBody, JsonObject
-from service.catalog.records import Classifier, Collection, KeyRecord, Scan, ScanFilter, ScanImage
+from service.catalog.records import (
+    Classifier,
+    ClassifierVersion,
+    Collection,
+    KeyRecord,
+    Scan,
+    ScanFilter,
+    ScanImage,
+    VersionExample,
+)
 from service.errors import InputError, InvalidCursor
 from service.pipeline import Embedded
 
@@ -81,16 +90,57 @@ def scan_json(scan: Scan, *, dim: int) -> JsonObject:
 
 
 def classifier_json(classifier: Classifier) -> JsonObject:
-    """As clients see it, without the arrays."""
+    """As clients see it, without the arrays: what its published version says."""
+    published = classifier.published
     return {
         "name": classifier.name,
         "classifier_id": classifier.classifier_id,
-        "encoder_id": classifier.encoder_id,
-        "classes": list(classifier.classes),
-        "report": dict(classifier.report),
-        "calibrated": False,
+        "encoder_id": published.encoder_id,
+        "classes": list(published.classes),
+        "report": dict(published.report),
+        "calibrated": is_calibrated(published),
+        "published_version": published.number,
+        "latest_version": classifier.latest,
         "created_at": classifier.created_at,
-        "etag": etag(classifier.version),
+        "etag": etag(classifier.revision),
+    }
+
+
+def is_calibrated(version: ClassifierVersion) -> bool:
+    """Whether its probabilities are; its report says why not."""
+    return bool(version.report.get("calibration", {}).get("calibrated", False))
+
+
+def version_json(classifier: Classifier, version: ClassifierVersion) -> JsonObject:
+    """One version as clients see it; the tag is of the classifier, whose pointer may move."""
+    return {
+        "classifier": classifier.name,
+        "classifier_id": classifier.classifier_id,
+        "version": version.number,
+        "published": version.number == classifier.published.number,
+        "encoder_id": version.encoder_id,
+        "classes": list(version.classes),
+        "examples": version.examples,
+        "report": dict(version.report),
+        "calibrated": is_calibrated(version),
+        "settings": dict(version.settings),
+        "created_by": {"key_id": version.author.key_id, "name": version.author.key_name},
+        "created_at": version.created_at,
+        "etag": etag(classifier.revision),
+    }
+
+
+def example_json(example: VersionExample) -> JsonObject:
+    """One example of a version; ``scan_id`` is null for an upload."""
+    collection, scan_id = example.scan or (None, None)
+    return {
+        "example_id": example.example_id,
+        "label": example.label,
+        "group": example.group,
+        "collection": collection,
+        "scan_id": scan_id,
+        "sha256": example.sha256,
+        "kept": example.is_kept,
     }
 
 
@@ -185,3 +235,11 @@ def page_json(items: list[JsonObject], kind: str, after: str | None) -> JsonObje
 def batch_status(items: Sequence[Mapping[str, Any]]) -> int:
     """200 when every item succeeded, 207 otherwise."""
     return 207 if any("problem" in item for item in items) else 200
+
+
+def number_of(text: str) -> int:
+    """What a cursor over numbers holds. Raises InvalidCursor."""
+    # The length goes first: int() refuses texts of many thousand digits with a ValueError.
+    if len(text) < 16 and text.isascii() and text.isdecimal():
+        return int(text)
+    raise InvalidCursor("expected a cursor that this service gave")

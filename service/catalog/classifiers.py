@@ -1,12 +1,12 @@
-"""Classifiers, in SQLite, and what each of them learnt from."""
+"""Classifiers, in SQLite: names, numbered versions that never change, and the published one."""
 
 import json
 import sqlite3
 
 from service.catalog.database import Database
-from service.catalog.records import Classifier, NewClassifier, Page
+from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page
 from service.catalog.rows import (
-    decode_classifier,
+    decode_version,
     encode_object,
     new_id,
     new_page,
@@ -16,7 +16,18 @@ from service.catalog.rows import (
     require_version,
     require_workspace,
 )
-from service.errors import NameTaken, UnknownItem
+from service.catalog.version_examples import add_examples
+from service.errors import CatalogFailure, NameTaken, UnknownItem
+
+_INSERT_VERSION = """
+    INSERT INTO classifier_versions (
+        workspace_id, classifier_seq, number, encoder_id, classes, report, settings, created_at,
+        key_id, key_name, example_count, head_npz, trust_npz
+    )
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_LATEST = "SELECT max(number) FROM classifier_versions WHERE classifier_seq = ?"
+_VERSION = "SELECT * FROM classifier_versions WHERE classifier_seq = ? AND number = ?"
 
 
 class Classifiers:
@@ -24,46 +35,96 @@ class Classifiers:
 
     _database: Database
 
-    def create_classifier(self, workspace_id: str, classifier: NewClassifier) -> Classifier:
-        """Store a head and the scans it was fitted from.
+    def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
+        """Store a classifier with its version 1, which is published at once.
 
         Scans that are gone by now are remembered by name only.
 
         Raises:
             UnknownItem: no such workspace.
             NameTaken: the workspace has a classifier of this name.
-            InputError: the report holds NaN or what JSON cannot hold.
+            InputError: report or settings hold NaN or what JSON cannot hold.
         """
-        require_text(classifier.name, "a classifier name")
+        require_text(name, "a classifier name")
         insert = """
-            INSERT INTO classifiers (
-                workspace_id, classifier_id, name, encoder_id, classes, head_npz, report,
-                created_at, version
-            )
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (workspace_id, name) DO NOTHING
+            INSERT INTO classifiers
+                (workspace_id, classifier_id, name, created_at, published, revision)
+            VALUES (?, ?, ?, ?, 1, 1) ON CONFLICT (workspace_id, name) DO NOTHING
         """
-        values = (
-            workspace_id,
-            new_id("clf"),
-            classifier.name,
-            classifier.encoder_id,
-            json.dumps(list(classifier.classes), ensure_ascii=False),
-            classifier.head_npz,
-            encode_object(classifier.report),
-            now(),
-        )
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
+            values = (workspace_id, new_id("clf"), name, now())
             if connection.execute(insert, values).rowcount == 0:
                 raise NameTaken("the workspace has a classifier of this name")
-            row = _require_row(connection, workspace_id, classifier.name)
-            _remember_scans(connection, workspace_id, row["seq"], classifier.scan_ids)
-        return decode_classifier(row)
+            row = require_classifier(connection, workspace_id, name)
+            _insert_version(connection, row, 1, version)
+            return _classifier(connection, row)
+
+    def add_version(
+        self,
+        workspace_id: str,
+        name: str,
+        version: NewVersion,
+        *,
+        publish: bool = False,
+        if_revision: int | None = None,
+    ) -> tuple[Classifier, ClassifierVersion]:
+        """Store the next version; the published one stays unless ``publish``.
+
+        Raises:
+            UnknownItem: no such classifier, or an ``example_id`` that it does not have.
+            PreconditionFailed: ``if_revision`` is not the current one.
+            InputError: report or settings hold NaN or what JSON cannot hold.
+        """
+        with self._database.write() as connection:
+            row = require_classifier(connection, workspace_id, name)
+            require_version(row["revision"], if_revision)
+            number = int(connection.execute(_LATEST, (row["seq"],)).fetchone()[0]) + 1
+            _insert_version(connection, row, number, version)
+            _move(connection, row, number if publish else row["published"])
+            row = require_classifier(connection, workspace_id, name)
+            return _classifier(connection, row), _version(connection, row, number)
+
+    def publish_version(
+        self, workspace_id: str, name: str, number: int, *, if_revision: int | None = None
+    ) -> Classifier:
+        """Let this version predict from now on, forward or back.
+
+        Raises:
+            UnknownItem: no such classifier or version.
+            PreconditionFailed: ``if_revision`` is not the current one.
+        """
+        with self._database.write() as connection:
+            row = require_classifier(connection, workspace_id, name)
+            require_version(row["revision"], if_revision)
+            _version(connection, row, number)
+            _move(connection, row, number)
+            return _classifier(connection, require_classifier(connection, workspace_id, name))
 
     def get_classifier(self, workspace_id: str, name: str) -> Classifier:
         """Raises UnknownItem."""
         with self._database.read() as connection:
-            return decode_classifier(_require_row(connection, workspace_id, name))
+            return _classifier(connection, require_classifier(connection, workspace_id, name))
+
+    def get_version(self, workspace_id: str, name: str, number: int) -> ClassifierVersion:
+        """Raises UnknownItem: no such classifier or version."""
+        with self._database.read() as connection:
+            row = require_classifier(connection, workspace_id, name)
+            return _version(connection, row, number)
+
+    def list_versions(
+        self, workspace_id: str, name: str, *, limit: int, before: int | None = None
+    ) -> Page[ClassifierVersion]:
+        """Newest first, starting below the number ``before``. Raises UnknownItem."""
+        sql = """
+            SELECT * FROM classifier_versions
+            WHERE classifier_seq = ? AND (? IS NULL OR number < ?) ORDER BY number DESC LIMIT ?
+        """
+        with self._database.read() as connection:
+            row = require_classifier(connection, workspace_id, name)
+            variables = (row["seq"], before, before, require_limit(limit) + 1)
+            rows = connection.execute(sql, variables).fetchall()
+        return new_page([decode_version(r) for r in rows], limit, lambda item: str(item.number))
 
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None
@@ -76,19 +137,21 @@ class Classifiers:
         variables = (workspace_id, after, after, require_limit(limit) + 1)
         with self._database.read() as connection:
             rows = connection.execute(sql, variables).fetchall()
-        return new_page([decode_classifier(row) for row in rows], limit, lambda item: item.name)
+            found = [_classifier(connection, row) for row in rows]
+        return new_page(found, limit, lambda item: item.name)
 
     def delete_classifier(
-        self, workspace_id: str, name: str, *, if_version: int | None = None
+        self, workspace_id: str, name: str, *, if_revision: int | None = None
     ) -> None:
-        """Raises UnknownItem, PreconditionFailed."""
+        """Delete it with all versions. Raises UnknownItem, PreconditionFailed."""
         with self._database.write() as connection:
-            row = _require_row(connection, workspace_id, name)
-            require_version(row["version"], if_version)
+            row = require_classifier(connection, workspace_id, name)
+            require_version(row["revision"], if_revision)
             connection.execute("DELETE FROM classifiers WHERE seq = ?", (row["seq"],))
 
 
-def _require_row(connection: sqlite3.Connection, workspace_id: str, name: str) -> sqlite3.Row:
+def require_classifier(connection: sqlite3.Connection, workspace_id: str, name: str) -> sqlite3.Row:
+    """Row of the table ``classifiers``. Raises UnknownItem."""
     sql = "SELECT * FROM classifiers WHERE workspace_id = ? AND name = ?"
     row: sqlite3.Row | None = connection.execute(sql, (workspace_id, name)).fetchone()
     if row is None:
@@ -96,24 +159,49 @@ def _require_row(connection: sqlite3.Connection, workspace_id: str, name: str) -
     return row
 
 
-def _remember_scans(
-    connection: sqlite3.Connection,
-    workspace_id: str,
-    classifier_seq: int,
-    scan_ids: tuple[tuple[str, str], ...],
-) -> None:
-    insert = """
-        INSERT INTO classifier_scans
-            (classifier_seq, workspace_id, collection, scan_id, scan_row_id)
-        VALUES (?, ?, ?, ?, (
-            SELECT s.row_id FROM collections AS c JOIN scans AS s USING (collection_id)
-            WHERE c.workspace_id = ? AND c.name = ? AND s.scan_id = ?
-        ))
-    """
-    connection.executemany(
-        insert,
-        (
-            (classifier_seq, workspace_id, *pair, workspace_id, *pair)
-            for pair in dict.fromkeys(scan_ids)
-        ),
+def _classifier(connection: sqlite3.Connection, row: sqlite3.Row) -> Classifier:
+    published = connection.execute(_VERSION, (row["seq"], row["published"])).fetchone()
+    if published is None:
+        raise CatalogFailure("a stored classifier lacks its published version")
+    return Classifier(
+        classifier_id=row["classifier_id"],
+        name=row["name"],
+        created_at=row["created_at"],
+        revision=row["revision"],
+        latest=connection.execute(_LATEST, (row["seq"],)).fetchone()[0],
+        published=decode_version(published),
     )
+
+
+def _version(connection: sqlite3.Connection, row: sqlite3.Row, number: int) -> ClassifierVersion:
+    found = connection.execute(_VERSION, (row["seq"], number)).fetchone()
+    if found is None:
+        raise UnknownItem("the classifier has no version of this number")
+    return decode_version(found)
+
+
+def _move(connection: sqlite3.Connection, row: sqlite3.Row, published: int) -> None:
+    update = "UPDATE classifiers SET published = ?, revision = revision + 1 WHERE seq = ?"
+    connection.execute(update, (published, row["seq"]))
+
+
+def _insert_version(
+    connection: sqlite3.Connection, row: sqlite3.Row, number: int, version: NewVersion
+) -> None:
+    values = (
+        row["workspace_id"],
+        row["seq"],
+        number,
+        version.encoder_id,
+        json.dumps(list(version.classes), ensure_ascii=False),
+        encode_object(version.report),
+        encode_object(version.settings),
+        now(),
+        version.author.key_id,
+        version.author.key_name,
+        len(version.examples),
+        version.head_npz,
+        version.trust_npz,
+    )
+    version_seq = connection.execute(_INSERT_VERSION, values).lastrowid
+    add_examples(connection, row, int(version_seq or 0), version.examples)

@@ -21,7 +21,7 @@ class Database:
     """Transactions over one file, from any thread.
 
     Args:
-        path: absolute path of the file; created with the current schema if there is none.
+        path: absolute path of the file; created if there is none, brought up to the current schema.
 
     Raises:
         CatalogFailure: not a catalog, damaged, newer than this program, or not writable.
@@ -162,7 +162,7 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        schema.create_if_new(connection)
+        schema.create_or_upgrade(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:

@@ -14,17 +14,19 @@ import numpy.typing as npt
 
 from service.catalog.records import (
     Classifier,
+    ClassifierVersion,
     Collection,
     ErasedSubject,
     KeyRecord,
-    NewClassifier,
     NewScan,
+    NewVersion,
     Page,
     SavedAnswer,
     Scan,
     ScanFilter,
     ScanPatch,
     StoredScan,
+    VersionExample,
     Workspace,
 )
 from service.errors import ServiceError
@@ -144,7 +146,7 @@ class Catalog(Protocol):
         """Delete; return what it was. Raises UnknownItem, PreconditionFailed."""
 
     def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove every scan of the subject in every collection. Raises UnknownItem: none."""
+        """Remove every scan and uploaded example of the subject. Raises UnknownItem: none."""
 
     def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
         """The JPEG bytes. Raises UnknownItem."""
@@ -161,11 +163,45 @@ class Catalog(Protocol):
 
     # classifiers --------------------------------------------------------------------------
 
-    def create_classifier(self, workspace_id: str, classifier: NewClassifier) -> Classifier:
-        """Raises NameTaken."""
+    def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
+        """Store it with version 1, published. Raises NameTaken."""
+
+    def add_version(
+        self,
+        workspace_id: str,
+        name: str,
+        version: NewVersion,
+        *,
+        publish: bool = False,
+        if_revision: int | None = None,
+    ) -> tuple[Classifier, ClassifierVersion]:
+        """Store the next version. Raises UnknownItem, PreconditionFailed."""
+
+    def publish_version(
+        self, workspace_id: str, name: str, number: int, *, if_revision: int | None = None
+    ) -> Classifier:
+        """Let this version predict, forward or back. Raises UnknownItem, PreconditionFailed."""
 
     def get_classifier(self, workspace_id: str, name: str) -> Classifier:
         """Raises UnknownItem."""
+
+    def get_version(self, workspace_id: str, name: str, number: int) -> ClassifierVersion:
+        """Raises UnknownItem: no such classifier or version."""
+
+    def list_versions(
+        self, workspace_id: str, name: str, *, limit: int, before: int | None = None
+    ) -> Page[ClassifierVersion]:
+        """Newest first, starting below the number ``before``. Raises UnknownItem."""
+
+    def version_examples(
+        self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
+    ) -> tuple[VersionExample, ...]:
+        """What a version was fitted from, in the order of fitting; -1 = from the first, all."""
+
+    def version_embeddings(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> npt.NDArray[np.float32]:
+        """embeddings_ND of those examples whose ``is_kept``, in the same order."""
 
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None
@@ -173,9 +209,9 @@ class Catalog(Protocol):
         """Sorted by name, starting after the name ``after``."""
 
     def delete_classifier(
-        self, workspace_id: str, name: str, *, if_version: int | None = None
+        self, workspace_id: str, name: str, *, if_revision: int | None = None
     ) -> None:
-        """Raises UnknownItem, PreconditionFailed."""
+        """Delete it with all versions. Raises UnknownItem, PreconditionFailed."""
 
     # idempotency --------------------------------------------------------------------------
 

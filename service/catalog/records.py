@@ -139,38 +139,118 @@ class ScanPatch:
 
 
 @dataclass(frozen=True, slots=True)
-class NewClassifier:
-    """A fitted head to be stored: arrays as npz bytes (no pickle), the rest as JSON objects."""
+class Author:
+    """The key by which something was made; both None when the service asks for no key."""
 
-    name: str
+    key_id: str | None = None
+    key_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewExample:
+    """One labelled example of a version to be stored.
+
+    Attributes:
+        group: equal numbers = same patient, study or image; they mean nothing outside the version.
+        example_id: of an example that the classifier has already; None = a new one.
+        scan: (collection, scan_id) of a stored scan; its vector and subject are read from there.
+        sha256: of the image file.
+        subject_id, study_id, embedding_D: of an upload, which is kept here; None for a scan.
+    """
+
+    label: str
+    group: int
+    example_id: str | None = None
+    scan: tuple[str, str] | None = None
+    sha256: str | None = None
+    subject_id: str | None = None
+    study_id: str | None = None
+    embedding_D: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A fitted head to be stored: arrays as npz bytes (no pickle), the rest as JSON objects.
+
+    Attributes:
+        trust_npz: what calibrates and judges the head; opaque here, may be empty.
+    """
+
     encoder_id: str
     classes: tuple[str, ...]
     head_npz: bytes
     report: Mapping[str, Any]
-    scan_ids: tuple[tuple[str, str], ...] = ()  # (collection, scan_id) it was fitted from
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    trust_npz: bytes = b""
+    examples: tuple[NewExample, ...] = ()
+    author: Author = field(default_factory=Author)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierVersion:
+    """A stored version, which never changes; ``examples`` is how many it was fitted from."""
+
+    number: int
+    encoder_id: str
+    classes: tuple[str, ...]
+    head_npz: bytes
+    trust_npz: bytes
+    report: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    author: Author
+    created_at: str
+    examples: int
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A stored classifier."""
+    """A stored classifier with its published version.
+
+    Attributes:
+        latest: the greatest version number.
+        revision: grows with each new version and each publishing.
+    """
 
     classifier_id: str
     name: str
-    encoder_id: str
-    classes: tuple[str, ...]
-    head_npz: bytes
-    report: Mapping[str, Any]
     created_at: str
-    version: int
+    revision: int
+    latest: int
+    published: ClassifierVersion
+
+
+@dataclass(frozen=True, slots=True)
+class VersionExample:
+    """One example that a version was fitted from.
+
+    Attributes:
+        label, group: None for versions that schema 1 stored.
+        is_kept: whether its vector is there; not when the scan was deleted or the subject erased.
+        subject_id, study_id: as they are known now.
+    """
+
+    example_id: str
+    label: str | None
+    group: int | None
+    scan: tuple[str, str] | None
+    sha256: str | None
+    subject_id: str | None
+    study_id: str | None
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ErasedSubject:
-    """Receipt of an erasure: what was removed and which classifiers had learnt from it."""
+    """Receipt of an erasure: what was removed and which classifiers had learnt from it.
+
+    Attributes:
+        uploads: examples that were uploaded to classifiers and never stored as scans.
+    """
 
     scans: tuple[tuple[str, str], ...]  # (collection, scan_id)
     row_ids: tuple[tuple[str, int], ...]  # (collection, row_id)
     classifiers: tuple[str, ...]
+    uploads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

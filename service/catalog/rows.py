@@ -17,7 +17,15 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.records import Classifier, Collection, Page, Scalar, Scan, ScanImage
+from service.catalog.records import (
+    Author,
+    ClassifierVersion,
+    Collection,
+    Page,
+    Scalar,
+    Scan,
+    ScanImage,
+)
 from service.errors import CatalogFailure, InputError, PreconditionFailed, UnknownItem
 
 INT64_MAX = 2**63 - 1
@@ -208,17 +216,19 @@ def decode_scan(row: sqlite3.Row) -> Scan:
     )
 
 
-def decode_classifier(row: sqlite3.Row) -> Classifier:
-    """From a row of the table ``classifiers``. Raises CatalogFailure: damaged JSON."""
-    return Classifier(
-        classifier_id=row["classifier_id"],
-        name=row["name"],
+def decode_version(row: sqlite3.Row) -> ClassifierVersion:
+    """From a row of the table ``classifier_versions``. Raises CatalogFailure: damaged JSON."""
+    return ClassifierVersion(
+        number=row["number"],
         encoder_id=row["encoder_id"],
         classes=tuple(decode_json(row["classes"], list)),
         head_npz=row["head_npz"],
+        trust_npz=row["trust_npz"],
         report=decode_json(row["report"], dict),
+        settings=decode_json(row["settings"], dict),
+        author=Author(row["key_id"], row["key_name"]),
         created_at=row["created_at"],
-        version=row["version"],
+        examples=row["example_count"],
     )
 
 

@@ -42,6 +42,19 @@ _INSERT_SCAN = """
 _INSERT_VECTOR = "INSERT INTO scan_vectors (row_id, workspace_id, vector) VALUES (?, ?, ?)"
 _INSERT_THUMBNAIL = "INSERT INTO scan_thumbnails (row_id, workspace_id, jpeg) VALUES (?, ?, ?)"
 
+_ERASE = (
+    """
+    UPDATE classifier_examples SET sha256 = NULL
+    WHERE scan_row_id IN (SELECT row_id FROM scans WHERE workspace_id = ? AND subject_id = ?)
+    """,
+    "DELETE FROM scans WHERE workspace_id = ? AND subject_id = ?",
+    """
+    UPDATE classifier_examples
+    SET sha256 = NULL, subject_id = NULL, study_id = NULL, vector = NULL
+    WHERE workspace_id = ? AND subject_id = ?
+    """,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
@@ -128,20 +141,19 @@ class ScanWrites:
     def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
         """Remove every scan of the subject in every collection, and overwrite their bytes.
 
-        Classifiers stay; those that learnt from one of the scans are named, sorted. All saved
-        answers of the workspace go as well, because their bodies may tell of the subject.
+        Classifiers stay; those that learnt from the subject are named, sorted. Of an example
+        that was uploaded to one nothing is left but that it was there. All saved answers of the
+        workspace go as well, because their bodies may tell of the subject.
 
         Raises:
-            UnknownItem: no scan of the workspace is of this subject.
+            UnknownItem: no scan and no uploaded example of the workspace is of this subject.
         """
         with self._database.write() as connection:
             erased = _receipt(connection, workspace_id, subject_id)
-            if not erased.scans:
+            if not erased.scans and not erased.uploads:
                 raise UnknownItem("no scan of this workspace is of this subject")
-            connection.execute(
-                "DELETE FROM scans WHERE workspace_id = ? AND subject_id = ?",
-                (workspace_id, subject_id),
-            )
+            for statement in _ERASE:
+                connection.execute(statement, (workspace_id, subject_id))
             connection.execute("DELETE FROM answers WHERE workspace_id = ?", (workspace_id,))
         self._database.forget_deleted()
         return erased
@@ -238,18 +250,20 @@ def _receipt(connection: sqlite3.Connection, workspace_id: str, subject_id: str)
         """,
         (workspace_id, subject_id),
     ).fetchall()
-    classifiers = connection.execute(
-        """
-        SELECT DISTINCT k.name
-        FROM scans AS s
-        JOIN classifier_scans AS l ON l.scan_row_id = s.row_id
-        JOIN classifiers AS k ON k.seq = l.classifier_seq
-        WHERE s.workspace_id = ? AND s.subject_id = ? ORDER BY k.name
-        """,
-        (workspace_id, subject_id),
-    ).fetchall()
+    learnt = """
+        SELECT k.name, e.collection IS NULL AS is_upload
+        FROM classifier_examples AS e JOIN classifiers AS k ON k.seq = e.classifier_seq
+        WHERE e.seq IN (
+            SELECT x.seq FROM scans AS s JOIN classifier_examples AS x ON x.scan_row_id = s.row_id
+            WHERE s.workspace_id = ?1 AND s.subject_id = ?2
+            UNION
+            SELECT seq FROM classifier_examples WHERE workspace_id = ?1 AND subject_id = ?2
+        )
+    """
+    examples = connection.execute(learnt, (workspace_id, subject_id)).fetchall()
     return ErasedSubject(
         scans=tuple((row["collection"], row["scan_id"]) for row in scans),
         row_ids=tuple((row["collection"], row["row_id"]) for row in scans),
-        classifiers=tuple(row["name"] for row in classifiers),
+        classifiers=tuple(sorted({row["name"] for row in examples})),
+        uploads=sum(row["is_upload"] for row in examples),
     )

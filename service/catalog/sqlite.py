@@ -13,12 +13,15 @@ from service.catalog.interface import Catalog
 from service.catalog.scan_reads import ScanReads
 from service.catalog.scan_writes import ScanWrites
 from service.catalog.tenants import Tenants
+from service.catalog.version_examples import VersionExamples
 from service.errors import CatalogFailure
 
 FILE_NAME = "catalog.sqlite"
 
 
-class SqliteCatalog(Tenants, Collections, ScanWrites, ScanReads, Classifiers, Catalog):
+class SqliteCatalog(
+    Tenants, Collections, ScanWrites, ScanReads, Classifiers, VersionExamples, Catalog
+):
     """The whole Catalog over one Database; open it with ``open_catalog``.
 
     Beyond what the interface tells, every method raises CatalogFailure when SQLite fails or the

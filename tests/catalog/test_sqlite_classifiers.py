@@ -5,57 +5,66 @@ import sqlite3
 
 import pytest
 
-from service.catalog.records import ErasedSubject, NewClassifier, ScanFilter
+from service.catalog.records import ErasedSubject, NewExample, NewVersion, ScanFilter
 from service.errors import InputError, NameTaken, PreconditionFailed, UnknownItem
 
 
-def new_classifier(name="b-lines", **fields):
+def new_version(*scans, **fields):
     values = {
         "encoder_id": "enc_1",
         "classes": ("é", 'b"'),
         "head_npz": b"PK\x00\xff",
         "report": {"auc": 0.9, "folds": [1, 2], "note": {"ü": None}},
+        "examples": tuple(NewExample("a", 0, scan=scan) for scan in scans),
     }
-    return NewClassifier(**({"name": name} | values | fields))
+    return NewVersion(**(values | fields))
 
 
 def test_a_classifier_comes_back_as_it_was_stored(catalog, ours):
-    new = new_classifier()
-    stored = catalog.create_classifier(ours, new)
+    new = new_version()
+    stored = catalog.create_classifier(ours, "b-lines", new)
     assert catalog.get_classifier(ours, "b-lines") == stored
-    assert (stored.classes, stored.head_npz, stored.report) == (
+    first = stored.published
+    assert (first.classes, first.head_npz, first.report, first.encoder_id) == (
         new.classes,
         new.head_npz,
         new.report,
+        "enc_1",
     )
-    assert (stored.name, stored.encoder_id, stored.version) == ("b-lines", "enc_1", 1)
+    assert (stored.name, stored.revision, stored.latest, first.number) == ("b-lines", 1, 1, 1)
     assert re.fullmatch(r"clf_[0-9a-f]{20}", stored.classifier_id)
 
 
 def test_a_taken_name_keeps_the_first_classifier(catalog, ours):
-    first = catalog.create_classifier(ours, new_classifier())
+    first = catalog.create_classifier(ours, "b-lines", new_version())
     with pytest.raises(NameTaken):
-        catalog.create_classifier(ours, new_classifier(classes=("x",)))
+        catalog.create_classifier(ours, "b-lines", new_version(classes=("x",)))
     assert catalog.get_classifier(ours, "b-lines") == first
 
 
 @pytest.mark.parametrize(
-    "fields", [{"report": {"auc": float("nan")}}, {"report": {"x": object()}}, {"name": "nul\0"}]
+    ("name", "fields"),
+    [
+        ("a", {"report": {"auc": float("nan")}}),
+        ("a", {"settings": {"x": object()}}),
+        ("nul\0", {}),
+        ("a", {"examples": (NewExample("nul\0", 0),)}),
+    ],
 )
-def test_a_classifier_that_cannot_be_stored_is_an_input_error(catalog, ours, fields):
+def test_a_classifier_that_cannot_be_stored_is_an_input_error(catalog, ours, name, fields):
     with pytest.raises(InputError):
-        catalog.create_classifier(ours, new_classifier(**fields))
+        catalog.create_classifier(ours, name, new_version(**fields))
     assert catalog.list_classifiers(ours, limit=9).items == ()
 
 
 def test_a_classifier_in_no_workspace_is_refused(catalog):
     with pytest.raises(UnknownItem):
-        catalog.create_classifier("ws_none", new_classifier())
+        catalog.create_classifier("ws_none", "b-lines", new_version())
 
 
 def test_paging_shows_each_classifier_once_in_order(catalog, ours):
     for name in ("c", "a", "d", "b"):
-        catalog.create_classifier(ours, new_classifier(name))
+        catalog.create_classifier(ours, name, new_version())
     first = catalog.list_classifiers(ours, limit=3)
     last = catalog.list_classifiers(ours, limit=3, after=first.next_after)
     assert [item.name for item in first.items + last.items] == ["a", "b", "c", "d"]
@@ -63,29 +72,30 @@ def test_paging_shows_each_classifier_once_in_order(catalog, ours):
 
 
 def test_a_deleted_classifier_is_gone_and_its_name_free(catalog, ours, add):
-    new = new_classifier(scan_ids=(("lungs", add(1)),))
-    catalog.create_classifier(ours, new)
-    catalog.delete_classifier(ours, "b-lines", if_version=1)
+    new = new_version(("lungs", add(1)))
+    catalog.create_classifier(ours, "b-lines", new)
+    catalog.delete_classifier(ours, "b-lines", if_revision=1)
     with pytest.raises(UnknownItem):
         catalog.get_classifier(ours, "b-lines")
-    assert catalog.create_classifier(ours, new).name == "b-lines"
+    assert catalog.version_examples(ours, "b-lines", 1) == ()
+    assert catalog.create_classifier(ours, "b-lines", new).name == "b-lines"
 
 
 def test_an_outdated_version_is_not_deleted(catalog, ours):
-    stored = catalog.create_classifier(ours, new_classifier())
+    stored = catalog.create_classifier(ours, "b-lines", new_version())
     with pytest.raises(PreconditionFailed):
-        catalog.delete_classifier(ours, "b-lines", if_version=7)
+        catalog.delete_classifier(ours, "b-lines", if_revision=7)
     assert catalog.get_classifier(ours, "b-lines") == stored
 
 
 def test_classifiers_of_others_do_not_exist(catalog, ours, theirs):
-    catalog.create_classifier(ours, new_classifier())
+    catalog.create_classifier(ours, "b-lines", new_version())
     assert catalog.list_classifiers(theirs, limit=9).items == ()
     with pytest.raises(UnknownItem):
         catalog.get_classifier(theirs, "b-lines")
     with pytest.raises(UnknownItem):
         catalog.delete_classifier(theirs, "b-lines")
-    assert catalog.create_classifier(theirs, new_classifier()).name == "b-lines"
+    assert catalog.create_classifier(theirs, "b-lines", new_version()).name == "b-lines"
 
 
 def test_erasing_a_subject_names_its_scans_and_who_learnt_from_them(catalog, ours, add):
@@ -97,7 +107,7 @@ def test_erasing_a_subject_names_its_scans_and_who_learnt_from_them(catalog, our
     learnt = {"z": "x1", "m": "x2", "other": "x3"}
     for name, scan_id in learnt.items():
         pair = ("hearts" if scan_id == "x2" else "lungs", scan_id)
-        catalog.create_classifier(ours, new_classifier(name, scan_ids=(pair, pair)))
+        catalog.create_classifier(ours, name, new_version(pair, pair))
     assert catalog.erase_subject(ours, "p1") == ErasedSubject(
         scans=(("lungs", "x1"), ("hearts", "x2")),
         row_ids=(("lungs", rows[0]), ("hearts", rows[1])),
@@ -110,7 +120,7 @@ def test_erasing_a_subject_names_its_scans_and_who_learnt_from_them(catalog, our
 
 def test_a_scan_id_used_again_does_not_blame_the_classifier(catalog, ours, add):
     add(1, scan_id="x", subject_id="p1")
-    catalog.create_classifier(ours, new_classifier(scan_ids=(("lungs", "x"),)))
+    catalog.create_classifier(ours, "b-lines", new_version(("lungs", "x")))
     catalog.delete_scan(ours, "lungs", "x")
     add(2, scan_id="x", subject_id="p2")
     assert catalog.erase_subject(ours, "p2").classifiers == ()
@@ -119,12 +129,12 @@ def test_a_scan_id_used_again_does_not_blame_the_classifier(catalog, ours, add):
 def test_what_a_classifier_learnt_from_outlives_the_scans(catalog, folder, ours, add):
     add(1, scan_id="x", subject_id="p1")
     pairs = (("lungs", "x"), ("lungs", "already gone"))
-    catalog.create_classifier(ours, new_classifier(scan_ids=pairs))
+    catalog.create_classifier(ours, "b-lines", new_version(*pairs))
     catalog.erase_subject(ours, "p1")
     catalog.delete_collection(ours, "lungs")
     catalog.close()
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
-        rows = connection.execute("SELECT collection, scan_id FROM classifier_scans").fetchall()
+        rows = connection.execute("SELECT collection, scan_id FROM classifier_examples").fetchall()
     connection.close()
     assert set(rows) == set(pairs)
 

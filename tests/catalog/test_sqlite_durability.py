@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.catalog.records import NewClassifier, SavedAnswer, ScanFilter, ScanPatch, StoredScan
+from service.catalog.records import NewVersion, SavedAnswer, ScanFilter, ScanPatch, StoredScan
 from service.catalog.sqlite import open_catalog
 from service.errors import CatalogFailure
 
@@ -51,7 +51,7 @@ def test_everything_is_there_after_reopening(catalog, folder, ours, add):
     answer = SavedAnswer("d", 201, b"body", {"a": "b"})
     catalog.save_answer(ours, "idem", answer, keep_s=60)
     classifier = catalog.create_classifier(
-        ours, NewClassifier("c", "enc_1", ("a",), b"npz", {"auc": 1.0})
+        ours, "c", NewVersion("enc_1", ("a",), b"npz", {"auc": 1.0})
     )
     scan = catalog.get_scan(ours, "lungs", add(1, subject_id="p1", labels={"é": "ü"}))
     _, embeddings_ND = catalog.vectors(ours, "lungs")
@@ -302,5 +302,5 @@ def test_every_table_carries_the_workspace(catalog):
                 for c in connection.execute("SELECT * FROM pragma_table_info(?)", (table["name"],))
             ]
         ]
-    assert len(tables) == 9
+    assert len(tables) == 11
     assert without == []

@@ -31,7 +31,7 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
         "service.heads",
         "service.catalog.interface",
         "service.catalog.records",
-        "service.fewshot.head",
+        "service.fewshot.trust",
     },
     "service.app": {"service"},
     "service.server": {"service"},

@@ -60,6 +60,19 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", "/v1/classifiers"): {
             "json": {"name": "mine", "collection": "ward", "task": "finding"}
         },
+        ("POST", "/v1/classifiers/{name}/examples"): {
+            "json": {"collection": "ward", "scans": [{"scan_id": "scan-1", "label": "x"}]}
+        },
+        ("POST", "/v1/classifiers/{name}/evaluate"): {
+            "json": {"collection": "ward", "task": "finding"}
+        },
+        ("GET", "/v1/classifiers/{name}/compare"): {"params": {"a": 1, "b": 1}},
+        ("GET", "/v1/classifiers/{name}/next-to-label"): {
+            "params": {"collection": "ward", "task": "finding"}
+        },
+        ("POST", f"{ward}/agreement"): {"json": {"one": "finding", "other": "finding"}},
+        ("POST", "/v1/classifiers/import"): {"json": {"name": "mine", "classifier": {}}},
+        ("POST", "/v1/classifiers/{name}/publish"): {"json": {"version": 1}},
         ("POST", "/v1/classifiers/{name}/predict"): {
             "json": {"collection": "ward", "scan_ids": ["scan-1"]}
         },
@@ -75,6 +88,7 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
         "name": "triage",
         "scan_id": "scan-1",
         "subject_id": "subject-1",
+        "version": "1",
     }
     for path, methods in document["paths"].items():
         for method in methods:
@@ -83,6 +97,8 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
             where = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
             if "{" in path or (path == "/v1/classifiers" and method == "post"):
                 assert answer.status_code == 404, where
+            elif path.endswith("/import"):
+                assert answer.json()["code"] == "invalid_artifact", where
             else:
                 assert answer.status_code < 400, where
             if path not in OPEN:
@@ -111,7 +127,11 @@ def test_equal_names_in_two_workspaces_are_two_things(houses, frames) -> None:
     hits = stranger.search_image("ward", frames["cyst"][1], {"k": 50})["hits"]
     assert [hit["scan"]["scan_id"] for hit in hits] == ["scan-1"]
     assert json.dumps(stranger.erase_subject("subject-1")) == json.dumps(
-        {"scans": [{"collection": "ward", "scan_id": "scan-1"}], "classifiers": []}
+        {
+            "scans": [{"collection": "ward", "scan_id": "scan-1"}],
+            "classifiers": [],
+            "uploads": 0,
+        }
     )
     assert owner.scan("ward", "scan-1")["subject_id"] == "subject-1"
     stranger.delete_collection("ward")

@@ -72,6 +72,17 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.fit({"name": "k", "collection": "c", "examples": examples})
     list(client.classifiers()), client.classifier("k")
     client.predict("k", [*images[:1], b"GIF89a"]), client.predict_scans("k", "c", ["s0"])
+    client.change_examples("k", {"collection": "c", "scans": [{"scan_id": "s0", "label": "x"}]})
+    added = {"examples": [{"label": "cyst"}]}
+    client.change_examples("k", added, images=frames["cyst"][4:5])
+    list(client.versions("k")), client.version("k", 2), list(client.version_examples("k", 3))
+    client.publish("k", 2), client.predict_scans("k", "c", ["s0"], version=1)
+    client.evaluate("k", {"collection": "c", "scans": [examples[5]], "allow_known": True})
+    client.compare("k", 1, 2), client.suspects("k"), client.next_to_label("k", "c", "none")
+    client.patch_scan("c", "s0", {"labels": {"r1": "a", "r2": "a"}})
+    client.patch_scan("c", "s1", {"labels": {"r1": "b", "r2": "a"}})
+    client.agreement("c", "r1", "r2")
+    client.import_classifier("copy", client.export("k")), client.export_onnx("k")
     client.erase_subject("p1"), client.delete_scan("c", "s2")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}

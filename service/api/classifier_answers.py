@@ -1,0 +1,152 @@
+"""What the routes of classifiers answer, as the OpenAPI document tells it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from service.api.answers import ENCODER, TIME, Answer, ImageSeen, Problem
+from service.api.schemas import JsonObject
+
+
+class ClassifierAnswer(Answer):
+    """A classifier and what its published version says of itself."""
+
+    name: str = Field(examples=["finding"])
+    classifier_id: str
+    encoder_id: str = Field(examples=[ENCODER])
+    classes: list[str] = Field(examples=[["benign", "malignant"]])
+    report: JsonObject = Field(
+        description="Grouped cross-validation: balanced_accuracy, interval_95, warnings, ..."
+    )
+    calibrated: bool
+    published_version: int = Field(description="The one that predicts.")
+    latest_version: int
+    created_at: str = Field(examples=[TIME])
+    etag: str = Field(examples=['"1"'])
+
+
+class ClassifierPage(Answer):
+    """``next_cursor`` is null on the last page."""
+
+    items: list[ClassifierAnswer]
+    next_cursor: str | None
+
+
+class CreatedBy(Answer):
+    """The key that made a version; nulls when the service asks for no key."""
+
+    key_id: str | None
+    name: str | None
+
+
+class VersionAnswer(Answer):
+    """A version, which never changes; the ETag is that of its classifier."""
+
+    classifier: str = Field(examples=["finding"])
+    classifier_id: str
+    version: int
+    published: bool
+    encoder_id: str = Field(examples=[ENCODER])
+    classes: list[str] = Field(examples=[["benign", "malignant"]])
+    examples: int = Field(description="It was fitted from; see .../examples.")
+    report: JsonObject
+    calibrated: bool
+    settings: JsonObject = Field(
+        description="How it came about: base_version, added, relabelled, dropped, not_kept."
+    )
+    created_by: CreatedBy
+    created_at: str = Field(examples=[TIME])
+    etag: str = Field(examples=['"1"'])
+
+
+class VersionPage(Answer):
+    """Newest first; ``next_cursor`` is null on the last page."""
+
+    items: list[VersionAnswer]
+    next_cursor: str | None
+
+
+class ExampleAnswer(Answer):
+    """One example of a version."""
+
+    example_id: str
+    label: str | None = Field(description="Null where an early catalog did not keep it.")
+    group: int | None = Field(description="Equal numbers: same patient, study or image.")
+    collection: str | None
+    scan_id: str | None = Field(description="Null for an upload.")
+    sha256: str | None = Field(description="Of the image; null once its subject was erased.")
+    kept: bool = Field(description="False once its scan was deleted or its subject erased.")
+
+
+class ExamplePage(Answer):
+    """In the order of fitting; ``next_cursor`` is null on the last page."""
+
+    items: list[ExampleAnswer]
+    next_cursor: str | None
+
+
+class Abstention(Answer):
+    """Why the label should not be used."""
+
+    because: Literal["far_from_every_class", "ambiguous"]
+    between: list[str] | None = Field(description="The two classes of an ambiguous item.")
+
+
+class Evidence(Answer):
+    """A labelled example that resembles the item."""
+
+    example_id: str
+    label: str | None
+    similarity: float = Field(ge=-1.001, le=1.001, description="Cosine.")
+    collection: str | None
+    scan_id: str | None = Field(description="Null for an upload.")
+    thumbnail: str | None = Field(description="Path of a small JPEG; null for an upload.")
+
+
+class PredictedItem(Answer):
+    """The class of one image or stored scan, or ``problem``."""
+
+    scan_id: str | None = None
+    image: ImageSeen | None = None
+    label: str | None = Field(
+        None, description="The most probable class, also when abstained.", examples=["benign"]
+    )
+    probabilities: dict[str, float] | None = Field(
+        None, examples=[{"benign": 0.83, "malignant": 0.17}]
+    )
+    abstained: Abstention | None = None
+    prediction_set: list[str] | None = Field(
+        None, description="Holds the true class with the asked coverage."
+    )
+    distance: float | None = Field(None, description="To the nearest example, 1 - cosine.")
+    distance_percentile: float | None = Field(
+        None, description="Share of the examples' own distances that are smaller, percent."
+    )
+    nearest: list[Evidence] | None = None
+    problem: Problem | None = None
+
+
+class SetsSaid(Answer):
+    """What the prediction sets promise, or why there are none."""
+
+    coverage: float
+    per_class: bool = Field(description="Each class has the coverage for itself.")
+    not_enough_because: str | None
+    missing: dict[str, int] = Field(description="Class: independent examples that are lacking.")
+
+
+class PredictionsAnswer(Answer):
+    """One item per image or scan, in order; the classifier's own accuracy beside them."""
+
+    classifier: str = Field(examples=["finding"])
+    classifier_id: str
+    version: int
+    encoder_id: str = Field(examples=[ENCODER])
+    dim: int = Field(examples=[512])
+    calibrated: bool
+    not_calibrated_because: str | None
+    prediction_sets: SetsSaid
+    balanced_accuracy: float | None
+    interval_95: list[float] | None
+    warnings: list[str]
+    items: list[PredictedItem]

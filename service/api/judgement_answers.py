@@ -1,0 +1,64 @@
+"""What the routes that judge answer, as the OpenAPI document tells it."""
+
+from pydantic import Field
+
+from service.api.answers import ENCODER, Answer, ScanAnswer
+from service.api.schemas import JsonObject
+
+_JUDGEMENT = "Balanced accuracy, AUROC, per class recall and precision, with intervals by groups."
+
+
+class EvaluationAnswer(Answer):
+    """Figures on held-out examples."""
+
+    classifier: str
+    version: int
+    encoder_id: str = Field(examples=[ENCODER])
+    calibrated: bool
+    examples: int = Field(description="Different images that were judged.")
+    known_examples: int = Field(description="Of them, those that the version had learnt from.")
+    judgement: JsonObject = Field(description=_JUDGEMENT)
+    reliability: JsonObject = Field(description="ece, brier, log_loss of the probabilities.")
+
+
+class ComparisonAnswer(Answer):
+    """Two versions on the same examples."""
+
+    classifier: str
+    shared_examples: int
+    a: JsonObject = Field(description=_JUDGEMENT)
+    b: JsonObject = Field(description=_JUDGEMENT)
+
+
+class SuspectItem(Answer):
+    """An example whose label is doubted."""
+
+    example_id: str
+    collection: str | None
+    scan_id: str | None
+    label: str
+    label_probability: float
+    suggested: str
+    suggested_probability: float
+
+
+class SuspectsAnswer(Answer):
+    """Worst first."""
+
+    classifier: str
+    version: int
+    items: list[SuspectItem]
+
+
+class NextAnswer(Answer):
+    """Scans to label next, the most instructive first."""
+
+    classifier: str
+    version: int
+    scans: list[ScanAnswer]
+
+
+class AgreementAnswer(Answer):
+    """Of two readers."""
+
+    agreement: JsonObject = Field(description="kappa with interval, share of agreement, counts.")

@@ -1,0 +1,134 @@
+"""How good classifiers are, which labels to doubt, and what to label next."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from service.api.answers import says
+from service.api.classifier_schemas import AgreementBody, EvaluationBody, UploadedEvaluation
+from service.api.judgement_answers import (
+    AgreementAnswer,
+    ComparisonAnswer,
+    EvaluationAnswer,
+    NextAnswer,
+    SuspectsAnswer,
+)
+from service.api.labelled import from_form, from_instances, gather
+from service.api.openapi import image_body
+from service.api.predictions import Version
+from service.api.schemas import JsonObject
+from service.api.state import Service, WorkspaceId
+from service.api.uploads import read_upload, validate
+from service.api.wire import scan_json
+
+router = APIRouter(prefix="/v1", tags=["classifiers"])
+
+
+@router.post(
+    "/classifiers/{name}/evaluate",
+    response_model=None,
+    openapi_extra=image_body(EvaluationBody, metadata=UploadedEvaluation),
+    responses=says(EvaluationAnswer),
+)
+async def evaluate(
+    name: str,
+    request: Request,
+    service: Service,
+    workspace_id: WorkspaceId,
+    version: Version = None,
+) -> JsonObject:
+    """Judge a version on labelled images or scans that it has not learnt from.
+
+    Examples of the same image, subject or study as one it was fitted from are refused unless
+    ``allow_known``; the answer then says how many there were.
+    """
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    sent: EvaluationBody | UploadedEvaluation
+    if upload.document is None:
+        sent, labelled = from_form(upload, UploadedEvaluation)
+    else:
+        sent = body = validate(EvaluationBody, upload.document)
+        labelled = from_instances(body.instances, max_items=service.settings.max_items)
+    opened = await service.fits.run(partial(service.heads.open, workspace_id, name, version))
+    examples = await gather(service, workspace_id, sent, labelled)
+    work = partial(
+        service.judge.evaluate, workspace_id, opened, examples, allow_known=sent.allow_known
+    )
+    found = await service.fits.run(work)
+    return {
+        "classifier": name,
+        "version": opened.version.number,
+        "encoder_id": opened.version.encoder_id,
+        "calibrated": opened.trust.calibration.calibrated,
+        "examples": found.examples,
+        "known_examples": found.known,
+        "judgement": found.judgement,
+        "reliability": found.reliability,
+    }
+
+
+@router.get("/classifiers/{name}/compare", response_model=None, responses=says(ComparisonAnswer))
+async def compare(
+    name: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    a: Annotated[int, Query(ge=1, description="Number of one version.")],
+    b: Annotated[int, Query(ge=1, description="Number of the other.")],
+) -> JsonObject:
+    """Two versions judged on the examples that both have, by their out-of-fold guesses."""
+    shared, one, other = await service.fits.run(
+        partial(service.judge.compare, workspace_id, name, a, b)
+    )
+    return {"classifier": name, "shared_examples": shared, "a": one, "b": other}
+
+
+@router.get("/classifiers/{name}/suspects", response_model=None, responses=says(SuspectsAnswer))
+async def list_suspects(
+    name: str, service: Service, workspace_id: WorkspaceId, version: Version = None
+) -> JsonObject:
+    """Examples whose labels a head that had not seen their group doubts, worst first."""
+    opened = await service.fits.run(partial(service.heads.open, workspace_id, name, version))
+    number = opened.version.number
+    found = await service.fits.run(partial(service.judge.suspects, workspace_id, name, number))
+    items = [
+        {
+            "example_id": example.example_id,
+            "collection": example.scan and example.scan[0],
+            "scan_id": example.scan and example.scan[1],
+            "label": doubt.label,
+            "label_probability": doubt.given,
+            "suggested": doubt.suggested,
+            "suggested_probability": doubt.probability,
+        }
+        for example, doubt in found
+    ]
+    return {"classifier": name, "version": number, "items": items}
+
+
+@router.get("/classifiers/{name}/next-to-label", response_model=None, responses=says(NextAnswer))
+async def list_next_to_label(
+    name: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    collection: Annotated[str, Query(max_length=64)],
+    task: Annotated[str, Query(min_length=1, max_length=128)],
+    count: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> JsonObject:
+    """Scans without a label for a task that would teach the classifier most, one per patient."""
+    opened = await service.fits.run(partial(service.heads.open, workspace_id, name))
+    work = partial(service.judge.next_to_label, workspace_id, opened, collection, task, count)
+    dim = service.pipeline.encoder.dim
+    scans = [scan_json(scan, dim=dim) for scan in await service.fits.run(work)]
+    return {"classifier": name, "version": opened.version.number, "scans": scans}
+
+
+@router.post(
+    "/collections/{collection}/agreement", response_model=None, responses=says(AgreementAnswer)
+)
+async def measure_agreement(
+    collection: str, body: AgreementBody, service: Service, workspace_id: WorkspaceId
+) -> JsonObject:
+    """Agreement of two readers, whose labels are two tasks of a collection: kappa with interval."""
+    work = partial(service.judge.agreement, workspace_id, collection, body.one, body.other)
+    return {"agreement": (await service.fits.run(work)).to_json()}

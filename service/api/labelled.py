@@ -1,0 +1,97 @@
+"""Labelled examples of a request: stored scans, uploads, or a mix; all or nothing."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from service.api.classifier_schemas import LabelledInstance, Stored, UploadedExample
+from service.api.state import Running
+from service.api.uploads import Upload, from_base64, validate
+from service.api.wire import scan_filter
+from service.errors import InputError, ServiceError, TooManyItems
+from service.heads.examples import Example, group_of
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Uploaded files, each with what was said of it."""
+
+    files: tuple[bytes, ...]
+    said: tuple[UploadedExample, ...]
+
+
+NOTHING = Labelled((), ())
+
+
+def from_form(upload: Upload, model: type[M]) -> tuple[M, Labelled]:
+    """Files of a form with one example per file in ``metadata``. Raises InvalidBody, InputError."""
+    sent = validate(model, upload.metadata)
+    said: list[UploadedExample] = getattr(sent, "examples")  # noqa: B009 - each model has it
+    if len(said) != len(upload.files):
+        raise InputError(f"expected one example per file, got {len(said)} for {len(upload.files)}")
+    return sent, Labelled(upload.files, tuple(said))
+
+
+def from_instances(instances: Sequence[LabelledInstance], *, max_items: int) -> Labelled:
+    """Images in JSON. Raises TooManyItems, InputError: one that cannot be read fails all."""
+    if len(instances) > max_items:
+        raise TooManyItems(f"expected at most {max_items} images, got {len(instances)}")
+    return Labelled(tuple(from_base64(instance.image) for instance in instances), tuple(instances))
+
+
+async def gather(
+    service: Running, workspace_id: str, stored: Stored, labelled: Labelled
+) -> list[Example]:
+    """Everything that the request names, in its order: scans first.
+
+    Raises:
+        UnknownItem: no such collection or scan.
+        EncoderMismatch: of a collection.
+        ServiceError: of the first image that cannot be embedded; it names its position.
+    """
+    found: list[Example] = []
+    if stored.has_stored:
+        found = await asyncio.to_thread(_stored, service, workspace_id, stored)
+    return found + await _uploaded(service, labelled)
+
+
+def _stored(service: Running, workspace_id: str, stored: Stored) -> list[Example]:
+    sources = service.heads.sources
+    found: list[Example] = []
+    if stored.task is not None and stored.collection is not None:
+        where = scan_filter(stored.filter)
+        found += sources.of_task(workspace_id, stored.collection, stored.task, where)
+    named: dict[str, list[tuple[str, str]]] = {}
+    for scan in stored.scans:
+        collection = scan.collection or stored.collection or ""
+        named.setdefault(collection, []).append((scan.scan_id, scan.label))
+    for collection, labels in named.items():
+        found += sources.of_scans(workspace_id, collection, labels)
+    return found
+
+
+async def _uploaded(service: Running, labelled: Labelled) -> list[Example]:
+    if not labelled.files:
+        return []
+    examples: list[Example] = []
+    embedded = await service.pipeline.embed_all(labelled.files)
+    for index, (found, said) in enumerate(zip(embedded, labelled.said, strict=True)):
+        if isinstance(found, ServiceError):
+            raise type(found)(f"file {index}: {found}") from found
+        examples.append(
+            Example(
+                found.embedding_D,
+                said.label,
+                group_of(said.subject_id, said.study_id, found.sha256),
+                found.sha256,
+                None,
+                said.subject_id,
+                said.study_id,
+            )
+        )
+    return examples

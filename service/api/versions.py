@@ -1,0 +1,192 @@
+"""Versions of a classifier: change its examples, list, read, publish and roll back."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.api.answers import says
+from service.api.classifier_answers import (
+    ClassifierAnswer,
+    ExamplePage,
+    VersionAnswer,
+    VersionPage,
+)
+from service.api.classifier_schemas import (
+    ChangeOptions,
+    ChangesBody,
+    ExampleReference,
+    PublishBody,
+    UploadedChanges,
+)
+from service.api.collections import Cursor, Limit, page_limit
+from service.api.labelled import Labelled, from_form, from_instances, gather
+from service.api.openapi import image_body
+from service.api.schemas import JsonObject
+from service.api.state import (
+    IdempotencyKey,
+    IfMatch,
+    Service,
+    WhoAsks,
+    WorkspaceId,
+    created,
+    meaning,
+    once,
+    read,
+)
+from service.api.uploads import Upload, read_upload, validate
+from service.api.wire import (
+    classifier_json,
+    example_json,
+    number_of,
+    page_json,
+    read_cursor,
+    version_json,
+    version_of,
+)
+from service.heads.examples import Changes, Reference
+
+router = APIRouter(prefix="/v1", tags=["classifiers"])
+
+
+@router.post(
+    "/classifiers/{name}/examples",
+    status_code=201,
+    openapi_extra=image_body(ChangesBody, metadata=UploadedChanges),
+    responses=says(VersionAnswer, 201),
+)
+async def change_examples(
+    name: str,
+    request: Request,
+    service: Service,
+    caller: WhoAsks,
+    key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+) -> Response:
+    """Add, relabel or drop examples: a new version, published only when asked.
+
+    A scan or image that is an example already is relabelled. Examples whose scans were deleted
+    or whose subjects were erased are left out; ``settings.not_kept`` says how many.
+    """
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    sent, labelled = _read(upload, service.settings.max_items)
+    revision = version_of(if_match)
+
+    async def act() -> JSONResponse:
+        await asyncio.to_thread(service.catalog.get_classifier, caller.workspace_id, name)
+        added = await gather(service, caller.workspace_id, sent, labelled)
+        relabel = [(_reference(item), item.label) for item in sent.relabel]
+        extend = partial(
+            service.heads.extend,
+            caller.workspace_id,
+            name,
+            Changes(tuple(added), tuple(relabel), _references(sent.drop)),
+            caller.author,
+            base=sent.base_version,
+            publish=sent.publish,
+            if_revision=revision,
+        )
+        classifier, version = await service.fits.run(extend)
+        where = f"/v1/classifiers/{name}/versions/{version.number}"
+        return created(version_json(classifier, version), where)
+
+    said = sent.model_dump_json()
+    content = meaning("examples", name, str(revision), said, *labelled.files)
+    return await once(service, caller.workspace_id, key, content, act)
+
+
+def _read(upload: Upload, max_items: int) -> tuple[ChangeOptions, Labelled]:
+    if upload.document is None:
+        return from_form(upload, UploadedChanges)
+    body = validate(ChangesBody, upload.document)
+    return body, from_instances(body.instances, max_items=max_items)
+
+
+def _references(sent: Sequence[ExampleReference]) -> tuple[Reference, ...]:
+    return tuple(_reference(item) for item in sent)
+
+
+def _reference(sent: ExampleReference) -> Reference:
+    if sent.collection is not None and sent.scan_id is not None:
+        return Reference(scan=(sent.collection, sent.scan_id))
+    return Reference(sent.example_id)
+
+
+@router.get("/classifiers/{name}/versions", response_model=None, responses=says(VersionPage))
+async def list_versions(
+    name: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> JsonObject:
+    """Versions with their reports, newest first."""
+    kind = f"versions/{name}"
+    before = read_cursor(kind, cursor)
+    classifier = await asyncio.to_thread(service.catalog.get_classifier, workspace_id, name)
+    page = await asyncio.to_thread(
+        service.catalog.list_versions,
+        workspace_id,
+        name,
+        limit=page_limit(service, limit),
+        before=None if before is None else number_of(before),
+    )
+    items = [version_json(classifier, version) for version in page.items]
+    return page_json(items, kind, page.next_after)
+
+
+@router.get("/classifiers/{name}/versions/{version}", responses=says(VersionAnswer))
+async def get_version(
+    name: str, version: int, service: Service, workspace_id: WorkspaceId
+) -> JSONResponse:
+    """Read one version: its report, who made it, when, and from what."""
+    classifier = await asyncio.to_thread(service.catalog.get_classifier, workspace_id, name)
+    found = await asyncio.to_thread(service.catalog.get_version, workspace_id, name, version)
+    return read(version_json(classifier, found))
+
+
+@router.get(
+    "/classifiers/{name}/versions/{version}/examples",
+    response_model=None,
+    responses=says(ExamplePage),
+)
+async def list_examples(
+    name: str,
+    version: int,
+    service: Service,
+    workspace_id: WorkspaceId,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> JsonObject:
+    """What a version was fitted from, with labels and groups, in the order of fitting."""
+    kind = f"examples/{name}/{version}"
+    text = read_cursor(kind, cursor)
+    after = -1 if text is None else number_of(text)
+    most = page_limit(service, limit)
+    await asyncio.to_thread(service.catalog.get_version, workspace_id, name, version)
+    found = await asyncio.to_thread(
+        service.catalog.version_examples, workspace_id, name, version, after=after, limit=most + 1
+    )
+    last = str(after + most) if len(found) > most else None
+    return page_json([example_json(item) for item in found[:most]], kind, last)
+
+
+@router.post("/classifiers/{name}/publish", responses=says(ClassifierAnswer))
+async def publish(
+    name: str,
+    body: PublishBody,
+    service: Service,
+    workspace_id: WorkspaceId,
+    if_match: IfMatch = None,
+) -> JSONResponse:
+    """Let another version predict from now on; an earlier one rolls back."""
+    moved = await asyncio.to_thread(
+        service.catalog.publish_version,
+        workspace_id,
+        name,
+        body.version,
+        if_revision=version_of(if_match),
+    )
+    return read(classifier_json(moved))

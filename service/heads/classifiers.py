@@ -1,0 +1,207 @@
+"""Classifiers: heads fitted by ``fewshot``, kept by the catalog. Blocking, thread safe.
+
+Shape suffixes: N examples, C classes, D embedding width.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from service.catalog.interface import Catalog
+from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
+from service.errors import (
+    EncoderMismatch,
+    InputError,
+    NameTaken,
+    NotEnoughExamples,
+    PreconditionFailed,
+    TooManyItems,
+    UnknownItem,
+)
+from service.fewshot.fit import fit
+from service.fewshot.head import to_npz
+from service.fewshot.trust import trust
+from service.heads.carrying import version_of_document
+from service.heads.examples import Changes, Example, Sources, changed, to_records
+from service.heads.examples import without_repetitions as unrepeated
+from service.heads.opened import Opened, Support, kept_trust, opened, support_of
+
+MAX_OPENED = 32  # versions kept ready; each holds at most 2000 embeddings
+
+
+class Heads:
+    """All classifiers of one catalog that the loaded encoder can serve."""
+
+    def __init__(
+        self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int = 200_000
+    ) -> None:
+        self._catalog = catalog
+        self._encoder_id = encoder_id
+        self._dim = dim
+        self._max_examples = max_examples
+        self._ready: OrderedDict[tuple[str, str, int], Support] = OrderedDict()
+        self._generation = 0
+        self._lock = threading.Lock()
+        self.sources = Sources(catalog, encoder_id=encoder_id, dim=dim, max_examples=max_examples)
+
+    def fit(
+        self, workspace_id: str, name: str, examples: Sequence[Example], author: Author
+    ) -> Classifier:
+        """Fit, judge by grouped cross-validation, store as version 1 and publish.
+
+        Raises:
+            NotEnoughExamples: fewer than two classes.
+            InputError: one image came with two labels.
+            NameTaken: the workspace has a classifier of this name.
+        """
+        self._refuse_taken(workspace_id, name)
+        version = self._fitted(unrepeated(examples), {}, author)
+        return self._catalog.create_classifier(workspace_id, name, version)
+
+    def extend(
+        self,
+        workspace_id: str,
+        name: str,
+        changes: Changes,
+        author: Author,
+        *,
+        base: int | None = None,
+        publish: bool = False,
+        if_revision: int | None = None,
+    ) -> tuple[Classifier, ClassifierVersion]:
+        """Fit a new version from an earlier one's examples with some added, corrected, dropped.
+
+        Examples whose scans were deleted or whose subjects were erased are left out; the
+        settings of the new version say how many.
+
+        Args:
+            base: number of the version to start from; None = the latest.
+
+        Raises:
+            UnknownItem: no such classifier, version or example.
+            EncoderMismatch: the base was fitted on another encoder's embeddings.
+            NotEnoughExamples: fewer than two classes are left.
+            InputError: nothing would change, contradicting changes, or examples without label.
+            PreconditionFailed: ``if_revision`` is not the current one.
+        """
+        current = self._catalog.get_classifier(workspace_id, name)
+        if if_revision not in (None, current.revision):  # before the work, and again after it
+            raise PreconditionFailed(f"expected {if_revision}, the current is {current.revision}")
+        number = base or current.latest
+        start = self._catalog.get_version(workspace_id, name, number)
+        self.require_encoder(start.encoder_id)
+        kept = self.sources.of_version(workspace_id, name, number)
+        examples, counts = changed(kept, changes)
+        unlabelled = sum(not example.label for example in examples)
+        if unlabelled:
+            raise InputError(
+                f"{unlabelled} examples of version {number} have no recorded label: "
+                "relabel or drop them in this request"
+            )
+        settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
+        version = self._fitted(examples, settings, author)
+        return self._catalog.add_version(
+            workspace_id, name, version, publish=publish, if_revision=if_revision
+        )
+
+    def _refuse_taken(self, workspace_id: str, name: str) -> None:
+        """Before the work; the catalog refuses again when two requests race."""
+        try:
+            self._catalog.get_classifier(workspace_id, name)
+        except UnknownItem:
+            return
+        raise NameTaken("the workspace has a classifier of this name")
+
+    def _fitted(
+        self, examples: Sequence[Example], settings: Mapping[str, Any], author: Author
+    ) -> NewVersion:
+        if not examples:
+            raise NotEnoughExamples("expected labelled examples of at least 2 classes, got none")
+        if len(examples) > self._max_examples:
+            raise TooManyItems(
+                f"expected at most {self._max_examples} examples, got {len(examples)}"
+            )
+        embeddings_ND = np.stack([example.embedding_D for example in examples])
+        fitted = fit(
+            embeddings_ND,
+            [example.label for example in examples],
+            [example.group for example in examples],
+            encoder_id=self._encoder_id,
+        )
+        trusted = trust(fitted, embeddings_ND)
+        return NewVersion(
+            encoder_id=self._encoder_id,
+            classes=fitted.head.classes,
+            head_npz=to_npz(fitted.head),
+            report=fitted.report.to_json() | trusted.to_json(),
+            settings=settings,
+            trust_npz=kept_trust(fitted.head, trusted),
+            examples=to_records(examples),
+            author=author,
+        )
+
+    def require_encoder(self, encoder_id: str) -> None:
+        """Raises EncoderMismatch: it is not the loaded one."""
+        if encoder_id != self._encoder_id:
+            raise EncoderMismatch(
+                f"the classifier was fitted for {encoder_id}, loaded is {self._encoder_id}"
+            )
+
+    def open(self, workspace_id: str, name: str, number: int | None = None) -> Opened:
+        """Read the published version, or the one of this number, for use.
+
+        Raises:
+            UnknownItem: no such classifier or version.
+            EncoderMismatch: it was fitted on another encoder's embeddings.
+        """
+        classifier = self._catalog.get_classifier(workspace_id, name)
+        version = classifier.published
+        if number is not None:
+            version = self._catalog.get_version(workspace_id, name, number)
+        self.require_encoder(version.encoder_id)
+        return opened(classifier, version, self._support(workspace_id, classifier, version))
+
+    def _support(
+        self, workspace_id: str, classifier: Classifier, version: ClassifierVersion
+    ) -> Support:
+        key = (workspace_id, classifier.classifier_id, version.number)
+        with self._lock:
+            generation = self._generation
+            if key in self._ready:
+                self._ready.move_to_end(key)
+                return self._ready[key]
+        where = (workspace_id, classifier.name, version.number)
+        stored = self._catalog.version_examples(*where)
+        embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
+        kept = [example for example in stored if example.is_kept]
+        found = support_of(kept[: len(embeddings_ND)], embeddings_ND[: len(kept)])
+        with self._lock:
+            # What was read before a deletion must not outlive it.
+            if generation == self._generation and len(kept) == len(embeddings_ND):
+                self._ready[key] = found
+                while len(self._ready) > MAX_OPENED:
+                    self._ready.popitem(last=False)
+        return found
+
+    def forget(self) -> None:
+        """Drop what is kept ready: scans were deleted or subjects erased."""
+        with self._lock:
+            self._generation += 1
+            self._ready.clear()
+
+    def take_in(
+        self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
+    ) -> Classifier:
+        """Store an exported document as version 1 of a new classifier.
+
+        Raises:
+            InvalidArtifact: damaged, of another format or of another format version.
+            EncoderMismatch: made for another encoder.
+            NameTaken: the workspace has a classifier of this name.
+        """
+        self._refuse_taken(workspace_id, name)
+        version = version_of_document(document, author, self._encoder_id)
+        return self._catalog.create_classifier(workspace_id, name, version)

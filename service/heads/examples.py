@@ -1,0 +1,265 @@
+"""Labelled examples: from the scans of a collection, from uploads, or from an earlier version.
+
+Shape suffixes: N examples, D embedding width.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.catalog.interface import Catalog
+from service.catalog.records import NewExample, Scan, ScanFilter, VersionExample
+from service.errors import EncoderMismatch, InputError, TooManyItems, UnknownItem
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled embedding.
+
+    Attributes:
+        embedding_D: float32, unit length.
+        label: its class.
+        group: subject, study, or the image itself; never on both sides of a judgement.
+        sha256: of the image file; None when it is not known any more.
+        scan: (collection, scan_id) when it is a stored scan.
+        example_id: when the classifier has it already.
+    """
+
+    embedding_D: Floats
+    label: str
+    group: str
+    sha256: str | None = None
+    scan: tuple[str, str] | None = None
+    subject_id: str | None = None
+    study_id: str | None = None
+    example_id: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Equal for two examples that are the same image."""
+        return self.sha256 or str(self.scan or self.example_id)
+
+
+class Sources:
+    """Where the examples of one catalog come from."""
+
+    def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int) -> None:
+        self._catalog = catalog
+        self._encoder_id = encoder_id
+        self._dim = dim
+        self._max_examples = max_examples
+
+    def of_task(
+        self, workspace_id: str, collection: str, task: str, where: ScanFilter
+    ) -> list[Example]:
+        """Every scan of a collection that carries a label for ``task``.
+
+        Raises:
+            UnknownItem: no such collection.
+            EncoderMismatch: the collection was made by another encoder.
+            TooManyItems: more scans than one fit may have.
+        """
+        scans = self.scans_of(workspace_id, collection, where)
+        labelled = [(scan, scan.labels[task]) for scan in scans if task in scan.labels]
+        return self._examples(workspace_id, collection, labelled)
+
+    def scans_of(self, workspace_id: str, collection: str, where: ScanFilter) -> list[Scan]:
+        """All scans of a collection that pass. Raises as ``of_task``."""
+        self.check_collection(workspace_id, collection)
+        scans: list[Scan] = []
+        after: str | None = None
+        while True:
+            page = self._catalog.list_scans(
+                workspace_id, collection, where=where, limit=_PAGE, after=after
+            )
+            scans += page.items
+            after = page.next_after
+            if len(scans) > self._max_examples:
+                raise TooManyItems(f"expected at most {self._max_examples} scans in one request")
+            if after is None:
+                return scans
+
+    def of_scans(
+        self, workspace_id: str, collection: str, labels: Sequence[tuple[str, str]]
+    ) -> list[Example]:
+        """The named scans with the given labels: (scan_id, label) each.
+
+        Raises:
+            UnknownItem: no such collection or scan.
+            EncoderMismatch: the collection was made by another encoder.
+        """
+        self.check_collection(workspace_id, collection)
+        labelled = [
+            (self._catalog.get_scan(workspace_id, collection, scan_id), label)
+            for scan_id, label in labels
+        ]
+        return self._examples(workspace_id, collection, labelled)
+
+    def of_version(self, workspace_id: str, name: str, number: int) -> list[Example]:
+        """Those examples of a version whose vectors are kept; a label may be empty.
+
+        An empty label stands for one that was never recorded (catalogs of schema 1).
+        """
+        stored = self._catalog.version_examples(workspace_id, name, number)
+        kept = [example for example in stored if example.is_kept]
+        embeddings_ND = self._catalog.version_embeddings(workspace_id, name, number, dim=self._dim)
+        return [
+            _known(example, embedding_D)
+            for example, embedding_D in zip(kept, embeddings_ND, strict=True)
+        ]
+
+    def check_collection(self, workspace_id: str, name: str) -> None:
+        """Raises UnknownItem, EncoderMismatch."""
+        found = self._catalog.get_collection(workspace_id, name).encoder_id
+        if found != self._encoder_id:
+            raise EncoderMismatch(
+                f"the collection was made by {found}, loaded is {self._encoder_id}"
+            )
+
+    def _examples(
+        self, workspace_id: str, collection: str, labelled: Sequence[tuple[Scan, str]]
+    ) -> list[Example]:
+        if not labelled:
+            return []
+        embeddings_ND = self._catalog.embeddings(
+            workspace_id, collection, [scan.scan_id for scan, _ in labelled]
+        )
+        return [
+            Example(
+                embedding_D,
+                label,
+                group_of(scan.subject_id, scan.study_id, scan.image.sha256),
+                scan.image.sha256,
+                (collection, scan.scan_id),
+                scan.subject_id,
+                scan.study_id,
+            )
+            for embedding_D, (scan, label) in zip(embeddings_ND, labelled, strict=True)
+        ]
+
+
+def _known(example: VersionExample, embedding_D: Floats) -> Example:
+    own = example.sha256 or example.example_id
+    return Example(
+        embedding_D,
+        example.label or "",
+        group_of(example.subject_id, example.study_id, own),
+        example.sha256,
+        example.scan,
+        example.subject_id,
+        example.study_id,
+        example.example_id,
+    )
+
+
+def group_of(subject_id: str | None, study_id: str | None, sha256: str) -> str:
+    """What must not be split: the subject, else the study, else the image."""
+    if subject_id is not None:
+        return f"subject:{subject_id}"
+    if study_id is not None:
+        return f"study:{study_id}"
+    return f"image:{sha256}"
+
+
+def without_repetitions(examples: Iterable[Example]) -> list[Example]:
+    """Each image once.
+
+    Raises:
+        InputError: one image came with two labels.
+    """
+    found: dict[str, Example] = {}
+    conflicts: set[str] = set()
+    for example in examples:
+        first = found.setdefault(example.identity, example)
+        if first.label != example.label:
+            conflicts.add(example.identity)
+    if conflicts:
+        raise InputError(f"{len(conflicts)} images came with two different labels each")
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An example of a classifier, by its own id or by its scan."""
+
+    example_id: str | None = None
+    scan: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the next version has otherwise than its base; new examples may correct old ones."""
+
+    add: tuple[Example, ...] = ()
+    relabel: tuple[tuple[Reference, str], ...] = ()
+    drop: tuple[Reference, ...] = ()
+
+
+def changed(base: Sequence[Example], changes: Changes) -> tuple[list[Example], dict[str, int]]:
+    """The examples of the next version, and how many were added, relabelled and dropped.
+
+    Raises:
+        UnknownItem: a reference names no example of the base.
+        InputError: nothing would change, or two changes contradict each other.
+    """
+    by_id = {example.example_id: example for example in base}
+    by_scan = {example.scan: example for example in base if example.scan is not None}
+    dropped = {_find(by_id, by_scan, reference).example_id for reference in changes.drop}
+    labels: dict[str | None, str] = {}
+    for reference, label in changes.relabel:
+        known = _find(by_id, by_scan, reference).example_id
+        if labels.setdefault(known, label) != label:
+            raise InputError("one example was given two different labels")
+    by_identity = {example.identity: example.example_id for example in base}
+    fresh: list[Example] = []
+    for example in without_repetitions(changes.add):
+        known = by_identity.get(example.identity)
+        if known is None:
+            fresh.append(example)
+        elif labels.setdefault(known, example.label) != example.label:
+            raise InputError("one example was given two different labels")
+    if dropped & labels.keys():
+        raise InputError("one example was both dropped and relabelled")
+    kept = [
+        replace(example, label=labels.get(example.example_id, example.label))
+        for example in base
+        if example.example_id not in dropped
+    ]
+    differs = sum(by_id[e.example_id].label != e.label for e in kept)
+    counts = {"added": len(fresh), "relabelled": differs, "dropped": len(dropped)}
+    if not any(counts.values()):
+        raise InputError("expected a change: examples to add, to relabel or to drop")
+    return kept + fresh, counts
+
+
+def _find(
+    by_id: dict[str | None, Example], by_scan: dict[tuple[str, str], Example], wanted: Reference
+) -> Example:
+    found = by_scan.get(wanted.scan) if wanted.scan is not None else by_id.get(wanted.example_id)
+    if found is None:
+        raise UnknownItem("the version has no such example")
+    return found
+
+
+def to_records(examples: Sequence[Example]) -> tuple[NewExample, ...]:
+    """For the catalog: groups become numbers, and what a scan tells is left to the scan."""
+    numbers: dict[str, int] = {}
+    return tuple(
+        NewExample(
+            label=example.label,
+            group=numbers.setdefault(example.group, len(numbers)),
+            example_id=example.example_id,
+            scan=example.scan,
+            sha256=example.sha256,
+            subject_id=None if example.scan else example.subject_id,
+            study_id=None if example.scan else example.study_id,
+            embedding_D=None if example.scan else example.embedding_D,
+        )
+        for example in examples
+    )

@@ -1,0 +1,168 @@
+"""How good a version is, where its labels are doubtful, and what to label next. Blocking.
+
+Shape suffixes: N examples, C classes, D embedding width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from service.catalog.interface import Catalog
+from service.catalog.records import Scan, ScanFilter, VersionExample
+from service.errors import InputError, NotEnoughExamples
+from service.fewshot.calibrate import reliability
+from service.fewshot.fit import Fit, fit
+from service.fewshot.heldout import HeldOut
+from service.fewshot.judge import judge
+from service.fewshot.labelcare import Agreement, Suspect, agreement, next_to_label, suspects
+from service.heads.classifiers import Heads
+from service.heads.examples import Example, group_of, without_repetitions
+from service.heads.opened import Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures on labelled examples; ``known`` of them the version was fitted from."""
+
+    examples: int
+    known: int
+    judgement: dict[str, Any]
+    reliability: dict[str, float]
+
+
+class Judge:
+    """Judges the versions of one catalog; ``heads`` opens them."""
+
+    def __init__(self, catalog: Catalog, heads: Heads) -> None:
+        self._catalog = catalog
+        self._heads = heads
+
+    def evaluate(
+        self, workspace_id: str, opened: Opened, given: Sequence[Example], *, allow_known: bool
+    ) -> Evaluation:
+        """Judge a version on labelled examples.
+
+        Raises:
+            InputError: examples that the version was fitted from (same image, subject or study)
+                and not ``allow_known``; a label that it does not know; no examples.
+        """
+        examples = without_repetitions(given)
+        if not examples:
+            raise NotEnoughExamples("expected labelled examples to judge on, got none")
+        where = (workspace_id, opened.classifier.name, opened.version.number)
+        known = _known(self._catalog.version_examples(*where), examples)
+        if known and not allow_known:
+            raise InputError(
+                f"{known} of {len(examples)} examples share image, subject or study with what the "
+                "version was fitted from; leave them out, or send allow_known"
+            )
+        numbers = {name: number for number, name in enumerate(opened.head.classes)}
+        strange = sum(example.label not in numbers for example in examples)
+        if strange:
+            raise InputError(f"{strange} of {len(examples)} labels are no class of the version")
+        embeddings_ND = np.stack([example.embedding_D for example in examples])
+        shares_NC = opened.trust.probabilities(opened.head, embeddings_ND)
+        held_out = HeldOut(
+            opened.head.classes,
+            np.log(np.maximum(shares_NC, 1e-300)),
+            np.array([numbers[example.label] for example in examples]),
+            np.unique([example.group for example in examples], return_inverse=True)[1],
+        )
+        exactness = reliability(shares_NC, held_out.labels_N, held_out.balanced_shares())
+        return Evaluation(len(examples), known, judge(held_out).to_json(), exactness.to_json())
+
+    def compare(
+        self, workspace_id: str, name: str, first: int, second: int
+    ) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        """Judge two versions by their out-of-fold guesses on the examples that both have.
+
+        Returns:
+            How many they share under one label, and the judgement of each on those.
+
+        Raises:
+            NotEnoughExamples: none.
+        """
+        fits = [self._refitted(workspace_id, name, number) for number in (first, second)]
+        labels = [{e.example_id: e.label for e in examples} for examples, _ in fits]
+        shared = {key for key, label in labels[0].items() if labels[1].get(key) == label}
+        if not shared:
+            raise NotEnoughExamples("the two versions share no example under one label")
+        one, other = (_judged_on(examples, found, shared) for examples, found in fits)
+        return len(shared), one, other
+
+    def suspects(self, workspace_id: str, name: str, number: int) -> list[tuple[Example, Suspect]]:
+        """Examples whose labels a head that had not seen their group doubts, worst first."""
+        examples, found = self._refitted(workspace_id, name, number)
+        return [(examples[doubt.row], doubt) for doubt in suspects(found.held_out)]
+
+    def _refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
+        """Held-out scores are not stored: they tell of patients. The fit gives them again."""
+        version = self._catalog.get_version(workspace_id, name, number)
+        self._heads.require_encoder(version.encoder_id)
+        kept = self._heads.sources.of_version(workspace_id, name, number)
+        examples = [example for example in kept if example.label]
+        if not examples:
+            raise NotEnoughExamples(f"version {number} has no examples that are still kept")
+        found = fit(
+            np.stack([example.embedding_D for example in examples]),
+            [example.label for example in examples],
+            [example.group for example in examples],
+            encoder_id=version.encoder_id,
+        )
+        return examples, found
+
+    def next_to_label(
+        self, workspace_id: str, opened: Opened, collection: str, task: str, count: int
+    ) -> list[Scan]:
+        """Scans without a label for ``task`` whose labels would teach the version most."""
+        scans = self._heads.sources.scans_of(workspace_id, collection, ScanFilter())
+        unlabelled = [scan for scan in scans if task not in scan.labels]
+        if not unlabelled:
+            return []
+        ids = [scan.scan_id for scan in unlabelled]
+        embeddings_UD = self._catalog.embeddings(workspace_id, collection, ids)
+        shares_UC = opened.trust.probabilities(opened.head, embeddings_UD)
+        groups = [group_of(s.subject_id, s.study_id, s.image.sha256) for s in unlabelled]
+        return [unlabelled[row] for row in next_to_label(embeddings_UD, shares_UC, groups, count)]
+
+    def agreement(self, workspace_id: str, collection: str, one: str, other: str) -> Agreement:
+        """Kappa of two label tasks over the scans that carry both.
+
+        Raises:
+            NotEnoughExamples: none does.
+        """
+        scans = self._heads.sources.scans_of(workspace_id, collection, ScanFilter())
+        both = [scan for scan in scans if one in scan.labels and other in scan.labels]
+        if not both:
+            raise NotEnoughExamples("no scan of the collection carries labels of both tasks")
+        return agreement(
+            [scan.labels[one] for scan in both],
+            [scan.labels[other] for scan in both],
+            [group_of(s.subject_id, s.study_id, s.image.sha256) for s in both],
+        )
+
+
+def _judged_on(examples: Sequence[Example], found: Fit, shared: set[str | None]) -> dict[str, Any]:
+    rows = np.array([i for i, example in enumerate(examples) if example.example_id in shared])
+    held_out = found.held_out
+    part = HeldOut(
+        held_out.classes,
+        held_out.logits_NC[rows],
+        held_out.labels_N[rows],
+        held_out.groups_N[rows],
+    )
+    return judge(part).to_json()
+
+
+def _known(learnt: Sequence[VersionExample], examples: Sequence[Example]) -> int:
+    """How many examples share image, scan, subject or study with what was learnt from."""
+    images = {e.sha256 for e in learnt} | {e.scan for e in learnt}
+    subjects, studies = {e.subject_id for e in learnt}, {e.study_id for e in learnt}
+    for seen in (images, subjects, studies):
+        seen.discard(None)
+    return sum(
+        e.sha256 in images or e.scan in images or e.subject_id in subjects or e.study_id in studies
+        for e in examples
+    )

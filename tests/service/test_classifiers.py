@@ -1,0 +1,384 @@
+"""Classifiers that change, predict with doubts, travel, and refuse what is wrong."""
+
+import asyncio
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from service.client import ApiError, Client
+from service.server import LocalService, local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+SCENES = ("cyst", "stone")
+
+
+def refused(code: str, status: int):
+    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    """A service with the small encoder; its vectors are real, its accuracy is no matter here."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("k"), bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ward(tiny: LocalService, frames) -> Iterator[Client]:
+    """A collection ``ward``: cyst-0..7 and stone-0..7, each of its own subject, labelled."""
+    with Client(tiny.url, key=tiny.key) as client:
+        client.create_collection("ward")
+        for scene in SCENES:
+            said = [
+                {"scan_id": f"{scene}-{i}", "subject_id": f"p-{scene}-{i}", "labels": {"t": scene}}
+                for i in range(8)
+            ]
+            client.add_scans("ward", frames[scene][:8], said)
+        yield client
+
+
+@pytest.fixture
+def name(ward: Client, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A classifier of the whole ward, deleted afterwards."""
+    found = f"k{abs(hash(request.node.nodeid))}"
+    ward.fit({"name": found, "collection": "ward", "task": "t"})
+    yield found
+    ward.delete_classifier(found)
+
+
+def test_changed_examples_are_a_new_version_that_waits_to_be_published(ward, name, tiny) -> None:
+    before = ward.predict_scans(name, "ward", ["cyst-0"])
+    changed = ward.change_examples(
+        name,
+        {
+            "collection": "ward",
+            "scans": [{"scan_id": "cyst-1", "label": "stone"}],
+            "drop": [{"collection": "ward", "scan_id": "stone-7"}],
+        },
+    )
+    assert (changed["version"], changed["published"], changed["examples"]) == (2, False, 15)
+    assert changed["settings"] == {
+        "base_version": 1,
+        "added": 0,
+        "relabelled": 1,
+        "dropped": 1,
+        "not_kept": 0,
+    }
+    assert changed["created_by"]["name"] == "local"
+    assert changed["created_by"]["key_id"].startswith("key_")
+    assert ward.predict_scans(name, "ward", ["cyst-0"]) == before
+    assert ward.predict_scans(name, "ward", ["cyst-0"], version=2)["version"] == 2
+    labels = {e["scan_id"]: e["label"] for e in ward.version_examples(name, 2)}
+    assert (labels["cyst-1"], "stone-7" in labels) == ("stone", False)
+    assert {e["label"] for e in ward.version_examples(name, 1)} == set(SCENES)
+    assert len({e["group"] for e in ward.version_examples(name, 1)}) == 16
+
+
+def test_publishing_and_rolling_back_move_one_pointer_under_its_etag(ward, name) -> None:
+    first = ward.classifier(name)
+    drop = {"drop": [{"collection": "ward", "scan_id": "stone-7"}]}
+    second = ward.change_examples(name, drop, if_match=first["etag"])
+    assert second["etag"] != first["etag"]
+    with refused("precondition_failed", 412):
+        ward.publish(name, 2, if_match=first["etag"])
+    assert ward.publish(name, 2, if_match=second["etag"])["published_version"] == 2
+    assert ward.predict_scans(name, "ward", ["cyst-0"])["version"] == 2
+    assert ward.publish(name, 1)["published_version"] == 1
+    assert [v["published"] for v in ward.versions(name)] == [False, True]
+    with refused("unknown_item", 404):
+        ward.publish(name, 3)
+    with refused("precondition_failed", 412):
+        ward.change_examples(name, drop, if_match=second["etag"])
+    assert len(list(ward.versions(name))) == 2
+
+
+def test_uploads_join_stored_scans_and_are_relabelled_by_their_bytes(ward, frames) -> None:
+    body = {
+        "name": "mix",
+        "collection": "ward",
+        "task": "t",
+        "filter": {"labels": {"t": "cyst"}},
+        "examples": [{"label": "mass", "subject_id": f"m{i}"} for i in range(4)],
+    }
+    files = [("files", ("a", data)) for data in frames["mass"][:4]]
+    metadata = {"metadata": json.dumps(body)}
+    made = ward.request("POST", "/v1/classifiers", files=files, data=metadata).json()
+    assert made["report"]["examples_per_class"] == {"cyst": 8, "mass": 4}
+    said = {"examples": [{"label": "abscess"}, {"label": "mass"}]}
+    changed = ward.change_examples("mix", said, images=[frames["mass"][0], frames["mass"][7]])
+    assert (changed["settings"]["relabelled"], changed["settings"]["added"]) == (1, 1)
+    assert changed["classes"] == ["abscess", "cyst", "mass"]
+    uploads = [e for e in ward.version_examples("mix", 2) if e["scan_id"] is None]
+    renamed = {"relabel": [{"example_id": uploads[0]["example_id"], "label": "mass"}]}
+    assert ward.change_examples("mix", renamed)["classes"] == ["cyst", "mass"]
+    assert ward.erase_subject("m1") == {"scans": [], "classifiers": ["mix"], "uploads": 1}
+    last = ward.change_examples("mix", {"drop": [{"example_id": uploads[-1]["example_id"]}]})
+    assert (last["settings"]["not_kept"], last["examples"]) == (1, 11)
+    ward.delete_classifier("mix")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "status"),
+    [
+        ({}, "invalid_input", 422),
+        ({"scans": [{"scan_id": "cyst-0", "label": "a"}]}, "validation_error", 422),
+        ({"drop": [{"example_id": "exm_none"}]}, "unknown_item", 404),
+        ({"drop": [{"scan_id": "cyst-0"}]}, "validation_error", 422),
+        ({"base_version": 9, "drop": [{"example_id": "x"}]}, "unknown_item", 404),
+        ({"collection": "ward", "scans": [{"scan_id": "none", "label": "a"}]}, "unknown_item", 404),
+        (
+            {"collection": "ward", "scans": [{"scan_id": "cyst-0", "label": c} for c in "ab"]},
+            "invalid_input",
+            422,
+        ),
+        (
+            {
+                "collection": "ward",
+                "scans": [{"scan_id": "cyst-0", "label": "a"}],
+                "drop": [{"collection": "ward", "scan_id": "cyst-0"}],
+            },
+            "invalid_input",
+            422,
+        ),
+        (
+            {"drop": [{"collection": "ward", "scan_id": f"cyst-{i}"} for i in range(8)]},
+            "not_enough_examples",
+            422,
+        ),
+        (
+            {"collection": "ward", "scans": [{"scan_id": "cyst-0", "label": "x" * 10_000}]},
+            "validation_error",
+            422,
+        ),
+    ],
+)
+def test_a_wrong_change_says_why_and_stores_no_version(ward, name, change, code, status) -> None:
+    with refused(code, status):
+        ward.change_examples(name, change)
+    assert ward.classifier(name)["latest_version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("examples", "code"),
+    [
+        ([("cyst-0", "a"), ("cyst-0", "b")], "invalid_input"),
+        ([("cyst-0", "a"), ("cyst-1", "a")], "not_enough_examples"),
+        ([("cyst-0", "a"), ("cyst-1", " ")], "invalid_input"),
+        ([("cyst-0", "a"), ("cyst-1", "")], "validation_error"),
+        ([("cyst-0", "a"), ("cyst-1", "x" * 10_000)], "validation_error"),
+        ([], "validation_error"),
+    ],
+)
+def test_wrong_examples_fit_nothing(ward, examples, code: str) -> None:
+    scans = [{"scan_id": scan_id, "label": label} for scan_id, label in examples]
+    with refused(code, 422):
+        ward.fit({"name": "wrong", "collection": "ward", "scans": scans})
+    assert "wrong" not in {found["name"] for found in ward.classifiers()}
+
+
+def test_as_many_classes_as_examples_are_fitted_and_not_judged(ward) -> None:
+    scans = [{"scan_id": f"{s}-{i}", "label": f"{s}{i}"} for s in SCENES for i in range(8)]
+    made = ward.fit({"name": "many", "collection": "ward", "scans": scans})
+    assert made["report"]["balanced_accuracy"] is None
+    assert made["report"]["not_judged_because"]
+    answer = ward.predict_scans("many", "ward", ["cyst-0"])
+    assert answer["calibrated"] is False
+    assert answer["not_calibrated_because"]
+    ward.delete_classifier("many")
+
+
+def test_a_prediction_carries_its_set_its_doubts_and_its_evidence(ward, name, frames) -> None:
+    answer = ward.predict(name, [frames["cyst"][3]], coverage=0.8, nearest=2)
+    (item,) = answer["items"]
+    assert answer["calibrated"] is True
+    assert sum(item["probabilities"].values()) == pytest.approx(1)
+    assert item["label"] in item["prediction_set"]
+    assert answer["prediction_sets"]["coverage"] == 0.8
+    assert item["nearest"][0]["scan_id"] == "cyst-3"
+    assert item["nearest"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert len(item["nearest"]) == 2
+    assert item["distance"] == pytest.approx(0, abs=1e-5)
+    jpeg = ward.request("GET", item["nearest"][0]["thumbnail"]).content
+    assert jpeg[:2] == b"\xff\xd8"
+
+
+def test_a_coverage_that_the_examples_cannot_give_is_refused_with_what_is_missing(
+    ward, name
+) -> None:
+    answer = ward.predict_scans(name, "ward", ["cyst-0"], coverage=0.95)
+    assert answer["items"][0]["prediction_set"] is None
+    assert "not enough" in answer["prediction_sets"]["not_enough_because"]
+    assert answer["prediction_sets"]["missing"] == {"any class": 3}  # 19 needed, 16 there
+    with refused("validation_error", 422):
+        ward.predict_scans(name, "ward", ["cyst-0"], coverage=1.0)
+
+
+def test_a_picture_that_is_no_ultrasound_is_abstained_from(client, frames) -> None:
+    """With the shipped encoder: the small one sees no more in a chessboard than in a cyst."""
+    images = frames["cyst"][:5] + frames["stone"][:5]
+    client.fit_images("far", images, [{"label": s} for s in SCENES for _ in range(5)])
+    chessboard = (np.indices((96, 96)).sum(0) // 8 % 2 * 255).astype(np.uint8)
+    inside, outside = client.predict("far", [frames["cyst"][7], _png(chessboard)])["items"]
+    assert outside["abstained"] == {"because": "far_from_every_class", "between": None}
+    assert outside["distance_percentile"] == 100
+    assert inside["distance"] < outside["distance"]
+    client.delete_classifier("far")
+
+
+def _png(pixels_HW: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels_HW).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_erased_examples_are_evidence_no_more(ward, frames) -> None:
+    ward.create_collection("brief")
+    images = frames["tissue"][:4] + frames["mass"][:4]
+    said = [
+        {"scan_id": f"b{i}", "subject_id": f"b{i}", "labels": {"t": "tm"[i // 4]}} for i in range(8)
+    ]
+    ward.add_scans("brief", images, said)
+    ward.fit({"name": "brief", "collection": "brief", "task": "t"})
+    seen = ward.predict("brief", images[:1])["items"][0]["nearest"]
+    assert seen[0]["scan_id"] == "b0"
+    ward.erase_subject("b0")
+    later = ward.predict("brief", images[:1])["items"][0]["nearest"]
+    assert "b0" not in {e["scan_id"] for e in later}
+    ward.delete_collection("brief")
+    last = ward.predict("brief", images[:1])["items"][0]
+    assert (last["nearest"], last["distance"], last["abstained"]) == ([], None, last["abstained"])
+    assert last["probabilities"].keys() == {"t", "m"}
+    ward.delete_classifier("brief")
+
+
+def test_an_exported_classifier_predicts_the_same_after_import_and_as_onnx(
+    ward, name, frames
+) -> None:
+    images = frames["cyst"][8:] + frames["mass"][:2]
+    expected = ward.predict(name, images)["items"]
+    made = ward.import_classifier("copy", ward.export(name))
+    assert (made["classes"], made["calibrated"]) == (list(SCENES), True)
+    given = ward.predict("copy", images)["items"]
+    for ours, theirs in zip(expected, given, strict=True):
+        assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-9)
+        assert ours["distance"] == pytest.approx(theirs["distance"], abs=1e-6)
+        assert theirs["nearest"] == []
+    session = onnxruntime.InferenceSession(ward.export_onnx(name))
+    rows = [item["embedding"] for item in ward.embed(images)["items"]]
+    (shares_NC,) = session.run(None, {"embedding": np.array(rows, np.float32)})
+    wanted = [[item["probabilities"][c] for c in made["classes"]] for item in expected]
+    np.testing.assert_allclose(shares_NC, wanted, atol=1e-5)
+    ward.delete_classifier("copy")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "status"),
+    [
+        ({"format": "other"}, "invalid_artifact", 422),
+        ({"format_version": 2}, "invalid_artifact", 422),
+        ({"least_margin": 0.7}, "invalid_artifact", 422),
+        ({"arrays": {}}, "invalid_artifact", 422),
+    ],
+)
+def test_a_changed_export_is_not_taken_in(ward, name, change, code: str, status: int) -> None:
+    with refused(code, status):
+        ward.import_classifier("bad", ward.export(name) | change)
+    assert "bad" not in {found["name"] for found in ward.classifiers()}
+
+
+def test_an_export_of_another_encoder_is_not_taken_in(ward, name, client) -> None:
+    with refused("encoder_mismatch", 409):
+        client.import_classifier("bad", ward.export(name))
+
+
+def _hold(tiny: LocalService, release: threading.Event) -> Future[bool]:
+    """Put something that waits where fits run, and see it admitted."""
+    running = tiny.running()
+    before = running.fits.in_flight
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(asyncio.run, running.fits.run(lambda: release.wait(30)))
+    while running.fits.in_flight == before:
+        time.sleep(0.005)
+    pool.shutdown(wait=False)
+    return future
+
+
+def test_fits_that_wait_are_bounded_and_embedding_goes_on(ward, tiny, frames) -> None:
+    release = threading.Event()
+    most = 1 + tiny.running().settings.max_waiting_fits
+    held = [_hold(tiny, release) for _ in range(most)]
+    try:
+        with refused("overloaded", 503):
+            ward.fit({"name": "late", "collection": "ward", "task": "t"})
+        assert "embedding" in ward.embed(frames["cyst"][:1])["items"][0]
+    finally:
+        release.set()
+        assert [future.result(30) for future in held] == [True] * most
+    assert ward.fit({"name": "late", "collection": "ward", "task": "t"})["latest_version"] == 1
+    ward.delete_classifier("late")
+
+
+def test_what_was_learnt_from_is_not_judged_on_unless_asked(ward, name, frames) -> None:
+    images = frames["cyst"][8:] + frames["stone"][8:]
+    fresh = {"examples": [{"label": scene} for scene in SCENES for _ in range(2)]}
+    found = ward.evaluate(name, fresh, images=images)
+    assert (found["examples"], found["known_examples"]) == (4, 0)
+    assert found["judgement"]["balanced_accuracy"] is None
+    assert found["judgement"]["missing_groups"] == {"cyst": 3, "stone": 3}
+    same_subject = {"examples": [{"label": "cyst", "subject_id": "p-cyst-1"}]}
+    everything = {"collection": "ward", "task": "t"}
+    for body, sent in ((same_subject, images[:1]), (everything, ())):
+        with refused("invalid_input", 422):
+            ward.evaluate(name, body, images=sent)
+    known = ward.evaluate(name, everything | {"allow_known": True})
+    assert (known["examples"], known["known_examples"]) == (16, 16)
+    assert known["judgement"]["balanced_accuracy"]["value"] > 0.5
+    with refused("invalid_input", 422):
+        ward.evaluate(name, {"examples": [{"label": "mass"}]}, images=images[:1])
+
+
+def test_two_versions_are_compared_on_the_examples_that_both_have(ward, name) -> None:
+    ward.change_examples(
+        name,
+        {
+            "collection": "ward",
+            "scans": [{"scan_id": "cyst-1", "label": "stone"}],
+            "drop": [{"collection": "ward", "scan_id": "stone-7"}],
+        },
+    )
+    found = ward.compare(name, 1, 2)
+    assert found["shared_examples"] == found["a"]["judged"] == found["b"]["judged"] == 14
+    with refused("unknown_item", 404):
+        ward.compare(name, 1, 3)
+
+
+def test_two_readers_agree_as_often_as_their_labels_say(ward, name) -> None:
+    for i in range(8):
+        labels = {"r1": "a", "r2": "a" if i else "b"}
+        ward.patch_scan("ward", f"cyst-{i}", {"labels": labels})
+        ward.patch_scan("ward", f"stone-{i}", {"labels": {"r1": "b", "r2": "b"}})
+    found = ward.agreement("ward", "r1", "r2")["agreement"]
+    assert found["kappa"]["value"] == pytest.approx(0.875)  # 15 of 16, half by chance
+    with refused("not_enough_examples", 422):
+        ward.agreement("ward", "r1", "nobody")
+
+
+def test_what_to_label_next_has_no_label_yet_and_one_scan_per_patient(ward, name, frames) -> None:
+    said = [{"scan_id": f"u{i}", "subject_id": f"u{i // 2}"} for i in range(6)]
+    ward.add_scans("ward", frames["a_lines"][:6], said)
+    found = ward.next_to_label(name, "ward", "t", count=9)["scans"]
+    assert {scan["subject_id"] for scan in found} == {"u0", "u1", "u2"}
+    assert len(found) == 3
+    for i in range(6):
+        ward.delete_scan("ward", f"u{i}")
