@@ -25,7 +25,8 @@ def bundle(tmp_path: Path) -> Path:
 
 def test_the_shipped_bundle_gives_unit_embeddings_whatever_the_batch() -> None:
     encoder = load_encoder(SHIPPED_BUNDLE)
-    frames = np.random.default_rng(0).integers(0, 255, (3, 224, 224)).astype(np.uint8)
+    side_px = encoder.spec.side_px
+    frames = np.random.default_rng(0).integers(0, 255, (3, side_px, side_px)).astype(np.uint8)
     inputs = normalise(frames, encoder.spec)
     together = encoder.encode(inputs)
     alone = np.concatenate([encoder.encode(one[None]) for one in inputs])
