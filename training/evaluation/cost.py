@@ -21,6 +21,7 @@ from training.evaluation.encoders import BundleEncoder, FrameEncoder, TorchEncod
 
 BATCHES = (1, 8)
 ROUNDS = 7
+REPEATS = 3  # runs of one encoder before the next has its turn
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
@@ -46,7 +47,7 @@ class Cost:
 def measure_costs(
     encoders: Sequence[FrameEncoder], *, rounds: int = ROUNDS, batches: Sequence[int] = BATCHES
 ) -> dict[str, Cost]:
-    """Cost of each by name, timed in turns in this one process, medians of ``rounds``."""
+    """Cost of each by name, timed in turns in this one process, medians over all rounds."""
     times: dict[tuple[str, int], list[float]] = {}
     for batch in batches:
         inputs = {e.name: _inputs(e, batch) for e in encoders}
@@ -55,9 +56,12 @@ def measure_costs(
         # In turns: a busy moment of the machine then hits all of them, not one.
         for _ in range(rounds):
             for encoder in encoders:
-                began = time.perf_counter()
+                # The idle threads of the runtime before it still spin for a moment.
                 encoder.forward(inputs[encoder.name])
-                times.setdefault((encoder.name, batch), []).append(time.perf_counter() - began)
+                for _ in range(REPEATS):
+                    began = time.perf_counter()
+                    encoder.forward(inputs[encoder.name])
+                    times.setdefault((encoder.name, batch), []).append(time.perf_counter() - began)
     return {
         encoder.name: Cost(
             *_size_and_work(encoder),
