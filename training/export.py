@@ -55,13 +55,6 @@ CALIBRATION_FRAMES = 96
 _BATCH = 32
 
 
-def load_trunk(checkpoint: Path) -> Trunk:
-    """The trained ResNet-50 v2 trunk of a run, in eval mode."""
-    trunk = load_student(checkpoint, StudentConfig())
-    assert isinstance(trunk, Trunk)  # noqa: S101 - for the type checker
-    return trunk
-
-
 def load_student(checkpoint: Path, config: StudentConfig) -> AnyBackbone:
     """The trained student of a run, in eval mode.
 
