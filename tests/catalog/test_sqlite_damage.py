@@ -23,7 +23,7 @@ def test_a_newer_schema_is_refused_and_left_alone(catalog, folder, edit):
     catalog.close()
     edit(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     before = bytes_on_disk(folder)
-    with pytest.raises(CatalogFailure, match="has schema 3, this program reads up to 2"):
+    with pytest.raises(CatalogFailure, match="has schema 4, this program reads up to 3"):
         open_catalog(folder)
     assert bytes_on_disk(folder) == before
 

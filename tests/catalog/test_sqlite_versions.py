@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from service.catalog import schema
-from service.catalog.records import Author, NewExample, NewVersion
+from service.catalog.records import Author, NewExample, NewVersion, ScanFilter
 from service.errors import PreconditionFailed, UnknownItem
 from service.fewshot.head import from_npz
 
-V1 = Path(__file__).parents[1] / "fixtures" / "catalog_v1" / "catalog.sqlite"  # by schema 1 itself
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+V1 = FIXTURES / "catalog_v1" / "catalog.sqlite"  # by schema 1 itself
+V2 = FIXTURES / "catalog_v2" / "catalog.sqlite"  # by schema 2 itself
 
 
 def version(*examples, **fields):
@@ -145,7 +147,27 @@ def test_a_catalog_of_schema_1_keeps_its_classifiers_as_version_1(folder, opened
     assert catalog.get_classifier(other, "triage").published.examples == 6
 
 
-def test_a_catalog_of_schema_1_becomes_the_tables_of_today(folder, opened, tmp_path):
+def test_a_catalog_of_schema_2_keeps_scans_and_versions(folder, opened):
+    folder.mkdir()
+    shutil.copy(V2, folder / "catalog.sqlite")
+    catalog = opened(folder)
+    workspace_id = catalog.ensure_workspace("default").workspace_id
+    assert [
+        s.scan_id
+        for s in catalog.list_scans(workspace_id, "lungs", where=ScanFilter(), limit=9).items
+    ] == [f"s{i}" for i in range(5)]
+    found = catalog.get_classifier(workspace_id, "triage")
+    assert (found.published.number, found.latest) == (2, 2)
+    assert catalog.get_version(workspace_id, "triage", 1).author == Author("key_1", "clinic")
+    examples = catalog.version_examples(workspace_id, "triage", 1)
+    assert [e.is_kept for e in examples] == [True] * 5 + [False]
+    assert catalog.erase_subject(workspace_id, "p1").classifiers == ("triage",)
+
+
+@pytest.mark.parametrize("fixture", [V1, V2], ids=["1", "2"])
+def test_a_catalog_of_an_older_schema_becomes_the_tables_of_today(
+    folder, opened, tmp_path, fixture
+):
     def tables(path):
         connection = sqlite3.connect(path / "catalog.sqlite")
         rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
@@ -153,7 +175,7 @@ def test_a_catalog_of_schema_1_becomes_the_tables_of_today(folder, opened, tmp_p
         return {(kind, name, sql) for kind, name, sql in rows}
 
     folder.mkdir()
-    shutil.copy(V1, folder / "catalog.sqlite")
+    shutil.copy(fixture, folder / "catalog.sqlite")
     opened(folder).close()
     opened(tmp_path / "new").close()
     assert tables(folder) == tables(tmp_path / "new")
