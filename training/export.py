@@ -38,12 +38,12 @@ from training.onnx_files import (
     after_trunk,
     embed,
     first_convolutions,
-    halve_weights,
     open_network,
     write_fp16,
     write_fp32,
     write_int8,
 )
+from training.onnx_readout import correct_bias, narrow_readout
 from training.ranks import computes_in_bf16
 from training.readout import Readout, fit_readout, pooled
 from training.student import ARCHITECTURE, Student, Trunk
@@ -177,7 +177,8 @@ def _write_networks(
     write_fp16(fp32, out / networks["fp16"])
     keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *after_trunk(fp32))
     write_int8(fp32, out / networks["int8"], calibration, keep_float=keep_float)
-    halve_weights(out / networks["int8"])
+    narrow_readout(out / networks["int8"])
+    correct_bias(out / networks["int8"], fp32, calibration)
     for name in networks.values():
         maps_on_request(out / name)
     return networks

@@ -130,26 +130,6 @@ def _groups(convolution: onnx.NodeProto) -> int:
     return next((each.i for each in convolution.attribute if each.name == "group"), 1)
 
 
-def halve_weights(path: Path, *, above: int = 1_000_000) -> None:
-    """Store the float32 matrices of more than ``above`` numbers as float16, in place.
-
-    The runtime widens them again when it loads, so arithmetic stays float32.
-    """
-    network = onnx.load(path)
-    graph = network.graph
-    for stored in list(graph.initializer):
-        if stored.data_type != onnx.TensorProto.FLOAT or np.prod(stored.dims) <= above:
-            continue
-        halves = onnx.numpy_helper.to_array(stored).astype(np.float16)
-        graph.initializer.remove(stored)
-        graph.initializer.append(onnx.numpy_helper.from_array(halves, f"{stored.name}_half"))
-        widen = onnx.helper.make_node(
-            "Cast", [f"{stored.name}_half"], [stored.name], to=onnx.TensorProto.FLOAT
-        )
-        graph.node.insert(0, widen)
-    onnx.save(network, str(path))
-
-
 def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """Open on the CPU with ``threads`` threads; 0 = every core."""
     options = onnxruntime.SessionOptions()

@@ -1,9 +1,10 @@
 """From maps to the embedding: how strongly features vary, whitened, made steady, rotated, cut.
 
-Speckle and tissue differ in texture, so what is read of a channel is its spread over the frame
-(standard deviation), not its mean: of the normalised maps of stage 3 before their ReLU; of their
+Speckle and tissue differ in texture, so what is read of a channel is above all its spread over
+the frame (standard deviation): of the normalised maps of stage 3 before their ReLU; of their
 activations in the top, middle and bottom third of the frame; of the steps of these activations
-from one row to the next (an axial gradient); and of the activations of stage 4.
+from one row to the next (an axial gradient); and of the activations of stage 4. The mean of the
+maps of stage 3 stands beside them: it says less with few labels and more with many.
 
 Each spread is the mean over space of a map, (a - mean)^2 / spread, so the embedding is the
 unit-length mean over space of ``feature_map``, which is linear in these maps: a linear head on
@@ -35,6 +36,7 @@ BLOCKS = {
     "stage3.middle": STAGE3_WIDTH,
     "stage3.bottom": STAGE3_WIDTH,
     "stage4.spread": STAGE4_WIDTH,
+    "stage3.mean": STAGE3_WIDTH,
 }
 WIDTH = sum(BLOCKS.values())
 _TINY = 1e-6
@@ -56,7 +58,7 @@ class ReadoutConfig:
     """
 
     dim: int = 1024
-    energy: tuple[float, ...] = (1.0, 0.5, 0.3, 0.3, 0.3, 0.6)
+    energy: tuple[float, ...] = (1.0, 0.5, 0.3, 0.3, 0.3, 0.6, 0.6)
     whitening: float = 0.3
     ridge: float = 0.2
     steadiness: float = 300.0
@@ -117,7 +119,7 @@ def pooled(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
     active = functional.relu(stage3_BC2h2w)
     parts = [active[:, :, rows] for rows in _rows(active.shape[2])]
     maps = [stage3_BC2h2w, _steps(active), *parts, stage4_BChw]
-    return torch.cat([spread(each) for each in maps], dim=1)
+    return torch.cat([*map(spread, maps), stage3_BC2h2w.mean((2, 3))], dim=1)
 
 
 def stacked(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
@@ -131,7 +133,8 @@ def stacked(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
     for rows in _rows(height):
         blocks.append(_placed(spread_map(active[:, :, rows]), rows.start, height))
     reduced = [functional.avg_pool2d(block, 2) for block in blocks]
-    return torch.cat([*reduced, spread_map(stage4_BChw)], dim=1)
+    mean_BChw = functional.avg_pool2d(stage3_BC2h2w, 2)
+    return torch.cat([*reduced, spread_map(stage4_BChw), mean_BChw], dim=1)
 
 
 def _placed(maps_BChw: Tensor, start: int, height: int) -> Tensor:
@@ -169,13 +172,16 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
         for block, share in zip(_slices(), config.energy, strict=True)
     ]
     whitened_NK = _apply(pooled_NK - mean_K, maps)
-    moved = [_apply(view_NK - mean_K, maps) - whitened_NK for view_NK in views]
-    steady = _steadying(np.concatenate(moved), whitened_NK, config) if moved else None
-    if steady is not None:
-        whitened_NK = whitened_NK + (whitened_NK @ steady[0].T) * steady[1] @ steady[0]
-    axes_DK = _strongest(whitened_NK, config.dim)
-    if steady is not None:
-        axes_DK = axes_DK + (axes_DK @ steady[0].T) * steady[1] @ steady[0]
+    if config.steadiness > 0 and views:
+        moved_MK = np.concatenate([_apply(v_NK - mean_K, maps) - whitened_NK for v_NK in views])
+        steady = _steadying(moved_MK, whitened_NK, config)
+        steady_NK = _steadied(whitened_NK, steady)
+        views_MK = _steadied(moved_MK, steady) + np.tile(steady_NK, (len(views), 1))
+        # Views count among the frames here: what steadying shrank is not to be cut as well, for
+        # with many labels it still tells classes apart.
+        axes_DK = _steadied(_strongest(np.concatenate([steady_NK, views_MK]), config.dim), steady)
+    else:
+        axes_DK = _strongest(whitened_NK, config.dim)
     weights_DK = _apply(axes_DK, [whiten.T for whiten in maps])
     return Readout(weights_DK.astype(np.float32), (-weights_DK @ mean_K).astype(np.float32))
 
@@ -214,6 +220,12 @@ def _steadying(
     spread_total = np.square(whitened_NK).sum(1).mean()
     shares_R = motion_R / (len(moved_MK) * max(spread_total, _TINY))
     return axes_RK, (1 + config.steadiness * shares_R) ** -0.5 - 1
+
+
+def _steadied(rows_NK: Doubles, steady: tuple[Doubles, Doubles]) -> Doubles:
+    axes_RK, change_R = steady
+    steadied_NK: Doubles = rows_NK + (rows_NK @ axes_RK.T) * change_R @ axes_RK
+    return steadied_NK
 
 
 def _strongest(rows_NK: Doubles, dim: int) -> Doubles:

@@ -12,7 +12,8 @@ from training.config import StudentConfig
 from training.deploy import assemble, deployable
 from training.equalise import equalise
 from training.onnx_branches import maps_on_request
-from training.onnx_files import embed, halve_weights, open_network, write_fp32
+from training.onnx_files import after_trunk, embed, open_network, write_fp32, write_int8
+from training.onnx_readout import correct_bias, narrow_readout
 from training.readout import WIDTH, Readout, ReadoutConfig, fit_readout, pooled
 from training.student import Student, Trunk
 
@@ -91,19 +92,47 @@ def test_the_map_is_computed_only_when_it_is_asked_for(
     assert nothing.shape == (0, *expected_NDhw.shape[1:])
 
 
-def test_weights_stored_as_halves_give_almost_the_same_embeddings(
+def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
     trained: Student, frames: np.ndarray, tmp_path: Path
 ) -> None:
     folded, spec = deployable(trained, SPEC)
     inputs = normalise(frames, spec)
     path = tmp_path / "net.onnx"
-    write_fp32(folded, SIDE, path)
-    expected_ND, _ = embed(open_network(path), inputs)
-    size = path.stat().st_size
-    halve_weights(path, above=10_000)
-    assert path.stat().st_size < 0.6 * size
-    embeddings_ND, _ = embed(open_network(path), inputs)
+    write_fp32(folded, SIDE, tmp_path / "wide.onnx")
+    kept = after_trunk(tmp_path / "wide.onnx")
+    write_int8(tmp_path / "wide.onnx", path, inputs, keep_float=kept)
+    wide = path.stat().st_size
+    expected_ND, expected_NDhw = embed(open_network(path), inputs)
+    narrow_readout(path)
+    assert wide - path.stat().st_size > 2 * DIM * WIDTH
+    maps_on_request(path)
+    session = open_network(path)
+    embeddings_ND, maps_NDhw = embed(session, inputs)
     assert (embeddings_ND * expected_ND).sum(1).min() > 0.999
+    means_ND = maps_NDhw.mean((2, 3))
+    means_ND /= np.linalg.norm(means_ND, axis=1, keepdims=True)
+    np.testing.assert_allclose(means_ND, embeddings_ND, atol=1e-4)
+    off = np.linalg.norm(maps_NDhw - expected_NDhw) / np.linalg.norm(expected_NDhw)
+    assert off < 0.05
+    # No frame changes with those it is embedded beside.
+    np.testing.assert_array_equal(embed(session, inputs[1:2])[0][0], embeddings_ND[1])
+
+
+def test_a_corrected_bias_centres_what_another_arithmetic_shifted(
+    trained: Student, frames: np.ndarray, tmp_path: Path
+) -> None:
+    folded, spec = deployable(trained, SPEC)
+    inputs = normalise(frames, spec)
+    reference, shifted = tmp_path / "reference.onnx", tmp_path / "shifted.onnx"
+    write_fp32(folded, SIDE, reference)
+    with torch.no_grad():
+        folded.projection.bias += 0.1 * torch.randn(DIM)
+    write_fp32(folded, SIDE, shifted)
+    expected_ND, _ = embed(open_network(reference), inputs)
+    assert np.abs(embed(open_network(shifted), inputs)[0] - expected_ND).max() > 0.01
+    correct_bias(shifted, reference, inputs)
+    np.testing.assert_allclose(embed(open_network(shifted), inputs)[0], expected_ND, atol=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["reference.onnx", "shifted.onnx"]
 
 
 @pytest.mark.parametrize("architecture", ["resnet14t", "convnext_atto"])

@@ -68,6 +68,13 @@ def test_views_that_do_not_move_change_nothing() -> None:
     np.testing.assert_allclose(still @ still.T, without @ without.T, atol=1e-4)
 
 
+def test_the_last_block_is_the_mean_of_stage_3() -> None:
+    torch.manual_seed(0)
+    stage3 = torch.randn(1, STAGE3_WIDTH, 12, 12)
+    found = pooled(stage3, torch.rand(1, STAGE4_WIDTH, 6, 6))
+    torch.testing.assert_close(found[:, -STAGE3_WIDTH:], stage3.mean((2, 3)))
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     frames_NK, _ = _frames_and_views()
     with pytest.raises(InputError, match="more than 12 rows"):
