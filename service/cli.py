@@ -21,6 +21,7 @@ from service.client import Client
 from service.errors import InputError
 from service.ingest import image_files
 from service.ingest import ingest as send_folder
+from service.ingest_report import Report
 from service.observability import configure_logging
 from service.server import create_key, local_service, workspace_id_of
 from service.server import serve as run_service
@@ -200,6 +201,11 @@ def ingest(
     label_task: Annotated[
         str | None, typer.Option(help="Label each image of this task by its sub-folder.")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 4,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="What became of each file, .csv or .jsonl; a later run goes on from it."),
+    ] = None,
 ) -> None:
     """Send a folder to a running service; run it again after a break, nothing is sent twice."""
     with explained(), Client(url, key=key) as client:
@@ -210,11 +216,23 @@ def ingest(
         if collection not in {found["name"] for found in client.collections()}:
             client.create_collection(collection)
         with progress("sending", len(files)) as advance:
-            done = send_folder(client, collection, files, metadata, on_done=advance)
+            done = send_folder(
+                client,
+                collection,
+                files,
+                metadata,
+                workers=workers,
+                report=None if report is None else Report(report),
+                on_done=advance,
+            )
     for path, why in done.problems:
         said = escape(f"{path}: {why}")
         errors.print(f"[red]refused[/red] {said}", highlight=False, soft_wrap=True)
-    typer.echo(f"{done.sent} stored, {done.known} known already, {len(done.problems)} refused")
+    passed_over = f", {done.skipped} settled before" if done.skipped else ""
+    typer.echo(
+        f"{done.sent} stored, {done.known} known already, {len(done.problems)} refused"
+        + passed_over
+    )
     if done.problems:
         raise typer.Exit(1)
 

@@ -31,7 +31,8 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
     },
     "service.client_life": set(),
     "service.client": {"service.client_life"},
-    "service.ingest": {E, "service.client"},
+    "service.ingest_report": {E},
+    "service.ingest": {E, "service.client", "service.ingest_report"},
     "service.demo": {E, "service.client", "service.ingest"},
     "service.api": {
         E,
@@ -65,7 +66,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "PIL": ("service.imaging", "training"),
     "sklearn": ("service.fewshot", "training.evaluation.clusters"),
     "sqlite3": ("service.catalog",),
-    "httpx": ("service.client", "service.terminal", "training.catalogue.fetch"),
+    "httpx": ("service.client", "service.terminal", "service.ingest", "training.catalogue.fetch"),
     "imagehash": ("training.catalogue.near_duplicates",),
     "typer": (
         "service.cli",
