@@ -13,6 +13,7 @@ from service.api import (
     classifiers,
     collections,
     docs,
+    exchange,
     judgements,
     life,
     openapi,
@@ -124,6 +125,7 @@ def create_app(
         carrying,
         judgements,
         life,
+        exchange,
         operations,
         docs,
     ):

@@ -1,20 +1,25 @@
-"""Commands over the data folder: backup, restore, check, expire."""
+"""Commands over the data folder: backup, restore, check, expire, export, import."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service.api.state import DEFAULT_WORKSPACE
 from service.catalog.backup import back_up, backups_in, restore
 from service.catalog.folder import owned
 from service.catalog.inspection import Inspection, inspect
 from service.catalog.sqlite import FILE_NAME, open_catalog
 from service.errors import InputError
+from service.exchange import export_collection, import_collection
+from service.server import NAME_RULE, workspace_id_of
 from service.settings import read_settings
 from service.terminal import errors, explained, progress
 
 app = typer.Typer()
+Workspace = Annotated[str, typer.Option(help="Whose collection it is.")]
 
 
 @app.command()
@@ -119,3 +124,61 @@ def expire() -> None:
             typer.echo(f"{removed} scans deleted")
         finally:
             catalog.close()
+
+
+@app.command()
+def export(
+    collection: Annotated[str, typer.Argument(help="To be written.")],
+    folder: Annotated[Path, typer.Argument(help="That is not there yet.")],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Write a collection as Parquet, also beside a running service."""
+    with explained():
+        catalog = open_catalog(read_settings().data_dir)
+        try:
+            owner = workspace_id_of(catalog, workspace)
+            total = catalog.get_collection(owner, collection).scans
+            with progress("exporting", total) as advance:
+                scans = export_collection(
+                    catalog, owner, collection, folder, on_scan=_steps(advance)
+                )
+        finally:
+            catalog.close()
+        typer.echo(f"{scans} scans exported")
+
+
+@app.command(name="import")
+def import_folder(
+    folder: Annotated[Path, typer.Argument(help="Of an export.", exists=True, file_okay=False)],
+    collection: Annotated[str, typer.Option(help="Created when there is none.")],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Read an exported collection; run it again after a break. The service must not run."""
+    with explained():
+        settings = read_settings()
+        if not NAME_RULE.fullmatch(collection):
+            raise InputError("expected a collection of 1 to 64 letters, digits, dots, dashes")
+        # A running service would not know of the new scans: its index holds those of its start.
+        with owned(settings.data_dir):
+            catalog = open_catalog(settings.data_dir)
+            try:
+                owner = workspace_id_of(catalog, workspace)
+                with progress("importing", 0) as advance:
+                    done = import_collection(
+                        catalog, owner, folder, collection, on_scan=_steps(advance)
+                    )
+            finally:
+                catalog.close()
+        typer.echo(f"{done.stored} stored, {done.known} known already")
+
+
+def _steps(advance: Callable[[int], None]) -> Callable[[int, int], None]:
+    """From "so many of all" to "so many more"."""
+    before = 0
+
+    def on_scan(done: int, _total: int) -> None:
+        nonlocal before
+        advance(done - before)
+        before = done
+
+    return on_scan

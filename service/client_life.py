@@ -38,6 +38,16 @@ class LifeCalls:
         """GET .../move."""
         return self._json("GET", f"/v1/collections/{_part(collection)}/move")
 
+    def export_collection(self, collection: str, to: str) -> JsonObject:
+        """POST .../export into the service's folder of exports; an operation to ``wait`` for."""
+        path = f"/v1/collections/{_part(collection)}/export"
+        return self._json("POST", path, json={"to": to})
+
+    def import_collection(self, collection: str, source: str) -> JsonObject:
+        """POST .../import from the service's folder of exports; an operation to ``wait`` for."""
+        path = f"/v1/collections/{_part(collection)}/import"
+        return self._json("POST", path, json={"from": source})
+
     # operations ---------------------------------------------------------------------------
 
     def operations(self) -> Iterator[JsonObject]:

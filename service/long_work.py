@@ -1,4 +1,4 @@
-"""What operations do: fit anew after an erasure, move to another encoder, back up.
+"""What operations do: fit anew after an erasure, move to another encoder, back up, export, import.
 
 Each can be broken off anywhere and begun anew: it goes on from what the catalog holds.
 
@@ -16,7 +16,8 @@ from service.catalog.backup import back_up
 from service.catalog.interface import Catalog
 from service.catalog.life_records import Operation
 from service.catalog.records import Author
-from service.errors import EncoderMismatch, InvalidSettings, Overloaded, ServiceError
+from service.errors import EncoderMismatch, InvalidSettings, Overloaded, ServiceError, UnknownItem
+from service.exchange import export_collection, import_collection
 from service.galleries import Galleries
 from service.heads.classifiers import Heads
 from service.operations import Kind, Progress
@@ -36,6 +37,7 @@ class LongWork:
         catalog_file: None where the catalog is of no file that could be copied.
         backup_dir: None = no backups.
         backup_keep: most backups that stay.
+        exchange_dir: of exported collections, a folder per workspace; None = none.
     """
 
     catalog: Catalog
@@ -46,6 +48,7 @@ class LongWork:
     catalog_file: Path | None
     backup_dir: Path | None
     backup_keep: int
+    exchange_dir: Path | None
 
     def kinds(self) -> dict[str, Kind]:
         """By name, for ``Operations``."""
@@ -53,6 +56,8 @@ class LongWork:
             "refit": Kind(self.refit),
             "move": Kind(self.move),
             "backup": Kind(self.back_up),
+            "export": Kind(self.export),
+            "import": Kind(self.take_in),
         }
 
     def refit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
@@ -125,3 +130,36 @@ class LongWork:
             on_page=progress.report,
         )
         return {"backup": made.name}
+
+    def export(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        """Write a collection into the workspace's folder of exports. Raises as ``exchange``."""
+        name, to = operation.request["collection"], operation.request["to"]
+        folder = self.exchange_folder(operation.workspace_id, to)
+        if operation.attempts > 1 and folder.exists():  # whole: the attempt before could not say so
+            return {"export": to}
+        scans = export_collection(
+            self.catalog, operation.workspace_id, name, folder, on_scan=progress.report
+        )
+        return {"export": to, "scans": scans}
+
+    def take_in(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        """Read a collection from the workspace's folder of exports. Raises as ``exchange``."""
+        owner, name = operation.workspace_id, operation.request["collection"]
+        folder = self.exchange_folder(owner, operation.request["from"])
+        try:
+            done = import_collection(self.catalog, owner, folder, name, on_scan=progress.report)
+        finally:
+            self._index_what_came(owner, name)
+        return {"collection": name, "stored": done.stored, "known": done.known}
+
+    def _index_what_came(self, owner: str, name: str) -> None:
+        try:
+            self.galleries.reload(owner, name)
+        except UnknownItem:  # refused before anything came
+            return
+
+    def exchange_folder(self, workspace_id: str, export: str) -> Path:
+        """Where an export of a workspace lies. Raises UnknownItem: no folder is set."""
+        if self.exchange_dir is None:
+            raise UnknownItem("no folder of exports is set: SONOPROBE_EXCHANGE_DIR")
+        return self.exchange_dir / workspace_id / export

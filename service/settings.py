@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     )
     backup_every_s: int = Field(86_400, gt=0, description="Time between two backups, seconds.")
     backup_keep: int = Field(7, gt=0, description="Most backups that stay in the folder.")
+    exchange_dir: Path | None = Field(
+        None, description="Folder of exported collections; empty = no export over HTTP."
+    )
     retention_sweep_s: int = Field(
         3600, gt=0, description="Time between two searches for scans past their retention, seconds."
     )

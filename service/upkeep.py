@@ -47,6 +47,7 @@ def operations_of(
         catalog_file=settings.data_dir / FILE_NAME,
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
+        exchange_dir=settings.exchange_dir,
     )
     return Operations(
         catalog,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.api.schemas import Body, FilterBody, Identifier, Text, example_of
+from service.api.schemas import Body, FilterBody, Identifier, Name, Text, example_of
 
 Days = float
 
@@ -51,3 +51,19 @@ class MoveBody(Body):
     action: Literal["start", "confirm", "take_back"] = Field(
         description="Start or go on; drop the old vectors; or go back to them (or give up)."
     )
+
+
+class ExportBody(Body):
+    """Where to write an export."""
+
+    model_config = example_of({"to": "liver-2026"})
+
+    to: Name = Field(description="A new name in the workspace's folder of exports.")
+
+
+class ImportBody(Body):
+    """Where to read an export from."""
+
+    model_config = example_of({"from": "liver-2026"})
+
+    source: Name = Field(alias="from", description="A name in the workspace's folder of exports.")

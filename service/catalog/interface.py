@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.life_interface import LifeOfData, LongWork, Moving
+from service.catalog.life_interface import Carrying, LifeOfData, LongWork, Moving
 from service.catalog.records import (
     Classifier,
     ClassifierVersion,
@@ -33,7 +33,7 @@ from service.catalog.records import (
 from service.errors import ServiceError
 
 
-class Catalog(LifeOfData, LongWork, Moving, Protocol):
+class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     """Workspaces, keys, collections, scans with vectors, classifiers, remembered answers."""
 
     def close(self) -> None:

@@ -10,7 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.life_records import Facets, Move, Operation, PolicyPatch, State
+from service.catalog.life_records import (
+    Facets,
+    Move,
+    Operation,
+    PolicyPatch,
+    State,
+    WholeScan,
+)
 from service.catalog.records import Collection, ErasedSubject, Page, Scan, ScanFilter
 
 
@@ -44,6 +51,15 @@ class LifeOfData(Protocol):
 
     def expire(self, *, moment: datetime | None = None) -> tuple[tuple[str, ErasedSubject], ...]:
         """Delete some scans that are past their retention: (workspace_id, receipt) each."""
+
+
+class Carrying(Protocol):
+    """Collections that are carried away."""
+
+    def whole_scans(
+        self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
+    ) -> tuple[WholeScan, ...]:
+        """Scans with vectors and pictures, behind a row number. Raises UnknownItem."""
 
 
 class LongWork(Protocol):

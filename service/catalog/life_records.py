@@ -1,13 +1,16 @@
 """What the catalog tells of the life of its data, as frozen dataclasses.
 
-Times are UTC, ISO 8601 with a trailing ``Z``.
+Times are UTC, ISO 8601 with a trailing ``Z``. Shape suffixes: D embedding width.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from service.catalog.records import Scalar
+import numpy as np
+import numpy.typing as npt
+
+from service.catalog.records import Scalar, Scan
 
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
@@ -76,6 +79,20 @@ class Operation:
     attempts: int = 0
     result: Mapping[str, Any] | None = None
     problem: Mapping[str, Any] | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeScan:
+    """A scan with everything that belongs to it; ``png`` where images are kept.
+
+    Attributes:
+        embedding_D: float32.
+    """
+
+    scan: Scan
+    embedding_D: npt.NDArray[np.float32]
+    jpeg: bytes
+    png: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,9 @@ class ScanImage:
 class NewScan:
     """A scan to be stored; ``scan_id`` None lets the catalog choose one.
 
-    ``image_png`` is stored only where the collection keeps images.
+    Attributes:
+        image_png: stored only where the collection keeps images.
+        created_at: when it was stored first, of a scan that comes from elsewhere; None = now.
     """
 
     scan_id: str | None
@@ -81,6 +83,7 @@ class NewScan:
     labels: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
     image_png: bytes | None = None
+    created_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

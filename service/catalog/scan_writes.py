@@ -133,6 +133,7 @@ def _prepare(new: NewScan, dim: int) -> _Prepared:
         (new.scan_id, "a scan id"),
         (new.subject_id, "a subject id"),
         (new.study_id, "a study id"),
+        (new.created_at, "a time"),
     ):
         if value is not None:
             require_text(value, what)
@@ -162,7 +163,7 @@ def _insert(connection: sqlite3.Connection, collection: sqlite3.Row, prepared: _
             new.study_id,
             prepared.labels,
             prepared.attributes,
-            moment,
+            new.created_at or moment,
             moment,
         ),
     ).lastrowid

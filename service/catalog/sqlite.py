@@ -6,6 +6,7 @@ connections, ``schema`` the tables.
 
 from pathlib import Path
 
+from service.catalog.carriage import Carriage
 from service.catalog.classifiers import Classifiers
 from service.catalog.collections import Collections
 from service.catalog.database import Database
@@ -30,6 +31,7 @@ class SqliteCatalog(
     ScanReads,
     Erasures,
     FacetReads,
+    Carriage,
     Moves,
     OperationStore,
     Classifiers,

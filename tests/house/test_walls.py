@@ -21,9 +21,11 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
     "service.heads": {E, "service.catalog", "service.fewshot"},
     "service.kept_images": {E, "service.imaging"},
     "service.operations": {E, "service.catalog"},
+    "service.exchange": {E, "service.catalog"},
     "service.long_work": {
         E,
         "service.catalog",
+        "service.exchange",
         "service.galleries",
         "service.heads",
         "service.operations",
@@ -66,6 +68,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "PIL": ("service.imaging", "training"),
     "sklearn": ("service.fewshot", "training.evaluation.clusters"),
     "sqlite3": ("service.catalog",),
+    "pyarrow": ("service.exchange",),
     "httpx": ("service.client", "service.terminal", "service.ingest", "training.catalogue.fetch"),
     "imagehash": ("training.catalogue.near_duplicates",),
     "typer": (

@@ -94,6 +94,10 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.patch_scan("c", "s3", {"study_id": "st"}), client.erase_study("st", refit=True)
     for operation in client.operations():
         client.wait(operation["operation_id"])
+    with pytest.raises(ApiError):
+        client.export_collection("c", "x")
+    with pytest.raises(ApiError):
+        client.import_collection("c", "x")
     for call in (client.move, client.move_state):
         with pytest.raises(ApiError):
             call("c")
