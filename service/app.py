@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -13,8 +13,11 @@ from service.api import (
     classifiers,
     collections,
     docs,
+    exchange,
     judgements,
+    life,
     openapi,
+    operations,
     predictions,
     problems,
     search,
@@ -24,6 +27,7 @@ from service.api import (
 from service.api.middleware import Gate
 from service.api.state import DEFAULT_WORKSPACE, Running
 from service.api.uploads import InvalidBody
+from service.catalog.folder import owned
 from service.catalog.interface import Catalog
 from service.catalog.sqlite import open_catalog
 from service.encoding.runtime import Encoder, load_encoder
@@ -34,6 +38,7 @@ from service.heads.queue import FitQueue
 from service.observability import Metrics
 from service.pipeline import CorridorLimits, Pipeline
 from service.settings import Settings
+from service.upkeep import operations_of, upkeep
 
 SHIPPED_BUNDLE = Path(__file__).parent / "bundle"
 
@@ -55,6 +60,9 @@ def create_app(
         model: Encoder = (
             encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
         )
+        alone = ExitStack()
+        if catalog is None:  # who opens the catalog for us holds its folder as well
+            alone.enter_context(owned(settings.data_dir))
         truth: Catalog = (
             catalog
             if catalog is not None
@@ -81,17 +89,22 @@ def create_app(
             judge=Judge(truth, heads),
             fits=fits,
             metrics=metrics,
+            operations=operations_of(
+                settings, truth, pipeline, galleries, heads, lambda: app.state.running
+            ),
             default_workspace_id=workspace.workspace_id,
         )
         try:
             async with pipeline:
                 app.state.running = running
-                yield
+                async with upkeep(running):
+                    yield
                 running.stopping = True
         finally:
             await asyncio.to_thread(fits.close)  # before the catalog that they write to
             if catalog is None:
                 await asyncio.to_thread(truth.close)
+            alone.close()
 
     app = FastAPI(
         title="Sonoprobe",
@@ -111,6 +124,9 @@ def create_app(
         predictions,
         carrying,
         judgements,
+        life,
+        exchange,
+        operations,
         docs,
     ):
         app.include_router(room.router)

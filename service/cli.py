@@ -1,4 +1,4 @@
-"""The command line: serve, demo, keys, embed, ingest, openapi."""
+"""The command line: serve, demo, keys, embed, ingest, openapi, and those of ``cli_data``."""
 
 import json
 import tempfile
@@ -8,35 +8,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service import cli_data
 from service import demo as steps
 from service.api.state import DEFAULT_WORKSPACE
 from service.app import create_app
 from service.catalog.interface import Catalog
 from service.catalog.sqlite import open_catalog
-from service.client import ApiError, Client
-from service.errors import InputError, ServiceError
+from service.client import Client
+from service.errors import InputError
 from service.ingest import image_files
 from service.ingest import ingest as send_folder
+from service.ingest_report import Report
 from service.observability import configure_logging
 from service.server import create_key, local_service, workspace_id_of
 from service.server import serve as run_service
 from service.settings import Settings, read_settings
+from service.terminal import console, errors, explained, progress
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog in SONOPROBE_DATA_DIR.")
 app.add_typer(keys, name="keys")
-console = Console()
-errors = Console(stderr=True)
+app.add_typer(cli_data.app)
 EMBED_AT_ONCE = 32
 DEMO_QUERIES = 200
-NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
 
 Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the service.")]
 Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
@@ -48,34 +46,10 @@ def main() -> None:
     """Few-shot classification and similarity search for ultrasound frames."""
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """An expected failure is one line and exit code 1, not a traceback."""
-    try:
-        yield
-    except (ServiceError, ApiError, OSError, RuntimeError, *NO_ANSWER) as error:
-        said = f"no answer: {error}" if isinstance(error, NO_ANSWER) else str(error)
-        errors.print(f"[red]error[/red] {escape(said)}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-@contextmanager
-def _progress(title: str, total: int) -> Iterator[Any]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda count: bar.advance(task, count)
-
-
 @app.command()
 def serve() -> None:
     """Run the service; settings come from SONOPROBE_* (docs/settings.md)."""
-    with _explained():
+    with explained():
         settings = read_settings()
         configure_logging(settings.log_level)
         if not run_service(settings):
@@ -97,7 +71,7 @@ def demo(
     configure_logging("WARNING")
     folder = images or steps.SAMPLES
     shots = labelled or (5 if images is None else 10)
-    with _explained(), tempfile.TemporaryDirectory() as scratch:
+    with explained(), tempfile.TemporaryDirectory() as scratch:
         settings = read_settings().model_copy(update={"data_dir": Path(scratch), "drain_s": 0.0})
         started = time.perf_counter()
         with local_service(settings) as local, Client(local.url, key=local.key) as client:
@@ -117,7 +91,7 @@ def demo(
 def _run_demo(client: Client, folder: Path, shots: int, repeats: int, *, simulated: bool) -> None:
     found = steps.find_examples(folder)
     started = time.perf_counter()
-    with _progress("embedding", len(found)) as advance:
+    with progress("embedding", len(found)) as advance:
         done, stored = steps.upload(client, found, on_done=advance)
     spent_s = time.perf_counter() - started
     kind = "simulated" if simulated else "given"
@@ -135,7 +109,7 @@ def _run_demo(client: Client, folder: Path, shots: int, repeats: int, *, simulat
         f"{near.same_class:.0%} (chance {near.chance:.0%}); a {label} found: {shown}",
         highlight=False,
     )
-    with _progress("teaching", repeats) as advance:
+    with progress("teaching", repeats) as advance:
         taught = steps.teach(client, stored, labelled=shots, repeats=repeats, on_done=advance)
     console.print(
         f"Taught {taught.classes} classes from {taught.labelled_per_class} labelled frames each: "
@@ -168,7 +142,7 @@ def keys_create(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Create a key and print it once; only its hash is stored."""
-    with _explained(), _catalog() as catalog:
+    with explained(), _catalog() as catalog:
         record, token = create_key(catalog, name, workspace)
         errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
         typer.echo(token)
@@ -177,7 +151,7 @@ def keys_create(
 @keys.command("list")
 def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
     """List keys, revoked ones included."""
-    with _explained(), _catalog() as catalog:
+    with explained(), _catalog() as catalog:
         for key in catalog.list_keys(workspace_id_of(catalog, workspace)):
             state = f"revoked {key.revoked_at}" if key.revoked_at else "active"
             typer.echo(f"{key.key_id}\t{key.name}\t{key.created_at}\t{state}")
@@ -189,7 +163,7 @@ def keys_revoke(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Revoke a key at once and for ever."""
-    with _explained(), _catalog() as catalog:
+    with explained(), _catalog() as catalog:
         owner_id = workspace_id_of(catalog, workspace)
         typer.echo(f"revoked {catalog.revoke_key(owner_id, key_id).key_id}")
 
@@ -201,7 +175,7 @@ def embed(
     """Embed files on this machine, without a server; one JSON object per line and file."""
     configure_logging("WARNING")
     failed = 0
-    with _explained(), tempfile.TemporaryDirectory() as scratch:
+    with explained(), tempfile.TemporaryDirectory() as scratch:
         settings = read_settings().model_copy(update={"data_dir": Path(scratch), "drain_s": 0.0})
         with local_service(settings) as local, Client(local.url, key=local.key) as client:
             for start in range(0, len(files), EMBED_AT_ONCE):
@@ -227,21 +201,38 @@ def ingest(
     label_task: Annotated[
         str | None, typer.Option(help="Label each image of this task by its sub-folder.")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 4,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="What became of each file, .csv or .jsonl; a later run goes on from it."),
+    ] = None,
 ) -> None:
     """Send a folder to a running service; run it again after a break, nothing is sent twice."""
-    with _explained(), Client(url, key=key) as client:
+    with explained(), Client(url, key=key) as client:
         files = image_files(folder)
         if not files:
             raise InputError("expected a folder that holds images, found none")
         metadata = [_labels(path, folder, label_task) for path in files]
         if collection not in {found["name"] for found in client.collections()}:
             client.create_collection(collection)
-        with _progress("sending", len(files)) as advance:
-            done = send_folder(client, collection, files, metadata, on_done=advance)
+        with progress("sending", len(files)) as advance:
+            done = send_folder(
+                client,
+                collection,
+                files,
+                metadata,
+                workers=workers,
+                report=None if report is None else Report(report),
+                on_done=advance,
+            )
     for path, why in done.problems:
         said = escape(f"{path}: {why}")
         errors.print(f"[red]refused[/red] {said}", highlight=False, soft_wrap=True)
-    typer.echo(f"{done.sent} stored, {done.known} known already, {len(done.problems)} refused")
+    passed_over = f", {done.skipped} settled before" if done.skipped else ""
+    typer.echo(
+        f"{done.sent} stored, {done.known} known already, {len(done.problems)} refused"
+        + passed_over
+    )
     if done.problems:
         raise typer.Exit(1)
 

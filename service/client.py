@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import httpx
 
+from service.client_life import LifeCalls
+
 JsonObject: TypeAlias = dict[str, Any]
 TIMEOUT_S = 120.0
 
@@ -32,7 +34,7 @@ class ApiError(Exception):
         super().__init__(f"{self.code} ({self.status}): {problem.get('detail', '')}")
 
 
-class Client:
+class Client(LifeCalls):
     """Talks to one service with one API key. Use as a context manager."""
 
     def __init__(
@@ -114,10 +116,17 @@ class Client:
     # collections --------------------------------------------------------------------------
 
     def create_collection(
-        self, name: str, *, description: str = "", idempotency_key: str | None = None
+        self,
+        name: str,
+        *,
+        description: str = "",
+        keep_images: bool = False,
+        retention_days: float | None = None,
+        idempotency_key: str | None = None,
     ) -> JsonObject:
         """POST /v1/collections."""
-        body = {"name": name, "description": description}
+        body = {"name": name, "description": description, "keep_images": keep_images}
+        body["retention_days"] = retention_days
         return self._json("POST", "/v1/collections", json=body, headers=_once(idempotency_key))
 
     def collections(self) -> Iterator[JsonObject]:
@@ -165,11 +174,16 @@ class Client:
         subject_id: str | None = None,
         study_id: str | None = None,
         attribute: Sequence[str] = (),
+        where: JsonObject | None = None,
     ) -> Iterator[JsonObject]:
-        """GET .../scans, all pages; ``label`` holds task:class, ``attribute`` name:value."""
-        where: JsonObject = {"label": list(label), "subject_id": subject_id, "study_id": study_id}
-        where["attribute"] = list(attribute)
-        given = {name: value for name, value in where.items() if value}
+        """GET .../scans, all pages; ``label`` holds task:class, ``attribute`` name:value.
+
+        ``where`` is a filter as of searches.
+        """
+        asked: JsonObject = {"label": list(label), "subject_id": subject_id, "study_id": study_id}
+        asked["filter"] = None if where is None else json.dumps(where)
+        asked["attribute"] = list(attribute)
+        given = {name: value for name, value in asked.items() if value}
         return self._pages(f"/v1/collections/{_part(collection)}/scans", given)
 
     def scan(self, collection: str, scan_id: str) -> JsonObject:
@@ -189,15 +203,16 @@ class Client:
         return self._json("PATCH", path, json=changes, headers=_match(if_match))
 
     def delete_scan(
-        self, collection: str, scan_id: str, *, if_match: str | None = None
+        self, collection: str, scan_id: str, *, if_match: str | None = None, refit: bool = False
     ) -> JsonObject:
-        """DELETE .../scans/{scan_id}."""
+        """DELETE .../scans/{scan_id}; names the classifiers that learnt from it."""
         path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}"
-        return self._json("DELETE", path, headers=_match(if_match))
+        return self._json("DELETE", path, headers=_match(if_match), params={"refit": refit})
 
-    def erase_subject(self, subject_id: str) -> JsonObject:
+    def erase_subject(self, subject_id: str, *, refit: bool = False) -> JsonObject:
         """DELETE /v1/subjects/{subject_id}; returns the receipt."""
-        return self._json("DELETE", f"/v1/subjects/{_part(subject_id)}")
+        path = f"/v1/subjects/{_part(subject_id)}"
+        return self._json("DELETE", path, params={"refit": refit})
 
     # search -------------------------------------------------------------------------------
 
@@ -218,9 +233,15 @@ class Client:
 
     # classifiers --------------------------------------------------------------------------
 
-    def fit(self, body: JsonObject, *, idempotency_key: str | None = None) -> JsonObject:
-        """POST /v1/classifiers from stored scans: ``task`` or ``examples`` of a collection."""
+    def fit(
+        self, body: JsonObject, *, idempotency_key: str | None = None, respond_async: bool = False
+    ) -> JsonObject:
+        """POST /v1/classifiers from stored scans: ``task`` or ``examples`` of a collection.
+
+        With ``respond_async`` the answer is an operation to ``wait`` for.
+        """
         headers = _once(idempotency_key)
+        headers |= {"Prefer": "respond-async"} if respond_async else {}
         return self._json("POST", "/v1/classifiers", json=body, headers=headers)
 
     def fit_images(

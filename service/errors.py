@@ -16,13 +16,17 @@ ServiceError
 ├── Conflict                   the request contradicts what is stored
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
-│   └── EncoderMismatch        made by another encoder than the one loaded
+│   ├── EncoderMismatch        made by another encoder than the one loaded
+│   └── ImagesNotKept          the collection keeps no images that could be read again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 try again later; nothing was done
 ├── EncoderFailure             the encoder's worker fails or is gone
 ├── Stopping                   the service is shutting down; nothing was done
+├── Interrupted                the service stopped before long work was done
 ├── ArtifactMismatch           a bundle that is damaged or does not give its golden embeddings
 └── CatalogFailure             the catalog on disk cannot be read or written
+    ├── FolderInUse            another service holds the data folder
+    └── DamagedBackup          a backup that is not what was written
 
 No HTTP here: ``service.api.problems`` owns the status codes. Messages give expected and
 actual values and nothing of a patient: no file name, no label, no metadata.
@@ -131,6 +135,12 @@ class EncoderMismatch(Conflict):
     code = "encoder_mismatch"
 
 
+class ImagesNotKept(Conflict):
+    """The collection kept no images, so that no other encoder can read them again."""
+
+    code = "images_not_kept"
+
+
 class PreconditionFailed(ServiceError):
     """The resource changed since the ETag sent in If-Match."""
 
@@ -155,6 +165,12 @@ class Stopping(ServiceError):
     code = "stopping"
 
 
+class Interrupted(ServiceError):
+    """The service stopped before an operation was done, and it cannot go on; ask again."""
+
+    code = "interrupted"
+
+
 class ArtifactMismatch(ServiceError):
     """An encoder bundle is damaged, or does not compute its golden embeddings."""
 
@@ -165,3 +181,15 @@ class CatalogFailure(ServiceError):
     """The catalog on disk cannot be read or written."""
 
     code = "catalog_failure"
+
+
+class FolderInUse(CatalogFailure):
+    """Another service holds the data folder; raised by commands, never by a request."""
+
+    code = "folder_in_use"
+
+
+class DamagedBackup(CatalogFailure):
+    """A backup is not what was written; raised by commands, never by a request."""
+
+    code = "damaged_backup"

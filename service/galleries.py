@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.interface import Catalog
+from service.catalog.life_records import Move
 from service.catalog.records import (
     Collection,
     ErasedSubject,
@@ -92,7 +93,15 @@ class Galleries:
 
     # collections --------------------------------------------------------------------------
 
-    def create(self, workspace_id: str, name: str, description: str) -> Collection:
+    def create(
+        self,
+        workspace_id: str,
+        name: str,
+        description: str,
+        *,
+        keep_images: bool = False,
+        retention_days: float | None = None,
+    ) -> Collection:
         """Create a collection bound to the loaded encoder. Raises NameTaken."""
         return self._catalog.create_collection(
             workspace_id,
@@ -100,6 +109,8 @@ class Galleries:
             encoder_id=self._encoder_id,
             dim=self._dim,
             description=description,
+            keep_images=keep_images,
+            retention_days=retention_days,
         )
 
     def delete(self, workspace_id: str, name: str, *, if_version: int | None) -> int:
@@ -130,20 +141,66 @@ class Galleries:
                 )
         return stored
 
-    def remove(self, workspace_id: str, name: str, scan_id: str, *, if_version: int | None) -> Scan:
+    def remove(
+        self, workspace_id: str, name: str, scan_id: str, *, if_version: int | None
+    ) -> ErasedSubject:
         """Delete one scan. Raises UnknownItem, PreconditionFailed."""
         with self._lock:
-            scan = self._catalog.delete_scan(workspace_id, name, scan_id, if_version=if_version)
-            self._index(workspace_id, name).remove(np.array([scan.row_id], np.int64))
-        return scan
+            _, receipt = self._catalog.erase_scan(
+                workspace_id, name, scan_id, if_version=if_version
+            )
+            self._unindex(workspace_id, receipt)
+        return receipt
 
     def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
         """Remove a subject's scans everywhere. Raises UnknownItem."""
         with self._lock:
             receipt = self._catalog.erase_subject(workspace_id, subject_id)
-            for name, row_id in receipt.row_ids:
-                self._index(workspace_id, name).remove(np.array([row_id], np.int64))
+            self._unindex(workspace_id, receipt)
         return receipt
+
+    def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
+        """Remove a study's scans everywhere. Raises UnknownItem."""
+        with self._lock:
+            receipt = self._catalog.erase_study(workspace_id, study_id)
+            self._unindex(workspace_id, receipt)
+        return receipt
+
+    def expire(self) -> int:
+        """Delete all scans that are past their collection's retention; return how many."""
+        removed = 0
+        while True:
+            with self._lock:  # given back between two steps, so that others come in
+                receipts = self._catalog.expire()
+                for workspace_id, receipt in receipts:
+                    self._unindex(workspace_id, receipt)
+            removed += sum(len(receipt.scans) for _, receipt in receipts)
+            if not receipts:
+                return removed
+
+    def switch(self, workspace_id: str, name: str) -> Move:
+        """Exchange the vectors of a moving collection. Raises UnknownItem, Conflict."""
+        with self._lock:
+            move = self._catalog.switch_move(workspace_id, name)
+            self.reload(workspace_id, name)
+        return move
+
+    def reload(self, workspace_id: str, name: str) -> None:
+        """Fill the index of one collection anew from the catalog. Raises UnknownItem."""
+        with self._lock:
+            self._indexes.pop((workspace_id, name), None)
+            found = self._catalog.get_collection(workspace_id, name)
+            if found.encoder_id == self._encoder_id:
+                row_ids_N, embeddings_ND = self._catalog.vectors(workspace_id, name)
+                index = self._index(workspace_id, name)
+                index.add(row_ids_N, embeddings_ND, encoder_id=self._encoder_id)
+
+    def _unindex(self, workspace_id: str, receipt: ErasedSubject) -> None:
+        by_name: dict[str, list[int]] = {}
+        for name, row_id in receipt.row_ids:
+            by_name.setdefault(name, []).append(row_id)
+        for name, row_ids in by_name.items():
+            self._index(workspace_id, name).remove(np.array(row_ids, np.int64))
 
     # search -------------------------------------------------------------------------------
 

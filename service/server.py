@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from service.api.schemas import NAME
 from service.api.state import DEFAULT_WORKSPACE, Running, hash_key
 from service.app import create_app, open_encoder
+from service.catalog.folder import owned
 from service.catalog.interface import Catalog
 from service.catalog.records import KeyRecord
 from service.catalog.sqlite import open_catalog
@@ -82,16 +83,18 @@ def serve(settings: Settings) -> bool:
 
     Raises:
         ArtifactMismatch: of the encoder bundle.
+        FolderInUse: another service holds the data folder.
         CatalogFailure: of the catalog.
     """
     encoder = open_encoder(settings)
-    catalog = open_catalog(settings.data_dir)
-    try:
-        server = _server(settings, encoder, catalog)
-        server.run()
-        return server.started
-    finally:
-        catalog.close()
+    with owned(settings.data_dir):
+        catalog = open_catalog(settings.data_dir)
+        try:
+            server = _server(settings, encoder, catalog)
+            server.run()
+            return server.started
+        finally:
+            catalog.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,23 @@ class Settings(BaseSettings):
     idempotency_keep_s: int = Field(
         86_400, gt=0, description="How long an Idempotency-Key is remembered, seconds."
     )
+    backup_dir: Path | None = Field(
+        None, description="Folder of automatic backups; empty = none are made."
+    )
+    backup_every_s: int = Field(86_400, gt=0, description="Time between two backups, seconds.")
+    backup_keep: int = Field(7, gt=0, description="Most backups that stay in the folder.")
+    exchange_dir: Path | None = Field(
+        None, description="Folder of exported collections; empty = no export over HTTP."
+    )
+    retention_sweep_s: int = Field(
+        3600, gt=0, description="Time between two searches for scans past their retention, seconds."
+    )
+    operation_threads: int = Field(
+        1, gt=0, description="Operations (long work) at the same time, of low priority."
+    )
+    max_waiting_operations: int = Field(
+        100, gt=0, description="Operations that may wait for a thread; more answer 503."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe event that is logged."
     )

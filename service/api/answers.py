@@ -110,6 +110,8 @@ class CollectionAnswer(Answer):
     encoder_id: str = Field(examples=[ENCODER])
     dim: int = Field(examples=[512])
     scans: int
+    keep_images: bool
+    retention_days: float | None
     created_at: str = Field(examples=[TIME])
     etag: str = Field(examples=['"1"'])
 
@@ -185,14 +187,6 @@ class ErasedScan(Answer):
 
     collection: str
     scan_id: str
-
-
-class Receipt(Answer):
-    """Of an erased subject."""
-
-    scans: list[ErasedScan]
-    classifiers: list[str] = Field(description="That learnt from the subject; they stay.")
-    uploads: int = Field(description="Erased examples that were uploaded to classifiers.")
 
 
 class HitAnswer(Answer):

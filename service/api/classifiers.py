@@ -16,7 +16,9 @@ from service.api.classifier_schemas import (
 )
 from service.api.collections import Cursor, Limit, page_limit
 from service.api.labelled import NOTHING, Labelled, from_form, from_instances, gather
+from service.api.long_fits import fit_request
 from service.api.openapi import image_body
+from service.api.operations import ACCEPTED, Prefer, accepted, prefers_async, started
 from service.api.schemas import JsonObject
 from service.api.state import (
     IdempotencyKey,
@@ -39,20 +41,29 @@ router = APIRouter(prefix="/v1", tags=["classifiers"])
     "/classifiers",
     status_code=201,
     openapi_extra=image_body(NewClassifierBody, LabelledInstancesBody, metadata=UploadedClassifier),
-    responses=says(ClassifierAnswer, 201),
+    responses=says(ClassifierAnswer, 201) | ACCEPTED,
 )
 async def create_classifier(
-    request: Request, service: Service, caller: WhoAsks, key: IdempotencyKey = None
+    request: Request,
+    service: Service,
+    caller: WhoAsks,
+    key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> Response:
     """Fit from a label of a collection, named scans, labelled uploads, or a mix of them.
 
     Uploads are all or nothing: one bad image fails the request, for a classifier fitted from
-    fewer examples than were sent would not be the one that was asked for.
+    fewer examples than were sent would not be the one that was asked for. With ``Prefer:
+    respond-async`` a fit from stored scans answers 202 with an operation to poll.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
     name, sent, labelled = _read(upload, service.settings.max_items)
 
     async def act() -> JSONResponse:
+        if isinstance(sent, NewClassifierBody) and prefers_async(prefer):
+            wanted = fit_request(sent, caller)
+            begun = await started(service, caller.workspace_id, "fit", wanted)
+            return accepted(begun, preferred=True)
         examples = await gather(service, caller.workspace_id, sent, labelled)
         fit = partial(service.heads.fit, caller.workspace_id, name, examples, caller.author)
         made = await service.fits.run(fit)

@@ -1,7 +1,7 @@
-"""Collections and their scans: create, upload, list, read, relabel, delete, erase."""
+"""Collections and their scans: create, upload, list, read, relabel."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,9 +11,7 @@ from service.api.answers import (
     CollectionAnswer,
     CollectionDeleted,
     CollectionPage,
-    Deleted,
     KnownAnswer,
-    Receipt,
     ScanAnswer,
     ScanPage,
     StoredAnswer,
@@ -59,8 +57,9 @@ from service.api.wire import (
     scan_json,
     version_of,
 )
-from service.catalog.records import NewScan, ScanPatch, StoredScan
+from service.catalog.records import Collection, NewScan, ScanPatch, StoredScan
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
+from service.kept_images import kept_png
 from service.pipeline import Embedded
 
 router = APIRouter(prefix="/v1", tags=["collections"])
@@ -81,7 +80,12 @@ async def create_collection(
 
     async def act() -> JSONResponse:
         made = await asyncio.to_thread(
-            service.galleries.create, workspace_id, body.name, body.description
+            service.galleries.create,
+            workspace_id,
+            body.name,
+            body.description,
+            keep_images=body.keep_images,
+            retention_days=body.retention_days,
         )
         return created(collection_json(made), f"/v1/collections/{made.name}")
 
@@ -141,10 +145,16 @@ async def add_scans(
     files, metadata = _files_and_metadata(upload, service.settings.max_items)
 
     async def act() -> JSONResponse:
-        await _check_collection(service, workspace_id, collection)
+        found = await _check_collection(service, workspace_id, collection)
         embedded = await embed_each(service, files, alone=upload.alone, with_thumbnail=True)
+        images = await _kept_images(service, files, embedded) if found.keep_images else {}
+        scans = [
+            _new_scan(each, said, images.get(each.sha256))
+            for each, said in zip(embedded, metadata, strict=True)
+            if isinstance(each, Embedded)
+        ]
         items = await asyncio.to_thread(
-            _store, service, request, workspace_id, collection, embedded, metadata
+            _store, service, request, workspace_id, collection, embedded, scans
         )
         encoder = service.pipeline.encoder
         body = {"encoder_id": encoder.encoder_id, "dim": encoder.dim, "items": items}
@@ -166,12 +176,34 @@ def _files_and_metadata(
     return files, [instance.metadata for instance in body.instances]
 
 
-async def _check_collection(service: Running, workspace_id: str, name: str) -> None:
+async def _check_collection(service: Running, workspace_id: str, name: str) -> Collection:
     """Refuse before embedding: an unknown or foreign collection costs no encoder time."""
     found = await asyncio.to_thread(service.catalog.get_collection, workspace_id, name)
     loaded = service.pipeline.encoder.encoder_id
     if found.encoder_id != loaded:
-        raise EncoderMismatch(f"the collection was made by {found.encoder_id}, loaded is {loaded}")
+        raise EncoderMismatch(
+            f"the collection was made by {found.encoder_id}, loaded is {loaded}: move the "
+            "collection, or upload its files into a new one"
+        )
+    return found
+
+
+async def _kept_images(
+    service: Running,
+    files: Sequence[bytes | InputError],
+    embedded: Sequence[Embedded | ServiceError],
+) -> dict[str, bytes]:
+    """{sha256: PNG} of the files that could be embedded."""
+
+    def encode() -> dict[str, bytes]:
+        most = service.settings.max_pixels
+        return {
+            found.sha256: kept_png(file, max_pixels=most)
+            for file, found in zip(files, embedded, strict=True)
+            if isinstance(file, bytes) and isinstance(found, Embedded)
+        }
+
+    return await asyncio.to_thread(encode)
 
 
 def _store(
@@ -180,14 +212,9 @@ def _store(
     workspace_id: str,
     collection: str,
     embedded: list[Embedded | ServiceError],
-    metadata: list[ScanMetadata],
+    scans: list[NewScan],
 ) -> list[JsonObject]:
     """Store what could be embedded; answer in the order of the upload."""
-    scans = [
-        _new_scan(found, said)
-        for found, said in zip(embedded, metadata, strict=True)
-        if isinstance(found, Embedded)
-    ]
     answers = iter(service.galleries.add(workspace_id, collection, scans) if scans else [])
     items: list[JsonObject] = []
     for found in embedded:
@@ -200,7 +227,7 @@ def _store(
     return items
 
 
-def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
+def _new_scan(embedded: Embedded, said: ScanMetadata, image_png: bytes | None) -> NewScan:
     return NewScan(
         scan_id=said.scan_id,
         image=scan_image(embedded),
@@ -210,6 +237,7 @@ def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
         study_id=said.study_id,
         labels=said.labels,
         attributes=said.attributes,
+        image_png=image_png,
     )
 
 
@@ -227,6 +255,10 @@ async def list_scans(
         list[str] | None,
         Query(description="name:value, repeatable; 4.5, true and null are read as JSON"),
     ] = None,
+    more: Annotated[
+        str | None,
+        Query(alias="filter", max_length=20_000, description="A filter as of searches, JSON."),
+    ] = None,
 ) -> JsonObject:
     """Scans that pass the conditions, in the order of storing."""
     conditions = {
@@ -234,6 +266,7 @@ async def list_scans(
         "study_id": study_id,
         "labels": _pairs("label=task:class", label),
         "attributes": _pairs("attribute=name:value", attribute, read_value=_value),
+        "and": None if more is None else [parse_json(more)],
     }
     where = scan_filter(validate(FilterBody, conditions))
     kind = f"scans/{collection}"
@@ -330,36 +363,3 @@ async def patch_scan(
         if_version=version_of(if_match),
     )
     return read(scan_json(scan, dim=service.pipeline.encoder.dim))
-
-
-@router.delete(
-    "/collections/{collection}/scans/{scan_id}", response_model=None, responses=says(Deleted)
-)
-async def delete_scan(
-    collection: str,
-    scan_id: str,
-    service: Service,
-    workspace_id: WorkspaceId,
-    if_match: IfMatch = None,
-) -> JsonObject:
-    """Delete one scan."""
-    version = version_of(if_match)
-    await asyncio.to_thread(
-        service.galleries.remove, workspace_id, collection, scan_id, if_version=version
-    )
-    service.heads.forget()
-    return {"deleted": scan_id}
-
-
-@router.delete(
-    "/subjects/{subject_id:path}", tags=["subjects"], response_model=None, responses=says(Receipt)
-)
-async def erase_subject(subject_id: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
-    """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
-    receipt = await asyncio.to_thread(service.galleries.erase_subject, workspace_id, subject_id)
-    service.heads.forget()
-    return {
-        "scans": [{"collection": c, "scan_id": s} for c, s in receipt.scans],
-        "classifiers": list(receipt.classifiers),
-        "uploads": receipt.uploads,
-    }

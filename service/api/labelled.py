@@ -56,11 +56,12 @@ async def gather(
     """
     found: list[Example] = []
     if stored.has_stored:
-        found = await asyncio.to_thread(_stored, service, workspace_id, stored)
+        found = await asyncio.to_thread(stored_examples, service, workspace_id, stored)
     return found + await _uploaded(service, labelled)
 
 
-def _stored(service: Running, workspace_id: str, stored: Stored) -> list[Example]:
+def stored_examples(service: Running, workspace_id: str, stored: Stored) -> list[Example]:
+    """The scans that the request names, those of its task first. Raises as ``gather``."""
     sources = service.heads.sources
     found: list[Example] = []
     if stored.task is not None and stored.collection is not None:

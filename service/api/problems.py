@@ -33,12 +33,16 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NameTaken: 409,
     errors.IdempotencyConflict: 409,
     errors.EncoderMismatch: 409,
+    errors.ImagesNotKept: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
     errors.EncoderFailure: 503,
     errors.Stopping: 503,
+    errors.Interrupted: 503,
     errors.ArtifactMismatch: 500,
     errors.CatalogFailure: 503,
+    errors.FolderInUse: 503,
+    errors.DamagedBackup: 503,
 }
 _FREE_FORM = frozenset({"labels", "attributes"})
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}

@@ -1,10 +1,12 @@
 """The bodies that travel over HTTP. Pydantic stops here."""
 
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+MAX_FILTER_DEPTH = 8  # as the catalog's; refused here before anything recurses
 JsonObject: TypeAlias = dict[str, Any]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -37,6 +39,12 @@ class NewCollectionBody(Body):
 
     name: Name
     description: Text = ""
+    keep_images: bool = Field(
+        False, description="Keep looked-at pixels, without metadata, for a later encoder."
+    )
+    retention_days: float | None = Field(
+        None, gt=0, le=100_000, description="Older scans are deleted; null = never."
+    )
 
 
 class ScanMetadata(Body):
@@ -60,15 +68,85 @@ class ScanPatchBody(Body):
     attributes: dict[Identifier, Value] = Field(default_factory=dict, max_length=64)
 
 
-class FilterBody(Body):
-    """Conditions joined by AND; a list of values means any of them."""
+class Presence(Body):
+    """Whether it is there at all."""
 
-    labels: dict[Identifier, Label | list[Label]] = Field(default_factory=dict, max_length=64)
-    attributes: dict[Identifier, Value | list[Value]] = Field(default_factory=dict, max_length=64)
-    subject_id: Identifier | list[Identifier] | None = None
-    study_id: Identifier | list[Identifier] | None = None
+    exists: bool
+
+
+class TimeRange(Body):
+    """Between two times; a day alone means its first moment, no offset means UTC."""
+
+    gte: datetime | date | None = None
+    gt: datetime | date | None = None
+    lte: datetime | date | None = None
+    lt: datetime | date | None = None
+
+
+Bound = Annotated[str, StringConstraints(max_length=1000)] | int | float
+
+
+class AttributeTest(Body):
+    """Every test named must pass. Bounds are all numbers or all text (ISO dates, for example)."""
+
+    exists: bool | None = Field(None, description="Whether the scan has the attribute, null too.")
+    any_of: list[Value] | None = Field(None, alias="in", max_length=1000)
+    none_of: list[Value] | None = Field(None, alias="not_in", max_length=1000)
+    gte: Bound | None = None
+    gt: Bound | None = None
+    lte: Bound | None = None
+    lt: Bound | None = None
+
+
+class FilterBody(Body):
+    """Conditions joined by AND; a list of values means any of them.
+
+    ``and``, ``or`` and ``not`` hold further filters, 8 deep and 100 conditions at most.
+    """
+
+    model_config = example_of(
+        {
+            "labels": {"finding": ["benign", "malignant"]},
+            "attributes": {"age": {"gte": 40, "lt": 60}, "device": {"exists": True}},
+            "created_at": {"gte": "2026-01-01"},
+            "not": {"or": [{"subject_id": "p1"}, {"study_id": {"exists": False}}]},
+        }
+    )
+
+    labels: dict[Identifier, Label | list[Label] | Presence] = Field(
+        default_factory=dict, max_length=64
+    )
+    attributes: dict[Identifier, Value | list[Value] | AttributeTest] = Field(
+        default_factory=dict, max_length=64
+    )
+    subject_id: Identifier | list[Identifier] | Presence | None = None
+    study_id: Identifier | list[Identifier] | Presence | None = None
     not_subject_id: Identifier | list[Identifier] | None = None
     not_study_id: Identifier | list[Identifier] | None = None
+    created_at: TimeRange | None = None
+    updated_at: TimeRange | None = None
+    all_of: "list[FilterBody] | None" = Field(None, alias="and", min_length=1, max_length=100)
+    any_of: "list[FilterBody] | None" = Field(None, alias="or", min_length=1, max_length=100)
+    none_of: "FilterBody | None" = Field(None, alias="not")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_not_too_deep(cls, document: Any) -> Any:
+        level, depth = [document], 0
+        while level:
+            depth += 1
+            if depth > MAX_FILTER_DEPTH:
+                raise ValueError(f"expected filters at most {MAX_FILTER_DEPTH} deep")
+            level = [inner for each in level for inner in _filters_in(each)]
+        return document
+
+
+def _filters_in(document: Any) -> list[Any]:
+    if not isinstance(document, dict):
+        return []
+    lists = [found for word in ("and", "or") if isinstance(found := document.get(word), list)]
+    inner = [each for found in lists for each in found]
+    return inner + ([document["not"]] if "not" in document else [])
 
 
 class SearchOptions(Body):

@@ -21,6 +21,7 @@ from service.heads.classifiers import Heads
 from service.heads.judging import Judge
 from service.heads.queue import FitQueue
 from service.observability import Metrics
+from service.operations import Operations
 from service.pipeline import Embedded, Pipeline
 from service.settings import Settings
 
@@ -48,6 +49,7 @@ class Running:
     judge: Judge
     fits: FitQueue
     metrics: Metrics
+    operations: Operations
     default_workspace_id: str
     stopping: bool = False
     turns: dict[tuple[str, str], Turn] = field(default_factory=dict)

@@ -4,17 +4,19 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from service.api.schemas import FilterBody, JsonObject
+from service.api.schemas import AttributeTest, FilterBody, JsonObject, Presence, TimeRange
 from service.catalog.records import (
     Classifier,
     ClassifierVersion,
     Collection,
     KeyRecord,
+    Range,
     Scan,
     ScanFilter,
     ScanImage,
@@ -35,6 +37,8 @@ def collection_json(collection: Collection) -> JsonObject:
         "encoder_id": collection.encoder_id,
         "dim": collection.dim,
         "scans": collection.scans,
+        "keep_images": collection.keep_images,
+        "retention_days": collection.retention_days,
         "created_at": collection.created_at,
         "etag": etag(collection.version),
     }
@@ -167,13 +171,28 @@ def embedding_json(embedding_D: Floats, encoding_format: str, dtype: str) -> Any
 
 def scan_filter(body: FilterBody) -> ScanFilter:
     """A single value means a list of one."""
+    tests = {n: v for n, v in body.attributes.items() if isinstance(v, AttributeTest)}
+    values = {n: _many(v) for n, v in body.attributes.items() if n not in tests}
+    asked = {n: v.any_of for n, v in tests.items() if v.any_of}
+    refused = [ScanFilter(attributes={n: tuple(v.none_of)}) for n, v in tests.items() if v.none_of]
+    spans = {n: Range(v.gte, v.lte, v.gt, v.lt) for n, v in tests.items()}
     return ScanFilter(
-        labels={task: _many(value) for task, value in body.labels.items()},
-        attributes={name: _many(value) for name, value in body.attributes.items()},
+        labels={n: _many(v) for n, v in body.labels.items() if not isinstance(v, Presence)},
+        attributes=values | {n: tuple(v) for n, v in asked.items()},
         subject_ids=_given(body.subject_id),
         study_ids=_given(body.study_id),
         not_subject_ids=_given(body.not_subject_id),
         not_study_ids=_given(body.not_study_id),
+        label_presence={n: v.exists for n, v in body.labels.items() if isinstance(v, Presence)},
+        attribute_presence={n: v.exists for n, v in tests.items() if v.exists is not None},
+        attribute_ranges={n: span for n, span in spans.items() if span != Range()},
+        has_subject=_known(body.subject_id),
+        has_study=_known(body.study_id),
+        created=_span(body.created_at),
+        updated=_span(body.updated_at),
+        all_of=tuple(scan_filter(inner) for inner in body.all_of or ()),
+        any_of=tuple(scan_filter(inner) for inner in body.any_of or ()),
+        none_of=(*refused, *((scan_filter(body.none_of),) if body.none_of else ())),
     )
 
 
@@ -182,7 +201,30 @@ def _many(value: Any) -> tuple[Any, ...]:
 
 
 def _given(value: Any) -> tuple[Any, ...]:
-    return () if value is None else _many(value)
+    return () if value is None or isinstance(value, Presence) else _many(value)
+
+
+def _known(value: Any) -> bool | None:
+    return value.exists if isinstance(value, Presence) else None
+
+
+def _span(times: TimeRange | None) -> Range:
+    if times is None:
+        return Range()
+    return Range(_moment(times.gte), _moment(times.lte), _moment(times.gt), _moment(times.lt))
+
+
+def _moment(said: date | datetime | None) -> str | None:
+    """As the catalog writes times: its text sorts by time."""
+    if said is None:
+        return None
+    moment = said if isinstance(said, datetime) else datetime(said.year, said.month, said.day)
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    try:
+        utc = aware.astimezone(UTC)
+    except OverflowError as error:
+        raise InputError("expected a time between the years 1 and 9999") from error
+    return utc.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def etag(version: int) -> str:

@@ -1,6 +1,7 @@
 """Collections, in SQLite: a name and an encoder, and a number inside that scans point to."""
 
 from service.catalog.database import Database
+from service.catalog.life_records import PolicyPatch
 from service.catalog.records import Collection, Page
 from service.catalog.rows import (
     decode_collection,
@@ -14,6 +15,9 @@ from service.catalog.rows import (
 )
 from service.errors import InputError, NameTaken, UnknownItem
 
+MAX_DAYS = 100_000  # Python's calendar ends in the year 9999
+POLICY = frozenset({"description", "keep_images", "retention_days"})
+
 
 class Collections:
     """The part of the catalog that holds galleries."""
@@ -21,30 +25,77 @@ class Collections:
     _database: Database
 
     def create_collection(
-        self, workspace_id: str, name: str, *, encoder_id: str, dim: int, description: str = ""
+        self,
+        workspace_id: str,
+        name: str,
+        *,
+        encoder_id: str,
+        dim: int,
+        description: str = "",
+        keep_images: bool = False,
+        retention_days: float | None = None,
     ) -> Collection:
         """An empty collection for vectors of ``dim`` numbers from one encoder.
 
         Raises:
             UnknownItem: no such workspace.
             NameTaken: the workspace has a collection of this name.
-            InputError: ``dim`` is not positive, or the name holds NUL or no valid Unicode.
+            InputError: ``dim`` or ``retention_days`` is not positive, or the name holds NUL or
+                no valid Unicode.
         """
         require_text(name, "a collection name")
         if dim < 1:
             raise InputError(f"an embedding must have at least 1 number, got {dim}")
         insert = """
-            INSERT INTO collections
-                (workspace_id, name, encoder_id, dim, description, created_at, version)
-            VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (workspace_id, name) DO NOTHING
+            INSERT INTO collections (
+                workspace_id, name, encoder_id, dim, description, created_at, version,
+                keep_images, retention_days
+            )
+            VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (workspace_id, name) DO NOTHING
         """
-        record = Collection(name, encoder_id, dim, description, now(), version=1, scans=0)
-        values = (workspace_id, name, encoder_id, dim, description, record.created_at)
+        moment, policy = now(), (keep_images, require_days(retention_days))
+        record = Collection(name, encoder_id, dim, description, moment, 1, 0, *policy)
+        values = (workspace_id, name, encoder_id, dim, description, moment, *policy)
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
             if connection.execute(insert, values).rowcount == 0:
                 raise NameTaken("the workspace has a collection of this name")
         return record
+
+    def patch_collection(
+        self, workspace_id: str, name: str, patch: PolicyPatch, *, if_version: int | None = None
+    ) -> Collection:
+        """Apply and bump ``version``; images that are no longer to be kept are overwritten.
+
+        Raises:
+            UnknownItem: no such collection.
+            PreconditionFailed: ``if_version`` is not the current one.
+            InputError: an age that is not positive, or ``set_fields`` names an unknown field.
+        """
+        unknown = len(patch.set_fields - POLICY)
+        if unknown:
+            raise InputError(f"set_fields may name {sorted(POLICY)}, got {unknown} others")
+        require_days(patch.retention_days)
+        columns = sorted(patch.set_fields)
+        values = [getattr(patch, column) for column in columns]
+        update = f"""
+            UPDATE collections SET {"".join(f"{column} = ?, " for column in columns)}
+                version = version + 1 WHERE collection_id = ?
+        """  # noqa: S608 - the columns are of POLICY
+        forget = """
+            DELETE FROM scan_images
+            WHERE row_id IN (SELECT row_id FROM scans WHERE workspace_id = ? AND collection_id = ?)
+        """
+        stops_keeping = "keep_images" in patch.set_fields and not patch.keep_images
+        with self._database.write() as connection:
+            found = require_collection(connection, workspace_id, name)
+            require_version(found["version"], if_version)
+            connection.execute(update, (*values, found["collection_id"]))
+            if stops_keeping:
+                connection.execute(forget, (workspace_id, found["collection_id"]))
+        if stops_keeping:
+            self._database.forget_deleted()
+        return self.get_collection(workspace_id, name)
 
     def get_collection(self, workspace_id: str, name: str) -> Collection:
         """Raises UnknownItem."""
@@ -88,3 +139,10 @@ class Collections:
         with self._database.read() as connection:
             rows = connection.execute(sql).fetchall()
         return tuple((row["workspace_id"], decode_collection(row)) for row in rows)
+
+
+def require_days(days: float | None) -> float | None:
+    """Return the age. Raises InputError: not above 0."""
+    if days is not None and not 0 < days <= MAX_DAYS:
+        raise InputError(f"an age must be above 0 and at most {MAX_DAYS} days")
+    return days

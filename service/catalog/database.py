@@ -34,8 +34,8 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._lent = 0
         self._closed = False
-        with _translated():
-            self._writer = _connect(path, mode="rwc")
+        with translated():
+            self._writer = connect(path, mode="rwc")
             try:
                 _prepare_writer(self._writer)
             except BaseException:
@@ -45,7 +45,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Lend the writer in a transaction: on disk at a normal exit, undone at any exception."""
-        with self._write_lock, _translated():
+        with self._write_lock, translated():
             self._refuse_closed()
             # IMMEDIATE takes the lock now; a deferred one may fail half way with SQLITE_BUSY.
             self._writer.execute("BEGIN IMMEDIATE")
@@ -59,7 +59,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Lend a reader that sees one moment: every write acknowledged before, none after."""
-        with _translated():
+        with translated():
             connection = self._borrow()
             try:
                 connection.execute("BEGIN")
@@ -87,7 +87,7 @@ class Database:
 
     def close(self) -> None:
         """Wait for the transactions that run, then release the file. Closing twice is allowed."""
-        with self._write_lock, self._readers, _translated():
+        with self._write_lock, self._readers, translated():
             if self._closed:
                 return
             self._closed = True
@@ -105,7 +105,7 @@ class Database:
         if connection is not None:
             return connection
         try:
-            connection = _connect(self._path, mode="rw")
+            connection = connect(self._path, mode="rw")
             connection.execute("PRAGMA query_only = ON")
         except BaseException:
             self._count_returned()
@@ -136,7 +136,27 @@ class Database:
             raise CatalogFailure("the catalog is closed")
 
 
-def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
+@contextmanager
+def opened_to_read(file: Path, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
+    """Lend a connection of its own that cannot write, also beside a running service.
+
+    Args:
+        immutable: nothing else has the file open; no log is looked for.
+
+    Raises:
+        CatalogFailure: no such file, not a catalog, newer than this program, or damaged.
+    """
+    with translated():
+        connection = connect(file.resolve(), mode="ro&immutable=1" if immutable else "ro")
+        try:
+            schema.refuse_foreign(connection)
+            yield connection
+        finally:
+            connection.close()
+
+
+def connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    """A connection as every part of this room uses it; ``mode`` is of SQLite's URI."""
     # A reader must not create the file: an empty one in place of a lost one would hide the loss.
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode={mode}",
@@ -170,7 +190,8 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise what SQLite raises as errors of this room, without its text."""
     try:
         yield
     except sqlite3.Error as error:

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.life_interface import Carrying, LifeOfData, LongWork, Moving
 from service.catalog.records import (
     Classifier,
     ClassifierVersion,
@@ -32,7 +33,7 @@ from service.catalog.records import (
 from service.errors import ServiceError
 
 
-class Catalog(Protocol):
+class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     """Workspaces, keys, collections, scans with vectors, classifiers, remembered answers."""
 
     def close(self) -> None:
@@ -64,7 +65,15 @@ class Catalog(Protocol):
     # collections --------------------------------------------------------------------------
 
     def create_collection(
-        self, workspace_id: str, name: str, *, encoder_id: str, dim: int, description: str = ""
+        self,
+        workspace_id: str,
+        name: str,
+        *,
+        encoder_id: str,
+        dim: int,
+        description: str = "",
+        keep_images: bool = False,
+        retention_days: float | None = None,
     ) -> Collection:
         """Raises NameTaken: the workspace has a collection of this name."""
 

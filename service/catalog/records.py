@@ -36,7 +36,12 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A named gallery, bound to one encoder. ``version`` grows with each change of its fields."""
+    """A named gallery, bound to one encoder. ``version`` grows with each change of its fields.
+
+    Attributes:
+        keep_images: the looked-at pixels are kept, so that another encoder can read them.
+        retention_days: older scans are deleted; None = never.
+    """
 
     name: str
     encoder_id: str
@@ -45,6 +50,8 @@ class Collection:
     created_at: str
     version: int
     scans: int
+    keep_images: bool = False
+    retention_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,12 @@ class ScanImage:
 
 @dataclass(frozen=True, slots=True)
 class NewScan:
-    """A scan to be stored; ``scan_id`` None lets the catalog choose one."""
+    """A scan to be stored; ``scan_id`` None lets the catalog choose one.
+
+    Attributes:
+        image_png: stored only where the collection keeps images.
+        created_at: when it was stored first, of a scan that comes from elsewhere; None = now.
+    """
 
     scan_id: str | None
     image: ScanImage
@@ -70,6 +82,8 @@ class NewScan:
     study_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    image_png: bytes | None = None
+    created_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +113,29 @@ class StoredScan:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """Values between two bounds; None = open on that side.
+
+    Bounds are both numbers, or both text (code point order); numbers never meet text.
+    """
+
+    least: str | int | float | None = None
+    most: str | int | float | None = None
+    above: str | int | float | None = None  # greater, not equal
+    below: str | int | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScanFilter:
-    """Conditions joined by AND; a tuple of values means any of them; empty means no condition."""
+    """Conditions joined by AND; a tuple of values means any of them; empty means no condition.
+
+    Attributes:
+        label_presence, attribute_presence: whether a scan has the name at all, null included.
+        has_subject, has_study: whether one is known.
+        created, updated: UTC times as the catalog writes them.
+        all_of, any_of: filters that must all pass, or of which one must.
+        none_of: filters of which none may pass.
+    """
 
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     attributes: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
@@ -108,20 +143,21 @@ class ScanFilter:
     study_ids: tuple[str, ...] = ()
     not_subject_ids: tuple[str, ...] = ()
     not_study_ids: tuple[str, ...] = ()
+    label_presence: Mapping[str, bool] = field(default_factory=dict)
+    attribute_presence: Mapping[str, bool] = field(default_factory=dict)
+    attribute_ranges: Mapping[str, Range] = field(default_factory=dict)
+    has_subject: bool | None = None
+    has_study: bool | None = None
+    created: Range = field(default_factory=Range)
+    updated: Range = field(default_factory=Range)
+    all_of: "tuple[ScanFilter, ...]" = ()
+    any_of: "tuple[ScanFilter, ...]" = ()
+    none_of: "tuple[ScanFilter, ...]" = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether every scan passes."""
-        return not any(
-            (
-                self.labels,
-                self.attributes,
-                self.subject_ids,
-                self.study_ids,
-                self.not_subject_ids,
-                self.not_study_ids,
-            )
-        )
+        return self == ScanFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +277,7 @@ class VersionExample:
 
 @dataclass(frozen=True, slots=True)
 class ErasedSubject:
-    """Receipt of an erasure: what was removed and which classifiers had learnt from it.
+    """Receipt of erasing a subject, a study or a scan, with the classifiers that learnt from it.
 
     Attributes:
         uploads: examples that were uploaded to classifiers and never stored as scans.

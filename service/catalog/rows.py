@@ -81,9 +81,9 @@ def require_workspace(connection: sqlite3.Connection, workspace_id: str) -> None
 
 
 def require_collection(connection: sqlite3.Connection, workspace_id: str, name: str) -> sqlite3.Row:
-    """Row with collection_id, encoder_id, dim and version. Raises UnknownItem."""
+    """Row of the table ``collections``. Raises UnknownItem."""
     sql = """
-        SELECT collection_id, encoder_id, dim, version FROM collections
+        SELECT * FROM collections
         WHERE workspace_id = ? AND name = ?
     """
     row: sqlite3.Row | None = connection.execute(sql, (workspace_id, name)).fetchone()
@@ -189,6 +189,8 @@ def decode_collection(row: sqlite3.Row) -> Collection:
         created_at=row["created_at"],
         version=row["version"],
         scans=row["scans"],
+        keep_images=bool(row["keep_images"]),
+        retention_days=row["retention_days"],
     )
 
 

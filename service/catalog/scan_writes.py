@@ -1,4 +1,4 @@
-"""Storing, changing, deleting and erasing scans, in SQLite.
+"""Storing and changing scans, in SQLite.
 
 Shape suffixes: D embedding width.
 """
@@ -8,14 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.catalog.database import Database
-from service.catalog.records import (
-    ErasedSubject,
-    NewScan,
-    Scalar,
-    Scan,
-    ScanPatch,
-    StoredScan,
-)
+from service.catalog.records import NewScan, Scalar, Scan, ScanPatch, StoredScan
 from service.catalog.rows import (
     decode_scan,
     encode_attributes,
@@ -28,7 +21,7 @@ from service.catalog.rows import (
     require_text,
     require_version,
 )
-from service.errors import EncoderMismatch, InputError, NameTaken, ServiceError, UnknownItem
+from service.errors import EncoderMismatch, InputError, NameTaken, ServiceError
 
 PATCHABLE = frozenset({"subject_id", "study_id"})
 
@@ -41,19 +34,7 @@ _INSERT_SCAN = """
 """
 _INSERT_VECTOR = "INSERT INTO scan_vectors (row_id, workspace_id, vector) VALUES (?, ?, ?)"
 _INSERT_THUMBNAIL = "INSERT INTO scan_thumbnails (row_id, workspace_id, jpeg) VALUES (?, ?, ?)"
-
-_ERASE = (
-    """
-    UPDATE classifier_examples SET sha256 = NULL
-    WHERE scan_row_id IN (SELECT row_id FROM scans WHERE workspace_id = ? AND subject_id = ?)
-    """,
-    "DELETE FROM scans WHERE workspace_id = ? AND subject_id = ?",
-    """
-    UPDATE classifier_examples
-    SET sha256 = NULL, subject_id = NULL, study_id = NULL, vector = NULL
-    WHERE workspace_id = ? AND subject_id = ?
-    """,
-)
+_INSERT_IMAGE = "INSERT INTO scan_images (row_id, workspace_id, png) VALUES (?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +73,7 @@ class ScanWrites:
                 raise EncoderMismatch(
                     f"the collection is bound to encoder {found['encoder_id']}, got {encoder_id}"
                 )
-            return [
-                _answer(connection, workspace_id, found["collection_id"], found["dim"], new)
-                for new in scans
-            ]
+            return [_answer(connection, found, new) for new in scans]
 
     def patch_scan(
         self,
@@ -128,44 +106,15 @@ class ScanWrites:
             connection.execute(update, (*_patched(scan, patch), now(), scan.row_id))
             return decode_scan(require_scan(connection, workspace_id, collection, scan_id))
 
-    def delete_scan(
-        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
-    ) -> Scan:
-        """Delete; return what it was. Raises UnknownItem, PreconditionFailed."""
-        with self._database.write() as connection:
-            scan = decode_scan(require_scan(connection, workspace_id, collection, scan_id))
-            require_version(scan.version, if_version)
-            connection.execute("DELETE FROM scans WHERE row_id = ?", (scan.row_id,))
-        return scan
-
-    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove every scan of the subject in every collection, and overwrite their bytes.
-
-        Classifiers stay; those that learnt from the subject are named, sorted. Of an example
-        that was uploaded to one nothing is left but that it was there. All saved answers of the
-        workspace go as well, because their bodies may tell of the subject.
-
-        Raises:
-            UnknownItem: no scan and no uploaded example of the workspace is of this subject.
-        """
-        with self._database.write() as connection:
-            erased = _receipt(connection, workspace_id, subject_id)
-            if not erased.scans and not erased.uploads:
-                raise UnknownItem("no scan of this workspace is of this subject")
-            for statement in _ERASE:
-                connection.execute(statement, (workspace_id, subject_id))
-            connection.execute("DELETE FROM answers WHERE workspace_id = ?", (workspace_id,))
-        self._database.forget_deleted()
-        return erased
-
 
 def _answer(
-    connection: sqlite3.Connection, workspace_id: str, collection_id: int, dim: int, new: NewScan
+    connection: sqlite3.Connection, collection: sqlite3.Row, new: NewScan
 ) -> StoredScan | ServiceError:
+    collection_id = collection["collection_id"]
     known = "SELECT * FROM scan_records WHERE collection_id = ? AND sha256 = ?"
     taken = "SELECT 1 FROM scans WHERE collection_id = ? AND scan_id = ?"
     try:
-        prepared = _prepare(new, dim)
+        prepared = _prepare(new, collection["dim"])
     except InputError as error:
         return error
     row = connection.execute(known, (collection_id, new.image.sha256)).fetchone()
@@ -173,7 +122,7 @@ def _answer(
         return StoredScan(decode_scan(row), created=False)
     if connection.execute(taken, (collection_id, new.scan_id)).fetchone() is not None:
         return NameTaken("another image of the collection has this scan id")
-    row_id = _insert(connection, workspace_id, collection_id, prepared)
+    row_id = _insert(connection, collection, prepared)
     row = connection.execute("SELECT * FROM scan_records WHERE row_id = ?", (row_id,)).fetchone()
     return StoredScan(decode_scan(row), created=True)
 
@@ -184,6 +133,7 @@ def _prepare(new: NewScan, dim: int) -> _Prepared:
         (new.scan_id, "a scan id"),
         (new.subject_id, "a subject id"),
         (new.study_id, "a study id"),
+        (new.created_at, "a time"),
     ):
         if value is not None:
             require_text(value, what)
@@ -195,15 +145,14 @@ def _prepare(new: NewScan, dim: int) -> _Prepared:
     )
 
 
-def _insert(
-    connection: sqlite3.Connection, workspace_id: str, collection_id: int, prepared: _Prepared
-) -> int:
+def _insert(connection: sqlite3.Connection, collection: sqlite3.Row, prepared: _Prepared) -> int:
     new, image, moment = prepared.new, prepared.new.image, now()
+    workspace_id = collection["workspace_id"]
     row_id = connection.execute(
         _INSERT_SCAN,
         (
             workspace_id,
-            collection_id,
+            collection["collection_id"],
             new_id("scn") if new.scan_id is None else new.scan_id,
             image.sha256,
             image.kind,
@@ -214,12 +163,14 @@ def _insert(
             new.study_id,
             prepared.labels,
             prepared.attributes,
-            moment,
+            new.created_at or moment,
             moment,
         ),
     ).lastrowid
     connection.execute(_INSERT_VECTOR, (row_id, workspace_id, prepared.vector))
     connection.execute(_INSERT_THUMBNAIL, (row_id, workspace_id, new.thumbnail_jpeg))
+    if collection["keep_images"] and new.image_png is not None:
+        connection.execute(_INSERT_IMAGE, (row_id, workspace_id, new.image_png))
     return int(row_id or 0)
 
 
@@ -240,30 +191,3 @@ def _patched(scan: Scan, patch: ScanPatch) -> tuple[str | None, str | None, str,
         else:
             attributes[name] = scalar
     return subject_id, study_id, encode_labels(labels), encode_attributes(attributes)
-
-
-def _receipt(connection: sqlite3.Connection, workspace_id: str, subject_id: str) -> ErasedSubject:
-    scans = connection.execute(
-        """
-        SELECT collection, scan_id, row_id FROM scan_records
-        WHERE workspace_id = ? AND subject_id = ? ORDER BY row_id
-        """,
-        (workspace_id, subject_id),
-    ).fetchall()
-    learnt = """
-        SELECT k.name, e.collection IS NULL AS is_upload
-        FROM classifier_examples AS e JOIN classifiers AS k ON k.seq = e.classifier_seq
-        WHERE e.seq IN (
-            SELECT x.seq FROM scans AS s JOIN classifier_examples AS x ON x.scan_row_id = s.row_id
-            WHERE s.workspace_id = ?1 AND s.subject_id = ?2
-            UNION
-            SELECT seq FROM classifier_examples WHERE workspace_id = ?1 AND subject_id = ?2
-        )
-    """
-    examples = connection.execute(learnt, (workspace_id, subject_id)).fetchall()
-    return ErasedSubject(
-        scans=tuple((row["collection"], row["scan_id"]) for row in scans),
-        row_ids=tuple((row["collection"], row["row_id"]) for row in scans),
-        classifiers=tuple(sorted({row["name"] for row in examples})),
-        uploads=sum(row["is_upload"] for row in examples),
-    )

@@ -6,10 +6,15 @@ connections, ``schema`` the tables.
 
 from pathlib import Path
 
+from service.catalog.carriage import Carriage
 from service.catalog.classifiers import Classifiers
 from service.catalog.collections import Collections
 from service.catalog.database import Database
+from service.catalog.erasure import Erasures
+from service.catalog.facets import FacetReads
 from service.catalog.interface import Catalog
+from service.catalog.moves import Moves
+from service.catalog.operations import OperationStore
 from service.catalog.scan_reads import ScanReads
 from service.catalog.scan_writes import ScanWrites
 from service.catalog.tenants import Tenants
@@ -20,7 +25,18 @@ FILE_NAME = "catalog.sqlite"
 
 
 class SqliteCatalog(
-    Tenants, Collections, ScanWrites, ScanReads, Classifiers, VersionExamples, Catalog
+    Tenants,
+    Collections,
+    ScanWrites,
+    ScanReads,
+    Erasures,
+    FacetReads,
+    Carriage,
+    Moves,
+    OperationStore,
+    Classifiers,
+    VersionExamples,
+    Catalog,
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.
 

@@ -5,7 +5,7 @@ Shape suffixes: N examples, C classes, D embedding width.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,9 +48,20 @@ class Heads:
         self.sources = Sources(catalog, encoder_id=encoder_id, dim=dim, max_examples=max_examples)
 
     def fit(
-        self, workspace_id: str, name: str, examples: Sequence[Example], author: Author
+        self,
+        workspace_id: str,
+        name: str,
+        examples: Sequence[Example],
+        author: Author,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        before_storing: Callable[[], None] = lambda: None,
     ) -> Classifier:
         """Fit, judge by grouped cross-validation, store as version 1 and publish.
+
+        Args:
+            settings: told with the version.
+            before_storing: called after the fit; what it raises gives the fit up.
 
         Raises:
             NotEnoughExamples: fewer than two classes.
@@ -58,7 +69,8 @@ class Heads:
             NameTaken: the workspace has a classifier of this name.
         """
         self._refuse_taken(workspace_id, name)
-        version = self._fitted(unrepeated(examples), {}, author)
+        version = self._fitted(unrepeated(examples), settings or {}, author)
+        before_storing()
         return self._catalog.create_classifier(workspace_id, name, version)
 
     def extend(
@@ -106,6 +118,28 @@ class Heads:
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
         )
+
+    def refit(
+        self, workspace_id: str, name: str, author: Author
+    ) -> tuple[Classifier, ClassifierVersion] | None:
+        """Publish a version that knows nothing of examples that are gone; None when none is.
+
+        It starts from the published version, for that is the one that predicts.
+
+        Raises:
+            UnknownItem: no such classifier.
+            EncoderMismatch: it was fitted on another encoder's embeddings.
+            NotEnoughExamples: fewer than two classes are left.
+        """
+        base = self._catalog.get_classifier(workspace_id, name).published
+        self.require_encoder(base.encoder_id)
+        kept = self.sources.of_version(workspace_id, name, base.number)
+        gone = base.examples - len(kept)
+        if not gone:
+            return None
+        settings = {"base_version": base.number, "refit": True, "not_kept": gone}
+        version = self._fitted([each for each in kept if each.label], settings, author)
+        return self._catalog.add_version(workspace_id, name, version, publish=True)
 
     def _refuse_taken(self, workspace_id: str, name: str) -> None:
         """Before the work; the catalog refuses again when two requests race."""

@@ -117,7 +117,7 @@ def test_every_other_scan_id_is_read_and_deleted_by_the_client(
     client.add_scans(collection, frames["cyst"][:1], [{"scan_id": scan_id}])
     assert client.scan(collection, scan_id)["scan_id"] == scan_id
     assert client.thumbnail(collection, scan_id)
-    assert client.delete_scan(collection, scan_id) == {"deleted": scan_id}
+    assert client.delete_scan(collection, scan_id)["deleted"] == scan_id
 
 
 @pytest.mark.parametrize("subject_id", ["12/345", "a?b", "50%", "häm 1"])

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from service import errors
 from service.api.problems import STATUS, codes_of
 from service.client import ApiError, Client
+from service.client_life import LifeCalls
 from service.server import LocalService, local_service
 from service.settings import Settings
 
@@ -83,10 +84,27 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.patch_scan("c", "s1", {"labels": {"r1": "b", "r2": "a"}})
     client.agreement("c", "r1", "r2")
     client.import_classifier("copy", client.export("k")), client.export_onnx("k")
-    client.erase_subject("p1"), client.delete_scan("c", "s2")
+    client.facets("c", {"attributes": ["depth"]}), client.patch_collection("c", {"description": ""})
+    known = {"study_id": {"exists": False}, "created_at": {"lt": "2100-01-01"}}
+    assert [scan["scan_id"] for scan in client.scans("c", where=known)]
+    begun = client.fit({"name": "l", "collection": "c", "examples": examples}, respond_async=True)
+    assert client.wait(begun["operation_id"])["state"] == "done"
+    assert client.cancel(begun["operation_id"]) == client.operation(begun["operation_id"])
+    client.erase_subject("p1", refit=True), client.delete_scan("c", "s2", refit=True)
+    client.patch_scan("c", "s3", {"study_id": "st"}), client.erase_study("st", refit=True)
+    for operation in client.operations():
+        client.wait(operation["operation_id"])
+    with pytest.raises(ApiError):
+        client.export_collection("c", "x")
+    with pytest.raises(ApiError):
+        client.import_collection("c", "x")
+    for call in (client.move, client.move_state):
+        with pytest.raises(ApiError):
+            call("c")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}
-    return {name for name in vars(Client) if not name.startswith("_")} - plumbing
+    named = {*vars(Client), *vars(LifeCalls)}
+    return {name for name in named if not name.startswith("_")} - plumbing
 
 
 def used(function: Any) -> set[str]:

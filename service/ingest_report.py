@@ -1,0 +1,115 @@
+"""What became of each file of an ingest: a CSV or JSON Lines file that a later run goes on from.
+
+The file names paths, as its owner needs; it is written on the owner's machine alone. A line that
+was cut off by a kill is passed over.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, Any, Literal, TypeAlias
+
+from service.errors import InputError
+
+Outcome: TypeAlias = Literal["stored", "known", "refused", "unreadable"]
+SETTLED: frozenset[str] = frozenset({"stored", "known"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One file, settled.
+
+    Attributes:
+        code, detail: why it was refused; empty otherwise.
+        bytes, modified_ns: of the file when it was read, so that a changed one is read again.
+    """
+
+    path: str
+    outcome: Outcome
+    code: str = ""
+    detail: str = ""
+    sha256: str = ""
+    scan_id: str = ""
+    bytes: int = 0
+    modified_ns: int = 0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the collection holds it."""
+        return self.outcome in SETTLED
+
+
+_COLUMNS = [column.name for column in fields(Settled)]
+_NUMBERS = ("bytes", "modified_ns")
+
+
+class Report:
+    """Adds lines to a report file; use as a context manager.
+
+    Args:
+        file: ``.csv`` or ``.jsonl``; one that is there is gone on with.
+
+    Raises:
+        InputError: another suffix.
+    """
+
+    def __init__(self, file: Path) -> None:
+        if file.suffix not in (".csv", ".jsonl"):
+            raise InputError(f"expected a report named .csv or .jsonl, got {file.suffix!r}")
+        self._file = file
+        self._stream: IO[str] | None = None
+
+    def earlier(self) -> dict[str, Settled]:
+        """The last word on each path of earlier runs."""
+        if not self._file.exists():
+            return {}
+        with self._file.open(newline="", encoding="utf-8", errors="replace") as stream:
+            rows = csv.DictReader(stream) if self._file.suffix == ".csv" else _objects(stream)
+            return {found.path: found for row in rows if (found := _read(row)) is not None}
+
+    def __enter__(self) -> "Report":
+        is_new = not self._file.exists() or self._file.stat().st_size == 0
+        cut_off = not is_new and not self._file.read_bytes().endswith(b"\n")
+        self._stream = self._file.open("a", newline="", encoding="utf-8")
+        if cut_off:
+            self._stream.write("\n")
+        if is_new and self._file.suffix == ".csv":
+            csv.writer(self._stream).writerow(_COLUMNS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def add(self, settled: Iterable[Settled]) -> None:
+        """Write lines and hand them to the system, so that a kill loses none of them."""
+        if self._stream is None:
+            raise InputError("expected an open report")
+        for each in settled:
+            row = asdict(each)
+            if self._file.suffix == ".csv":
+                csv.DictWriter(self._stream, _COLUMNS).writerow(row)
+            else:
+                self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+
+def _objects(stream: IO[str]) -> Iterator[dict[str, Any]]:
+    for line in stream:
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
+def _read(row: dict[str, Any]) -> Settled | None:
+    try:
+        numbers = {name: int(row[name]) for name in _NUMBERS}
+        return Settled(**({name: row[name] for name in _COLUMNS} | numbers))
+    except (KeyError, TypeError, ValueError):
+        return None

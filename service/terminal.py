@@ -1,0 +1,43 @@
+"""How commands speak: results on standard output, the rest on standard error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.client import ApiError
+from service.errors import ServiceError
+
+console = Console()
+errors = Console(stderr=True)
+NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """An expected failure is one line and exit code 1, not a traceback."""
+    try:
+        yield
+    except (ServiceError, ApiError, OSError, RuntimeError, *NO_ANSWER) as error:
+        said = f"no answer: {error}" if isinstance(error, NO_ANSWER) else str(error)
+        errors.print(f"[red]error[/red] {escape(said)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Any]:
+    """Show a bar on standard error; the block is lent a function that takes what was done more."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)

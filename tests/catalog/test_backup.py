@@ -1,0 +1,236 @@
+"""Copies of a catalog: made in use, proven, restored, and following what was erased since."""
+
+import json
+import shutil
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.catalog.backup import back_up, backups_in, restore, verify
+from service.catalog.inspection import inspect
+from service.catalog.records import NewExample, NewVersion, ScanFilter, ScanPatch
+from service.catalog.schema import SCHEMA_VERSION
+from service.catalog.sqlite import open_catalog
+from service.errors import CatalogFailure, DamagedBackup
+
+EVERYTHING = ScanFilter()
+SECRET = "SUBJECT-7f3a"
+V2 = Path(__file__).parents[1] / "fixtures" / "catalog_v2" / "catalog.sqlite"
+
+
+@pytest.fixture
+def file(folder):
+    return folder / "catalog.sqlite"
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    return tmp_path / "backups"
+
+
+def scan_ids(catalog, workspace_id, collection="lungs"):
+    page = catalog.list_scans(workspace_id, collection, where=EVERYTHING, limit=10_000)
+    return [scan.scan_id for scan in page.items]
+
+
+def held(backup, ours, tmp_path, collection="lungs"):
+    """The scan ids of a backup, read from a copy so that the backup stays as it is."""
+    copy = tmp_path / f"copy-{backup.name}"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(backup, copy)
+    catalog = open_catalog(copy)
+    try:
+        return scan_ids(catalog, ours, collection)
+    finally:
+        catalog.close()
+
+
+def test_a_backup_of_a_catalog_in_use_holds_everything_of_one_moment(
+    catalog, ours, add, new_scan, file, shelf, tmp_path
+):
+    for n in range(50):
+        add(n, labels={"n": str(n)})
+    going, stop = threading.Event(), threading.Event()
+
+    def write():
+        for n in range(1000, 100_000):
+            catalog.add_scans(ours, "lungs", [new_scan(n, scan_id=f"s{n}")], encoder_id="enc_1")
+            going.set()
+            if stop.is_set():
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert going.wait(10)
+    backup = back_up(file, shelf)
+    stop.set()
+    writer.join()
+    found, now = held(backup, ours, tmp_path), scan_ids(catalog, ours)
+    assert 50 < len(found) <= len(now)
+    assert found == now[: len(found)]
+    said = verify(backup)
+    assert said.scans == len(found)
+    assert set(inspect(backup / "catalog.sqlite").findings) <= {
+        "vector_not_of_unit_length",
+        "damaged_thumbnail",
+    }
+
+
+def test_an_erased_patient_a_deleted_study_and_scan_leave_older_backups_at_the_next_cycle(
+    catalog, ours, add, file, shelf, tmp_path
+):
+    add(1, scan_id="a", subject_id=SECRET, labels={"note": SECRET})
+    add(2, scan_id="b", study_id="st1")
+    add(3, scan_id="c")
+    add(4, scan_id="d", subject_id="p2")
+    older = back_up(file, shelf)
+    assert SECRET.encode() in (older / "catalog.sqlite").read_bytes()
+    before = verify(older).sha256
+    catalog.erase_subject(ours, SECRET)
+    catalog.erase_study(ours, "st1")
+    catalog.delete_scan(ours, "lungs", "c")
+    newer = back_up(file, shelf)
+    assert held(older, ours, tmp_path) == held(newer, ours, tmp_path) == ["d"]
+    assert verify(older).sha256 != before
+    for backup in (older, newer):
+        assert SECRET.encode() not in (backup / "catalog.sqlite").read_bytes()
+
+
+def test_uploaded_examples_of_an_erased_patient_leave_older_backups(
+    catalog, ours, new_scan, file, shelf
+):
+    vector = new_scan(1).embedding_D
+    example = NewExample("x", 0, sha256="0" * 64, subject_id=SECRET, embedding_D=vector)
+    version = NewVersion("enc_1", ("x",), b"npz", {}, examples=(example,))
+    catalog.create_classifier(ours, "k", version)
+    older = back_up(file, shelf)
+    assert vector.tobytes() in (older / "catalog.sqlite").read_bytes()
+    catalog.erase_subject(ours, SECRET)
+    back_up(file, shelf)
+    left = (older / "catalog.sqlite").read_bytes()
+    assert vector.tobytes() not in left
+    assert SECRET.encode() not in left
+
+
+def test_a_patient_who_came_back_after_an_erasure_stays_in_backups(
+    catalog, ours, add, file, shelf, tmp_path
+):
+    add(1, scan_id="a", subject_id=SECRET)
+    catalog.erase_subject(ours, SECRET)
+    add(2, scan_id="b", subject_id=SECRET)
+    older = back_up(file, shelf)
+    back_up(file, shelf)
+    assert held(older, ours, tmp_path) == ["b"]
+
+
+def test_a_collection_deleted_as_a_whole_stays_in_older_backups_but_not_its_erased_patients(
+    catalog, ours, add, file, shelf, tmp_path
+):
+    catalog.create_collection(ours, "liver", encoder_id="enc_1", dim=8)
+    add(1, scan_id="a", collection="liver", subject_id=SECRET)
+    add(2, scan_id="b", collection="liver", subject_id="p2")
+    add(3, scan_id="c", subject_id=SECRET)
+    older = back_up(file, shelf)
+    catalog.delete_collection(ours, "liver")
+    back_up(file, shelf)
+    assert held(older, ours, tmp_path, "liver") == ["a", "b"]
+    catalog.erase_subject(ours, SECRET)
+    back_up(file, shelf)
+    assert held(older, ours, tmp_path, "liver") == ["b"]
+
+
+def test_a_restored_backup_is_the_catalog_of_then_without_what_was_erased_since(
+    catalog, ours, add, file, shelf
+):
+    add(1, scan_id="a", labels={"view": "old"})
+    add(2, scan_id="b", subject_id=SECRET)
+    backup = back_up(file, shelf)
+    catalog.patch_scan(ours, "lungs", "a", ScanPatch(labels={"view": "new"}))
+    catalog.erase_subject(ours, SECRET)
+    add(3, scan_id="late")
+    catalog.close()
+    earlier = restore(backup, file)
+    again = open_catalog(file.parent)
+    assert scan_ids(again, ours) == ["a"]
+    assert again.get_scan(ours, "lungs", "a").labels == {"view": "old"}
+    again.close()
+    assert earlier is not None
+    assert earlier.exists()
+    assert SECRET.encode() not in file.read_bytes()
+
+
+def test_a_backup_is_restored_into_an_empty_folder(catalog, ours, add, file, shelf, tmp_path):
+    add(1, scan_id="a")
+    backup = back_up(file, shelf)
+    assert restore(backup, tmp_path / "fresh" / "catalog.sqlite") is None
+    again = open_catalog(tmp_path / "fresh")
+    assert scan_ids(again, ours) == ["a"]
+    again.close()
+
+
+def test_only_so_many_backups_stay_and_leftovers_of_a_broken_cycle_go(catalog, add, file, shelf):
+    add(1)
+    (shelf / ".sonoprobe-broken").mkdir(parents=True)
+    made = [back_up(file, shelf, keep=2) for _ in range(4)]
+    assert backups_in(shelf) == made[2:]
+    assert sorted(path.name for path in shelf.iterdir()) == [path.name for path in made[2:]]
+
+
+def test_a_cycle_that_is_broken_off_leaves_no_backup(catalog, add, file, shelf):
+    add(1)
+
+    def break_off(done, total):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        back_up(file, shelf, on_page=break_off)
+    assert backups_in(shelf) == []
+    assert list(shelf.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", [0, 5000, -1])
+def test_a_flipped_byte_in_a_backup_is_refused_and_the_catalog_left_alone(
+    catalog, ours, add, file, shelf, place
+):
+    add(1, scan_id="a")
+    backup = back_up(file, shelf)
+    catalog.close()
+    damaged = bytearray((backup / "catalog.sqlite").read_bytes())
+    damaged[place] ^= 1
+    (backup / "catalog.sqlite").write_bytes(damaged)
+    before = file.read_bytes()
+    with pytest.raises(DamagedBackup, match="expected"):
+        restore(backup, file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", json.dumps({"sha256": "x"})])
+def test_a_backup_without_a_whole_description_is_refused(catalog, add, file, shelf, text):
+    add(1)
+    backup = back_up(file, shelf)
+    (backup / "backup.json").write_text(text)
+    with pytest.raises(DamagedBackup):
+        verify(backup)
+
+
+def test_a_backup_of_no_catalog_or_into_no_folder_is_a_catalog_failure(
+    catalog, add, file, shelf, tmp_path
+):
+    add(1)
+    with pytest.raises(CatalogFailure, match="SQLITE_CANTOPEN"):
+        back_up(tmp_path / "none.sqlite", shelf)
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(CatalogFailure, match="backup folder"):
+        back_up(file, tmp_path / "a-file")
+
+
+def test_a_backup_by_schema_2_follows_and_is_brought_up(catalog, add, file, shelf):
+    add(1, scan_id="a")
+    backup = back_up(file, shelf)
+    (backup / "catalog.sqlite").write_bytes(V2.read_bytes())
+    back_up(file, shelf)
+    connection = sqlite3.connect(backup / "catalog.sqlite")
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+    connection.close()

@@ -1,0 +1,74 @@
+"""Long work as the catalog remembers it."""
+
+import pytest
+
+from service.catalog.sqlite import open_catalog
+from service.errors import InputError, UnknownItem
+
+
+def test_an_operation_is_followed_from_its_request_to_its_result(catalog, folder, ours):
+    made = catalog.create_operation(ours, "fit", {"name": "k"})
+    assert (made.state, made.request, made.attempts) == ("waiting", {"name": "k"}, 0)
+    begun = catalog.begin_operation(ours, made.operation_id)
+    assert (begun.state, begun.attempts) == ("running", 1)
+    half = catalog.report_operation(ours, made.operation_id, done=5, total=10)
+    assert (half.done, half.total, half.cancel_asked) == (5, 10, False)
+    catalog.close()
+    again = open_catalog(folder)
+    assert again.unfinished_operations() == (half,)
+    ended = again.end_operation(ours, made.operation_id, "done", result={"classifier": "k"})
+    assert (ended.state, ended.result, ended.problem) == ("done", {"classifier": "k"}, None)
+    assert ended.request == {}, "what was asked may name subjects"
+    assert again.unfinished_operations() == ()
+    again.close()
+
+
+def test_a_waiting_one_is_cancelled_at_once_and_a_running_one_is_asked(catalog, ours):
+    waiting = catalog.create_operation(ours, "fit", {})
+    running = catalog.create_operation(ours, "fit", {})
+    catalog.begin_operation(ours, running.operation_id)
+    assert catalog.cancel_operation(ours, waiting.operation_id).state == "cancelled"
+    asked = catalog.cancel_operation(ours, running.operation_id)
+    assert (asked.state, asked.cancel_asked) == ("running", True)
+    assert catalog.begin_operation(ours, waiting.operation_id).state == "cancelled"
+
+
+def test_the_first_end_stays(catalog, ours):
+    made = catalog.create_operation(ours, "fit", {})
+    catalog.end_operation(ours, made.operation_id, "failed", problem={"code": "x"})
+    again = catalog.end_operation(ours, made.operation_id, "done", result={})
+    assert (again.state, again.problem) == ("failed", {"code": "x"})
+    assert catalog.cancel_operation(ours, made.operation_id).cancel_asked is False
+
+
+def test_they_are_listed_newest_first_page_by_page_and_only_ones_own(catalog, ours, theirs):
+    ids = [catalog.create_operation(ours, "fit", {}).operation_id for _ in range(5)]
+    foreign = catalog.create_operation(theirs, "fit", {}).operation_id
+    first = catalog.list_operations(ours, limit=3)
+    rest = catalog.list_operations(ours, limit=3, before=int(first.next_after))
+    assert [item.operation_id for item in first.items + rest.items] == ids[::-1]
+    assert rest.next_after is None
+    for call in (catalog.get_operation, catalog.cancel_operation, catalog.begin_operation):
+        with pytest.raises(UnknownItem):
+            call(ours, foreign)
+
+
+def test_ended_ones_go_after_a_month(catalog, folder, ours, edit):
+    old = catalog.create_operation(ours, "fit", {}).operation_id
+    waiting = catalog.create_operation(ours, "fit", {}).operation_id
+    catalog.end_operation(ours, old, "done", result={})
+    catalog.close()
+    edit("UPDATE operations SET updated_at = '2020-01-01T00:00:00.000000Z'")
+    again = open_catalog(folder)
+    again.create_operation(ours, "fit", {})
+    left = {item.operation_id for item in again.list_operations(ours, limit=9).items}
+    assert waiting in left
+    assert old not in left
+    again.close()
+
+
+def test_a_request_that_json_cannot_hold_or_no_workspace_is_refused(catalog, ours):
+    with pytest.raises(InputError):
+        catalog.create_operation(ours, "fit", {"x": float("nan")})
+    with pytest.raises(UnknownItem):
+        catalog.create_operation("ws_none", "fit", {})

@@ -1,0 +1,108 @@
+"""The commands over the data folder, as an operator runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.catalog.sqlite import open_catalog
+from service.cli import app
+from service.client import Client
+from service.server import local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SONOPROBE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SONOPROBE_BUNDLE_DIR", str(BUNDLE))
+
+
+def run(*words: object, code: int = 0) -> str:
+    result = runner.invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    return " ".join(result.output.split())
+
+
+def test_a_backup_made_beside_a_running_service_is_checked_and_restored(
+    tmp_path: Path, frames
+) -> None:
+    shelf = tmp_path / "shelf"
+    with (
+        local_service(Settings(data_dir=tmp_path / "data", drain_s=0)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        key = local.key
+        client.create_collection("c")
+        said = [{"scan_id": "a", "subject_id": "p1"}, {"scan_id": "b", "subject_id": "p2"}]
+        client.add_scans("c", frames["cyst"][:2], said)
+        made = run("backup", "--folder", shelf).split()[0]
+        client.add_scans("c", frames["cyst"][2:3], [{"scan_id": "late"}])
+        client.erase_subject("p1")
+        assert "another service uses this data folder" in run("restore", shelf, "--replace", code=1)
+    assert "2 scans in 1 collections, 0 classifiers nothing is damaged" in run(
+        "check", "--backup", made
+    )
+    assert "--replace puts it aside" in run("restore", made, code=1)
+    said_so = run("restore", shelf, "--replace")
+    assert f"restored {Path(made).name}" in said_so
+    assert "no erasure reaches it there" in said_so
+    with (
+        local_service(Settings(data_dir=tmp_path / "data", drain_s=0)) as local,
+        Client(local.url, key=key) as client,
+    ):
+        assert [scan["scan_id"] for scan in client.scans("c")] == ["b"]
+        assert len(client.search_image("c", frames["cyst"][1])["hits"]) == 1
+
+
+def test_check_names_what_is_damaged_by_row_and_fails(tmp_path: Path, frames) -> None:
+    with (
+        local_service(Settings(data_dir=tmp_path / "data", drain_s=0)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        client.create_collection("c")
+        client.add_scans("c", frames["cyst"][:2], [{"subject_id": "SECRET"}, {}])
+    assert json.loads(run("check", "--json"))["sound"] is True
+    catalog = open_catalog(tmp_path / "data")
+    with catalog._database.write() as connection:
+        connection.execute("UPDATE scan_thumbnails SET jpeg = x'00' WHERE row_id = 1")
+    catalog.close()
+    assert "damaged_thumbnail: row 1" in run("check", code=1)
+    found = json.loads(run("check", "--json", code=1))
+    assert found["findings"] == {"damaged_thumbnail": ["row 1"]}
+    assert "SECRET" not in str(found)
+
+
+def test_expire_deletes_what_is_past_its_retention(tmp_path: Path, frames) -> None:
+    settings = Settings(data_dir=tmp_path / "data", drain_s=0)
+    with local_service(settings) as local, Client(local.url, key=local.key) as client:
+        client.create_collection("c", retention_days=1e-5)
+        client.add_scans("c", frames["cyst"][:3])
+    catalog = open_catalog(tmp_path / "data")
+    with catalog._database.write() as connection:
+        connection.execute("UPDATE scans SET created_at = '2020-01-01T00:00:00.000000Z'")
+    catalog.close()
+    assert run("expire") == "3 scans deleted"
+    assert run("expire") == "0 scans deleted"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("backup",), "expected --folder or SONOPROBE_BACKUP_DIR"),
+        (("backup", "--folder", "{empty}"), "SQLITE_CANTOPEN"),
+        (("restore", "{empty}"), "expected a folder with backup.json"),
+        (("check",), "SQLITE_CANTOPEN"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_1(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    output = run(*(word.format(empty=tmp_path / "empty") for word in words), code=1)
+    assert said in output
+    assert "Traceback" not in output

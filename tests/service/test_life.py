@@ -1,0 +1,344 @@
+"""The life of data over HTTP: filters, counts, erasure with refits, retention, long fits, moves."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.catalog.sqlite import open_catalog
+from service.client import ApiError, Client
+from service.encoding.runtime import load_encoder
+from service.server import local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 30.0
+
+
+class OtherEncoder:
+    """The fixture's encoder with its numbers in another order: same worth, other space."""
+
+    def __init__(self) -> None:
+        self._encoder = load_encoder(BUNDLE)
+        self.encoder_id, self.dim = "enc_other", self._encoder.dim
+        self.spec, self.card, self.manifest = self._encoder.spec, "", None
+
+    def encode(self, frames_B3SS: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(self._encoder.encode(frames_B3SS)[:, ::-1])
+
+
+def settings(data_dir: Path, **changed: object) -> Settings:
+    return Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0, **changed)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    data_dir = tmp_path_factory.mktemp("life")
+    with local_service(settings(data_dir)) as local, Client(local.url, key=local.key) as client:
+        yield client
+
+
+@pytest.fixture
+def ward(house: Client, frames) -> Iterator[str]:
+    """Twelve labelled scans of six patients in two studies each."""
+    house.create_collection("ward")
+    images = frames["cyst"][:6] + frames["mass"][:6]
+    said = [
+        {
+            "scan_id": f"s{n}",
+            "subject_id": f"p{n % 6}",
+            "study_id": f"st{n}",
+            "labels": {"finding": "cyst" if n < 6 else "mass"},
+            "attributes": {"age": 30 + n, "device": ("cart", "handheld")[n % 2]},
+        }
+        for n in range(12)
+    ]
+    house.add_scans("ward", images, said)
+    yield "ward"
+    house.delete_collection("ward")
+    for classifier in list(house.classifiers()):
+        house.delete_classifier(classifier["name"])
+
+
+def ids(scans) -> list[str]:
+    return [scan["scan_id"] for scan in scans]
+
+
+def test_one_filter_means_the_same_in_lists_searches_counts_and_fits(house, ward) -> None:
+    where = {
+        "attributes": {"age": {"gte": 32, "lt": 41}},
+        "not": {"or": [{"subject_id": "p3"}, {"attributes": {"age": {"in": [34]}}}]},
+        "created_at": {"gte": "2020-01-01"},
+    }
+    expected = ["s2", "s5", "s6", "s7", "s8", "s10"]
+    assert ids(house.scans("ward", where=where)) == expected
+    hits = house.search("ward", {"scan_id": "s0", "k": 50, "filter": where})["hits"]
+    assert sorted(ids(hit["scan"] for hit in hits)) == sorted(expected)
+    counted = house.facets("ward", {"filter": where, "labels": ["finding"]})
+    assert (counted["scans"], counted["subjects"]) == (6, 5)
+    values = counted["labels"]["finding"]["values"]
+    assert values == [{"value": "mass", "scans": 4}, {"value": "cyst", "scans": 2}]
+    house.fit({"name": "k", "collection": "ward", "task": "finding", "filter": where})
+    learnt = house.version_examples("k", 1)
+    assert sorted(e["scan_id"] for e in learnt) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("where", "code"),
+    [
+        ({"attributes": {"age": {"gte": 1, "lt": "2"}}}, "invalid_input"),
+        ({"or": []}, "validation_error"),
+        ({"created_at": {"gte": "yesterday"}}, "validation_error"),
+        ({"nor": [{}]}, "validation_error"),
+        (
+            {"or": [{"attributes": {f"a{i}": {"exists": True} for i in range(60)}}] * 2},
+            "too_many_items",
+        ),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_refused(house, ward, where, code) -> None:
+    with pytest.raises(ApiError) as caught:
+        house.search("ward", {"scan_id": "s0", "filter": where})
+    assert caught.value.code == code
+
+
+def test_a_filter_of_a_thousand_levels_is_refused(house, ward) -> None:
+    deep = "{}"
+    for _ in range(400):
+        deep = '{"not": ' + deep + "}"
+    with pytest.raises(ApiError) as caught:
+        house.request("GET", "/v1/collections/ward/scans", params={"filter": deep})
+    assert caught.value.code == "validation_error"
+
+
+def test_an_erased_patient_leaves_search_and_the_refitted_classifier(house, ward) -> None:
+    house.fit({"name": "k", "collection": "ward", "task": "finding"})
+    receipt = house.erase_subject("p0", refit=True)
+    assert receipt["scans"] == [{"collection": "ward", "scan_id": s} for s in ("s0", "s6")]
+    assert receipt["classifiers"] == ["k"]
+    done = house.wait(receipt["operation"]["operation_id"])
+    assert (done["state"], done["kind"]) == ("done", "refit")
+    assert done["result"] == {"classifiers": [{"name": "k", "version": 2}]}
+    found = house.classifier("k")
+    assert found["published_version"] == 2
+    assert len(list(house.version_examples("k", 2))) == 10
+    assert house.version("k", 2)["settings"]["not_kept"] == 2
+    hits = house.search("ward", {"scan_id": "s1", "k": 50})["hits"]
+    assert not {"s0", "s6"} & set(ids(hit["scan"] for hit in hits))
+
+
+def test_a_deleted_scan_and_study_name_the_classifiers_and_leave_the_index(house, ward) -> None:
+    house.fit({"name": "k", "collection": "ward", "task": "finding"})
+    assert house.delete_scan("ward", "s1") == {"deleted": "s1", "classifiers": ["k"]}
+    receipt = house.erase_study("st2")
+    assert receipt == {
+        "scans": [{"collection": "ward", "scan_id": "s2"}],
+        "classifiers": ["k"],
+        "uploads": 0,
+    }
+    hits = house.search("ward", {"scan_id": "s3", "k": 50})["hits"]
+    assert not {"s1", "s2"} & set(ids(hit["scan"] for hit in hits))
+    with pytest.raises(ApiError) as caught:
+        house.erase_study("st2")
+    assert caught.value.code == "unknown_item"
+
+
+def test_a_refit_that_is_left_without_examples_says_so(house, ward) -> None:
+    scans = [{"scan_id": "s0", "label": "a"}, {"scan_id": "s1", "label": "b"}]
+    house.fit({"name": "k", "collection": "ward", "scans": scans})
+    begun = house.delete_scan("ward", "s0", refit=True)["operation"]
+    (told,) = house.wait(begun["operation_id"])["result"]["classifiers"]
+    assert (told["name"], told["code"]) == ("k", "not_enough_examples")
+    assert house.classifier("k")["published_version"] == 1
+
+
+def test_a_collection_changes_under_its_etag(house, ward) -> None:
+    etag = house.collection("ward")["etag"]
+    found = house.patch_collection("ward", {"retention_days": 30, "description": "d"})
+    assert (found["retention_days"], found["description"]) == (30, "d")
+    assert found["keep_images"] is False
+    with pytest.raises(ApiError) as caught:
+        house.patch_collection("ward", {"description": "late"}, if_match=etag)
+    assert caught.value.code == "precondition_failed"
+    for wrong in ({"retention_days": 0}, {"name": "x"}):
+        with pytest.raises(ApiError) as caught:
+            house.patch_collection("ward", wrong)
+        assert caught.value.code == "validation_error"
+
+
+def test_a_fit_that_need_not_be_waited_for_is_an_operation_with_the_classifier_as_result(
+    house, ward
+) -> None:
+    body = {"name": "k", "collection": "ward", "task": "finding"}
+    answer = house.request(
+        "POST",
+        "/v1/classifiers",
+        json=body,
+        headers={"Prefer": "wait=1, respond-async", "Idempotency-Key": "once"},
+    )
+    assert answer.status_code == 202
+    assert answer.headers["preference-applied"] == "respond-async"
+    done = house._json("GET", answer.headers["location"])
+    done = house.wait(done["operation_id"])
+    assert done["result"] == {"classifier": "k", "location": "/v1/classifiers/k"}
+    assert house.classifier("k")["published_version"] == 1
+    again = house.fit(body, respond_async=True, idempotency_key="once")
+    assert again["operation_id"] == done["operation_id"]
+    failed = house.wait(house.fit(body, respond_async=True)["operation_id"])
+    assert (failed["state"], failed["problem"]["code"]) == ("failed", "name_taken")
+    assert failed["problem"]["status"] == 409
+
+
+def test_a_fit_that_was_killed_is_done_by_the_next_start_and_stored_once(
+    tmp_path: Path, frames
+) -> None:
+    catalog = open_catalog(tmp_path)
+    with (
+        local_service(settings(tmp_path), catalog=catalog) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        client.create_collection("c")
+        said = [{"labels": {"t": "ab"[n % 2]}} for n in range(6)]
+        client.add_scans("c", frames["cyst"][:6], said)
+        owner = local.running().default_workspace_id
+        body = {"name": "killed", "collection": "c", "task": "t"}
+        key = local.key
+    author = {"key_id": None, "key_name": None}
+    left = catalog.create_operation(owner, "fit", {"body": body, "author": author})
+    catalog.begin_operation(owner, left.operation_id)  # and then the process was gone
+    catalog.close()
+    for attempt in range(2):
+        with local_service(settings(tmp_path)) as local, Client(local.url, key=key) as client:
+            done = client.wait(left.operation_id)
+            assert done["state"] == "done", done
+            assert len(list(client.versions("killed"))) == 1
+        if attempt == 0:  # as if it had been killed between storing and saying so
+            with sqlite3.connect(tmp_path / "catalog.sqlite") as connection:
+                request = json.dumps({"body": body, "author": author})
+                sql = "UPDATE operations SET state = 'running', result = NULL, request = ?"
+                connection.execute(sql, (request,))
+            connection.close()
+
+
+def test_scans_past_their_retention_are_swept_while_the_service_runs(
+    tmp_path: Path, frames
+) -> None:
+    with (
+        local_service(settings(tmp_path, retention_sweep_s=1)) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        client.create_collection("short", retention_days=1e-5)
+        client.create_collection("long", retention_days=1)
+        for name in ("short", "long"):
+            client.add_scans(name, frames["cyst"][:2], [{"scan_id": "a"}, {"scan_id": "b"}])
+        deadline = time.monotonic() + PATIENCE_S
+        while client.collection("short")["scans"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert client.collection("short")["scans"] == 0
+        assert client.collection("long")["scans"] == 2
+        image = frames["cyst"][0]
+        assert client.search_image("short", image)["hits"] == []
+        assert len(client.search_image("long", image)["hits"]) == 2
+
+
+def test_backups_are_made_unasked_and_a_restart_keeps_the_cycle(tmp_path: Path) -> None:
+    shelf = tmp_path / "backups"
+    for _ in range(2):
+        with (
+            local_service(settings(tmp_path / "data", backup_dir=shelf)) as local,
+            Client(local.url, key=local.key) as client,
+        ):
+            deadline = time.monotonic() + PATIENCE_S
+            while not list(client.operations()) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            (operation,) = client.operations()
+            assert client.wait(operation["operation_id"])["state"] == "done"
+    assert len(list(shelf.glob("sonoprobe-*/backup.json"))) == 1
+
+
+def test_a_collection_with_kept_images_moves_to_another_encoder_and_back(
+    tmp_path: Path, frames
+) -> None:
+    images = frames["cyst"][:5] + frames["mass"][:5]
+    said = [{"scan_id": f"s{n}", "subject_id": f"p{n}"} for n in range(10)]
+    with local_service(settings(tmp_path)) as local, Client(local.url, key=local.key) as client:
+        client.create_collection("kept", keep_images=True)
+        client.add_scans("kept", images, said)
+        client.create_collection("bare")
+        client.add_scans("bare", images[:2])
+        before = client.embed(images)
+        key = local.key
+    other = OtherEncoder()
+    with (
+        local_service(settings(tmp_path), encoder=other) as local,
+        Client(local.url, key=key) as client,
+    ):
+        with pytest.raises(ApiError) as caught:
+            client.search("kept", {"scan_id": "s0"})
+        assert caught.value.code == "encoder_mismatch"
+        with pytest.raises(ApiError) as caught:
+            client.move("bare")
+        assert caught.value.code == "images_not_kept"
+        assert "upload the files again into a new collection" in str(caught.value)
+        client.erase_subject("p9")
+        done = client.wait(client.move("kept")["operation_id"])
+        assert done["state"] == "done", done
+        assert done["progress"] == {"done": 9, "total": 9}
+        assert client.move_state("kept")["state"] == "switched"
+        hits = client.search_image("kept", images[3], {"k": 50})["hits"]
+        assert hits[0]["scan"]["scan_id"] == "s3"
+        assert hits[0]["score"] == pytest.approx(1, abs=1e-4)  # PNG in between: same pixels
+        assert len(hits) == 9
+        client.request("POST", "/v1/collections/kept/move", json={"action": "take_back"})
+        assert client.collection("kept")["encoder_id"] == before["encoder_id"]
+        client.wait(client.move("kept")["operation_id"])
+        assert client.move("kept", "confirm")["encoder_id"] == "enc_other"
+        with pytest.raises(ApiError) as caught:
+            client.move_state("kept")
+        assert caught.value.code == "unknown_item"
+
+
+def test_a_move_that_was_broken_off_goes_on_at_the_next_start(tmp_path: Path, frames) -> None:
+    with local_service(settings(tmp_path)) as local, Client(local.url, key=local.key) as client:
+        client.create_collection("kept", keep_images=True)
+        client.add_scans("kept", frames["cyst"][:4], [{"scan_id": f"s{n}"} for n in range(4)])
+        owner, key = local.running().default_workspace_id, local.key
+    catalog = open_catalog(tmp_path)
+    other = OtherEncoder()
+    catalog.begin_move(owner, "kept", encoder_id=other.encoder_id, dim=other.dim)
+    rows = [row_id for row_id, _ in catalog.images_to_embed(owner, "kept", limit=1)]
+    marked_ND = np.eye(other.dim, dtype=np.float32)[:1]
+    catalog.add_spare_vectors(owner, "kept", rows, marked_ND)
+    request = {"collection": "kept", "encoder_id": other.encoder_id}
+    left = catalog.create_operation(owner, "move", request)
+    catalog.begin_operation(owner, left.operation_id)
+    catalog.close()
+    with (
+        local_service(settings(tmp_path), encoder=other) as local,
+        Client(local.url, key=key) as client,
+    ):
+        assert client.wait(left.operation_id)["state"] == "done"
+        found = local.running().catalog.vectors(owner, "kept")[1]
+        np.testing.assert_array_equal(found[0], marked_ND[0])  # was not embedded again
+        assert client.move_state("kept")["embedded"] == 4
+
+
+def test_a_second_service_on_one_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    with local_service(settings(tmp_path)):
+        done = subprocess.run(
+            [sys.executable, "-m", "service", "serve"],
+            cwd=ROOT,
+            env={"SONOPROBE_DATA_DIR": str(tmp_path), "SONOPROBE_BUNDLE_DIR": str(BUNDLE)},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert "another service uses this data folder: stop it first" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,179 @@
+"""Operations: run, followed, cancelled, left at a stop and taken up by the next start."""
+
+import threading
+import time
+
+import pytest
+
+from service.catalog.life_records import ENDED
+from service.catalog.sqlite import open_catalog
+from service.errors import InputError, Overloaded
+from service.operations import Kind, Operations
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    catalog = open_catalog(tmp_path)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def owner(catalog):
+    return catalog.ensure_workspace("ours").workspace_id
+
+
+@pytest.fixture
+def running(catalog):
+    """Start a runner of some kinds; all are closed at the end."""
+    made = []
+
+    def start(threads=1, max_waiting=10, **kinds):
+        operations = Operations(catalog, kinds, threads=threads, max_waiting=max_waiting)
+        made.append(operations)
+        return operations
+
+    yield start
+    for operations in made:
+        operations.close(timeout_s=PATIENCE_S)
+
+
+def ended(catalog, operation):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = catalog.get_operation(operation.workspace_id, operation.operation_id)
+        if found.state in ENDED:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("the operation did not end")
+
+
+class Gate:
+    """Work that waits to be let on, and reports every step."""
+
+    def __init__(self):
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, operation, progress):
+        self.begun.set()
+        for done in range(1000):
+            progress.report(done, 1000)
+            if self.go_on.wait(0.02):
+                return {"steps": done}
+        raise AssertionError("never let on")
+
+
+def test_work_gets_its_request_and_its_answer_is_the_result(catalog, owner, running):
+    def double(operation, progress):
+        progress.report(1, 1)
+        return {"twice": 2 * operation.request["n"]}
+
+    made = running(double=Kind(double)).start(owner, "double", {"n": 21})
+    found = ended(catalog, made)
+    assert (found.state, found.result, found.done) == ("done", {"twice": 42}, 1)
+
+
+def test_an_error_of_the_work_is_the_problem_and_the_next_one_runs(catalog, owner, running):
+    def refuse(operation, progress):
+        raise InputError("expected better")
+
+    def break_down(operation, progress):
+        raise ZeroDivisionError("SECRET")
+
+    operations = running(refuse=Kind(refuse), bug=Kind(break_down), ok=Kind(lambda o, p: {}))
+    made = [operations.start(owner, kind, {}) for kind in ("refuse", "bug", "ok")]
+    refused, bug, done = (ended(catalog, each) for each in made)
+    assert refused.problem == {"code": "invalid_input", "detail": "expected better"}
+    assert bug.problem is not None
+    assert bug.problem["code"] == "internal_error"
+    assert "SECRET" not in str(bug.problem)
+    assert done.state == "done"
+
+
+def test_a_running_one_stops_at_its_next_report_when_cancelled(catalog, owner, running):
+    gate = Gate()
+    operations = running(gate=Kind(gate))
+    made = operations.start(owner, "gate", {})
+    assert gate.begun.wait(PATIENCE_S)
+    assert operations.cancel(owner, made.operation_id).cancel_asked
+    assert ended(catalog, made).state == "cancelled"
+
+
+def test_a_waiting_one_never_begins_when_cancelled(catalog, owner, running):
+    gate, begun = Gate(), threading.Event()
+    operations = running(gate=Kind(gate), mark=Kind(lambda o, p: begun.set() or {}))
+    first = operations.start(owner, "gate", {})
+    second = operations.start(owner, "mark", {})
+    assert operations.cancel(owner, second.operation_id).state == "cancelled"
+    gate.go_on.set()
+    assert ended(catalog, first).state == "done"
+    operations.close(timeout_s=PATIENCE_S)
+    assert not begun.is_set()
+
+
+def test_too_many_that_wait_are_refused_and_not_remembered(catalog, owner, running):
+    gate = Gate()
+    operations = running(max_waiting=2, gate=Kind(gate))
+    operations.start(owner, "gate", {})
+    assert gate.begun.wait(PATIENCE_S)
+    for _ in range(2):
+        operations.start(owner, "gate", {})
+    with pytest.raises(Overloaded, match="2 operations wait"):
+        operations.start(owner, "gate", {})
+    assert len(catalog.list_operations(owner, limit=10).items) == 3
+    gate.go_on.set()
+
+
+def test_what_a_stop_leaves_the_next_start_takes_up(catalog, owner, running):
+    gate, steps = Gate(), []
+    first = running(gate=Kind(gate), later=Kind(lambda o, p: steps.append("later") or {}))
+    made = first.start(owner, "gate", {"n": 1})
+    waiting = first.start(owner, "later", {})
+    assert gate.begun.wait(PATIENCE_S)
+    assert first.close(timeout_s=PATIENCE_S)
+    assert catalog.get_operation(owner, made.operation_id).state == "running"
+    assert steps == []
+
+    def again(operation, progress):
+        steps.append("again")
+        return {"attempt": operation.attempts, "n": operation.request["n"]}
+
+    second = running(gate=Kind(again), later=Kind(lambda o, p: steps.append("later") or {}))
+    assert second.resume() == 2
+    assert ended(catalog, made).result == {"attempt": 2, "n": 1}
+    assert ended(catalog, waiting).state == "done"
+    assert steps == ["again", "later"]
+
+
+def test_what_cannot_go_on_says_that_it_was_interrupted(catalog, owner, running):
+    gate = Gate()
+    first = running(gate=Kind(gate))
+    made = first.start(owner, "gate", {})
+    assert gate.begun.wait(PATIENCE_S)
+    first.close(timeout_s=PATIENCE_S)
+    for kinds in ({"gate": Kind(gate, goes_on=False)}, {}):
+        assert running(**kinds).resume() == 0
+    found = catalog.get_operation(owner, made.operation_id)
+    assert (found.state, found.problem["code"]) == ("failed", "interrupted")
+
+
+def test_work_that_brings_the_process_down_is_begun_three_times_and_no_more(
+    catalog, owner, running
+):
+    made = catalog.create_operation(owner, "gate", {})
+    for _ in range(3):  # as three processes that died in the middle of it
+        catalog.begin_operation(owner, made.operation_id)
+    assert running(gate=Kind(lambda o, p: {})).resume() == 0
+    assert catalog.get_operation(owner, made.operation_id).state == "failed"
+
+
+def test_one_that_was_asked_to_stop_before_a_restart_is_not_begun_again(catalog, owner, running):
+    made = catalog.create_operation(owner, "mark", {})
+    catalog.begin_operation(owner, made.operation_id)
+    catalog.cancel_operation(owner, made.operation_id)
+    begun = threading.Event()
+    assert running(mark=Kind(lambda o, p: begun.set() or {})).resume() == 1
+    assert ended(catalog, made).state == "cancelled"
+    assert not begun.is_set()
