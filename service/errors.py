@@ -10,13 +10,15 @@ ServiceError
 │   ├── InvalidCursor          a page cursor that we did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an uploaded classifier that is damaged or of another format
+│   ├── ConflictingLabels      equal examples that carry different labels
 │   └── NotEnoughExamples      too few labelled examples to fit or to judge
 ├── Unauthenticated            no key, or not one of ours
 ├── UnknownItem                the name or id names nothing in this workspace
 ├── Conflict                   the request contradicts what is stored
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
-│   └── EncoderMismatch        made by another encoder than the one loaded
+│   ├── EncoderMismatch        made by another encoder than the one loaded
+│   └── WrongKind              asked of a single-label classifier and it is multi-label, or reverse
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 try again later; nothing was done
 ├── EncoderFailure             the encoder's worker fails or is gone
@@ -89,6 +91,12 @@ class InvalidArtifact(InputError):
     code = "invalid_artifact"
 
 
+class ConflictingLabels(InputError):
+    """Equal examples carry different labels; the message names them."""
+
+    code = "conflicting_labels"
+
+
 class NotEnoughExamples(InputError):
     """Too few labelled examples to fit a classifier."""
 
@@ -129,6 +137,12 @@ class EncoderMismatch(Conflict):
     """The stored resource was made by another encoder than the one that is loaded."""
 
     code = "encoder_mismatch"
+
+
+class WrongKind(Conflict):
+    """Asked of a single-label classifier while it is multi-label, or the other way round."""
+
+    code = "wrong_kind"
 
 
 class PreconditionFailed(ServiceError):

@@ -64,7 +64,7 @@ def fit(
 ) -> Fit:
     """Fit class-balanced multinomial logistic regression on unit-length embeddings.
 
-    C is 10 where a class has fewer than 10 groups; else it is chosen by cross-validation over
+    C is 10 where a class has fewer than 100 groups; else it is chosen by cross-validation over
     groups, and again, for the reported accuracy, without the fold that is judged.
 
     Args:
@@ -197,7 +197,9 @@ def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
         part.labels_N, groups_M, guesses_M, task.classes, found.chosen_c, found.n_folds, seed
     )
     if len(grid) == 1:
-        made = replace(made, c_chosen_by=f"default: a class has fewer than {LEAST_TO_CHOOSE} groups")
+        made = replace(
+            made, c_chosen_by=f"default: a class has fewer than {LEAST_TO_CHOOSE} groups"
+        )
     if part.size < task.problem.size:
         made = of_a_sample(made, task.problem.labels_N, task.groups_N)
     made = replace(made, **_counted(task))

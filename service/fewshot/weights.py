@@ -31,9 +31,7 @@ def counts_of(labels_N: Ints, groups_N: Ints, counted: Counted = "groups") -> Do
     return counts_N
 
 
-def class_weights(
-    classes: tuple[str, ...], wanted: Mapping[str, float] | None
-) -> Doubles | None:
+def class_weights(classes: tuple[str, ...], wanted: Mapping[str, float] | None) -> Doubles | None:
     """(C,) factors with mean 1 beside balanced classes; None when all are the same.
 
     Args:
@@ -52,8 +50,7 @@ def class_weights(
     good = np.isfinite(weights_C).all() and (weights_C > 0).all()
     if not good or weights_C.max() > GREATEST_WEIGHT * weights_C.min():
         raise InputError(
-            "expected finite class weights above 0, none over "
-            f"{GREATEST_WEIGHT:g} times another"
+            f"expected finite class weights above 0, none over {GREATEST_WEIGHT:g} times another"
         )
     scaled_C: Doubles = weights_C / weights_C.mean()
     return None if np.allclose(scaled_C, 1) else scaled_C

@@ -32,6 +32,7 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
         "service.catalog.interface",
         "service.catalog.records",
         "service.fewshot.trust",
+        "service.fewshot.multilabel_answers",
     },
     "service.app": {"service"},
     "service.server": {"service"},

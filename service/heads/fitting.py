@@ -1,0 +1,156 @@
+"""Examples -> a version to be stored, of either kind.
+
+Shape suffixes: N examples, D embedding width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.catalog.records import Author, NewVersion
+from service.errors import InputError
+from service.fewshot.fit import Fit, fit
+from service.fewshot.head import to_npz
+from service.fewshot.labelcare import refuse_conflicts
+from service.fewshot.multilabel import MultiLabelFit, fit_labels
+from service.fewshot.multilabel_files import stacked_head
+from service.fewshot.trust import trust
+from service.fewshot.weights import Counted
+from service.heads.examples import Example, labels_of, to_records
+from service.heads.grouping import grouped
+from service.heads.multilabel import kept_labels
+from service.heads.opened import kept_trust
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Kind: TypeAlias = Literal["single_label", "multi_label"]
+SINGLE: Kind = "single_label"
+MULTI: Kind = "multi_label"
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How a version is fitted, beside its examples.
+
+    Attributes:
+        class_weights: class or label -> how much it counts beside the others (of a label: beside
+            its absence); empty = balanced.
+        counted: whether frames of one patient and class count once together, or one by one.
+        thresholds: label -> probability from which it counts as present; multi-label only.
+    """
+
+    kind: Kind = SINGLE
+    class_weights: Mapping[str, float] = field(default_factory=dict)
+    counted: Counted = "groups"
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_settings(self) -> dict[str, Any]:
+        """What a version remembers: only what differs from the defaults."""
+        given = {
+            "class_weights": dict(self.class_weights),
+            "counted": "" if self.counted == "groups" else self.counted,
+            "thresholds": dict(self.thresholds),
+        }
+        return {name: value for name, value in given.items() if value}
+
+
+def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
+    """The options that ``to_settings`` remembered."""
+    return FitOptions(
+        MULTI if kind == MULTI else SINGLE,
+        settings.get("class_weights", {}),
+        settings.get("counted", "groups"),
+        settings.get("thresholds", {}),
+    )
+
+
+def stacked(examples: Sequence[Example]) -> Floats:
+    """embeddings_ND."""
+    return np.stack([example.embedding_D for example in examples])
+
+
+def fit_single(
+    examples: Sequence[Example], groups: Sequence[str], options: FitOptions, encoder_id: str
+) -> Fit:
+    """Raises NotEnoughExamples, InputError: as ``fewshot.fit``."""
+    return fit(
+        stacked(examples),
+        [example.label for example in examples],
+        groups,
+        encoder_id=encoder_id,
+        weights=options.class_weights,
+        counted=options.counted,
+    )
+
+
+def fit_multi(
+    examples: Sequence[Example], groups: Sequence[str], options: FitOptions, encoder_id: str
+) -> MultiLabelFit:
+    """Raises NotEnoughExamples, InputError: as ``fewshot.multilabel.fit_labels``."""
+    return fit_labels(
+        stacked(examples),
+        [labels_of(example.label) for example in examples],
+        groups,
+        encoder_id=encoder_id,
+        thresholds=options.thresholds,
+        weights=options.class_weights,
+        counted=options.counted,
+    )
+
+
+def fitted_version(
+    examples: Sequence[Example],
+    options: FitOptions,
+    settings: Mapping[str, Any],
+    author: Author,
+    encoder_id: str,
+) -> NewVersion:
+    """Fit, judge and calibrate.
+
+    Raises:
+        ConflictingLabels: equal examples carry different labels.
+        NotEnoughExamples, InputError: as the fits.
+    """
+    embeddings_ND = stacked(examples)
+    labels = [example.label for example in examples]
+    refuse_conflicts(embeddings_ND, labels, [example.called for example in examples])
+    if options.kind == SINGLE and options.thresholds:
+        raise InputError("thresholds belong to multi-label classifiers")
+    grouping = grouped(examples, embeddings_ND)
+    make = _multi if options.kind == MULTI else _single
+    classes, head_npz, trust_npz, report = make(examples, grouping.groups, options, encoder_id)
+    report["grouping"] = grouping.to_json()
+    report["warnings"] = [*grouping.warnings(), *report["warnings"]]
+    return NewVersion(
+        encoder_id=encoder_id,
+        classes=classes,
+        head_npz=head_npz,
+        report=report,
+        settings={**settings, **options.to_settings()},
+        trust_npz=trust_npz,
+        examples=to_records(examples, grouping.groups),
+        author=author,
+        kind=options.kind,
+    )
+
+
+_Made: TypeAlias = tuple[tuple[str, ...], bytes, bytes, dict[str, Any]]
+
+
+def _single(
+    examples: Sequence[Example], groups: Sequence[str], options: FitOptions, encoder_id: str
+) -> _Made:
+    found = fit_single(examples, groups, options, encoder_id)
+    trusted = trust(found, stacked(examples))
+    report = found.report.to_json() | trusted.to_json()
+    return found.head.classes, to_npz(found.head), kept_trust(found.head, trusted), report
+
+
+def _multi(
+    examples: Sequence[Example], groups: Sequence[str], options: FitOptions, encoder_id: str
+) -> _Made:
+    found = fit_multi(examples, groups, options, encoder_id)
+    made = found.made
+    return made.labels, to_npz(stacked_head(made)), kept_labels(made), found.report
