@@ -20,6 +20,16 @@ from training.evaluation.encoders import bundle_encoders, embed
 
 BUNDLE = Path(__file__).parents[1] / "service" / "bundle"
 PICTURES = 40  # of each kind that is no ultrasound
+NAMES = (
+    "heads",
+    "calibration",
+    "conformal",
+    "abstention",
+    "novelty",
+    "random_against_grouped",
+    "group_counts",
+    "likeness",
+)
 PLOTS = {  # study -> x, y, what tells the lines apart, which rows
     "heads": ("shots", "mean", ("head",), {}),
     "calibration": ("shots", "ece_after", ("set",), {}),
@@ -40,16 +50,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2000, help="of each set, about, at most")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sets", nargs="*", default=[])
-    parser.add_argument("--studies", nargs="*", default=[], help="names of tables; all without")
+    parser.add_argument("--studies", nargs="*", choices=NAMES, help="all without")
     given = parser.parse_args()
     encoder = bundle_encoders(BUNDLE)[0]
     data = read(encoder, given.sets, given.frames, given.cache)
     strangers = embed(encoder, pictures(PICTURES)).astype(np.float64)
     found: dict[str, list[Row]] = {}
-    for name, study in all_studies(data, strangers).items():
-        if not given.studies or name in given.studies:
-            found[name] = study(data, given.seeds)
-            table(name, found[name])
+    studied = all_studies(data, strangers)
+    for name in given.studies or studied:
+        found[name] = studied[name](data, given.seeds)
+        table(name, found[name])
     if given.out:
         plot(found, given.out)
     if given.json:

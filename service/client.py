@@ -229,10 +229,15 @@ class Client:
         images: Sequence[bytes],
         examples: Sequence[Mapping[str, Any]],
         *,
+        options: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> JsonObject:
-        """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image."""
-        said = _metadata({"name": name, "examples": list(examples)})
+        """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image.
+
+        ``options``: ``kind``, ``class_weights``, ``count``, ``thresholds``; a multi-label example
+        is ``{"labels": [...]}``.
+        """
+        said = _metadata({**(options or {}), "name": name, "examples": list(examples)})
         headers = _once(idempotency_key)
         files = _files(images)
         return self._json("POST", "/v1/classifiers", files=files, data=said, headers=headers)

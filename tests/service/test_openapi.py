@@ -83,6 +83,11 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.patch_scan("c", "s1", {"labels": {"r1": "b", "r2": "a"}})
     client.agreement("c", "r1", "r2")
     client.import_classifier("copy", client.export("k")), client.export_onnx("k")
+    many = [{"labels": ["fluid"]}, {"labels": []}] * 3
+    client.fit_images("many", images, many, options={"kind": "multi_label"})
+    client.predict("many", [*images[:1], b"GIF89a"]), list(client.version_examples("many", 1))
+    client.evaluate("many", {"examples": many[:1]}, images=frames["mass"][:1])
+    client.import_classifier("many2", client.export("many")), client.export_onnx("many")
     client.erase_subject("p1"), client.delete_scan("c", "s2")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}
