@@ -16,7 +16,7 @@ import fewshot_studies as studies
 import numpy as np
 from fewshot_data import Data, Row, pictures, read
 
-from training.evaluation.encoders import bundle_encoders, embed
+from training.evaluation.encoders import BundleEncoder, bundle_encoders, embed
 
 BUNDLE = Path(__file__).parents[1] / "service" / "bundle"
 PICTURES = 40  # of each kind that is no ultrasound
@@ -54,9 +54,8 @@ def main() -> None:
     given = parser.parse_args()
     encoder = bundle_encoders(BUNDLE)[0]
     data = read(encoder, given.sets, given.frames, given.cache)
-    strangers = embed(encoder, pictures(PICTURES)).astype(np.float64)
     found: dict[str, list[Row]] = {}
-    studied = all_studies(data, strangers)
+    studied = all_studies(data, encoder)
     for name in given.studies or studied:
         found[name] = studied[name](data, given.seeds)
         table(name, found[name])
@@ -66,17 +65,20 @@ def main() -> None:
         print(json.dumps(found))
 
 
-def all_studies(
-    data: Data, strangers: studies.Doubles
-) -> dict[str, Callable[[Data, int], list[Row]]]:
+def all_studies(data: Data, encoder: BundleEncoder) -> dict[str, Callable[[Data, int], list[Row]]]:
     """Table -> study of (data, seeds)."""
     made_of = studies.Trusted(data)
+
+    def novelty(given: Data, seeds: int) -> list[Row]:
+        strangers = embed(encoder, pictures(PICTURES)).astype(np.float64)
+        return studies.outliers(given, strangers, seeds)
+
     return {
         "heads": studies.heads,
         "calibration": partial(studies.calibration, made_of=made_of),
         "conformal": partial(studies.coverage, made_of=made_of),
         "abstention": partial(studies.abstention, made_of=made_of),
-        "novelty": lambda given, seeds: studies.outliers(given, strangers, seeds),
+        "novelty": novelty,
         "random_against_grouped": studies.optimism,
         "group_counts": studies.counting,
         "likeness": studies.likeness,
