@@ -14,6 +14,7 @@ from service.api import (
     collections,
     docs,
     judgements,
+    label_conflicts,
     openapi,
     predictions,
     problems,
@@ -111,6 +112,7 @@ def create_app(
         predictions,
         carrying,
         judgements,
+        label_conflicts,
         docs,
     ):
         app.include_router(room.router)

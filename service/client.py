@@ -317,6 +317,11 @@ class Client:
         path = f"/v1/classifiers/{_part(name)}/suspects"
         return self._json("GET", path, params=_given(version=version))
 
+    def conflicts(self, name: str, *, version: int | None = None) -> JsonObject:
+        """GET .../conflicts: examples that look alike and carry different labels."""
+        path = f"/v1/classifiers/{_part(name)}/conflicts"
+        return self._json("GET", path, params=_given(version=version))
+
     def next_to_label(
         self, name: str, collection: str, task: str, *, count: int = 10
     ) -> JsonObject:

@@ -17,10 +17,9 @@ from service.api.classifier_schemas import (
 from service.api.state import Running
 from service.api.uploads import Upload, from_base64, validate
 from service.api.wire import scan_filter
-from service.catalog.records import ClassifierVersion
 from service.errors import InputError, ServiceError, TooManyItems, WrongKind
 from service.heads.examples import Example, group_of, key_of
-from service.heads.fitting import MULTI, SINGLE, FitOptions, Kind, options_of
+from service.heads.fitting import MULTI, SINGLE, FitOptions, Kind
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -69,25 +68,10 @@ def key_for(kind: str, said: Classed) -> str:
 
 
 def options_for(kind: Kind, sent: FitBody) -> FitOptions:
-    """The options of a new classifier."""
-    weights = sent.class_weights
-    return FitOptions(
-        kind,
-        weights if isinstance(weights, dict) else {},
-        sent.count or "groups",
-        sent.thresholds or {},
-    )
-
-
-def options_after(base: ClassifierVersion, sent: FitBody) -> FitOptions:
-    """Those of the version before, where the request says nothing else."""
-    known = options_of(base.kind, base.settings)
+    """What the request says of fitting; None where it says nothing."""
     weights = {} if sent.class_weights == "balanced" else sent.class_weights
     return FitOptions(
-        known.kind,
-        known.class_weights if not isinstance(weights, dict) else weights,
-        sent.count or known.counted,
-        known.thresholds if sent.thresholds is None else sent.thresholds,
+        kind, weights if isinstance(weights, dict) else None, sent.count, sent.thresholds
     )
 
 

@@ -28,7 +28,7 @@ from service.api.labelled import (
     from_instances,
     gather,
     key_for,
-    options_after,
+    options_for,
 )
 from service.api.openapi import image_body
 from service.api.schemas import JsonObject
@@ -56,6 +56,7 @@ from service.api.wire import (
 )
 from service.catalog.records import ClassifierVersion
 from service.heads.examples import Changes, Reference
+from service.heads.fitting import SINGLE
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 
@@ -94,7 +95,7 @@ async def change_examples(
             Changes(tuple(added), tuple(relabel), _references(sent.drop)),
             caller.author,
             base=base.number,
-            options=options_after(base, sent),
+            options=options_for(SINGLE, sent),  # the kind stays that of the base
             publish=sent.publish,
             if_revision=revision,
         )

@@ -19,7 +19,8 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 
 LIKENESS = 0.85  # cosine above which two frames count as one; measured in docs/fewshot.md
 MAX_ROWS = 20_000  # all pairs are compared: 4e8 products of rows, some ten seconds
-USUAL_PERCENTILE = 99.0  # of pairs with different labels, which are not copies of each other
+USUAL = 99.0  # percentile of pairs with different labels, which are not copies of each other
+USUAL_OF_CONFLICTS = 90.0  # where those that are copies are what is looked for
 _CHUNK = 256
 _SAMPLED = 2000
 
@@ -115,12 +116,19 @@ def closest(
 
 
 def likeness_of_copies(
-    embeddings_ND: npt.NDArray[np.floating], labels: Sequence[str], *, seed: int = 0
+    embeddings_ND: npt.NDArray[np.floating],
+    labels: Sequence[str],
+    *,
+    usual: float = USUAL,
+    seed: int = 0,
 ) -> float:
     """The cosine from which rows of this encoder count as copies: ``LIKENESS``, or more.
 
     ``LIKENESS`` is measured on the shipped encoder. Where even rows of different labels are more
-    alike, as another encoder may give them, the threshold is what 99 % of those pairs stay below.
+    alike, as another encoder may give them, the threshold is what most of those pairs stay below.
+
+    Args:
+        usual: percentile of the pairs of different labels.
 
     Raises:
         InputError: lengths differ, or zero or non-finite rows.
@@ -132,7 +140,7 @@ def likeness_of_copies(
     number_N = np.unique(np.asarray(labels, object)[rows].astype(str), return_inverse=True)[1]
     with threadpool_limits(1):
         cosines_NN = unit_ND @ unit_ND.T
-    usual = cosines_NN[number_N[:, None] < number_N]
-    if not len(usual):
+    cosine_P = cosines_NN[number_N[:, None] < number_N]
+    if not len(cosine_P):
         return LIKENESS
-    return min(1.0, max(LIKENESS, float(np.percentile(usual, USUAL_PERCENTILE))))
+    return min(1.0, max(LIKENESS, float(np.percentile(cosine_P, usual))))

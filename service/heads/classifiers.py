@@ -23,7 +23,7 @@ from service.errors import (
 from service.heads.carrying import version_of_document
 from service.heads.examples import Changes, Example, Sources, changed
 from service.heads.examples import without_repetitions as unrepeated
-from service.heads.fitting import MULTI, FitOptions, fitted_version, options_of
+from service.heads.fitting import MULTI, FitOptions, fitted_version, names_of, options_of
 from service.heads.multilabel import OpenedLabels, opened_labels
 from service.heads.opened import Opened, Support, opened, support_of
 
@@ -84,7 +84,7 @@ class Heads:
 
         Args:
             base: number of the version to start from; None = the latest.
-            options: of the new version; None = those of the base.
+            options: of the new version; what they leave out is as in the base.
 
         Raises:
             UnknownItem: no such classifier, version or example.
@@ -109,8 +109,10 @@ class Heads:
                 "relabel or drop them in this request"
             )
         settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
-        remembered = options or options_of(start.kind, start.settings)
-        version = self._fitted(examples, settings, author, remembered)
+        remembered = options_of(start.kind, start.settings)
+        names = names_of(examples, start.kind)
+        chosen = (options or FitOptions()).after(remembered, names)
+        version = self._fitted(examples, settings, author, chosen)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
         )

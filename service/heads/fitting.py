@@ -3,8 +3,8 @@
 Shape suffixes: N examples, D embedding width.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -32,7 +32,7 @@ MULTI: Kind = "multi_label"
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How a version is fitted, beside its examples.
+    """How a version is fitted, beside its examples. None = the default, or as the version before.
 
     Attributes:
         class_weights: class or label -> how much it counts beside the others (of a label: beside
@@ -42,16 +42,32 @@ class FitOptions:
     """
 
     kind: Kind = SINGLE
-    class_weights: Mapping[str, float] = field(default_factory=dict)
-    counted: Counted = "groups"
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    class_weights: Mapping[str, float] | None = None
+    counted: Counted | None = None
+    thresholds: Mapping[str, float] | None = None
+
+    def after(self, base: "FitOptions", names: Collection[str]) -> "FitOptions":
+        """These, and where they say nothing those of ``base``, as far as ``names`` go on."""
+
+        def inherited(
+            given: Mapping[str, float] | None, known: Mapping[str, float] | None
+        ) -> Mapping[str, float]:
+            kept = {name: value for name, value in (known or {}).items() if name in names}
+            return kept if given is None else given
+
+        return FitOptions(
+            base.kind,
+            inherited(self.class_weights, base.class_weights),
+            self.counted or base.counted,
+            inherited(self.thresholds, base.thresholds),
+        )
 
     def to_settings(self) -> dict[str, Any]:
         """What a version remembers: only what differs from the defaults."""
         given = {
-            "class_weights": dict(self.class_weights),
-            "counted": "" if self.counted == "groups" else self.counted,
-            "thresholds": dict(self.thresholds),
+            "class_weights": dict(self.class_weights or {}),
+            "counted": self.counted if self.counted != "groups" else None,
+            "thresholds": dict(self.thresholds or {}),
         }
         return {name: value for name, value in given.items() if value}
 
@@ -60,10 +76,17 @@ def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
     """The options that ``to_settings`` remembered."""
     return FitOptions(
         MULTI if kind == MULTI else SINGLE,
-        settings.get("class_weights", {}),
-        settings.get("counted", "groups"),
-        settings.get("thresholds", {}),
+        settings.get("class_weights"),
+        settings.get("counted"),
+        settings.get("thresholds"),
     )
+
+
+def names_of(examples: Sequence[Example], kind: str) -> frozenset[str]:
+    """Classes or labels that occur."""
+    if kind == MULTI:
+        return frozenset[str]().union(*(labels_of(example.label) for example in examples))
+    return frozenset(example.label for example in examples)
 
 
 def stacked(examples: Sequence[Example]) -> Floats:
@@ -81,7 +104,7 @@ def fit_single(
         groups,
         encoder_id=encoder_id,
         weights=options.class_weights,
-        counted=options.counted,
+        counted=options.counted or "groups",
     )
 
 
@@ -96,7 +119,7 @@ def fit_multi(
         encoder_id=encoder_id,
         thresholds=options.thresholds,
         weights=options.class_weights,
-        counted=options.counted,
+        counted=options.counted or "groups",
     )
 
 

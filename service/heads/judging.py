@@ -13,10 +13,18 @@ from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan, ScanFilter, VersionExample
 from service.errors import InputError, NotEnoughExamples, WrongKind
 from service.fewshot.calibrate import reliability
+from service.fewshot.duplicates import USUAL_OF_CONFLICTS, likeness_of_copies
 from service.fewshot.fit import Fit
 from service.fewshot.heldout import HeldOut
 from service.fewshot.judge import judge
-from service.fewshot.labelcare import Agreement, Suspect, agreement, next_to_label, suspects
+from service.fewshot.labelcare import (
+    Agreement,
+    Suspect,
+    agreement,
+    conflicts,
+    next_to_label,
+    suspects,
+)
 from service.heads.classifiers import Heads
 from service.heads.examples import Example, group_of, without_repetitions
 from service.heads.fitting import MULTI, fit_multi, fit_single, options_of, stacked
@@ -109,6 +117,20 @@ class Judge:
         """Examples whose labels a head that had not seen their group doubts, worst first."""
         examples, found = self._refitted(workspace_id, name, number)
         return [(examples[doubt.row], doubt) for doubt in suspects(found.held_out)]
+
+    def conflicts(
+        self, workspace_id: str, name: str, number: int
+    ) -> list[tuple[Example, Example, float]]:
+        """Examples that look alike and carry different labels, with their cosine, worst first.
+
+        Raises:
+            InputError: more than 20,000 examples, of which not all pairs can be compared.
+        """
+        examples = self._kept(workspace_id, name, number)[1]
+        embeddings_ND, labels = stacked(examples), [example.label for example in examples]
+        likeness = likeness_of_copies(embeddings_ND, labels, usual=USUAL_OF_CONFLICTS)
+        found = conflicts(embeddings_ND, labels, likeness=likeness)
+        return [(examples[c.first], examples[c.second], c.cosine) for c in found]
 
     def _refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
         """Held-out scores are not stored: they tell of patients. The fit gives them again."""

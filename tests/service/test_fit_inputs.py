@@ -59,6 +59,37 @@ def test_equal_pictures_of_different_labels_are_named_and_store_nothing(desk, fr
     assert list(desk.classifiers()) == []
 
 
+def test_pictures_that_merely_look_alike_and_contradict_are_listed(client, frames) -> None:
+    """With the shipped encoder, which sees through a little noise."""
+    with Image.open(io.BytesIO(frames["cyst"][1])) as opened:
+        pixels_HW = np.asarray(opened.convert("L")).astype(np.int64)
+    noise_HW = np.random.default_rng(0).integers(-3, 4, pixels_HW.shape)
+    out = io.BytesIO()
+    Image.fromarray((pixels_HW + noise_HW).clip(0, 255).astype(np.uint8)).save(out, "PNG")
+    images = [*frames["cyst"][:3], *frames["stone"][:3], out.getvalue()]
+    client.fit_images("odd", images, [{"label": name} for name in "aaabbbb"])
+    found, examples = client.conflicts("odd"), list(client.version_examples("odd", 1))
+    client.delete_classifier("odd")
+    assert found["total"] == len(found["items"]) >= 1
+    worst = found["items"][0]
+    named = {worst["first"]["example_id"], worst["second"]["example_id"]}
+    assert named == {examples[1]["example_id"], examples[6]["example_id"]}
+    assert {worst["first"]["label"], worst["second"]["label"]} == {"a", "b"}
+    assert 0.85 < worst["similarity"] < 1
+
+
+def test_a_label_that_goes_takes_its_threshold_and_weight_along(desk, frames) -> None:
+    images = frames["cyst"][:2] + frames["mass"][:2] + frames["stone"][:2]
+    said = [{"labels": labels} for labels in (["a"], [], ["a"], ["b"], [], ["a"])]
+    options = {"kind": "multi_label", "thresholds": {"b": 0.3, "a": 0.4}, "class_weights": {"b": 2}}
+    desk.fit_images("k", images, said, options=options)
+    dropped = list(desk.version_examples("k", 1))[3]["example_id"]
+    second = desk.change_examples("k", {"drop": [{"example_id": dropped}]})
+    assert second["classes"] == ["a"]
+    assert second["settings"]["thresholds"] == {"a": 0.4}
+    assert "class_weights" not in second["settings"]
+
+
 def test_frames_of_one_patient_count_once_and_the_answer_says_how_many_do(desk, frames) -> None:
     images = frames["cyst"][:8] + frames["stone"][:4]
     said = [{"label": "cyst", "subject_id": f"c{i // 4}"} for i in range(8)]
