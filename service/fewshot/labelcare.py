@@ -3,6 +3,7 @@
 Shape suffixes: N rows, C classes, D embedding width, U unlabelled rows.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -125,7 +126,8 @@ def refuse_conflicts(
     seen: dict[bytes, int] = {}
     pairs: list[tuple[str, str]] = []
     for row, embedding_D in enumerate(embeddings_ND):
-        first = seen.setdefault(embedding_D.tobytes(), row)
+        digest = hashlib.blake2b(embedding_D.tobytes(), digest_size=16).digest()
+        first = seen.setdefault(digest, row)
         if labels[first] != labels[row]:
             pairs.append((called[first], called[row]))
     if pairs:

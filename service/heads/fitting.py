@@ -20,7 +20,7 @@ from service.fewshot.multilabel_files import stacked_head
 from service.fewshot.trust import trust
 from service.fewshot.weights import Counted
 from service.heads.examples import Example, labels_of, to_records
-from service.heads.grouping import grouped
+from service.heads.grouping import Grouping, grouped
 from service.heads.multilabel import kept_labels
 from service.heads.opened import kept_trust
 
@@ -89,34 +89,48 @@ def names_of(examples: Sequence[Example], kind: str) -> frozenset[str]:
     return frozenset(example.label for example in examples)
 
 
+@dataclass(frozen=True, slots=True)
+class ToFit:
+    """What a fit takes beside the labels of its examples."""
+
+    embeddings_ND: Floats
+    grouping: Grouping
+    options: FitOptions
+    encoder_id: str
+
+
+def to_fit(examples: Sequence[Example], options: FitOptions, encoder_id: str) -> ToFit:
+    """Stack and group the examples, once: 100,000 of them are half a gigabyte."""
+    embeddings_ND = stacked(examples)
+    return ToFit(embeddings_ND, grouped(examples, embeddings_ND), options, encoder_id)
+
+
 def stacked(examples: Sequence[Example]) -> Floats:
     """embeddings_ND."""
     return np.stack([example.embedding_D for example in examples])
 
 
-def fit_single(
-    examples: Sequence[Example], groups: Sequence[str], options: FitOptions, encoder_id: str
-) -> Fit:
+def fit_single(examples: Sequence[Example], wanted: ToFit) -> Fit:
     """Raises NotEnoughExamples, InputError: as ``fewshot.fit``."""
+    options = wanted.options
     return fit(
-        stacked(examples),
+        wanted.embeddings_ND,
         [example.label for example in examples],
-        groups,
-        encoder_id=encoder_id,
+        wanted.grouping.groups,
+        encoder_id=wanted.encoder_id,
         weights=options.class_weights,
         counted=options.counted or "groups",
     )
 
 
-def fit_multi(
-    examples: Sequence[Example], groups: Sequence[str], options: FitOptions, encoder_id: str
-) -> MultiLabelFit:
+def fit_multi(examples: Sequence[Example], wanted: ToFit) -> MultiLabelFit:
     """Raises NotEnoughExamples, InputError: as ``fewshot.multilabel.fit_labels``."""
+    options = wanted.options
     return fit_labels(
-        stacked(examples),
+        wanted.embeddings_ND,
         [labels_of(example.label) for example in examples],
-        groups,
-        encoder_id=encoder_id,
+        wanted.grouping.groups,
+        encoder_id=wanted.encoder_id,
         thresholds=options.thresholds,
         weights=options.class_weights,
         counted=options.counted or "groups",
@@ -136,14 +150,14 @@ def fitted_version(
         ConflictingLabels: equal examples carry different labels.
         NotEnoughExamples, InputError: as the fits.
     """
-    embeddings_ND = stacked(examples)
-    labels = [example.label for example in examples]
-    refuse_conflicts(embeddings_ND, labels, [example.called for example in examples])
     if options.kind == SINGLE and options.thresholds:
         raise InputError("thresholds belong to multi-label classifiers")
-    grouping = grouped(examples, embeddings_ND)
+    wanted = to_fit(examples, options, encoder_id)
+    names = [example.called for example in examples]
+    refuse_conflicts(wanted.embeddings_ND, [example.label for example in examples], names)
     make = _multi if options.kind == MULTI else _single
-    classes, head_npz, trust_npz, report = make(examples, grouping.groups, options, encoder_id)
+    classes, head_npz, trust_npz, report = make(examples, wanted)
+    grouping = wanted.grouping
     report["grouping"] = grouping.to_json()
     report["warnings"] = [*grouping.warnings(), *report["warnings"]]
     return NewVersion(
@@ -162,18 +176,14 @@ def fitted_version(
 _Made: TypeAlias = tuple[tuple[str, ...], bytes, bytes, dict[str, Any]]
 
 
-def _single(
-    examples: Sequence[Example], groups: Sequence[str], options: FitOptions, encoder_id: str
-) -> _Made:
-    found = fit_single(examples, groups, options, encoder_id)
-    trusted = trust(found, stacked(examples))
+def _single(examples: Sequence[Example], wanted: ToFit) -> _Made:
+    found = fit_single(examples, wanted)
+    trusted = trust(found, wanted.embeddings_ND)
     report = found.report.to_json() | trusted.to_json()
     return found.head.classes, to_npz(found.head), kept_trust(found.head, trusted), report
 
 
-def _multi(
-    examples: Sequence[Example], groups: Sequence[str], options: FitOptions, encoder_id: str
-) -> _Made:
-    found = fit_multi(examples, groups, options, encoder_id)
+def _multi(examples: Sequence[Example], wanted: ToFit) -> _Made:
+    found = fit_multi(examples, wanted)
     made = found.made
     return made.labels, to_npz(stacked_head(made)), kept_labels(made), found.report

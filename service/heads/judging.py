@@ -27,7 +27,7 @@ from service.fewshot.labelcare import (
 )
 from service.heads.classifiers import Heads
 from service.heads.examples import Example, group_of, without_repetitions
-from service.heads.fitting import MULTI, fit_multi, fit_single, options_of, stacked
+from service.heads.fitting import MULTI, fit_multi, fit_single, options_of, stacked, to_fit
 from service.heads.grouping import grouped
 from service.heads.multilabel import OpenedLabels
 from service.heads.multilabel_judging import compared_labels, judged_labels
@@ -109,8 +109,8 @@ class Judge:
         for number in (first, second):
             version, examples = self._kept(workspace_id, name, number)
             options = options_of(version.kind, version.settings)
-            groups = grouped(examples, stacked(examples)).groups
-            made.append((examples, fit_multi(examples, groups, options, version.encoder_id)))
+            wanted = to_fit(examples, options, version.encoder_id)
+            made.append((examples, fit_multi(examples, wanted)))
         return compared_labels(*made)
 
     def suspects(self, workspace_id: str, name: str, number: int) -> list[tuple[Example, Suspect]]:
@@ -137,9 +137,8 @@ class Judge:
         version, examples = self._kept(workspace_id, name, number)
         if version.kind == MULTI:
             raise WrongKind("the classifier is multi-label; this is for single-label ones")
-        groups = grouped(examples, stacked(examples)).groups
         options = options_of(version.kind, version.settings)
-        return examples, fit_single(examples, groups, options, version.encoder_id)
+        return examples, fit_single(examples, to_fit(examples, options, version.encoder_id))
 
     def _kept(
         self, workspace_id: str, name: str, number: int
