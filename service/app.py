@@ -16,6 +16,7 @@ from service.api import (
     exchange,
     judgements,
     life,
+    label_conflicts,
     openapi,
     operations,
     predictions,
@@ -127,6 +128,7 @@ def create_app(
         life,
         exchange,
         operations,
+        label_conflicts,
         docs,
     ):
         app.include_router(room.router)

@@ -250,10 +250,15 @@ class Client(LifeCalls):
         images: Sequence[bytes],
         examples: Sequence[Mapping[str, Any]],
         *,
+        options: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> JsonObject:
-        """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image."""
-        said = _metadata({"name": name, "examples": list(examples)})
+        """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image.
+
+        ``options``: ``kind``, ``class_weights``, ``count``, ``thresholds``; a multi-label example
+        is ``{"labels": [...]}``.
+        """
+        said = _metadata({**(options or {}), "name": name, "examples": list(examples)})
         headers = _once(idempotency_key)
         files = _files(images)
         return self._json("POST", "/v1/classifiers", files=files, data=said, headers=headers)
@@ -331,6 +336,11 @@ class Client(LifeCalls):
     def suspects(self, name: str, *, version: int | None = None) -> JsonObject:
         """GET .../suspects: examples with doubtful labels, worst first."""
         path = f"/v1/classifiers/{_part(name)}/suspects"
+        return self._json("GET", path, params=_given(version=version))
+
+    def conflicts(self, name: str, *, version: int | None = None) -> JsonObject:
+        """GET .../conflicts: examples that look alike and carry different labels."""
+        path = f"/v1/classifiers/{_part(name)}/conflicts"
         return self._json("GET", path, params=_given(version=version))
 
     def next_to_label(

@@ -10,6 +10,7 @@ ServiceError
 │   ├── InvalidCursor          a page cursor that we did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an uploaded classifier that is damaged or of another format
+│   ├── ConflictingLabels      equal examples that carry different labels
 │   └── NotEnoughExamples      too few labelled examples to fit or to judge
 ├── Unauthenticated            no key, or not one of ours
 ├── UnknownItem                the name or id names nothing in this workspace
@@ -17,7 +18,8 @@ ServiceError
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        made by another encoder than the one loaded
-│   └── ImagesNotKept          the collection keeps no images that could be read again
+│   ├── ImagesNotKept          the collection keeps no images that could be read again
+│   └── WrongKind              asked of a single-label classifier and it is multi-label, or reverse
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 try again later; nothing was done
 ├── EncoderFailure             the encoder's worker fails or is gone
@@ -93,6 +95,12 @@ class InvalidArtifact(InputError):
     code = "invalid_artifact"
 
 
+class ConflictingLabels(InputError):
+    """Equal examples carry different labels; the message names them."""
+
+    code = "conflicting_labels"
+
+
 class NotEnoughExamples(InputError):
     """Too few labelled examples to fit a classifier."""
 
@@ -139,6 +147,12 @@ class ImagesNotKept(Conflict):
     """The collection kept no images, so that no other encoder can read them again."""
 
     code = "images_not_kept"
+
+
+class WrongKind(Conflict):
+    """Asked of a single-label classifier while it is multi-label, or the other way round."""
+
+    code = "wrong_kind"
 
 
 class PreconditionFailed(ServiceError):

@@ -211,8 +211,8 @@ class SearchAnswer(Answer):
     hits: list[HitAnswer]
 
 
-def says(model: type[Answer], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that answers ``model``; without statuses, 200."""
+def says(model: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that answers ``model``, or a union; without statuses, 200."""
     described = {200: "Done.", 201: "Made.", 207: "Some items failed; each says so."}
     return {
         status: {"model": model, "description": described[status]} for status in statuses or (200,)

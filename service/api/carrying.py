@@ -50,7 +50,7 @@ async def export(
     The JSON carries embeddings of examples (at most 2000), by which distances are measured; the
     ONNX does not. Both carry the card: report, classes, encoder_id.
     """
-    opened = await asyncio.to_thread(service.heads.open, workspace_id, name, version)
+    opened = await asyncio.to_thread(service.heads.open_either, workspace_id, name, version)
     if format == "onnx":
         data = await service.fits.run(lambda: as_onnx(opened))
         named = f'attachment; filename="{opened.classifier.name}.onnx"'

@@ -14,7 +14,8 @@ class ClassifierAnswer(Answer):
     name: str = Field(examples=["finding"])
     classifier_id: str
     encoder_id: str = Field(examples=[ENCODER])
-    classes: list[str] = Field(examples=[["benign", "malignant"]])
+    kind: Literal["single_label", "multi_label"]
+    classes: list[str] = Field(examples=[["benign", "malignant"]], description="Or labels.")
     report: JsonObject = Field(
         description="Grouped cross-validation: balanced_accuracy, interval_95, warnings, ..."
     )
@@ -47,7 +48,8 @@ class VersionAnswer(Answer):
     version: int
     published: bool
     encoder_id: str = Field(examples=[ENCODER])
-    classes: list[str] = Field(examples=[["benign", "malignant"]])
+    kind: Literal["single_label", "multi_label"]
+    classes: list[str] = Field(examples=[["benign", "malignant"]], description="Or labels.")
     examples: int = Field(description="It was fitted from; see .../examples.")
     report: JsonObject
     calibrated: bool
@@ -71,6 +73,7 @@ class ExampleAnswer(Answer):
 
     example_id: str
     label: str | None = Field(description="Null where an early catalog did not keep it.")
+    labels: list[str] | None = Field(description="Of a multi-label classifier; else null.")
     group: int | None = Field(description="Equal numbers: same patient, study or image.")
     collection: str | None
     scan_id: str | None = Field(description="Null for an upload.")

@@ -1,6 +1,6 @@
 """The bodies that are sent to classifiers."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,18 +17,35 @@ from service.api.schemas import (
 MOST_NAMED = 10_000
 
 
-class LabelledScan(Body):
-    """A stored scan and the class to learn it as."""
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Classed(Body):
+    """``label``: the one class; ``labels``: all that is there, for multi-label classifiers."""
+
+    label: Label | None = None
+    labels: list[Label] | None = Field(
+        None, max_length=64, description="Empty: none of the labels is there."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_or_many(self) -> "Classed":
+        if (self.label is None) == (self.labels is None):
+            raise ValueError("expected label, or labels for a multi-label classifier")
+        return self
+
+
+class LabelledScan(Classed):
+    """A stored scan and the class, or labels, to learn it as."""
 
     scan_id: Identifier
-    label: Label
     collection: Name | None = Field(None, description="When not that of the request.")
 
 
-class UploadedExample(Body):
-    """The class of one uploaded file, and who it is from."""
+class UploadedExample(Classed):
+    """The class, or labels, of one uploaded file, and who it is from."""
 
-    label: Label
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
 
@@ -44,23 +61,54 @@ class Stored(Body):
 
     collection: Name | None = None
     task: Identifier | None = Field(None, description="Take every scan with this label.")
+    tasks: dict[Identifier, Label] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Multi-label: task -> value that means its label is there; scans with all.",
+    )
     filter: FilterBody = Field(default_factory=FilterBody, description="Of the task's scans.")
     scans: list[LabelledScan] = Field(default_factory=list, max_length=MOST_NAMED)
 
     @model_validator(mode="after")
     def _names_a_collection(self) -> "Stored":
-        needy = self.task is not None or any(scan.collection is None for scan in self.scans)
-        if needy and self.collection is None:
+        needy = self.task is not None or bool(self.tasks)
+        if (
+            needy or any(scan.collection is None for scan in self.scans)
+        ) and self.collection is None:
             raise ValueError("stored scans need a collection")
         return self
 
     @property
     def has_stored(self) -> bool:
         """Whether it names any stored scan."""
-        return self.task is not None or bool(self.scans)
+        return self.task is not None or bool(self.tasks) or bool(self.scans)
 
 
-class NewClassifierBody(Stored):
+class FitBody(Body):
+    """How to fit, beside the examples."""
+
+    class_weights: Literal["balanced"] | dict[Label, Weight] | None = Field(
+        None,
+        description="Class or label -> how much it counts beside the others, when balanced is "
+        "not wanted. Null: balanced, or as in the version before.",
+    )
+    count: Literal["groups", "frames"] | None = Field(
+        None,
+        description="groups (as null in a new classifier): frames of one patient and class count "
+        "once together; frames: each for itself.",
+    )
+    thresholds: dict[Label, Threshold] | None = Field(
+        None, description="Multi-label: label -> probability from which it is present; else 0.5."
+    )
+
+
+class NewFitBody(FitBody):
+    """And of which kind the new classifier is."""
+
+    kind: Literal["single_label", "multi_label"] = "single_label"
+
+
+class NewClassifierBody(Stored, NewFitBody):
     """Fit from stored scans: a label of a collection (``task``), named ``scans``, or both.
 
     ``examples`` is another name of ``scans``.
@@ -81,11 +129,11 @@ class NewClassifierBody(Stored):
     @model_validator(mode="after")
     def _has_examples(self) -> "NewClassifierBody":
         if not self.has_stored:
-            raise ValueError("expected a task or scans")
+            raise ValueError("expected a task, tasks or scans")
         return self
 
 
-class UploadedClassifier(Stored):
+class UploadedClassifier(Stored, NewFitBody):
     """The ``metadata`` part when a classifier is fitted from uploads, alone or with scans."""
 
     model_config = example_of(
@@ -102,7 +150,7 @@ class UploadedClassifier(Stored):
     examples: list[UploadedExample] = Field(min_length=1, description="One per file.")
 
 
-class LabelledInstancesBody(Stored):
+class LabelledInstancesBody(Stored, NewFitBody):
     """Fit from images sent as JSON, alone or with stored scans."""
 
     model_config = example_of(
@@ -135,13 +183,11 @@ class ExampleReference(Body):
         return self
 
 
-class Relabel(ExampleReference):
-    """An example, and its right class."""
-
-    label: Label
+class Relabel(ExampleReference, Classed):
+    """An example, and its right class or labels."""
 
 
-class ChangeOptions(Stored):
+class ChangeOptions(Stored, FitBody):
     """What the next version has otherwise than its base; at least one change."""
 
     base_version: int | None = Field(None, ge=1, description="To start from; the latest if null.")

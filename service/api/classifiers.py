@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import TypeAlias
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -11,11 +12,17 @@ from service.api.classifier_answers import ClassifierAnswer, ClassifierPage
 from service.api.classifier_schemas import (
     LabelledInstancesBody,
     NewClassifierBody,
-    Stored,
     UploadedClassifier,
 )
 from service.api.collections import Cursor, Limit, page_limit
-from service.api.labelled import NOTHING, Labelled, from_form, from_instances, gather
+from service.api.labelled import (
+    NOTHING,
+    Labelled,
+    from_form,
+    from_instances,
+    gather,
+    options_for,
+)
 from service.api.long_fits import fit_request
 from service.api.openapi import image_body
 from service.api.operations import ACCEPTED, Prefer, accepted, prefers_async, started
@@ -52,20 +59,24 @@ async def create_classifier(
 ) -> Response:
     """Fit from a label of a collection, named scans, labelled uploads, or a mix of them.
 
-    Uploads are all or nothing: one bad image fails the request, for a classifier fitted from
-    fewer examples than were sent would not be the one that was asked for. With ``Prefer:
-    respond-async`` a fit from stored scans answers 202 with an operation to poll.
+    ``kind: multi_label`` fits one head per label, for what may be there at once: examples then have
+    ``labels``, a list. Uploads are all or nothing: one bad image fails the request, for a
+    classifier fitted from fewer examples than were sent would not be the one that was asked for.
+    With ``Prefer: respond-async`` a fit from stored scans answers 202 with an operation to poll.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
     name, sent, labelled = _read(upload, service.settings.max_items)
+    options = options_for(sent.kind, sent)
 
     async def act() -> JSONResponse:
         if isinstance(sent, NewClassifierBody) and prefers_async(prefer):
             wanted = fit_request(sent, caller)
             begun = await started(service, caller.workspace_id, "fit", wanted)
             return accepted(begun, preferred=True)
-        examples = await gather(service, caller.workspace_id, sent, labelled)
-        fit = partial(service.heads.fit, caller.workspace_id, name, examples, caller.author)
+        examples = await gather(service, caller.workspace_id, sent, labelled, sent.kind)
+        fit = partial(
+            service.heads.fit, caller.workspace_id, name, examples, caller.author, options
+        )
         made = await service.fits.run(fit)
         return created(classifier_json(made), f"/v1/classifiers/{made.name}")
 
@@ -73,7 +84,10 @@ async def create_classifier(
     return await once(service, caller.workspace_id, key, content, act)
 
 
-def _read(upload: Upload, max_items: int) -> tuple[str, Stored, Labelled]:
+_NewClassifier: TypeAlias = NewClassifierBody | LabelledInstancesBody | UploadedClassifier
+
+
+def _read(upload: Upload, max_items: int) -> tuple[str, _NewClassifier, Labelled]:
     if upload.document is None:
         form, labelled = from_form(upload, UploadedClassifier)
         return form.name, form, labelled

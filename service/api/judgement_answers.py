@@ -50,6 +50,33 @@ class SuspectsAnswer(Answer):
     items: list[SuspectItem]
 
 
+class ConflictSide(Answer):
+    """One of two examples that look alike."""
+
+    example_id: str
+    collection: str | None
+    scan_id: str | None
+    label: str | None
+    labels: list[str] | None = Field(description="Of a multi-label classifier; else null.")
+
+
+class ConflictItem(Answer):
+    """Two examples that look alike and carry different labels."""
+
+    similarity: float = Field(ge=-1.001, le=1.001, description="Cosine; 1 = the same picture.")
+    first: ConflictSide
+    second: ConflictSide
+
+
+class ConflictsAnswer(Answer):
+    """The most alike first, at most as many as asked for."""
+
+    classifier: str
+    version: int
+    total: int
+    items: list[ConflictItem]
+
+
 class NextAnswer(Answer):
     """Scans to label next, the most instructive first."""
 

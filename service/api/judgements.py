@@ -20,7 +20,7 @@ from service.api.predictions import Version
 from service.api.schemas import JsonObject
 from service.api.state import Service, WorkspaceId
 from service.api.uploads import read_upload, validate
-from service.api.wire import scan_json
+from service.api.wire import is_calibrated, scan_json
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 
@@ -50,8 +50,8 @@ async def evaluate(
     else:
         sent = body = validate(EvaluationBody, upload.document)
         labelled = from_instances(body.instances, max_items=service.settings.max_items)
-    opened = await service.fits.run(partial(service.heads.open, workspace_id, name, version))
-    examples = await gather(service, workspace_id, sent, labelled)
+    opened = await service.fits.run(partial(service.heads.open_either, workspace_id, name, version))
+    examples = await gather(service, workspace_id, sent, labelled, opened.version.kind)
     work = partial(
         service.judge.evaluate, workspace_id, opened, examples, allow_known=sent.allow_known
     )
@@ -60,7 +60,7 @@ async def evaluate(
         "classifier": name,
         "version": opened.version.number,
         "encoder_id": opened.version.encoder_id,
-        "calibrated": opened.trust.calibration.calibrated,
+        "calibrated": is_calibrated(opened.version),
         "examples": found.examples,
         "known_examples": found.known,
         "judgement": found.judgement,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.api.classifier_schemas import NewClassifierBody
-from service.api.labelled import stored_examples
+from service.api.labelled import options_for, stored_examples
 from service.api.schemas import JsonObject
 from service.api.state import Caller, Running
 from service.api.uploads import validate
@@ -29,13 +29,14 @@ def fit_kind(running: Callable[[], Running]) -> Kind:
         author = Author(**operation.request["author"])
         mark = {"operation_id": operation.operation_id}
         try:
-            examples = stored_examples(service, owner, body)
+            examples = stored_examples(service, owner, body, body.kind)
             progress.report(0, len(examples))
             service.heads.fit(
                 owner,
                 body.name,
                 examples,
                 author,
+                options_for(body.kind, body),
                 settings=mark,
                 before_storing=progress.check,
             )
@@ -49,4 +50,5 @@ def fit_kind(running: Callable[[], Running]) -> Kind:
 
 def _is_ours(service: Running, owner: str, name: str, mark: JsonObject) -> bool:
     """Whether an attempt before a restart stored the classifier and could not say so any more."""
-    return dict(service.catalog.get_version(owner, name, 1).settings) == mark
+    settings = service.catalog.get_version(owner, name, 1).settings
+    return mark.items() <= settings.items()

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from service.api.answers import says
 from service.api.classifier_answers import PredictionsAnswer
 from service.api.classifier_schemas import PredictScansBody
+from service.api.label_predictions import LabelPredictions, labels_answer
 from service.api.openapi import image_body
 from service.api.schemas import InstancesBody, JsonObject
 from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
@@ -18,9 +19,11 @@ from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import Floats, batch_status, seen_json
 from service.errors import InputError, ServiceError, TooManyItems
 from service.fewshot.trust import Answer
+from service.heads.multilabel import OpenedLabels
 from service.heads.opened import Neighbour, Opened
 from service.pipeline import Embedded
 
+EitherPredictions: TypeAlias = PredictionsAnswer | LabelPredictions
 _Found: TypeAlias = tuple[JsonObject, Floats | None]  # what is said of an item, its embedding
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
@@ -34,7 +37,7 @@ Nearest = Annotated[int, Query(ge=0, le=20, description="Labelled examples to sh
 @router.post(
     "/classifiers/{name}/predict",
     openapi_extra=image_body(InstancesBody, PredictScansBody),
-    responses=says(PredictionsAnswer, 200, 207),
+    responses=says(EitherPredictions, 200, 207),
 )
 async def predict(
     name: str,
@@ -48,16 +51,19 @@ async def predict(
     """Class, prediction set, doubts and evidence for uploads or stored scans; 207 if some failed.
 
     Probabilities are calibrated on held-out scores when there are enough, and the answer says
-    whether. ``abstained`` tells that, and why, the label should not be used.
+    whether. ``abstained`` tells that, and why, the label should not be used. A multi-label
+    classifier answers label by label.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
-    opened = await asyncio.to_thread(service.heads.open, workspace_id, name, version)
+    opened = await asyncio.to_thread(service.heads.open_either, workspace_id, name, version)
     if upload.document is not None and "instances" not in upload.document:
         found = await _of_scans(service, workspace_id, upload.document)
     else:
         files = _files_of(upload, service.settings.max_items)
         embedded = await embed_each(service, files, alone=upload.alone)
         found = [_seen(request, item) for item in embedded]
+    if isinstance(opened, OpenedLabels):
+        return await asyncio.to_thread(labels_answer, opened, found, coverage, nearest)
     said, items = await asyncio.to_thread(_judged, opened, found, coverage, nearest)
     body = _about(opened) | {"prediction_sets": said, "dim": service.pipeline.encoder.dim}
     return JSONResponse(body | {"items": items}, batch_status(items))

@@ -22,12 +22,20 @@ from service.api.classifier_schemas import (
     UploadedChanges,
 )
 from service.api.collections import Cursor, Limit, page_limit
-from service.api.labelled import Labelled, from_form, from_instances, gather
+from service.api.labelled import (
+    Labelled,
+    from_form,
+    from_instances,
+    gather,
+    key_for,
+    options_for,
+)
 from service.api.openapi import image_body
 from service.api.schemas import JsonObject
 from service.api.state import (
     IdempotencyKey,
     IfMatch,
+    Running,
     Service,
     WhoAsks,
     WorkspaceId,
@@ -46,7 +54,9 @@ from service.api.wire import (
     version_json,
     version_of,
 )
+from service.catalog.records import ClassifierVersion
 from service.heads.examples import Changes, Reference
+from service.heads.fitting import SINGLE
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 
@@ -75,16 +85,17 @@ async def change_examples(
     revision = version_of(if_match)
 
     async def act() -> JSONResponse:
-        await asyncio.to_thread(service.catalog.get_classifier, caller.workspace_id, name)
-        added = await gather(service, caller.workspace_id, sent, labelled)
-        relabel = [(_reference(item), item.label) for item in sent.relabel]
+        base = await asyncio.to_thread(_base, service, caller.workspace_id, name, sent.base_version)
+        added = await gather(service, caller.workspace_id, sent, labelled, base.kind)
+        relabel = [(_reference(item), key_for(base.kind, item)) for item in sent.relabel]
         extend = partial(
             service.heads.extend,
             caller.workspace_id,
             name,
             Changes(tuple(added), tuple(relabel), _references(sent.drop)),
             caller.author,
-            base=sent.base_version,
+            base=base.number,
+            options=options_for(SINGLE, sent),  # the kind stays that of the base
             publish=sent.publish,
             if_revision=revision,
         )
@@ -102,6 +113,11 @@ def _read(upload: Upload, max_items: int) -> tuple[ChangeOptions, Labelled]:
         return from_form(upload, UploadedChanges)
     body = validate(ChangesBody, upload.document)
     return body, from_instances(body.instances, max_items=max_items)
+
+
+def _base(service: Running, workspace_id: str, name: str, number: int | None) -> ClassifierVersion:
+    found = service.catalog.get_classifier(workspace_id, name)
+    return service.catalog.get_version(workspace_id, name, number or found.latest)
 
 
 def _references(sent: Sequence[ExampleReference]) -> tuple[Reference, ...]:
@@ -165,12 +181,15 @@ async def list_examples(
     text = read_cursor(kind, cursor)
     after = -1 if text is None else number_of(text)
     most = page_limit(service, limit)
-    await asyncio.to_thread(service.catalog.get_version, workspace_id, name, version)
+    version_found = await asyncio.to_thread(
+        service.catalog.get_version, workspace_id, name, version
+    )
     found = await asyncio.to_thread(
         service.catalog.version_examples, workspace_id, name, version, after=after, limit=most + 1
     )
     last = str(after + most) if len(found) > most else None
-    return page_json([example_json(item) for item in found[:most]], kind, last)
+    items = [example_json(item, version_found.kind) for item in found[:most]]
+    return page_json(items, kind, last)
 
 
 @router.post("/classifiers/{name}/publish", responses=says(ClassifierAnswer))

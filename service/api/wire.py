@@ -23,6 +23,8 @@ from service.catalog.records import (
     VersionExample,
 )
 from service.errors import InputError, InvalidCursor
+from service.heads.examples import labels_of
+from service.heads.fitting import MULTI
 from service.pipeline import Embedded
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -100,6 +102,7 @@ def classifier_json(classifier: Classifier) -> JsonObject:
         "name": classifier.name,
         "classifier_id": classifier.classifier_id,
         "encoder_id": published.encoder_id,
+        "kind": published.kind,
         "classes": list(published.classes),
         "report": dict(published.report),
         "calibrated": is_calibrated(published),
@@ -111,7 +114,10 @@ def classifier_json(classifier: Classifier) -> JsonObject:
 
 
 def is_calibrated(version: ClassifierVersion) -> bool:
-    """Whether its probabilities are; its report says why not."""
+    """Whether its probabilities are, of every label; its report says why not."""
+    if version.kind == MULTI:
+        parts = version.report.get("per_label", {}).values()
+        return bool(parts) and all(p.get("calibration", {}).get("calibrated") for p in parts)
     return bool(version.report.get("calibration", {}).get("calibrated", False))
 
 
@@ -123,6 +129,7 @@ def version_json(classifier: Classifier, version: ClassifierVersion) -> JsonObje
         "version": version.number,
         "published": version.number == classifier.published.number,
         "encoder_id": version.encoder_id,
+        "kind": version.kind,
         "classes": list(version.classes),
         "examples": version.examples,
         "report": dict(version.report),
@@ -134,18 +141,25 @@ def version_json(classifier: Classifier, version: ClassifierVersion) -> JsonObje
     }
 
 
-def example_json(example: VersionExample) -> JsonObject:
-    """One example of a version; ``scan_id`` is null for an upload."""
+def example_json(example: VersionExample, kind: str) -> JsonObject:
+    """One example of a version of this kind; ``scan_id`` is null for an upload."""
     collection, scan_id = example.scan or (None, None)
     return {
         "example_id": example.example_id,
-        "label": example.label,
+        **label_json(example.label, kind),
         "group": example.group,
         "collection": collection,
         "scan_id": scan_id,
         "sha256": example.sha256,
         "kept": example.is_kept,
     }
+
+
+def label_json(label: str | None, kind: str) -> JsonObject:
+    """``label`` of a single-label classifier's example, ``labels`` of a multi-label one's."""
+    if kind == MULTI:
+        return {"label": None, "labels": sorted(labels_of(label or "[]"))}
+    return {"label": label, "labels": None}
 
 
 def key_json(key: KeyRecord) -> JsonObject:

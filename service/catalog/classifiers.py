@@ -22,9 +22,9 @@ from service.errors import CatalogFailure, NameTaken, UnknownItem
 _INSERT_VERSION = """
     INSERT INTO classifier_versions (
         workspace_id, classifier_seq, number, encoder_id, classes, report, settings, created_at,
-        key_id, key_name, example_count, head_npz, trust_npz
+        key_id, key_name, example_count, head_npz, trust_npz, kind
     )
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _LATEST = "SELECT max(number) FROM classifier_versions WHERE classifier_seq = ?"
 _VERSION = "SELECT * FROM classifier_versions WHERE classifier_seq = ? AND number = ?"
@@ -202,6 +202,7 @@ def _insert_version(
         len(version.examples),
         version.head_npz,
         version.trust_npz,
+        version.kind,
     )
     version_seq = connection.execute(_INSERT_VERSION, values).lastrowid
     add_examples(connection, row, int(version_seq or 0), version.examples)

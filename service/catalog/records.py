@@ -210,6 +210,7 @@ class NewVersion:
 
     Attributes:
         trust_npz: what calibrates and judges the head; opaque here, may be empty.
+        kind: ``single_label`` or ``multi_label``; equal for all versions of a classifier.
     """
 
     encoder_id: str
@@ -220,6 +221,7 @@ class NewVersion:
     trust_npz: bytes = b""
     examples: tuple[NewExample, ...] = ()
     author: Author = field(default_factory=Author)
+    kind: str = "single_label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ class ClassifierVersion:
     author: Author
     created_at: str
     examples: int
+    kind: str = "single_label"
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,7 @@ def decode_version(row: sqlite3.Row) -> ClassifierVersion:
         author=Author(row["key_id"], row["key_name"]),
         created_at=row["created_at"],
         examples=row["example_count"],
+        kind=row["kind"],
     )
 
 

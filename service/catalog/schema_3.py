@@ -1,6 +1,8 @@
 """What schema 3 adds to schema 2."""
 
-FEWSHOT: tuple[str, ...] = ()
+FEWSHOT: tuple[str, ...] = (
+    "ALTER TABLE classifier_versions ADD COLUMN kind TEXT NOT NULL DEFAULT 'single_label'",
+)
 INTAKE: tuple[str, ...] = ()
 GALLERY: tuple[str, ...] = (
     "ALTER TABLE collections ADD COLUMN keep_images INTEGER NOT NULL DEFAULT 0",

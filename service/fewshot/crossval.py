@@ -15,9 +15,11 @@ from service.fewshot.solve import Problem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
+Grid: TypeAlias = tuple[float, ...]
 
-GRID = (1.0, 10.0, 100.0)  # inverse strength of the L2 penalty, sklearn's C
+GRID: Grid = (1.0, 10.0, 100.0)  # inverse strength of the L2 penalty, sklearn's C
 DEFAULT_C = 10.0
+LEAST_TO_CHOOSE = 100  # groups of each class; below, choosing measured worse (decision 0012)
 MAX_FOLDS = 5
 
 
@@ -62,12 +64,20 @@ def grouped_folds(problem: Problem, groups_N: Ints, seed: int) -> list[Ints]:
     return [test for train, test in found if len(test) and problem.has_all_classes(train)]
 
 
-def choose_c(problem: Problem, folds: list[Ints]) -> float:
+def grid_for(problem: Problem, groups_N: Ints) -> Grid:
+    """Values of C worth comparing: one alone where a class has few groups."""
+    fewest = min(len(np.unique(groups_N[problem.labels_N == c])) for c in range(problem.classes))
+    return GRID if fewest >= LEAST_TO_CHOOSE else (DEFAULT_C,)
+
+
+def choose_c(problem: Problem, folds: list[Ints], grid: Grid = GRID) -> float:
     """The C of the best held-out balanced accuracy; of equals the strongest penalty."""
-    return _best(problem, _scores_by_c(problem, folds)) if folds else DEFAULT_C
+    if not folds or len(grid) == 1:
+        return DEFAULT_C
+    return _best(problem, _scores_by_c(problem, folds, grid))
 
 
-def cross_validate(problem: Problem, folds: list[Ints]) -> CrossValidation:
+def cross_validate(problem: Problem, folds: list[Ints], grid: Grid = GRID) -> CrossValidation:
     """Out-of-fold logits of every row, nested and at the chosen C.
 
     For the nested ones C is chosen for each fold from the others alone. A head fitted without
@@ -76,11 +86,13 @@ def cross_validate(problem: Problem, folds: list[Ints]) -> CrossValidation:
     nested_NC = np.full((problem.size, problem.classes), np.nan)
     if not folds:
         return CrossValidation(DEFAULT_C, 0, nested_NC, nested_NC)
-    by_c = _scores_by_c(problem, folds)
+    by_c = _scores_by_c(problem, folds, grid)
+    if len(grid) == 1:
+        return CrossValidation(grid[0], len(folds), by_c[grid[0]], by_c[grid[0]])
     inner = {
         (i, j, c): _guess_pair(problem, folds[i], folds[j], c)
         for i, j in combinations(range(len(folds)), 2)
-        for c in GRID
+        for c in grid
     }
     for i, test in enumerate(folds):
         nested_NC[test] = by_c[_inner_choice(problem, folds, inner, i)][test]
@@ -88,10 +100,10 @@ def cross_validate(problem: Problem, folds: list[Ints]) -> CrossValidation:
     return CrossValidation(chosen, len(folds), nested_NC, by_c[chosen])
 
 
-def _scores_by_c(problem: Problem, folds: list[Ints]) -> dict[float, Doubles]:
+def _scores_by_c(problem: Problem, folds: list[Ints], grid: Grid) -> dict[float, Doubles]:
     """Out-of-fold logits (N, C) for every C of the grid."""
     by_c = {}
-    for c in GRID:
+    for c in grid:
         logits_NC = np.full((problem.size, problem.classes), np.nan)
         for test in folds:
             logits_NC[test] = problem.logits(problem.without(test), test, c)
@@ -100,8 +112,8 @@ def _scores_by_c(problem: Problem, folds: list[Ints]) -> dict[float, Doubles]:
 
 
 def _best(problem: Problem, by_c: dict[float, Doubles]) -> float:
-    scores = [balanced(problem.labels_N, guesses(by_c[c]), problem.classes) for c in GRID]
-    return GRID[int(np.argmax(scores))]
+    scores = {c: balanced(problem.labels_N, guesses(by_c[c]), problem.classes) for c in by_c}
+    return max(scores, key=scores.__getitem__)
 
 
 def _inner_choice(
@@ -109,13 +121,14 @@ def _inner_choice(
 ) -> float:
     """The C that the other folds favour for fold ``i``; the default when they cannot tell."""
     scores = []
-    for c in GRID:
+    grid = tuple(dict.fromkeys(c for _, _, c in inner))
+    for c in grid:
         chosen_N = np.full(problem.size, -1)
         for j in range(len(folds)):
             if j != i:
                 chosen_N[folds[j]] = inner[min(i, j), max(i, j), c][folds[j]]
         scores.append(balanced(problem.labels_N, chosen_N, problem.classes))
-    return GRID[int(np.argmax(scores))] if max(scores) > 0 else DEFAULT_C
+    return grid[int(np.argmax(scores))] if max(scores) > 0 else DEFAULT_C
 
 
 def _guess_pair(problem: Problem, one: Ints, other: Ints, c: float) -> Ints:

@@ -1,13 +1,15 @@
 """Near-duplicates among embeddings: groups where no patient ids are known.
 
-Shape suffixes: N rows, D embedding width, P pairs.
+Shape suffixes: N rows, D embedding width, P pairs, B rows of a block.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from service.errors import InputError
 from service.fewshot.head import unit_rows
@@ -15,9 +17,12 @@ from service.fewshot.head import unit_rows
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
-LIKENESS = 0.95  # cosine above which two frames count as one; chosen in docs/fewshot.md
+LIKENESS = 0.85  # cosine above which two frames count as one; measured in docs/fewshot.md
 MAX_ROWS = 20_000  # all pairs are compared: 4e8 products of rows, some ten seconds
-_CHUNK = 1024
+USUAL = 99.0  # percentile of pairs with different labels, which are not copies of each other
+USUAL_OF_CONFLICTS = 90.0  # where those that are copies are what is looked for
+_CHUNK = 256
+_SAMPLED = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +45,31 @@ def alike(embeddings_ND: npt.NDArray[np.floating], *, likeness: float = LIKENESS
     Raises:
         InputError: zero or non-finite rows, a likeness outside (0, 1], or too many rows.
     """
+    firsts, seconds, cosines = [], [], []
+    for first_P, second_P, cosine_P in _blocks(embeddings_ND, likeness):
+        firsts.append(first_P)
+        seconds.append(second_P)
+        cosines.append(cosine_P)
+    all_P = np.concatenate(cosines).astype(np.float64)
+    order_P = np.argsort(-all_P, kind="stable")
+    return Pairs(np.concatenate(firsts)[order_P], np.concatenate(seconds)[order_P], all_P[order_P])
+
+
+def _blocks(
+    embeddings_ND: npt.NDArray[np.floating], likeness: float
+) -> Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]:
+    """First rows, second rows and cosines of alike pairs, one block of first rows at a time."""
     if not 0 < likeness <= 1:
         raise InputError(f"expected a likeness above 0 and up to 1, got {likeness}")
     if len(embeddings_ND) > MAX_ROWS:
         raise InputError(f"expected at most {MAX_ROWS} rows, got {len(embeddings_ND)}")
     unit_ND = unit_rows(np.asarray(embeddings_ND)).astype(np.float32)
-    firsts, seconds, cosines = [], [], []
     for start in range(0, len(unit_ND), _CHUNK):
-        block = unit_ND[start : start + _CHUNK] @ unit_ND[start:].T
+        with threadpool_limits(1):
+            cosines_BN = unit_ND[start : start + _CHUNK] @ unit_ND[start:].T
         # float32 gives a row 1 - 1e-7 with its own copy.
-        rows, columns = np.nonzero(np.triu(block >= likeness - 1e-6, k=1))
-        firsts.append(rows + start)
-        seconds.append(columns + start)
-        cosines.append(block[rows, columns])
-    cosine_P = np.concatenate(cosines).astype(np.float64)
-    order_P = np.argsort(-cosine_P, kind="stable")
-    return Pairs(
-        np.concatenate(firsts)[order_P], np.concatenate(seconds)[order_P], cosine_P[order_P]
-    )
+        rows_P, columns_P = np.nonzero(np.triu(cosines_BN >= likeness - 1e-6, k=1))
+        yield rows_P + start, columns_P + start, cosines_BN[rows_P, columns_P]
 
 
 def near_duplicate_groups(
@@ -73,10 +85,62 @@ def near_duplicate_groups(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = alike(embeddings_ND, likeness=likeness)
     count = len(embeddings_ND)
-    links = coo_array(
-        (np.ones(len(pairs.first_P)), (pairs.first_P, pairs.second_P)), (count, count)
-    )
-    groups_N: Ints = connected_components(links, directed=False)[1].astype(np.int64)
+    groups_N = np.arange(count)
+    # Block by block: a thousand copies of one frame are half a million pairs.
+    for first_P, second_P, _ in _blocks(embeddings_ND, likeness):
+        heads_N = np.unique(groups_N, return_index=True)[1][groups_N]
+        one, other = np.append(np.arange(count), first_P), np.append(heads_N, second_P)
+        links = coo_array((np.ones(len(one), bool), (one, other)), (count, count))
+        groups_N = connected_components(links, directed=False)[1].astype(np.int64)
     return groups_N
+
+
+def closest(
+    embeddings_ND: npt.NDArray[np.floating], others_MD: npt.NDArray[np.floating]
+) -> tuple[Ints, Doubles]:
+    """(N,) row number of the most alike other row, and (N,) its cosine.
+
+    Raises:
+        InputError: zero or non-finite rows.
+    """
+    unit_ND = unit_rows(np.asarray(embeddings_ND)).astype(np.float32)
+    unit_MD = unit_rows(np.asarray(others_MD)).astype(np.float32)
+    best_N, cosine_N = np.zeros(len(unit_ND), np.int64), np.zeros(len(unit_ND))
+    for start in range(0, len(unit_ND), _CHUNK):
+        with threadpool_limits(1):
+            cosines_BM = unit_ND[start : start + _CHUNK] @ unit_MD.T
+        best_N[start : start + _CHUNK] = cosines_BM.argmax(1)
+        cosine_N[start : start + _CHUNK] = cosines_BM.max(1)
+    return best_N, cosine_N
+
+
+def likeness_of_copies(
+    embeddings_ND: npt.NDArray[np.floating],
+    labels: Sequence[str],
+    *,
+    usual: float = USUAL,
+    seed: int = 0,
+) -> float:
+    """The cosine from which rows of this encoder count as copies: ``LIKENESS``, or more.
+
+    ``LIKENESS`` is measured on the shipped encoder. Where even rows of different labels are more
+    alike, as another encoder may give them, the threshold is what most of those pairs stay below.
+
+    Args:
+        usual: percentile of the pairs of different labels.
+
+    Raises:
+        InputError: lengths differ, or zero or non-finite rows.
+    """
+    if len(embeddings_ND) != len(labels):
+        raise InputError(f"expected {len(embeddings_ND)} labels, got {len(labels)}")
+    rows = np.random.default_rng(seed).permutation(len(labels))[:_SAMPLED]
+    unit_ND = unit_rows(np.asarray(embeddings_ND)[rows]).astype(np.float32)
+    number_N = np.unique(np.asarray(labels, object)[rows].astype(str), return_inverse=True)[1]
+    with threadpool_limits(1):
+        cosines_NN = unit_ND @ unit_ND.T
+    cosine_P = cosines_NN[number_N[:, None] < number_N]
+    if not len(cosine_P):
+        return LIKENESS
+    return min(1.0, max(LIKENESS, float(np.percentile(cosine_P, usual))))

@@ -4,8 +4,8 @@ Shape suffixes: N examples, C classes, D embedding width, R rank of the examples
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,12 +13,20 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from service.errors import InputError, NotEnoughExamples
-from service.fewshot.crossval import choose_c, cross_validate, grouped_folds, guesses
+from service.fewshot.crossval import (
+    LEAST_TO_CHOOSE,
+    choose_c,
+    cross_validate,
+    grid_for,
+    grouped_folds,
+    guesses,
+)
 from service.fewshot.head import LinearHead, unit_rows
 from service.fewshot.heldout import HeldOut
 from service.fewshot.large import LARGE, examined, slim_unit_rows
 from service.fewshot.report import FitReport, of_a_sample, report
 from service.fewshot.solve import Problem
+from service.fewshot.weights import Counted, class_weights, counts_of
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -51,23 +59,27 @@ def fit(
     *,
     encoder_id: str,
     seed: int = 0,
+    weights: Mapping[str, float] | None = None,
+    counted: Counted = "groups",
 ) -> Fit:
     """Fit class-balanced multinomial logistic regression on unit-length embeddings.
 
-    C is chosen by cross-validation over groups; the reported accuracy comes from an outer
-    cross-validation in which C is chosen again without the fold that is judged.
+    C is 10 where a class has fewer than 100 groups; else it is chosen by cross-validation over
+    groups, and again, for the reported accuracy, without the fold that is judged.
 
     Args:
         embeddings_ND: one row per example.
         labels: N class names.
         groups: N patients, studies or images that must not be on both sides of a split.
+        weights: class -> how much it counts beside the others; None = all the same.
+        counted: whether the frames of one group and class count once together, or one by one.
 
     Raises:
         NotEnoughExamples: fewer than two classes.
-        InputError: lengths differ, a class name is empty or too long, or rows are zero or not
-            finite.
+        InputError: lengths differ, a class name is empty or too long, a weight of no class or out
+            of range, or rows are zero or not finite.
     """
-    task = _task(embeddings_ND, labels, groups)
+    task = _task(embeddings_ND, labels, groups, weights, counted)
     # One small problem per request: BLAS threads would only fight those of other requests.
     with threadpool_limits(1):
         return _fit(task, encoder_id, seed)
@@ -80,20 +92,20 @@ def fit_head(
     *,
     encoder_id: str,
     seed: int = 0,
+    weights: Mapping[str, float] | None = None,
+    counted: Counted = "groups",
 ) -> LinearHead:
     """The head that ``fit`` gives, without judging it: for studies that hold out data themselves.
 
     Raises:
-        NotEnoughExamples: fewer than two classes.
-        InputError: lengths differ, a class name is empty or too long, or rows are zero or not
-            finite.
+        NotEnoughExamples, InputError: as ``fit``.
     """
-    task = _task(embeddings_ND, labels, groups)
+    task = _task(embeddings_ND, labels, groups, weights, counted)
     with threadpool_limits(1):
         rows_M = examined(task.problem, seed)
-        part = task.problem.part(rows_M)
-        folds = grouped_folds(part, task.groups_N[rows_M], seed)
-        return _head(task, choose_c(part, folds), encoder_id)
+        part, groups_M = task.problem.part(rows_M), task.groups_N[rows_M]
+        folds = grouped_folds(part, groups_M, seed)
+        return _head(task, choose_c(part, folds, grid_for(part, groups_M)), encoder_id)
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,11 @@ class _Task:
 
 
 def _task(
-    embeddings_ND: npt.NDArray[np.floating], labels: Sequence[str], groups: Sequence[str]
+    embeddings_ND: npt.NDArray[np.floating],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    weights: Mapping[str, float] | None,
+    counted: Counted,
 ) -> _Task:
     if not len(embeddings_ND) == len(labels) == len(groups):
         raise InputError(
@@ -130,15 +146,22 @@ def _task(
     numbers = {name: number for number, name in enumerate(classes)}
     labels_N = np.array([numbers[labels[i]] for i in order_N])
     groups_N = np.unique([groups[i] for i in order_N], return_inverse=True)[1]
+    weights_C = class_weights(classes, weights)
     if large:
-        slim_ND = slim_unit_rows(np.asarray(embeddings_ND), order_N)
-        axes_DD = np.eye(slim_ND.shape[1])  # more rows than axes: nothing to gain by rotating
-        return _Task(Problem(slim_ND, labels_N, len(classes)), groups_N, classes, axes_DD, order_N)
-    unit_ND = unit_rows(np.asarray(embeddings_ND)[order_N])
-    with threadpool_limits(1):
-        axes_RD = np.linalg.svd(unit_ND, full_matrices=False)[2]
-        problem = Problem(unit_ND @ axes_RD.T, labels_N, len(classes))
+        rows_NR: npt.NDArray[np.floating] = slim_unit_rows(np.asarray(embeddings_ND), order_N)
+        axes_RD = np.eye(rows_NR.shape[1])  # more rows than axes: nothing to gain by rotating
+    else:
+        rows_NR, axes_RD = _rotated(unit_rows(np.asarray(embeddings_ND)[order_N]))
+    counts_N = counts_of(labels_N, groups_N, counted)
+    problem = Problem(rows_NR, labels_N, len(classes), counts_N, weights_C)
     return _Task(problem, groups_N, classes, axes_RD, order_N)
+
+
+def _rotated(unit_ND: Doubles) -> tuple[Doubles, Doubles]:
+    """Rows in their own span (N, R), and the axes of it (R, D)."""
+    with threadpool_limits(1):
+        axes_RD: Doubles = np.linalg.svd(unit_ND, full_matrices=False)[2]
+        return unit_ND @ axes_RD.T, axes_RD
 
 
 def _classes(labels: Sequence[str]) -> tuple[str, ...]:
@@ -166,14 +189,20 @@ def _head(task: _Task, c: float, encoder_id: str) -> LinearHead:
 def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
     rows_M = examined(task.problem, seed)
     part, groups_M = task.problem.part(rows_M), task.groups_N[rows_M]
-    found = cross_validate(part, grouped_folds(part, groups_M, seed))
+    grid = grid_for(part, groups_M)
+    found = cross_validate(part, grouped_folds(part, groups_M, seed), grid)
     guesses_M = guesses(found.nested_NC)
     head = _head(task, found.chosen_c, encoder_id)
     made = report(
         part.labels_N, groups_M, guesses_M, task.classes, found.chosen_c, found.n_folds, seed
     )
+    if len(grid) == 1:
+        made = replace(
+            made, c_chosen_by=f"default: a class has fewer than {LEAST_TO_CHOOSE} groups"
+        )
     if part.size < task.problem.size:
         made = of_a_sample(made, task.problem.labels_N, task.groups_N)
+    made = replace(made, **_counted(task))
     guesses_N = np.full(task.problem.size, -1)
     guesses_N[rows_M] = guesses_M
     return Fit(
@@ -185,6 +214,17 @@ def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
     )
 
 
+def _counted(task: _Task) -> dict[str, Any]:
+    """What counted how much, for the report."""
+    weights_C = task.problem.class_weights_C
+    given = None if weights_C is None else zip(task.classes, weights_C.tolist(), strict=True)
+    return {
+        "groups": len(np.unique(task.groups_N)),
+        "effective_examples": round(float(task.problem.shares(np.arange(task.problem.size)).sum())),
+        "class_weights": given and {name: round(weight, 6) for name, weight in given},
+    }
+
+
 def _held_out(task: _Task, rows_M: Ints, logits_MC: Doubles) -> HeldOut:
     logits_NC = np.full((task.problem.size, len(task.classes)), np.nan)
     logits_NC[rows_M] = logits_MC
@@ -193,6 +233,7 @@ def _held_out(task: _Task, rows_M: Ints, logits_MC: Doubles) -> HeldOut:
         _restored(task, logits_NC),
         _restored(task, task.problem.labels_N),
         _restored(task, task.groups_N),
+        task.problem.class_weights_C,
     )
 
 

@@ -3,7 +3,7 @@
 Shape suffixes: N examples, M judged examples, C classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -23,12 +23,14 @@ class HeldOut:
         logits_NC: float64; each row by a head fitted without the row's group; NaN = not judged.
         labels_N: number of the given class.
         groups_N: number of the patient, study or image that is never on both sides.
+        class_weights_C: how frequent each class is beside the others; None = all equally.
     """
 
     classes: tuple[str, ...]
     logits_NC: Doubles
     labels_N: Ints
     groups_N: Ints
+    class_weights_C: Doubles | None = None
 
     @property
     def is_judged(self) -> Bools:
@@ -42,8 +44,11 @@ class HeldOut:
 
     def rows(self, chosen: Bools | Ints) -> "HeldOut":
         """Some rows, by mask or number."""
-        return HeldOut(
-            self.classes, self.logits_NC[chosen], self.labels_N[chosen], self.groups_N[chosen]
+        return replace(
+            self,
+            logits_NC=self.logits_NC[chosen],
+            labels_N=self.labels_N[chosen],
+            groups_N=self.groups_N[chosen],
         )
 
     def groups_per_class(self) -> Ints:
@@ -65,14 +70,16 @@ class HeldOut:
         return shares_N
 
     def balanced_shares(self) -> Doubles:
-        """(N,) ``shares``, scaled so that all classes weigh the same; they sum to the pairs.
+        """(N,) ``shares``, scaled so that classes weigh as in the fit; they sum to the pairs.
 
-        The heads are fitted for classes that are equally frequent, and so they are judged.
+        The heads are fitted for classes that are equally frequent, or as frequent as
+        ``class_weights_C`` says, and so their probabilities are judged.
         """
         labels_P, pair_N, rows_P = self._pairs()
         pairs_C = np.bincount(labels_P, minlength=len(self.classes))
-        present = int((pairs_C > 0).sum())
-        scale_C = len(labels_P) / (present * np.maximum(pairs_C, 1))
+        given_C = self.class_weights_C
+        wanted_C = (pairs_C > 0) * (np.ones(len(pairs_C)) if given_C is None else given_C)
+        scale_C = len(labels_P) * wanted_C / (wanted_C.sum() * np.maximum(pairs_C, 1))
         shares_N: Doubles = scale_C[self.labels_N] / rows_P[pair_N]
         return shares_N
 

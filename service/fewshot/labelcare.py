@@ -3,6 +3,7 @@
 Shape suffixes: N rows, C classes, D embedding width, U unlabelled rows.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import InputError
+from service.errors import ConflictingLabels, InputError
 from service.fewshot.bootstrap import Estimate, over_rows, ratio, resampled
 from service.fewshot.duplicates import LIKENESS, alike
 from service.fewshot.head import unit_rows
@@ -21,6 +22,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 
 DOUBTFUL = 0.2  # probability of the given label below which it is worth a second look
 MAX_POOL = 20_000
+NAMED_CONFLICTS = 3  # pairs that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +106,40 @@ def conflicts(
     ]
 
 
-def refuse_conflicts(embeddings_ND: npt.NDArray[np.floating], labels: Sequence[str]) -> None:
+def refuse_conflicts(
+    embeddings_ND: npt.NDArray[np.floating],
+    labels: Sequence[str],
+    names: Sequence[str] | None = None,
+) -> None:
     """For callers that fit: the same embedding may not carry two labels.
 
+    Args:
+        names: what each row is called in the error; its number when there are none.
+
     Raises:
-        InputError: naming the first two rows that contradict each other, or lengths differ.
+        ConflictingLabels: naming pairs of rows that contradict each other, at most three.
+        InputError: lengths differ.
     """
-    if len(embeddings_ND) != len(labels):
-        raise InputError(f"expected {len(embeddings_ND)} labels, got {len(labels)}")
+    if len(embeddings_ND) != len(labels) or len(names or labels) != len(labels):
+        raise InputError(f"expected {len(embeddings_ND)} labels and names, got {len(labels)}")
+    called = names or [str(row) for row in range(len(labels))]
     seen: dict[bytes, int] = {}
+    pairs: list[tuple[str, str]] = []
     for row, embedding_D in enumerate(embeddings_ND):
-        first = seen.setdefault(embedding_D.tobytes(), row)
+        digest = hashlib.blake2b(embedding_D.tobytes(), digest_size=16).digest()
+        first = seen.setdefault(digest, row)
         if labels[first] != labels[row]:
-            raise InputError(f"examples {first} and {row} are equal and carry different labels")
+            pairs.append((called[first], called[row]))
+    if pairs:
+        raise ConflictingLabels(in_conflict(pairs))
+
+
+def in_conflict(pairs: Sequence[tuple[str, str]]) -> str:
+    """What an error says of examples that are equal and carry different labels."""
+    shown = "; ".join(f"{one} and {other}" for one, other in pairs[:NAMED_CONFLICTS])
+    more = len(pairs) - NAMED_CONFLICTS
+    rest = f"; and {more} more pairs" if more > 0 else ""
+    return f"equal examples carry different labels: {shown}{rest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A head as one small ONNX network: embedding -> calibrated probabilities, for any ONNX runtime.
 
-The graph: unit length, one matrix product, division by the temperature, softmax. Classes, encoder
+The graph: unit length, one matrix product, division by the temperature, softmax (or the sigmoid of
+independent labels). Classes, encoder
 and card travel as the model's metadata.
 
 Shape suffixes: N rows, C classes, D embedding width.
@@ -8,13 +9,15 @@ Shape suffixes: N rows, C classes, D embedding width.
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from service.fewshot.head import LEAST_LENGTH, LinearHead
 from service.fewshot.trust import Trust
 
+Doubles: TypeAlias = npt.NDArray[np.float64]
 INPUT_NAME, OUTPUT_NAME = "embedding", "probabilities"
 OPSET, IR_VERSION = 17, 8  # old enough for runtimes of 2022, new enough for all that is used
 
@@ -24,13 +27,29 @@ def to_onnx(head: LinearHead, trust: Trust, card: Mapping[str, Any] | None = Non
 
     Rows need not be of unit length; a row of zeros gives the probabilities of the bias.
     """
+    scale = 1 / trust.calibration.temperature
+    metadata = _metadata(head, trust, card or {})
+    return _model(head.weights_CD * scale, head.bias_C * scale, metadata, "Softmax", {"axis": 1})
+
+
+def to_onnx_sigmoid(weights_LD: Doubles, bias_L: Doubles, metadata: Mapping[str, str]) -> bytes:
+    """As ``to_onnx``, with probabilities (N, L) that are independent of each other."""
+    return _model(weights_LD, bias_L, metadata, "Sigmoid", {})
+
+
+def _model(
+    weights_CD: npt.NDArray[np.floating],
+    bias_C: npt.NDArray[np.floating],
+    metadata: Mapping[str, str],
+    link: str,
+    link_options: Mapping[str, Any],
+) -> bytes:
     import onnx  # a third of a second that a starting service saves
     from onnx import TensorProto, helper, numpy_helper
 
-    scale = 1 / trust.calibration.temperature
     tensors = {
-        "weights_DC": (head.weights_CD.T * scale).astype(np.float32),
-        "bias_C": (head.bias_C * scale).astype(np.float32),
+        "weights_DC": weights_CD.T.astype(np.float32),
+        "bias_C": bias_C.astype(np.float32),
         "least_length": np.float32(LEAST_LENGTH),
     }
     nodes = [
@@ -39,9 +58,9 @@ def to_onnx(head: LinearHead, trust: Trust, card: Mapping[str, Any] | None = Non
         helper.make_node("Div", [INPUT_NAME, "safe_length"], ["unit"]),
         helper.make_node("MatMul", ["unit", "weights_DC"], ["scores"]),
         helper.make_node("Add", ["scores", "bias_C"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], [OUTPUT_NAME], axis=1),
+        helper.make_node(link, ["logits"], [OUTPUT_NAME], **link_options),
     ]
-    count, width = head.weights_CD.shape
+    count, width = weights_CD.shape
     graph = helper.make_graph(
         nodes,
         "sonoprobe_head",
@@ -55,7 +74,7 @@ def to_onnx(head: LinearHead, trust: Trust, card: Mapping[str, Any] | None = Non
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    helper.set_model_props(model, _metadata(head, trust, card or {}))
+    helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
     found: bytes = model.SerializeToString()
     return found

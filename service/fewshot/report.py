@@ -28,6 +28,9 @@ class FitReport:
         interval_95: percentile bootstrap over groups of the held-out predictions.
         confusion: counts, rows = true class, columns = predicted, in the order of ``classes``.
         chance: balanced accuracy of guessing.
+        groups: patients, studies or images.
+        effective_examples: how many count: frames of one group and class are one together.
+        class_weights: class -> weight beside the others, mean 1; None = all the same.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +46,9 @@ class FitReport:
     confusion: tuple[tuple[int, ...], ...] | None
     chance: float
     warnings: tuple[str, ...]
+    groups: int = 0
+    effective_examples: int = 0
+    class_weights: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, under the field names."""
@@ -61,6 +67,9 @@ class FitReport:
             "confusion": None if self.confusion is None else [list(r) for r in self.confusion],
             "chance": self.chance,
             "warnings": list(self.warnings),
+            "groups": self.groups,
+            "effective_examples": self.effective_examples,
+            "class_weights": self.class_weights,
         }
 
 

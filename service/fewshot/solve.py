@@ -6,7 +6,7 @@ time on checks when a problem has 100 rows and cross-validation solves it 50 tim
 Shape suffixes: N rows, M rows of one fit, C classes, R features.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -22,11 +22,19 @@ JUDGING_TOLERANCE = 1e-3  # which class wins is settled long before the weights 
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows with integer labels 0..classes-1, from which subsets are fitted."""
+    """Rows with integer labels 0..classes-1, from which subsets are fitted.
 
-    rows_NR: npt.NDArray[np.floating]  # float64; float32 where there are very many
+    Attributes:
+        rows_NR: float64; float32 where there are very many.
+        counts_N: how much each row counts before classes are balanced; None = 1 each.
+        class_weights_C: weight of each class beside the others; None = all the same.
+    """
+
+    rows_NR: npt.NDArray[np.floating]
     labels_N: Ints
     classes: int
+    counts_N: Doubles | None = None
+    class_weights_C: Doubles | None = None
 
     @property
     def size(self) -> int:
@@ -37,8 +45,12 @@ class Problem:
         """Some rows, float64; the problem itself when they are all."""
         if len(rows_M) == self.size:
             return self
-        chosen_MR = self.rows_NR[rows_M].astype(np.float64)
-        return Problem(chosen_MR, self.labels_N[rows_M], self.classes)
+        return replace(
+            self,
+            rows_NR=self.rows_NR[rows_M].astype(np.float64),
+            labels_N=self.labels_N[rows_M],
+            counts_N=None if self.counts_N is None else self.counts_N[rows_M],
+        )
 
     def without(self, rows: Ints) -> Ints:
         """All other row numbers, ascending."""
@@ -47,6 +59,19 @@ class Problem:
     def has_all_classes(self, rows: Ints) -> bool:
         """Whether every class has at least one of the rows."""
         return bool((np.bincount(self.labels_N[rows], minlength=self.classes) > 0).all())
+
+    def shares(self, rows_M: Ints) -> Doubles:
+        """(M,) weight of each row in the loss; they sum to the counts of the rows.
+
+        Classes weigh the same in sum, or as ``class_weights_C`` says.
+        """
+        labels_M = self.labels_N[rows_M]
+        counts_M = np.ones(len(rows_M)) if self.counts_N is None else self.counts_N[rows_M]
+        sums_C = np.bincount(labels_M, weights=counts_M, minlength=self.classes)
+        wanted_C = np.ones(self.classes) if self.class_weights_C is None else self.class_weights_C
+        scale_C = wanted_C / (wanted_C.sum() * np.maximum(sums_C, 1e-300))
+        shares_M: Doubles = counts_M * scale_C[labels_M] * counts_M.sum()
+        return shares_M
 
     def logits(self, train: Ints, test: Ints, c: float) -> Doubles:
         """Scores (test rows, classes) by the solution on ``train``."""
@@ -59,14 +84,12 @@ class Problem:
     ) -> tuple[Doubles, Doubles]:
         """weights_CR and bias_C that minimise the balanced cross-entropy + ||W||^2 / (2 c).
 
-        Every class weighs the same in sum; the bias is not penalised. ``train`` must hold all
-        classes.
+        Rows weigh as ``shares`` says; the bias is not penalised. ``train`` must hold all classes.
         """
         from scipy.optimize import minimize  # half a second that a starting service saves
 
         rows_MR, labels_M = self.rows_NR[train], self.labels_N[train]
-        counts_C = np.bincount(labels_M, minlength=self.classes)
-        share_M = len(train) / (self.classes * counts_C[labels_M])
+        share_M = self.shares(train)
         truth_MC = np.zeros((len(train), self.classes))
         truth_MC[np.arange(len(train)), labels_M] = 1
         width = self.rows_NR.shape[1]
@@ -88,8 +111,8 @@ class Problem:
             return float(loss), gradient.ravel()
 
         start = np.zeros(self.classes * (width + 1))
-        many = max(1.0, len(train) / MANY_ROWS)  # the loss is a sum, and so its gradient
-        steps = MAX_STEPS if many == 1 else MAX_STEPS_OF_MANY
+        steps = MAX_STEPS if len(train) <= MANY_ROWS else MAX_STEPS_OF_MANY
+        many = max(1.0, float(share_M.sum()) / MANY_ROWS)  # the loss is a sum, and so its gradient
         options = {"maxiter": steps, "gtol": tolerance * many}
         found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
         table_C = found.x.reshape(self.classes, width + 1)

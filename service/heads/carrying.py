@@ -6,22 +6,35 @@ from typing import Any
 from service.catalog.records import Author, NewVersion
 from service.errors import ArtifactMismatch, InvalidArtifact
 from service.fewshot.head import to_npz
+from service.fewshot.multilabel_files import FORMAT as LABELS_FORMAT
+from service.fewshot.multilabel_files import (
+    from_labels_document,
+    stacked_head,
+    to_labels_bytes,
+    to_labels_document,
+    to_labels_onnx,
+)
 from service.fewshot.onnx_export import to_onnx
 from service.fewshot.portable import from_document, to_bytes, to_document
+from service.heads.multilabel import OpenedLabels
 from service.heads.opened import Opened
 
 
-def as_document(opened: Opened) -> dict[str, Any]:
+def as_document(opened: Opened | OpenedLabels) -> dict[str, Any]:
     """The version as JSON values with its card; distances need the anchors, so they travel."""
+    if isinstance(opened, OpenedLabels):
+        return to_labels_document(opened.made, card_of(opened))
     return to_document(opened.head, opened.trust, card_of(opened))
 
 
-def as_onnx(opened: Opened) -> bytes:
+def as_onnx(opened: Opened | OpenedLabels) -> bytes:
     """The version as one network: embedding -> calibrated probabilities."""
+    if isinstance(opened, OpenedLabels):
+        return to_labels_onnx(opened.made, card_of(opened))
     return to_onnx(opened.head, opened.trust, card_of(opened))
 
 
-def card_of(opened: Opened) -> dict[str, Any]:
+def card_of(opened: Opened | OpenedLabels) -> dict[str, Any]:
     """What a reader should know of the version; names no scan, subject or key."""
     return {
         "classifier": opened.classifier.name,
@@ -40,17 +53,42 @@ def version_of_document(document: Mapping[str, Any], author: Author, encoder_id:
         EncoderMismatch: made for another encoder than ``encoder_id``.
     """
     try:
+        if document.get("format") == LABELS_FORMAT:
+            return _version_of_labels(document, author, encoder_id)
         found = from_document(document, encoder_id=encoder_id)
     except ArtifactMismatch as error:
         raise InvalidArtifact(str(error)) from error
-    report = found.card.get("report")
-    origin = {k: v for k, v in found.card.items() if k != "report"}
     return NewVersion(
         encoder_id=found.head.encoder_id,
         classes=found.head.classes,
         head_npz=to_npz(found.head),
-        report=report if isinstance(report, dict) else {},
-        settings={"imported": True, "origin": origin},
+        report=_report_of(found.card),
+        settings=_settings_of(found.card),
         trust_npz=to_bytes(found.head, found.trust),
         author=author,
     )
+
+
+def _version_of_labels(document: Mapping[str, Any], author: Author, encoder_id: str) -> NewVersion:
+    found = from_labels_document(document, encoder_id=encoder_id)
+    thresholds = {head.name: head.threshold for head in found.made.heads}
+    return NewVersion(
+        encoder_id=found.made.encoder_id,
+        classes=found.made.labels,
+        head_npz=to_npz(stacked_head(found.made)),
+        report=_report_of(found.card),
+        settings=_settings_of(found.card) | {"thresholds": thresholds},
+        trust_npz=to_labels_bytes(found.made),
+        author=author,
+        kind="multi_label",
+    )
+
+
+def _report_of(card: Mapping[str, Any]) -> dict[str, Any]:
+    report = card.get("report")
+    return report if isinstance(report, dict) else {}
+
+
+def _settings_of(card: Mapping[str, Any]) -> dict[str, Any]:
+    origin = {key: value for key, value in card.items() if key != "report"}
+    return {"imported": True, "origin": origin}

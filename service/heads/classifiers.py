@@ -8,8 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
 from service.errors import (
@@ -20,14 +18,14 @@ from service.errors import (
     PreconditionFailed,
     TooManyItems,
     UnknownItem,
+    WrongKind,
 )
-from service.fewshot.fit import fit
-from service.fewshot.head import to_npz
-from service.fewshot.trust import trust
 from service.heads.carrying import version_of_document
-from service.heads.examples import Changes, Example, Sources, changed, to_records
+from service.heads.examples import Changes, Example, Sources, changed
 from service.heads.examples import without_repetitions as unrepeated
-from service.heads.opened import Opened, Support, kept_trust, opened, support_of
+from service.heads.fitting import MULTI, FitOptions, fitted_version, names_of, options_of
+from service.heads.multilabel import OpenedLabels, opened_labels
+from service.heads.opened import Opened, Support, opened, support_of
 
 MAX_OPENED = 32  # versions kept ready; each holds at most 2000 embeddings
 
@@ -53,6 +51,7 @@ class Heads:
         name: str,
         examples: Sequence[Example],
         author: Author,
+        options: FitOptions | None = None,
         *,
         settings: Mapping[str, Any] | None = None,
         before_storing: Callable[[], None] = lambda: None,
@@ -60,16 +59,20 @@ class Heads:
         """Fit, judge by grouped cross-validation, store as version 1 and publish.
 
         Args:
+            options: None = the defaults.
             settings: told with the version.
             before_storing: called after the fit; what it raises gives the fit up.
 
         Raises:
-            NotEnoughExamples: fewer than two classes.
-            InputError: one image came with two labels.
+            NotEnoughExamples: fewer than two classes; a label that no example has or lacks.
+            ConflictingLabels: equal examples carry different labels.
+            InputError: options that do not fit the examples.
             NameTaken: the workspace has a classifier of this name.
         """
         self._refuse_taken(workspace_id, name)
-        version = self._fitted(unrepeated(examples), settings or {}, author)
+        version = self._fitted(
+            unrepeated(examples), settings or {}, author, options or FitOptions()
+        )
         before_storing()
         return self._catalog.create_classifier(workspace_id, name, version)
 
@@ -81,6 +84,7 @@ class Heads:
         author: Author,
         *,
         base: int | None = None,
+        options: FitOptions | None = None,
         publish: bool = False,
         if_revision: int | None = None,
     ) -> tuple[Classifier, ClassifierVersion]:
@@ -91,11 +95,13 @@ class Heads:
 
         Args:
             base: number of the version to start from; None = the latest.
+            options: of the new version; what they leave out is as in the base.
 
         Raises:
             UnknownItem: no such classifier, version or example.
             EncoderMismatch: the base was fitted on another encoder's embeddings.
             NotEnoughExamples: fewer than two classes are left.
+            ConflictingLabels: equal examples carry different labels.
             InputError: nothing would change, contradicting changes, or examples without label.
             PreconditionFailed: ``if_revision`` is not the current one.
         """
@@ -114,7 +120,10 @@ class Heads:
                 "relabel or drop them in this request"
             )
         settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
-        version = self._fitted(examples, settings, author)
+        remembered = options_of(start.kind, start.settings)
+        names = names_of(examples, start.kind)
+        chosen = (options or FitOptions()).after(remembered, names)
+        version = self._fitted(examples, settings, author, chosen)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
         )
@@ -138,7 +147,10 @@ class Heads:
         if not gone:
             return None
         settings = {"base_version": base.number, "refit": True, "not_kept": gone}
-        version = self._fitted([each for each in kept if each.label], settings, author)
+        examples = [each for each in kept if each.label]
+        names = names_of(examples, base.kind)
+        options = FitOptions().after(options_of(base.kind, base.settings), names)
+        version = self._fitted(examples, settings, author, options)
         return self._catalog.add_version(workspace_id, name, version, publish=True)
 
     def _refuse_taken(self, workspace_id: str, name: str) -> None:
@@ -150,7 +162,11 @@ class Heads:
         raise NameTaken("the workspace has a classifier of this name")
 
     def _fitted(
-        self, examples: Sequence[Example], settings: Mapping[str, Any], author: Author
+        self,
+        examples: Sequence[Example],
+        settings: Mapping[str, Any],
+        author: Author,
+        options: FitOptions,
     ) -> NewVersion:
         if not examples:
             raise NotEnoughExamples("expected labelled examples of at least 2 classes, got none")
@@ -158,24 +174,7 @@ class Heads:
             raise TooManyItems(
                 f"expected at most {self._max_examples} examples, got {len(examples)}"
             )
-        embeddings_ND = np.stack([example.embedding_D for example in examples])
-        fitted = fit(
-            embeddings_ND,
-            [example.label for example in examples],
-            [example.group for example in examples],
-            encoder_id=self._encoder_id,
-        )
-        trusted = trust(fitted, embeddings_ND)
-        return NewVersion(
-            encoder_id=self._encoder_id,
-            classes=fitted.head.classes,
-            head_npz=to_npz(fitted.head),
-            report=fitted.report.to_json() | trusted.to_json(),
-            settings=settings,
-            trust_npz=kept_trust(fitted.head, trusted),
-            examples=to_records(examples),
-            author=author,
-        )
+        return fitted_version(examples, options, settings, author, self._encoder_id)
 
     def require_encoder(self, encoder_id: str) -> None:
         """Raises EncoderMismatch: it is not the loaded one."""
@@ -190,13 +189,43 @@ class Heads:
         Raises:
             UnknownItem: no such classifier or version.
             EncoderMismatch: it was fitted on another encoder's embeddings.
+            WrongKind: it is multi-label.
+        """
+        classifier, version = self.find(workspace_id, name, number)
+        if version.kind == MULTI:
+            raise WrongKind("the classifier is multi-label; this is for single-label ones")
+        return opened(classifier, version, self._support(workspace_id, classifier, version))
+
+    def open_labels(self, workspace_id: str, name: str, number: int | None = None) -> OpenedLabels:
+        """As ``open``, for a multi-label classifier. Raises as it does."""
+        classifier, version = self.find(workspace_id, name, number)
+        if version.kind != MULTI:
+            raise WrongKind("the classifier is single-label; this is for multi-label ones")
+        return opened_labels(classifier, version, self._support(workspace_id, classifier, version))
+
+    def open_either(
+        self, workspace_id: str, name: str, number: int | None = None
+    ) -> Opened | OpenedLabels:
+        """As ``open`` or ``open_labels``, whichever the kind asks for."""
+        _, version = self.find(workspace_id, name, number)
+        make = self.open_labels if version.kind == MULTI else self.open
+        return make(workspace_id, name, number)
+
+    def find(
+        self, workspace_id: str, name: str, number: int | None = None
+    ) -> tuple[Classifier, ClassifierVersion]:
+        """The classifier, and its published version or the one of this number.
+
+        Raises:
+            UnknownItem: no such classifier or version.
+            EncoderMismatch: it was fitted on another encoder's embeddings.
         """
         classifier = self._catalog.get_classifier(workspace_id, name)
         version = classifier.published
         if number is not None:
             version = self._catalog.get_version(workspace_id, name, number)
         self.require_encoder(version.encoder_id)
-        return opened(classifier, version, self._support(workspace_id, classifier, version))
+        return classifier, version
 
     def _support(
         self, workspace_id: str, classifier: Classifier, version: ClassifierVersion

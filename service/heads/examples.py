@@ -1,9 +1,13 @@
 """Labelled examples: from the scans of a collection, from uploads, or from an earlier version.
 
+An example of a multi-label classifier carries its labels as one text, ``key_of`` of them: so it is
+stored, compared, corrected and refused like any other.
+
 Shape suffixes: N examples, D embedding width.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -12,7 +16,14 @@ import numpy.typing as npt
 
 from service.catalog.interface import Catalog
 from service.catalog.records import NewExample, Scan, ScanFilter, VersionExample
-from service.errors import EncoderMismatch, InputError, TooManyItems, UnknownItem
+from service.errors import (
+    ConflictingLabels,
+    EncoderMismatch,
+    InputError,
+    TooManyItems,
+    UnknownItem,
+)
+from service.fewshot.labelcare import in_conflict
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 _PAGE = 1000
@@ -24,7 +35,7 @@ class Example:
 
     Attributes:
         embedding_D: float32, unit length.
-        label: its class.
+        label: its class; of a multi-label classifier the key of its labels.
         group: subject, study, or the image itself; never on both sides of a judgement.
         sha256: of the image file; None when it is not known any more.
         scan: (collection, scan_id) when it is a stored scan.
@@ -44,6 +55,29 @@ class Example:
     def identity(self) -> str:
         """Equal for two examples that are the same image."""
         return self.sha256 or str(self.scan or self.example_id)
+
+    @property
+    def called(self) -> str:
+        """What an error calls it: by an id of the caller or of ours, never by file or label."""
+        if self.scan is not None:
+            return f"scan {self.scan[0]}/{self.scan[1]}"
+        return self.example_id or f"upload {(self.sha256 or '')[:12]}"
+
+
+def key_of(labels: Iterable[str]) -> str:
+    """One text for a set of labels: equal exactly when the sets are."""
+    return json.dumps(sorted(set(labels)), ensure_ascii=False)
+
+
+def labels_of(key: str) -> frozenset[str]:
+    """The labels of a ``key_of``. Raises InputError: it is none."""
+    try:
+        found = json.loads(key)
+    except ValueError as error:
+        raise InputError("expected examples with lists of labels") from error
+    if not isinstance(found, list):
+        raise InputError("expected examples with lists of labels")
+    return frozenset(str(name) for name in found)
 
 
 class Sources:
@@ -67,6 +101,24 @@ class Sources:
         """
         scans = self.scans_of(workspace_id, collection, where)
         labelled = [(scan, scan.labels[task]) for scan in scans if task in scan.labels]
+        return self._examples(workspace_id, collection, labelled)
+
+    def of_tasks(
+        self, workspace_id: str, collection: str, tasks: Mapping[str, str], where: ScanFilter
+    ) -> list[Example]:
+        """Every scan that carries a label for all ``tasks``, for a multi-label classifier.
+
+        A task gives the label of its name where the scan's value is the one that ``tasks`` holds.
+
+        Raises:
+            UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
+        """
+        scans = self.scans_of(workspace_id, collection, where)
+        labelled = [
+            (scan, key_of(name for name, value in tasks.items() if scan.labels[name] == value))
+            for scan in scans
+            if all(name in scan.labels for name in tasks)
+        ]
         return self._examples(workspace_id, collection, labelled)
 
     def scans_of(self, workspace_id: str, collection: str, where: ScanFilter) -> list[Scan]:
@@ -171,16 +223,16 @@ def without_repetitions(examples: Iterable[Example]) -> list[Example]:
     """Each image once.
 
     Raises:
-        InputError: one image came with two labels.
+        ConflictingLabels: one image came with two labels.
     """
     found: dict[str, Example] = {}
-    conflicts: set[str] = set()
+    conflicts: list[tuple[str, str]] = []
     for example in examples:
         first = found.setdefault(example.identity, example)
         if first.label != example.label:
-            conflicts.add(example.identity)
+            conflicts.append((first.called, example.called))
     if conflicts:
-        raise InputError(f"{len(conflicts)} images came with two different labels each")
+        raise ConflictingLabels(in_conflict(conflicts))
     return list(found.values())
 
 
@@ -247,13 +299,13 @@ def _find(
     return found
 
 
-def to_records(examples: Sequence[Example]) -> tuple[NewExample, ...]:
+def to_records(examples: Sequence[Example], groups: Sequence[str]) -> tuple[NewExample, ...]:
     """For the catalog: groups become numbers, and what a scan tells is left to the scan."""
     numbers: dict[str, int] = {}
     return tuple(
         NewExample(
             label=example.label,
-            group=numbers.setdefault(example.group, len(numbers)),
+            group=numbers.setdefault(group, len(numbers)),
             example_id=example.example_id,
             scan=example.scan,
             sha256=example.sha256,
@@ -261,5 +313,5 @@ def to_records(examples: Sequence[Example]) -> tuple[NewExample, ...]:
             study_id=None if example.scan else example.study_id,
             embedding_D=None if example.scan else example.embedding_D,
         )
-        for example in examples
+        for example, group in zip(examples, groups, strict=True)
     )

@@ -10,15 +10,27 @@ from typing import Any
 import numpy as np
 
 from service.catalog.interface import Catalog
-from service.catalog.records import Scan, ScanFilter, VersionExample
-from service.errors import InputError, NotEnoughExamples
+from service.catalog.records import ClassifierVersion, Scan, ScanFilter, VersionExample
+from service.errors import InputError, NotEnoughExamples, WrongKind
 from service.fewshot.calibrate import reliability
-from service.fewshot.fit import Fit, fit
+from service.fewshot.duplicates import USUAL_OF_CONFLICTS, likeness_of_copies
+from service.fewshot.fit import Fit
 from service.fewshot.heldout import HeldOut
 from service.fewshot.judge import judge
-from service.fewshot.labelcare import Agreement, Suspect, agreement, next_to_label, suspects
+from service.fewshot.labelcare import (
+    Agreement,
+    Suspect,
+    agreement,
+    conflicts,
+    next_to_label,
+    suspects,
+)
 from service.heads.classifiers import Heads
 from service.heads.examples import Example, group_of, without_repetitions
+from service.heads.fitting import MULTI, fit_multi, fit_single, options_of, stacked, to_fit
+from service.heads.grouping import grouped
+from service.heads.multilabel import OpenedLabels
+from service.heads.multilabel_judging import compared_labels, judged_labels
 from service.heads.opened import Opened
 
 
@@ -29,7 +41,7 @@ class Evaluation:
     examples: int
     known: int
     judgement: dict[str, Any]
-    reliability: dict[str, float]
+    reliability: dict[str, Any]
 
 
 class Judge:
@@ -40,7 +52,12 @@ class Judge:
         self._heads = heads
 
     def evaluate(
-        self, workspace_id: str, opened: Opened, given: Sequence[Example], *, allow_known: bool
+        self,
+        workspace_id: str,
+        opened: Opened | OpenedLabels,
+        given: Sequence[Example],
+        *,
+        allow_known: bool,
     ) -> Evaluation:
         """Judge a version on labelled examples.
 
@@ -58,20 +75,11 @@ class Judge:
                 f"{known} of {len(examples)} examples share image, subject or study with what the "
                 "version was fitted from; leave them out, or send allow_known"
             )
-        numbers = {name: number for number, name in enumerate(opened.head.classes)}
-        strange = sum(example.label not in numbers for example in examples)
-        if strange:
-            raise InputError(f"{strange} of {len(examples)} labels are no class of the version")
-        embeddings_ND = np.stack([example.embedding_D for example in examples])
-        shares_NC = opened.trust.probabilities(opened.head, embeddings_ND)
-        held_out = HeldOut(
-            opened.head.classes,
-            np.log(np.maximum(shares_NC, 1e-300)),
-            np.array([numbers[example.label] for example in examples]),
-            np.unique([example.group for example in examples], return_inverse=True)[1],
-        )
-        exactness = reliability(shares_NC, held_out.labels_N, held_out.balanced_shares())
-        return Evaluation(len(examples), known, judge(held_out).to_json(), exactness.to_json())
+        if isinstance(opened, OpenedLabels):
+            figures, exactness = judged_labels(opened, examples)
+        else:
+            figures, exactness = _judged(opened, examples)
+        return Evaluation(len(examples), known, figures, exactness)
 
     def compare(
         self, workspace_id: str, name: str, first: int, second: int
@@ -84,6 +92,8 @@ class Judge:
         Raises:
             NotEnoughExamples: none.
         """
+        if self._catalog.get_version(workspace_id, name, first).kind == MULTI:
+            return self._compared_labels(workspace_id, name, first, second)
         fits = [self._refitted(workspace_id, name, number) for number in (first, second)]
         labels = [{e.example_id: e.label for e in examples} for examples, _ in fits]
         shared = {key for key, label in labels[0].items() if labels[1].get(key) == label}
@@ -92,26 +102,55 @@ class Judge:
         one, other = (_judged_on(examples, found, shared) for examples, found in fits)
         return len(shared), one, other
 
+    def _compared_labels(
+        self, workspace_id: str, name: str, first: int, second: int
+    ) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        made = []
+        for number in (first, second):
+            version, examples = self._kept(workspace_id, name, number)
+            options = options_of(version.kind, version.settings)
+            wanted = to_fit(examples, options, version.encoder_id)
+            made.append((examples, fit_multi(examples, wanted)))
+        return compared_labels(*made)
+
     def suspects(self, workspace_id: str, name: str, number: int) -> list[tuple[Example, Suspect]]:
         """Examples whose labels a head that had not seen their group doubts, worst first."""
         examples, found = self._refitted(workspace_id, name, number)
         return [(examples[doubt.row], doubt) for doubt in suspects(found.held_out)]
 
+    def conflicts(
+        self, workspace_id: str, name: str, number: int
+    ) -> list[tuple[Example, Example, float]]:
+        """Examples that look alike and carry different labels, with their cosine, worst first.
+
+        Raises:
+            InputError: more than 20,000 examples, of which not all pairs can be compared.
+        """
+        examples = self._kept(workspace_id, name, number)[1]
+        embeddings_ND, labels = stacked(examples), [example.label for example in examples]
+        likeness = likeness_of_copies(embeddings_ND, labels, usual=USUAL_OF_CONFLICTS)
+        found = conflicts(embeddings_ND, labels, likeness=likeness)
+        return [(examples[c.first], examples[c.second], c.cosine) for c in found]
+
     def _refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
         """Held-out scores are not stored: they tell of patients. The fit gives them again."""
+        version, examples = self._kept(workspace_id, name, number)
+        if version.kind == MULTI:
+            raise WrongKind("the classifier is multi-label; this is for single-label ones")
+        options = options_of(version.kind, version.settings)
+        return examples, fit_single(examples, to_fit(examples, options, version.encoder_id))
+
+    def _kept(
+        self, workspace_id: str, name: str, number: int
+    ) -> tuple[ClassifierVersion, list[Example]]:
+        """The version, and its examples that are still there with their labels."""
         version = self._catalog.get_version(workspace_id, name, number)
         self._heads.require_encoder(version.encoder_id)
         kept = self._heads.sources.of_version(workspace_id, name, number)
         examples = [example for example in kept if example.label]
         if not examples:
             raise NotEnoughExamples(f"version {number} has no examples that are still kept")
-        found = fit(
-            np.stack([example.embedding_D for example in examples]),
-            [example.label for example in examples],
-            [example.group for example in examples],
-            encoder_id=version.encoder_id,
-        )
-        return examples, found
+        return version, examples
 
     def next_to_label(
         self, workspace_id: str, opened: Opened, collection: str, task: str, count: int
@@ -144,16 +183,31 @@ class Judge:
         )
 
 
+def _judged(opened: Opened, examples: Sequence[Example]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Judgement and reliability. Raises InputError: a label that the version does not know."""
+    classes = opened.head.classes
+    numbers = {name: number for number, name in enumerate(classes)}
+    strange = sum(example.label not in numbers for example in examples)
+    if strange:
+        raise InputError(f"{strange} of {len(examples)} labels are no class of the version")
+    embeddings_ND = stacked(examples)
+    shares_NC = opened.trust.probabilities(opened.head, embeddings_ND)
+    weights = opened.version.report.get("class_weights")
+    held_out = HeldOut(
+        classes,
+        np.log(np.maximum(shares_NC, 1e-300)),
+        np.array([numbers[example.label] for example in examples]),
+        np.unique(grouped(examples, embeddings_ND).groups, return_inverse=True)[1],
+        np.array([weights[name] for name in classes]) if weights else None,
+    )
+    exactness = reliability(shares_NC, held_out.labels_N, held_out.balanced_shares())
+    return judge(held_out).to_json(), exactness.to_json()
+
+
 def _judged_on(examples: Sequence[Example], found: Fit, shared: set[str | None]) -> dict[str, Any]:
     rows = np.array([i for i, example in enumerate(examples) if example.example_id in shared])
     held_out = found.held_out
-    part = HeldOut(
-        held_out.classes,
-        held_out.logits_NC[rows],
-        held_out.labels_N[rows],
-        held_out.groups_N[rows],
-    )
-    return judge(part).to_json()
+    return judge(held_out.rows(rows)).to_json()
 
 
 def _known(learnt: Sequence[VersionExample], examples: Sequence[Example]) -> int:

@@ -49,6 +49,7 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
         "service.operations",
         "service.kept_images",
         "service.fewshot.trust",
+        "service.fewshot.multilabel_answers",
     },
     "service.app": {"service"},
     "service.upkeep": {"service"},

@@ -139,7 +139,7 @@ def test_uploads_join_stored_scans_and_are_relabelled_by_their_bytes(ward, frame
         ({"collection": "ward", "scans": [{"scan_id": "none", "label": "a"}]}, "unknown_item", 404),
         (
             {"collection": "ward", "scans": [{"scan_id": "cyst-0", "label": c} for c in "ab"]},
-            "invalid_input",
+            "conflicting_labels",
             422,
         ),
         (
@@ -172,7 +172,7 @@ def test_a_wrong_change_says_why_and_stores_no_version(ward, name, change, code,
 @pytest.mark.parametrize(
     ("examples", "code"),
     [
-        ([("cyst-0", "a"), ("cyst-0", "b")], "invalid_input"),
+        ([("cyst-0", "a"), ("cyst-0", "b")], "conflicting_labels"),
         ([("cyst-0", "a"), ("cyst-1", "a")], "not_enough_examples"),
         ([("cyst-0", "a"), ("cyst-1", " ")], "invalid_input"),
         ([("cyst-0", "a"), ("cyst-1", "")], "validation_error"),

@@ -79,6 +79,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     list(client.versions("k")), client.version("k", 2), list(client.version_examples("k", 3))
     client.publish("k", 2), client.predict_scans("k", "c", ["s0"], version=1)
     client.evaluate("k", {"collection": "c", "scans": [examples[5]], "allow_known": True})
+    client.conflicts("k", version=1), client.conflicts("k")
     client.compare("k", 1, 2), client.suspects("k"), client.next_to_label("k", "c", "none")
     client.patch_scan("c", "s0", {"labels": {"r1": "a", "r2": "a"}})
     client.patch_scan("c", "s1", {"labels": {"r1": "b", "r2": "a"}})
@@ -101,6 +102,11 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     for call in (client.move, client.move_state):
         with pytest.raises(ApiError):
             call("c")
+    many = [{"labels": ["fluid"]}, {"labels": []}] * 3
+    client.fit_images("many", images, many, options={"kind": "multi_label"})
+    client.predict("many", [*images[:1], b"GIF89a"]), list(client.version_examples("many", 1))
+    client.evaluate("many", {"examples": many[:1]}, images=frames["mass"][:1])
+    client.import_classifier("many2", client.export("many")), client.export_onnx("many")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}
     named = {*vars(Client), *vars(LifeCalls)}

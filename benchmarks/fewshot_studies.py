@@ -1,0 +1,307 @@
+"""The studies of the few-shot report: labelled embeddings in, rows of a table out.
+
+Shape suffixes: N frames, Q tested frames, C classes, D embedding width, P pairs.
+"""
+
+from collections import defaultdict
+from functools import cache
+
+import numpy as np
+from fewshot_data import Data, Doubles, Ints, Row, balanced, numbers, splits, whole_groups
+from fewshot_heads import HEADS, REFERENCE
+from sklearn.metrics import roc_auc_score
+
+from service.fewshot.calibrate import reliability
+from service.fewshot.conformal import conformal
+from service.fewshot.duplicates import near_duplicate_groups
+from service.fewshot.fit import Fit, fit, fit_head
+from service.fewshot.heldout import HeldOut, softmax
+from service.fewshot.novelty import novelty
+from service.fewshot.trust import Trust, margins, trust
+from training.evaluation.protocol import LabelledSet
+
+SHOTS = (1, 5, 10, 20)
+HEAD_SHOTS = (*SHOTS, 50)
+LIKENESSES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+RESAMPLES = 2000
+
+
+def fitted(labelled: LabelledSet, rows_ND: Doubles, train: Ints) -> Fit:
+    """The service's head on some frames."""
+    labels, groups = labelled.labels_N[train].tolist(), labelled.groups_N[train].tolist()
+    return fit(rows_ND[train], labels, groups, encoder_id="report")
+
+
+class Trusted:
+    """Fits with their trust, each made once for all studies."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+        self.of = cache(self._of)
+
+    def _of(self, name: str, train: tuple[int, ...]) -> tuple[Fit, Trust]:
+        labelled, rows_ND = self._data[name]
+        made = fitted(labelled, rows_ND, np.array(train))
+        return made, trust(made, rows_ND[np.array(train)])
+
+
+def heads(data: Data, seeds: int) -> list[Row]:
+    """Balanced accuracy per head and shots in percent, and what it gains on C = 10.
+
+    ``gain_low`` and ``gain_high`` are the 95 % interval of the mean gain: bootstrap over seeds
+    within each set. Sets with too few groups for so many shots are left out of that row.
+    """
+    scores: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for shots in HEAD_SHOTS:
+        for name, split, labelled, rows_ND in splits(data, shots, seeds):
+            truth_N, train, test = numbers(labelled), split.train, split.test
+            groups_M = np.unique(labelled.groups_N[train], return_inverse=True)[1]
+            for head, make in HEADS.items():
+                logits_QC = make(rows_ND[train], truth_N[train], groups_M, rows_ND[test])
+                score = 100 * balanced(truth_N[test], logits_QC.argmax(1) == truth_N[test])
+                scores[head, shots][name].append(score)
+    return [
+        {
+            "head": head,
+            "shots": shots,
+            "mean": round(float(np.mean([np.mean(s) for s in by_set.values()])), 2),
+            "sd_over_seeds": round(float(np.mean([np.std(s) for s in by_set.values()])), 2),
+            **_gain(by_set, scores[REFERENCE, shots]),
+            **{name: round(float(np.mean(s)), 1) for name, s in by_set.items()},
+        }
+        for (head, shots), by_set in scores.items()
+    ]
+
+
+def _gain(by_set: dict[str, list[float]], reference: dict[str, list[float]]) -> Row:
+    pairs = [np.subtract(by_set[name], reference[name]) for name in by_set]
+    return {"gain": round(float(np.mean([p.mean() for p in pairs])), 2), **_interval(pairs, "gain")}
+
+
+def _interval(by_set: list[Doubles], name: str, digits: int = 2) -> Row:
+    """95 % of the mean over sets, draws resampled within each set."""
+    rng = np.random.default_rng(0)
+    means = [
+        np.mean([rng.choice(values, len(values)).mean() for values in by_set])
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {f"{name}_low": round(float(low), digits), f"{name}_high": round(float(high), digits)}
+
+
+def tested(
+    made: Fit, labelled: LabelledSet, rows_ND: Doubles, test: Ints
+) -> tuple[Doubles, HeldOut, Doubles]:
+    """Logits of frames that were not fitted, with their labels and balanced weights."""
+    logits_QC = made.head.logits(rows_ND[test])
+    groups_Q = np.unique(labelled.groups_N[test], return_inverse=True)[1]
+    held = HeldOut(labelled.classes, logits_QC, numbers(labelled)[test], groups_Q)
+    return logits_QC, held, held.balanced_shares()
+
+
+def calibration(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
+    """ECE, Brier score and log loss on tested frames, before and after the temperature."""
+    found: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
+    for shots in SHOTS[1:]:
+        for name, split, labelled, rows_ND in splits(data, shots, seeds):
+            made, trusted = made_of.of(name, tuple(split.train.tolist()))
+            temperature = trusted.calibration
+            logits_QC, held, shares_Q = tested(made, labelled, rows_ND, split.test)
+            figures = [
+                reliability(given_QC, held.labels_N, shares_Q)
+                for given_QC in (softmax(logits_QC), temperature.probabilities(logits_QC))
+            ]
+            values = [v for r in figures for v in (r.ece, r.brier, r.log_loss)]
+            found[name, shots].append([*values, temperature.temperature])
+    columns = ("ece", "brier", "log_loss", "ece_after", "brier_after", "log_loss_after", "t")
+    return [
+        {"set": name, "shots": shots, **_means(columns, rows)}
+        for (name, shots), rows in found.items()
+    ]
+
+
+def coverage(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
+    """Share of tested frames whose set holds their class (classes equal), and set sizes."""
+    found: dict[tuple[str, int, str, float], list[list[float]]] = defaultdict(list)
+    for shots in SHOTS[1:]:
+        for name, split, labelled, rows_ND in splits(data, shots, seeds):
+            made, trusted = made_of.of(name, tuple(split.train.tolist()))
+            inside = trusted.calibration.probabilities(made.for_calibration.logits_NC)
+            given_QC = trusted.probabilities(made.head, rows_ND[split.test])
+            truth_Q = numbers(labelled)[split.test]
+            for method in ("lac", "aps"):
+                scores = conformal(made.for_calibration, inside, method=method)
+                for nominal in (0.8, 0.9):
+                    sets = scores.sets(given_QC, nominal)
+                    if sets.members_NC is not None:
+                        hit_Q = sets.members_NC[np.arange(len(truth_Q)), truth_Q]
+                        size = float(sets.members_NC.sum(1).mean())
+                        key = (name, shots, method, nominal)
+                        found[key].append([balanced(truth_Q, hit_Q), size])
+    return [
+        {
+            "set": name,
+            "shots": shots,
+            "method": method,
+            "nominal": nominal,
+            **_means(("coverage", "set_size"), rows),
+        }
+        for (name, shots, method, nominal), rows in found.items()
+    ]
+
+
+def outliers(data: Data, strangers: Doubles, seeds: int) -> list[Row]:
+    """AUROC of the distance: tested frames against other organs and against other pictures."""
+    found: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
+    for shots in SHOTS[1:]:
+        for name, split, labelled, rows_ND in splits(data, shots, seeds):
+            others = np.concatenate([rows for other, (_, rows) in data.items() if other != name])
+            groups_M = np.unique(labelled.groups_N[split.train], return_inverse=True)[1]
+            for method in ("nearest", "class_mean"):
+                made = novelty(
+                    rows_ND[split.train], numbers(labelled)[split.train], groups_M, method=method
+                )
+                own, organ, picture = (
+                    made.distances(rows) for rows in (rows_ND[split.test], others, strangers)
+                )
+                aurocs = [_auroc(own, out) for out in (organ, picture)]
+                flagged = [float(made.far(rows).mean()) for rows in (own, organ, picture)]
+                found[name, shots, method].append([*aurocs, *flagged])
+    columns = ("auroc_organ", "auroc_picture", "far_own", "far_organ", "far_picture")
+    return [
+        {"set": name, "shots": shots, "method": method, **_means(columns, rows)}
+        for (name, shots, method), rows in found.items()
+    ]
+
+
+def _auroc(inside: Doubles, outside: Doubles) -> float:
+    truth = np.repeat([0, 1], [len(inside), len(outside)])
+    return float(roc_auc_score(truth, np.concatenate([inside, outside])))
+
+
+def abstention(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
+    """Accuracy of what is answered against the share answered, by margin, and at the default."""
+    found: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
+    for shots in (10, 20):
+        for name, split, labelled, rows_ND in splits(data, shots, seeds):
+            made, trusted = made_of.of(name, tuple(split.train.tolist()))
+            given_QC = trusted.probabilities(made.head, rows_ND[split.test])
+            right_Q = given_QC.argmax(1) == numbers(labelled)[split.test]
+            margin_Q = margins(given_QC)
+            for share in (1.0, 0.8, 0.6, 0.4, 0.2):
+                kept_Q = margin_Q >= np.quantile(margin_Q, 1 - share)
+                found[name, shots, f"{share:.0%}"].append([kept_Q.mean(), right_Q[kept_Q].mean()])
+            kept_Q = margin_Q >= trusted.least_margin
+            if kept_Q.any():
+                found[name, shots, "default"].append([kept_Q.mean(), right_Q[kept_Q].mean()])
+    return [
+        {"set": name, "shots": shots, "rule": rule, **_means(("answered", "accuracy"), rows)}
+        for (name, shots, rule), rows in found.items()
+    ]
+
+
+def optimism(data: Data, seeds: int) -> list[Row]:
+    """Random and grouped cross-validation of the same fits, and what strangers' frames give.
+
+    Percent. The support is whole groups until each class has 20 frames, as someone uploads cines.
+    ``optimism`` is random minus other groups, with a 95 % bootstrap interval over fits.
+    """
+    found: dict[str, list[list[float]]] = defaultdict(list)
+    for name, (labelled, rows_ND) in data.items():
+        for seed in range(seeds):
+            train, test = whole_groups(labelled, seed)
+            truth_N = numbers(labelled)
+            if len(np.unique(truth_N[test])) < len(labelled.classes):
+                continue
+            labels = labelled.labels_N[train].tolist()
+            grouped = fitted(labelled, rows_ND, train)
+            randomly = fit(rows_ND[train], labels, _rows(train), encoder_id="report").report
+            if grouped.report.balanced_accuracy is None or randomly.balanced_accuracy is None:
+                continue
+            guesses_Q = grouped.head.logits(rows_ND[test]).argmax(1)
+            truly = balanced(truth_N[test], guesses_Q == truth_N[test])
+            values = (randomly.balanced_accuracy, grouped.report.balanced_accuracy, truly)
+            found[name].append([*(100 * value for value in values), grouped.report.groups])
+    rows = [_optimism(name, [np.array(r)]) for name, r in found.items()]
+    return [*rows, _optimism("all sets", [np.array(r) for r in found.values()])]
+
+
+def _rows(train: Ints) -> list[str]:
+    return [str(row) for row in train]
+
+
+def _optimism(name: str, by_set: list[Doubles]) -> Row:
+    means = np.mean([values.mean(0) for values in by_set], axis=0)
+    columns = ("random_cv", "grouped_cv", "other_groups", "groups")
+    found: Row = {"set": name, "fits": sum(len(values) for values in by_set)}
+    found |= {key: round(float(v), 2) for key, v in zip(columns, means, strict=True)}
+    for key, minuend in (("optimism", 0), ("grouped_off", 1)):
+        found[key] = round(float(means[minuend] - means[2]), 2)
+        found |= _interval([values[:, minuend] - values[:, 2] for values in by_set], key)
+    return found
+
+
+def counting(data: Data, seeds: int) -> list[Row]:
+    """Balanced accuracy on other groups when frames of a group teach once, or one by one."""
+    found: dict[str, list[list[float]]] = defaultdict(list)
+    for name, (labelled, rows_ND) in data.items():
+        for seed in range(seeds):
+            train, test = whole_groups(labelled, seed)
+            truth_N = numbers(labelled)
+            if len(np.unique(truth_N[test])) < len(labelled.classes):
+                continue
+            labels, groups = labelled.labels_N[train].tolist(), labelled.groups_N[train].tolist()
+            scores = []
+            for counted in ("groups", "frames"):
+                head = fit_head(rows_ND[train], labels, groups, encoder_id="r", counted=counted)
+                guesses_Q = head.logits(rows_ND[test]).argmax(1)
+                scores.append(100 * balanced(truth_N[test], guesses_Q == truth_N[test]))
+            found[name].append([*scores, len(set(groups))])
+    rows: list[Row] = []
+    for name, values in found.items():
+        table = np.array(values)
+        means = _means(("once", "one_by_one", "groups"), values)
+        rows.append({"set": name, **means, **_interval([table[:, 0] - table[:, 1]], "gain")})
+    return rows
+
+
+def likeness(data: Data, seeds: int) -> list[Row]:
+    """What groups by likeness find of the true groups, per threshold. No draws: all frames.
+
+    ``recall`` is the share of pairs of one true group that are alike; ``mixed`` the share of
+    frames in a found group that holds frames of several true groups.
+    """
+    rows: list[Row] = []
+    for name, (labelled, rows_ND) in data.items():
+        truth_N = np.unique(labelled.groups_N, return_inverse=True)[1]
+        unit_ND = rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)
+        first_P, second_P = np.triu_indices(len(unit_ND), 1)
+        cosine_P = (unit_ND @ unit_ND.T)[first_P, second_P]
+        same_P = truth_N[first_P] == truth_N[second_P]
+        for value in LIKENESSES:
+            found_N = near_duplicate_groups(rows_ND, likeness=value)
+            alike_P = cosine_P >= value
+            rows.append(
+                {
+                    "set": name,
+                    "likeness": value,
+                    "recall": round(float(alike_P[same_P].mean()), 4),
+                    "false_pairs": int((alike_P & ~same_P).sum()),
+                    "found_groups": int(found_N.max()) + 1,
+                    "true_groups": int(truth_N.max()) + 1,
+                    "mixed": round(_mixed(found_N, truth_N), 4),
+                    "largest": int(np.bincount(found_N).max()),
+                }
+            )
+    return rows
+
+
+def _mixed(found_N: Ints, truth_N: Ints) -> float:
+    pairs = np.unique(np.stack([found_N, truth_N]), axis=1)
+    truths_F = np.bincount(pairs[0])
+    return float((truths_F[found_N] > 1).mean())
+
+
+def _means(columns: tuple[str, ...], rows: list[list[float]]) -> Row:
+    means = np.mean(rows, axis=0)
+    return {name: round(float(value), 4) for name, value in zip(columns, means, strict=True)}

@@ -1,0 +1,50 @@
+"""Examples of a classifier whose labels contradict each other."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.api.answers import says
+from service.api.judgement_answers import ConflictsAnswer
+from service.api.predictions import Version
+from service.api.schemas import JsonObject
+from service.api.state import Service, WorkspaceId
+from service.api.wire import label_json
+from service.heads.examples import Example
+
+router = APIRouter(prefix="/v1", tags=["classifiers"])
+
+
+@router.get("/classifiers/{name}/conflicts", response_model=None, responses=says(ConflictsAnswer))
+async def list_conflicts(
+    name: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    version: Version = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> JsonObject:
+    """Pairs of examples that look alike and carry different labels, the most alike first."""
+    _, found = await service.fits.run(partial(service.heads.find, workspace_id, name, version))
+    pairs = await service.fits.run(
+        partial(service.judge.conflicts, workspace_id, name, found.number)
+    )
+    items = [
+        {
+            "similarity": cosine,
+            "first": _side(first, found.kind),
+            "second": _side(second, found.kind),
+        }
+        for first, second, cosine in pairs[:limit]
+    ]
+    return {"classifier": name, "version": found.number, "total": len(pairs), "items": items}
+
+
+def _side(example: Example, kind: str) -> JsonObject:
+    collection, scan_id = example.scan or (None, None)
+    return {
+        "example_id": example.example_id,
+        "collection": collection,
+        "scan_id": scan_id,
+        **label_json(example.label, kind),
+    }

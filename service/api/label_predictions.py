@@ -1,0 +1,167 @@
+"""Predictions of multi-label classifiers: every label of every item, each with its own doubt."""
+
+from typing import Literal, TypeAlias
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from service.api.answers import ENCODER, Answer, ImageSeen, Problem
+from service.api.schemas import JsonObject
+from service.api.wire import batch_status, is_calibrated, label_json
+from service.fewshot.multilabel_answers import LabelsAnswer
+from service.heads.fitting import MULTI
+from service.heads.multilabel import OpenedLabels
+from service.heads.opened import Neighbour
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+
+class LabelSaid(Answer):
+    """One label of one item."""
+
+    label: str = Field(examples=["b_lines"])
+    probability: float = Field(ge=0, le=1, description="That it is there; labels do not sum to 1.")
+    threshold: float
+    present: bool = Field(description="Probability at or above the threshold, also if abstained.")
+    prediction_set: list[Literal["absent", "present"]] | None = Field(
+        description="Holds the truth with the asked coverage; both: cannot tell."
+    )
+    abstained_because: Literal["ambiguous"] | None
+
+
+class LabelEvidence(Answer):
+    """A labelled example that resembles the item."""
+
+    example_id: str
+    label: None
+    labels: list[str]
+    similarity: float = Field(ge=-1.001, le=1.001, description="Cosine.")
+    collection: str | None
+    scan_id: str | None = Field(description="Null for an upload.")
+    thumbnail: str | None = Field(description="Path of a small JPEG; null for an upload.")
+
+
+class LabelledItem(Answer):
+    """The labels of one image or stored scan, or ``problem``."""
+
+    scan_id: str | None = None
+    image: ImageSeen | None = None
+    present: list[str] | None = Field(None, description="Labels at or above their thresholds.")
+    labels: list[LabelSaid] | None = None
+    abstained_because: Literal["far_from_every_example"] | None = Field(
+        None, description="Then no label should be used."
+    )
+    distance: float | None = Field(None, description="To the nearest example, 1 - cosine.")
+    distance_percentile: float | None = Field(
+        None, description="Share of the examples' own distances that are smaller, percent."
+    )
+    nearest: list[LabelEvidence] | None = None
+    problem: Problem | None = None
+
+
+class LabelSets(Answer):
+    """What the prediction sets of one label promise, or why there are none."""
+
+    per_class: bool = Field(description="Presence and absence each have the coverage.")
+    not_enough_because: str | None
+    missing: dict[str, int]
+
+
+class LabelPredictions(Answer):
+    """Of a multi-label classifier: one item per image or scan, in order."""
+
+    kind: Literal["multi_label"]
+    classifier: str = Field(examples=["lung"])
+    classifier_id: str
+    version: int
+    encoder_id: str = Field(examples=[ENCODER])
+    dim: int = Field(examples=[1024])
+    calibrated: bool = Field(description="Every label is.")
+    coverage: float
+    prediction_sets: dict[str, LabelSets] = Field(description="By label.")
+    balanced_accuracy: float | None = Field(description="Mean over labels.")
+    warnings: list[str]
+    items: list[LabelledItem]
+
+
+def labels_answer(
+    opened: OpenedLabels,
+    found: list[tuple[JsonObject, Floats | None]],
+    coverage: float,
+    nearest: int,
+) -> JSONResponse:
+    """The whole answer; failed items stay as they are.
+
+    Args:
+        found: what is said of each item, and its embedding; None where it failed.
+
+    Raises:
+        InputError: coverage outside 0.5 to 0.999.
+    """
+    rows = [embedding_D for _, embedding_D in found if embedding_D is not None]
+    stacked_QD = np.stack(rows) if rows else np.eye(1, opened.made.width, dtype=np.float32)
+    answers, sets = opened.answers(stacked_QD, coverage)
+    remaining = iter(answers)
+    items = [
+        about
+        if embedding_D is None
+        else about | _item_json(opened, next(remaining), embedding_D, nearest)
+        for about, embedding_D in found
+    ]
+    said = {
+        name: {
+            "per_class": one.per_class,
+            "not_enough_because": one.not_enough_because,
+            "missing": one.missing,
+        }
+        for name, one in sets.items()
+    }
+    body = _about(opened) | {"coverage": coverage, "prediction_sets": said, "items": items}
+    return JSONResponse(body, batch_status(items))
+
+
+def _item_json(
+    opened: OpenedLabels, answer: LabelsAnswer, embedding_D: Floats, nearest: int
+) -> JsonObject:
+    return {
+        "present": [label.name for label in answer.labels if label.present],
+        "labels": [label.to_json() for label in answer.labels],
+        "abstained_because": "far_from_every_example" if answer.far else None,
+        "distance": answer.distance if opened.knows_distances else None,
+        "distance_percentile": answer.distance_percentile,
+        "nearest": [_evidence(item) for item in opened.support.nearest(embedding_D, nearest)],
+    }
+
+
+def _evidence(neighbour: Neighbour) -> JsonObject:
+    example = neighbour.example
+    collection, scan_id = example.scan or (None, None)
+    thumbnail = None
+    if collection is not None and scan_id is not None:
+        thumbnail = f"/v1/collections/{quote(collection)}/scans/{quote(scan_id, safe='')}/thumbnail"
+    return {
+        "example_id": example.example_id,
+        **label_json(example.label, MULTI),
+        "similarity": neighbour.similarity,
+        "collection": collection,
+        "scan_id": scan_id,
+        "thumbnail": thumbnail,
+    }
+
+
+def _about(opened: OpenedLabels) -> JsonObject:
+    report = opened.version.report
+    return {
+        "kind": MULTI,
+        "classifier": opened.classifier.name,
+        "classifier_id": opened.classifier.classifier_id,
+        "version": opened.version.number,
+        "encoder_id": opened.version.encoder_id,
+        "dim": opened.made.width,
+        "calibrated": is_calibrated(opened.version),
+        "balanced_accuracy": report.get("balanced_accuracy"),
+        "warnings": report.get("warnings", []),
+    }

@@ -1,0 +1,60 @@
+"""Copies are found where no patient is known, and only copies."""
+
+import numpy as np
+import pytest
+
+from service.errors import InputError
+from service.fewshot.duplicates import (
+    LIKENESS,
+    alike,
+    closest,
+    likeness_of_copies,
+    near_duplicate_groups,
+)
+
+
+def noisy(seed: int, count: int, dim: int = 64) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, dim))
+
+
+def test_copies_with_a_little_noise_are_one_group_and_strangers_are_not() -> None:
+    rows = noisy(0, 400)
+    copies = rows[:50] + 0.1 * noisy(1, 50)
+    found = near_duplicate_groups(np.concatenate([rows, copies]))
+    assert (found[400:] == found[:50]).all()
+    assert len(np.unique(found)) == 400
+
+
+def test_a_chain_of_likenesses_across_blocks_is_one_group() -> None:
+    turn = np.linspace(0, np.pi, 600)  # neighbours are alike, the ends are opposite
+    ring = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    order = np.random.default_rng(0).permutation(600)
+    assert len(np.unique(near_duplicate_groups(ring[order]))) == 1
+    assert alike(ring[[0, 1]]).first_P.tolist() == [0]
+
+
+def test_an_encoder_whose_frames_are_all_alike_raises_the_bar() -> None:
+    rows = noisy(2, 60) + 20  # all cosines near 1
+    labels = ["a"] * 30 + ["b"] * 30
+    bar = likeness_of_copies(rows, labels)
+    assert bar > 0.99
+    assert likeness_of_copies(noisy(2, 60), labels) == LIKENESS
+    assert len(np.unique(near_duplicate_groups(rows, likeness=bar))) > 30
+
+
+def test_the_closest_other_row_is_that_of_plain_numpy() -> None:
+    rows, others = noisy(3, 300), noisy(4, 20)
+    unit = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in (rows, others)]
+    cosines = unit[0] @ unit[1].T
+    best, cosine = closest(rows, others)
+    np.testing.assert_array_equal(best, cosines.argmax(1))
+    np.testing.assert_allclose(cosine, cosines.max(1), atol=1e-6)  # float32
+
+
+def test_bad_rows_and_likenesses_are_refused() -> None:
+    with pytest.raises(InputError):
+        near_duplicate_groups(np.eye(2), likeness=0)
+    with pytest.raises(InputError):
+        near_duplicate_groups(np.array([[np.nan, 1.0]]))
+    with pytest.raises(InputError):
+        likeness_of_copies(np.eye(2), ["a"])

@@ -1,0 +1,232 @@
+"""What classifiers learn from: each odd request is answered clearly, and none is half-stored."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.catalog.records import NewScan, ScanImage
+from service.client import ApiError, Client
+from service.fewshot.fit import fit
+from service.fewshot.head import LinearHead
+from service.fewshot.portable import to_document
+from service.fewshot.trust import trust
+from service.server import LocalService, local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+
+
+def refused(code: str, status: int):
+    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("f"), bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def desk(tiny: LocalService) -> Iterator[Client]:
+    """A client whose test leaves no classifier behind."""
+    with Client(tiny.url, key=tiny.key, timeout_s=300) as client:
+        yield client
+        for found in list(client.classifiers()):
+            client.delete_classifier(found["name"])
+
+
+def saved_again(image: bytes, compress_level: int) -> bytes:
+    """The same pixels in other bytes."""
+    out = io.BytesIO()
+    Image.open(io.BytesIO(image)).save(out, "PNG", compress_level=compress_level)
+    return out.getvalue()
+
+
+def test_equal_pictures_of_different_labels_are_named_and_store_nothing(desk, frames) -> None:
+    images = [*frames["cyst"][:3], *frames["stone"][:3], saved_again(frames["cyst"][1], 1)]
+    assert len(set(images)) == 7
+    said = [{"label": name} for name in ["cyst"] * 3 + ["stone"] * 4]
+    names = [f"upload {hashlib.sha256(images[i]).hexdigest()[:12]}" for i in (1, 6)]
+    with pytest.raises(ApiError, match=f"{names[0]} and {names[1]}") as caught:
+        desk.fit_images("k", images, said)
+    assert (caught.value.code, caught.value.status) == ("conflicting_labels", 422)
+    assert list(desk.classifiers()) == []
+
+
+def test_pictures_that_merely_look_alike_and_contradict_are_listed(client, frames) -> None:
+    """With the shipped encoder, which sees through a little noise."""
+    with Image.open(io.BytesIO(frames["cyst"][1])) as opened:
+        pixels_HW = np.asarray(opened.convert("L")).astype(np.int64)
+    noise_HW = np.random.default_rng(0).integers(-3, 4, pixels_HW.shape)
+    out = io.BytesIO()
+    Image.fromarray((pixels_HW + noise_HW).clip(0, 255).astype(np.uint8)).save(out, "PNG")
+    images = [*frames["cyst"][:3], *frames["stone"][:3], out.getvalue()]
+    client.fit_images("odd", images, [{"label": name} for name in "aaabbbb"])
+    found, examples = client.conflicts("odd"), list(client.version_examples("odd", 1))
+    client.delete_classifier("odd")
+    assert found["total"] == len(found["items"]) >= 1
+    worst = found["items"][0]
+    named = {worst["first"]["example_id"], worst["second"]["example_id"]}
+    assert named == {examples[1]["example_id"], examples[6]["example_id"]}
+    assert {worst["first"]["label"], worst["second"]["label"]} == {"a", "b"}
+    assert 0.85 < worst["similarity"] < 1
+
+
+def test_a_label_that_goes_takes_its_threshold_and_weight_along(desk, frames) -> None:
+    images = frames["cyst"][:2] + frames["mass"][:2] + frames["stone"][:2]
+    said = [{"labels": labels} for labels in (["a"], [], ["a"], ["b"], [], ["a"])]
+    options = {"kind": "multi_label", "thresholds": {"b": 0.3, "a": 0.4}, "class_weights": {"b": 2}}
+    desk.fit_images("k", images, said, options=options)
+    dropped = list(desk.version_examples("k", 1))[3]["example_id"]
+    second = desk.change_examples("k", {"drop": [{"example_id": dropped}]})
+    assert second["classes"] == ["a"]
+    assert second["settings"]["thresholds"] == {"a": 0.4}
+    assert "class_weights" not in second["settings"]
+
+
+def test_frames_of_one_patient_count_once_and_the_answer_says_how_many_do(desk, frames) -> None:
+    images = frames["cyst"][:8] + frames["stone"][:4]
+    said = [{"label": "cyst", "subject_id": f"c{i // 4}"} for i in range(8)]
+    said += [{"label": "stone", "subject_id": f"s{i}"} for i in range(4)]
+    report = desk.fit_images("k", images, said)["report"]
+    assert (report["groups"], report["effective_examples"]) == (6, 6)
+    assert report["grouping"]["without_ids"] == 0
+    each = desk.fit_images("each", images, said, options={"count": "frames"})
+    assert each["report"]["effective_examples"] == 12
+    assert desk.version("each", 1)["settings"] == {"counted": "frames"}
+
+
+def test_class_weights_are_kept_by_the_next_version_until_they_are_changed(desk, frames) -> None:
+    images = frames["cyst"][:4] + frames["stone"][:4]
+    said = [{"label": name, "subject_id": f"{name}{i}"} for name in ("a", "b") for i in range(4)]
+    weights = {"class_weights": {"a": 3}}
+    first = desk.fit_images("k", images, said, options=weights)
+    assert first["report"]["class_weights"] == {"a": 1.5, "b": 0.5}
+    more = {"examples": [{"label": "a", "subject_id": "a9"}]}
+    second = desk.change_examples("k", more, images=frames["cyst"][4:5])
+    assert second["report"]["class_weights"] == {"a": 1.5, "b": 0.5}
+    example_id = next(iter(desk.version_examples("k", 2)))["example_id"]
+    back = {"class_weights": "balanced", "drop": [{"example_id": example_id}]}
+    assert desk.change_examples("k", back)["report"]["class_weights"] is None
+    with refused("invalid_input", 422):
+        desk.fit_images("no", images, said, options={"class_weights": {"c": 2}})
+    with refused("validation_error", 422):
+        desk.fit_images("no", images, said, options={"class_weights": {"a": -1}})
+    assert [found["name"] for found in desk.classifiers()] == ["k"]
+
+
+def test_missing_patient_ids_are_said_and_copies_count_once(client, frames) -> None:
+    """With the shipped encoder, whose likeness is measured."""
+    copies = [saved_again(frames["cyst"][0], level) for level in (1, 3, 9)]
+    images = [*frames["cyst"][:3], *copies, *frames["stone"][:3]]
+    said = [{"label": "cyst"}] * 6 + [{"label": "stone"}] * 3
+    report = client.fit_images("bare", images, said)["report"]
+    client.delete_classifier("bare")
+    assert report["grouping"]["without_ids"] == 9
+    assert report["grouping"]["joined_by_likeness"] >= 4
+    assert report["effective_examples"] <= 6
+    assert report["warnings"][0].startswith("patient ids are missing for 9 of 9 examples")
+
+
+def test_a_copy_without_an_id_joins_the_patient_that_it_copies(client, frames) -> None:
+    images = [frames["cyst"][0], saved_again(frames["cyst"][0], 1), *frames["stone"][:2]]
+    said = [{"label": "a", "subject_id": "p1"}, {"label": "a"}]
+    said += [{"label": "b", "subject_id": f"q{i}"} for i in range(2)]
+    client.fit_images("half", images, said)
+    groups = [example["group"] for example in client.version_examples("half", 1)]
+    client.delete_classifier("half")
+    assert groups[0] == groups[1]
+    assert len(set(groups)) == 3
+
+
+def test_a_hundred_classes_of_one_example_are_fitted_and_admit_what_is_not_known(desk) -> None:
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(100):
+        out = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(out, "PNG")
+        images.append(out.getvalue())
+    said = [{"label": f"c{i}", "subject_id": f"p{i}"} for i in range(100)]
+    made = desk.fit_images("k", images, said)
+    assert len(made["classes"]) == 100
+    assert made["report"]["not_judged_because"]
+    answer = desk.predict("k", images[7:8])
+    assert answer["items"][0]["label"] == "c7"
+    assert answer["prediction_sets"]["not_enough_because"]
+
+
+@pytest.mark.parametrize(
+    "labels", [["a"] * 4, ["a", "a", "b", "x" * 10_000], ["a", "a", "b", ""], ["a", "a", "b", "  "]]
+)
+def test_one_class_and_names_that_are_none_fit_nothing(desk, frames, labels) -> None:
+    with pytest.raises(ApiError) as caught:
+        desk.fit_images("k", frames["cyst"][:4], [{"label": label} for label in labels])
+    assert caught.value.status == 422
+    assert caught.value.code in {"not_enough_examples", "validation_error", "invalid_input"}
+    assert list(desk.classifiers()) == []
+
+
+@pytest.mark.parametrize("array", ["weights_CD", "scores_M"])
+def test_an_import_whose_numbers_are_none_is_refused_even_with_a_right_digest(
+    desk, tiny, array: str
+) -> None:
+    encoder = tiny.running().pipeline.encoder
+    rows = np.random.default_rng(0).normal(size=(24, encoder.dim)).astype(np.float32)
+    labels = ["a", "b"] * 12
+    made = fit(rows, labels, [str(i) for i in range(24)], encoder_id=encoder.encoder_id)
+    trusted, head = trust(made, rows), made.head
+    desk.import_classifier("good", to_document(head, trusted))
+    if array == "scores_M":
+        trusted.conformal.scores_M[0] = np.nan
+    else:
+        weights_CD = head.weights_CD.copy()
+        weights_CD[0, 0] = np.nan
+        head = LinearHead(head.encoder_id, head.classes, weights_CD, head.bias_C)
+    with refused("invalid_artifact", 422):
+        desk.import_classifier("bad", to_document(head, trusted))
+    assert [found["name"] for found in desk.classifiers()] == ["good"]
+
+
+def test_an_unreadable_picture_among_good_ones_fits_nothing(desk, frames) -> None:
+    images = [*frames["cyst"][:3], b"GIF89a", *frames["stone"][:3]]
+    with pytest.raises(ApiError, match="file 3"):
+        desk.fit_images("k", images, [{"label": name} for name in "aaaabbb"])
+    assert list(desk.classifiers()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_two_classes_of_fifty_thousand_stored_scans_are_fitted(desk, tiny, with_ids: bool) -> None:
+    running, name = tiny.running(), f"large-{with_ids}".lower()
+    dim, workspace_id = running.pipeline.encoder.dim, running.default_workspace_id
+    running.galleries.create(workspace_id, name, "")
+    rng = np.random.default_rng(0)
+    ways = rng.normal(size=(2, dim))
+    for start in range(0, 100_000, 5000):
+        numbers = np.arange(start, start + 5000)
+        rows = ways[numbers % 2] + 2 * rng.normal(size=(5000, dim))
+        unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        scans = [
+            NewScan(
+                None,
+                ScanImage(hashlib.sha256(str(n).encode()).hexdigest(), "frame", "png", 1, 1),
+                row,
+                b"",
+                subject_id=f"p{n // 10}" if with_ids else None,
+                labels={"t": "ab"[n % 2]},
+            )
+            for n, row in zip(numbers.tolist(), unit, strict=True)
+        ]
+        running.galleries.add(workspace_id, name, scans)
+    report = desk.fit({"name": "k", "collection": name, "task": "t"})["report"]
+    assert report["examples_per_class"] == {"a": 50_000, "b": 50_000}
+    assert report["effective_examples"] == (20_000 if with_ids else 100_000)
+    assert report["balanced_accuracy"] > 0.6
+    said = " ".join(report["warnings"])
+    assert ("too many to look for copies" in said) is not with_ids

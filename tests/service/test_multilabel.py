@@ -1,0 +1,183 @@
+"""Multi-label classifiers through HTTP: fit, change, predict, judge, carry away."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from service.client import ApiError, Client
+from service.server import LocalService, local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+THERE = {"cyst": ["fluid"], "stone": ["shadow"], "mass": ["fluid", "shadow"], "tissue": []}
+
+
+def refused(code: str, status: int):
+    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("m"), bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ward(tiny: LocalService, frames) -> Iterator[Client]:
+    """A collection with six scans of each of four scenes, two tasks each, and a classifier."""
+    with Client(tiny.url, key=tiny.key) as client:
+        client.create_collection("ward")
+        for scene, labels in THERE.items():
+            said = [
+                {
+                    "scan_id": f"{scene}-{i}",
+                    "subject_id": f"p-{scene}-{i}",
+                    "labels": {n: "yes" if n in labels else "no" for n in ("fluid", "shadow")},
+                }
+                for i in range(6)
+            ]
+            client.add_scans("ward", frames[scene][:6], said)
+        client.fit(
+            {
+                "name": "both",
+                "kind": "multi_label",
+                "collection": "ward",
+                "tasks": {"fluid": "yes", "shadow": "yes"},
+                "thresholds": {"fluid": 0.4},
+            }
+        )
+        yield client
+
+
+def test_a_fit_from_tasks_tells_of_each_label(ward) -> None:
+    found = ward.classifier("both")
+    assert (found["kind"], found["classes"]) == ("multi_label", ["fluid", "shadow"])
+    report = found["report"]
+    assert report["per_label"]["fluid"]["examples_per_class"] == {"absent": 12, "present": 12}
+    assert report["per_label"]["fluid"]["operating_point"]["threshold"] == 0.4
+    assert report["examples_without_label"] == 6
+    assert report["effective_examples"] == 24
+    assert found["calibrated"] is True
+    by_scan = {e["scan_id"]: e for e in ward.version_examples("both", 1)}
+    assert by_scan["mass-0"]["labels"] == ["fluid", "shadow"]
+    assert by_scan["tissue-0"]["labels"] == []
+    assert by_scan["cyst-0"]["label"] is None
+
+
+def test_predictions_are_independent_with_thresholds_sets_and_evidence(ward, frames) -> None:
+    answer = ward.predict("both", [frames["mass"][7]], coverage=0.8, nearest=1)
+    (item,) = answer["items"]
+    assert answer["kind"] == "multi_label"
+    assert {said["label"]: said["threshold"] for said in item["labels"]} == {
+        "fluid": 0.4,
+        "shadow": 0.5,
+    }
+    above = [said["label"] for said in item["labels"] if said["probability"] >= said["threshold"]]
+    assert item["present"] == above
+    assert all(set(said["prediction_set"]) <= {"absent", "present"} for said in item["labels"])
+    assert item["nearest"][0]["labels"] == THERE[item["nearest"][0]["scan_id"].split("-")[0]]
+    stored = ward.predict_scans("both", "ward", ["cyst-0", "tissue-0"])
+    assert [len(item["labels"]) for item in stored["items"]] == [2, 2]
+    assert stored["prediction_sets"].keys() == {"fluid", "shadow"}
+    mixed = ward.predict("both", [frames["mass"][7], b"GIF89a"])
+    assert "problem" in mixed["items"][1]
+    refusals = ward.predict_scans("both", "ward", ["cyst-0"], coverage=0.99)
+    assert refusals["items"][0]["labels"][0]["prediction_set"] is None
+    assert "not enough" in refusals["prediction_sets"]["fluid"]["not_enough_because"]
+
+
+def test_versions_change_compare_and_are_judged(ward, frames) -> None:
+    changed = ward.change_examples(
+        "both",
+        {
+            "relabel": [{"collection": "ward", "scan_id": "cyst-5", "labels": []}],
+            "drop": [{"collection": "ward", "scan_id": "stone-5"}],
+            "thresholds": {"shadow": 0.6},
+            "examples": [{"labels": ["shadow", "fluid"], "subject_id": "p9"}],
+        },
+        images=frames["mass"][8:9],
+    )
+    assert (changed["kind"], changed["examples"]) == ("multi_label", 24)
+    assert changed["settings"]["thresholds"] == {"shadow": 0.6}
+    found = ward.compare("both", 1, 2)
+    assert found["shared_examples"] == 22
+    assert found["a"]["per_label"].keys() == {"fluid", "shadow"}
+    fresh = {
+        "examples": [
+            {"labels": THERE[s], "subject_id": f"q-{s}-{i}"} for s in THERE for i in range(3)
+        ]
+    }
+    images = [image for scene in THERE for image in frames[scene][7:10]]
+    judged = ward.evaluate("both", fresh, images=images, version=1)
+    assert judged["examples"] == 12
+    shadow = judged["judgement"]["per_label"]["shadow"]
+    assert shadow["at_threshold"]["present"] == 6
+    assert 0 <= judged["reliability"]["shadow"]["ece"] <= 1
+    with refused("invalid_input", 422):
+        ward.evaluate("both", {"examples": [{"labels": ["air"]}]}, images=images[:1])
+
+
+def test_an_exported_classifier_answers_the_same_after_import_and_as_onnx(ward, frames) -> None:
+    images = frames["cyst"][8:] + frames["mass"][8:]
+    expected = ward.predict("both", images, version=1)["items"]
+    document = ward.export("both", version=1)
+    made = ward.import_classifier("copy", document)
+    assert (made["kind"], made["calibrated"]) == ("multi_label", True)
+    for ours, theirs in zip(expected, ward.predict("copy", images)["items"], strict=True):
+        assert ours["labels"] == theirs["labels"]
+        assert ours["distance"] == pytest.approx(theirs["distance"], abs=1e-6)
+    session = onnxruntime.InferenceSession(ward.export_onnx("both", version=1))
+    rows = [item["embedding"] for item in ward.embed(images)["items"]]
+    (shares,) = session.run(None, {"embedding": np.array(rows, np.float32)})
+    wanted = [[said["probability"] for said in item["labels"]] for item in expected]
+    np.testing.assert_allclose(shares, wanted, atol=1e-5)  # float32
+    document["labels"][0]["threshold"] = 0.9
+    with refused("invalid_artifact", 422):
+        ward.import_classifier("bad", document)
+    ward.delete_classifier("copy")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "status"),
+    [
+        ({"scans": [{"scan_id": "cyst-0", "label": "a"}]}, "wrong_kind", 409),
+        ({"task": "fluid"}, "wrong_kind", 409),
+        ({"kind": "single_label", "tasks": {"fluid": "yes"}}, "wrong_kind", 409),
+        (
+            {"kind": "single_label", "task": "fluid", "thresholds": {"yes": 0.3}},
+            "invalid_input",
+            422,
+        ),
+        ({"scans": [{"scan_id": "cyst-0", "label": "a", "labels": []}]}, "validation_error", 422),
+        ({"scans": [{"scan_id": "cyst-0"}]}, "validation_error", 422),
+        ({"scans": [{"scan_id": "cyst-0", "labels": ["x" * 10_000]}]}, "validation_error", 422),
+        ({"scans": [{"scan_id": "cyst-0", "labels": []}]}, "not_enough_examples", 422),
+        ({"scans": [{"scan_id": "cyst-0", "labels": ["a"]}]}, "not_enough_examples", 422),
+        ({"tasks": {"fluid": "yes"}, "thresholds": {"fluid": 1.5}}, "validation_error", 422),
+        ({"tasks": {"fluid": "yes"}, "class_weights": {"air": 2}}, "invalid_input", 422),
+        (
+            {"scans": [{"scan_id": "cyst-0", "labels": [c]} for c in "ab"]},
+            "conflicting_labels",
+            422,
+        ),
+    ],
+)
+def test_wrong_labels_fit_nothing(ward, body, code: str, status: int) -> None:
+    with refused(code, status):
+        ward.fit({"name": "wrong", "kind": "multi_label", "collection": "ward"} | body)
+    assert "wrong" not in {found["name"] for found in ward.classifiers()}
+
+
+def test_what_only_single_label_classifiers_can_do_says_so(ward) -> None:
+    with refused("wrong_kind", 409):
+        ward.suspects("both")
+    with refused("wrong_kind", 409):
+        ward.next_to_label("both", "ward", "none")
+    with refused("wrong_kind", 409):
+        ward.change_examples(
+            "both", {"relabel": [{"collection": "ward", "scan_id": "cyst-0", "label": "a"}]}
+        )
