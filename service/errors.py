@@ -22,7 +22,8 @@ ServiceError
 ├── EncoderFailure             the encoder's worker fails or is gone
 ├── Stopping                   the service is shutting down; nothing was done
 ├── ArtifactMismatch           a bundle that is damaged or does not give its golden embeddings
-└── CatalogFailure             the catalog on disk cannot be read or written
+├── CatalogFailure             the catalog on disk cannot be read or written
+└── IndexDamaged               an index file that is damaged, stale or cannot be written
 
 No HTTP here: ``service.api.problems`` owns the status codes. Messages give expected and
 actual values and nothing of a patient: no file name, no label, no metadata.
@@ -165,3 +166,9 @@ class CatalogFailure(ServiceError):
     """The catalog on disk cannot be read or written."""
 
     code = "catalog_failure"
+
+
+class IndexDamaged(ServiceError):
+    """An index file is missing, damaged or stale, or the disk refuses one; it is made again."""
+
+    code = "index_damaged"

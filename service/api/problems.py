@@ -39,6 +39,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Stopping: 503,
     errors.ArtifactMismatch: 500,
     errors.CatalogFailure: 503,
+    errors.IndexDamaged: 500,
 }
 _FREE_FORM = frozenset({"labels", "attributes"})
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}
