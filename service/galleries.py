@@ -2,6 +2,7 @@
 
 A write is committed to the catalog first and put into the index second; only then is it
 acknowledged. So an index never knows what the catalog does not, and a lost index is rebuilt.
+Writers take turns; searches wait for none of them.
 
 Shape suffixes: N scans, P positive and M negative examples, D embedding width.
 """
@@ -9,6 +10,7 @@ Shape suffixes: N scans, P positive and M negative examples, D embedding width.
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -23,7 +25,9 @@ from service.catalog.records import (
     ScanFilter,
     StoredScan,
 )
+from service.catalog.row_reads import mark_of
 from service.errors import EncoderMismatch, InputError, ServiceError
+from service.gallery_indexes import GalleryIndexes, IndexFigures
 from service.retrieval.index import EmbeddingIndex
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -63,32 +67,52 @@ class Hit:
 class Galleries:
     """All collections of one catalog that the loaded encoder can serve."""
 
-    def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        encoder_id: str,
+        dim: int,
+        folder: Path | None = None,
+        recall_every_s: float = 60.0,
+    ) -> None:
         self._catalog = catalog
         self._encoder_id = encoder_id
         self._dim = dim
-        self._indexes: dict[tuple[str, str], EmbeddingIndex] = {}
-        self._lock = threading.RLock()
+        self._indexes = GalleryIndexes(
+            catalog,
+            encoder_id=encoder_id,
+            dim=dim,
+            folder=folder,
+            recall_every_s=recall_every_s,
+        )
+        self._lock = threading.RLock()  # of writers
 
     def rebuild(self) -> int:
-        """Fill the index of every collection from the catalog; return the number of scans."""
-        total = 0
+        """Open every index, or fill it from the catalog; return the number of scans.
+
+        From then on indexes are kept up in the background, until ``close``.
+        """
         with self._lock:
-            self._indexes.clear()
-            for workspace_id, collection in self._catalog.all_collections():
-                if collection.encoder_id == self._encoder_id:
-                    row_ids_N, embeddings_ND = self._catalog.vectors(workspace_id, collection.name)
-                    self._index(workspace_id, collection.name).add(
-                        row_ids_N, embeddings_ND, encoder_id=self._encoder_id
-                    )
-                    total += len(row_ids_N)
+            total = self._indexes.load()
+        self._indexes.start()
         return total
 
+    def close(self) -> None:
+        """End the work in the background, before the catalog is closed."""
+        self._indexes.close()
+
+    def figures(self, workspace_id: str, name: str) -> IndexFigures:
+        """How the index of a collection stands. Raises UnknownItem: no such collection."""
+        self._catalog.get_collection(workspace_id, name)
+        return self._indexes.figures(workspace_id, name)
+
+    def all_figures(self) -> list[IndexFigures]:
+        """How every index stands."""
+        return self._indexes.all_figures()
+
     def _index(self, workspace_id: str, name: str) -> EmbeddingIndex:
-        with self._lock:
-            return self._indexes.setdefault(
-                (workspace_id, name), EmbeddingIndex(self._dim, self._encoder_id)
-            )
+        return self._indexes.of(workspace_id, name)
 
     # collections --------------------------------------------------------------------------
 
@@ -106,7 +130,7 @@ class Galleries:
         """Delete a collection and its scans. Raises UnknownItem, PreconditionFailed."""
         with self._lock:
             removed = self._catalog.delete_collection(workspace_id, name, if_version=if_version)
-            self._indexes.pop((workspace_id, name), None)
+            self._indexes.drop(workspace_id, name)
         return removed
 
     # scans --------------------------------------------------------------------------------
@@ -118,16 +142,18 @@ class Galleries:
         with self._lock:
             stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=self._encoder_id)
             fresh = [
-                (item.scan.row_id, scan.embedding_D)
+                (item.scan.row_id, mark_of(item.scan.image.sha256), scan.embedding_D)
                 for item, scan in zip(stored, scans, strict=True)
                 if isinstance(item, StoredScan) and item.created
             ]
             if fresh:
                 self._index(workspace_id, name).add(
-                    np.array([row_id for row_id, _ in fresh], np.int64),
-                    np.stack([embedding_D for _, embedding_D in fresh]),
+                    np.array([row_id for row_id, _, _ in fresh], np.int64),
+                    np.stack([embedding_D for _, _, embedding_D in fresh]),
                     encoder_id=self._encoder_id,
+                    marks_N=np.array([mark for _, mark, _ in fresh], np.uint64),
                 )
+        self._indexes.wake()
         return stored
 
     def remove(self, workspace_id: str, name: str, scan_id: str, *, if_version: int | None) -> Scan:
@@ -135,6 +161,7 @@ class Galleries:
         with self._lock:
             scan = self._catalog.delete_scan(workspace_id, name, scan_id, if_version=if_version)
             self._index(workspace_id, name).remove(np.array([scan.row_id], np.int64))
+        self._indexes.wake()
         return scan
 
     def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
@@ -142,7 +169,8 @@ class Galleries:
         with self._lock:
             receipt = self._catalog.erase_subject(workspace_id, subject_id)
             for name, row_id in receipt.row_ids:
-                self._index(workspace_id, name).remove(np.array([row_id], np.int64))
+                self._index(workspace_id, name).remove(np.array([row_id], np.int64), purge=True)
+        self._indexes.wake()
         return receipt
 
     # search -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
@@ -48,6 +49,7 @@ class Running:
     judge: Judge
     fits: FitQueue
     metrics: Metrics
+    searchers: ThreadPoolExecutor
     default_workspace_id: str
     stopping: bool = False
     turns: dict[tuple[str, str], Turn] = field(default_factory=dict)

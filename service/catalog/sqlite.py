@@ -10,6 +10,7 @@ from service.catalog.classifiers import Classifiers
 from service.catalog.collections import Collections
 from service.catalog.database import Database
 from service.catalog.interface import Catalog
+from service.catalog.row_reads import RowReads
 from service.catalog.scan_reads import ScanReads
 from service.catalog.scan_writes import ScanWrites
 from service.catalog.tenants import Tenants
@@ -20,7 +21,7 @@ FILE_NAME = "catalog.sqlite"
 
 
 class SqliteCatalog(
-    Tenants, Collections, ScanWrites, ScanReads, Classifiers, VersionExamples, Catalog
+    Tenants, Collections, ScanWrites, ScanReads, RowReads, Classifiers, VersionExamples, Catalog
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.
 
