@@ -67,6 +67,7 @@ def create_app(
             encoder_id=model.encoder_id,
             dim=model.dim,
             folder=settings.data_dir / INDEX_FOLDER,
+            exact_rows=settings.exact_scans,
             recall_every_s=settings.recall_every_s,
         )
         await asyncio.to_thread(galleries.rebuild)

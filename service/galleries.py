@@ -31,7 +31,7 @@ from service.catalog.row_reads import mark_of
 from service.errors import EncoderMismatch, InputError, ServiceError
 from service.gallery_indexes import GalleryIndexes, IndexFigures
 from service.ranking import GroupField, Hit, at_most_per_group, diverse
-from service.retrieval.index import EmbeddingIndex
+from service.retrieval.index import EXACT_ROWS, EmbeddingIndex
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 SameField: TypeAlias = Literal["subject", "study"]
@@ -73,6 +73,7 @@ class Galleries:
         encoder_id: str,
         dim: int,
         folder: Path | None = None,
+        exact_rows: int = EXACT_ROWS,
         recall_every_s: float = 60.0,
     ) -> None:
         self._catalog = catalog
@@ -83,6 +84,7 @@ class Galleries:
             encoder_id=encoder_id,
             dim=dim,
             folder=folder,
+            exact_rows=exact_rows,
             recall_every_s=recall_every_s,
         )
         self._lock = threading.RLock()  # of writers

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from service.catalog.interface import Catalog
 from service.errors import IndexDamaged, ServiceError, Stopping
 from service.retrieval.building import discard
-from service.retrieval.index import EmbeddingIndex, IndexState
+from service.retrieval.index import EXACT_ROWS, TAIL_ROWS, EmbeddingIndex, IndexState
 
 log = logging.getLogger(__name__)
 BLOCK_ROWS = 4096
@@ -53,6 +53,7 @@ class GalleryIndexes:
 
     Args:
         folder: for index files; None = everything exact and in memory.
+        exact_rows: longest index that is searched exactly.
         recall_every_s: pause between two measurements of recall.
     """
 
@@ -63,12 +64,14 @@ class GalleryIndexes:
         encoder_id: str,
         dim: int,
         folder: Path | None = None,
+        exact_rows: int = EXACT_ROWS,
         recall_every_s: float = 60.0,
     ) -> None:
         self._catalog = catalog
         self._encoder_id = encoder_id
         self._dim = dim
         self._folder = folder
+        self._exact_rows = exact_rows
         self._recall_every_s = recall_every_s
         self._indexes: dict[Key, EmbeddingIndex] = {}
         self._recalls: dict[Key, deque[float]] = {}
@@ -112,7 +115,13 @@ class GalleryIndexes:
 
     def _new(self, workspace_id: str, name: str) -> EmbeddingIndex:
         place = None if self._folder is None else self._folder / _digest(workspace_id, name)
-        return EmbeddingIndex(self._dim, self._encoder_id, folder=place)
+        return EmbeddingIndex(
+            self._dim,
+            self._encoder_id,
+            folder=place,
+            exact_rows=self._exact_rows,
+            tail_rows=min(self._exact_rows, TAIL_ROWS),
+        )
 
     # filling ------------------------------------------------------------------------------
 
