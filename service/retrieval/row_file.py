@@ -1,7 +1,7 @@
 """Vectors on disk at half precision, read by memory map; exact scores of chosen rows.
 
-Half precision moves a cosine by some 1e-5 (measured in docs/search.md), and halves what the
-operating system has to keep in memory.
+Half precision moves a cosine by some 1e-5 (docs/search.md), and halves what the operating system
+has to keep in memory.
 
 Shape suffixes: N rows, P positions, Q queries, D embedding width.
 """

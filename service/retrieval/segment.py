@@ -43,8 +43,7 @@ class Segment:
 
     def positions_of(self, row_ids: Ids) -> Ids:
         """Positions of those of the ids that live here, in the order of the ids."""
-        at = np.searchsorted(self.row_ids_N, row_ids)
-        at = at[at < len(self.row_ids_N)] if len(at) == 0 else np.minimum(at, self.facts.rows - 1)
+        at = np.minimum(np.searchsorted(self.row_ids_N, row_ids), self.facts.rows - 1)
         here = (self.row_ids_N[at] == row_ids) & self.alive_N[at]
         positions: Ids = at[here].astype(np.int64)
         return positions
@@ -86,7 +85,8 @@ class Segment:
             return self._named(self._scan(queries_QD, k, allowed_ids))
         depth = max(LEAST_CANDIDATES, CANDIDATES_PER_HIT * k)
         bits, open_rows = self._open_bits(allowed_ids)
-        if open_rows <= max(EXACT_ALLOWED, depth) or 4 * depth > self.facts.rows:
+        few = 0 if allowed_ids is None else EXACT_ALLOWED
+        if open_rows <= max(few, depth) or 4 * depth > self.facts.rows:
             return self._named(self._scan(queries_QD, k, allowed_ids))
         near_QR = self.coarse.search(queries_QD, depth, bits)
         full = (near_QR >= 0).sum(1) >= depth

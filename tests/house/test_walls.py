@@ -36,7 +36,6 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
         "service.observability",
         "service.pipeline",
         "service.galleries",
-        "service.gallery_indexes",
         "service.heads",
         "service.catalog.interface",
         "service.catalog.records",

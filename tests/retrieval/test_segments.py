@@ -45,6 +45,28 @@ def test_a_filter_that_lets_few_through_loses_none_of_them(filled, share: float)
         assert set(near.row_ids_K.tolist()) <= set(allowed.tolist())
 
 
+def test_a_filter_that_lets_many_through_is_kept_and_still_finds_enough(tmp_path: Path) -> None:
+    """More allowed rows than an exact scan takes: some everywhere, or all of them far away."""
+    rows, queries = clustered(30_000), clustered(20, seed=2)
+    index = small_index(tmp_path)
+    put(index, np.arange(30_000), rows)
+    built(index)
+    index.remove(np.arange(100))
+    everywhere = np.arange(0, 30_000, 4)
+    everywhere = np.setdiff1d(np.arange(30_000), everywhere)
+    order = np.argsort(queries[0] @ rows.T)
+    for allowed in (everywhere, order[:21_000]):
+        living = allowed[allowed >= 100]
+        truth = np.sort(-queries @ rows[living].T, axis=1)[:, :10]
+        found = index.search(queries, k=10, encoder_id="enc_a", allowed_ids=allowed)
+        hits = 0
+        for near, scores in zip(found, -truth, strict=True):
+            assert set(near.row_ids_K.tolist()) <= set(living.tolist())
+            assert len(near.row_ids_K) == 10
+            hits += int((near.scores_K >= scores[-1] - 2e-4).sum())
+        assert hits >= 0.95 * 200
+
+
 def test_new_rows_are_found_at_once_and_removed_ones_never_again(filled) -> None:
     index, rows = filled
     fresh = clustered(500, seed=4)
