@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from service.api import (
     docs,
     exchange,
     judgements,
-    life,
     label_conflicts,
+    life,
     openapi,
     operations,
     predictions,
@@ -42,6 +43,7 @@ from service.settings import Settings
 from service.upkeep import operations_of, upkeep
 
 SHIPPED_BUNDLE = Path(__file__).parent / "bundle"
+INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
 
 def create_app(
@@ -69,7 +71,14 @@ def create_app(
             if catalog is not None
             else await asyncio.to_thread(open_catalog, settings.data_dir)
         )
-        galleries = Galleries(truth, encoder_id=model.encoder_id, dim=model.dim)
+        galleries = Galleries(
+            truth,
+            encoder_id=model.encoder_id,
+            dim=model.dim,
+            folder=settings.data_dir / INDEX_FOLDER,
+            exact_rows=settings.exact_scans,
+            recall_every_s=settings.recall_every_s,
+        )
         await asyncio.to_thread(galleries.rebuild)
         workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
         pipeline = Pipeline(model, _limits(settings), on_batch=metrics.batch_frames.observe)
@@ -81,6 +90,9 @@ def create_app(
             max_examples=settings.max_fit_examples,
         )
         fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
+        metrics.watch_indexes(lambda: index_figures(galleries))
+        # Of their own: a pool shared with writers could be full of them.
+        searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
         running = Running(
             settings=settings,
             catalog=truth,
@@ -93,6 +105,7 @@ def create_app(
             operations=operations_of(
                 settings, truth, pipeline, galleries, heads, lambda: app.state.running
             ),
+            searchers=searchers,
             default_workspace_id=workspace.workspace_id,
         )
         try:
@@ -103,6 +116,8 @@ def create_app(
                 running.stopping = True
         finally:
             await asyncio.to_thread(fits.close)  # before the catalog that they write to
+            await asyncio.to_thread(searchers.shutdown)
+            await asyncio.to_thread(galleries.close)
             if catalog is None:
                 await asyncio.to_thread(truth.close)
             alone.close()
@@ -144,6 +159,20 @@ async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
         raise error
     document = problems.invalid(error.found, problems.request_id_of(request))
     return JSONResponse(document, 422, media_type=problems.MEDIA_TYPE)
+
+
+def index_figures(galleries: Galleries) -> dict[str, dict[str, float]]:
+    """{index_id: {figure: value}} for the metrics; an unmeasured recall is left out."""
+    found: dict[str, dict[str, float]] = {}
+    for figures in galleries.all_figures():
+        state = figures.state
+        found[figures.index_id] = {
+            "rows": state.rows,
+            "compressed_rows": state.compressed_rows,
+            "recall_samples": figures.recall_samples,
+            **({} if figures.recall is None else {"recall": figures.recall}),
+        }
+    return found
 
 
 def open_encoder(settings: Settings) -> Encoder:

@@ -209,6 +209,19 @@ class Client(LifeCalls):
         path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}"
         return self._json("DELETE", path, headers=_match(if_match), params={"refit": refit})
 
+    def index(self, collection: str) -> JsonObject:
+        """GET .../index: exact or approximate, and the recall that was measured."""
+        return self._json("GET", f"/v1/collections/{_part(collection)}/index")
+
+    def search_many(self, collection: str, queries: Sequence[JsonObject]) -> JsonObject:
+        """POST .../searches: one item per query, each with ``hits`` or ``problem``."""
+        path = f"/v1/collections/{_part(collection)}/searches"
+        return self._json("POST", path, json={"queries": list(queries)})
+
+    def search_across(self, collections: Sequence[str], body: JsonObject) -> JsonObject:
+        """POST /v1/search: several collections as if they were one."""
+        return self._json("POST", "/v1/search", json={"collections": list(collections), **body})
+
     def erase_subject(self, subject_id: str, *, refit: bool = False) -> JsonObject:
         """DELETE /v1/subjects/{subject_id}; returns the receipt."""
         path = f"/v1/subjects/{_part(subject_id)}"

@@ -26,9 +26,10 @@ ServiceError
 ├── Stopping                   the service is shutting down; nothing was done
 ├── Interrupted                the service stopped before long work was done
 ├── ArtifactMismatch           a bundle that is damaged or does not give its golden embeddings
-└── CatalogFailure             the catalog on disk cannot be read or written
-    ├── FolderInUse            another service holds the data folder
-    └── DamagedBackup          a backup that is not what was written
+├── CatalogFailure             the catalog on disk cannot be read or written
+│   ├── FolderInUse            another service holds the data folder
+│   └── DamagedBackup          a backup that is not what was written
+└── IndexDamaged               an index file that is damaged, stale or cannot be written
 
 No HTTP here: ``service.api.problems`` owns the status codes. Messages give expected and
 actual values and nothing of a patient: no file name, no label, no metadata.
@@ -207,3 +208,9 @@ class DamagedBackup(CatalogFailure):
     """A backup is not what was written; raised by commands, never by a request."""
 
     code = "damaged_backup"
+
+
+class IndexDamaged(ServiceError):
+    """An index file is missing, damaged or stale, or the disk refuses one; it is made again."""
+
+    code = "index_damaged"

@@ -2,13 +2,17 @@
 
 A write is committed to the catalog first and put into the index second; only then is it
 acknowledged. So an index never knows what the catalog does not, and a lost index is rebuilt.
+Writers take turns; searches wait for none of them.
 
 Shape suffixes: N scans, P positive and M negative examples, D embedding width.
 """
 
+import heapq
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -24,11 +28,15 @@ from service.catalog.records import (
     ScanFilter,
     StoredScan,
 )
+from service.catalog.row_reads import mark_of
 from service.errors import EncoderMismatch, InputError, ServiceError
-from service.retrieval.index import EmbeddingIndex
+from service.gallery_indexes import GalleryIndexes, IndexFigures
+from service.ranking import GroupField, Hit, at_most_per_group, diverse
+from service.retrieval.index import EXACT_ROWS, EmbeddingIndex
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-GroupField: TypeAlias = Literal["subject", "study"]
+SameField: TypeAlias = Literal["subject", "study"]
+DIVERSE_LEAST, DIVERSE_PER_HIT = 50, 5  # candidates that diversity chooses from
 NEGATIVE_SHARE = 0.5  # Rocchio's usual weight: a negative example pushes half as hard
 
 
@@ -40,7 +48,8 @@ class Query:
         embedding_D: float32, the direction to search.
         k: most hits.
         where: only scans that pass.
-        group_by: at most one hit, the best, per subject or study; scans without one stand alone.
+        group_by, group_size: at most so many hits, the best, per subject, study or cine.
+        diversity: 0 = best first; up to 1 = the more hits differ from each other, the better.
         min_score: least cosine.
         hide_row_ids: the query itself, when it is a stored scan.
     """
@@ -49,47 +58,63 @@ class Query:
     k: int
     where: ScanFilter = field(default_factory=ScanFilter)
     group_by: GroupField | None = None
+    group_size: int = 1
+    diversity: float = 0.0
     min_score: float = -1.0
     hide_row_ids: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A similar scan; ``score`` is the cosine, in [-1, 1]."""
-
-    scan: Scan
-    score: float
 
 
 class Galleries:
     """All collections of one catalog that the loaded encoder can serve."""
 
-    def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        encoder_id: str,
+        dim: int,
+        folder: Path | None = None,
+        exact_rows: int = EXACT_ROWS,
+        recall_every_s: float = 60.0,
+    ) -> None:
         self._catalog = catalog
         self._encoder_id = encoder_id
         self._dim = dim
-        self._indexes: dict[tuple[str, str], EmbeddingIndex] = {}
-        self._lock = threading.RLock()
+        self._indexes = GalleryIndexes(
+            catalog,
+            encoder_id=encoder_id,
+            dim=dim,
+            folder=folder,
+            exact_rows=exact_rows,
+            recall_every_s=recall_every_s,
+        )
+        self._lock = threading.RLock()  # of writers
 
     def rebuild(self) -> int:
-        """Fill the index of every collection from the catalog; return the number of scans."""
-        total = 0
+        """Open every index, or fill it from the catalog; return the number of scans.
+
+        From then on indexes are kept up in the background, until ``close``.
+        """
         with self._lock:
-            self._indexes.clear()
-            for workspace_id, collection in self._catalog.all_collections():
-                if collection.encoder_id == self._encoder_id:
-                    row_ids_N, embeddings_ND = self._catalog.vectors(workspace_id, collection.name)
-                    self._index(workspace_id, collection.name).add(
-                        row_ids_N, embeddings_ND, encoder_id=self._encoder_id
-                    )
-                    total += len(row_ids_N)
+            total = self._indexes.load()
+        self._indexes.start()
         return total
 
+    def close(self) -> None:
+        """End the work in the background, before the catalog is closed."""
+        self._indexes.close()
+
+    def figures(self, workspace_id: str, name: str) -> IndexFigures:
+        """How the index of a collection stands. Raises UnknownItem: no such collection."""
+        self._catalog.get_collection(workspace_id, name)
+        return self._indexes.figures(workspace_id, name)
+
+    def all_figures(self) -> list[IndexFigures]:
+        """How every index stands."""
+        return self._indexes.all_figures()
+
     def _index(self, workspace_id: str, name: str) -> EmbeddingIndex:
-        with self._lock:
-            return self._indexes.setdefault(
-                (workspace_id, name), EmbeddingIndex(self._dim, self._encoder_id)
-            )
+        return self._indexes.of(workspace_id, name)
 
     # collections --------------------------------------------------------------------------
 
@@ -117,7 +142,7 @@ class Galleries:
         """Delete a collection and its scans. Raises UnknownItem, PreconditionFailed."""
         with self._lock:
             removed = self._catalog.delete_collection(workspace_id, name, if_version=if_version)
-            self._indexes.pop((workspace_id, name), None)
+            self._indexes.drop(workspace_id, name)
         return removed
 
     # scans --------------------------------------------------------------------------------
@@ -129,16 +154,18 @@ class Galleries:
         with self._lock:
             stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=self._encoder_id)
             fresh = [
-                (item.scan.row_id, scan.embedding_D)
+                (item.scan.row_id, mark_of(item.scan.image.sha256), scan.embedding_D)
                 for item, scan in zip(stored, scans, strict=True)
                 if isinstance(item, StoredScan) and item.created
             ]
             if fresh:
                 self._index(workspace_id, name).add(
-                    np.array([row_id for row_id, _ in fresh], np.int64),
-                    np.stack([embedding_D for _, embedding_D in fresh]),
+                    np.array([row_id for row_id, _, _ in fresh], np.int64),
+                    np.stack([embedding_D for _, _, embedding_D in fresh]),
                     encoder_id=self._encoder_id,
+                    marks_N=np.array([mark for _, mark, _ in fresh], np.uint64),
                 )
+        self._indexes.wake()
         return stored
 
     def remove(
@@ -180,7 +207,7 @@ class Galleries:
 
     def switch(self, workspace_id: str, name: str) -> Move:
         """Exchange the vectors of a moving collection. Raises UnknownItem, Conflict."""
-        with self._lock:
+        with self._lock, self._indexes.held(workspace_id, name):
             move = self._catalog.switch_move(workspace_id, name)
             self.reload(workspace_id, name)
         return move
@@ -188,29 +215,53 @@ class Galleries:
     def reload(self, workspace_id: str, name: str) -> None:
         """Fill the index of one collection anew from the catalog. Raises UnknownItem."""
         with self._lock:
-            self._indexes.pop((workspace_id, name), None)
             found = self._catalog.get_collection(workspace_id, name)
             if found.encoder_id == self._encoder_id:
-                row_ids_N, embeddings_ND = self._catalog.vectors(workspace_id, name)
-                index = self._index(workspace_id, name)
-                index.add(row_ids_N, embeddings_ND, encoder_id=self._encoder_id)
+                self._indexes.reload(workspace_id, name)
+            else:
+                self._indexes.drop(workspace_id, name)
 
     def _unindex(self, workspace_id: str, receipt: ErasedSubject) -> None:
         by_name: dict[str, list[int]] = {}
         for name, row_id in receipt.row_ids:
             by_name.setdefault(name, []).append(row_id)
         for name, row_ids in by_name.items():
-            self._index(workspace_id, name).remove(np.array(row_ids, np.int64))
+            self._index(workspace_id, name).remove(np.array(row_ids, np.int64), purge=True)
+        self._indexes.wake()
 
     # search -------------------------------------------------------------------------------
 
-    def search(self, workspace_id: str, name: str, query: Query) -> list[Hit]:
-        """Best hits first; exact.
+    def search(self, workspace_id: str, names: Sequence[str], query: Query) -> list[Hit]:
+        """Best hits of all the collections first; with diversity, in the order of choosing.
 
         Raises:
             UnknownItem: no such collection.
-            EncoderMismatch: the collection was made by another encoder.
+            EncoderMismatch: a collection was made by another encoder.
         """
+        rankings = [self._best_first(workspace_id, name, query) for name in dict.fromkeys(names)]
+        ranked = heapq.merge(*rankings, key=lambda hit: -hit.score)
+        passed = at_most_per_group(ranked, query.group_by, query.group_size)
+        if query.diversity == 0:
+            best = list(itertools.islice(passed, query.k))
+            return sorted(best, key=lambda hit: (-hit.score, hit.scan.row_id))
+        pool = max(DIVERSE_LEAST, DIVERSE_PER_HIT * query.k)
+        return self._diverse(workspace_id, list(itertools.islice(passed, pool)), query)
+
+    def _diverse(self, workspace_id: str, hits: list[Hit], query: Query) -> list[Hit]:
+        vectors: dict[int, Floats] = {}
+        for name in {hit.scan.collection for hit in hits}:
+            wanted = [hit.scan.row_id for hit in hits if hit.scan.collection == name]
+            ids_N, rows_ND = self._catalog.row_vectors(workspace_id, name, wanted)
+            vectors |= dict(zip(ids_N.tolist(), rows_ND, strict=True))
+        there = [hit for hit in hits if hit.scan.row_id in vectors]
+        if not there:
+            return []
+        rows_ND = np.stack([vectors[hit.scan.row_id] for hit in there])
+        scores_N = np.array([hit.score for hit in there], np.float32)
+        return [there[i] for i in diverse(scores_N, rows_ND, query.k, query.diversity)]
+
+    def _best_first(self, workspace_id: str, name: str, query: Query) -> Iterator[Hit]:
+        """Check at once; then walk down the ranking of one collection as far as asked."""
         collection = self._catalog.get_collection(workspace_id, name)
         if collection.encoder_id != self._encoder_id:
             raise EncoderMismatch(
@@ -219,41 +270,37 @@ class Galleries:
         allowed = None
         if not query.where.is_empty:
             allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
-        hits: list[Hit] = []
-        groups: set[str] = set()
-        for scan, score in self._best_first(workspace_id, name, query, allowed):
-            group = _group_of(scan, query.group_by)
-            if group in groups:
-                continue
-            groups.add(group)
-            hits.append(Hit(scan, score))
-            if len(hits) == query.k:
-                break
-        return hits
+        return self._walk(workspace_id, name, query, allowed)
 
-    def _best_first(
+    def _walk(
         self,
         workspace_id: str,
         name: str,
         query: Query,
         allowed: npt.NDArray[np.int64] | None,
-    ) -> Iterator[tuple[Scan, float]]:
-        """Walk down the ranking, asking for twice as many each time the caller wants more."""
+    ) -> Iterator[Hit]:
+        """Ask for twice as many each time the caller wants more."""
         index = self._index(workspace_id, name)
-        fetch, seen = query.k + len(query.hide_row_ids), 0
+        fetch = query.k + len(query.hide_row_ids)
+        seen = set(query.hide_row_ids)
         while True:
             found = index.search(
                 query.embedding_D[None], k=fetch, encoder_id=self._encoder_id, allowed_ids=allowed
             )[0]
-            row_ids = [int(row_id) for row_id in found.row_ids_K[seen:]]
-            scans = self._catalog.get_scans_by_row(workspace_id, name, row_ids)
-            for row_id, score in zip(row_ids, found.scores_K[seen:], strict=True):
+            # By id, not by place: a longer search may find a row that a shorter one missed.
+            fresh = {
+                row_id: float(score)
+                for row_id, score in zip(found.row_ids_K.tolist(), found.scores_K, strict=True)
+                if row_id not in seen
+            }
+            scans = self._catalog.get_scans_by_row(workspace_id, name, list(fresh))
+            for row_id, score in fresh.items():
                 if score < query.min_score:
                     return
-                if row_id in scans and row_id not in query.hide_row_ids:
-                    yield scans[row_id], float(score)
-            seen = len(found.row_ids_K)
-            if seen < fetch:
+                if row_id in scans:
+                    yield Hit(scans[row_id], score)
+            seen |= fresh.keys()
+            if len(found.row_ids_K) < fetch:
                 return
             fetch *= 2
 
@@ -284,16 +331,10 @@ def direction(positive_PD: Floats, negative_MD: Floats | None = None) -> Floats:
     return unit_D
 
 
-def excluding(where: ScanFilter, scan: Scan, same: GroupField | None) -> ScanFilter:
+def excluding(where: ScanFilter, scan: Scan, same: SameField | None) -> ScanFilter:
     """Add the condition that hits are not of the scan's own subject or study."""
     if same == "subject" and scan.subject_id is not None:
         return replace(where, not_subject_ids=(*where.not_subject_ids, scan.subject_id))
     if same == "study" and scan.study_id is not None:
         return replace(where, not_study_ids=(*where.not_study_ids, scan.study_id))
     return where
-
-
-def _group_of(scan: Scan, group_by: GroupField | None) -> str:
-    """A scan without subject or study is its own group; prefixes keep the two apart."""
-    named = {"subject": scan.subject_id, "study": scan.study_id, None: None}[group_by]
-    return f"row:{scan.row_id}" if named is None else f"named:{named}"

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -13,6 +13,8 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
@@ -21,6 +23,35 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "taskName",
     "color_message",
 }
+
+
+INDEX_FIGURES = {
+    "rows": "Scans in an index.",
+    "compressed_rows": "Scans in an index that are searched approximately.",
+    "recall": "Share of the exact 10 best that approximate search finds, sampled.",
+    "recall_samples": "Searches behind the measured recall.",
+}
+
+
+class IndexFigures(Collector):
+    """Gauges per index, read when they are asked for; so a deleted index leaves nothing."""
+
+    def __init__(self, read: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """One family per figure, one sample per index that has it."""
+        found = self._read()
+        for name, says in INDEX_FIGURES.items():
+            family = GaugeMetricFamily(f"sonoprobe_index_{name}", says, labels=["index"])
+            for index_id, figures in found.items():
+                if name in figures:
+                    family.add_metric([index_id], figures[name])
+            yield family
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing in advance: registering must not read an index."""
+        return iter(())
 
 
 class Metrics:
@@ -55,6 +86,10 @@ class Metrics:
     def watch_in_flight(self, read: Callable[[], int]) -> None:
         """Report ``read()`` as the number of images in flight."""
         self._in_flight.set_function(read)
+
+    def watch_indexes(self, read: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+        """Report ``read()``, {index_id: {figure: value}}, with the figures of INDEX_FIGURES."""
+        self._registry.register(IndexFigures(read))
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""

@@ -54,6 +54,15 @@ class Settings(BaseSettings):
     max_fit_examples: int = Field(
         120_000, gt=0, description="Most examples one classifier is fitted from."
     )
+    search_threads: int = Field(
+        4, gt=0, description="Searches at the same time; they wait for no other work."
+    )
+    exact_scans: int = Field(
+        20_000, gt=0, description="Largest collection that is searched exactly, from memory."
+    )
+    recall_every_s: float = Field(
+        60.0, gt=0, description="Pause between two measurements of approximate search, seconds."
+    )
     retry_after_s: int = Field(1, gt=0, description="Retry-After of a 503, seconds.")
     graceful_timeout_s: int = Field(
         20, gt=0, description="Longest wait for requests in flight at a stop, seconds."

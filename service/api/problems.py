@@ -45,6 +45,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.CatalogFailure: 503,
     errors.FolderInUse: 503,
     errors.DamagedBackup: 503,
+    errors.IndexDamaged: 500,
 }
 _FREE_FORM = frozenset({"labels", "attributes"})
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}

@@ -156,7 +156,13 @@ class SearchOptions(Body):
 
     k: int = Field(10, ge=1)
     filter: FilterBody = Field(default_factory=FilterBody)
-    group_by: Literal["subject", "study"] | None = None
+    group_by: Literal["subject", "study", "cine"] | None = Field(
+        None, description="At most group_size hits per patient, study or attribute cine_id."
+    )
+    group_size: int = Field(1, ge=1, le=1000)
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="0 = best first; more = hits that differ (MMR, 1 - lambda)."
+    )
     exclude_same: Literal["subject", "study"] | None = None
     min_score: float = Field(-1.0, ge=-1, le=1)
     subject_id: Identifier | None = Field(None, description="Of the uploaded query.")

@@ -1,7 +1,7 @@
-"""Similarity search over one collection."""
+"""Similarity search: over one collection or several, one query or many."""
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -10,9 +10,15 @@ from fastapi.responses import JSONResponse
 from service.api.answers import SearchAnswer, says
 from service.api.openapi import image_body
 from service.api.schemas import JsonObject, SearchBody, SearchOptions
-from service.api.state import Running, Service, WorkspaceId
+from service.api.search_shapes import (
+    IndexAnswer,
+    ManySearchesAnswer,
+    ManySearchesBody,
+    WideSearchBody,
+)
+from service.api.state import Running, Service, WorkspaceId, item_problem
 from service.api.uploads import from_base64, read_upload, validate
-from service.api.wire import scan_filter, scan_json, seen_json
+from service.api.wire import batch_status, scan_filter, scan_json, seen_json
 from service.catalog.records import Scan, ScanImage
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
 from service.galleries import Floats, Query, direction, excluding
@@ -32,27 +38,106 @@ async def search(
     upload = await read_upload(request, max_items=1)
     if upload.document is not None:
         body = validate(SearchBody, upload.document)
-        options: SearchOptions = body
-    else:
-        options = validate(SearchOptions, {} if upload.metadata is None else upload.metadata)
-        body = SearchBody()
+        return JSONResponse(await _find(service, workspace_id, [collection], body, body))
+    options = validate(SearchOptions, {} if upload.metadata is None else upload.metadata)
+    found = await _find(
+        service, workspace_id, [collection], options, SearchBody(), uploaded=upload.files
+    )
+    return JSONResponse(found)
+
+
+@router.post("/collections/{collection}/searches", responses=says(ManySearchesAnswer, 200, 207))
+async def searches(
+    collection: str,
+    request: Request,
+    body: ManySearchesBody,
+    service: Service,
+    workspace_id: WorkspaceId,
+) -> JSONResponse:
+    """Several searches in one request; per-item results, 207 when some failed."""
+    if len(body.queries) > service.settings.max_items:
+        raise TooManyItems(
+            f"expected at most {service.settings.max_items} queries, got {len(body.queries)}"
+        )
+    await asyncio.to_thread(service.catalog.get_collection, workspace_id, collection)
+    items: list[JsonObject] = []
+    for query in body.queries:
+        try:
+            found = await _find(service, workspace_id, [collection], query, query)
+            items.append({"query": found["query"], "hits": found["hits"]})
+        except ServiceError as error:
+            items.append({"problem": item_problem(error, request)})
+    encoder = service.pipeline.encoder
+    answer = {"encoder_id": encoder.encoder_id, "dim": encoder.dim, "items": items}
+    return JSONResponse(answer, batch_status(items))
+
+
+@router.post("/search", responses=says(SearchAnswer))
+async def search_wide(
+    body: WideSearchBody, service: Service, workspace_id: WorkspaceId
+) -> JSONResponse:
+    """Search several collections of the loaded encoder as if they were one."""
+    found = await _find(
+        service, workspace_id, body.collections, body, body, stored_in=body.stored_in
+    )
+    return JSONResponse(found)
+
+
+@router.get("/collections/{collection}/index", response_model=None, responses=says(IndexAnswer))
+async def index(collection: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
+    """How the collection is searched: exactly or not, and how much is found."""
+    found = await asyncio.to_thread(service.galleries.figures, workspace_id, collection)
+    return {
+        "index_id": found.index_id,
+        "mode": "approximate" if found.state.compressed_rows else "exact",
+        "scans": found.state.rows,
+        "compressed_scans": found.state.compressed_rows,
+        "segments": found.state.segments,
+        "recall_at_10": found.recall,
+        "recall_samples": found.recall_samples,
+    }
+
+
+async def _find(
+    service: Running,
+    workspace_id: str,
+    collections: Sequence[str],
+    options: SearchOptions,
+    body: SearchBody,
+    *,
+    uploaded: tuple[bytes, ...] = (),
+    stored_in: str | None = None,
+) -> JsonObject:
+    """The whole answer to one query.
+
+    Args:
+        uploaded: the query itself, when it is a file.
+        stored_in: collection of the scans that the query names; None = the first.
+    """
     if options.k > service.settings.max_k:
         raise TooManyItems(f"expected k of at most {service.settings.max_k}, got {options.k}")
-    files = upload.files or _file_of(body)
+    files = uploaded or _file_of(body)
     seen: JsonObject | None = None
+    scans: list[Scan] = []
+    loop = asyncio.get_running_loop()
+    _check_single(body, uploaded=bool(files))
     if files:
-        _check_single(body, uploaded=True)
         embedding_D, seen = await _embed(service, files[0])
-        scans: list[Scan] = []
     else:
-        _check_single(body, uploaded=False)
-        embedding_D, scans = await asyncio.to_thread(
-            _stored_query, service, workspace_id, collection, body
+        embedding_D, scans = await loop.run_in_executor(
+            service.searchers,
+            _stored_query,
+            service,
+            workspace_id,
+            stored_in or collections[0],
+            body,
         )
     query = _query(options, embedding_D, scans)
-    hits = await asyncio.to_thread(service.galleries.search, workspace_id, collection, query)
+    hits = await loop.run_in_executor(
+        service.searchers, service.galleries.search, workspace_id, collections, query
+    )
     encoder = service.pipeline.encoder
-    answer: dict[str, Any] = {
+    return {
         "encoder_id": encoder.encoder_id,
         "dim": encoder.dim,
         "query": {"image": seen},
@@ -60,7 +145,6 @@ async def search(
             {"score": hit.score, "scan": scan_json(hit.scan, dim=encoder.dim)} for hit in hits
         ],
     }
-    return JSONResponse(answer)
 
 
 def _file_of(body: SearchBody) -> tuple[bytes, ...]:
@@ -112,6 +196,8 @@ def _query(options: SearchOptions, embedding_D: Floats, scans: list[Scan]) -> Qu
         k=options.k,
         where=where,
         group_by=options.group_by,
+        group_size=options.group_size,
+        diversity=options.diversity,
         min_score=options.min_score,
         hide_row_ids=frozenset(scan.row_id for scan in scans),
     )

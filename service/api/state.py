@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
@@ -50,6 +51,7 @@ class Running:
     fits: FitQueue
     metrics: Metrics
     operations: Operations
+    searchers: ThreadPoolExecutor
     default_workspace_id: str
     stopping: bool = False
     turns: dict[tuple[str, str], Turn] = field(default_factory=dict)

@@ -165,6 +165,19 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """(row_ids_N, embeddings_ND) of the whole collection, ascending. Raises UnknownItem."""
 
+    def row_marks(
+        self, workspace_id: str, collection: str
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """(row_ids_N, marks_N) of the whole collection, ascending. Raises UnknownItem.
+
+        A mark is 64 bits of the file's sha256: two rows of one id and one mark are one scan.
+        """
+
+    def row_vectors(
+        self, workspace_id: str, collection: str, row_ids: Sequence[int]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """(row_ids_N, embeddings_ND) of those of the rows that exist, ascending."""
+
     def embeddings(
         self, workspace_id: str, collection: str, scan_ids: Sequence[str]
     ) -> npt.NDArray[np.float32]:

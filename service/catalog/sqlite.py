@@ -15,6 +15,7 @@ from service.catalog.facets import FacetReads
 from service.catalog.interface import Catalog
 from service.catalog.moves import Moves
 from service.catalog.operations import OperationStore
+from service.catalog.row_reads import RowReads
 from service.catalog.scan_reads import ScanReads
 from service.catalog.scan_writes import ScanWrites
 from service.catalog.tenants import Tenants
@@ -29,6 +30,7 @@ class SqliteCatalog(
     Collections,
     ScanWrites,
     ScanReads,
+    RowReads,
     Erasures,
     FacetReads,
     Carriage,

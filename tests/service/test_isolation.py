@@ -58,6 +58,8 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", f"{ward}/scans"): files | {"headers": {"Idempotency-Key": "shared-key"}},
         ("POST", f"{ward}/known"): {"json": ["0" * 64]},
         ("POST", f"{ward}/search"): {"json": {"scan_id": "scan-1"}},
+        ("POST", f"{ward}/searches"): {"json": {"queries": [{"scan_id": "scan-1"}]}},
+        ("POST", "/v1/search"): {"json": {"collections": ["ward"], "scan_id": "scan-1"}},
         ("PATCH", f"{ward}/scans/{{scan_id}}"): {"json": {"labels": {"finding": "x"}}},
         ("POST", "/v1/classifiers"): {
             "json": {"name": "mine", "collection": "ward", "task": "finding"}
@@ -105,7 +107,7 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
             options = bodies.get((method.upper(), path), {})
             answer = stranger._http.request(method.upper(), path.format(**names), **options)
             where = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
-            if "{" in path or (path == "/v1/classifiers" and method == "post"):
+            if "{" in path or (method == "post" and path in ("/v1/classifiers", "/v1/search")):
                 assert answer.status_code == 404, where
             elif path.endswith("/classifiers/import"):
                 assert answer.json()["code"] == "invalid_artifact", where

@@ -67,6 +67,8 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.patch_scan("c", "s0", {"labels": {"t": "a"}, "attributes": {"depth": 4.5}})
     list(client.scans("c")), client.thumbnail("c", "s0")
     client.search("c", {"scan_id": "s0"}), client.search_image("c", images[0])
+    client.search_many("c", [{"scan_id": "s0"}, {"scan_id": "none"}]), client.index("c")
+    client.search_across(["c"], {"scan_id": "s0"})
     labels = ["cyst"] * 3 + ["stone"] * 3
     client.fit_images("up", images, [{"label": label} for label in labels])
     examples = [{"scan_id": f"s{i}", "label": label} for i, label in enumerate(labels)]

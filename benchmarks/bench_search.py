@@ -1,0 +1,122 @@
+"""Search at 10 thousand to a million vectors: ours, FAISS flat, FAISS HNSW and LanceDB.
+
+Vectors are drawn around embeddings of real frames and queries are held-out real frames
+(``gallery_vectors``). Every engine runs in a process of its own, so that its memory is its own; all
+answer the same queries against the same exact truth, in one run. LanceDB is asked with the first
+of its settings that reaches our recall; it is installed for this alone:
+
+    python -m venv .venv-peer && .venv-peer/bin/pip install lancedb
+    python benchmarks/bench_search.py --sizes 10000,100000 --peer-python .venv-peer/bin/python
+
+Shape suffixes: N gallery rows, B rows of a block, Q queries, K neighbours, D embedding width.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gallery_vectors
+import numpy as np
+import search_engines
+from gallery_vectors import CACHE, Floats
+
+QUERIES, K, FILTER_EVERY = 500, 10, 100
+
+
+def write_gallery(rows: int) -> Path:
+    """The gallery as a file of float32 rows; a longer one that is there already is used."""
+    path = CACHE / "gallery.f32"
+    dim = 1024
+    if path.exists() and path.stat().st_size >= 4 * dim * rows:
+        return path
+    around_ND, _ = gallery_vectors.split(gallery_vectors.real_vectors())
+    with path.open("wb") as file:
+        for rows_BD in gallery_vectors.drawn_blocks(around_ND, rows):
+            file.write(rows_BD.tobytes())
+    return path
+
+
+def write_truth(rows: int) -> Path:
+    """Queries, and the exact 10 best scores of each, unfiltered and of every 100th row."""
+    path = CACHE / f"truth-{rows}.npz"
+    if path.exists():
+        return path
+    _, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
+    queries_QD = queries_QD[:QUERIES]
+    best = np.full((QUERIES, K), -1, np.float32)
+    best_filtered = best.copy()
+    for start, rows_BD in search_engines.gallery_blocks(CACHE / "gallery.f32", rows):
+        scores_QB = queries_QD @ rows_BD.T
+        best = _top(np.hstack([best, scores_QB]))
+        kept = (np.arange(start, start + len(rows_BD)) % FILTER_EVERY) == 0
+        best_filtered = _top(np.hstack([best_filtered, scores_QB[:, kept]]))
+    np.savez(path, queries_QD=queries_QD, best_QK=best, filtered_QK=best_filtered)
+    return path
+
+
+def _top(scores_QB: Floats) -> Floats:
+    return -np.sort(-np.partition(scores_QB, -K, axis=1)[:, -K:], axis=1)
+
+
+def run_engine(python: str, engine: str, rows: int, folder: Path, least: float) -> dict[str, Any]:
+    """One engine in a process of its own; what it printed, or why it did not run."""
+    command = [python, str(Path(__file__).with_name("search_engines.py")), engine, str(rows)]
+    command += [str(CACHE), str(folder), f"{least:.4f}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1:]}
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def measure(rows: int, engines: list[str], peer_python: str, folder: Path) -> dict[str, Any]:
+    """The row of one size."""
+    write_gallery(rows)
+    write_truth(rows)
+    ours = run_engine(sys.executable, "ours", rows, folder, 0.0)
+    row: dict[str, Any] = {"n": rows, **ours}
+    for engine in engines:
+        python = peer_python if engine == "lancedb" else sys.executable
+        found = run_engine(python, engine, rows, folder, ours.get("recall_at_10", 0.95))
+        name = "peer" if engine == "lancedb" else engine
+        row |= {f"{name}_{key}": value for key, value in found.items()}
+        if engine == "lancedb":
+            row["peer"] = f"lancedb {found.get('version', 'failed')}"
+    return row
+
+
+def main() -> None:
+    """Print one JSON object: {"rows": [one per size], ...}."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="10000,100000")
+    parser.add_argument("--engines", default="flat,hnsw,lancedb", help="beside ours")
+    parser.add_argument("--peer-python", default=".venv-peer/bin/python")
+    parser.add_argument("--folder", type=Path, default=CACHE / "engines")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    sizes = [int(size) for size in arguments.sizes.split(",")]
+    write_gallery(max(sizes))
+    rows = []
+    for size in sizes:
+        engines = [name for name in arguments.engines.split(",") if name]
+        rows.append(measure(size, engines, arguments.peer_python, arguments.folder))
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    around_ND, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
+    _, drawn_ND = next(iter(search_engines.gallery_blocks(CACHE / "gallery.f32", 8192)))
+    report = {
+        "nearest_real_to_query_5_50_95": gallery_vectors.likeness(around_ND, queries_QD),
+        "nearest_drawn_to_drawn_5_50_95": gallery_vectors.likeness(drawn_ND, drawn_ND[:500]),
+        "queries": QUERIES,
+        "rows": rows,
+    }
+    text = json.dumps(report, indent=1)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

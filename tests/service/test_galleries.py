@@ -1,0 +1,175 @@
+"""Galleries over a real catalog: the index follows it, whatever became of its files."""
+
+import hashlib
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.catalog.records import NewScan, ScanImage
+from service.catalog.sqlite import SqliteCatalog, open_catalog
+from service.galleries import Galleries, Query
+
+DIM, ROWS, ENCODER = 32, 2500, "enc_a"
+
+
+def vector(n: int) -> np.ndarray:
+    row = np.random.default_rng(n % 50).normal(size=DIM)
+    row = row + 0.5 * np.random.default_rng(1000 + n).normal(size=DIM)
+    return (row / np.linalg.norm(row)).astype(np.float32)
+
+
+def scan(n: int) -> NewScan:
+    image = ScanImage(hashlib.sha256(b"%d" % n).hexdigest(), "frame", "png", 8, 8)
+    return NewScan(f"s{n}", image, vector(n), b"jpeg", subject_id=f"p{n % 100}")
+
+
+class House:
+    """One data folder; ``open`` is a start of the service, after a kill if not closed before."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self.catalog: SqliteCatalog = open_catalog(folder)
+        stack.callback(self.catalog.close)
+        self._stack = stack
+        self.workspace_id = self.catalog.ensure_workspace("w").workspace_id
+
+    def open(self, *, recall_every_s: float = 60.0) -> Galleries:
+        found = Galleries(
+            self.catalog,
+            encoder_id=ENCODER,
+            dim=DIM,
+            folder=self.folder / "index",
+            exact_rows=1000,
+            recall_every_s=recall_every_s,
+        )
+        self._stack.callback(found.close)
+        found.rebuild()
+        return found
+
+    def hits(self, galleries: Galleries, n: int, k: int = 5) -> list[str]:
+        found = galleries.search(self.workspace_id, ["c"], Query(vector(n), k))
+        return [hit.scan.scan_id for hit in found]
+
+    def compressed(self, galleries: Galleries) -> int:
+        return galleries.figures(self.workspace_id, "c").state.compressed_rows
+
+
+def until(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with ROWS scans and a built index; tests take copies."""
+    folder = tmp_path_factory.mktemp("stocked")
+    with ExitStack() as stack:
+        house = House(folder, stack)
+        galleries = house.open()
+        galleries.create(house.workspace_id, "c", "")
+        galleries.add(house.workspace_id, "c", [scan(n) for n in range(ROWS)])
+        until(lambda: house.compressed(galleries) == ROWS)
+    return folder
+
+
+@pytest.fixture
+def house(stocked: Path, tmp_path: Path) -> Iterator[House]:
+    folder = tmp_path / "data"
+    shutil.copytree(stocked, folder)
+    with ExitStack() as stack:
+        yield House(folder, stack)
+
+
+def test_a_restart_searches_from_the_files_at_once(house: House) -> None:
+    galleries = house.open()
+    assert house.compressed(galleries) == ROWS
+    assert [house.hits(galleries, n, 1) for n in range(20)] == [[f"s{n}"] for n in range(20)]
+
+
+@pytest.mark.parametrize("loss", ["deleted", "damaged"])
+def test_lost_files_cost_nothing_but_time(house: House, loss: str) -> None:
+    if loss == "deleted":
+        shutil.rmtree(house.folder / "index")
+    else:
+        (rows,) = (house.folder / "index").rglob("rows.f16")
+        data = bytearray(rows.read_bytes())
+        data[7] ^= 4
+        rows.write_bytes(data)
+    galleries = house.open()
+    assert [house.hits(galleries, n, 1) for n in range(20)] == [[f"s{n}"] for n in range(20)]
+    until(lambda: house.compressed(galleries) == ROWS)
+
+
+def test_what_was_written_after_the_files_is_there_after_a_kill(house: House) -> None:
+    before = house.open()
+    before.add(house.workspace_id, "c", [scan(n) for n in range(ROWS, ROWS + 30)])
+    before.remove(house.workspace_id, "c", "s3", if_version=None)
+    before.erase_subject(house.workspace_id, "p4")
+    after = house.open()  # nothing was closed
+    assert house.hits(after, ROWS + 7, 1) == [f"s{ROWS + 7}"]
+    gone = {"s3"} | {f"s{n}" for n in range(4, ROWS + 30, 100)}
+    everything = set(house.hits(after, 3, ROWS + 100))
+    assert everything == {f"s{n}" for n in range(ROWS + 30)} - gone
+
+
+def test_a_collection_made_again_under_its_old_name_starts_empty(house: House) -> None:
+    galleries = house.open()
+    galleries.delete(house.workspace_id, "c", if_version=None)
+    assert not list((house.folder / "index").rglob("rows.f16"))
+    galleries.create(house.workspace_id, "c", "")
+    assert house.hits(galleries, 1) == []
+    galleries.add(house.workspace_id, "c", [scan(1)])
+    assert house.hits(galleries, 1) == ["s1"]
+
+
+def test_a_search_does_not_wait_for_a_write(house: House) -> None:
+    galleries = house.open()
+    writing = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        with house.catalog._database.write():  # the disk is slow: a write of ours waits for it
+            add = pool.submit(
+                lambda: (writing.set(), galleries.add(house.workspace_id, "c", [scan(9999)]))
+            )
+            assert writing.wait(10)
+            search = pool.submit(house.hits, galleries, 5, 1)
+            assert search.result(30) == ["s5"]
+            assert not add.done()
+        add.result(30)
+    assert house.hits(galleries, 9999, 1) == ["s9999"]
+
+
+def test_writers_and_readers_at_once_never_miss_what_was_acknowledged(house: House) -> None:
+    galleries = house.open()
+
+    def work(worker: int) -> list[str]:
+        wrong = []
+        for turn in range(15):
+            n = 10_000 + 100 * worker + turn
+            galleries.add(house.workspace_id, "c", [scan(n)])
+            wrong += [] if house.hits(galleries, n, 1) == [f"s{n}"] else [f"s{n}"]
+            galleries.remove(house.workspace_id, "c", f"s{n}", if_version=None)
+            wrong += [f"s{n}"] if f"s{n}" in house.hits(galleries, n, 3) else []
+        return wrong
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [wrong for found in pool.map(work, range(8)) for wrong in found] == []
+    assert set(house.hits(galleries, 0, 2 * ROWS)) == {f"s{n}" for n in range(ROWS)}
+
+
+def test_recall_of_real_searches_is_measured_in_the_background(house: House) -> None:
+    galleries = house.open(recall_every_s=0.02)
+    for n in range(10):
+        house.hits(galleries, 20_000 + n, 10)
+    until(lambda: galleries.figures(house.workspace_id, "c").recall_samples >= 5)
+    recall = galleries.figures(house.workspace_id, "c").recall
+    assert recall is not None
+    assert 0.9 <= recall <= 1

@@ -1,0 +1,94 @@
+"""What a search can be asked for beyond the nearest few."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from service.client import ApiError, Client
+from service.server import LocalService, local_service
+from service.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory, frames) -> Iterator[Client]:
+    """Two collections: six patients with a cyst and a stone each, and one more of masses."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("s"), drain_s=0)
+    with local_service(settings) as local, Client(local.url, key=local.key) as client:
+        fill(client, local, frames)
+        yield client
+
+
+def fill(client: Client, local: LocalService, frames: dict[str, list[bytes]]) -> None:
+    said = [
+        {"scan_id": f"{scene}-{i}", "subject_id": f"p{i}", "attributes": {"cine_id": i // 2}}
+        for scene in ("cyst", "stone")
+        for i in range(6)
+    ]
+    client.create_collection("mixed")
+    client.add_scans("mixed", frames["cyst"][:6] + frames["stone"][:6], said)
+    client.create_collection("masses")
+    masses = [{"scan_id": f"mass-{i}", "subject_id": f"p{i}"} for i in range(4)]
+    client.add_scans("masses", frames["mass"][:4], masses)
+
+
+def hits_of(answer: dict) -> list[str]:
+    return [hit["scan"]["scan_id"] for hit in answer["hits"]]
+
+
+@pytest.mark.parametrize(("group_by", "size"), [("subject", 1), ("subject", 2), ("cine", 3)])
+def test_no_group_shows_more_hits_than_asked(stocked: Client, group_by: str, size: int) -> None:
+    body = {"scan_id": "cyst-0", "k": 50, "group_by": group_by, "group_size": size}
+    answer = stocked.search("mixed", body)
+    groups = [
+        hit["scan"]["subject_id" if group_by == "subject" else "attributes"]
+        for hit in answer["hits"]
+    ]
+    counts = [groups.count(group) for group in groups]
+    assert max(counts) == size
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_diverse_hits_are_less_alike_and_start_with_the_best(stocked: Client) -> None:
+    plain = stocked.search("mixed", {"scan_id": "cyst-0", "k": 4})
+    mixed = stocked.search("mixed", {"scan_id": "cyst-0", "k": 4, "diversity": 0.7})
+    assert hits_of(plain)[0] == hits_of(mixed)[0]
+    assert sum(hit["score"] for hit in mixed["hits"]) < sum(hit["score"] for hit in plain["hits"])
+    assert len(set(hits_of(mixed))) == 4
+
+
+def test_each_of_many_queries_answers_for_itself(stocked: Client) -> None:
+    queries = [{"scan_id": "cyst-1", "k": 3}, {"scan_id": "none"}, {"scan_id": "stone-1", "k": 3}]
+    items = stocked.search_many("mixed", queries)["items"]
+    assert items[1]["problem"]["code"] == "unknown_item"
+    for item, query in ((items[0], queries[0]), (items[2], queries[2])):
+        assert item["hits"] == stocked.search("mixed", query)["hits"]
+
+
+def test_several_collections_are_ranked_as_one(stocked: Client) -> None:
+    body = {"scan_id": "mass-0", "k": 50, "stored_in": "masses"}
+    answer = stocked.search_across(["mixed", "masses", "masses"], body)
+    assert len(answer["hits"]) == 15
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    assert {hit["scan"]["collection"] for hit in answer["hits"]} == {"mixed", "masses"}
+    grouped = stocked.search_across(["mixed", "masses"], body | {"group_by": "subject"})
+    assert len(grouped["hits"]) == 6
+    with pytest.raises(ApiError) as refused:
+        stocked.search_across(["mixed", "none"], body)
+    assert refused.value.code == "unknown_item"
+
+
+def test_an_index_tells_how_it_searches_and_so_do_the_metrics(stocked: Client) -> None:
+    found = stocked.index("mixed")
+    assert (found["mode"], found["scans"], found["recall_at_10"]) == ("exact", 12, None)
+    assert f'sonoprobe_index_rows{{index="{found["index_id"]}"}} 12.0' in stocked.metrics()
+    assert "mixed" not in stocked.metrics()
+
+
+def test_too_many_queries_are_refused(stocked: Client) -> None:
+    vector = np.ones(stocked.encoder()["dim"]).tolist()
+    with pytest.raises(ApiError) as refused:
+        stocked.search_many("mixed", [{"vector": vector, "k": 1}] * 257)
+    assert refused.value.code == "too_many_items"
