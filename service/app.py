@@ -15,6 +15,7 @@ from service.api import (
     docs,
     judgements,
     openapi,
+    operating_points,
     predictions,
     problems,
     search,
@@ -31,6 +32,7 @@ from service.galleries import Galleries
 from service.heads.classifiers import Heads
 from service.heads.judging import Judge
 from service.heads.queue import FitQueue
+from service.heads.thresholds import Thresholds
 from service.observability import Metrics
 from service.pipeline import CorridorLimits, Pipeline
 from service.settings import Settings
@@ -71,6 +73,7 @@ def create_app(
             dim=model.dim,
             max_examples=settings.max_fit_examples,
         )
+        judge = Judge(truth, heads)
         fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
         running = Running(
             settings=settings,
@@ -78,7 +81,8 @@ def create_app(
             pipeline=pipeline,
             galleries=galleries,
             heads=heads,
-            judge=Judge(truth, heads),
+            judge=judge,
+            thresholds=Thresholds(truth, heads, judge),
             fits=fits,
             metrics=metrics,
             default_workspace_id=workspace.workspace_id,
@@ -111,6 +115,7 @@ def create_app(
         predictions,
         carrying,
         judgements,
+        operating_points,
         docs,
     ):
         app.include_router(room.router)

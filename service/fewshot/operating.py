@@ -3,6 +3,7 @@
 Shape suffixes: N rows, C classes, G groups, B resamples.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -41,6 +42,41 @@ class OperatingPoint:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether one class is called; several classes may be, or none."""
+
+    name: str
+    probability: float
+    threshold: float
+
+    @property
+    def called(self) -> bool:
+        """The probability reaches the threshold."""
+        return self.probability >= self.threshold
+
+
+def decide(probabilities: Mapping[str, float], thresholds: Mapping[str, float]) -> list[Decision]:
+    """One decision per class that has a threshold, in the order of the classes.
+
+    Raises:
+        InputError: a threshold outside 0 to 1, or of no class.
+    """
+    strange = sum(name not in probabilities for name in thresholds)
+    if strange:
+        raise InputError(
+            f"{strange} of {len(thresholds)} thresholds are of no class of the version"
+        )
+    for value in thresholds.values():
+        if not 0 <= value <= 1:
+            raise InputError(f"expected thresholds of 0 to 1, got {value}")
+    return [
+        Decision(name, probability, thresholds[name])
+        for name, probability in probabilities.items()
+        if name in thresholds
+    ]
+
+
 def operating_point(
     held_out: HeldOut, probabilities_NC: Doubles, name: str, sensitivity: float, *, seed: int = 0
 ) -> OperatingPoint:
@@ -54,10 +90,36 @@ def operating_point(
         InputError: no such class, or a sensitivity outside (0, 1].
         NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
     """
-    chosen = _number_of(held_out, name, sensitivity)
+    chosen = _number_of(held_out, name, sensitivity, "sensitivity")
     judged = _judgeable(held_out, probabilities_NC, chosen)
     scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
     found = _threshold(scores_N, judged.labels_N == chosen, judged.shares(), sensitivity)
+    return at_threshold(held_out, probabilities_NC, name, found, seed=seed)
+
+
+def operating_point_of_specificity(
+    held_out: HeldOut, probabilities_NC: Doubles, name: str, specificity: float, *, seed: int = 0
+) -> OperatingPoint:
+    """The lowest threshold that still leaves out the wanted share of the other classes' groups.
+
+    Args:
+        probabilities_NC: of the rows of ``held_out``; rows of NaN are left out.
+        specificity: wanted, above 0 and up to 1.
+
+    Raises:
+        InputError: no such class, a specificity outside (0, 1], or one that only a threshold
+            above 1 would give.
+        NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
+    """
+    chosen = _number_of(held_out, name, specificity, "specificity")
+    judged = _judgeable(held_out, probabilities_NC, chosen)
+    scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
+    negative_N = judged.labels_N != chosen
+    # Called is what is at or above the threshold, so the next float above a score leaves it out.
+    greatest_left_out = -_threshold(-scores_N, negative_N, judged.shares(), specificity)
+    found = float(np.nextafter(greatest_left_out, np.inf))
+    if found > 1:
+        raise InputError("the probabilities of other classes reach 1; choose a lower specificity")
     return at_threshold(held_out, probabilities_NC, name, found, seed=seed)
 
 
@@ -70,7 +132,7 @@ def at_threshold(
         InputError: no such class, or a threshold outside 0 to 1.
         NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
     """
-    chosen = _number_of(held_out, name, 1.0)
+    chosen = _number_of(held_out, name, 1.0, "threshold")
     if not 0 <= threshold <= 1:
         raise InputError(f"expected a threshold of 0 to 1, got {threshold}")
     judged = _judgeable(held_out, probabilities_NC, chosen)
@@ -91,11 +153,11 @@ def at_threshold(
     )
 
 
-def _number_of(held_out: HeldOut, name: str, sensitivity: float) -> int:
+def _number_of(held_out: HeldOut, name: str, wanted: float, what: str) -> int:
     if name not in held_out.classes:
         raise InputError(f"expected one of the {len(held_out.classes)} classes of the classifier")
-    if not 0 < sensitivity <= 1:
-        raise InputError(f"expected a sensitivity above 0 and up to 1, got {sensitivity}")
+    if not 0 < wanted <= 1:
+        raise InputError(f"expected a {what} above 0 and up to 1, got {wanted}")
     return held_out.classes.index(name)
 
 

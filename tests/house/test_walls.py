@@ -19,7 +19,9 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
     "service.pipeline": {E, "service.imaging", "service.encoding"},
     "service.galleries": {E, "service.catalog", "service.retrieval"},
     "service.heads": {E, "service.catalog", "service.fewshot"},
-    "service.client": set(),
+    "service.request_parts": set(),
+    "service.client_predicting": {"service.request_parts"},
+    "service.client": {"service.client_predicting", "service.request_parts"},
     "service.ingest": {E, "service.client"},
     "service.demo": {E, "service.client", "service.ingest"},
     "service.api": {

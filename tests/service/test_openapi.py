@@ -76,6 +76,12 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     added = {"examples": [{"label": "cyst"}]}
     client.change_examples("k", added, images=frames["cyst"][4:5])
     list(client.versions("k")), client.version("k", 2), list(client.version_examples("k", 3))
+    wishes = [{"label": "cyst", "threshold": 0.3}, {"label": "stone", "threshold": 0.6}]
+    client.set_thresholds("up", {"thresholds": wishes, "publish": True})
+    client.operating_points("up", threshold=0.5), client.forecast("up", 1)
+    client.confusion("up", 1, label="cyst", most=1)
+    client.predict("up", [*images[:2], b"GIF89a"], heatmap="png", cine=True)
+    client.predict("up", images[:1], heatmap="array", thresholds={"cyst": 0.9})
     client.publish("k", 2), client.predict_scans("k", "c", ["s0"], version=1)
     client.evaluate("k", {"collection": "c", "scans": [examples[5]], "allow_known": True})
     client.compare("k", 1, 2), client.suspects("k"), client.next_to_label("k", "c", "none")
@@ -86,7 +92,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.erase_subject("p1"), client.delete_scan("c", "s2")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}
-    return {name for name in vars(Client) if not name.startswith("_")} - plumbing
+    return {name for name in dir(Client) if not name.startswith("_")} - plumbing
 
 
 def used(function: Any) -> set[str]:
