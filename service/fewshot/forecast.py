@@ -91,13 +91,18 @@ class Forecast:
 
 
 def forecast(
-    embeddings_ND: npt.NDArray[np.floating], held_out: HeldOut, *, seed: int = 0
+    embeddings_ND: npt.NDArray[np.floating],
+    held_out: HeldOut,
+    *,
+    each_class: bool = True,
+    seed: int = 0,
 ) -> Forecast:
     """Fit heads on ever more groups, judge them on other groups, and extrapolate.
 
     Args:
         embeddings_ND: the rows that were fitted.
         held_out: ``Fit.held_out`` of the same rows.
+        each_class: the gains of single classes too, which take several times as long.
 
     Raises:
         InputError: lengths differ, or rows that are zero or not finite.
@@ -121,7 +126,8 @@ def forecast(
         problem = Problem(unit_MD @ axes_RD.T, few.labels_N, len(few.classes))
         sizes_P = _sizes(int(few.groups_per_class().min()))
         scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, None)
-        gains = _gains(problem, few, seed) if len(few.classes) <= MOST_CLASSES else {}
+        wanted = each_class and len(few.classes) <= MOST_CLASSES
+        gains = _gains(problem, few, seed) if wanted else {}
     found = _forecast(held_out, sizes_P, scores_RP, int(groups_C.min()))
     return replace(found, gain_per_class=gains)
 
