@@ -1,4 +1,4 @@
-"""The command line: serve, demo, keys, embed, ingest, openapi."""
+"""The command line: serve, demo, keys, embed, ingest, classifiers, openapi."""
 
 import json
 import tempfile
@@ -8,68 +8,40 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service import classifier_commands
 from service import demo as steps
 from service.api.state import DEFAULT_WORKSPACE
 from service.app import create_app
 from service.catalog.interface import Catalog
 from service.catalog.sqlite import open_catalog
-from service.client import ApiError, Client
-from service.errors import InputError, ServiceError
+from service.client import Client
+from service.errors import InputError
 from service.ingest import image_files
 from service.ingest import ingest as send_folder
 from service.observability import configure_logging
 from service.server import create_key, local_service, workspace_id_of
 from service.server import serve as run_service
 from service.settings import Settings, read_settings
+from service.terminal import Key, Url, console, errors
+from service.terminal import explained as _explained
+from service.terminal import progress as _progress
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog in SONOPROBE_DATA_DIR.")
 app.add_typer(keys, name="keys")
-console = Console()
-errors = Console(stderr=True)
+app.add_typer(classifier_commands.app, name="classifiers")
 EMBED_AT_ONCE = 32
 DEMO_QUERIES = 200
-NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
-
-Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the service.")]
-Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
 Workspace = Annotated[str, typer.Option(help="Tenant that the key opens.")]
 
 
 @app.callback()
 def main() -> None:
     """Few-shot classification and similarity search for ultrasound frames."""
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """An expected failure is one line and exit code 1, not a traceback."""
-    try:
-        yield
-    except (ServiceError, ApiError, OSError, RuntimeError, *NO_ANSWER) as error:
-        said = f"no answer: {error}" if isinstance(error, NO_ANSWER) else str(error)
-        errors.print(f"[red]error[/red] {escape(said)}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-@contextmanager
-def _progress(title: str, total: int) -> Iterator[Any]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 @app.command()
