@@ -34,10 +34,11 @@ WORDS = ("patient", "was", "seen", "on", "and", "with", "a", "left", "normal", "
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A grey picture, and what kind it is of."""
+    """A grey picture, what kind it is of, and the number of the whole that it is a part of."""
 
     kind: str
     pixels_HW: Pixels
+    whole: int
 
 
 def pictures(seed: int = 0) -> list[Picture]:
@@ -50,8 +51,9 @@ def pictures(seed: int = 0) -> list[Picture]:
         "other medical": MEDICAL,
         "scanned letters": LETTERS,
     }.items():
-        found += [Picture(kind, crop) for whole in shipped(source) for crop in crops(whole, rng)]
-    found += [Picture("faces", face) for face in faces()]
+        for number, whole_HW in enumerate(shipped(source)):
+            found += [Picture(kind, crop_HW, number) for crop_HW in crops(whole_HW, rng)]
+    found += [Picture("faces", face_HW, number) for number, face_HW in enumerate(faces())]
     drawn: dict[str, Callable[[np.random.Generator], Pixels]] = {
         "pages": page,
         "screens": screen,
@@ -59,7 +61,7 @@ def pictures(seed: int = 0) -> list[Picture]:
         "patterns": pattern,
     }
     for kind, draw in drawn.items():
-        found += [Picture(kind, draw(rng)) for _ in range(DRAWN)]
+        found += [Picture(kind, draw(rng), number) for number in range(DRAWN)]
     return found
 
 

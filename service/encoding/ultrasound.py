@@ -3,6 +3,7 @@
 Shape suffixes: N rows, D embedding width.
 """
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -57,7 +58,7 @@ def read_ultrasound_test(path: Path, dim: int) -> UltrasoundTest:
         with np.load(path, allow_pickle=False) as stored:
             weights_D = stored["weights_D"]
             bias, least = float(stored["bias"]), float(stored["least"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ArtifactMismatch(f"{path.name} lacks weights, bias or threshold") from error
     if weights_D.dtype != np.float32 or weights_D.shape != (dim,):
         raise ArtifactMismatch(f"expected float32 weights of width {dim}, got {weights_D.shape}")
