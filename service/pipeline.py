@@ -24,7 +24,7 @@ from service.encoding.ultrasound import UltrasoundTest as UltrasoundTest
 from service.errors import EncoderFailure, Overloaded, ServiceError, UploadTooLarge
 from service.imaging.decode import decode
 from service.imaging.encode import thumbnail
-from service.imaging.overlay import overlay
+from service.imaging.overlay import overlay, shrunk
 from service.imaging.preprocess import preprocess
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -39,7 +39,8 @@ class Mapped:
     Attributes:
         map_Dhw: float32 feature map of the whole frame, whose mean over places has the
             direction of the embedding.
-        pixels_HW: uint8, the frame that was embedded.
+        pixels_HW: uint8, the frame that was embedded, scaled down to the size of a picture: a
+            request may bring hundreds of large ones.
     """
 
     map_Dhw: Floats
@@ -47,7 +48,7 @@ class Mapped:
 
     def picture(self, heat_hw: npt.NDArray[np.floating]) -> bytes:
         """A heat map laid over the frame, PNG. Raises InputError: not finite, not two axes."""
-        return overlay(self.pixels_HW, heat_hw, side_px=OVERLAY_SIDE_PX)
+        return overlay(self.pixels_HW, heat_hw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,21 +189,24 @@ class Pipeline:
                 f"expected at most {self._limits.max_image_bytes} bytes per image, got {len(data)}"
             )
         loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._decoders, self._prepare, data, with_thumbnail)
-        seen, pixels_HW, frame_3SS = prepared
-        if not with_map:
+        prepared = await loop.run_in_executor(
+            self._decoders, self._prepare, data, with_thumbnail, with_map
+        )
+        seen, shown_HW, frame_3SS = prepared
+        if shown_HW is None:
             return Embedded(*seen[:4], await self._batcher.submit(frame_3SS), seen[4])
         encoded = await self._batcher.submit_mapped(frame_3SS)
-        mapped = None if encoded.map_Dhw is None else Mapped(encoded.map_Dhw, pixels_HW)
+        mapped = None if encoded.map_Dhw is None else Mapped(encoded.map_Dhw, shown_HW)
         return Embedded(*seen[:4], encoded.embedding_D, seen[4], mapped)
 
     def _prepare(
-        self, data: bytes, with_thumbnail: bool
-    ) -> tuple[tuple[str, str, int, int, bytes], Pixels, Floats]:
+        self, data: bytes, with_thumbnail: bool, with_map: bool
+    ) -> tuple[tuple[str, str, int, int, bytes], Pixels | None, Floats]:
         frame = decode(data, max_pixels=self._limits.max_pixels)
         small = b""
         if with_thumbnail:
             small = thumbnail(frame.pixels_HW, side_px=self._limits.thumbnail_side_px)
         digest = hashlib.sha256(data).hexdigest()
         seen = (digest, frame.format, frame.width_px, frame.height_px, small)
-        return seen, frame.pixels_HW, preprocess(frame.pixels_HW[None], self.encoder.spec)[0]
+        shown_HW = shrunk(frame.pixels_HW, OVERLAY_SIDE_PX) if with_map else None
+        return seen, shown_HW, preprocess(frame.pixels_HW[None], self.encoder.spec)[0]

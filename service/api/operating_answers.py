@@ -43,6 +43,13 @@ class Interval(Answer):
     high: float
 
 
+class CrossFitted(Answer):
+    """What thresholds chosen without the judged patients give: no optimism of the choice."""
+
+    sensitivity: Interval
+    specificity: Interval
+
+
 class OperatingPointAnswer(Answer):
     """A threshold, and what it gives on scores of heads that had not seen the examples."""
 
@@ -51,6 +58,7 @@ class OperatingPointAnswer(Answer):
     chosen_by: dict[str, float] = Field(examples=[{"sensitivity": 0.95}])
     sensitivity: Interval | None
     specificity: Interval | None
+    cross_fitted: CrossFitted | None = Field(description="Null for a threshold that was given.")
     not_judged_because: str | None
 
 

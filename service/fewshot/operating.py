@@ -3,9 +3,9 @@
 Shape suffixes: N rows, C classes, G groups, B resamples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from service.fewshot.judge import LEAST_GROUPS
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+Target: TypeAlias = Literal["sensitivity", "specificity"]
+FOLDS = 5  # as many groups as the least number, so that each fold holds one
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ def operating_point(
     chosen = _number_of(held_out, name, sensitivity, "sensitivity")
     judged = _judgeable(held_out, probabilities_NC, chosen)
     scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
-    found = _threshold(scores_N, judged.labels_N == chosen, judged.shares(), sensitivity)
+    positive_N = judged.labels_N == chosen
+    found = _by_target(scores_N, positive_N, judged.shares(), "sensitivity", sensitivity)
     return at_threshold(held_out, probabilities_NC, name, found, seed=seed)
 
 
@@ -114,10 +117,8 @@ def operating_point_of_specificity(
     chosen = _number_of(held_out, name, specificity, "specificity")
     judged = _judgeable(held_out, probabilities_NC, chosen)
     scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
-    negative_N = judged.labels_N != chosen
-    # Called is what is at or above the threshold, so the next float above a score leaves it out.
-    greatest_left_out = -_threshold(-scores_N, negative_N, judged.shares(), specificity)
-    found = float(np.nextafter(greatest_left_out, np.inf))
+    positive_N = judged.labels_N == chosen
+    found = _by_target(scores_N, positive_N, judged.shares(), "specificity", specificity)
     if found > 1:
         raise InputError("the probabilities of other classes reach 1; choose a lower specificity")
     return at_threshold(held_out, probabilities_NC, name, found, seed=seed)
@@ -137,6 +138,62 @@ def at_threshold(
         raise InputError(f"expected a threshold of 0 to 1, got {threshold}")
     judged = _judgeable(held_out, probabilities_NC, chosen)
     called_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen] >= threshold
+    return OperatingPoint(name, threshold, *_rates(judged, called_N, chosen, seed))
+
+
+def cross_fitted(
+    held_out: HeldOut,
+    probabilities_NC: Doubles,
+    name: str,
+    target: Target,
+    wanted: float,
+    *,
+    seed: int = 0,
+) -> tuple[Estimate, Estimate]:
+    """Sensitivity and specificity of thresholds that were chosen without the judged groups.
+
+    What a threshold promises where it was chosen is optimistic; this is what choosing one in
+    this way gives on other groups: each fifth of them is called by a threshold of the rest.
+
+    Raises:
+        InputError, NotEnoughExamples: as the operating point of that target.
+    """
+    chosen = _number_of(held_out, name, wanted, target)
+    judged = _judgeable(held_out, probabilities_NC, chosen)
+    scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
+    positive_N, shares_N = judged.labels_N == chosen, judged.shares()
+    called_N = np.zeros(len(scores_N), np.bool_)
+    for test_N in _fifths(judged, positive_N, seed):
+        rest_N = ~test_N
+        found = _by_target(scores_N[rest_N], positive_N[rest_N], shares_N[rest_N], target, wanted)
+        called_N[test_N] = scores_N[test_N] >= found
+    return _rates(judged, called_N, chosen, seed)
+
+
+def _fifths(judged: HeldOut, positive_N: Bools, seed: int) -> Iterator[Bools]:
+    """Masks of groups in turn; groups of the class are dealt out first, so that all have some."""
+    groups_G, number_N = np.unique(judged.groups_N, return_inverse=True)
+    order_G = np.random.default_rng(seed).permutation(len(groups_G))
+    has_G = np.bincount(number_N, weights=positive_N, minlength=len(groups_G)) > 0
+    order_G = order_G[np.argsort(~has_G[order_G], kind="stable")]
+    fold_G = np.empty(len(groups_G), np.int64)
+    fold_G[order_G] = np.arange(len(groups_G)) % FOLDS
+    for fold in range(FOLDS):
+        yield fold_G[number_N] == fold
+
+
+def _by_target(
+    scores_N: Doubles, positive_N: Bools, shares_N: Doubles, target: Target, wanted: float
+) -> float:
+    if target == "sensitivity":
+        return _threshold(scores_N, positive_N, shares_N, wanted)
+    # Called is what is at or above the threshold, so the next float above a score leaves it out.
+    greatest_left_out = -_threshold(-scores_N, ~positive_N, shares_N, wanted)
+    return float(np.nextafter(greatest_left_out, np.inf))
+
+
+def _rates(judged: HeldOut, called_N: Bools, chosen: int, seed: int) -> tuple[Estimate, Estimate]:
+    """Sensitivity and specificity of calls, with intervals over groups."""
     positive_N = judged.labels_N == chosen
     times_BG = resampled(judged.groups_N, seed)
 
@@ -148,9 +205,7 @@ def at_threshold(
             judged.shares(),
         )
 
-    return OperatingPoint(
-        name, threshold, share_of(positive_N, called_N), share_of(~positive_N, ~called_N)
-    )
+    return share_of(positive_N, called_N), share_of(~positive_N, ~called_N)
 
 
 def _number_of(held_out: HeldOut, name: str, wanted: float, what: str) -> int:

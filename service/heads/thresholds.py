@@ -19,10 +19,12 @@ from service.catalog.records import (
     VersionExample,
 )
 from service.errors import InputError, NotEnoughExamples
+from service.fewshot.bootstrap import Estimate
 from service.fewshot.heldout import HeldOut
 from service.fewshot.operating import (
     OperatingPoint,
     at_threshold,
+    cross_fitted,
     operating_point,
     operating_point_of_specificity,
 )
@@ -32,6 +34,10 @@ from service.heads.opened import Doubles
 
 Target: TypeAlias = Literal["sensitivity", "specificity", "threshold"]
 THRESHOLDS = "thresholds"  # in the settings of a version
+_FINDERS = {
+    "sensitivity": operating_point,
+    "specificity": operating_point_of_specificity,
+}
 _OF_ONE_CHANGE = frozenset({"added", "relabelled", "dropped", "not_kept", "thresholds_dropped"})
 
 
@@ -50,22 +56,30 @@ class Chosen:
 
     Attributes:
         point: what it gives on out-of-fold scores; None with ``not_judged_because``.
+        elsewhere: sensitivity and specificity of thresholds chosen in this way without the
+            patients they are judged on; None for a value that someone gave.
     """
 
     wanted: Wanted
     threshold: float
     point: OperatingPoint | None
     not_judged_because: str | None
+    elsewhere: tuple[Estimate, Estimate] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the threshold is not rounded, for decisions hang on it."""
         point = self.point
+        elsewhere = None
+        if self.elsewhere is not None:
+            sensitivity, specificity = (one.to_json() for one in self.elsewhere)
+            elsewhere = {"sensitivity": sensitivity, "specificity": specificity}
         return {
             "label": self.wanted.label,
             "threshold": self.threshold,
             "chosen_by": {self.wanted.target: self.wanted.value},
             "sensitivity": point and point.sensitivity.to_json(),
             "specificity": point and point.specificity.to_json(),
+            "cross_fitted": elsewhere,
             "not_judged_because": self.not_judged_because,
         }
 
@@ -89,8 +103,8 @@ class Thresholds:
     ) -> list[Chosen]:
         """The threshold of each wish, and the operating point it gives.
 
-        Points are measured on the out-of-fold scores by which the threshold was chosen, which is
-        a little optimistic; ``evaluate`` on other patients is not.
+        A point is measured on the out-of-fold scores by which its threshold was chosen, which is
+        optimistic; ``cross_fitted`` beside it is not.
 
         Raises:
             UnknownItem: no such classifier or version.
@@ -168,11 +182,11 @@ def _chosen(held_out: HeldOut, shares_NC: Doubles, wanted: Wanted) -> Chosen:
             point = at_threshold(held_out, shares_NC, wanted.label, wanted.value)
         except NotEnoughExamples as error:
             return Chosen(wanted, wanted.value, None, str(error))
-    elif wanted.target == "sensitivity":
-        point = operating_point(held_out, shares_NC, wanted.label, wanted.value)
-    else:
-        point = operating_point_of_specificity(held_out, shares_NC, wanted.label, wanted.value)
-    return Chosen(wanted, point.threshold, point, None)
+        return Chosen(wanted, point.threshold, point, None)
+    find = _FINDERS[wanted.target]
+    point = find(held_out, shares_NC, wanted.label, wanted.value)
+    elsewhere = cross_fitted(held_out, shares_NC, wanted.label, wanted.target, wanted.value)
+    return Chosen(wanted, point.threshold, point, None, elsewhere)
 
 
 def _again(example: VersionExample) -> NewExample:

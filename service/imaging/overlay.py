@@ -13,30 +13,36 @@ from PIL import Image
 from service.errors import InputError
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 FOR_RGB, AGAINST_RGB = (255, 96, 0), (0, 128, 255)  # told apart by colour-blind readers too
 STRONGEST = 0.55  # opacity at the map's extreme: the tissue below stays visible
 QUICK = 1  # of zlib: a third larger than the default and several times as fast
 
 
-def overlay(
-    pixels_HW: npt.NDArray[np.uint8], heat_hw: npt.NDArray[np.floating], *, side_px: int
-) -> bytes:
+def shrunk(pixels_HW: Pixels, side_px: int) -> Pixels:
+    """The frame with its longer side at most ``side_px``; smaller ones as they are."""
+    if max(pixels_HW.shape) <= side_px:
+        return pixels_HW
+    image = Image.fromarray(pixels_HW)
+    image.thumbnail((side_px, side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return np.asarray(image)
+
+
+def overlay(pixels_PQ: Pixels, heat_hw: npt.NDArray[np.floating]) -> bytes:
     """A PNG: orange where the map is above 0, blue where it is below, clear at 0.
 
     Args:
-        pixels_HW: the frame, uint8.
+        pixels_PQ: the frame, uint8.
         heat_hw: values at places that tile the whole frame; opacity is relative to the greatest
             magnitude.
-        side_px: longer side of the picture, at most; smaller frames are not enlarged.
 
     Raises:
         InputError: a map that is empty, not two axes or not finite.
     """
     if heat_hw.ndim != 2 or not heat_hw.size or not np.isfinite(heat_hw).all():
         raise InputError(f"expected a finite map of two axes, got shape {heat_hw.shape}")
-    frame = Image.fromarray(pixels_HW)
-    frame.thumbnail((side_px, side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    frame = Image.fromarray(pixels_PQ)
     heat_PQ = _enlarged(heat_hw, frame.size)
     greatest = float(np.abs(heat_PQ).max()) or 1.0
     opacity_PQ = (255 * STRONGEST / greatest * np.abs(heat_PQ)).astype(np.uint8)
