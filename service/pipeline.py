@@ -29,7 +29,7 @@ from service.imaging.preprocess import preprocess
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-OVERLAY_SIDE_PX = 320  # no knob: a map of 6 x 6 places says no more on a larger picture
+OVERLAY_SIDE_PX = 256  # no knob: a map of 6 x 6 places says no more on a larger picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def test_a_heat_map_as_a_picture_shows_the_frame_in_its_proportions(ward, name, 
     assert (heatmap["label"], heatmap["maps"]) == ("stone", None)
     shown = Image.open(io.BytesIO(base64.b64decode(heatmap["png"])))
     whole = Image.open(io.BytesIO(frames["mass"][0]))
-    assert (shown.mode, max(shown.size)) == ("RGB", min(320, max(whole.size)))
+    assert (shown.mode, max(shown.size)) == ("RGB", min(256, max(whole.size)))
     assert shown.width / shown.height == pytest.approx(whole.width / whole.height, rel=0.02)
 
 
