@@ -19,6 +19,7 @@ from service.api import (
     label_conflicts,
     life,
     openapi,
+    operating_points,
     operations,
     predictions,
     problems,
@@ -37,6 +38,7 @@ from service.galleries import Galleries
 from service.heads.classifiers import Heads
 from service.heads.judging import Judge
 from service.heads.queue import FitQueue
+from service.heads.thresholds import Thresholds
 from service.observability import Metrics
 from service.pipeline import CorridorLimits, Pipeline
 from service.settings import Settings
@@ -89,6 +91,7 @@ def create_app(
             dim=model.dim,
             max_examples=settings.max_fit_examples,
         )
+        judge = Judge(truth, heads)
         fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
         metrics.watch_indexes(lambda: index_figures(galleries))
         # Of their own: a pool shared with writers could be full of them.
@@ -99,7 +102,8 @@ def create_app(
             pipeline=pipeline,
             galleries=galleries,
             heads=heads,
-            judge=Judge(truth, heads),
+            judge=judge,
+            thresholds=Thresholds(truth, heads, judge),
             fits=fits,
             metrics=metrics,
             operations=operations_of(
@@ -144,6 +148,7 @@ def create_app(
         exchange,
         operations,
         label_conflicts,
+        operating_points,
         docs,
     ):
         app.include_router(room.router)

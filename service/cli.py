@@ -1,4 +1,4 @@
-"""The command line: serve, demo, keys, embed, ingest, openapi, and those of ``cli_data``."""
+"""The command line: serve, demo, keys, embed, ingest, openapi, classifiers, and ``cli_data``'s."""
 
 import json
 import tempfile
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from service import cli_data
+from service import classifier_commands, cli_data
 from service import demo as steps
 from service.api.state import DEFAULT_WORKSPACE
 from service.app import create_app
@@ -26,18 +26,16 @@ from service.observability import configure_logging
 from service.server import create_key, local_service, workspace_id_of
 from service.server import serve as run_service
 from service.settings import Settings, read_settings
-from service.terminal import console, errors, explained, progress
+from service.terminal import Key, Url, console, errors, explained, progress
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog in SONOPROBE_DATA_DIR.")
 app.add_typer(keys, name="keys")
 app.add_typer(cli_data.app)
+app.add_typer(classifier_commands.app, name="classifiers")
 EMBED_AT_ONCE = 32
 DEMO_QUERIES = 200
-
-Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the service.")]
-Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
 Workspace = Annotated[str, typer.Option(help="Tenant that the key opens.")]
 
 

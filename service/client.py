@@ -7,11 +7,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias
-from urllib.parse import quote
 
 import httpx
 
 from service.client_life import LifeCalls
+from service.client_predicting import PredictingCalls
+from service.request_parts import files as _files
+from service.request_parts import given as _given
+from service.request_parts import match as _match
+from service.request_parts import metadata as _metadata
+from service.request_parts import once as _once
+from service.request_parts import part as _part
 
 JsonObject: TypeAlias = dict[str, Any]
 TIMEOUT_S = 120.0
@@ -34,7 +40,7 @@ class ApiError(Exception):
         super().__init__(f"{self.code} ({self.status}): {problem.get('detail', '')}")
 
 
-class Client(LifeCalls):
+class Client(LifeCalls, PredictingCalls):
     """Talks to one service with one API key. Use as a context manager."""
 
     def __init__(
@@ -386,35 +392,6 @@ class Client(LifeCalls):
         headers = _once(idempotency_key)
         return self._json("POST", "/v1/classifiers/import", json=body, headers=headers)
 
-    def predict(
-        self,
-        name: str,
-        images: Sequence[bytes],
-        *,
-        version: int | None = None,
-        coverage: float | None = None,
-        nearest: int | None = None,
-    ) -> JsonObject:
-        """POST .../predict; one item per image; the published version unless one is named."""
-        path = f"/v1/classifiers/{_part(name)}/predict"
-        asked = _given(version=version, coverage=coverage, nearest=nearest)
-        return self._json("POST", path, files=_files(images), params=asked)
-
-    def predict_scans(
-        self,
-        name: str,
-        collection: str,
-        scan_ids: Sequence[str],
-        *,
-        version: int | None = None,
-        coverage: float | None = None,
-        nearest: int | None = None,
-    ) -> JsonObject:
-        """POST .../predict for stored scans."""
-        body = {"collection": collection, "scan_ids": list(scan_ids)}
-        asked = _given(version=version, coverage=coverage, nearest=nearest)
-        return self._json("POST", f"/v1/classifiers/{_part(name)}/predict", json=body, params=asked)
-
     def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
         cursor: str | None = None
         while True:
@@ -424,29 +401,3 @@ class Client(LifeCalls):
             cursor = page["next_cursor"]
             if cursor is None:
                 return
-
-
-def _files(images: Sequence[bytes]) -> list[tuple[str, tuple[str, bytes]]]:
-    """Form parts under neutral names: a file name may name a patient."""
-    return [("files", (f"image-{index}", data)) for index, data in enumerate(images)]
-
-
-def _part(text: str) -> str:
-    """One step of a path: ids of others may hold any character."""
-    return quote(text, safe="")
-
-
-def _metadata(document: Any) -> dict[str, str]:
-    return {} if document is None else {"metadata": json.dumps(document)}
-
-
-def _once(key: str | None) -> dict[str, str]:
-    return {} if key is None else {"Idempotency-Key": key}
-
-
-def _match(etag: str | None) -> dict[str, str]:
-    return {} if etag is None else {"If-Match": etag}
-
-
-def _given(**params: float | None) -> dict[str, float | str]:
-    return {name: value for name, value in params.items() if value is not None}

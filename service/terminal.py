@@ -1,8 +1,8 @@
-"""How commands speak: results on standard output, the rest on standard error."""
+"""What the commands share: output, one-line errors, a progress bar, address and key."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -16,6 +16,9 @@ from service.errors import ServiceError
 console = Console()
 errors = Console(stderr=True)
 NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
+
+Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the service.")]
+Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
 
 
 @contextmanager

@@ -91,8 +91,42 @@ class ExamplePage(Answer):
 class Abstention(Answer):
     """Why the label should not be used."""
 
-    because: Literal["far_from_every_class", "ambiguous"]
+    because: Literal["not_ultrasound", "far_from_every_class", "ambiguous"]
     between: list[str] | None = Field(description="The two classes of an ambiguous item.")
+
+
+class DecisionAnswer(Answer):
+    """What one threshold decides; several classes may be called, or none."""
+
+    label: str
+    probability: float
+    threshold: float
+    called: bool = Field(description="The probability is at or above the threshold.")
+    set_by: Literal["request", "version"]
+
+
+class HeatmapAnswer(Answer):
+    """Where the logits come from; softmax((image_terms + biases) / temperature) is the answer."""
+
+    label: str = Field(description="Class that the PNG shows.")
+    image_terms: dict[str, float] = Field(description="The mean of each class's map, exactly.")
+    biases: dict[str, float]
+    temperature: float
+    maps: dict[str, list[list[float]]] | None = Field(
+        description="Rows of places that tile the whole frame, per class; null for a PNG."
+    )
+    png: str | None = Field(
+        description="Base64: the frame with orange where it speaks for the class rather than "
+        "for the others, blue where against; null for arrays."
+    )
+
+
+class CineFrame(Answer):
+    """What one frame gives to the answer of its cine."""
+
+    index: int = Field(description="Of the item of the request.")
+    image_term: float = Field(description="The mean over frames is that of the cine's logit.")
+    speaks_for: float = Field(description="Image term less the mean of the other classes'.")
 
 
 class Evidence(Answer):
@@ -106,11 +140,9 @@ class Evidence(Answer):
     thumbnail: str | None = Field(description="Path of a small JPEG; null for an upload.")
 
 
-class PredictedItem(Answer):
-    """The class of one image or stored scan, or ``problem``."""
+class Said(Answer):
+    """What a classifier says of one embedding."""
 
-    scan_id: str | None = None
-    image: ImageSeen | None = None
     label: str | None = Field(
         None, description="The most probable class, also when abstained.", examples=["benign"]
     )
@@ -125,8 +157,32 @@ class PredictedItem(Answer):
     distance_percentile: float | None = Field(
         None, description="Share of the examples' own distances that are smaller, percent."
     )
+    ultrasound_score: float | None = Field(
+        None, description="Above 0 = rather ultrasound, logits; null when the encoder cannot tell."
+    )
+    decisions: list[DecisionAnswer] | None = Field(
+        None, description="One per class with a threshold; empty without thresholds."
+    )
     nearest: list[Evidence] | None = None
+    heatmap: HeatmapAnswer | None = None
+
+
+class PredictedItem(Said):
+    """The class of one image or stored scan, or ``problem``."""
+
+    scan_id: str | None = None
+    image: ImageSeen | None = None
     problem: Problem | None = None
+
+
+class CineSaid(Said):
+    """One answer for all items as frames of a cine."""
+
+    frames: list[CineFrame] = Field(description="Of the cine's label, in order.")
+    carried_by: list[int] = Field(
+        description="Items that give half of all that speaks for the label, strongest first."
+    )
+    left_out: list[int] = Field(description="Items that failed.")
 
 
 class SetsSaid(Answer):
@@ -152,4 +208,5 @@ class PredictionsAnswer(Answer):
     balanced_accuracy: float | None
     interval_95: list[float] | None
     warnings: list[str]
+    cine: CineSaid | None = Field(description="When the request asks for it.")
     items: list[PredictedItem]

@@ -1,13 +1,14 @@
 """Predictions of multi-label classifiers: every label of every item, each with its own doubt."""
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from service.api.answering import Asked, Seen, thumbnail_of
 from service.api.answers import ENCODER, Answer, ImageSeen, Problem
 from service.api.schemas import JsonObject
 from service.api.wire import batch_status, is_calibrated, label_json
@@ -51,7 +52,7 @@ class LabelledItem(Answer):
     image: ImageSeen | None = None
     present: list[str] | None = Field(None, description="Labels at or above their thresholds.")
     labels: list[LabelSaid] | None = None
-    abstained_because: Literal["far_from_every_example"] | None = Field(
+    abstained_because: Literal["far_from_every_example", "not_ultrasound"] | None = Field(
         None, description="Then no label should be used."
     )
     distance: float | None = Field(None, description="To the nearest example, 1 - cosine.")
@@ -89,27 +90,26 @@ class LabelPredictions(Answer):
 
 def labels_answer(
     opened: OpenedLabels,
-    found: list[tuple[JsonObject, Floats | None]],
-    coverage: float,
-    nearest: int,
+    seen: Sequence[Seen],
+    asked: Asked,
 ) -> JSONResponse:
     """The whole answer; failed items stay as they are.
-
-    Args:
-        found: what is said of each item, and its embedding; None where it failed.
 
     Raises:
         InputError: coverage outside 0.5 to 0.999.
     """
-    rows = [embedding_D for _, embedding_D in found if embedding_D is not None]
+    rows = [item.embedding_D for item in seen if item.embedding_D is not None]
     stacked_QD = np.stack(rows) if rows else np.eye(1, opened.made.width, dtype=np.float32)
-    answers, sets = opened.answers(stacked_QD, coverage)
-    remaining = iter(answers)
+    answers, sets = opened.answers(stacked_QD, asked.coverage)
+    passed = np.ones(len(stacked_QD), bool)
+    if asked.ultrasound is not None:
+        passed = asked.ultrasound.passed(stacked_QD)
+    remaining = iter(zip(answers, passed.tolist(), strict=True))
     items = [
-        about
-        if embedding_D is None
-        else about | _item_json(opened, next(remaining), embedding_D, nearest)
-        for about, embedding_D in found
+        item.about
+        if item.embedding_D is None
+        else item.about | _item_json(opened, *next(remaining), item.embedding_D, asked.nearest)
+        for item in seen
     ]
     said = {
         name: {
@@ -119,17 +119,22 @@ def labels_answer(
         }
         for name, one in sets.items()
     }
-    body = _about(opened) | {"coverage": coverage, "prediction_sets": said, "items": items}
+    body = _about(opened) | {"coverage": asked.coverage, "prediction_sets": said, "items": items}
     return JSONResponse(body, batch_status(items))
 
 
 def _item_json(
-    opened: OpenedLabels, answer: LabelsAnswer, embedding_D: Floats, nearest: int
+    opened: OpenedLabels,
+    answer: LabelsAnswer,
+    is_ultrasound: bool,
+    embedding_D: Floats,
+    nearest: int,
 ) -> JsonObject:
+    reason = "far_from_every_example" if answer.far else None
     return {
         "present": [label.name for label in answer.labels if label.present],
         "labels": [label.to_json() for label in answer.labels],
-        "abstained_because": "far_from_every_example" if answer.far else None,
+        "abstained_because": reason if is_ultrasound else "not_ultrasound",
         "distance": answer.distance if opened.knows_distances else None,
         "distance_percentile": answer.distance_percentile,
         "nearest": [_evidence(item) for item in opened.support.nearest(embedding_D, nearest)],
@@ -139,16 +144,13 @@ def _item_json(
 def _evidence(neighbour: Neighbour) -> JsonObject:
     example = neighbour.example
     collection, scan_id = example.scan or (None, None)
-    thumbnail = None
-    if collection is not None and scan_id is not None:
-        thumbnail = f"/v1/collections/{quote(collection)}/scans/{quote(scan_id, safe='')}/thumbnail"
     return {
         "example_id": example.example_id,
         **label_json(example.label, MULTI),
         "similarity": neighbour.similarity,
         "collection": collection,
         "scan_id": scan_id,
-        "thumbnail": thumbnail,
+        "thumbnail": thumbnail_of(example.scan),
     }
 
 

@@ -1,30 +1,29 @@
 """Predictions of a classifier for uploads and stored scans."""
 
 import asyncio
+import math
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import quote
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from service.api.answering import Asked, Seen, answer_cine, answer_items
 from service.api.answers import says
 from service.api.classifier_answers import PredictionsAnswer
 from service.api.classifier_schemas import PredictScansBody
+from service.api.heatmaps import HeatmapKind, HeatmapWish
 from service.api.label_predictions import LabelPredictions, labels_answer
 from service.api.openapi import image_body
 from service.api.schemas import InstancesBody, JsonObject
 from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
-from service.api.wire import Floats, batch_status, seen_json
-from service.errors import InputError, ServiceError, TooManyItems
-from service.fewshot.trust import Answer
+from service.api.wire import batch_status, seen_json
+from service.errors import InputError, ServiceError, TooManyItems, WrongKind
 from service.heads.multilabel import OpenedLabels
-from service.heads.opened import Neighbour, Opened
+from service.heads.opened import Opened
 from service.pipeline import Embedded
 
 EitherPredictions: TypeAlias = PredictionsAnswer | LabelPredictions
-_Found: TypeAlias = tuple[JsonObject, Floats | None]  # what is said of an item, its embedding
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 Version = Annotated[int | None, Query(ge=1, description="Instead of the published one.")]
@@ -32,6 +31,24 @@ Coverage = Annotated[
     float, Query(ge=0.5, le=0.999, description="Of the prediction sets: how often they are right.")
 ]
 Nearest = Annotated[int, Query(ge=0, le=20, description="Labelled examples to show as evidence.")]
+Heatmap = Annotated[
+    HeatmapKind,
+    Query(description="Where in each uploaded frame the answer comes from: arrays, or a PNG."),
+]
+HeatmapLabel = Annotated[
+    str | None, Query(max_length=200, description="Class of the PNG; the most probable if null.")
+]
+ThresholdsGiven = Annotated[
+    list[str] | None,
+    Query(
+        alias="threshold",
+        max_length=200,
+        description="label:probability, repeatable; each counts more than the version's own.",
+    ),
+]
+AsCine = Annotated[
+    bool, Query(description="The images or scans are frames of one cine, in order: one answer too.")
+]
 
 
 @router.post(
@@ -47,6 +64,10 @@ async def predict(
     version: Version = None,
     coverage: Coverage = 0.9,
     nearest: Nearest = 3,
+    heatmap: Heatmap = "none",
+    heatmap_label: HeatmapLabel = None,
+    threshold: ThresholdsGiven = None,
+    cine: AsCine = False,
 ) -> JSONResponse:
     """Class, prediction set, doubts and evidence for uploads or stored scans; 207 if some failed.
 
@@ -54,19 +75,50 @@ async def predict(
     whether. ``abstained`` tells that, and why, the label should not be used. A multi-label
     classifier answers label by label.
     """
+    asked = Asked(
+        coverage,
+        nearest,
+        HeatmapWish(heatmap, heatmap_label),
+        _thresholds(threshold or []),
+        service.pipeline.encoder.ultrasound,
+    )
+    with_map = heatmap != "none"
     upload = await read_upload(request, max_items=service.settings.max_items)
     opened = await asyncio.to_thread(service.heads.open_either, workspace_id, name, version)
     if upload.document is not None and "instances" not in upload.document:
-        found = await _of_scans(service, workspace_id, upload.document)
+        if with_map:
+            raise InputError("a heat map needs the image: stored scans keep none, so upload it")
+        seen = await _of_scans(service, workspace_id, upload.document)
     else:
         files = _files_of(upload, service.settings.max_items)
-        embedded = await embed_each(service, files, alone=upload.alone)
-        found = [_seen(request, item) for item in embedded]
+        embedded = await embed_each(service, files, alone=upload.alone, with_map=with_map)
+        seen = [_seen(request, item) for item in embedded]
     if isinstance(opened, OpenedLabels):
-        return await asyncio.to_thread(labels_answer, opened, found, coverage, nearest)
-    said, items = await asyncio.to_thread(_judged, opened, found, coverage, nearest)
-    body = _about(opened) | {"prediction_sets": said, "dim": service.pipeline.encoder.dim}
-    return JSONResponse(body | {"items": items}, batch_status(items))
+        if with_map or threshold or cine:
+            raise WrongKind("heat maps, thresholds and cines are asked of single-label classifiers")
+        return await asyncio.to_thread(labels_answer, opened, seen, asked)
+    body = _about(opened) | {"dim": service.pipeline.encoder.dim, "cine": None}
+    body |= await asyncio.to_thread(answer_items, opened, seen, asked)
+    if cine:
+        body["cine"] = await asyncio.to_thread(answer_cine, opened, seen, asked)
+    return JSONResponse(body, batch_status(body["items"]))
+
+
+def _thresholds(pairs: list[str]) -> dict[str, float]:
+    """From label:probability; a label may hold colons. Raises InputError."""
+    found: dict[str, float] = {}
+    for pair in pairs:
+        label, colon, text = pair.rpartition(":")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (label and colon and math.isfinite(value)):
+            raise InputError("expected threshold=label:probability")
+        if label in found:
+            raise InputError("expected one threshold per class")
+        found[label] = value
+    return found
 
 
 def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
@@ -75,7 +127,7 @@ def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
     return instance_files(validate(InstancesBody, upload.document), max_items=max_items)
 
 
-async def _of_scans(service: Running, workspace_id: str, document: Any) -> list[_Found]:
+async def _of_scans(service: Running, workspace_id: str, document: Any) -> list[Seen]:
     body = validate(PredictScansBody, document)
     if len(body.scan_ids) > service.settings.max_items:
         raise TooManyItems(f"expected at most {service.settings.max_items} scans")
@@ -83,73 +135,13 @@ async def _of_scans(service: Running, workspace_id: str, document: Any) -> list[
         service.galleries.vectors_of, workspace_id, body.collection, body.scan_ids
     )
     pairs = zip(body.scan_ids, vectors_ND, strict=True)
-    return [({"scan_id": scan_id}, embedding_D) for scan_id, embedding_D in pairs]
+    return [Seen({"scan_id": scan_id}, embedding_D) for scan_id, embedding_D in pairs]
 
 
-def _seen(request: Request, found: Embedded | ServiceError) -> _Found:
+def _seen(request: Request, found: Embedded | ServiceError) -> Seen:
     if isinstance(found, ServiceError):
-        return {"problem": item_problem(found, request)}, None
-    return {"image": seen_json(found)}, found.embedding_D
-
-
-def _judged(
-    opened: Opened, found: list[_Found], coverage: float, nearest: int
-) -> tuple[JsonObject, list[JsonObject]]:
-    """What is said of the sets, and every item with its answer; failed items stay as they are."""
-    rows = [embedding_D for _, embedding_D in found if embedding_D is not None]
-    stacked_QD = np.stack(rows) if rows else np.eye(1, opened.head.weights_CD.shape[1])
-    answers, sets = opened.answers(stacked_QD.astype(np.float32), coverage)
-    said = {
-        "coverage": sets.coverage,
-        "per_class": sets.per_class,
-        "not_enough_because": sets.not_enough_because,
-        "missing": sets.missing,
-    }
-    items: list[JsonObject] = []
-    row = 0
-    for about, embedding_D in found:
-        if embedding_D is None:
-            items.append(about)
-            continue
-        evidence = [_evidence(item) for item in opened.support.nearest(embedding_D, nearest)]
-        members = None if sets.members_NC is None else sets.members_NC[row].tolist()
-        items.append(about | _answer_json(opened, answers[row], members) | {"nearest": evidence})
-        row += 1
-    return said, items
-
-
-def _answer_json(opened: Opened, answer: Answer, members: list[bool] | None) -> JsonObject:
-    abstained = None
-    if answer.abstained_because is not None:
-        between = None if answer.between is None else list(answer.between)
-        abstained = {"because": answer.abstained_because, "between": between}
-    named = None
-    if members is not None:
-        named = [name for name, inside in zip(opened.head.classes, members, strict=True) if inside]
-    return {
-        "label": answer.predicted,
-        "probabilities": answer.probabilities,
-        "abstained": abstained,
-        "prediction_set": named,
-        "distance": answer.distance if opened.knows_distances else None,
-        "distance_percentile": answer.distance_percentile,
-    }
-
-
-def _evidence(neighbour: Neighbour) -> JsonObject:
-    example = neighbour.example
-    collection, scan_id = example.scan or (None, None)
-    thumbnail = None
-    if collection is not None and scan_id is not None:
-        thumbnail = f"/v1/collections/{quote(collection)}/scans/{quote(scan_id, safe='')}/thumbnail"
-    return {
-        "example_id": example.example_id,
-        "label": example.label,
-        "similarity": neighbour.similarity,
-        "collection": collection,
-        "scan_id": scan_id,
-        "thumbnail": thumbnail,
-    }
+        return Seen({"problem": item_problem(found, request)})
+    return Seen({"image": seen_json(found)}, found.embedding_D, found.mapped)
 
 
 def _about(opened: Opened) -> JsonObject:

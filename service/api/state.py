@@ -21,6 +21,7 @@ from service.galleries import Galleries
 from service.heads.classifiers import Heads
 from service.heads.judging import Judge
 from service.heads.queue import FitQueue
+from service.heads.thresholds import Thresholds
 from service.observability import Metrics
 from service.operations import Operations
 from service.pipeline import Embedded, Pipeline
@@ -48,6 +49,7 @@ class Running:
     galleries: Galleries
     heads: Heads
     judge: Judge
+    thresholds: Thresholds
     fits: FitQueue
     metrics: Metrics
     operations: Operations
@@ -115,6 +117,7 @@ async def embed_each(
     *,
     alone: bool = False,
     with_thumbnail: bool = False,
+    with_map: bool = False,
 ) -> list[Embedded | ServiceError]:
     """Embed each file; one that could not even be read keeps its own error.
 
@@ -122,7 +125,8 @@ async def embed_each(
         alone: the request is one raw image: its error is raised instead of returned.
     """
     readable = [file for file in files if isinstance(file, bytes)]
-    embedded = iter(await service.pipeline.embed_all(readable, with_thumbnail=with_thumbnail))
+    work = service.pipeline.embed_all(readable, with_thumbnail=with_thumbnail, with_map=with_map)
+    embedded = iter(await work)
     found = [file if isinstance(file, InputError) else next(embedded) for file in files]
     if alone and isinstance(found[0], ServiceError):
         raise found[0]

@@ -1,11 +1,12 @@
 """Turns many small concurrent requests into few large forward passes.
 
-Shape suffixes: B batch, S encoder side, D embedding width.
+Shape suffixes: B batch, S encoder side, D embedding width, h w places.
 """
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
 
@@ -16,7 +17,27 @@ from service.errors import EncoderFailure, Overloaded, Stopping
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Encode: TypeAlias = Callable[[Floats], Floats]  # (B, 3, S, S) -> (B, D)
-_Waiting: TypeAlias = tuple[Floats, asyncio.Future[Floats]]
+EncodeMapped: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # -> (B, D), (B, D, h, w)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What the encoder gave for one frame.
+
+    Attributes:
+        embedding_D: float32, unit length.
+        map_Dhw: float32; None unless it was asked for.
+    """
+
+    embedding_D: Floats
+    map_Dhw: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    frame_3SS: Floats
+    mapped: bool
+    result: asyncio.Future[Encoded]
 
 
 class MicroBatcher:
@@ -35,8 +56,10 @@ class MicroBatcher:
         max_wait_s: float,
         max_queue: int,
         on_batch: Callable[[int], None] = lambda size: None,
+        encode_mapped: EncodeMapped | None = None,
     ) -> None:
         self._encode = encode
+        self._encode_mapped = encode_mapped
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(max_queue)
@@ -73,9 +96,9 @@ class MicroBatcher:
         left = [*self._gathered]
         while not self._queue.empty():
             left.append(self._queue.get_nowait())
-        for _, result in left:
-            if not result.done():
-                result.set_exception(Stopping("the service is shutting down"))
+        for each in left:
+            if not each.result.done():
+                each.result.set_exception(Stopping("the service is shutting down"))
         self._thread.shutdown(wait=True)
 
     async def submit(self, frame_3SS: Floats) -> Floats:
@@ -86,13 +109,23 @@ class MicroBatcher:
             Overloaded: the queue is full; nothing was queued.
             Stopping: the batcher was closed before the frame reached the encoder.
         """
+        return (await self._submit(frame_3SS, mapped=False)).embedding_D
+
+    async def submit_mapped(self, frame_3SS: Floats) -> Encoded:
+        """The embedding with its feature map, for which others in the batch do not pay.
+
+        Raises: as ``submit``.
+        """
+        return await self._submit(frame_3SS, mapped=True)
+
+    async def _submit(self, frame_3SS: Floats, *, mapped: bool) -> Encoded:
         if self._closed:
             raise Stopping("the service is shutting down")
         if not self.is_running:
             raise EncoderFailure("the encoder's worker is gone")
-        result: asyncio.Future[Floats] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait((frame_3SS, result))
+            self._queue.put_nowait(_Waiting(frame_3SS, mapped, result))
         except asyncio.QueueFull:
             raise Overloaded(f"{self._queue.maxsize} frames already wait") from None
         return await result
@@ -101,7 +134,7 @@ class MicroBatcher:
         while True:
             await self._gather()
             # The caller may have hung up while waiting: do not spend the encoder on it.
-            batch = [(frame, result) for frame, result in self._gathered if not result.done()]
+            batch = [each for each in self._gathered if not each.result.done()]
             self._gathered = []
             if batch:
                 await self._finish(batch)
@@ -109,8 +142,7 @@ class MicroBatcher:
     async def _finish(self, batch: list[_Waiting]) -> None:
         """Answer every waiter of the batch, also when the stop comes while it is encoded."""
         loop = asyncio.get_running_loop()
-        frames = [frame for frame, _ in batch]
-        work = loop.run_in_executor(self._thread, self._encode_all, frames)
+        work = loop.run_in_executor(self._thread, self._encode_all, batch)
         cancelled = False
         while not work.done():
             try:
@@ -121,13 +153,31 @@ class MicroBatcher:
         if cancelled:
             raise asyncio.CancelledError
 
-    def _encode_all(self, frames: list[Floats]) -> Floats:
+    def _encode_all(self, batch: list[_Waiting]) -> list[Encoded]:
         """On the encoder's thread, where any failure reaches the waiters and not the worker."""
-        self._on_batch(len(frames))
+        self._on_batch(len(batch))
+        # Two passes of a mixed batch: maps cost time that those who want none must not pay.
+        plain = iter(self._without_maps([e.frame_3SS for e in batch if not e.mapped]))
+        mapped = iter(self._with_maps([e.frame_3SS for e in batch if e.mapped]))
+        return [next(mapped) if each.mapped else next(plain) for each in batch]
+
+    def _without_maps(self, frames: list[Floats]) -> list[Encoded]:
+        if not frames:
+            return []
         embeddings_BD = self._encode(np.stack(frames))
-        if len(embeddings_BD) != len(frames):
-            raise EncoderFailure(f"expected {len(frames)} embeddings, got {len(embeddings_BD)}")
-        return embeddings_BD
+        _require(len(embeddings_BD), "embeddings", len(frames))
+        return [Encoded(embedding_D, None) for embedding_D in embeddings_BD]
+
+    def _with_maps(self, frames: list[Floats]) -> list[Encoded]:
+        if not frames:
+            return []
+        if self._encode_mapped is None:
+            raise EncoderFailure("the encoder gives no feature maps")
+        embeddings_BD, maps_BDhw = self._encode_mapped(np.stack(frames))
+        _require(len(embeddings_BD), "embeddings", len(frames))
+        _require(len(maps_BDhw), "feature maps", len(frames))
+        pairs = zip(embeddings_BD, maps_BDhw, strict=True)
+        return [Encoded(embedding_D, map_Dhw) for embedding_D, map_Dhw in pairs]
 
     async def _gather(self) -> None:
         """Fill ``_gathered``: what waits already, then what comes within the wait."""
@@ -146,13 +196,18 @@ class MicroBatcher:
                 return
 
 
-def _answer(batch: list[_Waiting], work: asyncio.Future[Floats]) -> None:
+def _require(given: int, what: str, expected: int) -> None:
+    if given != expected:
+        raise EncoderFailure(f"expected {expected} {what}, got {given}")
+
+
+def _answer(batch: list[_Waiting], work: asyncio.Future[list[Encoded]]) -> None:
     """Give each waiter its row, or all of them the encoder's error."""
     error = work.exception()
-    for row, (_, result) in enumerate(batch):
-        if result.done():
+    for row, each in enumerate(batch):
+        if each.result.done():
             continue
         if error is not None:
-            result.set_exception(error)
+            each.result.set_exception(error)
         else:
-            result.set_result(work.result()[row])
+            each.result.set_result(work.result()[row])

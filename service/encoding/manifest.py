@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 CARD_NAME = "MODEL_CARD.md"
 GOLDEN_NAME = "golden.npz"
+ULTRASOUND_NAME = "ultrasound.npz"  # optional: tells frames from other pictures
 
 
 @dataclass(frozen=True, slots=True)

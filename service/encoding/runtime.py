@@ -1,6 +1,6 @@
 """The encoder: a verified bundle, run by ONNX Runtime on the CPU.
 
-Shape suffixes: B batch, T golden frames, S encoder side, D embedding width.
+Shape suffixes: B batch, T golden frames, S encoder side, D embedding width, h w places.
 """
 
 import os
@@ -13,10 +13,12 @@ import numpy.typing as npt
 from service.encoding.manifest import (
     CARD_NAME,
     GOLDEN_NAME,
+    ULTRASOUND_NAME,
     Manifest,
     read_manifest,
     verify_files,
 )
+from service.encoding.ultrasound import UltrasoundTest, read_ultrasound_test
 from service.errors import ArtifactMismatch
 from service.imaging.preprocess import PreprocessSpec, normalise
 
@@ -26,6 +28,8 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 # a wrong preprocessing or a broken int8 kernel falls far below.
 GOLDEN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
 INPUT_NAME, OUTPUT_NAME = "frames", "embedding"
+MAP_NAME = "feature_map"
+MAPS_INPUT = "maps"  # newer networks compute the map only when this is True
 
 
 class Encoder(Protocol):
@@ -51,18 +55,40 @@ class Encoder(Protocol):
     def card(self) -> str:
         """Its model card, Markdown."""
 
+    @property
+    def ultrasound(self) -> UltrasoundTest | None:
+        """Tells ultrasound from other pictures; None where none was measured for it."""
+
     def encode(self, frames_B3SS: Floats) -> Floats:
         """Preprocessed frames, float32 (B, 3, S, S) -> unit embeddings, float32 (B, D)."""
+
+    def encode_mapped(self, frames_B3SS: Floats) -> tuple[Floats, Floats]:
+        """The embeddings (B, D), and the feature maps float32 (B, D, h, w) they are means of.
+
+        The mean of a map over its places has the direction of its embedding. Maps cost extra:
+        ``encode`` does not compute them where the network can go without.
+        """
 
 
 class OnnxEncoder:
     """One network of a bundle in ONNX Runtime; ``encode`` is for one thread at a time."""
 
-    def __init__(self, session: Any, manifest: Manifest, card: str, precision: str) -> None:
+    def __init__(
+        self,
+        session: Any,
+        manifest: Manifest,
+        card: str,
+        precision: str,
+        ultrasound: UltrasoundTest | None = None,
+    ) -> None:
         self._session = session
         self._manifest = manifest
         self._card = card
         self.precision = precision
+        self.ultrasound = ultrasound
+        self._asks = any(
+            found.name == MAPS_INPUT for found in session.get_overridable_initializers()
+        )
 
     @property
     def encoder_id(self) -> str:
@@ -95,6 +121,14 @@ class OnnxEncoder:
         result: Floats = embeddings_BD
         return result
 
+    def encode_mapped(self, frames_B3SS: Floats) -> tuple[Floats, Floats]:
+        """Embeddings (B, D) and feature maps (B, D, h, w); see ``Encoder``."""
+        given = {INPUT_NAME: frames_B3SS}
+        if self._asks:
+            given[MAPS_INPUT] = np.array(True)
+        embeddings_BD, maps_BDhw = self._session.run([OUTPUT_NAME, MAP_NAME], given)
+        return embeddings_BD, maps_BDhw
+
 
 def load_encoder(folder: Path, *, precision: str = "auto", threads: int = 0) -> OnnxEncoder:
     """Verify a bundle and open one of its networks.
@@ -115,7 +149,10 @@ def load_encoder(folder: Path, *, precision: str = "auto", threads: int = 0) -> 
         raise ArtifactMismatch(f"expected one of {sorted(manifest.networks)}, got {chosen!r}")
     session = _open(folder / manifest.networks[chosen], threads)
     card = (folder / CARD_NAME).read_text(encoding="utf-8")
-    encoder = OnnxEncoder(session, manifest, card, chosen)
+    test = None
+    if any(file.name == ULTRASOUND_NAME for file in manifest.files):
+        test = read_ultrasound_test(folder / ULTRASOUND_NAME, manifest.dim)
+    encoder = OnnxEncoder(session, manifest, card, chosen, test)
     _check_golden(encoder, folder / GOLDEN_NAME)
     return encoder
 

@@ -4,7 +4,7 @@ Shape suffixes: N examples, P points of the curve.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,7 +25,20 @@ LEAST_GROUPS = 8  # of each class: three sizes that differ, and a fold to judge 
 REPEATS = 6
 MORE = 10  # groups per class that are forecast
 MAX_EXAMPLES = 2000
+MOST_CLASSES = 6  # for gains of single classes: each takes as many fits as the whole curve
 _DECAYS = np.linspace(0.2, 1.0, 17)  # exponents seen in practice; free ones overshoot on few points
+
+
+@dataclass(frozen=True, slots=True)
+class ClassGain:
+    """What ``MORE`` more groups of one class alone would add to balanced accuracy."""
+
+    gain: float
+    gain_90: tuple[float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"gain": self.gain, "gain_90": list(self.gain_90)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,9 @@ class Forecast:
         now: of the law at the groups there are.
         with_more: of the law with ``MORE`` more groups of every class.
         gain: ``with_more`` - ``now``, with a 90 % interval over repeats; never below 0 by the law.
-        weakest_class: of the lowest held-out recall: more examples help there first.
+        weakest_class: of the lowest held-out recall.
+        gain_per_class: class -> gain of balanced accuracy by ``MORE`` more groups of that class
+            alone; empty with more than ``MOST_CLASSES`` classes.
         not_forecast_because: None when there is a forecast.
         missing_groups: class -> groups that are lacking.
     """
@@ -50,6 +65,13 @@ class Forecast:
     weakest_class: str | None
     not_forecast_because: str | None
     missing_groups: dict[str, int]
+    gain_per_class: dict[str, ClassGain] = field(default_factory=dict)
+
+    @property
+    def most_useful_class(self) -> str | None:
+        """Whose examples alone would gain most; None when none would gain anything."""
+        gains = {name: one.gain for name, one in self.gain_per_class.items() if one.gain > 0}
+        return max(gains, key=gains.__getitem__) if gains else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, under the field names."""
@@ -63,17 +85,24 @@ class Forecast:
             "weakest_class": self.weakest_class,
             "not_forecast_because": self.not_forecast_because,
             "missing_groups": self.missing_groups,
+            "gain_per_class": {name: one.to_json() for name, one in self.gain_per_class.items()},
+            "most_useful_class": self.most_useful_class,
         }
 
 
 def forecast(
-    embeddings_ND: npt.NDArray[np.floating], held_out: HeldOut, *, seed: int = 0
+    embeddings_ND: npt.NDArray[np.floating],
+    held_out: HeldOut,
+    *,
+    each_class: bool = True,
+    seed: int = 0,
 ) -> Forecast:
     """Fit heads on ever more groups, judge them on other groups, and extrapolate.
 
     Args:
         embeddings_ND: the rows that were fitted.
         held_out: ``Fit.held_out`` of the same rows.
+        each_class: the gains of single classes too, which take several times as long.
 
     Raises:
         InputError: lengths differ, or rows that are zero or not finite.
@@ -96,10 +125,29 @@ def forecast(
         few = held_out.rows(rows_M)
         problem = Problem(unit_MD @ axes_RD.T, few.labels_N, len(few.classes))
         sizes_P = _sizes(int(few.groups_per_class().min()))
-        scores_RP = np.array(
-            [_curve(problem, few.groups_N, sizes_P, seed + r) for r in range(REPEATS)]
-        )
-    return _forecast(held_out, sizes_P, scores_RP, int(groups_C.min()))
+        scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, None)
+        wanted = each_class and len(few.classes) <= MOST_CLASSES
+        gains = _gains(problem, few, seed) if wanted else {}
+    found = _forecast(held_out, sizes_P, scores_RP, int(groups_C.min()))
+    return replace(found, gain_per_class=gains)
+
+
+def _repeated(
+    problem: Problem, groups_N: Ints, sizes_P: Ints, seed: int, only: int | None
+) -> Doubles:
+    """(R, P) curves of several draws."""
+    return np.array([_curve(problem, groups_N, sizes_P, seed + r, only) for r in range(REPEATS)])
+
+
+def _gains(problem: Problem, few: HeldOut, seed: int) -> dict[str, ClassGain]:
+    """Each class's own curve, with all examples of the others."""
+    found = {}
+    for c, groups in enumerate(few.groups_per_class().tolist()):
+        sizes_P = _sizes(groups)
+        scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, c)
+        gain, low, high = _gain(sizes_P, scores_RP, groups)[2:]
+        found[few.classes[c]] = ClassGain(gain, (low, high))
+    return found
 
 
 def _sample(held_out: HeldOut, seed: int) -> Ints:
@@ -115,15 +163,21 @@ def _sizes(fewest: int) -> Ints:
     return sizes_P
 
 
-def _curve(problem: Problem, groups_N: Ints, sizes_P: Sequence[int] | Ints, seed: int) -> Doubles:
-    """(P,) held-out balanced accuracy of heads taught with so many rows of each class."""
+def _curve(
+    problem: Problem, groups_N: Ints, sizes_P: Sequence[int] | Ints, seed: int, only: int | None
+) -> Doubles:
+    """(P,) held-out balanced accuracy of heads taught with so many rows of each class.
+
+    With ``only``, of that class alone; the others teach with all their rows.
+    """
     rng = np.random.default_rng(seed)
     guesses_PN = np.full((len(sizes_P), problem.size), -1)
     for test in grouped_folds(problem, groups_N, seed):
         train = rng.permutation(problem.without(test))
         by_class = [train[problem.labels_N[train] == c] for c in range(problem.classes)]
         for p, size in enumerate(sizes_P):
-            chosen = np.concatenate([rows[:size] for rows in by_class])
+            parts = [rows[:size] if only in (None, c) else rows for c, rows in enumerate(by_class)]
+            chosen = np.concatenate(parts)
             guesses_PN[p, test] = problem.logits(chosen, test, DEFAULT_C).argmax(1)
     return np.array([balanced(problem.labels_N, row, problem.classes) for row in guesses_PN])
 
@@ -149,7 +203,10 @@ def power_law(sizes_P: Doubles, scores_P: Doubles) -> tuple[float, float, float]
     return min(found)[1:]
 
 
-def _forecast(held_out: HeldOut, sizes_P: Ints, scores_RP: Doubles, groups: int) -> Forecast:
+def _gain(
+    sizes_P: Ints, scores_RP: Doubles, groups: int
+) -> tuple[float, float, float, float, float]:
+    """Of the law: now, with more, the gain, and its 5th and 95th percentile over repeats."""
     wide_P = sizes_P.astype(np.float64)
 
     def now_and_more(scores_P: Doubles) -> tuple[float, float]:
@@ -159,13 +216,18 @@ def _forecast(held_out: HeldOut, sizes_P: Ints, scores_RP: Doubles, groups: int)
 
     now, more = now_and_more(scores_RP.mean(0))
     gains = [b - a for a, b in (now_and_more(scores_P) for scores_P in scores_RP)]
-    low, high = np.percentile(gains, [5, 95])
+    low, high = np.percentile(gains, [5, 95]).tolist()
+    return round(now, 4), round(more, 4), round(more - now, 4), round(low, 4), round(high, 4)
+
+
+def _forecast(held_out: HeldOut, sizes_P: Ints, scores_RP: Doubles, groups: int) -> Forecast:
+    now, more, gain, low, high = _gain(sizes_P, scores_RP, groups)
     return Forecast(
         curve=tuple(zip(sizes_P.tolist(), scores_RP.mean(0).tolist(), strict=True)),
-        now=round(now, 4),
-        with_more=round(more, 4),
-        gain=round(more - now, 4),
-        gain_90=(round(float(low), 4), round(float(high), 4)),
+        now=now,
+        with_more=more,
+        gain=gain,
+        gain_90=(low, high),
         weakest_class=_weakest(held_out),
         not_forecast_because=None,
         missing_groups={},

@@ -3,8 +3,9 @@
 Shape suffixes: N rows, C classes, G groups, B resamples.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from service.fewshot.judge import LEAST_GROUPS
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+Target: TypeAlias = Literal["sensitivity", "specificity"]
+FOLDS = 5  # as many groups as the least number, so that each fold holds one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,41 @@ class OperatingPoint:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether one class is called; several classes may be, or none."""
+
+    name: str
+    probability: float
+    threshold: float
+
+    @property
+    def called(self) -> bool:
+        """The probability reaches the threshold."""
+        return self.probability >= self.threshold
+
+
+def decide(probabilities: Mapping[str, float], thresholds: Mapping[str, float]) -> list[Decision]:
+    """One decision per class that has a threshold, in the order of the classes.
+
+    Raises:
+        InputError: a threshold outside 0 to 1, or of no class.
+    """
+    strange = sum(name not in probabilities for name in thresholds)
+    if strange:
+        raise InputError(
+            f"{strange} of {len(thresholds)} thresholds are of no class of the version"
+        )
+    for value in thresholds.values():
+        if not 0 <= value <= 1:
+            raise InputError(f"expected thresholds of 0 to 1, got {value}")
+    return [
+        Decision(name, probability, thresholds[name])
+        for name, probability in probabilities.items()
+        if name in thresholds
+    ]
+
+
 def operating_point(
     held_out: HeldOut, probabilities_NC: Doubles, name: str, sensitivity: float, *, seed: int = 0
 ) -> OperatingPoint:
@@ -54,10 +92,35 @@ def operating_point(
         InputError: no such class, or a sensitivity outside (0, 1].
         NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
     """
-    chosen = _number_of(held_out, name, sensitivity)
+    chosen = _number_of(held_out, name, sensitivity, "sensitivity")
     judged = _judgeable(held_out, probabilities_NC, chosen)
     scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
-    found = _threshold(scores_N, judged.labels_N == chosen, judged.shares(), sensitivity)
+    positive_N = judged.labels_N == chosen
+    found = _by_target(scores_N, positive_N, judged.shares(), "sensitivity", sensitivity)
+    return at_threshold(held_out, probabilities_NC, name, found, seed=seed)
+
+
+def operating_point_of_specificity(
+    held_out: HeldOut, probabilities_NC: Doubles, name: str, specificity: float, *, seed: int = 0
+) -> OperatingPoint:
+    """The lowest threshold that still leaves out the wanted share of the other classes' groups.
+
+    Args:
+        probabilities_NC: of the rows of ``held_out``; rows of NaN are left out.
+        specificity: wanted, above 0 and up to 1.
+
+    Raises:
+        InputError: no such class, a specificity outside (0, 1], or one that only a threshold
+            above 1 would give.
+        NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
+    """
+    chosen = _number_of(held_out, name, specificity, "specificity")
+    judged = _judgeable(held_out, probabilities_NC, chosen)
+    scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
+    positive_N = judged.labels_N == chosen
+    found = _by_target(scores_N, positive_N, judged.shares(), "specificity", specificity)
+    if found > 1:
+        raise InputError("the probabilities of other classes reach 1; choose a lower specificity")
     return at_threshold(held_out, probabilities_NC, name, found, seed=seed)
 
 
@@ -70,11 +133,67 @@ def at_threshold(
         InputError: no such class, or a threshold outside 0 to 1.
         NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
     """
-    chosen = _number_of(held_out, name, 1.0)
+    chosen = _number_of(held_out, name, 1.0, "threshold")
     if not 0 <= threshold <= 1:
         raise InputError(f"expected a threshold of 0 to 1, got {threshold}")
     judged = _judgeable(held_out, probabilities_NC, chosen)
     called_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen] >= threshold
+    return OperatingPoint(name, threshold, *_rates(judged, called_N, chosen, seed))
+
+
+def cross_fitted(
+    held_out: HeldOut,
+    probabilities_NC: Doubles,
+    name: str,
+    target: Target,
+    wanted: float,
+    *,
+    seed: int = 0,
+) -> tuple[Estimate, Estimate]:
+    """Sensitivity and specificity of thresholds that were chosen without the judged groups.
+
+    What a threshold promises where it was chosen is optimistic; this is what choosing one in
+    this way gives on other groups: each fifth of them is called by a threshold of the rest.
+
+    Raises:
+        InputError, NotEnoughExamples: as the operating point of that target.
+    """
+    chosen = _number_of(held_out, name, wanted, target)
+    judged = _judgeable(held_out, probabilities_NC, chosen)
+    scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
+    positive_N, shares_N = judged.labels_N == chosen, judged.shares()
+    called_N = np.zeros(len(scores_N), np.bool_)
+    for test_N in _fifths(judged, positive_N, seed):
+        rest_N = ~test_N
+        found = _by_target(scores_N[rest_N], positive_N[rest_N], shares_N[rest_N], target, wanted)
+        called_N[test_N] = scores_N[test_N] >= found
+    return _rates(judged, called_N, chosen, seed)
+
+
+def _fifths(judged: HeldOut, positive_N: Bools, seed: int) -> Iterator[Bools]:
+    """Masks of groups in turn; groups of the class are dealt out first, so that all have some."""
+    groups_G, number_N = np.unique(judged.groups_N, return_inverse=True)
+    order_G = np.random.default_rng(seed).permutation(len(groups_G))
+    has_G = np.bincount(number_N, weights=positive_N, minlength=len(groups_G)) > 0
+    order_G = order_G[np.argsort(~has_G[order_G], kind="stable")]
+    fold_G = np.empty(len(groups_G), np.int64)
+    fold_G[order_G] = np.arange(len(groups_G)) % FOLDS
+    for fold in range(FOLDS):
+        yield fold_G[number_N] == fold
+
+
+def _by_target(
+    scores_N: Doubles, positive_N: Bools, shares_N: Doubles, target: Target, wanted: float
+) -> float:
+    if target == "sensitivity":
+        return _threshold(scores_N, positive_N, shares_N, wanted)
+    # Called is what is at or above the threshold, so the next float above a score leaves it out.
+    greatest_left_out = -_threshold(-scores_N, ~positive_N, shares_N, wanted)
+    return float(np.nextafter(greatest_left_out, np.inf))
+
+
+def _rates(judged: HeldOut, called_N: Bools, chosen: int, seed: int) -> tuple[Estimate, Estimate]:
+    """Sensitivity and specificity of calls, with intervals over groups."""
     positive_N = judged.labels_N == chosen
     times_BG = resampled(judged.groups_N, seed)
 
@@ -86,16 +205,14 @@ def at_threshold(
             judged.shares(),
         )
 
-    return OperatingPoint(
-        name, threshold, share_of(positive_N, called_N), share_of(~positive_N, ~called_N)
-    )
+    return share_of(positive_N, called_N), share_of(~positive_N, ~called_N)
 
 
-def _number_of(held_out: HeldOut, name: str, sensitivity: float) -> int:
+def _number_of(held_out: HeldOut, name: str, wanted: float, what: str) -> int:
     if name not in held_out.classes:
         raise InputError(f"expected one of the {len(held_out.classes)} classes of the classifier")
-    if not 0 < sensitivity <= 1:
-        raise InputError(f"expected a sensitivity above 0 and up to 1, got {sensitivity}")
+    if not 0 < wanted <= 1:
+        raise InputError(f"expected a {what} above 0 and up to 1, got {wanted}")
     return held_out.classes.index(name)
 
 

@@ -3,7 +3,7 @@
 Shape suffixes: N rows, C classes, D embedding width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ from service.fewshot.heldout import HeldOut
 from service.fewshot.novelty import Novelty, novelty
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
-Reason: TypeAlias = Literal["far_from_every_class", "ambiguous"]
+Reason: TypeAlias = Literal["not_ultrasound", "far_from_every_class", "ambiguous"]
 
 FALLBACK_MARGIN = 0.1  # between the two most probable classes, where the fit cannot tell
 LEAST_ANSWERED = 10  # groups above a margin, for the margin to be believed
@@ -44,6 +44,10 @@ class Answer:
     distance_percentile: float | None
     abstained_because: Reason | None
     between: tuple[str, str] | None
+
+    def as_no_ultrasound(self) -> "Answer":
+        """The same, abstained from: there is no point in asking which class it resembles."""
+        return replace(self, abstained_because="not_ultrasound", between=None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, under the field names."""

@@ -120,6 +120,7 @@ class Heads:
                 "relabel or drop them in this request"
             )
         settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
+        settings |= _dropped_thresholds(start)
         remembered = options_of(start.kind, start.settings)
         names = names_of(examples, start.kind)
         chosen = (options or FitOptions()).after(remembered, names)
@@ -146,7 +147,8 @@ class Heads:
         gone = base.examples - len(kept)
         if not gone:
             return None
-        settings = {"base_version": base.number, "refit": True, "not_kept": gone}
+        settings: dict[str, Any] = {"base_version": base.number, "refit": True, "not_kept": gone}
+        settings |= _dropped_thresholds(base)
         examples = [each for each in kept if each.label]
         names = names_of(examples, base.kind)
         options = FitOptions().after(options_of(base.kind, base.settings), names)
@@ -268,3 +270,9 @@ class Heads:
         self._refuse_taken(workspace_id, name)
         version = version_of_document(document, author, self._encoder_id)
         return self._catalog.create_classifier(workspace_id, name, version)
+
+
+def _dropped_thresholds(start: ClassifierVersion) -> dict[str, int]:
+    """Those of a single-label version were chosen for its head, and hold for no other."""
+    chosen = start.settings.get("thresholds") if start.kind != MULTI else None
+    return {"thresholds_dropped": len(chosen)} if chosen else {}

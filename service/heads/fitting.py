@@ -74,11 +74,13 @@ class FitOptions:
 
 def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
     """The options that ``to_settings`` remembered."""
+    # Thresholds of a single-label version are set on the version and judged (``thresholds``).
+    thresholds = settings.get("thresholds") if kind == MULTI else None
     return FitOptions(
         MULTI if kind == MULTI else SINGLE,
         settings.get("class_weights"),
         settings.get("counted"),
-        settings.get("thresholds"),
+        thresholds,
     )
 
 

@@ -15,6 +15,7 @@ from service.errors import InputError, NotEnoughExamples, WrongKind
 from service.fewshot.calibrate import reliability
 from service.fewshot.duplicates import USUAL_OF_CONFLICTS, likeness_of_copies
 from service.fewshot.fit import Fit
+from service.fewshot.forecast import Forecast, forecast
 from service.fewshot.heldout import HeldOut
 from service.fewshot.judge import judge
 from service.fewshot.labelcare import (
@@ -42,6 +43,24 @@ class Evaluation:
     known: int
     judgement: dict[str, Any]
     reliability: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Examples of one true class that heads without their groups gave one class."""
+
+    label: str
+    predicted: str
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Cells that hold examples; ``judged`` in all."""
+
+    classes: tuple[str, ...]
+    judged: int
+    cells: tuple[Cell, ...]
 
 
 class Judge:
@@ -94,7 +113,7 @@ class Judge:
         """
         if self._catalog.get_version(workspace_id, name, first).kind == MULTI:
             return self._compared_labels(workspace_id, name, first, second)
-        fits = [self._refitted(workspace_id, name, number) for number in (first, second)]
+        fits = [self.refitted(workspace_id, name, number) for number in (first, second)]
         labels = [{e.example_id: e.label for e in examples} for examples, _ in fits]
         shared = {key for key, label in labels[0].items() if labels[1].get(key) == label}
         if not shared:
@@ -115,7 +134,7 @@ class Judge:
 
     def suspects(self, workspace_id: str, name: str, number: int) -> list[tuple[Example, Suspect]]:
         """Examples whose labels a head that had not seen their group doubts, worst first."""
-        examples, found = self._refitted(workspace_id, name, number)
+        examples, found = self.refitted(workspace_id, name, number)
         return [(examples[doubt.row], doubt) for doubt in suspects(found.held_out)]
 
     def conflicts(
@@ -132,8 +151,39 @@ class Judge:
         found = conflicts(embeddings_ND, labels, likeness=likeness)
         return [(examples[c.first], examples[c.second], c.cosine) for c in found]
 
-    def _refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
-        """Held-out scores are not stored: they tell of patients. The fit gives them again."""
+    def confusion(self, workspace_id: str, name: str, number: int) -> Confusion:
+        """The examples behind each cell of the held-out confusion. Raises as ``refitted``."""
+        examples, found = self.refitted(workspace_id, name, number)
+        classes = found.head.classes
+        rows_by_cell: dict[tuple[int, int], list[int]] = {}
+        for row, (true, guess) in enumerate(
+            zip(found.held_out.labels_N.tolist(), found.held_out_N.tolist(), strict=True)
+        ):
+            if guess >= 0:
+                rows_by_cell.setdefault((true, guess), []).append(row)
+        cells = [
+            Cell(classes[true], classes[guess], tuple(examples[row] for row in rows))
+            for (true, guess), rows in sorted(rows_by_cell.items())
+        ]
+        return Confusion(classes, sum(len(cell.examples) for cell in cells), tuple(cells))
+
+    def forecast(self, workspace_id: str, name: str, number: int) -> Forecast:
+        """What more examples would give. Raises as ``refitted``."""
+        examples, found = self.refitted(workspace_id, name, number)
+        embeddings_ND = stacked(examples)
+        return forecast(embeddings_ND, found.held_out)
+
+    def refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
+        """The examples of a version that are still kept, and their fit with held-out scores.
+
+        Scores are not stored: they tell of patients. The fit gives them again.
+
+        Raises:
+            UnknownItem: no such classifier or version.
+            EncoderMismatch: it was fitted on another encoder's embeddings.
+            NotEnoughExamples: none is kept, or of a single class.
+            WrongKind: it is multi-label.
+        """
         version, examples = self._kept(workspace_id, name, number)
         if version.kind == MULTI:
             raise WrongKind("the classifier is multi-label; this is for single-label ones")

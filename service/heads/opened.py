@@ -20,6 +20,7 @@ from service.fewshot.portable import from_bytes, to_bytes
 from service.fewshot.trust import FALLBACK_MARGIN, Answer, Trust
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
 UNKNOWN = "the version was stored before held-out scores were kept"
 
 

@@ -139,3 +139,47 @@ def test_a_worker_that_is_gone_refuses_instead_of_letting_callers_wait() -> None
                 await running.submit(frame(1))
 
     asyncio.run(act())
+
+
+def test_only_those_who_ask_for_a_map_get_one_and_pay_for_it() -> None:
+    passes: list[tuple[str, int]] = []
+
+    def plain(frames: np.ndarray) -> np.ndarray:
+        passes.append(("plain", len(frames)))
+        return means(frames)
+
+    def mapped(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        passes.append(("mapped", len(frames)))
+        return means(frames), frames
+
+    async def act() -> list[object]:
+        waiting = MicroBatcher(
+            plain, max_batch=4, max_wait_s=1.0, max_queue=8, encode_mapped=mapped
+        )
+        async with waiting:
+            return await asyncio.gather(
+                waiting.submit(frame(0)),
+                waiting.submit_mapped(frame(1)),
+                waiting.submit(frame(2)),
+                waiting.submit_mapped(frame(3)),
+            )
+
+    first, second, third, fourth = asyncio.run(act())
+    assert (first[0], third[0]) == (0, 2)
+    for value, found in ((1, second), (3, fourth)):
+        assert found.embedding_D[0] == value
+        np.testing.assert_array_equal(found.map_Dhw, frame(value))
+    assert passes == [("plain", 2), ("mapped", 2)]
+
+
+def test_an_encoder_without_maps_or_with_too_few_fails_those_who_asked() -> None:
+    async def act(encode_mapped) -> object:
+        waiting = MicroBatcher(
+            means, max_batch=4, max_wait_s=0, max_queue=8, encode_mapped=encode_mapped
+        )
+        async with waiting:
+            return await waiting.submit_mapped(frame(1))
+
+    for encode_mapped in (None, lambda frames: (means(frames), frames[:0])):
+        with pytest.raises(EncoderFailure):
+            asyncio.run(act(encode_mapped))

@@ -13,7 +13,7 @@ import pytest
 from service.app import SHIPPED_BUNDLE
 from service.encoding.runtime import load_encoder
 from service.errors import ArtifactMismatch
-from service.imaging.preprocess import normalise
+from service.imaging.preprocess import normalise, preprocess
 
 TINY = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 
@@ -33,6 +33,19 @@ def test_the_shipped_bundle_gives_unit_embeddings_whatever_the_batch() -> None:
     assert together.shape == (3, encoder.dim)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("folder", [SHIPPED_BUNDLE, TINY])
+def test_the_mean_of_a_feature_map_has_the_direction_of_the_embedding(folder: Path) -> None:
+    encoder = load_encoder(folder)
+    frames = np.random.default_rng(0).integers(0, 255, (2, 64, 64)).astype(np.uint8)
+    inputs = preprocess(frames, encoder.spec)
+    embeddings, maps = encoder.encode_mapped(inputs)
+    assert maps.shape == (2, *encoder.manifest.feature_map)
+    np.testing.assert_allclose(embeddings, encoder.encode(inputs), atol=1e-6)
+    means = maps.mean((2, 3))
+    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(unit, embeddings, atol=1e-5)
 
 
 def test_a_changed_network_is_refused_with_both_digests(bundle: Path) -> None:

@@ -89,12 +89,22 @@ def test_a_forecast_comes_close_to_what_more_examples_gave() -> None:
         many = fit(rows, labels, groups, encoder_id="e").report.balanced_accuracy
         few = np.concatenate([np.arange(c * 30, c * 30 + 20) for c in range(3)])
         fitted = fit(rows[few], [labels[i] for i in few], [groups[i] for i in few], encoder_id="e")
-        found = forecast(rows[few], fitted.held_out)
+        found = forecast(rows[few], fitted.held_out, each_class=False)
         assert found.gain >= 0
         gains.append(found.with_more - many)
         json.dumps(found.to_json())
     # A judgement of 90 rows scatters by 4 %.
     assert abs(np.mean(gains)) < 0.1
+
+
+def test_more_examples_are_asked_for_the_class_that_has_few_of_them() -> None:
+    rows, labels, groups = drawn(1, 40, 3.0)
+    few = np.concatenate([np.arange(8), np.arange(40, 120)])
+    fitted = fit(rows[few], [labels[i] for i in few], [groups[i] for i in few], encoder_id="e")
+    found = forecast(rows[few], fitted.held_out)
+    gains = {name: one.gain for name, one in found.gain_per_class.items()}
+    assert found.most_useful_class == "c0"
+    assert gains["c0"] > 2 * max(gains["c1"], gains["c2"])
 
 
 def test_too_few_groups_are_not_forecast_and_the_lack_is_counted() -> None:

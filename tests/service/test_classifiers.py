@@ -230,7 +230,8 @@ def test_a_picture_that_is_no_ultrasound_is_abstained_from(client, frames) -> No
     client.fit_images("far", images, [{"label": s} for s in SCENES for _ in range(5)])
     chessboard = (np.indices((96, 96)).sum(0) // 8 % 2 * 255).astype(np.uint8)
     inside, outside = client.predict("far", [frames["cyst"][7], _png(chessboard)])["items"]
-    assert outside["abstained"] == {"because": "far_from_every_class", "between": None}
+    assert outside["abstained"] == {"because": "not_ultrasound", "between": None}
+    assert outside["ultrasound_score"] < 0 < inside["ultrasound_score"]
     assert outside["distance_percentile"] == 100
     assert inside["distance"] < outside["distance"]
     client.delete_classifier("far")

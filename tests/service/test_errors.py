@@ -28,11 +28,15 @@ class Watched:
         self._before = before
         self.encoder_id, self.dim = self._encoder.encoder_id, self._encoder.dim
         self.spec, self.manifest = self._encoder.spec, self._encoder.manifest
-        self.card = self._encoder.card
+        self.card, self.ultrasound = self._encoder.card, self._encoder.ultrasound
 
     def encode(self, frames_B3SS: np.ndarray) -> np.ndarray:
         self._before(len(frames_B3SS))
         return self._encoder.encode(frames_B3SS)
+
+    def encode_mapped(self, frames_B3SS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self._before(len(frames_B3SS))
+        return self._encoder.encode_mapped(frames_B3SS)
 
 
 def settings(data_dir: Path, **changed: object) -> Settings:

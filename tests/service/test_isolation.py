@@ -81,6 +81,8 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("PATCH", ward): {"json": {"description": "mine"}},
         ("POST", f"{ward}/agreement"): {"json": {"one": "finding", "other": "finding"}},
         ("POST", "/v1/classifiers/import"): {"json": {"name": "mine", "classifier": {}}},
+        ("POST", "/v1/classifiers/{name}/thresholds"): {"json": {"thresholds": []}},
+        ("GET", "/v1/classifiers/{name}/operating-points"): {"params": {"threshold": 0.5}},
         ("POST", "/v1/classifiers/{name}/publish"): {"json": {"version": 1}},
         ("POST", "/v1/classifiers/{name}/predict"): {
             "json": {"collection": "ward", "scan_ids": ["scan-1"]}

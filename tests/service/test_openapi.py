@@ -13,7 +13,6 @@ from jsonschema import Draft202012Validator
 from service import errors
 from service.api.problems import STATUS, codes_of
 from service.client import ApiError, Client
-from service.client_life import LifeCalls
 from service.server import LocalService, local_service
 from service.settings import Settings
 
@@ -79,6 +78,12 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     added = {"examples": [{"label": "cyst"}]}
     client.change_examples("k", added, images=frames["cyst"][4:5])
     list(client.versions("k")), client.version("k", 2), list(client.version_examples("k", 3))
+    wishes = [{"label": "cyst", "threshold": 0.3}, {"label": "stone", "threshold": 0.6}]
+    client.set_thresholds("up", {"thresholds": wishes, "publish": True})
+    client.operating_points("up", threshold=0.5), client.forecast("up", 1)
+    client.confusion("up", 1, label="cyst", most=1)
+    client.predict("up", [*images[:2], b"GIF89a"], heatmap="png", cine=True)
+    client.predict("up", images[:1], heatmap="array", thresholds={"cyst": 0.9})
     client.publish("k", 2), client.predict_scans("k", "c", ["s0"], version=1)
     client.evaluate("k", {"collection": "c", "scans": [examples[5]], "allow_known": True})
     client.conflicts("k", version=1), client.conflicts("k")
@@ -111,8 +116,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.import_classifier("many2", client.export("many")), client.export_onnx("many")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}
-    named = {*vars(Client), *vars(LifeCalls)}
-    return {name for name in named if not name.startswith("_")} - plumbing
+    return {name for name in dir(Client) if not name.startswith("_")} - plumbing
 
 
 def used(function: Any) -> set[str]:

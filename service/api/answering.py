@@ -1,0 +1,186 @@
+"""What a classifier says of embeddings, as the JSON of predictions.
+
+Shape suffixes: Q queries, T frames of a cine, D embedding width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import numpy as np
+
+from service.api.heatmaps import HeatmapWish, heatmap_json
+from service.api.schemas import JsonObject
+from service.api.wire import Floats
+from service.errors import InputError
+from service.fewshot.trust import Answer
+from service.heads.evidence import check_thresholds, cine_of, decisions
+from service.heads.opened import Neighbour, Opened
+from service.pipeline import Mapped, UltrasoundTest
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One item: what is said of it, and what it was embedded as; None where it failed."""
+
+    about: JsonObject
+    embedding_D: Floats | None = None
+    mapped: Mapped | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How the caller wants to be answered.
+
+    Attributes:
+        thresholds: class -> threshold of this request; they count more than the version's.
+        ultrasound: tells what is no ultrasound frame; None = the encoder cannot.
+    """
+
+    coverage: float
+    nearest: int
+    heatmap: HeatmapWish = field(default_factory=HeatmapWish)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    ultrasound: UltrasoundTest | None = None
+
+
+def answer_items(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObject:
+    """``items`` in order, failed ones as they are, and what is said of their prediction sets.
+
+    Raises:
+        InputError: a threshold or heat map of no class of the version.
+    """
+    asked.heatmap.check(opened)
+    check_thresholds(opened, asked.thresholds)
+    rows = [item for item in seen if item.embedding_D is not None]
+    vectors = [item.embedding_D for item in rows if item.embedding_D is not None]
+    stacked_QD = np.stack(vectors) if vectors else np.eye(1, opened.head.weights_CD.shape[1])
+    found = _Answered(opened, stacked_QD.astype(np.float32), asked)
+    numbers = iter(range(len(rows)))
+    items = [
+        item.about
+        if item.embedding_D is None
+        else item.about | found.item(next(numbers), item.mapped)
+        for item in seen
+    ]
+    said = {
+        "coverage": found.sets.coverage,
+        "per_class": found.sets.per_class,
+        "not_enough_because": found.sets.not_enough_because,
+        "missing": found.sets.missing,
+    }
+    return {"prediction_sets": said, "items": items}
+
+
+def answer_cine(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObject:
+    """One answer for the items together, which are frames of a cine in their order.
+
+    Frames that failed are left out and named. ``frames`` shares the logit of the answered class
+    out among the others: their mean is its image term.
+
+    Raises:
+        InputError: no frame could be read, or the embeddings cancel out.
+    """
+    numbered = [(i, s.embedding_D) for i, s in enumerate(seen) if s.embedding_D is not None]
+    if not numbered:
+        raise InputError("expected at least one readable frame of the cine, got none")
+    cine = cine_of(opened, np.stack([embedding_D for _, embedding_D in numbered]))
+    found = _Answered(opened, cine.embedding_D[None], asked)
+    chosen = opened.head.classes.index(found.answers[0].predicted)
+    frames = [
+        {
+            "index": index,
+            "image_term": float(cine.terms_TC[t, chosen]),
+            "speaks_for": float(cine.speaks_TC[t, chosen]),
+        }
+        for t, (index, _) in enumerate(numbered)
+    ]
+    return found.item(0, None) | {
+        "frames": frames,
+        "carried_by": [numbered[t][0] for t in cine.carried_by(chosen)],
+        "left_out": [i for i, item in enumerate(seen) if item.embedding_D is None],
+    }
+
+
+class _Answered:
+    """Answers to all queries at once, told one by one."""
+
+    def __init__(self, opened: Opened, embeddings_QD: Floats, asked: Asked) -> None:
+        self._opened = opened
+        self._embeddings_QD = embeddings_QD
+        self._asked = asked
+        answers, self.sets = opened.answers(embeddings_QD, asked.coverage)
+        self._scores: list[float] | None = None
+        if asked.ultrasound is not None:
+            self._scores = asked.ultrasound.scores(embeddings_QD).tolist()
+            passed = asked.ultrasound.passed(embeddings_QD)
+            answers = [
+                a if ok else a.as_no_ultrasound() for a, ok in zip(answers, passed, strict=True)
+            ]
+        self.answers = answers
+
+    def item(self, row: int, mapped: Mapped | None) -> JsonObject:
+        """What is said of one query."""
+        answer, opened = self.answers[row], self._opened
+        nearest = opened.support.nearest(self._embeddings_QD[row], self._asked.nearest)
+        members = None if self.sets.members_NC is None else self.sets.members_NC[row].tolist()
+        named = None
+        if members is not None:
+            pairs = zip(opened.head.classes, members, strict=True)
+            named = [name for name, inside in pairs if inside]
+        heatmap = None
+        if mapped is not None:
+            heatmap = heatmap_json(opened, mapped, answer.predicted, self._asked.heatmap)
+        return {
+            "label": answer.predicted,
+            "probabilities": answer.probabilities,
+            "abstained": _abstention(answer),
+            "prediction_set": named,
+            "distance": answer.distance if opened.knows_distances else None,
+            "distance_percentile": answer.distance_percentile,
+            "ultrasound_score": None if self._scores is None else self._scores[row],
+            "decisions": self._decisions(answer),
+            "nearest": [_evidence(neighbour) for neighbour in nearest],
+            "heatmap": heatmap,
+        }
+
+    def _decisions(self, answer: Answer) -> list[JsonObject]:
+        given = self._asked.thresholds
+        return [
+            {
+                "label": one.name,
+                "probability": one.probability,
+                "threshold": one.threshold,
+                "called": one.called,
+                "set_by": "request" if one.name in given else "version",
+            }
+            for one in decisions(self._opened, answer.probabilities, given)
+        ]
+
+
+def _abstention(answer: Answer) -> JsonObject | None:
+    if answer.abstained_because is None:
+        return None
+    between = None if answer.between is None else list(answer.between)
+    return {"because": answer.abstained_because, "between": between}
+
+
+def thumbnail_of(scan: tuple[str, str] | None) -> str | None:
+    """The path of a stored scan's thumbnail; None for an upload."""
+    if scan is None:
+        return None
+    collection, scan_id = scan
+    return f"/v1/collections/{quote(collection)}/scans/{quote(scan_id, safe='')}/thumbnail"
+
+
+def _evidence(neighbour: Neighbour) -> JsonObject:
+    example = neighbour.example
+    collection, scan_id = example.scan or (None, None)
+    return {
+        "example_id": example.example_id,
+        "label": example.label,
+        "similarity": neighbour.similarity,
+        "collection": collection,
+        "scan_id": scan_id,
+        "thumbnail": thumbnail_of(example.scan),
+    }

@@ -1,0 +1,87 @@
+"""What stands behind one answer: its place in the frame, its frames in the cine, its thresholds.
+
+Shape suffixes: T frames, C classes, D embedding width, h w places.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.errors import InputError
+from service.fewshot.activation import activation_maps, contrast
+from service.fewshot.cine import carried_by, frame_terms
+from service.fewshot.operating import Decision, decide
+from service.heads.opened import Doubles, Floats, Opened
+from service.heads.thresholds import stored_thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Activation maps of one frame.
+
+    Attributes:
+        maps_Chw: float64; the mean of each is the image term of its class's logit.
+        bias_C: the rest of the logit.
+        contrast_hw: what speaks for the chosen class rather than for the others.
+    """
+
+    maps_Chw: Doubles
+    bias_C: Doubles
+    contrast_hw: Doubles
+
+
+def heat_of(opened: Opened, map_Dhw: Floats, label: str) -> Heat:
+    """Share the logits of a frame out among its places.
+
+    Raises:
+        InputError: no such class, or a feature map of another encoder.
+    """
+    found = activation_maps(opened.head, map_Dhw)
+    return Heat(found.maps_Chw, found.bias_C, contrast(found.maps_Chw, class_of(opened, label)))
+
+
+def class_of(opened: Opened, label: str) -> int:
+    """The number of a class. Raises InputError: the version has no such class."""
+    if label not in opened.head.classes:
+        raise InputError(f"expected one of the {len(opened.head.classes)} classes of the version")
+    return opened.head.classes.index(label)
+
+
+@dataclass(frozen=True, slots=True)
+class Cine:
+    """The frames of a cine as one query.
+
+    Attributes:
+        embedding_D: float32, unit length: of the whole cine.
+        terms_TC: the mean over frames is the image term of each class's logit.
+        speaks_TC: how much each frame speaks for each class rather than for the others.
+    """
+
+    embedding_D: Floats
+    terms_TC: Doubles
+    speaks_TC: Doubles
+
+    def carried_by(self, chosen: int) -> list[int]:
+        """The fewest frames that give half of all that speaks for a class, strongest first."""
+        return carried_by(self.speaks_TC[:, chosen])
+
+
+def cine_of(opened: Opened, embeddings_TD: Floats) -> Cine:
+    """Pool frames, in order. Raises InputError: no frames, another width, or they cancel out."""
+    terms = frame_terms(opened.head, embeddings_TD)
+    count = range(len(opened.head.classes))
+    speaks_TC = np.stack([terms.speaks_for(c) for c in count], axis=1)
+    return Cine(terms.embedding_D, terms.terms_TC, speaks_TC)
+
+
+def check_thresholds(opened: Opened, given: Mapping[str, float]) -> None:
+    """Raises InputError: a threshold outside 0 to 1, or of no class of the version."""
+    decide(dict.fromkeys(opened.head.classes, 0.0), given)
+
+
+def decisions(
+    opened: Opened, probabilities: Mapping[str, float], given: Mapping[str, float]
+) -> list[Decision]:
+    """By the thresholds of the version, those of the request going first; empty without any."""
+    return decide(probabilities, {**stored_thresholds(opened.version), **given})

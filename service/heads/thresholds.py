@@ -1,0 +1,195 @@
+"""Thresholds on the probabilities of classes: what they give, and versions that carry them.
+
+A version's thresholds are part of its settings. Changing them makes a version of the same head
+and examples, so that who moved an operating point, and when, is told like any other change, and
+rolling back is publishing. Blocking.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from service.catalog.interface import Catalog
+from service.catalog.records import (
+    Author,
+    Classifier,
+    ClassifierVersion,
+    NewExample,
+    NewVersion,
+    VersionExample,
+)
+from service.errors import InputError, NotEnoughExamples
+from service.fewshot.bootstrap import Estimate
+from service.fewshot.heldout import HeldOut
+from service.fewshot.operating import (
+    OperatingPoint,
+    at_threshold,
+    cross_fitted,
+    operating_point,
+    operating_point_of_specificity,
+)
+from service.heads.classifiers import Heads
+from service.heads.judging import Judge
+from service.heads.opened import Doubles
+
+Target: TypeAlias = Literal["sensitivity", "specificity", "threshold"]
+THRESHOLDS = "thresholds"  # in the settings of a version
+_FINDERS = {
+    "sensitivity": operating_point,
+    "specificity": operating_point_of_specificity,
+}
+_OF_ONE_CHANGE = frozenset({"added", "relabelled", "dropped", "not_kept", "thresholds_dropped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A threshold for a class, as a target to reach or as a value."""
+
+    label: str
+    target: Target
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The threshold that a wish led to.
+
+    Attributes:
+        point: what it gives on out-of-fold scores; None with ``not_judged_because``.
+        elsewhere: sensitivity and specificity of thresholds chosen in this way without the
+            patients they are judged on; None for a value that someone gave.
+    """
+
+    wanted: Wanted
+    threshold: float
+    point: OperatingPoint | None
+    not_judged_because: str | None
+    elsewhere: tuple[Estimate, Estimate] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; the threshold is not rounded, for decisions hang on it."""
+        point = self.point
+        elsewhere = None
+        if self.elsewhere is not None:
+            sensitivity, specificity = (one.to_json() for one in self.elsewhere)
+            elsewhere = {"sensitivity": sensitivity, "specificity": specificity}
+        return {
+            "label": self.wanted.label,
+            "threshold": self.threshold,
+            "chosen_by": {self.wanted.target: self.wanted.value},
+            "sensitivity": point and point.sensitivity.to_json(),
+            "specificity": point and point.specificity.to_json(),
+            "cross_fitted": elsewhere,
+            "not_judged_because": self.not_judged_because,
+        }
+
+
+def stored_thresholds(version: ClassifierVersion) -> dict[str, float]:
+    """Class -> threshold that the version carries; empty for most."""
+    kept: Sequence[Mapping[str, Any]] = version.settings.get(THRESHOLDS, [])
+    return {str(item["label"]): float(item["threshold"]) for item in kept}
+
+
+class Thresholds:
+    """Chooses thresholds by held-out scores; ``judge`` gives those."""
+
+    def __init__(self, catalog: Catalog, heads: Heads, judge: Judge) -> None:
+        self._catalog = catalog
+        self._heads = heads
+        self._judge = judge
+
+    def choose(
+        self, workspace_id: str, name: str, number: int, wanted: Sequence[Wanted]
+    ) -> list[Chosen]:
+        """The threshold of each wish, and the operating point it gives.
+
+        A point is measured on the out-of-fold scores by which its threshold was chosen, which is
+        optimistic; ``cross_fitted`` beside it is not.
+
+        Raises:
+            UnknownItem: no such classifier or version.
+            InputError: no such class, or a value out of range.
+            NotEnoughExamples: a target, with fewer than 5 judged groups of the class or of others.
+        """
+        opened = self._heads.open(workspace_id, name, number)
+        _check(wanted, opened.head.classes)
+        try:
+            _, found = self._judge.refitted(workspace_id, name, number)
+        except NotEnoughExamples as error:
+            if all(one.target == "threshold" for one in wanted):
+                return [Chosen(one, one.value, None, str(error)) for one in wanted]
+            raise
+        held_out = found.for_calibration  # whose scale is that of the head that serves
+        shares_NC = opened.trust.calibration.probabilities(held_out.logits_NC)
+        return [_chosen(held_out, shares_NC, one) for one in wanted]
+
+    def store(
+        self,
+        workspace_id: str,
+        name: str,
+        wanted: Sequence[Wanted],
+        author: Author,
+        *,
+        base: int | None = None,
+        publish: bool = False,
+        if_revision: int | None = None,
+    ) -> tuple[Classifier, ClassifierVersion]:
+        """A version of the same head with these thresholds instead of those it had.
+
+        Args:
+            base: number of the version to start from; None = the published one.
+
+        Raises:
+            UnknownItem, InputError, NotEnoughExamples: as ``choose``.
+            PreconditionFailed: ``if_revision`` is not the current one.
+        """
+        number = base or self._catalog.get_classifier(workspace_id, name).published.number
+        chosen = self.choose(workspace_id, name, number, wanted)
+        start = self._catalog.get_version(workspace_id, name, number)
+        examples = self._catalog.version_examples(workspace_id, name, number)
+        settings = {k: v for k, v in start.settings.items() if k not in _OF_ONE_CHANGE}
+        told = {"base_version": number, THRESHOLDS: [one.to_json() for one in chosen]}
+        version = NewVersion(
+            encoder_id=start.encoder_id,
+            classes=start.classes,
+            head_npz=start.head_npz,
+            report=start.report,
+            settings=settings | told,
+            trust_npz=start.trust_npz,
+            examples=tuple(_again(example) for example in examples),
+            author=author,
+        )
+        return self._catalog.add_version(
+            workspace_id, name, version, publish=publish, if_revision=if_revision
+        )
+
+
+def _check(wanted: Sequence[Wanted], classes: Sequence[str]) -> None:
+    """Raises InputError: a class twice, unknown, or a value outside 0 to 1."""
+    labels = [one.label for one in wanted]
+    if len(set(labels)) < len(labels):
+        raise InputError("expected one threshold per class")
+    strange = sum(label not in classes for label in labels)
+    if strange:
+        raise InputError(f"{strange} of {len(labels)} thresholds are of no class of the version")
+    if not all(0 <= one.value <= 1 for one in wanted):
+        raise InputError("expected thresholds and targets of 0 to 1")
+
+
+def _chosen(held_out: HeldOut, shares_NC: Doubles, wanted: Wanted) -> Chosen:
+    if wanted.target == "threshold":
+        try:
+            point = at_threshold(held_out, shares_NC, wanted.label, wanted.value)
+        except NotEnoughExamples as error:
+            return Chosen(wanted, wanted.value, None, str(error))
+        return Chosen(wanted, point.threshold, point, None)
+    find = _FINDERS[wanted.target]
+    point = find(held_out, shares_NC, wanted.label, wanted.value)
+    elsewhere = cross_fitted(held_out, shares_NC, wanted.label, wanted.target, wanted.value)
+    return Chosen(wanted, point.threshold, point, None, elsewhere)
+
+
+def _again(example: VersionExample) -> NewExample:
+    if example.label is None or example.group is None:
+        raise InputError("an example has no recorded label: relabel or drop it first")
+    return NewExample(example.label, example.group, example.example_id)

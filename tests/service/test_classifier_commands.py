@@ -1,0 +1,136 @@
+"""Classifiers by the command line: from labelled files to a published version."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnxruntime
+import pytest
+from typer.testing import CliRunner
+
+from service.classifier_commands import app
+from service.demo import SAMPLES
+from service.errors import InputError
+from service.labelled_files import labelled_files
+from service.server import LocalService, local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    data_dir = tmp_path_factory.mktemp("c")
+    settings = Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0, max_items=20)
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def run(quick: LocalService):
+    def act(*words: object, code: int = 0) -> str:
+        address = {"SONOPROBE_URL": quick.url, "SONOPROBE_KEY": quick.key}
+        result = runner.invoke(app, [str(word) for word in words], env=address)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return act
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A CSV of 12 frames of two scenes, two frames per subject."""
+    lines = ["path,label,subject_id"]
+    for scene in ("cyst", "stone"):
+        files = sorted((SAMPLES / scene).glob("*.png"))[:6]
+        lines += [f"{file},{scene},{scene}-{i // 2}" for i, file in enumerate(files)]
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_csv_becomes_a_classifier_that_predicts_travels_and_is_published(
+    run, labels: Path, tmp_path: Path
+) -> None:
+    assert "version 1 of 1" in run("fit", "from-csv", labels)
+    assert "from-csv" in run("list")
+    files = sorted((SAMPLES / "cyst").glob("*.png"))[6:8]
+    maps = tmp_path / "maps"
+    lines = run("predict", "from-csv", *files, "--cine", "--heatmaps", maps).splitlines()
+    items = [json.loads(line) for line in lines]
+    assert [item.get("file") for item in items] == [*map(str, files), None]
+    assert len(items[-1]["cine"]["frames"]) == 2
+    assert sorted(path.read_bytes()[1:4] for path in maps.iterdir()) == [b"PNG"] * 2
+    document, network = tmp_path / "a.json", tmp_path / "a.onnx"
+    run("export", "from-csv", "--out", document)
+    run("export", "from-csv", "--out", network)
+    assert onnxruntime.InferenceSession(network.read_bytes()).get_inputs()[0].name == "embedding"
+    assert "cyst, stone" in run("import", "taken-in", document)
+    assert "version 1 of 1" in run("publish", "taken-in", 1)
+    assert "unknown_item" in run("publish", "taken-in", 2, code=1)
+
+
+def test_more_images_than_a_request_holds_go_through_a_collection(run, quick) -> None:
+    """SAMPLES has 60 images in six folders; this service takes 20 per request."""
+    assert "--collection" in run("fit", "all", SAMPLES, code=1)
+
+
+def test_a_folder_in_a_collection_is_fitted_and_judged_as_known(run, tmp_path: Path) -> None:
+    folder = tmp_path / "classes"
+    for scene in ("cyst", "mass"):
+        (folder / scene).mkdir(parents=True)
+        for file in sorted((SAMPLES / scene).glob("*.png"))[:6]:
+            (folder / scene / file.name).write_bytes(file.read_bytes())
+    said = run("fit", "folders", folder, "--collection", "kept")
+    assert "cyst, mass" in said
+    refused = run("evaluate", "folders", folder, "--collection", "kept", code=1)
+    assert "allow_known" in refused
+    found = json.loads(run("evaluate", "folders", folder, "--allow-known").splitlines()[-1])
+    assert (found["examples"], found["known_examples"]) == (12, 12)
+
+
+def test_a_file_that_fails_is_named_and_the_command_fails(run, labels: Path, tmp_path) -> None:
+    run("fit", "half", labels)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    good = next((SAMPLES / "cyst").glob("*.png"))
+    output = run("predict", "half", good, bad, code=1)
+    items = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert ["problem" in item for item in items] == [False, True]
+
+
+def test_what_is_no_export_is_not_imported(run, tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    for text in ("[]", "{", "{}"):
+        file.write_text(text)
+        assert "error" in run("import", "bad", file, code=1)
+    assert "expected a file" in run("export", "any", "--out", tmp_path / "x.zip", code=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("file,label\na.png,x", "columns"),
+        ("path,label,age\na.png,x,3", "columns"),
+        ("path,label\na.png,x", "not there"),
+        ("path,label\na.png,", "line 2"),
+        ("path,label\na.png,x,y", "line 2"),
+        ("path,label\n", "none"),
+        ('path,label\n"a.png', "cannot be read"),
+    ],
+)
+def test_a_csv_that_is_wrong_says_where(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says):
+        labelled_files(path)
+
+
+def test_paths_of_a_csv_are_relative_to_it_and_empty_ids_are_not_sent(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    path = tmp_path / "labels.csv"
+    path.write_text("\ufeffpath,label,subject_id,study_id\na.png, mass ,p1,\n", encoding="utf-8")
+    (found,) = labelled_files(path)
+    assert found.path == tmp_path / "a.png"
+    assert found.example == {"label": "mass", "subject_id": "p1"}

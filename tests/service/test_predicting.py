@@ -1,0 +1,271 @@
+"""Heat maps, thresholds, cines, confusion and forecast, through HTTP."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.client import ApiError, Client
+from service.server import LocalService, local_service
+from service.settings import Settings
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+SCENES = ("cyst", "stone")
+
+
+def refused(code: str, status: int):
+    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    """A service with the small encoder, whose network always gives maps."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("p"), bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ward(tiny: LocalService, frames) -> Iterator[Client]:
+    """A collection ``ward`` of cyst-0..9 and stone-0..9, each of its own subject, labelled."""
+    with Client(tiny.url, key=tiny.key) as client:
+        client.create_collection("ward")
+        for scene in SCENES:
+            said = [
+                {"scan_id": f"{scene}-{i}", "subject_id": f"{scene}-{i}", "labels": {"t": scene}}
+                for i in range(10)
+            ]
+            client.add_scans("ward", frames[scene][:10], said)
+        yield client
+
+
+@pytest.fixture
+def name(ward: Client, request: pytest.FixtureRequest) -> Iterator[str]:
+    found = f"k{abs(hash(request.node.nodeid))}"
+    ward.fit({"name": found, "collection": "ward", "task": "t"})
+    yield found
+    ward.delete_classifier(found)
+
+
+def shares_of(heatmap: dict) -> dict[str, float]:
+    """What the maps say the probabilities are."""
+    names = list(heatmap["maps"])
+    means = [np.mean(heatmap["maps"][label]) + heatmap["biases"][label] for label in names]
+    powers = np.exp(np.array(means) / heatmap["temperature"])
+    return dict(zip(names, powers / powers.sum(), strict=True))
+
+
+def check_maps(client: Client, name: str, image: bytes, shape: tuple[int, int]) -> None:
+    (item,) = client.predict(name, [image], heatmap="array")["items"]
+    heatmap = item["heatmap"]
+    assert heatmap["png"] is None
+    for label, rows in heatmap["maps"].items():
+        assert np.shape(rows) == shape
+        assert np.mean(rows) == pytest.approx(heatmap["image_terms"][label], abs=1e-9)
+    assert shares_of(heatmap) == pytest.approx(item["probabilities"], abs=1e-5)
+
+
+def test_a_heat_map_adds_up_to_the_answer_with_the_shipped_encoder(client, frames) -> None:
+    images = frames["cyst"][:5] + frames["stone"][:5]
+    client.fit_images("maps", images, [{"label": s} for s in SCENES for _ in range(5)])
+    for image in (frames["cyst"][7], frames["mass"][0]):
+        check_maps(client, "maps", image, (6, 6))
+    client.delete_classifier("maps")
+
+
+def test_a_heat_map_adds_up_with_a_bundle_that_cannot_leave_maps_out(ward, name, frames) -> None:
+    check_maps(ward, name, frames["mass"][0], (2, 2))
+    assert ward.predict(name, frames["mass"][:1])["items"][0]["heatmap"] is None
+
+
+def test_a_heat_map_as_a_picture_shows_the_frame_in_its_proportions(ward, name, frames) -> None:
+    answer = ward.predict(name, frames["mass"][:1], heatmap="png", heatmap_label="stone")
+    heatmap = answer["items"][0]["heatmap"]
+    assert (heatmap["label"], heatmap["maps"]) == ("stone", None)
+    shown = Image.open(io.BytesIO(base64.b64decode(heatmap["png"])))
+    whole = Image.open(io.BytesIO(frames["mass"][0]))
+    assert (shown.mode, max(shown.size)) == ("RGB", min(256, max(whole.size)))
+    assert shown.width / shown.height == pytest.approx(whole.width / whole.height, rel=0.02)
+
+
+def test_heat_maps_that_cannot_be_are_refused(ward, name, frames) -> None:
+    with refused("invalid_input", 422):
+        ward.predict(name, frames["mass"][:1], heatmap="png", heatmap_label="mass")
+    with refused("validation_error", 422):
+        ward.predict(name, frames["mass"][:1], heatmap="mesh")
+    with refused("invalid_input", 422):
+        body = {"collection": "ward", "scan_ids": ["cyst-0"]}
+        path = f"/v1/classifiers/{name}/predict"
+        ward.request("POST", path, json=body, params={"heatmap": "array"})
+
+
+def test_thresholds_are_a_version_of_the_same_head_that_can_be_rolled_back(ward, name) -> None:
+    before = ward.predict_scans(name, "ward", ["cyst-0", "stone-0"])
+    assert [item["decisions"] for item in before["items"]] == [[], []]
+    wishes = [{"label": "cyst", "sensitivity": 0.9}, {"label": "stone", "threshold": 0.25}]
+    made = ward.set_thresholds(name, {"thresholds": wishes, "publish": True})
+    assert (made["version"], made["published"], made["examples"]) == (2, True, 20)
+    assert made["settings"]["base_version"] == 1
+    assert made["created_by"]["name"] == "local"
+    cyst, stone = made["settings"]["thresholds"]
+    assert cyst["chosen_by"] == {"sensitivity": 0.9}
+    assert cyst["sensitivity"]["value"] >= 0.9
+    assert cyst["sensitivity"]["low"] <= cyst["sensitivity"]["value"]
+    assert 0 <= cyst["cross_fitted"]["sensitivity"]["value"] <= 1
+    assert (stone["threshold"], stone["cross_fitted"]) == (0.25, None)
+    after = ward.predict_scans(name, "ward", ["cyst-0", "stone-0"])
+    for old, new in zip(before["items"], after["items"], strict=True):
+        assert new["probabilities"] == old["probabilities"]
+        limits = {d["label"]: d["threshold"] for d in new["decisions"]}
+        assert limits == {"cyst": cyst["threshold"], "stone": 0.25}
+        for decision in new["decisions"]:
+            assert decision["called"] == (decision["probability"] >= decision["threshold"])
+            assert decision["set_by"] == "version"
+    ward.publish(name, 1)
+    assert ward.predict_scans(name, "ward", ["cyst-0"])["items"][0]["decisions"] == []
+
+
+def test_a_threshold_of_the_request_counts_more_than_that_of_the_version(ward, name) -> None:
+    wishes = [{"label": label, "threshold": 0.0} for label in SCENES]
+    ward.set_thresholds(name, {"thresholds": wishes, "publish": True})
+    (item,) = ward.predict_scans(name, "ward", ["cyst-0"], thresholds={"stone": 1.0})["items"]
+    told = {d["label"]: (d["threshold"], d["called"], d["set_by"]) for d in item["decisions"]}
+    assert told == {"cyst": (0.0, True, "version"), "stone": (1.0, False, "request")}
+
+
+def test_a_new_fit_says_that_it_has_left_the_thresholds_behind(ward, name) -> None:
+    ward.set_thresholds(name, {"thresholds": [{"label": "cyst", "threshold": 0.4}]})
+    drop = {"drop": [{"collection": "ward", "scan_id": "stone-9"}], "base_version": 2}
+    settings = ward.change_examples(name, drop)["settings"]
+    assert "thresholds" not in settings
+    assert settings["thresholds_dropped"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wishes", "code"),
+    [
+        ([{"label": "mass", "threshold": 0.5}], "invalid_input"),
+        ([{"label": "cyst", "threshold": 0.5}] * 2, "invalid_input"),
+        ([{"label": "cyst", "threshold": 1.5}], "validation_error"),
+        ([{"label": "cyst", "sensitivity": 0}], "validation_error"),
+        ([{"label": "cyst"}], "validation_error"),
+        ([{"label": "cyst", "sensitivity": 0.9, "threshold": 0.5}], "validation_error"),
+    ],
+)
+def test_wrong_thresholds_store_no_version(ward, name, wishes, code: str) -> None:
+    with refused(code, 422):
+        ward.set_thresholds(name, {"thresholds": wishes})
+    assert ward.classifier(name)["latest_version"] == 1
+
+
+@pytest.mark.parametrize("pair", ["cyst", "cyst:", ":0.5", "cyst:nan", "cyst:2", "mass:0.5"])
+def test_wrong_thresholds_of_a_request_are_refused(ward, name, pair: str) -> None:
+    body = {"collection": "ward", "scan_ids": ["cyst-0"]}
+    path = f"/v1/classifiers/{name}/predict"
+    with refused("invalid_input", 422):
+        ward.request("POST", path, json=body, params={"threshold": pair})
+
+
+def test_thresholds_act_on_the_version_that_the_caller_saw(ward, name) -> None:
+    seen = ward.classifier(name)["etag"]
+    wishes = {"thresholds": [{"label": "cyst", "threshold": 0.4}]}
+    first = ward.set_thresholds(name, wishes, if_match=seen, idempotency_key=name)
+    assert ward.set_thresholds(name, wishes, if_match=seen, idempotency_key=name) == first
+    with refused("precondition_failed", 412):
+        ward.set_thresholds(name, wishes, if_match=seen)
+
+
+def test_an_operating_point_that_was_found_is_what_its_threshold_gives(ward, name) -> None:
+    for target, wanted in (("sensitivity", 0.8), ("specificity", 0.9)):
+        found = ward.operating_points(name, labels=["cyst"], **{target: wanted})
+        (point,) = found["points"]
+        assert point[target]["value"] >= wanted
+        (again,) = ward.operating_points(name, labels=["cyst"], threshold=point["threshold"])[
+            "points"
+        ]
+        assert (again["sensitivity"], again["specificity"]) == (
+            point["sensitivity"],
+            point["specificity"],
+        )
+    assert [p["label"] for p in ward.operating_points(name, threshold=0.5)["points"]] == list(
+        SCENES
+    )
+    with refused("invalid_input", 422):
+        ward.operating_points(name, sensitivity=0.9, specificity=0.9)
+    with refused("invalid_input", 422):
+        ward.operating_points(name, labels=["mass"], sensitivity=0.9)
+
+
+def test_an_import_takes_values_and_no_targets_for_it_has_no_examples(ward, name) -> None:
+    ward.import_classifier("copy", ward.export(name))
+    with refused("not_enough_examples", 422):
+        ward.set_thresholds("copy", {"thresholds": [{"label": "cyst", "sensitivity": 0.9}]})
+    wishes = [{"label": "cyst", "threshold": 0.4}]
+    (kept,) = ward.set_thresholds("copy", {"thresholds": wishes})["settings"]["thresholds"]
+    assert (kept["threshold"], kept["sensitivity"]) == (0.4, None)
+    assert "no examples" in kept["not_judged_because"]
+    ward.delete_classifier("copy")
+
+
+def test_the_cells_of_the_confusion_name_their_examples(ward, name) -> None:
+    counts = ward.classifier(name)["report"]["confusion"]
+    found = ward.confusion(name, 1)
+    assert found["judged"] == 20
+    seen = {(c["label"], c["predicted"]): c for c in found["cells"]}
+    for i, label in enumerate(SCENES):
+        for j, predicted in enumerate(SCENES):
+            cell = seen.get((label, predicted), {"count": 0, "examples": []})
+            assert cell["count"] == counts[i][j] == len(cell["examples"])
+            assert all(e["scan_id"].startswith(label) for e in cell["examples"])
+    (cell,) = ward.confusion(name, 1, label="cyst", predicted="cyst", most=1)["cells"]
+    (example,) = cell["examples"]
+    assert ward.request("GET", example["thumbnail"]).content[:2] == b"\xff\xd8"
+    with refused("unknown_item", 404):
+        ward.confusion(name, 2)
+
+
+def test_a_forecast_says_of_which_class_more_examples_would_help(ward, name) -> None:
+    found = ward.forecast(name, 1)["forecast"]
+    assert found["gain"] == pytest.approx(found["with_more"] - found["now"], abs=2e-4)
+    assert found["gain_per_class"].keys() == set(SCENES)
+    gains = {label: one["gain"] for label, one in found["gain_per_class"].items()}
+    best = found["most_useful_class"]
+    assert best is None if max(gains.values()) <= 0 else gains[best] == max(gains.values())
+    drop = [{"collection": "ward", "scan_id": f"stone-{i}"} for i in range(3)]
+    ward.change_examples(name, {"drop": drop})
+    later = ward.forecast(name, 2)["forecast"]
+    assert later["missing_groups"] == {"stone": 1}
+    assert later["not_forecast_because"]
+
+
+def test_a_cine_is_answered_as_one_and_tells_which_frames_carried_it(ward, name, frames) -> None:
+    images = [*frames["cyst"][:3], b"GIF89a", frames["stone"][0]]
+    answer = ward.predict(name, images, cine=True, heatmap="array")
+    cine = answer["cine"]
+    assert cine["left_out"] == [3]
+    assert [f["index"] for f in cine["frames"]] == [0, 1, 2, 4]
+    biases = answer["items"][0]["heatmap"]["biases"]
+    temperature = answer["items"][0]["heatmap"]["temperature"]
+    term = np.mean([f["image_term"] for f in cine["frames"]])
+    other = next(label for label in SCENES if label != cine["label"])
+    logit = (term + biases[cine["label"]]) / temperature
+    against = np.mean([f["image_term"] - f["speaks_for"] for f in cine["frames"]])  # two classes
+    rival = (against + biases[other]) / temperature
+    share = 1 / (1 + np.exp(rival - logit))
+    assert cine["probabilities"][cine["label"]] == pytest.approx(share, abs=1e-5)
+    speaks = {f["index"]: f["speaks_for"] for f in cine["frames"]}
+    assert cine["carried_by"][0] == max(speaks, key=speaks.__getitem__)
+    assert ward.predict(name, images[:1])["cine"] is None
+
+
+def test_a_cine_of_one_frame_says_what_the_frame_says(ward, name) -> None:
+    answer = ward.predict_scans(name, "ward", ["stone-3"], cine=True)
+    (item,) = answer["items"]
+    assert answer["cine"]["probabilities"] == pytest.approx(item["probabilities"], abs=1e-6)
+    assert answer["cine"]["carried_by"] in ([0], [])
+    with refused("invalid_input", 422):
+        ward.predict(name, [b"GIF89a", b"GIF89a"], cine=True)
