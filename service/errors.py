@@ -5,6 +5,8 @@ ServiceError
 │   ├── UnsupportedFormat      not an image format we read
 │   ├── CorruptImage           claims to be an image, does not decode
 │   ├── ImageTooLarge          more pixels than the service accepts
+│   ├── ClipTooLong            more frames or seconds than the service accepts
+│   ├── DecodeLimit            decoding would cost more memory or time than one file is given
 │   ├── UploadTooLarge         more bytes than the service accepts
 │   ├── TooManyItems           more items in one request than the service accepts
 │   ├── InvalidCursor          a page cursor that we did not issue
@@ -57,6 +59,18 @@ class ImageTooLarge(InputError):
     """The image declares more pixels than the service accepts."""
 
     code = "image_too_large"
+
+
+class ClipTooLong(InputError):
+    """The clip holds more frames, or lasts longer, than the service accepts."""
+
+    code = "clip_too_long"
+
+
+class DecodeLimit(InputError):
+    """Decoding the file would take more memory or time than the service gives to one file."""
+
+    code = "decode_limit"
 
 
 class UploadTooLarge(InputError):

@@ -21,6 +21,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.UnsupportedFormat: 415,
     errors.CorruptImage: 422,
     errors.ImageTooLarge: 413,
+    errors.ClipTooLong: 413,
+    errors.DecodeLimit: 413,
     errors.UploadTooLarge: 413,
     errors.TooManyItems: 413,
     errors.InvalidCursor: 400,

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Kind: TypeAlias = Literal["frame", "cine"]
@@ -93,13 +94,13 @@ class DecodedFrame:
     time_s: float | None = None
 
     @property
-    def rgb_HW3(self) -> Pixels:
-        """uint8, three equal planes for a frame without colour."""
+    def rgb(self) -> Pixels:
+        """uint8 (H, W, 3); three equal planes for a frame without colour."""
         return self.pixels if self.pixels.ndim == 3 else np.stack([self.pixels] * 3, axis=-1)
 
     @property
-    def grey_HW(self) -> Pixels:
-        """uint8 luma, rounded as Pillow's ``convert("L")`` does."""
+    def grey(self) -> Pixels:
+        """uint8 (H, W); luma of a frame with colour."""
         return self.pixels if self.pixels.ndim == 2 else luma(self.pixels)
 
 
@@ -118,12 +119,8 @@ class DecodedImage:
 
 
 def luma(rgb_HW3: Pixels) -> Pixels:
-    """ITU-R BT.601 luma with Pillow's integer weights, uint8 (H, W)."""
-    red_HW, green_HW, blue_HW = (rgb_HW3[..., c].astype(np.uint32) for c in range(3))
-    grey_HW: Pixels = ((red_HW * 19595 + green_HW * 38470 + blue_HW * 7471 + 0x8000) >> 16).astype(
-        np.uint8
-    )
-    return grey_HW
+    """ITU-R BT.601 luma, uint8 (H, W), as the encoder was trained on."""
+    return np.asarray(Image.fromarray(rgb_HW3).convert("L"))
 
 
 def without_colour(rgb_HW3: Pixels) -> Pixels:
