@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     )
     clip_frames: str = Field(
         "uniform:32",
+        pattern=r"^(all|(uniform|different):[1-9][0-9]{0,3}|fps:[0-9]{1,4}(\.[0-9]{1,3})?)$",
         description="Frames used of a clip unless the request says: all, uniform:N, fps:F, "
         "different:N.",
     )
