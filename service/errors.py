@@ -5,6 +5,8 @@ ServiceError
 │   ├── UnsupportedFormat      not an image format we read
 │   ├── CorruptImage           claims to be an image, does not decode
 │   ├── ImageTooLarge          more pixels than the service accepts
+│   ├── ClipTooLong            more frames or seconds than the service accepts
+│   ├── DecodeLimit            decoding would cost more memory or time than one file is given
 │   ├── UploadTooLarge         more bytes than the service accepts
 │   ├── TooManyItems           more items in one request than the service accepts
 │   ├── InvalidCursor          a page cursor that we did not issue
@@ -23,6 +25,7 @@ ServiceError
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 try again later; nothing was done
 ├── EncoderFailure             the encoder's worker fails or is gone
+├── DecoderFailure             no decoder process starts or answers
 ├── Stopping                   the service is shutting down; nothing was done
 ├── Interrupted                the service stopped before long work was done
 ├── ArtifactMismatch           a bundle that is damaged or does not give its golden embeddings
@@ -64,6 +67,18 @@ class ImageTooLarge(InputError):
     """The image declares more pixels than the service accepts."""
 
     code = "image_too_large"
+
+
+class ClipTooLong(InputError):
+    """The clip holds more frames, or lasts longer, than the service accepts."""
+
+    code = "clip_too_long"
+
+
+class DecodeLimit(InputError):
+    """Decoding the file would take more memory or time than the service gives to one file."""
+
+    code = "decode_limit"
 
 
 class UploadTooLarge(InputError):
@@ -172,6 +187,12 @@ class EncoderFailure(ServiceError):
     """The encoder's worker fails on a plain frame, or is gone."""
 
     code = "encoder_failure"
+
+
+class DecoderFailure(ServiceError):
+    """No decoder process starts or answers."""
+
+    code = "decoder_failure"
 
 
 class Stopping(ServiceError):

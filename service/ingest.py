@@ -23,7 +23,8 @@ from service.client import ApiError, Client
 from service.errors import InputError
 from service.ingest_report import Report, Settled
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+_STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = frozenset({*_STILLS, ".gif", ".dcm", ".dicom", ".mp4", ".avi"})
 PER_REQUEST = 32
 BYTES_PER_REQUEST = 16_000_000
 ATTEMPTS = 8

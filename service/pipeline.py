@@ -1,7 +1,7 @@
-"""The corridor: uploaded bytes -> frame -> tensor -> embedding.
+"""The corridor: uploaded bytes -> frames -> tensors -> embedding.
 
-Decoding and preprocessing run on a small thread pool, the encoder on its own thread, so that
-the event loop only hands things on.
+Plain stills are decoded on a small thread pool; DICOM, clips, TIFF and GIF in other processes
+(``clips``). The encoder has its own thread, so that the event loop only hands things on.
 
 Shape suffixes: H W frame, S encoder side, D embedding width, h w places of a feature map.
 """
@@ -18,14 +18,21 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.clips import WINDOW, Clips, Prepared, content_sha256, prepare
 from service.encoding.batching import MicroBatcher
 from service.encoding.runtime import Encoder
 from service.encoding.ultrasound import UltrasoundTest as UltrasoundTest
 from service.errors import EncoderFailure, Overloaded, ServiceError, UploadTooLarge
-from service.imaging.decode import decode
 from service.imaging.encode import thumbnail
+from service.imaging.frames import Opened
+from service.imaging.isolation import Decoders
+from service.imaging.limits import DecodeLimits
 from service.imaging.overlay import overlay, shrunk
 from service.imaging.preprocess import preprocess
+from service.imaging.sampling import Sampling, parse_sampling
+from service.imaging.sniff import family_of
+from service.imaging.still import read_still
+from service.pooling import FrameEmbedding, pool
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -53,14 +60,17 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One still image that went through the corridor.
+    """One file that went through the corridor.
 
     Attributes:
         sha256: hex digest of the uploaded bytes.
         format: lower-case name of the file format.
-        embedding_D: float32, unit length.
+        embedding_D: float32, unit length; of a clip, the pooled one of its used frames.
         thumbnail_jpeg: empty unless asked for.
-        mapped: None unless asked for.
+        content_sha256: hex digest of the pixels that the encoder saw.
+        opened: what the file tells beside its pixels.
+        used: the used frames of a clip, in order; empty for a still.
+        mapped: None unless asked for; never of a clip.
     """
 
     sha256: str
@@ -69,6 +79,9 @@ class Embedded:
     height_px: int
     embedding_D: Floats
     thumbnail_jpeg: bytes
+    content_sha256: str
+    opened: Opened
+    used: tuple[FrameEmbedding, ...] = ()
     mapped: Mapped | None = None
 
 
@@ -77,12 +90,14 @@ class CorridorLimits:
     """See the settings of the same names."""
 
     max_image_bytes: int
-    max_pixels: int
     max_batch: int
     batch_wait_s: float
     max_queue: int
     decode_threads: int
+    decode_processes: int
+    clip_frames: str
     thumbnail_side_px: int
+    decoding: DecodeLimits
 
 
 class Pipeline:
@@ -97,15 +112,20 @@ class Pipeline:
     ) -> None:
         self.encoder = encoder
         self._limits = limits
+        self._sampling = parse_sampling(limits.clip_frames)
         self._batcher = MicroBatcher(
             encoder.encode,
             max_batch=limits.max_batch,
             max_wait_s=limits.batch_wait_s,
-            max_queue=limits.max_queue,
+            max_queue=limits.max_queue + limits.decode_processes * WINDOW,
             on_batch=on_batch,
             encode_mapped=encoder.encode_mapped,
         )
         self._decoders = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
+        self._processes = Decoders(limits.decode_processes, limits.decoding)
+        self._clips = Clips(
+            self._processes, limits.decode_processes, self._batcher.submit, encoder.spec
+        )
         self._admitted = 0
 
     async def __aenter__(self) -> "Pipeline":
@@ -120,6 +140,8 @@ class Pipeline:
     ) -> None:
         await self._batcher.__aexit__(kind, error, trace)
         self._decoders.shutdown(wait=True)
+        self._processes.__exit__(kind, error, trace)
+        self._clips.close()
 
     @property
     def in_flight(self) -> int:
@@ -160,53 +182,112 @@ class Pipeline:
             self._admitted -= images
 
     async def embed_all(
-        self, files: Sequence[bytes], *, with_thumbnail: bool = False, with_map: bool = False
+        self,
+        files: Sequence[bytes],
+        *,
+        sampling: Sampling | None = None,
+        with_thumbnail: bool = False,
+        with_map: bool = False,
     ) -> list[Embedded | ServiceError]:
         """Embed each file; item i is its result or its own error, so one bad file fails alone.
 
         Args:
-            with_map: keep the feature map and the frame as well, for a heat map.
+            sampling: which frames of a clip are used; None = as the settings say.
+            with_map: keep the feature map and the frame of a still as well, for a heat map.
 
         Raises:
             Overloaded: the whole request does not fit the queue; nothing was done.
             Stopping: the service is shutting down.
         """
         with self._admission(len(files)):
-            work = [self._embed_or_error(data, with_thumbnail, with_map) for data in files]
+            chosen = self._sampling if sampling is None else sampling
+            kept = Kept(with_thumbnail, with_map)
+            work = [self._embed_or_error(data, chosen, kept) for data in files]
             return await asyncio.gather(*work)
 
     async def _embed_or_error(
-        self, data: bytes, with_thumbnail: bool, with_map: bool
+        self, data: bytes, sampling: Sampling, kept: "Kept"
     ) -> Embedded | ServiceError:
         try:
-            return await self._embed(data, with_thumbnail, with_map)
+            return await self._embed(data, sampling, kept)
         except ServiceError as error:
             return error
 
-    async def _embed(self, data: bytes, with_thumbnail: bool, with_map: bool) -> Embedded:
+    async def _embed(self, data: bytes, sampling: Sampling, kept: "Kept") -> Embedded:
         if len(data) > self._limits.max_image_bytes:
             raise UploadTooLarge(
                 f"expected at most {self._limits.max_image_bytes} bytes per image, got {len(data)}"
             )
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(
-            self._decoders, self._prepare, data, with_thumbnail, with_map
+        if family_of(data) == "still":
+            return await self._embed_still(data, kept)
+        side_px = self._limits.thumbnail_side_px if kept.thumbnail else None
+        clip = await self._clips.embed(data, sampling, thumbnail_side_px=side_px)
+        digest = await asyncio.to_thread(_sha256, data)
+        return Embedded(
+            digest,
+            clip.opened.format,
+            clip.opened.width_px,
+            clip.opened.height_px,
+            pool(clip.frames),
+            clip.thumbnail_jpeg,
+            clip.content_sha256,
+            clip.opened,
+            clip.frames if clip.opened.kind == "cine" else (),
         )
-        seen, shown_HW, frame_3SS = prepared
-        if shown_HW is None:
-            return Embedded(*seen[:4], await self._batcher.submit(frame_3SS), seen[4])
-        encoded = await self._batcher.submit_mapped(frame_3SS)
-        mapped = None if encoded.map_Dhw is None else Mapped(encoded.map_Dhw, shown_HW)
-        return Embedded(*seen[:4], encoded.embedding_D, seen[4], mapped)
 
-    def _prepare(
-        self, data: bytes, with_thumbnail: bool, with_map: bool
-    ) -> tuple[tuple[str, str, int, int, bytes], Pixels | None, Floats]:
-        frame = decode(data, max_pixels=self._limits.max_pixels)
+    async def _embed_still(self, data: bytes, kept: "Kept") -> Embedded:
+        loop = asyncio.get_running_loop()
+        seen = await loop.run_in_executor(self._decoders, self._prepare, data, kept)
+        mapped = None
+        if seen.shown_HW is None:
+            embedding_D = await self._batcher.submit(seen.prepared.frame_3SS)
+        else:
+            encoded = await self._batcher.submit_mapped(seen.prepared.frame_3SS)
+            embedding_D = encoded.embedding_D
+            if encoded.map_Dhw is not None:
+                mapped = Mapped(encoded.map_Dhw, seen.shown_HW)
+        opened = seen.opened
+        return Embedded(
+            seen.sha256,
+            opened.format,
+            opened.width_px,
+            opened.height_px,
+            embedding_D,
+            seen.thumbnail_jpeg,
+            content_sha256(iter([seen.prepared.digest])),
+            opened,
+            mapped=mapped,
+        )
+
+    def _prepare(self, data: bytes, kept: "Kept") -> "_Still":
+        opened, frame = read_still(data, self._limits.decoding)
+        grey_HW = np.ascontiguousarray(frame.grey)
         small = b""
-        if with_thumbnail:
-            small = thumbnail(frame.pixels_HW, side_px=self._limits.thumbnail_side_px)
-        digest = hashlib.sha256(data).hexdigest()
-        seen = (digest, frame.format, frame.width_px, frame.height_px, small)
-        shown_HW = shrunk(frame.pixels_HW, OVERLAY_SIDE_PX) if with_map else None
-        return seen, shown_HW, preprocess(frame.pixels_HW[None], self.encoder.spec)[0]
+        if kept.thumbnail:
+            small = thumbnail(grey_HW, side_px=self._limits.thumbnail_side_px)
+        prepared = prepare(frame, grey_HW, self.encoder.spec)
+        shown_HW = shrunk(grey_HW, OVERLAY_SIDE_PX) if kept.map else None
+        return _Still(_sha256(data), opened, prepared, small, shown_HW)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a file beside its embedding."""
+
+    thumbnail: bool
+    map: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Still:
+    """A still between its decoding and the encoder."""
+
+    sha256: str
+    opened: Opened
+    prepared: Prepared
+    thumbnail_jpeg: bytes
+    shown_HW: Pixels | None
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

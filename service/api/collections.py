@@ -20,6 +20,7 @@ from service.api.answers import (
 from service.api.openapi import image_body
 from service.api.schemas import (
     FilterBody,
+    FrameChoice,
     InstancesBody,
     JsonObject,
     NewCollectionBody,
@@ -57,10 +58,11 @@ from service.api.wire import (
     scan_json,
     version_of,
 )
-from service.catalog.records import Collection, NewScan, ScanPatch, StoredScan
+from service.catalog.records import ClipFrame, Collection, NewScan, ScanPatch, StoredScan
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
 from service.kept_images import kept_png
 from service.pipeline import Embedded
+from service.pooling import without_repeats
 
 router = APIRouter(prefix="/v1", tags=["collections"])
 Limit = Annotated[int, Query(ge=1, description="Most items on this page.")]
@@ -139,14 +141,20 @@ async def add_scans(
     service: Service,
     workspace_id: WorkspaceId,
     key: IdempotencyKey = None,
+    frames: Annotated[
+        FrameChoice | None,
+        Query(description="Of a clip: all, uniform:N, fps:F or different:N; default as set."),
+    ] = None,
 ) -> Response:
-    """Embed, store and index images; per-item results, 207 when some failed."""
+    """Embed, store and index images and clips; per-item results, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
     files, metadata = _files_and_metadata(upload, service.settings.max_items)
 
     async def act() -> JSONResponse:
         found = await _check_collection(service, workspace_id, collection)
-        embedded = await embed_each(service, files, alone=upload.alone, with_thumbnail=True)
+        embedded = await embed_each(
+            service, files, alone=upload.alone, frames=frames, with_thumbnail=True
+        )
         images = await _kept_images(service, files, embedded) if found.keep_images else {}
         scans = [
             _new_scan(each, said, images.get(each.sha256))
@@ -161,7 +169,7 @@ async def add_scans(
         return JSONResponse(body, batch_status(items))
 
     said = [item.model_dump_json() for item in metadata]
-    content = meaning("scans", collection, *files, *said)
+    content = meaning("scans", collection, frames, *files, *said)
     return await once(service, workspace_id, key, content, act)
 
 
@@ -197,11 +205,12 @@ async def _kept_images(
 
     def encode() -> dict[str, bytes]:
         most = service.settings.max_pixels
-        return {
+        pngs = {
             found.sha256: kept_png(file, max_pixels=most)
             for file, found in zip(files, embedded, strict=True)
             if isinstance(file, bytes) and isinstance(found, Embedded)
         }
+        return {sha256: png for sha256, png in pngs.items() if png is not None}
 
     return await asyncio.to_thread(encode)
 
@@ -238,6 +247,10 @@ def _new_scan(embedded: Embedded, said: ScanMetadata, image_png: bytes | None) -
         labels=said.labels,
         attributes=said.attributes,
         image_png=image_png,
+        frames=tuple(
+            ClipFrame(frame.index, frame.time_s, frame.copies, frame.embedding_D)
+            for frame in without_repeats(embedded.used)
+        ),
     )
 
 

@@ -18,8 +18,9 @@ from service.api.search_shapes import (
 )
 from service.api.state import Running, Service, WorkspaceId, item_problem
 from service.api.uploads import from_base64, read_upload, validate
-from service.api.wire import batch_status, scan_filter, scan_json, seen_json
+from service.api.wire import batch_status, frame_json, scan_filter, scan_json, seen_json
 from service.catalog.records import Scan, ScanImage
+from service.cines import BestFrame
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
 from service.galleries import Floats, Query, direction, excluding
 
@@ -134,17 +135,42 @@ async def _find(
         )
     query = _query(options, embedding_D, scans)
     hits = await loop.run_in_executor(
-        service.searchers, service.galleries.search, workspace_id, collections, query
+        service.searchers, _hits, service, workspace_id, collections, query, options.match
     )
     encoder = service.pipeline.encoder
     return {
         "encoder_id": encoder.encoder_id,
         "dim": encoder.dim,
         "query": {"image": seen},
-        "hits": [
-            {"score": hit.score, "scan": scan_json(hit.scan, dim=encoder.dim)} for hit in hits
-        ],
+        "hits": hits,
     }
+
+
+def _hits(
+    service: Running, workspace_id: str, collections: Sequence[str], query: Query, match: str
+) -> list[JsonObject]:
+    """Best first; each cine with its nearest frame."""
+    galleries, cines, dim = service.galleries, service.cines, service.pipeline.encoder.dim
+    if match == "frame":
+        hits = cines.search(galleries, workspace_id, collections, query)
+    else:
+        hits = galleries.search(workspace_id, collections, query)
+    best: dict[int, BestFrame] = {}
+    for name in {hit.scan.collection for hit in hits}:
+        clips = [h.scan.row_id for h in hits if _is_cine(h.scan) and h.scan.collection == name]
+        best |= cines.best_frames(workspace_id, name, clips, query.embedding_D)
+    return [
+        {
+            "score": hit.score,
+            "scan": scan_json(hit.scan, dim=dim),
+            "frame": frame_json(best.get(hit.scan.row_id)),
+        }
+        for hit in hits
+    ]
+
+
+def _is_cine(scan: Scan) -> bool:
+    return scan.image.kind == "cine"
 
 
 def _file_of(body: SearchBody) -> tuple[bytes, ...]:

@@ -12,6 +12,7 @@ from service.catalog.collections import Collections
 from service.catalog.database import Database
 from service.catalog.erasure import Erasures
 from service.catalog.facets import FacetReads
+from service.catalog.frame_reads import FrameReads
 from service.catalog.interface import Catalog
 from service.catalog.moves import Moves
 from service.catalog.operations import OperationStore
@@ -31,6 +32,7 @@ class SqliteCatalog(
     ScanWrites,
     ScanReads,
     RowReads,
+    FrameReads,
     Erasures,
     FacetReads,
     Carriage,

@@ -1,0 +1,55 @@
+"""How much one file may cost, and the errors of those that would cost more."""
+
+from dataclasses import dataclass
+
+from service.errors import ClipTooLong, CorruptImage, ImageTooLarge
+
+MIN_SIDE_PX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """See the settings of the same names.
+
+    Attributes:
+        max_pixels: of one frame, width x height.
+        max_clip_frames: that a file may hold, used or not.
+        max_clip_s: longest clip, by its own clock.
+        max_decode_bytes: memory that decoding may take beyond the program's own, and the most
+            that a deflated file may inflate to.
+        max_decode_s: wall clock of one file.
+    """
+
+    max_pixels: int = 50_000_000
+    max_clip_frames: int = 3_000
+    max_clip_s: float = 300.0
+    max_decode_bytes: int = 1_500_000_000
+    max_decode_s: float = 60.0
+
+
+def check_size(width_px: int, height_px: int, limits: DecodeLimits) -> None:
+    """Raises ImageTooLarge, or CorruptImage for a side under ``MIN_SIDE_PX``."""
+    if width_px * height_px > limits.max_pixels:
+        raise ImageTooLarge(
+            f"expected at most {limits.max_pixels} pixels, got {width_px} x {height_px}"
+        )
+    if min(width_px, height_px) < MIN_SIDE_PX:
+        raise CorruptImage(
+            f"expected sides of at least {MIN_SIDE_PX} px, got {width_px} x {height_px}"
+        )
+
+
+def check_length(frames: int, rate_hz: float | None, limits: DecodeLimits) -> None:
+    """Raises ClipTooLong: more frames than allowed, or a longer time at this rate."""
+    if frames > limits.max_clip_frames:
+        raise ClipTooLong(f"expected at most {limits.max_clip_frames} frames, got {frames}")
+    if frames > 1 and rate_hz:
+        check_time(frames / rate_hz, limits)
+
+
+def check_time(duration_s: float, limits: DecodeLimits) -> None:
+    """Raises ClipTooLong: longer than allowed."""
+    if duration_s > limits.max_clip_s:
+        raise ClipTooLong(
+            f"expected a clip of at most {limits.max_clip_s:g} s, got {duration_s:.0f} s"
+        )
