@@ -193,15 +193,16 @@ async def _kept_images(
     files: Sequence[bytes | InputError],
     embedded: Sequence[Embedded | ServiceError],
 ) -> dict[str, bytes]:
-    """{sha256: PNG} of the files that could be embedded."""
+    """{sha256: PNG} of the stills that could be embedded."""
 
     def encode() -> dict[str, bytes]:
         most = service.settings.max_pixels
-        return {
+        pngs = {
             found.sha256: kept_png(file, max_pixels=most)
             for file, found in zip(files, embedded, strict=True)
             if isinstance(file, bytes) and isinstance(found, Embedded)
         }
+        return {sha256: png for sha256, png in pngs.items() if png is not None}
 
     return await asyncio.to_thread(encode)
 
