@@ -201,7 +201,7 @@ async def _kept_images(
     files: Sequence[bytes | InputError],
     embedded: Sequence[Embedded | ServiceError],
 ) -> dict[str, bytes]:
-    """{sha256: PNG} of the files that could be embedded."""
+    """{sha256: PNG} of the stills that could be embedded."""
 
     def encode() -> dict[str, bytes]:
         most = service.settings.max_pixels

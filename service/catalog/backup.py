@@ -25,6 +25,7 @@ from service.catalog.folder import sync
 from service.errors import CatalogFailure, DamagedBackup
 
 FILE, SAID = "catalog.sqlite", "backup.json"
+FOLLOWING = "backup.json.following"  # in place of the other while the copy is changed
 PREFIX = "sonoprobe-"
 PAGES_AT_ONCE = 2000  # 8 MB between two reports of progress
 _CHUNK = 1 << 20
@@ -126,11 +127,17 @@ def back_up(
 
 def backups_in(folder: Path) -> list[Path]:
     """Whole backups, oldest first."""
-    return sorted(found for found in folder.glob(f"{PREFIX}*") if (found / SAID).is_file())
+    return sorted(
+        found
+        for found in folder.glob(f"{PREFIX}*")
+        if (found / SAID).is_file() or (found / FOLLOWING).is_file()
+    )
 
 
 def follow(backup: Path, file: Path) -> bool:
     """Delete from a backup what was erased from the catalog since; return whether it changed.
+
+    When it is broken off the backup has no digest until the next call has gone through.
 
     Raises:
         CatalogFailure: one of the two cannot be read or written.
@@ -148,8 +155,11 @@ def follow(backup: Path, file: Path) -> bool:
         changed = connection.total_changes > before
         for statement in _FOLLOW[2:]:
             connection.execute(statement)
+        if changed and (backup / SAID).exists():
+            (backup / SAID).replace(backup / FOLLOWING)
+            sync(backup)
         connection.execute("COMMIT" if changed else "ROLLBACK")
-    if changed:
+    if changed or (backup / FOLLOWING).exists():
         _describe(backup)
     return changed
 
@@ -181,8 +191,8 @@ def restore(backup: Path, file: Path) -> Path | None:
             _fold_log(file)
             follow(fresh, file)
         sync(fresh / FILE)
-        earlier = _step_aside(file) if file.exists() else None
-        (fresh / FILE).replace(file)
+        earlier = _keep_aside(file) if file.exists() else None
+        (fresh / FILE).replace(file)  # at once: there is a catalog at every moment
         shutil.rmtree(fresh)
         sync(file.parent)
     except OSError as error:
@@ -228,6 +238,7 @@ def _describe(backup: Path) -> None:
     draft.write_text(json.dumps(asdict(said), indent=1))
     sync(draft)
     draft.replace(backup / SAID)
+    (backup / FOLLOWING).unlink(missing_ok=True)
     sync(backup)
 
 
@@ -247,10 +258,14 @@ def _fold_log(file: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
-def _step_aside(file: Path) -> Path:
+def _keep_aside(file: Path) -> Path:
+    """A second name of the catalog that is to be replaced; its log was folded in before."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = file.with_name(f"{file.name}.before-{moment}")
-    file.replace(aside)
+    try:
+        aside.hardlink_to(file)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, aside)
     for suffix in ("-wal", "-shm"):  # of another catalog they would be poison
         file.with_name(file.name + suffix).unlink(missing_ok=True)
     return aside

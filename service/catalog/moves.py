@@ -20,18 +20,21 @@ from service.errors import Conflict, ImagesNotKept, UnknownItem
 _SCOPE = "SELECT row_id FROM scans WHERE workspace_id = ? AND collection_id = ?"
 _COUNT_SPARE = f"SELECT count(*) FROM spare_vectors WHERE row_id IN ({_SCOPE})"  # noqa: S608
 _DROP_SPARE = f"DELETE FROM spare_vectors WHERE row_id IN ({_SCOPE})"  # noqa: S608
+EXCHANGE_AT_ONCE = 1000  # rows, so that memory holds a few megabytes of them
+_ROWS = f"{_SCOPE} AND row_id > ? ORDER BY row_id LIMIT {EXCHANGE_AT_ONCE}"
 _EXCHANGE = (
-    "CREATE TEMP TABLE exchanged AS SELECT v.row_id, v.vector FROM scan_vectors AS v"  # noqa: S608
-    f" WHERE v.row_id IN ({_SCOPE})",
+    f"""
+    INSERT INTO exchanged SELECT v.row_id, v.vector FROM scan_vectors AS v
+    WHERE v.row_id IN ({_ROWS})
+    """,  # noqa: S608 - made of constants
     """
     UPDATE scan_vectors SET vector = s.vector FROM spare_vectors AS s
     WHERE s.row_id = scan_vectors.row_id
         AND scan_vectors.row_id IN (SELECT row_id FROM exchanged)
     """,
     """
-    INSERT OR REPLACE INTO spare_vectors (row_id, workspace_id, vector)
-    SELECT e.row_id, s.workspace_id, e.vector
-    FROM exchanged AS e JOIN scans AS s ON s.row_id = e.row_id
+    UPDATE spare_vectors SET vector = e.vector FROM exchanged AS e
+    WHERE e.row_id = spare_vectors.row_id
     """,
 )
 
@@ -151,10 +154,7 @@ class Moves:
             lacking = int(connection.execute(scans, scope).fetchone()[0]) - move.embedded
             if lacking:
                 raise Conflict(f"{lacking} scans have no vector of the other encoder")
-            connection.execute(_EXCHANGE[0], scope)
-            for statement in _EXCHANGE[1:]:
-                connection.execute(statement)
-            connection.execute("DROP TABLE exchanged")
+            _exchange(connection, scope)
             connection.execute(bind + where, (*_other(connection, scope[1]), scope[1]))
             state = "switched" if move.state == "embedding" else "embedding"
             connection.execute(turn, (found["encoder_id"], found["dim"], state, scope[1]))
@@ -173,6 +173,19 @@ class Moves:
             delete = "DELETE FROM moves WHERE collection_id = ?"
             connection.execute(delete, (found["collection_id"],))
         self._database.forget_deleted()
+
+
+def _exchange(connection: sqlite3.Connection, scope: tuple[str, int]) -> None:
+    """Every first vector for its second one, in the caller's transaction."""
+    connection.execute("CREATE TEMP TABLE exchanged (row_id INTEGER PRIMARY KEY, vector BLOB)")
+    last = 0
+    while last is not None:
+        connection.execute(_EXCHANGE[0], (*scope, last))
+        for statement in _EXCHANGE[1:]:
+            connection.execute(statement)
+        last = connection.execute("SELECT max(row_id) FROM exchanged").fetchone()[0]
+        connection.execute("DELETE FROM exchanged")
+    connection.execute("DROP TABLE exchanged")
 
 
 def _row(connection: sqlite3.Connection, collection_id: int) -> sqlite3.Row | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.catalog.backup import back_up, backups_in, restore, verify
+from service.catalog.backup import back_up, backups_in, follow, restore, verify
 from service.catalog.inspection import inspect
 from service.catalog.records import NewExample, NewVersion, ScanFilter, ScanPatch
 from service.catalog.schema import SCHEMA_VERSION
@@ -234,3 +234,26 @@ def test_a_backup_by_schema_2_follows_and_is_brought_up(catalog, add, file, shel
     connection = sqlite3.connect(backup / "catalog.sqlite")
     assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
     connection.close()
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_cycle_that_was_killed_while_older_copies_followed_is_made_good_by_the_next(
+    catalog, ours, add, file, shelf, tmp_path, committed
+):
+    add(1, scan_id="a", subject_id=SECRET)
+    add(2, scan_id="b")
+    older = back_up(file, shelf)
+    said = (older / "backup.json").read_text()
+    catalog.erase_subject(ours, SECRET)
+    if committed:
+        assert follow(older, file)
+    # What a kill just before or just behind the commit leaves: the digest of before, put aside.
+    (older / "backup.json").unlink()
+    (older / "backup.json.following").write_text(said)
+    with pytest.raises(DamagedBackup):
+        verify(older)
+    newer = back_up(file, shelf)
+    assert backups_in(shelf) == [older, newer]
+    assert verify(older).scans == 1
+    assert held(older, ours, tmp_path) == ["b"]
+    assert not (older / "backup.json.following").exists()

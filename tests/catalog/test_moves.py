@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from service.catalog.moves import EXCHANGE_AT_ONCE
 from service.catalog.records import NewScan
 from service.errors import Conflict, EncoderMismatch, ImagesNotKept, InputError, UnknownItem
 
@@ -118,3 +119,19 @@ def test_vectors_of_another_width_are_refused(catalog, ours, kept):
     begin(catalog, ours)
     with pytest.raises(InputError, match=r"shape \(4,\)"):
         catalog.add_spare_vectors(ours, "kept", [1], np.ones((1, 8), np.float32))
+
+
+def test_a_switch_of_more_than_is_exchanged_at_once_exchanges_each_vector_once(
+    catalog, ours, new_scan
+):
+    count = EXCHANGE_AT_ONCE + 7
+    catalog.create_collection(ours, "kept", encoder_id="enc_1", dim=8, keep_images=True)
+    scans = [new_scan(n, scan_id=f"s{n}", image_png=b"png %d" % n) for n in range(count)]
+    catalog.add_scans(ours, "kept", scans, encoder_id="enc_1")
+    before_ND = catalog.vectors(ours, "kept")[1]
+    begin(catalog, ours)
+    embed(catalog, ours, limit=count)
+    catalog.switch_move(ours, "kept")
+    np.testing.assert_array_equal(catalog.vectors(ours, "kept")[1][:, 0], np.arange(count))
+    catalog.switch_move(ours, "kept")
+    np.testing.assert_array_equal(catalog.vectors(ours, "kept")[1], before_ND)

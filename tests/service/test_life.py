@@ -6,14 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from service.catalog.records import Author
 from service.catalog.sqlite import open_catalog
 from service.client import ApiError, Client
 from service.encoding.runtime import load_encoder
+from service.heads.classifiers import Heads
+from service.heads.examples import Example
+from service.operations import Cancelled
 from service.server import local_service
 from service.settings import Settings
 
@@ -342,3 +347,26 @@ def test_a_second_service_on_one_folder_is_refused_in_one_line(tmp_path: Path) -
     assert done.returncode == 1
     assert "another service uses this data folder: stop it first" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_fit_that_is_cancelled_while_it_is_computed_is_thrown_away(tmp_path: Path) -> None:
+    catalog = open_catalog(tmp_path)
+    owner = catalog.ensure_workspace("ours").workspace_id
+    rng = np.random.default_rng(0)
+    examples = [
+        Example(rng.standard_normal(8).astype(np.float32), "ab"[n % 2], f"g{n}") for n in range(8)
+    ]
+    for example in examples:
+        example.embedding_D[:] /= np.linalg.norm(example.embedding_D)
+
+    def cancelled() -> None:
+        raise Cancelled
+
+    heads = Heads(catalog, encoder_id="e", dim=8)
+    named = [replace(each, sha256=f"{n:064d}") for n, each in enumerate(examples)]
+    with pytest.raises(Cancelled):
+        heads.fit(owner, "k", named, Author(), before_storing=cancelled)
+    assert catalog.list_classifiers(owner, limit=1).items == ()
+    heads.fit(owner, "k", named, Author())
+    assert catalog.get_classifier(owner, "k").latest == 1
+    catalog.close()
