@@ -24,6 +24,7 @@ SHOTS = (1, 5, 10, 20)
 HEAD_SHOTS = (*SHOTS, 50)
 LIKENESSES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 RESAMPLES = 2000
+STRANGERS = 500  # frames of other organs
 
 
 def fitted(labelled: LabelledSet, rows_ND: Doubles, train: Ints) -> Fit:
@@ -153,9 +154,10 @@ def coverage(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
 def outliers(data: Data, strangers: Doubles, seeds: int) -> list[Row]:
     """AUROC of the distance: tested frames against other organs and against other pictures."""
     found: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
+    strange = {name: _of_others(data, name) for name in data}
     for shots in SHOTS[1:]:
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
-            others = np.concatenate([rows for other, (_, rows) in data.items() if other != name])
+            others = strange[name]
             groups_M = np.unique(labelled.groups_N[split.train], return_inverse=True)[1]
             for method in ("nearest", "class_mean"):
                 made = novelty(
@@ -172,6 +174,12 @@ def outliers(data: Data, strangers: Doubles, seeds: int) -> list[Row]:
         {"set": name, "shots": shots, "method": method, **_means(columns, rows)}
         for (name, shots, method), rows in found.items()
     ]
+
+
+def _of_others(data: Data, name: str) -> Doubles:
+    """Drawn frames of all other sets."""
+    rows = np.concatenate([rows for other, (_, rows) in data.items() if other != name])
+    return rows[np.random.default_rng(0).permutation(len(rows))[:STRANGERS]]
 
 
 def _auroc(inside: Doubles, outside: Doubles) -> float:

@@ -112,7 +112,8 @@ class Heads:
         start = self._catalog.get_version(workspace_id, name, number)
         self.require_encoder(start.encoder_id)
         kept = self.sources.of_version(workspace_id, name, number)
-        examples, counts = changed(kept, changes)
+        given = options or FitOptions()
+        examples, counts = changed(kept, changes, may_stay=given.says_something)
         unlabelled = sum(not example.label for example in examples)
         if unlabelled:
             raise InputError(
@@ -122,8 +123,7 @@ class Heads:
         settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
         settings |= _dropped_thresholds(start)
         remembered = options_of(start.kind, start.settings)
-        names = names_of(examples, start.kind)
-        chosen = (options or FitOptions()).after(remembered, names)
+        chosen = given.after(remembered, names_of(examples, start.kind))
         version = self._fitted(examples, settings, author, chosen)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision

@@ -253,8 +253,13 @@ class Changes:
     drop: tuple[Reference, ...] = ()
 
 
-def changed(base: Sequence[Example], changes: Changes) -> tuple[list[Example], dict[str, int]]:
+def changed(
+    base: Sequence[Example], changes: Changes, *, may_stay: bool = False
+) -> tuple[list[Example], dict[str, int]]:
     """The examples of the next version, and how many were added, relabelled and dropped.
+
+    Args:
+        may_stay: whether the same examples will do, because something else changes.
 
     Raises:
         UnknownItem: a reference names no example of the base.
@@ -285,7 +290,7 @@ def changed(base: Sequence[Example], changes: Changes) -> tuple[list[Example], d
     ]
     differs = sum(by_id[e.example_id].label != e.label for e in kept)
     counts = {"added": len(fresh), "relabelled": differs, "dropped": len(dropped)}
-    if not any(counts.values()):
+    if not may_stay and not any(counts.values()):
         raise InputError("expected a change: examples to add, to relabel or to drop")
     return kept + fresh, counts
 

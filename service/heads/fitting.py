@@ -46,6 +46,11 @@ class FitOptions:
     counted: Counted | None = None
     thresholds: Mapping[str, float] | None = None
 
+    @property
+    def says_something(self) -> bool:
+        """Whether any option is given."""
+        return any(v is not None for v in (self.class_weights, self.counted, self.thresholds))
+
     def after(self, base: "FitOptions", names: Collection[str]) -> "FitOptions":
         """These, and where they say nothing those of ``base``, as far as ``names`` go on."""
 

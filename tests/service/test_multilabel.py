@@ -121,6 +121,16 @@ def test_versions_change_compare_and_are_judged(ward, frames) -> None:
         ward.evaluate("both", {"examples": [{"labels": ["air"]}]}, images=images[:1])
 
 
+def test_a_threshold_alone_can_change(ward) -> None:
+    changed = ward.change_examples("both", {"base_version": 1, "thresholds": {"shadow": 0.7}})
+    assert changed["settings"]["thresholds"] == {"shadow": 0.7}
+    assert changed["examples"] == 24
+    asked = ward.predict_scans("both", "ward", ["cyst-0"], version=changed["version"])
+    assert [said["threshold"] for said in asked["items"][0]["labels"]] == [0.5, 0.7]
+    with refused("invalid_input", 422):
+        ward.change_examples("both", {"base_version": 1})
+
+
 def test_an_exported_classifier_answers_the_same_after_import_and_as_onnx(ward, frames) -> None:
     images = frames["cyst"][8:] + frames["mass"][8:]
     expected = ward.predict("both", images, version=1)["items"]
