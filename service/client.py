@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import httpx
 
+from service.client_search import SearchCalls
+
 JsonObject: TypeAlias = dict[str, Any]
 TIMEOUT_S = 120.0
 
@@ -32,7 +34,7 @@ class ApiError(Exception):
         super().__init__(f"{self.code} ({self.status}): {problem.get('detail', '')}")
 
 
-class Client:
+class Client(SearchCalls):
     """Talks to one service with one API key. Use as a context manager."""
 
     def __init__(
@@ -194,19 +196,6 @@ class Client:
         """DELETE .../scans/{scan_id}."""
         path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}"
         return self._json("DELETE", path, headers=_match(if_match))
-
-    def index(self, collection: str) -> JsonObject:
-        """GET .../index: exact or approximate, and the recall that was measured."""
-        return self._json("GET", f"/v1/collections/{_part(collection)}/index")
-
-    def search_many(self, collection: str, queries: Sequence[JsonObject]) -> JsonObject:
-        """POST .../searches: one item per query, each with ``hits`` or ``problem``."""
-        path = f"/v1/collections/{_part(collection)}/searches"
-        return self._json("POST", path, json={"queries": list(queries)})
-
-    def search_across(self, collections: Sequence[str], body: JsonObject) -> JsonObject:
-        """POST /v1/search: several collections as if they were one."""
-        return self._json("POST", "/v1/search", json={"collections": list(collections), **body})
 
     def erase_subject(self, subject_id: str) -> JsonObject:
         """DELETE /v1/subjects/{subject_id}; returns the receipt."""

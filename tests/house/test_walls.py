@@ -27,7 +27,8 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
     "service.ranking": {"service.catalog.records"},
     "service.gallery_indexes": {E, "service.catalog", "service.retrieval"},
     "service.heads": {E, "service.catalog", "service.fewshot"},
-    "service.client": set(),
+    "service.client": {"service.client_search"},
+    "service.client_search": set(),
     "service.ingest": {E, "service.client"},
     "service.demo": {E, "service.client", "service.ingest"},
     "service.api": {

@@ -88,7 +88,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.erase_subject("p1"), client.delete_scan("c", "s2")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}
-    return {name for name in vars(Client) if not name.startswith("_")} - plumbing
+    return {name for name in dir(Client) if not name.startswith("_")} - plumbing
 
 
 def used(function: Any) -> set[str]:
