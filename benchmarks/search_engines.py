@@ -198,7 +198,9 @@ def lancedb(gallery: Path, rows: int, folder: Path, truth: Any, least: float) ->
 
     def ask(query_D: Floats) -> Ids:
         wanted = table.search(query_D).distance_type("cosine").nprobes(chosen["probes"])
-        found = wanted.refine_factor(chosen["refine"]).limit(K).select(["id"]).to_arrow()
+        found = (
+            wanted.refine_factor(chosen["refine"]).limit(K).select(["id", "_distance"]).to_arrow()
+        )
         return found["id"].to_numpy().astype(np.int64)
 
     def settle(setting: tuple[int, int]) -> None:

@@ -12,6 +12,7 @@ import httpx
 
 from service.client_life import LifeCalls
 from service.client_predicting import PredictingCalls
+from service.client_search import SearchCalls
 from service.request_parts import files as _files
 from service.request_parts import given as _given
 from service.request_parts import match as _match
@@ -40,7 +41,7 @@ class ApiError(Exception):
         super().__init__(f"{self.code} ({self.status}): {problem.get('detail', '')}")
 
 
-class Client(LifeCalls, PredictingCalls):
+class Client(LifeCalls, PredictingCalls, SearchCalls):
     """Talks to one service with one API key. Use as a context manager."""
 
     def __init__(
@@ -223,19 +224,6 @@ class Client(LifeCalls, PredictingCalls):
         """DELETE .../scans/{scan_id}; names the classifiers that learnt from it."""
         path = f"/v1/collections/{_part(collection)}/scans/{_part(scan_id)}"
         return self._json("DELETE", path, headers=_match(if_match), params={"refit": refit})
-
-    def index(self, collection: str) -> JsonObject:
-        """GET .../index: exact or approximate, and the recall that was measured."""
-        return self._json("GET", f"/v1/collections/{_part(collection)}/index")
-
-    def search_many(self, collection: str, queries: Sequence[JsonObject]) -> JsonObject:
-        """POST .../searches: one item per query, each with ``hits`` or ``problem``."""
-        path = f"/v1/collections/{_part(collection)}/searches"
-        return self._json("POST", path, json={"queries": list(queries)})
-
-    def search_across(self, collections: Sequence[str], body: JsonObject) -> JsonObject:
-        """POST /v1/search: several collections as if they were one."""
-        return self._json("POST", "/v1/search", json={"collections": list(collections), **body})
 
     def erase_subject(self, subject_id: str, *, refit: bool = False) -> JsonObject:
         """DELETE /v1/subjects/{subject_id}; returns the receipt."""

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         4, gt=0, description="Searches at the same time; they wait for no other work."
     )
     exact_scans: int = Field(
-        20_000, gt=0, description="Largest collection that is searched exactly, from memory."
+        10_000, gt=0, description="Largest collection that is searched exactly, from memory."
     )
     recall_every_s: float = Field(
         60.0, gt=0, description="Pause between two measurements of approximate search, seconds."

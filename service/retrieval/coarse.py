@@ -55,10 +55,16 @@ class Coarse:
         found: Ids = near_QR
         return found
 
-    def to_bytes(self) -> memoryview:
-        """The file ``coarse.faiss``."""
-        data: npt.NDArray[np.uint8] = faiss.serialize_index(self._index)
-        return data.data
+    def write(self, path: Path) -> None:
+        """Make the file ``coarse.faiss``; not in memory first, where it would lie three times.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        try:
+            faiss.write_index(self._index, str(path))
+        except RuntimeError as error:
+            raise OSError("the compressed index cannot be written") from error
 
 
 def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> Coarse:

@@ -16,7 +16,7 @@ Shape suffixes: N rows, B rows of a block, D embedding width.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +75,18 @@ def write_rows(folder: Path, blocks: Iterable[Block], *, encoder_id: str, dim: i
     return facts
 
 
-def add_file(folder: Path, facts: Facts, name: str, data: bytes | memoryview) -> Facts:
-    """Put one more file into a segment. Raises IndexDamaged: the disk refuses."""
+def add_file(folder: Path, facts: Facts, name: str, write: Callable[[Path], None]) -> Facts:
+    """Let ``write`` make one more file of a segment, and name it in the manifest.
+
+    Raises:
+        IndexDamaged: the disk refuses.
+    """
     try:
         part = folder / f"{name}.part"
-        part.write_bytes(data)
+        write(part)
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         part.replace(folder / name)
-        digest = hashlib.sha256(data).hexdigest()
         grown = Facts(facts.encoder_id, facts.dim, facts.rows, facts.files | {name: digest})
         write_manifest(folder, grown)
     except OSError as error:

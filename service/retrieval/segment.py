@@ -66,8 +66,9 @@ class Segment:
         Raises:
             IndexDamaged: the disk refuses.
         """
-        self.facts = files.add_file(self.folder, self.facts, files.COARSE, built.to_bytes())
-        self.coarse = built
+        self.facts = files.add_file(self.folder, self.facts, files.COARSE, built.write)
+        # What was read has no spare room in its lists, where what was grown has half as much again.
+        self.coarse = coarse.read(self.folder / files.COARSE, rows=self.facts.rows)
 
     def take(self, positions_P: Ids) -> Halves:
         """Stored rows, float16 (P, D)."""

@@ -49,11 +49,13 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
         "service.pipeline",
     },
     "service.client_life": set(),
+    "service.client_search": set(),
     "service.request_parts": set(),
     "service.client_predicting": {"service.request_parts"},
     "service.client": {
         "service.client_life",
         "service.client_predicting",
+        "service.client_search",
         "service.request_parts",
     },
     "service.ingest_report": {E},
