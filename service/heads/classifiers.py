@@ -102,8 +102,8 @@ class Heads:
                 "relabel or drop them in this request"
             )
         settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
-        if start.settings.get("thresholds"):  # they were chosen for another head
-            settings["thresholds_dropped"] = len(start.settings["thresholds"])
+        if start.settings.get("operating_points"):  # chosen for a head that this is not
+            settings["thresholds_dropped"] = len(start.settings["operating_points"])
         version = self._fitted(examples, settings, author)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision

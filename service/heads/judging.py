@@ -103,7 +103,7 @@ class Judge:
         Raises:
             NotEnoughExamples: none.
         """
-        fits = [self.refitted(workspace_id, name, number) for number in (first, second)]
+        fits = [self._refitted(workspace_id, name, number) for number in (first, second)]
         labels = [{e.example_id: e.label for e in examples} for examples, _ in fits]
         shared = {key for key, label in labels[0].items() if labels[1].get(key) == label}
         if not shared:
@@ -113,12 +113,12 @@ class Judge:
 
     def suspects(self, workspace_id: str, name: str, number: int) -> list[tuple[Example, Suspect]]:
         """Examples whose labels a head that had not seen their group doubts, worst first."""
-        examples, found = self.refitted(workspace_id, name, number)
+        examples, found = self._refitted(workspace_id, name, number)
         return [(examples[doubt.row], doubt) for doubt in suspects(found.held_out)]
 
     def confusion(self, workspace_id: str, name: str, number: int) -> Confusion:
         """The examples behind each cell of the held-out confusion. Raises as ``refitted``."""
-        examples, found = self.refitted(workspace_id, name, number)
+        examples, found = self._refitted(workspace_id, name, number)
         classes = found.head.classes
         rows_by_cell: dict[tuple[int, int], list[int]] = {}
         for row, (true, guess) in enumerate(
@@ -134,20 +134,22 @@ class Judge:
 
     def forecast(self, workspace_id: str, name: str, number: int) -> Forecast:
         """What more examples would give. Raises as ``refitted``."""
-        examples, found = self.refitted(workspace_id, name, number)
+        examples, found = self._refitted(workspace_id, name, number)
         embeddings_ND = np.stack([example.embedding_D for example in examples])
         return forecast(embeddings_ND, found.held_out)
 
     def refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
         """The examples of a version that are still kept, and their fit with held-out scores.
 
-        Scores are not stored: they tell of patients. The fit gives them again.
-
         Raises:
             UnknownItem: no such classifier or version.
             EncoderMismatch: it was fitted on another encoder's embeddings.
             NotEnoughExamples: none is kept, or of a single class.
         """
+        return self._refitted(workspace_id, name, number)
+
+    def _refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
+        """Held-out scores are not stored: they tell of patients. The fit gives them again."""
         version = self._catalog.get_version(workspace_id, name, number)
         self._heads.require_encoder(version.encoder_id)
         kept = self._heads.sources.of_version(workspace_id, name, number)
