@@ -14,18 +14,32 @@ from service.api.schemas import JsonObject
 from service.api.wire import Floats
 from service.errors import InputError
 from service.fewshot.trust import Answer
-from service.heads.evidence import check_thresholds, cine_of, decisions
+from service.heads.evidence import Cine, check_thresholds, cine_of, decisions
 from service.heads.opened import Neighbour, Opened
 from service.pipeline import Mapped, UltrasoundTest
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """One used frame of a clip: its number in the file, and how many frames it stands for."""
+
+    index: int
+    embedding_D: Floats
+    copies: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """One item: what is said of it, and what it was embedded as; None where it failed."""
+    """One item: what is said of it, and what it was embedded as; None where it failed.
+
+    Attributes:
+        frames: of a clip, whose pooled embedding ``embedding_D`` is; empty for a still.
+    """
 
     about: JsonObject
     embedding_D: Floats | None = None
     mapped: Mapped | None = None
+    frames: tuple[Frame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ def answer_items(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObje
     items = [
         item.about
         if item.embedding_D is None
-        else item.about | found.item(next(numbers), item.mapped)
+        else item.about | found.item(next(numbers), item.mapped, item.frames)
         for item in seen
     ]
     said = {
@@ -75,31 +89,41 @@ def answer_items(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObje
 def answer_cine(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObject:
     """One answer for the items together, which are frames of a cine in their order.
 
-    Frames that failed are left out and named. ``frames`` shares the logit of the answered class
-    out among the others: their mean is its image term.
+    Frames that failed are left out and named.
 
     Raises:
         InputError: no frame could be read, or the embeddings cancel out.
     """
-    numbered = [(i, s.embedding_D) for i, s in enumerate(seen) if s.embedding_D is not None]
-    if not numbered:
+    frames = [Frame(i, s.embedding_D) for i, s in enumerate(seen) if s.embedding_D is not None]
+    if not frames:
         raise InputError("expected at least one readable frame of the cine, got none")
-    cine = cine_of(opened, np.stack([embedding_D for _, embedding_D in numbered]))
+    cine = _pooled(opened, frames)
     found = _Answered(opened, cine.embedding_D[None], asked)
-    chosen = opened.head.classes.index(found.answers[0].predicted)
-    frames = [
+    return found.item(0, None, frames) | {
+        "left_out": [i for i, item in enumerate(seen) if item.embedding_D is None]
+    }
+
+
+def _pooled(opened: Opened, frames: Sequence[Frame]) -> Cine:
+    embeddings_TD = np.stack([frame.embedding_D for frame in frames])
+    return cine_of(opened, embeddings_TD, [frame.copies for frame in frames])
+
+
+def _frames_json(opened: Opened, frames: Sequence[Frame], predicted: str) -> JsonObject:
+    """Each frame's scores and share, and which carried the answer."""
+    classes, cine = opened.head.classes, _pooled(opened, frames)
+    chosen = classes.index(predicted)
+    told = [
         {
-            "index": index,
+            "index": frame.index,
+            "copies": frame.copies,
+            "probabilities": dict(zip(classes, cine.probabilities_TC[t].tolist(), strict=True)),
             "image_term": float(cine.terms_TC[t, chosen]),
             "speaks_for": float(cine.speaks_TC[t, chosen]),
         }
-        for t, (index, _) in enumerate(numbered)
+        for t, frame in enumerate(frames)
     ]
-    return found.item(0, None) | {
-        "frames": frames,
-        "carried_by": [numbered[t][0] for t in cine.carried_by(chosen)],
-        "left_out": [i for i, item in enumerate(seen) if item.embedding_D is None],
-    }
+    return {"frames": told, "carried_by": [frames[t].index for t in cine.carried_by(chosen)]}
 
 
 class _Answered:
@@ -119,7 +143,7 @@ class _Answered:
             ]
         self.answers = answers
 
-    def item(self, row: int, mapped: Mapped | None) -> JsonObject:
+    def item(self, row: int, mapped: Mapped | None, frames: Sequence[Frame] = ()) -> JsonObject:
         """What is said of one query."""
         answer, opened = self.answers[row], self._opened
         nearest = opened.support.nearest(self._embeddings_QD[row], self._asked.nearest)
@@ -142,6 +166,7 @@ class _Answered:
             "decisions": self._decisions(answer),
             "nearest": [_evidence(neighbour) for neighbour in nearest],
             "heatmap": heatmap,
+            **(_frames_json(opened, frames, answer.predicted) if frames else {}),
         }
 
     def _decisions(self, answer: Answer) -> list[JsonObject]:

@@ -54,7 +54,8 @@ class VersionAnswer(Answer):
     report: JsonObject
     calibrated: bool
     settings: JsonObject = Field(
-        description="How it came about: base_version, added, relabelled, dropped, not_kept."
+        description="How it came about: base_version, added, relabelled, dropped, not_kept; "
+        "operating_points with the thresholds it decides by."
     )
     created_by: CreatedBy
     created_at: str = Field(examples=[TIME])
@@ -124,7 +125,9 @@ class HeatmapAnswer(Answer):
 class CineFrame(Answer):
     """What one frame gives to the answer of its cine."""
 
-    index: int = Field(description="Of the item of the request.")
+    index: int = Field(description="Of the item of the request, or of the frame in its file.")
+    copies: int = Field(description="Frames that it stands for, itself included.")
+    probabilities: dict[str, float] = Field(description="Of the frame alone.")
     image_term: float = Field(description="The mean over frames is that of the cine's logit.")
     speaks_for: float = Field(description="Image term less the mean of the other classes'.")
 
@@ -168,11 +171,15 @@ class Said(Answer):
 
 
 class PredictedItem(Said):
-    """The class of one image or stored scan, or ``problem``."""
+    """The class of one image, clip or stored scan, or ``problem``."""
 
     scan_id: str | None = None
     image: ImageSeen | None = None
     problem: Problem | None = None
+    frames: list[CineFrame] | None = Field(None, description="Of a clip, in order.")
+    carried_by: list[int] | None = Field(
+        None, description="Frames that give half of all that speaks for the label."
+    )
 
 
 class CineSaid(Said):

@@ -274,5 +274,5 @@ class Heads:
 
 def _dropped_thresholds(start: ClassifierVersion) -> dict[str, int]:
     """Those of a single-label version were chosen for its head, and hold for no other."""
-    chosen = start.settings.get("thresholds") if start.kind != MULTI else None
+    chosen = start.settings.get("operating_points")
     return {"thresholds_dropped": len(chosen)} if chosen else {}

@@ -3,7 +3,7 @@
 Shape suffixes: T frames, C classes, D embedding width, h w places.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,25 +54,38 @@ class Cine:
 
     Attributes:
         embedding_D: float32, unit length: of the whole cine.
+        probabilities_TC: of each frame alone, calibrated.
         terms_TC: the mean over frames is the image term of each class's logit.
+        shares_T: of each frame in that mean.
         speaks_TC: how much each frame speaks for each class rather than for the others.
     """
 
     embedding_D: Floats
+    probabilities_TC: Doubles
     terms_TC: Doubles
+    shares_T: Doubles
     speaks_TC: Doubles
 
     def carried_by(self, chosen: int) -> list[int]:
         """The fewest frames that give half of all that speaks for a class, strongest first."""
-        return carried_by(self.speaks_TC[:, chosen])
+        return carried_by(self.shares_T * self.speaks_TC[:, chosen])
 
 
-def cine_of(opened: Opened, embeddings_TD: Floats) -> Cine:
-    """Pool frames, in order. Raises InputError: no frames, another width, or they cancel out."""
-    terms = frame_terms(opened.head, embeddings_TD)
+def cine_of(opened: Opened, embeddings_TD: Floats, copies: Sequence[int] | None = None) -> Cine:
+    """Pool frames, in order.
+
+    Args:
+        copies: frames that each stands for; None = itself alone.
+
+    Raises:
+        InputError: no frames, another width, or they cancel out.
+    """
+    copies_T = None if copies is None else np.asarray(copies)
+    terms = frame_terms(opened.head, embeddings_TD, copies_T)
     count = range(len(opened.head.classes))
     speaks_TC = np.stack([terms.speaks_for(c) for c in count], axis=1)
-    return Cine(terms.embedding_D, terms.terms_TC, speaks_TC)
+    alone_TC = opened.trust.probabilities(opened.head, embeddings_TD)
+    return Cine(terms.embedding_D, alone_TC, terms.terms_TC, terms.shares_T, speaks_TC)
 
 
 def check_thresholds(opened: Opened, given: Mapping[str, float]) -> None:

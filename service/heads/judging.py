@@ -176,8 +176,6 @@ class Judge:
     def refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
         """The examples of a version that are still kept, and their fit with held-out scores.
 
-        Scores are not stored: they tell of patients. The fit gives them again.
-
         Raises:
             UnknownItem: no such classifier or version.
             EncoderMismatch: it was fitted on another encoder's embeddings.

@@ -33,7 +33,7 @@ from service.heads.judging import Judge
 from service.heads.opened import Doubles
 
 Target: TypeAlias = Literal["sensitivity", "specificity", "threshold"]
-THRESHOLDS = "thresholds"  # in the settings of a version
+POINTS = "operating_points"  # in the settings of a version
 _FINDERS = {
     "sensitivity": operating_point,
     "specificity": operating_point_of_specificity,
@@ -86,7 +86,7 @@ class Chosen:
 
 def stored_thresholds(version: ClassifierVersion) -> dict[str, float]:
     """Class -> threshold that the version carries; empty for most."""
-    kept: Sequence[Mapping[str, Any]] = version.settings.get(THRESHOLDS, [])
+    kept: Sequence[Mapping[str, Any]] = version.settings.get(POINTS, [])
     return {str(item["label"]): float(item["threshold"]) for item in kept}
 
 
@@ -148,7 +148,7 @@ class Thresholds:
         start = self._catalog.get_version(workspace_id, name, number)
         examples = self._catalog.version_examples(workspace_id, name, number)
         settings = {k: v for k, v in start.settings.items() if k not in _OF_ONE_CHANGE}
-        told = {"base_version": number, THRESHOLDS: [one.to_json() for one in chosen]}
+        told = {"base_version": number, POINTS: [one.to_json() for one in chosen]}
         version = NewVersion(
             encoder_id=start.encoder_id,
             classes=start.classes,

@@ -24,6 +24,17 @@ def test_the_frames_shares_add_up_to_the_logits_of_the_pooled_embedding() -> Non
     np.testing.assert_allclose(terms.embedding_D, mean, atol=1e-6)
 
 
+def test_a_frame_that_stands_for_three_counts_like_three() -> None:
+    rows = np.random.default_rng(5).normal(size=(3, 8)) + 1
+    short = frame_terms(head(), rows, np.array([1, 3, 1]))
+    long = frame_terms(head(), rows[[0, 1, 1, 1, 2]])
+    np.testing.assert_allclose(short.embedding_D, long.embedding_D, atol=1e-6)
+    np.testing.assert_allclose(short.logits, long.logits)
+    for copies in ([1, 0, 1], [1, 2], [1, np.inf, 1]):
+        with pytest.raises(InputError):
+            frame_terms(head(), rows, np.array(copies))
+
+
 def test_a_frame_counts_by_its_direction_and_not_by_its_length() -> None:
     rows = np.random.default_rng(3).normal(size=(4, 8))
     scaled = rows * np.array([[1], [50], [0.1], [3]])

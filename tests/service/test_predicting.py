@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.api.answering import Asked, Frame, Seen, answer_items
 from service.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
@@ -111,7 +112,7 @@ def test_thresholds_are_a_version_of_the_same_head_that_can_be_rolled_back(ward,
     assert (made["version"], made["published"], made["examples"]) == (2, True, 20)
     assert made["settings"]["base_version"] == 1
     assert made["created_by"]["name"] == "local"
-    cyst, stone = made["settings"]["thresholds"]
+    cyst, stone = made["settings"]["operating_points"]
     assert cyst["chosen_by"] == {"sensitivity": 0.9}
     assert cyst["sensitivity"]["value"] >= 0.9
     assert cyst["sensitivity"]["low"] <= cyst["sensitivity"]["value"]
@@ -141,7 +142,7 @@ def test_a_new_fit_says_that_it_has_left_the_thresholds_behind(ward, name) -> No
     ward.set_thresholds(name, {"thresholds": [{"label": "cyst", "threshold": 0.4}]})
     drop = {"drop": [{"collection": "ward", "scan_id": "stone-9"}], "base_version": 2}
     settings = ward.change_examples(name, drop)["settings"]
-    assert "thresholds" not in settings
+    assert "operating_points" not in settings
     assert settings["thresholds_dropped"] == 1
 
 
@@ -205,7 +206,7 @@ def test_an_import_takes_values_and_no_targets_for_it_has_no_examples(ward, name
     with refused("not_enough_examples", 422):
         ward.set_thresholds("copy", {"thresholds": [{"label": "cyst", "sensitivity": 0.9}]})
     wishes = [{"label": "cyst", "threshold": 0.4}]
-    (kept,) = ward.set_thresholds("copy", {"thresholds": wishes})["settings"]["thresholds"]
+    (kept,) = ward.set_thresholds("copy", {"thresholds": wishes})["settings"]["operating_points"]
     assert (kept["threshold"], kept["sensitivity"]) == (0.4, None)
     assert "no examples" in kept["not_judged_because"]
     ward.delete_classifier("copy")
@@ -248,6 +249,9 @@ def test_a_cine_is_answered_as_one_and_tells_which_frames_carried_it(ward, name,
     cine = answer["cine"]
     assert cine["left_out"] == [3]
     assert [f["index"] for f in cine["frames"]] == [0, 1, 2, 4]
+    for frame in cine["frames"]:
+        alone = answer["items"][frame["index"]]["probabilities"]
+        assert frame["probabilities"] == pytest.approx(alone, abs=1e-6)
     biases = answer["items"][0]["heatmap"]["biases"]
     temperature = answer["items"][0]["heatmap"]["temperature"]
     term = np.mean([f["image_term"] for f in cine["frames"]])
@@ -269,3 +273,21 @@ def test_a_cine_of_one_frame_says_what_the_frame_says(ward, name) -> None:
     assert answer["cine"]["carried_by"] in ([0], [])
     with refused("invalid_input", 422):
         ward.predict(name, [b"GIF89a", b"GIF89a"], cine=True)
+
+
+def test_a_clip_is_one_item_that_tells_what_each_of_its_frames_gave(
+    tiny, ward, name, frames
+) -> None:
+    running = tiny.running()
+    opened = running.heads.open(running.default_workspace_id, name)
+    sent = ward.embed([frames["cyst"][0], frames["stone"][0]])["items"]
+    first, second = (np.array(item["embedding"], np.float32) for item in sent)
+    pooled = (3 * first + second) / np.linalg.norm(3 * first + second)
+    clip = Seen({}, pooled.astype(np.float32), frames=(Frame(4, first, 3), Frame(9, second)))
+    (item,) = answer_items(opened, [clip], Asked(0.9, 1))["items"]
+    assert [(f["index"], f["copies"]) for f in item["frames"]] == [(4, 3), (9, 1)]
+    terms = [f["image_term"] for f in item["frames"]]
+    chosen = opened.head.classes.index(item["label"])
+    logit = opened.head.logits(pooled[None])[0, chosen] - opened.head.bias_C[chosen]
+    assert (3 * terms[0] + terms[1]) / 4 == pytest.approx(logit, abs=1e-5)
+    assert set(item["carried_by"]) <= {4, 9}
