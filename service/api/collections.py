@@ -123,6 +123,7 @@ async def delete_collection(
         service.galleries.delete, workspace_id, collection, if_version=version_of(if_match)
     )
     service.heads.forget()
+    service.cines.forget()
     return {"deleted": collection, "scans": removed}
 
 
@@ -360,6 +361,7 @@ async def delete_scan(
         service.galleries.remove, workspace_id, collection, scan_id, if_version=version
     )
     service.heads.forget()
+    service.cines.forget()
     return {"deleted": scan_id}
 
 
@@ -370,6 +372,7 @@ async def erase_subject(subject_id: str, service: Service, workspace_id: Workspa
     """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
     receipt = await asyncio.to_thread(service.galleries.erase_subject, workspace_id, subject_id)
     service.heads.forget()
+    service.cines.forget()
     return {
         "scans": [{"collection": c, "scan_id": s} for c, s in receipt.scans],
         "classifiers": list(receipt.classifiers),
