@@ -41,6 +41,11 @@ class Cines:
         self._read: dict[tuple[str, str], tuple[tuple[int, int], KeptFrames]] = {}
         self._lock = threading.Lock()
 
+    def forget(self) -> None:
+        """Drop the copies in memory, so that nothing deleted stays there."""
+        with self._lock:
+            self._read.clear()
+
     def best_frames(
         self, workspace_id: str, name: str, row_ids: Sequence[int], embedding_D: Floats
     ) -> dict[int, BestFrame]:

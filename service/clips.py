@@ -92,7 +92,7 @@ class Clips:
         """
         loop = asyncio.get_running_loop()
         progress = _Progress()
-        walked: list[Prepared] = []
+        walked: list[tuple[int, float | None, bytes]] = []  # not the tensors: they are large
         tasks: dict[bytes, asyncio.Task[Floats]] = {}
 
         def done(task: asyncio.Task[Floats]) -> None:
@@ -101,7 +101,7 @@ class Clips:
                 progress.stop.set()
 
         def take(prepared: Prepared) -> None:
-            walked.append(prepared)
+            walked.append((prepared.index, prepared.time_s, prepared.digest))
             if prepared.digest in tasks:  # a frozen clip: the same pixels, the same embedding
                 progress.room.release()
                 return
@@ -127,8 +127,8 @@ class Clips:
                 task.cancel()
         if not walked:
             raise CorruptImage("no frame of the file decodes")
-        frames = tuple(FrameEmbedding(p.index, p.time_s, found[p.digest]) for p in walked)
-        content = content_sha256(p.digest for p in walked)
+        frames = tuple(FrameEmbedding(index, at_s, found[digest]) for index, at_s, digest in walked)
+        content = content_sha256(digest for _, _, digest in walked)
         return EmbeddedClip(opened, frames, content, progress.thumbnail_jpeg)
 
     def _walk(

@@ -84,6 +84,7 @@ async def _expire_for_ever(service: Running) -> None:
         else:
             if removed:
                 service.heads.forget()
+                service.cines.forget()
                 log.info("scans expired", extra={"scans": removed})
         await asyncio.sleep(service.settings.retention_sweep_s)
 

@@ -127,6 +127,7 @@ async def delete_collection(
         service.galleries.delete, workspace_id, collection, if_version=version_of(if_match)
     )
     service.heads.forget()
+    service.cines.forget()
     return {"deleted": collection, "scans": removed}
 
 

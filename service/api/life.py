@@ -145,6 +145,7 @@ async def _erased(
     service: Running, caller: Caller, receipt: ErasedSubject, *, refit: bool
 ) -> JsonObject:
     service.heads.forget()
+    service.cines.forget()
     document: JsonObject = {
         "scans": [{"collection": c, "scan_id": s} for c, s in receipt.scans],
         "classifiers": list(receipt.classifiers),

@@ -35,7 +35,7 @@ from service.imaging.dicom_facts import (
     rescaled_window,
     spacing_mm,
 )
-from service.imaging.dicom_pixels import DEFLATED_FRAMES, RLE, FrameDecoder, PixelFacts
+from service.imaging.dicom_pixels import RLE, FrameDecoder, PixelFacts
 from service.imaging.frames import DecodedFrame, Opened, Pixels
 from service.imaging.limits import DecodeLimits, check_length, check_size
 from service.imaging.sampling import Chooser
@@ -51,7 +51,7 @@ _NATIVE = frozenset(
     }
 )
 _COMPRESSED = frozenset(
-    {RLE, DEFLATED_FRAMES, *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))}
+    {RLE, *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))}
 )
 _MPEG = frozenset(str(uid) for uid in MPEGTransferSyntaxes)
 

@@ -5,7 +5,6 @@ What a compressed stream says about itself counts more than the tags around it.
 Shape suffixes: H height, W width, 3 = red, green, blue, L entries of a palette.
 """
 
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ from service.imaging.frames import Pixels, without_colour
 from service.imaging.limits import DecodeLimits, check_size
 
 RLE = "1.2.840.10008.1.2.5"
-DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 _SIGNIFICANT_BITS = (8, 10, 12, 14, 16)
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 
@@ -87,9 +85,6 @@ class FrameDecoder:
         if facts.syntax == RLE:
             values = _unpack_rle(data, facts)
             return self._shown(values, facts.stored, facts.photometric)
-        if facts.syntax == DEFLATED_FRAMES:
-            length = facts.frame_bytes(0, 1)
-            return self.native(zlib.decompressobj(-15).decompress(data, length))
         stream = read_stream(data)
         check_size(stream.width_px, stream.height_px, self._limits)
         if (stream.height_px, stream.width_px) != (facts.rows, facts.columns):

@@ -24,6 +24,7 @@ from service.imaging.limits import DecodeLimits
 from service.imaging.sampling import Sampling
 
 _START_S = 60.0  # a first start on a busy machine reads a hundred megabytes of libraries
+_LOOK_UP_S = 0.5
 _BUFFER_BYTES = 4_000_000
 _FILES_PER_PROCESS = 1000  # then replaced: what leaks in a library stays small
 _PROGRAM = (sys.executable, "-m", "service.imaging.worker")
@@ -160,11 +161,20 @@ class Decoders:
                 raise Stopping("the service is shutting down")
             if self._idle.empty() and len(self._all) < self._count:
                 self._start()
-        process = self._idle.get()
+        process = self._next_idle()
         if process.files and not process.is_alive:
             self._give_back(process, is_clean=False)
             return self._borrow()
         return process
+
+    def _next_idle(self) -> _Process:
+        """Wait for a process, and not for ever when the pool is closed meanwhile."""
+        while True:
+            try:
+                return self._idle.get(timeout=_LOOK_UP_S)
+            except queue.Empty:
+                if self._is_closed:
+                    raise Stopping("the service is shutting down") from None
 
     def _start(self) -> None:
         process = _Process(self._program)

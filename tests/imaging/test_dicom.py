@@ -170,6 +170,16 @@ def _without_app_markers(data: bytes) -> bytes:
     return b"".join([*kept, bytes(scan)])
 
 
+def test_studio_range_colours_are_spread() -> None:
+    # ITU-R BT.601 with 219 and 224 steps (PS3.3 C.7.6.3.1.2), written out from the standard.
+    forward = np.array(
+        [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+    )
+    studio = np.rint(RGB_THW3 / 255 @ forward.T + [16, 128, 128]).astype(np.uint8)
+    _, found = opened(made.dicom(studio, made.LS, photometric="YBR_PARTIAL_420"))
+    assert worst(found, RGB_THW3) <= 3
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_palette_is_applied(bits: int) -> None:
     rng = np.random.default_rng(3)
@@ -285,11 +295,11 @@ def test_a_syntax_that_is_not_read_is_named() -> None:
 
 
 def test_a_deflated_bomb_is_left_when_it_is_too_large() -> None:
-    frames = np.zeros((400, 250, 400), np.uint8)  # 40 MB of zeros in 40 kB
+    frames = np.zeros((200, 200, 400), np.uint8)  # 16 MB of zeros in 16 kB
     data = made.dicom(frames, made.DEFLATED)
     assert len(data) < 100_000
     with pytest.raises(DecodeLimit):
-        read(data, Sampling(), DecodeLimits(max_decode_bytes=10**8))
+        read(data, Sampling(), DecodeLimits(max_decode_bytes=40_000_000))
 
 
 def test_only_the_chosen_frames_of_a_cine_are_decoded() -> None:
