@@ -46,6 +46,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "faiss": ("service.retrieval",),
     "onnxruntime": ("service.encoding", "training.onnx_files"),
     "PIL": ("service.imaging", "training"),
+    "cv2": ("service.imaging", "training"),
     "sklearn": ("service.fewshot", "training.evaluation.clusters"),
     "sqlite3": ("service.catalog",),
     "httpx": ("service.client", "service.cli", "training.catalogue.fetch"),
