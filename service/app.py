@@ -26,11 +26,13 @@ from service.api.state import DEFAULT_WORKSPACE, Running
 from service.api.uploads import InvalidBody
 from service.catalog.interface import Catalog
 from service.catalog.sqlite import open_catalog
+from service.cines import Cines
 from service.encoding.runtime import Encoder, load_encoder
 from service.galleries import Galleries
 from service.heads.classifiers import Heads
 from service.heads.judging import Judge
 from service.heads.queue import FitQueue
+from service.imaging.limits import DecodeLimits
 from service.observability import Metrics
 from service.pipeline import CorridorLimits, Pipeline
 from service.settings import Settings
@@ -77,6 +79,7 @@ def create_app(
             catalog=truth,
             pipeline=pipeline,
             galleries=galleries,
+            cines=Cines(truth),
             heads=heads,
             judge=Judge(truth, heads),
             fits=fits,
@@ -140,10 +143,18 @@ def open_encoder(settings: Settings) -> Encoder:
 def _limits(settings: Settings) -> CorridorLimits:
     return CorridorLimits(
         max_image_bytes=settings.max_image_bytes,
-        max_pixels=settings.max_pixels,
         max_batch=settings.max_batch,
         batch_wait_s=settings.batch_wait_s,
         max_queue=settings.max_queue,
         decode_threads=settings.decode_threads,
+        decode_processes=settings.decode_processes,
+        clip_frames=settings.clip_frames,
+        decoding=DecodeLimits(
+            max_pixels=settings.max_pixels,
+            max_clip_frames=settings.max_clip_frames,
+            max_clip_s=settings.max_clip_s,
+            max_decode_bytes=settings.max_decode_bytes,
+            max_decode_s=settings.max_decode_s,
+        ),
         thumbnail_side_px=settings.thumbnail_side_px,
     )

@@ -105,10 +105,17 @@ class Client:
         return self._json("GET", "/v1/encoder")
 
     def embed(
-        self, images: Sequence[bytes], *, encoding_format: str = "float", dtype: str = "float32"
+        self,
+        images: Sequence[bytes],
+        *,
+        encoding_format: str = "float",
+        dtype: str = "float32",
+        frames: str | None = None,
+        pool: str = "mean",
     ) -> JsonObject:
-        """POST /v1/embeddings; one item per image, each with ``embedding`` or ``problem``."""
-        options = {"encoding_format": encoding_format, "dtype": dtype}
+        """POST /v1/embeddings; one item per file, each with ``embedding`` or ``problem``."""
+        options = {"encoding_format": encoding_format, "dtype": dtype, "pool": pool}
+        options |= {} if frames is None else {"frames": frames}
         return self._json("POST", "/v1/embeddings", files=_files(images), params=options)
 
     # collections --------------------------------------------------------------------------
@@ -140,14 +147,16 @@ class Client:
         images: Sequence[bytes],
         metadata: Sequence[Mapping[str, Any]] | None = None,
         *,
+        frames: str | None = None,
         idempotency_key: str | None = None,
     ) -> JsonObject:
-        """POST .../scans; one item per image, each with ``scan`` or ``problem``."""
+        """POST .../scans; one item per file, each with ``scan`` or ``problem``."""
         return self._json(
             "POST",
             f"/v1/collections/{_part(collection)}/scans",
             files=_files(images),
             data=_metadata(None if metadata is None else list(metadata)),
+            params={} if frames is None else {"frames": frames},
             headers=_once(idempotency_key),
         )
 

@@ -22,6 +22,7 @@ ServiceError
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 try again later; nothing was done
 ├── EncoderFailure             the encoder's worker fails or is gone
+├── DecoderFailure             no decoder process starts or answers
 ├── Stopping                   the service is shutting down; nothing was done
 ├── ArtifactMismatch           a bundle that is damaged or does not give its golden embeddings
 └── CatalogFailure             the catalog on disk cannot be read or written
@@ -161,6 +162,12 @@ class EncoderFailure(ServiceError):
     """The encoder's worker fails on a plain frame, or is gone."""
 
     code = "encoder_failure"
+
+
+class DecoderFailure(ServiceError):
+    """No decoder process starts or answers."""
+
+    code = "decoder_failure"
 
 
 class Stopping(ServiceError):

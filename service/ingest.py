@@ -9,7 +9,8 @@ from typing import Any
 
 from service.client import ApiError, Client
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+_STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = frozenset({*_STILLS, ".gif", ".dcm", ".dicom", ".mp4", ".avi"})
 PER_REQUEST = 32
 ATTEMPTS = 8
 

@@ -1,7 +1,7 @@
-"""The corridor: uploaded bytes -> frame -> tensor -> embedding.
+"""The corridor: uploaded bytes -> frames -> tensors -> embedding.
 
-Decoding and preprocessing run on a small thread pool, the encoder on its own thread, so that
-the event loop only hands things on.
+Plain stills are decoded on a small thread pool; DICOM, clips, TIFF and GIF in other processes
+(``clips``). The encoder has its own thread, so that the event loop only hands things on.
 
 Shape suffixes: S encoder side, D embedding width.
 """
@@ -18,25 +18,35 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.clips import WINDOW, Clips, Prepared, content_sha256, prepare
 from service.encoding.batching import MicroBatcher
 from service.encoding.runtime import Encoder
 from service.errors import EncoderFailure, Overloaded, ServiceError, UploadTooLarge
-from service.imaging.decode import decode
 from service.imaging.encode import thumbnail
+from service.imaging.frames import Opened
+from service.imaging.isolation import Decoders
+from service.imaging.limits import DecodeLimits
 from service.imaging.preprocess import preprocess
+from service.imaging.sampling import Sampling, parse_sampling
+from service.imaging.sniff import family_of
+from service.imaging.still import read_still
+from service.pooling import FrameEmbedding, pool
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One still image that went through the corridor.
+    """One file that went through the corridor.
 
     Attributes:
         sha256: hex digest of the uploaded bytes.
         format: lower-case name of the file format.
-        embedding_D: float32, unit length.
+        embedding_D: float32, unit length; of a clip, the pooled one of its used frames.
         thumbnail_jpeg: empty unless asked for.
+        content_sha256: hex digest of the pixels that the encoder saw.
+        opened: what the file tells beside its pixels.
+        used: the used frames of a clip, in order; empty for a still.
     """
 
     sha256: str
@@ -45,6 +55,9 @@ class Embedded:
     height_px: int
     embedding_D: Floats
     thumbnail_jpeg: bytes
+    content_sha256: str
+    opened: Opened
+    used: tuple[FrameEmbedding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +65,14 @@ class CorridorLimits:
     """See the settings of the same names."""
 
     max_image_bytes: int
-    max_pixels: int
     max_batch: int
     batch_wait_s: float
     max_queue: int
     decode_threads: int
+    decode_processes: int
+    clip_frames: str
     thumbnail_side_px: int
+    decoding: DecodeLimits
 
 
 class Pipeline:
@@ -72,14 +87,19 @@ class Pipeline:
     ) -> None:
         self.encoder = encoder
         self._limits = limits
+        self._sampling = parse_sampling(limits.clip_frames)
         self._batcher = MicroBatcher(
             encoder.encode,
             max_batch=limits.max_batch,
             max_wait_s=limits.batch_wait_s,
-            max_queue=limits.max_queue,
+            max_queue=limits.max_queue + limits.decode_processes * WINDOW,
             on_batch=on_batch,
         )
         self._decoders = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
+        self._processes = Decoders(limits.decode_processes, limits.decoding)
+        self._clips = Clips(
+            self._processes, limits.decode_processes, self._batcher.submit, encoder.spec
+        )
         self._admitted = 0
 
     async def __aenter__(self) -> "Pipeline":
@@ -94,6 +114,8 @@ class Pipeline:
     ) -> None:
         await self._batcher.__aexit__(kind, error, trace)
         self._decoders.shutdown(wait=True)
+        self._processes.__exit__(kind, error, trace)
+        self._clips.close()
 
     @property
     def in_flight(self) -> int:
@@ -134,42 +156,91 @@ class Pipeline:
             self._admitted -= images
 
     async def embed_all(
-        self, files: Sequence[bytes], *, with_thumbnail: bool = False
+        self,
+        files: Sequence[bytes],
+        *,
+        sampling: Sampling | None = None,
+        with_thumbnail: bool = False,
     ) -> list[Embedded | ServiceError]:
         """Embed each file; item i is its result or its own error, so one bad file fails alone.
+
+        Args:
+            sampling: which frames of a clip are used; None = as the settings say.
 
         Raises:
             Overloaded: the whole request does not fit the queue; nothing was done.
             Stopping: the service is shutting down.
         """
         with self._admission(len(files)):
-            work = [self._embed_or_error(data, with_thumbnail) for data in files]
+            chosen = self._sampling if sampling is None else sampling
+            work = [self._embed_or_error(data, chosen, with_thumbnail) for data in files]
             return await asyncio.gather(*work)
 
-    async def _embed_or_error(self, data: bytes, with_thumbnail: bool) -> Embedded | ServiceError:
+    async def _embed_or_error(
+        self, data: bytes, sampling: Sampling, with_thumbnail: bool
+    ) -> Embedded | ServiceError:
         try:
-            return await self._embed(data, with_thumbnail)
+            return await self._embed(data, sampling, with_thumbnail)
         except ServiceError as error:
             return error
 
-    async def _embed(self, data: bytes, with_thumbnail: bool) -> Embedded:
+    async def _embed(self, data: bytes, sampling: Sampling, with_thumbnail: bool) -> Embedded:
         if len(data) > self._limits.max_image_bytes:
             raise UploadTooLarge(
                 f"expected at most {self._limits.max_image_bytes} bytes per image, got {len(data)}"
             )
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._decoders, self._prepare, data, with_thumbnail)
-        seen, frame_3SS = prepared
-        embedding_D = await self._batcher.submit(frame_3SS)
-        return Embedded(*seen[:4], embedding_D, seen[4])
+        if family_of(data) == "still":
+            return await self._embed_still(data, with_thumbnail)
+        side_px = self._limits.thumbnail_side_px if with_thumbnail else None
+        clip = await self._clips.embed(data, sampling, thumbnail_side_px=side_px)
+        digest = await asyncio.to_thread(_sha256, data)
+        return Embedded(
+            digest,
+            clip.opened.format,
+            clip.opened.width_px,
+            clip.opened.height_px,
+            pool(clip.frames),
+            clip.thumbnail_jpeg,
+            clip.content_sha256,
+            clip.opened,
+            clip.frames if clip.opened.kind == "cine" else (),
+        )
 
-    def _prepare(
-        self, data: bytes, with_thumbnail: bool
-    ) -> tuple[tuple[str, str, int, int, bytes], Floats]:
-        frame = decode(data, max_pixels=self._limits.max_pixels)
+    async def _embed_still(self, data: bytes, with_thumbnail: bool) -> Embedded:
+        loop = asyncio.get_running_loop()
+        seen = await loop.run_in_executor(self._decoders, self._prepare, data, with_thumbnail)
+        embedding_D = await self._batcher.submit(seen.prepared.frame_3SS)
+        opened = seen.opened
+        return Embedded(
+            seen.sha256,
+            opened.format,
+            opened.width_px,
+            opened.height_px,
+            embedding_D,
+            seen.thumbnail_jpeg,
+            content_sha256(iter([seen.prepared.digest])),
+            opened,
+        )
+
+    def _prepare(self, data: bytes, with_thumbnail: bool) -> "_Still":
+        opened, frame = read_still(data, self._limits.decoding)
+        grey_HW = np.ascontiguousarray(frame.grey)
         small = b""
         if with_thumbnail:
-            small = thumbnail(frame.pixels_HW, side_px=self._limits.thumbnail_side_px)
-        digest = hashlib.sha256(data).hexdigest()
-        seen = (digest, frame.format, frame.width_px, frame.height_px, small)
-        return seen, preprocess(frame.pixels_HW[None], self.encoder.spec)[0]
+            small = thumbnail(grey_HW, side_px=self._limits.thumbnail_side_px)
+        prepared = prepare(frame, grey_HW, self.encoder.spec)
+        return _Still(_sha256(data), opened, prepared, small)
+
+
+@dataclass(frozen=True, slots=True)
+class _Still:
+    """A still between its decoding and the encoder."""
+
+    sha256: str
+    opened: Opened
+    prepared: Prepared
+    thumbnail_jpeg: bytes
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -42,6 +42,22 @@ class Settings(BaseSettings):
         512, gt=0, description="Most frames that wait for the encoder; more answer 503."
     )
     decode_threads: int = Field(2, gt=0, description="Threads that decode and preprocess.")
+    decode_processes: int = Field(
+        2, gt=0, description="Processes that decode DICOM, clips, TIFF and GIF."
+    )
+    clip_frames: str = Field(
+        "uniform:32",
+        description="Frames used of a clip unless the request says: all, uniform:N, fps:F, "
+        "different:N.",
+    )
+    max_clip_frames: int = Field(3000, gt=0, description="Most frames one file may hold.")
+    max_clip_s: float = Field(300.0, gt=0, description="Longest clip, seconds.")
+    max_decode_bytes: int = Field(
+        1_500_000_000, gt=0, description="Memory that decoding one file may take, bytes."
+    )
+    max_decode_s: float = Field(
+        60.0, gt=0, description="Time that decoding one file may take, seconds."
+    )
     encoder_threads: int = Field(
         0, ge=0, description="Threads of one forward pass; 0 = every core."
     )

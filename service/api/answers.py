@@ -75,11 +75,22 @@ class ImageSeen(Answer):
     format: str = Field(examples=["png"])
     width_px: int
     height_px: int
-    frames: int
+    frames: int = Field(description="In the file.")
+    frames_used: int = Field(description="Whose embeddings were pooled.")
+    frame_rate_hz: float | None
     regions: list[JsonObject] = Field(description="Used regions; a still is used as a whole.")
     masked_px: int
     burned_in_risk: Literal["unknown"]
     sha256: str
+    content_sha256: str = Field(description="Of the pixels that were looked at; empty if unknown.")
+
+
+class FrameEmbeddingAnswer(Answer):
+    """One used frame of a clip, with `pool=none`."""
+
+    index: int = Field(ge=0, description="In the file.")
+    time_s: float | None = Field(description="Since the first frame of the file.")
+    embedding: list[float] | str
 
 
 class EmbeddingItem(Answer):
@@ -88,6 +99,7 @@ class EmbeddingItem(Answer):
     embedding: list[float] | str | None = Field(
         None, description="Numbers, or base64 of little-endian values; int8 is value x 127."
     )
+    frames: list[FrameEmbeddingAnswer] | None = None
     image: ImageSeen | None = None
     problem: Problem | None = None
 
@@ -195,11 +207,20 @@ class Receipt(Answer):
     uploads: int = Field(description="Erased examples that were uploaded to classifiers.")
 
 
+class HitFrame(Answer):
+    """The frame of a cine that is nearest to the query; ``score`` is its cosine."""
+
+    index: int = Field(ge=0, examples=[12])
+    time_s: float | None = Field(examples=[0.48])
+    score: float = Field(ge=-1, le=1)
+
+
 class HitAnswer(Answer):
     """A similar scan; ``score`` is the cosine."""
 
     score: float = Field(ge=-1, le=1, examples=[0.93])
     scan: ScanAnswer
+    frame: HitFrame | None = Field(description="Null for a still.")
 
 
 class QueryAnswer(Answer):

@@ -22,6 +22,7 @@ from service.api.answers import (
 from service.api.openapi import image_body
 from service.api.schemas import (
     FilterBody,
+    FrameChoice,
     InstancesBody,
     JsonObject,
     NewCollectionBody,
@@ -59,9 +60,10 @@ from service.api.wire import (
     scan_json,
     version_of,
 )
-from service.catalog.records import NewScan, ScanPatch, StoredScan
+from service.catalog.records import ClipFrame, NewScan, ScanPatch, StoredScan
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
 from service.pipeline import Embedded
+from service.pooling import without_repeats
 
 router = APIRouter(prefix="/v1", tags=["collections"])
 Limit = Annotated[int, Query(ge=1, description="Most items on this page.")]
@@ -135,14 +137,20 @@ async def add_scans(
     service: Service,
     workspace_id: WorkspaceId,
     key: IdempotencyKey = None,
+    frames: Annotated[
+        FrameChoice | None,
+        Query(description="Of a clip: all, uniform:N, fps:F or different:N; default as set."),
+    ] = None,
 ) -> Response:
-    """Embed, store and index images; per-item results, 207 when some failed."""
+    """Embed, store and index images and clips; per-item results, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
     files, metadata = _files_and_metadata(upload, service.settings.max_items)
 
     async def act() -> JSONResponse:
         await _check_collection(service, workspace_id, collection)
-        embedded = await embed_each(service, files, alone=upload.alone, with_thumbnail=True)
+        embedded = await embed_each(
+            service, files, alone=upload.alone, frames=frames, with_thumbnail=True
+        )
         items = await asyncio.to_thread(
             _store, service, request, workspace_id, collection, embedded, metadata
         )
@@ -151,7 +159,7 @@ async def add_scans(
         return JSONResponse(body, batch_status(items))
 
     said = [item.model_dump_json() for item in metadata]
-    content = meaning("scans", collection, *files, *said)
+    content = meaning("scans", collection, frames, *files, *said)
     return await once(service, workspace_id, key, content, act)
 
 
@@ -210,6 +218,10 @@ def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
         study_id=said.study_id,
         labels=said.labels,
         attributes=said.attributes,
+        frames=tuple(
+            ClipFrame(frame.index, frame.time_s, frame.copies, frame.embedding_D)
+            for frame in without_repeats(embedded.used)
+        ),
     )
 
 

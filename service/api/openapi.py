@@ -14,7 +14,12 @@ from service.api.problems import MEDIA_TYPE, codes_of
 from service.api.schemas import JsonObject
 
 _REF = "#/components/schemas/{model}"
-_IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/tiff")
+_IMAGE_TYPES = (
+    *(f"image/{kind}" for kind in ("png", "jpeg", "webp", "bmp", "tiff", "gif")),
+    "application/dicom",
+    "video/mp4",
+    "video/x-msvideo",
+)
 _BINARY = {"type": "string", "format": "binary"}
 _METHODS = frozenset({"get", "post", "patch", "delete"})
 _described: set[type[BaseModel]] = {Problem}

@@ -38,6 +38,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
     errors.EncoderFailure: 503,
+    errors.DecoderFailure: 503,
     errors.Stopping: 503,
     errors.ArtifactMismatch: 500,
     errors.CatalogFailure: 503,

@@ -16,6 +16,12 @@ ScanId = Annotated[
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
 Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float | None
+FrameChoice = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(all|(uniform|different):[1-9][0-9]{0,4}|fps:[0-9]{1,4}(\.[0-9]{1,3})?)$"
+    ),
+]
 Component = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
@@ -81,6 +87,9 @@ class SearchOptions(Body):
     group_by: Literal["subject", "study"] | None = None
     exclude_same: Literal["subject", "study"] | None = None
     min_score: float = Field(-1.0, ge=-1, le=1)
+    match: Literal["scan", "frame"] = Field(
+        "scan", description="A cine scores as a whole, or as its nearest frame."
+    )
     subject_id: Identifier | None = Field(None, description="Of the uploaded query.")
     study_id: Identifier | None = Field(None, description="Of the uploaded query.")
 
@@ -136,6 +145,12 @@ class EmbeddingOptions(Body):
 
     encoding_format: Literal["float", "base64"] = "float"
     dtype: Literal["float32", "float16", "int8"] = "float32"
+    frames: FrameChoice | None = Field(
+        None, description="Of a clip: all, uniform:N, fps:F or different:N; null = as set."
+    )
+    pool: Literal["mean", "none"] = Field(
+        "mean", description="none adds the embedding of each used frame of a clip."
+    )
 
 
 class EmbeddingsBody(InstancesBody):
@@ -147,3 +162,5 @@ class EmbeddingsBody(InstancesBody):
 
     encoding_format: Literal["float", "base64"] | None = None
     dtype: Literal["float32", "float16", "int8"] | None = None
+    frames: FrameChoice | None = None
+    pool: Literal["mean", "none"] | None = None

@@ -12,7 +12,7 @@ from service.api.openapi import image_body
 from service.api.schemas import JsonObject, SearchBody, SearchOptions
 from service.api.state import Running, Service, WorkspaceId
 from service.api.uploads import from_base64, read_upload, validate
-from service.api.wire import scan_filter, scan_json, seen_json
+from service.api.wire import frame_json, scan_filter, scan_json, seen_json
 from service.catalog.records import Scan, ScanImage
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
 from service.galleries import Floats, Query, direction, excluding
@@ -50,17 +50,38 @@ async def search(
             _stored_query, service, workspace_id, collection, body
         )
     query = _query(options, embedding_D, scans)
-    hits = await asyncio.to_thread(service.galleries.search, workspace_id, collection, query)
+    hits = await asyncio.to_thread(
+        _hits, service, workspace_id, collection, query, options.match == "frame"
+    )
     encoder = service.pipeline.encoder
     answer: dict[str, Any] = {
         "encoder_id": encoder.encoder_id,
         "dim": encoder.dim,
         "query": {"image": seen},
-        "hits": [
-            {"score": hit.score, "scan": scan_json(hit.scan, dim=encoder.dim)} for hit in hits
-        ],
+        "hits": hits,
     }
     return JSONResponse(answer)
+
+
+def _hits(
+    service: Running, workspace_id: str, collection: str, query: Query, by_frames: bool
+) -> list[JsonObject]:
+    """Best first; each cine with its nearest frame."""
+    galleries, cines, dim = service.galleries, service.cines, service.pipeline.encoder.dim
+    if by_frames:
+        hits = cines.search(galleries, workspace_id, collection, query)
+    else:
+        hits = galleries.search(workspace_id, collection, query)
+    clips = [hit.scan.row_id for hit in hits if hit.scan.image.kind == "cine"]
+    best = cines.best_frames(workspace_id, collection, clips, query.embedding_D)
+    return [
+        {
+            "score": hit.score,
+            "scan": scan_json(hit.scan, dim=dim),
+            "frame": frame_json(best.get(hit.scan.row_id)),
+        }
+        for hit in hits
+    ]
 
 
 def _file_of(body: SearchBody) -> tuple[bytes, ...]:

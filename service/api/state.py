@@ -15,11 +15,13 @@ from service.api.problems import problem, request_id_of
 from service.api.schemas import JsonObject
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, SavedAnswer
+from service.cines import Cines
 from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
 from service.galleries import Galleries
 from service.heads.classifiers import Heads
 from service.heads.judging import Judge
 from service.heads.queue import FitQueue
+from service.imaging.sampling import parse_sampling
 from service.observability import Metrics
 from service.pipeline import Embedded, Pipeline
 from service.settings import Settings
@@ -44,6 +46,7 @@ class Running:
     catalog: Catalog
     pipeline: Pipeline
     galleries: Galleries
+    cines: Cines
     heads: Heads
     judge: Judge
     fits: FitQueue
@@ -110,15 +113,22 @@ async def embed_each(
     files: Sequence[bytes | InputError],
     *,
     alone: bool = False,
+    frames: str | None = None,
     with_thumbnail: bool = False,
 ) -> list[Embedded | ServiceError]:
     """Embed each file; one that could not even be read keeps its own error.
 
     Args:
+        frames: which frames of a clip are used; None = as the settings say.
         alone: the request is one raw image: its error is raised instead of returned.
     """
     readable = [file for file in files if isinstance(file, bytes)]
-    embedded = iter(await service.pipeline.embed_all(readable, with_thumbnail=with_thumbnail))
+    results = await service.pipeline.embed_all(
+        readable,
+        sampling=None if frames is None else parse_sampling(frames),
+        with_thumbnail=with_thumbnail,
+    )
+    embedded = iter(results)
     found = [file if isinstance(file, InputError) else next(embedded) for file in files]
     if alone and isinstance(found[0], ServiceError):
         raise found[0]

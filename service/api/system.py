@@ -14,6 +14,7 @@ from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import batch_status, embedding_json, seen_json
 from service.errors import EncoderFailure, InputError, ServiceError, Stopping
 from service.observability import METRICS_CONTENT_TYPE
+from service.pipeline import Embedded
 
 router = APIRouter()
 READY_TIMEOUT_S = 5.0
@@ -73,21 +74,14 @@ async def embeddings(
     """Embed images without storing anything; per-item results, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
     files, options = _files_and_options(upload, service.settings.max_items, options)
-    results = await embed_each(service, files, alone=upload.alone)
+    results = await embed_each(service, files, alone=upload.alone, frames=options.frames)
     model = service.pipeline.encoder
     items: list[JsonObject] = []
     for found in results:
         if isinstance(found, ServiceError):
             items.append({"problem": item_problem(found, request)})
             continue
-        items.append(
-            {
-                "embedding": embedding_json(
-                    found.embedding_D, options.encoding_format, options.dtype
-                ),
-                "image": seen_json(found),
-            }
-        )
+        items.append(_embedded(found, options))
     body = {
         "encoder_id": model.encoder_id,
         "dim": model.dim,
@@ -98,12 +92,27 @@ async def embeddings(
     return JSONResponse(body, batch_status(items))
 
 
+def _embedded(found: Embedded, options: EmbeddingOptions) -> JsonObject:
+    form = (options.encoding_format, options.dtype)
+    item: JsonObject = {"embedding": embedding_json(found.embedding_D, *form)}
+    if options.pool == "none" and found.used:
+        item["frames"] = [
+            {
+                "index": frame.index,
+                "time_s": frame.time_s,
+                "embedding": embedding_json(frame.embedding_D, *form),
+            }
+            for frame in found.used
+        ]
+    return item | {"image": seen_json(found)}
+
+
 def _files_and_options(
     upload: Upload, max_items: int, options: EmbeddingOptions
 ) -> tuple[tuple[bytes | InputError, ...], EmbeddingOptions]:
     if upload.document is not None:
         body = validate(EmbeddingsBody, upload.document)
-        named = body.model_dump(include={"encoding_format", "dtype"}, exclude_none=True)
+        named = body.model_dump(include=set(EmbeddingOptions.model_fields), exclude_none=True)
         return instance_files(body, max_items=max_items), options.model_copy(update=named)
     if upload.fields:
         return upload.files, validate(EmbeddingOptions, options.model_dump() | upload.fields)

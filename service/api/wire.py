@@ -20,6 +20,7 @@ from service.catalog.records import (
     ScanImage,
     VersionExample,
 )
+from service.cines import BestFrame
 from service.errors import InputError, InvalidCursor
 from service.pipeline import Embedded
 
@@ -47,11 +48,14 @@ def image_json(image: ScanImage) -> JsonObject:
         "format": image.format,
         "width_px": image.width_px,
         "height_px": image.height_px,
-        "frames": 1,
+        "frames": image.frames,
+        "frames_used": image.frames_used,
+        "frame_rate_hz": image.frame_rate_hz,
         "regions": [],
         "masked_px": 0,
         "burned_in_risk": "unknown",
         "sha256": image.sha256,
+        "content_sha256": image.content_sha256,
     }
 
 
@@ -61,14 +65,25 @@ def seen_json(embedded: Embedded) -> JsonObject:
 
 
 def scan_image(embedded: Embedded) -> ScanImage:
-    """Facts of an uploaded still."""
+    """Facts of an uploaded file."""
     return ScanImage(
         sha256=embedded.sha256,
-        kind="frame",
+        kind=embedded.opened.kind,
         format=embedded.format,
         width_px=embedded.width_px,
         height_px=embedded.height_px,
+        content_sha256=embedded.content_sha256,
+        frames=embedded.opened.frames_in_file,
+        frames_used=max(1, len(embedded.used)),
+        frame_rate_hz=embedded.opened.frame_rate_hz,
     )
+
+
+def frame_json(frame: BestFrame | None) -> JsonObject | None:
+    """The nearest frame of a cine; None for a still."""
+    if frame is None:
+        return None
+    return {"index": frame.place, "time_s": frame.time_s, "score": frame.score}
 
 
 def scan_json(scan: Scan, *, dim: int) -> JsonObject:

@@ -15,8 +15,10 @@ import numpy.typing as npt
 from service.catalog.records import (
     Classifier,
     ClassifierVersion,
+    ClipFrame,
     Collection,
     ErasedSubject,
+    KeptFrames,
     KeyRecord,
     NewScan,
     NewVersion,
@@ -91,9 +93,10 @@ class Catalog(Protocol):
     ) -> list[StoredScan | ServiceError]:
         """Store scans in one transaction; item i answers scan i.
 
-        The same bytes (sha256) twice in one collection are one scan: the stored one is
-        returned unchanged with ``created=False``. A ``scan_id`` that another image of the
-        collection has is a NameTaken in its place; the other items are stored.
+        The same bytes (sha256) or the same pixels (content_sha256) twice in one collection are
+        one scan: the stored one is returned unchanged with ``created=False``. A ``scan_id`` that
+        another image of the collection has is a NameTaken in its place; the other items are
+        stored.
 
         Raises:
             UnknownItem: no such collection.
@@ -107,6 +110,22 @@ class Catalog(Protocol):
         self, workspace_id: str, collection: str, row_ids: Sequence[int]
     ) -> dict[int, Scan]:
         """Those of the rows that still exist, by row id."""
+
+    def clip_frames(
+        self, workspace_id: str, collection: str, scan_id: str
+    ) -> tuple[ClipFrame, ...]:
+        """The kept frames of a cine, in the order of its file; none of a still.
+
+        Raises UnknownItem.
+        """
+
+    def kept_frames(
+        self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None
+    ) -> KeptFrames:
+        """The kept frames of all cines, or of those scans. Raises UnknownItem: no collection."""
+
+    def frames_stamp(self, workspace_id: str, collection: str) -> tuple[int, int]:
+        """Equal stamps: the collection keeps the same frames. Raises UnknownItem."""
 
     def find_known(
         self, workspace_id: str, collection: str, sha256s: Sequence[str]

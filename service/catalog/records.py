@@ -49,13 +49,50 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class ScanImage:
-    """What was looked at: facts of the uploaded file, never its name."""
+    """What was looked at: facts of the uploaded file, never its name.
+
+    Attributes:
+        content_sha256: of the pixels that the encoder saw; empty where it is not known.
+        frames: in the file.
+        frames_used: whose embeddings were pooled.
+    """
 
     sha256: str
     kind: str
     format: str
     width_px: int
     height_px: int
+    content_sha256: str = ""
+    frames: int = 1
+    frames_used: int = 1
+    frame_rate_hz: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFrame:
+    """One kept frame of a cine; ``copies`` are the used frames that it stands for."""
+
+    place: int
+    time_s: float | None
+    copies: int
+    embedding_D: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFrames:
+    """The kept frames of many scans, as arrays of one length N, by ascending frame.
+
+    Attributes:
+        row_ids_N: int64, the scan of each.
+        places_N: int64, in its file.
+        times_s_N: float64, NaN where unknown.
+        embeddings_ND: float32.
+    """
+
+    row_ids_N: npt.NDArray[np.int64]
+    places_N: npt.NDArray[np.int64]
+    times_s_N: npt.NDArray[np.float64]
+    embeddings_ND: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +107,7 @@ class NewScan:
     study_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    frames: tuple[ClipFrame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,11 +35,18 @@ PATCHABLE = frozenset({"subject_id", "study_id"})
 _INSERT_SCAN = """
     INSERT INTO scans (
         workspace_id, collection_id, scan_id, sha256, kind, format, width_px, height_px,
+        content_sha256, frames, frames_used, frame_rate_hz,
         subject_id, study_id, labels, attributes, created_at, updated_at, version
     )
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
 """
 _INSERT_VECTOR = "INSERT INTO scan_vectors (row_id, workspace_id, vector) VALUES (?, ?, ?)"
+_INSERT_FRAME = """
+    INSERT INTO scan_frames (
+        row_id, workspace_id, collection_id, place, time_s, copies, vector
+    )
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
 _INSERT_THUMBNAIL = "INSERT INTO scan_thumbnails (row_id, workspace_id, jpeg) VALUES (?, ?, ?)"
 
 _ERASE = (
@@ -64,6 +71,7 @@ class _Prepared:
     labels: str
     attributes: str
     vector: bytes
+    frames: tuple[bytes, ...]
 
 
 class ScanWrites:
@@ -76,7 +84,8 @@ class ScanWrites:
     ) -> list[StoredScan | ServiceError]:
         """Store scans in one transaction; item i answers scan i.
 
-        The same bytes (sha256) twice in one collection, or in one call, are one scan: the stored
+        The same bytes (sha256) twice in one collection, or in one call, are one scan, and so are
+        the same pixels (content_sha256) in other bytes: the stored
         one is returned unchanged with ``created=False``. In its place stands a NameTaken for a
         ``scan_id`` that another image has, and an InputError for a scan that cannot be stored
         (embedding not finite float32 of the collection's width; ids, labels or attributes of
@@ -168,7 +177,10 @@ def _answer(
         prepared = _prepare(new, dim)
     except InputError as error:
         return error
+    same = "SELECT * FROM scan_records WHERE collection_id = ? AND content_sha256 = ?"
     row = connection.execute(known, (collection_id, new.image.sha256)).fetchone()
+    if row is None and new.image.content_sha256:
+        row = connection.execute(same, (collection_id, new.image.content_sha256)).fetchone()
     if row is not None:
         return StoredScan(decode_scan(row), created=False)
     if connection.execute(taken, (collection_id, new.scan_id)).fetchone() is not None:
@@ -180,6 +192,7 @@ def _answer(
 
 def _prepare(new: NewScan, dim: int) -> _Prepared:
     require_text(new.image.sha256, "a sha256")
+    require_text(new.image.content_sha256, "a content_sha256")
     for value, what in (
         (new.scan_id, "a scan id"),
         (new.subject_id, "a subject id"),
@@ -192,6 +205,7 @@ def _prepare(new: NewScan, dim: int) -> _Prepared:
         labels=encode_labels(new.labels),
         attributes=encode_attributes(new.attributes),
         vector=encode_vector(new.embedding_D, dim),
+        frames=tuple(encode_vector(frame.embedding_D, dim) for frame in new.frames),
     )
 
 
@@ -210,6 +224,10 @@ def _insert(
             image.format,
             image.width_px,
             image.height_px,
+            image.content_sha256 or None,
+            image.frames,
+            image.frames_used,
+            image.frame_rate_hz,
             new.subject_id,
             new.study_id,
             prepared.labels,
@@ -220,6 +238,13 @@ def _insert(
     ).lastrowid
     connection.execute(_INSERT_VECTOR, (row_id, workspace_id, prepared.vector))
     connection.execute(_INSERT_THUMBNAIL, (row_id, workspace_id, new.thumbnail_jpeg))
+    connection.executemany(
+        _INSERT_FRAME,
+        [
+            (row_id, workspace_id, collection_id, f.place, f.time_s, f.copies, vector)
+            for f, vector in zip(new.frames, prepared.frames, strict=True)
+        ],
+    )
     return int(row_id or 0)
 
 

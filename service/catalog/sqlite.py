@@ -9,6 +9,7 @@ from pathlib import Path
 from service.catalog.classifiers import Classifiers
 from service.catalog.collections import Collections
 from service.catalog.database import Database
+from service.catalog.frame_reads import FrameReads
 from service.catalog.interface import Catalog
 from service.catalog.scan_reads import ScanReads
 from service.catalog.scan_writes import ScanWrites
@@ -20,7 +21,7 @@ FILE_NAME = "catalog.sqlite"
 
 
 class SqliteCatalog(
-    Tenants, Collections, ScanWrites, ScanReads, Classifiers, VersionExamples, Catalog
+    Tenants, Collections, ScanWrites, ScanReads, FrameReads, Classifiers, VersionExamples, Catalog
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import cv2
+import numpy as np
 
 from service.errors import CorruptImage
-from service.imaging.frames import DecodedFrame, Opened, Pixels, without_colour
+from service.imaging.frames import DecodedFrame, Opened, Pixels
 from service.imaging.limits import DecodeLimits, check_length, check_size, check_time
 from service.imaging.sampling import Chooser
 from service.imaging.sniff import container_of
@@ -62,7 +63,9 @@ class VideoReader:
         # OpenCV does not keep the stream that it reads from alive.
         self._stream = io.BytesIO(self._data)
         try:
-            capture = cv2.VideoCapture(self._stream, cv2.CAP_FFMPEG, one_thread)
+            # Any stream will do; OpenCV's stubs know only its own.
+            stream: Any = self._stream
+            capture = cv2.VideoCapture(stream, cv2.CAP_FFMPEG, one_thread)
         except cv2.error as error:
             raise CorruptImage("the video stream does not open") from error
         if not capture.isOpened():
@@ -117,8 +120,15 @@ class VideoReader:
         expected = (self.opened.height_px, self.opened.width_px)
         if not is_there or shown is None or shown.shape[:2] != expected:
             raise CorruptImage("a frame of the video stream does not decode, or has another size")
-        colour_HW3: Pixels = shown[..., ::-1]
-        return without_colour(colour_HW3)
+        return _shown(shown)
+
+
+def _shown(bgr_HW3: Pixels) -> Pixels:
+    """As ``without_colour``, by OpenCV, which is several times faster than NumPy here."""
+    blue_HW, green_HW, red_HW = cv2.split(bgr_HW3)
+    if np.array_equal(red_HW, green_HW) and np.array_equal(red_HW, blue_HW):
+        return np.asarray(red_HW, np.uint8)
+    return np.asarray(cv2.cvtColor(bgr_HW3, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _grabbed(capture: Any) -> bool:

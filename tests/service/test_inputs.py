@@ -80,9 +80,10 @@ def test_the_error_of_one_raw_image_is_the_answer(client, collection) -> None:
     dicom = b"\0" * 128 + b"DICM" + b"\0" * 100
     clip = b"\0\0\0\x18ftypmp42" + b"\0" * 100
     for path in ("/v1/embeddings", f"/v1/collections/{collection}/scans"):
-        for data, kind in ((dicom, "application/dicom"), (clip, "video/mp4")):
-            with refused("unsupported_format", 415):
-                post(client, path, data, kind)
+        with refused("corrupt_image", 422):
+            post(client, path, clip, "video/mp4")
+        with refused("unsupported_format", 415):  # no pixel data
+            post(client, path, dicom, "application/dicom")
     with refused("unsupported_format", 415):
         post(client, f"/v1/collections/{collection}/search", dicom, "application/dicom")
 

@@ -1,0 +1,174 @@
+"""A file decoded in another process -> the embeddings of its frames, while it is decoded.
+
+A thread takes each frame from the decoder and prepares it; the loop hands it to the encoder. At
+most ``WINDOW`` frames of one file are between the two, so that a long clip needs no memory and
+leaves room for others.
+
+Shape suffixes: S encoder side, H height, W width.
+"""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import CorruptImage
+from service.imaging.encode import thumbnail
+from service.imaging.frames import DecodedFrame, Opened, Pixels
+from service.imaging.isolation import Decoders
+from service.imaging.preprocess import PreprocessSpec, preprocess
+from service.imaging.sampling import Sampling
+from service.pooling import FrameEmbedding
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Submit: TypeAlias = Callable[[Floats], Awaitable[Floats]]
+WINDOW = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One frame on its way to the encoder."""
+
+    index: int
+    time_s: float | None
+    digest: bytes
+    frame_3SS: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedClip:
+    """A file of one or more frames that went through the encoder; no thumbnail unless asked."""
+
+    opened: Opened
+    frames: tuple[FrameEmbedding, ...]
+    content_sha256: str
+    thumbnail_jpeg: bytes
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Shared by the thread that decodes and the loop."""
+
+    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(WINDOW))
+    stop: threading.Event = field(default_factory=threading.Event)
+    thumbnail_jpeg: bytes = b""
+
+    def leave(self) -> None:
+        """Let the thread run out."""
+        self.stop.set()
+        self.room.release(WINDOW)
+
+
+class Clips:
+    """Embeds files through the processes of ``decoders``; ``submit`` is the encoder's."""
+
+    def __init__(
+        self, decoders: Decoders, threads: int, submit: Submit, spec: PreprocessSpec
+    ) -> None:
+        self._decoders = decoders
+        self._submit = submit
+        self._spec = spec
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="clips")
+
+    def close(self) -> None:
+        """Wait for the files that are being decoded."""
+        self._threads.shutdown(wait=True)
+
+    async def embed(
+        self, data: bytes, sampling: Sampling, *, thumbnail_side_px: int | None
+    ) -> EmbeddedClip:
+        """Decode and embed the frames that ``sampling`` chooses; a thumbnail with a side.
+
+        Raises:
+            InputError: as ``Decoders.open``.
+            EncoderFailure, Overloaded, Stopping: as ``MicroBatcher.submit``.
+        """
+        loop = asyncio.get_running_loop()
+        progress = _Progress()
+        walked: list[Prepared] = []
+        tasks: dict[bytes, asyncio.Task[Floats]] = {}
+
+        def done(task: asyncio.Task[Floats]) -> None:
+            progress.room.release()
+            if task.cancelled() or task.exception() is not None:
+                progress.stop.set()
+
+        def take(prepared: Prepared) -> None:
+            walked.append(prepared)
+            if prepared.digest in tasks:  # a frozen clip: the same pixels, the same embedding
+                progress.room.release()
+                return
+            task = asyncio.ensure_future(cast(Any, self._submit(prepared.frame_3SS)))
+            tasks[prepared.digest] = task
+            task.add_done_callback(done)
+
+        def walk() -> Opened:
+            return self._walk(
+                data,
+                sampling,
+                progress,
+                lambda frame: loop.call_soon_threadsafe(take, frame),
+                thumbnail_side_px,
+            )
+
+        try:
+            opened = await loop.run_in_executor(self._threads, walk)
+            found = dict(zip(tasks, await asyncio.gather(*tasks.values()), strict=True))
+        finally:
+            progress.leave()
+            for task in tasks.values():
+                task.cancel()
+        if not walked:
+            raise CorruptImage("no frame of the file decodes")
+        frames = tuple(FrameEmbedding(p.index, p.time_s, found[p.digest]) for p in walked)
+        content = content_sha256(p.digest for p in walked)
+        return EmbeddedClip(opened, frames, content, progress.thumbnail_jpeg)
+
+    def _walk(
+        self,
+        data: bytes,
+        sampling: Sampling,
+        progress: _Progress,
+        hand_on: Callable[[Prepared], object],
+        thumbnail_side_px: int | None,
+    ) -> Opened:
+        """On a thread: decode, prepare, and wait for room after each frame."""
+        image = self._decoders.open(data, sampling)
+        middle = image.opened.frames_in_file // 2
+        has_middle = False
+        with closing(cast(Any, image.frames)):
+            for frame in image:
+                progress.room.acquire()
+                if progress.stop.is_set():
+                    break
+                grey_HW = np.ascontiguousarray(frame.grey)
+                if thumbnail_side_px is not None and not has_middle:
+                    has_middle = frame.index >= middle
+                    if has_middle or not progress.thumbnail_jpeg:
+                        progress.thumbnail_jpeg = thumbnail(grey_HW, side_px=thumbnail_side_px)
+                hand_on(prepare(frame, grey_HW, self._spec))
+        return image.opened
+
+
+def prepare(frame: DecodedFrame, grey_HW: Pixels, spec: PreprocessSpec) -> Prepared:
+    """The encoder's input of one frame, and a digest of the pixels that it sees."""
+    frame_3SS = preprocess(grey_HW[None], spec)[0]
+    return Prepared(frame.index, frame.time_s, digest_of(grey_HW), frame_3SS)
+
+
+def digest_of(grey_HW: Pixels) -> bytes:
+    """SHA-256 of the shape and the pixels of one used frame."""
+    shape = np.array(grey_HW.shape, "<u4").tobytes()
+    return hashlib.sha256(shape + np.ascontiguousarray(grey_HW).tobytes()).digest()
+
+
+def content_sha256(digests: Iterator[bytes]) -> str:
+    """Hex digest of what was looked at: equal for equal pixels in any file format."""
+    return hashlib.sha256(b"".join(digests)).hexdigest()
