@@ -149,6 +149,7 @@ def _limits(settings: Settings) -> CorridorLimits:
         decode_threads=settings.decode_threads,
         decode_processes=settings.decode_processes,
         clip_frames=settings.clip_frames,
+        region=settings.region,
         decoding=DecodeLimits(
             max_pixels=settings.max_pixels,
             max_clip_frames=settings.max_clip_frames,

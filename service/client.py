@@ -111,20 +111,26 @@ class Client:
         encoding_format: str = "float",
         dtype: str = "float32",
         frames: str | None = None,
+        region: str | None = None,
         pool: str = "mean",
     ) -> JsonObject:
         """POST /v1/embeddings; one item per file, each with ``embedding`` or ``problem``."""
         options = {"encoding_format": encoding_format, "dtype": dtype, "pool": pool}
-        options |= {} if frames is None else {"frames": frames}
+        options |= _given(frames=frames, region=region)
         return self._json("POST", "/v1/embeddings", files=_files(images), params=options)
 
     # collections --------------------------------------------------------------------------
 
     def create_collection(
-        self, name: str, *, description: str = "", idempotency_key: str | None = None
+        self,
+        name: str,
+        *,
+        description: str = "",
+        intake: JsonObject | None = None,
+        idempotency_key: str | None = None,
     ) -> JsonObject:
-        """POST /v1/collections."""
-        body = {"name": name, "description": description}
+        """POST /v1/collections; ``intake`` names what it refuses."""
+        body = {"name": name, "description": description, "intake": intake or {}}
         return self._json("POST", "/v1/collections", json=body, headers=_once(idempotency_key))
 
     def collections(self) -> Iterator[JsonObject]:
@@ -148,6 +154,7 @@ class Client:
         metadata: Sequence[Mapping[str, Any]] | None = None,
         *,
         frames: str | None = None,
+        region: str | None = None,
         idempotency_key: str | None = None,
     ) -> JsonObject:
         """POST .../scans; one item per file, each with ``scan`` or ``problem``."""
@@ -156,7 +163,7 @@ class Client:
             f"/v1/collections/{_part(collection)}/scans",
             files=_files(images),
             data=_metadata(None if metadata is None else list(metadata)),
-            params={} if frames is None else {"frames": frames},
+            params=_given(frames=frames, region=region),
             headers=_once(idempotency_key),
         )
 

@@ -12,6 +12,7 @@ ServiceError
 │   ├── InvalidCursor          a page cursor that we did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an uploaded classifier that is damaged or of another format
+│   ├── FrameRefused           a collection's settings do not take such frames
 │   └── NotEnoughExamples      too few labelled examples to fit or to judge
 ├── Unauthenticated            no key, or not one of ours
 ├── UnknownItem                the name or id names nothing in this workspace
@@ -102,6 +103,12 @@ class InvalidArtifact(InputError):
     """An uploaded classifier is damaged, or of another format or format version."""
 
     code = "invalid_artifact"
+
+
+class FrameRefused(InputError):
+    """The collection refuses frames of this burned-in risk or quality."""
+
+    code = "frame_refused"
 
 
 class NotEnoughExamples(InputError):

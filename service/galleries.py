@@ -7,9 +7,9 @@ Shape suffixes: N scans, P positive and M negative examples, D embedding width.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -92,14 +92,25 @@ class Galleries:
 
     # collections --------------------------------------------------------------------------
 
-    def create(self, workspace_id: str, name: str, description: str) -> Collection:
-        """Create a collection bound to the loaded encoder. Raises NameTaken."""
+    def create(
+        self,
+        workspace_id: str,
+        name: str,
+        description: str,
+        intake: Mapping[str, Any] | None = None,
+    ) -> Collection:
+        """Create a collection bound to the loaded encoder; ``intake`` tells what it refuses.
+
+        Raises:
+            NameTaken: there is one of this name.
+        """
         return self._catalog.create_collection(
             workspace_id,
             name,
             encoder_id=self._encoder_id,
             dim=self._dim,
             description=description,
+            intake=intake,
         )
 
     def delete(self, workspace_id: str, name: str, *, if_version: int | None) -> int:

@@ -26,10 +26,12 @@ from service.imaging.encode import thumbnail
 from service.imaging.frames import Opened
 from service.imaging.isolation import Decoders
 from service.imaging.limits import DecodeLimits
+from service.imaging.look import Sight, Wish, look, read_wish, use_one_thread
 from service.imaging.preprocess import preprocess
 from service.imaging.sampling import Sampling, parse_sampling
 from service.imaging.sniff import family_of
 from service.imaging.still import read_still
+from service.imaging.text import TextFinder
 from service.pooling import FrameEmbedding, pool
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -46,6 +48,7 @@ class Embedded:
         thumbnail_jpeg: empty unless asked for.
         content_sha256: hex digest of the pixels that the encoder saw.
         opened: what the file tells beside its pixels.
+        sight: what of it was looked at.
         used: the used frames of a clip, in order; empty for a still.
     """
 
@@ -57,6 +60,7 @@ class Embedded:
     thumbnail_jpeg: bytes
     content_sha256: str
     opened: Opened
+    sight: Sight
     used: tuple[FrameEmbedding, ...] = ()
 
 
@@ -71,6 +75,7 @@ class CorridorLimits:
     decode_threads: int
     decode_processes: int
     clip_frames: str
+    region: str
     thumbnail_side_px: int
     decoding: DecodeLimits
 
@@ -88,6 +93,9 @@ class Pipeline:
         self.encoder = encoder
         self._limits = limits
         self._sampling = parse_sampling(limits.clip_frames)
+        self._wish = read_wish(limits.region)
+        self._finder = TextFinder()
+        use_one_thread()
         self._batcher = MicroBatcher(
             encoder.encode,
             max_batch=limits.max_batch,
@@ -98,7 +106,11 @@ class Pipeline:
         self._decoders = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
         self._processes = Decoders(limits.decode_processes, limits.decoding)
         self._clips = Clips(
-            self._processes, limits.decode_processes, self._batcher.submit, encoder.spec
+            self._processes,
+            limits.decode_processes,
+            self._batcher.submit,
+            encoder.spec,
+            self._finder,
         )
         self._admitted = 0
 
@@ -160,39 +172,39 @@ class Pipeline:
         files: Sequence[bytes],
         *,
         sampling: Sampling | None = None,
+        wish: Wish | None = None,
         with_thumbnail: bool = False,
     ) -> list[Embedded | ServiceError]:
         """Embed each file; item i is its result or its own error, so one bad file fails alone.
 
         Args:
             sampling: which frames of a clip are used; None = as the settings say.
+            wish: what of each frame is used; None = as the settings say.
 
         Raises:
             Overloaded: the whole request does not fit the queue; nothing was done.
             Stopping: the service is shutting down.
         """
         with self._admission(len(files)):
-            chosen = self._sampling if sampling is None else sampling
-            work = [self._embed_or_error(data, chosen, with_thumbnail) for data in files]
+            how = _How(sampling or self._sampling, wish or self._wish, with_thumbnail)
+            work = [self._embed_or_error(data, how) for data in files]
             return await asyncio.gather(*work)
 
-    async def _embed_or_error(
-        self, data: bytes, sampling: Sampling, with_thumbnail: bool
-    ) -> Embedded | ServiceError:
+    async def _embed_or_error(self, data: bytes, how: "_How") -> Embedded | ServiceError:
         try:
-            return await self._embed(data, sampling, with_thumbnail)
+            return await self._embed(data, how)
         except ServiceError as error:
             return error
 
-    async def _embed(self, data: bytes, sampling: Sampling, with_thumbnail: bool) -> Embedded:
+    async def _embed(self, data: bytes, how: "_How") -> Embedded:
         if len(data) > self._limits.max_image_bytes:
             raise UploadTooLarge(
                 f"expected at most {self._limits.max_image_bytes} bytes per image, got {len(data)}"
             )
         if family_of(data) == "still":
-            return await self._embed_still(data, with_thumbnail)
-        side_px = self._limits.thumbnail_side_px if with_thumbnail else None
-        clip = await self._clips.embed(data, sampling, thumbnail_side_px=side_px)
+            return await self._embed_still(data, how)
+        side_px = self._limits.thumbnail_side_px if how.with_thumbnail else None
+        clip = await self._clips.embed(data, how.sampling, wish=how.wish, thumbnail_side_px=side_px)
         digest = await asyncio.to_thread(_sha256, data)
         return Embedded(
             digest,
@@ -203,12 +215,13 @@ class Pipeline:
             clip.thumbnail_jpeg,
             clip.content_sha256,
             clip.opened,
+            clip.sight,
             clip.frames if clip.opened.kind == "cine" else (),
         )
 
-    async def _embed_still(self, data: bytes, with_thumbnail: bool) -> Embedded:
+    async def _embed_still(self, data: bytes, how: "_How") -> Embedded:
         loop = asyncio.get_running_loop()
-        seen = await loop.run_in_executor(self._decoders, self._prepare, data, with_thumbnail)
+        seen = await loop.run_in_executor(self._decoders, self._prepare, data, how)
         embedding_D = await self._batcher.submit(seen.prepared.frame_3SS)
         opened = seen.opened
         return Embedded(
@@ -220,16 +233,27 @@ class Pipeline:
             seen.thumbnail_jpeg,
             content_sha256(iter([seen.prepared.digest])),
             opened,
+            seen.sight,
         )
 
-    def _prepare(self, data: bytes, with_thumbnail: bool) -> "_Still":
+    def _prepare(self, data: bytes, how: "_How") -> "_Still":
         opened, frame = read_still(data, self._limits.decoding)
-        grey_HW = np.ascontiguousarray(frame.grey)
+        looked = look(frame.pixels, self._finder, wish=how.wish)
+        view = looked.views[0]
         small = b""
-        if with_thumbnail:
-            small = thumbnail(grey_HW, side_px=self._limits.thumbnail_side_px)
-        prepared = prepare(frame, grey_HW, self.encoder.spec)
-        return _Still(_sha256(data), opened, prepared, small)
+        if how.with_thumbnail:
+            small = thumbnail(view.shown_hw, side_px=self._limits.thumbnail_side_px)
+        prepared = prepare(frame, view.used_hw, self.encoder.spec)
+        return _Still(_sha256(data), opened, prepared, small, looked.sight)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What a request wants of each file."""
+
+    sampling: Sampling
+    wish: Wish
+    with_thumbnail: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +264,7 @@ class _Still:
     opened: Opened
     prepared: Prepared
     thumbnail_jpeg: bytes
+    sight: Sight
 
 
 def _sha256(data: bytes) -> str:

@@ -19,13 +19,16 @@ from service.api.answers import (
     StoredAnswer,
     says,
 )
+from service.api.looking import accepted
 from service.api.openapi import image_body
 from service.api.schemas import (
+    REGION_SAYS,
     FilterBody,
     FrameChoice,
     InstancesBody,
     JsonObject,
     NewCollectionBody,
+    RegionChoice,
     ScanMetadata,
     ScanPatchBody,
 )
@@ -60,7 +63,7 @@ from service.api.wire import (
     scan_json,
     version_of,
 )
-from service.catalog.records import ClipFrame, NewScan, ScanPatch, StoredScan
+from service.catalog.records import ClipFrame, Collection, NewScan, ScanPatch, StoredScan
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
 from service.pipeline import Embedded
 from service.pooling import without_repeats
@@ -83,7 +86,11 @@ async def create_collection(
 
     async def act() -> JSONResponse:
         made = await asyncio.to_thread(
-            service.galleries.create, workspace_id, body.name, body.description
+            service.galleries.create,
+            workspace_id,
+            body.name,
+            body.description,
+            body.intake.model_dump(),
         )
         return created(collection_json(made), f"/v1/collections/{made.name}")
 
@@ -141,16 +148,18 @@ async def add_scans(
         FrameChoice | None,
         Query(description="Of a clip: all, uniform:N, fps:F or different:N; default as set."),
     ] = None,
+    region: Annotated[RegionChoice | None, Query(description=REGION_SAYS)] = None,
 ) -> Response:
     """Embed, store and index images and clips; per-item results, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
     files, metadata = _files_and_metadata(upload, service.settings.max_items)
 
     async def act() -> JSONResponse:
-        await _check_collection(service, workspace_id, collection)
-        embedded = await embed_each(
-            service, files, alone=upload.alone, frames=frames, with_thumbnail=True
+        found = await _check_collection(service, workspace_id, collection)
+        each = await embed_each(
+            service, files, alone=upload.alone, frames=frames, region=region, with_thumbnail=True
         )
+        embedded = accepted(found.intake, each, alone=upload.alone)
         items = await asyncio.to_thread(
             _store, service, request, workspace_id, collection, embedded, metadata
         )
@@ -159,7 +168,7 @@ async def add_scans(
         return JSONResponse(body, batch_status(items))
 
     said = [item.model_dump_json() for item in metadata]
-    content = meaning("scans", collection, frames, *files, *said)
+    content = meaning("scans", collection, frames, region, *files, *said)
     return await once(service, workspace_id, key, content, act)
 
 
@@ -174,12 +183,13 @@ def _files_and_metadata(
     return files, [instance.metadata for instance in body.instances]
 
 
-async def _check_collection(service: Running, workspace_id: str, name: str) -> None:
+async def _check_collection(service: Running, workspace_id: str, name: str) -> Collection:
     """Refuse before embedding: an unknown or foreign collection costs no encoder time."""
     found = await asyncio.to_thread(service.catalog.get_collection, workspace_id, name)
     loaded = service.pipeline.encoder.encoder_id
     if found.encoder_id != loaded:
         raise EncoderMismatch(f"the collection was made by {found.encoder_id}, loaded is {loaded}")
+    return found
 
 
 def _store(

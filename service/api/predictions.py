@@ -12,7 +12,7 @@ from service.api.answers import says
 from service.api.classifier_answers import PredictionsAnswer
 from service.api.classifier_schemas import PredictScansBody
 from service.api.openapi import image_body
-from service.api.schemas import InstancesBody, JsonObject
+from service.api.schemas import REGION_SAYS, InstancesBody, JsonObject, RegionChoice
 from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import Floats, batch_status, seen_json
@@ -44,6 +44,7 @@ async def predict(
     version: Version = None,
     coverage: Coverage = 0.9,
     nearest: Nearest = 3,
+    region: Annotated[RegionChoice | None, Query(description=REGION_SAYS)] = None,
 ) -> JSONResponse:
     """Class, prediction set, doubts and evidence for uploads or stored scans; 207 if some failed.
 
@@ -56,7 +57,7 @@ async def predict(
         found = await _of_scans(service, workspace_id, upload.document)
     else:
         files = _files_of(upload, service.settings.max_items)
-        embedded = await embed_each(service, files, alone=upload.alone)
+        embedded = await embed_each(service, files, alone=upload.alone, region=region)
         found = [_seen(request, item) for item in embedded]
     said, items = await asyncio.to_thread(_judged, opened, found, coverage, nearest)
     body = _about(opened) | {"prediction_sets": said, "dim": service.pipeline.encoder.dim}

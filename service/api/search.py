@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from service.api.answers import SearchAnswer, says
 from service.api.openapi import image_body
 from service.api.schemas import JsonObject, SearchBody, SearchOptions
-from service.api.state import Running, Service, WorkspaceId
+from service.api.state import Running, Service, WorkspaceId, embed_each
 from service.api.uploads import from_base64, read_upload, validate
 from service.api.wire import frame_json, scan_filter, scan_json, seen_json
 from service.catalog.records import Scan, ScanImage
@@ -42,7 +42,7 @@ async def search(
     seen: JsonObject | None = None
     if files:
         _check_single(body, uploaded=True)
-        embedding_D, seen = await _embed(service, files[0])
+        embedding_D, seen = await _embed(service, files[0], options.region)
         scans: list[Scan] = []
     else:
         _check_single(body, uploaded=False)
@@ -96,8 +96,8 @@ def _check_single(body: SearchBody, *, uploaded: bool) -> None:
         raise InputError("expected negative examples beside positive ones")
 
 
-async def _embed(service: Running, data: bytes) -> tuple[Floats, JsonObject]:
-    (found,) = await service.pipeline.embed_all([data])
+async def _embed(service: Running, data: bytes, region: str | None) -> tuple[Floats, JsonObject]:
+    (found,) = await embed_each(service, [data], region=region)
     if isinstance(found, ServiceError):
         raise found
     return found.embedding_D, seen_json(found)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.api.looking import UNKNOWN
 from service.api.schemas import FilterBody, JsonObject
 from service.catalog.records import (
     Classifier,
@@ -36,6 +37,7 @@ def collection_json(collection: Collection) -> JsonObject:
         "encoder_id": collection.encoder_id,
         "dim": collection.dim,
         "scans": collection.scans,
+        "intake": {"refuse_burned_in": None, "refuse_quality": []} | dict(collection.intake),
         "created_at": collection.created_at,
         "etag": etag(collection.version),
     }
@@ -51,11 +53,9 @@ def image_json(image: ScanImage) -> JsonObject:
         "frames": image.frames,
         "frames_used": image.frames_used,
         "frame_rate_hz": image.frame_rate_hz,
-        "regions": [],
-        "masked_px": 0,
-        "burned_in_risk": "unknown",
         "sha256": image.sha256,
         "content_sha256": image.content_sha256,
+        **(UNKNOWN if image.looked is None else image.looked),
     }
 
 
@@ -76,6 +76,7 @@ def scan_image(embedded: Embedded) -> ScanImage:
         frames=embedded.opened.frames_in_file,
         frames_used=max(1, len(embedded.used)),
         frame_rate_hz=embedded.opened.frame_rate_hz,
+        looked=embedded.sight.to_json(),
     )
 
 

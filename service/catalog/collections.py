@@ -1,9 +1,13 @@
 """Collections, in SQLite: a name and an encoder, and a number inside that scans point to."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from service.catalog.database import Database
 from service.catalog.records import Collection, Page
 from service.catalog.rows import (
     decode_collection,
+    encode_object,
     new_page,
     now,
     require_collection,
@@ -21,7 +25,14 @@ class Collections:
     _database: Database
 
     def create_collection(
-        self, workspace_id: str, name: str, *, encoder_id: str, dim: int, description: str = ""
+        self,
+        workspace_id: str,
+        name: str,
+        *,
+        encoder_id: str,
+        dim: int,
+        description: str = "",
+        intake: Mapping[str, Any] | None = None,
     ) -> Collection:
         """An empty collection for vectors of ``dim`` numbers from one encoder.
 
@@ -35,14 +46,17 @@ class Collections:
             raise InputError(f"an embedding must have at least 1 number, got {dim}")
         insert = """
             INSERT INTO collections
-                (workspace_id, name, encoder_id, dim, description, created_at, version)
-            VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (workspace_id, name) DO NOTHING
+                (workspace_id, name, encoder_id, dim, description, created_at, intake, version)
+            VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (workspace_id, name) DO NOTHING
         """
-        record = Collection(name, encoder_id, dim, description, now(), version=1, scans=0)
+        refused = dict(intake or {})
+        record = Collection(
+            name, encoder_id, dim, description, now(), version=1, scans=0, intake=refused
+        )
         values = (workspace_id, name, encoder_id, dim, description, record.created_at)
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
-            if connection.execute(insert, values).rowcount == 0:
+            if connection.execute(insert, (*values, encode_object(refused))).rowcount == 0:
                 raise NameTaken("the workspace has a collection of this name")
         return record
 

@@ -6,8 +6,8 @@ nothing of others. Methods block; call them from worker threads; all are thread 
 Shape suffixes: N scans, D embedding width.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,14 @@ class Catalog(Protocol):
     # collections --------------------------------------------------------------------------
 
     def create_collection(
-        self, workspace_id: str, name: str, *, encoder_id: str, dim: int, description: str = ""
+        self,
+        workspace_id: str,
+        name: str,
+        *,
+        encoder_id: str,
+        dim: int,
+        description: str = "",
+        intake: Mapping[str, Any] | None = None,
     ) -> Collection:
         """Raises NameTaken: the workspace has a collection of this name."""
 

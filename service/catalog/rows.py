@@ -189,6 +189,7 @@ def decode_collection(row: sqlite3.Row) -> Collection:
         created_at=row["created_at"],
         version=row["version"],
         scans=row["scans"],
+        intake=decode_json(row["intake"], dict),
     )
 
 
@@ -209,6 +210,7 @@ def decode_scan(row: sqlite3.Row) -> Scan:
             frames=row["frames"],
             frames_used=row["frames_used"],
             frame_rate_hz=row["frame_rate_hz"],
+            looked=None if row["looked"] is None else decode_json(row["looked"], dict),
         ),
         subject_id=row["subject_id"],
         study_id=row["study_id"],

@@ -6,8 +6,8 @@ Shape suffixes: h height, w width of a used region.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ Risk: TypeAlias = Literal["none", "low", "high"]
 RISKS: tuple[Risk, ...] = ("none", "low", "high")
 
 SURE = 0.5  # least confidence of a region for its outside to count as separated
+FLOW_SHARE = 0.1  # of a box in patches of strong colour: no writing
 MANY_BOXES, MUCH_SHARE = 4, 0.04  # more writing than a label or a measure: the screen itself
 
 
@@ -38,6 +39,7 @@ class View:
             inside it filled with the grey around. As it is when the caller wanted no region.
         shown_hw: uint8, what a thumbnail may show: never with writing that was found.
         texts: writing inside the region, in its pixels.
+        text_px: pixels of their boxes.
         masked_px: pixels of the region's box that are not as the machine gave them.
     """
 
@@ -45,26 +47,47 @@ class View:
     used_hw: Pixels
     shown_hw: Pixels
     texts: tuple[TextBox, ...]
+    text_px: int
     masked_px: int
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """A frame after the look.
+class Sight:
+    """What was looked at, without any pixel: this goes into answers and the catalog.
 
     Attributes:
-        views: one per region, largest first; at least one.
-        blanked_px: pixels of the frame in no view, or masked in one.
+        regions: used ones, largest first; the first is embedded.
+        masked_px: pixels of the frame that were not used, or not as the machine gave them.
         risk: that a name is left in what is used or shown, or was hard to tell from the scan.
         risk_reasons: closed list, see ``docs/intake.md``.
         findings: of the quality gate, on the largest region.
     """
 
-    views: tuple[View, ...]
-    blanked_px: int
+    regions: tuple[Region, ...]
+    masked_px: int
     risk: Risk
     risk_reasons: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For answers and for the catalog."""
+        return {
+            "regions": [_region_json(region) for region in self.regions],
+            "masked_px": self.masked_px,
+            "burned_in_risk": self.risk,
+            "burned_in_reasons": list(self.risk_reasons),
+            "quality": [
+                {"reason": f.reason, "value": f.value, "limit": f.limit} for f in self.findings
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A frame after the look: a view per region, largest first, and what there is to say."""
+
+    views: tuple[View, ...]
+    sight: Sight
 
 
 def read_wish(text: str) -> Wish:
@@ -93,7 +116,7 @@ def look(
     *,
     wish: Wish = "auto",
     declared: Sequence[DicomRegion] = (),
-    tagged_burned_in: bool | None = None,
+    tagged: bool | None = None,
 ) -> Looked:
     """Find the scan, blank what is not it, mask writing in it, and judge it.
 
@@ -102,27 +125,42 @@ def look(
         finder: of text.
         wish: ``auto``, ``none`` (the whole frame, unmasked for the encoder), or a box.
         declared: regions that the file tells of.
-        tagged_burned_in: BurnedInAnnotation of the file.
+        tagged: BurnedInAnnotation of the file.
 
     Raises:
         InputError: the wished box is not inside the frame.
     """
-    height, width = pixels.shape[:2]
-    found = _regions(pixels, wish, declared)
-    views = tuple(_view(pixels, region, finder, keep=wish == "none") for region in found)
+    found = regions_of(pixels, wish, declared)
+    return examine(pixels, found, finder, keep=wish == "none", tagged=tagged)
+
+
+def examine(
+    pixels: Pixels,
+    found: Sequence[Region],
+    finder: TextFinder,
+    *,
+    keep: bool,
+    tagged: bool | None = None,
+) -> Looked:
+    """As ``look``, with regions that are known; ``keep``: the encoder gets writing as well."""
+    views = tuple(_view(pixels, region, finder, keep=keep) for region in found)
     kept = sum(v.used_hw.size - v.masked_px for v in views)
-    risk, reasons = _risk(views, wish, tagged_burned_in)
+    risk, reasons = _risk(views, keep, tagged)
     x0, y0, x1, y1 = found[0].box
-    return Looked(
-        views=views,
-        blanked_px=max(0, height * width - kept),
+    sight = Sight(
+        regions=tuple(found),
+        masked_px=max(0, pixels.shape[0] * pixels.shape[1] - kept),
         risk=risk,
         risk_reasons=reasons,
         findings=quality.judge(pixels[y0:y1, x0:x1]),
     )
+    return Looked(views, sight)
 
 
-def _regions(pixels: Pixels, wish: Wish, declared: Sequence[DicomRegion]) -> tuple[Region, ...]:
+def regions_of(
+    pixels: Pixels, wish: Wish, declared: Sequence[DicomRegion] = ()
+) -> tuple[Region, ...]:
+    """What to use of a frame, largest first. Raises InputError: a box that is not inside it."""
     height, width = pixels.shape[:2]
     if wish == "none":
         return (regions.whole(height, width),)
@@ -144,14 +182,19 @@ def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep: bool) -> 
         used_hw[~inside_hw] = 0
     bright = used_hw if inner.ndim == 2 else _brightest(inner, inside_hw)
     texts = finder.find(bright)
+    if inner.ndim == 3 and texts:
+        texts = _without_flow(texts, inner)
     shown_hw = without(used_hw, texts)
-    masked_hw = np.zeros(used_hw.shape, bool) if inside_hw is None else ~inside_hw
-    if keep:
-        return View(region, used_hw, shown_hw, texts, int(masked_hw.sum()))
+    text_hw = np.zeros(used_hw.shape, bool)
     for item in texts:
-        left, top, right, bottom = item.box
-        masked_hw[top:bottom, left:right] = True
-    return View(region, shown_hw, shown_hw, texts, int(masked_hw.sum()))
+        text_hw[_slices(item.box)] = True
+    text_px = int(text_hw.sum())
+    if keep:
+        return View(region, used_hw, shown_hw, texts, text_px, 0)
+    masked_px = text_px
+    if inside_hw is not None:
+        masked_px = int((text_hw | ~inside_hw).sum())
+    return View(region, shown_hw, shown_hw, texts, text_px, masked_px)
 
 
 def _brightest(inner: Pixels, inside_hw: npt.NDArray[np.bool_] | None) -> Pixels:
@@ -162,21 +205,45 @@ def _brightest(inner: Pixels, inside_hw: npt.NDArray[np.bool_] | None) -> Pixels
     return bright_hw
 
 
-def _risk(views: Sequence[View], wish: Wish, tagged: bool | None) -> tuple[Risk, tuple[str, ...]]:
-    boxes = [item for view in views for item in view.texts]
-    area = sum((b.box[2] - b.box[0]) * (b.box[3] - b.box[1]) for b in boxes)
+def _without_flow(texts: tuple[TextBox, ...], inner: Pixels) -> tuple[TextBox, ...]:
+    """Boxes that are not colour flow: letters are thin, and vanish where patches of colour stay."""
+    chroma_hw = inner.max(2).astype(np.int16) - inner.min(2)
+    strong_hw = (chroma_hw > quality.STRONG_CHROMA).astype(np.uint8)
+    flow_hw = cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8))
+    return tuple(t for t in texts if np.mean(flow_hw[_slices(t.box)]) < FLOW_SHARE)
+
+
+def _slices(box: Box) -> tuple[slice, slice]:
+    x0, y0, x1, y1 = box
+    return slice(y0, y1), slice(x0, x1)
+
+
+def _risk(views: Sequence[View], keep: bool, tagged: bool | None) -> tuple[Risk, tuple[str, ...]]:
+    boxes = sum(len(view.texts) for view in views)
+    area = sum(view.text_px for view in views)
     unsure = any(view.region.confidence < SURE for view in views)
     reasons: list[str] = []
     if boxes:
-        reasons.append("text_kept" if wish == "none" else "text_masked")
-    much = len(boxes) > MANY_BOXES or area > MUCH_SHARE * sum(v.used_hw.size for v in views)
+        reasons.append("text_kept" if keep else "text_masked")
+    much = boxes > MANY_BOXES or area > MUCH_SHARE * sum(v.used_hw.size for v in views)
     if much:
         reasons.append("much_text")
     if unsure:
         reasons.append("region_unsure")
     if tagged:
         reasons.append("tagged_by_file")
-    high = much or (bool(boxes) and (wish == "none" or unsure)) or (bool(tagged) and unsure)
+    high = much or (boxes > 0 and (keep or unsure)) or (bool(tagged) and unsure)
     if high:
         return "high", tuple(reasons)
     return ("low" if reasons else "none"), tuple(reasons)
+
+
+def _region_json(region: Region) -> dict[str, Any]:
+    spacing = region.spacing_mm
+    return {
+        "box": list(region.box),
+        "outline": [list(corner) for corner in region.outline],
+        "found": region.found,
+        "confidence": round(region.confidence, 3),
+        "spacing_mm": None if spacing is None else list(spacing),
+    }

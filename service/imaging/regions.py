@@ -252,15 +252,15 @@ def _is_scan(
     flat_hw: npt.NDArray[np.bool_],
     moving_hw: Pixels | None,
 ) -> bool:
-    """Neither a grey bar, nor a banner or button of one colour, nor still while others move."""
+    """Neither a grey bar, nor still while others move, nor a banner or button of one colour."""
     width, height = int(stats[cv2.CC_STAT_WIDTH]), int(stats[cv2.CC_STAT_HEIGHT])
     long, short = max(width, height), min(width, height)
     if short < 0.09 * max(part_hw.shape) and long > 4 * short:
         return False
+    if moving_hw is not None:  # the mean of moving speckle is as flat as a button
+        return float(moving_hw[part_hw].mean()) > 0.1
     lit = part_hw & (lit_hw > 0)
-    if flat_hw[lit].mean() > 0.5 or _one_grey(small_hw[lit]) > 0.45:
-        return False
-    return moving_hw is None or float(moving_hw[part_hw].mean()) > 0.1
+    return float(flat_hw[lit].mean()) <= 0.5 and _one_grey(small_hw[lit]) <= 0.45
 
 
 def _background(small_hw: Pixels) -> int:

@@ -24,6 +24,7 @@ Box: TypeAlias = tuple[int, int, int, int]
 NETWORK = Path(__file__).with_name("text_finder.onnx")
 CELL_PX = 4  # of the picture that the network sees
 WORK_SIDE_PX = 640  # a longer frame is shrunk to this: its letters stay 6 px and more
+SECOND_SIDE_PX = 160  # at half its size the network sees headings; smaller frames have none
 SEED_LOGIT = 1.5  # a box needs one cell that is as sure as this
 GROW_LOGIT = -0.5  # and takes in its neighbours down to this
 MIN_CELLS = 4
@@ -61,15 +62,24 @@ class TextFinder:
             frame: uint8 (h, w), or (h, w, 3): the brightest channel counts, so that red and blue
                 letters are no darker than white ones.
         """
-        grey_hw = frame if frame.ndim == 2 else frame.max(2)
+        grey_hw = frame if frame.ndim == 2 else np.asarray(frame.max(2), np.uint8)
+        longest = max(grey_hw.shape)
+        scale = min(1.0, WORK_SIDE_PX / longest)
+        found = self._find_at(grey_hw, scale)
+        if longest * scale / 2 >= SECOND_SIDE_PX:
+            coarse = self._find_at(grey_hw, scale / 2)
+            fresh = [item for item in coarse if not _is_known(item.box, found)]
+            found = [item for item in found if not _is_known(item.box, fresh)] + fresh
+        return tuple(sorted(found, key=lambda item: (item.box[1], item.box[0])))
+
+    def _find_at(self, grey_hw: Pixels, scale: float) -> list[TextBox]:
         height, width = grey_hw.shape
-        scale = min(1.0, WORK_SIDE_PX / max(height, width))
         if scale < 1:
             size = (max(8, round(width * scale)), max(8, round(height * scale)))
             grey_hw = np.asarray(cv2.resize(grey_hw, size, interpolation=cv2.INTER_AREA), np.uint8)
         logits_rc = self._logits(grey_hw)
         step_x, step_y = CELL_PX * width / grey_hw.shape[1], CELL_PX * height / grey_hw.shape[0]
-        return tuple(_boxes(logits_rc, step_x, step_y, width, height))
+        return _boxes(logits_rc, step_x, step_y, width, height)
 
     def _logits(self, grey_hw: Pixels) -> npt.NDArray[np.float32]:
         # Whole cells only; the edge is repeated, for a black one would be an edge of its own.
@@ -106,7 +116,15 @@ def _boxes(
             min(height, int(np.ceil((top + down + 1) * step_y))),
         )
         found.append(TextBox(box, float(1 / (1 + np.exp(-surest[label])))))
-    return sorted(found, key=lambda item: (item.box[1], item.box[0]))
+    return found
+
+
+def _is_known(box: Box, others: list[TextBox]) -> bool:
+    """Whether all of a box, but for the cell around it, lies in one of the others."""
+    x0, y0, x1, y1 = box
+    return any(
+        x0 >= o.box[0] and y0 >= o.box[1] and x1 <= o.box[2] and y1 <= o.box[3] for o in others
+    )
 
 
 def without(frame_hw: Pixels, boxes: tuple[TextBox, ...]) -> Pixels:

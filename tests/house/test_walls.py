@@ -39,6 +39,8 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
         "service.galleries",
         "service.cines",
         "service.pooling",
+        "service.imaging.look",
+        "service.imaging.quality",
         "service.imaging.sampling",
         "service.heads",
         "service.catalog.interface",
