@@ -150,8 +150,9 @@ def from_clip(frames_THW: Pixels) -> Region:
     scale = _scale(frames_THW.shape[1], frames_THW.shape[2])
     small_Thw = np.stack([_shrunk(frame_HW, scale) for frame_HW in frames_THW])
     moving_hw = (np.ptp(small_Thw, axis=0) > 2 * BACKGROUND_TOLERANCE).astype(np.uint8)
-    # One wide opening: clocks, ECG traces and digits move as well, and are thin.
-    moving_hw = _opened(moving_hw, 7)
+    # Speckle leaves holes; clocks, ECG traces and digits move as well, and are thin.
+    closed_hw = cv2.morphologyEx(moving_hw, cv2.MORPH_CLOSE, _disc(5))
+    moving_hw = _opened(np.asarray(closed_hw, np.uint8), 9)
     mean_HW = frames_THW.mean(0).astype(np.uint8)
     if moving_hw.mean() < MIN_AREA_SHARE:
         return _search(mean_HW, None)
