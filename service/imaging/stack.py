@@ -76,8 +76,8 @@ class StackReader:
 
 
 def _shown_ms(image: Image.Image) -> float:
-    """How long the picture stands; 0 for a TIFF, which does not tell."""
+    """How long the picture stands; 0 when it is not told, or, for WebP, not before decoding."""
     told = image.info.get("duration", 0)
-    if not isinstance(told, int | float) or image.format == "TIFF":
+    if image.format not in ("GIF", "PNG") or not isinstance(told, int | float):
         return 0.0
-    return max(float(told), _SHORTEST_MS) if image.format in ("GIF", "WEBP", "PNG") else 0.0
+    return max(float(told), _SHORTEST_MS)

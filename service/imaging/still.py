@@ -14,6 +14,7 @@ from service.imaging.frames import DecodedFrame, Opened, Pixels, without_colour
 from service.imaging.limits import DecodeLimits, check_size
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+_STARTS = (b"\x89PNG", b"\xff\xd8", b"BM", b"RIFF", b"GIF8", b"II*\0", b"MM\0*")
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _GREY_MODES = ("L", "1")
 _SIGNIFICANT_BITS = (8, 10, 12, 14, 16)
@@ -66,6 +67,8 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image declares too many pixels") from error
     except UnidentifiedImageError as error:
+        if data.startswith(_STARTS):
+            raise CorruptImage("the image header does not decode") from error
         raise UnsupportedFormat(
             "expected PNG, JPEG, WebP, BMP, TIFF, GIF, DICOM, MP4 or AVI, got "
             + ("bytes of no known format" if data else "an empty file")

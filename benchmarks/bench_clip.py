@@ -1,0 +1,162 @@
+"""A clip of distinct frames through HTTP, every frame embedded, beside bare ONNX Runtime.
+
+All in one run, in turns: the clip in one request; the same tensors through the bare network in
+full batches, decoding and preprocessing outside its clock; the same frames one by one as PNGs.
+"""
+
+import argparse
+import http.client
+import io
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from bench_embed import start
+from PIL import Image
+
+from service.app import SHIPPED_BUNDLE
+from service.catalog.sqlite import open_catalog
+from service.demo import SAMPLES
+from service.encoding.runtime import load_encoder
+from service.imaging.intake import read
+from service.imaging.limits import DecodeLimits
+from service.imaging.preprocess import preprocess
+from service.imaging.sampling import Sampling
+from service.ingest import image_files
+from service.server import create_key
+
+ROUNDS, BATCH, RATE = 5, 8, 25
+
+
+def drawn(count: int, width_px: int, height_px: int) -> list[np.ndarray]:
+    """Distinct grey frames: sample scans that fade into each other while they drift."""
+    scenes = [Image.open(path).convert("L") for path in image_files(SAMPLES)]
+    stills = [np.asarray(s.resize((width_px, height_px), 3), np.float32) for s in scenes[::7]]
+    frames = []
+    for index in range(count):
+        place = index / count * (len(stills) - 1)
+        first, share = int(place), place - int(place)
+        mixed = stills[first] * (1 - share) + stills[first + 1] * share
+        frames.append(np.roll(mixed, index // 2, axis=1).astype(np.uint8))
+    return frames
+
+
+def mp4(frames: list[np.ndarray], folder: Path) -> bytes:
+    """MPEG-4 by OpenCV, at the quality of its default."""
+    height_px, width_px = frames[0].shape
+    file = folder / "clip.mp4"
+    code = cv2.VideoWriter_fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(file), code, RATE, (width_px, height_px))
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return file.read_bytes()
+
+
+def png(frame: np.ndarray) -> bytes:
+    """One frame as a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def bare_s(encoder: object, inputs: np.ndarray) -> float:
+    """Seconds of the network alone."""
+    began = time.perf_counter()
+    for at in range(0, len(inputs), BATCH):
+        encoder.encode(inputs[at : at + BATCH])
+    return time.perf_counter() - began
+
+
+class Sender:
+    """The plainest client: it shares the cores, and its cost is not the service's."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._link = http.client.HTTPConnection(url.removeprefix("http://"), timeout=600)
+        self._key = key
+
+    def send(self, data: bytes, kind: str) -> dict:
+        """Embed one file with all its frames."""
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": kind}
+        path = "/v1/embeddings?encoding_format=base64&frames=all&pool=none"
+        self._link.request("POST", path, data, headers)
+        answer = self._link.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(body)
+        return json.loads(body)["items"][0]
+
+    def clip_s(self, data: bytes, frames: int) -> float:
+        """Seconds of one clip."""
+        self._link.close()  # the service has hung up while the bare network ran
+        began = time.perf_counter()
+        item = self.send(data, "video/mp4")
+        took = time.perf_counter() - began
+        if len(item["frames"]) != frames:
+            raise RuntimeError(f"expected {frames} frames, got {len(item['frames'])}")
+        return took
+
+    def pngs_s(self, files: list[bytes]) -> float:
+        """Seconds of one file after the other."""
+        began = time.perf_counter()
+        for file in files:
+            self.send(file, "image/png")
+        return time.perf_counter() - began
+
+
+def measure(url: str, key: str, frames: list[np.ndarray], clip: bytes) -> dict[str, float]:
+    """Medians over the rounds of each round's ratio."""
+    encoder = load_encoder(SHIPPED_BUNDLE)
+    decoded = [f.grey for f in read(clip, Sampling(), DecodeLimits())]
+    inputs = np.concatenate([preprocess(grey[None], encoder.spec) for grey in decoded])
+    files = [png(frame) for frame in frames]
+    sender = Sender(url, key)
+    sender.clip_s(clip, len(frames))  # the decoder's process starts with its first file
+    bare_s(encoder, inputs[:BATCH])
+    rounds = [
+        (bare_s(encoder, inputs), sender.clip_s(clip, len(frames)), sender.pngs_s(files))
+        for _ in range(ROUNDS)
+    ]
+    return {
+        "clip_over_bare_ratio": statistics.median(bare / clip for bare, clip, _ in rounds),
+        "clip_over_png_ratio": statistics.median(png / clip for _, clip, png in rounds),
+        "bare_fps": len(frames) / statistics.median(bare for bare, _, _ in rounds),
+        "clip_fps": len(frames) / statistics.median(clip for _, clip, _ in rounds),
+        "png_fps": len(frames) / statistics.median(png for _, _, png in rounds),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--size", default="640x480", help="width x height of a frame")
+    parser.add_argument("--port", type=int, default=18474)
+    given = parser.parse_args()
+    width_px, height_px = (int(side) for side in given.size.split("x"))
+    frames = drawn(given.frames, width_px, height_px)
+    with tempfile.TemporaryDirectory() as scratch:
+        clip = mp4(frames, Path(scratch))
+        catalog = open_catalog(Path(scratch))
+        key = create_key(catalog, "bench", "default")[1]
+        catalog.close()
+        process, url, _ = start(Path(scratch), given.port)
+        try:
+            found = measure(url, key, frames, clip)
+        finally:
+            process.terminate()
+            process.wait(30)
+    shown = {name: round(value, 3) for name, value in found.items()}
+    for name, value in shown.items():
+        print(f"{name:24}{value}")
+    if given.json:
+        print(json.dumps(shown | {"frames": given.frames, "size": given.size}))
+
+
+if __name__ == "__main__":
+    main()

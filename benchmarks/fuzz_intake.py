@@ -1,0 +1,189 @@
+"""Mutated files through every decoder, as the service decodes them.
+
+Each input must decode or be refused by an InputError within its limits; the parent must not
+grow. ``python benchmarks/fuzz_intake.py --count 1000000``; equal seeds, equal inputs.
+"""
+
+import argparse
+import collections
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from service.errors import InputError
+from service.imaging.isolation import Decoders
+from service.imaging.limits import DecodeLimits
+from service.imaging.sampling import Sampling, parse_sampling
+from service.imaging.sniff import family_of
+from service.imaging.still import read_still
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the files are made by the tests' own maker
+from tests.imaging import dicom_files as made
+
+LIMITS = DecodeLimits(
+    max_pixels=1_000_000,
+    max_clip_frames=200,
+    max_clip_s=60,
+    max_decode_bytes=300_000_000,
+    max_decode_s=10,
+)
+SAMPLINGS = ("all", "uniform:2", "fps:5", "different:2")
+CLIPS = Path(__file__).parents[1] / "tests" / "fixtures" / "clips"
+WARM_UP = 2000  # inputs after which the parent's memory should stand still
+
+
+def corpus() -> dict[str, bytes]:
+    """Small whole files of every format, by name."""
+    rng = np.random.default_rng(5)
+    grey_THW = rng.integers(0, 256, (2, 24, 32), dtype=np.uint8)
+    rgb_THW3 = rng.integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
+    wide_THW = rng.integers(0, 4096, (1, 24, 32), dtype=np.uint16)
+    found = {file.name: file.read_bytes() for file in sorted(CLIPS.iterdir())}
+    for name in ("IMPLICIT", "EXPLICIT", "DEFLATED", "BIG", "RLE", "LOSSLESS", "SV1", "LS"):
+        syntax = getattr(made, name)
+        found[f"{name} grey"] = made.dicom(grey_THW, syntax, FrameTime=40)
+        found[f"{name} rgb"] = made.dicom(rgb_THW3, syntax)
+        found[f"{name} 12"] = made.dicom(wide_THW, syntax, bits=12)
+    for name in ("JPEG", "J2K", "J2K_LOSSLESS", "LS_NEAR"):
+        found[f"{name} rgb"] = made.dicom(rgb_THW3, getattr(made, name))
+    found["EXTENDED 12"] = made.dicom(wide_THW, made.EXTENDED, bits=12)
+    found["MPEG2"] = made.stream(found["mpeg2.ts"], made.MPEG2)
+    found["H264"] = made.stream(found["h264.mp4"], made.H264)
+    return found | _pictures(grey_THW, rgb_THW3)
+
+
+def _pictures(grey_THW: np.ndarray, rgb_THW3: np.ndarray) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
+        for name, frames in (("grey", grey_THW), ("rgb", rgb_THW3)):
+            buffer = io.BytesIO()
+            first, *rest = (Image.fromarray(frame) for frame in frames)
+            first.save(buffer, kind)
+            found[f"{kind} {name}"] = buffer.getvalue()
+            if kind in ("GIF", "TIFF", "WEBP", "PNG"):
+                buffer = io.BytesIO()
+                first.save(buffer, kind, save_all=True, append_images=rest, duration=40)
+                found[f"{kind} clip {name}"] = buffer.getvalue()
+    return found
+
+
+def mutated(files: list[bytes], seed: int, number: int) -> tuple[bytes, Sampling]:
+    """Input ``number`` of a seed: one file with one to four changes."""
+    rng = np.random.default_rng((seed, number))
+    data = bytearray(files[rng.integers(len(files))])
+    for _ in range(rng.integers(1, 5)):
+        _change(data, files, rng)
+    return bytes(data), parse_sampling(SAMPLINGS[rng.integers(len(SAMPLINGS))])
+
+
+def _change(data: bytearray, files: list[bytes], rng: np.random.Generator) -> None:
+    kind = rng.integers(7)
+    # Half of all places lie in the first part, where headers are.
+    reach = len(data) if rng.integers(2) else min(len(data), 400)
+    at = int(rng.integers(max(1, reach)))
+    length = int(2 ** rng.uniform(0, 8))
+    if kind == 0:
+        for place in rng.integers(0, max(1, len(data)), 8):
+            data[place : place + 1] = bytes([rng.integers(256)])
+    elif kind == 1:
+        data[at : at + 1] = bytes([rng.integers(256)])
+    elif kind == 2:
+        edge = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff", b"\0\x80")
+        chosen = edge[rng.integers(len(edge))]
+        data[at : at + len(chosen)] = chosen
+    elif kind == 3:
+        del data[len(data) // 2 + at // 2 :]  # what is cut earlier is mostly not recognised
+    elif kind == 4:
+        del data[at : at + length]
+    elif kind == 5:
+        data[at:at] = data[at : at + length]
+    else:
+        other = files[rng.integers(len(files))]
+        start = int(rng.integers(len(other)))
+        data[at : at + length] = other[start : start + length]
+
+
+@dataclass
+class Outcome:
+    """What became of the inputs; ``failures`` holds (number, error) of what must not be."""
+
+    counts: collections.Counter[str] = field(default_factory=collections.Counter)
+    failures: list[tuple[int, str]] = field(default_factory=list)
+    longest_s: float = 0.0
+    restarts: int = 0
+
+
+def resident_mb() -> float:
+    """Resident memory of this process now, MB (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def fuzz(pool: Decoders, seed: int, numbers: range) -> Iterator[Outcome]:
+    """Decode each input as the service does; yields the running outcome after each."""
+    files, outcome = list(corpus().values()), Outcome()
+    known: list[int] = []
+    for number in numbers:
+        data, sampling = mutated(files, seed, number)
+        began = time.perf_counter()
+        try:
+            if family_of(data) == "still":
+                read_still(data, LIMITS)
+            else:
+                for _ in pool.open(data, sampling):
+                    pass
+            outcome.counts["decoded"] += 1
+        except InputError as error:
+            outcome.counts[error.code] += 1
+        except Exception as error:  # what the run is for
+            outcome.failures.append((number, repr(error)))
+        outcome.longest_s = max(outcome.longest_s, time.perf_counter() - began)
+        if pool.pids != known:
+            outcome.restarts, known = outcome.restarts + bool(known), pool.pids
+        yield outcome
+
+
+def main() -> int:
+    """Run, report now and then, and fail when anything was not refused in order."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    given = parser.parse_args()
+    began, at_start = time.perf_counter(), 0.0
+    outcome = Outcome()
+    with Decoders(1, LIMITS) as pool:
+        for done, outcome in enumerate(fuzz(pool, given.seed, range(given.count)), 1):
+            if done == min(WARM_UP, given.count):
+                at_start = resident_mb()
+            if done % 10_000 == 0:
+                rate = done / (time.perf_counter() - began)
+                print(
+                    f"{done} {rate:.0f}/s {resident_mb():.0f} MB {dict(outcome.counts)}", flush=True
+                )
+    found = {
+        "inputs": given.count,
+        "seed": given.seed,
+        "per_s": round(given.count / (time.perf_counter() - began), 1),
+        "longest_s": round(outcome.longest_s, 2),
+        "processes_replaced": outcome.restarts,
+        "parent_grew_mb": round(resident_mb() - at_start, 1),
+        "outcomes": dict(outcome.counts),
+        "failures": outcome.failures[:20],
+    }
+    for name, value in found.items():
+        print(f"{name:20}{value}")
+    if given.json:
+        print(json.dumps(found))
+    return 1 if outcome.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""DICOM files made here, in every transfer syntax that can be written."""
+
+import io
+import warnings
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import UID, RLELossless, UltrasoundMultiFrameImageStorage
+
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+DEFLATED, BIG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+RLE = str(RLELossless)
+JPEG, EXTENDED, LOSSLESS, SV1, LS, LS_NEAR, J2K_LOSSLESS, J2K = (
+    f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)
+)
+MPEG2, H264, HEVC = (f"1.2.840.10008.1.2.4.{n}" for n in (100, 102, 107))
+NATIVE = {IMPLICIT, EXPLICIT, DEFLATED, BIG}
+NAME = "SECRET^PATIENT"
+
+
+def dataset(frames: np.ndarray, *, photometric: str, bits: int, **tags: Any) -> Dataset:
+    """frames: (T, H, W) or (T, H, W, 3), uint8 or uint16."""
+    made = Dataset()
+    made.SOPClassUID = UltrasoundMultiFrameImageStorage
+    made.SOPInstanceUID = "1.2.3"
+    made.Modality = "US"
+    made.PatientName, made.PatientID = NAME, NAME
+    made.Rows, made.Columns = frames.shape[1:3]
+    made.SamplesPerPixel = 3 if frames.ndim == 4 else 1
+    if frames.ndim == 4:
+        made.PlanarConfiguration = 0
+    made.BitsAllocated = 8 * frames.dtype.itemsize
+    made.BitsStored, made.HighBit = bits, bits - 1
+    made.PixelRepresentation = 0
+    made.PhotometricInterpretation = photometric
+    made.NumberOfFrames = len(frames)
+    for name, value in tags.items():
+        setattr(made, name, value)
+    return made
+
+
+def written(made: Dataset, syntax: str, *, preamble: bool = True) -> bytes:
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = UID(syntax)
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not preamble:
+            del made.file_meta
+            dcmwrite(
+                buffer,
+                made,
+                enforce_file_format=False,
+                implicit_vr=syntax == IMPLICIT,
+                little_endian=syntax != BIG,
+            )
+        else:
+            dcmwrite(buffer, made, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def dicom(
+    frames: np.ndarray,
+    syntax: str = EXPLICIT,
+    *,
+    photometric: str | None = None,
+    bits: int = 8,
+    preamble: bool = True,
+    **tags: Any,
+) -> bytes:
+    """A whole file. Colour is given as RGB and stored as ``photometric`` only names it."""
+    photometric = photometric or ("RGB" if frames.ndim == 4 else "MONOCHROME2")
+    made = dataset(frames, photometric=photometric, bits=bits, **tags)
+    if syntax in NATIVE:
+        order = frames.astype(frames.dtype.newbyteorder(">" if syntax == BIG else "<"))
+        made.PixelData = order.tobytes() + b"\0" * (order.nbytes % 2)
+        made["PixelData"].VR = "OB" if frames.dtype == np.uint8 else "OW"
+    elif syntax == RLE:
+        made.PixelData = encapsulate([_rle(frame) for frame in frames])
+        made["PixelData"].VR = "OB"
+    else:
+        made.PixelData = encapsulate([compressed(frame, syntax, bits) for frame in frames])
+        made["PixelData"].VR = "OB"
+    return written(made, syntax, preamble=preamble)
+
+
+def stream(data: bytes, syntax: str, **tags: Any) -> bytes:
+    """A video stream wrapped as DICOM."""
+    made = dataset(
+        np.zeros((1, 64, 96, 3), np.uint8), photometric="YBR_PARTIAL_420", bits=8, **tags
+    )
+    made.NumberOfFrames = 12
+    made.PixelData = encapsulate([data])
+    made["PixelData"].VR = "OB"
+    return written(made, syntax)
+
+
+def compressed(frame: np.ndarray, syntax: str, bits: int) -> bytes:
+    if syntax == JPEG:
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=97, subsampling=0)
+        return buffer.getvalue()
+    if syntax == EXTENDED:
+        return bytes(imagecodecs.jpeg8_encode(frame, level=98, bitspersample=bits))
+    if syntax in (LOSSLESS, SV1):
+        return bytes(imagecodecs.jpeg8_encode(frame, lossless=True, bitspersample=bits))
+    if syntax in (LS, LS_NEAR):
+        return bytes(imagecodecs.jpegls_encode(frame, level=2 if syntax == LS_NEAR else 0))
+    options: dict[str, Any] = {"codecformat": "j2k", "bitspersample": bits}
+    if syntax == J2K:
+        return bytes(imagecodecs.jpeg2k_encode(frame, level=50, **options))
+    return bytes(imagecodecs.jpeg2k_encode(frame, reversible=True, **options))
+
+
+def _rle(frame: np.ndarray) -> bytes:
+    """Each byte plane as literal runs (PS3.5 annex G), most significant first."""
+    planes = [frame] if frame.ndim == 2 else [frame[..., c] for c in range(3)]
+    bytes_of = [
+        plane.astype(">u2").tobytes()[k :: plane.dtype.itemsize]
+        if plane.dtype.itemsize == 2
+        else plane.tobytes()
+        for plane in planes
+        for k in range(plane.dtype.itemsize)
+    ]
+    segments = [_literal(data) for data in bytes_of]
+    offsets, at = [], 64
+    for segment in segments:
+        offsets.append(at)
+        at += len(segment)
+    head = np.zeros(16, "<u4")
+    head[0] = len(segments)
+    head[1 : 1 + len(offsets)] = offsets
+    return head.tobytes() + b"".join(segments)
+
+
+def _literal(data: bytes) -> bytes:
+    parts = [data[i : i + 128] for i in range(0, len(data), 128)]
+    packed = b"".join(bytes([len(part) - 1]) + part for part in parts)
+    return packed + b"\0" * (len(packed) % 2)

@@ -1,0 +1,162 @@
+"""Files decoded in other processes: the same frames, and nothing that a file does reaches us."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.errors import (
+    ClipTooLong,
+    CorruptImage,
+    DecodeLimit,
+    ImageTooLarge,
+    Stopping,
+    UnsupportedFormat,
+)
+from service.imaging.intake import read
+from service.imaging.isolation import Decoders
+from service.imaging.limits import DecodeLimits
+from service.imaging.sampling import Sampling
+from tests.fixtures.make_clips import drawn
+from tests.imaging import dicom_files as made
+
+MP4 = (Path(__file__).parents[1] / "fixtures" / "clips" / "h264.mp4").read_bytes()
+LIMITS = DecodeLimits(max_decode_bytes=300_000_000, max_clip_frames=1000, max_decode_s=30)
+SMALL = made.dicom(np.stack([drawn(index) for index in range(3)]), made.J2K_LOSSLESS)
+ALL = Sampling()
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    with Decoders(1, LIMITS) as pool:
+        yield pool
+
+
+def test_another_process_gives_the_same_frames_and_facts(decoders: Decoders) -> None:
+    for data in (MP4, SMALL):
+        image, here = decoders.open(data, ALL), read(data, ALL, LIMITS)
+        assert image.opened == here.opened
+        for there, frame in zip(image, here, strict=True):
+            assert (there.index, there.time_s) == (frame.index, frame.time_s)
+            np.testing.assert_array_equal(there.pixels, frame.pixels)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"GIF89a", CorruptImage),
+        (b"hello", UnsupportedFormat),
+        (MP4[:500], CorruptImage),
+        (made.dicom(np.zeros((1, 64, 96), np.uint8), Rows=65535, Columns=65535), ImageTooLarge),
+        (made.dicom(np.zeros((1, 64, 96), np.uint8), NumberOfFrames=100_000), ClipTooLong),
+    ],
+)
+def test_an_error_comes_across_by_its_name_and_the_process_stays(decoders, data, kind) -> None:
+    list(decoders.open(SMALL, ALL))
+    before = decoders.pids
+    with pytest.raises(kind):
+        list(decoders.open(data, ALL))
+    assert decoders.pids == before
+
+
+def test_a_clip_that_is_left_half_way_gives_its_process_back(decoders: Decoders) -> None:
+    frames = iter(decoders.open(MP4, ALL).frames)
+    next(frames)
+    frames.close()
+    assert len(list(decoders.open(SMALL, ALL))) == 3
+
+
+def test_a_deflated_ten_gigabyte_file_is_refused_within_the_memory(decoders: Decoders) -> None:
+    import zlib
+
+    engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    block = bytes(10_000_000)
+    one = engine.compress(block) + engine.flush(zlib.Z_FULL_FLUSH)
+    again = engine.compress(block) + engine.flush(zlib.Z_FULL_FLUSH)
+    header = made.dicom(np.zeros((1, 64, 96), np.uint8), made.DEFLATED)
+    meta = header[: 132 + 12 + int.from_bytes(header[140:144], "little")]
+    bomb = meta + one + again * 999
+    assert len(bomb) < 20_000_000
+    with pytest.raises(DecodeLimit):
+        decoders.open(bomb, ALL)
+    assert len(list(decoders.open(SMALL, ALL))) == 3
+
+
+def test_memory_beyond_the_limit_is_an_error_of_that_file_alone() -> None:
+    big = made.dicom(np.zeros((1, 6000, 6000, 3), np.uint8), made.JPEG)
+    tight = DecodeLimits(max_decode_bytes=40_000_000)
+    with Decoders(1, tight) as pool:
+        for _ in range(2):
+            with pytest.raises((DecodeLimit, CorruptImage)):
+                list(pool.open(big, ALL))
+        assert len(list(pool.open(SMALL, ALL))) == 3
+
+
+def test_a_process_that_is_slow_is_killed_and_replaced() -> None:
+    slow = made.dicom(np.zeros((300, 400, 400), np.uint8), made.J2K_LOSSLESS)
+    with Decoders(1, DecodeLimits(max_decode_s=30)) as warm:
+        assert len(list(warm.open(SMALL, ALL))) == 3
+        (before,) = warm.pids
+        warm._limits = DecodeLimits(max_decode_s=0.05)
+        with pytest.raises(DecodeLimit, match=r"0\.05 s"):
+            list(warm.open(slow, ALL))
+        warm._limits = DecodeLimits()
+        assert len(list(warm.open(SMALL, ALL))) == 3
+        assert warm.pids != [before]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"), [(signal.SIGSEGV, CorruptImage), (signal.SIGKILL, DecodeLimit)]
+)
+def test_a_process_that_dies_is_named_and_replaced(sent: signal.Signals, kind) -> None:
+    with Decoders(1, LIMITS) as pool:
+        frames = iter(pool.open(made.dicom(np.zeros((900, 200, 200, 3), np.uint8)), ALL).frames)
+        next(frames)
+        os.kill(pool.pids[0], sent)
+        with pytest.raises(kind):
+            list(frames)
+        assert len(list(pool.open(SMALL, ALL))) == 3
+
+
+def test_many_threads_share_few_processes() -> None:
+    found: list[int] = []
+    with Decoders(2, LIMITS) as pool:
+        work = [
+            threading.Thread(target=lambda: found.append(len(list(pool.open(MP4, ALL)))))
+            for _ in range(6)
+        ]
+        for thread in work:
+            thread.start()
+        for thread in work:
+            thread.join()
+        assert len(pool.pids) <= 2
+    assert found == [12] * 6
+
+
+def test_a_closed_pool_leaves_no_process_and_takes_no_file() -> None:
+    with Decoders(1, LIMITS) as pool:
+        list(pool.open(SMALL, ALL))
+        (pid,) = pool.pids
+    with pytest.raises(Stopping):
+        pool.open(SMALL, ALL)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_process_inherits_no_secret_and_cannot_write_files(decoders, tmp_path, monkeypatch):
+    monkeypatch.setenv("SONOPROBE_SECRET", "x")
+    with Decoders(1, LIMITS) as pool:
+        list(pool.open(SMALL, ALL))
+        (pid,) = pool.pids
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        limits = Path(f"/proc/{pid}/limits").read_text()
+    assert b"SECRET" not in environment
+    rows = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()[1:]}
+    assert rows["Max file size"] == "0"
+    assert rows["Max core file size"] == "0"
+    assert rows["Max open files"] == "32"
+    assert 3e8 < int(rows["Max address space"]) < 3e9
