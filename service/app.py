@@ -65,7 +65,7 @@ def create_app(
         galleries = Galleries(truth, encoder_id=model.encoder_id, dim=model.dim)
         await asyncio.to_thread(galleries.rebuild)
         workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
-        pipeline = Pipeline(model, _limits(settings), on_batch=metrics.batch_frames.observe)
+        pipeline = Pipeline(model, corridor_limits(settings), on_batch=metrics.batch_frames.observe)
         metrics.watch_in_flight(lambda: pipeline.in_flight)
         heads = Heads(
             truth,
@@ -140,7 +140,8 @@ def open_encoder(settings: Settings) -> Encoder:
     )
 
 
-def _limits(settings: Settings) -> CorridorLimits:
+def corridor_limits(settings: Settings) -> CorridorLimits:
+    """What the settings say of the corridor."""
     return CorridorLimits(
         max_image_bytes=settings.max_image_bytes,
         max_batch=settings.max_batch,

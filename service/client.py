@@ -366,10 +366,11 @@ class Client:
         version: int | None = None,
         coverage: float | None = None,
         nearest: int | None = None,
+        region: str | None = None,
     ) -> JsonObject:
         """POST .../predict; one item per image; the published version unless one is named."""
         path = f"/v1/classifiers/{_part(name)}/predict"
-        asked = _given(version=version, coverage=coverage, nearest=nearest)
+        asked = _given(version=version, coverage=coverage, nearest=nearest, region=region)
         return self._json("POST", path, files=_files(images), params=asked)
 
     def predict_scans(
