@@ -115,8 +115,9 @@ class Client:
         pool: str = "mean",
     ) -> JsonObject:
         """POST /v1/embeddings; one item per file, each with ``embedding`` or ``problem``."""
-        options = {"encoding_format": encoding_format, "dtype": dtype, "pool": pool}
-        options |= _given(frames=frames, region=region)
+        options = _given(
+            encoding_format=encoding_format, dtype=dtype, pool=pool, frames=frames, region=region
+        )
         return self._json("POST", "/v1/embeddings", files=_files(images), params=options)
 
     # collections --------------------------------------------------------------------------
@@ -421,5 +422,5 @@ def _match(etag: str | None) -> dict[str, str]:
     return {} if etag is None else {"If-Match": etag}
 
 
-def _given(**params: float | None) -> dict[str, float | str]:
+def _given(**params: float | str | None) -> dict[str, float | str]:
     return {name: value for name, value in params.items() if value is not None}

@@ -26,7 +26,8 @@ Risk: TypeAlias = Literal["none", "low", "high"]
 RISKS: tuple[Risk, ...] = ("none", "low", "high")
 
 SURE = 0.5  # least confidence of a region for its outside to count as separated
-FLOW_SHARE = 0.1  # of a box in patches of strong colour: no writing
+CONTEXT_PX = 24  # around a region, where letters that reach into it begin
+FLOW_SHARE = 0.2  # of a box in patches of strong colour: no writing
 MANY_BOXES, MUCH_SHARE = 4, 0.04  # more writing than a label or a measure: the screen itself
 
 
@@ -180,10 +181,7 @@ def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep: bool) -> 
     inside_hw = region.mask()
     if inside_hw is not None:
         used_hw[~inside_hw] = 0
-    bright = used_hw if inner.ndim == 2 else _brightest(inner, inside_hw)
-    texts = finder.find(bright)
-    if inner.ndim == 3 and texts:
-        texts = _without_flow(texts, inner)
+    texts = _texts(pixels, region, inside_hw, finder)
     shown_hw = without(used_hw, texts)
     text_hw = np.zeros(used_hw.shape, bool)
     for item in texts:
@@ -197,19 +195,39 @@ def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep: bool) -> 
     return View(region, shown_hw, shown_hw, texts, text_px, masked_px)
 
 
-def _brightest(inner: Pixels, inside_hw: npt.NDArray[np.bool_] | None) -> Pixels:
-    """Brightest channel, so that red and blue letters are no darker than white ones."""
-    bright_hw = np.asarray(cv2.max(cv2.max(inner[..., 0], inner[..., 1]), inner[..., 2]), np.uint8)
-    if inside_hw is not None:
-        bright_hw[~inside_hw] = 0
-    return bright_hw
+def _texts(
+    pixels: Pixels,
+    region: Region,
+    inside_hw: npt.NDArray[np.bool_] | None,
+    finder: TextFinder,
+) -> tuple[TextBox, ...]:
+    """Writing in the region, in its pixels; letters that its edge cuts are seen whole."""
+    x0, y0, x1, y1 = region.box
+    left, top = max(0, x0 - CONTEXT_PX), max(0, y0 - CONTEXT_PX)
+    around = pixels[top : y1 + CONTEXT_PX, left : x1 + CONTEXT_PX]
+    texts = finder.find(around)
+    if around.ndim == 3 and texts:
+        texts = _without_flow(texts, around)
+    found = []
+    for item in texts:
+        box = (
+            max(0, item.box[0] + left - x0),
+            max(0, item.box[1] + top - y0),
+            min(x1 - x0, item.box[2] + left - x0),
+            min(y1 - y0, item.box[3] + top - y0),
+        )
+        if box[0] >= box[2] or box[1] >= box[3]:
+            continue
+        if inside_hw is None or inside_hw[_slices(box)].any():
+            found.append(TextBox(box, item.confidence))
+    return tuple(found)
 
 
 def _without_flow(texts: tuple[TextBox, ...], inner: Pixels) -> tuple[TextBox, ...]:
     """Boxes that are not colour flow: letters are thin, and vanish where patches of colour stay."""
     chroma_hw = inner.max(2).astype(np.int16) - inner.min(2)
     strong_hw = (chroma_hw > quality.STRONG_CHROMA).astype(np.uint8)
-    flow_hw = cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8))
+    flow_hw = cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     return tuple(t for t in texts if np.mean(flow_hw[_slices(t.box)]) < FLOW_SHARE)
 
 
