@@ -225,10 +225,15 @@ def _texts(
 
 def _without_flow(texts: tuple[TextBox, ...], inner: Pixels) -> tuple[TextBox, ...]:
     """Boxes that are not colour flow: letters are thin, and vanish where patches of colour stay."""
-    chroma_hw = inner.max(2).astype(np.int16) - inner.min(2)
-    strong_hw = (chroma_hw > quality.STRONG_CHROMA).astype(np.uint8)
-    flow_hw = cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    return tuple(t for t in texts if np.mean(flow_hw[_slices(t.box)]) < FLOW_SHARE)
+    return tuple(t for t in texts if _flow_share(inner[_slices(t.box)]) < FLOW_SHARE)
+
+
+def _flow_share(part_hw3: Pixels) -> float:
+    channels = cv2.split(np.ascontiguousarray(part_hw3))
+    most = cv2.max(cv2.max(channels[0], channels[1]), channels[2])
+    least = cv2.min(cv2.min(channels[0], channels[1]), channels[2])
+    strong_hw = (cv2.subtract(most, least) > quality.STRONG_CHROMA).astype(np.uint8)
+    return float(cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)).mean())
 
 
 def _slices(box: Box) -> tuple[slice, slice]:

@@ -52,7 +52,6 @@ def judge(used: Pixels) -> tuple[Finding, ...]:
     Args:
         used: uint8 (h, w) or (h, w, 3), the box of the used region before anything is blanked.
     """
-    grey_hw = _grey(used)
     findings: list[Finding] = []
     small = _shrunk(used)
     small_hw = _grey(small)
@@ -60,17 +59,17 @@ def judge(used: Pixels) -> tuple[Finding, ...]:
     if brightest - darkest < BLANK_SPREAD:
         # Nothing else can be told of an empty frame.
         blank = Finding("blank", round(brightest - darkest, 2), BLANK_SPREAD)
-        return (blank, *_tiny(grey_hw))
+        return (blank, *_tiny(used))
     full = float((small_hw >= 250).mean())
     if full > SATURATED_SHARE:
         findings.append(Finding("saturated", round(full, 3), SATURATED_SHARE))
-    findings += _tiny(grey_hw)
+    findings += _tiny(used)
     foreign = _foreign(small, small_hw, darkest)
     if foreign is None and small.ndim == 3:
         flow = _flow_share(small)
         if flow > DOPPLER_SHARE:
             findings.append(Finding("colour_doppler", round(flow, 4), DOPPLER_SHARE))
-    peak = moire(grey_hw)
+    peak = moire(used)
     if peak > MOIRE_PEAK:
         findings.append(Finding("photo_of_a_screen", round(peak, 2), MOIRE_PEAK))
     if foreign is not None:
@@ -94,13 +93,13 @@ def frozen(frames_THW: Pixels) -> Finding | None:
     return Finding("frozen", round(share, 3), FROZEN_SHARE) if share >= FROZEN_SHARE else None
 
 
-def moire(grey_hw: Pixels) -> float:
+def moire(used: Pixels) -> float:
     """Height of the sharpest peak off the axes of the middle's spectrum; screens give a lattice."""
-    side = min(_SPECTRUM_PX, *grey_hw.shape)
+    side = min(_SPECTRUM_PX, *used.shape[:2])
     if side < 96:
         return 0.0
-    top, left = (grey_hw.shape[0] - side) // 2, (grey_hw.shape[1] - side) // 2
-    middle = grey_hw[top : top + side, left : left + side].astype(np.float32)
+    top, left = (used.shape[0] - side) // 2, (used.shape[1] - side) // 2
+    middle = _grey(used[top : top + side, left : left + side]).astype(np.float32)
     window = np.hanning(side).astype(np.float32)
     plane = (middle - middle.mean()) * window[:, None] * window[None, :]
     spectrum = np.fft.rfft2(plane)
@@ -115,8 +114,8 @@ def moire(grey_hw: Pixels) -> float:
     return float(excess[allowed].max())
 
 
-def _tiny(grey_hw: Pixels) -> list[Finding]:
-    side = min(grey_hw.shape)
+def _tiny(used: Pixels) -> list[Finding]:
+    side = min(used.shape[:2])
     return [Finding("tiny", side, TINY_SIDE_PX)] if side < TINY_SIDE_PX else []
 
 
@@ -158,7 +157,7 @@ def _flow_share(small_hw3: Pixels) -> float:
 def _grey(pixels: Pixels) -> Pixels:
     if pixels.ndim == 2:
         return pixels
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _shrunk(used: Pixels) -> Pixels:

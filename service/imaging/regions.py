@@ -115,9 +115,7 @@ def declared(regions: Sequence[DicomRegion], height_px: int, width_px: int) -> t
 
 def from_pixels(pixels: Pixels) -> Region:
     """The scan of one frame, uint8 (H, W) or (H, W, 3): the hull of what is lit and textured."""
-    if pixels.ndim == 2:
-        return _search(pixels, None)
-    return _search(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8), None)
+    return _search(pixels, None)
 
 
 def within(region: Region, pixels: Pixels) -> Region:
@@ -169,10 +167,10 @@ def cut(pixels: Pixels, region: Region) -> Pixels:
     return used
 
 
-def _search(grey_HW: Pixels, moving_hw: Pixels | None) -> Region:
-    height, width = grey_HW.shape
+def _search(pixels: Pixels, moving_hw: Pixels | None) -> Region:
+    height, width = pixels.shape[:2]
     scale = _scale(height, width)
-    small_hw = _shrunk(grey_HW, scale)
+    small_hw = _shrunk(pixels, scale)
     rows, columns = small_hw.shape
     box: Box = (0, 0, columns, rows)
     hull, fill = None, 0.0
@@ -306,12 +304,16 @@ def _scale(height_px: int, width_px: int) -> float:
     return min(1.0, WORK_SIDE_PX / max(height_px, width_px))
 
 
-def _shrunk(grey_HW: Pixels, scale: float) -> Pixels:
-    if scale == 1.0:
-        return grey_HW
-    height, width = grey_HW.shape
-    size = (max(MIN_SIDE_PX, round(width * scale)), max(MIN_SIDE_PX, round(height * scale)))
-    return np.asarray(cv2.resize(grey_HW, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _shrunk(pixels: Pixels, scale: float) -> Pixels:
+    """The small grey picture that is searched; colour goes last, where it costs least."""
+    small = pixels
+    if scale != 1.0:
+        height, width = pixels.shape[:2]
+        size = (max(MIN_SIDE_PX, round(width * scale)), max(MIN_SIDE_PX, round(height * scale)))
+        small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if small.ndim == 2:
+        return small
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _opened(mask_hw: Pixels, side_px: int) -> Pixels:

@@ -62,24 +62,20 @@ class TextFinder:
             frame: uint8 (h, w), or (h, w, 3): the brightest channel counts, so that red and blue
                 letters are no darker than white ones.
         """
-        grey_hw = frame if frame.ndim == 2 else np.asarray(frame.max(2), np.uint8)
-        longest = max(grey_hw.shape)
-        scale = min(1.0, WORK_SIDE_PX / longest)
-        found = self._find_at(grey_hw, scale)
-        if longest * scale / 2 >= SECOND_SIDE_PX:
-            coarse = self._find_at(grey_hw, scale / 2)
+        height, width = frame.shape[:2]
+        scale = min(1.0, WORK_SIDE_PX / max(height, width))
+        grey_hw = _brightest(_shrunk(frame, scale))
+        found = self._find_in(grey_hw, width, height)
+        if max(grey_hw.shape) >= 2 * SECOND_SIDE_PX:
+            coarse = self._find_in(_shrunk(grey_hw, 0.5), width, height)
             fresh = [item for item in coarse if not _is_known(item.box, found)]
             found = [item for item in found if not _is_known(item.box, fresh)] + fresh
         return tuple(sorted(found, key=lambda item: (item.box[1], item.box[0])))
 
-    def _find_at(self, grey_hw: Pixels, scale: float) -> list[TextBox]:
-        height, width = grey_hw.shape
-        if scale < 1:
-            size = (max(8, round(width * scale)), max(8, round(height * scale)))
-            grey_hw = np.asarray(cv2.resize(grey_hw, size, interpolation=cv2.INTER_AREA), np.uint8)
-        logits_rc = self._logits(grey_hw)
+    def _find_in(self, grey_hw: Pixels, width: int, height: int) -> list[TextBox]:
+        """Boxes in pixels of the frame, of which ``grey_hw`` is a picture of any size."""
         step_x, step_y = CELL_PX * width / grey_hw.shape[1], CELL_PX * height / grey_hw.shape[0]
-        return _boxes(logits_rc, step_x, step_y, width, height)
+        return _boxes(self._logits(grey_hw), step_x, step_y, width, height)
 
     def _logits(self, grey_hw: Pixels) -> npt.NDArray[np.float32]:
         # Whole cells only; the edge is repeated, for a black one would be an edge of its own.
@@ -89,6 +85,21 @@ class TextFinder:
         network.setInput(padded_hw[None, None].astype(np.float32) / 255)
         logits_rc: npt.NDArray[np.float32] = network.forward()[0, 0]
         return logits_rc
+
+
+def _shrunk(frame: Pixels, scale: float) -> Pixels:
+    if scale == 1:
+        return frame
+    height, width = frame.shape[:2]
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _brightest(frame: Pixels) -> Pixels:
+    if frame.ndim == 2:
+        return frame
+    red_hw, green_hw, blue_hw = cv2.split(frame)
+    return np.asarray(cv2.max(cv2.max(red_hw, green_hw), blue_hw), np.uint8)
 
 
 def _boxes(
