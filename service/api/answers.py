@@ -97,7 +97,7 @@ class IntakeAnswer(Answer):
 class ImageSeen(Answer):
     """What was looked at."""
 
-    kind: Literal["frame"]
+    kind: Literal["frame", "cine"]
     format: str = Field(examples=["png"])
     width_px: int
     height_px: int

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -26,17 +26,18 @@ from service.imaging.sampling import Sampling
 _START_S = 60.0  # a first start on a busy machine reads a hundred megabytes of libraries
 _BUFFER_BYTES = 4_000_000
 _FILES_PER_PROCESS = 1000  # then replaced: what leaks in a library stays small
+_PROGRAM = (sys.executable, "-m", "service.imaging.worker")
 _ROOT = Path(__file__).parents[2]
 
 
 class _Process:
     """One decoder process; used by one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
         for side in (ours, theirs):
             side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-        command = [sys.executable, "-m", "service.imaging.worker", str(theirs.fileno())]
+        command = [*program, str(theirs.fileno())]
         # Nothing of our own environment: it may hold secrets. One thread, one heap: the limit
         # of memory counts addresses, and every further thread would reserve some.
         environment = {
@@ -54,6 +55,11 @@ class _Process:
         self._link = ours
         self._is_ready = False
         self.files = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take a file; the system may have ended it while it was idle."""
+        return self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -116,7 +122,10 @@ class Decoders:
     Each starts when a file needs it and stays warm: who sends only stills pays for none.
     """
 
-    def __init__(self, count: int, limits: DecodeLimits) -> None:
+    def __init__(
+        self, count: int, limits: DecodeLimits, *, program: Sequence[str] = _PROGRAM
+    ) -> None:
+        self._program = program
         self._limits = limits
         self._count = count
         self._idle: queue.Queue[_Process] = queue.Queue()
@@ -151,10 +160,14 @@ class Decoders:
                 raise Stopping("the service is shutting down")
             if self._idle.empty() and len(self._all) < self._count:
                 self._start()
-        return self._idle.get()
+        process = self._idle.get()
+        if process.files and not process.is_alive:
+            self._give_back(process, is_clean=False)
+            return self._borrow()
+        return process
 
     def _start(self) -> None:
-        process = _Process()
+        process = _Process(self._program)
         self._all.add(process)
         self._idle.put(process)
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from service.errors import (
     ClipTooLong,
     CorruptImage,
     DecodeLimit,
+    DecoderFailure,
     ImageTooLarge,
     Stopping,
     UnsupportedFormat,
@@ -98,15 +100,13 @@ def test_memory_beyond_the_limit_is_an_error_of_that_file_alone() -> None:
 
 def test_a_process_that_is_slow_is_killed_and_replaced() -> None:
     slow = made.dicom(np.zeros((300, 400, 400), np.uint8), made.J2K_LOSSLESS)
-    with Decoders(1, DecodeLimits(max_decode_s=30)) as warm:
-        assert len(list(warm.open(SMALL, ALL))) == 3
-        (before,) = warm.pids
-        warm._limits = DecodeLimits(max_decode_s=0.05)
+    with Decoders(1, DecodeLimits(max_decode_s=0.05)) as pool:
         with pytest.raises(DecodeLimit, match=r"0\.05 s"):
-            list(warm.open(slow, ALL))
-        warm._limits = DecodeLimits()
-        assert len(list(warm.open(SMALL, ALL))) == 3
-        assert warm.pids != [before]
+            list(pool.open(slow, ALL))
+        (replaced,) = pool.pids
+        with pytest.raises(DecodeLimit):
+            list(pool.open(slow, ALL))
+        assert pool.pids != [replaced]
 
 
 @pytest.mark.parametrize(
@@ -114,12 +114,29 @@ def test_a_process_that_is_slow_is_killed_and_replaced() -> None:
 )
 def test_a_process_that_dies_is_named_and_replaced(sent: signal.Signals, kind) -> None:
     with Decoders(1, LIMITS) as pool:
-        frames = iter(pool.open(made.dicom(np.zeros((900, 200, 200, 3), np.uint8)), ALL).frames)
+        frames = iter(pool.open(made.dicom(np.zeros((250, 200, 200, 3), np.uint8)), ALL).frames)
         next(frames)
         os.kill(pool.pids[0], sent)
         with pytest.raises(kind):
             list(frames)
         assert len(list(pool.open(SMALL, ALL))) == 3
+
+
+def test_a_process_that_died_while_idle_is_replaced_unseen(decoders: Decoders) -> None:
+    list(decoders.open(SMALL, ALL))
+    (before,) = decoders.pids
+    os.kill(before, signal.SIGKILL)
+    while Path(f"/proc/{before}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        pass
+    assert len(list(decoders.open(SMALL, ALL))) == 3
+    assert decoders.pids != [before]
+
+
+def test_a_program_that_does_not_start_is_a_failure_of_ours() -> None:
+    with Decoders(1, LIMITS, program=(sys.executable, "-c", "raise SystemExit")) as pool:
+        for _ in range(2):
+            with pytest.raises(DecoderFailure):
+                pool.open(SMALL, ALL)
 
 
 def test_many_threads_share_few_processes() -> None:

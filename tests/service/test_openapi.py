@@ -58,14 +58,17 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.live(), client.ready(), client.metrics(), client.encoder()
     client.embed([*images[:1], b"GIF89a"])
     client.embed(images[:1], encoding_format="base64", dtype="int8")
+    clip = (BUNDLE.parent / "clips" / "h264.mp4").read_bytes()
+    client.embed([clip], frames="uniform:2", pool="none")
     client.create_collection("c")
     client.add_scans("c", [*images, b"GIF89a"], [*said, {}])
+    client.add_scans("c", [clip], [{"scan_id": "clip"}], frames="uniform:3")
     list(client.collections()), client.collection("c")
     sha256 = client.scan("c", "s0")["image"]["sha256"]
     assert client.known("c", [sha256]) == {sha256: "s0"}
     client.patch_scan("c", "s0", {"labels": {"t": "a"}, "attributes": {"depth": 4.5}})
     list(client.scans("c")), client.thumbnail("c", "s0")
-    client.search("c", {"scan_id": "s0"}), client.search_image("c", images[0])
+    client.search("c", {"scan_id": "s0", "match": "frame"}), client.search_image("c", images[0])
     labels = ["cyst"] * 3 + ["stone"] * 3
     client.fit_images("up", images, [{"label": label} for label in labels])
     examples = [{"scan_id": f"s{i}", "label": label} for i, label in enumerate(labels)]

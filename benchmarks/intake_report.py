@@ -1,0 +1,97 @@
+"""How each file of a folder is decoded: one row of a Markdown table, or one JSON object, a file.
+
+``python benchmarks/intake_report.py FOLDER [FOLDER ...] [--json]``
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.errors import ServiceError
+from service.imaging.intake import read
+from service.imaging.limits import DecodeLimits
+from service.imaging.sampling import Sampling
+
+COLUMNS = (
+    "file",
+    "format",
+    "encoding",
+    "size",
+    "frames",
+    "per_s",
+    "colour",
+    "mean",
+    "regions",
+    "mm",
+)
+_SPATIAL = ("none", "2D", "M-mode", "spectral", "waveform", "graphics")
+
+
+def row_of(file: Path, root: Path) -> dict[str, Any]:
+    """What decoding gives; ``error`` instead when it is refused."""
+    name = str(file.relative_to(root.parent))
+    try:
+        image = read(file.read_bytes(), Sampling(), DecodeLimits())
+        frames = list(image.frames)
+    except ServiceError as error:
+        return {"file": name, "error": f"{error.code}: {error}"}
+    facts = image.opened
+    return {
+        "file": name,
+        "format": facts.format,
+        "encoding": facts.encoding,
+        "size": f"{facts.width_px} x {facts.height_px}",
+        "frames": len(frames),
+        "per_s": None if facts.frame_rate_hz is None else round(facts.frame_rate_hz, 1),
+        "colour": any(frame.pixels.ndim == 3 for frame in frames),
+        "mean": round(float(np.mean([frame.grey.mean() for frame in frames])), 1),
+        "regions": ", ".join(
+            _SPATIAL[r.spatial_format] if r.spatial_format < len(_SPATIAL) else "other"
+            for r in facts.regions
+        ),
+        "mm": None if facts.spacing_mm is None else round(facts.spacing_mm[0], 3),
+    }
+
+
+def rows_of(folders: list[Path]) -> list[dict[str, Any]]:
+    """Every file below the folders, sorted; notes in Markdown are passed over."""
+    return [
+        row_of(file, folder)
+        for folder in folders
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.suffix != ".md"
+    ]
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A table of the decoded, then the refused."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for row in rows:
+        if "error" in row:
+            lines.append(f"| {row['file']} | {row['error']} |" + " |" * (len(COLUMNS) - 2))
+        else:
+            lines.append("| " + " | ".join(_shown(row[name]) for name in COLUMNS) + " |")
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def main() -> None:
+    """Decode and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    given = parser.parse_args()
+    rows = rows_of(given.folders)
+    print("\n".join(json.dumps(row) for row in rows) if given.json else markdown(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A small part of the long fuzzing run, on every change."""
+
+import itertools
+
+from benchmarks.fuzz_intake import LIMITS, corpus, fuzz, mutated, resident_mb
+from service.imaging.isolation import Decoders
+from service.imaging.limits import DecodeLimits
+
+
+def test_mutated_files_decode_or_are_refused_and_the_parent_does_not_grow() -> None:
+    with Decoders(1, LIMITS) as pool:
+        run = fuzz(pool, 7, range(600))
+        *_, half = itertools.islice(run, 200)
+        before = resident_mb()
+        *_, outcome = run
+    assert outcome is half  # one running record
+    assert outcome.failures == []
+    assert outcome.counts["decoded"] > 50
+    assert outcome.counts["corrupt_image"] > 50
+    assert sum(outcome.counts.values()) == 600
+    assert resident_mb() - before < 20
+
+
+def test_every_file_of_the_corpus_decodes_before_it_is_changed() -> None:
+    with Decoders(1, DecodeLimits()) as pool:
+        for name, data in corpus().items():
+            _, sampling = mutated([data], 0, 0)
+            assert len(list(pool.open(data, sampling))) >= 1, name
+
+
+def test_equal_seeds_give_equal_inputs() -> None:
+    files = list(corpus().values())
+    assert mutated(files, 3, 5) == mutated(files, 3, 5)
+    assert mutated(files, 3, 5) != mutated(files, 4, 5)
