@@ -85,7 +85,7 @@ def create_app(
         )
         await asyncio.to_thread(galleries.rebuild)
         workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
-        pipeline = Pipeline(model, _limits(settings), on_batch=metrics.batch_frames.observe)
+        pipeline = Pipeline(model, corridor_limits(settings), on_batch=metrics.batch_frames.observe)
         metrics.watch_in_flight(lambda: pipeline.in_flight)
         heads = Heads(
             truth,
@@ -192,7 +192,8 @@ def open_encoder(settings: Settings) -> Encoder:
     )
 
 
-def _limits(settings: Settings) -> CorridorLimits:
+def corridor_limits(settings: Settings) -> CorridorLimits:
+    """What the settings say of the corridor."""
     return CorridorLimits(
         max_image_bytes=settings.max_image_bytes,
         max_batch=settings.max_batch,
@@ -201,6 +202,7 @@ def _limits(settings: Settings) -> CorridorLimits:
         decode_threads=settings.decode_threads,
         decode_processes=settings.decode_processes,
         clip_frames=settings.clip_frames,
+        region=settings.region,
         decoding=DecodeLimits(
             max_pixels=settings.max_pixels,
             max_clip_frames=settings.max_clip_frames,

@@ -120,11 +120,13 @@ class Client(LifeCalls, PredictingCalls, SearchCalls):
         encoding_format: str = "float",
         dtype: str = "float32",
         frames: str | None = None,
+        region: str | None = None,
         pool: str = "mean",
     ) -> JsonObject:
         """POST /v1/embeddings; one item per file, each with ``embedding`` or ``problem``."""
-        options = {"encoding_format": encoding_format, "dtype": dtype, "pool": pool}
-        options |= {} if frames is None else {"frames": frames}
+        options = _given(
+            encoding_format=encoding_format, dtype=dtype, pool=pool, frames=frames, region=region
+        )
         return self._json("POST", "/v1/embeddings", files=_files(images), params=options)
 
     # collections --------------------------------------------------------------------------
@@ -136,11 +138,12 @@ class Client(LifeCalls, PredictingCalls, SearchCalls):
         description: str = "",
         keep_images: bool = False,
         retention_days: float | None = None,
+        intake: JsonObject | None = None,
         idempotency_key: str | None = None,
     ) -> JsonObject:
-        """POST /v1/collections."""
-        body = {"name": name, "description": description, "keep_images": keep_images}
-        body["retention_days"] = retention_days
+        """POST /v1/collections; ``intake`` names what it refuses."""
+        body: JsonObject = {"name": name, "description": description, "keep_images": keep_images}
+        body |= {"retention_days": retention_days, "intake": intake or {}}
         return self._json("POST", "/v1/collections", json=body, headers=_once(idempotency_key))
 
     def collections(self) -> Iterator[JsonObject]:
@@ -164,6 +167,7 @@ class Client(LifeCalls, PredictingCalls, SearchCalls):
         metadata: Sequence[Mapping[str, Any]] | None = None,
         *,
         frames: str | None = None,
+        region: str | None = None,
         idempotency_key: str | None = None,
     ) -> JsonObject:
         """POST .../scans; one item per file, each with ``scan`` or ``problem``."""
@@ -172,7 +176,7 @@ class Client(LifeCalls, PredictingCalls, SearchCalls):
             f"/v1/collections/{_part(collection)}/scans",
             files=_files(images),
             data=_metadata(None if metadata is None else list(metadata)),
-            params={} if frames is None else {"frames": frames},
+            params=_given(frames=frames, region=region),
             headers=_once(idempotency_key),
         )
 

@@ -14,17 +14,21 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from service.errors import CorruptImage
-from service.imaging.encode import thumbnail
+from service.imaging.cine_look import PREVIEW, CineLook
+from service.imaging.encode import encode_png, thumbnail
 from service.imaging.frames import DecodedFrame, Opened, Pixels
 from service.imaging.isolation import Decoders
+from service.imaging.look import Sight, Wish
 from service.imaging.preprocess import PreprocessSpec, preprocess
 from service.imaging.sampling import Sampling
+from service.imaging.text import TextFinder
 from service.pooling import FrameEmbedding
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -50,6 +54,8 @@ class EmbeddedClip:
     frames: tuple[FrameEmbedding, ...]
     content_sha256: str
     thumbnail_jpeg: bytes
+    used_png: bytes | None
+    sight: Sight
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class _Progress:
     room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(WINDOW))
     stop: threading.Event = field(default_factory=threading.Event)
     thumbnail_jpeg: bytes = b""
+    used_png: bytes | None = None
 
     def leave(self) -> None:
         """Let the thread run out."""
@@ -70,8 +77,14 @@ class Clips:
     """Embeds files through the processes of ``decoders``; ``submit`` is the encoder's."""
 
     def __init__(
-        self, decoders: Decoders, threads: int, submit: Submit, spec: PreprocessSpec
+        self,
+        decoders: Decoders,
+        threads: int,
+        submit: Submit,
+        spec: PreprocessSpec,
+        finder: TextFinder,
     ) -> None:
+        self._finder = finder
         self._decoders = decoders
         self._submit = submit
         self._spec = spec
@@ -82,9 +95,19 @@ class Clips:
         self._threads.shutdown(wait=True)
 
     async def embed(
-        self, data: bytes, sampling: Sampling, *, thumbnail_side_px: int | None
+        self,
+        data: bytes,
+        sampling: Sampling,
+        *,
+        wish: Wish,
+        thumbnail_side_px: int | None,
+        with_png: bool = False,
     ) -> EmbeddedClip:
         """Decode and embed the frames that ``sampling`` chooses; a thumbnail with a side.
+
+        Args:
+            wish: what of each frame is used.
+            with_png: keep the used pixels, where the file is of one frame.
 
         Raises:
             InputError: as ``Decoders.open``.
@@ -109,17 +132,19 @@ class Clips:
             tasks[prepared.digest] = task
             task.add_done_callback(done)
 
-        def walk() -> Opened:
+        def walk() -> tuple[Opened, CineLook]:
             return self._walk(
                 data,
                 sampling,
+                wish,
                 progress,
                 lambda frame: loop.call_soon_threadsafe(take, frame),
                 thumbnail_side_px,
+                with_png,
             )
 
         try:
-            opened = await loop.run_in_executor(self._threads, walk)
+            opened, look = await loop.run_in_executor(self._threads, walk)
             found = dict(zip(tasks, await asyncio.gather(*tasks.values()), strict=True))
         finally:
             progress.leave()
@@ -129,38 +154,49 @@ class Clips:
             raise CorruptImage("no frame of the file decodes")
         frames = tuple(FrameEmbedding(index, at_s, found[digest]) for index, at_s, digest in walked)
         content = content_sha256(digest for _, _, digest in walked)
-        return EmbeddedClip(opened, frames, content, progress.thumbnail_jpeg)
+        return EmbeddedClip(
+            opened, frames, content, progress.thumbnail_jpeg, progress.used_png, look.sight
+        )
 
     def _walk(
         self,
         data: bytes,
         sampling: Sampling,
+        wish: Wish,
         progress: _Progress,
         hand_on: Callable[[Prepared], object],
         thumbnail_side_px: int | None,
-    ) -> Opened:
+        with_png: bool,
+    ) -> tuple[Opened, CineLook]:
         """On a thread: decode, prepare, and wait for room after each frame."""
         image = self._decoders.open(data, sampling)
+        look = CineLook(image.opened, self._finder, wish)
         middle = image.opened.frames_in_file // 2
         has_middle = False
         with closing(cast(Any, image.frames)):
-            for frame in image:
+            frames = iter(image)
+            preview = list(islice(frames, PREVIEW))
+            look.decide([frame.pixels for frame in preview])
+            for frame in chain(preview, frames):
                 progress.room.acquire()
                 if progress.stop.is_set():
                     break
-                grey_HW = np.ascontiguousarray(frame.grey)
                 if thumbnail_side_px is not None and not has_middle:
                     has_middle = frame.index >= middle
                     if has_middle or not progress.thumbnail_jpeg:
-                        progress.thumbnail_jpeg = thumbnail(grey_HW, side_px=thumbnail_side_px)
-                hand_on(prepare(frame, grey_HW, self._spec))
-        return image.opened
+                        shown_hw = look.show(frame.pixels)
+                        progress.thumbnail_jpeg = thumbnail(shown_hw, side_px=thumbnail_side_px)
+                used_hw = look.use(frame.pixels)
+                if with_png and image.opened.kind == "frame":
+                    progress.used_png = encode_png(used_hw)
+                hand_on(prepare(frame, used_hw, self._spec))
+        return image.opened, look
 
 
-def prepare(frame: DecodedFrame, grey_HW: Pixels, spec: PreprocessSpec) -> Prepared:
+def prepare(frame: DecodedFrame, used_hw: Pixels, spec: PreprocessSpec) -> Prepared:
     """The encoder's input of one frame, and a digest of the pixels that it sees."""
-    frame_3SS = preprocess(grey_HW[None], spec)[0]
-    return Prepared(frame.index, frame.time_s, digest_of(grey_HW), frame_3SS)
+    frame_3SS = preprocess(used_hw[None], spec)[0]
+    return Prepared(frame.index, frame.time_s, digest_of(used_hw), frame_3SS)
 
 
 def digest_of(grey_HW: Pixels) -> bytes:

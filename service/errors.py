@@ -13,6 +13,7 @@ ServiceError
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an uploaded classifier that is damaged or of another format
 │   ├── ConflictingLabels      equal examples that carry different labels
+│   ├── FrameRefused           a collection's settings do not take such frames
 │   └── NotEnoughExamples      too few labelled examples to fit or to judge
 ├── Unauthenticated            no key, or not one of ours
 ├── UnknownItem                the name or id names nothing in this workspace
@@ -115,6 +116,12 @@ class ConflictingLabels(InputError):
     """Equal examples carry different labels; the message names them."""
 
     code = "conflicting_labels"
+
+
+class FrameRefused(InputError):
+    """The collection refuses frames of this burned-in risk or quality."""
+
+    code = "frame_refused"
 
 
 class NotEnoughExamples(InputError):

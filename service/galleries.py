@@ -10,10 +10,10 @@ Shape suffixes: N scans, P positive and M negative examples, D embedding width.
 import heapq
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -126,8 +126,13 @@ class Galleries:
         *,
         keep_images: bool = False,
         retention_days: float | None = None,
+        intake: Mapping[str, Any] | None = None,
     ) -> Collection:
-        """Create a collection bound to the loaded encoder. Raises NameTaken."""
+        """Create a collection bound to the loaded encoder; ``intake`` tells what it refuses.
+
+        Raises:
+            NameTaken: there is one of this name.
+        """
         return self._catalog.create_collection(
             workspace_id,
             name,
@@ -136,6 +141,7 @@ class Galleries:
             description=description,
             keep_images=keep_images,
             retention_days=retention_days,
+            intake=intake,
         )
 
     def delete(self, workspace_id: str, name: str, *, if_version: int | None) -> int:

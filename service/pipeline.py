@@ -23,15 +23,17 @@ from service.encoding.batching import MicroBatcher
 from service.encoding.runtime import Encoder
 from service.encoding.ultrasound import UltrasoundTest as UltrasoundTest
 from service.errors import EncoderFailure, Overloaded, ServiceError, UploadTooLarge
-from service.imaging.encode import thumbnail
+from service.imaging.encode import encode_png, thumbnail
 from service.imaging.frames import Opened
 from service.imaging.isolation import Decoders
 from service.imaging.limits import DecodeLimits
+from service.imaging.look import Sight, Wish, look, read_wish, use_one_thread
 from service.imaging.overlay import overlay, shrunk
 from service.imaging.preprocess import preprocess
 from service.imaging.sampling import Sampling, parse_sampling
 from service.imaging.sniff import family_of
 from service.imaging.still import read_still
+from service.imaging.text import TextFinder
 from service.pooling import FrameEmbedding, pool
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -69,8 +71,11 @@ class Embedded:
         thumbnail_jpeg: empty unless asked for.
         content_sha256: hex digest of the pixels that the encoder saw.
         opened: what the file tells beside its pixels.
+        sight: what of it was looked at.
         used: the used frames of a clip, in order; empty for a still.
         mapped: None unless asked for; never of a clip.
+        used_png: the pixels that the encoder saw, lossless and without metadata: embedded with
+            the wish ``none`` they give the same. None unless asked for; never of a clip.
     """
 
     sha256: str
@@ -81,8 +86,10 @@ class Embedded:
     thumbnail_jpeg: bytes
     content_sha256: str
     opened: Opened
+    sight: Sight
     used: tuple[FrameEmbedding, ...] = ()
     mapped: Mapped | None = None
+    used_png: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ class CorridorLimits:
     decode_threads: int
     decode_processes: int
     clip_frames: str
+    region: str
     thumbnail_side_px: int
     decoding: DecodeLimits
 
@@ -113,6 +121,9 @@ class Pipeline:
         self.encoder = encoder
         self._limits = limits
         self._sampling = parse_sampling(limits.clip_frames)
+        self._wish = read_wish(limits.region)
+        self._finder = TextFinder()
+        use_one_thread()
         self._batcher = MicroBatcher(
             encoder.encode,
             max_batch=limits.max_batch,
@@ -124,7 +135,11 @@ class Pipeline:
         self._decoders = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
         self._processes = Decoders(limits.decode_processes, limits.decoding)
         self._clips = Clips(
-            self._processes, limits.decode_processes, self._batcher.submit, encoder.spec
+            self._processes,
+            limits.decode_processes,
+            self._batcher.submit,
+            encoder.spec,
+            self._finder,
         )
         self._admitted = 0
 
@@ -186,42 +201,50 @@ class Pipeline:
         files: Sequence[bytes],
         *,
         sampling: Sampling | None = None,
+        wish: Wish | None = None,
         with_thumbnail: bool = False,
         with_map: bool = False,
+        with_png: bool = False,
     ) -> list[Embedded | ServiceError]:
         """Embed each file; item i is its result or its own error, so one bad file fails alone.
 
         Args:
             sampling: which frames of a clip are used; None = as the settings say.
+            wish: what of each frame is used; None = as the settings say.
             with_map: keep the feature map and the frame of a still as well, for a heat map.
+            with_png: keep the used pixels of a still as well, as a lossless PNG.
 
         Raises:
             Overloaded: the whole request does not fit the queue; nothing was done.
             Stopping: the service is shutting down.
         """
         with self._admission(len(files)):
-            chosen = self._sampling if sampling is None else sampling
-            kept = Kept(with_thumbnail, with_map)
-            work = [self._embed_or_error(data, chosen, kept) for data in files]
+            kept = (with_thumbnail, with_map, with_png)
+            how = _How(sampling or self._sampling, wish or self._wish, *kept)
+            work = [self._embed_or_error(data, how) for data in files]
             return await asyncio.gather(*work)
 
-    async def _embed_or_error(
-        self, data: bytes, sampling: Sampling, kept: "Kept"
-    ) -> Embedded | ServiceError:
+    async def _embed_or_error(self, data: bytes, how: "_How") -> Embedded | ServiceError:
         try:
-            return await self._embed(data, sampling, kept)
+            return await self._embed(data, how)
         except ServiceError as error:
             return error
 
-    async def _embed(self, data: bytes, sampling: Sampling, kept: "Kept") -> Embedded:
+    async def _embed(self, data: bytes, how: "_How") -> Embedded:
         if len(data) > self._limits.max_image_bytes:
             raise UploadTooLarge(
                 f"expected at most {self._limits.max_image_bytes} bytes per image, got {len(data)}"
             )
         if family_of(data) == "still":
-            return await self._embed_still(data, kept)
-        side_px = self._limits.thumbnail_side_px if kept.thumbnail else None
-        clip = await self._clips.embed(data, sampling, thumbnail_side_px=side_px)
+            return await self._embed_still(data, how)
+        side_px = self._limits.thumbnail_side_px if how.with_thumbnail else None
+        clip = await self._clips.embed(
+            data,
+            how.sampling,
+            wish=how.wish,
+            thumbnail_side_px=side_px,
+            with_png=how.with_png,
+        )
         digest = await asyncio.to_thread(_sha256, data)
         return Embedded(
             digest,
@@ -232,12 +255,14 @@ class Pipeline:
             clip.thumbnail_jpeg,
             clip.content_sha256,
             clip.opened,
+            clip.sight,
             clip.frames if clip.opened.kind == "cine" else (),
+            used_png=clip.used_png,
         )
 
-    async def _embed_still(self, data: bytes, kept: "Kept") -> Embedded:
+    async def _embed_still(self, data: bytes, how: "_How") -> Embedded:
         loop = asyncio.get_running_loop()
-        seen = await loop.run_in_executor(self._decoders, self._prepare, data, kept)
+        seen = await loop.run_in_executor(self._decoders, self._prepare, data, how)
         mapped = None
         if seen.shown_HW is None:
             embedding_D = await self._batcher.submit(seen.prepared.frame_3SS)
@@ -256,26 +281,33 @@ class Pipeline:
             seen.thumbnail_jpeg,
             content_sha256(iter([seen.prepared.digest])),
             opened,
+            seen.sight,
             mapped=mapped,
+            used_png=seen.used_png,
         )
 
-    def _prepare(self, data: bytes, kept: "Kept") -> "_Still":
+    def _prepare(self, data: bytes, how: "_How") -> "_Still":
         opened, frame = read_still(data, self._limits.decoding)
-        grey_HW = np.ascontiguousarray(frame.grey)
+        looked = look(frame.pixels, self._finder, wish=how.wish)
+        view = looked.views[0]
         small = b""
-        if kept.thumbnail:
-            small = thumbnail(grey_HW, side_px=self._limits.thumbnail_side_px)
-        prepared = prepare(frame, grey_HW, self.encoder.spec)
-        shown_HW = shrunk(grey_HW, OVERLAY_SIDE_PX) if kept.map else None
-        return _Still(_sha256(data), opened, prepared, small, shown_HW)
+        if how.with_thumbnail:
+            small = thumbnail(view.shown_hw, side_px=self._limits.thumbnail_side_px)
+        prepared = prepare(frame, view.used_hw, self.encoder.spec)
+        shown_HW = shrunk(view.used_hw, OVERLAY_SIDE_PX) if how.with_map else None
+        png = encode_png(view.used_hw) if how.with_png else None
+        return _Still(_sha256(data), opened, prepared, small, looked.sight, shown_HW, png)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of a file beside its embedding."""
+class _How:
+    """What a request wants of each file."""
 
-    thumbnail: bool
-    map: bool
+    sampling: Sampling
+    wish: Wish
+    with_thumbnail: bool
+    with_map: bool
+    with_png: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +318,9 @@ class _Still:
     opened: Opened
     prepared: Prepared
     thumbnail_jpeg: bytes
+    sight: Sight
     shown_HW: Pixels | None
+    used_png: bytes | None
 
 
 def _sha256(data: bytes) -> str:

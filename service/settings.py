@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         1.0, ge=0, description="How long readiness answers 503 before a stop begins, seconds."
     )
+    region: Literal["auto", "none"] = Field(
+        "auto", description="What of a frame is used unless a request says: the scan, or all."
+    )
     thumbnail_side_px: int = Field(192, gt=0, description="Longer side of stored thumbnails.")
     idempotency_keep_s: int = Field(
         86_400, gt=0, description="How long an Idempotency-Key is remembered, seconds."

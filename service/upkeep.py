@@ -36,7 +36,9 @@ def operations_of(
     loop = asyncio.get_running_loop()
 
     def embed(files: "list[bytes]") -> "list[Embedded | ServiceError]":
-        return asyncio.run_coroutine_threadsafe(pipeline.embed_all(files), loop).result()
+        # What was kept is what the encoder saw: nothing is left to be cut off.
+        work = pipeline.embed_all(files, wish="none")
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     work = LongWork(
         catalog=catalog,

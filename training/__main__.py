@@ -14,6 +14,7 @@ from training.commands.distil import distil
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.smoke import smoke
+from training.commands.text_finder import text_finder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(datasets.app, name="datasets")
@@ -23,6 +24,7 @@ app.command()(export)
 app.command()(evaluate)
 app.command()(smoke)
 app.command("ablate")(ablation)
+app.command("text-finder")(text_finder)
 
 
 class _Fields(logging.Formatter):

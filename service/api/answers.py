@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.schemas import JsonObject
+from service.imaging.quality import Reason
 
 ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
 TIME = "2026-11-24T09:30:00.000000Z"
@@ -68,6 +69,31 @@ class EncoderAnswer(Answer):
     model_card: str = Field(description="Markdown.")
 
 
+class RegionSeen(Answer):
+    """A used scan area, in pixels of the frame."""
+
+    box: list[int] = Field(description="x0, y0, x1, y1, half open.", examples=[[120, 60, 800, 518]])
+    outline: list[list[int]] = Field(description="Corners x, y inside the box; empty = the box.")
+    found: Literal["declared", "pixels", "motion", "caller", "whole"]
+    confidence: float = Field(ge=0, le=1)
+    spacing_mm: list[float] | None = Field(description="Row and column size of a pixel.")
+
+
+class QualitySeen(Answer):
+    """One finding, with what was measured and the limit that it passed."""
+
+    reason: Reason
+    value: float
+    limit: float
+
+
+class IntakeAnswer(Answer):
+    """What the collection refuses."""
+
+    refuse_burned_in: Literal["low", "high"] | None
+    refuse_quality: list[Reason]
+
+
 class ImageSeen(Answer):
     """What was looked at."""
 
@@ -78,9 +104,15 @@ class ImageSeen(Answer):
     frames: int = Field(description="In the file.")
     frames_used: int = Field(description="Whose embeddings were pooled.")
     frame_rate_hz: float | None
-    regions: list[JsonObject] = Field(description="Used regions; a still is used as a whole.")
-    masked_px: int
-    burned_in_risk: Literal["unknown"]
+    regions: list[RegionSeen] = Field(description="Used ones, largest first.")
+    masked_px: int = Field(description="Of the frame: not used, or filled.")
+    burned_in_risk: Literal["none", "low", "high", "unknown"] = Field(
+        description="Of names in the frame; unknown for scans of before it was measured."
+    )
+    burned_in_reasons: list[
+        Literal["text_masked", "text_kept", "much_text", "region_unsure", "tagged_by_file"]
+    ]
+    quality: list[QualitySeen] = Field(description="Why the frame had better not be trusted.")
     sha256: str
     content_sha256: str = Field(description="Of the pixels that were looked at; empty if unknown.")
 
@@ -124,6 +156,7 @@ class CollectionAnswer(Answer):
     scans: int
     keep_images: bool
     retention_days: float | None
+    intake: IntakeAnswer
     created_at: str = Field(examples=[TIME])
     etag: str = Field(examples=['"1"'])
 

@@ -1,7 +1,7 @@
 """Collections and their scans: create, upload, list, read, relabel."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,13 +17,16 @@ from service.api.answers import (
     StoredAnswer,
     says,
 )
+from service.api.looking import accepted
 from service.api.openapi import image_body
 from service.api.schemas import (
+    REGION_SAYS,
     FilterBody,
     FrameChoice,
     InstancesBody,
     JsonObject,
     NewCollectionBody,
+    RegionChoice,
     ScanMetadata,
     ScanPatchBody,
 )
@@ -60,7 +63,6 @@ from service.api.wire import (
 )
 from service.catalog.records import ClipFrame, Collection, NewScan, ScanPatch, StoredScan
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
-from service.kept_images import kept_png
 from service.pipeline import Embedded
 from service.pooling import without_repeats
 
@@ -88,6 +90,7 @@ async def create_collection(
             body.description,
             keep_images=body.keep_images,
             retention_days=body.retention_days,
+            intake=body.intake.model_dump(),
         )
         return created(collection_json(made), f"/v1/collections/{made.name}")
 
@@ -146,6 +149,7 @@ async def add_scans(
         FrameChoice | None,
         Query(description="Of a clip: all, uniform:N, fps:F or different:N; default as set."),
     ] = None,
+    region: Annotated[RegionChoice | None, Query(description=REGION_SAYS)] = None,
 ) -> Response:
     """Embed, store and index images and clips; per-item results, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
@@ -153,14 +157,20 @@ async def add_scans(
 
     async def act() -> JSONResponse:
         found = await _check_collection(service, workspace_id, collection)
-        embedded = await embed_each(
-            service, files, alone=upload.alone, frames=frames, with_thumbnail=True
+        each = await embed_each(
+            service,
+            files,
+            alone=upload.alone,
+            frames=frames,
+            region=region,
+            with_thumbnail=True,
+            with_png=found.keep_images,
         )
-        images = await _kept_images(service, files, embedded) if found.keep_images else {}
+        embedded = accepted(found.intake, each, alone=upload.alone)
         scans = [
-            _new_scan(each, said, images.get(each.sha256))
-            for each, said in zip(embedded, metadata, strict=True)
-            if isinstance(each, Embedded)
+            _new_scan(item, said)
+            for item, said in zip(embedded, metadata, strict=True)
+            if isinstance(item, Embedded)
         ]
         items = await asyncio.to_thread(
             _store, service, request, workspace_id, collection, embedded, scans
@@ -170,7 +180,7 @@ async def add_scans(
         return JSONResponse(body, batch_status(items))
 
     said = [item.model_dump_json() for item in metadata]
-    content = meaning("scans", collection, frames, *files, *said)
+    content = meaning("scans", collection, frames, region, *files, *said)
     return await once(service, workspace_id, key, content, act)
 
 
@@ -197,25 +207,6 @@ async def _check_collection(service: Running, workspace_id: str, name: str) -> C
     return found
 
 
-async def _kept_images(
-    service: Running,
-    files: Sequence[bytes | InputError],
-    embedded: Sequence[Embedded | ServiceError],
-) -> dict[str, bytes]:
-    """{sha256: PNG} of the stills that could be embedded."""
-
-    def encode() -> dict[str, bytes]:
-        most = service.settings.max_pixels
-        pngs = {
-            found.sha256: kept_png(file, max_pixels=most)
-            for file, found in zip(files, embedded, strict=True)
-            if isinstance(file, bytes) and isinstance(found, Embedded)
-        }
-        return {sha256: png for sha256, png in pngs.items() if png is not None}
-
-    return await asyncio.to_thread(encode)
-
-
 def _store(
     service: Running,
     request: Request,
@@ -237,7 +228,7 @@ def _store(
     return items
 
 
-def _new_scan(embedded: Embedded, said: ScanMetadata, image_png: bytes | None) -> NewScan:
+def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
     return NewScan(
         scan_id=said.scan_id,
         image=scan_image(embedded),
@@ -247,7 +238,7 @@ def _new_scan(embedded: Embedded, said: ScanMetadata, image_png: bytes | None) -
         study_id=said.study_id,
         labels=said.labels,
         attributes=said.attributes,
-        image_png=image_png,
+        image_png=embedded.used_png,
         frames=tuple(
             ClipFrame(frame.index, frame.time_s, frame.copies, frame.embedding_D)
             for frame in without_repeats(embedded.used)

@@ -7,14 +7,14 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from service.api.answering import Asked, Seen, answer_cine, answer_items
+from service.api.answering import Asked, Frame, Seen, answer_cine, answer_items
 from service.api.answers import says
 from service.api.classifier_answers import PredictionsAnswer
 from service.api.classifier_schemas import PredictScansBody
 from service.api.heatmaps import HeatmapKind, HeatmapWish
 from service.api.label_predictions import LabelPredictions, labels_answer
 from service.api.openapi import image_body
-from service.api.schemas import InstancesBody, JsonObject
+from service.api.schemas import REGION_SAYS, InstancesBody, JsonObject, RegionChoice
 from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import batch_status, seen_json
@@ -68,6 +68,7 @@ async def predict(
     heatmap_label: HeatmapLabel = None,
     threshold: ThresholdsGiven = None,
     cine: AsCine = False,
+    region: Annotated[RegionChoice | None, Query(description=REGION_SAYS)] = None,
 ) -> JSONResponse:
     """Class, prediction set, doubts and evidence for uploads or stored scans; 207 if some failed.
 
@@ -91,7 +92,9 @@ async def predict(
         seen = await _of_scans(service, workspace_id, upload.document)
     else:
         files = _files_of(upload, service.settings.max_items)
-        embedded = await embed_each(service, files, alone=upload.alone, with_map=with_map)
+        embedded = await embed_each(
+            service, files, alone=upload.alone, region=region, with_map=with_map
+        )
         seen = [_seen(request, item) for item in embedded]
     if isinstance(opened, OpenedLabels):
         if with_map or threshold or cine:
@@ -141,7 +144,8 @@ async def _of_scans(service: Running, workspace_id: str, document: Any) -> list[
 def _seen(request: Request, found: Embedded | ServiceError) -> Seen:
     if isinstance(found, ServiceError):
         return Seen({"problem": item_problem(found, request)})
-    return Seen({"image": seen_json(found)}, found.embedding_D, found.mapped)
+    frames = tuple(Frame(f.index, f.embedding_D, f.copies) for f in found.used)
+    return Seen({"image": seen_json(found)}, found.embedding_D, found.mapped, frames)
 
 
 def _about(opened: Opened) -> JsonObject:

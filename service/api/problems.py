@@ -19,6 +19,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.ServiceError: 500,
     errors.InputError: 422,
     errors.UnsupportedFormat: 415,
+    errors.FrameRefused: 422,
     errors.CorruptImage: 422,
     errors.ImageTooLarge: 413,
     errors.ClipTooLong: 413,

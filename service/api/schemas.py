@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from service.imaging.quality import Reason
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_FILTER_DEPTH = 8  # as the catalog's; refused here before anything recurses
 JsonObject: TypeAlias = dict[str, Any]
@@ -24,6 +26,10 @@ FrameChoice = Annotated[
         pattern=r"^(all|(uniform|different):[1-9][0-9]{0,4}|fps:[0-9]{1,4}(\.[0-9]{1,3})?)$"
     ),
 ]
+RegionChoice = Annotated[
+    str, StringConstraints(pattern=r"^(auto|none|[0-9]{1,6},[0-9]{1,6},[0-9]{1,6},[0-9]{1,6})$")
+]
+REGION_SAYS = "Of each frame: auto, none, or a box x0,y0,x1,y1 in pixels; default as set."
 Component = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
@@ -38,10 +44,27 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+class IntakeBody(Body):
+    """What a collection refuses; by default nothing, and answers only advise."""
+
+    refuse_burned_in: Literal["low", "high"] | None = Field(
+        None, description="Least burned-in risk that is refused."
+    )
+    refuse_quality: list[Reason] = Field(
+        default_factory=list, max_length=16, description="Findings that are refused."
+    )
+
+
 class NewCollectionBody(Body):
     """Create a collection."""
 
-    model_config = example_of({"name": "liver", "description": "Abdominal scans of 2026"})
+    model_config = example_of(
+        {
+            "name": "liver",
+            "description": "Abdominal scans of 2026",
+            "intake": {"refuse_burned_in": "high", "refuse_quality": ["blank"]},
+        }
+    )
 
     name: Name
     description: Text = ""
@@ -51,6 +74,7 @@ class NewCollectionBody(Body):
     retention_days: float | None = Field(
         None, gt=0, le=100_000, description="Older scans are deleted; null = never."
     )
+    intake: IntakeBody = Field(default_factory=IntakeBody)
 
 
 class ScanMetadata(Body):
@@ -174,6 +198,7 @@ class SearchOptions(Body):
     match: Literal["scan", "frame"] = Field(
         "scan", description="A cine scores as a whole, or as its nearest frame."
     )
+    region: RegionChoice | None = Field(None, description=REGION_SAYS)
     subject_id: Identifier | None = Field(None, description="Of the uploaded query.")
     study_id: Identifier | None = Field(None, description="Of the uploaded query.")
 
@@ -232,6 +257,7 @@ class EmbeddingOptions(Body):
     frames: FrameChoice | None = Field(
         None, description="Of a clip: all, uniform:N, fps:F or different:N; null = as set."
     )
+    region: RegionChoice | None = Field(None, description=REGION_SAYS)
     pool: Literal["mean", "none"] = Field(
         "mean", description="none adds the embedding of each used frame of a clip."
     )
@@ -247,4 +273,5 @@ class EmbeddingsBody(InstancesBody):
     encoding_format: Literal["float", "base64"] | None = None
     dtype: Literal["float32", "float16", "int8"] | None = None
     frames: FrameChoice | None = None
+    region: RegionChoice | None = None
     pool: Literal["mean", "none"] | None = None

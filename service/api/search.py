@@ -16,7 +16,7 @@ from service.api.search_shapes import (
     ManySearchesBody,
     WideSearchBody,
 )
-from service.api.state import Running, Service, WorkspaceId, item_problem
+from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
 from service.api.uploads import from_base64, read_upload, validate
 from service.api.wire import batch_status, frame_json, scan_filter, scan_json, seen_json
 from service.catalog.records import Scan, ScanImage
@@ -123,7 +123,7 @@ async def _find(
     loop = asyncio.get_running_loop()
     _check_single(body, uploaded=bool(files))
     if files:
-        embedding_D, seen = await _embed(service, files[0])
+        embedding_D, seen = await _embed(service, files[0], options.region)
     else:
         embedding_D, scans = await loop.run_in_executor(
             service.searchers,
@@ -185,8 +185,8 @@ def _check_single(body: SearchBody, *, uploaded: bool) -> None:
         raise InputError("expected negative examples beside positive ones")
 
 
-async def _embed(service: Running, data: bytes) -> tuple[Floats, JsonObject]:
-    (found,) = await service.pipeline.embed_all([data])
+async def _embed(service: Running, data: bytes, region: str | None) -> tuple[Floats, JsonObject]:
+    (found,) = await embed_each(service, [data], region=region)
     if isinstance(found, ServiceError):
         raise found
     return found.embedding_D, seen_json(found)

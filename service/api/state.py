@@ -23,6 +23,7 @@ from service.heads.classifiers import Heads
 from service.heads.judging import Judge
 from service.heads.queue import FitQueue
 from service.heads.thresholds import Thresholds
+from service.imaging.look import read_wish
 from service.imaging.sampling import parse_sampling
 from service.observability import Metrics
 from service.operations import Operations
@@ -120,21 +121,26 @@ async def embed_each(
     *,
     alone: bool = False,
     frames: str | None = None,
+    region: str | None = None,
     with_thumbnail: bool = False,
     with_map: bool = False,
+    with_png: bool = False,
 ) -> list[Embedded | ServiceError]:
     """Embed each file; one that could not even be read keeps its own error.
 
     Args:
         frames: which frames of a clip are used; None = as the settings say.
+        region: what of a frame is used; None = as the settings say.
         alone: the request is one raw image: its error is raised instead of returned.
     """
     readable = [file for file in files if isinstance(file, bytes)]
     results = await service.pipeline.embed_all(
         readable,
         sampling=None if frames is None else parse_sampling(frames),
+        wish=None if region is None else read_wish(region),
         with_thumbnail=with_thumbnail,
         with_map=with_map,
+        with_png=with_png,
     )
     embedded = iter(results)
     found = [file if isinstance(file, InputError) else next(embedded) for file in files]

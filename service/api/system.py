@@ -74,7 +74,9 @@ async def embeddings(
     """Embed images without storing anything; per-item results, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
     files, options = _files_and_options(upload, service.settings.max_items, options)
-    results = await embed_each(service, files, alone=upload.alone, frames=options.frames)
+    results = await embed_each(
+        service, files, alone=upload.alone, frames=options.frames, region=options.region
+    )
     model = service.pipeline.encoder
     items: list[JsonObject] = []
     for found in results:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.api.looking import UNKNOWN
 from service.api.schemas import AttributeTest, FilterBody, JsonObject, Presence, TimeRange
 from service.catalog.records import (
     Classifier,
@@ -42,6 +43,7 @@ def collection_json(collection: Collection) -> JsonObject:
         "scans": collection.scans,
         "keep_images": collection.keep_images,
         "retention_days": collection.retention_days,
+        "intake": {"refuse_burned_in": None, "refuse_quality": []} | dict(collection.intake),
         "created_at": collection.created_at,
         "etag": etag(collection.version),
     }
@@ -57,11 +59,9 @@ def image_json(image: ScanImage) -> JsonObject:
         "frames": image.frames,
         "frames_used": image.frames_used,
         "frame_rate_hz": image.frame_rate_hz,
-        "regions": [],
-        "masked_px": 0,
-        "burned_in_risk": "unknown",
         "sha256": image.sha256,
         "content_sha256": image.content_sha256,
+        **(UNKNOWN if image.looked is None else image.looked),
     }
 
 
@@ -82,6 +82,7 @@ def scan_image(embedded: Embedded) -> ScanImage:
         frames=embedded.opened.frames_in_file,
         frames_used=max(1, len(embedded.used)),
         frame_rate_hz=embedded.opened.frame_rate_hz,
+        looked=embedded.sight.to_json(),
     )
 
 

@@ -1,10 +1,14 @@
 """Collections, in SQLite: a name and an encoder, and a number inside that scans point to."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from service.catalog.database import Database
 from service.catalog.life_records import PolicyPatch
 from service.catalog.records import Collection, Page
 from service.catalog.rows import (
     decode_collection,
+    encode_object,
     new_page,
     now,
     require_collection,
@@ -34,6 +38,7 @@ class Collections:
         description: str = "",
         keep_images: bool = False,
         retention_days: float | None = None,
+        intake: Mapping[str, Any] | None = None,
     ) -> Collection:
         """An empty collection for vectors of ``dim`` numbers from one encoder.
 
@@ -49,16 +54,17 @@ class Collections:
         insert = """
             INSERT INTO collections (
                 workspace_id, name, encoder_id, dim, description, created_at, version,
-                keep_images, retention_days
+                keep_images, retention_days, intake
             )
-            VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (workspace_id, name) DO NOTHING
+            VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (workspace_id, name) DO NOTHING
         """
         moment, policy = now(), (keep_images, require_days(retention_days))
-        record = Collection(name, encoder_id, dim, description, moment, 1, 0, *policy)
+        refused = dict(intake or {})
+        record = Collection(name, encoder_id, dim, description, moment, 1, 0, *policy, refused)
         values = (workspace_id, name, encoder_id, dim, description, moment, *policy)
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
-            if connection.execute(insert, values).rowcount == 0:
+            if connection.execute(insert, (*values, encode_object(refused))).rowcount == 0:
                 raise NameTaken("the workspace has a collection of this name")
         return record
 

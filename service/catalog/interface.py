@@ -6,8 +6,8 @@ nothing of others. Methods block; call them from worker threads; all are thread 
 Shape suffixes: N scans, D embedding width.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,7 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
         description: str = "",
         keep_images: bool = False,
         retention_days: float | None = None,
+        intake: Mapping[str, Any] | None = None,
     ) -> Collection:
         """Raises NameTaken: the workspace has a collection of this name."""
 

@@ -52,6 +52,7 @@ class Collection:
     scans: int
     keep_images: bool = False
     retention_days: float | None = None
+    intake: Mapping[str, Any] = field(default_factory=dict)  # what it refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class ScanImage:
         content_sha256: of the pixels that the encoder saw; empty where it is not known.
         frames: in the file.
         frames_used: whose embeddings were pooled.
+        looked: what was looked at, as answers tell it; None for scans stored before it was told.
     """
 
     sha256: str
@@ -73,6 +75,7 @@ class ScanImage:
     frames: int = 1
     frames_used: int = 1
     frame_rate_hz: float | None = None
+    looked: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,7 @@ def decode_collection(row: sqlite3.Row) -> Collection:
         scans=row["scans"],
         keep_images=bool(row["keep_images"]),
         retention_days=row["retention_days"],
+        intake=decode_json(row["intake"], dict),
     )
 
 
@@ -211,6 +212,7 @@ def decode_scan(row: sqlite3.Row) -> Scan:
             frames=row["frames"],
             frames_used=row["frames_used"],
             frame_rate_hz=row["frame_rate_hz"],
+            looked=None if row["looked"] is None else decode_json(row["looked"], dict),
         ),
         subject_id=row["subject_id"],
         study_id=row["study_id"],

@@ -13,6 +13,7 @@ from service.catalog.rows import (
     decode_scan,
     encode_attributes,
     encode_labels,
+    encode_object,
     encode_vector,
     new_id,
     now,
@@ -28,10 +29,10 @@ PATCHABLE = frozenset({"subject_id", "study_id"})
 _INSERT_SCAN = """
     INSERT INTO scans (
         workspace_id, collection_id, scan_id, sha256, kind, format, width_px, height_px,
-        content_sha256, frames, frames_used, frame_rate_hz,
+        content_sha256, frames, frames_used, frame_rate_hz, looked,
         subject_id, study_id, labels, attributes, created_at, updated_at, version
     )
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
 """
 _INSERT_VECTOR = "INSERT INTO scan_vectors (row_id, workspace_id, vector) VALUES (?, ?, ?)"
 _INSERT_FRAME = """
@@ -53,6 +54,7 @@ class _Prepared:
     attributes: str
     vector: bytes
     frames: tuple[bytes, ...]
+    looked: str | None
 
 
 class ScanWrites:
@@ -156,6 +158,7 @@ def _prepare(new: NewScan, dim: int) -> _Prepared:
         attributes=encode_attributes(new.attributes),
         vector=encode_vector(new.embedding_D, dim),
         frames=tuple(encode_vector(frame.embedding_D, dim) for frame in new.frames),
+        looked=None if new.image.looked is None else encode_object(new.image.looked),
     )
 
 
@@ -177,6 +180,7 @@ def _insert(connection: sqlite3.Connection, collection: sqlite3.Row, prepared: _
             image.frames,
             image.frames_used,
             image.frame_rate_hz,
+            prepared.looked,
             new.subject_id,
             new.study_id,
             prepared.labels,

@@ -26,6 +26,8 @@ INTAKE: tuple[str, ...] = (
     )
     """,
     "CREATE INDEX frames_of_collection ON scan_frames (collection_id)",
+    "ALTER TABLE scans ADD COLUMN looked TEXT",  # JSON: regions, masked_px, risk, quality
+    "ALTER TABLE collections ADD COLUMN intake TEXT NOT NULL DEFAULT '{}'",  # JSON: what it refuses
 )
 GALLERY: tuple[str, ...] = (
     "ALTER TABLE collections ADD COLUMN keep_images INTEGER NOT NULL DEFAULT 0",

@@ -37,7 +37,9 @@ def embedded(client: Client, data: bytes, **options: str) -> dict:
 
 
 def test_a_clip_embeds_as_the_unit_mean_of_its_frames(client: Client) -> None:
-    item = embedded(client, made.dicom(CLIP, FrameTime=40), frames="all", pool="none")
+    # A clip has one region, a still its own: the whole frame is the same in both.
+    options = {"frames": "all", "pool": "none", "region": "none"}
+    item = embedded(client, made.dicom(CLIP, FrameTime=40), **options)
     image = item["image"]
     assert (image["kind"], image["format"], image["frames"], image["frames_used"]) == (
         "cine",
@@ -52,7 +54,7 @@ def test_a_clip_embeds_as_the_unit_mean_of_its_frames(client: Client) -> None:
     mean_D = frames_TD.mean(0)
     np.testing.assert_allclose(item["embedding"], mean_D / np.linalg.norm(mean_D), atol=1e-6)
     # int8 kernels differ between a batch and a single frame in the last bits.
-    alone_D = np.array(embedded(client, png(CLIP[6]))["embedding"])
+    alone_D = np.array(embedded(client, png(CLIP[6]), region="none")["embedding"])
     assert float(alone_D @ frames_TD[6]) > 0.999
 
 
@@ -76,19 +78,23 @@ def test_one_picture_in_dicom_embeds_as_the_same_picture_in_png(client: Client) 
 
 def test_a_cine_is_one_scan_and_a_hit_names_its_nearest_frame(client, collection) -> None:
     said = [{"scan_id": "clip", "subject_id": "p1"}]
-    client.add_scans(collection, [made.dicom(CLIP, FrameTime=40)], said, frames="all")
+    client.add_scans(
+        collection, [made.dicom(CLIP, FrameTime=40)], said, frames="all", region="none"
+    )
     others = [png(pixels) for pixels in PIXELS["stone"][:3]]
     client.add_scans(collection, others, [{"subject_id": f"p{i + 2}"} for i in range(3)])
     assert client.collection(collection)["scans"] == 4
     query = png(PIXELS["b_lines"][1])
-    hits = client.search_image(collection, query, {"k": 4})["hits"]
+    hits = client.search_image(collection, query, {"k": 4, "region": "none"})["hits"]
     by_id = {hit["scan"]["scan_id"]: hit for hit in hits}
     frame = by_id["clip"]["frame"]
     assert frame["index"] in (6, 7)
     assert frame["time_s"] == pytest.approx(frame["index"] * 0.04)
     assert frame["score"] > 0.99 > by_id["clip"]["score"]
     assert [hit["frame"] for hit in hits if hit["scan"]["scan_id"] != "clip"] == [None] * 3
-    best = client.search_image(collection, query, {"k": 1, "match": "frame"})["hits"]
+    best = client.search_image(collection, query, {"k": 1, "match": "frame", "region": "none"})[
+        "hits"
+    ]
     assert best[0]["scan"]["scan_id"] == "clip"
     assert best[0]["score"] == best[0]["frame"]["score"]
 

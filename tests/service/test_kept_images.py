@@ -1,16 +1,18 @@
 """Kept pixels give the embedding of the file, and nothing else of it."""
 
+import asyncio
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from service.app import corridor_limits
 from service.encoding.runtime import load_encoder
-from service.imaging.decode import decode
-from service.imaging.preprocess import preprocess
-from service.kept_images import kept_png
+from service.pipeline import Embedded, Pipeline
+from service.settings import Settings
 
 BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 SECRET = "NAME-7f3a"
@@ -27,6 +29,8 @@ def files() -> dict[str, bytes]:
     grey = Image.fromarray(rng.integers(0, 256, (40, 60), np.uint8))
     colour = Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8))
     wide = Image.fromarray(rng.integers(0, 4096, (40, 60)).astype(np.uint16))
+    screen = np.zeros((120, 160), np.uint8)
+    screen[30:110, 30:130] = rng.integers(0, 256, (80, 100), np.uint8)
     said = PngImagePlugin.PngInfo()
     said.add_text("PatientName", SECRET)
     turned = Image.Exif()
@@ -38,24 +42,44 @@ def files() -> dict[str, bytes]:
         "wide": saved(wide, "PNG"),
         "turned": saved(grey, "JPEG", exif=turned),
         "tiff": saved(grey, "TIFF", description=SECRET),
+        "with margins": saved(Image.fromarray(screen), "PNG"),
     }
 
 
+@pytest.fixture
+def embed() -> Iterator[object]:
+    """Embed one file as the service does; ``wish`` as in its requests."""
+    encoder = load_encoder(BUNDLE)
+
+    def run(data: bytes, wish: str = "auto") -> Embedded:
+        async def once() -> Embedded:
+            async with Pipeline(encoder, corridor_limits(Settings())) as pipeline:
+                (found,) = await pipeline.embed_all([data], wish=wish, with_png=True)
+            assert isinstance(found, Embedded)
+            return found
+
+        return asyncio.run(once())
+
+    yield run
+
+
 @pytest.mark.parametrize("name", sorted(files()))
-def test_the_kept_picture_embeds_as_the_file_and_tells_nothing_else(name: str) -> None:
-    data, encoder = files()[name], load_encoder(BUNDLE)
-    png = kept_png(data, max_pixels=10_000)
-    assert png is not None
-    assert SECRET.encode() not in png
-    assert not Image.open(io.BytesIO(png)).info
-    rows = [
-        encoder.encode(preprocess(decode(each, max_pixels=10_000).pixels_HW[None], encoder.spec))
-        for each in (data, png)
-    ]
-    np.testing.assert_array_equal(rows[0], rows[1])
+def test_the_kept_picture_embeds_as_the_file_and_tells_nothing_else(name: str, embed) -> None:
+    first = embed(files()[name])
+    assert first.used_png is not None
+    assert SECRET.encode() not in first.used_png
+    assert not Image.open(io.BytesIO(first.used_png)).info
+    again = embed(first.used_png, wish="none")
+    np.testing.assert_array_equal(first.embedding_D, again.embedding_D)
+    assert again.used_png == first.used_png
 
 
-def test_what_is_no_still_is_not_kept() -> None:
+def test_what_is_outside_the_scan_is_not_kept(embed) -> None:
+    kept = Image.open(io.BytesIO(embed(files()["with margins"]).used_png))
+    assert kept.size < (160, 120)
+
+
+def test_what_is_no_still_is_not_kept(embed) -> None:
     frames = [Image.fromarray(np.full((20, 20), n, np.uint8)) for n in (0, 90, 200)]
     clip = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert kept_png(clip, max_pixels=10_000) is None
+    assert embed(clip).used_png is None

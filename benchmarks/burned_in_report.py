@@ -1,0 +1,167 @@
+"""How much burned-in text is found: drawn names over real frames, and frames without any.
+
+Fonts are Matplotlib's and OpenCV's pens, none of which the finder was taught with; backgrounds are
+frames that it has not seen. A line counts as found when boxes cover nine tenths of its ink box.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+
+from service.imaging.decode import decode
+from service.imaging.text import TextFinder
+from training.lettering import Box, Bytes, Writing, some_text, write
+
+PENS = ("hershey-complex", "hershey-triplex", "hershey-script")
+FILES = (
+    "DejaVuSans.ttf",
+    "DejaVuSans-Bold.ttf",
+    "DejaVuSansMono.ttf",
+    "DejaVuSerif.ttf",
+    "STIXGeneral.ttf",
+    "STIXGeneralItalic.ttf",
+    "cmr10.ttf",
+    "cmss10.ttf",
+    "cmtt10.ttf",
+)
+HEIGHTS = ((7, 9), (10, 14), (15, 22), (23, 32))  # px of capitals, in a frame of 640 px or less
+CONTRASTS = ((30, 60), (60, 110), (110, 256))  # grey levels from the mean under the letters
+PLACES = ("inside", "edge")
+
+
+def backgrounds(folder: Path, limit: int, side_px: int, seed: int) -> list[Bytes]:
+    """Frames, as large as screens show them, chosen at random."""
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in (".jpg", ".png"))
+    chosen = np.random.default_rng(seed).permutation(len(files))[:limit]
+    found = []
+    for number in chosen:
+        frame_HW = decode(files[number].read_bytes(), max_pixels=10**8).pixels_HW
+        zoom = side_px / max(frame_HW.shape)
+        way = cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA
+        found.append(np.asarray(cv2.resize(frame_HW, None, fx=zoom, fy=zoom, interpolation=way)))
+    return found
+
+
+def placed(
+    frame_HW: Bytes,
+    font: str,
+    heights: tuple[int, int],
+    contrasts: tuple[int, int],
+    place: str,
+    rng: np.random.Generator,
+) -> tuple[Bytes, Box, str] | None:
+    """A frame with one line of text, its box, and what it says; None when it does not fit."""
+    height_px = int(rng.integers(heights[0], heights[1] + 1))
+    rows, columns = frame_HW.shape
+    text = some_text(rng)
+    if place == "edge":
+        top = int(rng.choice([2, max(2, rows - 2 * height_px - 2)]))
+        left = int(rng.integers(2, max(3, columns // 2)))
+    else:
+        top = int(rng.integers(rows // 6, max(rows // 6 + 1, rows - 2 * height_px)))
+        left = int(rng.integers(4, max(5, columns * 2 // 3)))
+    under = frame_HW[top : top + height_px, left : left + 8 * height_px]
+    step = int(rng.integers(*contrasts))
+    level = round(float(under.mean()))
+    grey = level + step if level + step <= 255 else level - step
+    if not 0 <= grey <= 255:
+        return None
+    drawn_HW = frame_HW.copy()
+    box = write(drawn_HW, Writing(text, font, height_px, grey), left, top)
+    if box is None:
+        return None
+    if rng.random() < 0.5:
+        _, coded = cv2.imencode(".jpg", drawn_HW, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        drawn_HW = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
+    return drawn_HW, box, text
+
+
+def covered(box: Box, frame_HW: Bytes, finder: TextFinder) -> float:
+    """Share of the box that the finder would mask."""
+    masked_HW = np.zeros(frame_HW.shape, bool)
+    for item in finder.find(frame_HW):
+        x0, y0, x1, y1 = item.box
+        masked_HW[y0:y1, x0:x1] = True
+    x0, y0, x1, y1 = box
+    return float(masked_HW[y0:y1, x0:x1].mean())
+
+
+def cases(
+    frames: list[Bytes], fonts: list[str], count: int, seed: int
+) -> Iterator[tuple[str, str, str, str, Bytes, Box]]:
+    """Lines of text, each kind as often as the others."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        font = fonts[number % len(fonts)]
+        heights = HEIGHTS[int(rng.integers(len(HEIGHTS)))]
+        contrasts = CONTRASTS[int(rng.integers(len(CONTRASTS)))]
+        place = PLACES[number % 2]
+        frame_HW = frames[int(rng.integers(len(frames)))]
+        made = placed(frame_HW, font, heights, contrasts, place, rng)
+        if made is not None:
+            name = Path(font).stem
+            yield name, "-".join(map(str, heights)), "-".join(map(str, contrasts)), place, *made[:2]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder of real frames")
+    parser.add_argument("--clean", type=Path, nargs="*", help="folders of frames without text")
+    parser.add_argument("--count", type=int, default=1200)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--side-px", type=int, default=480)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    finder = TextFinder()
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    fonts = [*(str(folder / name) for name in FILES), *PENS]
+    frames = backgrounds(given.images, given.frames, given.side_px, given.seed)
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for font, heights, contrasts, place, frame_HW, box in cases(
+        frames, fonts, given.count, given.seed
+    ):
+        hit = covered(box, frame_HW, finder) >= 0.9
+        for key in ("all", f"font {font}", f"height {heights}", f"contrast {contrasts}", place):
+            groups[key].append(hit)
+    found = {
+        "detected": {key: [round(float(np.mean(v)), 3), len(v)] for key, v in groups.items()},
+        "clean": {str(f.name): false_alarms(f, given, finder) for f in given.clean or []},
+    }
+    for key, (share, count) in found["detected"].items():
+        print(f"{key:28}{share:7.3f}  of {count}")
+    for key, said in found["clean"].items():
+        print(f"clean {key:22}{said}")
+    if given.json:
+        print(json.dumps(found))
+
+
+def false_alarms(folder: Path, given: argparse.Namespace, finder: TextFinder) -> dict[str, float]:
+    """Share of untouched frames with a box, of their pixels, and processor milliseconds each."""
+    frames = backgrounds(folder, given.frames, given.side_px, given.seed + 1)
+    boxed, masked, began = 0, [], time.process_time()
+    for frame_HW in frames:
+        boxes = finder.find(frame_HW)
+        boxed += bool(boxes)
+        areas = [(b.box[2] - b.box[0]) * (b.box[3] - b.box[1]) for b in boxes]
+        masked.append(sum(areas) / frame_HW.size)
+    spent = time.process_time() - began
+    return {
+        "frames": len(frames),
+        "frames_with_boxes": round(boxed / len(frames), 4),
+        "pixels": round(float(np.mean(masked)), 5),
+        "cpu_ms": round(1000 * spent / len(frames), 2),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What was looked at of a frame, and whether a collection takes it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.api.schemas import JsonObject
+from service.errors import FrameRefused, ServiceError
+from service.imaging.look import RISKS, Sight
+from service.pipeline import Embedded
+
+UNKNOWN: JsonObject = {
+    "regions": [],
+    "masked_px": 0,
+    "burned_in_risk": "unknown",
+    "burned_in_reasons": [],
+    "quality": [],
+}
+
+
+def refusal(policy: Mapping[str, Any], sight: Sight) -> FrameRefused | None:
+    """Why the collection does not take a file, or None when it does."""
+    least = policy.get("refuse_burned_in")
+    if least is not None and RISKS.index(sight.risk) >= RISKS.index(least):
+        said = ", ".join(sight.risk_reasons)
+        return FrameRefused(f"the collection refuses burned-in risk {sight.risk}: {said}")
+    refused = set(policy.get("refuse_quality", ()))
+    found = [finding.reason for finding in sight.findings if finding.reason in refused]
+    if found:
+        return FrameRefused(f"the collection refuses frames that are {', '.join(found)}")
+    return None
+
+
+def accepted(
+    policy: Mapping[str, Any], found: Sequence[Embedded | ServiceError], *, alone: bool
+) -> list[Embedded | ServiceError]:
+    """Each file, or why the collection does not take it; ``alone``: that is raised."""
+    answers: list[Embedded | ServiceError] = []
+    for item in found:
+        refused = refusal(policy, item.sight) if isinstance(item, Embedded) else None
+        if refused is not None and alone:
+            raise refused
+        answers.append(item if refused is None else refused)
+    return answers

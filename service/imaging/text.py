@@ -1,0 +1,149 @@
+"""Letters burned into a frame: where they are, and a frame without them.
+
+A small network (``text_finder.onnx``, taught by ``python -m training text-finder`` on drawn text
+over real frames) says for every 4 x 4 pixels whether they belong to writing; neighbours make a
+box. It reads nothing: what is written never becomes text anywhere.
+
+Shape suffixes: h height, w width of a used region, r rows, c columns of cells.
+"""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import ArtifactMismatch
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Box: TypeAlias = tuple[int, int, int, int]
+
+NETWORK = Path(__file__).with_name("text_finder.onnx")
+CELL_PX = 4  # of the picture that the network sees
+WORK_SIDE_PX = 640  # a longer frame is shrunk to this: its letters stay 6 px and more
+SECOND_SIDE_PX = 160  # at half its size the network sees headings; smaller frames have none
+SEED_LOGIT = 1.5  # a box needs one cell that is as sure as this
+GROW_LOGIT = -0.5  # and takes in its neighbours down to this
+MIN_CELLS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TextBox:
+    """Writing: half open pixels x0, y0, x1, y1, and how sure its surest cell is, 0..1."""
+
+    box: Box
+    confidence: float
+
+
+class TextFinder:
+    """The network, once per thread: OpenCV's may not be shared."""
+
+    def __init__(self, file: Path = NETWORK) -> None:
+        self._file = file
+        self._own = threading.local()
+
+    def _network(self) -> cv2.dnn.Net:
+        network: cv2.dnn.Net | None = getattr(self._own, "network", None)
+        if network is None:
+            try:
+                network = cv2.dnn.readNetFromONNX(str(self._file))
+            except cv2.error as error:
+                raise ArtifactMismatch("the network that finds text cannot be read") from error
+            self._own.network = network
+        return network
+
+    def find(self, frame: Pixels) -> tuple[TextBox, ...]:
+        """Boxes of writing, top first.
+
+        Args:
+            frame: uint8 (h, w), or (h, w, 3): the brightest channel counts, so that red and blue
+                letters are no darker than white ones.
+        """
+        height, width = frame.shape[:2]
+        scale = min(1.0, WORK_SIDE_PX / max(height, width))
+        grey_hw = _brightest(_shrunk(frame, scale))
+        found = self._find_in(grey_hw, width, height)
+        if max(grey_hw.shape) >= 2 * SECOND_SIDE_PX:
+            coarse = self._find_in(_shrunk(grey_hw, 0.5), width, height)
+            fresh = [item for item in coarse if not _is_known(item.box, found)]
+            found = [item for item in found if not _is_known(item.box, fresh)] + fresh
+        return tuple(sorted(found, key=lambda item: (item.box[1], item.box[0])))
+
+    def _find_in(self, grey_hw: Pixels, width: int, height: int) -> list[TextBox]:
+        """Boxes in pixels of the frame, of which ``grey_hw`` is a picture of any size."""
+        step_x, step_y = CELL_PX * width / grey_hw.shape[1], CELL_PX * height / grey_hw.shape[0]
+        return _boxes(self._logits(grey_hw), step_x, step_y, width, height)
+
+    def _logits(self, grey_hw: Pixels) -> npt.NDArray[np.float32]:
+        # Whole cells only; the edge is repeated, for a black one would be an edge of its own.
+        down, right = -grey_hw.shape[0] % CELL_PX, -grey_hw.shape[1] % CELL_PX
+        padded_hw = cv2.copyMakeBorder(grey_hw, 0, down, 0, right, cv2.BORDER_REPLICATE)
+        network = self._network()
+        network.setInput(padded_hw[None, None].astype(np.float32) / 255)
+        logits_rc: npt.NDArray[np.float32] = network.forward()[0, 0]
+        return logits_rc
+
+
+def _shrunk(frame: Pixels, scale: float) -> Pixels:
+    if scale == 1:
+        return frame
+    height, width = frame.shape[:2]
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _brightest(frame: Pixels) -> Pixels:
+    if frame.ndim == 2:
+        return frame
+    red_hw, green_hw, blue_hw = cv2.split(frame)
+    return np.asarray(cv2.max(cv2.max(red_hw, green_hw), blue_hw), np.uint8)
+
+
+def _boxes(
+    logits_rc: npt.NDArray[np.float32], step_x: float, step_y: float, width: int, height: int
+) -> list[TextBox]:
+    cells_rc = (logits_rc > GROW_LOGIT).astype(np.uint8)
+    # Gaps between words are closed sideways only: lines stay apart.
+    joined_rc = cv2.morphologyEx(cells_rc, cv2.MORPH_CLOSE, np.ones((1, 3), np.uint8))
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(joined_rc, connectivity=8)
+    labels_rc = np.asarray(numbers, np.int64)
+    if count == 1:
+        return []
+    surest = np.full(count, -np.inf, np.float32)
+    np.maximum.at(surest, labels_rc.ravel(), logits_rc.ravel())
+    found = []
+    for label in range(1, count):
+        left, top, across, down, area = (int(v) for v in stats[label])
+        if area < MIN_CELLS or surest[label] < SEED_LOGIT:
+            continue
+        # A cell more on each side: letters reach over the cells that are surely theirs.
+        box = (
+            max(0, int((left - 1) * step_x)),
+            max(0, int((top - 1) * step_y)),
+            min(width, int(np.ceil((left + across + 1) * step_x))),
+            min(height, int(np.ceil((top + down + 1) * step_y))),
+        )
+        found.append(TextBox(box, float(1 / (1 + np.exp(-surest[label])))))
+    return found
+
+
+def _is_known(box: Box, others: list[TextBox]) -> bool:
+    """Whether all of a box, but for the cell around it, lies in one of the others."""
+    x0, y0, x1, y1 = box
+    return any(
+        x0 >= o.box[0] and y0 >= o.box[1] and x1 <= o.box[2] and y1 <= o.box[3] for o in others
+    )
+
+
+def without(frame_hw: Pixels, boxes: tuple[TextBox, ...]) -> Pixels:
+    """A copy whose boxes are filled with the median grey of their own border."""
+    clean_hw = frame_hw.copy()
+    for item in boxes:
+        x0, y0, x1, y1 = item.box
+        inner_hw = frame_hw[y0:y1, x0:x1]
+        border = np.concatenate([inner_hw[0], inner_hw[-1], inner_hw[:, 0], inner_hw[:, -1]])
+        clean_hw[y0:y1, x0:x1] = int(np.median(border))
+    return clean_hw

@@ -1,0 +1,50 @@
+"""Screens of a machine, drawn: echoes in a sector or rectangle among writing.
+
+Shape suffixes: H height, W width.
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+
+def speckle(height: int, width: int, seed: int = 0) -> Pixels:
+    """Tissue: smoothed Rayleigh noise that fades with depth."""
+    rng = np.random.default_rng(seed)
+    echoes = cv2.GaussianBlur(rng.rayleigh(60, (height, width)).astype(np.float32), (0, 0), 1.5)
+    depth = np.linspace(1.2, 0.5, height, dtype=np.float32)[:, None]
+    return np.clip(echoes * depth, 8, 255).astype(np.uint8)
+
+
+def say(frame: Pixels, text: str, x: int, y: int, *, grey: int = 230, size: float = 0.6) -> None:
+    """Write with the baseline at (x, y)."""
+    cv2.putText(frame, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, (grey,) * 3, 1, cv2.LINE_AA)
+
+
+def screen(seed: int = 0) -> tuple[Pixels, Box]:
+    """600 x 800: a rectangle of tissue, a banner with a name, a ruler, a grey bar; and its box."""
+    screen_HW = np.zeros((600, 800), np.uint8)
+    box = (220, 90, 620, 540)
+    screen_HW[90:540, 220:620] = speckle(450, 400, seed)
+    screen_HW[:40] = 70
+    say(screen_HW, "DOE, JANE  1961-04-02", 20, 27)
+    for line, text in enumerate(("Gain 60", "12 cm", "MI 1.1", "TIS 0.4")):
+        say(screen_HW, text, 10, 120 + 24 * line, grey=180)
+    for y in range(90, 540, 30):
+        screen_HW[y : y + 2, 632:642] = 200
+    screen_HW[120:320, 780:792] = np.linspace(255, 0, 200).astype(np.uint8)[:, None]
+    return screen_HW, box
+
+
+def sector(seed: int = 0) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """480 x 640: a curved sector of tissue with text in a corner of its box; and where it is."""
+    rows, columns = np.mgrid[:480, :640]
+    radius = np.hypot(rows + 60, columns - 320)
+    angle = np.arctan2(columns - 320, rows + 60)
+    inside = (radius > 110) & (radius < 500) & (np.abs(angle) < 0.6)
+    frame = np.where(inside, speckle(480, 640, seed), 0).astype(np.uint8)
+    say(frame, "SMITH 4711", 60, 60)
+    return frame, inside

@@ -1,0 +1,78 @@
+"""Writing burned into a frame is found and filled; tissue is left alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from screens import say, speckle
+
+from service.errors import ArtifactMismatch
+from service.imaging.text import TextFinder, without
+
+
+@pytest.fixture(scope="module")
+def finder() -> TextFinder:
+    return TextFinder()
+
+
+def masked(finder: TextFinder, frame: np.ndarray) -> np.ndarray:
+    inside = np.zeros(frame.shape[:2], bool)
+    for item in finder.find(frame):
+        x0, y0, x1, y1 = item.box
+        inside[y0:y1, x0:x1] = True
+    return inside
+
+
+@pytest.mark.parametrize("size", [0.45, 0.6, 0.9, 1.4])
+def test_a_name_over_tissue_is_covered_whole(finder: TextFinder, size: float) -> None:
+    frame = speckle(400, 480)
+    before = frame.copy()
+    say(frame, "DOE, JANE 4711", 40, 200, size=size, grey=250)
+    ink = np.abs(frame.astype(int) - before) > 40
+    assert masked(finder, frame)[ink].mean() > 0.98
+
+
+def test_dark_writing_and_writing_in_colour_are_found(finder: TextFinder) -> None:
+    bright = np.clip(speckle(300, 400).astype(int) + 110, 0, 255).astype(np.uint8)
+    say(bright, "NAME: DOE", 60, 150, grey=0, size=0.8)
+    assert finder.find(bright)
+    colour = np.stack([speckle(300, 400) // 3] * 3, axis=-1)
+    blue = colour[..., 2].copy()
+    say(blue, "NAME: DOE", 60, 150, size=0.8, grey=255)
+    colour[..., 2] = blue
+    assert finder.find(colour)
+
+
+def test_tissue_without_writing_is_left_alone(finder: TextFinder) -> None:
+    assert not any(finder.find(speckle(360, 480, seed)) for seed in range(8))
+
+
+def test_a_large_screen_is_searched_in_its_own_pixels(finder: TextFinder) -> None:
+    frame = np.zeros((1200, 1600), np.uint8)
+    say(frame, "DOE, JANE", 900, 1000, size=1.6)
+    (x0, y0, x1, y1) = finder.find(frame)[0].box
+    assert 850 < x0 < 905
+    assert 920 < y0 < 975
+    assert x1 > 1120
+    assert y1 > 1000
+
+
+def test_filled_boxes_hold_one_grey_and_the_rest_is_untouched(finder: TextFinder) -> None:
+    frame = speckle(300, 400)
+    say(frame, "DOE, JANE", 60, 150, size=0.9, grey=255)
+    boxes = finder.find(frame)
+    clean = without(frame, boxes)
+    inside = masked(finder, frame)
+    assert np.array_equal(clean[~inside], frame[~inside])
+    assert clean[inside].max() < 200
+
+
+def test_frames_of_a_few_pixels_are_searched_without_fuss(finder: TextFinder) -> None:
+    assert finder.find(np.zeros((8, 9), np.uint8)) == ()
+
+
+def test_a_damaged_network_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "finder.onnx"
+    broken.write_bytes(b"no network")
+    with pytest.raises(ArtifactMismatch, match="finds text"):
+        TextFinder(broken).find(np.zeros((64, 64), np.uint8))

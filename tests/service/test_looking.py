@@ -1,0 +1,154 @@
+"""Over HTTP: regions, masked writing, risk and quality are told, kept, and refused on demand."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.client import ApiError, Client
+from service.imaging.text import TextFinder
+from service.server import LocalService, local_service
+from service.settings import Settings
+from tests.imaging.screens import say, screen
+
+BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+
+
+def png(frame: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("l"), bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def door(quick: LocalService) -> Iterator[Client]:
+    with Client(quick.url, key=quick.key) as client:
+        yield client
+
+
+def only(answer: dict[str, Any]) -> dict[str, Any]:
+    (item,) = answer["items"]
+    return item
+
+
+def test_an_embedding_says_what_was_looked_at(door: Client) -> None:
+    frame, box = screen()
+    seen = only(door.embed([png(frame)]))["image"]
+    (region,) = seen["regions"]
+    assert region["found"] == "pixels"
+    assert region["box"] == pytest.approx(box, abs=8)
+    assert seen["burned_in_risk"] == "none"
+    assert seen["quality"] == []
+    assert seen["masked_px"] > 250_000
+
+
+def test_what_lies_outside_the_region_changes_nothing_and_inside_it_does(door: Client) -> None:
+    frame, _ = screen()
+    other = frame.copy()
+    say(other, "OTHER, NAME", 400, 27)
+    changed = frame.copy()
+    changed[200:300, 300:400] = 0
+    items = door.embed([png(frame), png(other), png(changed)])["items"]
+    digests = [item["image"]["content_sha256"] for item in items]
+    assert digests[0] == digests[1]
+    assert digests[2] != digests[0]
+    assert items[0]["embedding"] == items[1]["embedding"]
+
+
+def test_a_caller_may_give_a_box_or_switch_the_region_off(door: Client) -> None:
+    frame, _ = screen()
+    boxed = only(door.embed([png(frame)], region="300,200,500,400"))["image"]
+    assert boxed["regions"][0]["box"] == [300, 200, 500, 400]
+    off = only(door.embed([png(frame)], region="none"))["image"]
+    assert off["regions"][0]["found"] == "whole"
+    assert off["masked_px"] == 0
+    assert off["burned_in_risk"] == "high"
+    problem = only(door.embed([png(frame)], region="0,0,801,600"))["problem"]
+    assert problem["code"] == "invalid_input"
+    with pytest.raises(ApiError) as caught:
+        door.embed([png(frame)], region="left half")
+    assert caught.value.status == 422
+
+
+def test_a_stored_thumbnail_holds_no_writing_and_the_scan_remembers_the_look(door: Client) -> None:
+    frame, _ = screen(3)
+    say(frame, "DOE, JANE", 300, 300, grey=255, size=0.9)
+    door.create_collection("ward")
+    scan = only(door.add_scans("ward", [png(frame)]))["scan"]
+    again = door.scan("ward", scan["scan_id"])["image"]
+    assert again == scan["image"]
+    assert again["burned_in_risk"] == "low"
+    assert again["burned_in_reasons"] == ["text_masked"]
+    small = np.asarray(Image.open(io.BytesIO(door.thumbnail("ward", scan["scan_id"]))))
+    large = np.asarray(Image.fromarray(small).resize((small.shape[1] * 2, small.shape[0] * 2)))
+    assert TextFinder().find(large) == ()
+    door.delete_collection("ward")
+
+
+def test_the_same_scan_under_another_banner_is_one_scan(door: Client) -> None:
+    frame, _ = screen(5)
+    other = frame.copy()
+    say(other, "ANOTHER", 500, 27)
+    door.create_collection("twice")
+    items = door.add_scans("twice", [png(frame), png(other)])["items"]
+    assert [item["created"] for item in items] == [True, False]
+    door.delete_collection("twice")
+
+
+def test_a_collection_refuses_what_its_settings_name_and_nothing_else(door: Client) -> None:
+    intake = {"refuse_burned_in": "low", "refuse_quality": ["blank"]}
+    made = door.create_collection("strict", intake=intake)
+    assert made["intake"] == intake
+    assert door.collection("strict")["intake"] == intake
+    good, _ = screen(7)
+    named = screen(8)[0]
+    say(named, "DOE, JANE", 300, 300, grey=255, size=0.9)
+    blank = np.full((200, 200), 5, np.uint8)
+    items = door.add_scans("strict", [png(good), png(named), png(blank)])["items"]
+    assert "scan" in items[0]
+    assert [item["problem"]["code"] for item in items[1:]] == ["frame_refused"] * 2
+    assert door.collection("strict")["scans"] == 1
+    with pytest.raises(ApiError) as caught:
+        door.request(
+            "POST",
+            "/v1/collections/strict/scans",
+            content=png(named),
+            headers={"Content-Type": "image/png"},
+        )
+    assert caught.value.code == "frame_refused"
+    assert "DOE" not in str(caught.value)
+    door.delete_collection("strict")
+
+
+def test_by_default_a_collection_advises_only(door: Client) -> None:
+    assert door.create_collection("mild")["intake"] == {
+        "refuse_burned_in": None,
+        "refuse_quality": [],
+    }
+    blank = only(door.add_scans("mild", [png(np.full((200, 200), 5, np.uint8))]))["scan"]["image"]
+    assert [finding["reason"] for finding in blank["quality"]] == ["blank"]
+    door.delete_collection("mild")
+
+
+def test_a_search_takes_a_region_as_well(door: Client) -> None:
+    door.create_collection("find")
+    frames = [png(screen(seed)[0]) for seed in range(10, 16)]
+    said = [{"subject_id": f"p{i}", "labels": {"t": "ab"[i % 2]}} for i in range(6)]
+    door.add_scans("find", frames, said)
+    found = door.search_image("find", frames[0], {"k": 1, "region": "300,200,500,400"})
+    assert found["query"]["image"]["regions"][0]["found"] == "caller"
+    assert found["hits"][0]["score"] < 0.9999
+    same = door.search_image("find", frames[0], {"k": 1})
+    assert same["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
+    door.delete_collection("find")

@@ -1,0 +1,42 @@
+"""``python -m training text-finder``: corpus frames and fonts -> the network that finds text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import torch
+import typer
+
+from service.errors import InputError
+from service.imaging.decode import decode
+from training.lettering import font_files
+from training.textnet import PEN_FONTS, TextNetConfig, fit
+from training.textnet_onnx import export
+
+
+def text_finder(
+    out: Annotated[Path, typer.Option(help="ONNX file to write.")],
+    frames: Annotated[list[Path], typer.Option(help="Folder of frames without writing.")],
+    fonts: Annotated[list[Path], typer.Option(help="Folder of .ttf and .otf files.")],
+    steps: Annotated[int, typer.Option(min=1)] = 2500,
+    batch: Annotated[int, typer.Option(min=1)] = 12,
+    limit: Annotated[int, typer.Option(min=1, help="Most frames.")] = 1000,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Teach the finder of burned-in text on drawn names; ``<out>.pt`` keeps the weights."""
+    files = sorted(
+        file
+        for folder in frames
+        for file in folder.rglob("*")
+        if file.suffix.lower() in (".png", ".jpg")
+    )
+    if not files:
+        raise InputError("expected .png or .jpg frames, found none")
+    chosen = files[:: max(1, len(files) // limit)][:limit]
+    backgrounds = [decode(f.read_bytes(), max_pixels=10**8).pixels_HW for f in chosen]
+    faces = (*PEN_FONTS, *font_files(fonts))
+    config = TextNetConfig(seed=seed, steps=steps, batch=batch, fonts=faces)
+    cv2.setNumThreads(1)
+    net = fit(backgrounds, config)
+    torch.save(net.state_dict(), out.with_suffix(".pt"))
+    export(net, out)
