@@ -27,6 +27,7 @@ WORK_SIDE_PX = 640  # a longer frame is shrunk to this: its letters stay 6 px an
 SECOND_SIDE_PX = 160  # at half its size the network sees headings; smaller frames have none
 SEED_LOGIT = 1.5  # a box needs one cell that is as sure as this
 GROW_LOGIT = -0.5  # and takes in its neighbours down to this
+SECOND_SEED_LOGIT = 3.0  # vessels look like headings now and then
 MIN_CELLS = 4
 
 
@@ -65,17 +66,18 @@ class TextFinder:
         height, width = frame.shape[:2]
         scale = min(1.0, WORK_SIDE_PX / max(height, width))
         grey_hw = _brightest(_shrunk(frame, scale))
-        found = self._find_in(grey_hw, width, height)
+        found = self._find_in(grey_hw, width, height, SEED_LOGIT)
         if max(grey_hw.shape) >= 2 * SECOND_SIDE_PX:
-            coarse = self._find_in(_shrunk(grey_hw, 0.5), width, height)
+            coarse = self._find_in(_shrunk(grey_hw, 0.5), width, height, SECOND_SEED_LOGIT)
             fresh = [item for item in coarse if not _is_known(item.box, found)]
             found = [item for item in found if not _is_known(item.box, fresh)] + fresh
         return tuple(sorted(found, key=lambda item: (item.box[1], item.box[0])))
 
-    def _find_in(self, grey_hw: Pixels, width: int, height: int) -> list[TextBox]:
+    def _find_in(self, grey_hw: Pixels, width: int, height: int, seed: float) -> list[TextBox]:
         """Boxes in pixels of the frame, of which ``grey_hw`` is a picture of any size."""
         step_x, step_y = CELL_PX * width / grey_hw.shape[1], CELL_PX * height / grey_hw.shape[0]
-        return _boxes(self._logits(grey_hw), step_x, step_y, width, height)
+        found = _boxes(self._logits(grey_hw), step_x, step_y, width, height)
+        return [item for item in found if item.confidence >= 1 / (1 + np.exp(-seed))]
 
     def _logits(self, grey_hw: Pixels) -> npt.NDArray[np.float32]:
         # Whole cells only; the edge is repeated, for a black one would be an edge of its own.

@@ -22,6 +22,7 @@ def text_finder(
     batch: Annotated[int, typer.Option(min=1)] = 12,
     limit: Annotated[int, typer.Option(min=1, help="Most frames.")] = 1000,
     seed: Annotated[int, typer.Option()] = 0,
+    start: Annotated[Path | None, typer.Option(help="Weights (.pt) to go on from.")] = None,
 ) -> None:
     """Teach the finder of burned-in text on drawn names; ``<out>.pt`` keeps the weights."""
     files = sorted(
@@ -37,6 +38,7 @@ def text_finder(
     faces = (*PEN_FONTS, *font_files(fonts))
     config = TextNetConfig(seed=seed, steps=steps, batch=batch, fonts=faces)
     cv2.setNumThreads(1)
-    net = fit(backgrounds, config)
+    known = None if start is None else torch.load(start, weights_only=True)
+    net = fit(backgrounds, config, known)
     torch.save(net.state_dict(), out.with_suffix(".pt"))
     export(net, out)
