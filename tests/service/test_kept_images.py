@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def files() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def embed() -> Iterator[object]:
+def embed() -> Callable[..., Embedded]:
     """Embed one file as the service does; ``wish`` as in its requests."""
     encoder = load_encoder(BUNDLE)
 
@@ -60,7 +60,7 @@ def embed() -> Iterator[object]:
 
         return asyncio.run(once())
 
-    yield run
+    return run
 
 
 @pytest.mark.parametrize("name", sorted(files()))

@@ -34,9 +34,13 @@ class OtherEncoder:
         self._encoder = load_encoder(BUNDLE)
         self.encoder_id, self.dim = "enc_other", self._encoder.dim
         self.spec, self.card, self.manifest = self._encoder.spec, "", None
+        self.ultrasound = None
 
     def encode(self, frames_B3SS: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(self._encoder.encode(frames_B3SS)[:, ::-1])
+
+    def encode_mapped(self, frames_B3SS: np.ndarray) -> object:
+        raise NotImplementedError("no heat map is asked for here")
 
 
 def settings(data_dir: Path, **changed: object) -> Settings:
