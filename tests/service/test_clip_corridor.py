@@ -13,6 +13,7 @@ from service.imaging.isolation import Decoders
 from service.imaging.limits import DecodeLimits
 from service.imaging.preprocess import PreprocessSpec
 from service.imaging.sampling import Sampling
+from service.imaging.text import TextFinder
 from service.settings import read_settings
 from tests.imaging import dicom_files as made
 
@@ -50,9 +51,9 @@ class CountingEncoder:
 
 
 def embed(decoders: Decoders, encoder: CountingEncoder, data: bytes):
-    clips = Clips(decoders, 1, encoder.submit, SPEC)
+    clips = Clips(decoders, 1, encoder.submit, SPEC, TextFinder())
     try:
-        return asyncio.run(clips.embed(data, Sampling(), thumbnail_side_px=None))
+        return asyncio.run(clips.embed(data, Sampling(), wish="auto", thumbnail_side_px=None))
     finally:
         clips.close()
 
@@ -84,8 +85,10 @@ def test_a_caller_who_hangs_up_frees_the_decoder(decoders) -> None:
         async def never(frame_3SS: np.ndarray) -> np.ndarray:
             return await asyncio.shield(stuck)
 
-        clips = Clips(decoders, 1, never, SPEC)
-        work = asyncio.ensure_future(clips.embed(LONG, Sampling(), thumbnail_side_px=None))
+        clips = Clips(decoders, 1, never, SPEC, TextFinder())
+        work = asyncio.ensure_future(
+            clips.embed(LONG, Sampling(), wish="auto", thumbnail_side_px=None)
+        )
         await asyncio.sleep(0.2)
         work.cancel()
         await asyncio.wait([work])
