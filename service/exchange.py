@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from service.catalog.interface import Catalog
 from service.catalog.life_records import WholeScan
-from service.catalog.records import Collection, NewScan, ScanImage, StoredScan
+from service.catalog.records import ClipFrame, Collection, NewScan, ScanImage, StoredScan
 from service.errors import (
     CatalogFailure,
     EncoderMismatch,
@@ -151,10 +152,17 @@ class _Arrow:
         """The schema of ``scans.parquet``."""
         lib = self.lib
         texts = ["scan_id", "sha256", "kind", "format", "subject_id", "study_id"]
-        texts += ["labels", "attributes", "created_at"]
+        texts += ["labels", "attributes", "created_at", "content_sha256", "looked"]
         columns = [(name, lib.string()) for name in texts]
-        columns += [(name, lib.int64()) for name in ("width_px", "height_px")]
-        return lib.schema([*columns, ("embedding", lib.list_(lib.float32(), dim))])
+        sizes = ("width_px", "height_px", "frames", "frames_used")
+        columns += [(name, lib.int64()) for name in sizes]
+        vector = lib.list_(lib.float32(), dim)
+        frame = [("place", lib.int64()), ("time_s", lib.float64()), ("copies", lib.int64())]
+        columns += [
+            ("frame_rate_hz", lib.float64()),
+            ("clip_frames", lib.list_(lib.struct([*frame, ("embedding", vector)]))),
+        ]
+        return lib.schema([*columns, ("embedding", vector)])
 
     def blobs(self, column: str) -> Any:
         """The schema of the other two files."""
@@ -211,6 +219,15 @@ def _row(whole: WholeScan) -> dict[str, Any]:
         "labels": json.dumps(dict(scan.labels), ensure_ascii=False, sort_keys=True),
         "attributes": json.dumps(dict(scan.attributes), ensure_ascii=False, sort_keys=True),
         "created_at": scan.created_at,
+        "content_sha256": image.content_sha256,
+        "looked": None if image.looked is None else json.dumps(dict(image.looked), sort_keys=True),
+        "frames": image.frames,
+        "frames_used": image.frames_used,
+        "frame_rate_hz": image.frame_rate_hz,
+        "clip_frames": [
+            {"place": f.place, "time_s": f.time_s, "copies": f.copies, "embedding": f.embedding_D}
+            for f in whole.frames
+        ],
         "embedding": whole.embedding_D,
     }
 
@@ -229,6 +246,7 @@ def _describe(folder: Path, found: Collection, scans: int) -> None:
         "dim": found.dim,
         "scans": scans,
         "retention_days": found.retention_days,
+        "intake": dict(found.intake),
         "files": files,
     }
     (folder / SAID).write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -270,6 +288,7 @@ def _prepare(
             description=said["description"],
             keep_images=keeps,
             retention_days=said.get("retention_days"),
+            intake=said.get("intake"),
         )
         return
     if (found.encoder_id, found.dim) != (said["encoder_id"], said["dim"]):
@@ -316,18 +335,29 @@ def _blobs(arrow: _Arrow, file: Path, column: str) -> Iterator[tuple[str, bytes]
 def _new_scan(row: Mapping[str, Any], jpeg: bytes, png: bytes | None) -> NewScan:
     if not _SCAN_ID.fullmatch(row["scan_id"]):
         raise InvalidArtifact("a scan id is not one that could be addressed")
-    embedding_D = np.array(row["embedding"], np.float32)
-    if not abs(float(np.linalg.norm(embedding_D)) - 1) < _UNIT:
-        raise InvalidArtifact("an embedding is not of unit length")
     labels, attributes = json.loads(row["labels"]), json.loads(row["attributes"])
-    if not (isinstance(labels, dict) and isinstance(attributes, dict)):
-        raise InvalidArtifact("labels or attributes are not objects")
+    looked = None if row["looked"] is None else json.loads(row["looked"])
+    if not all(isinstance(each, dict) for each in (labels, attributes, looked or {})):
+        raise InvalidArtifact("labels, attributes or what was looked at are not objects")
+    clip = tuple(
+        ClipFrame(f["place"], f["time_s"], f["copies"], _unit(f["embedding"]))
+        for f in row["clip_frames"] or ()
+    )
     return NewScan(
         scan_id=row["scan_id"],
         image=ScanImage(
-            row["sha256"], row["kind"], row["format"], row["width_px"], row["height_px"]
+            sha256=row["sha256"],
+            kind=row["kind"],
+            format=row["format"],
+            width_px=row["width_px"],
+            height_px=row["height_px"],
+            content_sha256=row["content_sha256"] or "",
+            frames=row["frames"],
+            frames_used=row["frames_used"],
+            frame_rate_hz=row["frame_rate_hz"],
+            looked=looked,
         ),
-        embedding_D=embedding_D,
+        embedding_D=_unit(row["embedding"]),
         thumbnail_jpeg=jpeg,
         subject_id=row["subject_id"],
         study_id=row["study_id"],
@@ -335,7 +365,15 @@ def _new_scan(row: Mapping[str, Any], jpeg: bytes, png: bytes | None) -> NewScan
         attributes=attributes,
         image_png=png,
         created_at=row["created_at"],
+        frames=clip,
     )
+
+
+def _unit(numbers: Sequence[float]) -> npt.NDArray[np.float32]:
+    embedding_D = np.array(numbers, np.float32)
+    if not abs(float(np.linalg.norm(embedding_D)) - 1) < _UNIT:
+        raise InvalidArtifact("an embedding is not of unit length")
+    return embedding_D
 
 
 def _sha256(file: Path) -> str:

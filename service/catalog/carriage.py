@@ -5,7 +5,14 @@ Shape suffixes: D embedding width.
 
 from service.catalog.database import Database
 from service.catalog.life_records import WholeScan
-from service.catalog.rows import decode_scan, decode_vector, require_collection, require_limit
+from service.catalog.records import ClipFrame
+from service.catalog.rows import (
+    decode_scan,
+    decode_vector,
+    json_list,
+    require_collection,
+    require_limit,
+)
 from service.errors import CatalogFailure
 
 _PAGE = """
@@ -16,6 +23,12 @@ _PAGE = """
     LEFT JOIN scan_images AS i ON i.row_id = r.row_id
     WHERE r.workspace_id = ? AND r.collection_id = ? AND r.row_id > ?
     ORDER BY r.row_id LIMIT ?
+"""
+
+
+_FRAMES = """
+    SELECT row_id, place, time_s, copies, vector FROM scan_frames
+    WHERE row_id IN (SELECT value FROM json_each(?)) ORDER BY frame_id
 """
 
 
@@ -37,6 +50,13 @@ class Carriage:
             found = require_collection(connection, workspace_id, collection)
             variables = (workspace_id, found["collection_id"], after, require_limit(limit))
             rows = connection.execute(_PAGE, variables).fetchall()
+            ids = json_list(row["row_id"] for row in rows)
+            kept = connection.execute(_FRAMES, (ids,)).fetchall()
+        frames: dict[int, list[ClipFrame]] = {}
+        for frame in kept:
+            embedding_D = decode_vector(frame["vector"], found["dim"])
+            facts = (frame["place"], frame["time_s"], frame["copies"])
+            frames.setdefault(frame["row_id"], []).append(ClipFrame(*facts, embedding_D))
         if any(row["jpeg"] is None for row in rows):
             raise CatalogFailure("a stored scan has no thumbnail")
         return tuple(
@@ -45,6 +65,7 @@ class Carriage:
                 decode_vector(row["vector"], found["dim"]),
                 row["jpeg"],
                 row["png"],
+                tuple(frames.get(row["row_id"], ())),
             )
             for row in rows
         )

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.records import Scalar, Scan
+from service.catalog.records import ClipFrame, Scalar, Scan
 
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
@@ -93,6 +93,7 @@ class WholeScan:
     embedding_D: npt.NDArray[np.float32]
     jpeg: bytes
     png: bytes | None
+    frames: tuple[ClipFrame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pyarrow.parquet as parquet
 import pytest
 from typer.testing import CliRunner
 
-from service.catalog.records import NewScan, ScanFilter, ScanImage
+from service.catalog.records import ClipFrame, NewScan, ScanFilter, ScanImage
 from service.catalog.sqlite import open_catalog
 from service.cli import app
 from service.client import ApiError, Client
@@ -42,6 +42,9 @@ def lungs(catalog, owner):
         owner, "lungs", encoder_id="e", dim=DIM, description="d", keep_images=True
     )
     rng = np.random.default_rng(2)
+    unit_D = np.eye(DIM, dtype=np.float32)
+    clip = (ClipFrame(0, 0.0, 2, unit_D[0]), ClipFrame(7, None, 1, unit_D[1]))
+    looked = {"regions": [], "masked_px": 3}
     scans = []
     for n in range(450):
         vector = rng.standard_normal(DIM).astype(np.float32)
@@ -49,7 +52,9 @@ def lungs(catalog, owner):
         scans.append(
             NewScan(
                 f"s é{n}",
-                ScanImage(digest, "frame", "png", 640 + n, 480),
+                ScanImage(digest, "frame", "png", 640 + n, 480)
+                if n % 4
+                else ScanImage(digest, "cine", "mp4", 640, 480, digest[::-1], 9, 3, 25.0, looked),
                 vector / np.linalg.norm(vector),
                 b"\xff\xd8 %d" % n,
                 f"p{n}" if n % 2 else None,
@@ -58,6 +63,7 @@ def lungs(catalog, owner):
                 {"age": n, "left": True, "none": None, "x": 0.1, "t": 'a"b'} if n % 3 else {},
                 b"png %d" % n if n % 3 == 0 else None,
                 "2026-01-01T00:00:00.000000Z",
+                () if n % 4 else clip,
             )
         )
     catalog.add_scans(owner, "lungs", scans, encoder_id="e")
@@ -78,6 +84,7 @@ def told(catalog, owner, name):
             whole.embedding_D.tolist(),
             whole.jpeg,
             whole.png,
+            [(f.place, f.time_s, f.copies, f.embedding_D.tolist()) for f in whole.frames],
         )
         for whole in catalog.whole_scans(owner, name, limit=1000)
     ]
