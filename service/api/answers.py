@@ -64,7 +64,7 @@ class EncoderAnswer(Answer):
     """The loaded bundle."""
 
     encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[512])
+    dim: int = Field(examples=[1024])
     manifest: JsonObject | None
     model_card: str = Field(description="Markdown.")
 
@@ -140,7 +140,7 @@ class EmbeddingsAnswer(Answer):
     """One item per image, in order."""
 
     encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[512])
+    dim: int = Field(examples=[1024])
     dtype: Literal["float32", "float16", "int8"]
     encoding_format: Literal["float", "base64"]
     items: list[EmbeddingItem]
@@ -152,7 +152,7 @@ class CollectionAnswer(Answer):
     name: str = Field(examples=["liver"])
     description: str
     encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[512])
+    dim: int = Field(examples=[1024])
     scans: int
     keep_images: bool
     retention_days: float | None
@@ -185,7 +185,7 @@ class ScanAnswer(Answer):
     labels: dict[str, str] = Field(examples=[{"finding": "benign"}])
     attributes: dict[str, Any] = Field(examples=[{"device": "handheld"}])
     encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[512])
+    dim: int = Field(examples=[1024])
     image: ImageSeen
     created_at: str = Field(examples=[TIME])
     updated_at: str = Field(examples=[TIME])
@@ -204,7 +204,7 @@ class StoredAnswer(Answer):
     """One item per image, in order."""
 
     encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[512])
+    dim: int = Field(examples=[1024])
     items: list[StoredItem]
 
 
@@ -260,7 +260,7 @@ class SearchAnswer(Answer):
     """Best hits first."""
 
     encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[512])
+    dim: int = Field(examples=[1024])
     query: QueryAnswer
     hits: list[HitAnswer]
 

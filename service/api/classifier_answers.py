@@ -208,7 +208,7 @@ class PredictionsAnswer(Answer):
     classifier_id: str
     version: int
     encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[512])
+    dim: int = Field(examples=[1024])
     calibrated: bool
     not_calibrated_because: str | None
     prediction_sets: SetsSaid

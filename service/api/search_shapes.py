@@ -39,7 +39,7 @@ class ManySearchesAnswer(Answer):
     """One item per query, in order."""
 
     encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[512])
+    dim: int = Field(examples=[1024])
     items: list[SearchItem]
 
 

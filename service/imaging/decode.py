@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from service.errors import UnsupportedFormat
 from service.imaging.limits import DecodeLimits
+from service.imaging.sniff import family_of
 from service.imaging.still import read_still
 
 
@@ -45,5 +47,8 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
     Raises:
         UnsupportedFormat, CorruptImage, ImageTooLarge: as ``read_still``.
     """
+    family = family_of(data)
+    if family in ("video", "dicom"):
+        raise UnsupportedFormat(f"expected a still picture, got {family}")
     opened, frame = read_still(data, DecodeLimits(max_pixels=max_pixels))
     return Frame(np.ascontiguousarray(frame.grey), opened.format)
