@@ -1,9 +1,9 @@
 """The only wiring: settings in, ASGI application out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -64,70 +64,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        model: Encoder = (
-            encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
-        )
-        alone = ExitStack()
-        if catalog is None:  # who opens the catalog for us holds its folder as well
-            alone.enter_context(owned(settings.data_dir))
-        truth: Catalog = (
-            catalog
-            if catalog is not None
-            else await asyncio.to_thread(open_catalog, settings.data_dir)
-        )
-        galleries = Galleries(
-            truth,
-            encoder_id=model.encoder_id,
-            dim=model.dim,
-            folder=settings.data_dir / INDEX_FOLDER,
-            exact_rows=settings.exact_scans,
-            recall_every_s=settings.recall_every_s,
-        )
-        await asyncio.to_thread(galleries.rebuild)
-        workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
-        pipeline = Pipeline(model, corridor_limits(settings), on_batch=metrics.batch_frames.observe)
-        metrics.watch_in_flight(lambda: pipeline.in_flight)
-        heads = Heads(
-            truth,
-            encoder_id=model.encoder_id,
-            dim=model.dim,
-            max_examples=settings.max_fit_examples,
-        )
-        judge = Judge(truth, heads)
-        fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
-        metrics.watch_indexes(lambda: index_figures(galleries))
-        # Of their own: a pool shared with writers could be full of them.
-        searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
-        running = Running(
-            settings=settings,
-            catalog=truth,
-            pipeline=pipeline,
-            galleries=galleries,
-            cines=Cines(truth),
-            heads=heads,
-            judge=judge,
-            thresholds=Thresholds(truth, heads, judge),
-            fits=fits,
-            metrics=metrics,
-            operations=operations_of(
-                settings, truth, pipeline, galleries, heads, lambda: app.state.running
-            ),
-            searchers=searchers,
-            default_workspace_id=workspace.workspace_id,
-        )
-        try:
-            async with pipeline:
-                app.state.running = running
-                async with upkeep(running):
-                    yield
-                running.stopping = True
-        finally:
-            await asyncio.to_thread(fits.close)  # before the catalog that they write to
-            await asyncio.to_thread(searchers.shutdown)
-            await asyncio.to_thread(galleries.close)
-            if catalog is None:
-                await asyncio.to_thread(truth.close)
-            alone.close()
+        async with AsyncExitStack() as stack:
+            running = await _opened(
+                stack, settings, metrics, encoder, catalog, lambda: app.state.running
+            )
+            app.state.running = running
+            async with upkeep(running):
+                yield
+            running.stopping = True
 
     app = FastAPI(
         title="Sonoprobe",
@@ -160,6 +104,66 @@ def create_app(
     app.add_exception_handler(InvalidBody, _on_invalid_body)
     app.add_middleware(Gate, max_upload_bytes=settings.max_upload_bytes, metrics=metrics)
     return app
+
+
+async def _opened(
+    stack: AsyncExitStack,
+    settings: Settings,
+    metrics: Metrics,
+    encoder: Encoder | None,
+    catalog: Catalog | None,
+    running: Callable[[], Running],
+) -> Running:
+    """Open everything in the order in which it leans on each other; ``stack`` closes it."""
+    model = encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
+    truth = catalog if catalog is not None else await _own_catalog(stack, settings)
+    galleries = Galleries(
+        truth,
+        encoder_id=model.encoder_id,
+        dim=model.dim,
+        folder=settings.data_dir / INDEX_FOLDER,
+        exact_rows=settings.exact_scans,
+        recall_every_s=settings.recall_every_s,
+    )
+    stack.push_async_callback(asyncio.to_thread, galleries.close)
+    await asyncio.to_thread(galleries.rebuild)
+    metrics.watch_indexes(lambda: index_figures(galleries))
+    # Of their own: a pool shared with writers could be full of them.
+    searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
+    stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
+    fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
+    stack.push_async_callback(asyncio.to_thread, fits.close)  # before the catalog it writes to
+    pipeline = Pipeline(model, corridor_limits(settings), on_batch=metrics.batch_frames.observe)
+    metrics.watch_in_flight(lambda: pipeline.in_flight)
+    await stack.enter_async_context(pipeline)
+    heads = Heads(
+        truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
+    )
+    judge = Judge(truth, heads)
+    workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
+    return Running(
+        settings=settings,
+        catalog=truth,
+        pipeline=pipeline,
+        galleries=galleries,
+        cines=Cines(truth),
+        heads=heads,
+        judge=judge,
+        thresholds=Thresholds(truth, heads, judge),
+        fits=fits,
+        metrics=metrics,
+        operations=operations_of(settings, truth, pipeline, galleries, heads, running),
+        searchers=searchers,
+        default_workspace_id=workspace.workspace_id,
+    )
+
+
+async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
+    """The catalog of the data folder, which no other service may hold meanwhile."""
+    stack.enter_context(owned(settings.data_dir))
+    truth = await asyncio.to_thread(open_catalog, settings.data_dir)
+    stack.push_async_callback(asyncio.to_thread, truth.close)
+    return truth
 
 
 async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
