@@ -99,13 +99,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--bundle", type=Path, help="Encoder bundle; the shipped one without it.")
     parser.add_argument("--out", type=Path, help="JSON file; standard output without it.")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         text = json.dumps(measure(asked, Path(scratch)), indent=1)
-    if asked.out is None:
-        print(text)
-    else:
+    if asked.out is not None:
         asked.out.write_text(text + "\n")
+    if asked.json or asked.out is None:
+        print(json.dumps(json.loads(text)) if asked.json else text)
 
 
 if __name__ == "__main__":

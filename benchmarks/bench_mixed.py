@@ -264,6 +264,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=20_000)
     parser.add_argument("--bundle", type=Path, help="Encoder bundle; the shipped one without it.")
     parser.add_argument("--out", type=Path, help="JSON file; standard output without it.")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     parser.add_argument("--role", choices=("writer", "reader"), help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -275,10 +276,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         text = json.dumps(measure(asked, Path(scratch) / "data"), indent=1)
-    if asked.out is None:
-        print(text)
-    else:
+    if asked.out is not None:
         asked.out.write_text(text + "\n")
+    if asked.json or asked.out is None:
+        print(json.dumps(json.loads(text)) if asked.json else text)
 
 
 if __name__ == "__main__":

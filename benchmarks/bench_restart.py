@@ -93,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scans", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, default=Path("runs/bench_restart"))
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     parser.add_argument("--start", action="store_true", help="only start once over the folder")
     arguments = parser.parse_args()
     if arguments.start:
@@ -107,7 +108,7 @@ def main() -> None:
     report["without_files"] = in_own_process(arguments.folder)
     report["with_files"] = in_own_process(arguments.folder)
     shutil.rmtree(arguments.folder, ignore_errors=True)
-    print(json.dumps(report, indent=1))
+    print(json.dumps(report) if arguments.json else json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

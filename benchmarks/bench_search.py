@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--peer-python", default=".venv-peer/bin/python")
     parser.add_argument("--folder", type=Path, default=CACHE / "engines")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
     write_gallery(max(sizes))
@@ -116,6 +117,8 @@ def main() -> None:
     print(text)
     if arguments.out:
         arguments.out.write_text(text + "\n")
+    if arguments.json:
+        print(json.dumps(report))
 
 
 if __name__ == "__main__":

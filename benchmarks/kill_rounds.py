@@ -236,16 +236,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file; standard output without it.")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter()
         found = run(asked.rounds, Path(scratch) / "data", seed=asked.seed)
         found["elapsed_s"] = round(time.perf_counter() - started, 1)
     text = json.dumps(found, indent=1)
-    if asked.out is None:
-        print(text)
-    else:
+    if asked.out is not None:
         asked.out.write_text(text + "\n")
+    if asked.json or asked.out is None:
+        print(json.dumps(json.loads(text)) if asked.json else text)
 
 
 if __name__ == "__main__":
