@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ def operations_of(
     """The operations of one service; call within its event loop, and ``upkeep`` after it."""
     loop = asyncio.get_running_loop()
 
-    def embed(files: "list[bytes]") -> "list[Embedded | ServiceError]":
+    def embed(files: Sequence[bytes]) -> list[Embedded | ServiceError]:
         # What was kept is what the encoder saw: nothing is left to be cut off.
         work = pipeline.embed_all(files, wish="none")
         return asyncio.run_coroutine_threadsafe(work, loop).result()
@@ -44,7 +44,7 @@ def operations_of(
         catalog=catalog,
         galleries=galleries,
         heads=heads,
-        embed=lambda files: embed(list(files)),
+        embed=embed,
         encoder_id=pipeline.encoder.encoder_id,
         catalog_file=settings.data_dir / FILE_NAME,
         backup_dir=settings.backup_dir,
@@ -85,8 +85,7 @@ async def _expire_for_ever(service: Running) -> None:
             log.error("retention failed", extra={"code": error.code})
         else:
             if removed:
-                service.heads.forget()
-                service.cines.forget()
+                service.forget_deleted()
                 log.info("scans expired", extra={"scans": removed})
         await asyncio.sleep(service.settings.retention_sweep_s)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.api.heatmaps import HeatmapWish, heatmap_json
 from service.api.schemas import JsonObject
-from service.api.wire import Floats
+from service.api.wire import Floats, reference_json
 from service.errors import InputError
 from service.fewshot.trust import Answer
 from service.heads.evidence import Cine, check_thresholds, cine_of, decisions
@@ -164,7 +164,7 @@ class _Answered:
             "distance_percentile": answer.distance_percentile,
             "ultrasound_score": None if self._scores is None else self._scores[row],
             "decisions": self._decisions(answer),
-            "nearest": [_evidence(neighbour) for neighbour in nearest],
+            "nearest": [evidence_json(each, {"label": each.example.label}) for each in nearest],
             "heatmap": heatmap,
             **(_frames_json(opened, frames, answer.predicted) if frames else {}),
         }
@@ -198,14 +198,9 @@ def thumbnail_of(scan: tuple[str, str] | None) -> str | None:
     return f"/v1/collections/{quote(collection)}/scans/{quote(scan_id, safe='')}/thumbnail"
 
 
-def _evidence(neighbour: Neighbour) -> JsonObject:
+def evidence_json(neighbour: Neighbour, label: JsonObject) -> JsonObject:
+    """A labelled example that resembles the item; ``label`` as classifiers of its kind tell it."""
     example = neighbour.example
-    collection, scan_id = example.scan or (None, None)
-    return {
-        "example_id": example.example_id,
-        "label": example.label,
-        "similarity": neighbour.similarity,
-        "collection": collection,
-        "scan_id": scan_id,
-        "thumbnail": thumbnail_of(example.scan),
-    }
+    thumbnail = thumbnail_of(example.scan)
+    likeness = {"similarity": neighbour.similarity, "thumbnail": thumbnail}
+    return reference_json(example) | label | likeness

@@ -129,8 +129,7 @@ async def delete_collection(
     removed = await asyncio.to_thread(
         service.galleries.delete, workspace_id, collection, if_version=version_of(if_match)
     )
-    service.heads.forget()
-    service.cines.forget()
+    service.forget_deleted()
     return {"deleted": collection, "scans": removed}
 
 

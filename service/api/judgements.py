@@ -20,7 +20,7 @@ from service.api.predictions import Version
 from service.api.schemas import JsonObject
 from service.api.state import Service, WorkspaceId
 from service.api.uploads import read_upload, validate
-from service.api.wire import is_calibrated, scan_json
+from service.api.wire import is_calibrated, reference_json, scan_json
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 
@@ -93,9 +93,7 @@ async def list_suspects(
     found = await service.fits.run(partial(service.judge.suspects, workspace_id, name, number))
     items = [
         {
-            "example_id": example.example_id,
-            "collection": example.scan and example.scan[0],
-            "scan_id": example.scan and example.scan[1],
+            **reference_json(example),
             "label": doubt.label,
             "label_probability": doubt.given,
             "suggested": doubt.suggested,

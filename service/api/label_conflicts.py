@@ -10,7 +10,7 @@ from service.api.judgement_answers import ConflictsAnswer
 from service.api.predictions import Version
 from service.api.schemas import JsonObject
 from service.api.state import Service, WorkspaceId
-from service.api.wire import label_json
+from service.api.wire import label_json, reference_json
 from service.heads.examples import Example
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
@@ -41,10 +41,4 @@ async def list_conflicts(
 
 
 def _side(example: Example, kind: str) -> JsonObject:
-    collection, scan_id = example.scan or (None, None)
-    return {
-        "example_id": example.example_id,
-        "collection": collection,
-        "scan_id": scan_id,
-        **label_json(example.label, kind),
-    }
+    return reference_json(example) | label_json(example.label, kind)

@@ -8,14 +8,13 @@ import numpy.typing as npt
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from service.api.answering import Asked, Seen, thumbnail_of
+from service.api.answering import Asked, Seen, evidence_json
 from service.api.answers import ENCODER, Answer, ImageSeen, Problem
 from service.api.schemas import JsonObject
 from service.api.wire import batch_status, is_calibrated, label_json
 from service.fewshot.multilabel_answers import LabelsAnswer
 from service.heads.fitting import MULTI
 from service.heads.multilabel import OpenedLabels
-from service.heads.opened import Neighbour
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -137,20 +136,10 @@ def _item_json(
         "abstained_because": reason if is_ultrasound else "not_ultrasound",
         "distance": answer.distance if opened.knows_distances else None,
         "distance_percentile": answer.distance_percentile,
-        "nearest": [_evidence(item) for item in opened.support.nearest(embedding_D, nearest)],
-    }
-
-
-def _evidence(neighbour: Neighbour) -> JsonObject:
-    example = neighbour.example
-    collection, scan_id = example.scan or (None, None)
-    return {
-        "example_id": example.example_id,
-        **label_json(example.label, MULTI),
-        "similarity": neighbour.similarity,
-        "collection": collection,
-        "scan_id": scan_id,
-        "thumbnail": thumbnail_of(example.scan),
+        "nearest": [
+            evidence_json(each, label_json(each.example.label, MULTI))
+            for each in opened.support.nearest(embedding_D, nearest)
+        ],
     }
 
 

@@ -144,8 +144,7 @@ async def erase_study(
 async def _erased(
     service: Running, caller: Caller, receipt: ErasedSubject, *, refit: bool
 ) -> JsonObject:
-    service.heads.forget()
-    service.cines.forget()
+    service.forget_deleted()
     document: JsonObject = {
         "scans": [{"collection": c, "scan_id": s} for c, s in receipt.scans],
         "classifiers": list(receipt.classifiers),

@@ -25,11 +25,11 @@ from service.api.state import (
     Service,
     WhoAsks,
     WorkspaceId,
-    created,
     meaning,
     once,
 )
-from service.api.wire import version_json, version_of
+from service.api.versions import version_created
+from service.api.wire import reference_json, version_of
 from service.errors import InputError
 from service.heads.thresholds import Target, Wanted
 
@@ -65,8 +65,7 @@ async def set_thresholds(
             if_revision=revision,
         )
         classifier, version = await service.fits.run(store)
-        where = f"/v1/classifiers/{name}/versions/{version.number}"
-        return created(version_json(classifier, version), where)
+        return version_created(classifier, version)
 
     content = meaning("thresholds", name, str(revision), body.model_dump_json())
     return await once(service, caller.workspace_id, key, content, act)
@@ -141,12 +140,7 @@ async def get_confusion(
             "predicted": cell.predicted,
             "count": len(cell.examples),
             "examples": [
-                {
-                    "example_id": example.example_id,
-                    "collection": example.scan and example.scan[0],
-                    "scan_id": example.scan and example.scan[1],
-                    "thumbnail": thumbnail_of(example.scan),
-                }
+                reference_json(example) | {"thumbnail": thumbnail_of(example.scan)}
                 for example in cell.examples[:most]
             ],
         }

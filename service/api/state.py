@@ -62,6 +62,11 @@ class Running:
     stopping: bool = False
     turns: dict[tuple[str, str], Turn] = field(default_factory=dict)
 
+    def forget_deleted(self) -> None:
+        """Drop what is kept in memory of scans, after some were deleted."""
+        self.heads.forget()
+        self.cines.forget()
+
 
 def running_of(request: Request) -> Running:
     """The wired service."""

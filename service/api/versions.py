@@ -54,7 +54,7 @@ from service.api.wire import (
     version_json,
     version_of,
 )
-from service.catalog.records import ClassifierVersion
+from service.catalog.records import Classifier, ClassifierVersion
 from service.heads.examples import Changes, Reference
 from service.heads.fitting import SINGLE
 
@@ -100,12 +100,17 @@ async def change_examples(
             if_revision=revision,
         )
         classifier, version = await service.fits.run(extend)
-        where = f"/v1/classifiers/{name}/versions/{version.number}"
-        return created(version_json(classifier, version), where)
+        return version_created(classifier, version)
 
     said = sent.model_dump_json()
     content = meaning("examples", name, str(revision), said, *labelled.files)
     return await once(service, caller.workspace_id, key, content, act)
+
+
+def version_created(classifier: Classifier, version: ClassifierVersion) -> JSONResponse:
+    """201 for a new version, with its place."""
+    where = f"/v1/classifiers/{classifier.name}/versions/{version.number}"
+    return created(version_json(classifier, version), where)
 
 
 def _read(upload: Upload, max_items: int) -> tuple[ChangeOptions, Labelled]:

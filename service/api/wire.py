@@ -25,7 +25,7 @@ from service.catalog.records import (
 )
 from service.cines import BestFrame
 from service.errors import InputError, InvalidCursor
-from service.heads.examples import labels_of
+from service.heads.examples import Example, labels_of
 from service.heads.fitting import MULTI
 from service.pipeline import Embedded
 
@@ -157,15 +157,18 @@ def version_json(classifier: Classifier, version: ClassifierVersion) -> JsonObje
     }
 
 
-def example_json(example: VersionExample, kind: str) -> JsonObject:
-    """One example of a version of this kind; ``scan_id`` is null for an upload."""
+def reference_json(example: Example | VersionExample) -> JsonObject:
+    """Which example it is; ``collection`` and ``scan_id`` are null for an upload."""
     collection, scan_id = example.scan or (None, None)
+    return {"example_id": example.example_id, "collection": collection, "scan_id": scan_id}
+
+
+def example_json(example: VersionExample, kind: str) -> JsonObject:
+    """One example of a version of this kind."""
     return {
-        "example_id": example.example_id,
+        **reference_json(example),
         **label_json(example.label, kind),
         "group": example.group,
-        "collection": collection,
-        "scan_id": scan_id,
         "sha256": example.sha256,
         "kept": example.is_kept,
     }

@@ -10,8 +10,8 @@ import numpy as np
 
 from service.errors import CorruptImage
 from service.imaging import quality, regions
-from service.imaging.frames import Opened, Pixels, luma
-from service.imaging.look import Looked, Sight, Wish, examine, regions_of
+from service.imaging.frames import Opened, Pixels, grey_of
+from service.imaging.look import RISKS, Looked, Sight, Wish, examine, regions_of
 from service.imaging.text import TextBox, TextFinder, without
 
 PREVIEW = 8  # frames that are gathered before the first is used
@@ -39,7 +39,7 @@ class CineLook:
         found = regions_of(preview[0], self._wish, told)
         alike = [p for p in preview if p.shape[:2] == preview[0].shape[:2]]
         if self._wish == "auto" and found[0].found != "declared" and len(alike) > 1:
-            found = (regions.from_clip(np.stack([_grey(p) for p in alike])),)
+            found = (regions.from_clip(np.stack([grey_of(p) for p in alike])),)
         keep, tagged = self._wish == "none", self._opened.burned_in
         looked = examine(preview[0], found, self._finder, keep=keep, tagged=tagged)
         self._texts = looked.views[0].texts
@@ -58,9 +58,9 @@ class CineLook:
             tagged=self._opened.burned_in,
         )
         self._texts = (*self._texts, *last.views[0].texts)
-        worse = max((known, last.sight), key=lambda s: ("none", "low", "high").index(s.risk))
+        worse = max((known, last.sight), key=lambda s: RISKS.index(s.risk))
         x0, y0, x1, y1 = known.regions[0].box
-        still = quality.frozen(np.stack([_grey(p[y0:y1, x0:x1]) for p in alike]))
+        still = quality.frozen(np.stack([grey_of(p[y0:y1, x0:x1]) for p in alike]))
         findings = known.findings if still is None else (*known.findings, still)
         sight = replace(worse, findings=findings)
         return Looked(looked.views, sight)
@@ -78,7 +78,7 @@ class CineLook:
 
     def use(self, pixels: Pixels) -> Pixels:
         """What the encoder gets of a frame, uint8 (h, w)."""
-        used_hw = regions.cut(_grey(pixels), self._decided.sight.regions[0])
+        used_hw = regions.cut(grey_of(pixels), self._decided.sight.regions[0])
         return used_hw if self._wish == "none" else without(used_hw, self._texts)
 
     def show(self, pixels: Pixels) -> Pixels:
@@ -86,7 +86,3 @@ class CineLook:
         found = self._decided.sight.regions
         looked = examine(pixels, found, self._finder, keep=False)
         return without(looked.views[0].shown_hw, self._texts)
-
-
-def _grey(pixels: Pixels) -> Pixels:
-    return pixels if pixels.ndim == 2 else luma(pixels)

@@ -101,7 +101,7 @@ class DecodedFrame:
     @property
     def grey(self) -> Pixels:
         """uint8 (H, W); luma of a frame with colour."""
-        return self.pixels if self.pixels.ndim == 2 else luma(self.pixels)
+        return grey_of(self.pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,11 @@ class DecodedImage:
 def luma(rgb_HW3: Pixels) -> Pixels:
     """ITU-R BT.601 luma, uint8 (H, W), as the encoder was trained on."""
     return np.asarray(Image.fromarray(rgb_HW3).convert("L"))
+
+
+def grey_of(pixels: Pixels) -> Pixels:
+    """uint8 (H, W); luma of a frame with colour."""
+    return pixels if pixels.ndim == 2 else luma(pixels)
 
 
 def without_colour(rgb_HW3: Pixels) -> Pixels:

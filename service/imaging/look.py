@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from service.errors import InputError
 from service.imaging import quality, regions
-from service.imaging.frames import DicomRegion, luma
+from service.imaging.frames import DicomRegion, grey_of
 from service.imaging.quality import Finding
 from service.imaging.regions import Box, Region
 from service.imaging.text import TextBox, TextFinder, without
@@ -176,8 +176,7 @@ def regions_of(
 def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep: bool) -> View:
     x0, y0, x1, y1 = region.box
     inner = pixels[y0:y1, x0:x1]
-    grey_hw = inner if inner.ndim == 2 else luma(inner)
-    used_hw = grey_hw.copy()
+    used_hw = grey_of(inner).copy()
     inside_hw = region.mask()
     if inside_hw is not None:
         used_hw[~inside_hw] = 0

@@ -7,6 +7,7 @@ Shape suffixes: T frames, h height, w width of the used region, 3 = red, green, 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
@@ -100,18 +101,25 @@ def moire(used: Pixels) -> float:
         return 0.0
     top, left = (used.shape[0] - side) // 2, (used.shape[1] - side) // 2
     middle = _grey(used[top : top + side, left : left + side]).astype(np.float32)
-    window = np.hanning(side).astype(np.float32)
+    window, allowed = _spectrum_plane(side)
     plane = (middle - middle.mean()) * window[:, None] * window[None, :]
     spectrum = np.fft.rfft2(plane)
     power = np.log(np.abs(spectrum).astype(np.float32) + 1)
     power = np.fft.fftshift(power, axes=0)
     excess = power - cv2.medianBlur(power, 5)
+    return float(excess[allowed].max())
+
+
+@lru_cache(maxsize=_SPECTRUM_PX)
+def _spectrum_plane(side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Window over a side, and where in the half spectrum (rows centred) a lattice may show."""
+    across = side // 2 + 1
     rows = np.abs(np.arange(side) - side // 2)[:, None]
-    columns = np.arange(power.shape[1])[None, :]
+    columns = np.arange(across)[None, :]
     radius = np.hypot(rows, columns)
     # Rulers, scan lines and compression lie on the axes; tissue lies in the middle.
-    allowed = (rows > 4) & (columns > 4) & (radius > 0.12 * side) & (columns < power.shape[1] - 2)
-    return float(excess[allowed].max())
+    allowed = (rows > 4) & (columns > 4) & (radius > 0.12 * side) & (columns < across - 2)
+    return np.hanning(side).astype(np.float32), allowed
 
 
 def _tiny(used: Pixels) -> list[Finding]:

@@ -234,7 +234,9 @@ def _hull(small_hw: Pixels, moving_hw: Pixels | None) -> tuple[npt.NDArray[np.in
     largest = max(areas, key=areas.__getitem__)
     parts = [label for label in kept if areas[label] >= 0.15 * areas[largest]]
     for chosen in (parts, [largest]):
-        corners = _corners(np.isin(labels_hw, chosen))
+        is_chosen = np.zeros(count, bool)
+        is_chosen[chosen] = True
+        corners = _corners(is_chosen[labels_hw])
         inside_hw = np.zeros(small_hw.shape, np.uint8)
         cv2.fillConvexPoly(inside_hw, corners.astype(np.int32), (1,))
         fill = float(lit_hw[inside_hw > 0].mean())

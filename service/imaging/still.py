@@ -48,11 +48,6 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[Opened, DecodedFrame]
     return opened, DecodedFrame(pixels)
 
 
-def is_animated(data: bytes) -> bool:
-    """Whether a WebP or PNG holds several frames. Raises UnsupportedFormat, CorruptImage."""
-    return _count(open_image(data)) > 1
-
-
 def _count(image: Image.Image) -> int:
     try:
         return int(getattr(image, "n_frames", 1))

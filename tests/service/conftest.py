@@ -9,6 +9,7 @@ from service.client import ApiError, Client
 from service.demo import SAMPLES
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,23 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
     )
     with local_service(settings) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    """A service with the small encoder; its vectors are real, its accuracy is no matter here."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("tiny"), bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def name(ward: Client, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A classifier of the module's whole ``ward``, deleted afterwards."""
+    found = f"k{abs(hash(request.node.nodeid))}"
+    ward.fit({"name": found, "collection": "ward", "task": "t"})
+    yield found
+    ward.delete_classifier(found)
 
 
 @pytest.fixture

@@ -11,12 +11,9 @@ import pytest
 
 from service.client import ApiError, Client
 from service.server import LocalService
+from tests.service.expected import refused
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
-
-
-def refused(code: str, status: int):
-    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
 
 
 def test_health_metrics_and_encoder_answer(client: Client) -> None:

@@ -14,8 +14,8 @@ from service.errors import InputError
 from service.labelled_files import labelled_files
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 runner = CliRunner()
 
 

@@ -7,31 +7,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
 
-from service.client import ApiError, Client
-from service.server import LocalService, local_service
-from service.settings import Settings
+from service.client import Client
+from service.server import LocalService
+from tests.service.expected import refused
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 SCENES = ("cyst", "stone")
-
-
-def refused(code: str, status: int):
-    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-    """A service with the small encoder; its vectors are real, its accuracy is no matter here."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("k"), bundle_dir=BUNDLE, drain_s=0)
-    with local_service(settings) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +32,6 @@ def ward(tiny: LocalService, frames) -> Iterator[Client]:
             ]
             client.add_scans("ward", frames[scene][:8], said)
         yield client
-
-
-@pytest.fixture
-def name(ward: Client, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A classifier of the whole ward, deleted afterwards."""
-    found = f"k{abs(hash(request.node.nodeid))}"
-    ward.fit({"name": found, "collection": "ward", "task": "t"})
-    yield found
-    ward.delete_classifier(found)
 
 
 def test_changed_examples_are_a_new_version_that_waits_to_be_published(ward, name, tiny) -> None:

@@ -13,8 +13,8 @@ from service.cli import app
 from service.demo import SAMPLES
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 runner = CliRunner()
 
 

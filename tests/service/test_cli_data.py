@@ -11,8 +11,8 @@ from service.cli import app
 from service.client import Client
 from service.server import local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 runner = CliRunner()
 
 

@@ -16,8 +16,7 @@ from service.encoding.runtime import OnnxEncoder, load_encoder
 from service.errors import ArtifactMismatch, Overloaded
 from service.server import create_key, local_service
 from service.settings import Settings
-
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+from tests.service.expected import BUNDLE
 
 
 class Watched:

@@ -17,8 +17,8 @@ from service.errors import EncoderMismatch, InvalidArtifact, NameTaken, UnknownI
 from service.exchange import export_collection, import_collection
 from service.server import local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 DIM = 8
 EVERYTHING = ScanFilter()
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,21 +14,8 @@ from service.fewshot.fit import fit
 from service.fewshot.head import LinearHead
 from service.fewshot.portable import to_document
 from service.fewshot.trust import trust
-from service.server import LocalService, local_service
-from service.settings import Settings
-
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
-
-
-def refused(code: str, status: int):
-    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("f"), bundle_dir=BUNDLE, drain_s=0)
-    with local_service(settings) as running:
-        yield running
+from service.server import LocalService
+from tests.service.expected import refused
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from service.ingest import ingest
 from service.ingest_report import Report
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,10 +8,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from service.client import ApiError, Client
-
-
-def refused(code: str, status: int):
-    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
+from tests.service.expected import refused
 
 
 def b64(data: bytes) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,8 +11,8 @@ from service.catalog.sqlite import open_catalog
 from service.client import Client
 from service.server import create_key, local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 SECRETS = ("ward", "scan-1", "subject-1", "study-1", "finding", "benign", "triage", "about-ward")
 OPEN = {"/health/live", "/health/ready", "/metrics"}
 

@@ -3,7 +3,6 @@
 import asyncio
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from service.app import corridor_limits
 from service.encoding.runtime import load_encoder
 from service.pipeline import Embedded, Pipeline
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 SECRET = "NAME-7f3a"
 
 

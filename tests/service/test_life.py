@@ -21,8 +21,8 @@ from service.heads.examples import Example
 from service.operations import Cancelled
 from service.server import local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
 

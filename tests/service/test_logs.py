@@ -13,8 +13,7 @@ from service.client import ApiError, Client
 from service.observability import configure_logging
 from service.server import local_service
 from service.settings import Settings
-
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+from tests.service.expected import BUNDLE
 
 
 @pytest.fixture

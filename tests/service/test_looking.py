@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from service.imaging.text import TextFinder
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.imaging.screens import say, screen
-
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
+from tests.service.expected import BUNDLE
 
 
 def png(frame: np.ndarray) -> bytes:

@@ -1,29 +1,16 @@
 """Multi-label classifiers through HTTP: fit, change, predict, judge, carry away."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
-from service.client import ApiError, Client
-from service.server import LocalService, local_service
-from service.settings import Settings
+from service.client import Client
+from service.server import LocalService
+from tests.service.expected import refused
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 THERE = {"cyst": ["fluid"], "stone": ["shadow"], "mass": ["fluid", "shadow"], "tissue": []}
-
-
-def refused(code: str, status: int):
-    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("m"), bundle_dir=BUNDLE, drain_s=0)
-    with local_service(settings) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

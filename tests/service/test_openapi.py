@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,8 +14,8 @@ from service.api.problems import STATUS, codes_of
 from service.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.service.expected import BUNDLE
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 Seen = list[tuple[str, str, httpx.Response]]
 
 

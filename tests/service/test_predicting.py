@@ -3,31 +3,17 @@
 import base64
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from service.api.answering import Asked, Frame, Seen, answer_items
-from service.client import ApiError, Client
-from service.server import LocalService, local_service
-from service.settings import Settings
+from service.client import Client
+from service.server import LocalService
+from tests.service.expected import refused
 
-BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 SCENES = ("cyst", "stone")
-
-
-def refused(code: str, status: int):
-    return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-    """A service with the small encoder, whose network always gives maps."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("p"), bundle_dir=BUNDLE, drain_s=0)
-    with local_service(settings) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +28,6 @@ def ward(tiny: LocalService, frames) -> Iterator[Client]:
             ]
             client.add_scans("ward", frames[scene][:10], said)
         yield client
-
-
-@pytest.fixture
-def name(ward: Client, request: pytest.FixtureRequest) -> Iterator[str]:
-    found = f"k{abs(hash(request.node.nodeid))}"
-    ward.fit({"name": found, "collection": "ward", "task": "t"})
-    yield found
-    ward.delete_classifier(found)
 
 
 def shares_of(heatmap: dict) -> dict[str, float]:
