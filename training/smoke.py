@@ -133,7 +133,9 @@ def _serve(folder: Path, manifest: Manifest, frames: list[Frame]) -> float:
     for index, frame in enumerate(frames):
         paths.append(folder / f"served{index}.png")
         paths[-1].write_bytes(encode_png(frame))
-    environment = os.environ | {"SONOPROBE_BUNDLE_DIR": str(folder / "bundle")}
+    # Whole frames, as the network below gets them: by default the service cuts to the scan.
+    chosen = {"SONOPROBE_BUNDLE_DIR": str(folder / "bundle"), "SONOPROBE_REGION": "none"}
+    environment = os.environ | chosen
     command = [sys.executable, "-m", "service", "embed", *map(str, paths)]
     done = subprocess.run(  # noqa: S603 - our own package
         command, env=environment, capture_output=True, text=True, timeout=SERVE_TIMEOUT_S,
