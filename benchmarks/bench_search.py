@@ -65,9 +65,10 @@ def run_engine(python: str, engine: str, rows: int, folder: Path, least: float) 
     """One engine in a process of its own; what it printed, or why it did not run."""
     command = [python, str(Path(__file__).with_name("search_engines.py")), engine, str(rows)]
     command += [str(CACHE), str(folder), f"{least:.4f}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(f"{engine}, {rows} vectors", file=sys.stderr, flush=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        return {"failed": done.stderr.strip().splitlines()[-1:]}
+        return {"failed": f"status {done.returncode}, reason above"}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 

@@ -78,12 +78,14 @@ def timed_together(ask: Ask, queries_QD: Floats) -> tuple[list[float], float]:
 
 def judged(ask: Ask, truth: Any, gallery: Path, best: str = "best_QK") -> dict[str, float]:
     """Recall and latency of an engine that is built."""
+    print("asking", file=sys.stderr, flush=True)
     queries_QD, best_QK = truth["queries_QD"], truth[best]
     found_QK = [ask(query_D) for query_D in queries_QD]  # warms the caches too
     many = np.tile(queries_QD, (ROUNDS, 1))
     alone = timed(ask, many)
     together, per_s = timed_together(ask, many)
     rss_mb = memory_mb()
+    print("asked", file=sys.stderr, flush=True)
     return {
         "p50_ms": float(np.quantile(alone, 0.5)),
         "p99_ms": float(np.quantile(alone, 0.99)),

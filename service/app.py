@@ -193,6 +193,7 @@ def open_encoder(settings: Settings) -> Encoder:
         settings.bundle_dir or SHIPPED_BUNDLE,
         precision=settings.precision,
         threads=settings.encoder_threads,
+        with_lanes=True,
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.clips import WINDOW, Clips, Prepared, content_sha256, prepare
-from service.encoding.batching import MicroBatcher
+from service.encoding.batching import MicroBatcher, Passes
 from service.encoding.runtime import Encoder
 from service.encoding.ultrasound import UltrasoundTest as UltrasoundTest
 from service.errors import EncoderFailure, Overloaded, ServiceError, UploadTooLarge
@@ -125,12 +125,12 @@ class Pipeline:
         self._finder = TextFinder()
         use_one_thread()
         self._batcher = MicroBatcher(
-            encoder.encode,
+            _passes_of(encoder),
             max_batch=limits.max_batch,
             max_wait_s=limits.batch_wait_s,
             max_queue=limits.max_queue + limits.decode_processes * WINDOW,
             on_batch=on_batch,
-            encode_mapped=encoder.encode_mapped,
+            lanes=[_passes_of(lane) for lane in encoder.lanes],
         )
         self._decoders = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
         self._processes = Decoders(limits.decode_processes, limits.decoding)
@@ -321,6 +321,10 @@ class _Still:
     sight: Sight
     shown_HW: Pixels | None
     used_png: bytes | None
+
+
+def _passes_of(encoder: Encoder) -> Passes:
+    return Passes(encoder.encode, encoder.encode_mapped)
 
 
 def _sha256(data: bytes) -> str:

@@ -34,9 +34,9 @@ class Settings(BaseSettings):
     max_items: int = Field(256, gt=0, description="Most images or examples in one request.")
     max_page: int = Field(500, gt=0, description="Most items on one page of a list.")
     max_k: int = Field(1000, gt=0, description="Most neighbours one search may ask for.")
-    max_batch: int = Field(8, gt=0, description="Most frames in one forward pass.")
+    max_batch: int = Field(4, gt=0, description="Most frames in one forward pass.")
     batch_wait_s: float = Field(
-        0.002, ge=0, description="Longest wait to fill a batch while the encoder is idle, seconds."
+        0.0, ge=0, description="Longest wait to fill a batch while the encoder is idle, seconds."
     )
     max_queue: int = Field(
         512, gt=0, description="Most frames that wait for the encoder; more answer 503."

@@ -4,9 +4,9 @@ Shape suffixes: B batch, S encoder side, D embedding width, h w places.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias
 
@@ -34,39 +34,68 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
+class Passes:
+    """The forward passes of one network; ``encode_mapped`` is None when it gives no maps."""
+
+    encode: Encode
+    encode_mapped: EncodeMapped | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Waiting:
     frame_3SS: Floats
     mapped: bool
     result: asyncio.Future[Encoded]
 
 
-class MicroBatcher:
-    """Runs ``encode`` on batches gathered from concurrent ``submit`` calls.
+@dataclass(slots=True)
+class _Lane:
+    """One worker: its passes beside others, what it holds, and whether that is being encoded."""
 
-    One thread owns the encoder, so ``encode`` need not be thread safe. Use as an async context
-    manager: leaving it lets the batch in the encoder finish and refuses what still waits with
-    Stopping, so that no caller hangs.
+    beside: Passes
+    gathered: list[_Waiting] = field(default_factory=list)
+    is_encoding: bool = False
+
+    @property
+    def is_busy(self) -> bool:
+        return self.is_encoding or bool(self.gathered)
+
+
+class MicroBatcher:
+    """Runs an encoder on batches gathered from concurrent ``submit`` calls.
+
+    Without ``lanes`` one thread owns the encoder, so ``alone`` need not be thread safe. With
+    them, as many batches run side by side, each on few cores: two passes of one thread do a
+    sixth more than one pass of two threads, which wait for each other at every layer. A batch
+    that finds every other lane idle takes ``alone``, the whole machine.
+
+    Use as an async context manager: leaving it lets the batches in the encoder finish and
+    refuses what still waits with Stopping, so that no caller hangs.
+
+    Args:
+        alone: passes of a batch that runs alone; one call at a time, but beside those of lanes.
+        lanes: passes of batches side by side, one thread each; the same may come twice where
+            it is thread safe.
     """
 
     def __init__(
         self,
-        encode: Encode,
+        alone: Passes,
         *,
         max_batch: int,
         max_wait_s: float,
         max_queue: int,
         on_batch: Callable[[int], None] = lambda size: None,
-        encode_mapped: EncodeMapped | None = None,
+        lanes: Sequence[Passes] = (),
     ) -> None:
-        self._encode = encode
-        self._encode_mapped = encode_mapped
+        self._alone = alone
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(max_queue)
-        self._gathered: list[_Waiting] = []
+        self._lanes = [_Lane(passes) for passes in (lanes or (alone,))]
         self._on_batch = on_batch
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        self._task: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(len(self._lanes), thread_name_prefix="encoder")
+        self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
     @property
@@ -77,10 +106,11 @@ class MicroBatcher:
     @property
     def is_running(self) -> bool:
         """Whether the worker takes frames."""
-        return self._task is not None and not self._task.done() and not self._closed
+        alive = bool(self._tasks) and not any(task.done() for task in self._tasks)
+        return alive and not self._closed
 
     async def __aenter__(self) -> "MicroBatcher":
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run(lane)) for lane in self._lanes]
         return self
 
     async def __aexit__(
@@ -90,16 +120,17 @@ class MicroBatcher:
         trace: TracebackType | None,
     ) -> None:
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        left = [*self._gathered]
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        left = [each for lane in self._lanes for each in lane.gathered]
         while not self._queue.empty():
             left.append(self._queue.get_nowait())
         for each in left:
             if not each.result.done():
                 each.result.set_exception(Stopping("the service is shutting down"))
-        self._thread.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
 
     async def submit(self, frame_3SS: Floats) -> Floats:
         """Return the embedding, float32 (D,), of one preprocessed frame, float32 (3, S, S).
@@ -130,70 +161,76 @@ class MicroBatcher:
             raise Overloaded(f"{self._queue.maxsize} frames already wait") from None
         return await result
 
-    async def _run(self) -> None:
+    async def _run(self, lane: _Lane) -> None:
         while True:
-            await self._gather()
+            await self._gather(lane)
             # The caller may have hung up while waiting: do not spend the encoder on it.
-            batch = [each for each in self._gathered if not each.result.done()]
-            self._gathered = []
+            batch = [each for each in lane.gathered if not each.result.done()]
+            lane.gathered = []
             if batch:
-                await self._finish(batch)
+                await self._finish(lane, batch)
 
-    async def _finish(self, batch: list[_Waiting]) -> None:
+    async def _finish(self, lane: _Lane, batch: list[_Waiting]) -> None:
         """Answer every waiter of the batch, also when the stop comes while it is encoded."""
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._thread, self._encode_all, batch)
+        others = any(other.is_busy for other in self._lanes if other is not lane)
+        passes = lane.beside if others else self._alone
+        lane.is_encoding = True
+        work = loop.run_in_executor(self._threads, self._encode_all, passes, batch)
         cancelled = False
         while not work.done():
             try:
                 await asyncio.wait([work])
             except asyncio.CancelledError:
                 cancelled = True
+        lane.is_encoding = False
         _answer(batch, work)
         if cancelled:
             raise asyncio.CancelledError
 
-    def _encode_all(self, batch: list[_Waiting]) -> list[Encoded]:
-        """On the encoder's thread, where any failure reaches the waiters and not the worker."""
+    def _encode_all(self, passes: Passes, batch: list[_Waiting]) -> list[Encoded]:
+        """On a lane's thread, where any failure reaches the waiters and not the worker."""
         self._on_batch(len(batch))
         # Two passes of a mixed batch: maps cost time that those who want none must not pay.
-        plain = iter(self._without_maps([e.frame_3SS for e in batch if not e.mapped]))
-        mapped = iter(self._with_maps([e.frame_3SS for e in batch if e.mapped]))
+        plain = iter(_without_maps(passes, [e.frame_3SS for e in batch if not e.mapped]))
+        mapped = iter(_with_maps(passes, [e.frame_3SS for e in batch if e.mapped]))
         return [next(mapped) if each.mapped else next(plain) for each in batch]
 
-    def _without_maps(self, frames: list[Floats]) -> list[Encoded]:
-        if not frames:
-            return []
-        embeddings_BD = self._encode(np.stack(frames))
-        _require(len(embeddings_BD), "embeddings", len(frames))
-        return [Encoded(embedding_D, None) for embedding_D in embeddings_BD]
-
-    def _with_maps(self, frames: list[Floats]) -> list[Encoded]:
-        if not frames:
-            return []
-        if self._encode_mapped is None:
-            raise EncoderFailure("the encoder gives no feature maps")
-        embeddings_BD, maps_BDhw = self._encode_mapped(np.stack(frames))
-        _require(len(embeddings_BD), "embeddings", len(frames))
-        _require(len(maps_BDhw), "feature maps", len(frames))
-        pairs = zip(embeddings_BD, maps_BDhw, strict=True)
-        return [Encoded(embedding_D, map_Dhw) for embedding_D, map_Dhw in pairs]
-
-    async def _gather(self) -> None:
-        """Fill ``_gathered``: what waits already, then what comes within the wait."""
-        self._gathered = [await self._queue.get()]
+    async def _gather(self, lane: _Lane) -> None:
+        """Fill the lane: with what waits already, then with what comes within the wait."""
+        lane.gathered = [await self._queue.get()]
         deadline = asyncio.get_running_loop().time() + self._max_wait_s
-        while len(self._gathered) < self._max_batch:
+        while len(lane.gathered) < self._max_batch:
             if not self._queue.empty():
-                self._gathered.append(self._queue.get_nowait())
+                lane.gathered.append(self._queue.get_nowait())
                 continue
             if self._max_wait_s <= 0:
                 return
             try:
                 async with asyncio.timeout_at(deadline):
-                    self._gathered.append(await self._queue.get())
+                    lane.gathered.append(await self._queue.get())
             except TimeoutError:
                 return
+
+
+def _without_maps(passes: Passes, frames: list[Floats]) -> list[Encoded]:
+    if not frames:
+        return []
+    embeddings_BD = passes.encode(np.stack(frames))
+    _require(len(embeddings_BD), "embeddings", len(frames))
+    return [Encoded(embedding_D, None) for embedding_D in embeddings_BD]
+
+
+def _with_maps(passes: Passes, frames: list[Floats]) -> list[Encoded]:
+    if not frames:
+        return []
+    if passes.encode_mapped is None:
+        raise EncoderFailure("the encoder gives no feature maps")
+    embeddings_BD, maps_BDhw = passes.encode_mapped(np.stack(frames))
+    _require(len(embeddings_BD), "embeddings", len(frames))
+    _require(len(maps_BDhw), "feature maps", len(frames))
+    pairs = zip(embeddings_BD, maps_BDhw, strict=True)
+    return [Encoded(embedding_D, map_Dhw) for embedding_D, map_Dhw in pairs]
 
 
 def _require(given: int, what: str, expected: int) -> None:

@@ -4,6 +4,7 @@ Shape suffixes: B batch, T golden frames, S encoder side, D embedding width, h w
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -21,6 +22,7 @@ from service.encoding.manifest import (
 from service.encoding.ultrasound import UltrasoundTest, read_ultrasound_test
 from service.errors import ArtifactMismatch
 from service.imaging.preprocess import PreprocessSpec, normalise
+from service.inference import open_session
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -59,6 +61,10 @@ class Encoder(Protocol):
     def ultrasound(self) -> UltrasoundTest | None:
         """Tells ultrasound from other pictures; None where none was measured for it."""
 
+    @property
+    def lanes(self) -> Sequence["Encoder"]:
+        """The same network on fewer cores each, for passes side by side; may be empty."""
+
     def encode(self, frames_B3SS: Floats) -> Floats:
         """Preprocessed frames, float32 (B, 3, S, S) -> unit embeddings, float32 (B, D)."""
 
@@ -71,7 +77,7 @@ class Encoder(Protocol):
 
 
 class OnnxEncoder:
-    """One network of a bundle in ONNX Runtime; ``encode`` is for one thread at a time."""
+    """One network of a bundle in ONNX Runtime."""
 
     def __init__(
         self,
@@ -80,12 +86,14 @@ class OnnxEncoder:
         card: str,
         precision: str,
         ultrasound: UltrasoundTest | None = None,
+        lanes: Sequence["OnnxEncoder"] = (),
     ) -> None:
         self._session = session
         self._manifest = manifest
         self._card = card
         self.precision = precision
         self.ultrasound = ultrasound
+        self.lanes = tuple(lanes)
         self._asks = any(
             found.name == MAPS_INPUT for found in session.get_overridable_initializers()
         )
@@ -130,13 +138,17 @@ class OnnxEncoder:
         return embeddings_BD, maps_BDhw
 
 
-def load_encoder(folder: Path, *, precision: str = "auto", threads: int = 0) -> OnnxEncoder:
+def load_encoder(
+    folder: Path, *, precision: str = "auto", threads: int = 0, with_lanes: bool = False
+) -> OnnxEncoder:
     """Verify a bundle and open one of its networks.
 
     Args:
         folder: of the bundle.
         precision: a key of ``manifest.networks``; ``auto`` = the bundle's default.
         threads: of one forward pass; 0 = every core.
+        with_lanes: open the network once more for two passes side by side, on half of the
+            threads each; about 100 MB of memory. None are opened for a single thread.
 
     Raises:
         ArtifactMismatch: a file is missing or differs from the manifest, the precision is not
@@ -147,40 +159,27 @@ def load_encoder(folder: Path, *, precision: str = "auto", threads: int = 0) -> 
     chosen = manifest.default_precision if precision == "auto" else precision
     if chosen not in manifest.networks:
         raise ArtifactMismatch(f"expected one of {sorted(manifest.networks)}, got {chosen!r}")
-    session = _open(folder / manifest.networks[chosen], threads)
+    session = open_session(folder / manifest.networks[chosen], threads)
     card = (folder / CARD_NAME).read_text(encoding="utf-8")
     test = None
     if any(file.name == ULTRASOUND_NAME for file in manifest.files):
         test = read_ultrasound_test(folder / ULTRASOUND_NAME, manifest.dim)
-    encoder = OnnxEncoder(session, manifest, card, chosen, test)
-    _check_golden(encoder, folder / GOLDEN_NAME)
+    halves = _open_halves(folder / manifest.networks[chosen], threads) if with_lanes else []
+    lanes = [OnnxEncoder(half, manifest, card, chosen, test) for half in halves]
+    encoder = OnnxEncoder(session, manifest, card, chosen, test, lanes)
+    for each in (encoder, *lanes):
+        _check_golden(each, folder / GOLDEN_NAME)
     return encoder
 
 
-def _silent_onnxruntime() -> Any:
-    """Import ONNX Runtime with its telemetry off.
-
-    Since 1.29 the Linux wheels report to Microsoft unless this variable is set before the first
-    import; they also leave a device id in the home folder (their Privacy.md).
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    return onnxruntime
-
-
-def _open(path: Path, threads: int) -> Any:
-    onnxruntime = _silent_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Spinning threads would take the core that decodes the next frames.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises many types, none of one base
-        raise ArtifactMismatch(f"{path.name} does not open in ONNX Runtime") from error
+def _open_halves(path: Path, threads: int) -> list[Any]:
+    """Two sessions of half of the threads each; the same one twice where that is one thread."""
+    whole = threads or len(os.sched_getaffinity(0))
+    if whole < 2:
+        return []
+    half = open_session(path, whole // 2)
+    # A session of one thread has no pool: passes of two callers run on their own threads.
+    return [half, half if whole < 4 else open_session(path, whole // 2)]
 
 
 def _check_golden(encoder: OnnxEncoder, path: Path) -> None:

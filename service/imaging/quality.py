@@ -6,6 +6,7 @@ is right, and wrong, is in ``docs/looking.md``.
 Shape suffixes: T frames, h height, w width of the used region, 3 = red, green, blue.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -14,8 +15,10 @@ from typing import Literal, TypeAlias, get_args
 import cv2
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from service.errors import InputError
+from service.imaging.greys import Counts, histogram
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Reason: TypeAlias = Literal[
@@ -56,16 +59,17 @@ def judge(used: Pixels) -> tuple[Finding, ...]:
     findings: list[Finding] = []
     small = _shrunk(used)
     small_hw = _grey(small)
-    darkest, brightest = (float(v) for v in np.percentile(small_hw, (5, 99)))
+    counts = histogram(small_hw)
+    darkest, brightest = _percentile(counts, 5), _percentile(counts, 99)
     if brightest - darkest < BLANK_SPREAD:
         # Nothing else can be told of an empty frame.
         blank = Finding("blank", round(brightest - darkest, 2), BLANK_SPREAD)
         return (blank, *_tiny(used))
-    full = float((small_hw >= 250).mean())
+    full = float(counts[250:].sum()) / small_hw.size
     if full > SATURATED_SHARE:
         findings.append(Finding("saturated", round(full, 3), SATURATED_SHARE))
     findings += _tiny(used)
-    foreign = _foreign(small, small_hw, darkest)
+    foreign = _foreign(small, counts, darkest)
     if foreign is None and small.ndim == 3:
         flow = _flow_share(small)
         if flow > DOPPLER_SHARE:
@@ -103,11 +107,11 @@ def moire(used: Pixels) -> float:
     middle = _grey(used[top : top + side, left : left + side]).astype(np.float32)
     window, allowed = _spectrum_plane(side)
     plane = (middle - middle.mean()) * window[:, None] * window[None, :]
-    spectrum = np.fft.rfft2(plane)
-    power = np.log(np.abs(spectrum).astype(np.float32) + 1)
-    power = np.fft.fftshift(power, axes=0)
-    excess = power - cv2.medianBlur(power, 5)
-    return float(excess[allowed].max())
+    spectrum = scipy.fft.fftshift(scipy.fft.rfft2(plane), axes=0)
+    power = np.abs(spectrum) + np.float32(1)
+    # The logarithm keeps order: that of the median is the median of logarithms.
+    excess = power / cv2.medianBlur(power, 5)
+    return math.log(float(excess[allowed].max()))
 
 
 @lru_cache(maxsize=_SPECTRUM_PX)
@@ -127,11 +131,18 @@ def _tiny(used: Pixels) -> list[Finding]:
     return [Finding("tiny", side, TINY_SIDE_PX)] if side < TINY_SIDE_PX else []
 
 
-def _foreign(small: Pixels, small_hw: Pixels, darkest: float) -> Finding | None:
+def _percentile(counts: Counts, percent: float) -> float:
+    """As ``np.percentile``, between the two nearest greys, from counts of greys."""
+    upto = counts.cumsum()
+    place = percent / 100 * (int(upto[-1]) - 1)
+    below, above = np.searchsorted(upto, (math.floor(place), math.ceil(place)), side="right")
+    return float(below + (above - below) * (place - math.floor(place)))
+
+
+def _foreign(small: Pixels, counts: Counts, darkest: float) -> Finding | None:
     """A page, a colourful picture, or a bright one without any black."""
-    counts = np.bincount(small_hw.ravel(), minlength=256)
     near = np.convolve(counts, np.ones(7, np.int64), mode="same")[PAGE_GREY:]
-    page = float(near.max()) / small_hw.size
+    page = float(near.max()) / int(counts.sum())
     # Saturated echoes are as white as paper, and never a third of a scan with grey around them.
     if page > PAGE_SHARE:
         return Finding("not_ultrasound", round(page, 3), PAGE_SHARE)

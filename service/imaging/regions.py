@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from service.errors import InputError
 from service.imaging.frames import SPATIAL_2D, DicomRegion
+from service.imaging.greys import Counts, histogram
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Box: TypeAlias = tuple[int, int, int, int]
@@ -214,54 +215,76 @@ def _enlarged(
 
 def _hull(small_hw: Pixels, moving_hw: Pixels | None) -> tuple[npt.NDArray[np.int64], float] | None:
     """Convex hull (corners, 2) of the scan, and the share of it that is lit; None: no scan."""
-    apart_hw = np.abs(small_hw.astype(np.int16) - _background(small_hw))
-    lit_hw = (apart_hw > BACKGROUND_TOLERANCE).astype(np.uint8)
+    level_hw = np.full_like(small_hw, _background(small_hw))
+    lit_hw = _above(cv2.absdiff(small_hw, level_hw), BACKGROUND_TOLERANCE)
     side = max(small_hw.shape)
     solid_hw = _opened(lit_hw, max(3, side // 36))
     closing = cv2.morphologyEx(solid_hw, cv2.MORPH_CLOSE, _disc(max(3, side // 24)))
     solid_hw = np.asarray(closing, np.uint8)
-    count, labels_hw, stats, _ = cv2.connectedComponentsWithStats(solid_hw, connectivity=4)
     flat_hw = _flat(small_hw)
     kept = [
-        label
-        for label in range(1, count)
-        if stats[label, cv2.CC_STAT_AREA] >= MIN_AREA_SHARE * small_hw.size
-        and _is_scan(stats[label], labels_hw == label, small_hw, lit_hw, flat_hw, moving_hw)
+        (area, part_hw)
+        for area, part_hw in _parts(solid_hw)
+        if area >= MIN_AREA_SHARE * small_hw.size
+        and _is_scan(part_hw, small_hw, lit_hw, flat_hw, moving_hw)
     ]
     if not kept:
         return None
-    areas = {label: int(stats[label, cv2.CC_STAT_AREA]) for label in kept}
-    largest = max(areas, key=areas.__getitem__)
-    parts = [label for label in kept if areas[label] >= 0.15 * areas[largest]]
-    for chosen in (parts, [largest]):
-        is_chosen = np.zeros(count, bool)
-        is_chosen[chosen] = True
-        corners = _corners(is_chosen[labels_hw])
+    kept.sort(key=lambda item: -item[0])
+    large = [part_hw for area, part_hw in kept if area >= 0.15 * kept[0][0]]
+    for chosen in (large, large[:1]):
+        corners = _corners(chosen)
         inside_hw = np.zeros(small_hw.shape, np.uint8)
         cv2.fillConvexPoly(inside_hw, corners.astype(np.int32), (1,))
-        fill = float(lit_hw[inside_hw > 0].mean())
-        if fill >= 0.5 or len(parts) == 1:
+        fill = _share_of(lit_hw, inside_hw)
+        if fill >= 0.5 or len(large) == 1:
             break
     return corners, fill
 
 
+def _parts(solid_hw: Pixels) -> list[tuple[int, Pixels]]:
+    """Connected parts: how many pixels, and where they are, uint8 0 or 1."""
+    outlines, _ = cv2.findContours(solid_hw, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if len(outlines) < 2:  # nearly every scan; labelling costs twenty times as much
+        area = cv2.countNonZero(solid_hw)
+        return [(area, solid_hw)] if area else []
+    count, labels_hw, stats, _ = cv2.connectedComponentsWithStats(solid_hw, connectivity=4)
+    return [
+        (int(stats[label, cv2.CC_STAT_AREA]), (labels_hw == label).astype(np.uint8))
+        for label in range(1, count)
+        if stats[label, cv2.CC_STAT_AREA] >= MIN_AREA_SHARE * solid_hw.size
+    ]
+
+
 def _is_scan(
-    stats: npt.NDArray[np.int32],
-    part_hw: npt.NDArray[np.bool_],
+    part_hw: Pixels,
     small_hw: Pixels,
     lit_hw: Pixels,
-    flat_hw: npt.NDArray[np.bool_],
+    flat_hw: Pixels,
     moving_hw: Pixels | None,
 ) -> bool:
     """Neither a grey bar, nor still while others move, nor a banner or button of one colour."""
-    width, height = int(stats[cv2.CC_STAT_WIDTH]), int(stats[cv2.CC_STAT_HEIGHT])
+    width, height = cv2.boundingRect(part_hw)[2:]
     long, short = max(width, height), min(width, height)
     if short < 0.09 * max(part_hw.shape) and long > 4 * short:
         return False
     if moving_hw is not None:  # the mean of moving speckle is as flat as a button
-        return float(moving_hw[part_hw].mean()) > 0.1
-    lit = part_hw & (lit_hw > 0)
-    return float(flat_hw[lit].mean()) <= 0.5 and _one_grey(small_hw[lit]) <= 0.45
+        return _share_of(moving_hw, part_hw) > 0.1
+    lit_part_hw = np.asarray(cv2.bitwise_and(part_hw, lit_hw), np.uint8)
+    if _share_of(flat_hw, lit_part_hw) > 0.5:
+        return False
+    return _one_grey(histogram(small_hw, lit_part_hw)) <= 0.45
+
+
+def _above(values_hw: cv2.typing.MatLike, limit: int) -> Pixels:
+    """1 where a value is above the limit, else 0."""
+    return np.asarray(cv2.threshold(values_hw, limit, 1, cv2.THRESH_BINARY)[1], np.uint8)
+
+
+def _share_of(these_hw: Pixels, among_hw: Pixels) -> float:
+    """Share of the pixels of one mask that are in another; both 0 or 1."""
+    both = cv2.countNonZero(cv2.bitwise_and(these_hw, among_hw))
+    return both / max(1, cv2.countNonZero(among_hw))
 
 
 def _background(small_hw: Pixels) -> int:
@@ -273,26 +296,24 @@ def _background(small_hw: Pixels) -> int:
     return level if near[level] >= 0.4 * len(border) else 0
 
 
-def _flat(small_hw: Pixels) -> npt.NDArray[np.bool_]:
-    """Whether the 3 x 3 around a pixel is of one grey: drawn, not echoed."""
-    most = cv2.dilate(small_hw, np.ones((3, 3), np.uint8))
-    least = cv2.erode(small_hw, np.ones((3, 3), np.uint8))
-    flat_hw: npt.NDArray[np.bool_] = (most - least) <= 2
-    return flat_hw
+def _flat(small_hw: Pixels) -> Pixels:
+    """1 where the 3 x 3 around a pixel is of one grey: drawn, not echoed."""
+    spread_hw = cv2.morphologyEx(small_hw, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.threshold(spread_hw, 2, 1, cv2.THRESH_BINARY_INV)[1], np.uint8)
 
 
-def _one_grey(greys_N: Pixels) -> float:
+def _one_grey(counts: Counts) -> float:
     """Share of the most frequent grey and its neighbours; saturated echoes do not count."""
-    counts = np.bincount(greys_N, minlength=256)
     near = np.convolve(counts, np.ones(7, np.int64), mode="same")[:248]
-    return float(near.max()) / max(1, len(greys_N))
+    return float(near.max()) / max(1, int(counts.sum()))
 
 
-def _corners(part_hw: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Corners (n, 2), as x and y, of the convex hull."""
-    outlines, _ = cv2.findContours(
-        part_hw.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
+def _corners(parts: Sequence[Pixels]) -> npt.NDArray[np.int64]:
+    """Corners (n, 2), as x and y, of the convex hull of some parts."""
+    outlines: list[cv2.typing.MatLike] = []
+    for part_hw in parts:
+        found, _ = cv2.findContours(part_hw, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        outlines += found
     hull = cv2.convexHull(np.concatenate(outlines))
     return np.asarray(hull.reshape(-1, 2), np.int64)
 

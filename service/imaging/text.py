@@ -7,7 +7,6 @@ box. It reads nothing: what is written never becomes text anywhere.
 Shape suffixes: h height, w width of a used region, r rows, c columns of cells.
 """
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -16,12 +15,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import ArtifactMismatch
+from service.inference import open_session
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Box: TypeAlias = tuple[int, int, int, int]
 
 NETWORK = Path(__file__).with_name("text_finder.onnx")
+INPUT_NAME, OUTPUT_NAME = "frame", "logits"
 CELL_PX = 4  # of the picture that the network sees
 WORK_SIDE_PX = 640  # a longer frame is shrunk to this: its letters stay 6 px and more
 SECOND_SIDE_PX = 160  # at half its size the network sees headings; smaller frames have none
@@ -40,21 +40,10 @@ class TextBox:
 
 
 class TextFinder:
-    """The network, once per thread: OpenCV's may not be shared."""
+    """The network; threads may share it. Raises ArtifactMismatch: it cannot be read."""
 
     def __init__(self, file: Path = NETWORK) -> None:
-        self._file = file
-        self._own = threading.local()
-
-    def _network(self) -> cv2.dnn.Net:
-        network: cv2.dnn.Net | None = getattr(self._own, "network", None)
-        if network is None:
-            try:
-                network = cv2.dnn.readNetFromONNX(str(self._file))
-            except cv2.error as error:
-                raise ArtifactMismatch("the network that finds text cannot be read") from error
-            self._own.network = network
-        return network
+        self._session = open_session(file, threads=1)
 
     def find(self, frame: Pixels) -> tuple[TextBox, ...]:
         """Boxes of writing, top first.
@@ -83,9 +72,9 @@ class TextFinder:
         # Whole cells only; the edge is repeated, for a black one would be an edge of its own.
         down, right = -grey_hw.shape[0] % CELL_PX, -grey_hw.shape[1] % CELL_PX
         padded_hw = cv2.copyMakeBorder(grey_hw, 0, down, 0, right, cv2.BORDER_REPLICATE)
-        network = self._network()
-        network.setInput(padded_hw[None, None].astype(np.float32) / 255)
-        logits_rc: npt.NDArray[np.float32] = network.forward()[0, 0]
+        frame_11hw = padded_hw[None, None].astype(np.float32) / 255
+        (logits_11rc,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: frame_11hw})
+        logits_rc: npt.NDArray[np.float32] = logits_11rc[0, 0]
         return logits_rc
 
 

@@ -1,4 +1,4 @@
-"""The four laws of the batcher."""
+"""The laws of the batcher, with one lane and with two."""
 
 import asyncio
 import threading
@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from service.encoding.batching import MicroBatcher
+from service.encoding.batching import MicroBatcher, Passes
 from service.errors import EncoderFailure, Overloaded, Stopping
 
 
@@ -20,7 +20,7 @@ def means(frames_B3SS: np.ndarray) -> np.ndarray:
 
 def batcher(encode=means, *, max_batch=4, max_queue=64, on_batch=lambda size: None) -> MicroBatcher:
     return MicroBatcher(
-        encode, max_batch=max_batch, max_wait_s=0.01, max_queue=max_queue, on_batch=on_batch
+        Passes(encode), max_batch=max_batch, max_wait_s=0.01, max_queue=max_queue, on_batch=on_batch
     )
 
 
@@ -132,9 +132,9 @@ def test_whatever_goes_wrong_with_a_batch_its_callers_hear_of_it_and_the_worker_
 def test_a_worker_that_is_gone_refuses_instead_of_letting_callers_wait() -> None:
     async def act() -> None:
         async with batcher() as running:
-            assert running._task is not None
-            running._task.cancel()
-            await asyncio.wait([running._task])
+            (worker,) = running._tasks
+            worker.cancel()
+            await asyncio.wait([worker])
             with pytest.raises(EncoderFailure):
                 await running.submit(frame(1))
 
@@ -153,9 +153,7 @@ def test_only_those_who_ask_for_a_map_get_one_and_pay_for_it() -> None:
         return means(frames), frames
 
     async def act() -> list[object]:
-        waiting = MicroBatcher(
-            plain, max_batch=4, max_wait_s=1.0, max_queue=8, encode_mapped=mapped
-        )
+        waiting = MicroBatcher(Passes(plain, mapped), max_batch=4, max_wait_s=1.0, max_queue=8)
         async with waiting:
             return await asyncio.gather(
                 waiting.submit(frame(0)),
@@ -174,12 +172,76 @@ def test_only_those_who_ask_for_a_map_get_one_and_pay_for_it() -> None:
 
 def test_an_encoder_without_maps_or_with_too_few_fails_those_who_asked() -> None:
     async def act(encode_mapped) -> object:
-        waiting = MicroBatcher(
-            means, max_batch=4, max_wait_s=0, max_queue=8, encode_mapped=encode_mapped
-        )
+        passes = Passes(means, encode_mapped)
+        waiting = MicroBatcher(passes, max_batch=4, max_wait_s=0, max_queue=8)
         async with waiting:
             return await waiting.submit_mapped(frame(1))
 
     for encode_mapped in (None, lambda frames: (means(frames), frames[:0])):
         with pytest.raises(EncoderFailure):
             asyncio.run(act(encode_mapped))
+
+
+def with_lanes(alone, lane, *, max_batch: int = 1) -> MicroBatcher:
+    passes = Passes(lane)
+    return MicroBatcher(
+        Passes(alone), max_batch=max_batch, max_wait_s=0, max_queue=64, lanes=[passes, passes]
+    )
+
+
+def test_a_batch_that_finds_the_other_lane_idle_takes_the_whole_machine() -> None:
+    used: list[str] = []
+
+    def named(name: str):
+        def encode(frames: np.ndarray) -> np.ndarray:
+            used.append(name)
+            return means(frames)
+
+        return encode
+
+    async def act() -> None:
+        async with with_lanes(named("alone"), named("lane")) as running:
+            for value in range(3):
+                assert (await running.submit(frame(value)))[0] == value
+
+    asyncio.run(act())
+    assert used == ["alone"] * 3
+
+
+def test_two_batches_run_side_by_side_and_every_caller_gets_its_own_row() -> None:
+    both = threading.Barrier(2, timeout=20)  # passes only when two forward passes overlap
+    used: list[int] = []
+
+    def meet(frames: np.ndarray) -> np.ndarray:
+        both.wait()
+        used.append(len(frames))
+        return means(frames)
+
+    async def act() -> list[np.ndarray]:
+        async with with_lanes(meet, meet, max_batch=2) as running:
+            return await asyncio.gather(*(running.submit(frame(i)) for i in range(8)))
+
+    rows = asyncio.run(act())
+    assert [float(row[0]) for row in rows] == list(map(float, range(8)))
+    assert used == [2, 2, 2, 2]
+
+
+def test_leaving_lets_both_lanes_finish_and_refuses_the_rest() -> None:
+    started, release = threading.Barrier(3, timeout=20), threading.Event()
+
+    def held(frames: np.ndarray) -> np.ndarray:
+        started.wait()
+        assert release.wait(20)
+        return means(frames)
+
+    async def act() -> list[object]:
+        running = with_lanes(held, held)
+        async with running:
+            waiting = [asyncio.create_task(running.submit(frame(i))) for i in range(4)]
+            await asyncio.to_thread(started.wait)
+            asyncio.get_running_loop().call_later(0.05, release.set)
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    found = asyncio.run(act())
+    assert [float(row[0]) for row in found[:2]] == [0, 1]
+    assert all(isinstance(each, Stopping) for each in found[2:])

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,20 @@ def test_the_mean_of_a_feature_map_has_the_direction_of_the_embedding(folder: Pa
     means = maps.mean((2, 3))
     unit = means / np.linalg.norm(means, axis=1, keepdims=True)
     np.testing.assert_allclose(unit, embeddings, atol=1e-5)
+
+
+def test_passes_side_by_side_on_half_of_the_threads_give_the_same_embeddings() -> None:
+    encoder = load_encoder(SHIPPED_BUNDLE, threads=2, with_lanes=True)
+    side_px = encoder.spec.side_px
+    greys = np.random.default_rng(0).integers(0, 255, (3, side_px, side_px)).astype(np.uint8)
+    frames = normalise(greys, encoder.spec)
+    expected = encoder.encode(frames)
+    assert len(encoder.lanes) == 2
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda lane: lane.encode(frames), encoder.lanes))
+    for embeddings_BD in found:
+        np.testing.assert_allclose(embeddings_BD, expected, atol=1e-6)
+    assert load_encoder(SHIPPED_BUNDLE, threads=1, with_lanes=True).lanes == ()
 
 
 def test_a_changed_network_is_refused_with_both_digests(bundle: Path) -> None:

@@ -28,6 +28,7 @@ class Watched:
         self.encoder_id, self.dim = self._encoder.encoder_id, self._encoder.dim
         self.spec, self.manifest = self._encoder.spec, self._encoder.manifest
         self.card, self.ultrasound = self._encoder.card, self._encoder.ultrasound
+        self.lanes = ()
 
     def encode(self, frames_B3SS: np.ndarray) -> np.ndarray:
         self._before(len(frames_B3SS))

@@ -35,6 +35,7 @@ class OtherEncoder:
         self.encoder_id, self.dim = "enc_other", self._encoder.dim
         self.spec, self.card, self.manifest = self._encoder.spec, "", None
         self.ultrasound = None
+        self.lanes = ()
 
     def encode(self, frames_B3SS: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(self._encoder.encode(frames_B3SS)[:, ::-1])
