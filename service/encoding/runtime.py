@@ -4,6 +4,7 @@ Shape suffixes: B batch, T golden frames, S encoder side, D embedding width, h w
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -174,12 +175,19 @@ def load_encoder(
 
 def _open_halves(path: Path, threads: int) -> list[Any]:
     """Two sessions of half of the threads each; the same one twice where that is one thread."""
-    whole = threads or len(os.sched_getaffinity(0))
+    whole = threads or _cores()
     if whole < 2:
         return []
     half = open_session(path, whole // 2)
     # A session of one thread has no pool: passes of two callers run on their own threads.
     return [half, half if whole < 4 else open_session(path, whole // 2)]
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells (Linux)."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _check_golden(encoder: OnnxEncoder, path: Path) -> None:
