@@ -2,10 +2,10 @@
 
     python benchmarks/bench_ingest.py --files 100000 --bundle tests/fixtures/bundle_v1
 
-Pictures are noise of 64 x 64 px. With the tiny bundle of the tests the figures are those of
-reading, sending, decoding and storing; without ``--bundle`` those of the shipped encoder as well.
-The run is killed when half of the files are settled and begun again with the same report; a third
-run finds everything settled, a fourth without a report asks the service for every file.
+Pictures are noise of 64 x 64 px, taken whole. With the tiny bundle of the tests the figures are
+those of reading, sending, decoding and storing; without ``--bundle`` those of the shipped encoder
+as well. The run is killed when half of the files are settled and begun again with the same report;
+a third run finds everything settled, a fourth without a report asks the service for every file.
 """
 
 import argparse
@@ -67,7 +67,9 @@ def measure(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """All four runs."""
     pictures, report = scratch / "pictures", scratch / "report.csv"
     write_pictures(pictures, asked.files)
-    settings = Settings(data_dir=scratch / "data", bundle_dir=asked.bundle, drain_s=0)
+    settings = Settings(
+        data_dir=scratch / "data", bundle_dir=asked.bundle, region="none", drain_s=0
+    )
     with local_service(settings) as local, Client(local.url, key=local.key) as client:
         words = [str(pictures), "--collection", "bulk", "--url", local.url]
         words += ["--workers", str(asked.workers)]

@@ -6,7 +6,8 @@ The service runs in this process, each client in one of its own, over HTTP. A wr
 picture and changes, finds and deletes it; after each acknowledged write it reads at once, and an
 answer from before that write is a stale read. A reader searches. Meanwhile this process has the
 index of the collection rebuilt from the catalog, with pauses; searches that overlap a rebuild are
-counted apart. Pictures are noise and stored vectors are random: neither matters for the time.
+counted apart. Pictures are noise, taken whole, and stored vectors are random: neither matters for
+the time.
 A request that is refused because the service is busy (503) is no error, and is counted.
 """
 
@@ -221,7 +222,7 @@ def summary(seen: list[dict[str, Any]], rebuilds: list[Span]) -> dict[str, Any]:
 
 def measure(asked: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
     """Start everything, wait, and add it up."""
-    settings = Settings(data_dir=data_dir, bundle_dir=asked.bundle, drain_s=0)
+    settings = Settings(data_dir=data_dir, bundle_dir=asked.bundle, region="none", drain_s=0)
     with local_service(settings) as local, Client(local.url, key=local.key) as client:
         client.create_collection(NAME)
         fill(local, asked.scans)

@@ -16,7 +16,6 @@ from service.catalog.records import (
     Classifier,
     ClassifierVersion,
     Collection,
-    KeyRecord,
     Range,
     Scan,
     ScanFilter,
@@ -179,16 +178,6 @@ def label_json(label: str | None, kind: str) -> JsonObject:
     if kind == MULTI:
         return {"label": None, "labels": sorted(labels_of(label or "[]"))}
     return {"label": label, "labels": None}
-
-
-def key_json(key: KeyRecord) -> JsonObject:
-    """As clients see it; the secret is shown once, at creation."""
-    return {
-        "key_id": key.key_id,
-        "name": key.name,
-        "created_at": key.created_at,
-        "revoked_at": key.revoked_at,
-    }
 
 
 def embedding_json(embedding_D: Floats, encoding_format: str, dtype: str) -> Any:

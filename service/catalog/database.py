@@ -14,6 +14,7 @@ from service.catalog import schema
 from service.errors import CatalogFailure, InputError
 
 BUSY_TIMEOUT_S = 10.0
+EMPTYING_TIMEOUT_S = 0.5
 MAX_IDLE_READERS = 8
 
 
@@ -78,12 +79,19 @@ class Database:
     def forget_deleted(self) -> None:
         """Empty the write-ahead log, where deleted rows linger until it is reused.
 
-        Best effort: the deletion is durable already, and a reader that is busy for longer than
-        the busy timeout only postpones this to the next checkpoint.
+        Best effort: the deletion is durable already. Writers wait meanwhile, so a long reader
+        (a backup, say) postpones this to the next call instead of holding them up.
         """
         with self._write_lock, suppress(sqlite3.Error):
             if not self._closed:
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._wait_at_most(EMPTYING_TIMEOUT_S)
+                try:
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                finally:
+                    self._wait_at_most(BUSY_TIMEOUT_S)
+
+    def _wait_at_most(self, seconds: float) -> None:
+        self._writer.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
 
     def close(self) -> None:
         """Wait for the transactions that run, then release the file. Closing twice is allowed."""

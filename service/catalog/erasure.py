@@ -128,8 +128,8 @@ class Erasures:
             limited = connection.execute(sql).fetchall()
         present = moment or datetime.now(UTC)
         found = [self._expire(row, present) for row in limited]
-        if any(receipt.scans for _, receipt in found):
-            self._database.forget_deleted()
+        # In any case: scans that were deleted one by one linger in the log as well.
+        self._database.forget_deleted()
         return tuple((owner, receipt) for owner, receipt in found if receipt.scans)
 
     def _expire(self, collection: sqlite3.Row, present: datetime) -> tuple[str, ErasedSubject]:

@@ -92,6 +92,13 @@ def test_scans_past_their_retention_go_and_younger_ones_stay(catalog, ours, add)
     assert catalog.expire(moment=now + timedelta(days=31)) == ()
 
 
+def test_a_sweep_overwrites_scans_that_were_deleted_one_by_one(catalog, folder, ours, add):
+    add(1, scan_id="a", study_id=SECRET)
+    catalog.erase_scan(ours, "lungs", "a")
+    assert catalog.expire() == ()
+    assert SECRET.encode() not in b"".join(file.read_bytes() for file in folder.iterdir())
+
+
 def test_the_oldest_go_first_when_more_than_a_transaction_takes_are_past_it(
     catalog, ours, new_scan
 ):
