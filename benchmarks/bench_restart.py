@@ -6,7 +6,7 @@ behind it.
 
     python benchmarks/bench_restart.py --scans 1000000 --folder runs/bench_restart
 
-Prints one JSON object. Needs 5 KB of disk per scan for the catalog and 2.4 KB for the index.
+Prints one JSON object. Needs 5 KB of disk per scan for the catalog and 4.4 KB for the index.
 """
 
 import argparse

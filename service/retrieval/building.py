@@ -13,7 +13,7 @@ import numpy as np
 from service.errors import IndexDamaged, Stopping
 from service.retrieval import coarse, files
 from service.retrieval.files import Block
-from service.retrieval.rows import Halves, Ids, Marks
+from service.retrieval.rows import Floats, Ids, Marks
 from service.retrieval.segment import Segment, open_segment
 from service.retrieval.tail import Tail
 
@@ -138,12 +138,12 @@ def _merged_blocks(
     places = [np.flatnonzero(segment.alive_N) for segment in segments]
     ids = [segment.row_ids_N[at] for segment, at in zip(segments, places, strict=True)]
     marks = [segment.marks_N[at] for segment, at in zip(segments, places, strict=True)]
-    takes: list[Callable[[Ids], Halves]] = [segment.take for segment in segments]
+    takes: list[Callable[[Ids], Floats]] = [segment.take for segment in segments]
     if tail is not None:
         places.append(np.flatnonzero(tail.living()))
         ids.append(tail.ids()[places[-1]])
         marks.append(tail.marks_C[places[-1]])
-        takes.append(lambda at: tail.vectors_CD[at].astype(np.float16))
+        takes.append(lambda at: tail.vectors_CD[at])
     owner_N = np.repeat(np.arange(len(takes)), [len(at) for at in places])
     place_N: Ids = np.concatenate(places)
     ids_N: Ids = np.concatenate(ids)
@@ -153,7 +153,7 @@ def _merged_blocks(
         if stopping():
             raise Stopping("an index was being built while the service stopped")
         order_B = order_N[start : start + BLOCK_ROWS]
-        rows_BD = np.empty((len(order_B), dim), np.float16)
+        rows_BD = np.empty((len(order_B), dim), np.float32)
         for number, take in enumerate(takes):
             mine_B = owner_N[order_B] == number
             rows_BD[mine_B] = take(place_N[order_B[mine_B]])

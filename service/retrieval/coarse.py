@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import IndexDamaged, Stopping
-from service.retrieval.rows import Floats, Halves, Ids
+from service.retrieval.rows import Floats, Ids
 
 LISTS_PER_ROOT = 2.0  # lists = this x the root of N, to a power of two
 LEAST_LISTS = 16
@@ -28,7 +28,7 @@ TRAIN_STEPS = 8
 ADD_ROWS = 8192
 SEED = 1234
 
-Take = Callable[[Ids], Halves]
+Take = Callable[[Ids], Floats]
 
 
 class Coarse:
@@ -71,7 +71,7 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
     """Train on a sample and add every row; minutes for a million, on one core.
 
     Args:
-        take: the rows of some positions, float16.
+        take: the rows of some positions, float32.
         stopping: asked between steps of a second or so.
 
     Raises:
@@ -96,7 +96,7 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
     for start in range(0, rows, ADD_ROWS):
         _stop_if(stopping)
         positions_B = np.arange(start, min(start + ADD_ROWS, rows), dtype=np.int64)
-        index.add(take(positions_B).astype(np.float32))
+        index.add(take(positions_B))
     return Coarse(index)
 
 
@@ -119,7 +119,7 @@ def read(path: Path, *, rows: int) -> Coarse:
 def _centroids(take: Take, rows: int, lists: int, stopping: Callable[[], bool]) -> Floats:
     rng = np.random.default_rng(SEED)
     count = min(rows, TRAIN_PER_LIST * lists)
-    sample_ND = take(np.sort(rng.choice(rows, count, replace=False))).astype(np.float32)
+    sample_ND = take(np.sort(rng.choice(rows, count, replace=False)))
     centroids_CD: Floats = sample_ND[rng.choice(count, lists, replace=False)]
     for _ in range(TRAIN_STEPS):
         _stop_if(stopping)

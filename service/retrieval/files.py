@@ -1,10 +1,10 @@
-"""Segments on disk (format 1): a folder of files and a manifest with the checksum of each.
+"""Segments on disk (format 2): a folder of files and a manifest with the checksum of each.
 
 Nothing is opened before its checksum was verified: a damaged file can overflow the reader of
 FAISS. Nothing is synced either: what a power cut tears fails its checksum, and everything here
 can be made again from the catalog.
 
-    rows.f16        N x D little-endian float16, unit rows
+    rows.f32        N x D little-endian float32, unit rows
     ids.i64         N little-endian int64, ascending row ids
     marks.u64       N little-endian uint64, what each id stood for (see ``index``)
     coarse.faiss    the compressed index over positions 0 .. N-1; absent until it is built
@@ -25,17 +25,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from service.errors import IndexDamaged
-from service.retrieval.rows import Halves, Ids, Marks
+from service.retrieval.rows import Floats, Ids, Marks
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ROWS, IDS, MARKS, COARSE, MANIFEST = (
-    "rows.f16",
+    "rows.f32",
     "ids.i64",
     "marks.u64",
     "coarse.faiss",
     "manifest.json",
 )
-Block: TypeAlias = tuple[Ids, Marks, Halves]
+Block: TypeAlias = tuple[Ids, Marks, Floats]
 
 
 @dataclass(frozen=True, slots=True)

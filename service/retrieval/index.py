@@ -315,12 +315,11 @@ class EmbeddingIndex:
             for ids_B, marks_B, rows_BD in blocks:
                 self.add(ids_B, rows_BD, encoder_id=self._encoder_id, marks_N=marks_B)
             return
-        halves = (
-            (ids_B, marks_B, unit_rows(rows_BD, self._dim).astype(np.float16))
-            for ids_B, marks_B, rows_BD in blocks
+        unit = (
+            (ids_B, marks_B, unit_rows(rows_BD, self._dim)) for ids_B, marks_B, rows_BD in blocks
         )
         made = building.write_segment(
-            self._folder, halves, encoder_id=self._encoder_id, dim=self._dim
+            self._folder, unit, encoder_id=self._encoder_id, dim=self._dim
         )
         if made is not None:
             with self._writing:

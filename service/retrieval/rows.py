@@ -13,7 +13,6 @@ import numpy.typing as npt
 from service.errors import InputError
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-Halves: TypeAlias = npt.NDArray[np.float16]
 Ids: TypeAlias = npt.NDArray[np.int64]
 Marks: TypeAlias = npt.NDArray[np.uint64]
 Flags: TypeAlias = npt.NDArray[np.bool_]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from service.retrieval import coarse, files
 from service.retrieval.coarse import Coarse
 from service.retrieval.row_file import RowFile
-from service.retrieval.rows import Floats, Halves, Ids, Neighbours, best
+from service.retrieval.rows import Floats, Ids, Neighbours, best
 
 # Up to so many allowed rows an exact scan is as fast as the compressed index (docs/search.md).
 EXACT_ALLOWED = 20_000
@@ -70,8 +70,8 @@ class Segment:
         # What was read has no spare room in its lists, where what was grown has half as much again.
         self.coarse = coarse.read(self.folder / files.COARSE, rows=self.facts.rows)
 
-    def take(self, positions_P: Ids) -> Halves:
-        """Stored rows, float16 (P, D)."""
+    def take(self, positions_P: Ids) -> Floats:
+        """Stored rows, float32 (P, D)."""
         return self._rows.take(positions_P)
 
     def search(
@@ -104,8 +104,7 @@ class Segment:
 
     def _reranked(self, near_R: Ids, query_D: Floats, k: int) -> Neighbours:
         near_R = near_R[self.alive_N[near_R]]
-        scores_R = self._rows.scores(near_R[None], query_D[None])[0]
-        return best(near_R, scores_R, k)
+        return best(near_R, self._rows.take(near_R) @ query_D, k)
 
     def _scan(self, queries_QD: Floats, k: int, allowed_ids: Ids | None) -> list[Neighbours]:
         if allowed_ids is None:

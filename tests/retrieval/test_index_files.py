@@ -8,6 +8,7 @@ import pytest
 from service.errors import IndexDamaged
 from service.retrieval import files
 from service.retrieval.index import EmbeddingIndex
+from service.retrieval.rows import unit_rows
 from service.retrieval.segment import open_segment
 from tests.retrieval.clustered_rows import (
     DIM,
@@ -124,7 +125,7 @@ def test_two_copies_of_rows_that_a_kill_left_behind_are_found_once(written: Path
 
 def test_erased_rows_leave_the_files_with_the_next_build(written: Path) -> None:
     index, _, _ = reopened(written.parent, IDS, marks_of(IDS))
-    row = clustered(ROWS)[6].astype(np.float16).tobytes()
+    row = unit_rows(clustered(ROWS), clustered(ROWS).shape[1])[6].tobytes()
     assert row in (written / files.ROWS).read_bytes()
     index.remove(np.array([7]), purge=True)
     assert index.wants_build

@@ -100,7 +100,7 @@ def test_lost_files_cost_nothing_but_time(house: House, loss: str) -> None:
     if loss == "deleted":
         shutil.rmtree(house.folder / "index")
     else:
-        (rows,) = (house.folder / "index").rglob("rows.f16")
+        (rows,) = (house.folder / "index").rglob("rows.f32")
         data = bytearray(rows.read_bytes())
         data[7] ^= 4
         rows.write_bytes(data)
@@ -124,7 +124,7 @@ def test_what_was_written_after_the_files_is_there_after_a_kill(house: House) ->
 def test_a_collection_made_again_under_its_old_name_starts_empty(house: House) -> None:
     galleries = house.open()
     galleries.delete(house.workspace_id, "c", if_version=None)
-    assert not list((house.folder / "index").rglob("rows.f16"))
+    assert not list((house.folder / "index").rglob("rows.f32"))
     galleries.create(house.workspace_id, "c", "")
     assert house.hits(galleries, 1) == []
     galleries.add(house.workspace_id, "c", [scan(1)])
