@@ -167,7 +167,8 @@ def _classes(labels: Sequence[str]) -> tuple[str, ...]:
     longest = max(len(name) for name in classes)
     if longest > MAX_CLASS_NAME or not all(name.strip() for name in classes):
         raise InputError(
-            f"expected class names of 1 to {MAX_CLASS_NAME} characters, the longest has {longest}"
+            f"expected class names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
+            f"the longest has {longest}"
         )
     return classes
 

@@ -106,7 +106,8 @@ def _names(labels: Sequence[frozenset[str]]) -> tuple[str, ...]:
     longest = max(len(name) for name in names)
     if longest > MAX_CLASS_NAME or not all(name.strip() for name in names):
         raise InputError(
-            f"expected label names of 1 to {MAX_CLASS_NAME} characters, the longest has {longest}"
+            f"expected label names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
+            f"the longest has {longest}"
         )
     everywhere = [name for name in names if all(name in there for there in labels)]
     if everywhere:

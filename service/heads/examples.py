@@ -40,6 +40,7 @@ class Example:
         sha256: of the image file; None when it is not known any more.
         scan: (collection, scan_id) when it is a stored scan.
         example_id: when the classifier has it already.
+        file: its place among the files of the request, from 0; None = not uploaded by it.
     """
 
     embedding_D: Floats
@@ -50,6 +51,7 @@ class Example:
     subject_id: str | None = None
     study_id: str | None = None
     example_id: str | None = None
+    file: int | None = None
 
     @property
     def identity(self) -> str:
@@ -61,7 +63,7 @@ class Example:
         """What an error calls it: by an id of the caller or of ours, never by file or label."""
         if self.scan is not None:
             return f"scan {self.scan[0]}/{self.scan[1]}"
-        return self.example_id or f"upload {(self.sha256 or '')[:12]}"
+        return self.example_id or f"file {self.file} (sha256 {(self.sha256 or '')[:12]})"
 
 
 def key_of(labels: Iterable[str]) -> str:
