@@ -363,11 +363,9 @@ class Client(LifeCalls, PredictingCalls, SearchCalls):
         path = f"/v1/classifiers/{_part(name)}/conflicts"
         return self._json("GET", path, params=_given(version=version))
 
-    def next_to_label(
-        self, name: str, collection: str, task: str, *, count: int = 10
-    ) -> JsonObject:
-        """GET .../next-to-label: scans whose labels would teach most."""
-        asked = {"collection": collection, "task": task, "count": count}
+    def next_to_label(self, name: str, collection: str, *tasks: str, count: int = 10) -> JsonObject:
+        """GET .../next-to-label: scans that lack a task's label and would teach most."""
+        asked = {"collection": collection, "task": list(tasks), "count": count}
         return self._json("GET", f"/v1/classifiers/{_part(name)}/next-to-label", params=asked)
 
     def agreement(self, collection: str, one: str, other: str) -> JsonObject:

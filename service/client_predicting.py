@@ -41,10 +41,11 @@ class PredictingCalls(ABC):
         *,
         label: str | None = None,
         predicted: str | None = None,
+        concerns: str | None = None,
         most: int | None = None,
     ) -> JsonObject:
         """GET .../versions/{version}/confusion with the examples behind each cell."""
-        asked = given(label=label, predicted=predicted, most=most)
+        asked = given(label=label, predicted=predicted, concerns=concerns, most=most)
         path = f"/v1/classifiers/{part(name)}/versions/{number}/confusion"
         return self._json("GET", path, params=asked)
 

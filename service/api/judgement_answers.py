@@ -36,6 +36,9 @@ class SuspectItem(Answer):
     example_id: str
     collection: str | None
     scan_id: str | None
+    concerns: str | None = Field(
+        description="Of a multi-label classifier: the label that is doubtfully present or absent."
+    )
     label: str
     label_probability: float
     suggested: str
@@ -83,6 +86,9 @@ class NextAnswer(Answer):
     classifier: str
     version: int
     scans: list[ScanAnswer]
+    concerns: list[str | None] = Field(
+        description="Per scan the least certain label; nulls of a single-label classifier."
+    )
 
 
 class AgreementAnswer(Answer):

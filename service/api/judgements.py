@@ -17,7 +17,7 @@ from service.api.judgement_answers import (
 from service.api.labelled import from_form, from_instances, gather
 from service.api.openapi import image_body
 from service.api.predictions import Version
-from service.api.schemas import JsonObject
+from service.api.schemas import Identifier, JsonObject
 from service.api.state import Service, WorkspaceId
 from service.api.uploads import read_upload, validate
 from service.api.wire import is_calibrated, reference_json, scan_json
@@ -87,21 +87,26 @@ async def compare(
 async def list_suspects(
     name: str, service: Service, workspace_id: WorkspaceId, version: Version = None
 ) -> JsonObject:
-    """Examples whose labels a head that had not seen their group doubts, worst first."""
-    opened = await service.fits.run(partial(service.heads.open, workspace_id, name, version))
-    number = opened.version.number
-    found = await service.fits.run(partial(service.judge.suspects, workspace_id, name, number))
+    """Examples whose labels a head that had not seen their group doubts, worst first.
+
+    Of a multi-label classifier an example may come once per label, which ``concerns`` names.
+    """
+    _, found = await service.fits.run(partial(service.heads.find, workspace_id, name, version))
+    doubts = await service.fits.run(
+        partial(service.judge.suspects, workspace_id, name, found.number)
+    )
     items = [
         {
-            **reference_json(example),
-            "label": doubt.label,
-            "label_probability": doubt.given,
-            "suggested": doubt.suggested,
-            "suggested_probability": doubt.probability,
+            **reference_json(doubt.example),
+            "concerns": doubt.concerns,
+            "label": doubt.suspect.label,
+            "label_probability": doubt.suspect.given,
+            "suggested": doubt.suspect.suggested,
+            "suggested_probability": doubt.suspect.probability,
         }
-        for example, doubt in found
+        for doubt in doubts
     ]
-    return {"classifier": name, "version": number, "items": items}
+    return {"classifier": name, "version": found.number, "items": items}
 
 
 @router.get("/classifiers/{name}/next-to-label", response_model=None, responses=says(NextAnswer))
@@ -110,15 +115,24 @@ async def list_next_to_label(
     service: Service,
     workspace_id: WorkspaceId,
     collection: Annotated[str, Query(max_length=64)],
-    task: Annotated[str, Query(min_length=1, max_length=128)],
+    task: Annotated[list[Identifier], Query(min_length=1, max_length=64)],
     count: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> JsonObject:
-    """Scans without a label for a task that would teach the classifier most, one per patient."""
-    opened = await service.fits.run(partial(service.heads.open, workspace_id, name))
+    """Scans without a label for a task that would teach the classifier most, one per patient.
+
+    ``task`` is repeatable, for multi-label classifiers: scans that lack any of them. ``concerns``
+    names for each scan the label that the classifier is least certain of.
+    """
+    opened = await service.fits.run(partial(service.heads.open_either, workspace_id, name))
     work = partial(service.judge.next_to_label, workspace_id, opened, collection, task, count)
     dim = service.pipeline.encoder.dim
-    scans = [scan_json(scan, dim=dim) for scan in await service.fits.run(work)]
-    return {"classifier": name, "version": opened.version.number, "scans": scans}
+    found = await service.fits.run(work)
+    return {
+        "classifier": name,
+        "version": opened.version.number,
+        "scans": [scan_json(scan, dim=dim) for scan, _ in found],
+        "concerns": [concerns for _, concerns in found],
+    }
 
 
 @router.post(

@@ -135,6 +135,7 @@ async def _uploaded(service: Running, labelled: Labelled, kind: str) -> list[Exa
                 None,
                 said.subject_id,
                 said.study_id,
+                file=index,
             )
         )
     return examples

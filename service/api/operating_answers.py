@@ -82,6 +82,7 @@ class CellExample(Answer):
 class Cell(Answer):
     """Examples of one true class that heads without their groups gave one class."""
 
+    concerns: str | None = Field(description="Label of a multi-label classifier; else null.")
     label: str = Field(description="As the example is labelled.")
     predicted: str
     count: int
@@ -105,5 +106,6 @@ class ForecastAnswer(Answer):
     version: int
     forecast: JsonObject = Field(
         description="curve, gain of 10 more groups of every class, gain_per_class of that class "
-        "alone, most_useful_class; or not_forecast_because with missing_groups."
+        "alone, most_useful_class; or not_forecast_because with missing_groups. Of a multi-label "
+        "classifier all that under ``per_label``."
     )

@@ -96,8 +96,8 @@ async def list_operating_points(
 ) -> JsonObject:
     """Which threshold gives a wanted sensitivity or specificity, or what a threshold gives.
 
-    Exactly one of the three; for the classes in ``label`` (repeatable), or for all. Nothing is
-    stored.
+    Exactly one of the three; for the classes or labels in ``label`` (repeatable), or for all.
+    Nothing is stored.
     """
     asked: dict[Target, float | None] = {
         "sensitivity": sensitivity,
@@ -107,11 +107,11 @@ async def list_operating_points(
     given = [(target, value) for target, value in asked.items() if value is not None]
     if len(given) != 1:
         raise InputError("expected one of sensitivity, specificity and threshold")
-    opened = await service.fits.run(partial(service.heads.open, workspace_id, name, version))
-    labels: Sequence[str] = label or opened.head.classes
+    _, found = await service.fits.run(partial(service.heads.find, workspace_id, name, version))
+    labels: Sequence[str] = label or found.classes
     ((target, value),) = given
     wishes = [Wanted(one, target, value) for one in labels]
-    number = opened.version.number
+    number = found.number
     choose = partial(service.thresholds.choose, workspace_id, name, number, wishes)
     points = [one.to_json() for one in await service.fits.run(choose)]
     return {"classifier": name, "version": number, "points": points}
@@ -129,13 +129,18 @@ async def get_confusion(
     workspace_id: WorkspaceId,
     label: Annotated[str | None, Query(description="True class: its cells alone.")] = None,
     predicted: Annotated[str | None, Query(description="Given class: its cells alone.")] = None,
+    concerns: Annotated[str | None, Query(description="Multi-label: of this label alone.")] = None,
     most: Annotated[int, Query(ge=0, le=1000, description="Examples named per cell.")] = 50,
 ) -> JsonObject:
-    """Which examples were given which class by heads that had not seen their groups."""
+    """Which examples were given which class by heads that had not seen their groups.
+
+    Of a multi-label classifier the cells of each label, whose classes are absent and present.
+    """
     work = partial(service.judge.confusion, workspace_id, name, version)
     found = await service.fits.run(work)
     cells = [
         {
+            "concerns": cell.concerns,
             "label": cell.label,
             "predicted": cell.predicted,
             "count": len(cell.examples),
@@ -145,7 +150,9 @@ async def get_confusion(
             ],
         }
         for cell in found.cells
-        if label in (None, cell.label) and predicted in (None, cell.predicted)
+        if label in (None, cell.label)
+        and predicted in (None, cell.predicted)
+        and concerns in (None, cell.concerns)
     ]
     about = {"classifier": name, "version": version, "classes": list(found.classes)}
     return about | {"judged": found.judged, "cells": cells}
@@ -159,6 +166,11 @@ async def get_confusion(
 async def get_forecast(
     name: str, version: int, service: Service, workspace_id: WorkspaceId
 ) -> JsonObject:
-    """What 10 more patients of every class would give, and of which class alone the most."""
+    """What 10 more patients of every class would give, and of which class alone the most.
+
+    Of a multi-label classifier ``per_label``, whose classes are absent and present.
+    """
     found = await service.fits.run(partial(service.judge.forecast, workspace_id, name, version))
-    return {"classifier": name, "version": version, "forecast": found.to_json()}
+    said = {concerns: one.to_json() for concerns, one in found.items()}
+    forecast = said.get(None, {"per_label": said})
+    return {"classifier": name, "version": version, "forecast": forecast}

@@ -21,6 +21,7 @@ from service.catalog.records import (
     ErasedSubject,
     KeptFrames,
     KeyRecord,
+    LabelledScans,
     NewScan,
     NewVersion,
     Page,
@@ -202,6 +203,11 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
         self, workspace_id: str, collection: str, scan_ids: Sequence[str]
     ) -> npt.NDArray[np.float32]:
         """embeddings_ND in the order of ``scan_ids``. Raises UnknownItem: any is missing."""
+
+    def labelled(
+        self, workspace_id: str, collection: str, *, where: ScanFilter, most: int
+    ) -> LabelledScans:
+        """All scans that pass, in the order of storing. Raises UnknownItem, TooManyItems."""
 
     # classifiers --------------------------------------------------------------------------
 

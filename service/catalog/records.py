@@ -146,6 +146,23 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledScans:
+    """Many scans as columns of one length N: what a fit needs of them and nothing else.
+
+    Attributes:
+        labels: all labels of each scan.
+        embeddings_ND: float32.
+    """
+
+    scan_ids: list[str]
+    sha256s: list[str]
+    subject_ids: list[str | None]
+    study_ids: list[str | None]
+    labels: list[Mapping[str, str]]
+    embeddings_ND: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredScan:
     """The answer to one NewScan; ``created`` is False when the same bytes were there already."""
 

@@ -37,6 +37,12 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(10)}"
 
 
+def new_ids(prefix: str, count: int) -> list[str]:
+    """Many of ``new_id``, drawn at once: asking the system for each takes longer than all else."""
+    digits = secrets.token_hex(10 * count)
+    return [f"{prefix}_{digits[start : start + 20]}" for start in range(0, 20 * count, 20)]
+
+
 def now() -> str:
     """The UTC time, ISO 8601 with microseconds and a trailing ``Z``."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -14,6 +14,7 @@ from service.catalog.erasure import Erasures
 from service.catalog.facets import FacetReads
 from service.catalog.frame_reads import FrameReads
 from service.catalog.interface import Catalog
+from service.catalog.labelled_reads import LabelledReads
 from service.catalog.moves import Moves
 from service.catalog.operations import OperationStore
 from service.catalog.row_reads import RowReads
@@ -33,6 +34,7 @@ class SqliteCatalog(
     ScanReads,
     RowReads,
     FrameReads,
+    LabelledReads,
     Erasures,
     FacetReads,
     Carriage,

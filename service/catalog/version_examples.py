@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from service.catalog.database import Database
 from service.catalog.records import NewExample, VersionExample
-from service.catalog.rows import decode_vector, encode_vector, new_id, require_text
+from service.catalog.rows import decode_vector, encode_vector, new_ids, require_text
 from service.errors import UnknownItem
 
 _OF_VERSION = """
@@ -37,9 +37,7 @@ _INSERT_EXAMPLE = """
 _LINK = """
     INSERT INTO version_examples
         (version_seq, workspace_id, position, example_seq, label, group_number)
-    VALUES (?, ?, ?, (
-        SELECT seq FROM classifier_examples WHERE classifier_seq = ? AND example_id = ?
-    ), ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?)
 """
 
 
@@ -93,7 +91,8 @@ def add_examples(
         UnknownItem: an ``example_id`` that the classifier does not have.
         InputError: text or a vector that cannot be stored.
     """
-    ids = [example.example_id or new_id("exm") for example in examples]
+    fresh = iter(new_ids("exm", sum(example.example_id is None for example in examples)))
+    ids = [example.example_id or next(fresh) for example in examples]
     owner = (classifier["workspace_id"], classifier["seq"])
     connection.executemany(
         _INSERT_EXAMPLE,
@@ -103,7 +102,10 @@ def add_examples(
             if example.example_id is None
         ],
     )
-    _require_known(connection, classifier["seq"], examples)
+    places = _places(connection, classifier["seq"])
+    missing = sum(example_id not in places for example_id in ids)
+    if missing:
+        raise UnknownItem(f"the classifier does not have {missing} of the named examples")
     connection.executemany(
         _LINK,
         [
@@ -111,8 +113,7 @@ def add_examples(
                 version_seq,
                 classifier["workspace_id"],
                 position,
-                classifier["seq"],
-                example_id,
+                places[example_id],
                 require_text(example.label, "a label"),
                 example.group,
             )
@@ -142,14 +143,10 @@ def _values(
     )
 
 
-def _require_known(
-    connection: sqlite3.Connection, classifier_seq: int, examples: Sequence[NewExample]
-) -> None:
-    sql = "SELECT example_id FROM classifier_examples WHERE classifier_seq = ?"
-    known = {row["example_id"] for row in connection.execute(sql, (classifier_seq,))}
-    missing = sum(e.example_id is not None and e.example_id not in known for e in examples)
-    if missing:
-        raise UnknownItem(f"the classifier does not have {missing} of the named examples")
+def _places(connection: sqlite3.Connection, classifier_seq: int) -> dict[str, int]:
+    """example_id -> seq of all examples of a classifier, read at once and not one by one."""
+    sql = "SELECT example_id, seq FROM classifier_examples WHERE classifier_seq = ?"
+    return {row["example_id"]: row["seq"] for row in connection.execute(sql, (classifier_seq,))}
 
 
 def _decode(row: sqlite3.Row) -> VersionExample:

@@ -72,6 +72,20 @@ def _blocks(
         yield rows_P + start, columns_P + start, cosines_BN[rows_P, columns_P]
 
 
+def fingerprints(embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.uint64]:
+    """(N,) equal for equal rows, and hardly ever for others: 64 bits of a random linear sum.
+
+    Whole blocks at a time; a digest per row takes ten times as long for 100,000 rows.
+    """
+    whole_ND = np.ascontiguousarray(embeddings_ND)
+    words_NW = whole_ND.view(np.uint32)
+    factors_W = np.random.default_rng(0).integers(1, 2**63, words_NW.shape[1], np.uint64) * 2 + 1
+    marks_N = np.empty(len(words_NW), np.uint64)
+    for start in range(0, len(words_NW), _CHUNK):
+        marks_N[start : start + _CHUNK] = words_NW[start : start + _CHUNK] @ factors_W
+    return marks_N
+
+
 def near_duplicate_groups(
     embeddings_ND: npt.NDArray[np.floating], *, likeness: float = LIKENESS
 ) -> Ints:

@@ -3,7 +3,6 @@
 Shape suffixes: N examples, C classes, D embedding width, R rank of the examples.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -21,6 +20,7 @@ from service.fewshot.crossval import (
     grouped_folds,
     guesses,
 )
+from service.fewshot.duplicates import fingerprints
 from service.fewshot.head import LinearHead, unit_rows
 from service.fewshot.heldout import HeldOut
 from service.fewshot.large import LARGE, examined, slim_unit_rows
@@ -137,15 +137,11 @@ def _task(
         )
     classes = _classes(labels)
     large = len(labels) > LARGE
+    labels_N, groups_N = _numbered(labels), _numbered(groups)
     # The order of the upload must not change the folds.
-    keys = [
-        (groups[i], labels[i], _digest(embeddings_ND[i]) if large else embeddings_ND[i].tobytes())
-        for i in range(len(labels))
-    ]
-    order_N = np.array(sorted(range(len(labels)), key=keys.__getitem__))
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels_N = np.array([numbers[labels[i]] for i in order_N])
-    groups_N = np.unique([groups[i] for i in order_N], return_inverse=True)[1]
+    marks_N = fingerprints(embeddings_ND) if large else _ranks(embeddings_ND)
+    order_N = np.lexsort((marks_N, labels_N, groups_N))
+    labels_N, groups_N = labels_N[order_N], groups_N[order_N]
     weights_C = class_weights(classes, weights)
     if large:
         rows_NR: npt.NDArray[np.floating] = slim_unit_rows(np.asarray(embeddings_ND), order_N)
@@ -171,13 +167,23 @@ def _classes(labels: Sequence[str]) -> tuple[str, ...]:
     longest = max(len(name) for name in classes)
     if longest > MAX_CLASS_NAME or not all(name.strip() for name in classes):
         raise InputError(
-            f"expected class names of 1 to {MAX_CLASS_NAME} characters, the longest has {longest}"
+            f"expected class names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
+            f"the longest has {longest}"
         )
     return classes
 
 
-def _digest(embedding_D: npt.NDArray[np.floating]) -> bytes:
-    return hashlib.blake2b(embedding_D.tobytes(), digest_size=16).digest()
+def _numbered(names: Sequence[str]) -> Ints:
+    """(N,) the place of each name among the sorted different ones."""
+    places = {name: place for place, name in enumerate(sorted(set(names)))}
+    return np.fromiter((places[name] for name in names), np.int64, len(names))
+
+
+def _ranks(embeddings_ND: npt.NDArray[np.floating]) -> Ints:
+    """(N,) the place of each row among the rows sorted by their bytes; equal rows share one."""
+    rows = [row_D.tobytes() for row_D in embeddings_ND]
+    places = {row: place for place, row in enumerate(sorted(set(rows)))}
+    return np.array([places[row] for row in rows])
 
 
 def _head(task: _Task, c: float, encoder_id: str) -> LinearHead:

@@ -3,7 +3,6 @@
 Shape suffixes: N rows, C classes, D embedding width, U unlabelled rows.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from service.errors import ConflictingLabels, InputError
 from service.fewshot.bootstrap import Estimate, over_rows, ratio, resampled
-from service.fewshot.duplicates import LIKENESS, alike
+from service.fewshot.duplicates import LIKENESS, alike, fingerprints
 from service.fewshot.head import unit_rows
 from service.fewshot.heldout import HeldOut, softmax
 
@@ -123,13 +122,15 @@ def refuse_conflicts(
     if len(embeddings_ND) != len(labels) or len(names or labels) != len(labels):
         raise InputError(f"expected {len(embeddings_ND)} labels and names, got {len(labels)}")
     called = names or [str(row) for row in range(len(labels))]
-    seen: dict[bytes, int] = {}
-    pairs: list[tuple[str, str]] = []
-    for row, embedding_D in enumerate(embeddings_ND):
-        digest = hashlib.blake2b(embedding_D.tobytes(), digest_size=16).digest()
-        first = seen.setdefault(digest, row)
-        if labels[first] != labels[row]:
-            pairs.append((called[first], called[row]))
+    _, firsts, number_N = np.unique(
+        fingerprints(embeddings_ND), return_index=True, return_inverse=True
+    )
+    again = np.flatnonzero(firsts[number_N] != np.arange(len(labels)))
+    pairs = [
+        (called[first], called[row])
+        for row, first in ((int(row), int(firsts[number_N[row]])) for row in again)
+        if labels[first] != labels[row] and np.array_equal(embeddings_ND[first], embeddings_ND[row])
+    ]
     if pairs:
         raise ConflictingLabels(in_conflict(pairs))
 

@@ -20,14 +20,19 @@ from service.fewshot.calibrate import calibrate
 from service.fewshot.conformal import conformal
 from service.fewshot.fit import MAX_CLASS_NAME, Fit, fit
 from service.fewshot.judge import judge
-from service.fewshot.multilabel_answers import ABSENT, PRESENT, LabelHead, MultiLabel
+from service.fewshot.multilabel_answers import (
+    ABSENT,
+    PRESENT,
+    THRESHOLD,
+    LabelHead,
+    MultiLabel,
+)
 from service.fewshot.novelty import Novelty, novelty
 from service.fewshot.operating import at_threshold
 from service.fewshot.trust import Trust, choose_margin
 from service.fewshot.weights import Counted
 
 MAX_LABELS = 64
-THRESHOLD = 0.5  # of a label that is given none
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,8 @@ def _names(labels: Sequence[frozenset[str]]) -> tuple[str, ...]:
     longest = max(len(name) for name in names)
     if longest > MAX_CLASS_NAME or not all(name.strip() for name in names):
         raise InputError(
-            f"expected label names of 1 to {MAX_CLASS_NAME} characters, the longest has {longest}"
+            f"expected label names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
+            f"the longest has {longest}"
         )
     everywhere = [name for name in names if all(name in there for there in labels)]
     if everywhere:

@@ -3,7 +3,8 @@
 Shape suffixes: N rows, L labels, D embedding width.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ Presence: TypeAlias = Literal["present", "absent"]
 
 ABSENT: Presence = "absent"
 PRESENT: Presence = "present"
+THRESHOLD = 0.5  # of a label that is given none
 CLASSES: tuple[str, ...] = (ABSENT, PRESENT)  # as they sort
 
 
@@ -136,6 +138,12 @@ class MultiLabel:
             )
             for row in range(len(embeddings_ND))
         ]
+
+
+def with_thresholds(made: MultiLabel, thresholds: Mapping[str, float]) -> MultiLabel:
+    """The same heads with these thresholds; a label that is left out has 0.5."""
+    heads = (replace(head, threshold=thresholds.get(head.name, THRESHOLD)) for head in made.heads)
+    return replace(made, heads=tuple(heads))
 
 
 def _answer(

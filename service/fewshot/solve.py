@@ -88,7 +88,9 @@ class Problem:
         """
         from scipy.optimize import minimize  # half a second that a starting service saves
 
-        rows_MR, labels_M = self.rows_NR[train], self.labels_N[train]
+        whole = len(train) == self.size  # ascending, so taken as they are: no second 400 MB
+        rows_MR = self.rows_NR if whole else self.rows_NR[train]
+        labels_M = self.labels_N[train]
         share_M = self.shares(train)
         truth_MC = np.zeros((len(train), self.classes))
         truth_MC[np.arange(len(train)), labels_M] = 1

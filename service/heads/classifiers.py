@@ -274,5 +274,7 @@ class Heads:
 
 def _dropped_thresholds(start: ClassifierVersion) -> dict[str, int]:
     """Those of a single-label version were chosen for its head, and hold for no other."""
+    if start.kind == MULTI:
+        return {}
     chosen = start.settings.get("operating_points")
     return {"thresholds_dropped": len(chosen)} if chosen else {}

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.interface import Catalog
-from service.catalog.records import NewExample, Scan, ScanFilter, VersionExample
+from service.catalog.records import LabelledScans, NewExample, Scan, ScanFilter, VersionExample
 from service.errors import (
     ConflictingLabels,
     EncoderMismatch,
@@ -40,6 +40,7 @@ class Example:
         sha256: of the image file; None when it is not known any more.
         scan: (collection, scan_id) when it is a stored scan.
         example_id: when the classifier has it already.
+        file: its place among the files of the request, from 0; None = not uploaded by it.
     """
 
     embedding_D: Floats
@@ -50,6 +51,7 @@ class Example:
     subject_id: str | None = None
     study_id: str | None = None
     example_id: str | None = None
+    file: int | None = None
 
     @property
     def identity(self) -> str:
@@ -61,7 +63,7 @@ class Example:
         """What an error calls it: by an id of the caller or of ours, never by file or label."""
         if self.scan is not None:
             return f"scan {self.scan[0]}/{self.scan[1]}"
-        return self.example_id or f"upload {(self.sha256 or '')[:12]}"
+        return self.example_id or f"file {self.file} (sha256 {(self.sha256 or '')[:12]})"
 
 
 def key_of(labels: Iterable[str]) -> str:
@@ -99,9 +101,8 @@ class Sources:
             EncoderMismatch: the collection was made by another encoder.
             TooManyItems: more scans than one fit may have.
         """
-        scans = self.scans_of(workspace_id, collection, where)
-        labelled = [(scan, scan.labels[task]) for scan in scans if task in scan.labels]
-        return self._examples(workspace_id, collection, labelled)
+        found = self._labelled(workspace_id, collection, [task], where)
+        return _read_examples(collection, found, [labels[task] for labels in found.labels])
 
     def of_tasks(
         self, workspace_id: str, collection: str, tasks: Mapping[str, str], where: ScanFilter
@@ -113,13 +114,20 @@ class Sources:
         Raises:
             UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
         """
-        scans = self.scans_of(workspace_id, collection, where)
-        labelled = [
-            (scan, key_of(name for name, value in tasks.items() if scan.labels[name] == value))
-            for scan in scans
-            if all(name in scan.labels for name in tasks)
+        found = self._labelled(workspace_id, collection, list(tasks), where)
+        keys = [
+            key_of(name for name, value in tasks.items() if labels[name] == value)
+            for labels in found.labels
         ]
-        return self._examples(workspace_id, collection, labelled)
+        return _read_examples(collection, found, keys)
+
+    def _labelled(
+        self, workspace_id: str, collection: str, tasks: Sequence[str], where: ScanFilter
+    ) -> LabelledScans:
+        self.check_collection(workspace_id, collection)
+        there = ScanFilter(label_presence=dict.fromkeys(tasks, True))
+        both = replace(where, all_of=(*where.all_of, there))
+        return self._catalog.labelled(workspace_id, collection, where=both, most=self._max_examples)
 
     def scans_of(self, workspace_id: str, collection: str, where: ScanFilter) -> list[Scan]:
         """All scans of a collection that pass. Raises as ``of_task``."""
@@ -194,6 +202,25 @@ class Sources:
             )
             for embedding_D, (scan, label) in zip(embeddings_ND, labelled, strict=True)
         ]
+
+
+def _read_examples(collection: str, found: LabelledScans, labels: Sequence[str]) -> list[Example]:
+    columns = (found.embeddings_ND, labels, found.scan_ids)
+    people = (found.sha256s, found.subject_ids, found.study_ids)
+    return [
+        Example(
+            embedding_D,
+            label,
+            group_of(subject_id, study_id, sha256),
+            sha256,
+            (collection, scan_id),
+            subject_id,
+            study_id,
+        )
+        for embedding_D, label, scan_id, sha256, subject_id, study_id in zip(
+            *columns, *people, strict=True
+        )
+    ]
 
 
 def _known(example: VersionExample, embedding_D: Floats) -> Example:

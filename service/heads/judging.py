@@ -11,7 +11,7 @@ import numpy as np
 
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan, ScanFilter, VersionExample
-from service.errors import InputError, NotEnoughExamples, WrongKind
+from service.errors import InputError, NotEnoughExamples
 from service.fewshot.calibrate import reliability
 from service.fewshot.duplicates import USUAL_OF_CONFLICTS, likeness_of_copies
 from service.fewshot.fit import Fit
@@ -31,7 +31,7 @@ from service.heads.examples import Example, group_of, without_repetitions
 from service.heads.fitting import MULTI, fit_multi, fit_single, options_of, stacked, to_fit
 from service.heads.grouping import grouped
 from service.heads.multilabel import OpenedLabels
-from service.heads.multilabel_judging import compared_labels, judged_labels
+from service.heads.multilabel_judging import compared_labels, doubt_by_label, judged_labels
 from service.heads.opened import Opened
 
 
@@ -46,17 +46,35 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """An example whose label is doubted.
+
+    Attributes:
+        concerns: the label that is doubtfully ``present`` or ``absent``; None = single-label.
+    """
+
+    example: Example
+    suspect: Suspect
+    concerns: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """Examples of one true class that heads without their groups gave one class."""
+    """Examples of one true class that heads without their groups gave one class.
+
+    Attributes:
+        concerns: the label that is ``present`` or ``absent``; None = single-label.
+    """
 
     label: str
     predicted: str
     examples: tuple[Example, ...]
+    concerns: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Cells that hold examples; ``judged`` in all."""
+    """Cells that hold examples; ``judged`` in all. ``classes`` may be labels."""
 
     classes: tuple[str, ...]
     judged: int
@@ -113,7 +131,7 @@ class Judge:
         """
         if self._catalog.get_version(workspace_id, name, first).kind == MULTI:
             return self._compared_labels(workspace_id, name, first, second)
-        fits = [self.refitted(workspace_id, name, number) for number in (first, second)]
+        fits = [self._single(workspace_id, name, number) for number in (first, second)]
         labels = [{e.example_id: e.label for e in examples} for examples, _ in fits]
         shared = {key for key, label in labels[0].items() if labels[1].get(key) == label}
         if not shared:
@@ -132,10 +150,15 @@ class Judge:
             made.append((examples, fit_multi(examples, wanted)))
         return compared_labels(*made)
 
-    def suspects(self, workspace_id: str, name: str, number: int) -> list[tuple[Example, Suspect]]:
+    def suspects(self, workspace_id: str, name: str, number: int) -> list[Doubt]:
         """Examples whose labels a head that had not seen their group doubts, worst first."""
-        examples, found = self.refitted(workspace_id, name, number)
-        return [(examples[doubt.row], doubt) for doubt in suspects(found.held_out)]
+        examples, fits = self.fits(workspace_id, name, number)
+        found = [
+            Doubt(examples[suspect.row], suspect, concerns)
+            for concerns, fit in fits.items()
+            for suspect in suspects(fit.held_out)
+        ]
+        return sorted(found, key=lambda doubt: doubt.suspect.given)
 
     def conflicts(
         self, workspace_id: str, name: str, number: int
@@ -152,41 +175,43 @@ class Judge:
         return [(examples[c.first], examples[c.second], c.cosine) for c in found]
 
     def confusion(self, workspace_id: str, name: str, number: int) -> Confusion:
-        """The examples behind each cell of the held-out confusion. Raises as ``refitted``."""
-        examples, found = self.refitted(workspace_id, name, number)
-        classes = found.head.classes
-        rows_by_cell: dict[tuple[int, int], list[int]] = {}
-        for row, (true, guess) in enumerate(
-            zip(found.held_out.labels_N.tolist(), found.held_out_N.tolist(), strict=True)
-        ):
-            if guess >= 0:
-                rows_by_cell.setdefault((true, guess), []).append(row)
-        cells = [
-            Cell(classes[true], classes[guess], tuple(examples[row] for row in rows))
-            for (true, guess), rows in sorted(rows_by_cell.items())
-        ]
-        return Confusion(classes, sum(len(cell.examples) for cell in cells), tuple(cells))
+        """The examples behind each cell of the held-out confusion. Raises as ``fits``."""
+        examples, fits = self.fits(workspace_id, name, number)
+        cells = [cell for concerns, fit in fits.items() for cell in _cells(examples, fit, concerns)]
+        labels = tuple(concerns for concerns in fits if concerns is not None)
+        judged = max(int((fit.held_out_N >= 0).sum()) for fit in fits.values())
+        return Confusion(labels or fits[None].head.classes, judged, tuple(cells))
 
-    def forecast(self, workspace_id: str, name: str, number: int) -> Forecast:
-        """What more examples would give. Raises as ``refitted``."""
-        examples, found = self.refitted(workspace_id, name, number)
+    def forecast(self, workspace_id: str, name: str, number: int) -> dict[str | None, Forecast]:
+        """What more examples would give, by label; None = single-label. Raises as ``fits``."""
+        examples, fits = self.fits(workspace_id, name, number)
         embeddings_ND = stacked(examples)
-        return forecast(embeddings_ND, found.held_out)
+        return {
+            concerns: forecast(embeddings_ND, found.held_out) for concerns, found in fits.items()
+        }
 
-    def refitted(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
-        """The examples of a version that are still kept, and their fit with held-out scores.
+    def fits(
+        self, workspace_id: str, name: str, number: int
+    ) -> tuple[list[Example], dict[str | None, Fit]]:
+        """The examples of a version that are still kept, and their fits with held-out scores.
+
+        Returns:
+            One fit under None for a single-label version; else each label's against the rest.
 
         Raises:
             UnknownItem: no such classifier or version.
             EncoderMismatch: it was fitted on another encoder's embeddings.
             NotEnoughExamples: none is kept, or of a single class.
-            WrongKind: it is multi-label.
         """
         version, examples = self._kept(workspace_id, name, number)
+        wanted = to_fit(examples, options_of(version.kind, version.settings), version.encoder_id)
         if version.kind == MULTI:
-            raise WrongKind("the classifier is multi-label; this is for single-label ones")
-        options = options_of(version.kind, version.settings)
-        return examples, fit_single(examples, to_fit(examples, options, version.encoder_id))
+            return examples, dict[str | None, Fit](fit_multi(examples, wanted).fits.items())
+        return examples, {None: fit_single(examples, wanted)}
+
+    def _single(self, workspace_id: str, name: str, number: int) -> tuple[list[Example], Fit]:
+        examples, fits = self.fits(workspace_id, name, number)
+        return examples, fits[None]
 
     def _kept(
         self, workspace_id: str, name: str, number: int
@@ -201,18 +226,32 @@ class Judge:
         return version, examples
 
     def next_to_label(
-        self, workspace_id: str, opened: Opened, collection: str, task: str, count: int
-    ) -> list[Scan]:
-        """Scans without a label for ``task`` whose labels would teach the version most."""
+        self,
+        workspace_id: str,
+        opened: Opened | OpenedLabels,
+        collection: str,
+        tasks: Sequence[str],
+        count: int,
+    ) -> list[tuple[Scan, str | None]]:
+        """Scans that lack a label for any of ``tasks`` and would teach the version most.
+
+        Returns:
+            Scans, each with the label that a multi-label version is least certain of.
+        """
         scans = self._heads.sources.scans_of(workspace_id, collection, ScanFilter())
-        unlabelled = [scan for scan in scans if task not in scan.labels]
+        unlabelled = [scan for scan in scans if any(task not in scan.labels for task in tasks)]
         if not unlabelled:
             return []
         ids = [scan.scan_id for scan in unlabelled]
         embeddings_UD = self._catalog.embeddings(workspace_id, collection, ids)
-        shares_UC = opened.trust.probabilities(opened.head, embeddings_UD)
         groups = [group_of(s.subject_id, s.study_id, s.image.sha256) for s in unlabelled]
-        return [unlabelled[row] for row in next_to_label(embeddings_UD, shares_UC, groups, count)]
+        if isinstance(opened, OpenedLabels):
+            shares_UC, concerns = doubt_by_label(opened, embeddings_UD)
+        else:
+            shares_UC = opened.trust.probabilities(opened.head, embeddings_UD)
+            concerns = [None] * len(unlabelled)
+        rows = next_to_label(embeddings_UD, shares_UC, groups, count)
+        return [(unlabelled[row], concerns[row]) for row in rows]
 
     def agreement(self, workspace_id: str, collection: str, one: str, other: str) -> Agreement:
         """Kappa of two label tasks over the scans that carry both.
@@ -229,6 +268,20 @@ class Judge:
             [scan.labels[other] for scan in both],
             [group_of(s.subject_id, s.study_id, s.image.sha256) for s in both],
         )
+
+
+def _cells(examples: Sequence[Example], found: Fit, concerns: str | None) -> list[Cell]:
+    classes = found.head.classes
+    rows_by_cell: dict[tuple[int, int], list[int]] = {}
+    for row, (true, guess) in enumerate(
+        zip(found.held_out.labels_N.tolist(), found.held_out_N.tolist(), strict=True)
+    ):
+        if guess >= 0:
+            rows_by_cell.setdefault((true, guess), []).append(row)
+    return [
+        Cell(classes[true], classes[guess], tuple(examples[row] for row in rows), concerns)
+        for (true, guess), rows in sorted(rows_by_cell.items())
+    ]
 
 
 def _judged(opened: Opened, examples: Sequence[Example]) -> tuple[dict[str, Any], dict[str, float]]:

@@ -1,6 +1,6 @@
 """How good a multi-label classifier is, label by label.
 
-Shape suffixes: N examples.
+Shape suffixes: N examples, U unlabelled rows, L labels, D embedding width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from service.heads.grouping import grouped
 from service.heads.multilabel import OpenedLabels
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
 Judged: TypeAlias = tuple[Sequence[Example], MultiLabelFit]
 
 
@@ -108,3 +109,15 @@ def macro(figures: Mapping[str, Mapping[str, Any]]) -> float | None:
     if not found or any(value is None for value in found):
         return None
     return round(float(np.mean([value["value"] for value in found])), 4)
+
+
+def doubt_by_label(opened: OpenedLabels, embeddings_UD: Floats) -> tuple[Doubles, list[str | None]]:
+    """What each row leaves open, over all labels.
+
+    Returns:
+        (U, 2 L) probabilities that each label is there, and that it is not: their entropy is the
+        sum over labels, which are independent. And each row's least certain label.
+    """
+    shares_UL = opened.made.probabilities(embeddings_UD)
+    unsure = np.abs(shares_UL - 0.5).argmin(1).tolist()
+    return np.hstack([shares_UL, 1 - shares_UL]), [opened.made.labels[one] for one in unsure]

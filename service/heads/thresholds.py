@@ -1,4 +1,4 @@
-"""Thresholds on the probabilities of classes: what they give, and versions that carry them.
+"""Thresholds on probabilities of classes or labels: what they give, versions that carry them.
 
 A version's thresholds are part of its settings. Changing them makes a version of the same head
 and examples, so that who moved an operating point, and when, is told like any other change, and
@@ -6,7 +6,7 @@ rolling back is publishing. Blocking.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from service.catalog.interface import Catalog
@@ -20,7 +20,15 @@ from service.catalog.records import (
 )
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.bootstrap import Estimate
+from service.fewshot.fit import Fit
 from service.fewshot.heldout import HeldOut
+from service.fewshot.multilabel_answers import (
+    PRESENT,
+    THRESHOLD,
+    LabelHead,
+    with_thresholds,
+)
+from service.fewshot.multilabel_files import from_labels_bytes, to_labels_bytes
 from service.fewshot.operating import (
     OperatingPoint,
     at_threshold,
@@ -29,7 +37,9 @@ from service.fewshot.operating import (
     operating_point_of_specificity,
 )
 from service.heads.classifiers import Heads
+from service.heads.fitting import MULTI
 from service.heads.judging import Judge
+from service.heads.multilabel import OpenedLabels
 from service.heads.opened import Doubles
 
 Target: TypeAlias = Literal["sensitivity", "specificity", "threshold"]
@@ -111,15 +121,23 @@ class Thresholds:
             InputError: no such class, or a value out of range.
             NotEnoughExamples: a target, with fewer than 5 judged groups of the class or of others.
         """
-        opened = self._heads.open(workspace_id, name, number)
-        _check(wanted, opened.head.classes)
+        opened = self._heads.open_either(workspace_id, name, number)
+        labels = opened.made.labels if isinstance(opened, OpenedLabels) else opened.head.classes
+        _check(wanted, labels)
+        if isinstance(opened, OpenedLabels) and any(
+            one.target == "threshold" and not 0 < one.value < 1 for one in wanted
+        ):
+            raise InputError("expected thresholds of labels above 0 and below 1")
         try:
-            _, found = self._judge.refitted(workspace_id, name, number)
+            fits = self._judge.fits(workspace_id, name, number)[1]
         except NotEnoughExamples as error:
             if all(one.target == "threshold" for one in wanted):
                 return [Chosen(one, one.value, None, str(error)) for one in wanted]
             raise
-        held_out = found.for_calibration  # whose scale is that of the head that serves
+        if isinstance(opened, OpenedLabels):
+            heads = {head.name: head for head in opened.made.heads}
+            return [_of_label(heads[one.label], fits, one) for one in wanted]
+        held_out = fits[None].for_calibration  # whose scale is that of the head that serves
         shares_NC = opened.trust.calibration.probabilities(held_out.logits_NC)
         return [_chosen(held_out, shares_NC, one) for one in wanted]
 
@@ -136,6 +154,8 @@ class Thresholds:
     ) -> tuple[Classifier, ClassifierVersion]:
         """A version of the same head with these thresholds instead of those it had.
 
+        Labels of a multi-label version that are given none have 0.5 again.
+
         Args:
             base: number of the version to start from; None = the published one.
 
@@ -149,15 +169,22 @@ class Thresholds:
         examples = self._catalog.version_examples(workspace_id, name, number)
         settings = {k: v for k, v in start.settings.items() if k not in _OF_ONE_CHANGE}
         told = {"base_version": number, POINTS: [one.to_json() for one in chosen]}
+        trust_npz, report = start.trust_npz, start.report
+        if start.kind == MULTI:
+            given = {one.wanted.label: one.threshold for one in chosen}
+            told["thresholds"] = given  # by which later versions are fitted too
+            made = with_thresholds(from_labels_bytes(trust_npz), given)
+            trust_npz, report = to_labels_bytes(made), _reported(report, chosen)
         version = NewVersion(
             encoder_id=start.encoder_id,
             classes=start.classes,
             head_npz=start.head_npz,
-            report=start.report,
+            report=report,
             settings=settings | told,
-            trust_npz=start.trust_npz,
+            trust_npz=trust_npz,
             examples=tuple(_again(example) for example in examples),
             author=author,
+            kind=start.kind,
         )
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
@@ -187,6 +214,28 @@ def _chosen(held_out: HeldOut, shares_NC: Doubles, wanted: Wanted) -> Chosen:
     point = find(held_out, shares_NC, wanted.label, wanted.value)
     elsewhere = cross_fitted(held_out, shares_NC, wanted.label, wanted.target, wanted.value)
     return Chosen(wanted, point.threshold, point, None, elsewhere)
+
+
+def _of_label(head: LabelHead, fits: Mapping[str | None, Fit], wanted: Wanted) -> Chosen:
+    """The threshold from which one label counts as present."""
+    held_out = fits[head.name].for_calibration
+    shares_N2 = head.trust.calibration.probabilities(held_out.logits_NC)
+    found = replace(_chosen(held_out, shares_N2, replace(wanted, label=PRESENT)), wanted=wanted)
+    if not 0 < found.threshold < 1:
+        raise InputError(f"only a threshold of {found.threshold:g} gives the {wanted.target}")
+    return found
+
+
+def _reported(report: Mapping[str, Any], chosen: Sequence[Chosen]) -> dict[str, Any]:
+    """A multi-label report whose operating points are those of the new thresholds."""
+    by_label = {one.wanted.label: one.to_json() for one in chosen}
+    told = ("threshold", "sensitivity", "specificity", "not_judged_because")
+    per_label = {}
+    for name, said in report.get("per_label", {}).items():
+        point = by_label.get(name, {"threshold": THRESHOLD, "not_judged_because": "not asked for"})
+        shown = {key: point[key] for key in told if point.get(key) is not None}
+        per_label[name] = {**said, "operating_point": shown}
+    return {**report, "per_label": per_label}
 
 
 def _again(example: VersionExample) -> NewExample:

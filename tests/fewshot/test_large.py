@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from service.errors import InputError
 from service.fewshot.crossval import GRID
+from service.fewshot.duplicates import fingerprints
 from service.fewshot.fit import MAX_CLASS_NAME, fit, fit_head
 from service.fewshot.large import EXAMINED, LARGE
 from service.fewshot.trust import trust
@@ -62,3 +63,13 @@ def test_rows_that_are_not_numbers_are_refused(count, bad) -> None:
     labels = ["a" if i % 2 else "b" for i in range(count)]
     with pytest.raises(InputError):
         fit(rows, labels, [str(i) for i in range(count)], encoder_id="e")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_rows_share_a_fingerprint_exactly_when_they_are_equal(kind) -> None:
+    rows = np.random.default_rng(0).normal(size=(1000, 7)).astype(kind)
+    near = rows.copy()
+    near[:, 3] = np.nextafter(near[:, 3], kind(9))
+    marks = fingerprints(np.concatenate([rows, near, rows[:10]]))
+    assert len(set(marks.tolist())) == 2000
+    assert (marks[:10] == marks[-10:]).all()

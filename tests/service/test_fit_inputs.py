@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,11 +39,25 @@ def test_equal_pictures_of_different_labels_are_named_and_store_nothing(desk, fr
     images = [*frames["cyst"][:3], *frames["stone"][:3], saved_again(frames["cyst"][1], 1)]
     assert len(set(images)) == 7
     said = [{"label": name} for name in ["cyst"] * 3 + ["stone"] * 4]
-    names = [f"upload {hashlib.sha256(images[i]).hexdigest()[:12]}" for i in (1, 6)]
-    with pytest.raises(ApiError, match=f"{names[0]} and {names[1]}") as caught:
+    names = [f"file {i} (sha256 {hashlib.sha256(images[i]).hexdigest()[:12]})" for i in (1, 6)]
+    with pytest.raises(ApiError, match=re.escape(f"{names[0]} and {names[1]}")) as caught:
         desk.fit_images("k", images, said)
     assert (caught.value.code, caught.value.status) == ("conflicting_labels", 422)
     assert list(desk.classifiers()) == []
+
+
+def test_one_file_sent_twice_under_two_labels_is_named_by_its_places(desk, frames) -> None:
+    images = [*frames["cyst"][:2], frames["stone"][0], frames["cyst"][0]]
+    said = [{"label": name} for name in ("cyst", "cyst", "stone", "stone")]
+    with pytest.raises(ApiError, match=r"file 0 .* and file 3 ") as caught:
+        desk.fit_images("k", images, said)
+    assert caught.value.code == "conflicting_labels"
+
+
+def test_a_blank_class_name_is_told_as_such(desk, frames) -> None:
+    images = [frames["cyst"][0], frames["stone"][0]]
+    with pytest.raises(ApiError, match="not blank"):
+        desk.fit_images("k", images, [{"label": "cyst"}, {"label": " "}])
 
 
 def test_pictures_that_merely_look_alike_and_contradict_are_listed(client, frames) -> None:

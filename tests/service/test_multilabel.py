@@ -1,11 +1,13 @@
 """Multi-label classifiers through HTTP: fit, change, predict, judge, carry away."""
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from service.catalog.records import NewScan, ScanImage
 from service.client import Client
 from service.server import LocalService
 from tests.service.expected import refused
@@ -171,10 +173,108 @@ def test_wrong_labels_fit_nothing(ward, body, code: str, status: int) -> None:
 
 def test_what_only_single_label_classifiers_can_do_says_so(ward) -> None:
     with refused("wrong_kind", 409):
-        ward.suspects("both")
-    with refused("wrong_kind", 409):
-        ward.next_to_label("both", "ward", "none")
-    with refused("wrong_kind", 409):
         ward.change_examples(
             "both", {"relabel": [{"collection": "ward", "scan_id": "cyst-0", "label": "a"}]}
         )
+
+
+@pytest.fixture(scope="module")
+def doubtful(ward, tiny) -> Client:
+    """A classifier of vectors around four directions, of which one scan is labelled wrongly."""
+    running, rng = tiny.running(), np.random.default_rng(0)
+    ward.create_collection("drawn")
+    ways_4D = rng.standard_normal((4, running.pipeline.encoder.dim))
+    scans, said = [], []
+    for way_D, (scene, labels) in zip(ways_4D, THERE.items(), strict=True):
+        for i in range(8):
+            scan_id = f"{scene}-{i}"
+            row_D = way_D + 0.5 * rng.standard_normal(way_D.shape)
+            digest = hashlib.sha256(scan_id.encode()).hexdigest()
+            image = ScanImage(digest, "frame", "png", 1, 1)
+            unit_D = (row_D / np.linalg.norm(row_D)).astype(np.float32)
+            scans.append(NewScan(scan_id, image, unit_D, b"", subject_id=scan_id))
+            said.append({"scan_id": scan_id, "labels": labels})
+    said[-1]["labels"] = ["fluid"]
+    running.galleries.add(running.default_workspace_id, "drawn", scans)
+    ward.fit({"name": "odd", "kind": "multi_label", "collection": "drawn", "scans": said})
+    return ward
+
+
+def test_a_doubtful_label_is_named_with_its_scan(doubtful) -> None:
+    (found,) = doubtful.suspects("odd")["items"]
+    assert (found["scan_id"], found["concerns"]) == ("tissue-7", "fluid")
+    assert (found["label"], found["suggested"]) == ("present", "absent")
+    assert found["label_probability"] < 0.2 < found["suggested_probability"]
+
+
+def test_confusion_names_the_scans_of_each_label(doubtful) -> None:
+    found = doubtful.confusion("odd", 1)
+    assert (found["classes"], found["judged"]) == (["fluid", "shadow"], 32)
+    assert sum(cell["count"] for cell in found["cells"]) == 64
+    (missed,) = doubtful.confusion("odd", 1, label="present", predicted="absent")["cells"]
+    assert missed["concerns"] == "fluid"
+    assert [example["scan_id"] for example in missed["examples"]] == ["tissue-7"]
+    shadow = doubtful.confusion("odd", 1, concerns="shadow")["cells"]
+    assert [(cell["label"], cell["predicted"]) for cell in shadow] == [
+        ("absent", "absent"),
+        ("present", "present"),
+    ]
+
+
+def test_a_forecast_is_made_for_each_label(ward) -> None:
+    found = ward.forecast("both", 1)["forecast"]["per_label"]
+    assert found.keys() == {"fluid", "shadow"}
+    assert found["fluid"]["gain_per_class"].keys() == {"absent", "present"}
+
+
+def test_scans_that_lack_any_of_the_labels_are_offered(ward, frames) -> None:
+    ward.create_collection("new")
+    said = [
+        {"scan_id": "none"},
+        {"scan_id": "half", "labels": {"fluid": "yes"}},
+        {"scan_id": "whole", "labels": {"fluid": "yes", "shadow": "yes"}},
+    ]
+    ward.add_scans("new", frames["mass"][6:9], said)
+    found = ward.next_to_label("both", "new", "fluid", "shadow")
+    assert {scan["scan_id"] for scan in found["scans"]} == {"none", "half"}
+    assert len(found["concerns"]) == 2
+    assert set(found["concerns"]) <= {"fluid", "shadow"}
+    (scan,) = ward.next_to_label("both", "new", "fluid")["scans"]
+    assert scan["scan_id"] == "none"
+
+
+def test_a_label_gets_the_threshold_of_a_wanted_sensitivity(ward, frames) -> None:
+    points = ward.operating_points("both", sensitivity=0.9)["points"]
+    assert [point["label"] for point in points] == ["fluid", "shadow"]
+    assert all(point["sensitivity"]["value"] >= 0.9 for point in points)
+    made = ward.set_thresholds("both", {"thresholds": [{"label": "shadow", "sensitivity": 0.9}]})
+    (chosen,) = made["settings"]["operating_points"]
+    assert chosen["threshold"] == points[1]["threshold"]
+    shown = made["report"]["per_label"]["shadow"]["operating_point"]
+    assert shown["sensitivity"] == points[1]["sensitivity"]
+    (item,) = ward.predict("both", [frames["mass"][7]], version=made["version"])["items"]
+    assert {said["label"]: said["threshold"] for said in item["labels"]} == {
+        "fluid": 0.5,
+        "shadow": chosen["threshold"],
+    }
+    after = ward.change_examples(
+        "both",
+        {"drop": [{"collection": "ward", "scan_id": "cyst-5"}], "base_version": made["version"]},
+    )
+    assert after["settings"]["thresholds"] == {"shadow": chosen["threshold"]}
+    assert "thresholds_dropped" not in after["settings"]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"label": "unheard", "threshold": 0.5},
+        {"label": "fluid", "threshold": 0},
+        {"label": "fluid", "threshold": 1},
+    ],
+)
+def test_thresholds_that_no_label_can_have_are_refused(ward, wish) -> None:
+    before = ward.classifier("both")["latest_version"]
+    with refused("invalid_input", 422):
+        ward.set_thresholds("both", {"thresholds": [wish]})
+    assert ward.classifier("both")["latest_version"] == before
