@@ -16,6 +16,7 @@ from service.errors import IndexDamaged
 from service.retrieval.rows import Floats, Ids, Neighbours, best, merged
 
 SCAN_ROWS = 4096
+TAKE_ROWS = 1024
 # The kernel maps neighbours of every touched page; beyond this the map is emptied again, so that
 # the process does not seem to own the whole file. The pages stay in the operating system's cache.
 MAPPED_BYTES = 256 * 2**20
@@ -47,8 +48,12 @@ class RowFile:
 
     def take(self, positions_P: Ids) -> Floats:
         """Copies of the rows, float32 (P, D); other threads run meanwhile."""
-        rows_PD: Floats = self._rows_ND.take(positions_P, axis=0)
-        self._count(len(positions_P))
+        rows_PD: Floats = np.empty((len(positions_P), self.dim), np.float32)
+        for start in range(0, len(positions_P), TAKE_ROWS):
+            part = slice(start, start + TAKE_ROWS)
+            # Clipping (of positions that are all in range) writes straight into the copy.
+            self._rows_ND.take(positions_P[part], axis=0, out=rows_PD[part], mode="clip")
+            self._count(len(positions_P[part]))
         return rows_PD
 
     def scan(self, positions_P: Ids, queries_QD: Floats, k: int) -> list[Neighbours]:
