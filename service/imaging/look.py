@@ -57,7 +57,7 @@ class Sight:
     """What was looked at, without any pixel: this goes into answers and the catalog.
 
     Attributes:
-        regions: used ones, largest first; the first is embedded.
+        regions: used ones, largest first; each is embedded.
         masked_px: pixels of the frame that were not used, or not as the machine gave them.
         risk: that a name is left in what is used or shown, or was hard to tell from the scan.
         risk_reasons: closed list, see ``docs/looking.md``.

@@ -67,6 +67,19 @@ def test_each_declared_region_is_a_view_and_a_tag_raises_the_risk(finder: TextFi
     assert looked.sight.risk_reasons == ("tagged_by_file",)
 
 
+def test_of_many_declared_regions_the_eight_largest_are_used(finder: TextFinder) -> None:
+    frame = speckle(400, 400, 3)
+    told = [
+        DicomRegion(x, y, x + 90, y + 80 + x // 10, 1, 1)
+        for x in range(0, 400, 100)
+        for y in range(0, 400, 130)
+    ]
+    regions = look(frame, finder, declared=told).sight.regions
+    assert len(regions) == 8
+    areas = [region.width_px * region.height_px for region in regions]
+    assert areas == sorted(areas, reverse=True)
+
+
 def test_a_screen_whose_scan_cannot_be_told_from_its_writing_is_a_high_risk(
     finder: TextFinder,
 ) -> None:
