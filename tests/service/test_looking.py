@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,3 +151,30 @@ def test_a_search_takes_a_region_as_well(door: Client) -> None:
     same = door.search_image("find", frames[0], {"k": 1})
     assert same["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
     door.delete_collection("find")
+
+
+def test_a_prediction_takes_a_region_as_well(door: Client) -> None:
+    frame, _ = screen()
+    marked = frame.copy()
+    marked[200:400, 300:500] = 255 - marked[200:400, 300:500]
+    files = [png(screen(seed)[0]) for seed in range(20, 28)]
+    door.fit_images("sides", files, [{"label": "ab"[i % 2]} for i in range(8)])
+    for wish, found in (("300,200,500,400", "caller"), ("none", "whole"), ("auto", "pixels")):
+        item = only(door.predict("sides", [png(frame)], region=wish))
+        assert item["image"]["regions"][0]["found"] == found
+    beside = {"region": "222,92,298,198"}  # what lies outside the box changes nothing
+    plain, other = (only(door.predict("sides", [png(f)], **beside)) for f in (frame, marked))
+    assert plain["probabilities"] == other["probabilities"]
+    with pytest.raises(ApiError) as caught:
+        door.predict("sides", [png(frame)], region="left half")
+    assert caught.value.status == 422
+    door.delete_classifier("sides")
+
+
+def test_a_service_may_be_set_to_whole_frames(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0, region="none")
+    frame, _ = screen()
+    with local_service(settings) as running, Client(running.url, key=running.key) as client:
+        assert only(client.embed([png(frame)]))["image"]["regions"][0]["found"] == "whole"
+        asked = only(client.embed([png(frame)], region="auto"))["image"]
+        assert asked["regions"][0]["found"] == "pixels"
