@@ -43,7 +43,8 @@ class Painted:
 
 def painted(frame_hw3: Pixels) -> Painted | None:
     """Flow and scales of a frame in colour; None when it has no patch of strong colour."""
-    chroma_hw = _chroma(frame_hw3)
+    most_hw, least_hw = _extremes(frame_hw3)
+    chroma_hw = np.asarray(cv2.subtract(most_hw, least_hw), np.uint8)
     strong_hw = _above(chroma_hw, STRONG_CHROMA)
     side = round(max(strong_hw.shape) * PATCH_SHARE) | 1
     side = min(max(side, PATCH_PX[0]), PATCH_PX[1])
@@ -57,20 +58,19 @@ def painted(frame_hw3: Pixels) -> Painted | None:
     )
     # Its dark rim as well, but not white letters that touch it.
     rim_hw = cv2.dilate(flow_hw, np.ones((RIM_PX, RIM_PX), np.uint8))
-    rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - _above(frame_hw3.min(2), WHITE)), np.uint8)
+    rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - _above(least_hw, WHITE)), np.uint8)
     return Painted(cv2.max(flow_hw, rim_hw).astype(np.uint8), _scales(frame_hw3, weak_hw))
 
 
 def without_flow(frame_hw3: Pixels, flow_hw: Pixels) -> Pixels:
     """The brightest channel (h, w); flow is of the grey around it."""
-    red_hw, green_hw, blue_hw = cv2.split(np.ascontiguousarray(frame_hw3))
-    grey_hw = np.asarray(cv2.max(cv2.max(red_hw, green_hw), blue_hw), np.uint8)
-    kept_hw = 1 - flow_hw.astype(np.float32)
+    grey_hw = _extremes(frame_hw3)[0]
+    kept_hw = (1 - flow_hw).astype(np.float32)
     around = (_reach(flow_hw), _reach(flow_hw))
     greys = cv2.blur(grey_hw * kept_hw, around)
     shares = cv2.blur(kept_hw, around)
-    fill_hw = greys / np.maximum(shares, 1e-3)
-    return np.where(flow_hw > 0, fill_hw, grey_hw).astype(np.uint8)
+    fill_hw = (greys / np.maximum(shares, 1e-3)).astype(np.uint8)
+    return np.where(flow_hw > 0, fill_hw, grey_hw)
 
 
 def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels) -> Pixels:
@@ -82,7 +82,7 @@ def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels
             flow_hw[cut][part_hw] = 1
         else:
             rest.append((cut, part_hw))
-    near_hw = cv2.blur(flow_hw * np.float32(1), (_reach(flow_hw), _reach(flow_hw))) > 0
+    near_hw = cv2.dilate(flow_hw, np.ones((_reach(flow_hw), _reach(flow_hw)), np.uint8)) > 0
     for cut, part_hw in rest:  # the splinters of flow, too thin for a patch
         hues = hue_hw[cut][part_hw & (strong_hw[cut] > 0)]
         is_splinter = len(hues) < SPECK_PX or _hues_apart(hues) > SPLINTER_HUES_APART
@@ -138,11 +138,12 @@ def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:
     return tuple(found)
 
 
-def _chroma(frame_hw3: Pixels) -> Pixels:
-    channels = cv2.split(np.ascontiguousarray(frame_hw3))
-    most = cv2.max(cv2.max(channels[0], channels[1]), channels[2])
-    least = cv2.min(cv2.min(channels[0], channels[1]), channels[2])
-    return np.asarray(cv2.subtract(most, least), np.uint8)
+def _extremes(frame_hw3: Pixels) -> tuple[Pixels, Pixels]:
+    """The brightest and the darkest channel, (h, w) each."""
+    red_hw, green_hw, blue_hw = cv2.split(np.ascontiguousarray(frame_hw3))
+    most_hw = cv2.max(cv2.max(red_hw, green_hw), blue_hw)
+    least_hw = cv2.min(cv2.min(red_hw, green_hw), blue_hw)
+    return np.asarray(most_hw, np.uint8), np.asarray(least_hw, np.uint8)
 
 
 def _above(values_hw: Pixels, limit: int) -> Pixels:
