@@ -75,6 +75,13 @@ def test_white_letters_over_flow_are_found(finder: TextFinder) -> None:
     assert filled(frame, finder)[ink].mean() > 0.9
 
 
+def test_letters_on_a_coloured_plate_are_found(finder: TextFinder) -> None:
+    frame = tissue(8)
+    frame[200:240, 20:300] = (20, 60, 200)
+    ink = written(frame, WHITE, 40, 226)
+    assert filled(frame, finder)[ink].mean() > 0.95
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_colour_scale_is_filled_with_the_labels_that_touch_it(
     finder: TextFinder, scale: int

@@ -13,6 +13,7 @@ from service.client import ApiError, Client
 from service.imaging.text import TextFinder
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.imaging import dicom_files as made
 from tests.imaging.screens import say, screen
 from tests.service.expected import BUNDLE
 
@@ -128,6 +129,22 @@ def test_a_collection_refuses_what_its_settings_name_and_nothing_else(door: Clie
     assert caught.value.code == "frame_refused"
     assert "DOE" not in str(caught.value)
     door.delete_collection("strict")
+
+
+def test_a_frozen_clip_is_told_and_refused_on_demand(door: Client) -> None:
+    still, _ = screen(9)
+    rng = np.random.default_rng(0)
+    frozen = np.stack([still] * 6)
+    moving = np.clip(frozen + rng.normal(0, 6, frozen.shape), 0, 255).astype(np.uint8)
+    clips = [made.dicom(frozen, made.RLE), made.dicom(moving, made.RLE)]
+    items = door.embed(clips, frames="all")["items"]
+    found = [[f["reason"] for f in item["image"]["quality"]] for item in items]
+    assert found == [["frozen"], []]
+    door.create_collection("moving", intake={"refuse_quality": ["frozen"]})
+    items = door.add_scans("moving", clips, frames="all")["items"]
+    assert items[0]["problem"]["code"] == "frame_refused"
+    assert "scan" in items[1]
+    door.delete_collection("moving")
 
 
 def test_by_default_a_collection_advises_only(door: Client) -> None:
