@@ -1,13 +1,17 @@
-"""How each file of a folder is decoded: one row of a Markdown table, or one JSON object, a file.
+"""What becomes of each file of a folder: one row of a Markdown table, or one JSON object, a file.
+
+How it is decoded, and what of it is used and shown, through the whole corridor.
 
 ``python benchmarks/intake_report.py FOLDER [FOLDER ...] [--json]``
 """
 
 import argparse
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
+import look_report
 import numpy as np
 
 from service.errors import ServiceError
@@ -24,8 +28,12 @@ COLUMNS = (
     "per_s",
     "colour",
     "mean",
-    "regions",
+    "told",
     "mm",
+    "region",
+    "masked",
+    "risk",
+    "quality",
 )
 _SPATIAL = ("none", "2D", "M-mode", "spectral", "waveform", "graphics")
 
@@ -48,7 +56,7 @@ def row_of(file: Path, root: Path) -> dict[str, Any]:
         "per_s": None if facts.frame_rate_hz is None else round(facts.frame_rate_hz, 1),
         "colour": any(frame.pixels.ndim == 3 for frame in frames),
         "mean": round(float(np.mean([frame.grey.mean() for frame in frames])), 1),
-        "regions": ", ".join(
+        "told": ", ".join(
             _SPATIAL[r.spatial_format] if r.spatial_format < len(_SPATIAL) else "other"
             for r in facts.regions
         ),
@@ -57,13 +65,27 @@ def row_of(file: Path, root: Path) -> dict[str, Any]:
 
 
 def rows_of(folders: list[Path]) -> list[dict[str, Any]]:
-    """Every file below the folders, sorted; notes in Markdown are passed over."""
-    return [
-        row_of(file, folder)
-        for folder in folders
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.suffix != ".md"
-    ]
+    """Every file below the folders, sorted; notes are passed over."""
+    files = [(file, folder) for folder in folders for file in look_report.files_of([folder])]
+    looked = asyncio.run(look_report.look_at([file for file, _ in files]))
+    rows = []
+    for (file, folder), found in zip(files, looked, strict=True):
+        row = row_of(file, folder)
+        seen = look_report.row_of("", found)
+        rows.append(row if "problem" in seen else row | looked_at(seen))
+    return rows
+
+
+def looked_at(seen: dict[str, Any]) -> dict[str, Any]:
+    """The columns of what is used and shown."""
+    said = [seen["risk"], *seen["reasons"]]
+    more = f" of {seen['regions']}" if seen["regions"] > 1 else ""
+    return {
+        "region": f"{seen['found']} {seen['confidence']}: {' '.join(map(str, seen['box']))}{more}",
+        "masked": seen["masked"],
+        "risk": ", ".join(said),
+        "quality": ", ".join(seen["quality"]),
+    }
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

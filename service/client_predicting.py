@@ -65,6 +65,7 @@ class PredictingCalls(ABC):
         heatmap_label: str | None = None,
         thresholds: Mapping[str, float] | None = None,
         cine: bool = False,
+        region: str | None = None,
     ) -> JsonObject:
         """POST .../predict; one item per image; the published version unless one is named.
 
@@ -72,11 +73,12 @@ class PredictingCalls(ABC):
             heatmap: ``array`` or ``png``.
             thresholds: class -> probability at which it is called.
             cine: the images are frames of one cine, in order: ``cine`` answers for all.
+            region: ``auto``, ``none`` or ``x0,y0,x1,y1``.
         """
         path = f"/v1/classifiers/{part(name)}/predict"
         asked = given(version=version, coverage=coverage, nearest=nearest)
         asked |= _predicting(thresholds, cine)
-        asked |= given(heatmap=heatmap, heatmap_label=heatmap_label)
+        asked |= given(heatmap=heatmap, heatmap_label=heatmap_label, region=region)
         return self._json("POST", path, files=files(images), params=asked)
 
     def predict_scans(

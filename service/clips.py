@@ -38,12 +38,13 @@ WINDOW = 24
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One frame on its way to the encoder."""
+    """One region of a frame on its way to the encoder."""
 
     index: int
     time_s: float | None
     digest: bytes
     frame_3SS: Floats
+    region: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Clips:
 
         Args:
             wish: what of each frame is used.
-            with_png: keep the used pixels, where the file is of one frame.
+            with_png: keep the used pixels, where the file is of one frame and one region.
 
         Raises:
             InputError: as ``Decoders.open``.
@@ -115,7 +116,7 @@ class Clips:
         """
         loop = asyncio.get_running_loop()
         progress = _Progress()
-        walked: list[tuple[int, float | None, bytes]] = []  # not the tensors: they are large
+        walked: list[tuple[int, float | None, int, bytes]] = []  # not the tensors: they are large
         tasks: dict[bytes, asyncio.Task[Floats]] = {}
 
         def done(task: asyncio.Task[Floats]) -> None:
@@ -124,7 +125,7 @@ class Clips:
                 progress.stop.set()
 
         def take(prepared: Prepared) -> None:
-            walked.append((prepared.index, prepared.time_s, prepared.digest))
+            walked.append((prepared.index, prepared.time_s, prepared.region, prepared.digest))
             if prepared.digest in tasks:  # a frozen clip: the same pixels, the same embedding
                 progress.room.release()
                 return
@@ -152,8 +153,11 @@ class Clips:
                 task.cancel()
         if not walked:
             raise CorruptImage("no frame of the file decodes")
-        frames = tuple(FrameEmbedding(index, at_s, found[digest]) for index, at_s, digest in walked)
-        content = content_sha256(digest for _, _, digest in walked)
+        frames = tuple(
+            FrameEmbedding(index, at_s, found[digest], region=region)
+            for index, at_s, region, digest in walked
+        )
+        content = content_sha256(digest for *_, digest in walked)
         return EmbeddedClip(
             opened, frames, content, progress.thumbnail_jpeg, progress.used_png, look.sight
         )
@@ -178,25 +182,28 @@ class Clips:
             preview = list(islice(frames, PREVIEW))
             look.decide([frame.pixels for frame in preview])
             for frame in chain(preview, frames):
-                progress.room.acquire()
-                if progress.stop.is_set():
-                    break
                 if thumbnail_side_px is not None and not has_middle:
                     has_middle = frame.index >= middle
                     if has_middle or not progress.thumbnail_jpeg:
                         shown_hw = look.show(frame.pixels)
                         progress.thumbnail_jpeg = thumbnail(shown_hw, side_px=thumbnail_side_px)
-                used_hw = look.use(frame.pixels)
-                if with_png and image.opened.kind == "frame":
-                    progress.used_png = encode_png(used_hw)
-                hand_on(prepare(frame, used_hw, self._spec))
+                used = look.use(frame.pixels)
+                if with_png and image.opened.kind == "frame" and len(used) == 1:
+                    progress.used_png = encode_png(used[0])
+                for region, used_hw in enumerate(used):
+                    progress.room.acquire()
+                    if progress.stop.is_set():
+                        return image.opened, look
+                    hand_on(prepare(frame, used_hw, self._spec, region))
         return image.opened, look
 
 
-def prepare(frame: DecodedFrame, used_hw: Pixels, spec: PreprocessSpec) -> Prepared:
-    """The encoder's input of one frame, and a digest of the pixels that it sees."""
+def prepare(
+    frame: DecodedFrame, used_hw: Pixels, spec: PreprocessSpec, region: int = 0
+) -> Prepared:
+    """The encoder's input of one region of a frame, and a digest of the pixels that it sees."""
     frame_3SS = preprocess(used_hw[None], spec)[0]
-    return Prepared(frame.index, frame.time_s, digest_of(used_hw), frame_3SS)
+    return Prepared(frame.index, frame.time_s, digest_of(used_hw), frame_3SS, region)
 
 
 def digest_of(grey_HW: Pixels) -> bytes:

@@ -339,6 +339,8 @@ def _new_scan(row: Mapping[str, Any], jpeg: bytes, png: bytes | None) -> NewScan
     looked = None if row["looked"] is None else json.loads(row["looked"])
     if not all(isinstance(each, dict) for each in (labels, attributes, looked or {})):
         raise InvalidArtifact("labels, attributes or what was looked at are not objects")
+    if not _is_count((looked or {}).get("regions_used", 1)):
+        raise InvalidArtifact("the number of regions is no count")
     clip = tuple(
         ClipFrame(f["place"], f["time_s"], f["copies"], _unit(f["embedding"]))
         for f in row["clip_frames"] or ()
@@ -367,6 +369,10 @@ def _new_scan(row: Mapping[str, Any], jpeg: bytes, png: bytes | None) -> NewScan
         created_at=row["created_at"],
         frames=clip,
     )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 1 <= value < 1000
 
 
 def _unit(numbers: Sequence[float]) -> npt.NDArray[np.float32]:

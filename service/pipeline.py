@@ -67,15 +67,17 @@ class Embedded:
     Attributes:
         sha256: hex digest of the uploaded bytes.
         format: lower-case name of the file format.
-        embedding_D: float32, unit length; of a clip, the pooled one of its used frames.
+        embedding_D: float32, unit length; pooled where ``used`` holds several.
         thumbnail_jpeg: empty unless asked for.
         content_sha256: hex digest of the pixels that the encoder saw.
         opened: what the file tells beside its pixels.
         sight: what of it was looked at.
-        used: the used frames of a clip, in order; empty for a still.
+        used: the used frames of a clip, in order, or the regions of a still that has several;
+            empty for a still of one.
         mapped: None unless asked for; never of a clip.
         used_png: the pixels that the encoder saw, lossless and without metadata: embedded with
-            the wish ``none`` they give the same. None unless asked for; never of a clip.
+            the wish ``none`` they give the same. None unless asked for; never of a clip or of
+            several regions.
     """
 
     sha256: str
@@ -90,6 +92,16 @@ class Embedded:
     used: tuple[FrameEmbedding, ...] = ()
     mapped: Mapped | None = None
     used_png: bytes | None = None
+
+    @property
+    def regions_used(self) -> int:
+        """Regions of each frame that were embedded, the largest ones."""
+        return 1 + max((frame.region for frame in self.used), default=0)
+
+    @property
+    def frames_used(self) -> int:
+        """Frames of the file that were embedded."""
+        return max(1, len({frame.index for frame in self.used}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +268,7 @@ class Pipeline:
             clip.content_sha256,
             clip.opened,
             clip.sight,
-            clip.frames if clip.opened.kind == "cine" else (),
+            clip.frames if clip.opened.kind == "cine" or len(clip.frames) > 1 else (),
             used_png=clip.used_png,
         )
 

@@ -16,19 +16,31 @@ REPEAT_COSINE = 0.995
 
 @dataclass(frozen=True, slots=True)
 class FrameEmbedding:
-    """One used frame of a clip.
+    """One used frame of a clip, or one region of a frame.
 
     Attributes:
-        index: its place in the file, from 0.
+        index: place of the frame in the file, from 0.
         time_s: since the first frame of the file, None when unknown.
         embedding_D: float32, unit length.
         copies: frames of the clip that it stands for, itself included.
+        region: which of the used regions of the frame, 0 = the largest.
     """
 
     index: int
     time_s: float | None
     embedding_D: Floats
     copies: int = 1
+    region: int = 0
+
+
+def place_of(frame: FrameEmbedding, regions_used: int) -> int:
+    """The one number under which a region of a frame is kept; of one region, the frame's own."""
+    return frame.index * regions_used + frame.region
+
+
+def index_and_region(place: int, regions_used: int) -> tuple[int, int]:
+    """What ``place_of`` made one of."""
+    return divmod(place, regions_used)
 
 
 def pool(frames: tuple[FrameEmbedding, ...]) -> Floats:

@@ -21,11 +21,15 @@ from service.pipeline import Mapped, UltrasoundTest
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One used frame of a clip: its number in the file, and how many frames it stands for."""
+    """One used frame of a clip: its number in the file, and how many frames it stands for.
+
+    Of a frame with several regions, each is one: ``region`` says which.
+    """
 
     index: int
     embedding_D: Floats
     copies: int = 1
+    region: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ def _frames_json(opened: Opened, frames: Sequence[Frame], predicted: str) -> Jso
     told = [
         {
             "index": frame.index,
+            "region": frame.region,
             "copies": frame.copies,
             "probabilities": dict(zip(classes, cine.probabilities_TC[t].tolist(), strict=True)),
             "image_term": float(cine.terms_TC[t, chosen]),
@@ -123,7 +128,8 @@ def _frames_json(opened: Opened, frames: Sequence[Frame], predicted: str) -> Jso
         }
         for t, frame in enumerate(frames)
     ]
-    return {"frames": told, "carried_by": [frames[t].index for t in cine.carried_by(chosen)]}
+    carried = dict.fromkeys(frames[t].index for t in cine.carried_by(chosen))
+    return {"frames": told, "carried_by": list(carried)}
 
 
 class _Answered:

@@ -11,6 +11,7 @@ from service.api.schemas import JsonObject
 from service.imaging.quality import Reason
 
 ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
+REGION_NUMBER = "In the image's regions, from 0."
 TIME = "2026-11-24T09:30:00.000000Z"
 
 
@@ -94,6 +95,15 @@ class IntakeAnswer(Answer):
     refuse_quality: list[Reason]
 
 
+class DeviceSeen(Answer):
+    """What made the picture, as far as the file tells; empty = not told."""
+
+    manufacturer: str
+    model: str
+    transducer: str
+    depth_mm: float | None = Field(description="DepthOfScanField.")
+
+
 class ImageSeen(Answer):
     """What was looked at."""
 
@@ -102,9 +112,14 @@ class ImageSeen(Answer):
     width_px: int
     height_px: int
     frames: int = Field(description="In the file.")
-    frames_used: int = Field(description="Whose embeddings were pooled.")
+    frames_used: int = Field(description="Of them, those that were embedded.")
     frame_rate_hz: float | None
     regions: list[RegionSeen] = Field(description="Used ones, largest first.")
+    regions_used: int = Field(
+        description="Of them, those that were embedded, each by itself; the embedding of a file "
+        "is the unit mean of all that was embedded of it."
+    )
+    device: DeviceSeen | None = Field(description="Of DICOM; null when the file tells nothing.")
     masked_px: int = Field(description="Of the frame: not used, or filled.")
     burned_in_risk: Literal["none", "low", "high", "unknown"] = Field(
         description="Of names in the frame; unknown for scans of before it was measured."
@@ -118,9 +133,10 @@ class ImageSeen(Answer):
 
 
 class FrameEmbeddingAnswer(Answer):
-    """One used frame of a clip, with `pool=none`."""
+    """One used frame of a clip, or one region of a frame, with `pool=none`."""
 
     index: int = Field(ge=0, description="In the file.")
+    region: int = Field(ge=0, description=REGION_NUMBER)
     time_s: float | None = Field(description="Since the first frame of the file.")
     embedding: list[float] | str
 
@@ -235,9 +251,10 @@ class ErasedScan(Answer):
 
 
 class HitFrame(Answer):
-    """The frame of a cine that is nearest to the query; ``score`` is its cosine."""
+    """What of a cine or dual screen is nearest to the query; ``score`` is its cosine."""
 
     index: int = Field(ge=0, examples=[12])
+    region: int = Field(ge=0, description=REGION_NUMBER)
     time_s: float | None = Field(examples=[0.48])
     score: float = Field(ge=-1, le=1)
 
@@ -247,7 +264,7 @@ class HitAnswer(Answer):
 
     score: float = Field(ge=-1, le=1, examples=[0.93])
     scan: ScanAnswer
-    frame: HitFrame | None = Field(description="Null for a still.")
+    frame: HitFrame | None = Field(description="Null for a still of one region.")
 
 
 class QueryAnswer(Answer):

@@ -126,6 +126,7 @@ class CineFrame(Answer):
     """What one frame gives to the answer of its cine."""
 
     index: int = Field(description="Of the item of the request, or of the frame in its file.")
+    region: int = Field(description="Of the frame, numbered as in its image's regions.")
     copies: int = Field(description="Frames that it stands for, itself included.")
     probabilities: dict[str, float] = Field(description="Of the frame alone.")
     image_term: float = Field(description="The mean over frames is that of the cine's logit.")

@@ -64,7 +64,7 @@ from service.api.wire import (
 from service.catalog.records import ClipFrame, Collection, NewScan, ScanPatch, StoredScan
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
 from service.pipeline import Embedded
-from service.pooling import without_repeats
+from service.pooling import place_of, without_repeats
 
 router = APIRouter(prefix="/v1", tags=["collections"])
 Limit = Annotated[int, Query(ge=1, description="Most items on this page.")]
@@ -228,6 +228,7 @@ def _store(
 
 
 def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
+    several = embedded.regions_used
     return NewScan(
         scan_id=said.scan_id,
         image=scan_image(embedded),
@@ -239,7 +240,7 @@ def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
         attributes=said.attributes,
         image_png=embedded.used_png,
         frames=tuple(
-            ClipFrame(frame.index, frame.time_s, frame.copies, frame.embedding_D)
+            ClipFrame(place_of(frame, several), frame.time_s, frame.copies, frame.embedding_D)
             for frame in without_repeats(embedded.used)
         ),
     )

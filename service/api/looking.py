@@ -10,11 +10,21 @@ from service.pipeline import Embedded
 
 UNKNOWN: JsonObject = {
     "regions": [],
+    "regions_used": 1,
+    "device": None,
     "masked_px": 0,
     "burned_in_risk": "unknown",
     "burned_in_reasons": [],
     "quality": [],
 }
+
+
+def looked_json(embedded: Embedded) -> JsonObject:
+    """What was looked at, and with what it was made: for answers and for the catalog."""
+    return embedded.sight.to_json() | {
+        "regions_used": embedded.regions_used,
+        "device": embedded.opened.device.to_json(),
+    }
 
 
 def refusal(policy: Mapping[str, Any], sight: Sight) -> FrameRefused | None:

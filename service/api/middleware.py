@@ -26,7 +26,7 @@ class Gate:
     """Gives each request its id, refuses bodies over the limit, counts and times answers.
 
     Plain ASGI: a body is counted as it streams, so a missing or false Content-Length does not
-    get more of it into memory than the limit.
+    get more of it into memory than the limit. HEAD is answered as GET without the body.
     """
 
     def __init__(self, app: App, *, max_upload_bytes: int, metrics: Metrics) -> None:
@@ -39,6 +39,9 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        is_head = scope["method"] == "HEAD"
+        if is_head:
+            scope = {**scope, "method": "GET"}
         request_id = f"req_{secrets.token_hex(8)}"
         scope["sonoprobe.request_id"] = request_id
         started, status, answered = time.perf_counter(), 500, False
@@ -52,6 +55,8 @@ class Gate:
                     (b"x-request-id", request_id.encode()),
                     (b"cache-control", b"no-store"),
                 ]
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:

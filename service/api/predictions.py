@@ -144,7 +144,7 @@ async def _of_scans(service: Running, workspace_id: str, document: Any) -> list[
 def _seen(request: Request, found: Embedded | ServiceError) -> Seen:
     if isinstance(found, ServiceError):
         return Seen({"problem": item_problem(found, request)})
-    frames = tuple(Frame(f.index, f.embedding_D, f.copies) for f in found.used)
+    frames = tuple(Frame(f.index, f.embedding_D, f.copies, f.region) for f in found.used)
     return Seen({"image": seen_json(found)}, found.embedding_D, found.mapped, frames)
 
 

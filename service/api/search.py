@@ -18,7 +18,14 @@ from service.api.search_shapes import (
 )
 from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
 from service.api.uploads import from_base64, read_upload, validate
-from service.api.wire import batch_status, frame_json, scan_filter, scan_json, seen_json
+from service.api.wire import (
+    batch_status,
+    frame_json,
+    regions_used,
+    scan_filter,
+    scan_json,
+    seen_json,
+)
 from service.catalog.records import Scan, ScanImage
 from service.cines import BestFrame
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
@@ -149,7 +156,7 @@ async def _find(
 def _hits(
     service: Running, workspace_id: str, collections: Sequence[str], query: Query, match: str
 ) -> list[JsonObject]:
-    """Best first; each cine with its nearest frame."""
+    """Best first; each cine with its nearest frame, each dual screen with its nearest region."""
     galleries, cines, dim = service.galleries, service.cines, service.pipeline.encoder.dim
     if match == "frame":
         hits = cines.search(galleries, workspace_id, collections, query)
@@ -157,20 +164,20 @@ def _hits(
         hits = galleries.search(workspace_id, collections, query)
     best: dict[int, BestFrame] = {}
     for name in {hit.scan.collection for hit in hits}:
-        clips = [h.scan.row_id for h in hits if _is_cine(h.scan) and h.scan.collection == name]
+        clips = [h.scan.row_id for h in hits if _has_frames(h.scan) and h.scan.collection == name]
         best |= cines.best_frames(workspace_id, name, clips, query.embedding_D)
     return [
         {
             "score": hit.score,
             "scan": scan_json(hit.scan, dim=dim),
-            "frame": frame_json(best.get(hit.scan.row_id)),
+            "frame": frame_json(best.get(hit.scan.row_id), hit.scan.image),
         }
         for hit in hits
     ]
 
 
-def _is_cine(scan: Scan) -> bool:
-    return scan.image.kind == "cine"
+def _has_frames(scan: Scan) -> bool:
+    return scan.image.kind == "cine" or regions_used(scan.image) > 1
 
 
 def _file_of(body: SearchBody) -> tuple[bytes, ...]:

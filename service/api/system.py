@@ -101,6 +101,7 @@ def _embedded(found: Embedded, options: EmbeddingOptions) -> JsonObject:
         item["frames"] = [
             {
                 "index": frame.index,
+                "region": frame.region,
                 "time_s": frame.time_s,
                 "embedding": embedding_json(frame.embedding_D, *form),
             }

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.api.looking import UNKNOWN
+from service.api.looking import UNKNOWN, looked_json
 from service.api.schemas import AttributeTest, FilterBody, JsonObject, Presence, TimeRange
 from service.catalog.records import (
     Classifier,
@@ -27,6 +27,7 @@ from service.errors import InputError, InvalidCursor
 from service.heads.examples import Example, labels_of
 from service.heads.fitting import MULTI
 from service.pipeline import Embedded
+from service.pooling import index_and_region
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 INT8_SCALE = 127.0
@@ -49,7 +50,7 @@ def collection_json(collection: Collection) -> JsonObject:
 
 
 def image_json(image: ScanImage) -> JsonObject:
-    """What was looked at. Regions and masking come with DICOM: a still is used as a whole."""
+    """What was looked at; what an older version did not ask is told as unknown."""
     return {
         "kind": image.kind,
         "format": image.format,
@@ -60,7 +61,8 @@ def image_json(image: ScanImage) -> JsonObject:
         "frame_rate_hz": image.frame_rate_hz,
         "sha256": image.sha256,
         "content_sha256": image.content_sha256,
-        **(UNKNOWN if image.looked is None else image.looked),
+        **UNKNOWN,
+        **(image.looked or {}),
     }
 
 
@@ -79,17 +81,23 @@ def scan_image(embedded: Embedded) -> ScanImage:
         height_px=embedded.height_px,
         content_sha256=embedded.content_sha256,
         frames=embedded.opened.frames_in_file,
-        frames_used=max(1, len(embedded.used)),
+        frames_used=embedded.frames_used,
         frame_rate_hz=embedded.opened.frame_rate_hz,
-        looked=embedded.sight.to_json(),
+        looked=looked_json(embedded),
     )
 
 
-def frame_json(frame: BestFrame | None) -> JsonObject | None:
-    """The nearest frame of a cine; None for a still."""
+def frame_json(frame: BestFrame | None, image: ScanImage) -> JsonObject | None:
+    """The nearest frame of a cine, or region of a frame; None for a still of one region."""
     if frame is None:
         return None
-    return {"index": frame.place, "time_s": frame.time_s, "score": frame.score}
+    index, region = index_and_region(frame.place, regions_used(image))
+    return {"index": index, "region": region, "time_s": frame.time_s, "score": frame.score}
+
+
+def regions_used(image: ScanImage) -> int:
+    """Regions of each frame that were embedded; 1 of scans that say nothing of it."""
+    return int((image.looked or UNKNOWN).get("regions_used", 1))
 
 
 def scan_json(scan: Scan, *, dim: int) -> JsonObject:

@@ -80,7 +80,12 @@ class ScanImage:
 
 @dataclass(frozen=True, slots=True)
 class ClipFrame:
-    """One kept frame of a cine; ``copies`` are the used frames that it stands for."""
+    """One kept frame of a cine, or region of a frame; ``copies`` are those that it stands for.
+
+    Attributes:
+        place: number in its file; where n regions of each frame were embedded, the number times n
+            and the region (``service.pooling``).
+    """
 
     place: int
     time_s: float | None
@@ -94,7 +99,7 @@ class KeptFrames:
 
     Attributes:
         row_ids_N: int64, the scan of each.
-        places_N: int64, in its file.
+        places_N: int64, as ``ClipFrame.place``.
         times_s_N: float64, NaN where unknown.
         embeddings_ND: float32.
     """

@@ -1,4 +1,4 @@
-"""The frames of one file, all looked at alike: one region for a clip, decided by its first frames.
+"""The frames of one file, all looked at alike: the regions are decided by its first frames.
 
 Shape suffixes: T frames, h height, w width of the used region.
 """
@@ -25,7 +25,7 @@ class CineLook:
         self._finder = finder
         self._wish = wish
         self._looked: Looked | None = None
-        self._texts: tuple[TextBox, ...] = ()
+        self._texts: tuple[tuple[TextBox, ...], ...] = ()  # of each region
 
     def decide(self, preview: Sequence[Pixels]) -> None:
         """Find region, writing and faults in the first frames, all of one size.
@@ -42,7 +42,7 @@ class CineLook:
             found = (regions.from_clip(np.stack([grey_of(p) for p in alike])),)
         keep, tagged = self._wish == "none", self._opened.burned_in
         looked = examine(preview[0], found, self._finder, keep=keep, tagged=tagged)
-        self._texts = looked.views[0].texts
+        self._texts = tuple(view.texts for view in looked.views)
         if len(alike) > 1:
             looked = self._with_last(looked, alike)
         self._looked = looked
@@ -57,7 +57,8 @@ class CineLook:
             keep=self._wish == "none",
             tagged=self._opened.burned_in,
         )
-        self._texts = (*self._texts, *last.views[0].texts)
+        pairs = zip(self._texts, last.views, strict=True)
+        self._texts = tuple((*texts, *view.texts) for texts, view in pairs)
         worse = max((known, last.sight), key=lambda s: RISKS.index(s.risk))
         x0, y0, x1, y1 = known.regions[0].box
         still = quality.frozen(np.stack([grey_of(p[y0:y1, x0:x1]) for p in alike]))
@@ -76,13 +77,16 @@ class CineLook:
             raise CorruptImage("no frame of the file decodes")
         return self._looked
 
-    def use(self, pixels: Pixels) -> Pixels:
-        """What the encoder gets of a frame, uint8 (h, w)."""
-        used_hw = regions.cut(grey_of(pixels), self._decided.sight.regions[0])
-        return used_hw if self._wish == "none" else without(used_hw, self._texts)
+    def use(self, pixels: Pixels) -> tuple[Pixels, ...]:
+        """What the encoder gets of a frame: uint8 (h, w) of each region, largest first."""
+        grey_HW = grey_of(pixels)
+        used = [regions.cut(grey_HW, region) for region in self._decided.sight.regions]
+        if self._wish == "none":
+            return tuple(used)
+        return tuple(without(u, t) for u, t in zip(used, self._texts, strict=True))
 
     def show(self, pixels: Pixels) -> Pixels:
-        """What a thumbnail may show of a frame, uint8 (h, w); it is searched for writing again."""
-        found = self._decided.sight.regions
-        looked = examine(pixels, found, self._finder, keep=False)
-        return without(looked.views[0].shown_hw, self._texts)
+        """What a thumbnail may show: (h, w) of the largest region, searched for writing again."""
+        largest = self._decided.sight.regions[:1]
+        looked = examine(pixels, largest, self._finder, keep=False)
+        return without(looked.views[0].shown_hw, self._texts[0])

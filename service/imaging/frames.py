@@ -4,8 +4,8 @@ Shape suffixes: H height, W width, 3 = red, green, blue.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,10 @@ class Device:
     model: str = ""
     transducer: str = ""
     depth_mm: float | None = None
+
+    def to_json(self) -> dict[str, Any] | None:
+        """For answers and for the catalog; None when nothing is told."""
+        return None if self == Device() else asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

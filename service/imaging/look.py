@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from service.errors import InputError
 from service.imaging import quality, regions
+from service.imaging.colours import painted, without_flow
 from service.imaging.frames import DicomRegion, grey_of
 from service.imaging.quality import Finding
 from service.imaging.regions import Box, Region
@@ -27,7 +28,6 @@ RISKS: tuple[Risk, ...] = ("none", "low", "high")
 
 SURE = 0.5  # least confidence of a region for its outside to count as separated
 CONTEXT_PX = 24  # around a region, where letters that reach into it begin
-FLOW_SHARE = 0.2  # of a box in patches of strong colour: no writing
 MANY_BOXES, MUCH_SHARE = 4, 0.04  # more writing than a label or a measure: the screen itself
 
 
@@ -57,7 +57,7 @@ class Sight:
     """What was looked at, without any pixel: this goes into answers and the catalog.
 
     Attributes:
-        regions: used ones, largest first; the first is embedded.
+        regions: used ones, largest first; each is embedded.
         masked_px: pixels of the frame that were not used, or not as the machine gave them.
         risk: that a name is left in what is used or shown, or was hard to tell from the scan.
         risk_reasons: closed list, see ``docs/looking.md``.
@@ -204,11 +204,8 @@ def _texts(
     x0, y0, x1, y1 = region.box
     left, top = max(0, x0 - CONTEXT_PX), max(0, y0 - CONTEXT_PX)
     around = pixels[top : y1 + CONTEXT_PX, left : x1 + CONTEXT_PX]
-    texts = finder.find(around)
-    if around.ndim == 3 and texts:
-        texts = _without_flow(texts, around)
     found = []
-    for item in texts:
+    for item in _written(around, finder):
         box = (
             max(0, item.box[0] + left - x0),
             max(0, item.box[1] + top - y0),
@@ -222,17 +219,13 @@ def _texts(
     return tuple(found)
 
 
-def _without_flow(texts: tuple[TextBox, ...], inner: Pixels) -> tuple[TextBox, ...]:
-    """Boxes that are not colour flow: letters are thin, and vanish where patches of colour stay."""
-    return tuple(t for t in texts if _flow_share(inner[_slices(t.box)]) < FLOW_SHARE)
-
-
-def _flow_share(part_hw3: Pixels) -> float:
-    channels = cv2.split(np.ascontiguousarray(part_hw3))
-    most = cv2.max(cv2.max(channels[0], channels[1]), channels[2])
-    least = cv2.min(cv2.min(channels[0], channels[1]), channels[2])
-    strong_hw = (cv2.subtract(most, least) > quality.STRONG_CHROMA).astype(np.uint8)
-    return float(cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)).mean())
+def _written(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
+    """Writing, and colour scales with their labels; colour flow is no writing."""
+    paint = painted(around) if around.ndim == 3 else None
+    if paint is None:
+        return finder.find(around)
+    texts = finder.find(without_flow(around, paint.flow_hw))
+    return (*texts, *(TextBox(box, 1.0) for box in paint.scales))
 
 
 def _slices(box: Box) -> tuple[slice, slice]:

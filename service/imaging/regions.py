@@ -27,6 +27,7 @@ BACKGROUND_TOLERANCE = 5  # grey levels; compression leaves black a little grey
 MIN_AREA_SHARE = 0.015  # of the frame; less is a logo or a caliper
 WHOLE_SHARE = 0.97  # a region that covers this much is the frame
 MIN_SIDE_PX = 8
+MAX_REGIONS = 8  # of a frame, each embedded by itself; machines show four at most
 MM_PER_CM = 10.0
 _PASSES = 3  # a scan in a window on a page: each pass takes one frame of one colour away
 
@@ -93,7 +94,7 @@ def declared(regions: Sequence[DicomRegion], height_px: int, width_px: int) -> t
     """The 2D regions of SequenceOfUltrasoundRegions (DICOM PS3.3 C.8.5.5), largest first.
 
     Spectra, M-mode, waveforms and graphics are left out, and so is a region inside another
-    (a colour box in its tissue). Boxes are cut to the frame.
+    (a colour box in its tissue). Boxes are cut to the frame; the eight largest count.
     """
     found = []
     for region in regions:
@@ -111,7 +112,7 @@ def declared(regions: Sequence[DicomRegion], height_px: int, width_px: int) -> t
         large = _share(item.box, height_px, width_px) >= MIN_AREA_SHARE
         if large and not any(_inside(item.box, other.box) for other in kept):
             kept.append(item)
-    return tuple(kept)
+    return tuple(kept[:MAX_REGIONS])
 
 
 def from_pixels(pixels: Pixels) -> Region:

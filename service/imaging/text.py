@@ -29,6 +29,9 @@ SEED_LOGIT = 1.5  # a box needs one cell that is as sure as this
 GROW_LOGIT = -0.5  # and takes in its neighbours down to this
 SECOND_SEED_LOGIT = 3.0  # vessels look like headings now and then
 MIN_CELLS = 4
+# Tissue between bright lines looks like a line of letters; but its edges are all alike, and lie.
+EVEN_EDGES = 2.8  # 95th percentile of the gradient over its median
+LYING_EDGES = 0.85  # gradient across over gradient down, in the middle rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class TextFinder:
             coarse = self._find_in(_shrunk(grey_hw, 0.5), width, height, SECOND_SEED_LOGIT)
             fresh = [item for item in coarse if not _is_known(item.box, found)]
             found = [item for item in found if not _is_known(item.box, fresh)] + fresh
+        found = [item for item in found if not _is_tissue(_part(grey_hw, item.box, scale))]
         return tuple(sorted(found, key=lambda item: (item.box[1], item.box[0])))
 
     def _find_in(self, grey_hw: Pixels, width: int, height: int, seed: float) -> list[TextBox]:
@@ -119,6 +123,24 @@ def _boxes(
         )
         found.append(TextBox(box, float(1 / (1 + np.exp(-surest[label])))))
     return found
+
+
+def _part(grey_hw: Pixels, box: Box, scale: float) -> Pixels:
+    """What lies under a box of the frame in its smaller picture."""
+    x0, y0, x1, y1 = (round(corner * scale) for corner in box)
+    return grey_hw[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+
+
+def _is_tissue(part_hw: Pixels) -> bool:
+    """Whether a box holds even texture that runs across, rather than strokes on a ground."""
+    across_hw = np.abs(cv2.Sobel(part_hw, cv2.CV_32F, 1, 0))
+    down_hw = np.abs(cv2.Sobel(part_hw, cv2.CV_32F, 0, 1))
+    edges_hw = across_hw + down_hw
+    if np.percentile(edges_hw, 95) >= EVEN_EDGES * max(float(np.median(edges_hw)), 1.0):
+        return False
+    rows = part_hw.shape[0]
+    middle = slice(rows // 4, max(rows // 4 + 1, 3 * rows // 4))
+    return bool(across_hw[middle].sum() < LYING_EDGES * down_hw[middle].sum())
 
 
 def _is_known(box: Box, others: list[TextBox]) -> bool:

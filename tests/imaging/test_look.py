@@ -67,6 +67,18 @@ def test_each_declared_region_is_a_view_and_a_tag_raises_the_risk(finder: TextFi
     assert looked.sight.risk_reasons == ("tagged_by_file",)
 
 
+def test_of_many_declared_regions_the_eight_largest_are_used(finder: TextFinder) -> None:
+    frame = speckle(400, 400, 3)
+    told = [
+        DicomRegion(x, y, x + 90, y + 80 + x // 10, 1, 1)
+        for x in range(0, 400, 100)
+        for y in range(0, 400, 130)
+    ]
+    regions = look(frame, finder, declared=told).sight.regions
+    assert len(regions) == 8
+    assert min(region.box[0] for region in regions) == 100  # the narrow column is left out
+
+
 def test_a_screen_whose_scan_cannot_be_told_from_its_writing_is_a_high_risk(
     finder: TextFinder,
 ) -> None:
@@ -102,7 +114,7 @@ def test_a_clip_has_one_region_and_its_writing_is_masked_in_every_frame(finder: 
     clip = CineLook(opened(6), finder, "auto")
     clip.decide(frames)
     assert clip.sight.regions[0].found == "motion"
-    used = [clip.use(frame) for frame in frames]
+    used = [clip.use(frame)[0] for frame in frames]
     assert {u.shape for u in used} == {used[0].shape}
     assert not any(finder.find(u) for u in used)
     assert finder.find(clip.show(frames[3])) == ()

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from screens import say, speckle
 
+from service.demo import SAMPLES
 from service.errors import ArtifactMismatch
 from service.imaging.text import TextFinder, without
 
@@ -45,6 +48,25 @@ def test_dark_writing_and_writing_in_colour_are_found(finder: TextFinder) -> Non
 
 def test_tissue_without_writing_is_left_alone(finder: TextFinder) -> None:
     assert not any(finder.find(speckle(360, 480, seed)) for seed in range(8))
+
+
+def test_tissue_between_bright_lines_is_seldom_taken_for_a_line_of_letters(
+    finder: TextFinder,
+) -> None:
+    files = sorted(SAMPLES.rglob("*.png"))
+    boxed = [bool(finder.find(np.asarray(Image.open(file).convert("L")))) for file in files]
+    assert len(files) == 60
+    assert sum(boxed) <= 6
+
+
+def test_letters_between_bright_lines_are_found(finder: TextFinder) -> None:
+    frame = speckle(300, 400)
+    for y in range(40, 300, 40):
+        cv2.line(frame, (0, y), (399, y + 6), (230,), 3, cv2.LINE_AA)
+    before = frame.copy()
+    say(frame, "DOE, JANE 4711", 60, 190, size=0.6, grey=220)
+    ink = np.abs(frame.astype(int) - before) > 40
+    assert masked(finder, frame)[ink].mean() > 0.95
 
 
 def test_a_large_screen_is_searched_in_its_own_pixels(finder: TextFinder) -> None:

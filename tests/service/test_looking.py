@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from service.client import ApiError, Client
 from service.imaging.text import TextFinder
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.imaging import dicom_files as made
 from tests.imaging.screens import say, screen
 from tests.service.expected import BUNDLE
 
@@ -129,6 +131,22 @@ def test_a_collection_refuses_what_its_settings_name_and_nothing_else(door: Clie
     door.delete_collection("strict")
 
 
+def test_a_frozen_clip_is_told_and_refused_on_demand(door: Client) -> None:
+    still, _ = screen(9)
+    rng = np.random.default_rng(0)
+    frozen = np.stack([still] * 6)
+    moving = np.clip(frozen + rng.normal(0, 6, frozen.shape), 0, 255).astype(np.uint8)
+    clips = [made.dicom(frozen, made.RLE), made.dicom(moving, made.RLE)]
+    items = door.embed(clips, frames="all")["items"]
+    found = [[f["reason"] for f in item["image"]["quality"]] for item in items]
+    assert found == [["frozen"], []]
+    door.create_collection("moving", intake={"refuse_quality": ["frozen"]})
+    items = door.add_scans("moving", clips, frames="all")["items"]
+    assert items[0]["problem"]["code"] == "frame_refused"
+    assert "scan" in items[1]
+    door.delete_collection("moving")
+
+
 def test_by_default_a_collection_advises_only(door: Client) -> None:
     assert door.create_collection("mild")["intake"] == {
         "refuse_burned_in": None,
@@ -150,3 +168,30 @@ def test_a_search_takes_a_region_as_well(door: Client) -> None:
     same = door.search_image("find", frames[0], {"k": 1})
     assert same["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
     door.delete_collection("find")
+
+
+def test_a_prediction_takes_a_region_as_well(door: Client) -> None:
+    frame, _ = screen()
+    marked = frame.copy()
+    marked[200:400, 300:500] = 255 - marked[200:400, 300:500]
+    files = [png(screen(seed)[0]) for seed in range(20, 28)]
+    door.fit_images("sides", files, [{"label": "ab"[i % 2]} for i in range(8)])
+    for wish, found in (("300,200,500,400", "caller"), ("none", "whole"), ("auto", "pixels")):
+        item = only(door.predict("sides", [png(frame)], region=wish))
+        assert item["image"]["regions"][0]["found"] == found
+    beside = {"region": "222,92,298,198"}  # what lies outside the box changes nothing
+    plain, other = (only(door.predict("sides", [png(f)], **beside)) for f in (frame, marked))
+    assert plain["probabilities"] == other["probabilities"]
+    with pytest.raises(ApiError) as caught:
+        door.predict("sides", [png(frame)], region="left half")
+    assert caught.value.status == 422
+    door.delete_classifier("sides")
+
+
+def test_a_service_may_be_set_to_whole_frames(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0, region="none")
+    frame, _ = screen()
+    with local_service(settings) as running, Client(running.url, key=running.key) as client:
+        assert only(client.embed([png(frame)]))["image"]["regions"][0]["found"] == "whole"
+        asked = only(client.embed([png(frame)], region="auto"))["image"]
+        assert asked["regions"][0]["found"] == "pixels"

@@ -1,0 +1,109 @@
+"""Colour flow is no writing, letters in colour are, and a colour scale goes with its labels."""
+
+import cv2
+import numpy as np
+import pytest
+from screens import say, speckle
+
+from service.imaging.colours import painted, without_flow
+from service.imaging.look import look
+from service.imaging.text import TextFinder
+
+YELLOW, GREEN, WHITE = (255, 255, 0), (60, 255, 60), (255, 255, 255)
+
+
+@pytest.fixture(scope="module")
+def finder() -> TextFinder:
+    return TextFinder()
+
+
+def tissue(seed: int = 0) -> np.ndarray:
+    return np.stack([speckle(300, 480, seed) // 2] * 3, axis=-1)
+
+
+def flow(frame: np.ndarray, seed: int) -> np.ndarray:
+    """Vessels from dark red at their wall to yellow, drawn in place; where they are."""
+    rng = np.random.default_rng(seed)
+    power = cv2.GaussianBlur(rng.normal(0, 1, frame.shape[:2]).astype(np.float32), (0, 0), 5)
+    power = power / power.std() - 1.2
+    power[:60], power[200:] = -1, -1
+    inside = power > 0
+    red, green = np.clip(120 + 200 * power, 0, 255), np.clip(230 * power - 20, 0, 255)
+    frame[inside] = np.stack([red, green, 0 * red], axis=-1)[inside].astype(np.uint8)
+    return inside
+
+
+def written(frame: np.ndarray, colour: tuple[int, int, int], x: int, y: int) -> np.ndarray:
+    """A name drawn in place; where its ink is."""
+    ink = np.zeros(frame.shape[:2], np.uint8)
+    say(ink, "DOE, JANE 4711", x, y, size=0.7, grey=255)
+    frame[ink > 100] = colour
+    return ink > 100
+
+
+def filled(frame: np.ndarray, finder: TextFinder) -> np.ndarray:
+    view = look(frame, finder, wish=(0, 0, 480, 300)).views[0]
+    inside = np.zeros((300, 480), bool)
+    for item in view.texts:
+        x0, y0, x1, y1 = item.box
+        inside[y0:y1, x0:x1] = True
+    return inside
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_colour_flow_is_left_as_it_is(finder: TextFinder, seed: int) -> None:
+    frame = tissue(seed)
+    vessels = flow(frame, seed)
+    assert vessels.mean() > 0.03
+    assert filled(frame, finder)[vessels].mean() < 0.05
+
+
+@pytest.mark.parametrize("colour", [YELLOW, GREEN, WHITE])
+def test_letters_of_one_colour_are_found_beside_flow(
+    finder: TextFinder, colour: tuple[int, int, int]
+) -> None:
+    frame = tissue(5)
+    flow(frame, 5)
+    ink = written(frame, colour, 40, 250)
+    assert filled(frame, finder)[ink].mean() > 0.95
+
+
+def test_white_letters_over_flow_are_found(finder: TextFinder) -> None:
+    frame = tissue(6)
+    flow(frame, 6)
+    ink = written(frame, WHITE, 120, 130)
+    assert filled(frame, finder)[ink].mean() > 0.9
+
+
+def test_letters_on_a_coloured_plate_are_found(finder: TextFinder) -> None:
+    frame = tissue(8)
+    frame[200:240, 20:300] = (20, 60, 200)
+    ink = written(frame, WHITE, 40, 226)
+    assert filled(frame, finder)[ink].mean() > 0.95
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_colour_scale_is_filled_with_the_labels_that_touch_it(
+    finder: TextFinder, scale: int
+) -> None:
+    frame = tissue(7)
+    steps = np.abs(np.linspace(-1, 1, 64))
+    bar = np.stack([255 * np.sqrt(steps), 255 * steps**2, 0 * steps], axis=-1)
+    frame[100:164, 30:54] = bar[:, None].astype(np.uint8)
+    ink = np.zeros((300, 480), np.uint8)
+    say(ink, "PWR", 24, 99, size=0.4, grey=255)
+    say(ink, "PWR", 24, 176, size=0.4, grey=255)
+    frame[ink > 100] = WHITE
+    big = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    view = look(big, finder, wish=(0, 0, 480 * scale, 300 * scale)).views[0]
+    left = view.shown_hw[::scale, ::scale][ink > 100]
+    assert left.max() < 200
+
+
+def test_frames_without_patches_of_colour_are_not_touched() -> None:
+    frame = tissue()
+    assert painted(frame) is None
+    tinted = (frame * np.array([1.0, 0.8, 0.5])).astype(np.uint8)
+    found = painted(tinted)
+    assert found is None or not found.flow_hw.any()
+    assert np.array_equal(without_flow(frame, np.zeros((300, 480), np.uint8)), frame[..., 0])
