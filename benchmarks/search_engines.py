@@ -160,7 +160,6 @@ def hnsw(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     import faiss
 
     index: Any = faiss.IndexHNSWFlat(DIM, 32, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 100
     began = time.perf_counter()
     for _, rows_BD in gallery_blocks(gallery, rows):
         index.add(rows_BD)

@@ -11,8 +11,10 @@ import numpy as np
 from service.catalog.database import Database
 from service.catalog.filters import condition
 from service.catalog.records import LabelledScans, ScanFilter
-from service.catalog.rows import decode_json, decode_vector, require_collection
+from service.catalog.rows import decode_json, decode_vectors, require_collection
 from service.errors import TooManyItems
+
+_ROWS_AT_ONCE = 1000
 
 
 class LabelledReads:
@@ -53,13 +55,14 @@ def _columns(rows: sqlite3.Cursor, count: int, dim: int) -> LabelledScans:
     read = LabelledScans([], [], [], [], [], embeddings_ND)
     parsed: dict[str, Mapping[str, str]] = {}  # thousands of scans carry the same few labels
     rows.row_factory = None  # tuples: half the time of rows that know their names
-    for i, (scan_id, sha256, subject_id, study_id, labels, vector) in enumerate(rows):
-        read.scan_ids.append(scan_id)
-        read.sha256s.append(sha256)
-        read.subject_ids.append(subject_id)
-        read.study_ids.append(study_id)
-        if labels not in parsed:
-            parsed[labels] = decode_json(labels, dict)
-        read.labels.append(parsed[labels])
-        embeddings_ND[i] = decode_vector(vector, dim)
+    while block := rows.fetchmany(_ROWS_AT_ONCE):
+        start = len(read.scan_ids)
+        scan_ids, sha256s, subject_ids, study_ids, labels, vectors = zip(*block, strict=True)
+        read.scan_ids.extend(scan_ids)
+        read.sha256s.extend(sha256s)
+        read.subject_ids.extend(subject_ids)
+        read.study_ids.extend(study_ids)
+        parsed |= {text: decode_json(text, dict) for text in set(labels) - parsed.keys()}
+        read.labels.extend(parsed[text] for text in labels)
+        embeddings_ND[start : start + len(block)] = decode_vectors(vectors, dim)
     return read

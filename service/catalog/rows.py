@@ -10,7 +10,7 @@ import json
 import math
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -183,6 +183,16 @@ def decode_vector(blob: object, dim: int) -> npt.NDArray[np.float32]:
         found = f"{len(blob)} bytes" if isinstance(blob, bytes) else "nothing"
         raise CatalogFailure(f"a stored vector has {found}, expected {4 * dim} bytes")
     return np.frombuffer(blob, "<f4").astype(np.float32, copy=False)
+
+
+def decode_vectors(blobs: Sequence[object], dim: int) -> npt.NDArray[np.float32]:
+    """float32 (N, dim) of many blobs. Raises CatalogFailure: as ``decode_vector``."""
+    whole = [blob for blob in blobs if isinstance(blob, bytes) and len(blob) == 4 * dim]
+    if len(whole) < len(blobs):
+        for blob in blobs:
+            decode_vector(blob, dim)
+    joined_ND = np.frombuffer(b"".join(whole), "<f4").reshape(len(blobs), dim)
+    return joined_ND.astype(np.float32, copy=False)
 
 
 def decode_collection(row: sqlite3.Row) -> Collection:
