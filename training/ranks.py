@@ -64,6 +64,11 @@ class Ranks:
             dist.barrier()
 
 
+def is_first() -> bool:
+    """Whether this process leads its run, or is alone; known before it has joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Join the group that ``torchrun`` describes in the environment, or run alone.
