@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.nn.functional import all_gather
 
 from service.errors import InputError
 
@@ -49,6 +50,17 @@ class Ranks:
         parts = [torch.empty_like(rows_BD) for _ in range(self.world)]
         dist.all_gather(parts, rows_BD)
         return torch.stack(parts, dim=1).flatten(0, 1)
+
+    def gather_learning(self, rows_BD: Tensor) -> Tensor:
+        """As ``gather``, with the gradient of every process's loss that the rows enter.
+
+        A loss that every process computes of all rows so gets the gradient of one process, once
+        gradients are averaged.
+        """
+        if self.world == 1:
+            return rows_BD
+        parts = all_gather(rows_BD.contiguous())  # type: ignore[no-untyped-call]
+        return torch.stack(list(parts), dim=1).flatten(0, 1)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over processes, no gradient."""

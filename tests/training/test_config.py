@@ -87,6 +87,17 @@ def test_the_papers_sets_are_all_in_the_catalogue() -> None:
     assert set(dinov3_vitb16_resnet50.CORPUS) <= known
 
 
+def test_twins_need_two_views_of_every_frame() -> None:
+    losses = LossConfig(twins=1.0)
+    assert DistillConfig(batch=8, losses=losses).frames_per_step == 4
+    assert DistillConfig(batch=8).frames_per_step == 8
+    with pytest.raises(InputError, match="even batch"):
+        DistillConfig(batch=7, losses=losses)
+    with pytest.raises(InputError, match="2 views"):
+        DistillConfig(views=1, losses=losses)
+    assert DistillConfig(mode="online", views=1, losses=losses).losses.twins == 1
+
+
 def test_weights_of_the_command_line_reach_teachers_but_not_the_copy_of_the_student() -> None:
     config = chosen_config("interim_cpu", "trunk.safetensors", "vit.safetensors")
     assert config.student.weights == "trunk.safetensors"
