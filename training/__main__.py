@@ -10,6 +10,7 @@ from rich.console import Console
 from service.errors import ServiceError
 from training.commands import augment, datasets
 from training.commands.ablate import ablation
+from training.commands.designs import compare_designs
 from training.commands.distil import distil
 from training.commands.evaluate import evaluate
 from training.commands.export import export
@@ -24,6 +25,7 @@ app.command()(export)
 app.command()(evaluate)
 app.command()(smoke)
 app.command("ablate")(ablation)
+app.command("designs")(compare_designs)
 app.command("text-finder")(text_finder)
 
 

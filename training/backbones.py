@@ -29,6 +29,9 @@ class Backbone(Protocol):
     def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
         """What the read-out takes: stage 3 before its ReLU where there is such, stage 4."""
 
+    def read_stream(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``read``, from what ``prefix`` gave."""
+
 
 class TimmBackbone(nn.Module):
     """A timm ConvNet, post-activation: its stages give activated maps as they are."""
@@ -83,6 +86,10 @@ class TimmBackbone(nn.Module):
         """As ``forward``: a post-activation network has no other maps."""
         maps: tuple[Tensor, Tensor] = self(frames_B3SS)
         return maps
+
+    def read_stream(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``suffix``."""
+        return self.suffix(stream_BChw)
 
 
 AnyBackbone = Trunk | TimmBackbone

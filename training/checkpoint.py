@@ -43,6 +43,7 @@ def save(
     state = {
         "trunk": pupil.student.state_dict(),
         "heads": pupil.heads.state_dict(),
+        "twin": pupil.twin.state_dict(),
         "memories": memories.state_dict(),
         "optimizer": optimizer.state_dict(),
         "step": progress.step,
@@ -77,6 +78,7 @@ def resume(
     _check_same(json.loads(state["config"]), config.to_json())
     pupil.student.load_state_dict(state["trunk"])
     pupil.heads.load_state_dict(state["heads"])
+    pupil.twin.load_state_dict(state.get("twin", {}))
     memories.load_state_dict(state["memories"])
     optimizer.load_state_dict(state["optimizer"])
     return Progress(state["step"], state["losses"])

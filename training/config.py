@@ -85,6 +85,9 @@ class LossConfig:
         queue_rows: K; filled with real rows before the first step.
         temperature: of both divergences.
         survey_rows: least number of rows that give an online target's mean and spread.
+        twins: self-supervision on top: two views of a frame find each other in the batch, which
+            then holds half as many frames, each twice.
+        twin_temperature: of that softmax.
     """
 
     regress: float = 1.0
@@ -94,6 +97,8 @@ class LossConfig:
     queue_rows: int = 2048
     temperature: float = 0.07
     survey_rows: int = 512
+    twins: float = 0.0
+    twin_temperature: float = 0.2
 
 
 def _interim_teachers() -> tuple[TeacherConfig, ...]:
@@ -173,6 +178,14 @@ class DistillConfig:
             raise InputError("expected at least one teacher")
         if max(self.losses.regress, self.losses.queue, self.losses.relate) <= 0:
             raise InputError("expected at least one loss with a weight above 0")
+
+        if self.losses.twins > 0 and (self.batch % 2 or (self.mode == "cached" and self.views < 2)):
+            raise InputError("twins want an even batch, and at least 2 views where they are cached")
+
+    @property
+    def frames_per_step(self) -> int:
+        """Different frames that the batch of a step is drawn for, over all processes."""
+        return self.batch // 2 if self.losses.twins > 0 else self.batch
 
     def to_json(self) -> dict[str, Any]:
         """Every field, as JSON reads it back."""

@@ -18,7 +18,12 @@ from service.errors import InputError
 from training.backbones import AnyBackbone, choose_trained, train_mode
 from training.checkpoint import Progress, resume, save
 from training.config import DistillConfig, LossConfig
-from training.losses import distillation, queue_distillation, relational_distillation
+from training.losses import (
+    distillation,
+    queue_distillation,
+    relational_distillation,
+    twin_contrast,
+)
 from training.metrics import Metrics
 from training.pupil import Memory, Pupil
 from training.ranks import Ranks, computes_in_bf16
@@ -94,9 +99,11 @@ class Learner:
         train_mode(self.pupil.student, self.config.student)
         device = self.ranks.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
-            predictions = self.network(batch.inputs)
+            predictions, twins = self.network(batch.inputs)
         targets = [memory(r.pooled_BD) for memory, r in self._remembered(batch)]
         terms = step_losses(predictions, batch, targets, self.memories, self.config)
+        for rows_BE in twins:
+            self._add_twins(terms, rows_BE)
         self.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(
@@ -109,6 +116,13 @@ class Learner:
         return dict(zip(terms, values, strict=True)) | {
             "rate": rate, "gradient_norm": float(norm)
         }  # fmt: skip
+
+    def _add_twins(self, terms: dict[str, Tensor], rows_BE: Tensor) -> None:
+        """Views of all processes look for each other: the loss is one process's."""
+        losses = self.config.losses
+        first, second = (self.ranks.gather_learning(half) for half in rows_BE.chunk(2))
+        terms["twins_loss"] = twin_contrast(first, second, temperature=losses.twin_temperature)
+        terms["loss"] = terms["loss"] + losses.twins * terms["twins_loss"]
 
     def _remembered(self, batch: Batch) -> list[tuple[nn.Module, Reading]]:
         return list(zip(self.memories, batch.readings, strict=True))
@@ -182,7 +196,13 @@ def _learner(student: AnyBackbone, source: Source, config: DistillConfig, ranks:
             f"expected targets of {len(config.teachers)} teachers, got {len(source.shapes)}"
         )
     choose_trained(student, config.student)
-    pupil = Pupil(student, source.shapes, dense=losses.relate > 0, from_stream=source.from_stream)
+    pupil = Pupil(
+        student,
+        source.shapes,
+        dense=losses.relate > 0,
+        twins=losses.twins > 0,
+        from_stream=source.from_stream,
+    )
     pupil.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = losses.queue_rows if losses.queue > 0 else 0
     memories = nn.ModuleList(Memory(width, rows) for width, _ in source.shapes).to(ranks.device)

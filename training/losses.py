@@ -3,6 +3,8 @@
 Every function detaches the teacher and leaves autocast, so that half precision in the networks
 never reaches a softmax or a norm.
 
+The one loss without a teacher is ``twin_contrast``: two views of a frame teach each other.
+
 Shape suffixes: B batch, D target width, K queued teacher rows, L places of a map.
 """
 
@@ -106,6 +108,35 @@ def relational_distillation(
         student_BLL = _relations(student_BDL.float()) / temperature
         teacher_BLL = _relations(teacher_BDL.detach().float()) / temperature
         return _divergence(student_BLL, teacher_BLL).mean()
+
+
+def twin_contrast(first_BD: Tensor, second_BD: Tensor, *, temperature: float) -> Tensor:
+    """NT-Xent of two views of B frames, above 0; scalar (SimCLR, Chen et al. 2020, eq. 1).
+
+    Every view looks for the other view of its frame among all other views of the batch, by
+    cosine; log(2 B - 1) is what guessing costs. Both sides carry the gradient.
+
+    Args:
+        first_BD: one view of each frame; any length.
+        second_BD: another view of the same frames in the same order.
+        temperature: of the softmax, above 0.
+
+    Raises:
+        InputError: the shapes differ, a batch of fewer than 2 frames, or the temperature is not
+            positive.
+    """
+    if first_BD.shape != second_BD.shape or len(first_BD) < 2:
+        raise InputError(
+            f"expected two views of at least 2 frames, got {tuple(first_BD.shape)} "
+            f"and {tuple(second_BD.shape)}"
+        )
+    _check_temperature(temperature)
+    with torch.autocast(first_BD.device.type, enabled=False):
+        unit_ND = _unit(torch.cat([first_BD, second_BD]).float())
+        logits_NN = unit_ND @ unit_ND.T / temperature
+        logits_NN.fill_diagonal_(float("-inf"))  # no view finds itself
+        partner_N = torch.arange(len(unit_ND), device=unit_ND.device).roll(len(first_BD))
+        return functional.cross_entropy(logits_NN, partner_N)
 
 
 def _relations(maps_BDL: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from training.teacher import Reading
 
 TargetShape: TypeAlias = tuple[int, tuple[int, int, int]]  # D, (E, h, w)
 _TINY = 1e-4
+TWIN_HIDDEN, TWIN_WIDTH = 512, 128
 
 
 class Heads(nn.Module):
@@ -35,14 +36,19 @@ class Heads(nn.Module):
 
     def forward(self, maps_BChw: Tensor) -> Reading:
         """Both predictions; the dense one on the teacher's grid (empty without a dense head)."""
-        spread_BC = (maps_BChw.var((2, 3), correction=0) + _TINY).sqrt()
-        pooled_BD = self.pooled(torch.cat([maps_BChw.mean((2, 3)), spread_BC], dim=1))
+        pooled_BD = self.pooled(summary(maps_BChw))
         if self.dense is None:
             return Reading(pooled_BD, pooled_BD.new_empty(0))
         dense = functional.interpolate(
             self.dense(maps_BChw), self.grid, mode="bilinear", align_corners=False
         )
         return Reading(pooled_BD, dense)
+
+
+def summary(maps_BChw: Tensor) -> Tensor:
+    """Mean and spread of every channel over the frame, (B, 2 C)."""
+    spread_BC = (maps_BChw.var((2, 3), correction=0) + _TINY).sqrt()
+    return torch.cat([maps_BChw.mean((2, 3)), spread_BC], dim=1)
 
 
 class Pupil(nn.Module):
@@ -52,6 +58,8 @@ class Pupil(nn.Module):
         student: gives the maps of stages 3 and 4.
         shapes: of each teacher's targets.
         dense: whether a dense target is learnt.
+        twins: whether views teach each other, in a space of their own: what a view cannot know of
+            its twin may be lost there, not in the student.
         from_stream: inputs are what ``student.prefix`` gives, not frames.
     """
 
@@ -61,18 +69,32 @@ class Pupil(nn.Module):
         shapes: Sequence[TargetShape],
         *,
         dense: bool = False,
+        twins: bool = False,
         from_stream: bool = False,
     ) -> None:
         super().__init__()
         self.student = student
         self.from_stream = from_stream
-        self.heads = nn.ModuleList(Heads(_width(student), shape, dense=dense) for shape in shapes)
+        width = _width(student)
+        self.heads = nn.ModuleList(Heads(width, shape, dense=dense) for shape in shapes)
+        self.twin = nn.ModuleList([_twin_head(width)] if twins else [])
 
-    def forward(self, inputs: Tensor) -> list[Reading]:
-        """Predictions of every teacher; heads and poolings in float32."""
+    def forward(self, inputs: Tensor) -> tuple[list[Reading], list[Tensor]]:
+        """Predictions of every teacher, and the rows (B, E) by which views find each other.
+
+        Heads and poolings in float32; no rows without twins.
+        """
         _, stage4 = self.student.suffix(inputs) if self.from_stream else self.student(inputs)
         with torch.autocast(inputs.device.type, enabled=False):
-            return [head(stage4.float()) for head in self.heads]
+            stage4 = stage4.float()
+            readings = [head(stage4) for head in self.heads]
+            return readings, [head(summary(stage4)) for head in self.twin]
+
+
+def _twin_head(width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(2 * width, TWIN_HIDDEN), nn.ReLU(), nn.Linear(TWIN_HIDDEN, TWIN_WIDTH)
+    )
 
 
 def _width(student: AnyBackbone) -> int:

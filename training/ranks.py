@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.nn.functional import all_gather
 
 from service.errors import InputError
 
@@ -50,6 +51,17 @@ class Ranks:
         dist.all_gather(parts, rows_BD)
         return torch.stack(parts, dim=1).flatten(0, 1)
 
+    def gather_learning(self, rows_BD: Tensor) -> Tensor:
+        """As ``gather``, with the gradient of every process's loss that the rows enter.
+
+        A loss that every process computes of all rows so gets the gradient of one process, once
+        gradients are averaged.
+        """
+        if self.world == 1:
+            return rows_BD
+        parts = all_gather(rows_BD.contiguous())  # type: ignore[no-untyped-call]
+        return torch.stack(list(parts), dim=1).flatten(0, 1)
+
     def mean(self, values: Tensor) -> Tensor:
         """Mean over processes, no gradient."""
         values = values.detach().clone()
@@ -62,6 +74,11 @@ class Ranks:
         """Until every process is here."""
         if self.world > 1:
             dist.barrier()
+
+
+def is_first() -> bool:
+    """Whether this process leads its run, or is alone; known before it has joined."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

@@ -34,7 +34,8 @@ class Batch:
     """One step's share of one process.
 
     Attributes:
-        inputs: what the pupil takes: frames (B, 3, S, S) or a stream (B, C, h, w).
+        inputs: what the pupil takes: frames (B, 3, S, S) or a stream (B, C, h, w). With twins
+            its second half shows other views of the frames of the first half, in their order.
         readings: of each teacher, of the same views.
     """
 
@@ -67,17 +68,22 @@ class Sampler:
     _order_M: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        self.ranks.share(self.config.batch)
-        if self.samples < self.config.batch:
+        self.ranks.share(self.drawn)
+        if self.samples < self.drawn:
             raise InputError(
-                f"expected at least as many samples as a batch holds ({self.config.batch}), "
+                f"expected at least as many samples as a batch holds ({self.drawn}), "
                 f"got {self.samples}"
             )
 
     @property
+    def drawn(self) -> int:
+        """Samples of a step, over all processes."""
+        return self.config.frames_per_step
+
+    @property
     def steps_per_epoch(self) -> int:
         """Whole batches only."""
-        return self.samples // self.config.batch
+        return self.samples // self.drawn
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
         """Sample numbers of this process at ``step``, ascending."""
@@ -85,8 +91,8 @@ class Sampler:
         if epoch != self._epoch or self._order_M is None:
             rng = np.random.default_rng((self.config.seed, epoch))
             self._order_M, self._epoch = rng.permutation(self.samples), epoch
-        start = position * self.config.batch
-        chosen = np.sort(self._order_M[start : start + self.config.batch])
+        start = position * self.drawn
+        chosen = np.sort(self._order_M[start : start + self.drawn])
         return chosen[self.ranks.rank :: self.ranks.world]
 
 
@@ -106,11 +112,16 @@ class CachedSource:
         self._targets = targets
         self._config = config
         self._ranks = ranks
-        self._sampler = Sampler(self.samples, config, ranks)
+        self._twins = config.losses.twins > 0
+        self._frames = self.samples // config.views
+        drawn_from = self._frames if self._twins else self.samples
+        self._sampler = Sampler(drawn_from, config, ranks)
 
     def batch(self, step: int) -> Batch:
         """Streams and targets of the step's samples."""
         chosen_B = self._sampler.rows(step)
+        if self._twins:
+            chosen_B = self._two_views(chosen_B, step)
         stream = self._read(self._targets.streams_MChw, chosen_B)
         readings = [
             Reading(self._read(pooled_MD, chosen_B), self._dense(teacher, chosen_B))
@@ -123,6 +134,16 @@ class CachedSource:
         order = np.random.default_rng((self._config.seed, _SURVEY)).permutation(self.samples)
         order = np.resize(order, max(rows, self.samples))
         return [self._read(pooled_MD, order) for pooled_MD in self._targets.pooled]
+
+    def _two_views(self, frames_B: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.int64]:
+        """Samples of two different views of each frame: first all the one, then all the other."""
+        # Drawn for every frame, so that what a frame gets hangs on no other and no process.
+        rng = np.random.default_rng((self._config.seed, step))
+        views = self._config.views
+        first_B = rng.integers(views, size=self._frames)[frames_B]
+        apart_B = rng.integers(1, views, size=self._frames)[frames_B]
+        numbers = np.concatenate([first_B, (first_B + apart_B) % views])
+        return numbers * self._frames + np.tile(frames_B, 2)
 
     def _dense(self, teacher: int, chosen_B: npt.NDArray[np.int64]) -> Tensor:
         if not self._targets.dense:
@@ -181,7 +202,7 @@ class OnlineSource:
     def survey(self, rows: int) -> list[Tensor]:
         """Rows of views that no step meets."""
         found: list[list[Tensor]] = [[] for _ in self._teachers]
-        for draw in range(-(-rows // self._config.batch)):
+        for draw in range(-(-rows // self._config.frames_per_step)):
             waiting = self._start(draw)
             batch = self._observed([f.result() for f in waiting], _SURVEY + draw)
             for kept, reading in zip(found, batch.readings, strict=True):
@@ -197,6 +218,8 @@ class OnlineSource:
     def _observed(self, frames: list[Frame], step: int) -> Batch:
         device = self._ranks.device
         frames_B1HW = torch.from_numpy(np.stack(frames)[:, None]).to(device).float() / 255
+        if self._config.losses.twins > 0:  # mixed, both views of a frame still mix the same two
+            frames_B1HW = frames_B1HW.repeat(2, 1, 1, 1)
         generator = torch.Generator(device).manual_seed(self._seed(step))
         view_B1SS = self._mixed(self._augment(frames_B1HW, generator), step)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):

@@ -76,7 +76,10 @@ class Trunk(nn.Module):
 
     def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
         """What the read-out takes: stage 3 normalised but before its ReLU, stage 4 activated."""
-        stream_BChw = self.prefix(frames_B3SS)
+        return self.read_stream(self.prefix(frames_B3SS))
+
+    def read_stream(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``read``, from what ``prefix`` gave."""
         scale_C, shift_C = affine_of(self.stage3_norm)
         # Not the norm's own output: after quantisation that one has lost what is below 0.
         stage3 = stream_BChw * scale_C[:, None, None] + shift_C[:, None, None]

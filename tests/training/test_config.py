@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import InputError
+from service.errors import Conflict, InputError
+from service.imaging.encode import encode_png
 from training.commands.distil import chosen_config, corpus_frames, resized
 from training.config import (
     DistillConfig,
@@ -17,6 +18,7 @@ from training.config import (
     load_config,
 )
 from training.configs import dinov3_vitb16_resnet50
+from training.runs import simulated_frames
 
 CATALOGUE = Path(dinov3_vitb16_resnet50.__file__).parents[1] / "catalogue" / "datasets.toml"
 JUDGED = {"busi", "aul", "pocus", "covidx-us", "butterfly"}  # bench sets, and what holds them
@@ -85,6 +87,17 @@ def test_the_papers_sets_are_all_in_the_catalogue() -> None:
     assert set(dinov3_vitb16_resnet50.CORPUS) <= known
 
 
+def test_twins_need_two_views_of_every_frame() -> None:
+    losses = LossConfig(twins=1.0)
+    assert DistillConfig(batch=8, losses=losses).frames_per_step == 4
+    assert DistillConfig(batch=8).frames_per_step == 8
+    with pytest.raises(InputError, match="even batch"):
+        DistillConfig(batch=7, losses=losses)
+    with pytest.raises(InputError, match="2 views"):
+        DistillConfig(views=1, losses=losses)
+    assert DistillConfig(mode="online", views=1, losses=losses).losses.twins == 1
+
+
 def test_weights_of_the_command_line_reach_teachers_but_not_the_copy_of_the_student() -> None:
     config = chosen_config("interim_cpu", "trunk.safetensors", "vit.safetensors")
     assert config.student.weights == "trunk.safetensors"
@@ -107,3 +120,40 @@ def test_a_manifest_without_the_configured_sets_is_refused(tmp_path: Path) -> No
         corpus_frames(path, config, 0)
     with pytest.raises(InputError, match="--manifest"):
         corpus_frames(None, config, 0)
+
+
+COLUMNS = "path,use,dataset,label,group,split,licence,label_conflict\n"
+
+
+def manifest_of(folder: Path, rows: str) -> Path:
+    """Three simulated frames and a manifest that names them as ``rows`` say."""
+    for name, frame in zip("abc", simulated_frames(3), strict=True):
+        (folder / f"{name}.png").write_bytes(encode_png(frame))
+    path = folder / "manifest.csv"
+    path.write_text(COLUMNS + rows)
+    return path
+
+
+def test_frames_that_the_manifest_judges_on_are_not_distilled_from(tmp_path: Path) -> None:
+    config = DistillConfig(teachers=(TeacherConfig("test_vit"),))
+    mine = "a.png,corpus,mine,,p1,,CC0,0\nb.png,corpus,mine,,p2,,CC0,0\n"
+    apart = manifest_of(tmp_path, mine + "c.png,bench,theirs,x,p3,,CC0,0\n")
+    assert len(corpus_frames(apart, config, 0)) == 2
+    same = manifest_of(tmp_path, mine + "b.png,bench,theirs,x,p3,,CC0,0\n")
+    with pytest.raises(Conflict, match="1 frames by same file"):
+        corpus_frames(same, config, 0)
+    subject = manifest_of(tmp_path, mine + "c.png,bench,mine,x,p2,,CC0,0\n")
+    with pytest.raises(Conflict, match="1 frames by same group"):
+        corpus_frames(subject, config, 0)
+
+
+def test_one_process_of_a_run_looks_for_leaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DistillConfig(teachers=(TeacherConfig("test_vit"),))
+    path = manifest_of(tmp_path, "a.png,corpus,mine,,,,CC0,0\na.png,bench,mine,x,,,CC0,0\n")
+    monkeypatch.setenv("RANK", "1")
+    assert len(corpus_frames(path, config, 0)) == 1
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(Conflict):
+        corpus_frames(path, config, 0)

@@ -125,6 +125,57 @@ def test_a_cached_run_learns_and_changes_only_stage_4(targets: Targets, tmp_path
                        "norm.running_var", "norm.num_batches_tracked"}  # fmt: skip
 
 
+TWINS = dataclasses.replace(
+    CACHED,
+    views=2,
+    epochs=12,
+    log_every=1,
+    losses=LossConfig(twins=1.0),
+    student=dataclasses.replace(SMALL, train="stage4"),
+)
+
+
+def test_a_cached_step_with_twins_shows_two_views_of_each_frame(targets: Targets) -> None:
+    numbered = Targets(
+        np.arange(8, dtype=np.float16).reshape(8, 1, 1, 1), targets.pooled
+    )  # sample = view x 4 + frame
+    source = CachedSource(numbered, TWINS, ALONE)
+    for step in range(8):
+        first, second = source.batch(step).inputs.flatten().int().chunk(2)
+        assert len(first) == 2
+        assert (first % 4).tolist() == (second % 4).tolist()
+        assert (first // 4 != second // 4).all()
+
+
+def test_an_online_step_with_twins_shows_each_frame_twice(frames: list[np.ndarray]) -> None:
+    config = dataclasses.replace(ONLINE, losses=dataclasses.replace(ONLINE.losses, twins=1.0))
+    batch = online(frames, config).batch(0)
+    first, second = batch.inputs.chunk(2)
+    assert len(first) == config.batch // 2
+    assert not torch.allclose(first, second)
+    plain = dataclasses.replace(config, mixup=0.0)
+    source = online(frames, plain)
+    source._augment = lambda frames_B1HW, _: frames_B1HW[:, :, :64, :64]
+    first, second = source.batch(0).inputs.chunk(2)
+    torch.testing.assert_close(first, second)
+
+
+def test_twins_learn_to_find_each_other_and_resume_to_the_same_losses(
+    targets: Targets, tmp_path: Path
+) -> None:
+    narrow = Targets(targets.streams_MChw[:, :192], targets.pooled)
+    source = CachedSource(narrow, TWINS, ALONE)
+    whole = distil(student(TWINS), source, TWINS, tmp_path / "whole")
+    with (tmp_path / "whole" / "metrics.csv").open() as stream:
+        found = [float(row["twins_loss"]) for row in csv.DictReader(stream)]
+    assert found[-1] < 0.8 * found[0]
+    config = dataclasses.replace(TWINS, checkpoint_every=5)
+    with pytest.raises(KeyboardInterrupt):
+        distil(student(config), Stopping(source, at=7), config, tmp_path / "part")
+    resumed = distil(student(config), source, config, tmp_path / "part")
+    assert resumed == pytest.approx(whole, rel=1e-4)
+
+
 def test_an_online_run_learns_from_two_teachers_at_once(
     frames: list[np.ndarray], tmp_path: Path
 ) -> None:

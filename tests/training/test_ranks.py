@@ -25,7 +25,8 @@ CONFIG = DistillConfig(
     steps=5,
     student=FROZEN,
     teachers=(TeacherConfig("a"), TeacherConfig("b", weight=0.5)),
-    losses=LossConfig(queue=1.0, relate=0.5, queue_rows=12),
+    losses=LossConfig(queue=1.0, relate=0.5, queue_rows=12, twins=0.5),
+    views=3,
     bf16=False,
     checkpoint_every=2,
 )
@@ -85,6 +86,8 @@ def test_two_processes_give_the_losses_weights_and_queue_of_one(tmp_path: Path) 
     assert two["losses"] == pytest.approx(alone, rel=1e-5)  # sums in another order
     for name, value in one["trunk"].items():
         torch.testing.assert_close(two["trunk"][name], value, rtol=1e-3, atol=1e-5)
+    for name, value in one["twin"].items():
+        torch.testing.assert_close(two["twin"][name], value, rtol=1e-3, atol=1e-5)
     for teacher in range(2):
         rows = [state["memories"][f"{teacher}.queue_KD"] for state in (one, two)]
         torch.testing.assert_close(rows[1], rows[0])

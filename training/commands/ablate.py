@@ -1,5 +1,6 @@
 """``python -m training ablate``: what each group of augmentation is worth to a trained student."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ from rich.console import Console
 from training.checkpoint import CHECKPOINT_NAME
 from training.config import load_config
 from training.data import load_frames, read_manifest
-from training.evaluation.ablation import Arm, ablate, ablation_table
+from training.evaluation.ablation import ablate, ablation_table
+from training.evaluation.arms import Arm
 from training.evaluation.sets import read_sets, thinned
 from training.export import load_student
 
@@ -22,13 +24,20 @@ def ablation(
         str, typer.Option("--config", help="Named config, or a .py file with config().")
     ] = "ship_cpu",
     sets: Annotated[str, typer.Option(help="Bench sets, comma-separated; empty = all.")] = "",
+    every: Annotated[int, typer.Option(min=1, help="Take each so manyth corpus frame.")] = 1,
+    views: Annotated[int, typer.Option(min=0, help="Views per frame; 0 = as configured.")] = 0,
+    dim: Annotated[int, typer.Option(min=0, help="Axes kept; 0 = as configured.")] = 0,
     limit: Annotated[int, typer.Option(min=1, help="About so many frames per set.")] = 400,
     seeds: Annotated[int, typer.Option(min=2, help="Splits per number of shots.")] = 20,
 ) -> None:
     """Refit the read-out with each group of augmentation alone, and with all but each."""
     config = load_config(config_name)
+    readout = replace(
+        config.readout, views=views or config.readout.views, dim=dim or config.readout.dim
+    )
+    config = replace(config, readout=readout)
     rows = read_manifest(manifest)
-    corpus = load_frames([row for row in rows if row.use == "corpus"])
+    corpus = load_frames([row for row in rows if row.use == "corpus"][::every])
     names = [name for name in sets.split(",") if name]
     chosen = [thinned(s, limit) for s in read_sets(rows, names) if not s.in_domain]
     console = Console()

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from service.errors import InputError
+from training.catalogue.leaks import check_disjoint
 from training.config import IMAGENET_TRUNK, DistillConfig, TeacherConfig, load_config
-from training.data import load_frames, read_manifest
+from training.data import Row, load_frames, read_manifest
 from training.networks import RANDOM
-from training.ranks import joined
+from training.ranks import is_first, joined
 from training.runs import DecodedFrames, distil_frames, simulated_frames
 from training.sources import Frame
 
@@ -96,17 +97,27 @@ def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> S
 
     Raises:
         InputError: no manifest, or no such frames in it.
+        Conflict: a frame that the manifest judges on, its subject or its likeness is among them.
     """
     if manifest is None:
         raise InputError("expected --manifest, or --simulated")
-    rows = [row for row in read_manifest(manifest) if row.use == "corpus"]
+    named = read_manifest(manifest)
+    rows = corpus_rows(named, config, limit)
+    if not rows:
+        raise InputError(f"{manifest.name} names no corpus frames of this configuration")
+    bench = [row for row in named if row.use == "bench"]
+    if bench and is_first():  # one process of a run reads and hashes every file, not all of them
+        check_disjoint(rows, bench)
+    return load_frames(rows) if config.mode == "cached" else DecodedFrames(rows)
+
+
+def corpus_rows(named: Sequence[Row], config: DistillConfig, limit: int = 0) -> list[Row]:
+    """Rows to distil from: of the configured sets if there are any, evenly thinned to ``limit``."""
+    rows = [row for row in named if row.use == "corpus"]
     if config.corpus:
         rows = [row for row in rows if row.dataset in config.corpus]
         missing = sorted(set(config.corpus) - {row.dataset for row in rows})
         if missing:
             log.warning("sets of the configuration are not in the manifest", extra={
                 "missing": missing, "of": len(config.corpus)})  # fmt: skip
-    rows = rows[:: max(1, len(rows) // limit)][:limit] if limit else rows
-    if not rows:
-        raise InputError(f"{manifest.name} names no corpus frames of this configuration")
-    return load_frames(rows) if config.mode == "cached" else DecodedFrames(rows)
+    return rows[:: max(1, len(rows) // limit)][:limit] if limit else rows

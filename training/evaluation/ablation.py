@@ -8,40 +8,19 @@ splits.
 Shape suffixes: N frames, K pooled features.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.backbones import AnyBackbone
-from training.card import table
 from training.config import DistillConfig
-from training.evaluation.compare import Estimate, paired_over_seeds
-from training.evaluation.protocol import SEEDS, LabelledSet, shot_scores
+from training.evaluation.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
+from training.evaluation.protocol import SEEDS
 from training.evaluation.sets import EvaluationSet
 from training.export import Frames, pooled_features, served
 from training.readout import fit_readout
 
-Floats = npt.NDArray[np.float32]
-SHOTS = (5, 20)
 NONE, ALL = "none", "all"
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One way to augment.
-
-    Attributes:
-        scores: shots -> mean balanced accuracy over sets and seeds, percent.
-        gain: shots -> the same minus that without any augmentation, paired by split, with its
-            95 % interval over seeds.
-    """
-
-    name: str
-    scores: Mapping[int, float]
-    gain: Mapping[int, Estimate]
 
 
 def arms(augment: AugmentationConfig) -> Iterator[tuple[str, AugmentationConfig | None]]:
@@ -79,13 +58,13 @@ def ablate(
     plain_NK = pooled_features(student, corpus, config)
     judged = [(s.labelled, pooled_features(student, s.frames(), config)) for s in sets]
     done: list[Arm] = []
-    base: dict[int, dict[str, list[float]]] = {}
+    base: Scores = {}
     for name, augment in arms(config.augment):
         views = [] if augment is None else _views(student, config, augment, corpus)
         readout = fit_readout(plain_NK, config.readout, views)
-        scores = {k: _scores(readout.embed, judged, k, seeds) for k in shots}
+        scores = scores_of(readout.embed, judged, shots, seeds)
         base = base or scores
-        done.append(_arm(name, scores, base))
+        done.append(arm(name, scores, base))
         on_arm(done[-1])
     return done
 
@@ -98,38 +77,6 @@ def _views(
     return [pooled_features(student, corpus, changed, view=number) for number in numbers]
 
 
-def _scores(
-    embed: Callable[[Floats], Floats],
-    judged: Sequence[tuple[LabelledSet, Floats]],
-    shots: int,
-    seeds: int,
-) -> dict[str, list[float]]:
-    return {
-        labelled.name: shot_scores(embed(pooled_NK), labelled, shots, seeds)
-        for labelled, pooled_NK in judged
-    }
-
-
-def _arm(
-    name: str, scores: dict[int, dict[str, list[float]]], base: dict[int, dict[str, list[float]]]
-) -> Arm:
-    means = {shots: float(np.mean(list(found.values()))) for shots, found in scores.items()}
-    gain = {shots: paired_over_seeds(scores[shots], base[shots]) for shots in scores}
-    return Arm(name, means, gain)
-
-
 def ablation_table(found: Sequence[Arm]) -> str:
     """A Markdown table."""
-    shots = list(found[0].scores)
-    head = ["augmentation", *(f"{k} shot" for k in shots), *(f"gain at {k} [95 %]" for k in shots)]
-    rows = []
-    for arm in found:
-        gains = [arm.gain[k] for k in shots]
-        rows.append(
-            [
-                arm.name,
-                *(f"{arm.scores[k]:.2f}" for k in shots),
-                *(f"{g.mean:+.2f} [{g.low:+.2f}, {g.high:+.2f}]" for g in gains),
-            ]
-        )
-    return table(head, rows)
+    return arms_table(found, "augmentation")

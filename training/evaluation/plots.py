@@ -22,14 +22,15 @@ def shot_curves(document: Mapping[str, Any]) -> bytes:
     for panel, chosen in zip(panels, document["sets"], strict=True):
         for place, name in enumerate(document["results"]):
             found = document["results"][name][chosen["name"]]["shots"]
-            _curve(panel, place, name, {float(k): e for k, e in found.items()})
+            points = {float(k): e for k, e in found.items()}
+            _curve(panel, place, name, points, of=len(document["results"]))
         ticks = [int(k) for k in document["effort"]["shots"]]
         panel.set_xscale("log")
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
         panel.minorticks_off()
         panel.set_xlabel("labelled frames per class")
         panel.set_ylabel("balanced accuracy, %")
-    return _png(figure, panels)
+    return _png(_named(figure, panels))
 
 
 def fraction_curves(document: Mapping[str, Any]) -> bytes:
@@ -38,23 +39,26 @@ def fraction_curves(document: Mapping[str, Any]) -> bytes:
     for panel, chosen in zip(panels, document["sets"], strict=True):
         for place, name in enumerate(document["results"]):
             found = document["results"][name][chosen["name"]]["fractions"]
-            _curve(panel, place, name, {100 * float(f): e for f, e in found.items()})
+            points = {100 * float(f): e for f, e in found.items()}
+            _curve(panel, place, name, points, of=len(document["results"]))
         ticks = [100 * float(share) for share in document["effort"]["fractions"]]
         panel.set_xscale("log")
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.minorticks_off()
         panel.set_xlabel("labelled groups, % of all")
         panel.set_ylabel("balanced accuracy, %")
-    return _png(figure, panels)
+    return _png(_named(figure, panels))
 
 
-def _curve(panel: Axes, place: int, name: str, points: Mapping[float, Mapping[str, Any]]) -> None:
+def _curve(
+    panel: Axes, place: int, name: str, points: Mapping[float, Mapping[str, Any]], *, of: int
+) -> None:
     xs = sorted(points)
     if not xs:
         return
     hue, mark = _HUES[place % len(_HUES)], _MARKS[place % len(_MARKS)]
     # Side by side on the logarithmic axis, so that bars do not hide each other.
-    shifted = [x * 1.03 ** (place - 2) for x in xs]
+    shifted = [x * 1.02 ** (place - (of - 1) / 2) for x in xs]
     means = [points[x]["mean"] for x in xs]
     bars = [
         [0 if points[x]["low"] is None else abs(points[x][edge] - points[x]["mean"]) for x in xs]
@@ -82,11 +86,14 @@ def confusions(document: Mapping[str, Any], encoder: str) -> bytes:
         panel.set_yticks(range(len(classes)), classes)
         panel.set_xlabel("guessed")
         panel.set_ylabel("true")
-    return _png(figure, [])
+    return _png(figure)
 
 
 def maps(document: Mapping[str, Any]) -> bytes | None:
-    """UMAP of shipped beside teacher, a row per set; None when no map was computed."""
+    """UMAP of shipped beside teacher, a row per set; None when no map was computed.
+
+    A silhouette is of the features, not of the plane.
+    """
     found = document["maps"]
     if not found:
         return None
@@ -98,8 +105,20 @@ def maps(document: Mapping[str, Any]) -> bytes | None:
     for each in found:
         panel = grid[rows.index(each["title"]), columns.index(each["encoder"])]
         _scatter(panel, np.array(each["points"]), each["groups"])
-        panel.set_title(f"{each['title']}: {each['encoder']}", fontsize=10)
-    return _png(figure, list(grid[:, 0]))
+        panel.set_title(_map_title(document, each["title"], each["encoder"]), fontsize=10)
+    for panel in grid[:, 0]:  # below the frame: inside, names hide points
+        panel.legend(
+            fontsize=8, frameon=False, markerscale=2, ncols=4, handletextpad=0.2,
+            loc="upper left", bbox_to_anchor=(0, 0),
+        )  # fmt: skip
+    return _png(figure)
+
+
+def _map_title(document: Mapping[str, Any], title: str, encoder: str) -> str:
+    found = document["results"].get(encoder, {}).get(title)
+    if found is None:  # all sets side by side have no classes in common
+        return f"{title}: {encoder}"
+    return f"{title}: {encoder}, silhouette {found['clusters']['silhouette']:.2f}"
 
 
 def _scatter(panel: Axes, points_M2: np.ndarray, groups: Sequence[str]) -> None:
@@ -107,7 +126,11 @@ def _scatter(panel: Axes, points_M2: np.ndarray, groups: Sequence[str]) -> None:
     for place, name in enumerate(sorted(set(groups))):
         x, y = points_M2[names_M == name].T
         hue, mark = _HUES[place % len(_HUES)], _MARKS[place % len(_MARKS)]
-        panel.scatter(x, y, s=9, alpha=0.7, color=hue, marker=mark, label=name, linewidths=0)
+        rarer_later = 2 + 1 / len(x)  # so that a frequent class does not bury the others
+        panel.scatter(
+            x, y, s=9, alpha=0.7, color=hue, marker=mark, label=name, linewidths=0,
+            zorder=rarer_later,
+        )  # fmt: skip
     panel.set_xticks([])
     panel.set_yticks([])
 
@@ -131,11 +154,24 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _png(figure: Figure, with_legend: Sequence[Axes]) -> bytes:
-    for panel in with_legend:
+def _named(figure: Figure, panels: Sequence[Axes]) -> Figure:
+    """One legend below all panels: every panel shows the same encoders."""
+    for panel in panels:
         panel.grid(alpha=0.25)
-        if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=7, frameon=False)
+    names = {
+        name: handle
+        for panel in panels
+        for handle, name in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    if names:
+        figure.legend(
+            list(names.values()), list(names), fontsize=8, frameon=False,
+            loc="outside lower center", ncols=min(4, len(names)),
+        )  # fmt: skip
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()

@@ -9,7 +9,8 @@ from service.imaging.preprocess import PreprocessSpec
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
 from training.data import read_manifest
-from training.evaluation.ablation import SHOTS, Arm, ablate, ablation_table, arms
+from training.evaluation.ablation import ablate, ablation_table, arms
+from training.evaluation.arms import SHOTS, Arm
 from training.evaluation.compare import Estimate
 from training.evaluation.sets import read_sets
 from training.readout import ReadoutConfig

@@ -184,6 +184,7 @@ def test_the_report_made_from_the_file_names_every_encoder_and_set(
         assert f"<td>{name}</td>" in page
         assert f"| {name} |" in table
         assert name in console(stored)
+    assert "<th>recall at 5</th>" in page
     assert "lesions" in page
     assert "lung (in-domain" in table
     assert "http://" not in page

@@ -1,0 +1,83 @@
+"""Ways to make an embedding, judged on the same splits and compared with one of them.
+
+Shape suffixes: N frames, D embedding width.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from training.card import table
+from training.evaluation.compare import Estimate, paired_over_seeds
+from training.evaluation.protocol import LabelledSet, shot_scores
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Scores: TypeAlias = dict[int, dict[str, list[float]]]  # shots -> set -> one score per seed
+Given = TypeVar("Given")
+SHOTS = (5, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way, judged.
+
+    Attributes:
+        scores: shots -> mean balanced accuracy over sets and seeds, percent.
+        gain: shots -> the same minus that of the way it is compared with, paired by split, with
+            its 95 % interval over seeds.
+    """
+
+    name: str
+    scores: Mapping[int, float]
+    gain: Mapping[int, Estimate]
+
+
+def scores_of(
+    embed: Callable[[Given], Floats],
+    judged: Sequence[tuple[LabelledSet, Given]],
+    shots: Sequence[int],
+    seeds: int,
+) -> Scores:
+    """Balanced accuracies at every number of shots on every set.
+
+    Args:
+        embed: what was computed of a set's frames -> features_ND.
+        judged: labels, and what was computed of the frames.
+        shots: labelled frames per class.
+        seeds: splits per number of shots.
+    """
+    embedded = [(labelled, embed(given)) for labelled, given in judged]
+    return {
+        k: {
+            labelled.name: shot_scores(rows_ND, labelled, k, seeds)
+            for labelled, rows_ND in embedded
+        }
+        for k in shots
+    }
+
+
+def arm(name: str, scores: Scores, base: Scores) -> Arm:
+    """Means, and what is gained over ``base``."""
+    means = {shots: float(np.mean(list(found.values()))) for shots, found in scores.items()}
+    gain = {shots: paired_over_seeds(scores[shots], base[shots]) for shots in scores}
+    return Arm(name, means, gain)
+
+
+def arms_table(found: Sequence[Arm], what: str) -> str:
+    """A Markdown table; ``what`` heads the names."""
+    shots = list(found[0].scores)
+    head = [what, *(f"{k} shot" for k in shots), *(f"gain at {k} [95 %]" for k in shots)]
+    rows = []
+    for each in found:
+        gains = [each.gain[k] for k in shots]
+        rows.append(
+            [
+                each.name,
+                *(f"{each.scores[k]:.2f}" for k in shots),
+                *(f"{g.mean:+.2f} [{g.low:+.2f}, {g.high:+.2f}]" for g in gains),
+            ]
+        )
+    return table(head, rows)
