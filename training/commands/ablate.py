@@ -49,4 +49,4 @@ def ablation(
     found = ablate(student, config, corpus, chosen, seeds=seeds, on_arm=say)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(ablation_table(found) + "\n", encoding="utf-8")
-    console.print(ablation_table(found), markup=False)
+    console.print(ablation_table(found), markup=False, soft_wrap=True)

@@ -55,7 +55,7 @@ def compare_designs(
         done.append(each)
         (out / "designs.md").write_text(tables(done) + "\n", encoding="utf-8")
         console.print(f"{each.shipped.name}: {dict(each.shipped.scores)}", markup=False)
-    console.print(tables(done), markup=False)
+    console.print(tables(done), markup=False, soft_wrap=True)
 
 
 def reduced(
