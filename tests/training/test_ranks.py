@@ -105,7 +105,7 @@ def test_ranks_share_every_batch_without_overlap() -> None:
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(InputError, match="3 processes can share, got 8"):
+    with pytest.raises(InputError, match="3 processes can share, got 4"):
         CachedSource(targets(), CONFIG, Ranks(0, 3))
 
 
