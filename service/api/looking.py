@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.api.schemas import JsonObject
+from service.catalog.records import ScanImage
 from service.errors import FrameRefused, ServiceError
 from service.imaging.look import RISKS, Sight
 from service.pipeline import Embedded
@@ -17,6 +18,11 @@ UNKNOWN: JsonObject = {
     "burned_in_reasons": [],
     "quality": [],
 }
+
+
+def looked_of(image: ScanImage) -> JsonObject:
+    """What was looked at of a stored scan; what an older version did not ask is unknown."""
+    return {**UNKNOWN, **(image.looked or {})}
 
 
 def looked_json(embedded: Embedded) -> JsonObject:

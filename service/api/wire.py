@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.api.looking import UNKNOWN, looked_json
+from service.api.looking import looked_json, looked_of
 from service.api.schemas import AttributeTest, FilterBody, JsonObject, Presence, TimeRange
 from service.catalog.records import (
     Classifier,
@@ -61,8 +61,7 @@ def image_json(image: ScanImage) -> JsonObject:
         "frame_rate_hz": image.frame_rate_hz,
         "sha256": image.sha256,
         "content_sha256": image.content_sha256,
-        **UNKNOWN,
-        **(image.looked or {}),
+        **looked_of(image),
     }
 
 
@@ -97,7 +96,7 @@ def frame_json(frame: BestFrame | None, image: ScanImage) -> JsonObject | None:
 
 def regions_used(image: ScanImage) -> int:
     """Regions of each frame that were embedded; 1 of scans that say nothing of it."""
-    return int((image.looked or UNKNOWN).get("regions_used", 1))
+    return int(looked_of(image)["regions_used"])
 
 
 def scan_json(scan: Scan, *, dim: int) -> JsonObject:

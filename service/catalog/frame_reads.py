@@ -11,7 +11,13 @@ import numpy as np
 
 from service.catalog.database import Database
 from service.catalog.records import ClipFrame, KeptFrames
-from service.catalog.rows import decode_vector, json_list, require_collection, require_scan
+from service.catalog.rows import (
+    decode_vector,
+    decode_vectors,
+    json_list,
+    require_collection,
+    require_scan,
+)
 
 
 class FrameReads:
@@ -68,13 +74,10 @@ class FrameReads:
 
 
 def _arrays(rows: list[sqlite3.Row], dim: int) -> KeptFrames:
-    embeddings_ND = np.empty((len(rows), dim), np.float32)
-    for i, row in enumerate(rows):
-        embeddings_ND[i] = decode_vector(row["vector"], dim)
     times = [math.nan if row["time_s"] is None else row["time_s"] for row in rows]
     return KeptFrames(
         np.array([row["row_id"] for row in rows], np.int64),
         np.array([row["place"] for row in rows], np.int64),
         np.array(times, np.float64),
-        embeddings_ND,
+        decode_vectors([row["vector"] for row in rows], dim),
     )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.database import Database
-from service.catalog.rows import decode_vector, json_list, require_collection
+from service.catalog.rows import decode_vectors, json_list, require_collection
 
 MARK_DIGITS = 16  # hexadecimal, 64 bits
 
@@ -60,7 +60,5 @@ class RowReads:
         with self._database.read() as connection:
             found = require_collection(connection, workspace_id, collection)
             rows = connection.execute(sql, (found["collection_id"], json_list(row_ids))).fetchall()
-        embeddings_ND = np.empty((len(rows), found["dim"]), np.float32)
-        for i, row in enumerate(rows):
-            embeddings_ND[i] = decode_vector(row["vector"], found["dim"])
+        embeddings_ND = decode_vectors([row["vector"] for row in rows], found["dim"])
         return np.array([row["row_id"] for row in rows], np.int64), embeddings_ND

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from service.catalog.database import Database
 from service.catalog.records import NewExample, VersionExample
-from service.catalog.rows import decode_vector, encode_vector, new_ids, require_text
+from service.catalog.rows import decode_vectors, encode_vector, new_ids, require_text
 from service.errors import UnknownItem
 
 _OF_VERSION = """
@@ -75,8 +75,8 @@ class VersionExamples:
         sql = f"SELECT coalesce(e.vector, w.vector) AS vector {_OF_VERSION}"
         with self._database.read() as connection:
             rows = connection.execute(sql, (workspace_id, name, number, -1, -1))
-            kept = [decode_vector(row["vector"], dim) for row in rows if row["vector"] is not None]
-        return np.stack(kept) if kept else np.empty((0, dim), np.float32)
+            kept = [row["vector"] for row in rows if row["vector"] is not None]
+        return decode_vectors(kept, dim)
 
 
 def add_examples(

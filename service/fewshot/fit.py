@@ -5,7 +5,7 @@ Shape suffixes: N examples, C classes, D embedding width, R rank of the examples
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from service.fewshot.weights import Counted, class_weights, counts_of
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
+Name = TypeVar("Name", str, bytes)
 
 MAX_CLASS_NAME = 200  # characters
 
@@ -139,8 +140,10 @@ def _task(
     large = len(labels) > LARGE
     labels_N, groups_N = _numbered(labels), _numbered(groups)
     # The order of the upload must not change the folds.
-    marks_N = fingerprints(embeddings_ND) if large else _ranks(embeddings_ND)
-    order_N = np.lexsort((marks_N, labels_N, groups_N))
+    rows_N = (
+        fingerprints(embeddings_ND) if large else _numbered([r.tobytes() for r in embeddings_ND])
+    )
+    order_N = np.lexsort((rows_N, labels_N, groups_N))
     labels_N, groups_N = labels_N[order_N], groups_N[order_N]
     weights_C = class_weights(classes, weights)
     if large:
@@ -173,17 +176,10 @@ def _classes(labels: Sequence[str]) -> tuple[str, ...]:
     return classes
 
 
-def _numbered(names: Sequence[str]) -> Ints:
-    """(N,) the place of each name among the sorted different ones."""
+def _numbered(names: Sequence[Name]) -> Ints:
+    """(N,) the place of each name, or of a row's bytes, among the sorted different ones."""
     places = {name: place for place, name in enumerate(sorted(set(names)))}
     return np.fromiter((places[name] for name in names), np.int64, len(names))
-
-
-def _ranks(embeddings_ND: npt.NDArray[np.floating]) -> Ints:
-    """(N,) the place of each row among the rows sorted by their bytes; equal rows share one."""
-    rows = [row_D.tobytes() for row_D in embeddings_ND]
-    places = {row: place for place, row in enumerate(sorted(set(rows)))}
-    return np.array([places[row] for row in rows])
 
 
 def _head(task: _Task, c: float, encoder_id: str) -> LinearHead:

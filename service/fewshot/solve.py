@@ -85,9 +85,8 @@ class Problem:
         some = train[:: -(-len(train) // ROWS_TO_START)]
         start = np.zeros((self.classes, self.rows_NR.shape[1] + 1))
         if len(train) > MANY_ROWS and self.has_all_classes(some):
-            counts_N = np.ones(self.size) if self.counts_N is None else self.counts_N
             # The penalty weighs as much beside the loss of a few rows as beside that of all.
-            c = c * float(counts_N[train].sum() / counts_N[some].sum())
+            c = c * float(self.shares(train).sum() / self.shares(some).sum())
             start[:, :-1], start[:, -1] = self.part(some).solve(np.arange(len(some)), c)
         return start.ravel()
 
@@ -124,7 +123,7 @@ class Problem:
             loss = share_M @ entropy_M + (weights_CR * weights_CR).sum() / (2 * c)
             return float(loss), gradient.ravel()
 
-        start = self._start(train, c) if whole else np.zeros(self.classes * (width + 1))
+        start = self._start(train, c)
         steps = MAX_STEPS if len(train) <= MANY_ROWS else MAX_STEPS_OF_MANY
         many = max(1.0, float(share_M.sum()) / MANY_ROWS)  # the loss is a sum, and so its gradient
         options = {"maxiter": steps, "gtol": tolerance * many}

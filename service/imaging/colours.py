@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.imaging.greys import brightest, chroma, darkest
 from service.imaging.quality import STRONG_CHROMA, WEAK_CHROMA
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -43,8 +44,7 @@ class Painted:
 
 def painted(frame_hw3: Pixels) -> Painted | None:
     """Flow and scales of a frame in colour; None when it has no patch of strong colour."""
-    most_hw, least_hw = _extremes(frame_hw3)
-    chroma_hw = np.asarray(cv2.subtract(most_hw, least_hw), np.uint8)
+    chroma_hw = chroma(frame_hw3)
     strong_hw = _above(chroma_hw, STRONG_CHROMA)
     side = round(max(strong_hw.shape) * PATCH_SHARE) | 1
     side = min(max(side, PATCH_PX[0]), PATCH_PX[1])
@@ -58,13 +58,13 @@ def painted(frame_hw3: Pixels) -> Painted | None:
     )
     # Its dark rim as well, but not white letters that touch it.
     rim_hw = cv2.dilate(flow_hw, np.ones((RIM_PX, RIM_PX), np.uint8))
-    rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - _above(least_hw, WHITE)), np.uint8)
+    rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - _above(darkest(frame_hw3), WHITE)), np.uint8)
     return Painted(cv2.max(flow_hw, rim_hw).astype(np.uint8), _scales(frame_hw3, weak_hw))
 
 
 def without_flow(frame_hw3: Pixels, flow_hw: Pixels) -> Pixels:
     """The brightest channel (h, w); flow is of the grey around it."""
-    grey_hw = _extremes(frame_hw3)[0]
+    grey_hw = brightest(frame_hw3)
     kept_hw = (1 - flow_hw).astype(np.float32)
     around = (_reach(flow_hw), _reach(flow_hw))
     greys = cv2.blur(grey_hw * kept_hw, around)
@@ -136,14 +136,6 @@ def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:
             corner = min(width, left + across + x), min(height, top + down + y)
             found.append((max(0, left - x), max(0, top - y), *corner))
     return tuple(found)
-
-
-def _extremes(frame_hw3: Pixels) -> tuple[Pixels, Pixels]:
-    """The brightest and the darkest channel, (h, w) each."""
-    red_hw, green_hw, blue_hw = cv2.split(np.ascontiguousarray(frame_hw3))
-    most_hw = cv2.max(cv2.max(red_hw, green_hw), blue_hw)
-    least_hw = cv2.min(cv2.min(red_hw, green_hw), blue_hw)
-    return np.asarray(most_hw, np.uint8), np.asarray(least_hw, np.uint8)
 
 
 def _above(values_hw: Pixels, limit: int) -> Pixels:

@@ -1,4 +1,7 @@
-"""Counts of greys: one pass over a picture instead of many. h, w: rows and columns."""
+"""Greys of a picture: how often each is there, and what channels differ by.
+
+Shape suffixes: h, w rows and columns, 3 = red, green, blue.
+"""
 
 from typing import TypeAlias
 
@@ -15,3 +18,20 @@ def histogram(greys_hw: Pixels, mask_hw: Pixels | None = None) -> Counts:
     counts = cv2.calcHist([greys_hw], [0], mask_hw, [256], [0, 256])
     found: Counts = np.rint(counts).astype(np.int64).ravel()
     return found
+
+
+def brightest(frame_hw3: Pixels) -> Pixels:
+    """The brightest channel, (h, w)."""
+    red_hw, green_hw, blue_hw = cv2.split(np.ascontiguousarray(frame_hw3))
+    return np.asarray(cv2.max(cv2.max(red_hw, green_hw), blue_hw), np.uint8)
+
+
+def darkest(frame_hw3: Pixels) -> Pixels:
+    """The darkest channel, (h, w)."""
+    red_hw, green_hw, blue_hw = cv2.split(np.ascontiguousarray(frame_hw3))
+    return np.asarray(cv2.min(cv2.min(red_hw, green_hw), blue_hw), np.uint8)
+
+
+def chroma(frame_hw3: Pixels) -> Pixels:
+    """The brightest channel less the darkest, (h, w): 0 where there is no colour."""
+    return np.asarray(cv2.subtract(brightest(frame_hw3), darkest(frame_hw3)), np.uint8)

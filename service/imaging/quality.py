@@ -18,7 +18,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from service.errors import InputError
-from service.imaging.greys import Counts, histogram
+from service.imaging.greys import Counts, chroma, histogram
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Reason: TypeAlias = Literal[
@@ -157,7 +157,7 @@ def _foreign(small: Pixels, counts: Counts, darkest: float) -> Finding | None:
 
 def _colours(small_hw3: Pixels) -> tuple[float, float]:
     """Share of coloured pixels, and how much they agree in hue (0..1)."""
-    chroma_hw = small_hw3.max(2).astype(np.int16) - small_hw3.min(2)
+    chroma_hw = chroma(small_hw3)
     coloured = chroma_hw > WEAK_CHROMA
     if not coloured.any():
         return 0.0, 1.0
@@ -168,7 +168,7 @@ def _colours(small_hw3: Pixels) -> tuple[float, float]:
 
 def _flow_share(small_hw3: Pixels) -> float:
     """Share of pixels in patches of strong colour; coloured lines and letters are opened away."""
-    chroma_hw = small_hw3.max(2).astype(np.int16) - small_hw3.min(2)
+    chroma_hw = chroma(small_hw3)
     strong_hw = (chroma_hw > STRONG_CHROMA).astype(np.uint8)
     return float(cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).mean())
 

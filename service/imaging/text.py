@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.imaging.greys import brightest
 from service.inference import open_session
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -91,10 +92,7 @@ def _shrunk(frame: Pixels, scale: float) -> Pixels:
 
 
 def _brightest(frame: Pixels) -> Pixels:
-    if frame.ndim == 2:
-        return frame
-    red_hw, green_hw, blue_hw = cv2.split(frame)
-    return np.asarray(cv2.max(cv2.max(red_hw, green_hw), blue_hw), np.uint8)
+    return frame if frame.ndim == 2 else brightest(frame)
 
 
 def _boxes(

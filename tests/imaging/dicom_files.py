@@ -2,6 +2,7 @@
 
 import io
 import warnings
+import zlib
 from typing import Any
 
 import imagecodecs
@@ -100,6 +101,17 @@ def stream(data: bytes, syntax: str, **tags: Any) -> bytes:
     made.PixelData = encapsulate([data])
     made["PixelData"].VR = "OB"
     return written(made, syntax)
+
+
+def deflated_zeros(blocks: int) -> bytes:
+    """A deflated file with ``blocks`` x 10 MB of zeros behind its header."""
+    engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    zeros = bytes(10_000_000)
+    first = engine.compress(zeros) + engine.flush(zlib.Z_FULL_FLUSH)
+    again = engine.compress(zeros) + engine.flush(zlib.Z_FULL_FLUSH)
+    header = dicom(np.zeros((1, 64, 96), np.uint8), DEFLATED)
+    meta = header[: 132 + 12 + int.from_bytes(header[140:144], "little")]
+    return meta + first + again * (blocks - 1)
 
 
 def compressed(frame: np.ndarray, syntax: str, bits: int) -> bytes:

@@ -24,16 +24,9 @@ def png(frame: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("l"), bundle_dir=BUNDLE, drain_s=0)
-    with local_service(settings) as running:
-        yield running
-
-
 @pytest.fixture
-def door(quick: LocalService) -> Iterator[Client]:
-    with Client(quick.url, key=quick.key) as client:
+def door(tiny: LocalService) -> Iterator[Client]:
+    with Client(tiny.url, key=tiny.key) as client:
         yield client
 
 

@@ -12,7 +12,7 @@ from training.config import load_config
 from training.data import load_frames, read_manifest
 from training.evaluation.ablation import ablate, ablation_table
 from training.evaluation.arms import Arm
-from training.evaluation.sets import read_sets, thinned
+from training.evaluation.sets import thinned_sets
 from training.export import load_student
 
 
@@ -39,7 +39,7 @@ def ablation(
     rows = read_manifest(manifest)
     corpus = load_frames([row for row in rows if row.use == "corpus"][::every])
     names = [name for name in sets.split(",") if name]
-    chosen = [thinned(s, limit) for s in read_sets(rows, names) if not s.in_domain]
+    chosen = thinned_sets(rows, names, limit)
     console = Console()
 
     def say(arm: Arm) -> None:

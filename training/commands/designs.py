@@ -14,7 +14,7 @@ from training.config import DistillConfig
 from training.data import load_frames, read_manifest
 from training.evaluation.arms import arms_table
 from training.evaluation.designs import Design, Judged, designs, judge_designs, stock
-from training.evaluation.sets import read_sets, thinned
+from training.evaluation.sets import thinned_sets
 
 
 def compare_designs(
@@ -45,7 +45,7 @@ def compare_designs(
     rows = read_manifest(manifest)
     corpus = corpus_rows(rows, plain)[::every]
     names = [name for name in sets.split(",") if name]
-    judged = [thinned(s, limit) for s in read_sets(rows, names) if not s.in_domain]
+    judged = thinned_sets(rows, names, limit)
     check_disjoint(corpus, [row for each in judged for row in each.rows])
     chosen = chosen_designs(plain, [name for name in only.split(",") if name])
     made = stock(plain, load_frames(corpus), judged, out / "cache", simulated=simulated)

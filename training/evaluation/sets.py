@@ -119,6 +119,15 @@ def thinned(full: EvaluationSet, frames: int, *, seed: int = 0) -> EvaluationSet
     return _only(full, np.flatnonzero(np.isin(labelled.groups_N, list(kept))))
 
 
+def thinned_sets(rows: Sequence[Row], names: Sequence[str], frames: int) -> list[EvaluationSet]:
+    """The named bench sets (all, when none is) that are of no corpus, about ``frames`` of each.
+
+    Raises:
+        InputError: as ``read_sets``.
+    """
+    return [thinned(full, frames) for full in read_sets(rows, names) if not full.in_domain]
+
+
 def _only(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> EvaluationSet:
     labelled = full.labelled
     return replace(
