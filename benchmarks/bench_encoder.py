@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from service.app import SHIPPED_BUNDLE
+from service.encoding.manifest import read_manifest as read_bundle
 from training.data import read_manifest
 from training.evaluation.cost import measure_costs
 from training.evaluation.encoders import (
@@ -60,17 +61,16 @@ def plan_of(
 
 
 def accuracy(
-    shipped: BundleEncoder, reference: Path | None, plan_for: Any, shared: Path
+    shipped: BundleEncoder, reference: Path, plan_for: Any, shared: Path
 ) -> dict[str, Any]:
     """Means over sets, and what the shipped precision loses against fp32."""
     weights = shared / "weights"
     encoders: list[FrameEncoder] = [shipped]
-    if reference is not None:
-        encoders += [
-            encoder
-            for encoder in bundle_encoders(reference, ["fp32"])
-            if encoder.name != shipped.name
-        ]
+    there = read_bundle(reference).networks
+    exact = next((name for name in ("fp32", "fp16") if name in there), None)
+    if exact is not None:
+        precise = bundle_encoders(reference, [exact])
+        encoders += [encoder for encoder in precise if encoder.name != shipped.name]
     encoders += [teacher(weights / TEACHER), imagenet_trunk(weights / TRUNK)]
     document = evaluate(plan_for(encoders), {})
     print(console(document))
@@ -81,7 +81,9 @@ def accuracy(
     found["int8_cosine_mean"] = fidelity["mean_cosine"] if fidelity else None
     found["int8_probe_points_lost"] = fidelity["probe_points_lost"] if fidelity else None
     if fidelity is None:
-        found["int8_not_compared_because"] = "--reference names no bundle with an fp32 network"
+        found["int8_not_compared_because"] = "neither bundle nor --reference holds fp32 or fp16"
+    else:
+        found["int8_compared_with"] = fidelity["against"]
     return found
 
 
@@ -106,7 +108,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     parser.add_argument("--quick", action="store_true", help="few seeds, a part of the groups")
     parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
-    parser.add_argument("--reference", type=Path, help="full export folder that holds fp32")
+    parser.add_argument(
+        "--reference", type=Path, help="full export folder that holds fp32; empty = the bundle"
+    )
     parser.add_argument("--sets", default="", help="bench sets, comma-separated; empty = all")
     parser.add_argument("--cache", type=Path, help="folder that keeps features between runs")
     given = parser.parse_args()
@@ -124,7 +128,7 @@ def main() -> None:
             cache = given.cache or Path(scratch)
             found |= accuracy(
                 shipped,
-                given.reference,
+                given.reference or given.bundle,
                 lambda encoders: plan_of(shared, encoders, names, cache, given.quick),
                 shared,
             )

@@ -26,10 +26,10 @@ class Backbone(Protocol):
     def __call__(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
         """Both at once."""
 
-    def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-        """What the read-out takes: stage 3 before its ReLU where there is such, stage 4."""
+    def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the read-out takes: stage 3 before its ReLU where there is such, stage 4 if any."""
 
-    def read_stream(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor]:
+    def read_stream(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor | None]:
         """As ``read``, from what ``prefix`` gave."""
 
 
@@ -103,10 +103,10 @@ def build_student(config: StudentConfig) -> AnyBackbone:
     """
     if config.architecture == ARCHITECTURE:
         if config.weights == "random":
-            return Trunk()
+            return Trunk(config.stages)
         if not config.weights:
             raise InputError(f"expected weights of {ARCHITECTURE}: a file or 'random'")
-        return load_imagenet_trunk(Path(config.weights))
+        return load_imagenet_trunk(Path(config.weights), config.stages)
     network = create(config.architecture, config.weights, allow_head=True, **dict(config.options))
     if getattr(network, "feature_info", None) is None or hasattr(network, "patch_embed"):
         raise InputError(f"{config.architecture} is no ConvNet with stages")
@@ -116,7 +116,7 @@ def build_student(config: StudentConfig) -> AnyBackbone:
 def empty_student(config: StudentConfig) -> AnyBackbone:
     """The student with random weights, to load a checkpoint into."""
     if config.architecture == ARCHITECTURE:
-        return Trunk()
+        return Trunk(config.stages)
     network = create(config.architecture, "random", **dict(config.options))
     return TimmBackbone(network, config.architecture)
 
@@ -125,13 +125,14 @@ def choose_trained(student: AnyBackbone, config: StudentConfig) -> list[nn.Modul
     """Let gradients into the chosen parts only; return those parts.
 
     The first norm of stage 4 of the v2 trunk is read by stage 3's maps as well and came with the
-    ImageNet weights: it learns only when stage 3 does.
+    ImageNet weights: it learns only when stage 3 does. At the end of a network it stays: the
+    read-out takes it as it was.
     """
     student.requires_grad_(config.train == "all")
     parts = _parts(student, config.train)
     for part in parts:
         part.requires_grad_(True)
-    if isinstance(student, Trunk) and config.train == "stage4":
+    if isinstance(student, Trunk) and (config.train == "stage4" or student.ends_at_stage3):
         student.stage3_norm.requires_grad_(False)
     return parts
 
@@ -141,7 +142,7 @@ def train_mode(student: AnyBackbone, config: StudentConfig) -> None:
     student.eval()
     for part in _parts(student, config.train):
         part.train()
-    if isinstance(student, Trunk) and config.train == "stage4":
+    if isinstance(student, Trunk) and (config.train == "stage4" or student.ends_at_stage3):
         student.stage3_norm.eval()
     if config.freeze_norms:
         for module in student.modules():

@@ -55,10 +55,8 @@ Its teacher is no DINOv3 and it was not trained at the paper's scale.
 ## Training
 
 - Teacher: {facts.teacher}
-- Initial weights (stem to stage 3, kept frozen): {facts.initial_weights}
-- Stage 4 was trained to predict what the teacher says of augmented views. The embedding is a
-  linear projection of how strongly the features of stages 3 and 4 vary over the frame, whitened
-  in part and steadied against augmentation (`docs/experiments.md` says what each part is worth).
+- Initial weights{_frozen(about)}: {facts.initial_weights}
+{_learnt(about)}
 - Settings: `{json.dumps(about["config"])}`
 
 | corpus | frames | licence |
@@ -71,6 +69,24 @@ Its teacher is no DINOv3 and it was not trained at the paper's scale.
 |---|---|---|
 {numbers}
 {benchmark}"""
+
+
+def _frozen(about: Mapping[str, Any]) -> str:
+    return "" if about.get("stages", 4) == 3 else " (stem to stage 3, kept frozen)"
+
+
+def _learnt(about: Mapping[str, Any]) -> str:
+    """What was trained for what, and what is read of it."""
+    learnt = "- Stage 4 was trained to predict what the teacher says of augmented views."
+    read = "stages 3 and 4 vary"
+    if about.get("stages", 4) == 3:
+        learnt = """- It ends at stage 3. All of it was trained on augmented views: to predict what
+  the teacher says of them, to find the other view of a frame among other frames, and to keep what
+  the initial weights read."""
+        read = "stage 3 vary"
+    return f"""{learnt} The embedding is a linear projection
+  of how strongly the features of {read} over the frame, whitened in part and steadied against
+  augmentation (`docs/experiments.md` says what each part is worth)."""
 
 
 def licences(facts: ExportFacts) -> str:

@@ -20,6 +20,7 @@ Triple: TypeAlias = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 IMAGENET_TRUNK = "imagenet_trunk"
+CUT = "resnetv2_50"  # the one architecture that may end at stage 3
 CONFIG_PACKAGE = "training.configs"
 
 
@@ -61,6 +62,8 @@ class StudentConfig:
         architecture: ``resnetv2_50`` (with input norm, as its ImageNet file wants) or another
             timm ConvNet, such as ``resnet50``.
         weights: as of a teacher; ``random`` starts from nothing.
+        stages: 4, or 3 for a network that ends with stage 3; only ``resnetv2_50`` can, and it is
+            trained as a whole, on views drawn online.
         train: which parts learn; the others stay as they were, norms included.
         freeze_norms: keep running means and variances of all batch-norms as they are.
         options: further arguments of ``timm.create_model``.
@@ -68,6 +71,7 @@ class StudentConfig:
 
     architecture: str = "resnetv2_50"
     weights: str = ""
+    stages: Literal[3, 4] = 4
     train: Literal["all", "stage4", "stage3+4"] = "stage4"
     freeze_norms: bool = False
     options: tuple[tuple[str, Any], ...] = ()
@@ -88,6 +92,8 @@ class LossConfig:
         twins: self-supervision on top: two views of a frame find each other in the batch, which
             then holds half as many frames, each twice.
         twin_temperature: of that softmax.
+        keep: cosine + smooth-L1 between what the read-out takes and what it would have taken before
+            training, each feature in units of the batch; of students that end at stage 3.
     """
 
     regress: float = 1.0
@@ -99,6 +105,7 @@ class LossConfig:
     survey_rows: int = 512
     twins: float = 0.0
     twin_temperature: float = 0.2
+    keep: float = 0.0
 
 
 def _interim_teachers() -> tuple[TeacherConfig, ...]:
@@ -120,6 +127,7 @@ class DistillConfig:
         steps: of the whole run; 0 = as many as ``epochs`` asks for.
         batch: views per step, over all processes together.
         learning_rate: peak, after ``warmup`` of all steps, then cosine to 0.
+        head_rate: learning rate of the heads, which start from nothing, in units of the student's.
         weight_decay: of weights that are matrices; none on norms and biases.
         mixup: both parameters of the Beta distribution of the one share per batch; 0 = none.
         spec: how the student wants its input while it learns.
@@ -140,6 +148,7 @@ class DistillConfig:
     steps: int = 0
     batch: int = 64
     learning_rate: float = 1e-3
+    head_rate: float = 1.0
     weight_decay: float = 0.02
     warmup: float = 0.05
     clip_norm: float = 1.0
@@ -179,8 +188,22 @@ class DistillConfig:
         if max(self.losses.regress, self.losses.queue, self.losses.relate) <= 0:
             raise InputError("expected at least one loss with a weight above 0")
 
+        self._check_stages()
         if self.losses.twins > 0 and (self.batch % 2 or (self.mode == "cached" and self.views < 2)):
             raise InputError("twins want an even batch, and at least 2 views where they are cached")
+
+    def _check_stages(self) -> None:
+        student = self.student
+        if student.stages not in (3, 4):
+            raise InputError(f"expected 3 or 4 stages of the student, got {student.stages}")
+        if self.losses.keep > 0 and student.stages == 4:
+            raise InputError("expected a student of 3 stages where its features are kept")
+        whole = (student.architecture, self.mode, student.train) == (CUT, "online", "all")
+        if student.stages == 3 and not whole:
+            raise InputError(
+                f"expected {CUT}, mode online and train all of a student of 3 stages, got "
+                f"{student.architecture}, {self.mode} and {student.train}"
+            )
 
     @property
     def frames_per_step(self) -> int:

@@ -3,6 +3,7 @@
 Shape suffixes: N frames, T golden frames, S encoder side, D embedding width, K pooled features.
 """
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
@@ -87,7 +88,8 @@ def pooled_features(
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             stage3, stage4 = trunk.read(inputs)
-        parts.append(pooled(stage3.float(), stage4.float()).numpy())
+        last = None if stage4 is None else stage4.float()
+        parts.append(pooled(stage3.float(), last).numpy())
     return np.concatenate(parts)
 
 
@@ -138,6 +140,7 @@ def export(
     _write_golden(out, networks, golden, spec)
     about = {
         "architecture": config.student.architecture,
+        "stages": config.student.stages,
         "teacher": facts.teacher,
         "initial_weights": facts.initial_weights,
         "corpus": list(facts.corpus),
@@ -160,6 +163,11 @@ def config_name(config: DistillConfig) -> dict[str, Any]:
         "steps": config.steps,
         "batch": config.batch,
         "learning_rate": config.learning_rate,
+        "losses": {
+            name: weight
+            for name, weight in dataclasses.asdict(config.losses).items()
+            if name in ("regress", "queue", "relate", "twins", "keep") and weight > 0
+        },
         "seed": config.seed,
     }
 
@@ -234,7 +242,7 @@ def write_manifest(
         version=facts.version,
         interim=facts.interim,
         encoder_id=encoder_id_of(files, networks, spec),
-        architecture=_architecture(about.get("architecture", ARCHITECTURE)),
+        architecture=_architecture(about),
         dim=feature_map[0],
         feature_map=feature_map,
         spec=spec,
@@ -248,16 +256,18 @@ def write_manifest(
     return manifest
 
 
-def _architecture(student: str) -> str:
+def _architecture(about: dict[str, Any]) -> str:
+    student = about.get("architecture", ARCHITECTURE)
     with_norm = " with input norm" if student == ARCHITECTURE else ""
-    return f"{student}{with_norm}, stages 3 and 4 projected"
+    cut = about.get("stages", 4) == 3
+    return f"{student}{with_norm}, {'up to stage 3' if cut else 'stages 3 and 4'}, projected"
 
 
-def narrow(source: Path, out: Path, facts: ExportFacts, *, precision: str) -> Manifest:
-    """Copy a bundle with one precision only, as it ships inside the package."""
+def narrow(source: Path, out: Path, facts: ExportFacts, *, precisions: Sequence[str]) -> Manifest:
+    """Copy a bundle with some precisions only, the first by default, as it ships in the package."""
     manifest = read_manifest(source)
     out.mkdir(parents=True, exist_ok=True)
-    networks = {precision: manifest.networks[precision]}
+    networks = {precision: manifest.networks[precision] for precision in precisions}
     for name in (*networks.values(), GOLDEN_NAME):
         shutil.copyfile(source / name, out / name)
     return write_manifest(
@@ -267,5 +277,5 @@ def narrow(source: Path, out: Path, facts: ExportFacts, *, precision: str) -> Ma
         facts,
         dict(manifest.about),
         manifest.feature_map,
-        default=precision,
+        default=precisions[0],
     )

@@ -3,6 +3,7 @@
 Shape suffixes: B batch, D target width, E width of a dense target, h w its grid, L its places.
 """
 
+import copy
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +26,7 @@ from training.losses import (
     twin_contrast,
 )
 from training.metrics import Metrics
-from training.pupil import Memory, Pupil
+from training.pupil import Memory, Pupil, readout_features, standardised
 from training.ranks import Ranks, computes_in_bf16
 from training.sources import Batch, Source, total_steps
 from training.teacher import Reading
@@ -82,6 +83,7 @@ class Learner:
     Attributes:
         network: the pupil, or its wrapper that averages gradients over processes.
         memories: one ``Memory`` per teacher.
+        origin: the student as it was before training, where its features are kept.
     """
 
     pupil: Pupil
@@ -91,19 +93,22 @@ class Learner:
     config: DistillConfig
     ranks: Ranks
     bf16: bool
+    origin: AnyBackbone | None = None
 
     def learn(self, batch: Batch, rate: float) -> dict[str, float]:
         """Take one step; return its losses (means over processes), rate and gradient norm."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         train_mode(self.pupil.student, self.config.student)
         device = self.ranks.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
-            predictions, twins = self.network(batch.inputs)
+            predictions, twins, read = self.network(batch.inputs)
         targets = [memory(r.pooled_BD) for memory, r in self._remembered(batch)]
         terms = step_losses(predictions, batch, targets, self.memories, self.config)
         for rows_BE in twins:
             self._add_twins(terms, rows_BE)
+        if self.origin is not None:
+            self._add_kept(terms, read[0], self._read_before(self.origin, batch.inputs))
         self.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(
@@ -123,6 +128,23 @@ class Learner:
         first, second = (self.ranks.gather_learning(half) for half in rows_BE.chunk(2))
         terms["twins_loss"] = twin_contrast(first, second, temperature=losses.twin_temperature)
         terms["loss"] = terms["loss"] + losses.twins * terms["twins_loss"]
+
+    def _read_before(self, origin: AnyBackbone, frames_B3SS: Tensor) -> Tensor:
+        with (
+            torch.no_grad(),
+            torch.autocast(frames_B3SS.device.type, torch.bfloat16, enabled=self.bf16),
+        ):
+            return readout_features(origin, frames_B3SS)[0]
+
+    def _add_kept(self, terms: dict[str, Tensor], now_BF: Tensor, before_BF: Tensor) -> None:
+        """Units are those of this process's share of the batch."""
+        losses = self.config.losses
+        terms["keep_loss"] = distillation(
+            standardised(now_BF, before_BF),
+            standardised(before_BF, before_BF),
+            cosine_weight=losses.cosine_weight,
+        )
+        terms["loss"] = terms["loss"] + losses.keep * terms["keep_loss"]
 
     def _remembered(self, batch: Batch) -> list[tuple[nn.Module, Reading]]:
         return list(zip(self.memories, batch.readings, strict=True))
@@ -195,6 +217,7 @@ def _learner(student: AnyBackbone, source: Source, config: DistillConfig, ranks:
         raise InputError(
             f"expected targets of {len(config.teachers)} teachers, got {len(source.shapes)}"
         )
+    origin = copy.deepcopy(student).eval().requires_grad_(False) if losses.keep > 0 else None
     choose_trained(student, config.student)
     pupil = Pupil(
         student,
@@ -208,7 +231,10 @@ def _learner(student: AnyBackbone, source: Source, config: DistillConfig, ranks:
     memories = nn.ModuleList(Memory(width, rows) for width, _ in source.shapes).to(ranks.device)
     bf16 = computes_in_bf16(ranks.device) if config.bf16 is None else config.bf16
     network = _parallel(pupil, config, ranks)
-    return Learner(pupil, network, memories, _optimizer(pupil, config), config, ranks, bf16)
+    if origin is not None:
+        origin.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _optimizer(pupil, config)
+    return Learner(pupil, network, memories, optimizer, config, ranks, bf16, origin)
 
 
 def _parallel(pupil: Pupil, config: DistillConfig, ranks: Ranks) -> nn.Module:
@@ -231,17 +257,22 @@ def _parallel(pupil: Pupil, config: DistillConfig, ranks: Ranks) -> nn.Module:
 
 
 def _optimizer(pupil: Pupil, config: DistillConfig) -> torch.optim.Optimizer:
-    """AdamW; matrices and kernels decay, norms and biases do not."""
-    learning = _learning(pupil)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """AdamW; matrices and kernels decay, norms and biases do not. Heads have their own rate."""
+    heads = nn.ModuleList([pupil.heads, pupil.twin])
+    groups: list[dict[str, Any]] = []
+    for part, share in ((pupil.student, 1.0), (heads, config.head_rate)):
+        learning = _learning(part)
+        matrices = [p for p in learning if p.ndim > 1]
+        others = [p for p in learning if p.ndim <= 1]
+        groups += [
+            {"params": matrices, "weight_decay": config.weight_decay, "share": share},
+            {"params": others, "weight_decay": 0.0, "share": share},
+        ]
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
-def _learning(pupil: Pupil) -> list[nn.Parameter]:
-    return [parameter for parameter in pupil.parameters() if parameter.requires_grad]
+def _learning(part: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in part.parameters() if parameter.requires_grad]
 
 
 def _begin(learner: Learner, source: Source, config: DistillConfig) -> Progress:

@@ -5,11 +5,10 @@ reading that matrix from memory costs a fifth of the whole network; with 8-bit w
 of 32 (``MatMulNBits`` of ONNX Runtime, which quantises the features by block as well, each frame
 by itself) it costs next to nothing, at a cosine of 0.9999.
 
-Shape suffixes: N frames, S encoder side, D embedding width, K pooled features.
+Shape suffixes: N frames, S encoder side, D embedding width, K pooled features, L places of a frame.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from training.onnx_files import INPUT, OUTPUTS, open_network
 Floats = npt.NDArray[np.float32]
 BLOCK, ZERO, STEPS = 32, 128, 127  # weights per scale; the stored number that means 0; steps
 INT8_PRODUCT = 4  # accuracy level of MatMulNBits
+_PACKED, _SCALES = "readout_packed", "readout_scales"
 _EMBEDDING, _MAP = OUTPUTS
 _DOMAIN = "com.microsoft"
 
@@ -40,27 +40,15 @@ def narrow_readout(path: Path) -> None:
     packed_DJB, scales_DJ = _packed(weights_DK)
     features = _maker(graph, product.input[1]).input[0]  # before its unsqueezing to a column
     taken = _users(graph, product.output[0])[0]
-    narrow = helper.make_node(
-        "MatMulNBits",
-        [features, "readout_packed", "readout_scales"],
-        [taken.output[0]],
-        name="readout",
-        domain=_DOMAIN,
-        K=weights_DK.shape[1],
-        N=len(weights_DK),
-        bits=8,
-        block_size=BLOCK,
-        accuracy_level=INT8_PRODUCT,
-    )
+    narrow = _narrow_product(features, taken.output[0], weights_DK.shape)
     place = list(graph.node).index(taken)
     graph.node.remove(taken)
     graph.node.insert(place, narrow)
     graph.node.remove(product)
+    graph.initializer.append(numpy_helper.from_array(packed_DJB, _PACKED))
+    graph.initializer.append(numpy_helper.from_array(scales_DJ.ravel(), _SCALES))
+    _narrow_map(graph, stored.name, weights_DK.shape)
     graph.initializer.remove(stored)
-    graph.initializer.append(numpy_helper.from_array(packed_DJB, "readout_packed"))
-    graph.initializer.append(numpy_helper.from_array(scales_DJ.ravel(), "readout_scales"))
-    for node in reversed(_widened(stored.name, weights_DK.shape, graph)):
-        graph.node.insert(0, node)
     _settle_map(graph, rows)
     if _DOMAIN not in {each.domain for each in network.opset_import}:
         network.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
@@ -93,27 +81,35 @@ def _packed(weights_DK: Floats) -> tuple[npt.NDArray[np.uint8], Floats]:
     return steps_DJB.astype(np.uint8), scales_DJ.astype(np.float32)
 
 
-def _widened(name: str, shape: tuple[int, ...], graph: onnx.GraphProto) -> list[Any]:
-    """Nodes that make the float matrix for the map from the packed one."""
-    blocks = -(-shape[1] // BLOCK)
-    constants = {
-        "readout_rows": np.array([-1, BLOCK]),
-        "readout_shape": np.array([shape[0], blocks * BLOCK]),
-        "readout_zeros": np.full(shape[0] * blocks, ZERO, np.uint8),
-        "readout_start": np.array([0]),
-        "readout_end": np.array([shape[1]]),
-        "readout_axis": np.array([1]),
-    }
-    graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
-    dequantise = ["readout_flat", "readout_scales", "readout_zeros"]
-    return [
-        helper.make_node("Reshape", ["readout_packed", "readout_rows"], ["readout_flat"]),
-        helper.make_node("DequantizeLinear", dequantise, ["readout_wide"], axis=0),
-        helper.make_node("Reshape", ["readout_wide", "readout_shape"], ["readout_padded"]),
-        helper.make_node(
-            "Slice", ["readout_padded", "readout_start", "readout_end", "readout_axis"], [name]
-        ),
+def _narrow_product(features: str, product: str, shape: tuple[int, ...]) -> onnx.NodeProto:
+    """The stored matrix times rows of K features, whatever axes stand before them."""
+    return helper.make_node(
+        "MatMulNBits",
+        [features, _PACKED, _SCALES],
+        [product],
+        name=f"{product}_narrow",
+        domain=_DOMAIN,
+        K=shape[1],
+        N=shape[0],
+        bits=8,
+        block_size=BLOCK,
+        accuracy_level=INT8_PRODUCT,
+    )
+
+
+def _narrow_map(graph: onnx.GraphProto, matrix: str, shape: tuple[int, ...]) -> None:
+    """Give the map's product the packed matrix: each place of the frame becomes a row."""
+    (wide,) = _users(graph, matrix)
+    maps_NKL, product_NDL = wide.input[1], wide.output[0]
+    nodes = [
+        helper.make_node("Transpose", [maps_NKL], ["places"], perm=[0, 2, 1]),
+        _narrow_product("places", "places_read", shape),
+        helper.make_node("Transpose", ["places_read"], [product_NDL], perm=[0, 2, 1]),
     ]
+    place = list(graph.node).index(wide)
+    graph.node.remove(wide)
+    for node in reversed(nodes):
+        graph.node.insert(place, node)
 
 
 def _settle_map(graph: onnx.GraphProto, rows: str) -> None:

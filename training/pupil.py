@@ -1,7 +1,7 @@
 """What learns: the student, and linear heads that predict each teacher; and what is remembered.
 
-Shape suffixes: B batch, S input side, C channels, D width of a global target, E of a dense one,
-h w its grid, K queued rows, N rows.
+Shape suffixes: B batch, S input side, C channels, F features a head reads, D width of a global
+target, E of a dense one, h w its grid, K queued rows, N rows.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from service.errors import InputError
 from training.backbones import AnyBackbone
+from training.readout import WIDTH_TO_STAGE3, pooled
+from training.student import Trunk
 from training.teacher import Reading
 
 TargetShape: TypeAlias = tuple[int, tuple[int, int, int]]  # D, (E, h, w)
@@ -21,22 +23,25 @@ TWIN_HIDDEN, TWIN_WIDTH = 512, 128
 
 
 class Heads(nn.Module):
-    """Predictions of one teacher from stage 4; thrown away after training.
+    """Predictions of one teacher; thrown away after training.
 
-    The global one is made from each channel's mean and spread over the frame, because these are
-    what the read-out takes from stage 4.
+    Args:
+        features: F, what the global prediction is made from.
+        channels: C, of the maps that the dense one is made from.
+        shape: of the teacher's targets.
+        dense: whether a dense target is predicted.
     """
 
-    def __init__(self, width: int, shape: TargetShape, *, dense: bool) -> None:
+    def __init__(self, features: int, channels: int, shape: TargetShape, *, dense: bool) -> None:
         super().__init__()
-        wide, (channels, height, across) = shape
+        wide, (wide_dense, height, across) = shape
         self.grid = (height, across)
-        self.pooled = nn.Linear(2 * width, wide)
-        self.dense = nn.Conv2d(width, channels, 1) if dense else None
+        self.pooled = nn.Linear(features, wide)
+        self.dense = nn.Conv2d(channels, wide_dense, 1) if dense else None
 
-    def forward(self, maps_BChw: Tensor) -> Reading:
+    def forward(self, rows_BF: Tensor, maps_BChw: Tensor) -> Reading:
         """Both predictions; the dense one on the teacher's grid (empty without a dense head)."""
-        pooled_BD = self.pooled(summary(maps_BChw))
+        pooled_BD = self.pooled(rows_BF)
         if self.dense is None:
             return Reading(pooled_BD, pooled_BD.new_empty(0))
         dense = functional.interpolate(
@@ -51,11 +56,31 @@ def summary(maps_BChw: Tensor) -> Tensor:
     return torch.cat([maps_BChw.mean((2, 3)), spread_BC], dim=1)
 
 
+def standardised(rows_BF: Tensor, by_BF: Tensor) -> Tensor:
+    """Rows in units of the mean and spread that each feature has in another batch."""
+    spread_F = by_BF.std(0, correction=0) + _TINY
+    return (rows_BF - by_BF.mean(0)) / spread_F
+
+
+def readout_features(student: AnyBackbone, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+    """What the read-out takes of a student that ends at stage 3: (B, F), and activated maps.
+
+    Float32 whatever the maps were computed in.
+    """
+    stage3, _ = student.read(frames_B3SS)
+    with torch.autocast(frames_B3SS.device.type, enabled=False):
+        stage3 = stage3.float()
+        return pooled(stage3, None), functional.relu(stage3)
+
+
 class Pupil(nn.Module):
     """The student with its heads.
 
+    Heads read what the read-out will: each channel's mean and spread over stage 4, or, of a
+    student that ends at stage 3, all that is pooled of it, in units of the batch.
+
     Args:
-        student: gives the maps of stages 3 and 4.
+        student: gives the maps of its last two stages.
         shapes: of each teacher's targets.
         dense: whether a dense target is learnt.
         twins: whether views teach each other, in a space of their own: what a view cannot know of
@@ -75,30 +100,48 @@ class Pupil(nn.Module):
         super().__init__()
         self.student = student
         self.from_stream = from_stream
-        width = _width(student)
-        self.heads = nn.ModuleList(Heads(width, shape, dense=dense) for shape in shapes)
-        self.twin = nn.ModuleList([_twin_head(width)] if twins else [])
+        channels = _width(student)
+        features = WIDTH_TO_STAGE3 if ends_at_stage3(student) else 2 * channels
+        self.heads = nn.ModuleList(
+            Heads(features, channels, shape, dense=dense) for shape in shapes
+        )
+        self.twin = nn.ModuleList([_twin_head(features)] if twins else [])
 
-    def forward(self, inputs: Tensor) -> tuple[list[Reading], list[Tensor]]:
-        """Predictions of every teacher, and the rows (B, E) by which views find each other.
+    def forward(self, inputs: Tensor) -> tuple[list[Reading], list[Tensor], list[Tensor]]:
+        """What is predicted and read of a batch, heads and poolings in float32.
 
-        Heads and poolings in float32; no rows without twins.
+        Returns:
+            The predictions of every teacher; the rows (B, E) by which views find each other, none
+            without twins; what the read-out takes (B, F), of a student that ends at stage 3.
         """
+        rows_BF, maps_BChw, read = self._read(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            readings = [head(rows_BF, maps_BChw) for head in self.heads]
+            return readings, [head(rows_BF) for head in self.twin], read
+
+    def _read(self, inputs: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        if ends_at_stage3(self.student):
+            pooled_BF, maps_BChw = readout_features(self.student, inputs)
+            return standardised(pooled_BF, pooled_BF.detach()), maps_BChw, [pooled_BF]
         _, stage4 = self.student.suffix(inputs) if self.from_stream else self.student(inputs)
         with torch.autocast(inputs.device.type, enabled=False):
             stage4 = stage4.float()
-            readings = [head(stage4) for head in self.heads]
-            return readings, [head(summary(stage4)) for head in self.twin]
+            return summary(stage4), stage4, []
 
 
-def _twin_head(width: int) -> nn.Module:
+def ends_at_stage3(student: AnyBackbone) -> bool:
+    """Whether the student has no stage 4."""
+    return isinstance(student, Trunk) and student.ends_at_stage3
+
+
+def _twin_head(features: int) -> nn.Module:
     return nn.Sequential(
-        nn.Linear(2 * width, TWIN_HIDDEN), nn.ReLU(), nn.Linear(TWIN_HIDDEN, TWIN_WIDTH)
+        nn.Linear(features, TWIN_HIDDEN), nn.ReLU(), nn.Linear(TWIN_HIDDEN, TWIN_WIDTH)
     )
 
 
 def _width(student: AnyBackbone) -> int:
-    """Channels of stage 4, from one small black frame; modes and statistics stay as they are."""
+    """Channels of the last stage, from one small black frame; modes and statistics stay."""
     modes = [(module, module.training) for module in student.modules()]
     student.eval()
     with torch.no_grad():

@@ -3,8 +3,9 @@
 Speckle and tissue differ in texture, so what is read of a channel is above all its spread over
 the frame (standard deviation): of the normalised maps of stage 3 before their ReLU; of their
 activations in the top, middle and bottom third of the frame; of the steps of these activations
-from one row to the next (an axial gradient); and of the activations of stage 4. The mean of the
-maps of stage 3 stands beside them: it says less with few labels and more with many.
+from one row to the next (an axial gradient); and of the activations of stage 4, where there is
+one. The mean of the maps of stage 3 stands beside them: it says less with few labels and more
+with many.
 
 Each spread is the mean over space of a map, (a - mean)^2 / spread, so the embedding is the
 unit-length mean over space of ``feature_map``, which is linear in these maps: a linear head on
@@ -35,10 +36,12 @@ BLOCKS = {
     "stage3.top": STAGE3_WIDTH,
     "stage3.middle": STAGE3_WIDTH,
     "stage3.bottom": STAGE3_WIDTH,
-    "stage4.spread": STAGE4_WIDTH,
+    "stage4.spread": STAGE4_WIDTH,  # absent where the network ends at stage 3
     "stage3.mean": STAGE3_WIDTH,
 }
 WIDTH = sum(BLOCKS.values())
+WIDTH_TO_STAGE3 = WIDTH - STAGE4_WIDTH
+_STAGE4_BLOCK = "stage4.spread"
 _TINY = 1e-6
 
 
@@ -108,22 +111,24 @@ def _steps(maps_BChw: Tensor) -> Tensor:
     return maps_BChw[:, :, 1:] - maps_BChw[:, :, :-1]
 
 
-def pooled(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
+def pooled(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
     """All blocks, (B, K), in the order of ``BLOCKS``.
 
     Args:
         stage3_BC2h2w: normalised maps before their ReLU (activated ones where a network has no
             others); at least 3 rows.
-        stage4_BChw: activated maps.
+        stage4_BChw: activated maps; None leaves their block out.
     """
     active = functional.relu(stage3_BC2h2w)
     parts = [active[:, :, rows] for rows in _rows(active.shape[2])]
-    maps = [stage3_BC2h2w, _steps(active), *parts, stage4_BChw]
+    maps = [stage3_BC2h2w, _steps(active), *parts]
+    if stage4_BChw is not None:
+        maps.append(stage4_BChw)
     return torch.cat([*map(spread, maps), stage3_BC2h2w.mean((2, 3))], dim=1)
 
 
-def stacked(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
-    """The maps whose means over space are ``pooled``, at the resolution of stage 4: (B, K, h, w).
+def stacked(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
+    """The maps whose means over space are ``pooled``, half as fine as stage 3: (B, K, h, w).
 
     A block that covers only part of the rows is 0 elsewhere and as much larger where it is.
     """
@@ -133,8 +138,9 @@ def stacked(stage3_BC2h2w: Tensor, stage4_BChw: Tensor) -> Tensor:
     for rows in _rows(height):
         blocks.append(_placed(spread_map(active[:, :, rows]), rows.start, height))
     reduced = [functional.avg_pool2d(block, 2) for block in blocks]
-    mean_BChw = functional.avg_pool2d(stage3_BC2h2w, 2)
-    return torch.cat([*reduced, spread_map(stage4_BChw), mean_BChw], dim=1)
+    if stage4_BChw is not None:
+        reduced.append(spread_map(stage4_BChw))
+    return torch.cat([*reduced, functional.avg_pool2d(stage3_BC2h2w, 2)], dim=1)
 
 
 def _placed(maps_BChw: Tensor, start: int, height: int) -> Tensor:
@@ -162,14 +168,17 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
         InputError: a shape does not fit.
     """
     rows, width = pooled_NK.shape
-    if width != WIDTH or config.dim >= min(rows, width):
-        raise InputError(f"expected more than {config.dim} rows of {WIDTH}, got {pooled_NK.shape}")
+    if width not in (WIDTH, WIDTH_TO_STAGE3) or config.dim >= min(rows, width):
+        raise InputError(
+            f"expected more than {config.dim} rows of {WIDTH}, or of {WIDTH_TO_STAGE3} without "
+            f"stage 4, got {pooled_NK.shape}"
+        )
     if any(view_NK.shape != pooled_NK.shape for view_NK in views):
         raise InputError(f"expected views of shape {pooled_NK.shape}")
     mean_K = pooled_NK.mean(0, dtype=np.float64)
     maps = [
         _whitening(pooled_NK[:, block] - mean_K[block], config, share)
-        for block, share in zip(_slices(), config.energy, strict=True)
+        for block, share in zip(_slices(width), _shares(width, config), strict=True)
     ]
     whitened_NK = _apply(pooled_NK - mean_K, maps)
     if config.steadiness > 0 and views:
@@ -186,16 +195,28 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
     return Readout(weights_DK.astype(np.float32), (-weights_DK @ mean_K).astype(np.float32))
 
 
-def _slices() -> Iterator[slice]:
+def _blocks(width: int) -> dict[str, int]:
+    """Blocks of features of this width: all, or all but that of stage 4."""
+    absent = () if width == WIDTH else (_STAGE4_BLOCK,)
+    return {name: wide for name, wide in BLOCKS.items() if name not in absent}
+
+
+def _shares(width: int, config: ReadoutConfig) -> list[float]:
+    shares = dict(zip(BLOCKS, config.energy, strict=True))
+    return [shares[name] for name in _blocks(width)]
+
+
+def _slices(width: int) -> Iterator[slice]:
     start = 0
-    for wide in BLOCKS.values():
+    for wide in _blocks(width).values():
         yield slice(start, start + wide)
         start += wide
 
 
 def _apply(rows_NK: npt.NDArray[np.floating], maps: Sequence[Doubles]) -> Doubles:
     """Each block of columns times its own (C, C) map."""
-    parts = [rows_NK[:, block] @ each for block, each in zip(_slices(), maps, strict=True)]
+    blocks = _slices(rows_NK.shape[1])
+    parts = [rows_NK[:, block] @ each for block, each in zip(blocks, maps, strict=True)]
     return np.concatenate(parts, axis=1)
 
 

@@ -1,6 +1,7 @@
 """The student: a pre-activation ResNet-50 (v2) whose pooled maps, mapped linearly, embed.
 
-``training.readout`` says how the maps of stages 3 and 4 become the embedding.
+It may end at stage 3, whose maps carry most of the embedding. ``training.readout`` says how maps
+become the embedding.
 
 Shape suffixes: B batch, S input side, C channels, h w map height and width, D embedding width.
 """
@@ -25,11 +26,15 @@ _NORM_FIELDS = {"gamma": "weight", "beta": "bias"}
 
 
 class Trunk(nn.Module):
-    """ResNet-50 v2 with an input batch-norm; gives the activated maps of stages 3 and 4."""
+    """ResNet-50 v2 with an input batch-norm; gives the activated maps of its last two stages.
+
+    Args:
+        stages: 4, or 3 for a network that ends with stage 3 and the norm that reads it.
+    """
 
     stages: nn.Sequential
 
-    def __init__(self) -> None:
+    def __init__(self, stages: int = 4) -> None:
         super().__init__()
         allow_unmatched_torchvision()
         import timm
@@ -42,17 +47,24 @@ class Trunk(nn.Module):
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-        self.stages = network.stages
-        self.norm: nn.Module = network.norm
+        self.stages = network.stages[:stages]
+        self.norm: nn.Module = network.norm if stages == 4 else network.stages[3].blocks[0].norm1
+
+    @property
+    def ends_at_stage3(self) -> bool:
+        """Whether there is no stage 4."""
+        return len(self.stages) == 3
 
     @property
     def stage4(self) -> nn.Module:
-        """The last stage: the part that the interim loop trains."""
+        """The last stage of four: the part that cached runs train."""
         return self.stages[3]
 
     @property
     def stage3_norm(self) -> nn.Module:
-        """Batch-norm and ReLU over the stage 3 stream; it is the first norm of stage 4."""
+        """Batch-norm and ReLU over the stage 3 stream; where it goes on, stage 4's first norm."""
+        if self.ends_at_stage3:
+            return self.norm
         blocks: Any = self.stages[3].blocks
         norm: nn.Module = blocks[0].norm1
         return norm
@@ -65,25 +77,29 @@ class Trunk(nn.Module):
         return maps
 
     def suffix(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor]:
-        """Activated maps of stage 3 (B, 1024, 2h, 2w) and stage 4 (B, 2048, h, w)."""
+        """Activated maps of stage 3 (B, 1024, 2h, 2w) and stage 4 (B, 2048, h, w).
+
+        A network that ends at stage 3 gives its maps twice.
+        """
         stage3 = self.stage3_norm(stream_BChw)
-        stage4 = self.norm(self.stage4(stream_BChw))
-        return stage3, stage4
+        if self.ends_at_stage3:
+            return stage3, stage3
+        return stage3, self.norm(self.stage4(stream_BChw))
 
     def forward(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-        """Activated maps of stages 3 and 4."""
+        """Activated maps of the last two stages."""
         return self.suffix(self.prefix(frames_B3SS))
 
-    def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the read-out takes: stage 3 normalised but before its ReLU, stage 4 activated."""
         return self.read_stream(self.prefix(frames_B3SS))
 
-    def read_stream(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor]:
+    def read_stream(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor | None]:
         """As ``read``, from what ``prefix`` gave."""
         scale_C, shift_C = affine_of(self.stage3_norm)
         # Not the norm's own output: after quantisation that one has lost what is below 0.
         stage3 = stream_BChw * scale_C[:, None, None] + shift_C[:, None, None]
-        return stage3, self.norm(self.stage4(stream_BChw))
+        return stage3, None if self.ends_at_stage3 else self.norm(self.stage4(stream_BChw))
 
 
 def affine_of(norm: Any) -> tuple[Tensor, Tensor]:
@@ -118,18 +134,22 @@ class Student(nn.Module):
         return embedding, feature_map
 
 
-def load_imagenet_trunk(path: Path) -> Trunk:
+def load_imagenet_trunk(path: Path, stages: int = 4) -> Trunk:
     """Return a trunk with ImageNet stem to stage 3 (and first norm of stage 4), rest random.
+
+    Args:
+        path: safetensors with Gluon's names.
+        stages: of the trunk, 3 or 4.
 
     Raises:
         InputError: a weight of those parts is missing or has another shape.
     """
-    trunk = Trunk()
+    trunk = Trunk(stages)
     try:
-        stored = {_timm_name(k): v.float() for k, v in load_file(path).items()}
+        stored = {_timm_name(k, stages): v.float() for k, v in load_file(path).items()}
     except OSError as error:
         raise InputError(f"{path.name} cannot be read") from error
-    wanted = {name for name in trunk.state_dict() if _is_pretrained(name)}
+    wanted = {name for name in trunk.state_dict() if _is_pretrained(name, stages)}
     missing = wanted - set(stored)
     if missing:
         raise InputError(f"{path.name} lacks {len(missing)} weights, such as {min(missing)}")
@@ -140,14 +160,18 @@ def load_imagenet_trunk(path: Path) -> Trunk:
     return trunk
 
 
-def _is_pretrained(name: str) -> bool:
+def _is_pretrained(name: str, stages: int) -> bool:
     if name.endswith("num_batches_tracked"):
         return False
-    prefixes = ("stem.", "stages.0.", "stages.1.", "stages.2.", "stages.3.blocks.0.norm1.")
+    prefixes = ("stem.", "stages.0.", "stages.1.", "stages.2.", _stage3_norm(stages))
     return name.startswith(prefixes)
 
 
-def _timm_name(gluon: str) -> str:
+def _stage3_norm(stages: int) -> str:
+    return "norm." if stages == 3 else "stages.3.blocks.0.norm1."
+
+
+def _timm_name(gluon: str, stages: int) -> str:
     """Translate a Gluon parameter name; the first block's fourth convolution is its shortcut."""
     match = _GLUON.fullmatch(gluon)
     if match is None:
@@ -157,6 +181,8 @@ def _timm_name(gluon: str) -> str:
     if stage is None:
         place = {"batchnorm0": "stem.0", "conv0": "stem.1", "batchnorm1": "stem.2"}
         return f"{place.get(f'{kind}{index}', 'unused')}.{field}"
+    if kind == "batchnorm" and (int(stage), index) == (4, 0):
+        return f"{_stage3_norm(stages)}{field}"
     if kind == "batchnorm":
         return f"stages.{int(stage) - 1}.blocks.{index // 3}.norm{index % 3 + 1}.{field}"
     if index == 3:

@@ -64,6 +64,10 @@ def test_an_unknown_name_is_refused(name: str) -> None:
         {"steps": -1},
         {"teachers": ()},
         {"losses": LossConfig(regress=0)},
+        {"mode": "online", "losses": LossConfig(keep=1.0)},
+        {"mode": "online", "student": StudentConfig(stages=3)},
+        {"mode": "online", "student": StudentConfig("resnet50", stages=3, train="all")},
+        {"mode": "online", "student": StudentConfig(stages=2, train="all")},
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from training.equalise import equalise
 from training.onnx_branches import maps_on_request
 from training.onnx_files import after_trunk, embed, open_network, write_fp32, write_int8
 from training.onnx_readout import correct_bias, narrow_readout
-from training.readout import WIDTH, Readout, ReadoutConfig, fit_readout, pooled
+from training.readout import WIDTH, WIDTH_TO_STAGE3, Readout, ReadoutConfig, fit_readout, pooled
 from training.student import Student, Trunk
 
 SIDE, DIM = 64, 16
@@ -27,9 +27,13 @@ def frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def trained() -> Student:
+    return student_of(3)
+
+
+def student_of(stages: int) -> Student:
     """A student of random weights with norms that are no identity."""
     torch.manual_seed(0)
-    trunk = Trunk()
+    trunk = Trunk(stages)
     for module in trunk.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -37,16 +41,19 @@ def trained() -> Student:
             torch.nn.init.normal_(module.running_mean, 0, 0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
     rng = np.random.default_rng(0)
-    pooled_NK = np.abs(rng.normal(size=(40, WIDTH))).astype(np.float32)
+    width = WIDTH if stages == 4 else WIDTH_TO_STAGE3
+    pooled_NK = np.abs(rng.normal(size=(40, width))).astype(np.float32)
     return assemble(trunk.eval(), fit_readout(pooled_NK, ReadoutConfig(dim=DIM)))
 
 
 SPEC = PreprocessSpec(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
+@pytest.mark.parametrize("stages", [3, 4])
 def test_folding_norms_and_equalising_channels_leave_the_function_as_it_was(
-    trained: Student, frames: np.ndarray
+    stages: int, frames: np.ndarray
 ) -> None:
+    trained = student_of(stages)
     folded, spec = deployable(trained, SPEC)
     inputs = torch.from_numpy(normalise(frames, spec))
     with torch.inference_mode():
@@ -104,7 +111,7 @@ def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
     wide = path.stat().st_size
     expected_ND, expected_NDhw = embed(open_network(path), inputs)
     narrow_readout(path)
-    assert wide - path.stat().st_size > 2 * DIM * WIDTH
+    assert wide - path.stat().st_size > 2 * DIM * WIDTH_TO_STAGE3
     maps_on_request(path)
     session = open_network(path)
     embeddings_ND, maps_NDhw = embed(session, inputs)

@@ -293,3 +293,46 @@ def test_training_sees_a_file_exactly_as_the_service_does(tmp_path: Path) -> Non
     frames = load_frames([row])
     spec = PreprocessSpec(64, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     np.testing.assert_array_equal(preprocess(frames[0][None], spec), _inputs(frames, spec))
+
+
+CUT = dataclasses.replace(
+    ONLINE,
+    student=StudentConfig(stages=3, weights="random", train="all", freeze_norms=True),
+    teachers=ONLINE.teachers[:1],
+    losses=LossConfig(twins=0.2, keep=1.0, survey_rows=4),
+    learning_rate=1e-4,
+    head_rate=20.0,
+    mixup=0.0,
+    steps=2,
+    log_every=1,
+    checkpoint_every=1,
+)
+
+
+def cut_student() -> Trunk:
+    torch.manual_seed(1)
+    made = build_student(CUT.student)
+    assert isinstance(made, Trunk)
+    return made
+
+
+def test_a_student_that_ends_at_stage_3_learns_as_a_whole_and_is_held_to_what_it_read(
+    frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    learnt = cut_student()
+    losses = distil(learnt, online(frames, CUT), CUT, tmp_path / "whole")
+    with (tmp_path / "whole" / "metrics.csv").open() as rows:
+        first, second = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(rows)]
+    assert first["keep_loss"] == pytest.approx(0, abs=1e-4)
+    assert second["keep_loss"] > 1e-4
+    parts = second["regress_0_loss"] + 0.2 * second["twins_loss"] + second["keep_loss"]
+    assert second["loss"] == pytest.approx(parts, rel=1e-4)
+    was = cut_student().state_dict()
+    moved = {k.split(".")[0] for k, v in learnt.state_dict().items() if not v.equal(was[k])}
+    # The norm at the end is read as it was, and frozen norms keep means and variances.
+    assert moved == {"stem", "stages"}
+    # After a break it is held to what it read before training, not to what it read at the break.
+    with pytest.raises(KeyboardInterrupt):
+        distil(cut_student(), Stopping(online(frames, CUT), at=1), CUT, tmp_path / "broken")
+    resumed = distil(cut_student(), online(frames, CUT), CUT, tmp_path / "broken")
+    np.testing.assert_allclose(resumed, losses, rtol=1e-3)

@@ -8,7 +8,7 @@ from service.errors import InputError
 from training.readout import (
     STAGE3_WIDTH,
     STAGE4_WIDTH,
-    WIDTH,
+    WIDTH_TO_STAGE3,
     ReadoutConfig,
     fit_readout,
     pooled,
@@ -18,11 +18,14 @@ from training.readout import (
 CONFIG = ReadoutConfig(dim=12)
 
 
-@pytest.mark.parametrize("rows", [4, 12, 14])
-def test_every_pooled_feature_is_the_mean_over_space_of_its_map(rows: int) -> None:
+@pytest.mark.parametrize("rows", [4, 10, 12])
+@pytest.mark.parametrize("ends_at_stage3", [True, False])
+def test_every_pooled_feature_is_the_mean_over_space_of_its_map(
+    rows: int, ends_at_stage3: bool
+) -> None:
     torch.manual_seed(0)
     stage3 = torch.randn(2, STAGE3_WIDTH, rows, rows)
-    stage4 = torch.rand(2, STAGE4_WIDTH, rows // 2, rows // 2)
+    stage4 = None if ends_at_stage3 else torch.rand(2, STAGE4_WIDTH, rows // 2, rows // 2)
     means_BK = stacked(stage3, stage4).mean((2, 3))
     torch.testing.assert_close(means_BK, pooled(stage3, stage4), atol=1e-5, rtol=1e-4)
 
@@ -44,8 +47,8 @@ def test_pooled_features_are_standard_deviations() -> None:
 def _frames_and_views() -> tuple[np.ndarray, np.ndarray]:
     """Frames, and the same frames moved along one direction by as much as they differ."""
     rng = np.random.default_rng(0)
-    frames_NK = rng.normal(size=(60, WIDTH)).astype(np.float32)
-    direction_K = rng.normal(size=WIDTH).astype(np.float32)
+    frames_NK = rng.normal(size=(60, WIDTH_TO_STAGE3)).astype(np.float32)
+    direction_K = rng.normal(size=WIDTH_TO_STAGE3).astype(np.float32)
     views_NK = frames_NK + rng.normal(size=(60, 1)).astype(np.float32) * direction_K
     return frames_NK, views_NK
 

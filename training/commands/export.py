@@ -21,7 +21,7 @@ def export(
     run: Annotated[Path, typer.Option(help="Folder of the finished run.")],
     golden: Annotated[Path, typer.Option(help="Folder of PNG frames that may be given away.")],
     out: Annotated[Path, typer.Option(help="Folder to write the full bundle to.")],
-    shipped: Annotated[Path, typer.Option(help="Folder to write the int8-only bundle to.")],
+    shipped: Annotated[Path, typer.Option(help="Folder to write int8 and fp16 to, as they ship.")],
     teacher: Annotated[str, typer.Option(help="Name and licence of the teacher.")],
     initial: Annotated[str, typer.Option(help="Name and licence of the initial weights.")],
     config_name: Annotated[
@@ -49,5 +49,5 @@ def export(
         facts=facts,
         out=out,
     )
-    small = narrow(out, shipped, facts, precision=made.default_precision)
+    small = narrow(out, shipped, facts, precisions=(made.default_precision, "fp16"))
     log.info("exported", extra={"encoder_id": small.encoder_id, **made.about["fidelity"]})

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from service.errors import InputError
 from training.backbones import AnyBackbone, build_student
 from training.config import IMAGENET_TRUNK, DistillConfig, LossConfig, TeacherConfig
 from training.evaluation.arms import SHOTS, Arm, Floats, Scores, arm, scores_of
@@ -274,6 +275,8 @@ def _read(student: AnyBackbone, streams_NChw: Halves) -> _Read:
     for start in range(0, len(streams_NChw), _BATCH):
         stream = torch.from_numpy(streams_NChw[start : start + _BATCH]).float()
         stage3, stage4 = student.read_stream(stream.contiguous(memory_format=torch.channels_last))
+        if stage4 is None:
+            raise InputError("designs are compared by their stage 4; the student has none")
         pooled_parts.append(pooled(stage3, stage4).numpy())
         means.append(stage4.mean((2, 3)).numpy())
     return _Read(np.concatenate(pooled_parts), np.concatenate(means))

@@ -18,7 +18,8 @@ null = not known):
     means           "outside" (sets never seen) and "all" (in-domain ones too) -> encoder ->
                     {k: estimate, "full": estimate, "knn", "map", "silhouette", "purity"}
     paired          other encoder -> {"mean" | set -> {k | "full": estimate of shipped - other}}
-    fidelity        precision -> {frames, mean_cosine, min_cosine, probe_points_lost}: against fp32
+    fidelity        precision -> {against, frames, mean_cosine, min_cosine, probe_points_lost}:
+                    against fp32, or fp16 where a bundle has no fp32
                     of the same bundle
     maps            [{title, encoder, points [[x, y]], groups [name per point]}]
 """
