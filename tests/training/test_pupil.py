@@ -47,8 +47,8 @@ def test_a_queue_that_cannot_be_filled_is_refused() -> None:
 def test_heads_predict_each_teacher_on_its_own_grid() -> None:
     student = build_student(StudentConfig("test_resnet", "random"))
     pupil = Pupil(student, [(7, (3, 5, 5)), (4, (2, 2, 2))], dense=True)
-    (first, second), twins = pupil(torch.rand(2, 3, 64, 64))
-    assert twins == []
+    (first, second), twins, read = pupil(torch.rand(2, 3, 64, 64))
+    assert twins == read == []
     assert first.pooled_BD.shape == (2, 7)
     assert first.dense_BEhw.shape == (2, 3, 5, 5)
     assert second.pooled_BD.shape == (2, 4)
