@@ -9,13 +9,11 @@ Shape suffixes: N rows, P positions, Q queries, D embedding width.
 import mmap
 import threading
 from pathlib import Path
-from typing import Any
 
-import faiss
 import numpy as np
 
 from service.errors import IndexDamaged
-from service.retrieval.rows import Floats, Ids, Neighbours, best, merged
+from service.retrieval.rows import Floats, Ids, Neighbours, best, inner_products, merged
 
 SCAN_ROWS = 4096
 TAKE_ROWS = 1024
@@ -59,23 +57,12 @@ class RowFile:
         return rows_PD
 
     def scores(self, positions_P: Ids, queries_QD: Floats) -> Floats:
-        """Inner products, float32 (Q, P), where the rows lie: a copy costs more than a score."""
+        """Inner products of chosen rows, float32 (Q, P)."""
         scores_QP: Floats = np.empty((len(queries_QD), len(positions_P)), np.float32)
-        faiss.omp_set_num_threads(1)  # of this thread: many searches at once share the cores
-        score_these: Any = faiss.fvec_inner_products_by_idx  # type: ignore[attr-defined]
         for start in range(0, len(positions_P), TAKE_ROWS):
-            part_P = np.ascontiguousarray(positions_P[start : start + TAKE_ROWS], np.int64)
-            for query_D, scores_P in zip(queries_QD, scores_QP, strict=True):
-                score_these(
-                    faiss.swig_ptr(scores_P[start : start + TAKE_ROWS]),
-                    faiss.swig_ptr(query_D),
-                    faiss.swig_ptr(self._rows_ND),
-                    faiss.swig_ptr(part_P),
-                    self.dim,
-                    1,
-                    len(part_P),
-                )
-            self._count(len(part_P))
+            part = slice(start, start + TAKE_ROWS)
+            scores_QP[:, part] = inner_products(self._rows_ND, positions_P[part], queries_QD)
+            self._count(len(positions_P[part]))
         return scores_QP
 
     def scan(self, positions_P: Ids, queries_QD: Floats, k: int) -> list[Neighbours]:
