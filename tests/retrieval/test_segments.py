@@ -1,12 +1,16 @@
 """An index with segments: nothing lost or doubled, searched while built, honest about recall."""
 
+import re
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from service.retrieval import row_file
 from service.retrieval.index import EmbeddingIndex
+from service.retrieval.row_file import RowFile
 from tests.retrieval.clustered_rows import built, clustered, found_ids, put, small_index
 
 
@@ -147,3 +151,21 @@ def test_recall_is_measured_against_exact_search(filled) -> None:
     assert recall is not None
     assert 0.5 <= recall <= 1
     assert index.sample_recall() is None  # each query is judged once
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
+def test_reading_rows_everywhere_in_a_file_keeps_little_of_it_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel maps up to 2 MB around a touched row, so rows cannot be counted for it."""
+    monkeypatch.setattr(row_file, "MAPPED_BYTES", 0)
+    rows = np.random.default_rng(0).standard_normal((3000, 1024)).astype(np.float32)
+    (tmp_path / "rows").write_bytes(rows.tobytes())
+    read = RowFile(tmp_path / "rows", 3000, 1024)
+    places = np.arange(0, 3000, 7)
+    np.testing.assert_allclose(
+        read.scores(places, rows[:2]), rows[:2] @ rows[places].T, rtol=1e-5, atol=1e-3
+    )
+    np.testing.assert_array_equal(read.take(places), rows[places])
+    maps = Path("/proc/self/smaps").read_text().split(str(tmp_path / "rows"))[1]
+    assert re.search(r"Rss:\s+0 kB", maps.split("VmFlags")[0])
