@@ -70,10 +70,12 @@ def _top(scores_QB: Floats) -> Floats:
     return -np.sort(-np.partition(scores_QB, -K, axis=1)[:, -K:], axis=1)
 
 
-def run_engine(python: str, engine: str, rows: int, folder: Path, least: float) -> dict[str, Any]:
+def run_engine(
+    python: str, engine: str, rows: int, folder: Path, least: float, *, keep: bool = False
+) -> dict[str, Any]:
     """One engine in a process of its own; what it printed, or why it did not run."""
     command = [python, str(Path(__file__).with_name("search_engines.py")), engine, str(rows)]
-    command += [str(CACHE), str(folder), f"{least:.4f}"]
+    command += [str(CACHE), str(folder), f"{least:.4f}", *(["keep"] if keep else [])]
     print(f"{engine}, {rows} vectors", file=sys.stderr, flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -94,11 +96,13 @@ def peer_python(named: str | None) -> str | None:
     return None
 
 
-def measure(rows: int, engines: list[str], peer: str | None, folder: Path) -> dict[str, Any]:
+def measure(
+    rows: int, engines: list[str], peer: str | None, folder: Path, *, keep: bool
+) -> dict[str, Any]:
     """The row of one size."""
     write_gallery(rows)
     write_truth(rows)
-    ours = run_engine(sys.executable, "ours", rows, folder, 0.0)
+    ours = run_engine(sys.executable, "ours", rows, folder, 0.0, keep=keep)
     row: dict[str, Any] = dict.fromkeys(KEYS) | {"n": rows, **ours}
     for engine in engines:
         python = peer if engine == "lancedb" else sys.executable
@@ -120,6 +124,7 @@ def main() -> None:
     parser.add_argument("--engines", default="flat,hnsw,lancedb", help="beside ours")
     parser.add_argument("--peer-python", help="one that has lancedb")
     parser.add_argument("--folder", type=Path, default=CACHE / "engines")
+    parser.add_argument("--keep", action="store_true", help="our index, for the next run to ask")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     arguments = parser.parse_args()
@@ -129,7 +134,7 @@ def main() -> None:
     peer = peer_python(arguments.peer_python) if "lancedb" in engines else None
     rows = []
     for size in sizes:
-        rows.append(measure(size, engines, peer, arguments.folder))
+        rows.append(measure(size, engines, peer, arguments.folder, keep=arguments.keep))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     around_ND, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
     _, drawn_ND = next(iter(search_engines.gallery_blocks(CACHE / "gallery.f32", 8192)))

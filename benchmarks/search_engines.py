@@ -1,6 +1,6 @@
 """One search engine over one gallery in this process: built, asked, timed. Run by bench_search.
 
-    python benchmarks/search_engines.py <engine> <rows> <cache> <folder> <least recall>
+    python benchmarks/search_engines.py <engine> <rows> <cache> <folder> <least recall> [keep]
 
 Imports nothing of the project but for ``ours``, so that a peer can run in its own environment.
 
@@ -99,7 +99,7 @@ def judged(ask: Ask, truth: Any, gallery: Path, best: str = "best_QK") -> dict[s
 
 
 def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> dict[str, Any]:
-    """The index of the service: filled, built, closed, opened again and asked."""
+    """The index of the service: filled, built, opened again and asked; a kept one only asked."""
     from service.retrieval import coarse
     from service.retrieval.index import EmbeddingIndex
 
@@ -110,14 +110,16 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     )
     options: dict[str, Any] = {"folder": folder}
     index = EmbeddingIndex(DIM, "enc", **options)
+    kept = folder.exists()
     began = time.perf_counter()
-    index.fill(blocks, rows)
+    if not kept:
+        index.fill(blocks, rows)
     fill_s = time.perf_counter() - began
     while index.build():
         pass
-    build_s = time.perf_counter() - began
+    build_s = None if kept else time.perf_counter() - began
     peak_mb = memory_mb("VmHWM")
-    if index.state().segments:
+    if folder.exists():
         index = EmbeddingIndex(DIM, "enc", **options)
         began = time.perf_counter()
         index.open_files(ids, marks)
@@ -245,15 +247,17 @@ def disk_mb(folder: Path) -> float:
 
 
 def main() -> None:
-    """Build one engine, print its figures as one JSON line, and remove its files."""
-    name, rows, cache, folder, least = sys.argv[1:]
+    """Build one engine, print its figures as one JSON line, and remove its files unless kept."""
+    name, rows, cache, folder, least, *kept = sys.argv[1:]
     engine = {"ours": ours, "flat": flat, "hnsw": hnsw, "lancedb": lancedb}[name]
     place = Path(folder) / f"{name}-{rows}"
-    shutil.rmtree(place, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(place, ignore_errors=True)
     truth = dict(np.load(Path(cache) / f"truth-{rows}.npz", allow_pickle=False))
     gallery = Path(cache) / "gallery.f32"
     print(json.dumps(engine(gallery, int(rows), place, truth, float(least))))
-    shutil.rmtree(place, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":
