@@ -3,16 +3,20 @@
 Vectors are drawn around embeddings of real frames and queries are held-out real frames
 (``gallery_vectors``). Every engine runs in a process of its own, so that its memory is its own; all
 answer the same queries against the same exact truth, in one run. LanceDB is asked with the first
-of its settings that reaches our recall; it is installed for this alone:
+of its settings that reaches our recall; it is installed for this alone, and found in this
+environment, in ``.venv-peer`` or by ``--peer-python``:
 
     python -m venv .venv-peer && .venv-peer/bin/pip install lancedb
-    python benchmarks/bench_search.py --sizes 10000,100000 --peer-python .venv-peer/bin/python
+    python benchmarks/bench_search.py --sizes 10000,100000,1000000 --json
+
+Every size has the keys of ``KEYS``, null where an engine did not run; ``<engine>_failed`` says why.
 
 Shape suffixes: N gallery rows, B rows of a block, Q queries, K neighbours, D embedding width.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +28,11 @@ import search_engines
 from gallery_vectors import CACHE, Floats
 
 QUERIES, K, FILTER_EVERY = 500, 10, 100
+PEER_PYTHON = Path(__file__).parents[1] / ".venv-peer" / "bin" / "python"
+KEYS = (
+    *("n", "recall_at_10", "p50_ms", "p99_ms", "rss_mb", "build_s", "flat_p50_ms"),
+    *("peer", "peer_p50_ms", "peer_recall_at_10"),
+)
 
 
 def write_gallery(rows: int) -> Path:
@@ -61,10 +70,12 @@ def _top(scores_QB: Floats) -> Floats:
     return -np.sort(-np.partition(scores_QB, -K, axis=1)[:, -K:], axis=1)
 
 
-def run_engine(python: str, engine: str, rows: int, folder: Path, least: float) -> dict[str, Any]:
+def run_engine(
+    python: str, engine: str, rows: int, folder: Path, least: float, *, keep: bool = False
+) -> dict[str, Any]:
     """One engine in a process of its own; what it printed, or why it did not run."""
     command = [python, str(Path(__file__).with_name("search_engines.py")), engine, str(rows)]
-    command += [str(CACHE), str(folder), f"{least:.4f}"]
+    command += [str(CACHE), str(folder), f"{least:.4f}", *(["keep"] if keep else [])]
     print(f"{engine}, {rows} vectors", file=sys.stderr, flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -73,19 +84,36 @@ def run_engine(python: str, engine: str, rows: int, folder: Path, least: float) 
     return found
 
 
-def measure(rows: int, engines: list[str], peer_python: str, folder: Path) -> dict[str, Any]:
+def peer_python(named: str | None) -> str | None:
+    """The first interpreter that has LanceDB: the named one, or this one and that of the folder."""
+    for python in [named] if named else [sys.executable, str(PEER_PYTHON)]:
+        asked = [python, "-c", "import lancedb"]
+        if (
+            shutil.which(python)
+            and subprocess.run(asked, stderr=subprocess.DEVNULL).returncode == 0
+        ):
+            return python
+    return None
+
+
+def measure(
+    rows: int, engines: list[str], peer: str | None, folder: Path, *, keep: bool
+) -> dict[str, Any]:
     """The row of one size."""
     write_gallery(rows)
     write_truth(rows)
-    ours = run_engine(sys.executable, "ours", rows, folder, 0.0)
-    row: dict[str, Any] = {"n": rows, **ours}
+    ours = run_engine(sys.executable, "ours", rows, folder, 0.0, keep=keep)
+    row: dict[str, Any] = dict.fromkeys(KEYS) | {"n": rows, **ours}
     for engine in engines:
-        python = peer_python if engine == "lancedb" else sys.executable
-        found = run_engine(python, engine, rows, folder, ours.get("recall_at_10", 0.95))
+        python = peer if engine == "lancedb" else sys.executable
         name = "peer" if engine == "lancedb" else engine
+        if python is None:
+            row[f"{name}_failed"] = "lancedb is not installed, see the head of bench_search.py"
+            continue
+        found = run_engine(python, engine, rows, folder, ours.get("recall_at_10", 0.95))
         row |= {f"{name}_{key}": value for key, value in found.items()}
-        if engine == "lancedb":
-            row["peer"] = f"lancedb {found.get('version', 'failed')}"
+        if engine == "lancedb" and "version" in found:
+            row["peer"] = f"lancedb {found['version']}"
     return row
 
 
@@ -94,17 +122,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="10000,100000")
     parser.add_argument("--engines", default="flat,hnsw,lancedb", help="beside ours")
-    parser.add_argument("--peer-python", default=".venv-peer/bin/python")
+    parser.add_argument("--peer-python", help="one that has lancedb")
     parser.add_argument("--folder", type=Path, default=CACHE / "engines")
+    parser.add_argument("--keep", action="store_true", help="our index, for the next run to ask")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
     write_gallery(max(sizes))
+    engines = [name for name in arguments.engines.split(",") if name]
+    peer = peer_python(arguments.peer_python) if "lancedb" in engines else None
     rows = []
     for size in sizes:
-        engines = [name for name in arguments.engines.split(",") if name]
-        rows.append(measure(size, engines, arguments.peer_python, arguments.folder))
+        rows.append(measure(size, engines, peer, arguments.folder, keep=arguments.keep))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     around_ND, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
     _, drawn_ND = next(iter(search_engines.gallery_blocks(CACHE / "gallery.f32", 8192)))

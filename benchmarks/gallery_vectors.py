@@ -12,6 +12,7 @@ D embedding width.
 
 import csv
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def real_vectors() -> Floats:
     encoder = load_encoder(SHIPPED_BUNDLE)
     with (shared_folder() / "data" / "manifest.csv").open(newline="") as file:
         paths = [shared_folder() / "data" / row["path"] for row in csv.DictReader(file)]
+    print(f"embedding {len(paths)} real frames, once: some minutes", file=sys.stderr, flush=True)
     rows = []
     for path in paths:
         frame = decode(path.read_bytes(), max_pixels=50_000_000)

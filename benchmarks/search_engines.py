@@ -1,6 +1,6 @@
 """One search engine over one gallery in this process: built, asked, timed. Run by bench_search.
 
-    python benchmarks/search_engines.py <engine> <rows> <cache> <folder> <least recall>
+    python benchmarks/search_engines.py <engine> <rows> <cache> <folder> <least recall> [keep]
 
 Imports nothing of the project but for ``ours``, so that a peer can run in its own environment.
 
@@ -24,6 +24,7 @@ Ids = npt.NDArray[np.int64]
 Ask = Callable[[Floats], Ids]  # one query (D,) -> ids (K,)
 DIM, K, BLOCK_ROWS, FILTER_EVERY = 1024, 10, 8192, 100
 CLIENTS, ROUNDS = 8, 2
+TRIED_PROBES = (16, 20, 24, 28, 32, 48, 64)  # beside the shipped number of lists
 TIE = 1e-5  # scores closer than this are ties
 
 
@@ -98,7 +99,8 @@ def judged(ask: Ask, truth: Any, gallery: Path, best: str = "best_QK") -> dict[s
 
 
 def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> dict[str, Any]:
-    """The index of the service: filled, built, closed, opened again and asked."""
+    """The index of the service: filled, built, opened again and asked; a kept one only asked."""
+    from service.retrieval import coarse
     from service.retrieval.index import EmbeddingIndex
 
     ids, marks = np.arange(rows, dtype=np.int64), np.zeros(rows, np.uint64)
@@ -108,14 +110,16 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     )
     options: dict[str, Any] = {"folder": folder}
     index = EmbeddingIndex(DIM, "enc", **options)
+    kept = folder.exists()
     began = time.perf_counter()
-    index.fill(blocks, rows)
+    if not kept:
+        index.fill(blocks, rows)
     fill_s = time.perf_counter() - began
     while index.build():
         pass
-    build_s = time.perf_counter() - began
+    build_s = None if kept else time.perf_counter() - began
     peak_mb = memory_mb("VmHWM")
-    if index.state().segments:
+    if folder.exists():
         index = EmbeddingIndex(DIM, "enc", **options)
         began = time.perf_counter()
         index.open_files(ids, marks)
@@ -129,7 +133,14 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     allowed = ids[::FILTER_EVERY]
     filtered = judged(lambda query_D: ask(query_D, allowed), truth, gallery, "filtered_QK")
     exact_ms = timed(lambda query_D: ask(query_D, exact=True), truth["queries_QD"][:10])
+    tried = {}
+    for probes in TRIED_PROBES if index.state().segments else ():
+        coarse.PROBES = probes
+        found_QK = [ask(query_D) for query_D in truth["queries_QD"]]
+        share = recall(found_QK, truth["queries_QD"], truth["best_QK"], gallery)
+        tried[probes] = [share, float(np.median(timed(ask, truth["queries_QD"])))]
     return said | {
+        "recall_and_p50_ms_by_lists": tried,
         "build_s": build_s,
         "fill_s": fill_s,
         "open_s": open_s,
@@ -236,15 +247,17 @@ def disk_mb(folder: Path) -> float:
 
 
 def main() -> None:
-    """Build one engine, print its figures as one JSON line, and remove its files."""
-    name, rows, cache, folder, least = sys.argv[1:]
+    """Build one engine, print its figures as one JSON line, and remove its files unless kept."""
+    name, rows, cache, folder, least, *kept = sys.argv[1:]
     engine = {"ours": ours, "flat": flat, "hnsw": hnsw, "lancedb": lancedb}[name]
     place = Path(folder) / f"{name}-{rows}"
-    shutil.rmtree(place, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(place, ignore_errors=True)
     truth = dict(np.load(Path(cache) / f"truth-{rows}.npz", allow_pickle=False))
     gallery = Path(cache) / "gallery.f32"
     print(json.dumps(engine(gallery, int(rows), place, truth, float(least))))
-    shutil.rmtree(place, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from service.retrieval.rows import Floats, Ids
 
 LISTS_PER_ROOT = 2.0  # lists = this x the root of N, to a power of two
 LEAST_LISTS = 16
-PROBES = 32
+PROBES = 24
 BITS = 2
 TRAIN_PER_LIST = 20
 TRAIN_STEPS = 8

@@ -1,12 +1,13 @@
 """What goes into an index and what comes out: unit rows under ids, and neighbours.
 
-Shape suffixes: N rows, Q queries, K neighbours, D embedding width.
+Shape suffixes: N rows, P positions, Q queries, K neighbours, D embedding width.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import faiss
 import numpy as np
 import numpy.typing as npt
 
@@ -48,6 +49,23 @@ def unit_rows(rows_ND: Floats, dim: int) -> Floats:
         raise InputError("expected finite rows of a length above 0")
     unit_ND: Floats = np.ascontiguousarray(rows_ND / lengths_N1, np.float32)
     return unit_ND
+
+
+def inner_products(rows_ND: Floats, positions_P: Ids, queries_QD: Floats) -> Floats:
+    """Scores of the rows at some positions, float32 (Q, P).
+
+    Read where they lie, since a copy costs more than a score; on this thread alone, since the
+    threads of a matrix product wait for each other when many search at once.
+    """
+    scores_QP: Floats = np.empty((len(queries_QD), len(positions_P)), np.float32)
+    positions_P = np.ascontiguousarray(positions_P, np.int64)
+    faiss.omp_set_num_threads(1)
+    score: Any = faiss.fvec_inner_products_by_idx  # type: ignore[attr-defined]
+    places = (faiss.swig_ptr(rows_ND), faiss.swig_ptr(positions_P))
+    for query_D, scores_P in zip(queries_QD, scores_QP, strict=True):
+        ours = (faiss.swig_ptr(scores_P), faiss.swig_ptr(query_D))
+        score(*ours, *places, rows_ND.shape[1], 1, len(positions_P))
+    return scores_QP
 
 
 def best(row_ids_N: Ids, scores_N: Floats, k: int) -> Neighbours:

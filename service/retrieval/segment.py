@@ -82,14 +82,13 @@ class Segment:
         Few allowed rows are scanned exactly, and so are more when the compressed index finds
         fewer than there are: what a filter lets through is never lost.
         """
-        if self.coarse is None or exact:
-            return self._named(self._scan(queries_QD, k, allowed_ids))
+        positions_P = None if allowed_ids is None else self.positions_of(allowed_ids)
+        open_rows = len(self) if positions_P is None else len(positions_P)
         depth = max(LEAST_CANDIDATES, CANDIDATES_PER_HIT * k)
-        bits, open_rows = self._open_bits(allowed_ids)
-        few = 0 if allowed_ids is None else EXACT_ALLOWED
-        if open_rows <= max(few, depth) or 4 * depth > self.facts.rows:
-            return self._named(self._scan(queries_QD, k, allowed_ids))
-        near_QR = self.coarse.search(queries_QD, depth, bits)
+        few = max(depth, 0 if positions_P is None else EXACT_ALLOWED)
+        if self.coarse is None or exact or open_rows <= few or 4 * depth > self.facts.rows:
+            return self._named(self._scan(queries_QD, k, positions_P))
+        near_QR = self.coarse.search(queries_QD, depth, self._open_bits(positions_P))
         full = (near_QR >= 0).sum(1) >= depth
         found = [
             self._reranked(near_R[near_R >= 0], query_D, k)
@@ -97,30 +96,27 @@ class Segment:
         ]
         if not full.all():
             short = np.flatnonzero(~full)
-            again = self._scan(queries_QD[short], k, allowed_ids)
+            again = self._scan(queries_QD[short], k, positions_P)
             for number, answer in zip(short, again, strict=True):
                 found[number] = answer
         return self._named(found)
 
     def _reranked(self, near_R: Ids, query_D: Floats, k: int) -> Neighbours:
         near_R = near_R[self.alive_N[near_R]]
-        return best(near_R, self._rows.take(near_R) @ query_D, k)
+        return best(near_R, self._rows.scores(near_R, query_D[None])[0], k)
 
-    def _scan(self, queries_QD: Floats, k: int, allowed_ids: Ids | None) -> list[Neighbours]:
-        if allowed_ids is None:
+    def _scan(self, queries_QD: Floats, k: int, positions_P: Ids | None) -> list[Neighbours]:
+        if positions_P is None:
             positions_P = np.flatnonzero(self.alive_N).astype(np.int64)
-        else:
-            positions_P = self.positions_of(allowed_ids)
         return self._rows.scan(positions_P, queries_QD, k)
 
-    def _open_bits(self, allowed_ids: Ids | None) -> tuple[npt.NDArray[np.uint8] | None, int]:
-        """A bit per row that may be found (None = all may), and how many there are."""
-        if allowed_ids is None:
-            return (self._alive_bits if self.dead else None), len(self)
-        positions_P = self.positions_of(allowed_ids)
+    def _open_bits(self, positions_P: Ids | None) -> npt.NDArray[np.uint8] | None:
+        """A bit per row that may be found, None = all may."""
+        if positions_P is None:
+            return self._alive_bits if self.dead else None
         open_N = np.zeros(self.facts.rows, np.bool_)
         open_N[positions_P] = True
-        return np.packbits(open_N, bitorder="little"), len(positions_P)
+        return np.packbits(open_N, bitorder="little")
 
     def _named(self, found: list[Neighbours]) -> list[Neighbours]:
         """Positions -> row ids; both ascend together, so ties stay in order."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.retrieval.rows import Flags, Floats, Ids, Marks, Neighbours, best
+from service.retrieval.rows import Flags, Floats, Ids, Marks, Neighbours, best, inner_products
 
 FIRST_CAPACITY = 64
 
@@ -55,13 +55,10 @@ class Tail:
         open_N = self.living().copy()
         if allowed_ids is not None:
             open_N &= np.isin(self.ids(), allowed_ids)
-        if not open_N.any():
-            return [best(self.ids()[:0], self.vectors_CD[:0, 0], k) for _ in queries_QD]
-        if 4 * np.count_nonzero(open_N) < self.count:
-            rows_ND, ids_N = self.vectors_CD[: self.count][open_N], self.ids()[open_N]
-        else:
-            rows_ND, ids_N = self.vectors_CD[: self.count], np.where(open_N, self.ids(), -1)
-        return [best(ids_N, scores_N, k) for scores_N in queries_QD @ rows_ND.T]
+        places_P = np.flatnonzero(open_N)
+        ids_P = self.ids()[places_P]
+        scores_QP = inner_products(self.vectors_CD, places_P, queries_QD)
+        return [best(ids_P, scores_P, k) for scores_P in scores_QP]
 
 
 def empty(dim: int) -> Tail:
