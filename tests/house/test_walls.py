@@ -107,7 +107,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "imagecodecs": ("service.imaging",),
     "PIL": ("service.imaging", "training"),
     "cv2": ("service.imaging", "training"),
-    "sklearn": ("service.fewshot", "training.evaluation.clusters"),
+    "sklearn": ("training.evaluation.clusters",),
     "sqlite3": ("service.catalog",),
     "pyarrow": ("service.exchange",),
     "httpx": ("service.client", "service.terminal", "service.ingest", "training.catalogue.fetch"),
