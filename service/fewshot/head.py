@@ -71,10 +71,15 @@ def unit_rows(embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
         raise InputError(f"expected embeddings of shape (N, D), got {embeddings_ND.shape}")
     wide_ND = embeddings_ND.astype(np.float64)
     lengths_N1 = np.linalg.norm(wide_ND, axis=1, keepdims=True)
-    if not (np.isfinite(lengths_N1).all() and (lengths_N1 > LEAST_LENGTH).all()):
-        raise InputError("expected finite embeddings of a length above 0")
+    refuse_lengths(lengths_N1)
     rows_ND: Doubles = wide_ND / lengths_N1
     return rows_ND
+
+
+def refuse_lengths(lengths: Doubles) -> None:
+    """Raises InputError: a length of a row that is 0 or not finite."""
+    if not (np.isfinite(lengths).all() and (lengths > LEAST_LENGTH).all()):
+        raise InputError("expected finite embeddings of a length above 0")
 
 
 def to_npz(head: LinearHead) -> bytes:
