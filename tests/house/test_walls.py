@@ -11,6 +11,7 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
     "service.errors": set(),
     "service.settings": {E},
     "service.observability": set(),
+    "service.background": set(),
     "service.inference": {E},
     "service.imaging": {E, "service.inference"},
     "service.encoding": {E, "service.imaging.preprocess", "service.inference"},
@@ -36,8 +37,8 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
     "service.ranking": {"service.catalog.records"},
     "service.gallery_indexes": {E, "service.catalog", "service.retrieval"},
     "service.cines": {E, "service.catalog", "service.galleries", "service.ranking"},
-    "service.heads": {E, "service.catalog", "service.fewshot"},
-    "service.operations": {E, "service.catalog"},
+    "service.heads": {E, "service.background", "service.catalog", "service.fewshot"},
+    "service.operations": {E, "service.background", "service.catalog"},
     "service.exchange": {E, "service.catalog"},
     "service.long_work": {
         E,
