@@ -8,15 +8,14 @@ Blocking, thread safe.
 """
 
 import logging
-import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from service.background import step_back
 from service.catalog.interface import Catalog
 from service.catalog.life_records import ENDED, Operation
 from service.errors import CatalogFailure, Interrupted, Overloaded, ServiceError
@@ -172,8 +171,7 @@ class Operations:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
-        if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        step_back(NICENESS)
         while (operation := self._queue.get()) is not None and not self._stopping.is_set():
             try:
                 self._run(operation)

@@ -91,7 +91,27 @@ class NextAnswer(Answer):
     )
 
 
+class Disagreement(Answer):
+    """A scan that two readers labelled differently."""
+
+    scan_id: str
+    one: str = Field(description="The label of the task ``one``.")
+    other: str
+    thumbnail: str = Field(description="Path of a small JPEG.")
+
+
+class Agreed(Answer):
+    """How far two readers agree."""
+
+    kappa: JsonObject | None = Field(
+        description="Cohen's, with its interval over patients; null where both used one class."
+    )
+    agreed: float = Field(description="Share of scans with the same label.")
+    scans: int = Field(description="That carry labels of both.")
+    disagreed: list[Disagreement]
+
+
 class AgreementAnswer(Answer):
     """Of two readers."""
 
-    agreement: JsonObject = Field(description="kappa with interval, share of agreement, counts.")
+    agreement: Agreed

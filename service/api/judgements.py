@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from service.api.answering import thumbnail_of
 from service.api.answers import says
 from service.api.classifier_schemas import AgreementBody, EvaluationBody, UploadedEvaluation
 from service.api.judgement_answers import (
@@ -143,4 +144,15 @@ async def measure_agreement(
 ) -> JsonObject:
     """Agreement of two readers, whose labels are two tasks of a collection: kappa with interval."""
     work = partial(service.judge.agreement, workspace_id, collection, body.one, body.other)
-    return {"agreement": (await service.fits.run(work)).to_json()}
+    found, scans = await service.fits.run(work)
+    disagreed = [
+        {
+            "scan_id": scans[row].scan_id,
+            "one": scans[row].labels[body.one],
+            "other": scans[row].labels[body.other],
+            "thumbnail": thumbnail_of((collection, scans[row].scan_id)),
+        }
+        for row in found.disagreed_rows
+    ]
+    told = {"kappa": found.to_json()["kappa"], "agreed": found.to_json()["agreed"]}
+    return {"agreement": {**told, "scans": len(scans), "disagreed": disagreed}}

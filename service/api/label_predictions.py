@@ -1,5 +1,6 @@
 """Predictions of multi-label classifiers: every label of every item, each with its own doubt."""
 
+import base64
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -8,13 +9,16 @@ import numpy.typing as npt
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from service.api.answering import Asked, Seen, evidence_json
+from service.api.answering import Asked, Frame, Seen, evidence_json
 from service.api.answers import ENCODER, Answer, ImageSeen, Problem
 from service.api.schemas import JsonObject
 from service.api.wire import batch_status, is_calibrated, label_json
+from service.errors import InputError
 from service.fewshot.multilabel_answers import LabelsAnswer
 from service.heads.fitting import MULTI
+from service.heads.label_evidence import asked_thresholds, label_cine, label_heat, label_number
 from service.heads.multilabel import OpenedLabels
+from service.pipeline import Mapped
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -30,6 +34,35 @@ class LabelSaid(Answer):
         description="Holds the truth with the asked coverage; both: cannot tell."
     )
     abstained_because: Literal["ambiguous"] | None
+    set_by: Literal["request", "version"] = Field(description="The threshold.")
+
+
+class LabelHeatmap(Answer):
+    """Where each label comes from: sigmoid((image_term + bias) / temperature) is the answer."""
+
+    label: str = Field(description="That the PNG shows.")
+    image_terms: dict[str, float] = Field(description="The mean of each label's map, exactly.")
+    biases: dict[str, float]
+    temperatures: dict[str, float]
+    maps: dict[str, list[list[float]]] | None = Field(
+        description="Rows of places that tile the whole frame, per label; null for a PNG."
+    )
+    png: str | None = Field(
+        description="Base64: the frame with orange where it speaks for the label, blue where "
+        "against; null for arrays."
+    )
+
+
+class LabelFrame(Answer):
+    """What one frame gives to the labels of its cine."""
+
+    index: int = Field(description="Of the item of the request, or of the frame in its file.")
+    region: int = Field(description="Of the frame, numbered as in its image's regions.")
+    copies: int = Field(description="Frames that it stands for, itself included.")
+    probabilities: dict[str, float] = Field(description="Of the frame alone.")
+    image_terms: dict[str, float] = Field(
+        description="How much it speaks for each label; the mean over frames is the cine's."
+    )
 
 
 class LabelEvidence(Answer):
@@ -44,11 +77,9 @@ class LabelEvidence(Answer):
     thumbnail: str | None = Field(description="Path of a small JPEG; null for an upload.")
 
 
-class LabelledItem(Answer):
-    """The labels of one image or stored scan, or ``problem``."""
+class LabelsSaid(Answer):
+    """What a multi-label classifier says of one embedding."""
 
-    scan_id: str | None = None
-    image: ImageSeen | None = None
     present: list[str] | None = Field(None, description="Labels at or above their thresholds.")
     labels: list[LabelSaid] | None = None
     abstained_because: Literal["far_from_every_example", "not_ultrasound"] | None = Field(
@@ -59,7 +90,29 @@ class LabelledItem(Answer):
         None, description="Share of the examples' own distances that are smaller, percent."
     )
     nearest: list[LabelEvidence] | None = None
+    heatmap: LabelHeatmap | None = None
+
+
+class LabelledItem(LabelsSaid):
+    """The labels of one image, clip or stored scan, or ``problem``."""
+
+    scan_id: str | None = None
+    image: ImageSeen | None = None
     problem: Problem | None = None
+    frames: list[LabelFrame] | None = Field(None, description="Of a clip, in order.")
+    carried_by: dict[str, list[int]] | None = Field(
+        None, description="By label: frames that give half of all that speaks for it."
+    )
+
+
+class LabelledCine(LabelsSaid):
+    """One answer for all items as frames of a cine."""
+
+    frames: list[LabelFrame] = Field(description="In order.")
+    carried_by: dict[str, list[int]] = Field(
+        description="By label: items that give half of all that speaks for it, strongest first."
+    )
+    left_out: list[int] = Field(description="Items that failed.")
 
 
 class LabelSets(Answer):
@@ -85,62 +138,139 @@ class LabelPredictions(Answer):
     balanced_accuracy: float | None = Field(description="Mean over labels.")
     warnings: list[str]
     items: list[LabelledItem]
+    cine: LabelledCine | None = Field(description="Of a request with ``cine=true``; else null.")
 
 
 def labels_answer(
-    opened: OpenedLabels,
-    seen: Sequence[Seen],
-    asked: Asked,
+    opened: OpenedLabels, seen: Sequence[Seen], asked: Asked, *, cine: bool = False
 ) -> JSONResponse:
     """The whole answer; failed items stay as they are.
 
+    Args:
+        cine: the items are frames of one cine, which is answered as well.
+
     Raises:
-        InputError: coverage outside 0.5 to 0.999.
+        InputError: coverage outside 0.5 to 0.999, a threshold or heat map of no label, a cine
+            without a readable frame.
     """
+    opened = asked_thresholds(opened, asked.thresholds)
+    if asked.heatmap.label is not None:
+        label_number(opened, asked.heatmap.label)
     rows = [item.embedding_D for item in seen if item.embedding_D is not None]
     stacked_QD = np.stack(rows) if rows else np.eye(1, opened.made.width, dtype=np.float32)
-    answers, sets = opened.answers(stacked_QD, asked.coverage)
-    passed = np.ones(len(stacked_QD), bool)
-    if asked.ultrasound is not None:
-        passed = asked.ultrasound.passed(stacked_QD)
-    remaining = iter(zip(answers, passed.tolist(), strict=True))
+    found = _Answered(opened, stacked_QD, asked)
+    numbers = iter(range(len(rows)))
     items = [
         item.about
         if item.embedding_D is None
-        else item.about | _item_json(opened, *next(remaining), item.embedding_D, asked.nearest)
+        else item.about | found.item(next(numbers), item.mapped, item.frames)
         for item in seen
     ]
-    said = {
-        name: {
-            "per_class": one.per_class,
-            "not_enough_because": one.not_enough_because,
-            "missing": one.missing,
-        }
-        for name, one in sets.items()
+    body = _about(opened) | {
+        "coverage": asked.coverage,
+        "prediction_sets": found.sets_json(),
+        "items": items,
+        "cine": _cine_json(opened, seen, asked) if cine else None,
     }
-    body = _about(opened) | {"coverage": asked.coverage, "prediction_sets": said, "items": items}
     return JSONResponse(body, batch_status(items))
 
 
-def _item_json(
-    opened: OpenedLabels,
-    answer: LabelsAnswer,
-    is_ultrasound: bool,
-    embedding_D: Floats,
-    nearest: int,
-) -> JsonObject:
-    reason = "far_from_every_example" if answer.far else None
-    return {
-        "present": [label.name for label in answer.labels if label.present],
-        "labels": [label.to_json() for label in answer.labels],
-        "abstained_because": reason if is_ultrasound else "not_ultrasound",
-        "distance": answer.distance if opened.knows_distances else None,
-        "distance_percentile": answer.distance_percentile,
-        "nearest": [
-            evidence_json(each, label_json(each.example.label, MULTI))
-            for each in opened.support.nearest(embedding_D, nearest)
-        ],
+class _Answered:
+    """Answers to all queries at once, told one by one."""
+
+    def __init__(self, opened: OpenedLabels, embeddings_QD: Floats, asked: Asked) -> None:
+        self._opened, self._embeddings_QD, self._asked = opened, embeddings_QD, asked
+        self._answers, self._sets = opened.answers(embeddings_QD, asked.coverage)
+        passed_Q = np.ones(len(embeddings_QD), bool)
+        if asked.ultrasound is not None:
+            passed_Q = asked.ultrasound.passed(embeddings_QD)
+        self._is_ultrasound: list[bool] = passed_Q.tolist()
+
+    def sets_json(self) -> JsonObject:
+        """What the prediction sets of each label promise."""
+        return {
+            name: {
+                "per_class": one.per_class,
+                "not_enough_because": one.not_enough_because,
+                "missing": one.missing,
+            }
+            for name, one in self._sets.items()
+        }
+
+    def item(self, row: int, mapped: Mapped | None, frames: Sequence[Frame] = ()) -> JsonObject:
+        """What is said of one query."""
+        answer, opened = self._answers[row], self._opened
+        given = self._asked.thresholds
+        reason = "far_from_every_example" if answer.far else None
+        nearest = opened.support.nearest(self._embeddings_QD[row], self._asked.nearest)
+        return {
+            "present": [label.name for label in answer.labels if label.present],
+            "labels": [
+                label.to_json() | {"set_by": "request" if label.name in given else "version"}
+                for label in answer.labels
+            ],
+            "abstained_because": reason if self._is_ultrasound[row] else "not_ultrasound",
+            "distance": answer.distance if opened.knows_distances else None,
+            "distance_percentile": answer.distance_percentile,
+            "nearest": [
+                evidence_json(each, label_json(each.example.label, MULTI)) for each in nearest
+            ],
+            "heatmap": None if mapped is None else self._heatmap(answer, mapped),
+            **(_frames_json(opened, frames) if frames else {}),
+        }
+
+    def _heatmap(self, answer: LabelsAnswer, mapped: Mapped) -> JsonObject:
+        labels, wish = self._opened.made.labels, self._asked.heatmap
+        likely = max(answer.labels, key=lambda label: label.probability).name
+        shown, heat = wish.label or likely, label_heat(self._opened, mapped.map_Dhw)
+        values = {
+            "image_terms": heat.maps_Lhw.mean((1, 2)),
+            "biases": heat.bias_L,
+            "temperatures": heat.temperature_L,
+        }
+        body: JsonObject = {"label": shown, "maps": None, "png": None}
+        body |= {name: _by_label(labels, of_L) for name, of_L in values.items()}
+        if wish.kind == "array":
+            return body | {"maps": _by_label(labels, heat.maps_Lhw)}
+        picture = mapped.picture(heat.maps_Lhw[labels.index(shown)])
+        return body | {"png": base64.b64encode(picture).decode()}
+
+
+def _by_label(labels: Sequence[str], values_L: npt.NDArray[np.float64]) -> JsonObject:
+    return dict(zip(labels, values_L.tolist(), strict=True))
+
+
+def _frames_json(opened: OpenedLabels, frames: Sequence[Frame]) -> JsonObject:
+    """Each frame's scores and shares, and which carried each label."""
+    embeddings_TD = np.stack([frame.embedding_D for frame in frames])
+    cine = label_cine(opened, embeddings_TD, [frame.copies for frame in frames])
+    labels = opened.made.labels
+    told = [
+        {
+            "index": frame.index,
+            "region": frame.region,
+            "copies": frame.copies,
+            "probabilities": _by_label(labels, cine.probabilities_TL[t]),
+            "image_terms": _by_label(labels, cine.terms_TL[t]),
+        }
+        for t, frame in enumerate(frames)
+    ]
+    carried = {
+        label: list(dict.fromkeys(frames[t].index for t in cine.carried_by(i)))
+        for i, label in enumerate(labels)
     }
+    return {"frames": told, "carried_by": carried}
+
+
+def _cine_json(opened: OpenedLabels, seen: Sequence[Seen], asked: Asked) -> JsonObject:
+    """One answer for the items together; those that failed are left out and named."""
+    frames = [Frame(i, s.embedding_D) for i, s in enumerate(seen) if s.embedding_D is not None]
+    if not frames:
+        raise InputError("expected at least one readable frame of the cine, got none")
+    cine = label_cine(opened, np.stack([frame.embedding_D for frame in frames]))
+    found = _Answered(opened, cine.embedding_D[None], asked)
+    left_out = [i for i, item in enumerate(seen) if item.embedding_D is None]
+    return found.item(0, None, frames) | {"left_out": left_out}
 
 
 def _about(opened: OpenedLabels) -> JsonObject:

@@ -18,7 +18,7 @@ from service.api.schemas import REGION_SAYS, InstancesBody, JsonObject, RegionCh
 from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import batch_status, seen_json
-from service.errors import InputError, ServiceError, TooManyItems, WrongKind
+from service.errors import InputError, ServiceError, TooManyItems
 from service.heads.multilabel import OpenedLabels
 from service.heads.opened import Opened
 from service.pipeline import Embedded
@@ -36,7 +36,8 @@ Heatmap = Annotated[
     Query(description="Where in each uploaded frame the answer comes from: arrays, or a PNG."),
 ]
 HeatmapLabel = Annotated[
-    str | None, Query(max_length=200, description="Class of the PNG; the most probable if null.")
+    str | None,
+    Query(max_length=200, description="Class or label of the PNG; the most probable if null."),
 ]
 ThresholdsGiven = Annotated[
     list[str] | None,
@@ -97,9 +98,7 @@ async def predict(
         )
         seen = [_seen(request, item) for item in embedded]
     if isinstance(opened, OpenedLabels):
-        if with_map or threshold or cine:
-            raise WrongKind("heat maps, thresholds and cines are asked of single-label classifiers")
-        return await asyncio.to_thread(labels_answer, opened, seen, asked)
+        return await asyncio.to_thread(labels_answer, opened, seen, asked, cine=cine)
     body = _about(opened) | {"dim": service.pipeline.encoder.dim, "cine": None}
     body |= await asyncio.to_thread(answer_items, opened, seen, asked)
     if cine:

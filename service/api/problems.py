@@ -127,8 +127,17 @@ async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
 
 def invalid(found: Any, request_id: str) -> dict[str, Any]:
     """Name the fields and rules that failed, not the values: those may be patient data."""
-    rules = [{"where": _place(e["loc"]), "rule": e["type"], "says": e["msg"]} for e in found]
-    detail = "; ".join(f"{rule['where']}: {rule['says']}" for rule in rules[:5])
+    rules = [
+        # pydantic puts the kind of exception before what a rule of ours says.
+        {
+            "where": _place(e["loc"]),
+            "rule": e["type"],
+            "says": e["msg"].removeprefix("Value error, "),
+        }
+        for e in found
+    ]
+    told = (f"{rule['where']}: {rule['says']}".removeprefix(": ") for rule in rules[:5])
+    detail = "; ".join(told)
     return _document("validation_error", 422, detail, request_id) | {"errors": rules}
 
 

@@ -187,11 +187,14 @@ def decode_vector(blob: object, dim: int) -> npt.NDArray[np.float32]:
 
 def decode_vectors(blobs: Sequence[object], dim: int) -> npt.NDArray[np.float32]:
     """float32 (N, dim) of many blobs. Raises CatalogFailure: as ``decode_vector``."""
-    whole = [blob for blob in blobs if isinstance(blob, bytes) and len(blob) == 4 * dim]
-    if len(whole) < len(blobs):
+    try:
+        widths, joined = set(map(len, blobs)), b"".join(blobs)  # type: ignore[arg-type]
+    except TypeError:
+        widths, joined = {-1}, b""
+    if widths - {4 * dim}:
         for blob in blobs:
             decode_vector(blob, dim)
-    joined_ND = np.frombuffer(b"".join(whole), "<f4").reshape(len(blobs), dim)
+    joined_ND = np.frombuffer(joined, "<f4").reshape(len(blobs), dim)
     return joined_ND.astype(np.float32, copy=False)
 
 

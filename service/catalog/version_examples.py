@@ -4,14 +4,20 @@ Shape suffixes: N examples, D embedding width.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from service.catalog.database import Database
 from service.catalog.records import NewExample, VersionExample
-from service.catalog.rows import decode_vectors, encode_vector, new_ids, require_text
+from service.catalog.rows import (
+    decode_vectors,
+    encode_vector,
+    json_list,
+    new_ids,
+    require_text,
+)
 from service.errors import UnknownItem
 
 _OF_VERSION = """
@@ -29,10 +35,11 @@ _INSERT_EXAMPLE = """
         workspace_id, classifier_seq, example_id, collection, scan_id, scan_row_id, sha256,
         subject_id, study_id, vector
     )
-    VALUES (?, ?, ?, ?, ?, (
-        SELECT s.row_id FROM collections AS c JOIN scans AS s USING (collection_id)
-        WHERE c.workspace_id = ? AND c.name = ? AND s.scan_id = ?
-    ), ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SCAN_ROWS = """
+    SELECT s.scan_id, s.row_id FROM collections AS c JOIN scans AS s USING (collection_id)
+    WHERE c.workspace_id = ? AND c.name = ? AND s.scan_id IN (SELECT value FROM json_each(?))
 """
 _LINK = """
     INSERT INTO version_examples
@@ -91,62 +98,70 @@ def add_examples(
         UnknownItem: an ``example_id`` that the classifier does not have.
         InputError: text or a vector that cannot be stored.
     """
-    fresh = iter(new_ids("exm", sum(example.example_id is None for example in examples)))
+    for label in {example.label for example in examples}:
+        require_text(label, "a label")
+    # Ascending, so that the index over them grows at its end and is not rewritten all over.
+    fresh = iter(sorted(new_ids("exm", sum(example.example_id is None for example in examples))))
     ids = [example.example_id or next(fresh) for example in examples]
     owner = (classifier["workspace_id"], classifier["seq"])
-    connection.executemany(
-        _INSERT_EXAMPLE,
-        [
-            _values(owner, example_id, example)
-            for example_id, example in zip(ids, examples, strict=True)
-            if example.example_id is None
-        ],
-    )
+    new = [(i, e) for i, e in zip(ids, examples, strict=True) if e.example_id is None]
+    rows = _scan_rows(connection, owner[0], [example for _, example in new])
+    values = [_values(owner, example_id, example, rows) for example_id, example in new]
+    connection.executemany(_INSERT_EXAMPLE, values)
     places = _places(connection, classifier["seq"])
     missing = sum(example_id not in places for example_id in ids)
     if missing:
         raise UnknownItem(f"the classifier does not have {missing} of the named examples")
-    connection.executemany(
-        _LINK,
-        [
-            (
-                version_seq,
-                classifier["workspace_id"],
-                position,
-                places[example_id],
-                require_text(example.label, "a label"),
-                example.group,
-            )
-            for position, (example_id, example) in enumerate(zip(ids, examples, strict=True))
-        ],
-    )
+    links = [
+        (version_seq, owner[0], position, places[example_id], example.label, example.group)
+        for position, (example_id, example) in enumerate(zip(ids, examples, strict=True))
+    ]
+    connection.executemany(_LINK, links)
 
 
 def _values(
-    owner: tuple[str, int], example_id: str, example: NewExample
+    owner: tuple[str, int],
+    example_id: str,
+    example: NewExample,
+    rows: Mapping[tuple[str, str], int],
 ) -> tuple[str | int | bytes | None, ...]:
-    vector = example.embedding_D
-    blob = None if vector is None else encode_vector(vector, vector.size)
-    collection, scan_id = example.scan or (None, None)
+    vector, scan = example.embedding_D, example.scan
     return (
         *owner,
         example_id,
-        collection,
-        scan_id,
-        owner[0],
-        collection,
-        scan_id,
+        None if scan is None else scan[0],
+        None if scan is None else scan[1],
+        None if scan is None else rows.get(scan),
         example.sha256,
         example.subject_id,
         example.study_id,
-        blob,
+        None if vector is None else encode_vector(vector, vector.size),
     )
+
+
+def _scan_rows(
+    connection: sqlite3.Connection, workspace_id: str, examples: Sequence[NewExample]
+) -> dict[tuple[str, str], int]:
+    """(collection, scan_id) -> row_id of the scans that are there, asked once per collection."""
+    named: dict[str, list[str]] = {}
+    for example in examples:
+        if example.scan is not None:
+            named.setdefault(example.scan[0], []).append(example.scan[1])
+    return {
+        (collection, scan_id): row_id
+        for collection, scan_ids in named.items()
+        for scan_id, row_id in connection.execute(
+            # Sorted, as the index is: found one behind the other.
+            _SCAN_ROWS,
+            (workspace_id, collection, json_list(sorted(scan_ids))),
+        )
+    }
 
 
 def _places(connection: sqlite3.Connection, classifier_seq: int) -> dict[str, int]:
     """example_id -> seq of all examples of a classifier, read at once and not one by one."""
     sql = "SELECT example_id, seq FROM classifier_examples WHERE classifier_seq = ?"
-    return {row["example_id"]: row["seq"] for row in connection.execute(sql, (classifier_seq,))}
+    return dict(connection.execute(sql, (classifier_seq,)).fetchall())
 
 
 def _decode(row: sqlite3.Row) -> VersionExample:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.fewshot.folds import stratified_group_folds
 from service.fewshot.report import balanced
 from service.fewshot.solve import Problem
 
@@ -52,16 +53,12 @@ def grouped_folds(problem: Problem, groups_N: Ints, seed: int) -> list[Ints]:
 
     A fold whose training part would lack a class is left out: its rows stay unjudged.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # a second that a start saves
-
     labels_N, classes = problem.labels_N, problem.classes
-    fewest = min(len(set(groups_N[labels_N == c])) for c in range(classes))
+    fewest = min(len(np.unique(groups_N[labels_N == c])) for c in range(classes))
     if fewest < 2:
         return []
-    splitter = StratifiedGroupKFold(min(MAX_FOLDS, fewest), shuffle=True, random_state=seed)
-    # Only the length of the first argument counts.
-    found = splitter.split(groups_N, labels_N, groups_N)
-    return [test for train, test in found if len(test) and problem.has_all_classes(train)]
+    found = stratified_group_folds(labels_N, groups_N, min(MAX_FOLDS, fewest), seed)
+    return [t for t in found if len(t) and problem.has_all_classes(problem.without(t))]
 
 
 def grid_for(problem: Problem, groups_N: Ints) -> Grid:

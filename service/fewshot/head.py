@@ -1,6 +1,6 @@
 """A linear head: arrays in, probabilities out; stored without pickle.
 
-Shape suffixes: N rows, C classes, D embedding width.
+Shape suffixes: N S rows, C classes, D embedding width.
 """
 
 import io
@@ -19,6 +19,7 @@ from service.errors import ArtifactMismatch, EncoderMismatch, InputError
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 LEAST_LENGTH = 1e-6
+FEW_ROWS = 4
 UNREADABLE = (  # a damaged npz raises of all these kinds
     OSError,
     ValueError,
@@ -71,10 +72,26 @@ def unit_rows(embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
         raise InputError(f"expected embeddings of shape (N, D), got {embeddings_ND.shape}")
     wide_ND = embeddings_ND.astype(np.float64)
     lengths_N1 = np.linalg.norm(wide_ND, axis=1, keepdims=True)
-    if not (np.isfinite(lengths_N1).all() and (lengths_N1 > LEAST_LENGTH).all()):
-        raise InputError("expected finite embeddings of a length above 0")
+    refuse_lengths(lengths_N1)
     rows_ND: Doubles = wide_ND / lengths_N1
     return rows_ND
+
+
+def cosines(unit_ND: npt.NDArray[np.floating], unit_SD: Floats) -> Floats:
+    """(N, S) products of unit rows, float32, exact to 1e-7."""
+    slim_ND = unit_ND.astype(np.float32)
+    if len(slim_ND) > FEW_ROWS:
+        products_NS: Floats = slim_ND @ unit_SD.T
+        return products_NS
+    # A threaded product of one row is done in 0.1 ms, and in 10 where the encoder has the cores.
+    few_NS: Floats = np.einsum("nd,sd->ns", slim_ND, unit_SD)
+    return few_NS
+
+
+def refuse_lengths(lengths: Doubles) -> None:
+    """Raises InputError: a length of a row that is 0 or not finite."""
+    if not (np.isfinite(lengths).all() and (lengths > LEAST_LENGTH).all()):
+        raise InputError("expected finite embeddings of a length above 0")
 
 
 def to_npz(head: LinearHead) -> bytes:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.fewshot.head import unit_rows
+from service.fewshot.head import refuse_lengths, unit_rows
 from service.fewshot.solve import Problem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -21,7 +21,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 LARGE = 5000  # examples above which a sample is judged
 EXAMINED = 1000  # rows of the sample, in all
 LEAST_EXAMINED = 5  # rows of each class, where it has them
-_CHUNK = 8192
+_CHUNK = 1024
 
 
 def examined(problem: Problem, seed: int) -> Ints:
@@ -48,6 +48,10 @@ def slim_unit_rows(embeddings_ND: npt.NDArray[np.floating], order_N: Ints) -> Fl
         unit_rows(embeddings_ND)
     slim_ND = np.empty(embeddings_ND.shape, np.float32)
     for start in range(0, len(order_N), _CHUNK):
-        stop = start + _CHUNK
-        slim_ND[start:stop] = unit_rows(embeddings_ND[order_N[start:stop]])
+        rows_BD = embeddings_ND[order_N[start : start + _CHUNK]]
+        # Lengths in float64, the division in the rows' own type: no second, wider copy of them.
+        lengths_B = np.sqrt(np.einsum("bd,bd->b", rows_BD, rows_BD, dtype=np.float64))
+        refuse_lengths(lengths_B)
+        np.divide(rows_BD, lengths_B[:, None].astype(rows_BD.dtype), out=rows_BD)
+        slim_ND[start : start + _CHUNK] = rows_BD
     return slim_ND

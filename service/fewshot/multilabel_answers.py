@@ -22,6 +22,7 @@ ABSENT: Presence = "absent"
 PRESENT: Presence = "present"
 THRESHOLD = 0.5  # of a label that is given none
 CLASSES: tuple[str, ...] = (ABSENT, PRESENT)  # as they sort
+PRESENT_NUMBER = 1  # its place among them
 
 
 @dataclass(frozen=True, slots=True)

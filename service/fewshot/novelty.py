@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError
-from service.fewshot.head import unit_rows
+from service.fewshot.head import cosines, unit_rows
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -52,7 +52,8 @@ class Novelty:
         unit_ND = unit_rows(np.asarray(embeddings_ND))
         if unit_ND.shape[1] != self.anchors_SD.shape[1]:
             raise InputError(f"expected width {self.anchors_SD.shape[1]}, got {unit_ND.shape[1]}")
-        distances_N: Doubles = 1 - (unit_ND @ self.anchors_SD.T.astype(np.float64)).max(1)
+        cosines_NS = cosines(unit_ND, self.anchors_SD)
+        distances_N: Doubles = 1 - np.minimum(cosines_NS.max(1), 1).astype(np.float64)
         return distances_N
 
     def percentiles(self, distances_N: Doubles) -> Doubles:

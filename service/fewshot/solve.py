@@ -43,12 +43,12 @@ class Problem:
         return len(self.labels_N)
 
     def part(self, rows_M: Ints) -> "Problem":
-        """Some rows, float64; the problem itself when they are all."""
+        """Some rows; the problem itself when they are all."""
         if len(rows_M) == self.size:
             return self
         return replace(
             self,
-            rows_NR=self.rows_NR[rows_M].astype(np.float64),
+            rows_NR=self.rows_NR[rows_M],
             labels_N=self.labels_N[rows_M],
             counts_N=None if self.counts_N is None else self.counts_N[rows_M],
         )
@@ -103,22 +103,28 @@ class Problem:
         rows_MR = self.rows_NR if whole else self.rows_NR[train]
         labels_M = self.labels_N[train]
         share_M = self.shares(train)
-        truth_MC = np.zeros((len(train), self.classes))
+        truth_MC, logits_MC = np.zeros((2, len(train), self.classes))
         truth_MC[np.arange(len(train)), labels_M] = 1
         width = self.rows_NR.shape[1]
 
         def loss_and_gradient(flat: Doubles) -> tuple[float, Doubles]:
             table_C = flat.reshape(self.classes, width + 1)
-            weights_CR = table_C[:, :width]
+            weights_CR, beyond_C = table_C[:, :width], table_C[:-1] - table_C[-1]
+            # Softmax sees differences alone, so those to the last class will do: with two
+            # classes a product with a vector, twice as fast as one with two columns.
             # A product of float32 and float64 would copy all rows as float64 first.
-            logits_MC = rows_MR @ weights_CR.T.astype(rows_MR.dtype) + table_C[:, width]
-            logits_MC -= logits_MC.max(1, keepdims=True)
+            logits_MC[:, :-1] = rows_MR @ beyond_C[:, :width].T.astype(rows_MR.dtype)
+            logits_MC[:, :-1] += beyond_C[:, width]
+            logits_MC[:, -1] = 0
+            logits_MC[...] -= logits_MC.max(1, keepdims=True)
             powers_MC = np.exp(logits_MC)
             sums_M = powers_MC.sum(1)
             entropy_M = np.log(sums_M) - (logits_MC * truth_MC).sum(1)
             error_MC = (powers_MC / sums_M[:, None] - truth_MC) * share_M[:, None]
             gradient = np.empty_like(table_C)
-            gradient[:, :width] = error_MC.T.astype(rows_MR.dtype) @ rows_MR + weights_CR / c
+            gradient[:-1, :width] = error_MC[:, :-1].T.astype(rows_MR.dtype) @ rows_MR
+            gradient[-1, :width] = -gradient[:-1, :width].sum(0)  # the errors of a row sum to 0
+            gradient[:, :width] += weights_CR / c
             gradient[:, width] = error_MC.sum(0)
             loss = share_M @ entropy_M + (weights_CR * weights_CR).sum() / (2 * c)
             return float(loss), gradient.ravel()

@@ -101,12 +101,22 @@ class Trust:
         Raises:
             InputError: wrong width, zero or non-finite rows.
         """
-        probabilities_NC = self.probabilities(head, embeddings_ND)
+        return self.answers_for(
+            head.classes, self.probabilities(head, embeddings_ND), embeddings_ND
+        )
+
+    def answers_for(
+        self,
+        classes: tuple[str, ...],
+        probabilities_NC: Doubles,
+        embeddings_ND: npt.NDArray[np.floating],
+    ) -> list[Answer]:
+        """As ``answers``, from probabilities that are known. Raises as it does."""
         distances_N = self.novelty.distances(embeddings_ND)
         percentiles_N = self.novelty.percentiles(distances_N)
         far_N = self.novelty.far(distances_N)
         return [
-            self._answer(head.classes, *row)
+            self._answer(classes, *row)
             for row in zip(probabilities_NC, distances_N, percentiles_N, far_N, strict=True)
         ]
 

@@ -6,6 +6,7 @@ Shape suffixes: N examples, C classes, D embedding width.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from service.catalog.interface import Catalog
@@ -40,7 +41,7 @@ class Heads:
         self._encoder_id = encoder_id
         self._dim = dim
         self._max_examples = max_examples
-        self._ready: OrderedDict[tuple[str, str, int], Support] = OrderedDict()
+        self._ready: OrderedDict[tuple[str, str, int], Opened | OpenedLabels] = OrderedDict()
         self._generation = 0
         self._lock = threading.Lock()
         self.sources = Sources(catalog, encoder_id=encoder_id, dim=dim, max_examples=max_examples)
@@ -193,25 +194,42 @@ class Heads:
             EncoderMismatch: it was fitted on another encoder's embeddings.
             WrongKind: it is multi-label.
         """
-        classifier, version = self.find(workspace_id, name, number)
-        if version.kind == MULTI:
+        found = self.open_either(workspace_id, name, number)
+        if isinstance(found, OpenedLabels):
             raise WrongKind("the classifier is multi-label; this is for single-label ones")
-        return opened(classifier, version, self._support(workspace_id, classifier, version))
+        return found
 
     def open_labels(self, workspace_id: str, name: str, number: int | None = None) -> OpenedLabels:
         """As ``open``, for a multi-label classifier. Raises as it does."""
-        classifier, version = self.find(workspace_id, name, number)
-        if version.kind != MULTI:
+        found = self.open_either(workspace_id, name, number)
+        if isinstance(found, Opened):
             raise WrongKind("the classifier is single-label; this is for multi-label ones")
-        return opened_labels(classifier, version, self._support(workspace_id, classifier, version))
+        return found
 
     def open_either(
         self, workspace_id: str, name: str, number: int | None = None
     ) -> Opened | OpenedLabels:
-        """As ``open`` or ``open_labels``, whichever the kind asks for."""
-        _, version = self.find(workspace_id, name, number)
-        make = self.open_labels if version.kind == MULTI else self.open
-        return make(workspace_id, name, number)
+        """As ``open`` or ``open_labels``, whichever the kind asks for.
+
+        A version never changes, so what was read of it is kept ready.
+        """
+        classifier, version = self.find(workspace_id, name, number)
+        key = (workspace_id, classifier.classifier_id, version.number)
+        with self._lock:
+            generation, found = self._generation, self._ready.get(key)
+            if found is not None:
+                self._ready.move_to_end(key)
+                return replace(found, classifier=classifier, version=version)
+        support, whole = self._support(workspace_id, classifier, version)
+        make = opened_labels if version.kind == MULTI else opened
+        made = make(classifier, version, support)
+        with self._lock:
+            # What was read before a deletion must not outlive it.
+            if generation == self._generation and whole:
+                self._ready[key] = made
+                while len(self._ready) > MAX_OPENED:
+                    self._ready.popitem(last=False)
+        return made
 
     def find(
         self, workspace_id: str, name: str, number: int | None = None
@@ -231,25 +249,14 @@ class Heads:
 
     def _support(
         self, workspace_id: str, classifier: Classifier, version: ClassifierVersion
-    ) -> Support:
-        key = (workspace_id, classifier.classifier_id, version.number)
-        with self._lock:
-            generation = self._generation
-            if key in self._ready:
-                self._ready.move_to_end(key)
-                return self._ready[key]
+    ) -> tuple[Support, bool]:
+        """The kept examples, and whether both readings of the catalog tell the same of them."""
         where = (workspace_id, classifier.name, version.number)
         stored = self._catalog.version_examples(*where)
         embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
         kept = [example for example in stored if example.is_kept]
         found = support_of(kept[: len(embeddings_ND)], embeddings_ND[: len(kept)])
-        with self._lock:
-            # What was read before a deletion must not outlive it.
-            if generation == self._generation and len(kept) == len(embeddings_ND):
-                self._ready[key] = found
-                while len(self._ready) > MAX_OPENED:
-                    self._ready.popitem(last=False)
-        return found
+        return found, len(kept) == len(embeddings_ND)
 
     def forget(self) -> None:
         """Drop what is kept ready: scans were deleted or subjects erased."""

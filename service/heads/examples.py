@@ -9,7 +9,7 @@ Shape suffixes: N examples, D embedding width.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,8 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 _PAGE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One labelled embedding.
+class Example(NamedTuple):
+    """One labelled embedding; a tuple for the sake of fits from 100,000.
 
     Attributes:
         embedding_D: float32, unit length.
@@ -311,7 +310,7 @@ def changed(
     if dropped & labels.keys():
         raise InputError("one example was both dropped and relabelled")
     kept = [
-        replace(example, label=labels.get(example.example_id, example.label))
+        example._replace(label=labels.get(example.example_id, example.label))
         for example in base
         if example.example_id not in dropped
     ]

@@ -113,8 +113,19 @@ def to_fit(examples: Sequence[Example], options: FitOptions, encoder_id: str) ->
 
 
 def stacked(examples: Sequence[Example]) -> Floats:
-    """embeddings_ND."""
-    return np.stack([example.embedding_D for example in examples])
+    """embeddings_ND; no copy where the examples are the rows of one matrix, in order."""
+    rows = [example.embedding_D for example in examples]
+    whole_ND = rows[0].base
+    if isinstance(whole_ND, np.ndarray) and whole_ND.shape == (len(rows), *rows[0].shape):
+        places_N = np.fromiter((_address(row_D) for row_D in rows), np.int64, len(rows))
+        if (places_N == _address(whole_ND) + np.arange(len(rows)) * whole_ND.strides[0]).all():
+            return whole_ND
+    return np.stack(rows)
+
+
+def _address(array: Floats) -> int:
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def fit_single(examples: Sequence[Example], wanted: ToFit) -> Fit:

@@ -253,8 +253,10 @@ class Judge:
         rows = next_to_label(embeddings_UD, shares_UC, groups, count)
         return [(unlabelled[row], concerns[row]) for row in rows]
 
-    def agreement(self, workspace_id: str, collection: str, one: str, other: str) -> Agreement:
-        """Kappa of two label tasks over the scans that carry both.
+    def agreement(
+        self, workspace_id: str, collection: str, one: str, other: str
+    ) -> tuple[Agreement, list[Scan]]:
+        """Kappa of two label tasks over the scans that carry both, and those scans.
 
         Raises:
             NotEnoughExamples: none does.
@@ -263,11 +265,12 @@ class Judge:
         both = [scan for scan in scans if one in scan.labels and other in scan.labels]
         if not both:
             raise NotEnoughExamples("no scan of the collection carries labels of both tasks")
-        return agreement(
+        found = agreement(
             [scan.labels[one] for scan in both],
             [scan.labels[other] for scan in both],
             [group_of(s.subject_id, s.study_id, s.image.sha256) for s in both],
         )
+        return found, both
 
 
 def _cells(examples: Sequence[Example], found: Fit, concerns: str | None) -> list[Cell]:

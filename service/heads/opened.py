@@ -14,7 +14,7 @@ import numpy.typing as npt
 from service.catalog.records import Classifier, ClassifierVersion, VersionExample
 from service.fewshot.calibrate import Calibration
 from service.fewshot.conformal import Conformal, PredictionSets
-from service.fewshot.head import LinearHead, from_npz, unit_rows
+from service.fewshot.head import LinearHead, cosines, from_npz, unit_rows
 from service.fewshot.novelty import MAX_ANCHORS, Novelty
 from service.fewshot.portable import from_bytes, to_bytes
 from service.fewshot.trust import FALLBACK_MARGIN, Answer, Trust
@@ -43,7 +43,7 @@ class Support:
         """The ``k`` most similar examples, best first."""
         if not self.examples or k == 0:
             return []
-        cosines_N = self.unit_ND @ unit_rows(embedding_D[None])[0].astype(np.float32)
+        cosines_N = cosines(unit_rows(embedding_D[None]), self.unit_ND)[0]
         best_K = np.argsort(-cosines_N, kind="stable")[:k]
         return [Neighbour(self.examples[i], float(cosines_N[i])) for i in best_K.tolist()]
 
@@ -77,7 +77,8 @@ class Opened:
             nowhere = Novelty("nearest", anchor_1D, np.empty(0), math.inf)
             trust = replace(trust, novelty=nowhere)
         probabilities_QC = trust.probabilities(self.head, embeddings_QD)
-        return trust.answers(self.head, embeddings_QD), trust.sets(probabilities_QC, coverage)
+        answers = trust.answers_for(self.head.classes, probabilities_QC, embeddings_QD)
+        return answers, trust.sets(probabilities_QC, coverage)
 
 
 def support_of(examples: Sequence[VersionExample], embeddings_ND: Floats) -> Support:

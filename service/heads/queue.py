@@ -1,16 +1,16 @@
 """Where fits run: threads of their own, few, of low priority, behind a bounded queue.
 
-Neither the event loop nor the encoder's thread ever waits for a fit.
+Neither the event loop nor the encoder's thread ever waits for a fit. Where threads have no niceness
+of their own, the bound on them must do.
 """
 
 import asyncio
-import os
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from service.background import step_back
 from service.errors import Overloaded
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class FitQueue:
         self._admitted = 0
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(
-            threads, thread_name_prefix="fit", initializer=_step_back
+            threads, thread_name_prefix="fit", initializer=step_back, initargs=(NICENESS,)
         )
 
     @property
@@ -60,9 +60,3 @@ class FitQueue:
     def close(self) -> None:
         """Let what runs finish, drop what waits. Blocks."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-
-
-def _step_back() -> None:
-    """Linux gives each thread its own niceness; elsewhere the bound on threads must do."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

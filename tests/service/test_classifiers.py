@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from service.client import Client
+from service.client import ApiError, Client
 from service.server import LocalService
 from tests.service.expected import refused
 
@@ -348,6 +348,10 @@ def test_two_readers_agree_as_often_as_their_labels_say(ward, name) -> None:
         ward.patch_scan("ward", f"stone-{i}", {"labels": {"r1": "b", "r2": "b"}})
     found = ward.agreement("ward", "r1", "r2")["agreement"]
     assert found["kappa"]["value"] == pytest.approx(0.875)  # 15 of 16, half by chance
+    assert found["scans"] == 16
+    (differs,) = found["disagreed"]
+    assert (differs["scan_id"], differs["one"], differs["other"]) == ("cyst-0", "a", "b")
+    assert differs["thumbnail"] == "/v1/collections/ward/scans/cyst-0/thumbnail"
     with refused("not_enough_examples", 422):
         ward.agreement("ward", "r1", "nobody")
 
@@ -360,3 +364,10 @@ def test_what_to_label_next_has_no_label_yet_and_one_scan_per_patient(ward, name
     assert len(found) == 3
     for i in range(6):
         ward.delete_scan("ward", f"u{i}")
+
+
+def test_a_rule_that_a_body_breaks_is_told_without_the_kind_of_our_exception(ward) -> None:
+    with pytest.raises(ApiError, match="expected a task, tasks or scans") as broken:
+        ward.fit({"name": "bare"})
+    assert "Value error" not in str(broken.value)
+    assert ": :" not in str(broken.value)

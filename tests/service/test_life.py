@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -368,7 +367,7 @@ def test_a_fit_that_is_cancelled_while_it_is_computed_is_thrown_away(tmp_path: P
         raise Cancelled
 
     heads = Heads(catalog, encoder_id="e", dim=8)
-    named = [replace(each, sha256=f"{n:064d}") for n, each in enumerate(examples)]
+    named = [each._replace(sha256=f"{n:064d}") for n, each in enumerate(examples)]
     with pytest.raises(Cancelled):
         heads.fit(owner, "k", named, Author(), before_storing=cancelled)
     assert catalog.list_classifiers(owner, limit=1).items == ()
