@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from service.api.schemas import NAME
 from service.api.state import DEFAULT_WORKSPACE, Running, hash_key
 from service.app import create_app, open_encoder
+from service.background import take_short_turns
 from service.catalog.folder import owned
 from service.catalog.interface import Catalog
 from service.catalog.records import KeyRecord
@@ -63,6 +64,7 @@ class DrainingServer(uvicorn.Server):
 def _server(
     settings: Settings, encoder: Encoder | None = None, catalog: Catalog | None = None
 ) -> DrainingServer:
+    take_short_turns()
     app = create_app(settings, encoder=encoder, catalog=catalog)
     config = uvicorn.Config(
         app,

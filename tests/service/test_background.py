@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.background import LAST, step_back
+from service.background import LAST, TURN_S, step_back, take_short_turns
 from service.heads.queue import NICENESS, FitQueue
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads share one niceness")
@@ -55,3 +55,12 @@ def test_no_thread_goes_beyond_the_last_step() -> None:
     thread.start()
     thread.join()
     assert found == [LAST]
+
+
+def test_threads_take_shorter_turns_than_python_lets_them() -> None:
+    before = sys.getswitchinterval()
+    try:
+        take_short_turns()
+        assert sys.getswitchinterval() == pytest.approx(TURN_S)
+    finally:
+        sys.setswitchinterval(before)
