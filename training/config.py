@@ -62,19 +62,19 @@ class StudentConfig:
         architecture: ``resnetv2_50`` (with input norm, as its ImageNet file wants) or another
             timm ConvNet, such as ``resnet50``.
         weights: as of a teacher; ``random`` starts from nothing.
-        stages: 4, or 3 for a network that ends with stage 3; only ``resnetv2_50`` can, and it is
-            trained as a whole, on views drawn online.
         train: which parts learn; the others stay as they were, norms included.
         freeze_norms: keep running means and variances of all batch-norms as they are.
         options: further arguments of ``timm.create_model``.
+        stages: 4, or 3 for a network that ends with stage 3; only ``resnetv2_50`` can, and it is
+            trained as a whole, on views drawn online.
     """
 
     architecture: str = "resnetv2_50"
     weights: str = ""
-    stages: Literal[3, 4] = 4
     train: Literal["all", "stage4", "stage3+4"] = "stage4"
     freeze_norms: bool = False
     options: tuple[tuple[str, Any], ...] = ()
+    stages: Literal[3, 4] = 4
 
 
 @dataclass(frozen=True, slots=True)

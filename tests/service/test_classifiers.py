@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import onnxruntime
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from service.client import ApiError, Client
 from service.server import LocalService
@@ -202,16 +202,23 @@ def test_a_coverage_that_the_examples_cannot_give_is_refused_with_what_is_missin
 
 
 def test_a_picture_that_is_no_ultrasound_is_abstained_from(client, frames) -> None:
-    """With the shipped encoder: the small one sees no more in a chessboard than in a cyst."""
+    """With the shipped encoder: the small one sees no more in a letter than in a cyst."""
     images = frames["cyst"][:5] + frames["stone"][:5]
     client.fit_images("far", images, [{"label": s} for s in SCENES for _ in range(5)])
-    chessboard = (np.indices((96, 96)).sum(0) // 8 % 2 * 255).astype(np.uint8)
-    inside, outside = client.predict("far", [frames["cyst"][7], _png(chessboard)])["items"]
+    inside, outside = client.predict("far", [frames["cyst"][7], _png(_letter())])["items"]
     assert outside["abstained"] == {"because": "not_ultrasound", "between": None}
     assert outside["ultrasound_score"] < 0 < inside["ultrasound_score"]
     assert outside["distance_percentile"] == 100
     assert inside["distance"] < outside["distance"]
     client.delete_classifier("far")
+
+
+def _letter() -> np.ndarray:
+    page = Image.new("L", (420, 594), 250)
+    pen = ImageDraw.Draw(page)
+    for row in range(40, 560, 14):
+        pen.text((40, row), "Dear colleague, thank you for referring this patient", fill=20)
+    return np.asarray(page)
 
 
 def _png(pixels_HW: np.ndarray) -> bytes:
