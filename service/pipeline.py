@@ -38,7 +38,7 @@ from service.pooling import FrameEmbedding, pool
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-OVERLAY_SIDE_PX = 256  # no knob: a map of 5 x 5 places says no more on a larger picture
+OVERLAY_SIDE_PX = 192  # no knob: a map of 5 x 5 places says no more on a larger picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from service.background import step_back
 from service.errors import Overloaded
 
 T = TypeVar("T")
-NICENESS = 6  # steps: embedding goes first when both want the processor
+NICENESS = 4  # steps: embedding goes first when both want the processor
 
 
 class FitQueue:
