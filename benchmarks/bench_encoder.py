@@ -21,6 +21,7 @@ from training.evaluation.encoders import (
     FrameEncoder,
     bundle_encoders,
     imagenet_trunk,
+    most_exact,
     paper_teacher,
     teacher,
 )
@@ -66,8 +67,7 @@ def accuracy(
     """Means over sets, and what the shipped precision loses against fp32."""
     weights = shared / "weights"
     encoders: list[FrameEncoder] = [shipped]
-    there = read_bundle(reference).networks
-    exact = next((name for name in ("fp32", "fp16") if name in there), None)
+    exact = most_exact(read_bundle(reference).networks)
     if exact is not None:
         precise = bundle_encoders(reference, [exact])
         encoders += [encoder for encoder in precise if encoder.name != shipped.name]

@@ -132,7 +132,7 @@ def choose_trained(student: AnyBackbone, config: StudentConfig) -> list[nn.Modul
     parts = _parts(student, config.train)
     for part in parts:
         part.requires_grad_(True)
-    if isinstance(student, Trunk) and (config.train == "stage4" or student.ends_at_stage3):
+    if isinstance(student, Trunk) and _stage3_norm_stays(student, config):
         student.stage3_norm.requires_grad_(False)
     return parts
 
@@ -142,12 +142,16 @@ def train_mode(student: AnyBackbone, config: StudentConfig) -> None:
     student.eval()
     for part in _parts(student, config.train):
         part.train()
-    if isinstance(student, Trunk) and (config.train == "stage4" or student.ends_at_stage3):
+    if isinstance(student, Trunk) and _stage3_norm_stays(student, config):
         student.stage3_norm.eval()
     if config.freeze_norms:
         for module in student.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+
+
+def _stage3_norm_stays(student: Trunk, config: StudentConfig) -> bool:
+    return config.train == "stage4" or student.ends_at_stage3
 
 
 def _parts(student: AnyBackbone, train: str) -> list[nn.Module]:

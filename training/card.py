@@ -71,15 +71,20 @@ Its teacher is no DINOv3 and it was not trained at the paper's scale.
 {benchmark}"""
 
 
+def ends_at_stage3(about: Mapping[str, Any]) -> bool:
+    """Whether a bundle's facts tell of a network without stage 4."""
+    return bool(about.get("stages", 4) == 3)
+
+
 def _frozen(about: Mapping[str, Any]) -> str:
-    return "" if about.get("stages", 4) == 3 else " (stem to stage 3, kept frozen)"
+    return "" if ends_at_stage3(about) else " (stem to stage 3, kept frozen)"
 
 
 def _learnt(about: Mapping[str, Any]) -> str:
     """What was trained for what, and what is read of it."""
     learnt = "- Stage 4 was trained to predict what the teacher says of augmented views."
     read = "stages 3 and 4 vary"
-    if about.get("stages", 4) == 3:
+    if ends_at_stage3(about):
         learnt = """- It ends at stage 3. All of it was trained on augmented views: to predict what
   the teacher says of them, to find the other view of a frame among other frames, and to keep what
   the initial weights read."""

@@ -20,7 +20,7 @@ Triple: TypeAlias = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 IMAGENET_TRUNK = "imagenet_trunk"
-CUT = "resnetv2_50"  # the one architecture that may end at stage 3
+TRUNK = "resnetv2_50"  # the architecture of our own, which alone may end at stage 3
 CONFIG_PACKAGE = "training.configs"
 
 
@@ -69,7 +69,7 @@ class StudentConfig:
             trained as a whole, on views drawn online.
     """
 
-    architecture: str = "resnetv2_50"
+    architecture: str = TRUNK
     weights: str = ""
     train: Literal["all", "stage4", "stage3+4"] = "stage4"
     freeze_norms: bool = False
@@ -198,10 +198,10 @@ class DistillConfig:
             raise InputError(f"expected 3 or 4 stages of the student, got {student.stages}")
         if self.losses.keep > 0 and student.stages == 4:
             raise InputError("expected a student of 3 stages where its features are kept")
-        whole = (student.architecture, self.mode, student.train) == (CUT, "online", "all")
+        whole = (student.architecture, self.mode, student.train) == (TRUNK, "online", "all")
         if student.stages == 3 and not whole:
             raise InputError(
-                f"expected {CUT}, mode online and train all of a student of 3 stages, got "
+                f"expected {TRUNK}, mode online and train all of a student of 3 stages, got "
                 f"{student.architecture}, {self.mode} and {student.train}"
             )
 

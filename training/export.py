@@ -29,7 +29,7 @@ from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
 from training.backbones import AnyBackbone, empty_student
 from training.card import ExportFacts as ExportFacts
-from training.card import card, licences
+from training.card import card, ends_at_stage3, licences
 from training.checkpoint import read_student
 from training.config import DistillConfig, StudentConfig
 from training.deploy import assemble, deployable
@@ -259,8 +259,8 @@ def write_manifest(
 def _architecture(about: dict[str, Any]) -> str:
     student = about.get("architecture", ARCHITECTURE)
     with_norm = " with input norm" if student == ARCHITECTURE else ""
-    cut = about.get("stages", 4) == 3
-    return f"{student}{with_norm}, {'up to stage 3' if cut else 'stages 3 and 4'}, projected"
+    stages = "up to stage 3" if ends_at_stage3(about) else "stages 3 and 4"
+    return f"{student}{with_norm}, {stages}, projected"
 
 
 def narrow(source: Path, out: Path, facts: ExportFacts, *, precisions: Sequence[str]) -> Manifest:

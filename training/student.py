@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service.errors import InputError
+from training.config import TRUNK
 from training.readout import pooled, stacked
 from training.torchvision_shim import allow_unmatched_torchvision
 
-ARCHITECTURE = "resnetv2_50"
+ARCHITECTURE = TRUNK
 _BLOCKS = (3, 4, 6, 3)
 _GLUON = re.compile(r"resnetv24_(?:stage(\d)_)?(conv|batchnorm)(\d+)_(\w+)")
 _NORM_FIELDS = {"gamma": "weight", "beta": "bias"}

@@ -3,7 +3,8 @@
 Shape suffixes: h, w rows and columns, 3 = red, green, blue.
 """
 
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,16 +23,24 @@ def histogram(greys_hw: Pixels, mask_hw: Pixels | None = None) -> Counts:
 
 def brightest(frame_hw3: Pixels) -> Pixels:
     """The brightest channel, (h, w)."""
-    red_hw, green_hw, blue_hw = cv2.split(np.ascontiguousarray(frame_hw3))
-    return np.asarray(cv2.max(cv2.max(red_hw, green_hw), blue_hw), np.uint8)
+    return _each_pixel(cv2.max, *_channels(frame_hw3))
 
 
 def darkest(frame_hw3: Pixels) -> Pixels:
     """The darkest channel, (h, w)."""
-    red_hw, green_hw, blue_hw = cv2.split(np.ascontiguousarray(frame_hw3))
-    return np.asarray(cv2.min(cv2.min(red_hw, green_hw), blue_hw), np.uint8)
+    return _each_pixel(cv2.min, *_channels(frame_hw3))
 
 
 def chroma(frame_hw3: Pixels) -> Pixels:
     """The brightest channel less the darkest, (h, w): 0 where there is no colour."""
-    return np.asarray(cv2.subtract(brightest(frame_hw3), darkest(frame_hw3)), np.uint8)
+    channels = _channels(frame_hw3)
+    most_hw, least_hw = _each_pixel(cv2.max, *channels), _each_pixel(cv2.min, *channels)
+    return np.asarray(cv2.subtract(most_hw, least_hw), np.uint8)
+
+
+def _channels(frame_hw3: Pixels) -> Sequence[Any]:
+    return cv2.split(np.ascontiguousarray(frame_hw3))
+
+
+def _each_pixel(chosen: Callable[..., Any], red_hw: Any, green_hw: Any, blue_hw: Any) -> Pixels:
+    return np.asarray(chosen(chosen(red_hw, green_hw), blue_hw), np.uint8)

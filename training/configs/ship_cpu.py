@@ -1,4 +1,4 @@
-"""The encoder that ships: ViT-S/14 into stage 4 of a ResNet-50 v2, on 1.9 k frames and two cores.
+"""The encoder up to 0.3.0: ViT-S/14 into stage 4 of a ResNet-50 v2, on 1.9 k frames and two cores.
 
 Stem to stage 3 keep their ImageNet weights, whose texture features no corpus of this size could
 teach; stage 4 starts from nothing and learns to predict the transformer's tokens on views that
@@ -13,7 +13,7 @@ from training.config import DistillConfig, TeacherConfig
 
 
 def config() -> DistillConfig:
-    """Return the configuration of the shipped encoder."""
+    """Return the configuration of encoder 0.3.0."""
     return DistillConfig(
         views=5,
         epochs=4,

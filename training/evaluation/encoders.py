@@ -7,7 +7,7 @@ Shape suffixes: B batch, N frames, S encoder side, D feature width.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -159,6 +159,11 @@ def bundle_encoders(
         )
         for name in chosen
     ]
+
+
+def most_exact(precisions: Container[str]) -> str | None:
+    """The precision that others of a bundle are held against: fp32, else fp16, else none."""
+    return next((name for name in ("fp32", "fp16") if name in precisions), None)
 
 
 def teacher(path: Path) -> TorchEncoder:

@@ -20,13 +20,14 @@ from training.evaluation.clusters import plane
 from training.evaluation.compare import over_groups
 from training.evaluation.cost import Cost
 from training.evaluation.document import SCHEMA_VERSION, means, paired, result
-from training.evaluation.encoders import FrameEncoder
+from training.evaluation.encoders import FrameEncoder, most_exact
 from training.evaluation.judge import Effort, Judged, judge, unit
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import EvaluationSet, content_of
 
 MAP_FRAMES = 600  # most points of one map; more only hide each other
 CENTRED = "_centred"
+BUNDLE = "bundle_"  # before the names of precisions
 _PACKAGES = ("numpy", "onnxruntime", "scikit-learn", "timm", "torch")
 
 
@@ -166,11 +167,12 @@ def _fidelity(
     Where a bundle has no fp32 network its fp16 one stands for it: the same weights in halves,
     computed in float32 on a CPU, at a cosine of 1.0000 (model card).
     """
-    reference = next((name for name in ("bundle_fp32", "bundle_fp16") if name in found), None)
-    if reference is None:
+    judged = [n for n in found if n.startswith(BUNDLE) and not n.endswith(CENTRED)]
+    exact = most_exact([name.removeprefix(BUNDLE) for name in judged])
+    if exact is None:
         return {}
-    facts = {}
-    for name in (n for n in found if n.startswith("bundle_") and not n.endswith(CENTRED)):
+    facts, reference = {}, f"{BUNDLE}{exact}"
+    for name in judged:
         cosines = np.concatenate(
             [(found[name][s] * found[reference][s]).sum(1) for s in found[name]]
         )
@@ -180,8 +182,8 @@ def _fidelity(
                 over_groups([results[n][s].full for s in outside]).mean for n in (reference, name)
             )
             lost = round(full - given, 3)
-        facts[name.removeprefix("bundle_")] = {
-            "against": reference.removeprefix("bundle_"),
+        facts[name.removeprefix(BUNDLE)] = {
+            "against": exact,
             "frames": len(cosines),
             "mean_cosine": round(float(cosines.mean()), 5),
             "min_cosine": round(float(cosines.min()), 5),
