@@ -6,16 +6,19 @@ time on checks when a problem has 100 rows and cross-validation solves it 50 tim
 Shape suffixes: N rows, M rows of one fit, C classes, R features.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from service.fewshot.descent import Loss, lowest
+
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 MAX_STEPS = 500
-MANY_ROWS, MAX_STEPS_OF_MANY = 5000, 60  # 100,000 rows take a tenth of a second a step
+MANY_ROWS = 5000  # above it a step through all rows is worth being prepared
 ROWS_TO_START = 4000
 GRADIENT_TOLERANCE = 1e-4
 JUDGING_TOLERANCE = 1e-3  # which class wins is settled long before the weights are
@@ -80,16 +83,6 @@ class Problem:
         scores: Doubles = self.rows_NR[test] @ weights_CR.T + bias_C
         return scores
 
-    def _start(self, train: Ints, c: float) -> Doubles:
-        """Where the descent begins: the solution of some of very many rows, else zeros."""
-        some = train[:: -(-len(train) // ROWS_TO_START)]
-        start = np.zeros((self.classes, self.rows_NR.shape[1] + 1))
-        if len(train) > MANY_ROWS and self.has_all_classes(some):
-            # The penalty weighs as much beside the loss of a few rows as beside that of all.
-            c = c * float(self.shares(train).sum() / self.shares(some).sum())
-            start[:, :-1], start[:, -1] = self.part(some).solve(np.arange(len(some)), c)
-        return start.ravel()
-
     def solve(
         self, train: Ints, c: float, *, tolerance: float = GRADIENT_TOLERANCE
     ) -> tuple[Doubles, Doubles]:
@@ -97,42 +90,37 @@ class Problem:
 
         Rows weigh as ``shares`` says; the bias is not penalised. ``train`` must hold all classes.
         """
-        from scipy.optimize import minimize  # half a second that a starting service saves
+        loss = self._loss(train, self.shares(train), c)
+        if len(train) <= MANY_ROWS:
+            start = np.zeros(loss.shape).ravel()
+            table_CW = lowest(loss, start, steps=MAX_STEPS, tolerance=tolerance)
+        else:
+            table_CW = self._prepared(loss, train, c, tolerance)
+        return table_CW[:, :-1], table_CW[:, -1]
 
-        whole = len(train) == self.size  # ascending, so taken as they are: no second 400 MB
-        rows_MR = self.rows_NR if whole else self.rows_NR[train]
-        labels_M = self.labels_N[train]
-        share_M = self.shares(train)
-        truth_MC, logits_MC = np.zeros((2, len(train), self.classes))
-        truth_MC[np.arange(len(train)), labels_M] = 1
-        width = self.rows_NR.shape[1]
+    def _prepared(self, loss: Loss, train: Ints, c: float, tolerance: float) -> Doubles:
+        """The lowest table of very many rows, which correct what a few of them have found."""
+        rough = self._loss(*self._few(train, 0.0), c)
+        many = max(1.0, float(self.shares(train).sum()) / MANY_ROWS)  # the loss is a sum
+        start = np.zeros(loss.shape).ravel()
+        start = lowest(rough, start, steps=MAX_STEPS, tolerance=tolerance * many).ravel()
+        # Of other rows: those that were learnt from are too certain, and seem too flat.
+        curvature_WW = self._loss(*self._few(train, 0.5), c).curvature(start)
+        slope = tolerance * math.sqrt(many)
+        return lowest(loss, start, steps=MAX_STEPS, tolerance=slope, curvature_WW=curvature_WW)
 
-        def loss_and_gradient(flat: Doubles) -> tuple[float, Doubles]:
-            table_C = flat.reshape(self.classes, width + 1)
-            weights_CR, beyond_C = table_C[:, :width], table_C[:-1] - table_C[-1]
-            # Softmax sees differences alone, so those to the last class will do: with two
-            # classes a product with a vector, twice as fast as one with two columns.
-            # A product of float32 and float64 would copy all rows as float64 first.
-            logits_MC[:, :-1] = rows_MR @ beyond_C[:, :width].T.astype(rows_MR.dtype)
-            logits_MC[:, :-1] += beyond_C[:, width]
-            logits_MC[:, -1] = 0
-            logits_MC[...] -= logits_MC.max(1, keepdims=True)
-            powers_MC = np.exp(logits_MC)
-            sums_M = powers_MC.sum(1)
-            entropy_M = np.log(sums_M) - (logits_MC * truth_MC).sum(1)
-            error_MC = (powers_MC / sums_M[:, None] - truth_MC) * share_M[:, None]
-            gradient = np.empty_like(table_C)
-            gradient[:-1, :width] = error_MC[:, :-1].T.astype(rows_MR.dtype) @ rows_MR
-            gradient[-1, :width] = -gradient[:-1, :width].sum(0)  # the errors of a row sum to 0
-            gradient[:, :width] += weights_CR / c
-            gradient[:, width] = error_MC.sum(0)
-            loss = share_M @ entropy_M + (weights_CR * weights_CR).sum() / (2 * c)
-            return float(loss), gradient.ravel()
+    def _few(self, train: Ints, offset: float) -> tuple[Ints, Doubles]:
+        """Some rows of each class, far apart, and shares by which they weigh as much as all."""
+        found = []
+        for c in range(self.classes):
+            rows = train[self.labels_N[train] == c]
+            step = -(-len(rows) * self.classes // ROWS_TO_START)
+            found.append(rows[min(int(offset * step), len(rows) - 1) :: step])
+        few = np.concatenate(found)
+        share_F = self.shares(few)
+        return few, share_F * (self.shares(train).sum() / share_F.sum())
 
-        start = self._start(train, c)
-        steps = MAX_STEPS if len(train) <= MANY_ROWS else MAX_STEPS_OF_MANY
-        many = max(1.0, float(share_M.sum()) / MANY_ROWS)  # the loss is a sum, and so its gradient
-        options = {"maxiter": steps, "gtol": tolerance * many}
-        found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
-        table_C = found.x.reshape(self.classes, width + 1)
-        return table_C[:, :width], table_C[:, width]
+    def _loss(self, rows_M: Ints, share_M: Doubles, c: float) -> Loss:
+        whole = len(rows_M) == self.size  # ascending, so taken as they are: no second 400 MB
+        rows_MR = self.rows_NR if whole else self.rows_NR[rows_M]
+        return Loss(rows_MR, self.labels_N[rows_M], share_M, self.classes, c)

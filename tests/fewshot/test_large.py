@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from service.errors import InputError
 from service.fewshot.crossval import GRID
 from service.fewshot.duplicates import fingerprints
 from service.fewshot.fit import MAX_CLASS_NAME, fit, fit_head
 from service.fewshot.large import EXAMINED, LARGE
+from service.fewshot.solve import Problem
 from service.fewshot.trust import trust
 from tests.fewshot.drawing import drawn
 
@@ -40,6 +43,20 @@ def test_the_slim_solution_of_many_rows_is_the_exact_one() -> None:
     ]
     # float32 rows and a tolerance that grows with their number; one C of the grid was chosen.
     assert min(np.abs(slim.probabilities(rows) - peer).max() for peer in peers) < 5e-3
+
+
+def test_many_rows_that_hardly_vary_along_most_axes_are_solved_to_the_end() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(6000, 48)) / np.arange(1, 49)
+    unit = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    truth = rng.normal(size=(48, 3)) * np.arange(1, 49)[:, None]  # told by the faint axes too
+    numbers = (wide @ truth + rng.normal(size=(6000, 3))).argmax(1)
+    numbers[:3] = 3  # a class of three among thousands
+    peer = LogisticRegression(C=100, class_weight="balanced", tol=1e-8, max_iter=10_000)
+    with threadpool_limits(1):
+        expected = peer.fit(unit.astype(np.float64), numbers).predict_proba(unit)
+        weights, bias = Problem(unit, numbers, 4).solve(np.arange(6000), 100.0)
+    assert softmax(unit @ weights.T + bias, axis=1) == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_hundred_classes_of_one_example_are_fitted() -> None:
