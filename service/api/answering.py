@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from service.api.heatmaps import HeatmapWish, heatmap_json
+from service.api.heatmaps import HeatmapWish, heatmap_json, missing_heatmap
 from service.api.schemas import JsonObject
 from service.api.wire import Floats, reference_json
 from service.errors import InputError
@@ -78,7 +78,9 @@ def answer_items(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObje
     items = [
         item.about
         if item.embedding_D is None
-        else item.about | found.item(next(numbers), item.mapped, item.frames)
+        else item.about
+        | found.item(next(numbers), item.mapped, item.frames)
+        | missing_heatmap(asked.heatmap, item.mapped)
         for item in seen
     ]
     said = {

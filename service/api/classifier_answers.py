@@ -175,6 +175,7 @@ class PredictedItem(Said):
     """The class of one image, clip or stored scan, or ``problem``."""
 
     scan_id: str | None = None
+    no_heatmap_because: str | None = Field(None, description="Where one was asked for.")
     image: ImageSeen | None = None
     problem: Problem | None = None
     frames: list[CineFrame] | None = Field(None, description="Of a clip, in order.")

@@ -10,6 +10,7 @@ from service.heads.opened import Opened
 from service.pipeline import Mapped
 
 HeatmapKind: TypeAlias = Literal["none", "array", "png"]
+OF_ONE_PICTURE = "the file was embedded as the mean of several pictures: upload one of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,13 @@ class HeatmapWish:
         """Raises InputError: the label is no class of the version."""
         if self.label is not None:
             class_of(opened, self.label)
+
+
+def missing_heatmap(wish: HeatmapWish, mapped: Mapped | None) -> JsonObject:
+    """Why there is no heat map where one is asked for; else nothing."""
+    if wish.kind == "none" or mapped is not None:
+        return {}
+    return {"no_heatmap_because": OF_ONE_PICTURE}
 
 
 def heatmap_json(opened: Opened, mapped: Mapped, predicted: str, wish: HeatmapWish) -> JsonObject:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from service.api.answering import Asked, Frame, Seen, evidence_json
 from service.api.answers import ENCODER, Answer, ImageSeen, Problem
+from service.api.heatmaps import missing_heatmap
 from service.api.schemas import JsonObject
 from service.api.wire import batch_status, is_calibrated, label_json
 from service.errors import InputError
@@ -97,6 +98,7 @@ class LabelledItem(LabelsSaid):
     """The labels of one image, clip or stored scan, or ``problem``."""
 
     scan_id: str | None = None
+    no_heatmap_because: str | None = Field(None, description="Where one was asked for.")
     image: ImageSeen | None = None
     problem: Problem | None = None
     frames: list[LabelFrame] | None = Field(None, description="Of a clip, in order.")
@@ -163,7 +165,9 @@ def labels_answer(
     items = [
         item.about
         if item.embedding_D is None
-        else item.about | found.item(next(numbers), item.mapped, item.frames)
+        else item.about
+        | found.item(next(numbers), item.mapped, item.frames)
+        | missing_heatmap(asked.heatmap, item.mapped)
         for item in seen
     ]
     body = _about(opened) | {

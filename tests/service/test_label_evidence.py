@@ -113,6 +113,9 @@ def test_a_clip_tells_of_its_frames(ward, frames) -> None:
     clip = io.BytesIO()
     stills[0].save(clip, "GIF", save_all=True, append_images=stills[1:], duration=100, loop=0)
     (item,) = ward.predict("signs", [clip.getvalue()])["items"]
+    assert "no_heatmap_because" not in item
+    (item,) = ward.predict("signs", [clip.getvalue()], heatmap="png")["items"]
+    assert "mean of several pictures" in item["no_heatmap_because"]
     assert [frame["index"] for frame in item["frames"]] == [0, 1, 2]
     assert item["carried_by"].keys() == {"fluid", "shadow"}
     assert item["heatmap"] is None

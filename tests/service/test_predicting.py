@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from service.api.answering import Asked, Frame, Seen, answer_items
+from service.api.heatmaps import HeatmapWish
 from service.client import Client
 from service.server import LocalService
 from tests.service.expected import refused
@@ -269,3 +270,8 @@ def test_a_clip_is_one_item_that_tells_what_each_of_its_frames_gave(
     logit = opened.head.logits(pooled[None])[0, chosen] - opened.head.bias_C[chosen]
     assert (3 * terms[0] + terms[1]) / 4 == pytest.approx(logit, abs=1e-5)
     assert set(item["carried_by"]) <= {4, 9}
+    assert "no_heatmap_because" not in item
+    asked = Asked(0.9, 1, HeatmapWish("png"))
+    (item,) = answer_items(opened, [clip], asked)["items"]
+    assert item["heatmap"] is None
+    assert "mean of several pictures" in item["no_heatmap_because"]
