@@ -3,9 +3,9 @@
 Shape suffixes: H W frame as it came, P Q the same scaled down, h w places of the map.
 """
 
-import io
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -17,7 +17,6 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 FOR_RGB, AGAINST_RGB = (255, 96, 0), (0, 128, 255)  # told apart by colour-blind readers too
 STRONGEST = 0.55  # opacity at the map's extreme: the tissue below stays visible
-QUICK = 1  # of zlib: a third larger than the default and several times as fast
 
 
 def shrunk(pixels_HW: Pixels, side_px: int) -> Pixels:
@@ -49,9 +48,9 @@ def overlay(pixels_PQ: Pixels, heat_hw: npt.NDArray[np.floating]) -> bytes:
     mixed = frame.convert("RGB")
     for colour, chosen_PQ in ((FOR_RGB, heat_PQ > 0), (AGAINST_RGB, heat_PQ < 0)):
         mixed.paste(colour, mask=Image.fromarray(opacity_PQ * chosen_PQ))
-    buffer = io.BytesIO()
-    mixed.save(buffer, "PNG", compress_level=QUICK)
-    return buffer.getvalue()
+    # OpenCV's own defaults are the quick ones: half of Pillow's time, a fifth more bytes.
+    packed = cv2.imencode(".png", np.asarray(mixed)[:, :, ::-1])[1]
+    return packed.tobytes()
 
 
 def _enlarged(heat_hw: npt.NDArray[np.floating], size: tuple[int, int]) -> Floats:
