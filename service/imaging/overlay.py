@@ -12,7 +12,6 @@ from PIL import Image
 
 from service.errors import InputError
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 FOR_RGB, AGAINST_RGB = (255, 96, 0), (0, 128, 255)  # told apart by colour-blind readers too
@@ -41,19 +40,14 @@ def overlay(pixels_PQ: Pixels, heat_hw: npt.NDArray[np.floating]) -> bytes:
     """
     if heat_hw.ndim != 2 or not heat_hw.size or not np.isfinite(heat_hw).all():
         raise InputError(f"expected a finite map of two axes, got shape {heat_hw.shape}")
-    frame = Image.fromarray(pixels_PQ)
-    heat_PQ = _enlarged(heat_hw, frame.size)
-    greatest = float(np.abs(heat_PQ).max()) or 1.0
-    opacity_PQ = (255 * STRONGEST / greatest * np.abs(heat_PQ)).astype(np.uint8)
-    mixed = frame.convert("RGB")
-    for colour, chosen_PQ in ((FOR_RGB, heat_PQ > 0), (AGAINST_RGB, heat_PQ < 0)):
-        mixed.paste(colour, mask=Image.fromarray(opacity_PQ * chosen_PQ))
-    # OpenCV's own defaults are the quick ones: half of Pillow's time, a fifth more bytes.
-    packed = cv2.imencode(".png", np.asarray(mixed)[:, :, ::-1])[1]
-    return packed.tobytes()
-
-
-def _enlarged(heat_hw: npt.NDArray[np.floating], size: tuple[int, int]) -> Floats:
-    """Bilinear between the centres of places; ``size`` is (width, height)."""
-    image = Image.fromarray(heat_hw.astype(np.float32))
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
+    height, width = pixels_PQ.shape
+    # Bilinear between the centres of places.
+    heat_PQ = cv2.resize(heat_hw.astype(np.float32), (width, height))
+    opacity_PQ = STRONGEST / (float(np.abs(heat_PQ).max()) or 1.0) * heat_PQ
+    for_PQ, against_PQ = np.maximum(opacity_PQ, 0), np.maximum(-opacity_PQ, 0)
+    kept_PQ = (1 - for_PQ - against_PQ) * pixels_PQ + np.float32(0.5)  # rounded, not cut
+    mixed_PQ3 = np.empty((height, width, 3), np.uint8)
+    for channel, (one, other) in enumerate(zip(FOR_RGB, AGAINST_RGB, strict=True)):
+        mixed_PQ3[:, :, 2 - channel] = kept_PQ + one * for_PQ + other * against_PQ  # OpenCV: BGR
+    # OpenCV's own defaults are the quick ones: less than half of Pillow's time, a fifth more bytes.
+    return cv2.imencode(".png", mixed_PQ3)[1].tobytes()
