@@ -8,6 +8,7 @@ from service.api.labelled import options_for, stored_examples
 from service.api.schemas import JsonObject
 from service.api.state import Caller, Running
 from service.api.uploads import validate
+from service.background import without_collections
 from service.catalog.life_records import Operation
 from service.catalog.records import Author
 from service.errors import NameTaken
@@ -29,17 +30,18 @@ def fit_kind(running: Callable[[], Running]) -> Kind:
         author = Author(**operation.request["author"])
         mark = {"operation_id": operation.operation_id}
         try:
-            examples = stored_examples(service, owner, body, body.kind)
-            progress.report(0, len(examples))
-            service.heads.fit(
-                owner,
-                body.name,
-                examples,
-                author,
-                options_for(body.kind, body),
-                settings=mark,
-                before_storing=progress.check,
-            )
+            with without_collections():
+                examples = stored_examples(service, owner, body, body.kind)
+                progress.report(0, len(examples))
+                service.heads.fit(
+                    owner,
+                    body.name,
+                    examples,
+                    author,
+                    options_for(body.kind, body),
+                    settings=mark,
+                    before_storing=progress.check,
+                )
         except NameTaken:
             if not _is_ours(service, owner, body.name, mark):
                 raise

@@ -3,6 +3,7 @@
 Shape suffixes: N examples, D embedding width.
 """
 
+import itertools
 import sqlite3
 from collections.abc import Mapping, Sequence
 
@@ -32,10 +33,10 @@ _OF_VERSION = """
 """
 _INSERT_EXAMPLE = """
     INSERT INTO classifier_examples (
-        workspace_id, classifier_seq, example_id, collection, scan_id, scan_row_id, sha256,
+        seq, workspace_id, classifier_seq, example_id, collection, scan_id, scan_row_id, sha256,
         subject_id, study_id, vector
     )
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SCAN_ROWS = """
     SELECT s.scan_id, s.row_id FROM collections AS c JOIN scans AS s USING (collection_id)
@@ -100,23 +101,38 @@ def add_examples(
     """
     for label in {example.label for example in examples}:
         require_text(label, "a label")
+    new = [example for example in examples if example.example_id is None]
     # Ascending, so that the index over them grows at its end and is not rewritten all over.
-    fresh = iter(sorted(new_ids("exm", sum(example.example_id is None for example in examples))))
-    ids = [example.example_id or next(fresh) for example in examples]
+    ids = sorted(new_ids("exm", len(new)))
+    first = _next_place(connection)
     owner = (classifier["workspace_id"], classifier["seq"])
-    new = [(i, e) for i, e in zip(ids, examples, strict=True) if e.example_id is None]
-    rows = _scan_rows(connection, owner[0], [example for _, example in new])
-    values = [_values(owner, example_id, example, rows) for example_id, example in new]
+    rows = _scan_rows(connection, owner[0], new)
+    values = [
+        (first + i, *_values(owner, example_id, example, rows))
+        for i, (example_id, example) in enumerate(zip(ids, new, strict=True))
+    ]
     connection.executemany(_INSERT_EXAMPLE, values)
-    places = _places(connection, classifier["seq"])
-    missing = sum(example_id not in places for example_id in ids)
-    if missing:
+    known = _places(connection, classifier["seq"]) if len(new) < len(examples) else {}
+    fresh = itertools.count(first)
+    places = [
+        next(fresh) if example.example_id is None else known.get(example.example_id)
+        for example in examples
+    ]
+    if None in places:
+        missing = places.count(None)
         raise UnknownItem(f"the classifier does not have {missing} of the named examples")
     links = [
-        (version_seq, owner[0], position, places[example_id], example.label, example.group)
-        for position, (example_id, example) in enumerate(zip(ids, examples, strict=True))
+        (version_seq, owner[0], position, place, example.label, example.group)
+        for position, (place, example) in enumerate(zip(places, examples, strict=True))
     ]
     connection.executemany(_LINK, links)
+
+
+def _next_place(connection: sqlite3.Connection) -> int:
+    """The ``seq`` that SQLite would give next: one that no example ever had."""
+    sql = "SELECT seq FROM sqlite_sequence WHERE name = 'classifier_examples'"
+    found = connection.execute(sql).fetchone()
+    return 1 if found is None else int(found["seq"]) + 1
 
 
 def _values(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from service.background import step_back
+from service.background import step_back, without_collections
 from service.errors import Overloaded
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class FitQueue:
             if self._admitted >= self._most:
                 raise Overloaded(f"{self._admitted} fits run or wait, at most {self._most} may")
             self._admitted += 1
-        future = self._threads.submit(work)
+        future = self._threads.submit(_alone, work)
         future.add_done_callback(self._leave)
         # A caller that hangs up takes its fit out of the queue, unless it runs already.
         return await asyncio.wrap_future(future)
@@ -60,3 +60,8 @@ class FitQueue:
     def close(self) -> None:
         """Let what runs finish, drop what waits. Blocks."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _alone(work: Callable[[], T]) -> T:
+    with without_collections():
+        return work()

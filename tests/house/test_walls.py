@@ -74,6 +74,7 @@ ROOMS = {  # room -> the rooms of ours it may import; the first matching row cou
     "service.api": {
         E,
         "service.settings",
+        "service.background",
         "service.observability",
         "service.pipeline",
         "service.galleries",

@@ -1,18 +1,23 @@
 """Work in the background is less urgent than the process, however urgent that is."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from service.background import LAST, TURN_S, step_back, take_short_turns
+from service.background import LAST, TURN_S, step_back, take_short_turns, without_collections
+from service.errors import InputError
 from service.heads.queue import NICENESS, FitQueue
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads share one niceness")
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,14 +25,14 @@ def niceness() -> int:
     return os.getpriority(os.PRIO_PROCESS, 0)
 
 
-async def _run(fits: FitQueue) -> int:
-    return await fits.run(niceness)
+async def _ask(fits: FitQueue, work: Callable[[], T]) -> T:
+    return await fits.run(work)
 
 
 def test_fits_run_less_urgently_than_requests() -> None:
     fits = FitQueue(threads=1, max_waiting=0)
     try:
-        assert asyncio.run(_run(fits)) == min(LAST, niceness() + NICENESS)
+        assert asyncio.run(_ask(fits, niceness)) == min(LAST, niceness() + NICENESS)
     finally:
         fits.close()
 
@@ -35,8 +40,8 @@ def test_fits_run_less_urgently_than_requests() -> None:
 def test_a_process_that_is_nice_already_steps_back_further() -> None:
     # As a user without rights, who may not make a thread more urgent again.
     script = (
-        "import os; os.nice(7); os.getuid() or os.setuid(65534)\n"
-        "from service.background import step_back\n"
+        "import os; from service.background import step_back\n"
+        "os.nice(7); os.getuid() or os.setuid(65534)\n"
         "step_back(3); print(os.getpriority(os.PRIO_PROCESS, 0))"
     )
     run = [sys.executable, "-c", script]
@@ -64,3 +69,53 @@ def test_threads_take_shorter_turns_than_python_lets_them() -> None:
         assert sys.getswitchinterval() == pytest.approx(TURN_S)
     finally:
         sys.setswitchinterval(before)
+
+
+def test_no_cycles_are_looked_for_while_any_fit_runs() -> None:
+    seen: list[bool] = []
+    both_run, first_is_done = threading.Barrier(2), threading.Event()
+
+    def first() -> None:
+        with without_collections():
+            both_run.wait()
+        first_is_done.set()
+
+    def second() -> None:
+        with without_collections():
+            both_run.wait()
+            first_is_done.wait()
+            seen.append(gc.isenabled())
+
+    assert gc.isenabled()
+    threads = [threading.Thread(target=act) for act in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [False]
+    assert gc.isenabled()
+
+
+def test_a_fit_that_fails_leaves_the_cycle_collector_on() -> None:
+    fits = FitQueue(threads=1, max_waiting=0)
+
+    def fail() -> None:
+        assert not gc.isenabled()
+        raise InputError("no fit")
+
+    try:
+        with pytest.raises(InputError):
+            asyncio.run(_ask(fits, fail))
+    finally:
+        fits.close()
+    assert gc.isenabled()
+
+
+def test_who_had_no_collections_before_has_none_afterwards() -> None:
+    gc.disable()
+    try:
+        with without_collections():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
