@@ -24,7 +24,6 @@ from training.evaluation.summary import benchmark_of
 from training.evaluation.ultrabench import read_ultrabench
 
 log = logging.getLogger(__name__)
-RUN_CONFIG = "ship_cpu"
 
 Option = typer.Option
 OutFolder: TypeAlias = Annotated[Path, Option(help="For evaluation.json, report and table.")]
@@ -39,7 +38,10 @@ Precisions: TypeAlias = Annotated[
     list[str] | None, Option(help="Only this precision of the bundle; repeatable.")
 ]
 Run: TypeAlias = Annotated[
-    Path | None, Option("--checkpoint", help="Folder of a ship_cpu run that was not exported.")
+    Path | None, Option("--checkpoint", help="Folder of a run that was not exported.")
+]
+ConfigName: TypeAlias = Annotated[
+    str, Option("--config", help="Configuration of the --checkpoint run, as for distil.")
 ]
 TeacherFile: TypeAlias = Annotated[Path | None, Option(help="ViT-S/14 teacher, safetensors.")]
 TrunkFile: TypeAlias = Annotated[
@@ -72,6 +74,7 @@ def evaluate(
     bundle: Bundle = None,
     precision: Precisions = None,
     run: Run = None,
+    config_name: ConfigName = "ship_gpu",
     teacher: TeacherFile = None,
     trunk: TrunkFile = None,
     random: Random = False,
@@ -99,7 +102,7 @@ def evaluate(
             (
                 run,
                 lambda: [
-                    known.checkpoint(_path(run), load_frames(corpus), load_config(RUN_CONFIG))
+                    known.checkpoint(_path(run), load_frames(corpus), load_config(config_name))
                 ],
             ),
             (teacher, lambda: [known.teacher(_path(teacher))]),
