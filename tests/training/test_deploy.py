@@ -142,7 +142,9 @@ def test_a_corrected_bias_centres_what_another_arithmetic_shifted(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reference.onnx", "shifted.onnx"]
 
 
-@pytest.mark.parametrize("architecture", ["resnet14t", "convnext_atto"])
+@pytest.mark.parametrize(
+    "architecture", ["resnet14t", pytest.param("convnext_atto", marks=pytest.mark.slow)]
+)
 def test_a_timm_student_folds_and_exports_to_the_function_that_was_trained(
     architecture: str, frames: np.ndarray, tmp_path: Path
 ) -> None:
