@@ -42,6 +42,8 @@ class _Pauses:
 def without_collections() -> Iterator[None]:
     """Let Python look for unused cycles afterwards; many threads may ask for it at once.
 
+    Of a block, or as a decorator of each call.
+
     It walks through every object there is: half a second, in which no other thread runs, while a
     fit holds 100,000 examples. Cycles that others leave meanwhile wait for their collection.
     """

@@ -3,7 +3,8 @@
 Shape suffixes: Q queries, T frames of a cine, D embedding width.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -74,15 +75,7 @@ def answer_items(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObje
     vectors = [item.embedding_D for item in rows if item.embedding_D is not None]
     stacked_QD = np.stack(vectors) if vectors else np.eye(1, opened.head.weights_CD.shape[1])
     found = _Answered(opened, stacked_QD.astype(np.float32), asked)
-    numbers = iter(range(len(rows)))
-    items = [
-        item.about
-        if item.embedding_D is None
-        else item.about
-        | found.item(next(numbers), item.mapped, item.frames)
-        | missing_heatmap(asked.heatmap, item.mapped)
-        for item in seen
-    ]
+    items = told(seen, asked, found.item)
     said = {
         "coverage": found.sets.coverage,
         "per_class": found.sets.per_class,
@@ -90,6 +83,27 @@ def answer_items(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObje
         "missing": found.sets.missing,
     }
     return {"prediction_sets": said, "items": items}
+
+
+def told(
+    seen: Sequence[Seen],
+    asked: Asked,
+    say: Callable[[int, Mapped | None, Sequence[Frame]], JsonObject],
+) -> list[JsonObject]:
+    """The items in order, failed ones as they are.
+
+    Args:
+        say: what is said of the embedding of this row, of those that there are.
+    """
+    rows = itertools.count()
+    return [
+        item.about
+        if item.embedding_D is None
+        else item.about
+        | say(next(rows), item.mapped, item.frames)
+        | missing_heatmap(asked.heatmap, item.mapped)
+        for item in seen
+    ]
 
 
 def answer_cine(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObject:

@@ -10,7 +10,7 @@ from service.heads.opened import Opened
 from service.pipeline import Mapped
 
 HeatmapKind: TypeAlias = Literal["none", "array", "png"]
-OF_ONE_PICTURE = "the file was embedded as the mean of several pictures: upload one of them"
+OF_SEVERAL_PICTURES = "the file was embedded as the mean of several pictures: upload one of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def missing_heatmap(wish: HeatmapWish, mapped: Mapped | None) -> JsonObject:
     """Why there is no heat map where one is asked for; else nothing."""
     if wish.kind == "none" or mapped is not None:
         return {}
-    return {"no_heatmap_because": OF_ONE_PICTURE}
+    return {"no_heatmap_because": OF_SEVERAL_PICTURES}
 
 
 def heatmap_json(opened: Opened, mapped: Mapped, predicted: str, wish: HeatmapWish) -> JsonObject:

@@ -9,9 +9,8 @@ import numpy.typing as npt
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from service.api.answering import Asked, Frame, Seen, evidence_json
+from service.api.answering import Asked, Frame, Seen, evidence_json, told
 from service.api.answers import ENCODER, Answer, ImageSeen, Problem
-from service.api.heatmaps import missing_heatmap
 from service.api.schemas import JsonObject
 from service.api.wire import batch_status, is_calibrated, label_json
 from service.errors import InputError
@@ -161,15 +160,7 @@ def labels_answer(
     rows = [item.embedding_D for item in seen if item.embedding_D is not None]
     stacked_QD = np.stack(rows) if rows else np.eye(1, opened.made.width, dtype=np.float32)
     found = _Answered(opened, stacked_QD, asked)
-    numbers = iter(range(len(rows)))
-    items = [
-        item.about
-        if item.embedding_D is None
-        else item.about
-        | found.item(next(numbers), item.mapped, item.frames)
-        | missing_heatmap(asked.heatmap, item.mapped)
-        for item in seen
-    ]
+    items = told(seen, asked, found.item)
     body = _about(opened) | {
         "coverage": asked.coverage,
         "prediction_sets": found.sets_json(),

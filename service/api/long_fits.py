@@ -24,24 +24,24 @@ def fit_request(body: NewClassifierBody, caller: Caller) -> JsonObject:
 def fit_kind(running: Callable[[], Running]) -> Kind:
     """The kind of operation that fits; ``running`` is asked when one begins."""
 
+    @without_collections()
     def fit(operation: Operation, progress: Progress) -> Mapping[str, Any]:
         service, owner = running(), operation.workspace_id
         body = validate(NewClassifierBody, operation.request["body"])
         author = Author(**operation.request["author"])
         mark = {"operation_id": operation.operation_id}
         try:
-            with without_collections():
-                examples = stored_examples(service, owner, body, body.kind)
-                progress.report(0, len(examples))
-                service.heads.fit(
-                    owner,
-                    body.name,
-                    examples,
-                    author,
-                    options_for(body.kind, body),
-                    settings=mark,
-                    before_storing=progress.check,
-                )
+            examples = stored_examples(service, owner, body, body.kind)
+            progress.report(0, len(examples))
+            service.heads.fit(
+                owner,
+                body.name,
+                examples,
+                author,
+                options_for(body.kind, body),
+                settings=mark,
+                before_storing=progress.check,
+            )
         except NameTaken:
             if not _is_ours(service, owner, body.name, mark):
                 raise

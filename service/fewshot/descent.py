@@ -48,9 +48,8 @@ class Loss:
         """(C, W)."""
         return self._classes, self._rows_MR.shape[1] + 1
 
-    def __call__(self, flat: Doubles) -> tuple[float, Doubles]:
-        """The loss at a flat table, and its gradient, flat."""
-        table_CW = flat.reshape(self.shape)
+    def __call__(self, table_CW: Doubles) -> tuple[float, Doubles]:
+        """The loss at a table, and its gradient (C, W)."""
         weights_CR = table_CW[:, :-1]
         loss = (weights_CR * weights_CR).sum() / (2 * self._c)
         gradient_CW = np.zeros_like(table_CW)
@@ -65,14 +64,14 @@ class Loss:
             gradient_CW[:-1, :-1] += slope_CR
             gradient_CW[-1, :-1] -= slope_CR.sum(0)
             gradient_CW[:, -1] += error_BC.sum(0)
-        return float(loss), gradient_CW.ravel()
+        return float(loss), gradient_CW
 
-    def curvature(self, flat: Doubles) -> Doubles:
-        """(W, W) about the second derivative of any class beside the others, at a flat table."""
+    def curvature(self, table_CW: Doubles) -> Doubles:
+        """(W, W) about the second derivative of any class beside the others, at a table."""
         width = self.shape[1]
         found_WW = np.diag(np.full(width, 1 / self._c))
         found_WW[-1, -1] = _LEAST_CURVATURE
-        for block in self._blocks(flat.reshape(self.shape)):
+        for block in self._blocks(table_CW):
             chances_BC = block.chances_BC
             spread_B = (chances_BC * (1 - chances_BC)).sum(1) / (self._classes - 1)
             wide_BW = np.ones((len(chances_BC), width))
@@ -113,12 +112,16 @@ class _Block(NamedTuple):
 
 
 def lowest(
-    loss: Loss, start: Doubles, *, steps: int, tolerance: float, curvature_WW: Doubles | None = None
+    loss: Loss,
+    start_CW: Doubles,
+    *,
+    steps: int,
+    tolerance: float,
+    curvature_WW: Doubles | None = None,
 ) -> Doubles:
     """The table (C, W) of the least loss.
 
     Args:
-        start: flat table.
         steps: most of them.
         tolerance: greatest slope at the end; by coordinates in which ``curvature_WW`` is 1 where
             that is given.
@@ -127,29 +130,22 @@ def lowest(
     from scipy.linalg import solve_triangular  # half a second that a starting service saves
     from scipy.optimize import minimize
 
+    root_WW = None if curvature_WW is None else np.linalg.cholesky(curvature_WW)
+
+    def table_of(flat: Doubles) -> Doubles:
+        table_CW = flat.reshape(loss.shape)
+        if root_WW is None:
+            return table_CW
+        found_CW: Doubles = solve_triangular(root_WW, table_CW.T, lower=True, trans="T").T
+        return found_CW
+
+    def loss_and_slope(flat: Doubles) -> tuple[float, Doubles]:
+        value, slope_CW = loss(table_of(flat))
+        if root_WW is not None:
+            slope_CW = solve_triangular(root_WW, slope_CW.T, lower=True).T
+        return value, slope_CW.ravel()
+
+    begin_CW = start_CW if root_WW is None else start_CW @ root_WW
     how: dict[str, Any] = {"maxiter": steps, "gtol": tolerance, "maxcor": _REMEMBERED}
-    if curvature_WW is None:
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options=how)
-        return _table(found.x, loss)
-    root_WW = np.linalg.cholesky(curvature_WW)
-
-    def back(stretched: Doubles) -> Doubles:
-        table_WC = stretched.reshape(loss.shape).T
-        return _flat(solve_triangular(root_WW, table_WC, lower=True, trans="T").T)
-
-    def stretched_loss(stretched: Doubles) -> tuple[float, Doubles]:
-        value, slope = loss(back(stretched))
-        slope_WC = slope.reshape(loss.shape).T
-        return value, _flat(solve_triangular(root_WW, slope_WC, lower=True).T)
-
-    begin = _flat(_table(start, loss) @ root_WW)
-    found = minimize(stretched_loss, begin, jac=True, method="L-BFGS-B", options=how)
-    return _table(back(found.x), loss)
-
-
-def _table(flat: Doubles, loss: Loss) -> Doubles:
-    return flat.reshape(loss.shape)
-
-
-def _flat(table: Doubles) -> Doubles:
-    return np.ascontiguousarray(table).ravel()
+    found = minimize(loss_and_slope, begin_CW.ravel(), jac=True, method="L-BFGS-B", options=how)
+    return table_of(found.x)

@@ -90,27 +90,30 @@ class Problem:
 
         Rows weigh as ``shares`` says; the bias is not penalised. ``train`` must hold all classes.
         """
-        loss = self._loss(train, self.shares(train), c)
+        share_M = self.shares(train)
+        loss = self._loss(train, share_M, c)
         if len(train) <= MANY_ROWS:
-            start = np.zeros(loss.shape).ravel()
-            table_CW = lowest(loss, start, steps=MAX_STEPS, tolerance=tolerance)
+            start_CW = np.zeros(loss.shape)
+            table_CW = lowest(loss, start_CW, steps=MAX_STEPS, tolerance=tolerance)
         else:
-            table_CW = self._prepared(loss, train, c, tolerance)
+            table_CW = self._prepared(loss, train, float(share_M.sum()), c, tolerance)
         return table_CW[:, :-1], table_CW[:, -1]
 
-    def _prepared(self, loss: Loss, train: Ints, c: float, tolerance: float) -> Doubles:
+    def _prepared(
+        self, loss: Loss, train: Ints, total: float, c: float, tolerance: float
+    ) -> Doubles:
         """The lowest table of very many rows, which correct what a few of them have found."""
-        rough = self._loss(*self._few(train, 0.0), c)
-        many = max(1.0, float(self.shares(train).sum()) / MANY_ROWS)  # the loss is a sum
-        start = np.zeros(loss.shape).ravel()
-        start = lowest(rough, start, steps=MAX_STEPS, tolerance=tolerance * many).ravel()
+        rough = self._loss(*self._few(train, total, 0.0), c)
+        many = max(1.0, total / MANY_ROWS)  # the loss is a sum
+        zeros_CW = np.zeros(loss.shape)
+        start_CW = lowest(rough, zeros_CW, steps=MAX_STEPS, tolerance=tolerance * many)
         # Of other rows: those that were learnt from are too certain, and seem too flat.
-        curvature_WW = self._loss(*self._few(train, 0.5), c).curvature(start)
+        curvature_WW = self._loss(*self._few(train, total, 0.5), c).curvature(start_CW)
         slope = tolerance * math.sqrt(many)
-        return lowest(loss, start, steps=MAX_STEPS, tolerance=slope, curvature_WW=curvature_WW)
+        return lowest(loss, start_CW, steps=MAX_STEPS, tolerance=slope, curvature_WW=curvature_WW)
 
-    def _few(self, train: Ints, offset: float) -> tuple[Ints, Doubles]:
-        """Some rows of each class, far apart, and shares by which they weigh as much as all."""
+    def _few(self, train: Ints, total: float, offset: float) -> tuple[Ints, Doubles]:
+        """Some rows of each class, far apart, and shares by which they weigh ``total``."""
         found = []
         for c in range(self.classes):
             rows = train[self.labels_N[train] == c]
@@ -118,7 +121,7 @@ class Problem:
             found.append(rows[min(int(offset * step), len(rows) - 1) :: step])
         few = np.concatenate(found)
         share_F = self.shares(few)
-        return few, share_F * (self.shares(train).sum() / share_F.sum())
+        return few, share_F * (total / share_F.sum())
 
     def _loss(self, rows_M: Ints, share_M: Doubles, c: float) -> Loss:
         whole = len(rows_M) == self.size  # ascending, so taken as they are: no second 400 MB

@@ -48,7 +48,7 @@ class FitQueue:
             if self._admitted >= self._most:
                 raise Overloaded(f"{self._admitted} fits run or wait, at most {self._most} may")
             self._admitted += 1
-        future = self._threads.submit(_alone, work)
+        future = self._threads.submit(without_collections()(work))
         future.add_done_callback(self._leave)
         # A caller that hangs up takes its fit out of the queue, unless it runs already.
         return await asyncio.wrap_future(future)
@@ -60,8 +60,3 @@ class FitQueue:
     def close(self) -> None:
         """Let what runs finish, drop what waits. Blocks."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-
-
-def _alone(work: Callable[[], T]) -> T:
-    with without_collections():
-        return work()
