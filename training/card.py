@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service.encoding.manifest import (
+from service.embedding.bundle import (
     CARD_NAME,
     FORMAT_VERSION,
     MANIFEST_NAME,

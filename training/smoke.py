@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from service.encoding.manifest import Manifest
+from service.embedding.bundle import Manifest
 from service.errors import ArtifactMismatch
-from service.imaging.encode import encode_png
-from service.imaging.preprocess import preprocess
+from service.imaging.analysis.preprocess import preprocess
+from service.imaging.analysis.thumbnails import encode_png
 from training.checkpoint import CHECKPOINT_NAME
 from training.config import DistillConfig, load_config
 from training.evaluation.protocol import Floats, LabelledSet, shot_scores

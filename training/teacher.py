@@ -19,7 +19,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from service.errors import InputError
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.backbones import AnyBackbone
 from training.config import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_TRUNK, TeacherConfig
 from training.networks import create

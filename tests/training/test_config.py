@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import Conflict, InputError
-from service.imaging.encode import encode_png
+from service.imaging.analysis.thumbnails import encode_png
 from training.commands.distil import chosen_config, corpus_frames, resized
 from training.config import (
     DistillConfig,

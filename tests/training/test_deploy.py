@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.imaging.preprocess import PreprocessSpec, normalise
+from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 from training.backbones import build_student
 from training.config import StudentConfig
 from training.deploy import assemble, deployable

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.config import load_config
 from training.data import MAX_PIXELS, corpus_facts, load_frames, read_manifest
 from training.export import ExportFacts, load_student, narrow

@@ -8,7 +8,7 @@ import torch
 import typer
 
 from service.errors import InputError
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.lettering import font_files
 from training.textnet import PEN_FONTS, TextNetConfig, fit
 from training.textnet_onnx import export

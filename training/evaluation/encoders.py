@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from service.encoding.manifest import read_manifest, verify_files
+from service.embedding.bundle import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
-from service.imaging.preprocess import PreprocessSpec, normalise, resize
+from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
 from training.backbones import AnyBackbone
 from training.checkpoint import CHECKPOINT_NAME
 from training.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
 from training.data import read_manifest

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.errors import InputError
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.commands.designs import chosen_designs, reduced, tables
 from training.config import (
     IMAGENET_MEAN,
