@@ -19,7 +19,7 @@ from service.catalog.records import Author, SavedAnswer
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
-from service.embedding.pipeline import EmbeddedImage, Pipeline
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
 from service.gallery.frame_search import FrameSearch
 from service.gallery.gallery import Gallery
@@ -141,11 +141,13 @@ async def embed_each(
     readable = [file for file in files if isinstance(file, bytes)]
     results = await service.pipeline.embed_all(
         readable,
-        sampling=None if frames is None else parse_sampling(frames),
-        region_mode=None if region is None else parse_region_mode(region),
-        with_thumbnail=with_thumbnail,
-        with_map=with_map,
-        with_png=with_png,
+        EmbedOptions(
+            sampling=None if frames is None else parse_sampling(frames),
+            region_mode=None if region is None else parse_region_mode(region),
+            with_thumbnail=with_thumbnail,
+            with_map=with_map,
+            with_png=with_png,
+        ),
     )
     embedded = iter(results)
     found = [file if isinstance(file, InputError) else next(embedded) for file in files]

@@ -13,7 +13,7 @@ from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX, backups_in
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.classifiers.store import ClassifierStore
-from service.embedding.pipeline import EmbeddedImage, Pipeline
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import ServiceError
 from service.gallery.gallery import Gallery
 from service.jobs.handlers import JobHandlers
@@ -37,7 +37,7 @@ def operations_of(
 
     def embed(files: Sequence[bytes]) -> list[EmbeddedImage | ServiceError]:
         # What was kept is what the encoder saw: nothing is left to be cut off.
-        work = pipeline.embed_all(files, region_mode="none")
+        work = pipeline.embed_all(files, EmbedOptions(region_mode="none"))
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     work = JobHandlers(
