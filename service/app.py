@@ -26,8 +26,8 @@ from service.api import (
     system,
     versions,
 )
+from service.api.dependencies import DEFAULT_WORKSPACE, Services
 from service.api.middleware import Gate
-from service.api.state import DEFAULT_WORKSPACE, Services
 from service.api.uploads import InvalidBody
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
@@ -44,7 +44,7 @@ from service.imaging.formats.limits import DecodeLimits
 from service.jobs.fit_queue import FitQueue
 from service.jobs.scheduler import operations_of, run_schedule
 from service.observability import ServiceMetrics
-from service.settings import Settings
+from service.settings import Settings, program_version
 
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
@@ -74,7 +74,7 @@ def create_app(
 
     app = FastAPI(
         title="Sonoprobe",
-        version="1",
+        version=program_version(),
         description="Few-shot classification and similarity search for ultrasound frames.",
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
@@ -168,7 +168,7 @@ async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
 async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, InvalidBody):
         raise error
-    document = problems.invalid(error.found, problems.request_id_of(request))
+    document = problems.invalid(error.failures, problems.request_id_of(request))
     return JSONResponse(document, 422, media_type=problems.MEDIA_TYPE)
 
 

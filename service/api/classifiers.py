@@ -26,6 +26,7 @@ from service.api.labelled import (
 from service.api.long_fits import fit_request
 from service.api.openapi import image_body
 from service.api.operations import ACCEPTED, Prefer, accepted, prefers_async, started
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
 from service.api.state import (
     IdempotencyKey,
@@ -41,7 +42,7 @@ from service.api.state import (
 from service.api.uploads import Upload, read_upload, validate
 from service.api.wire import classifier_json, page_json, read_cursor, version_of
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 
 
 @router.post(
@@ -80,7 +81,7 @@ async def create_classifier(
         made = await service.fits.run(fit)
         return created(classifier_json(made), f"/v1/classifiers/{made.name}")
 
-    content = request_fingerprint("classifier", sent.model_dump_json(), *labelled.files)
+    content = request_fingerprint("classifier", sent, *labelled.files)
     return await idempotent(service, caller.workspace_id, key, content, act)
 
 

@@ -19,6 +19,7 @@ from service.api.answers import (
 )
 from service.api.looking import accepted
 from service.api.openapi import image_body
+from service.api.routing import StrictRoute
 from service.api.schemas import (
     REGION_SAYS,
     FilterBody,
@@ -66,7 +67,7 @@ from service.embedding.pipeline import EmbeddedImage
 from service.embedding.pooling import place_of, without_repeats
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
 
-router = APIRouter(prefix="/v1", tags=["collections"])
+router = APIRouter(prefix="/v1", tags=["collections"], route_class=StrictRoute)
 Limit = Annotated[int, Query(ge=1, description="Most items on this page.")]
 Cursor = Annotated[str | None, Query(max_length=2000)]
 
@@ -94,7 +95,7 @@ async def create_collection(
         )
         return created(collection_json(made), f"/v1/collections/{made.name}")
 
-    content = request_fingerprint("collection", body.model_dump_json())
+    content = request_fingerprint("collection", body)
     return await idempotent(service, workspace_id, key, content, act)
 
 

@@ -8,11 +8,12 @@ from fastapi.responses import JSONResponse
 
 from service.api.life_schemas import ExportBody, ImportBody
 from service.api.operations import ACCEPTED, accepted, started
+from service.api.routing import StrictRoute
 from service.api.schemas import NAME
 from service.api.state import Service, Services, WorkspaceId
 from service.errors import InputError, NameTaken, UnknownItem
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=StrictRoute)
 NAME_RULE = re.compile(NAME)
 
 

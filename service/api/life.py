@@ -16,6 +16,7 @@ from service.api.life_answers import (
 )
 from service.api.life_schemas import CollectionPatchBody, FacetsBody, MoveBody
 from service.api.operations import ACCEPTED, accepted, operation_json, started
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
 from service.api.state import Caller, IfMatch, Service, Services, WhoAsks, WorkspaceId, read
 from service.api.wire import collection_json, scan_filter, version_of
@@ -23,7 +24,7 @@ from service.catalog.lifecycle_records import Facet, Operation, PolicyPatch
 from service.catalog.records import ErasedSubject
 from service.errors import Conflict
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=StrictRoute)
 Refit = Annotated[
     bool, Query(description="Fit the classifiers that learnt from it anew without it, and publish.")
 ]

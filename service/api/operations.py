@@ -11,12 +11,13 @@ from service.api.answers import says
 from service.api.collections import Cursor, Limit, page_limit
 from service.api.life_answers import OperationAnswer, OperationPage
 from service.api.problems import STATUS, internal_error, problem
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
 from service.api.state import Service, Services, WorkspaceId
 from service.api.wire import number_of, page_json, read_cursor
 from service.catalog.lifecycle_records import Operation
 
-router = APIRouter(prefix="/v1", tags=["operations"])
+router = APIRouter(prefix="/v1", tags=["operations"], route_class=StrictRoute)
 Prefer = Annotated[
     str | None, Header(alias="Prefer", description="`respond-async`: answer 202 at once.")
 ]

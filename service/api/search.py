@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from service.api.answers import SearchAnswer, says
 from service.api.openapi import image_body
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject, SearchBody, SearchOptions
 from service.api.search_shapes import (
     IndexAnswer,
@@ -31,7 +32,7 @@ from service.errors import EncoderMismatch, InputError, ServiceError, TooManyIte
 from service.gallery.frame_search import BestFrame
 from service.gallery.gallery import Floats, Query, direction, excluding
 
-router = APIRouter(prefix="/v1", tags=["search"])
+router = APIRouter(prefix="/v1", tags=["search"], route_class=StrictRoute)
 
 
 @router.post(

@@ -31,6 +31,7 @@ from service.api.labelled import (
     options_for,
 )
 from service.api.openapi import image_body
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
 from service.api.state import (
     IdempotencyKey,
@@ -58,7 +59,7 @@ from service.catalog.records import Classifier, ClassifierVersion
 from service.classifiers.examples import Changes, Reference
 from service.classifiers.fitting import SINGLE
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 
 
 @router.post(
