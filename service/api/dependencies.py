@@ -108,3 +108,8 @@ async def workspace_of(caller: WhoAsks) -> str:
 WorkspaceId: TypeAlias = Annotated[str, Depends(workspace_of)]
 IfMatch: TypeAlias = Annotated[str | None, Header(alias="If-Match")]
 IdempotencyKey: TypeAlias = Annotated[str | None, Header(alias="Idempotency-Key")]
+
+
+def page_limit(service: Services, limit: int) -> int:
+    """The caller's limit, at most the service's."""
+    return min(limit, service.settings.max_page)

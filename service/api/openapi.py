@@ -30,16 +30,17 @@ def image_body(
     metadata: type[BaseModel] | None = None,
     each: bool = False,
     options: type[BaseModel] | None = None,
+    raw: bool = True,
 ) -> JsonObject:
     """The request body of a route that takes images; ``uploads.read_upload`` reads it.
-
-    One raw image is accepted unless the route needs metadata that such a body cannot carry.
 
     Args:
         json_models: what a JSON body may be.
         metadata: what the form's ``metadata`` part holds.
         each: that part is a list of one object per file.
         options: what the form's ``options`` part holds.
+        raw: whether one raw image is enough; never where ``metadata`` or ``options`` have
+            required fields.
     """
     properties: JsonObject = {"files": {"type": "array", "items": _BINARY, "minItems": 1}}
     encoding: JsonObject = {"files": {"contentType": ", ".join(IMAGE_TYPES)}}
@@ -50,15 +51,25 @@ def image_body(
             encoding[name] = {"contentType": JSON_TYPE}
             is_needed = any(field.is_required() for field in model.model_fields.values())
             required += [name] if is_needed else []
-    form = {"type": "object", "required": required, "properties": properties}
+    form = {
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
+    }
     choices = [_refer(model) for model in json_models]
     content: JsonObject = {
         FORM_TYPE: {"schema": form, "encoding": encoding},
         JSON_TYPE: {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}},
     }
-    if len(required) == 1:
+    if raw and len(required) == 1:
         content |= {kind: {"schema": _BINARY} for kind in IMAGE_TYPES}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def labelled_body(model: type[BaseModel]) -> JsonObject:
+    """The request body of a route that takes labelled examples, as JSON or with files."""
+    return image_body(model, options=model, raw=False)
 
 
 def _json_list(model: type[BaseModel]) -> JsonObject:
@@ -99,7 +110,7 @@ def _document(app: FastAPI) -> JsonObject:
         schemas.pop(name, None)
     for path, operation in _operations(document):
         _summarise(operation)
-        responses = {k: v for k, v in operation["responses"].items() if k != "422"}
+        responses = {k: v for k, v in operation["responses"].items() if k[0] == "2"}
         operation["responses"] = responses | _problems(path, operation)
     for node in _objects(document):
         _simplify(node, schemas)
@@ -162,10 +173,11 @@ def _summarise(operation: JsonObject) -> None:
 
 
 def _problems(path: str, operation: JsonObject) -> JsonObject:
-    """Which errors a route can return, derived from its parameters and body."""
+    """Which errors a route can return: those it declares, and those of its parameters and body."""
     parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
     content = operation.get("requestBody", {}).get("content", {})
-    statuses = {422, 500, 503}  # any route refuses unknown query parameters
+    statuses = {int(status) for status in operation["responses"] if status[0] == "4"}
+    statuses |= {422, 500, 503}  # any route refuses unknown query parameters
     statuses |= {401} if "security" in operation else set()
     statuses |= {404} if "{" in path or (content and path not in _NAMES_NOTHING_STORED) else set()
     statuses |= {400} if "cursor" in parameters else set()

@@ -9,6 +9,7 @@ from service.api.dependencies import Services as Services
 from service.api.dependencies import WhoAsks as WhoAsks
 from service.api.dependencies import WorkspaceId as WorkspaceId
 from service.api.dependencies import hash_key as hash_key
+from service.api.dependencies import page_limit as page_limit
 from service.api.dependencies import services_of as services_of
 from service.api.etags import created as created
 from service.api.etags import read as read

@@ -165,13 +165,18 @@ def validate_list(model: type[M], document: Any, *, length: int) -> list[M]:
 
 
 def instance_files(body: InstancesBody, *, max_items: int) -> tuple[bytes | InputError, ...]:
-    """The image of each instance, or the error of that one alone. Raises TooManyItems.
+    """The image of each instance; as ``image_files``."""
+    return image_files([instance.image for instance in body.instances], max_items=max_items)
 
-    Decodes up to ``max_upload_bytes`` of base64: call it on a thread.
+
+def image_files(images: Sequence[str], *, max_items: int) -> tuple[bytes | InputError, ...]:
+    """Each base64 image, or the error of that one alone. Raises TooManyItems.
+
+    Decodes up to ``max_upload_bytes``: call it on a thread.
     """
-    if len(body.instances) > max_items:
-        raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
-    return tuple(_file_or_error(instance.image) for instance in body.instances)
+    if len(images) > max_items:
+        raise TooManyItems(f"expected at most {max_items} images, got {len(images)}")
+    return tuple(_file_or_error(image) for image in images)
 
 
 def _file_or_error(text: str) -> bytes | InputError:
