@@ -54,7 +54,7 @@ def row_of(name: str, found: Embedded | ServiceError) -> dict[str, object]:
 
 
 def markdown(rows: list[dict[str, object]]) -> str:
-    """The table of docs/intake.md."""
+    """The table of docs/measurements/sample-files.md."""
     lines = [
         "| file | region | box | masked | risk | quality |",
         "|---|---|---|---|---|---|",

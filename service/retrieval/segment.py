@@ -16,7 +16,7 @@ from service.retrieval.coarse import Coarse
 from service.retrieval.row_file import RowFile
 from service.retrieval.rows import Floats, Ids, Neighbours, best
 
-# Up to so many allowed rows an exact scan is as fast as the compressed index (docs/search.md).
+# Up to so many rows an exact scan is as fast as the index (docs/measurements/search.md).
 EXACT_ALLOWED = 20_000
 LEAST_CANDIDATES = 64
 CANDIDATES_PER_HIT = 4
