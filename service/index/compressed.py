@@ -16,8 +16,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Floats
 from service.errors import IndexDamaged, Stopping
-from service.index.neighbours import Floats, Ids
+from service.index.neighbours import Ids
 
 LISTS_PER_ROOT = 2.0  # lists = this x the root of N, to a power of two
 MIN_LISTS = 16

@@ -11,12 +11,10 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import InputError
+from service.arrays import Floats
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Ids: TypeAlias = npt.NDArray[np.int64]
 ContentHashes: TypeAlias = npt.NDArray[np.uint64]
-Flags: TypeAlias = npt.NDArray[np.bool_]
 NO_IDS: Ids = np.empty(0, np.int64)
 NO_SCORES: Floats = np.empty(0, np.float32)
 
@@ -32,23 +30,6 @@ class Neighbours:
 
     row_ids_K: Ids
     scores_K: Floats
-
-
-def unit_rows(rows_ND: Floats, dim: int) -> Floats:
-    """The rows at unit length, float32 (N, D), contiguous.
-
-    Raises:
-        InputError: not float32 of this width, or a zero or non-finite row.
-    """
-    if rows_ND.dtype != np.float32 or rows_ND.ndim != 2 or rows_ND.shape[1] != dim:
-        raise InputError(
-            f"expected float32 rows of width {dim}, got {rows_ND.dtype} {rows_ND.shape}"
-        )
-    lengths_N1 = np.linalg.norm(rows_ND, axis=1, keepdims=True)
-    if not (np.isfinite(lengths_N1).all() and (lengths_N1 > 0).all()):
-        raise InputError("expected finite rows of a length above 0")
-    unit_ND: Floats = np.ascontiguousarray(rows_ND / lengths_N1, np.float32)
-    return unit_ND
 
 
 def inner_products(rows_ND: Floats, positions_P: Ids, queries_QD: Floats) -> Floats:

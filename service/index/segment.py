@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Floats
 from service.index import compressed
 from service.index import segment_files as files
 from service.index.compressed import CompressedIndex
-from service.index.neighbours import Floats, Ids, Neighbours, best
+from service.index.neighbours import Ids, Neighbours, best
 from service.index.vector_file import VectorFile
 
 # Up to so many rows an exact scan is as fast as the index (docs/measurements/search.md).

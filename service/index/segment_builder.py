@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from service.arrays import Floats
 from service.errors import IndexDamaged, Stopping
 from service.index import compressed
 from service.index import segment_files as files
-from service.index.neighbours import ContentHashes, Floats, Ids
+from service.index.neighbours import ContentHashes, Ids
 from service.index.segment import Segment, open_segment
 from service.index.segment_files import Block
 from service.index.tail import Tail

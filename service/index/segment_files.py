@@ -24,8 +24,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from service.arrays import Floats
 from service.errors import IndexDamaged
-from service.index.neighbours import ContentHashes, Floats, Ids
+from service.index.neighbours import ContentHashes, Ids
 
 FORMAT_VERSION = 1
 ROWS, IDS, HASHES, COMPRESSED, MANIFEST = (

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from service.arrays import Bools, Floats
 from service.index.neighbours import (
     ContentHashes,
-    Flags,
-    Floats,
     Ids,
     Neighbours,
     best,
@@ -30,14 +29,14 @@ class Tail:
     row_ids_C: Ids
     hashes_C: ContentHashes
     vectors_CD: Floats
-    alive_C: Flags
+    alive_C: Bools
     count: int = 0
 
     def ids(self) -> Ids:
         """Ids of all rows, removed ones too."""
         return self.row_ids_C[: self.count]
 
-    def alive(self) -> Flags:
+    def alive(self) -> Bools:
         """Which rows are alive: not removed."""
         return self.alive_C[: self.count]
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from service.arrays import Floats
 from service.errors import IndexDamaged
-from service.index.neighbours import Floats, Ids, Neighbours, best, inner_products, merged
+from service.index.neighbours import Ids, Neighbours, best, inner_products, merged
 
 SCAN_ROWS = 4096
 # An access to a page maps 64 KB to 2 MB around it. Beyond this limit all maps are emptied, so that

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from service.arrays import Floats, unit_rows
 from service.errors import EncoderMismatch, InputError, ServiceError
 from service.index import segment_builder, tail
-from service.index.neighbours import ContentHashes, Floats, Ids, Neighbours, merged, unit_rows
+from service.index.neighbours import ContentHashes, Ids, Neighbours, merged
 from service.index.segment import Segment
 from service.index.segment_builder import Plan
 from service.index.tail import Tail
@@ -316,9 +317,7 @@ class EmbeddingIndex:
             for ids_B, hashes_B, rows_BD in blocks:
                 self.add(ids_B, rows_BD, encoder_id=self._encoder_id, hashes_N=hashes_B)
             return
-        unit = (
-            (ids_B, hashes_B, unit_rows(rows_BD, self._dim)) for ids_B, hashes_B, rows_BD in blocks
-        )
+        unit = ((ids_B, hashes_B, self._checked(rows_BD)) for ids_B, hashes_B, rows_BD in blocks)
         segment = segment_builder.write_segment(
             self._folder, unit, encoder_id=self._encoder_id, dim=self._dim
         )
@@ -339,7 +338,14 @@ class EmbeddingIndex:
     def _unit(self, rows_ND: Floats, encoder_id: str) -> Floats:
         if encoder_id != self._encoder_id:
             raise EncoderMismatch(f"the index is for {self._encoder_id}, the rows for {encoder_id}")
-        return unit_rows(rows_ND, self._dim)
+        return self._checked(rows_ND)
+
+    def _checked(self, rows_ND: Floats) -> Floats:
+        if rows_ND.dtype != np.float32 or rows_ND.ndim != 2 or rows_ND.shape[1] != self._dim:
+            raise InputError(
+                f"expected float32 rows of width {self._dim}, got {rows_ND.dtype} {rows_ND.shape}"
+            )
+        return unit_rows(rows_ND)
 
 
 def _stale_ids(segment: Segment, row_ids_N: Ids, hashes_N: ContentHashes, missing_N: Ids) -> Ids:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.arrays import unit_rows
 from service.errors import IndexDamaged
 from service.index import segment_files as files
-from service.index.neighbours import unit_rows
 from service.index.segment import open_segment
 from service.index.vector_index import EmbeddingIndex
 from tests.index.clustered_rows import (
@@ -125,7 +125,7 @@ def test_two_copies_of_rows_that_a_kill_left_behind_are_found_once(written: Path
 
 def test_erased_rows_leave_the_files_with_the_next_build(written: Path) -> None:
     index, _, _ = reopened(written.parent, IDS, hashes_of(IDS))
-    row = unit_rows(clustered(ROWS), clustered(ROWS).shape[1])[6].tobytes()
+    row = unit_rows(clustered(ROWS))[6].tobytes()
     assert row in (written / files.ROWS).read_bytes()
     index.remove(np.array([7]), purge=True)
     assert index.wants_build
