@@ -1,5 +1,6 @@
 """Requests with labelled examples: JSON, or a form with files and the part ``options``."""
 
+import asyncio
 from typing import TypeVar
 
 from fastapi import Request
@@ -27,7 +28,10 @@ async def read_labelled(
     upload = await read_upload(request, max_items=max_items)
     if upload.document is None:
         return _from_form(upload, model)
-    body = validate(model, upload.document)
+    return await asyncio.to_thread(_from_json, validate(model, upload.document), max_items)
+
+
+def _from_json(body: B, max_items: int) -> tuple[B, tuple[bytes, ...]]:
     examples = body.unstored
     if len(examples) > max_items:
         raise TooManyItems(f"expected at most {max_items} images, got {len(examples)}")

@@ -348,6 +348,24 @@ def test_what_was_learnt_from_is_not_judged_on_unless_asked(ward, name, frames) 
         ward.evaluate(name, {"examples": [{"label": "mass"}]}, images=images[:1])
 
 
+def test_a_form_without_options_or_with_images_in_them_is_refused(ward, frames) -> None:
+    files = [("files", ("a", data)) for data in frames["mass"][:2]]
+    body = {"name": "form", "examples": [{"label": "a"}, {"label": "b", "image": "aGk="}]}
+    for data in ({}, {"metadata": "{}"}, {"options": json.dumps(body)}, {"options": "{"}):
+        with refused("invalid_input", 422):
+            ward.request("POST", "/v1/classifiers", files=files, data=data)
+    with refused("validation_error", 422):
+        ward.request("POST", "/v1/classifiers", files=files, data={"options": '{"name": "form"}'})
+
+
+def test_an_import_whose_report_could_not_be_shown_is_refused(ward, name) -> None:
+    document = ward.export(name)
+    document["card"]["report"]["balanced_accuracy"] = "good"
+    with pytest.raises(ApiError, match="balanced_accuracy") as caught:
+        ward.import_classifier("copy", document)
+    assert caught.value.code == "invalid_artifact"
+
+
 def test_two_versions_are_compared_on_the_examples_that_both_have(ward, name) -> None:
     ward.change_examples(
         name,

@@ -230,7 +230,7 @@ def test_a_fit_that_was_killed_is_done_by_the_next_start_and_stored_once(
             assert len(list(client.versions("killed"))) == 1
         if attempt == 0:  # as if it had been killed between storing and saying so
             with sqlite3.connect(tmp_path / "catalog.sqlite") as connection:
-                request = json.dumps({"body": body, "author": author})
+                request = json.dumps(asked.to_json())
                 sql = "UPDATE operations SET state = 'running', result = NULL, request = ?"
                 connection.execute(sql, (request,))
             connection.close()

@@ -187,7 +187,7 @@ async def get_thresholds(
 @router.post(
     "/classifiers/{name}/versions/{version}/thresholds",
     status_code=201,
-    responses=says(VersionAnswer, 201),
+    responses=says(VersionAnswer, 201) | {409: {}},
 )
 async def set_thresholds(
     name: str,

@@ -99,7 +99,7 @@ async def list_examples(
     "/{version}/examples",
     status_code=201,
     openapi_extra=labelled_body(ExampleChangesBody),
-    responses=says(VersionAnswer, 201),
+    responses=says(VersionAnswer, 201) | {409: {}},
 )
 async def change_examples(
     name: str,
@@ -166,5 +166,9 @@ async def export_classifier(
         data = await service.fits.run(partial(registry.export_onnx, workspace_id, name, version))
         disposition = f'attachment; filename="{name}.onnx"'
         return Response(data, media_type=ONNX_TYPE, headers={"Content-Disposition": disposition})
-    export = partial(registry.export_json, workspace_id, name, version)
-    return JSONResponse(await service.fits.run(export))
+
+    # The document can be megabytes long, so that it is written there too.
+    def write() -> JSONResponse:
+        return JSONResponse(registry.export_json(workspace_id, name, version))
+
+    return await service.fits.run(write)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from service.api.answers import ENCODER, TIME, Answer
 from service.api.schemas import (
@@ -19,6 +19,7 @@ from service.api.wire import etag, scan_filter
 from service.classifiers.fitting import FitOptions
 from service.classifiers.registry import Author, Classifier
 from service.classifiers.requests import FitRequest, Labelling, ScanExample, StoredExamples
+from service.errors import InvalidArtifact
 
 MAX_EXAMPLES = 10_000  # named in one request
 Kind = Literal["single_label", "multi_label"]
@@ -171,6 +172,16 @@ class ClassifierImportBody(Body):
 
     name: Name
     classifier: JsonObject
+
+    def check_report(self) -> None:
+        """Raises InvalidArtifact: the report of the card could not be shown."""
+        card = self.classifier.get("card")
+        report = card.get("report", {}) if isinstance(card, dict) else {}
+        try:
+            VersionReport.model_validate(report)
+        except ValidationError as error:
+            fields = sorted({str(found["loc"][0]) for found in error.errors() if found["loc"]})
+            raise InvalidArtifact(f"the report of the card has damaged fields: {fields}") from error
 
 
 class ClassifierAnswer(Answer):
