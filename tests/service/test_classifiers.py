@@ -377,7 +377,7 @@ def test_two_versions_are_compared_on_the_examples_that_both_have(ward, name) ->
     )
     found = ward.compare(name, 1, 2)
     (first,), (second,) = found["first"]["items"], found["second"]["items"]
-    assert found["shared_examples"] == first["judged"] == second["judged"] == 14
+    assert found["shared_examples"] == first["scored"] == second["scored"] == 14
     assert (found["first"]["version"], found["second"]["version"]) == (1, 2)
     with refused("unknown_item", 404):
         ward.compare(name, 1, 3)

@@ -213,7 +213,7 @@ def test_a_doubtful_label_is_named_with_its_scan(doubtful) -> None:
 
 def test_confusion_names_the_scans_of_each_label(doubtful) -> None:
     found = doubtful.confusion("odd", 1)
-    assert (found["classes"], found["judged"]) == (["fluid", "shadow"], 32)
+    assert (found["classes"], found["scored"]) == (["fluid", "shadow"], 32)
     assert sum(cell["count"] for cell in found["items"]) == 64
     (missed,) = doubtful.confusion("odd", 1, actual="present", predicted="absent")["items"]
     assert missed["label"] == "fluid"

@@ -190,7 +190,7 @@ def test_an_import_takes_values_and_no_targets_for_it_has_no_examples(ward, name
 def test_the_cells_of_the_confusion_name_their_examples(ward, name) -> None:
     counts = ward.classifier(name)["report"]["confusion"]
     found = ward.confusion(name, 1)
-    assert found["judged"] == 20
+    assert found["scored"] == 20
     seen = {(c["actual"], c["predicted"]): c for c in found["items"]}
     for i, label in enumerate(SCENES):
         for j, predicted in enumerate(SCENES):

@@ -251,7 +251,7 @@ async def get_confusion(
         classifier=name,
         version=number,
         classes=list(confusion.classes),
-        judged=confusion.judged,
+        scored=confusion.judged,
         items=items,
     )
 

@@ -53,7 +53,7 @@ class EvaluationAnswer(Answer):
     version: int
     encoder_id: str = Field(examples=[ENCODER])
     calibrated: bool
-    examples: int = Field(description="Different images that were judged.")
+    examples: int = Field(description="Different images.")
     known_examples: int = Field(description="Of them, those that the version was fitted from.")
     balanced_accuracy: float | None = Field(description="Mean over labels.")
     items: list[LabelMetricsAnswer] = Field(description="One per label; one of a single-label one.")
@@ -94,8 +94,26 @@ def label_metrics(
 def _label_metrics(
     label: str | None, metrics: Mapping[str, Any], reliability: Mapping[str, Any] | None
 ) -> LabelMetricsAnswer:
-    more = {"label": label, "at_threshold": None, "reliability": reliability}
-    return LabelMetricsAnswer.model_validate({**more, **metrics})
+    return LabelMetricsAnswer.model_validate(
+        {
+            "label": label,
+            "classes": metrics["classes"],
+            "balanced_accuracy": metrics["balanced_accuracy"],
+            "auroc": metrics["auroc"],
+            "per_class": [_renamed(one) for one in metrics["per_class"]],
+            "confusion": metrics["confusion"],
+            "not_evaluated_because": metrics["not_judged_because"],
+            "missing_groups": metrics["missing_groups"],
+            "scored": metrics["judged"],
+            "at_threshold": metrics.get("at_threshold"),
+            "reliability": reliability,
+        }
+    )
+
+
+def _renamed(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    others = {name: value for name, value in metrics.items() if name != "not_judged_because"}
+    return {**others, "not_evaluated_because": metrics["not_judged_because"]}
 
 
 class ReviewExample(Answer):
@@ -261,7 +279,7 @@ class ConfusionAnswer(Answer):
     classifier: str
     version: int
     classes: list[str] = Field(description="Or labels, whose classes are absent and present.")
-    judged: int = Field(description="Examples that have held-out scores.")
+    scored: int = Field(description="Examples that have out-of-fold scores.")
     items: list[ConfusionCellAnswer]
 
 

@@ -32,7 +32,7 @@ class ClassMetricsAnswer(Answer):
     recall: Interval | None
     precision: Interval | None
     auroc: Interval | None
-    not_judged_because: str | None
+    not_evaluated_because: str | None
     missing_groups: int = Field(description="That the figures need.")
 
 
@@ -44,11 +44,9 @@ class MetricsAnswer(Answer):
     auroc: Interval | None
     per_class: list[ClassMetricsAnswer]
     confusion: list[list[int]] = Field(description="[true class][predicted class] -> examples.")
-    confusion_rows: list[list[list[int]]] = Field(description="The same, as places of examples.")
-    not_judged_because: str | None
+    not_evaluated_because: str | None
     missing_groups: dict[str, int] = Field(description="Class -> groups that figures need.")
-    judged: int
-    interval_method: str
+    scored: int = Field(description="Examples with scores.")
 
 
 class ThresholdCounts(Answer):
