@@ -20,6 +20,7 @@ from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
+from service.classifiers.thresholds import Thresholds
 from service.embedding.pipeline import EmbeddedImage, Pipeline
 from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
 from service.gallery.frame_search import FrameSearch
@@ -54,6 +55,7 @@ class Services:
     frame_search: FrameSearch
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
+    thresholds: Thresholds
     registry: ClassifierRegistry
     review: LabelReview
     fits: FitQueue

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.catalog.interface import Catalog
-from service.catalog.records import ClassifierVersion, Scan
+from service.catalog.records import Scan
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.examples import Example
 from service.classifiers.loaded import LoadedClassifier
-from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.requests import ReviewRequest
 from service.classifiers.store import ClassifierStore
 from service.errors import InputError
@@ -46,7 +45,6 @@ class ReviewItem:
 class Review:
     """The items that were asked for, most urgent first; ``total`` is how many there are."""
 
-    version: ClassifierVersion
     items: tuple[ReviewItem, ...]
     total: int | None
 
@@ -55,16 +53,11 @@ class LabelReview:
     """Reviews labels with the classifiers of one catalog. Blocking."""
 
     def __init__(
-        self,
-        catalog: Catalog,
-        store: ClassifierStore,
-        evaluator: ClassifierEvaluator,
-        registry: ClassifierRegistry,
+        self, catalog: Catalog, store: ClassifierStore, evaluator: ClassifierEvaluator
     ) -> None:
         self._catalog = catalog
         self._store = store
         self._evaluator = evaluator
-        self._registry = registry
 
     def review(self, workspace_id: str, request: ReviewRequest) -> Review:
         """What to look at.
@@ -76,25 +69,21 @@ class LabelReview:
                 compared.
             NotEnoughExamples: no example of the version is still kept.
         """
-        number = self._registry.number(workspace_id, request.name, request.version)
         if request.kind == "next":
-            return self._next(workspace_id, request, number)
-        _, version = self._store.find(workspace_id, request.name, number)
-        if request.kind == "suspect":
-            items = self._suspects(workspace_id, request.name, number)
-        else:
-            items = self._conflicts(workspace_id, request.name, number)
-        return Review(version, tuple(items[: request.limit]), len(items))
+            return self._next(workspace_id, request)
+        list_items = self._suspects if request.kind == "suspect" else self._conflicts
+        items = list_items(workspace_id, request.name, request.number)
+        return Review(tuple(items[: request.limit]), len(items))
 
-    def _next(self, workspace_id: str, request: ReviewRequest, number: int) -> Review:
+    def _next(self, workspace_id: str, request: ReviewRequest) -> Review:
         if request.collection is None or not request.tasks:
             raise InputError("expected collection and task for a review of kind next")
-        loaded = self._store.open_either(workspace_id, request.name, number)
+        loaded = self._store.open_either(workspace_id, request.name, request.number)
         chosen = self._evaluator.next_to_label(
             workspace_id, loaded, request.collection, request.tasks, request.limit
         )
         if not chosen:
-            return Review(loaded.version, (), None)
+            return Review((), None)
         ids = [scan.scan_id for scan, _ in chosen]
         embeddings_UD = self._catalog.embeddings(workspace_id, request.collection, ids)
         shares: list[dict[str, float]]
@@ -118,7 +107,7 @@ class LabelReview:
             )
             for (scan, label), share in zip(chosen, shares, strict=True)
         ]
-        return Review(loaded.version, tuple(items), None)
+        return Review(tuple(items), None)
 
     def _suspects(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
         return [

@@ -14,7 +14,7 @@ import pytest
 from service.catalog.records import Author
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.examples import Example
-from service.classifiers.requests import FitRequest, StoredExamples
+from service.classifiers.requests import ExampleSelection, FitRequest
 from service.classifiers.store import ClassifierStore
 from service.client.client import ApiError, Client
 from service.embedding.encoder import load_encoder
@@ -218,7 +218,7 @@ def test_a_fit_that_was_killed_is_done_by_the_next_start_and_stored_once(
         said = [{"labels": {"t": "ab"[n % 2]}} for n in range(6)]
         client.add_scans("c", frames["cyst"][:6], said)
         owner = local.running().default_workspace_id
-        asked = FitRequest("killed", StoredExamples(collection="c", task="t"))
+        asked = FitRequest("killed", ExampleSelection(collection="c", task="t"))
         key = local.key
     left = catalog.create_operation(owner, "fit", asked.to_json())
     catalog.begin_operation(owner, left.operation_id)  # and then the process was gone

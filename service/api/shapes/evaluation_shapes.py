@@ -66,6 +66,12 @@ class ComparedVersion(Answer):
     balanced_accuracy: float | None = Field(description="Mean over labels.")
     items: list[LabelMetricsAnswer] = Field(description="One per label; one of a single-label one.")
 
+    @classmethod
+    def of(cls, number: int, figures: Mapping[str, Any]) -> Self:
+        """The shape of figures as ``ClassifierEvaluator.compare`` gives them."""
+        accuracy, items = label_metrics(figures)
+        return cls(version=number, balanced_accuracy=accuracy, items=items)
+
 
 class ComparisonAnswer(Answer):
     """Two versions on the same examples, by out-of-fold guesses."""
