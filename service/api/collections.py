@@ -17,8 +17,19 @@ from service.api.answers import (
     StoredAnswer,
     says,
 )
+from service.api.dependencies import (
+    IdempotencyKey,
+    IfMatch,
+    Service,
+    Services,
+    WorkspaceId,
+    page_limit,
+)
+from service.api.etags import created, read
+from service.api.idempotency import idempotent, request_fingerprint
 from service.api.looking import accepted
 from service.api.openapi import image_body
+from service.api.problems import item_problem
 from service.api.routing import StrictRoute
 from service.api.schemas import (
     REGION_SAYS,
@@ -31,21 +42,9 @@ from service.api.schemas import (
     ScanMetadata,
     ScanPatchBody,
 )
-from service.api.state import (
-    IdempotencyKey,
-    IfMatch,
-    Service,
-    Services,
-    WorkspaceId,
-    created,
-    embed_each,
-    idempotent,
-    item_problem,
-    read,
-    request_fingerprint,
-)
 from service.api.uploads import (
     Upload,
+    embed_each,
     instance_files,
     parse_json,
     read_upload,
@@ -70,11 +69,6 @@ from service.errors import EncoderMismatch, InputError, ServiceError, TooManyIte
 router = APIRouter(prefix="/v1", tags=["collections"], route_class=StrictRoute)
 Limit = Annotated[int, Query(ge=1, description="Most items on this page.")]
 Cursor = Annotated[str | None, Query(max_length=2000)]
-
-
-def page_limit(service: Services, limit: int) -> int:
-    """The caller's limit, at most the service's."""
-    return min(limit, service.settings.max_page)
 
 
 @router.post("/collections", status_code=201, responses=says(CollectionAnswer, 201))

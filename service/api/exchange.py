@@ -6,11 +6,11 @@ import re
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.life_schemas import ExportBody, ImportBody
 from service.api.operations import ACCEPTED, accepted, started
 from service.api.routing import StrictRoute
 from service.api.schemas import NAME
-from service.api.state import Service, Services, WorkspaceId
 from service.errors import InputError, NameTaken, UnknownItem
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=StrictRoute)

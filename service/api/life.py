@@ -7,6 +7,8 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from service.api.answers import CollectionAnswer, says
+from service.api.dependencies import Caller, IfMatch, Service, Services, WhoAsks, WorkspaceId
+from service.api.etags import read
 from service.api.life_answers import (
     ErasureAnswer,
     FacetsAnswer,
@@ -18,7 +20,6 @@ from service.api.life_schemas import CollectionPatchBody, FacetsBody, MoveBody
 from service.api.operations import ACCEPTED, accepted, operation_json, started
 from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
-from service.api.state import Caller, IfMatch, Service, Services, WhoAsks, WorkspaceId, read
 from service.api.wire import collection_json, scan_filter, version_of
 from service.catalog.lifecycle_records import Facet, Operation, PolicyPatch
 from service.catalog.records import ErasedSubject

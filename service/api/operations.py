@@ -8,12 +8,12 @@ from fastapi import APIRouter, Header
 from fastapi.responses import JSONResponse
 
 from service.api.answers import says
-from service.api.collections import Cursor, Limit, page_limit
+from service.api.collections import Cursor, Limit
+from service.api.dependencies import Service, Services, WorkspaceId, page_limit
 from service.api.life_answers import OperationAnswer, OperationPage
 from service.api.problems import STATUS, internal_error, problem
 from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
-from service.api.state import Service, Services, WorkspaceId
 from service.api.wire import number_of, page_json, read_cursor
 from service.catalog.lifecycle_records import Operation
 

@@ -8,7 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from service.api.answers import SearchAnswer, says
+from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
+from service.api.problems import item_problem
 from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject, SearchBody, SearchOptions
 from service.api.search_shapes import (
@@ -17,8 +19,7 @@ from service.api.search_shapes import (
     ManySearchesBody,
     WideSearchBody,
 )
-from service.api.state import Service, Services, WorkspaceId, embed_each, item_problem
-from service.api.uploads import from_base64, read_upload, validate
+from service.api.uploads import embed_each, from_base64, read_upload, validate
 from service.api.wire import (
     batch_status,
     frame_json,
