@@ -8,7 +8,7 @@ from service.api.labelled import options_for, stored_examples
 from service.api.schemas import JsonObject
 from service.api.state import Caller, Services
 from service.api.uploads import validate
-from service.catalog.lifecycle_records import Operation
+from service.catalog.operation_records import Operation
 from service.catalog.records import Author
 from service.errors import NameTaken
 from service.jobs.operations import JobKind, Progress

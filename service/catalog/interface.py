@@ -1,51 +1,47 @@
 """The durable truth, as one interface with one implementation per engine.
 
 Every write is on disk when its method returns. Every method takes the workspace first and sees
-nothing of others. Methods block; call them from worker threads; all are thread safe.
+nothing of others. Methods block; call them from worker threads; all are thread safe. When the
+engine fails or the catalog is closed they raise CatalogFailure; for text that is not valid
+Unicode, InputError.
 
 Shape suffixes: N scans, D embedding width.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.lifecycle_interface import Carrying, LifeOfData, LongWork, Moving
+from service.catalog.access_records import KeyRecord, SavedAnswer, Workspace
+from service.catalog.operation_records import Operation, Reembedding, State
 from service.catalog.records import (
     Classifier,
     ClassifierVersion,
     ClipFrame,
     Collection,
     ErasedSubject,
+    ExportRow,
+    Facets,
     KeptFrames,
-    KeyRecord,
     LabelledScans,
     NewScan,
     NewVersion,
     Page,
-    SavedAnswer,
+    PolicyPatch,
     Scan,
     ScanFilter,
     ScanPatch,
     StoredScan,
     VersionExample,
-    Workspace,
 )
 from service.errors import ServiceError
 
 
-class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
-    """Workspaces, keys, collections, scans with vectors, classifiers, remembered answers."""
-
-    def close(self) -> None:
-        """Finish writes and release the files; later calls raise CatalogFailure."""
-
-    def check(self) -> None:
-        """Raise CatalogFailure unless the catalog can be read and written now."""
-
-    # workspaces and keys ------------------------------------------------------------------
+class WorkspaceCatalog(Protocol):
+    """Workspaces, their keys, and the answers remembered under an Idempotency-Key."""
 
     def ensure_workspace(self, name: str) -> Workspace:
         """Return the workspace of this name, creating it if there is none."""
@@ -65,7 +61,17 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
         """Revoke at once and for ever. Raises UnknownItem."""
 
-    # collections --------------------------------------------------------------------------
+    def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
+        """The answer saved under this Idempotency-Key, unless it has expired."""
+
+    def save_answer(
+        self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float
+    ) -> None:
+        """Keep the first answer under this key for ``keep_s`` seconds; drops expired ones."""
+
+
+class CollectionCatalog(Protocol):
+    """Collections, and counts over their scans."""
 
     def create_collection(
         self,
@@ -89,15 +95,34 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     ) -> Page[Collection]:
         """Sorted by name, starting after the name ``after``."""
 
+    def all_collections(self) -> tuple[tuple[str, Collection], ...]:
+        """(workspace_id, collection) of every workspace, to rebuild indexes at start."""
+
+    def patch_collection(
+        self, workspace_id: str, name: str, patch: PolicyPatch, *, if_version: int | None = None
+    ) -> Collection:
+        """Apply and bump ``version``. Raises UnknownItem, PreconditionFailed, InputError."""
+
     def delete_collection(
         self, workspace_id: str, name: str, *, if_version: int | None = None
     ) -> int:
         """Delete it with all its scans; return how many. Raises UnknownItem, PreconditionFailed."""
 
-    def all_collections(self) -> tuple[tuple[str, Collection], ...]:
-        """(workspace_id, collection) of every workspace, to rebuild indexes at start."""
+    def facets(
+        self,
+        workspace_id: str,
+        collection: str,
+        *,
+        where: ScanFilter,
+        labels: Sequence[str] | None = None,
+        attributes: Sequence[str] = (),
+        limit: int = 20,
+    ) -> Facets:
+        """Counts over the scans that pass. Raises UnknownItem."""
 
-    # scans --------------------------------------------------------------------------------
+
+class ScanCatalog(Protocol):
+    """Scans, one or a page at a time."""
 
     def add_scans(
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
@@ -114,6 +139,17 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
             EncoderMismatch: the collection is bound to another encoder.
         """
 
+    def patch_scan(
+        self,
+        workspace_id: str,
+        collection: str,
+        scan_id: str,
+        patch: ScanPatch,
+        *,
+        if_version: int | None = None,
+    ) -> Scan:
+        """Apply and bump ``version``. Raises UnknownItem, PreconditionFailed."""
+
     def get_scan(self, workspace_id: str, collection: str, scan_id: str) -> Scan:
         """Raises UnknownItem: no such collection or scan."""
 
@@ -121,22 +157,6 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
         self, workspace_id: str, collection: str, row_ids: Sequence[int]
     ) -> dict[int, Scan]:
         """Those of the rows that still exist, by row id."""
-
-    def clip_frames(
-        self, workspace_id: str, collection: str, scan_id: str
-    ) -> tuple[ClipFrame, ...]:
-        """The kept frames of a cine, in the order of its file; none of a still.
-
-        Raises UnknownItem.
-        """
-
-    def kept_frames(
-        self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None
-    ) -> KeptFrames:
-        """The kept frames of all cines, or of those scans. Raises UnknownItem: no collection."""
-
-    def frames_stamp(self, workspace_id: str, collection: str) -> tuple[int, int]:
-        """Equal stamps: the collection keeps the same frames. Raises UnknownItem."""
 
     def find_known(
         self, workspace_id: str, collection: str, sha256s: Sequence[str]
@@ -159,39 +179,35 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     ) -> npt.NDArray[np.int64]:
         """Row ids of all scans that pass, ascending, int64 (N,). Raises UnknownItem."""
 
-    def patch_scan(
-        self,
-        workspace_id: str,
-        collection: str,
-        scan_id: str,
-        patch: ScanPatch,
-        *,
-        if_version: int | None = None,
-    ) -> Scan:
-        """Apply and bump ``version``. Raises UnknownItem, PreconditionFailed."""
+    def clip_frames(
+        self, workspace_id: str, collection: str, scan_id: str
+    ) -> tuple[ClipFrame, ...]:
+        """The kept frames of a cine, in the order of its file; none of a still.
 
-    def delete_scan(
-        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
-    ) -> Scan:
-        """Delete; return what it was. Raises UnknownItem, PreconditionFailed."""
-
-    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove every scan and uploaded example of the subject. Raises UnknownItem: none."""
+        Raises UnknownItem.
+        """
 
     def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
         """The JPEG bytes. Raises UnknownItem."""
 
-    def vectors(
-        self, workspace_id: str, collection: str
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """(row_ids_N, embeddings_ND) of the whole collection, ascending. Raises UnknownItem."""
+    def scan_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
+        """The kept PNG of a scan. Raises UnknownItem, ImagesNotKept."""
 
-    def row_marks(
+    def export_rows(
+        self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
+    ) -> tuple[ExportRow, ...]:
+        """Scans with vectors and pictures, behind a row number. Raises UnknownItem."""
+
+
+class ArrayCatalog(Protocol):
+    """Vectors and labels of many scans at once, as arrays and columns."""
+
+    def content_hashes(
         self, workspace_id: str, collection: str
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        """(row_ids_N, marks_N) of the whole collection, ascending. Raises UnknownItem.
+        """(row_ids_N, hashes_N) of the whole collection, ascending. Raises UnknownItem.
 
-        A mark is 64 bits of the file's sha256: two rows of one id and one mark are one scan.
+        A hash is 64 bits of the file's sha256: two rows of one id and one hash are one scan.
         """
 
     def row_vectors(
@@ -209,7 +225,35 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     ) -> LabelledScans:
         """All scans that pass, in the order of storing. Raises UnknownItem, TooManyItems."""
 
-    # classifiers --------------------------------------------------------------------------
+    def kept_frames(
+        self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None
+    ) -> KeptFrames:
+        """The kept frames of all cines, or of those scans. Raises UnknownItem: no collection."""
+
+    def frames_stamp(self, workspace_id: str, collection: str) -> tuple[int, int]:
+        """Equal stamps: the collection keeps the same frames. Raises UnknownItem."""
+
+
+class ErasureCatalog(Protocol):
+    """Deleting for good."""
+
+    def erase_scan(
+        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
+    ) -> tuple[Scan, ErasedSubject]:
+        """Delete; return what it was, with the receipt. Raises UnknownItem, PreconditionFailed."""
+
+    def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
+        """Remove every scan and uploaded example of the study. Raises UnknownItem: none."""
+
+    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
+        """Remove every scan and uploaded example of the subject. Raises UnknownItem: none."""
+
+    def expire(self, *, moment: datetime | None = None) -> tuple[tuple[str, ErasedSubject], ...]:
+        """Delete some scans that are past their retention: (workspace_id, receipt) each."""
+
+
+class ClassifierCatalog(Protocol):
+    """Classifiers, their versions, and what each version was fitted from."""
 
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
         """Store it with version 1, published. Raises NameTaken."""
@@ -261,12 +305,96 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     ) -> None:
         """Delete it with all versions. Raises UnknownItem, PreconditionFailed."""
 
-    # idempotency --------------------------------------------------------------------------
 
-    def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
-        """The answer saved under this Idempotency-Key, unless it has expired."""
+class OperationCatalog(Protocol):
+    """Long work, which outlives the process."""
 
-    def save_answer(
-        self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float
+    def create_operation(
+        self, workspace_id: str, kind: str, request: Mapping[str, Any]
+    ) -> Operation:
+        """A waiting operation. Raises UnknownItem: no such workspace."""
+
+    def get_operation(self, workspace_id: str, operation_id: str) -> Operation:
+        """Raises UnknownItem."""
+
+    def list_operations(
+        self, workspace_id: str, *, limit: int, before: int | None = None
+    ) -> Page[Operation]:
+        """Newest first, starting below the number ``before``."""
+
+    def unfinished_operations(self) -> tuple[Operation, ...]:
+        """Those of every workspace that have not ended, oldest first."""
+
+    def begin_operation(self, workspace_id: str, operation_id: str) -> Operation:
+        """Note that it runs. Raises UnknownItem."""
+
+    def report_operation(
+        self, workspace_id: str, operation_id: str, *, done: int, total: int
+    ) -> Operation:
+        """Note how far it is. Raises UnknownItem."""
+
+    def end_operation(
+        self,
+        workspace_id: str,
+        operation_id: str,
+        state: State,
+        *,
+        result: Mapping[str, Any] | None = None,
+        problem: Mapping[str, Any] | None = None,
+    ) -> Operation:
+        """Note how it ended. Raises UnknownItem."""
+
+    def cancel_operation(self, workspace_id: str, operation_id: str) -> Operation:
+        """Ask it to stop. Raises UnknownItem."""
+
+
+class ReembeddingCatalog(Protocol):
+    """Collections on their way to another encoder."""
+
+    def begin_reembedding(
+        self, workspace_id: str, collection: str, *, encoder_id: str, dim: int
+    ) -> Reembedding:
+        """Start, or go on with, a move. Raises UnknownItem, Conflict, ImagesNotKept."""
+
+    def get_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
+        """Raises UnknownItem: no such collection, or it is not being re-embedded."""
+
+    def images_to_embed(
+        self, workspace_id: str, collection: str, *, limit: int
+    ) -> tuple[tuple[int, bytes], ...]:
+        """(row_id, PNG) of scans that lack the other encoder's vector, oldest first."""
+
+    def stage_vectors(
+        self,
+        workspace_id: str,
+        collection: str,
+        row_ids: Sequence[int],
+        embeddings_ND: npt.NDArray[np.float32],
     ) -> None:
-        """Keep the first answer under this key for ``keep_s`` seconds; drops expired ones."""
+        """Store vectors of the other encoder. Raises UnknownItem, InputError."""
+
+    def switch_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
+        """Exchange the vectors at once, forth or back. Raises UnknownItem, Conflict."""
+
+    def end_reembedding(self, workspace_id: str, collection: str) -> None:
+        """Drop the staged vectors. Raises UnknownItem."""
+
+
+class Catalog(
+    WorkspaceCatalog,
+    CollectionCatalog,
+    ScanCatalog,
+    ArrayCatalog,
+    ErasureCatalog,
+    ClassifierCatalog,
+    OperationCatalog,
+    ReembeddingCatalog,
+    Protocol,
+):
+    """All of it."""
+
+    def close(self) -> None:
+        """Finish writes and release the files; later calls raise CatalogFailure."""
+
+    def check(self) -> None:
+        """Raise CatalogFailure unless the catalog can be read and written now."""

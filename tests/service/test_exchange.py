@@ -17,6 +17,7 @@ from service.errors import EncoderMismatch, InvalidArtifact, NameTaken, UnknownI
 from service.gallery.parquet import export_collection, import_collection
 from service.server import local_service
 from service.settings import Settings
+from tests.catalog.vectors import all_vectors
 from tests.service.expected import BUNDLE
 
 DIM = 8
@@ -52,9 +53,11 @@ def lungs(catalog, owner):
         scans.append(
             NewScan(
                 f"s é{n}",
-                ScanImage(digest, "frame", "png", 640 + n, 480)
+                ScanImage(digest, "frame", "png", 640 + n, 480, digest[::-1])
                 if n % 4
-                else ScanImage(digest, "cine", "mp4", 640, 480, digest[::-1], 9, 3, 25.0, analysis),
+                else ScanImage(
+                    digest, "cine", "mp4", 640, 480, digest[::-1], 9, 3, 25.0, 2, analysis
+                ),
                 vector / np.linalg.norm(vector),
                 b"\xff\xd8 %d" % n,
                 f"p{n}" if n % 2 else None,
@@ -86,7 +89,7 @@ def told(catalog, owner, name):
             whole.png,
             [(f.place, f.time_s, f.copies, f.embedding_D.tolist()) for f in whole.frames],
         )
-        for whole in catalog.whole_scans(owner, name, limit=1000)
+        for whole in catalog.export_rows(owner, name, limit=1000)
     ]
 
 
@@ -110,7 +113,7 @@ def test_other_tools_read_the_table(catalog, owner, lungs, tmp_path):
     table = parquet.read_table(tmp_path / "out" / "scans.parquet")
     assert table.num_rows == 450
     vectors = np.stack(table["embedding"].to_numpy())
-    np.testing.assert_array_equal(vectors, catalog.vectors(owner, lungs)[1])
+    np.testing.assert_array_equal(vectors, all_vectors(catalog, owner, lungs)[1])
 
 
 def test_an_import_that_was_broken_off_goes_on_and_stores_nothing_twice(

@@ -4,13 +4,14 @@ What goes is noted by its row number, and a subject by a digest, so that backups
 hold it can follow (``backup``).
 """
 
-import hashlib
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
+from service.catalog.ids import now, subject_digest, timestamp
 from service.catalog.records import ErasedSubject, Scan
-from service.catalog.sqlite.codec import decode_scan, now, require_scan, require_version
 from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.rows import decode, require_scan
+from service.catalog.validation import require_version
 from service.errors import UnknownItem
 
 EXPIRE_AT_ONCE = 500  # rows of one transaction, so that writers wait for milliseconds only
@@ -51,23 +52,17 @@ _NOTE_SUBJECT = """
 _DELETE = "DELETE FROM scans WHERE row_id IN (SELECT row_id FROM going)"
 
 
-class Erasures:
+class SqliteErasure:
     """The part of the catalog that makes data go away."""
 
     _database: Database
-
-    def delete_scan(
-        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
-    ) -> Scan:
-        """Delete; return what it was. Raises UnknownItem, PreconditionFailed."""
-        return self.erase_scan(workspace_id, collection, scan_id, if_version=if_version)[0]
 
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
     ) -> tuple[Scan, ErasedSubject]:
         """Delete; return what it was, with the receipt. Raises UnknownItem, PreconditionFailed."""
         with self._database.write() as connection:
-            scan = decode_scan(require_scan(connection, workspace_id, collection, scan_id))
+            scan = decode(Scan, require_scan(connection, workspace_id, collection, scan_id))
             require_version(scan.version, if_version)
             _collect(connection, "row_id = ?", scan.row_id)
             receipt = _receipt(connection, ())
@@ -133,8 +128,7 @@ class Erasures:
         return tuple((owner, receipt) for owner, receipt in found if receipt.scans)
 
     def _expire(self, collection: sqlite3.Row, present: datetime) -> tuple[str, ErasedSubject]:
-        oldest = present - timedelta(days=collection["retention_days"])
-        cutoff = oldest.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        cutoff = timestamp(present - timedelta(days=collection["retention_days"]))
         which = "collection_id = ? AND created_at < ? ORDER BY created_at LIMIT ?"
         with self._database.write() as connection:
             variables = (collection["collection_id"], cutoff, EXPIRE_AT_ONCE)
@@ -142,11 +136,6 @@ class Erasures:
             receipt = _receipt(connection, ())
             _finish(connection, forget_examples=True)
         return collection["workspace_id"], receipt
-
-
-def subject_digest(workspace_id: str, subject_id: str) -> str:
-    """What is noted of an erased subject: SHA-256 hex; knowing the id, one can recognise it."""
-    return hashlib.sha256(f"{workspace_id}\n{subject_id}".encode()).hexdigest()
 
 
 def _collect(connection: sqlite3.Connection, which: str, *variables: str | int) -> None:

@@ -3,11 +3,11 @@
 import sqlite3
 from collections.abc import Sequence
 
-from service.catalog.lifecycle_records import Facet, Facets
-from service.catalog.records import Scalar, ScanFilter
-from service.catalog.sqlite.codec import require_collection, require_limit
+from service.catalog.records import Facet, Facets, Scalar, ScanFilter
 from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.rows import require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
+from service.catalog.validation import require_limit
 
 MAX_TASKS = 64  # label names that are counted when none is named
 
@@ -30,7 +30,7 @@ _VALUES = """
 """
 
 
-class FacetReads:
+class SqliteFacets:
     """The part of the catalog that counts scans."""
 
     _database: Database

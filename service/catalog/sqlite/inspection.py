@@ -1,4 +1,4 @@
-"""Looking a catalog file over: is every row there, whole, and what it must be.
+"""Inspecting a catalog file: is every row there, whole, and what it must be.
 
 Read only: safe beside a running service.
 
@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from service.catalog.sqlite.database import opened_to_read
-from service.catalog.sqlite.schema import SCHEMA_VERSION
 
-MOST_FINDINGS = 100  # of one kind are told
+MAX_FINDINGS = 100  # of one kind are told
 _JPEG, _JPEG_END, _PNG = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 _UNIT = 1e-3  # embeddings are of unit length; float32 leaves 1e-6, a damaged one far more
 
@@ -33,13 +32,12 @@ _ROWS = """
 
 @dataclass
 class Inspection:
-    """What was looked at and what was wrong with it.
+    """What was inspected and what was wrong with it.
 
     Attributes:
         findings: by kind, the row numbers (or texts of SQLite's own check, which quote no data).
     """
 
-    schema: int
     scans: int = 0
     collections: int = 0
     classifiers: int = 0
@@ -53,7 +51,7 @@ class Inspection:
     def note(self, kind: str, what: str) -> None:
         """Add a finding; beyond a hundred of one kind they are only as good as a hundred."""
         found = self.findings.setdefault(kind, [])
-        if len(found) < MOST_FINDINGS:
+        if len(found) < MAX_FINDINGS:
             found.append(what)
 
 
@@ -63,19 +61,16 @@ def inspect(
     """Check pages, references, vectors, thumbnails and kept images of a catalog file.
 
     Args:
-        on_scan: called with the number of scans looked at and of all.
+        on_scan: called with the number of scans inspected and of all.
 
     Raises:
-        CatalogFailure: no catalog, of a newer schema, or too damaged to be read at all.
+        CatalogFailure: no catalog, of another schema, or too damaged to be read at all.
     """
     with opened_to_read(file) as connection:
-        found = Inspection(int(connection.execute("PRAGMA user_version").fetchone()[0]))
+        found = Inspection()
         try:
             _check_pages(connection, found)
-            if found.schema == SCHEMA_VERSION:
-                _check_rows(connection, found, on_scan)
-            else:
-                found.note("other_schema", "the service brings the file up when it starts")
+            _check_rows(connection, found, on_scan)
         except sqlite3.DatabaseError as error:
             found.note("unreadable", error.sqlite_errorname)
     return found
@@ -96,11 +91,11 @@ def _check_rows(
         sql = f"SELECT count(*) FROM {name}"  # noqa: S608 - of the names above
         setattr(found, name, int(connection.execute(sql).fetchone()[0]))
     for done, row in enumerate(connection.execute(_ROWS), start=1):
-        _look(row, found)
+        _check_row(row, found)
         on_scan(done, found.scans)
 
 
-def _look(row: sqlite3.Row, found: Inspection) -> None:
+def _check_row(row: sqlite3.Row, found: Inspection) -> None:
     where = f"row {row['row_id']}"
     vector, jpeg, png = row["vector"], row["jpeg"], row["png"]
     if vector is None:

@@ -10,15 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.codec import decode_vectors, encode_vector
+from service.catalog.ids import new_ids
 from service.catalog.records import NewExample, VersionExample
-from service.catalog.sqlite.codec import (
-    decode_vectors,
-    encode_vector,
-    json_list,
-    new_ids,
-    require_text,
-)
 from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.rows import json_list
+from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
 _OF_VERSION = """
@@ -49,7 +46,7 @@ _LINK = """
 """
 
 
-class VersionExamples:
+class SqliteVersionExamples:
     """The part of the catalog that tells what classifiers learnt from."""
 
     _database: Database
