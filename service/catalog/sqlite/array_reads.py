@@ -29,7 +29,6 @@ class SqliteArrays:
     def content_hashes(
         self, workspace_id: str, collection: str
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        """(row_ids_N, hashes_N) of the whole collection, ascending. Raises UnknownItem."""
         # Answered from the index over (collection_id, sha256) alone: no row is read.
         sql = "SELECT row_id, sha256 FROM scans WHERE collection_id = ?"
         with self._database.read() as connection:
@@ -43,12 +42,6 @@ class SqliteArrays:
     def row_vectors(
         self, workspace_id: str, collection: str, row_ids: Sequence[int]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """(row_ids_N, embeddings_ND) of those of the rows that exist, ascending.
-
-        Raises:
-            UnknownItem: no such collection.
-            CatalogFailure: a vector is missing or not of the collection's width.
-        """
         sql = """
             SELECT s.row_id, v.vector
             FROM scans AS s LEFT JOIN scan_vectors AS v USING (row_id)
@@ -64,12 +57,6 @@ class SqliteArrays:
     def embeddings(
         self, workspace_id: str, collection: str, scan_ids: Sequence[str]
     ) -> npt.NDArray[np.float32]:
-        """embeddings_ND in the order of ``scan_ids``, which may repeat.
-
-        Raises:
-            UnknownItem: no such collection, or any scan is missing.
-            CatalogFailure: a vector is missing or not of the collection's width.
-        """
         sql = """
             SELECT s.scan_id, v.vector
             FROM scans AS s LEFT JOIN scan_vectors AS v USING (row_id)
@@ -90,15 +77,6 @@ class SqliteArrays:
     def labelled(
         self, workspace_id: str, collection: str, *, where: ScanFilter, most: int
     ) -> LabelledScans:
-        """All scans that pass, in the order of storing, as columns.
-
-        An object per scan, with all that a catalog knows of it, takes several times as long.
-
-        Raises:
-            UnknownItem: no such collection.
-            TooManyItems: more than ``most`` scans pass.
-            CatalogFailure: a vector is missing or not of the collection's width.
-        """
         passes, variables = condition(where)
         scans = f"FROM scans WHERE workspace_id = ? AND collection_id = ? AND {passes}"
         wanted = f"""
@@ -117,12 +95,6 @@ class SqliteArrays:
     def kept_frames(
         self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None
     ) -> KeptFrames:
-        """The kept frames of all cines, or of those scans, by ascending frame.
-
-        Raises:
-            UnknownItem: no such collection.
-            CatalogFailure: a vector is not of the collection's width.
-        """
         sql = "SELECT row_id, place, time_s, vector FROM scan_frames WHERE collection_id = ?"
         if row_ids is not None:
             sql += " AND row_id IN (SELECT value FROM json_each(?))"
@@ -134,8 +106,6 @@ class SqliteArrays:
         return _arrays(rows, found["dim"])
 
     def frames_stamp(self, workspace_id: str, collection: str) -> tuple[int, int]:
-        """(number of frames, newest frame id). Ids are never given twice, so equal stamps mean
-        the same frames. Raises UnknownItem: no such collection."""
         sql = "SELECT count(*), coalesce(max(frame_id), 0) FROM scan_frames WHERE collection_id = ?"
         with self._database.read() as connection:
             found = require_collection(connection, workspace_id, collection)

@@ -21,15 +21,6 @@ class SqliteClassifiers:
     _database: Database
 
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
-        """Store a classifier with its version 1, which is published at once.
-
-        Scans that are gone by now are remembered by name only.
-
-        Raises:
-            UnknownItem: no such workspace.
-            NameTaken: the workspace has a classifier of this name.
-            InputError: report or settings hold NaN or what JSON cannot hold.
-        """
         require_text(name, "a classifier name")
         values = {
             "workspace_id": workspace_id,
@@ -57,13 +48,6 @@ class SqliteClassifiers:
         publish: bool = False,
         if_revision: int | None = None,
     ) -> tuple[Classifier, ClassifierVersion]:
-        """Store the next version; the published one stays unless ``publish``.
-
-        Raises:
-            UnknownItem: no such classifier, or an ``example_id`` that it does not have.
-            PreconditionFailed: ``if_revision`` is not the current one.
-            InputError: report or settings hold NaN or what JSON cannot hold.
-        """
         with self._database.write() as connection:
             row = require_classifier(connection, workspace_id, name)
             require_version(row["revision"], if_revision)
@@ -76,12 +60,6 @@ class SqliteClassifiers:
     def publish_version(
         self, workspace_id: str, name: str, number: int, *, if_revision: int | None = None
     ) -> Classifier:
-        """Let this version predict from now on, forward or back.
-
-        Raises:
-            UnknownItem: no such classifier or version.
-            PreconditionFailed: ``if_revision`` is not the current one.
-        """
         with self._database.write() as connection:
             row = require_classifier(connection, workspace_id, name)
             require_version(row["revision"], if_revision)
@@ -90,12 +68,10 @@ class SqliteClassifiers:
             return _classifier(connection, require_classifier(connection, workspace_id, name))
 
     def get_classifier(self, workspace_id: str, name: str) -> Classifier:
-        """Raises UnknownItem."""
         with self._database.read() as connection:
             return _classifier(connection, require_classifier(connection, workspace_id, name))
 
     def get_version(self, workspace_id: str, name: str, number: int) -> ClassifierVersion:
-        """Raises UnknownItem: no such classifier or version."""
         with self._database.read() as connection:
             row = require_classifier(connection, workspace_id, name)
             return _version(connection, row, number)
@@ -103,7 +79,6 @@ class SqliteClassifiers:
     def list_versions(
         self, workspace_id: str, name: str, *, limit: int, before: int | None = None
     ) -> Page[ClassifierVersion]:
-        """Newest first, starting below the number ``before``. Raises UnknownItem."""
         sql = """
             SELECT * FROM classifier_versions
             WHERE classifier_seq = ? AND (? IS NULL OR number < ?) ORDER BY number DESC LIMIT ?
@@ -119,7 +94,6 @@ class SqliteClassifiers:
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None
     ) -> Page[Classifier]:
-        """Sorted by name in code point order, starting after the name ``after``."""
         sql = """
             SELECT * FROM classifiers
             WHERE workspace_id = ? AND (? IS NULL OR name > ?) ORDER BY name LIMIT ?
@@ -133,7 +107,6 @@ class SqliteClassifiers:
     def delete_classifier(
         self, workspace_id: str, name: str, *, if_revision: int | None = None
     ) -> None:
-        """Delete it with all versions. Raises UnknownItem, PreconditionFailed."""
         with self._database.write() as connection:
             row = require_classifier(connection, workspace_id, name)
             require_version(row["revision"], if_revision)

@@ -43,14 +43,6 @@ class SqliteCollections:
         retention_days: float | None = None,
         intake: Mapping[str, Any] | None = None,
     ) -> Collection:
-        """An empty collection for vectors of ``dim`` numbers from one encoder.
-
-        Raises:
-            UnknownItem: no such workspace.
-            NameTaken: the workspace has a collection of this name.
-            InputError: ``dim`` or ``retention_days`` is not positive, or the name holds NUL or
-                no valid Unicode.
-        """
         require_text(name, "a collection name")
         if dim < 1:
             raise InputError(f"an embedding must have at least 1 number, got {dim}")
@@ -68,13 +60,6 @@ class SqliteCollections:
     def patch_collection(
         self, workspace_id: str, name: str, patch: PolicyPatch, *, if_version: int | None = None
     ) -> Collection:
-        """Apply and bump ``version``; images that are no longer to be kept are overwritten.
-
-        Raises:
-            UnknownItem: no such collection.
-            PreconditionFailed: ``if_version`` is not the current one.
-            InputError: an age that is not positive, or ``set_fields`` names an unknown field.
-        """
         require_fields(patch.set_fields, POLICY)
         require_days(patch.retention_days)
         columns = sorted(patch.set_fields)
@@ -99,7 +84,6 @@ class SqliteCollections:
         return self.get_collection(workspace_id, name)
 
     def get_collection(self, workspace_id: str, name: str) -> Collection:
-        """Raises UnknownItem."""
         sql = "SELECT * FROM collection_records WHERE workspace_id = ? AND name = ?"
         with self._database.read() as connection:
             row = connection.execute(sql, (workspace_id, name)).fetchone()
@@ -110,7 +94,6 @@ class SqliteCollections:
     def list_collections(
         self, workspace_id: str, *, limit: int, after: str | None = None
     ) -> Page[Collection]:
-        """Sorted by name in code point order, starting after the name ``after``."""
         sql = """
             SELECT * FROM collection_records
             WHERE workspace_id = ? AND (? IS NULL OR name > ?) ORDER BY name LIMIT ?
@@ -123,7 +106,6 @@ class SqliteCollections:
     def delete_collection(
         self, workspace_id: str, name: str, *, if_version: int | None = None
     ) -> int:
-        """Delete it with all its scans; return how many. Raises UnknownItem, PreconditionFailed."""
         count = "SELECT count(*) FROM scans WHERE workspace_id = ? AND collection_id = ?"
         delete = "DELETE FROM collections WHERE workspace_id = ? AND collection_id = ?"
         with self._database.write() as connection:
@@ -135,7 +117,6 @@ class SqliteCollections:
         return scans
 
     def all_collections(self) -> tuple[tuple[str, Collection], ...]:
-        """(workspace_id, collection) of every workspace, sorted by both."""
         sql = "SELECT * FROM collection_records ORDER BY workspace_id, name"
         with self._database.read() as connection:
             rows = connection.execute(sql).fetchall()

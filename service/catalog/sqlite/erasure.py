@@ -60,7 +60,6 @@ class SqliteErasure:
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
     ) -> tuple[Scan, ErasedSubject]:
-        """Delete; return what it was, with the receipt. Raises UnknownItem, PreconditionFailed."""
         with self._database.write() as connection:
             scan = decode(Scan, require_scan(connection, workspace_id, collection, scan_id))
             require_version(scan.version, if_version)
@@ -70,25 +69,9 @@ class SqliteErasure:
         return scan, receipt
 
     def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
-        """Remove every scan and uploaded example of the study, in every collection.
-
-        Otherwise as ``erase_subject``.
-
-        Raises:
-            UnknownItem: no scan and no uploaded example of the workspace is of this study.
-        """
         return self._erase(workspace_id, "study_id", study_id)
 
     def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove every scan of the subject in every collection, and overwrite their bytes.
-
-        Classifiers stay; those that learnt from the subject are named, sorted. Of an example
-        that was uploaded to one nothing is left but that it was there. All saved answers of the
-        workspace go as well, because their bodies may tell of the subject.
-
-        Raises:
-            UnknownItem: no scan and no uploaded example of the workspace is of this subject.
-        """
         return self._erase(workspace_id, "subject_id", subject_id)
 
     def _erase(self, workspace_id: str, column: str, value: str) -> ErasedSubject:
@@ -110,14 +93,6 @@ class SqliteErasure:
         return erased
 
     def expire(self, *, moment: datetime | None = None) -> tuple[tuple[str, ErasedSubject], ...]:
-        """Delete up to 500 scans of every collection whose age its retention ends.
-
-        Args:
-            moment: taken as the present; None = now.
-
-        Returns:
-            (workspace_id, receipt) of each collection that lost scans; call again until empty.
-        """
         sql = "SELECT * FROM collections WHERE retention_days IS NOT NULL"
         with self._database.read() as connection:
             limited = connection.execute(sql).fetchall()

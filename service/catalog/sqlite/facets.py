@@ -45,16 +45,6 @@ class SqliteFacets:
         attributes: Sequence[str] = (),
         limit: int = 20,
     ) -> Facets:
-        """How many scans, subjects and studies pass, and their commonest labels and attributes.
-
-        Args:
-            labels: tasks to count the classes of; None = the commonest ones, at most 64.
-            limit: most values per task or attribute, commonest first.
-
-        Raises:
-            UnknownItem: no such collection.
-            TooManyItems, InputError: of the filter.
-        """
         passes, variables = condition(where)
         require_limit(limit)
         with self._database.read() as connection:

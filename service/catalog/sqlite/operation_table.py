@@ -33,12 +33,6 @@ class SqliteOperations:
     def create_operation(
         self, workspace_id: str, kind: str, request: Mapping[str, Any]
     ) -> Operation:
-        """A waiting operation; those that ended over 30 days ago are dropped.
-
-        Raises:
-            UnknownItem: no such workspace.
-            InputError: the request holds what JSON cannot hold.
-        """
         moment = now()
         new = Operation(new_id("op"), workspace_id, kind, "waiting", request, moment, moment)
         values = to_columns(new)
@@ -51,14 +45,12 @@ class SqliteOperations:
             return _require(connection, workspace_id, new.operation_id)
 
     def get_operation(self, workspace_id: str, operation_id: str) -> Operation:
-        """Raises UnknownItem."""
         with self._database.read() as connection:
             return _require(connection, workspace_id, operation_id)
 
     def list_operations(
         self, workspace_id: str, *, limit: int, before: int | None = None
     ) -> Page[Operation]:
-        """Newest first, starting below the number ``before`` of an earlier page."""
         sql = """
             SELECT * FROM operations
             WHERE workspace_id = ? AND (? IS NULL OR seq < ?) ORDER BY seq DESC LIMIT ?
@@ -71,13 +63,11 @@ class SqliteOperations:
         return new_page(items, limit, lambda item: str(seqs[item.operation_id]))
 
     def unfinished_operations(self) -> tuple[Operation, ...]:
-        """Those of every workspace that have not ended, oldest first."""
         sql = "SELECT * FROM operations WHERE state IN ('waiting', 'running') ORDER BY seq"
         with self._database.read() as connection:
             return tuple(decode(Operation, row) for row in connection.execute(sql))
 
     def begin_operation(self, workspace_id: str, operation_id: str) -> Operation:
-        """Note that it runs, and one attempt more. Raises UnknownItem."""
         update = """
             UPDATE operations SET state = 'running', attempts = attempts + 1, updated_at = ?
             WHERE operation_id = ? AND state IN ('waiting', 'running')
@@ -89,7 +79,6 @@ class SqliteOperations:
     def report_operation(
         self, workspace_id: str, operation_id: str, *, done: int, total: int
     ) -> Operation:
-        """Note how far it is; the answer tells whether it is to stop. Raises UnknownItem."""
         update = "UPDATE operations SET done = ?, total = ?, updated_at = ? WHERE operation_id = ?"
         with self._database.write() as connection:
             connection.execute(update, (done, total, now(), operation_id))
@@ -104,18 +93,12 @@ class SqliteOperations:
         result: Mapping[str, Any] | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> Operation:
-        """Note how it ended; one that has ended already stays as it is. Raises UnknownItem."""
         outcome = [None if part is None else encode_json(part) for part in (result, problem)]
         with self._database.write() as connection:
             connection.execute(_END, (state, *outcome, now(), operation_id))
             return _require(connection, workspace_id, operation_id)
 
     def cancel_operation(self, workspace_id: str, operation_id: str) -> Operation:
-        """Ask it to stop: a waiting one ends at once, a running one at its next report.
-
-        Raises:
-            UnknownItem: no such operation in this workspace.
-        """
         update = "UPDATE operations SET cancel_asked = 1 WHERE operation_id = ?"
         with self._database.write() as connection:
             operation = _require(connection, workspace_id, operation_id)

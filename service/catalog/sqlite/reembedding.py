@@ -48,13 +48,6 @@ class SqliteReembeddings:
     def begin_reembedding(
         self, workspace_id: str, collection: str, *, encoder_id: str, dim: int
     ) -> Reembedding:
-        """Start, or go on with, a re-embedding by this encoder.
-
-        Raises:
-            UnknownItem: no such collection.
-            Conflict: it is of this encoder already, or another re-embedding is not confirmed yet.
-            ImagesNotKept: of some scans no image was kept; it says of how many.
-        """
         missing = f"""
             SELECT count(*) FROM ({_SCOPE}) WHERE row_id NOT IN (SELECT row_id FROM scan_images)
         """  # noqa: S608 - made of constants
@@ -83,7 +76,6 @@ class SqliteReembeddings:
             return _reembedding(connection, found)
 
     def get_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
-        """Raises UnknownItem: no such collection, or it is not being re-embedded."""
         with self._database.read() as connection:
             return _reembedding(
                 connection, require_collection(connection, workspace_id, collection)
@@ -92,7 +84,6 @@ class SqliteReembeddings:
     def images_to_embed(
         self, workspace_id: str, collection: str, *, limit: int
     ) -> tuple[tuple[int, bytes], ...]:
-        """(row_id, PNG) of scans that lack the second vector, at most ``limit``, oldest first."""
         sql = """
             SELECT s.row_id, i.png FROM scans AS s JOIN scan_images AS i USING (row_id)
             WHERE s.workspace_id = ? AND s.collection_id = ?
@@ -111,12 +102,6 @@ class SqliteReembeddings:
         row_ids: Sequence[int],
         embeddings_ND: npt.NDArray[np.float32],
     ) -> None:
-        """Store second vectors; rows that are gone by now are passed over.
-
-        Raises:
-            UnknownItem: no such collection, or it is not being re-embedded.
-            InputError: not finite float32 of the other encoder's width.
-        """
         insert = """
             INSERT OR REPLACE INTO staged_vectors (row_id, workspace_id, vector)
             SELECT row_id, workspace_id, ? FROM scans
@@ -131,14 +116,6 @@ class SqliteReembeddings:
             connection.executemany(insert, values)
 
     def switch_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
-        """Exchange the vectors, forth or back; the collection is of the other encoder at once.
-
-        Forth once every scan has its second vector; back after that, until it is confirmed.
-
-        Raises:
-            UnknownItem: no such collection, or it is not being re-embedded.
-            Conflict: scans lack the other vector, such as those added after the switch.
-        """
         bind = "UPDATE collections SET encoder_id = ?, dim = ?, version = version + 1"
         where = " WHERE collection_id = ?"
         turn = "UPDATE reembeddings SET encoder_id = ?, dim = ?, state = ? WHERE collection_id = ?"
@@ -159,11 +136,6 @@ class SqliteReembeddings:
             )
 
     def end_reembedding(self, workspace_id: str, collection: str) -> None:
-        """Drop the staged vectors: confirms after the switch, gives up before it.
-
-        Raises:
-            UnknownItem: no such collection, or it is not being re-embedded.
-        """
         with self._database.write() as connection:
             found = require_collection(connection, workspace_id, collection)
             _reembedding(connection, found)

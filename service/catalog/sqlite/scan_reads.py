@@ -46,14 +46,12 @@ class SqliteScanReads:
     _database: Database
 
     def get_scan(self, workspace_id: str, collection: str, scan_id: str) -> Scan:
-        """Raises UnknownItem: no such collection or scan."""
         with self._database.read() as connection:
             return decode(Scan, require_scan(connection, workspace_id, collection, scan_id))
 
     def get_scans_by_row(
         self, workspace_id: str, collection: str, row_ids: Sequence[int]
     ) -> dict[int, Scan]:
-        """Those of the rows that still exist, by row id; none when the collection is gone."""
         sql = """
             SELECT * FROM scan_records
             WHERE +workspace_id = ? AND +collection = ?
@@ -67,7 +65,6 @@ class SqliteScanReads:
     def find_known(
         self, workspace_id: str, collection: str, sha256s: Sequence[str]
     ) -> dict[str, str]:
-        """{sha256: scan_id} of the files that the collection holds already."""
         sql = """
             SELECT s.sha256, s.scan_id
             FROM collections AS c JOIN scans AS s USING (collection_id)
@@ -87,12 +84,6 @@ class SqliteScanReads:
         limit: int,
         after: str | None = None,
     ) -> Page[Scan]:
-        """In the order of storing, starting after the decimal row id ``after``.
-
-        Raises:
-            UnknownItem: no such collection.
-            InvalidCursor: ``after`` is not a decimal row id.
-        """
         passes, variables = condition(where)
         sql = f"""
             SELECT * FROM scan_records
@@ -111,7 +102,6 @@ class SqliteScanReads:
     def row_ids_where(
         self, workspace_id: str, collection: str, where: ScanFilter
     ) -> npt.NDArray[np.int64]:
-        """Row ids of all scans that pass, ascending, int64 (N,). Raises UnknownItem."""
         passes, variables = condition(where)
         sql = f"""
             SELECT row_id FROM scans
@@ -123,7 +113,6 @@ class SqliteScanReads:
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
 
     def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
-        """The JPEG bytes. Raises UnknownItem."""
         sql = "SELECT jpeg FROM scan_thumbnails WHERE row_id = ?"
         with self._database.read() as connection:
             scan = require_scan(connection, workspace_id, collection, scan_id)
@@ -135,12 +124,6 @@ class SqliteScanReads:
     def clip_frames(
         self, workspace_id: str, collection: str, scan_id: str
     ) -> tuple[ClipFrame, ...]:
-        """The kept frames of a cine, in the order of its file; none of a still.
-
-        Raises:
-            UnknownItem: no such collection or scan.
-            CatalogFailure: a vector is not of the collection's width.
-        """
         sql = "SELECT * FROM scan_frames WHERE row_id = ? ORDER BY place"
         with self._database.read() as connection:
             dim = require_collection(connection, workspace_id, collection)["dim"]
@@ -149,7 +132,6 @@ class SqliteScanReads:
         return tuple(_clip_frame(row, dim) for row in rows)
 
     def scan_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
-        """The kept PNG of a scan. Raises UnknownItem, ImagesNotKept."""
         with self._database.read() as connection:
             scan = require_scan(connection, workspace_id, collection, scan_id)
             sql = "SELECT png FROM scan_images WHERE row_id = ?"
@@ -161,12 +143,6 @@ class SqliteScanReads:
     def export_rows(
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
     ) -> tuple[ExportRow, ...]:
-        """Scans behind the row number ``after``, oldest first; each is of one moment.
-
-        Raises:
-            UnknownItem: no such collection.
-            CatalogFailure: a vector or thumbnail is missing or damaged.
-        """
         with self._database.read() as connection:
             found = require_collection(connection, workspace_id, collection)
             variables = (workspace_id, found["collection_id"], after, require_limit(limit))

@@ -47,19 +47,6 @@ class SqliteScanWrites:
     def add_scans(
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
     ) -> list[StoredScan | ServiceError]:
-        """Store scans in one transaction; item i answers scan i.
-
-        The same bytes (sha256) twice in one collection, or in one call, are one scan, and so are
-        the same pixels (content_sha256) in other bytes: the stored
-        one is returned unchanged with ``created=False``. In its place stands a NameTaken for a
-        ``scan_id`` that another image has, and an InputError for a scan that cannot be stored
-        (embedding not finite float32 of the collection's width; ids, labels or attributes of
-        another type, with NUL, NaN or beyond 64 bits); the other items are stored.
-
-        Raises:
-            UnknownItem: no such collection.
-            EncoderMismatch: the collection is bound to another encoder.
-        """
         with self._database.write() as connection:
             found = require_collection(connection, workspace_id, collection)
             if found["encoder_id"] != encoder_id:
@@ -77,13 +64,6 @@ class SqliteScanWrites:
         *,
         if_version: int | None = None,
     ) -> Scan:
-        """Apply and bump ``version``, also when nothing differs.
-
-        Raises:
-            UnknownItem: no such collection or scan.
-            PreconditionFailed: ``if_version`` is not the current one.
-            InputError: a value cannot be stored, or ``set_fields`` names an unknown field.
-        """
         require_fields(patch.set_fields, PATCHABLE)
         update = """
             UPDATE scans

@@ -48,11 +48,9 @@ class SqliteCatalog(
         self._database = database
 
     def close(self) -> None:
-        """Wait for calls that run and release the file; later calls raise CatalogFailure."""
         self._database.close()
 
     def check(self) -> None:
-        """Raise CatalogFailure unless the catalog can be read and written now."""
         self._database.check()
 
 

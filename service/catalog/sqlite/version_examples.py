@@ -54,10 +54,6 @@ class SqliteVersionExamples:
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
     ) -> tuple[VersionExample, ...]:
-        """In the order of fitting, those behind position ``after``, at most ``limit`` (-1 = all).
-
-        Empty as well when there is no such version.
-        """
         sql = f"""
             SELECT e.example_id, m.label, m.group_number, e.collection, e.scan_id, e.sha256,
                 coalesce(s.subject_id, e.subject_id) AS subject_id,
@@ -72,11 +68,6 @@ class SqliteVersionExamples:
     def version_embeddings(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> npt.NDArray[np.float32]:
-        """embeddings_ND of the examples whose ``is_kept``, in the order of fitting.
-
-        Raises:
-            CatalogFailure: a vector is not of this width.
-        """
         sql = f"SELECT coalesce(e.vector, w.vector) AS vector {_OF_VERSION}"
         with self._database.read() as connection:
             rows = connection.execute(sql, (workspace_id, name, number, -1, -1))

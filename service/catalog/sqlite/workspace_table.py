@@ -16,7 +16,6 @@ class SqliteWorkspaces:
     _database: Database
 
     def ensure_workspace(self, name: str) -> Workspace:
-        """Return the workspace of this name, creating it if there is none."""
         new = Workspace(new_id("ws"), name, now())
         with self._database.write() as connection:
             insert(connection, "workspaces", to_columns(new), "ON CONFLICT (name) DO NOTHING")
@@ -24,18 +23,11 @@ class SqliteWorkspaces:
         return decode(Workspace, row)
 
     def list_workspaces(self) -> tuple[Workspace, ...]:
-        """All workspaces, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute("SELECT * FROM workspaces ORDER BY seq").fetchall()
         return tuple(decode(Workspace, row) for row in rows)
 
     def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
-        """Store the hash of a new key.
-
-        Raises:
-            UnknownItem: no such workspace.
-            Conflict: a key with this hash exists, here or in another workspace.
-        """
         record = KeyRecord(new_id("key"), workspace_id, name, now(), None)
         values = to_columns(record) | {"secret_sha256": secret_sha256}
         unless = "ON CONFLICT (secret_sha256) DO NOTHING"
@@ -46,7 +38,6 @@ class SqliteWorkspaces:
         return record
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        """Return the key with this hash if it exists and is not revoked."""
         sql = """
             SELECT * FROM keys WHERE secret_sha256 = ? AND revoked_at IS NULL
         """
@@ -55,7 +46,6 @@ class SqliteWorkspaces:
         return None if row is None else decode(KeyRecord, row)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
-        """All keys, revoked ones included, oldest first."""
         sql = """
             SELECT * FROM keys WHERE workspace_id = ? ORDER BY seq
         """
@@ -64,7 +54,6 @@ class SqliteWorkspaces:
         return tuple(decode(KeyRecord, row) for row in rows)
 
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
-        """Revoke at once and for ever; the first time stays. Raises UnknownItem."""
         update = """
             UPDATE keys SET revoked_at = coalesce(revoked_at, ?)
             WHERE workspace_id = ? AND key_id = ?
@@ -79,7 +68,6 @@ class SqliteWorkspaces:
         return decode(KeyRecord, row)
 
     def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
-        """The answer saved under this Idempotency-Key, unless it has expired."""
         sql = """
             SELECT * FROM answers
             WHERE workspace_id = ? AND key = ? AND expires_at > ?
@@ -93,11 +81,6 @@ class SqliteWorkspaces:
     def save_answer(
         self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float
     ) -> None:
-        """Keep the first answer under this key for ``keep_s`` seconds; drops expired ones.
-
-        Raises:
-            UnknownItem: no such workspace.
-        """
         moment = time.time()
         scope = {"workspace_id": workspace_id, "key": key, "expires_at": moment + keep_s}
         unless = "ON CONFLICT (workspace_id, key) DO NOTHING"
