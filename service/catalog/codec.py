@@ -5,7 +5,7 @@ The fields of a record (a frozen dataclass) are declared once, and everything el
 - text, numbers, booleans and bytes are columns of their own, nullable where the field is;
 - a mapping or a tuple is a column of JSON text;
 - a record inside a record gives its columns to the same row, or an object of its own to JSON;
-- arrays have no column: the caller hands them in.
+- arrays, and collections of records, have no column: the caller hands them in.
 
 What goes in is checked (InputError). What comes out and cannot be ours is damage: a ValueError
 from JSON and Parquet, which the caller names, a CatalogFailure from the catalog's own columns.
@@ -46,11 +46,13 @@ class Column:
     Attributes:
         kind: str, int, float, bool or bytes; dict and list stand for JSON text.
         decode: checks a value and returns what the field holds. Raises ValueError.
+        plain: values of this type are what the field holds; None = all are to be decoded.
     """
 
     name: str
     kind: type
     decode: Decode
+    plain: type | None
 
     @property
     def is_json(self) -> bool:
@@ -60,6 +62,7 @@ class Column:
 
 Plan: TypeAlias = tuple[tuple[str, Column | type], ...]
 _PLANS: dict[type, Plan] = {}
+_PLAIN: tuple[Any, ...] = (str, int, float, bytes, str | None, int | None, float | None)
 
 # records and columns -------------------------------------------------------------------------
 
@@ -67,10 +70,10 @@ _PLANS: dict[type, Plan] = {}
 @cache
 def columns(record: type) -> tuple[Column, ...]:
     """The columns of a record, those of records inside it included."""
-    found: list[Column] = []
+    flat: list[Column] = []
     for _, part in _plan(record):
-        found += [part] if isinstance(part, Column) else columns(part)
-    return tuple(found)
+        flat += [part] if isinstance(part, Column) else columns(part)
+    return tuple(flat)
 
 
 def to_columns(record: Any) -> dict[str, Any]:
@@ -92,11 +95,19 @@ def from_columns(record: type[T], row: Row, **given: Any) -> T:
         ValueError: a value is of another type than the field's.
         CatalogFailure: a column of JSON text does not parse.
     """
-    for name, part in _plan(record):
-        if name not in given:
-            given[name] = (
-                part.decode(row[name]) if isinstance(part, Column) else from_columns(part, row)
-            )
+    name = ""
+    try:
+        for name, part in _plan(record):
+            if name in given:
+                continue
+            if isinstance(part, Column):
+                value = row[name]
+                # Most values are of the very type: only the others need a closer look.
+                given[name] = value if type(value) is part.plain else part.decode(value)
+            else:
+                given[name] = from_columns(part, row)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     return record(**given)
 
 
@@ -117,8 +128,8 @@ def _part(name: str, hint: Any) -> Column | type | None:
         return None
     decode = _decode_of(hint)
     if kind in (dict, list):
-        decode = _parsed(decode, kind, is_optional=NoneType in get_args(hint))
-    return Column(name, kind, _named(name, decode))
+        decode = _parsed(kind, is_optional=NoneType in get_args(hint))
+    return Column(name, kind, decode, kind if hint in _PLAIN else None)
 
 
 def _kind(hint: Any) -> type | None:
@@ -131,24 +142,21 @@ def _kind(hint: Any) -> type | None:
     if get_origin(hint) is tuple:
         item, *end = get_args(hint)
         return list if item is str and end == [Ellipsis] else None
-    kinds: dict[Any, type] = {kind: kind for kind in (str, int, float, bool, bytes)}
-    return kinds.get(hint) or (dict if get_origin(hint) in (dict, Mapping) else None)
+    if get_origin(hint) in (dict, Mapping):
+        return None if is_dataclass(get_args(hint)[1]) else dict
+    return hint if hint in (str, int, float, bool, bytes) else None
 
 
-def _named(name: str, decode: Decode) -> Decode:
-    def run(value: Any) -> Any:
-        try:
-            return decode(value)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+def _parsed(kind: type, *, is_optional: bool) -> Decode:
+    """What JSON text holds; its inside was checked when it was stored."""
+
+    def run(text: Any) -> Any:
+        if text is None and is_optional:
+            return None
+        value: Any = decode_json(text, kind)
+        return tuple(value) if kind is list else value
 
     return run
-
-
-def _parsed(decode: Decode, kind: type, *, is_optional: bool) -> Decode:
-    if is_optional:
-        return lambda text: None if text is None else decode(decode_json(text, kind))
-    return lambda text: decode(decode_json(text, kind))
 
 
 # JSON ----------------------------------------------------------------------------------------
@@ -216,8 +224,14 @@ def from_json(record: type[T], value: object) -> T:
     unknown = len(value.keys() - hints.keys())
     if unknown:
         raise ValueError(f"{unknown} unknown fields in {record.__name__}")
+    values: dict[str, Any] = {}
+    for name, inner in value.items():
+        try:
+            values[name] = _decode_of(hints[name])(inner)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     try:
-        return record(**{n: _named(n, _decode_of(hints[n]))(v) for n, v in value.items()})
+        return record(**values)
     except TypeError as error:
         raise ValueError(f"fields of {record.__name__} are missing") from error
 
@@ -235,7 +249,7 @@ def _decode_of(hint: Any) -> Decode:
     if origin is Literal:
         return _chosen(args)
     if origin in (dict, Mapping):
-        return _mapping(_decode_of(args[1]))
+        return _checked(dict) if args[1] is Any else _mapping(_decode_of(args[1]))
     if origin is tuple:
         return _tuple(_decode_of(args[0]))
     if is_dataclass(hint):

@@ -1,4 +1,4 @@
-"""A collection as a folder of files, to keep, to look at with other tools, and to take in again.
+"""A collection as a folder of files, to keep, to read with other tools, and to import again.
 
 Format 1:
 
@@ -7,7 +7,7 @@ Format 1:
     thumbnails.parquet    scan_id, jpeg
     images.parquet        scan_id, png; only of collections that keep images
 
-The folder appears under its name only when it is whole. It holds patient data and no erasure
+The folder appears under its name only when it is complete. It holds patient data and no erasure
 reaches it: keep it as you keep the images.
 
 Needs pyarrow (``pip install 'sonoprobe[parquet]'``).
@@ -110,7 +110,7 @@ def export_collection(
         CatalogFailure: the folder cannot be written.
     """
     arrow = _Arrow()
-    found = catalog.get_collection(workspace_id, name)
+    source = catalog.get_collection(workspace_id, name)
     if folder.exists():
         raise NameTaken("the folder to export to is there already")
     unfinished = folder.with_name(f".{folder.name}.unfinished")
@@ -118,8 +118,8 @@ def export_collection(
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         try:
-            scans = _write(arrow, catalog, workspace_id, found, unfinished, on_scan)
-            _describe(unfinished, found, scans)
+            scans = _write(arrow, catalog, workspace_id, source, unfinished, on_scan)
+            _describe(unfinished, source, scans)
             unfinished.rename(folder)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -196,7 +196,7 @@ def _write(
     arrow: _Arrow,
     catalog: Catalog,
     workspace_id: str,
-    found: Collection,
+    source: Collection,
     folder: Path,
     on_scan: OnScan,
 ) -> int:
@@ -204,15 +204,15 @@ def _write(
     with ExitStack() as stack:
 
         def writer(file: str, schema: Any) -> Any:
-            made = arrow.parquet.ParquetWriter(folder / file, schema, compression="zstd")
-            return stack.enter_context(made)
+            table = arrow.parquet.ParquetWriter(folder / file, schema, compression="zstd")
+            return stack.enter_context(table)
 
-        scans = writer(SCANS, arrow.scans(found.dim))
+        scans = writer(SCANS, arrow.scans(source.dim))
         thumbnails = writer(THUMBNAILS, arrow.blobs("jpeg"))
-        images = writer(IMAGES, arrow.blobs("png")) if found.keep_images else None
-        while page := catalog.export_rows(workspace_id, found.name, after=after, limit=AT_ONCE):
-            ids = [whole.scan.scan_id for whole in page]
-            scans.write_batch(_batch(arrow, arrow.scans(found.dim), [_row(w) for w in page]))
+        images = writer(IMAGES, arrow.blobs("png")) if source.keep_images else None
+        while page := catalog.export_rows(workspace_id, source.name, after=after, limit=AT_ONCE):
+            ids = [row.scan.scan_id for row in page]
+            scans.write_batch(_batch(arrow, arrow.scans(source.dim), [_row(w) for w in page]))
             jpegs = [{"scan_id": i, "jpeg": w.jpeg} for i, w in zip(ids, page, strict=True)]
             thumbnails.write_batch(_batch(arrow, arrow.blobs("jpeg"), jpegs))
             if images is not None:
@@ -220,7 +220,7 @@ def _write(
                 pngs = [{"scan_id": i, "png": w.png} for i, w in kept if w.png is not None]
                 images.write_batch(_batch(arrow, arrow.blobs("png"), pngs))
             done, after = done + len(page), page[-1].scan.row_id
-            on_scan(done, max(done, found.scans))
+            on_scan(done, max(done, source.scans))
     return done
 
 
@@ -228,9 +228,9 @@ def _batch(arrow: _Arrow, schema: Any, rows: Sequence[Mapping[str, Any]]) -> Any
     return arrow.lib.RecordBatch.from_pylist(list(rows), schema=schema)
 
 
-def _row(whole: ExportRow) -> dict[str, Any]:
-    frames = [to_columns(frame) | {"embedding": frame.embedding_D} for frame in whole.frames]
-    return to_columns(whole.scan) | {"clip_frames": frames, "embedding": whole.embedding_D}
+def _row(row: ExportRow) -> dict[str, Any]:
+    frames = [to_columns(frame) | {"embedding": frame.embedding_D} for frame in row.frames]
+    return to_columns(row.scan) | {"clip_frames": frames, "embedding": row.embedding_D}
 
 
 def _describe(folder: Path, source: Collection, scans: int) -> None:

@@ -32,8 +32,8 @@ class SqliteArrays:
         # Answered from the index over (collection_id, sha256) alone: no row is read.
         sql = "SELECT row_id, sha256 FROM scans WHERE collection_id = ?"
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            rows = connection.execute(sql, (found["collection_id"],))
+            parent = require_collection(connection, workspace_id, collection)
+            rows = connection.execute(sql, (parent["collection_id"],))
             pairs = ((row[0], content_hash(row[1])) for row in rows)
             table = np.fromiter(pairs, dtype=[("row", "<i8"), ("hash", "<u8")])
         order = np.argsort(table["row"])
@@ -49,9 +49,9 @@ class SqliteArrays:
             ORDER BY s.row_id
         """
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            rows = connection.execute(sql, (found["collection_id"], json_list(row_ids))).fetchall()
-        embeddings_ND = decode_vectors([row["vector"] for row in rows], found["dim"])
+            parent = require_collection(connection, workspace_id, collection)
+            rows = connection.execute(sql, (parent["collection_id"], json_list(row_ids))).fetchall()
+        embeddings_ND = decode_vectors([row["vector"] for row in rows], parent["dim"])
         return np.array([row["row_id"] for row in rows], np.int64), embeddings_ND
 
     def embeddings(
@@ -63,13 +63,13 @@ class SqliteArrays:
             WHERE s.collection_id = ? AND s.scan_id IN (SELECT value FROM json_each(?))
         """
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            rows = connection.execute(sql, (found["collection_id"], json_list(scan_ids)))
-            vectors = {row["scan_id"]: decode_vector(row["vector"], found["dim"]) for row in rows}
+            parent = require_collection(connection, workspace_id, collection)
+            rows = connection.execute(sql, (parent["collection_id"], json_list(scan_ids)))
+            vectors = {row["scan_id"]: decode_vector(row["vector"], parent["dim"]) for row in rows}
         missing = len(set(scan_ids) - vectors.keys())
         if missing:
             raise UnknownItem(f"{missing} of {len(scan_ids)} scans are not in the collection")
-        embeddings_ND = np.empty((len(scan_ids), found["dim"]), np.float32)
+        embeddings_ND = np.empty((len(scan_ids), parent["dim"]), np.float32)
         for i, scan_id in enumerate(scan_ids):
             embeddings_ND[i] = vectors[scan_id]
         return embeddings_ND
@@ -85,12 +85,12 @@ class SqliteArrays:
             ORDER BY s.row_id
         """  # noqa: S608 - ``passes`` is made of constants
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            bound = (workspace_id, found["collection_id"], *variables)
+            parent = require_collection(connection, workspace_id, collection)
+            bound = (workspace_id, parent["collection_id"], *variables)
             count = int(connection.execute(f"SELECT count(*) {scans}", bound).fetchone()[0])
             if count > most:
                 raise TooManyItems(f"expected at most {most} scans in one request, got {count}")
-            return _columns(connection.execute(wanted, bound), count, found["dim"])
+            return _columns(connection.execute(wanted, bound), count, parent["dim"])
 
     def kept_frames(
         self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None
@@ -99,17 +99,17 @@ class SqliteArrays:
         if row_ids is not None:
             sql += " AND row_id IN (SELECT value FROM json_each(?))"
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
+            parent = require_collection(connection, workspace_id, collection)
             wanted = [] if row_ids is None else [json_list(int(row_id) for row_id in row_ids)]
-            variables = (found["collection_id"], *wanted)
+            variables = (parent["collection_id"], *wanted)
             rows = connection.execute(f"{sql} ORDER BY frame_id", variables).fetchall()
-        return _arrays(rows, found["dim"])
+        return _arrays(rows, parent["dim"])
 
     def frames_stamp(self, workspace_id: str, collection: str) -> tuple[int, int]:
         sql = "SELECT count(*), coalesce(max(frame_id), 0) FROM scan_frames WHERE collection_id = ?"
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            count, newest = connection.execute(sql, (found["collection_id"],)).fetchone()
+            parent = require_collection(connection, workspace_id, collection)
+            count, newest = connection.execute(sql, (parent["collection_id"],)).fetchone()
         return int(count), int(newest)
 
 

@@ -129,9 +129,9 @@ def back_up(
 def backups_in(folder: Path) -> list[Path]:
     """Whole backups, oldest first."""
     return sorted(
-        found
-        for found in folder.glob(f"{PREFIX}*")
-        if (found / MANIFEST).is_file() or (found / FOLLOWING).is_file()
+        path
+        for path in folder.glob(f"{PREFIX}*")
+        if (path / MANIFEST).is_file() or (path / FOLLOWING).is_file()
     )
 
 
@@ -172,7 +172,7 @@ def restore(backup: Path, file: Path) -> Path | None:
 
     Args:
         backup: folder of one backup.
-        file: the catalog to be; one that is there is renamed.
+        file: the catalog to be; an existing one is renamed.
 
     Returns:
         The renamed earlier catalog, None when there was none.
@@ -204,11 +204,11 @@ def verify(backup: Path) -> Backup:
     """What the backup says of itself, proven. Raises DamagedBackup."""
     try:
         manifest = from_json(Backup, json.loads((backup / MANIFEST).read_text()))
-        found = _sha256(backup / FILE)
+        digest = _sha256(backup / FILE)
     except (OSError, ValueError, TypeError) as error:
         raise DamagedBackup("expected a folder with backup.json and catalog.sqlite") from error
-    if found != manifest.sha256:
-        raise DamagedBackup(f"the backup has sha256 {found}, expected {manifest.sha256}")
+    if digest != manifest.sha256:
+        raise DamagedBackup(f"the backup has sha256 {digest}, expected {manifest.sha256}")
     return manifest
 
 

@@ -74,11 +74,11 @@ class SqliteCollections:
         """
         stops_keeping = "keep_images" in patch.set_fields and not patch.keep_images
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, name)
-            require_version(found["version"], if_version)
-            connection.execute(update, (*values, found["collection_id"]))
+            parent = require_collection(connection, workspace_id, name)
+            require_version(parent["version"], if_version)
+            connection.execute(update, (*values, parent["collection_id"]))
             if stops_keeping:
-                connection.execute(forget, (workspace_id, found["collection_id"]))
+                connection.execute(forget, (workspace_id, parent["collection_id"]))
         if stops_keeping:
             self._database.forget_deleted()
         return self.get_collection(workspace_id, name)
@@ -109,9 +109,9 @@ class SqliteCollections:
         count = "SELECT count(*) FROM scans WHERE workspace_id = ? AND collection_id = ?"
         delete = "DELETE FROM collections WHERE workspace_id = ? AND collection_id = ?"
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, name)
-            require_version(found["version"], if_version)
-            variables = (workspace_id, found["collection_id"])
+            parent = require_collection(connection, workspace_id, name)
+            require_version(parent["version"], if_version)
+            variables = (workspace_id, parent["collection_id"])
             scans = int(connection.execute(count, variables).fetchone()[0])
             connection.execute(delete, variables)  # scans, vectors, thumbnails: by cascade
         return scans

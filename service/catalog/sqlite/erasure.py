@@ -97,10 +97,10 @@ class SqliteErasure:
         with self._database.read() as connection:
             limited = connection.execute(sql).fetchall()
         present = moment or datetime.now(UTC)
-        found = [self._expire(row, present) for row in limited]
+        receipts = [self._expire(row, present) for row in limited]
         # In any case: scans that were deleted one by one linger in the log as well.
         self._database.forget_deleted()
-        return tuple((owner, receipt) for owner, receipt in found if receipt.scans)
+        return tuple((owner, receipt) for owner, receipt in receipts if receipt.scans)
 
     def _expire(self, collection: sqlite3.Row, present: datetime) -> tuple[str, ErasedSubject]:
         cutoff = timestamp(present - timedelta(days=collection["retention_days"]))

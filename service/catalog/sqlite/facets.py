@@ -48,13 +48,13 @@ class SqliteFacets:
         passes, variables = condition(where)
         require_limit(limit)
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            scope: list[Variable] = [workspace_id, found["collection_id"], *variables]
+            parent = require_collection(connection, workspace_id, collection)
+            scope: list[Variable] = [workspace_id, parent["collection_id"], *variables]
             counts = connection.execute(_COUNTS.format(passes=passes), scope).fetchone()
             if labels is None:
                 rows = connection.execute(_TASKS.format(passes=passes), [*scope, MAX_TASKS])
                 labels = [row["key"] for row in rows]
-            whole = counts["scans"]
+            total = counts["scans"]
             asked = (("labels", labels), ("attributes", attributes))
             by_label, by_attribute = (
                 {
@@ -62,26 +62,26 @@ class SqliteFacets:
                         connection,
                         _VALUES.format(column=column, passes=passes),
                         [*scope, name, limit],
-                        whole,
+                        total,
                     )
                     for name in names
                 }
                 for column, names in asked
             )
-        return Facets(whole, counts["subjects"], counts["studies"], by_label, by_attribute)
+        return Facets(total, counts["subjects"], counts["studies"], by_label, by_attribute)
 
 
 def _facet(
-    connection: sqlite3.Connection, sql: str, variables: list[Variable], whole: int
+    connection: sqlite3.Connection, sql: str, variables: list[Variable], total: int
 ) -> Facet:
     rows = connection.execute(sql, variables).fetchall()
     named = rows[0]["all_scans"] if rows else 0
     values = tuple((_scalar(row), int(row["scans"])) for row in rows)
     shown = sum(scans for _, scans in values)
-    return Facet(values, others=named - shown, missing=whole - named)
+    return Facet(values, others=named - shown, missing=total - named)
 
 
 def _scalar(row: sqlite3.Row) -> Scalar:
     words: dict[str, Scalar] = {"true": True, "false": False, "null": None}
-    found: Scalar = row["value"]
-    return words.get(row["type"], found)
+    value: Scalar = row["value"]
+    return words.get(row["type"], value)

@@ -57,11 +57,11 @@ class SqliteReembeddings:
             VALUES (?, ?, ?, ?, 'embedding')
         """
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            scope = (workspace_id, found["collection_id"])
-            if found["encoder_id"] == encoder_id:
+            parent = require_collection(connection, workspace_id, collection)
+            scope = (workspace_id, parent["collection_id"])
+            if parent["encoder_id"] == encoder_id:
                 raise Conflict("the collection is of the loaded encoder already")
-            known = _row(connection, found["collection_id"])
+            known = _row(connection, parent["collection_id"])
             if known is not None and known["state"] == "switched":
                 raise Conflict("confirm or take back the collection's last re-embedding first")
             lacking = int(connection.execute(missing, scope).fetchone()[0])
@@ -73,7 +73,7 @@ class SqliteReembeddings:
             if known is None or known["encoder_id"] != encoder_id:
                 connection.execute(_DROP_STAGED, scope)
                 connection.execute(insert, (scope[1], workspace_id, encoder_id, dim))
-            return _reembedding(connection, found)
+            return _reembedding(connection, parent)
 
     def get_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
         with self._database.read() as connection:
@@ -91,8 +91,8 @@ class SqliteReembeddings:
             ORDER BY s.row_id LIMIT ?
         """
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            rows = connection.execute(sql, (workspace_id, found["collection_id"], limit))
+            parent = require_collection(connection, workspace_id, collection)
+            rows = connection.execute(sql, (workspace_id, parent["collection_id"], limit))
             return tuple((row["row_id"], bytes(row["png"])) for row in rows)
 
     def stage_vectors(
@@ -108,10 +108,10 @@ class SqliteReembeddings:
             WHERE workspace_id = ? AND collection_id = ? AND row_id = ?
         """
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            current = _reembedding(connection, found)
+            parent = require_collection(connection, workspace_id, collection)
+            current = _reembedding(connection, parent)
             blobs = [encode_vector(embedding_D, current.to_dim) for embedding_D in embeddings_ND]
-            scope = (workspace_id, found["collection_id"])
+            scope = (workspace_id, parent["collection_id"])
             values = [(blob, *scope, row) for row, blob in zip(row_ids, blobs, strict=True)]
             connection.executemany(insert, values)
 
@@ -120,9 +120,9 @@ class SqliteReembeddings:
         where = " WHERE collection_id = ?"
         turn = "UPDATE reembeddings SET encoder_id = ?, dim = ?, state = ? WHERE collection_id = ?"
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            current = _reembedding(connection, found)
-            scope = (workspace_id, found["collection_id"])
+            parent = require_collection(connection, workspace_id, collection)
+            current = _reembedding(connection, parent)
+            scope = (workspace_id, parent["collection_id"])
             scans = f"SELECT count(*) FROM ({_SCOPE})"  # noqa: S608 - made of constants
             lacking = int(connection.execute(scans, scope).fetchone()[0]) - current.embedded
             if lacking:
@@ -130,18 +130,18 @@ class SqliteReembeddings:
             _exchange(connection, scope)
             connection.execute(bind + where, (*_other(connection, scope[1]), scope[1]))
             state = "switched" if current.state == "embedding" else "embedding"
-            connection.execute(turn, (found["encoder_id"], found["dim"], state, scope[1]))
+            connection.execute(turn, (parent["encoder_id"], parent["dim"], state, scope[1]))
             return _reembedding(
                 connection, require_collection(connection, workspace_id, collection)
             )
 
     def end_reembedding(self, workspace_id: str, collection: str) -> None:
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            _reembedding(connection, found)
-            connection.execute(_DROP_STAGED, (workspace_id, found["collection_id"]))
+            parent = require_collection(connection, workspace_id, collection)
+            _reembedding(connection, parent)
+            connection.execute(_DROP_STAGED, (workspace_id, parent["collection_id"]))
             delete = "DELETE FROM reembeddings WHERE collection_id = ?"
-            connection.execute(delete, (found["collection_id"],))
+            connection.execute(delete, (parent["collection_id"],))
         self._database.forget_deleted()
 
 

@@ -92,10 +92,16 @@ class SqliteScanReads:
         """  # noqa: S608 - ``passes`` is made of constants
         start = 0 if after is None else _row_id(after)
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
+            parent = require_collection(connection, workspace_id, collection)
             rows = connection.execute(
                 sql,
-                (workspace_id, found["collection_id"], start, *variables, require_limit(limit) + 1),
+                (
+                    workspace_id,
+                    parent["collection_id"],
+                    start,
+                    *variables,
+                    require_limit(limit) + 1,
+                ),
             ).fetchall()
         return new_page([decode(Scan, row) for row in rows], limit, lambda scan: str(scan.row_id))
 
@@ -108,8 +114,8 @@ class SqliteScanReads:
             WHERE workspace_id = ? AND collection_id = ? AND {passes} ORDER BY row_id
         """  # noqa: S608 - ``passes`` is made of constants
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            rows = connection.execute(sql, (workspace_id, found["collection_id"], *variables))
+            parent = require_collection(connection, workspace_id, collection)
+            rows = connection.execute(sql, (workspace_id, parent["collection_id"], *variables))
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
 
     def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
@@ -144,20 +150,20 @@ class SqliteScanReads:
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
     ) -> tuple[ExportRow, ...]:
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            variables = (workspace_id, found["collection_id"], after, require_limit(limit))
+            parent = require_collection(connection, workspace_id, collection)
+            variables = (workspace_id, parent["collection_id"], after, require_limit(limit))
             rows = connection.execute(_EXPORT, variables).fetchall()
             ids = json_list(row["row_id"] for row in rows)
             kept = connection.execute(_FRAMES, (ids,)).fetchall()
         frames: dict[int, list[ClipFrame]] = {}
         for frame in kept:
-            frames.setdefault(frame["row_id"], []).append(_clip_frame(frame, found["dim"]))
+            frames.setdefault(frame["row_id"], []).append(_clip_frame(frame, parent["dim"]))
         if any(row["jpeg"] is None for row in rows):
             raise CatalogFailure("a stored scan has no thumbnail")
         return tuple(
             ExportRow(
                 decode(Scan, row),
-                decode_vector(row["vector"], found["dim"]),
+                decode_vector(row["vector"], parent["dim"]),
                 row["jpeg"],
                 row["png"],
                 tuple(frames.get(row["row_id"], ())),

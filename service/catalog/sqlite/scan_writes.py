@@ -48,12 +48,12 @@ class SqliteScanWrites:
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
     ) -> list[StoredScan | ServiceError]:
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            if found["encoder_id"] != encoder_id:
+            parent = require_collection(connection, workspace_id, collection)
+            if parent["encoder_id"] != encoder_id:
                 raise EncoderMismatch(
-                    f"the collection is bound to encoder {found['encoder_id']}, got {encoder_id}"
+                    f"the collection is bound to encoder {parent['encoder_id']}, got {encoder_id}"
                 )
-            return [_answer(connection, found, new) for new in scans]
+            return [_answer(connection, parent, new) for new in scans]
 
     def patch_scan(
         self,

@@ -79,7 +79,7 @@ def _joined(where: ScanFilter) -> Part:
 
 def _all_or_any(parts: Sequence[Part], word: str) -> Part:
     sql = word.join(sql for sql, _ in parts)
-    variables = [variable for _, each in parts for variable in each]
+    variables = [variable for _, inner in parts for variable in inner]
     return f"({sql})", variables
 
 
@@ -116,8 +116,8 @@ def _between(name: str, span: Range) -> Part:
 
 
 def _bounds(column: str, span: Range) -> Part:
-    found = [(sign, getattr(span, bound)) for bound, sign in _BOUNDS]
-    given = [(sign, value) for sign, value in found if value is not None]
+    bounds = [(sign, getattr(span, bound)) for bound, sign in _BOUNDS]
+    given = [(sign, value) for sign, value in bounds if value is not None]
     return " AND ".join(f"{column} {sign} ?" for sign, _ in given), [value for _, value in given]
 
 

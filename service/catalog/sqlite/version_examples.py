@@ -119,8 +119,8 @@ def add_examples(
 def _next_place(connection: sqlite3.Connection) -> int:
     """The ``seq`` that SQLite would give next: one that no example ever had."""
     sql = "SELECT seq FROM sqlite_sequence WHERE name = 'classifier_examples'"
-    found = connection.execute(sql).fetchone()
-    return 1 if found is None else int(found["seq"]) + 1
+    row = connection.execute(sql).fetchone()
+    return 1 if row is None else int(row["seq"]) + 1
 
 
 def _values(
