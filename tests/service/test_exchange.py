@@ -22,6 +22,7 @@ from tests.service.expected import BUNDLE
 
 DIM = 8
 EVERYTHING = ScanFilter()
+V1 = Path(__file__).parents[1] / "fixtures" / "collection_v1"
 
 
 @pytest.fixture
@@ -106,6 +107,27 @@ def test_a_collection_comes_back_as_it_was(catalog, owner, lungs, tmp_path):
     found = catalog.get_collection(owner, "again")
     assert (found.encoder_id, found.dim, found.description) == ("e", DIM, "d")
     assert found.keep_images is True
+
+
+def test_an_export_by_release_0_1_0_is_imported_whole(catalog, owner):
+    done = import_collection(catalog, owner, V1, "lungs")
+    assert (done.stored, done.known) == (2, 0)
+    lungs = catalog.get_collection(owner, "lungs")
+    assert (lungs.encoder_id, lungs.dim, lungs.description) == ("enc_1", 4, "stills and a cine")
+    assert (lungs.keep_images, lungs.retention_days) == (True, 36_500.0)
+    assert lungs.intake == {"refuse_burned_in": "high", "refuse_quality": ["blurred"]}
+    still, cine = catalog.export_rows(owner, "lungs")
+    assert (still.scan.scan_id, still.scan.subject_id) == ("s1", "p1")
+    assert still.scan.labels == {"view": "b", "Größe": "ü"}
+    assert still.scan.attributes == {"age": 1, "left": True, "note": None, "x": 0.5, "t": 'a"b'}
+    assert still.scan.created_at == "2026-01-02T00:00:00.000000Z"
+    assert still.embedding_D.tolist() == [0, 1, 0, 0]
+    assert still.jpeg == b"\xff\xd8 thumbnail 1 \xff\xd9"
+    assert still.png == b"\x89PNG\r\n\x1a\n 1"
+    image = cine.scan.image
+    assert (image.kind, image.frames, image.frames_used, image.frame_rate_hz) == ("cine", 9, 4, 25)
+    assert (image.regions_used, image.analysis["masked_px"]) == (2, 7)
+    assert [(f.place, f.time_s, f.copies) for f in cine.frames] == [(0, 0.0, 1), (5, None, 3)]
 
 
 def test_other_tools_read_the_table(catalog, owner, lungs, tmp_path):
