@@ -18,6 +18,8 @@ from service.catalog.access_records import SavedAnswer
 from service.catalog.interface import Catalog
 from service.catalog.records import Author
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.registry import ClassifierRegistry
+from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.pipeline import EmbeddedImage, Pipeline
@@ -55,6 +57,8 @@ class Services:
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
     thresholds: Thresholds
+    registry: ClassifierRegistry
+    review: LabelReview
     fits: FitQueue
     metrics: ServiceMetrics
     operations: Operations
