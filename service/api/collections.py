@@ -173,8 +173,7 @@ async def add_scans(
         body = {"encoder_id": encoder.encoder_id, "dim": encoder.dim, "items": items}
         return JSONResponse(body, batch_status(items))
 
-    said = [item.model_dump_json() for item in metadata]
-    content = request_fingerprint("scans", collection, frames, region, *files, *said)
+    content = request_fingerprint("scans", collection, frames, region, *files, *metadata)
     return await idempotent(service, workspace_id, key, content, act)
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from service.api.answers import EmbeddingsAnswer, EncoderAnswer, Live, Ready, says
-from service.api.dependencies import Service, WorkspaceId
+from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
 from service.api.problems import item_problem
 from service.api.routing import StrictRoute
@@ -80,14 +80,22 @@ async def embed_images(
     results = await embed_each(
         service, files, alone=upload.alone, frames=options.frames, region=options.region
     )
-    items = await asyncio.to_thread(
-        lambda: [
-            {"problem": item_problem(result, request)}
-            if isinstance(result, ServiceError)
-            else _embedding_item(result, options)
-            for result in results
-        ]
-    )
+    return await asyncio.to_thread(_response, request, service, results, options)
+
+
+def _response(
+    request: Request,
+    service: Services,
+    results: list[EmbeddedImage | ServiceError],
+    options: EmbeddingOptions,
+) -> JSONResponse:
+    """On a thread: the body can hold megabytes of numbers."""
+    items = [
+        {"problem": item_problem(result, request)}
+        if isinstance(result, ServiceError)
+        else _embedding_item(result, options)
+        for result in results
+    ]
     encoder = service.pipeline.encoder
     body = {
         "encoder_id": encoder.encoder_id,
