@@ -11,22 +11,24 @@ from fastapi.responses import JSONResponse
 from service.api import (
     carrying,
     classifiers,
-    collections,
     docs,
-    exchange,
     judgements,
     label_conflicts,
-    life,
     openapi,
     operating_points,
-    operations,
     predictions,
     problems,
-    search,
     system,
     versions,
 )
+from service.api.long_fits import fit_kind
 from service.api.middleware import Gate
+from service.api.routes import (
+    collection_routes,
+    operation_routes,
+    scan_routes,
+    search_routes,
+)
 from service.api.state import DEFAULT_WORKSPACE, Services
 from service.api.uploads import InvalidBody
 from service.catalog.data_folder import owned
@@ -38,11 +40,10 @@ from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import Encoder, load_encoder
 from service.embedding.pipeline import Pipeline, PipelineLimits
-from service.gallery.frame_search import FrameSearch
 from service.gallery.gallery import Gallery
 from service.imaging.formats.limits import DecodeLimits
 from service.jobs.fit_queue import FitQueue
-from service.jobs.scheduler import operations_of, run_schedule
+from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings
 
@@ -68,7 +69,14 @@ def create_app(
                 stack, settings, metrics, encoder, catalog, lambda: app.state.running
             )
             app.state.running = running
-            async with run_schedule(running):
+            schedule = Schedule(
+                settings=settings,
+                gallery=running.gallery,
+                operations=running.operations,
+                on_expired=running.forget_deleted,
+                backup_owner=running.default_workspace_id,
+            )
+            async with run_schedule(schedule):
                 yield
             running.stopping = True
 
@@ -83,16 +91,15 @@ def create_app(
     )
     for room in (
         system,
-        collections,
-        search,
+        collection_routes,
+        scan_routes,
+        search_routes,
         classifiers,
         versions,
         predictions,
         carrying,
         judgements,
-        life,
-        exchange,
-        operations,
+        operation_routes,
         label_conflicts,
         operating_points,
         docs,
@@ -121,6 +128,7 @@ async def _opened(
         encoder_id=model.encoder_id,
         dim=model.dim,
         folder=settings.data_dir / INDEX_FOLDER,
+        exchange_dir=settings.exchange_dir,
         exact_rows=settings.exact_scans,
         recall_every_s=settings.recall_every_s,
     )
@@ -145,13 +153,14 @@ async def _opened(
         catalog=truth,
         pipeline=pipeline,
         gallery=gallery,
-        frame_search=FrameSearch(truth),
         classifiers=classifiers,
         evaluator=evaluator,
         thresholds=Thresholds(truth, classifiers, evaluator),
         fits=fits,
         metrics=metrics,
-        operations=operations_of(settings, truth, pipeline, gallery, classifiers, running),
+        operations=operations_of(
+            settings, truth, pipeline, gallery, classifiers, fit_kind(running)
+        ),
         searchers=searchers,
         default_workspace_id=workspace.workspace_id,
     )
@@ -175,7 +184,7 @@ async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:
     """{index_id: {figure: value}} for the metrics; an unmeasured recall is left out."""
     found: dict[str, dict[str, float]] = {}
-    for figures in gallery.all_figures():
+    for figures in gallery.all_statistics():
         state = figures.state
         found[figures.index_id] = {
             "rows": state.rows,

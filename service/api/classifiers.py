@@ -14,7 +14,6 @@ from service.api.classifier_schemas import (
     NewClassifierBody,
     UploadedClassifier,
 )
-from service.api.collections import Cursor, Limit, page_limit
 from service.api.labelled import (
     NOTHING,
     Labelled,
@@ -25,8 +24,9 @@ from service.api.labelled import (
 )
 from service.api.long_fits import fit_request
 from service.api.openapi import image_body
-from service.api.operations import ACCEPTED, Prefer, accepted, prefers_async, started
+from service.api.routes.operation_routes import ACCEPTED, Prefer, accepted, prefers_async
 from service.api.schemas import JsonObject
+from service.api.shapes.base import Cursor, Limit
 from service.api.state import (
     IdempotencyKey,
     IfMatch,
@@ -35,6 +35,7 @@ from service.api.state import (
     WorkspaceId,
     created,
     idempotent,
+    page_limit,
     read,
     request_fingerprint,
 )
@@ -71,7 +72,8 @@ async def create_classifier(
     async def act() -> JSONResponse:
         if isinstance(sent, NewClassifierBody) and prefers_async(prefer):
             wanted = fit_request(sent, caller)
-            begun = await started(service, caller.workspace_id, "fit", wanted)
+            start = service.operations.start
+            begun = await asyncio.to_thread(start, caller.workspace_id, "fit", wanted)
             return accepted(begun, preferred=True)
         examples = await gather(service, caller.workspace_id, sent, labelled, sent.kind)
         fit = partial(

@@ -26,25 +26,32 @@ _described: set[type[BaseModel]] = {Problem}
 
 
 def image_body(
-    *json_models: type[BaseModel], metadata: type[BaseModel] | None = None, each: bool = False
+    *json_models: type[BaseModel],
+    metadata: type[BaseModel] | None = None,
+    options: type[BaseModel] | None = None,
+    each: bool = False,
 ) -> JsonObject:
     """The request body of a route that takes images in any of the three ways.
 
     Args:
         json_models: what a JSON body may be.
         metadata: what the form's ``metadata`` part holds.
-        each: that part is a list of one object per file.
+        options: what its ``options`` part holds.
+        each: the ``metadata`` part is a list of one object per file.
     """
     properties: JsonObject = {"files": {"type": "array", "items": _BINARY}}
     parts: JsonObject = {}
     if metadata is not None:
         one = _refer(metadata)
         properties["metadata"] = {"type": "array", "items": one} if each else one
-        parts = {"encoding": {"metadata": {"contentType": "application/json"}}}
+        parts["metadata"] = {"contentType": "application/json"}
+    if options is not None:
+        properties["options"] = _refer(options)
+        parts["options"] = {"contentType": "application/json"}
     form = {"type": "object", "required": ["files"], "properties": properties}
     choices = [_refer(model) for model in json_models]
     content = {
-        "multipart/form-data": {"schema": form} | parts,
+        "multipart/form-data": {"schema": form} | ({"encoding": parts} if parts else {}),
         "application/json": {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}},
         **{kind: {"schema": _BINARY} for kind in _IMAGE_TYPES},
     }
@@ -79,7 +86,7 @@ def _document(app: FastAPI) -> JsonObject:
         schemas.pop(name, None)
     for path, operation in _operations(made):
         _summarise(operation)
-        answers = {k: v for k, v in operation["responses"].items() if k != "422"}
+        answers = {k: v for k, v in operation["responses"].items() if k[0] == "2"}
         operation["responses"] = answers | _problems(path, operation)
     return made
 
@@ -102,10 +109,10 @@ def _summarise(operation: JsonObject) -> None:
 
 
 def _problems(path: str, operation: JsonObject) -> JsonObject:
-    """Which errors a route can answer, told by what it takes."""
+    """Which errors a route can answer: those that it declares, and those of what it takes."""
     takes = {parameter["name"] for parameter in operation.get("parameters", [])}
     content = operation.get("requestBody", {}).get("content", {})
-    can = {500, 503}
+    can = {500, 503} | {int(status) for status in operation["responses"] if status[0] == "4"}
     can |= {401} if "security" in operation else set()
     can |= {404} if "{" in path or (path.endswith("/classifiers") and content) else set()
     can |= {400} if "cursor" in takes else set()

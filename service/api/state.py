@@ -21,7 +21,6 @@ from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.pipeline import EmbeddedImage, Pipeline
 from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
-from service.gallery.frame_search import FrameSearch
 from service.gallery.gallery import Gallery
 from service.imaging.analysis.frame_analysis import parse_region_mode
 from service.imaging.formats.sampling import parse_sampling
@@ -50,7 +49,6 @@ class Services:
     catalog: Catalog
     pipeline: Pipeline
     gallery: Gallery
-    frame_search: FrameSearch
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
     thresholds: Thresholds
@@ -65,7 +63,6 @@ class Services:
     def forget_deleted(self) -> None:
         """Drop what is kept in memory of scans, after some were deleted."""
         self.classifiers.forget()
-        self.frame_search.forget()
 
 
 def services_of(request: Request) -> Services:
@@ -240,3 +237,8 @@ def created(document: JsonObject, location: str) -> JSONResponse:
 def read(document: JsonObject) -> JSONResponse:
     """200 with the ETag of the document."""
     return JSONResponse(document, 200, {"ETag": document["etag"]})
+
+
+def page_limit(service: Services, limit: int) -> int:
+    """The caller's limit, at most the service's."""
+    return min(limit, service.settings.max_page)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ class Upload:
     Attributes:
         files: whole image files, in order.
         metadata: the decoded ``metadata`` part of a form, None without one.
+        options: the decoded ``options`` part, None without one.
         fields: other text fields of a form; empty otherwise.
         document: the decoded object of a JSON request, None otherwise.
         alone: the body was one raw image, so its error is the answer of the request.
@@ -41,6 +43,7 @@ class Upload:
 
     files: tuple[bytes, ...]
     metadata: Any = None
+    options: Any = None
     fields: dict[str, str] = field(default_factory=dict)
     document: JsonObject | None = None
     alone: bool = False
@@ -95,10 +98,11 @@ async def _read_form(request: Request, max_items: int) -> Upload:
 async def _from_form(form: FormData, max_items: int) -> Upload:
     files: list[bytes] = []
     fields: dict[str, str] = {}
-    metadata: Any = None
+    parts: dict[str, Any] = {}
     for name, value in form.multi_items():
-        if name == "metadata":
-            metadata = parse_json(await value.read() if isinstance(value, UploadFile) else value)
+        if name in ("metadata", "options"):
+            text = await value.read() if isinstance(value, UploadFile) else value
+            parts[name] = parse_json(text)
         elif isinstance(value, UploadFile):
             files.append(await value.read())
         else:
@@ -107,7 +111,7 @@ async def _from_form(form: FormData, max_items: int) -> Upload:
         raise TooManyItems(f"expected at most {max_items} files, got {len(files)}")
     if not files:
         raise InputError("expected at least one file in the form, got none")
-    return Upload(tuple(files), metadata, fields)
+    return Upload(tuple(files), parts.get("metadata"), parts.get("options"), fields)
 
 
 def parse_json(text: bytes | str) -> Any:
@@ -150,9 +154,14 @@ def validate_list(model: type[M], document: Any, *, length: int) -> list[M]:
 
 def instance_files(body: InstancesBody, *, max_items: int) -> tuple[bytes | InputError, ...]:
     """The image of each instance, or the error of that one alone. Raises TooManyItems."""
-    if len(body.instances) > max_items:
-        raise TooManyItems(f"expected at most {max_items} images, got {len(body.instances)}")
-    return tuple(_file_or_error(instance.image) for instance in body.instances)
+    return image_files([instance.image for instance in body.instances], max_items=max_items)
+
+
+def image_files(images: Sequence[str], *, max_items: int) -> tuple[bytes | InputError, ...]:
+    """Each base64 image, or the error of that one alone. Raises TooManyItems."""
+    if len(images) > max_items:
+        raise TooManyItems(f"expected at most {max_items} images, got {len(images)}")
+    return tuple(_file_or_error(image) for image in images)
 
 
 def _file_or_error(text: str) -> bytes | InputError:

@@ -21,7 +21,6 @@ from service.api.classifier_schemas import (
     PublishBody,
     UploadedChanges,
 )
-from service.api.collections import Cursor, Limit, page_limit
 from service.api.labelled import (
     Labelled,
     from_form,
@@ -32,6 +31,7 @@ from service.api.labelled import (
 )
 from service.api.openapi import image_body
 from service.api.schemas import JsonObject
+from service.api.shapes.base import Cursor, Limit
 from service.api.state import (
     IdempotencyKey,
     IfMatch,
@@ -41,6 +41,7 @@ from service.api.state import (
     WorkspaceId,
     created,
     idempotent,
+    page_limit,
     read,
     request_fingerprint,
 )

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,15 @@ _SCAN_ID = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,127}")  # as o
 _UNIT = 1e-3
 
 OnScan = Callable[[int, int], None]
+
+
+class Store(Protocol):
+    """As ``Catalog.add_scans``."""
+
+    def __call__(
+        self, workspace_id: str, collection: str, scans: Sequence[NewScan], /, *, encoder_id: str
+    ) -> list[StoredScan | ServiceError]:
+        """Store scans; item i answers scan i."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +118,15 @@ def import_collection(
     name: str,
     *,
     on_scan: OnScan = lambda done, total: None,
+    store: Store | None = None,
 ) -> Imported:
     """Take an exported collection in; one that was broken off goes on where it was.
 
     The collection is created when there is none, for the encoder of the export. Ages, labels
     and ids are kept; a scan whose bytes the collection holds stays as it is there.
+
+    Args:
+        store: stores a batch of scans; None = the catalog does, without an index.
 
     Raises:
         UnknownItem: no export in the folder.
@@ -126,7 +139,9 @@ def import_collection(
     _prepare(catalog, workspace_id, name, said, keeps=(folder / IMAGES).exists())
     stored = known = 0
     for batch in _read(arrow, folder, said["dim"]):
-        answers = catalog.add_scans(workspace_id, name, batch, encoder_id=said["encoder_id"])
+        answers = (store or catalog.add_scans)(
+            workspace_id, name, batch, encoder_id=said["encoder_id"]
+        )
         for answer in answers:
             if isinstance(answer, ServiceError):
                 raise InvalidArtifact(f"a row cannot be stored: {answer}") from answer

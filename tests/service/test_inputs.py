@@ -54,9 +54,11 @@ def test_json_of_a_wrong_shape_names_its_field(client, path: str, body: dict) ->
 
 def test_one_instance_of_bad_base64_fails_alone(client, collection, frames) -> None:
     images = [b64(frames["cyst"][0]), "###", b64(frames["cyst"][1])]
-    body = json.dumps({"instances": [{"image": image} for image in images]}).encode()
-    for path in ("/v1/embeddings", f"/v1/collections/{collection}/scans"):
-        answer = post(client, path, body)
+    for path, body in (
+        ("/v1/embeddings", {"instances": [{"image": image} for image in images]}),
+        (f"/v1/collections/{collection}/scans", {"images": images}),
+    ):
+        answer = post(client, path, json.dumps(body).encode())
         assert answer.status_code == 207
         codes = [item.get("problem", {}).get("code") for item in answer.json()["items"]]
         assert codes == [None, "invalid_input", None]
