@@ -28,7 +28,7 @@ COLUMNS = (
     "per_s",
     "colour",
     "mean",
-    "told",
+    "declared",
     "mm",
     "region",
     "masked",
@@ -56,7 +56,7 @@ def row_of(file: Path, root: Path) -> dict[str, Any]:
         "per_s": None if facts.frame_rate_hz is None else round(facts.frame_rate_hz, 1),
         "colour": any(frame.pixels.ndim == 3 for frame in frames),
         "mean": round(float(np.mean([frame.grey.mean() for frame in frames])), 1),
-        "told": ", ".join(
+        "declared": ", ".join(
             _SPATIAL[r.spatial_format] if r.spatial_format < len(_SPATIAL) else "other"
             for r in facts.regions
         ),

@@ -55,7 +55,7 @@ def row_of(name: str, found: EmbeddedImage | ServiceError) -> dict[str, object]:
 
 
 def markdown(rows: list[dict[str, object]]) -> str:
-    """The table of docs/intake.md."""
+    """The table of docs/measurements/sample-files.md."""
     lines = [
         "| file | region | box | masked | risk | quality |",
         "|---|---|---|---|---|---|",

@@ -17,7 +17,7 @@ from service.index.compressed import Coarse
 from service.index.neighbours import Floats, Ids, Neighbours, best
 from service.index.vector_file import RowFile
 
-# Up to so many allowed rows an exact scan is as fast as the compressed index (docs/search.md).
+# Up to so many rows an exact scan is as fast as the index (docs/measurements/search.md).
 EXACT_ALLOWED = 20_000
 LEAST_CANDIDATES = 64
 CANDIDATES_PER_HIT = 4

@@ -31,7 +31,7 @@ from service.index.segment import Segment
 from service.index.segment_builder import Plan
 from service.index.tail import Tail
 
-EXACT_ROWS = 10_000  # an exact search of so many takes 5 ms of a core (docs/search.md)
+EXACT_ROWS = 10_000  # an exact search of so many takes 5 ms of a core (docs/measurements/search.md)
 TAIL_ROWS = 4096  # what the tail may hold beside segments before a build takes it over
 RECENT_QUERIES = 64
 RECALL_AT = 10

@@ -40,9 +40,9 @@ def test_fits_run_less_urgently_than_requests() -> None:
 def test_a_process_that_is_nice_already_steps_back_further() -> None:
     # As a user without rights, who may not make a thread more urgent again.
     script = (
-        "import os; from service.jobs.threads import step_back\n"
+        "import os; from service.jobs.threads import lower_priority\n"
         "os.nice(7); os.getuid() or os.setuid(65534)\n"
-        "step_back(3); print(os.getpriority(os.PRIO_PROCESS, 0))"
+        "lower_priority(3); print(os.getpriority(os.PRIO_PROCESS, 0))"
     )
     run = [sys.executable, "-c", script]
     wanted = min(LAST, niceness() + 7 + 3)

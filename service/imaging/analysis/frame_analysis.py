@@ -60,7 +60,7 @@ class FrameAnalysis:
         regions: used ones, largest first; each is embedded.
         masked_px: pixels of the frame that were not used, or not as the machine gave them.
         risk: that a name is left in what is used or shown, or was hard to tell from the scan.
-        risk_reasons: closed list, see ``docs/looking.md``.
+        risk_reasons: closed list, see ``docs/frame-analysis.md``.
         findings: of the quality gate, on the largest region.
     """
 

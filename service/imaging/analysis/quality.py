@@ -1,7 +1,7 @@
 """Frames that had better not be trusted: why, from the pixels alone.
 
 Advice, not a verdict: each finding names its measure and the limit that it passed. How often each
-is right, and wrong, is in ``docs/looking.md``.
+is right, and wrong, is in ``docs/measurements/frame-analysis.md``.
 
 Shape suffixes: T frames, h height, w width of the used region, 3 = red, green, blue.
 """
