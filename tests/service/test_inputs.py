@@ -164,3 +164,39 @@ def test_a_thumbnail_carries_the_pixels_and_nothing_else(client, collection, fra
             "jfif_unit",
             "jfif_density",
         }
+
+
+def test_a_raw_upload_carries_its_facts_in_the_address(client, collection, frames) -> None:
+    address = f"/v1/collections/{collection}/scans"
+    facts = "scan_id=s1&subject_id=p1&study_id=st1&label=finding:cyst&label=side:left"
+    stored = post(client, f"{address}?{facts}", frames["cyst"][0], "image/png").json()
+    scan = stored["items"][0]["scan"]
+    assert (scan["scan_id"], scan["subject_id"], scan["study_id"]) == ("s1", "p1", "st1")
+    assert scan["labels"] == {"finding": "cyst", "side": "left"}
+    for wrong in ("label=finding", "label=a:b&label=a:c"):
+        with refused("invalid_input", 422):
+            post(client, f"{address}?{wrong}", frames["cyst"][1], "image/png")
+    with refused("validation_error", 422):
+        post(client, f"{address}?scan_id=a/b", frames["cyst"][1], "image/png")
+    with refused("invalid_input", 422):  # a form says it in metadata
+        client.request("POST", f"{address}?subject_id=p", files=[("files", ("a", b"x"))])
+
+
+def test_a_batch_whose_items_all_fail_alike_is_refused(client, collection, frames) -> None:
+    with refused("unsupported_format", 415):
+        client.add_scans(collection, [b"text", b"more text"])
+    client.add_scans(collection, frames["cyst"][:1], [{"scan_id": "a"}])
+    with refused("name_taken", 409):
+        client.add_scans(collection, frames["cyst"][1:2], [{"scan_id": "a"}])
+
+
+def test_scans_of_files_are_listed_by_their_digests(client, collection, frames) -> None:
+    stored = client.add_scans(collection, frames["cyst"][:2])["items"]
+    digests = [item["scan"]["image"]["sha256"] for item in stored]
+    ids = [item["scan"]["scan_id"] for item in stored]
+    assert client.known(collection, [*digests, "0" * 64]) == dict(zip(digests, ids, strict=True))
+    path = f"/v1/collections/{collection}/scans"
+    with refused("invalid_input", 422):
+        client.request("GET", path, params={"sha256": digests, "subject_id": "p1"})
+    with refused("too_many_items", 413):
+        client.request("GET", path, params={"sha256": ["0" * 4] * 501})

@@ -1,5 +1,7 @@
 """What a search can be asked for beyond the nearest few."""
 
+import base64
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.service.expected import refused
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +95,59 @@ def test_too_many_queries_are_refused(stocked: Client) -> None:
     with pytest.raises(ApiError) as refused:
         stocked.search_many(["mixed"], [{"vector": vector, "k": 1}] * 257)
     assert refused.value.code == "too_many_items"
+
+
+def test_examples_of_any_kind_may_be_mixed_and_their_scans_are_no_hits(
+    stocked: Client, frames
+) -> None:
+    image = base64.b64encode(frames["cyst"][1]).decode()
+    vector = stocked.embed(frames["cyst"][2:3])["items"][0]["embedding"]
+    positive = ["cyst-0", {"image": image}, {"vector": vector}, {"scan_id": "cyst-3"}]
+    answer = stocked.search("mixed", {"positive": positive, "negative": ["stone-0"], "k": 50})
+    ids = hits_of(answer)
+    assert not {"cyst-0", "cyst-3", "stone-0"} & set(ids)
+    assert len(ids) == 9
+    assert len(answer["query"]["images"]) == 1
+    assert {name.partition("-")[0] for name in ids[:4]} == {"cyst"}
+
+
+def test_files_of_a_form_are_examples_of_one_query(stocked: Client, frames) -> None:
+    images = frames["cyst"][6:8]
+    answer = stocked.search_images(["mixed"], images, {"k": 50})
+    vectors_ND = np.array([item["embedding"] for item in stocked.embed(images)["items"]])
+    mean = stocked.search("mixed", {"vector": vectors_ND.mean(0).tolist(), "k": 50})
+    assert hits_of(answer) == hits_of(mean)
+    assert len(answer["query"]["images"]) == 2
+
+
+def test_a_raw_image_is_searched_with_options_in_the_address(stocked: Client, frames) -> None:
+    answer = stocked.request(
+        "POST",
+        "/v1/search",
+        content=frames["mass"][0],
+        headers={"content-type": "image/png"},
+        params={"options": json.dumps({"collections": ["masses", "mixed"], "k": 1})},
+    ).json()
+    assert hits_of(answer) == ["mass-0"]
+    assert (
+        answer["items"][0]["scan"]["thumbnail"] == "/v1/collections/masses/scans/mass-0/thumbnail"
+    )
+    assert "encoder_id" not in answer["items"][0]["scan"]
+
+
+def test_hits_carry_their_vectors_when_asked(stocked: Client) -> None:
+    plain = stocked.search("mixed", {"scan_id": "cyst-0", "k": 2})["items"]
+    asked = stocked.search("mixed", {"scan_id": "cyst-0", "k": 2, "with_vector": True})["items"]
+    assert [hit.pop("vector")[:0] for hit in asked] == [[], []]
+    assert asked == plain
+
+
+def test_queries_that_all_fail_alike_fail_the_request(stocked: Client) -> None:
+    with refused("unknown_item", 404):
+        stocked.search_many(["mixed"], [{"scan_id": "none"}, {"scan_id": "no"}])
+
+
+@pytest.mark.parametrize("query", [{"scan_id": "cyst-0", "positive": ["cyst-1"]}, {"k": 3}])
+def test_a_query_is_exactly_one(stocked: Client, query: dict) -> None:
+    with refused("invalid_input", 422):
+        stocked.search("mixed", query)
