@@ -86,7 +86,9 @@ async def add_scans(
     """Embed, store and index images and clips; per-item results, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
     own = facts_of_query(scan_id, subject_id, study_id, label or [])
-    files, facts = _files_and_facts(upload, own, service.settings.max_items)
+    files, facts = await asyncio.to_thread(  # base64 is decoded there
+        _files_and_facts, upload, own, service.settings.max_items
+    )
 
     async def act() -> JSONResponse:
         # Before embedding: an unknown or foreign collection costs no encoder time.

@@ -157,7 +157,8 @@ async def _find(
     if not positive and not files:
         raise InputError("expected exactly one of image, scan_id, vector, positive")
     encoded = [example.image for example in (*positive, *negative) if example.image is not None]
-    images = await _embed(service, [*files, *map(from_base64, encoded)], options.region)
+    decoded = await asyncio.to_thread(lambda: [from_base64(text) for text in encoded])
+    images = await _embed(service, [*files, *decoded], options.region)
     uploaded = iter([QueryExample(embedding_D=image.embedding_D) for image in images])
     encoder_id = options.encoder_id if isinstance(options, QueryBody) else None
     request = SearchRequest(

@@ -126,7 +126,7 @@ class RegionSeen(Answer):
     box: list[int] = Field(description="x0, y0, x1, y1, half open.", examples=[[120, 60, 800, 518]])
     outline: list[list[int]] = Field(description="Corners x, y inside the box; empty = the box.")
     found: Literal["declared", "pixels", "motion", "caller", "whole"]
-    confidence: float = Field(ge=0, le=1)
+    confidence: Share
     spacing_mm: list[float] | None = Field(description="Row and column size of a pixel.")
 
 
