@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from service.app import pipeline_limits
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import load_encoder
-from service.embedding.pipeline import EmbeddedImage, Pipeline
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import ServiceError
 from service.settings import Settings
 
@@ -95,7 +95,7 @@ async def look_at(files: list[Path]) -> list[EmbeddedImage | ServiceError]:
     limits = pipeline_limits(Settings())
     async with Pipeline(load_encoder(SHIPPED_BUNDLE), limits) as pipeline:
         return [
-            (await pipeline.embed_all([file.read_bytes()], with_thumbnail=True))[0]
+            (await pipeline.embed_all([file.read_bytes()], EmbedOptions(with_thumbnail=True)))[0]
             for file in files
         ]
 

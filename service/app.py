@@ -21,6 +21,7 @@ from service.api import (
     system,
     versions,
 )
+from service.api.dependencies import DEFAULT_WORKSPACE, Services
 from service.api.long_fits import fit_kind
 from service.api.middleware import Gate
 from service.api.routes import (
@@ -29,7 +30,6 @@ from service.api.routes import (
     scan_routes,
     search_routes,
 )
-from service.api.state import DEFAULT_WORKSPACE, Services
 from service.api.uploads import InvalidBody
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
@@ -45,7 +45,7 @@ from service.imaging.formats.limits import DecodeLimits
 from service.jobs.fit_queue import FitQueue
 from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
-from service.settings import Settings
+from service.settings import Settings, program_version
 
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
@@ -82,7 +82,7 @@ def create_app(
 
     app = FastAPI(
         title="Sonoprobe",
-        version="1",
+        version=program_version(),
         description="Few-shot classification and similarity search for ultrasound frames.",
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
@@ -177,7 +177,7 @@ async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
 async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, InvalidBody):
         raise error
-    document = problems.invalid(error.found, problems.request_id_of(request))
+    document = problems.invalid(error.failures, problems.request_id_of(request))
     return JSONResponse(document, 422, media_type=problems.MEDIA_TYPE)
 
 

@@ -1,39 +1,39 @@
-"""Every error this package raises on purpose.
+"""Every deliberate error of this package.
 
 ServiceError
-├── InputError                 the caller can fix the request
-│   ├── UnsupportedFormat      not an image format we read
-│   ├── CorruptImage           claims to be an image, does not decode
+├── InputError                 the request is invalid; the caller can correct it
+│   ├── UnsupportedFormat      the format is not supported
+│   ├── CorruptImage           a supported format that does not decode completely
 │   ├── ImageTooLarge          more pixels than the service accepts
 │   ├── ClipTooLong            more frames or seconds than the service accepts
-│   ├── DecodeLimit            decoding would cost more memory or time than one file is given
+│   ├── DecodeLimit            decoding needs more memory or time than allowed
 │   ├── UploadTooLarge         more bytes than the service accepts
 │   ├── TooManyItems           more items in one request than the service accepts
-│   ├── InvalidCursor          a page cursor that we did not issue
+│   ├── InvalidCursor          a page cursor that the service did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
-│   ├── InvalidArtifact        an uploaded classifier that is damaged or of another format
-│   ├── ConflictingLabels      equal examples that carry different labels
-│   ├── FrameRefused           a collection's settings do not take such frames
-│   └── NotEnoughExamples      too few labelled examples to fit or to judge
-├── Unauthenticated            no key, or not one of ours
-├── UnknownItem                the name or id names nothing in this workspace
+│   ├── InvalidArtifact        an imported classifier is damaged or has another format
+│   ├── ConflictingLabels      identical examples have different labels
+│   ├── FrameRefused           the acceptance policy of the collection refuses the file
+│   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
+├── Unauthenticated            the key is missing, unknown or revoked
+├── UnknownItem                this workspace has no such name or id
 ├── Conflict                   the request contradicts what is stored
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
-│   ├── EncoderMismatch        made by another encoder than the one loaded
-│   ├── ImagesNotKept          the collection keeps no images that could be read again
-│   └── WrongKind              asked of a single-label classifier and it is multi-label, or reverse
+│   ├── EncoderMismatch        belongs to another encoder than the loaded one
+│   ├── ImagesNotKept          the collection keeps no images to embed again
+│   └── WrongKind              single-label request for a multi-label classifier, or reverse
 ├── PreconditionFailed         If-Match names a version that is no longer current
-├── Overloaded                 try again later; nothing was done
-├── EncoderFailure             the encoder's worker fails or is gone
-├── DecoderFailure             no decoder process starts or answers
+├── Overloaded                 a queue is full; nothing was done
+├── EncoderFailure             the encoder's worker has failed
+├── DecoderFailure             no decoder process starts or responds
 ├── Stopping                   the service is shutting down; nothing was done
-├── Interrupted                the service stopped before long work was done
-├── ArtifactMismatch           a bundle that is damaged or does not give its golden embeddings
+├── Interrupted                the service stopped before an operation had finished
+├── ArtifactMismatch           the bundle is damaged or does not reproduce its golden embeddings
 ├── CatalogFailure             the catalog on disk cannot be read or written
-│   ├── FolderInUse            another service holds the data folder
-│   └── DamagedBackup          a backup that is not what was written
-└── IndexDamaged               an index file that is damaged, stale or cannot be written
+│   ├── FolderInUse            another service uses the data folder
+│   └── DamagedBackup          a backup differs from what was written
+└── IndexDamaged               an index file is damaged, outdated or cannot be written
 
 No HTTP here: ``service.api.problems`` owns the status codes. Messages give expected and
 actual values and nothing of a patient: no file name, no label, no metadata.
@@ -41,103 +41,103 @@ actual values and nothing of a patient: no file name, no label, no metadata.
 
 
 class ServiceError(Exception):
-    """Base of all errors raised on purpose; ``code`` is the stable public name."""
+    """Base class of all deliberate errors; ``code`` is the stable public name."""
 
     code: str = "service_error"
 
 
 class InputError(ServiceError):
-    """The caller can fix the request."""
+    """The request is invalid; the caller can correct it."""
 
     code = "invalid_input"
 
 
 class UnsupportedFormat(InputError):
-    """The bytes are not an image format that this service reads."""
+    """The service does not support the format of the file."""
 
     code = "unsupported_format"
 
 
 class CorruptImage(InputError):
-    """The bytes look like a supported format and do not decode completely."""
+    """The file has a supported format but cannot be decoded completely."""
 
     code = "corrupt_image"
 
 
 class ImageTooLarge(InputError):
-    """The image declares more pixels than the service accepts."""
+    """The image has more pixels than the service accepts."""
 
     code = "image_too_large"
 
 
 class ClipTooLong(InputError):
-    """The clip holds more frames, or lasts longer, than the service accepts."""
+    """The clip has more frames, or is longer, than the service accepts."""
 
     code = "clip_too_long"
 
 
 class DecodeLimit(InputError):
-    """Decoding the file would take more memory or time than the service gives to one file."""
+    """Decoding the file needs more memory or time than the service allows for one file."""
 
     code = "decode_limit"
 
 
 class UploadTooLarge(InputError):
-    """The body, or one part of it, is longer than the service accepts."""
+    """The request body, or one part of it, is larger than the service accepts."""
 
     code = "upload_too_large"
 
 
 class TooManyItems(InputError):
-    """One request carries more items than the service accepts."""
+    """The request contains more items than the service accepts."""
 
     code = "too_many_items"
 
 
 class InvalidCursor(InputError):
-    """The page cursor was not issued by this service for this list."""
+    """The service did not issue this page cursor for this list."""
 
     code = "invalid_cursor"
 
 
 class InvalidSettings(InputError):
-    """A setting in the environment is wrong; raised by commands, never by a request."""
+    """An environment variable has an invalid value; only commands raise this error."""
 
     code = "invalid_settings"
 
 
 class InvalidArtifact(InputError):
-    """An uploaded classifier is damaged, or of another format or format version."""
+    """An imported classifier is damaged, or has an unknown format or format version."""
 
     code = "invalid_artifact"
 
 
 class ConflictingLabels(InputError):
-    """Equal examples carry different labels; the message names them."""
+    """Identical examples have different labels; the message names the examples."""
 
     code = "conflicting_labels"
 
 
 class FrameRefused(InputError):
-    """The collection refuses frames of this burned-in risk or quality."""
+    """The collection refuses the file because of its burned-in risk or quality."""
 
     code = "frame_refused"
 
 
 class NotEnoughExamples(InputError):
-    """Too few labelled examples to fit a classifier."""
+    """There are too few labelled examples to fit or to evaluate a classifier."""
 
     code = "not_enough_examples"
 
 
 class Unauthenticated(ServiceError):
-    """No API key was sent, or it is unknown or revoked."""
+    """The API key is missing, unknown or revoked."""
 
     code = "unauthenticated"
 
 
 class UnknownItem(ServiceError):
-    """The name or id names nothing in this workspace."""
+    """This workspace has no resource with that name or id."""
 
     code = "unknown_item"
 
@@ -149,7 +149,7 @@ class Conflict(ServiceError):
 
 
 class NameTaken(Conflict):
-    """Another resource of this workspace has the name."""
+    """Another resource of this workspace already has the name."""
 
     code = "name_taken"
 
@@ -161,43 +161,43 @@ class IdempotencyConflict(Conflict):
 
 
 class EncoderMismatch(Conflict):
-    """The stored resource was made by another encoder than the one that is loaded."""
+    """The stored resource belongs to another encoder than the loaded one."""
 
     code = "encoder_mismatch"
 
 
 class ImagesNotKept(Conflict):
-    """The collection kept no images, so that no other encoder can read them again."""
+    """The collection keeps no images, so its scans cannot be embedded again."""
 
     code = "images_not_kept"
 
 
 class WrongKind(Conflict):
-    """Asked of a single-label classifier while it is multi-label, or the other way round."""
+    """The request is for classifiers of the other kind (single-label or multi-label)."""
 
     code = "wrong_kind"
 
 
 class PreconditionFailed(ServiceError):
-    """The resource changed since the ETag sent in If-Match."""
+    """The resource has changed since the ETag in If-Match."""
 
     code = "precondition_failed"
 
 
 class Overloaded(ServiceError):
-    """The queue is full; nothing was queued or stored."""
+    """A queue is full; nothing was queued or stored. Try again later."""
 
     code = "overloaded"
 
 
 class EncoderFailure(ServiceError):
-    """The encoder's worker fails on a plain frame, or is gone."""
+    """The encoder's worker has failed."""
 
     code = "encoder_failure"
 
 
 class DecoderFailure(ServiceError):
-    """No decoder process starts or answers."""
+    """No decoder process starts or responds."""
 
     code = "decoder_failure"
 
@@ -209,13 +209,13 @@ class Stopping(ServiceError):
 
 
 class Interrupted(ServiceError):
-    """The service stopped before an operation was done, and it cannot go on; ask again."""
+    """The service stopped before the operation had finished, and the operation cannot resume."""
 
     code = "interrupted"
 
 
 class ArtifactMismatch(ServiceError):
-    """An encoder bundle is damaged, or does not compute its golden embeddings."""
+    """The encoder bundle is damaged, or does not reproduce its golden embeddings."""
 
     code = "artifact_mismatch"
 
@@ -227,18 +227,18 @@ class CatalogFailure(ServiceError):
 
 
 class FolderInUse(CatalogFailure):
-    """Another service holds the data folder; raised by commands, never by a request."""
+    """Another service uses the data folder; only commands raise this error."""
 
     code = "folder_in_use"
 
 
 class DamagedBackup(CatalogFailure):
-    """A backup is not what was written; raised by commands, never by a request."""
+    """A backup differs from what was written; only commands raise this error."""
 
     code = "damaged_backup"
 
 
 class IndexDamaged(ServiceError):
-    """An index file is missing, damaged or stale, or the disk refuses one; it is made again."""
+    """An index file is missing, damaged, outdated or not writable; the service rebuilds it."""
 
     code = "index_damaged"

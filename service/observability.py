@@ -1,6 +1,5 @@
-"""What an operator sees: metrics of one service and structured log lines. No patient data."""
+"""Metrics and log lines for operators. Nothing of a patient is in either."""
 
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -15,16 +14,22 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "message",
-    "asctime",
-    "taskName",
-    "color_message",
-}
-
-
+# One event, one JSON object: time, level, logger, message and the extra fields of the call.
+JSON_LINES = JsonFormatter(
+    "%(asctime)s %(levelname)s %(name)s %(message)s",
+    datefmt="%Y-%m-%dT%H:%M:%S",
+    rename_fields={
+        "asctime": "time",
+        "levelname": "level",
+        "name": "logger",
+        "exc_info": "trace",
+    },
+    reserved_attrs=[*RESERVED_ATTRS, "color_message"],
+)
 INDEX_FIGURES = {
     "rows": "Scans in an index.",
     "compressed_rows": "Scans in an index that are searched approximately.",
@@ -34,28 +39,28 @@ INDEX_FIGURES = {
 
 
 class IndexMetrics(Collector):
-    """Gauges per index, read when they are asked for; so a deleted index leaves nothing."""
+    """Gauges per index, read when they are scraped, so that a deleted index leaves nothing."""
 
     def __init__(self, read: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
         """One family per figure, one sample per index that has it."""
-        found = self._read()
-        for name, says in INDEX_FIGURES.items():
-            family = GaugeMetricFamily(f"sonoprobe_index_{name}", says, labels=["index"])
-            for index_id, figures in found.items():
+        indexes = self._read()
+        for name, description in INDEX_FIGURES.items():
+            family = GaugeMetricFamily(f"sonoprobe_index_{name}", description, labels=["index"])
+            for index_id, figures in indexes.items():
                 if name in figures:
                     family.add_metric([index_id], figures[name])
             yield family
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing in advance: registering must not read an index."""
+        """Nothing: registering must not read an index."""
         return iter(())
 
 
 class ServiceMetrics:
-    """Counters of one service; each has its own registry, so that two can live in a process."""
+    """Metrics of one service in a registry of its own: a process may run several services."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -96,30 +101,12 @@ class ServiceMetrics:
         return generate_latest(self._registry)
 
 
-class JsonLines(logging.Formatter):
-    """One event, one JSON object: time, level, message and its extra fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line, without a line end."""
-        fields = {k: v for k, v in record.__dict__.items() if k not in _STANDARD}
-        line = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **fields,
-        }
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
-
-
 def configure_logging(level: str) -> None:
     """Send every log line to standard error as JSON, and silence Pillow's warnings.
 
-    Pillow warns of odd metadata, where the pixels are what counts, and may quote it.
+    Pillow warns about odd metadata, which does not matter here, and may quote it.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JSON_LINES)
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -13,8 +13,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from service.api.dependencies import DEFAULT_WORKSPACE, Services, hash_key
 from service.api.schemas import NAME
-from service.api.state import DEFAULT_WORKSPACE, Services, hash_key
 from service.app import create_app, open_encoder
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog

@@ -21,6 +21,7 @@ class Live(Answer):
     """The process answers."""
 
     status: Literal["live"]
+    version: str = Field(description="Of the program.", examples=["0.1.0"])
 
 
 class Ready(Answer):

@@ -10,6 +10,7 @@ from service.api.answers import says
 from service.api.classifier_answers import ClassifierAnswer
 from service.api.classifier_schemas import ImportBody
 from service.api.predictions import Version
+from service.api.routing import StrictRoute
 from service.api.state import (
     IdempotencyKey,
     Service,
@@ -22,7 +23,7 @@ from service.api.state import (
 from service.api.wire import classifier_json
 from service.classifiers.portable_versions import as_document, as_onnx
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 ONNX_TYPE = "application/octet-stream"
 
 
@@ -74,5 +75,5 @@ async def import_classifier(
         )
         return created(classifier_json(made), f"/v1/classifiers/{made.name}")
 
-    content = request_fingerprint("import", body.model_dump_json())
+    content = request_fingerprint("import", body)
     return await idempotent(service, caller.workspace_id, key, content, act)

@@ -14,6 +14,16 @@ from service.api.classifier_schemas import (
     NewClassifierBody,
     UploadedClassifier,
 )
+from service.api.dependencies import (
+    IdempotencyKey,
+    IfMatch,
+    Service,
+    WhoAsks,
+    WorkspaceId,
+    page_limit,
+)
+from service.api.etags import created, read
+from service.api.idempotency import idempotent, request_fingerprint
 from service.api.labelled import (
     NOTHING,
     Labelled,
@@ -25,24 +35,13 @@ from service.api.labelled import (
 from service.api.long_fits import fit_request
 from service.api.openapi import image_body
 from service.api.routes.operation_routes import ACCEPTED, Prefer, accepted, prefers_async
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
 from service.api.shapes.base import Cursor, Limit
-from service.api.state import (
-    IdempotencyKey,
-    IfMatch,
-    Service,
-    WhoAsks,
-    WorkspaceId,
-    created,
-    idempotent,
-    page_limit,
-    read,
-    request_fingerprint,
-)
 from service.api.uploads import Upload, read_upload, validate
 from service.api.wire import classifier_json, page_json, read_cursor, version_of
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 
 
 @router.post(
@@ -82,7 +81,7 @@ async def create_classifier(
         made = await service.fits.run(fit)
         return created(classifier_json(made), f"/v1/classifiers/{made.name}")
 
-    content = request_fingerprint("classifier", sent.model_dump_json(), *labelled.files)
+    content = request_fingerprint("classifier", sent, *labelled.files)
     return await idempotent(service, caller.workspace_id, key, content, act)
 
 

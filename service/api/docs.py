@@ -1,10 +1,11 @@
-"""The page that explains the API, with Swagger UI from this machine: clinics have no CDN."""
+"""The documentation page: Swagger UI, served by this machine because clinics have no CDN."""
 
 import asyncio
 from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import RedirectResponse
 
 from service.errors import UnknownItem
 
@@ -17,10 +18,16 @@ _TYPES = {
 }
 
 
+@router.get("/")
+async def start(request: Request) -> Response:
+    """Lead a browser to the documentation."""
+    return RedirectResponse(f"{_base(request)}/docs")
+
+
 @router.get("/docs")
 async def page(request: Request) -> Response:
     """Try every route in the browser."""
-    base = str(request.scope.get("root_path", "")).rstrip("/")
+    base = _base(request)
     return get_swagger_ui_html(
         openapi_url=f"{base}/openapi.json",
         title="Sonoprobe API",
@@ -38,3 +45,7 @@ async def asset(name: str) -> Response:
         raise UnknownItem("no such file of the documentation")
     data = await asyncio.to_thread((files(_PACKAGE) / name).read_bytes)
     return Response(data, media_type=_TYPES[name])
+
+
+def _base(request: Request) -> str:
+    return str(request.scope.get("root_path", "")).rstrip("/")

@@ -18,12 +18,13 @@ from service.api.judgement_answers import (
 from service.api.labelled import from_form, from_instances, gather
 from service.api.openapi import image_body
 from service.api.predictions import Version
+from service.api.routing import StrictRoute
 from service.api.schemas import Identifier, JsonObject
 from service.api.state import Service, WorkspaceId
 from service.api.uploads import read_upload, validate
 from service.api.wire import is_calibrated, reference_json, scan_json
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 
 
 @router.post(

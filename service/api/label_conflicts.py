@@ -8,12 +8,13 @@ from fastapi import APIRouter, Query
 from service.api.answers import says
 from service.api.judgement_answers import ConflictsAnswer
 from service.api.predictions import Version
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
 from service.api.state import Service, WorkspaceId
 from service.api.wire import label_json, reference_json
 from service.classifiers.examples import Example
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 
 
 @router.get("/classifiers/{name}/conflicts", response_model=None, responses=says(ConflictsAnswer))

@@ -1,4 +1,7 @@
-"""The OpenAPI document: FastAPI's own, with the bodies and errors that it cannot see."""
+"""The OpenAPI document: FastAPI's own, with the bodies and errors that FastAPI cannot see.
+
+The document is for generators of clients too; tests/service/test_generated_clients.py runs two.
+"""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -13,49 +16,70 @@ from service.api.answers import Problem
 from service.api.problems import MEDIA_TYPE, codes_of
 from service.api.schemas import JsonObject
 
+FORM_TYPE, JSON_TYPE = "multipart/form-data", "application/json"
+IMAGE_TYPES = ("image/*", "video/*", "application/dicom")
 _REF = "#/components/schemas/{model}"
-_IMAGE_TYPES = (
-    *(f"image/{kind}" for kind in ("png", "jpeg", "webp", "bmp", "tiff", "gif")),
-    "application/dicom",
-    "video/mp4",
-    "video/x-msvideo",
-)
 _BINARY = {"type": "string", "format": "binary"}
 _METHODS = frozenset({"get", "post", "patch", "delete"})
+_NAMES_NOTHING_STORED = frozenset({"/v1/embeddings", "/v1/collections"})
 _described: set[type[BaseModel]] = {Problem}
 
 
 def image_body(
     *json_models: type[BaseModel],
     metadata: type[BaseModel] | None = None,
-    options: type[BaseModel] | None = None,
     each: bool = False,
+    options: type[BaseModel] | None = None,
+    raw: bool = True,
 ) -> JsonObject:
-    """The request body of a route that takes images in any of the three ways.
+    """The request body of a route that takes images; ``uploads.read_upload`` reads it.
 
     Args:
         json_models: what a JSON body may be.
         metadata: what the form's ``metadata`` part holds.
-        options: what its ``options`` part holds.
-        each: the ``metadata`` part is a list of one object per file.
+        each: that part is a list of one object per file.
+        options: what the form's ``options`` part holds.
+        raw: whether one raw image is enough; never where ``metadata`` or ``options`` have
+            required fields.
     """
-    properties: JsonObject = {"files": {"type": "array", "items": _BINARY}}
-    parts: JsonObject = {}
-    if metadata is not None:
-        one = _refer(metadata)
-        properties["metadata"] = {"type": "array", "items": one} if each else one
-        parts["metadata"] = {"contentType": "application/json"}
-    if options is not None:
-        properties["options"] = _refer(options)
-        parts["options"] = {"contentType": "application/json"}
-    form = {"type": "object", "required": ["files"], "properties": properties}
-    choices = [_refer(model) for model in json_models]
-    content = {
-        "multipart/form-data": {"schema": form} | ({"encoding": parts} if parts else {}),
-        "application/json": {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}},
-        **{kind: {"schema": _BINARY} for kind in _IMAGE_TYPES},
+    properties: JsonObject = {"files": {"type": "array", "items": _BINARY, "minItems": 1}}
+    encoding: JsonObject = {"files": {"contentType": ", ".join(IMAGE_TYPES)}}
+    required = ["files"]
+    for name, model in (("metadata", metadata), ("options", options)):
+        if model is not None:
+            properties[name] = _json_list(model) if name == "metadata" and each else _refer(model)
+            encoding[name] = {"contentType": JSON_TYPE}
+            is_needed = any(field.is_required() for field in model.model_fields.values())
+            required += [name] if is_needed else []
+    form = {
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
     }
+    choices = [_refer(model) for model in json_models]
+    content: JsonObject = {
+        FORM_TYPE: {"schema": form, "encoding": encoding},
+        JSON_TYPE: {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}},
+    }
+    if raw and len(required) == 1:
+        content |= {kind: {"schema": _BINARY} for kind in IMAGE_TYPES}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def labelled_body(model: type[BaseModel]) -> JsonObject:
+    """The request body of a route that takes labelled examples, as JSON or with files."""
+    return image_body(model, options=model, raw=False)
+
+
+def _json_list(model: type[BaseModel]) -> JsonObject:
+    """A form part that is a list is one JSON text: generators would send one part per item."""
+    return {
+        "type": "string",
+        "contentMediaType": JSON_TYPE,
+        "contentSchema": {"type": "array", "items": _refer(model)},
+        "description": f"A JSON list of one {model.__name__} per file.",
+    }
 
 
 def _refer(model: type[BaseModel]) -> JsonObject:
@@ -64,7 +88,7 @@ def _refer(model: type[BaseModel]) -> JsonObject:
 
 
 def install(app: FastAPI) -> None:
-    """Let the application give this document; it is made when first asked for."""
+    """Let the application serve this document; it is built at the first request."""
 
     def document() -> JsonObject:
         if app.openapi_schema is None:
@@ -75,20 +99,60 @@ def install(app: FastAPI) -> None:
 
 
 def _document(app: FastAPI) -> JsonObject:
-    made = get_openapi(
+    document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     models = sorted(_described, key=lambda model: model.__name__)
     _, more = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
-    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(more["$defs"])
-    for name in ("HTTPValidationError", "ValidationError"):  # we answer problems instead
+    for name in ("HTTPValidationError", "ValidationError"):  # replaced by problem documents
         schemas.pop(name, None)
-    for path, operation in _operations(made):
+    for path, operation in _operations(document):
         _summarise(operation)
-        answers = {k: v for k, v in operation["responses"].items() if k[0] == "2"}
-        operation["responses"] = answers | _problems(path, operation)
-    return made
+        responses = {k: v for k, v in operation["responses"].items() if k[0] == "2"}
+        operation["responses"] = responses | _problems(path, operation)
+    for node in _objects(document):
+        _simplify(node, schemas)
+    return document
+
+
+def _objects(node: Any) -> Iterator[JsonObject]:
+    """Every JSON object of the document, without its examples."""
+    if isinstance(node, dict):
+        yield node
+        for key, value in node.items():
+            if key not in ("example", "examples"):
+                yield from _objects(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _objects(value)
+
+
+def _simplify(node: JsonObject, schemas: JsonObject) -> None:
+    """Drop what generators stumble over, and tell the members of a union apart."""
+    if node.get("default", ...) is None:
+        del node["default"]
+    refs = [choice.get("$ref", "").rpartition("/")[2] for choice in node.get("anyOf", [])]
+    if len(refs) < 2 or not all(refs):
+        return
+    constants = [
+        {
+            name: value["const"]
+            for name, value in schemas[ref].get("properties", {}).items()
+            if "const" in value
+        }
+        for ref in refs
+    ]
+    for name in constants[0]:
+        values = [found.get(name) for found in constants]
+        if None not in values and len(set(values)) == len(values):
+            mapping = {
+                value: _REF.format(model=ref) for value, ref in zip(values, refs, strict=True)
+            }
+            node["oneOf"] = node.pop("anyOf")
+            node["discriminator"] = {"propertyName": name, "mapping": mapping}
+            return
 
 
 def _operations(document: JsonObject) -> Iterator[tuple[str, JsonObject]]:
@@ -99,7 +163,7 @@ def _operations(document: JsonObject) -> Iterator[tuple[str, JsonObject]]:
 
 
 def _summarise(operation: JsonObject) -> None:
-    """The first line of the docstring says more than the function's name."""
+    """The first line of the docstring is the summary, the rest the description."""
     first, _, rest = str(operation.get("description", "")).partition("\n")
     operation["summary"] = first.rstrip(".")
     if rest.strip():
@@ -109,19 +173,19 @@ def _summarise(operation: JsonObject) -> None:
 
 
 def _problems(path: str, operation: JsonObject) -> JsonObject:
-    """Which errors a route can answer: those that it declares, and those of what it takes."""
-    takes = {parameter["name"] for parameter in operation.get("parameters", [])}
+    """Which errors a route can return: those it declares, and those of its parameters and body."""
+    parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
     content = operation.get("requestBody", {}).get("content", {})
-    can = {500, 503} | {int(status) for status in operation["responses"] if status[0] == "4"}
-    can |= {401} if "security" in operation else set()
-    can |= {404} if "{" in path or (path.endswith("/classifiers") and content) else set()
-    can |= {400} if "cursor" in takes else set()
-    can |= {412} if "If-Match" in takes else set()
-    can |= {409} if content and "If-Match" not in takes else set()
-    can |= {413, 422} if content else set()
-    can |= {415} if "multipart/form-data" in content else set()
-    can |= {422} if takes else set()
-    return {str(status): _problem(status) for status in sorted(can)}
+    statuses = {int(status) for status in operation["responses"] if status[0] == "4"}
+    statuses |= {422, 500, 503}  # any route refuses unknown query parameters
+    statuses |= {401} if "security" in operation else set()
+    statuses |= {404} if "{" in path or (content and path not in _NAMES_NOTHING_STORED) else set()
+    statuses |= {400} if "cursor" in parameters else set()
+    statuses |= {412} if "If-Match" in parameters else set()
+    statuses |= {409} if content and "If-Match" not in parameters else set()
+    statuses |= {413} if content else set()
+    statuses |= {415} if FORM_TYPE in content else set()
+    return {str(status): _problem(status) for status in sorted(statuses)}
 
 
 def _problem(status: int) -> JsonObject:
@@ -130,7 +194,7 @@ def _problem(status: int) -> JsonObject:
         "type": f"urn:sonoprobe:error:{codes[0]}",
         "title": codes[0].replace("_", " ").capitalize(),
         "status": status,
-        "detail": "what was expected and what came",
+        "detail": "what was expected and what was sent",
         "code": codes[0],
         "request_id": "req_5f2b1c0d9e8a7463",
     }

@@ -18,6 +18,7 @@ from service.api.operating_answers import (
     ThresholdWish,
 )
 from service.api.predictions import Version
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
 from service.api.state import (
     IdempotencyKey,
@@ -33,7 +34,7 @@ from service.api.wire import reference_json, version_of
 from service.classifiers.thresholds import Target, ThresholdRequest
 from service.errors import InputError
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 Share = Annotated[float | None, Query(gt=0, le=1)]
 
 

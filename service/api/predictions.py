@@ -14,6 +14,7 @@ from service.api.classifier_schemas import PredictScansBody
 from service.api.heatmaps import HeatmapKind, HeatmapWish
 from service.api.label_predictions import LabelPredictions, labels_answer
 from service.api.openapi import image_body
+from service.api.routing import StrictRoute
 from service.api.schemas import REGION_SAYS, InstancesBody, JsonObject, RegionChoice
 from service.api.state import Service, Services, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
@@ -25,7 +26,7 @@ from service.errors import InputError, ServiceError, TooManyItems
 
 EitherPredictions: TypeAlias = PredictionsAnswer | LabelPredictions
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 Version = Annotated[int | None, Query(ge=1, description="Instead of the published one.")]
 Coverage = Annotated[
     float, Query(ge=0.5, le=0.999, description="Of the prediction sets: how often they are right.")

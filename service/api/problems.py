@@ -56,18 +56,23 @@ _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_lar
 
 
 def problem(error: errors.ServiceError, request_id: str) -> dict[str, Any]:
-    """The problem document of one error raised on purpose."""
+    """The problem document of a deliberate error."""
     return _document(error.code, STATUS[type(error)], str(error), request_id)
 
 
+def item_problem(error: errors.ServiceError, request: Request) -> dict[str, Any]:
+    """The problem document of one item of a batch."""
+    return problem(error, request_id_of(request))
+
+
 def internal_error(request_id: str) -> dict[str, Any]:
-    """The problem document of a bug; says nothing of it."""
-    detail = "the service failed; the log line with this request_id tells more"
+    """The problem document of a bug, without any detail of it."""
+    detail = "the service failed; see the log line with this request_id"
     return _document("internal_error", 500, detail, request_id)
 
 
 def codes_of(status: int) -> list[str]:
-    """Every code that is answered with a status, the most telling first."""
+    """Every code of a status, the most specific first."""
     ours = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
     framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
     more = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
@@ -125,20 +130,19 @@ async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     return _answer(invalid(error.errors(), request_id_of(request)))
 
 
-def invalid(found: Any, request_id: str) -> dict[str, Any]:
+def invalid(failures: Any, request_id: str) -> dict[str, Any]:
     """Name the fields and rules that failed, not the values: those may be patient data."""
     rules = [
-        # pydantic puts the kind of exception before what a rule of ours says.
+        # pydantic puts the kind of exception before the message of our own rules.
         {
             "where": _place(e["loc"]),
             "rule": e["type"],
             "says": e["msg"].removeprefix("Value error, "),
         }
-        for e in found
+        for e in failures
     ]
-    told = (f"{rule['where']}: {rule['says']}".removeprefix(": ") for rule in rules[:5])
-    detail = "; ".join(told)
-    return _document("validation_error", 422, detail, request_id) | {"errors": rules}
+    lines = (f"{rule['where']}: {rule['says']}".removeprefix(": ") for rule in rules[:5])
+    return _document("validation_error", 422, "; ".join(lines), request_id) | {"errors": rules}
 
 
 def _place(loc: tuple[Any, ...]) -> str:

@@ -1,10 +1,10 @@
-"""Requests that carry images: multipart form, JSON with base64, or one raw body."""
+"""Requests that carry images: a form, JSON with base64, or one raw body."""
 
 import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,55 +13,64 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from service.api.dependencies import Services
+from service.api.openapi import FORM_TYPE, JSON_TYPE
+from service.api.routing import load_json, refuse_constant, refuse_unknown
 from service.api.schemas import InstancesBody, JsonObject
-from service.errors import InputError, TooManyItems
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions
+from service.errors import InputError, ServiceError, TooManyItems, UnsupportedFormat
+from service.imaging.analysis.frame_analysis import parse_region_mode
+from service.imaging.formats.sampling import parse_sampling
 
 M = TypeVar("M", bound=BaseModel)
 _MAX_FIELDS = 32
 
 
 class InvalidBody(Exception):
-    """A body that does not validate; answered like FastAPI's own 422."""
+    """A body that does not validate; the response is like FastAPI's own 422."""
 
-    def __init__(self, found: list[Any]) -> None:
+    def __init__(self, failures: list[Any]) -> None:
         super().__init__("the body does not validate")
-        self.found = found
+        self.failures = failures
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Files of one request, with the JSON that came beside them.
+    """The files of one request, with the JSON beside them.
 
     Attributes:
         files: whole image files, in order.
         metadata: the decoded ``metadata`` part of a form, None without one.
-        options: the decoded ``options`` part, None without one.
-        fields: other text fields of a form; empty otherwise.
+        options: the decoded ``options`` part of a form, None without one.
         document: the decoded object of a JSON request, None otherwise.
-        alone: the body was one raw image, so its error is the answer of the request.
+        alone: the body was one raw image, so its error is the response to the request.
     """
 
     files: tuple[bytes, ...]
     metadata: Any = None
     options: Any = None
-    fields: dict[str, str] = field(default_factory=dict)
     document: JsonObject | None = None
     alone: bool = False
 
 
 async def read_upload(request: Request, *, max_items: int) -> Upload:
-    """Read files and metadata; JSON bodies come back undecoded in ``document``.
+    """Read the body in one of the ways that the route declares (``openapi.image_body``).
 
     Raises:
-        InputError: an unreadable form or JSON, or an empty body.
+        InputError: an unreadable form or JSON, an unknown form part, or an empty body.
+        UnsupportedFormat: one raw image where the route takes none.
         TooManyItems: more files than ``max_items``.
     """
+    content = request.state.body_content
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _read_form(request, max_items)
+    if kind == FORM_TYPE:
+        parts = content[FORM_TYPE]["schema"]["properties"]
+        return await _read_form(request, max_items, frozenset(parts))
+    if kind == JSON_TYPE:
+        return Upload((), document=_object(await _parse(await _body(request))))
+    if not content.keys() - {FORM_TYPE, JSON_TYPE}:
+        raise UnsupportedFormat(f"expected {FORM_TYPE} or {JSON_TYPE}, got another content type")
     body = await _body(request)
-    if kind == "application/json":
-        return Upload((), document=_object(parse_json(body)))
     if not body:
         raise InputError("expected an image, got an empty body")
     return Upload((body,), alone=True)
@@ -80,7 +89,7 @@ async def _body(request: Request) -> bytes:
         raise InputError("the client hung up before the body was complete") from error
 
 
-async def _read_form(request: Request, max_items: int) -> Upload:
+async def _read_form(request: Request, max_items: int, names: frozenset[str]) -> Upload:
     try:
         form = await request.form(max_files=max_items + 1, max_fields=_MAX_FIELDS)
     except ClientDisconnect as error:
@@ -90,6 +99,7 @@ async def _read_form(request: Request, max_items: int) -> Upload:
             raise TooManyItems(f"expected at most {max_items} files") from error
         raise InputError(f"the form cannot be read: {error.detail}") from error
     try:
+        refuse_unknown("form parts", form, names)
         return await _from_form(form, max_items)
     finally:
         await form.close()
@@ -97,33 +107,35 @@ async def _read_form(request: Request, max_items: int) -> Upload:
 
 async def _from_form(form: FormData, max_items: int) -> Upload:
     files: list[bytes] = []
-    fields: dict[str, str] = {}
-    parts: dict[str, Any] = {}
+    documents: dict[str, Any] = {}
     for name, value in form.multi_items():
-        if name in ("metadata", "options"):
+        if name != "files":
             text = await value.read() if isinstance(value, UploadFile) else value
-            parts[name] = parse_json(text)
+            documents[name] = await _parse(text)
         elif isinstance(value, UploadFile):
             files.append(await value.read())
         else:
-            fields[name] = value
+            raise InputError("expected every part of the name files to have a file name")
     if len(files) > max_items:
         raise TooManyItems(f"expected at most {max_items} files, got {len(files)}")
     if not files:
         raise InputError("expected at least one file in the form, got none")
-    return Upload(tuple(files), parts.get("metadata"), parts.get("options"), fields)
+    return Upload(tuple(files), **documents)
 
 
-def parse_json(text: bytes | str) -> Any:
-    """Decode JSON strictly (no NaN). Raises InputError."""
+async def _parse(text: bytes | str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return await load_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError("the JSON cannot be read") from error
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def parse_json(text: bytes | str) -> Any:
+    """Decode short JSON strictly (no NaN). Raises InputError."""
+    try:
+        return json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError("the JSON cannot be read") from error
 
 
 def validate(model: type[M], document: Any) -> M:
@@ -153,12 +165,15 @@ def validate_list(model: type[M], document: Any, *, length: int) -> list[M]:
 
 
 def instance_files(body: InstancesBody, *, max_items: int) -> tuple[bytes | InputError, ...]:
-    """The image of each instance, or the error of that one alone. Raises TooManyItems."""
+    """The image of each instance; as ``image_files``."""
     return image_files([instance.image for instance in body.instances], max_items=max_items)
 
 
 def image_files(images: Sequence[str], *, max_items: int) -> tuple[bytes | InputError, ...]:
-    """Each base64 image, or the error of that one alone. Raises TooManyItems."""
+    """Each base64 image, or the error of that one alone. Raises TooManyItems.
+
+    Decodes up to ``max_upload_bytes``: call it on a thread.
+    """
     if len(images) > max_items:
         raise TooManyItems(f"expected at most {max_items} images, got {len(images)}")
     return tuple(_file_or_error(image) for image in images)
@@ -172,8 +187,43 @@ def _file_or_error(text: str) -> bytes | InputError:
 
 
 def from_base64(text: str) -> bytes:
-    """Decode standard base64. Raises InputError."""
+    """Decode standard base64; on a thread where it is long. Raises InputError."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError("expected standard base64 with padding") from error
+
+
+async def embed_each(
+    service: Services,
+    files: Sequence[bytes | InputError],
+    *,
+    alone: bool = False,
+    frames: str | None = None,
+    region: str | None = None,
+    with_thumbnail: bool = False,
+    with_map: bool = False,
+    with_png: bool = False,
+) -> list[EmbeddedImage | ServiceError]:
+    """Embed each file; one that could not even be read keeps its own error.
+
+    Args:
+        alone: the request is one raw image: its error is raised instead of returned.
+        frames: which frames of a clip are used; None = the default of the settings.
+        region: which part of a frame is used; None = the default of the settings.
+    """
+    results = await service.pipeline.embed_all(
+        [file for file in files if isinstance(file, bytes)],
+        EmbedOptions(
+            sampling=None if frames is None else parse_sampling(frames),
+            region_mode=None if region is None else parse_region_mode(region),
+            with_thumbnail=with_thumbnail,
+            with_map=with_map,
+            with_png=with_png,
+        ),
+    )
+    embedded = iter(results)
+    items = [file if isinstance(file, InputError) else next(embedded) for file in files]
+    if alone and isinstance(items[0], ServiceError):
+        raise items[0]
+    return items

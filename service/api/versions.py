@@ -21,6 +21,17 @@ from service.api.classifier_schemas import (
     PublishBody,
     UploadedChanges,
 )
+from service.api.dependencies import (
+    IdempotencyKey,
+    IfMatch,
+    Service,
+    Services,
+    WhoAsks,
+    WorkspaceId,
+    page_limit,
+)
+from service.api.etags import created, read
+from service.api.idempotency import idempotent, request_fingerprint
 from service.api.labelled import (
     Labelled,
     from_form,
@@ -30,21 +41,9 @@ from service.api.labelled import (
     options_for,
 )
 from service.api.openapi import image_body
+from service.api.routing import StrictRoute
 from service.api.schemas import JsonObject
 from service.api.shapes.base import Cursor, Limit
-from service.api.state import (
-    IdempotencyKey,
-    IfMatch,
-    Service,
-    Services,
-    WhoAsks,
-    WorkspaceId,
-    created,
-    idempotent,
-    page_limit,
-    read,
-    request_fingerprint,
-)
 from service.api.uploads import Upload, read_upload, validate
 from service.api.wire import (
     classifier_json,
@@ -59,7 +58,7 @@ from service.catalog.records import Classifier, ClassifierVersion
 from service.classifiers.examples import Changes, Reference
 from service.classifiers.fitting import SINGLE
 
-router = APIRouter(prefix="/v1", tags=["classifiers"])
+router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
 
 
 @router.post(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.api.state import DEFAULT_WORKSPACE
+from service.api.dependencies import DEFAULT_WORKSPACE
 from service.catalog.data_folder import owned
 from service.catalog.sqlite.backup import back_up, backups_in, restore
 from service.catalog.sqlite.inspection import Inspection, inspect

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from service.api.state import DEFAULT_WORKSPACE
+from service.api.dependencies import DEFAULT_WORKSPACE
 from service.app import create_app
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.sqlite_catalog import open_catalog
@@ -27,7 +27,7 @@ from service.errors import InputError
 from service.observability import configure_logging
 from service.server import create_key, local_service, workspace_id_of
 from service.server import serve as run_service
-from service.settings import Settings, read_settings
+from service.settings import Settings, program_version, read_settings
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -40,8 +40,19 @@ DEMO_QUERIES = 200
 Workspace = Annotated[str, typer.Option(help="Tenant that the key opens.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sonoprobe {program_version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
     """Few-shot classification and similarity search for ultrasound frames."""
 
 

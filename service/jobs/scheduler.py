@@ -12,7 +12,7 @@ from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX, backups_in
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.classifiers.store import ClassifierStore
-from service.embedding.pipeline import EmbeddedImage, Pipeline
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import ServiceError
 from service.gallery.gallery import Gallery
 from service.jobs.handlers import JobHandlers
@@ -37,7 +37,7 @@ def operations_of(
 
     def embed(images: Sequence[bytes]) -> list[EmbeddedImage | ServiceError]:
         # The kept pixels are what the encoder saw: nothing is left to be cut off.
-        work = pipeline.embed_all(images, region_mode="none")
+        work = pipeline.embed_all(images, EmbedOptions(region_mode="none"))
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     handlers = JobHandlers(

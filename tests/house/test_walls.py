@@ -56,6 +56,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "typer": ("service.cli", "training.__main__", "training.commands", "training.simulate"),
     "rich": ("service.cli", "training"),
     "prometheus_client": ("service.observability",),
+    "pythonjsonlogger": ("service.observability", "training.__main__"),
     "pydantic_settings": ("service.settings",),
     "pydantic": ("service.api", "service.settings"),
     "torch": ("training",),

@@ -11,13 +11,14 @@ import pytest
 
 from service.client.client import ApiError, Client
 from service.server import LocalService
+from service.settings import program_version
 from tests.service.expected import refused
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
 def test_health_metrics_and_encoder_answer(client: Client) -> None:
-    assert client.live() == {"status": "live"}
+    assert client.live() == {"status": "live", "version": program_version()}
     assert client.ready()["encoder_id"] == client.encoder()["manifest"]["encoder_id"]
     assert "no medical device" in client.encoder()["model_card"]
     assert "sonoprobe_requests_total" in client.metrics()
@@ -168,7 +169,7 @@ def test_of_equal_requests_at_once_one_acts_and_the_others_get_its_answer(local,
     assert len({answer.text for answer in answers}) == 1
     assert len({answer.headers["etag"] for answer in answers}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
-    assert local.running().turns == {}
+    assert local.running().key_locks == {}
     client.delete_collection("at-once")
 
 

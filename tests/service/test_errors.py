@@ -15,7 +15,7 @@ from service.client.client import ApiError, Client
 from service.embedding.encoder import OnnxEncoder, load_encoder
 from service.errors import ArtifactMismatch, Overloaded
 from service.server import create_key, local_service
-from service.settings import Settings
+from service.settings import Settings, program_version
 from tests.service.expected import BUNDLE
 
 
@@ -119,7 +119,7 @@ def test_a_dead_encoder_is_unready_but_alive_and_ready_again_when_it_recovers(
         assert (caught.value.code, caught.value.status) == ("encoder_failure", 503)
         assert caught.value.retry_after_s == 1
         assert "secret" not in str(caught.value)
-        assert client.live() == {"status": "live"}
+        assert client.live() == {"status": "live", "version": program_version()}
         failing.clear()
         assert client.ready()["status"] == "ready"
 
@@ -196,7 +196,7 @@ def test_a_catalog_that_fails_is_503_and_unready(tmp_path: Path) -> None:
             with pytest.raises(ApiError) as caught:
                 ask()
             assert (caught.value.code, caught.value.status) == ("catalog_failure", 503)
-        assert client.live() == {"status": "live"}
+        assert client.live() == {"status": "live", "version": program_version()}
 
 
 def test_a_service_that_stops_says_so_on_its_readiness(tmp_path: Path) -> None:

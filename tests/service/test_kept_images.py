@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from service.app import pipeline_limits
 from service.embedding.encoder import load_encoder
-from service.embedding.pipeline import EmbeddedImage, Pipeline
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.settings import Settings
 from tests.service.expected import BUNDLE
 
@@ -53,7 +53,9 @@ def embed() -> Callable[..., EmbeddedImage]:
     def run(data: bytes, region_mode: str = "auto") -> EmbeddedImage:
         async def once() -> EmbeddedImage:
             async with Pipeline(encoder, pipeline_limits(Settings())) as pipeline:
-                (found,) = await pipeline.embed_all([data], region_mode=region_mode, with_png=True)
+                (found,) = await pipeline.embed_all(
+                    [data], EmbedOptions(region_mode=region_mode, with_png=True)
+                )
             assert isinstance(found, EmbeddedImage)
             return found
 

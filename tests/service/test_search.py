@@ -123,10 +123,10 @@ def test_files_of_a_form_are_examples_of_one_query(stocked: Client, frames) -> N
 def test_a_raw_image_is_searched_with_options_in_the_address(stocked: Client, frames) -> None:
     answer = stocked.request(
         "POST",
-        "/v1/search",
+        "/v1/collections/masses/search",
         content=frames["mass"][0],
         headers={"content-type": "image/png"},
-        params={"options": json.dumps({"collections": ["masses", "mixed"], "k": 1})},
+        params={"options": json.dumps({"k": 1})},
     ).json()
     assert hits_of(answer) == ["mass-0"]
     assert (

@@ -7,7 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 
+from service.api.dependencies import (
+    IdempotencyKey,
+    IfMatch,
+    Service,
+    Services,
+    WorkspaceId,
+    page_limit,
+)
+from service.api.etags import created, read
+from service.api.idempotency import idempotent, request_fingerprint
 from service.api.routes.operation_routes import ACCEPTED, accepted, begin
+from service.api.routing import StrictRoute
 from service.api.shapes.base import (
     NAME,
     Cursor,
@@ -31,23 +42,11 @@ from service.api.shapes.collection_shapes import (
     ReembeddingEnded,
     collection_page,
 )
-from service.api.state import (
-    IdempotencyKey,
-    IfMatch,
-    Service,
-    Services,
-    WorkspaceId,
-    created,
-    idempotent,
-    page_limit,
-    read,
-    request_fingerprint,
-)
 from service.gallery.encoder_change import KeptVectors
 from service.gallery.gallery_records import Collection
 from service.jobs.job_requests import ExportRequest, ImportRequest, ReembedRequest
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = APIRouter(route_class=StrictRoute, prefix="/v1/collections", tags=["collections"])
 CONFLICT: Responses = {409: {}}
 
 

@@ -6,6 +6,16 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
+from service.api.dependencies import (
+    Caller,
+    IfMatch,
+    Service,
+    Services,
+    WhoAsks,
+    WorkspaceId,
+    page_limit,
+)
+from service.api.routing import StrictRoute
 from service.api.shapes.base import (
     Cursor,
     Limit,
@@ -18,12 +28,11 @@ from service.api.shapes.base import (
 )
 from service.api.shapes.operation_shapes import ErasureAnswer, OperationAnswer, OperationPage
 from service.api.shapes.scan_shapes import ScanDeleted
-from service.api.state import Caller, IfMatch, Service, Services, WhoAsks, WorkspaceId, page_limit
 from service.gallery.gallery_records import ErasedSubject
 from service.jobs.job_requests import JobRequest, RefitRequest
 from service.jobs.operations import Operation
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(route_class=StrictRoute, prefix="/v1")
 Prefer = Annotated[
     str | None, Header(alias="Prefer", description="`respond-async`: answer 202 at once.")
 ]

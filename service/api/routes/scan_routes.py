@@ -9,8 +9,12 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.batches import batch_status, refuse_if_all_failed
+from service.api.dependencies import IdempotencyKey, IfMatch, Service, WorkspaceId, page_limit
+from service.api.etags import read
+from service.api.idempotency import idempotent, request_fingerprint
 from service.api.openapi import image_body
 from service.api.problems import request_id_of
+from service.api.routing import StrictRoute
 from service.api.shapes.base import (
     FRAMES_HELP,
     REGION_HELP,
@@ -37,19 +41,9 @@ from service.api.shapes.scan_shapes import (
     ScanPatchBody,
     facts_of_query,
 )
-from service.api.state import (
-    IdempotencyKey,
-    IfMatch,
-    Service,
-    WorkspaceId,
-    embed_each,
-    idempotent,
-    page_limit,
-    read,
-    request_fingerprint,
-)
 from service.api.uploads import (
     Upload,
+    embed_each,
     image_files,
     parse_json,
     read_upload,
@@ -59,7 +53,9 @@ from service.api.uploads import (
 from service.errors import InputError
 from service.gallery.gallery_records import ScanFacts, ScanFilter
 
-router = APIRouter(prefix="/v1/collections/{collection}/scans", tags=["collections"])
+router = APIRouter(
+    route_class=StrictRoute, prefix="/v1/collections/{collection}/scans", tags=["collections"]
+)
 OF_RAW = "Of a raw image; forms and JSON have metadata."
 
 

@@ -10,8 +10,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from service.api.batches import batch_status, refuse_if_all_failed
+from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
 from service.api.problems import request_id_of
+from service.api.routing import StrictRoute
 from service.api.shapes.base import ImageSeen, Problem, responses_of
 from service.api.shapes.search_shapes import (
     HitAnswer,
@@ -26,14 +28,13 @@ from service.api.shapes.search_shapes import (
     SearchOptionsAcross,
     SeenQuery,
 )
-from service.api.state import Service, Services, WorkspaceId, embed_each
-from service.api.uploads import Upload, from_base64, parse_json, read_upload, validate
+from service.api.uploads import Upload, embed_each, from_base64, parse_json, read_upload, validate
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
 from service.gallery.gallery_records import QueryExample, SearchRequest
 
-router = APIRouter(prefix="/v1", tags=["search"])
+router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["search"])
 OptionsText = Annotated[
     str | None, Query(max_length=20_000, description="Options of a raw image, JSON.")
 ]
@@ -54,9 +55,7 @@ class _Hits:
     | responses_of(SearchesAnswer, 207)
     | {404: {}},
 )
-async def search(
-    request: Request, service: Service, workspace_id: WorkspaceId, options: OptionsText = None
-) -> JSONResponse:
+async def search(request: Request, service: Service, workspace_id: WorkspaceId) -> JSONResponse:
     """Find similar scans in one or several collections, which are ranked as one.
 
     A query is an upload, a stored scan, a vector, or positive and negative examples of these;
@@ -69,7 +68,7 @@ async def search(
     if upload.document is not None:
         query = validate(SearchBody, upload.document)
         return await _search_one(service, workspace_id, query.collections, query)
-    chosen = validate(SearchOptionsAcross, _options(upload, options))
+    chosen = validate(SearchOptionsAcross, upload.options or {})
     return await _search_one(service, workspace_id, chosen.collections, chosen, upload.files)
 
 
@@ -85,7 +84,10 @@ async def search_collection(
     workspace_id: WorkspaceId,
     options: OptionsText = None,
 ) -> JSONResponse:
-    """Find similar scans in one collection: the short form of ``POST /v1/search``."""
+    """Find similar scans in one collection: the short form of ``POST /v1/search``.
+
+    It takes one raw image too, with ``options`` in the address.
+    """
     upload = await read_upload(request, max_items=service.settings.max_items)
     if upload.document is not None:
         query = validate(QueryBody, upload.document)

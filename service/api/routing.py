@@ -1,0 +1,87 @@
+"""What every route does before its own work: authenticate, refuse unknown parameters, parse JSON.
+
+FastAPI reads and parses a JSON body before it resolves any dependency. ``StrictRoute`` puts the
+cheap checks first, so that no body is read for an unknown caller or a misspelt parameter, and
+parses large bodies on a thread.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
+
+from fastapi import Request, Response, params
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
+
+from service.api.dependencies import authenticate, bearer, caller_of, services_of
+from service.errors import InputError
+
+MAX_INLINE_BYTES = 1_000_000  # a longer JSON body is parsed on a thread
+
+
+class StrictRoute(APIRoute):
+    """The route class of every router of the API."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        """FastAPI's handler behind the checks."""
+        handler = super().get_route_handler()
+        names = frozenset(
+            field.alias
+            for field in get_flat_params(self.dependant)
+            if not isinstance(field.field_info, params.Path | params.Header | params.Cookie)
+        )
+        needs_caller = any(d.call is caller_of for d in _dependants(self.dependant))
+        content = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
+
+        async def handle(request: Request) -> Response:
+            if needs_caller:
+                sent = await bearer(request)
+                request.state.caller = await authenticate(services_of(request), sent)
+            refuse_unknown("query parameters", request.query_params, names)
+            request.state.body_content = content
+            return await handler(_JsonRequest(request.scope, request.receive))
+
+        return handle
+
+
+class _JsonRequest(Request):
+    """A request whose large JSON body is parsed on a thread, and strictly (no NaN)."""
+
+    async def json(self) -> Any:
+        body = await self.body()
+        return await load_json(body)
+
+
+async def load_json(text: bytes | str) -> Any:
+    """Decode JSON, on a thread where it is long. Raises ValueError, RecursionError."""
+    if len(text) <= MAX_INLINE_BYTES:
+        return _loads(text)
+    return await asyncio.to_thread(_loads, text)
+
+
+def _loads(text: bytes | str) -> Any:
+    return json.loads(text, parse_constant=refuse_constant)
+
+
+def refuse_constant(name: str) -> None:
+    """For ``json.loads``: NaN and infinities are no JSON. Raises ValueError."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def refuse_unknown(kind: str, given: Iterable[str], allowed: frozenset[str]) -> None:
+    """Raises InputError: a name is not allowed; the allowed names are listed, the given is not.
+
+    A misspelt name may hold anything, even a patient's.
+    """
+    unknown = set(given) - allowed
+    if unknown:
+        listed = ", ".join(sorted(allowed)) or "none"
+        raise InputError(f"expected only known {kind} ({listed}), got {len(unknown)} unknown")
+
+
+def _dependants(dependant: Dependant) -> Iterator[Dependant]:
+    for child in dependant.dependencies:
+        yield child
+        yield from _dependants(child)

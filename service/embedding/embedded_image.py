@@ -1,0 +1,110 @@
+"""What a request can ask of the pipeline, and what the pipeline returns for one file.
+
+Shape suffixes: H W frame, D embedding width, h w places of a feature map.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from service.embedding.pooling import FrameEmbedding
+from service.imaging.analysis.frame_analysis import FrameAnalysis, RegionMode
+from service.imaging.analysis.heatmap_overlay import overlay
+from service.imaging.formats.frames import ImageInfo, Pixels
+from service.imaging.formats.sampling import Sampling
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """How files are embedded, and what is returned beside the embedding.
+
+    Attributes:
+        sampling: which frames of a clip are used; None = the default of the settings.
+        region_mode: which part of each frame is used; None = the default of the settings.
+        with_thumbnail: return a small JPEG.
+        with_map: return the feature map of a file of one frame and one region.
+        with_png: return the used pixels of a file of one frame and one region.
+    """
+
+    sampling: Sampling | None = None
+    region_mode: RegionMode | None = None
+    with_thumbnail: bool = False
+    with_map: bool = False
+    with_png: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MappedImage:
+    """The feature map of one frame, for heat maps.
+
+    Attributes:
+        map_Dhw: float32 feature map of the whole frame; its mean over places has the direction
+            of the embedding.
+        pixels_HW: uint8, the embedded frame, scaled down: a request may hold hundreds of large
+            frames.
+    """
+
+    map_Dhw: Floats
+    pixels_HW: Pixels
+
+    def picture(self, heat_hw: npt.NDArray[np.floating]) -> bytes:
+        """A heat map laid over the frame, PNG. Raises InputError: not finite, not two axes."""
+        return overlay(self.pixels_HW, heat_hw)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedImage:
+    """One embedded file.
+
+    Attributes:
+        sha256: hex digest of the file.
+        info: format, size, timing and device, as the file declares them.
+        analysis: regions, masked text and quality.
+        embedding_D: float32, unit length; the pooled embedding when ``used`` has several.
+        content_sha256: hex digest of the pixels that the encoder received: equal for equal
+            pixels in any file format.
+        used: the used frames of a clip in order, or the regions of a still; empty for a file
+            of one frame and one region.
+        thumbnail_jpeg: empty unless requested.
+        mapped: None unless requested, and for files of several frames or regions.
+        used_png: the pixels that the encoder received, lossless and without metadata; with the
+            region mode ``none`` they give the same embedding. None as ``mapped``.
+    """
+
+    sha256: str
+    info: ImageInfo
+    analysis: FrameAnalysis
+    embedding_D: Floats
+    content_sha256: str
+    used: tuple[FrameEmbedding, ...] = ()
+    thumbnail_jpeg: bytes = b""
+    mapped: MappedImage | None = None
+    used_png: bytes | None = None
+
+    @property
+    def format(self) -> str:
+        """Lower-case name of the file format."""
+        return self.info.format
+
+    @property
+    def width_px(self) -> int:
+        """Columns of the upright frame."""
+        return self.info.width_px
+
+    @property
+    def height_px(self) -> int:
+        """Rows of the upright frame."""
+        return self.info.height_px
+
+    @property
+    def regions_used(self) -> int:
+        """Number of embedded regions of each frame."""
+        return 1 + max((frame.region for frame in self.used), default=0)
+
+    @property
+    def frames_used(self) -> int:
+        """Number of embedded frames of the file."""
+        return max(1, len({frame.index for frame in self.used}))
