@@ -13,6 +13,8 @@ from service.api.idempotency import KeyLock
 from service.catalog.interface import Catalog
 from service.catalog.records import Author
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.registry import ClassifierRegistry
+from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.pipeline import Pipeline
@@ -38,6 +40,8 @@ class Services:
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
     thresholds: Thresholds
+    registry: ClassifierRegistry
+    review: LabelReview
     fits: FitQueue
     metrics: ServiceMetrics
     operations: Operations

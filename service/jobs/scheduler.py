@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX, backups_in
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
+from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import ServiceError
 from service.gallery.gallery import Gallery
+from service.jobs.fit_job import fit_job
 from service.jobs.handlers import JobHandlers
 from service.jobs.job_requests import BackupRequest
-from service.jobs.operations import JobKind, Operations
+from service.jobs.operations import Operations
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ def operations_of(
     pipeline: Pipeline,
     gallery: Gallery,
     classifiers: ClassifierStore,
-    fit: JobKind,
+    registry: ClassifierRegistry,
 ) -> Operations:
     """The operations of one service; call within its event loop, and ``run_schedule`` after it."""
     loop = asyncio.get_running_loop()
@@ -50,7 +52,7 @@ def operations_of(
     )
     return Operations(
         catalog,
-        handlers.kinds() | {"fit": fit},
+        handlers.kinds() | {"fit": fit_job(registry)},
         threads=settings.operation_threads,
         max_waiting=settings.max_waiting_operations,
     )
