@@ -100,12 +100,12 @@ def judged(ask: Ask, truth: Any, gallery: Path, best: str = "best_QK") -> dict[s
 
 def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> dict[str, Any]:
     """The index of the service: filled, built, opened again and asked; a kept one only asked."""
-    from service.index import compressed as coarse
+    from service.index import compressed
     from service.index.vector_index import EmbeddingIndex
 
-    ids, marks = np.arange(rows, dtype=np.int64), np.zeros(rows, np.uint64)
+    ids, hashes = np.arange(rows, dtype=np.int64), np.zeros(rows, np.uint64)
     blocks = (
-        (ids[start : start + len(part)], marks[start : start + len(part)], part)
+        (ids[start : start + len(part)], hashes[start : start + len(part)], part)
         for start, part in gallery_blocks(gallery, rows)
     )
     options: dict[str, Any] = {"folder": folder}
@@ -122,7 +122,7 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     if folder.exists():
         index = EmbeddingIndex(DIM, "enc", **options)
         began = time.perf_counter()
-        index.open_files(ids, marks)
+        index.open_files(ids, hashes)
     open_s = time.perf_counter() - began
 
     def ask(query_D: Floats, allowed: Ids | None = None, *, exact: bool = False) -> Ids:
@@ -135,7 +135,7 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     exact_ms = timed(lambda query_D: ask(query_D, exact=True), truth["queries_QD"][:10])
     tried = {}
     for probes in TRIED_PROBES if index.state().segments else ():
-        coarse.PROBES = probes
+        compressed.PROBES = probes
         found_QK = [ask(query_D) for query_D in truth["queries_QD"]]
         share = recall(found_QK, truth["queries_QD"], truth["best_QK"], gallery)
         tried[probes] = [share, float(np.median(timed(ask, truth["queries_QD"])))]

@@ -11,13 +11,14 @@ from service.api.answering import Asked, Frame, Seen, answer_cine, answer_items
 from service.api.answers import says
 from service.api.classifier_answers import PredictionsAnswer
 from service.api.classifier_schemas import PredictScansBody
+from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.heatmaps import HeatmapKind, HeatmapWish
 from service.api.label_predictions import LabelPredictions, labels_answer
 from service.api.openapi import image_body
+from service.api.problems import item_problem
 from service.api.routing import StrictRoute
 from service.api.schemas import REGION_SAYS, InstancesBody, JsonObject, RegionChoice
-from service.api.state import Service, Services, WorkspaceId, embed_each, item_problem
-from service.api.uploads import Upload, instance_files, read_upload, validate
+from service.api.uploads import Upload, embed_each, instance_files, read_upload, validate
 from service.api.wire import batch_status, seen_json
 from service.classifiers.loaded import LoadedClassifier
 from service.classifiers.loaded_labels import OpenedLabels

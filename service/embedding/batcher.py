@@ -11,11 +11,10 @@ from types import TracebackType
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats
 from service.errors import EncoderFailure, Overloaded, Stopping
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Encode: TypeAlias = Callable[[Floats], Floats]  # (B, 3, S, S) -> (B, D)
 EncodeMapped: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # -> (B, D), (B, D, h, w)
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Floats, Pixels
 from service.embedding.pooling import FrameEmbedding
 from service.imaging.analysis.frame_analysis import FrameAnalysis, RegionMode
 from service.imaging.analysis.heatmap_overlay import overlay
-from service.imaging.formats.frames import ImageInfo, Pixels
+from service.imaging.formats.frames import ImageInfo
 from service.imaging.formats.sampling import Sampling
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

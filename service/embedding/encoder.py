@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats
 from service.embedding.bundle import (
     CARD_NAME,
     GOLDEN_NAME,
@@ -24,8 +24,6 @@ from service.embedding.onnx_session import open_session
 from service.embedding.ultrasound_gate import UltrasoundTest, read_ultrasound_test
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
-
-Floats: TypeAlias = npt.NDArray[np.float32]
 
 # Least cosine with the golden embedding. Kernels differ between processors; a wrong network,
 # a wrong preprocessing or a broken int8 kernel falls far below.

@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats, Pixels
 from service.embedding.batcher import Encoded
 from service.embedding.embedded_image import EmbeddedImage, EmbedOptions, MappedImage
 from service.embedding.pooling import FrameEmbedding, pool
@@ -31,13 +31,12 @@ from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
 from service.imaging.analysis.text import TextFinder
 from service.imaging.analysis.thumbnails import encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
-from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo, Pixels
+from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
 from service.imaging.formats.sandbox import DecoderPool
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 WINDOW = 24
 OVERLAY_SIDE_PX = 192  # a map of 5 x 5 places shows no more on a larger picture
 

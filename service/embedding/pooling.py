@@ -4,12 +4,11 @@ Shape suffixes: T frames, D embedding width.
 """
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Floats: TypeAlias = npt.NDArray[np.float32]
+from service.arrays import Floats
+
 # In real clips shown-twice frames are at 0.995 and above, all others below 0.99 (decision 0013).
 REPEAT_COSINE = 0.995
 

@@ -6,16 +6,12 @@ Shape suffixes: N rows, D embedding width.
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bools, Doubles, Floats
 from service.errors import ArtifactMismatch, InputError
-
-Floats: TypeAlias = npt.NDArray[np.float32]
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,7 @@ class Gallery:
                     np.array([row_id for row_id, _, _ in fresh], np.int64),
                     np.stack([embedding_D for _, _, embedding_D in fresh]),
                     encoder_id=self._encoder_id,
-                    marks_N=np.array([mark for _, mark, _ in fresh], np.uint64),
+                    hashes_N=np.array([mark for _, mark, _ in fresh], np.uint64),
                 )
         self._indexes.wake()
         return stored

@@ -1,8 +1,8 @@
 """The compressed index: finds candidates among many rows, for exact scoring of a few.
 
-Rows are rotated at random and kept as two bits per number beside the nearest of some thousand
-centroids (extended RaBitQ, Gao et al., SIGMOD 2025, in inverted lists); docs/decisions/0015 tells
-why this and not another. Ids are positions in a segment. Once built it never changes.
+Rows are rotated at random and quantised to two bits per number, relative to the nearest of some
+thousand centroids (extended RaBitQ, Gao et al., SIGMOD 2025, in inverted lists; decision 0015).
+Ids are positions in a segment. A built index never changes.
 
 Shape suffixes: N rows, B rows of a block, Q queries, R candidates, D embedding width, C centroids.
 """
@@ -16,11 +16,12 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Floats
 from service.errors import IndexDamaged, Stopping
-from service.index.neighbours import Floats, Ids
+from service.index.neighbours import Ids
 
 LISTS_PER_ROOT = 2.0  # lists = this x the root of N, to a power of two
-LEAST_LISTS = 16
+MIN_LISTS = 16
 PROBES = 24
 BITS = 2
 TRAIN_PER_LIST = 20
@@ -31,35 +32,35 @@ SEED = 1234
 Take = Callable[[Ids], Floats]
 
 
-class Coarse:
-    """A trained and filled index. Thread safe: searching changes nothing."""
+class CompressedIndex:
+    """A trained and filled index. Thread safe: a search changes nothing."""
 
     def __init__(self, index: Any) -> None:
         self._index = index
 
     def search(
-        self, queries_QD: Floats, depth: int, open_bits: npt.NDArray[np.uint8] | None
+        self, queries_QD: Floats, depth: int, allowed_bits: npt.NDArray[np.uint8] | None
     ) -> Ids:
         """Positions of candidates, int64 (Q, R = depth), -1 where there are no more.
 
         Args:
-            open_bits: a bit per position, least first, 1 = may be found; None = all may.
+            allowed_bits: a bit per position, least significant first, 1 = allowed; None = all are.
         """
         faiss.omp_set_num_threads(1)  # of this thread: many searches at once share the cores
         selector = None
-        if open_bits is not None:
-            selector = faiss.IDSelectorBitmap(open_bits)  # type: ignore[call-arg, arg-type]
+        if allowed_bits is not None:
+            selector = faiss.IDSelectorBitmap(allowed_bits)  # type: ignore[call-arg, arg-type]
         lists: Any = faiss.SearchParametersIVF(nprobe=PROBES, sel=selector)  # type: ignore[call-arg]
-        wanted: Any = faiss.SearchParametersPreTransform(index_params=lists)  # type: ignore[call-arg]
-        _, near_QR = self._index.search(queries_QD, depth, params=wanted)
-        found: Ids = near_QR
-        return found
+        parameters: Any = faiss.SearchParametersPreTransform(index_params=lists)  # type: ignore[call-arg]
+        _, near_QR = self._index.search(queries_QD, depth, params=parameters)
+        candidates_QR: Ids = near_QR
+        return candidates_QR
 
     def write(self, path: Path) -> None:
-        """Make the file ``coarse.faiss``; not in memory first, where it would lie three times.
+        """Write the file ``compressed.faiss`` without a copy in memory.
 
         Raises:
-            OSError: the disk refuses.
+            OSError: the file cannot be written.
         """
         try:
             faiss.write_index(self._index, str(path))
@@ -67,15 +68,15 @@ class Coarse:
             raise OSError("the compressed index cannot be written") from error
 
 
-def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> Coarse:
+def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> CompressedIndex:
     """Train on a sample and add every row; minutes for a million, on one core.
 
     Args:
         take: the rows of some positions, float32.
-        stopping: asked between steps of a second or so.
+        stopping: whether to give up; called about once a second.
 
     Raises:
-        Stopping: ``stopping`` said so.
+        Stopping: ``stopping`` returned True.
     """
     faiss.omp_set_num_threads(1)  # of this thread: a build must not crowd out searches
     lists = lists_for(rows)
@@ -88,7 +89,7 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
     quantizer.this.disown()
     turned_CD = rotation.apply(centroids_CD)
     quantizer.add(turned_CD)
-    inverted.train(turned_CD)  # the centroids are there already; this lets it take rows
+    inverted.train(turned_CD)  # the centroids are set already; this lets it accept rows
     index: Any = faiss.IndexPreTransform(rotation, inverted)
     index.own_fields = True
     rotation.this.disown()
@@ -97,15 +98,15 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
         _stop_if(stopping)
         positions_B = np.arange(start, min(start + ADD_ROWS, rows), dtype=np.int64)
         index.add(take(positions_B))
-    return Coarse(index)
+    return CompressedIndex(index)
 
 
 def lists_for(rows: int) -> int:
-    """How many inverted lists a segment gets: a power of two."""
-    return int(max(LEAST_LISTS, 2 ** round(math.log2(LISTS_PER_ROOT * math.sqrt(rows)))))
+    """Number of inverted lists of a segment: a power of two."""
+    return int(max(MIN_LISTS, 2 ** round(math.log2(LISTS_PER_ROOT * math.sqrt(rows)))))
 
 
-def read(path: Path, *, rows: int) -> Coarse:
+def read(path: Path, *, rows: int) -> CompressedIndex:
     """Open a file whose checksum was verified. Raises IndexDamaged: not what was written."""
     try:
         index: Any = faiss.read_index(str(path))
@@ -113,7 +114,7 @@ def read(path: Path, *, rows: int) -> Coarse:
         raise IndexDamaged("the compressed index does not open") from error
     if index.ntotal != rows:
         raise IndexDamaged(f"expected {rows} rows in the compressed index, got {index.ntotal}")
-    return Coarse(index)
+    return CompressedIndex(index)
 
 
 def _centroids(take: Take, rows: int, lists: int, stopping: Callable[[], bool]) -> Floats:

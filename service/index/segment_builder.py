@@ -1,4 +1,4 @@
-"""Making segments: which rows to take over next, writing them, compressing them.
+"""Builds segments: chooses the rows, writes them and compresses them.
 
 Shape suffixes: N rows, B rows of a block, D embedding width.
 """
@@ -10,18 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
+from service.arrays import Floats
 from service.errors import IndexDamaged, Stopping
-from service.index import compressed as coarse
+from service.index import compressed
 from service.index import segment_files as files
-from service.index.neighbours import Floats, Ids, Marks
+from service.index.neighbours import ContentHashes, Ids
 from service.index.segment import Segment, open_segment
 from service.index.segment_files import Block
 from service.index.tail import Tail
 
 BLOCK_ROWS = 8192
-LEAST_COMPRESSED = 1000  # rows; fewer are scanned in less time than the lists take
-DEAD_SHARE = 0.1  # of a segment, before it is written again without its dead rows
-MERGE_RATIO = 2  # a segment joins what is written when it is at most this many times as long
+MIN_COMPRESSED_ROWS = 1000  # fewer rows are scanned faster than their lists
+REMOVED_SHARE = 0.1  # of a segment, before it is rewritten without its removed rows
+MERGE_RATIO = 2  # a segment is merged when it is at most this many times as long as the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,18 @@ class Plan:
 def next_plan(
     segments: Sequence[Segment], tail: Tail, *, exact_rows: int, tail_rows: int, purge: bool
 ) -> Plan | None:
-    """What to do next; None = nothing.
+    """The next step; None = nothing to do.
 
     Args:
         segments: oldest first.
-        exact_rows: a tail without segments may hold so many rows.
-        tail_rows: a tail beside segments may hold so many rows.
-        purge: write every segment again that holds a dead row.
+        exact_rows: maximum number of rows of a tail without segments.
+        tail_rows: maximum number of rows of a tail beside segments.
+        purge: rewrite every segment that holds a removed row.
     """
-    plain = [s for s in segments if s.coarse is None and s.facts.rows >= LEAST_COMPRESSED]
+    plain = [s for s in segments if s.compressed is None and s.manifest.rows >= MIN_COMPRESSED_ROWS]
     if plain:
         return Plan(compress=plain[0])
-    waiting = int(np.count_nonzero(tail.living()))
+    waiting = int(np.count_nonzero(tail.alive()))
     if waiting > (tail_rows if segments else exact_rows):
         merge: list[Segment] = []
         for segment in reversed(segments):
@@ -56,7 +57,7 @@ def next_plan(
             merge.append(segment)
         return Plan(merge=tuple(reversed(merge)), with_tail=True)
     for segment in segments:
-        if segment.dead > (0 if purge else DEAD_SHARE * segment.facts.rows):
+        if segment.removed > (0 if purge else REMOVED_SHARE * segment.manifest.rows):
             return Plan(merge=(segment,))
     return None
 
@@ -70,13 +71,14 @@ def write_merged(
     dim: int,
     stopping: Callable[[], bool],
 ) -> Segment | None:
-    """The living rows of the plan as one new segment; None when there are none.
+    """The alive rows of the plan as one new segment; None when there are none.
 
     Raises:
-        IndexDamaged: the disk refuses. Stopping: ``stopping`` said so.
+        IndexDamaged: the files cannot be written.
+        Stopping: ``stopping`` returned True.
     """
-    taken = tail if plan.with_tail else None
-    blocks = _merged_blocks(plan.merge, taken, dim, stopping)
+    merged_tail = tail if plan.with_tail else None
+    blocks = _merged_blocks(plan.merge, merged_tail, dim, stopping)
     return write_segment(folder, blocks, encoder_id=encoder_id, dim=dim)
 
 
@@ -86,45 +88,46 @@ def write_segment(
     """Blocks of ascending ids as one new segment under the folder; None when there is no row.
 
     Raises:
-        IndexDamaged: the disk refuses.
+        IndexDamaged: the files cannot be written.
     """
     place = _new_place(folder)
     try:
-        facts = files.write_rows(place, blocks, encoder_id=encoder_id, dim=dim)
+        manifest = files.write_rows(place, blocks, encoder_id=encoder_id, dim=dim)
     except Stopping:
         discard(place)
         raise
-    if facts.rows == 0:
+    if manifest.rows == 0:
         discard(place)
         return None
-    return Segment(place, facts)
+    return Segment(place, manifest)
 
 
 def compress(segment: Segment, *, stopping: Callable[[], bool]) -> None:
-    """Put a compressed index before a segment, if it is long enough to gain by it.
+    """Add a compressed index to a segment that is long enough to gain from it.
 
     Raises:
-        IndexDamaged: the disk refuses. Stopping: ``stopping`` said so.
+        IndexDamaged: the files cannot be written.
+        Stopping: ``stopping`` returned True.
     """
-    if segment.facts.rows >= LEAST_COMPRESSED:
-        rows, dim = segment.facts.rows, segment.facts.dim
-        segment.put_coarse(coarse.build(segment.take, rows, dim, stopping=stopping))
+    if segment.manifest.rows >= MIN_COMPRESSED_ROWS:
+        rows, dim = segment.manifest.rows, segment.manifest.dim
+        segment.put_compressed(compressed.build(segment.take, rows, dim, stopping=stopping))
 
 
 def open_all(folder: Path, *, encoder_id: str, dim: int) -> tuple[list[Segment], int]:
-    """(segments that verify, oldest first; how many folders did not and were removed)."""
-    found, refused = [], 0
+    """(valid segments, oldest first; number of invalid folders, which are removed)."""
+    segments, refused = [], 0
     for place in sorted(folder.glob("segment-*")) if folder.is_dir() else []:
         try:
-            found.append(open_segment(place, encoder_id=encoder_id, dim=dim))
+            segments.append(open_segment(place, encoder_id=encoder_id, dim=dim))
         except IndexDamaged:
             refused += 1
             discard(place)
-    return found, refused
+    return segments, refused
 
 
 def discard(place: Path) -> None:
-    """Remove the files of a segment; searches that still read them finish."""
+    """Remove the files of a segment; running searches keep their open files."""
     shutil.rmtree(place, ignore_errors=True)
 
 
@@ -138,17 +141,17 @@ def _merged_blocks(
 ) -> Iterator[Block]:
     places = [np.flatnonzero(segment.alive_N) for segment in segments]
     ids = [segment.row_ids_N[at] for segment, at in zip(segments, places, strict=True)]
-    marks = [segment.marks_N[at] for segment, at in zip(segments, places, strict=True)]
+    hashes = [segment.hashes_N[at] for segment, at in zip(segments, places, strict=True)]
     takes: list[Callable[[Ids], Floats]] = [segment.take for segment in segments]
     if tail is not None:
-        places.append(np.flatnonzero(tail.living()))
+        places.append(np.flatnonzero(tail.alive()))
         ids.append(tail.ids()[places[-1]])
-        marks.append(tail.marks_C[places[-1]])
+        hashes.append(tail.hashes_C[places[-1]])
         takes.append(lambda at: tail.vectors_CD[at])
     owner_N = np.repeat(np.arange(len(takes)), [len(at) for at in places])
     place_N: Ids = np.concatenate(places)
     ids_N: Ids = np.concatenate(ids)
-    marks_N: Marks = np.concatenate(marks)
+    hashes_N: ContentHashes = np.concatenate(hashes)
     order_N = np.argsort(ids_N, kind="stable")
     for start in range(0, len(order_N), BLOCK_ROWS):
         if stopping():
@@ -156,6 +159,6 @@ def _merged_blocks(
         order_B = order_N[start : start + BLOCK_ROWS]
         rows_BD = np.empty((len(order_B), dim), np.float32)
         for number, take in enumerate(takes):
-            mine_B = owner_N[order_B] == number
-            rows_BD[mine_B] = take(place_N[order_B[mine_B]])
-        yield ids_N[order_B], marks_N[order_B], rows_BD
+            is_own_B = owner_N[order_B] == number
+            rows_BD[is_own_B] = take(place_N[order_B[is_own_B]])
+        yield ids_N[order_B], hashes_N[order_B], rows_BD

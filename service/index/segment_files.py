@@ -1,13 +1,13 @@
-"""Segments on disk (format 2): a folder of files and a manifest with the checksum of each.
+"""Segments on disk, format 1: a folder of files and a manifest with the checksum of each.
 
-Nothing is opened before its checksum was verified: a damaged file can overflow the reader of
-FAISS. Nothing is synced either: what a power cut tears fails its checksum, and everything here
-can be made again from the catalog.
+No file is opened before its checksum is verified, because a damaged file can overflow FAISS.
+Nothing is synced: a file that a power cut leaves incomplete fails its checksum, and everything
+here can be rebuilt from the catalog.
 
     rows.f32        N x D little-endian float32, unit rows
     ids.i64         N little-endian int64, ascending row ids
-    marks.u64       N little-endian uint64, what each id stood for (see ``index``)
-    coarse.faiss    the compressed index over positions 0 .. N-1; absent until it is built
+    hashes.u64       N little-endian uint64, content hash of each row (see ``vector_index``)
+    compressed.faiss    the compressed index over positions 0 .. N-1; absent until built
     manifest.json   format_version, encoder_id, dim, rows, files; and the sha256 of all that
 
 Shape suffixes: N rows, B rows of a block, D embedding width.
@@ -24,23 +24,24 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from service.arrays import Floats
 from service.errors import IndexDamaged
-from service.index.neighbours import Floats, Ids, Marks
+from service.index.neighbours import ContentHashes, Ids
 
-FORMAT_VERSION = 2
-ROWS, IDS, MARKS, COARSE, MANIFEST = (
+FORMAT_VERSION = 1
+ROWS, IDS, HASHES, COMPRESSED, MANIFEST = (
     "rows.f32",
     "ids.i64",
-    "marks.u64",
-    "coarse.faiss",
+    "hashes.u64",
+    "compressed.faiss",
     "manifest.json",
 )
-Block: TypeAlias = tuple[Ids, Marks, Floats]
+Block: TypeAlias = tuple[Ids, ContentHashes, Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What a manifest says; ``files`` is {name: sha256}."""
+class SegmentManifest:
+    """The content of a ``manifest.json``; ``files`` is {name: sha256}."""
 
     encoder_id: str
     dim: int
@@ -48,38 +49,42 @@ class Facts:
     files: dict[str, str]
 
 
-def write_rows(folder: Path, blocks: Iterable[Block], *, encoder_id: str, dim: int) -> Facts:
-    """Write a segment without a coarse index, ids ascending over all blocks.
+def write_rows(
+    folder: Path, blocks: Iterable[Block], *, encoder_id: str, dim: int
+) -> SegmentManifest:
+    """Write a segment without a compressed index; ids ascend over all blocks.
 
     Raises:
-        IndexDamaged: the disk refuses; nothing that looks whole is left behind.
+        IndexDamaged: the files cannot be written; nothing that looks complete is left.
     """
-    digests = {name: hashlib.sha256() for name in (ROWS, IDS, MARKS)}
+    digests = {name: hashlib.sha256() for name in (ROWS, IDS, HASHES)}
     count = 0
     try:
         folder.mkdir(parents=True)
         with ExitStack() as stack:
             files = {name: stack.enter_context((folder / name).open("wb")) for name in digests}
-            for ids_B, marks_B, rows_BD in blocks:
+            for ids_B, hashes_B, rows_BD in blocks:
                 count += len(ids_B)
-                for name, array in ((ROWS, rows_BD), (IDS, ids_B), (MARKS, marks_B)):
+                for name, array in ((ROWS, rows_BD), (IDS, ids_B), (HASHES, hashes_B)):
                     data = np.ascontiguousarray(array).view(np.uint8).data
                     files[name].write(data)
                     digests[name].update(data)
-        known = {name: digest.hexdigest() for name, digest in digests.items()}
-        facts = Facts(encoder_id, dim, count, known)
-        write_manifest(folder, facts)
+        checksums = {name: digest.hexdigest() for name, digest in digests.items()}
+        manifest = SegmentManifest(encoder_id, dim, count, checksums)
+        write_manifest(folder, manifest)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise IndexDamaged("the index files cannot be written") from error
-    return facts
+    return manifest
 
 
-def add_file(folder: Path, facts: Facts, name: str, write: Callable[[Path], None]) -> Facts:
-    """Let ``write`` make one more file of a segment, and name it in the manifest.
+def add_file(
+    folder: Path, manifest: SegmentManifest, name: str, write: Callable[[Path], None]
+) -> SegmentManifest:
+    """Let ``write`` create one more file of a segment, and add it to the manifest.
 
     Raises:
-        IndexDamaged: the disk refuses.
+        IndexDamaged: the file cannot be written.
     """
     try:
         part = folder / f"{name}.part"
@@ -87,65 +92,67 @@ def add_file(folder: Path, facts: Facts, name: str, write: Callable[[Path], None
         with part.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         part.replace(folder / name)
-        grown = Facts(facts.encoder_id, facts.dim, facts.rows, facts.files | {name: digest})
+        grown = SegmentManifest(
+            manifest.encoder_id, manifest.dim, manifest.rows, manifest.files | {name: digest}
+        )
         write_manifest(folder, grown)
     except OSError as error:
         raise IndexDamaged("the index files cannot be written") from error
     return grown
 
 
-def write_manifest(folder: Path, facts: Facts) -> None:
-    """Name what the folder holds, in one step: the old manifest or the new one is there."""
-    said = {
+def write_manifest(folder: Path, manifest: SegmentManifest) -> None:
+    """Replace the manifest atomically."""
+    fields = {
         "format_version": FORMAT_VERSION,
-        "encoder_id": facts.encoder_id,
-        "dim": facts.dim,
-        "rows": facts.rows,
-        "files": facts.files,
+        "encoder_id": manifest.encoder_id,
+        "dim": manifest.dim,
+        "rows": manifest.rows,
+        "files": manifest.files,
     }
     part = folder / f"{MANIFEST}.part"
-    part.write_text(json.dumps({"segment": said, "sha256": _digest_of(said)}, indent=1))
+    part.write_text(json.dumps({"segment": fields, "sha256": _digest_of(fields)}, indent=1))
     part.replace(folder / MANIFEST)
 
 
-def verified(folder: Path, *, encoder_id: str, dim: int) -> Facts:
-    """Read every byte of a segment and compare; only then may its files be opened.
+def verified(folder: Path, *, encoder_id: str, dim: int) -> SegmentManifest:
+    """Compare every byte of a segment with its checksums; only then may its files be opened.
 
     Raises:
-        IndexDamaged: anything is missing, changed, of another format, encoder or width.
+        IndexDamaged: a file is missing or changed, or has another format, encoder or width.
     """
     try:
-        facts = _facts(json.loads((folder / MANIFEST).read_text()))
-        if (facts.encoder_id, facts.dim) != (encoder_id, dim):
+        manifest = _parsed(json.loads((folder / MANIFEST).read_text()))
+        if (manifest.encoder_id, manifest.dim) != (encoder_id, dim):
             raise IndexDamaged("the index files are of another encoder")
-        for name, expected in facts.files.items():
+        for name, expected in manifest.files.items():
             with (folder / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != expected:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != expected:
                 raise IndexDamaged(f"{name} of an index does not have its checksum")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexDamaged("the index files cannot be read") from error
-    return facts
+    return manifest
 
 
-def read_ids(folder: Path, facts: Facts) -> tuple[Ids, Marks]:
-    """(row_ids_N, marks_N) of a verified segment. Raises IndexDamaged: they do not fit."""
+def read_ids(folder: Path, manifest: SegmentManifest) -> tuple[Ids, ContentHashes]:
+    """(row_ids_N, hashes_N) of a verified segment. Raises IndexDamaged: they do not match."""
     ids_N = np.fromfile(folder / IDS, "<i8")
-    marks_N = np.fromfile(folder / MARKS, "<u8")
-    if not len(ids_N) == len(marks_N) == facts.rows or (np.diff(ids_N) <= 0).any():
+    hashes_N = np.fromfile(folder / HASHES, "<u8")
+    if not len(ids_N) == len(hashes_N) == manifest.rows or (np.diff(ids_N) <= 0).any():
         raise IndexDamaged("the ids of an index do not fit its rows")
-    return ids_N, marks_N
+    return ids_N, hashes_N
 
 
-def _facts(document: Any) -> Facts:
-    said = document["segment"]
-    if document["sha256"] != _digest_of(said) or said["format_version"] != FORMAT_VERSION:
+def _parsed(document: Any) -> SegmentManifest:
+    fields = document["segment"]
+    if document["sha256"] != _digest_of(fields) or fields["format_version"] != FORMAT_VERSION:
         raise IndexDamaged("the manifest of an index is damaged or of another format")
-    files = said["files"]
-    if not {ROWS, IDS, MARKS} <= files.keys() <= {ROWS, IDS, MARKS, COARSE}:
+    files = fields["files"]
+    if not {ROWS, IDS, HASHES} <= files.keys() <= {ROWS, IDS, HASHES, COMPRESSED}:
         raise IndexDamaged("the manifest of an index names other files than expected")
-    return Facts(said["encoder_id"], said["dim"], said["rows"], files)
+    return SegmentManifest(fields["encoder_id"], fields["dim"], fields["rows"], files)
 
 
-def _digest_of(said: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def _digest_of(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Vectors on disk, read by memory map; exact scores of chosen rows.
+"""Vectors on disk, read by memory map, and their exact scores.
 
-They are whole: half precision moved a cosine by 1e-5, which is enough to exchange a tenth hit
-for the eleventh.
+They are float32: half precision changed a cosine by 1e-5, enough to exchange the tenth hit for the
+eleventh.
 
 Shape suffixes: N rows, P positions, Q queries, D embedding width.
 """
@@ -15,20 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
+from service.arrays import Floats
 from service.errors import IndexDamaged
-from service.index.neighbours import Floats, Ids, Neighbours, best, inner_products, merged
+from service.index.neighbours import Ids, Neighbours, best, inner_products, merged
 
 SCAN_ROWS = 4096
-# A touched page brings its neighbours into the map, 64 KB up to 2 MB of them, as the kernel likes;
-# beyond this all maps are emptied, so that the process does not seem to own whole files. The
-# pages stay in the operating system's cache.
-MAPPED_BYTES = 512 * 2**20  # of files, the program's own among them
-TOUCHED_ROWS = 128  # at most, between two looks at what is mapped
+# An access to a page maps 64 KB to 2 MB around it. Beyond this limit all maps are emptied, so that
+# the process does not seem to own whole files; the pages stay in the operating system's cache.
+MAPPED_BYTES = 512 * 2**20  # of files, including those of the program
+TOUCHED_ROWS = 128  # at most, between two checks of what is mapped
 
-_open_files: "weakref.WeakSet[RowFile]" = weakref.WeakSet()
+_open_files: "weakref.WeakSet[VectorFile]" = weakref.WeakSet()
 
 
-class RowFile:
+class VectorFile:
     """N rows of D little-endian float32. Thread safe: nothing of it changes."""
 
     def __init__(self, path: Path, count: int, dim: int) -> None:
@@ -51,7 +51,7 @@ class RowFile:
         return int(self._rows_ND.shape[1])
 
     def take(self, positions_P: Ids) -> Floats:
-        """Copies of the rows, float32 (P, D); other threads run meanwhile."""
+        """Copies of the rows, float32 (P, D); other threads may run meanwhile."""
         rows_PD: Floats = np.empty((len(positions_P), self.dim), np.float32)
         for start in range(0, len(positions_P), TOUCHED_ROWS):
             part = slice(start, start + TOUCHED_ROWS)
@@ -70,24 +70,24 @@ class RowFile:
         return scores_QP
 
     def unmap(self) -> None:
-        """Give back what is mapped; the next touch brings it in again."""
+        """Release the mapped pages; the next access maps them again."""
         with suppress(AttributeError, ValueError):  # no such advice on Windows; closed
             self._map.madvise(mmap.MADV_DONTNEED)
 
     def scan(self, positions_P: Ids, queries_QD: Floats, k: int) -> list[Neighbours]:
         """The k best of the positions per query, exactly; ids are positions."""
-        found: list[list[Neighbours]] = [[] for _ in queries_QD]
+        parts_Q: list[list[Neighbours]] = [[] for _ in queries_QD]
         for start in range(0, len(positions_P), SCAN_ROWS):
             part_P = positions_P[start : start + SCAN_ROWS]
             scores_QP = self.scores(part_P, queries_QD)
-            for answers, scores_P in zip(found, scores_QP, strict=True):
-                answers.append(best(part_P, scores_P, k))
-        return [merged(answers, k) for answers in found]
+            for parts, scores_P in zip(parts_Q, scores_QP, strict=True):
+                parts.append(best(part_P, scores_P, k))
+        return [merged(parts, k) for parts in parts_Q]
 
 
 @functools.cache
 def _statm() -> int | None:
-    """What Linux says of this process, kept open: it is asked at every search."""
+    """The memory statistics of this process on Linux, kept open: every search reads them."""
     try:
         return os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:

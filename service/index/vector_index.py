@@ -1,15 +1,15 @@
 """The vector index of one collection: a cache that the catalog can always rebuild.
 
-Small collections are searched exactly, all rows in memory (``tail``). Beyond ``EXACT_ROWS`` the
-rows move to segments on disk, each with a compressed index in front and exact scores behind it
-(``segment``, ``coarse``); new rows gather in the tail until the next build takes them over.
-Segments never change, so a build works beside everything else and is put in place at its end.
+Small collections are searched exactly, with all rows in memory (``tail``). Beyond ``EXACT_ROWS``
+the rows move to segments on disk, each with a compressed index for candidates and whole rows for
+exact scores (``segment``, ``compressed``). New rows stay in the tail until the next build.
+Segments are immutable, so a build runs beside searches and writes and takes effect at its end.
 
-Searches take no lock: they read one immutable ``_State``. Writers and builds take turns at
-putting a new one in its place. A removal sets a flag that running searches see as well.
+Searches take no lock: they read one immutable ``_State``, which writers and builds replace under a
+lock. A removal clears a flag that running searches see as well.
 
-``marks`` tell what a row id stood for when its row was written (64 bits of the file's sha256):
-a catalog restored from a backup can give an id to another scan.
+A content hash (64 bits of the sha256 of the file) beside each row id detects a catalog that was
+restored from a backup and gives the id to another scan.
 
 Shape suffixes: N rows, Q queries, K neighbours, D embedding width.
 """
@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from service.arrays import Floats, unit_rows
 from service.errors import EncoderMismatch, InputError, ServiceError
-from service.index import segment_builder as building
-from service.index import tail
-from service.index.neighbours import Floats, Ids, Marks, Neighbours, merged, unit_rows
+from service.index import segment_builder, tail
+from service.index.neighbours import ContentHashes, Ids, Neighbours, merged
 from service.index.segment import Segment
 from service.index.segment_builder import Plan
 from service.index.tail import Tail
@@ -41,7 +41,7 @@ __all__ = ["EmbeddingIndex", "IndexState", "Neighbours"]
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """How an index stands: living rows, how many of them are compressed, segments, tail rows."""
+    """Numbers of alive rows, of compressed ones among them, of segments and of rows in the tail."""
 
     rows: int
     compressed_rows: int
@@ -61,7 +61,7 @@ class EmbeddingIndex:
     Args:
         dim: embedding width.
         encoder_id: of every row and query.
-        folder: for segments, made when the first is written; None = always exact, in memory.
+        folder: of the segments; None = always exact, in memory.
         exact_rows, tail_rows: see the constants of the same names.
     """
 
@@ -81,7 +81,7 @@ class EmbeddingIndex:
         self._tail_rows = tail_rows
         self._writing = threading.Lock()
         self._state = _State((), tail.empty(dim))
-        self._in_tail: dict[int, int] = {}  # living row id -> place; the writer's alone
+        self._in_tail: dict[int, int] = {}  # alive row id -> place; for the writer only
         self._purge = False
         self._closed = False
         self._recent: deque[Floats] = deque(maxlen=RECENT_QUERIES)
@@ -90,11 +90,11 @@ class EmbeddingIndex:
         return self.state().rows
 
     def state(self) -> IndexState:
-        """How many rows live where."""
+        """Where the rows are."""
         now = self._state
-        compressed = sum(len(s) for s in now.segments if s.coarse is not None)
+        compressed = sum(len(s) for s in now.segments if s.compressed is not None)
         in_segments = sum(len(segment) for segment in now.segments)
-        in_tail = int(np.count_nonzero(now.tail.living()))
+        in_tail = int(np.count_nonzero(now.tail.alive()))
         return IndexState(in_segments + in_tail, compressed, len(now.segments), in_tail)
 
     # writing ------------------------------------------------------------------------------
@@ -105,12 +105,12 @@ class EmbeddingIndex:
         embeddings_ND: Floats,
         *,
         encoder_id: str,
-        marks_N: Marks | None = None,
+        hashes_N: ContentHashes | None = None,
     ) -> None:
         """Store rows under their ids; a known id is replaced. The next search finds them.
 
         Args:
-            marks_N: what the ids stand for; None = 0, which no file is trusted with later.
+            hashes_N: content hashes of the rows; None = 0, which never matches a file later.
 
         Raises:
             EncoderMismatch: the rows come from another encoder.
@@ -118,8 +118,8 @@ class EmbeddingIndex:
         """
         unit_ND = self._unit(embeddings_ND, encoder_id)
         ids_N = np.asarray(row_ids_N, np.int64)
-        marks_N = np.zeros(len(ids_N), np.uint64) if marks_N is None else marks_N
-        if not len(ids_N) == len(unit_ND) == len(marks_N) or len(np.unique(ids_N)) != len(ids_N):
+        hashes_N = np.zeros(len(ids_N), np.uint64) if hashes_N is None else hashes_N
+        if not len(ids_N) == len(unit_ND) == len(hashes_N) or len(np.unique(ids_N)) != len(ids_N):
             raise InputError(f"expected {len(unit_ND)} different row ids, got {len(ids_N)}")
         if len(ids_N) == 0:
             return
@@ -127,20 +127,20 @@ class EmbeddingIndex:
             self._forget(ids_N)
             now = self._state
             start = now.tail.count
-            grown = now.tail.appended(ids_N, marks_N, unit_ND)
+            grown = now.tail.appended(ids_N, hashes_N, unit_ND)
             self._in_tail.update(zip(ids_N.tolist(), range(start, grown.count), strict=True))
             self._state = _State(now.segments, grown)
 
     def remove(self, row_ids_N: Ids, *, purge: bool = False) -> int:
-        """Forget rows at once; unknown ids are passed over. Return how many were there.
+        """Remove rows at once; unknown ids are ignored. Return how many were removed.
 
         Args:
-            purge: the next build also takes their bytes out of the files.
+            purge: the next build also removes their bytes from the files.
         """
         with self._writing:
-            gone = self._forget(np.unique(np.asarray(row_ids_N, np.int64)))
-            self._purge |= purge and gone > 0
-            return gone
+            removed = self._forget(np.unique(np.asarray(row_ids_N, np.int64)))
+            self._purge |= purge and removed > 0
+            return removed
 
     def _forget(self, ids_N: Ids) -> int:
         places = [self._in_tail.pop(i) for i in ids_N.tolist() if i in self._in_tail]
@@ -158,17 +158,17 @@ class EmbeddingIndex:
         allowed_ids: Ids | None = None,
         exact: bool = False,
     ) -> list[Neighbours]:
-        """The k rows of highest cosine for each query, fewer when fewer are allowed.
+        """The k rows of highest cosine for each query; fewer when fewer are allowed.
 
-        Scores are exact for every row that is found. Which rows are found is exact up to
-        ``exact_rows`` rows, under a filter that lets few through, and when asked for.
+        Scores are always exact. The choice of rows is exact up to ``exact_rows`` rows, under a
+        selective filter, and on request.
 
         Args:
             queries_QD: float32, any length above 0.
             k: at least 1.
             encoder_id: of the encoder that made the queries.
             allowed_ids: only these rows; None = all.
-            exact: look at every row.
+            exact: score every row.
 
         Raises:
             EncoderMismatch, InputError: as for ``add``.
@@ -179,42 +179,42 @@ class EmbeddingIndex:
         if allowed_ids is not None:
             allowed_ids = np.unique(np.asarray(allowed_ids, np.int64))
         now = self._state
-        found = [now.tail.search(unit_QD, k, allowed_ids)]
-        found += [s.search(unit_QD, k, allowed_ids, exact=exact) for s in now.segments]
+        parts = [now.tail.search(unit_QD, k, allowed_ids)]
+        parts += [s.search(unit_QD, k, allowed_ids, exact=exact) for s in now.segments]
         if now.segments and allowed_ids is None and not exact:
             self._recent.append(unit_QD[0])
-        return [merged(answers, k) for answers in zip(*found, strict=True)]
+        return [merged(answers, k) for answers in zip(*parts, strict=True)]
 
     def sample_recall(self) -> float | None:
-        """Share of the 10 best of a recent query that the approximate search finds.
+        """Recall at 10 of the approximate search for one recent query.
 
-        Ties are no misses: what scores as well as the last exact hit counts. None: nothing
-        is approximate, or nobody has asked yet. Takes about a second for a million rows.
+        A row that scores as well as the last exact hit counts as found. None: no search is
+        approximate, or there was none yet. Takes about a second for a million rows.
         """
-        if not self._recent or not any(s.coarse for s in self._state.segments):
+        if not self._recent or not any(s.compressed for s in self._state.segments):
             return None
         query_1D = self._recent.popleft()[None]
         options = {"k": RECALL_AT, "encoder_id": self._encoder_id}
-        (truth,) = self.search(query_1D, **options, exact=True)  # type: ignore[arg-type]
-        (found,) = self.search(query_1D, **options)  # type: ignore[arg-type]
-        self._recent.pop()  # the search above noted its query again
-        if len(truth.scores_K) == 0:
+        (exact,) = self.search(query_1D, **options, exact=True)  # type: ignore[arg-type]
+        (approximate,) = self.search(query_1D, **options)  # type: ignore[arg-type]
+        self._recent.pop()  # the search above recorded its query again
+        if len(exact.scores_K) == 0:
             return None
-        hits = int(np.count_nonzero(found.scores_K >= truth.scores_K[-1] - 1e-6))
-        return min(hits, len(truth.scores_K)) / len(truth.scores_K)
+        hits = int(np.count_nonzero(approximate.scores_K >= exact.scores_K[-1] - 1e-6))
+        return min(hits, len(exact.scores_K)) / len(exact.scores_K)
 
     # building -----------------------------------------------------------------------------
 
     @property
     def wants_build(self) -> bool:
-        """Whether ``build`` would do something now."""
+        """Whether ``build`` has a step to do."""
         return self._plan() is not None
 
     def _plan(self) -> Plan | None:
         now = self._state
         if self._folder is None or self._closed:
             return None
-        return building.next_plan(
+        return segment_builder.next_plan(
             now.segments,
             now.tail,
             exact_rows=self._exact_rows,
@@ -223,131 +223,137 @@ class EmbeddingIndex:
         )
 
     def build(self, *, stopping: Callable[[], bool] = lambda: False) -> bool:
-        """Take the tail over, merge small segments, compress, drop the dead: the next step.
+        """Do the next step: move the tail to disk, merge, compress, or drop removed rows.
 
-        One caller at a time; searches and writes go on meanwhile. Return whether anything was
-        done.
+        One caller at a time; searches and writes continue. Return whether there was a step.
 
         Raises:
-            IndexDamaged: the disk refuses; everything is searched as before.
-            Stopping: ``stopping`` said so; the same.
+            IndexDamaged: the files cannot be written; searches work as before.
+            Stopping: ``stopping`` returned True; searches work as before.
         """
         plan, folder, taken = self._plan(), self._folder, self._state.tail
         if plan is None or folder is None:
             return False
         if plan.compress is not None:
-            building.compress(plan.compress, stopping=stopping)
+            segment_builder.compress(plan.compress, stopping=stopping)
             return True
         options: dict[str, Any] = {"encoder_id": self._encoder_id, "dim": self._dim}
-        made = building.write_merged(folder, plan, taken, **options, stopping=stopping)
-        if made is not None:
+        segment = segment_builder.write_merged(folder, plan, taken, **options, stopping=stopping)
+        if segment is not None:
             try:
-                building.compress(made, stopping=stopping)
+                segment_builder.compress(segment, stopping=stopping)
             except ServiceError:
-                building.discard(made.folder)
+                segment_builder.discard(segment.folder)
                 raise
-        self._put(made, plan, taken.count if plan.with_tail else 0)
+        self._put(segment, plan, taken.count if plan.with_tail else 0)
         return True
 
-    def _put(self, made: Segment | None, plan: Plan, taken: int) -> None:
-        """Let a new segment take the place of what it was made from."""
+    def _put(self, new: Segment | None, plan: Plan, taken: int) -> None:
+        """Replace the rows of the plan by the new segment."""
         with self._writing:
             now = self._state
-            living = [s.row_ids_N[s.alive_N] for s in plan.merge]
-            living.append(now.tail.ids()[:taken][now.tail.living()[:taken]])
+            alive = [s.row_ids_N[s.alive_N] for s in plan.merge]
+            alive.append(now.tail.ids()[:taken][now.tail.alive()[:taken]])
             kept = [s for s in now.segments if s not in plan.merge]
-            if made is not None:  # what died while it was written
-                made.remove(np.setdiff1d(made.row_ids_N, np.concatenate(living)))
-                kept.append(made)
+            if new is not None:  # without rows that were removed meanwhile
+                new.remove(np.setdiff1d(new.row_ids_N, np.concatenate(alive)))
+                kept.append(new)
             rest = now.tail.after(taken) if taken else now.tail
             if taken:
                 places = zip(rest.ids().tolist(), range(rest.count), strict=True)
                 self._in_tail = dict(places)
-            self._purge &= any(segment.dead for segment in kept)
+            self._purge &= any(segment.removed for segment in kept)
             closed = self._closed
             self._state = _State(tuple(kept), rest)
         for segment in plan.merge:
-            building.discard(segment.folder)
-        if closed and made is not None:
-            building.discard(made.folder)
+            segment_builder.discard(segment.folder)
+        if closed and new is not None:
+            segment_builder.discard(new.folder)
 
     # files --------------------------------------------------------------------------------
 
-    def open_files(self, row_ids_N: Ids, marks_N: Marks) -> int:
-        """Take over what verifies on disk and is still true, before anything else.
+    def open_files(self, row_ids_N: Ids, hashes_N: ContentHashes) -> int:
+        """Open the valid segments on disk and drop their stale rows; call it first.
 
         Args:
-            row_ids_N: every row there is, ascending.
-            marks_N: what they stand for now.
+            row_ids_N: all rows of the collection, ascending.
+            hashes_N: their content hashes.
 
         Returns:
-            How many segments were damaged, stale or of another encoder, and are removed.
+            Number of segments that were damaged or of another encoder; they are removed.
         """
         if self._folder is None:
             return 0
-        found, refused = building.open_all(self._folder, encoder_id=self._encoder_id, dim=self._dim)
+        segments, refused = segment_builder.open_all(
+            self._folder, encoder_id=self._encoder_id, dim=self._dim
+        )
         missing_N = row_ids_N
         kept: list[Segment] = []
-        for segment in reversed(found):  # of two copies, left by a kill, the newer one counts
-            segment.remove(_strangers(segment, row_ids_N, marks_N, missing_N))
+        for segment in reversed(segments):  # of two copies, left by a kill, the newer one counts
+            segment.remove(_stale_ids(segment, row_ids_N, hashes_N, missing_N))
             missing_N = np.setdiff1d(missing_N, segment.row_ids_N[segment.alive_N])
             if len(segment):
                 kept.insert(0, segment)
             else:
-                building.discard(segment.folder)
+                segment_builder.discard(segment.folder)
         with self._writing:
             self._state = _State(tuple(kept), self._state.tail)
         return refused
 
     def missing(self, row_ids_N: Ids) -> Ids:
-        """Those of the ids that are not here, ascending."""
+        """Those ids that the index lacks, ascending."""
         now = self._state
         here = [s.row_ids_N[s.alive_N] for s in now.segments]
-        return np.setdiff1d(row_ids_N, np.concatenate([*here, now.tail.ids()[now.tail.living()]]))
+        return np.setdiff1d(row_ids_N, np.concatenate([*here, now.tail.ids()[now.tail.alive()]]))
 
-    def fill(self, blocks: Iterator[tuple[Ids, Marks, Floats]], count: int) -> None:
-        """Take many rows of new, ascending ids: into the tail, or as a segment when they are many.
+    def fill(self, blocks: Iterator[tuple[Ids, ContentHashes, Floats]], count: int) -> None:
+        """Add rows of new, ascending ids: to the tail, or as a segment when there are many.
 
         Raises:
-            IndexDamaged: the disk refuses.
+            IndexDamaged: the files cannot be written.
             InputError: as for ``add``.
         """
         if self._folder is None or count <= self._exact_rows:
-            for ids_B, marks_B, rows_BD in blocks:
-                self.add(ids_B, rows_BD, encoder_id=self._encoder_id, marks_N=marks_B)
+            for ids_B, hashes_B, rows_BD in blocks:
+                self.add(ids_B, rows_BD, encoder_id=self._encoder_id, hashes_N=hashes_B)
             return
-        unit = (
-            (ids_B, marks_B, unit_rows(rows_BD, self._dim)) for ids_B, marks_B, rows_BD in blocks
-        )
-        made = building.write_segment(
+        unit = ((ids_B, hashes_B, self._checked(rows_BD)) for ids_B, hashes_B, rows_BD in blocks)
+        segment = segment_builder.write_segment(
             self._folder, unit, encoder_id=self._encoder_id, dim=self._dim
         )
-        if made is not None:
+        if segment is not None:
             with self._writing:
-                self._state = _State((*self._state.segments, made), self._state.tail)
+                self._state = _State((*self._state.segments, segment), self._state.tail)
 
     def discard(self) -> None:
-        """Remove every file; the index is not used any more."""
+        """Remove every file; the index must not be used afterwards."""
         with self._writing:
             self._closed = True
             segments = self._state.segments
         for segment in segments:
-            building.discard(segment.folder)
+            segment_builder.discard(segment.folder)
         if self._folder is not None:
-            building.discard(self._folder)
+            segment_builder.discard(self._folder)
 
     def _unit(self, rows_ND: Floats, encoder_id: str) -> Floats:
         if encoder_id != self._encoder_id:
             raise EncoderMismatch(f"the index is for {self._encoder_id}, the rows for {encoder_id}")
-        return unit_rows(rows_ND, self._dim)
+        return self._checked(rows_ND)
+
+    def _checked(self, rows_ND: Floats) -> Floats:
+        if rows_ND.dtype != np.float32 or rows_ND.ndim != 2 or rows_ND.shape[1] != self._dim:
+            raise InputError(
+                f"expected float32 rows of width {self._dim}, got {rows_ND.dtype} {rows_ND.shape}"
+            )
+        return unit_rows(rows_ND)
 
 
-def _strangers(segment: Segment, row_ids_N: Ids, marks_N: Marks, missing_N: Ids) -> Ids:
-    """Ids of a segment that are gone, stand for another scan now, or are held by a newer one."""
+def _stale_ids(segment: Segment, row_ids_N: Ids, hashes_N: ContentHashes, missing_N: Ids) -> Ids:
+    """Ids of a segment that were removed, have another content, or are in a newer segment."""
     ids_S = segment.row_ids_N
     if len(row_ids_N) == 0:
         return ids_S
     at_S = np.minimum(np.searchsorted(row_ids_N, ids_S), len(row_ids_N) - 1)
-    true_S = (row_ids_N[at_S] == ids_S) & (marks_N[at_S] == segment.marks_N)
-    strangers: Ids = ids_S[~(true_S & np.isin(ids_S, missing_N))]
-    return strangers
+    current_S = (row_ids_N[at_S] == ids_S) & (hashes_N[at_S] == segment.hashes_N)
+    stale_ids: Ids = ids_S[~(current_S & np.isin(ids_S, missing_N))]
+    return stale_ids

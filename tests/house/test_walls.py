@@ -6,23 +6,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-E = "service.errors"
+E, A = "service.errors", "service.arrays"
 USE_CASES = {"service.embedding", "service.classifiers", "service.gallery"}
 ROOMS = {  # room -> what of ours it may import; the first matching row counts
     "service.errors": set(),
+    "service.arrays": {E},
     "service.settings": {E},
     "service.observability": set(),
-    "service.imaging": {E},
-    "service.fewshot": {E},
-    "service.catalog": {E},
-    "service.index": {E},
-    "service.embedding": {E, "service.imaging"},
-    "service.classifiers": {E, "service.catalog", "service.fewshot"},
+    "service.imaging": {E, A},
+    "service.fewshot": {E, A},
+    "service.catalog": {E, A},
+    "service.index": {E, A},
+    "service.embedding": {E, A, "service.imaging"},
+    "service.classifiers": {E, A, "service.catalog", "service.fewshot"},
     # A gallery stores what the pipeline embedded: it takes its results, and no pixels.
-    "service.gallery": {E, "service.catalog", "service.index", "service.embedding"},
-    "service.jobs": {E, *USE_CASES, "service.catalog", "service.settings"},
+    "service.gallery": {E, A, "service.catalog", "service.index", "service.embedding"},
+    "service.jobs": {E, A, *USE_CASES, "service.catalog", "service.settings"},
     "service.api": {
         E,
+        A,
         *USE_CASES,
         "service.jobs",
         "service.settings",
@@ -36,7 +38,7 @@ ROOMS = {  # room -> what of ours it may import; the first matching row counts
     "service.server": {"service"},
     "service.cli": {"service"},
     "service.__main__": {"service.cli"},
-    "training": {E, "service.imaging", "service.embedding.bundle", "service.fewshot"},
+    "training": {E, A, "service.imaging", "service.embedding.bundle", "service.fewshot"},
 }
 OWNERS = {  # library -> the only rooms that may import it
     "fastapi": ("service.api", "service.app", "service.server"),

@@ -22,12 +22,12 @@ def small_index(folder: Path | None) -> EmbeddingIndex:
     return EmbeddingIndex(DIM, "enc_a", folder=folder, exact_rows=2000, tail_rows=1000)
 
 
-def marks_of(ids: np.ndarray) -> np.ndarray:
+def hashes_of(ids: np.ndarray) -> np.ndarray:
     return ids.astype(np.uint64) * np.uint64(7)
 
 
 def put(index: EmbeddingIndex, ids: np.ndarray, rows: np.ndarray) -> None:
-    index.add(ids, rows, encoder_id="enc_a", marks_N=marks_of(ids))
+    index.add(ids, rows, encoder_id="enc_a", hashes_N=hashes_of(ids))
 
 
 def built(index: EmbeddingIndex) -> EmbeddingIndex:

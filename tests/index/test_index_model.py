@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.index.vector_index import EmbeddingIndex
-from tests.index.clustered_rows import DIM, clustered, found_ids, marks_of, put
+from tests.index.clustered_rows import DIM, clustered, found_ids, hashes_of, put
 
 POOL = clustered(4000, seed=77)
 
@@ -20,11 +20,11 @@ def restarted(folder: Path, model: dict[int, int]) -> EmbeddingIndex:
     ids = np.array(sorted(model), np.int64)
     index = fresh_index(folder)
     # A row is marked by what it holds, as a scan is by the digest of its file.
-    marks = marks_of(np.array([model[i] for i in ids.tolist()], np.int64))
-    index.open_files(ids, marks)
+    hashes = hashes_of(np.array([model[i] for i in ids.tolist()], np.int64))
+    index.open_files(ids, hashes)
     missing = index.missing(ids)
     rows = POOL[[model[i] for i in missing.tolist()]]
-    index.fill(iter([(missing, marks[np.searchsorted(ids, missing)], rows)]), len(missing))
+    index.fill(iter([(missing, hashes[np.searchsorted(ids, missing)], rows)]), len(missing))
     return index
 
 
@@ -37,7 +37,7 @@ def test_an_index_holds_what_a_dict_would_hold(tmp_path: Path, seed: int) -> Non
         ids = np.unique(rng.integers(0, 3000, int(rng.integers(1, 300))))
         if act == "add":
             content = rng.integers(0, len(POOL), len(ids))
-            index.add(ids, POOL[content], encoder_id="enc_a", marks_N=marks_of(content))
+            index.add(ids, POOL[content], encoder_id="enc_a", hashes_N=hashes_of(content))
             model |= dict(zip(ids.tolist(), content.tolist(), strict=True))
         elif act in ("remove", "purge"):
             gone = index.remove(ids, purge=act == "purge")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.index import vector_file as row_file
-from service.index.vector_file import RowFile
+from service.index import vector_file
+from service.index.vector_file import VectorFile
 from service.index.vector_index import EmbeddingIndex
 from tests.index.clustered_rows import built, clustered, found_ids, put, small_index
 
@@ -158,10 +158,10 @@ def test_reading_rows_everywhere_in_a_file_keeps_little_of_it_mapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel maps up to 2 MB around a touched row, so rows cannot be counted for it."""
-    monkeypatch.setattr(row_file, "MAPPED_BYTES", 0)
+    monkeypatch.setattr(vector_file, "MAPPED_BYTES", 0)
     rows = np.random.default_rng(0).standard_normal((3000, 1024)).astype(np.float32)
     (tmp_path / "rows").write_bytes(rows.tobytes())
-    read = RowFile(tmp_path / "rows", 3000, 1024)
+    read = VectorFile(tmp_path / "rows", 3000, 1024)
     places = np.arange(0, 3000, 7)
     np.testing.assert_allclose(
         read.scores(places, rows[:2]), rows[:2] @ rows[places].T, rtol=1e-5, atol=1e-3

@@ -73,7 +73,7 @@ async def create_classifier(
         fit = partial(service.registry.fit, caller.workspace_id, wanted, uploads)
         return _created(await service.fits.run(fit))
 
-    content = request_fingerprint("classifier", body.model_dump_json(), *files)
+    content = request_fingerprint("classifier", body, *files)
     return await idempotent(service, caller.workspace_id, key, content, act)
 
 
@@ -160,5 +160,5 @@ async def import_classifier(
         )
         return _created(classifier)
 
-    content = request_fingerprint("import", body.model_dump_json())
+    content = request_fingerprint("import", body)
     return await idempotent(service, caller.workspace_id, key, content, act)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from service.arrays import Pixels
 from service.errors import CorruptImage
 from service.imaging.analysis import quality, regions
 from service.imaging.analysis.frame_analysis import (
@@ -20,7 +21,7 @@ from service.imaging.analysis.frame_analysis import (
 )
 from service.imaging.analysis.regions import Region
 from service.imaging.analysis.text import TextBox, TextFinder, without
-from service.imaging.formats.frames import ImageInfo, Pixels, grey_of
+from service.imaging.formats.frames import ImageInfo, grey_of
 
 PREVIEW = 8  # frames that are gathered before the first is used
 

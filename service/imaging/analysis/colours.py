@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Pixels
 from service.imaging.analysis.grey_levels import brightest, chroma, darkest
 from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 Box: TypeAlias = tuple[int, int, int, int]
 
 PATCH_SHARE = 1 / 130  # of the longer side: strokes of coloured letters are thinner

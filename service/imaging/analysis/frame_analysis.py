@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Pixels
 from service.errors import InputError
 from service.imaging.analysis import quality, regions
 from service.imaging.analysis.colours import find_colour_overlay, without_flow
@@ -21,7 +22,6 @@ from service.imaging.analysis.regions import Box, Region
 from service.imaging.analysis.text import TextBox, TextFinder, without
 from service.imaging.formats.frames import DicomRegion, grey_of
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 RegionMode: TypeAlias = Literal["auto", "none"] | Box
 Risk: TypeAlias = Literal["none", "low", "high"]
 RISKS: tuple[Risk, ...] = ("none", "low", "high")

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
+from service.arrays import Pixels
+
 Counts: TypeAlias = npt.NDArray[np.int64]
 
 

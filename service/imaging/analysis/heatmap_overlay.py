@@ -3,16 +3,13 @@
 Shape suffixes: H W frame as it came, P Q the same scaled down, h w places of the map.
 """
 
-from typing import TypeAlias
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.arrays import Pixels
 from service.errors import InputError
-
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 FOR_RGB, AGAINST_RGB = (255, 96, 0), (0, 128, 255)  # told apart by colour-blind readers too
 STRONGEST = 0.55  # opacity at the map's extreme: the tissue below stays visible

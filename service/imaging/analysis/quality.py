@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from service.arrays import Pixels
 from service.errors import InputError
 from service.imaging.analysis.grey_levels import Counts, chroma, histogram
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 Reason: TypeAlias = Literal[
     "blank", "frozen", "saturated", "tiny", "colour_doppler", "photo_of_a_screen", "not_ultrasound"
 ]

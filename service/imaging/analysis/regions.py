@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Pixels
 from service.errors import InputError
 from service.imaging.analysis.grey_levels import Counts, histogram
 from service.imaging.formats.frames import SPATIAL_2D, DicomRegion
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 Box: TypeAlias = tuple[int, int, int, int]
 Found: TypeAlias = Literal["declared", "pixels", "motion", "caller", "whole"]
 

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Pixels
 from service.imaging.analysis.grey_levels import brightest
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 Box: TypeAlias = tuple[int, int, int, int]
 TextNetwork: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 

@@ -23,6 +23,7 @@ from pydicom.uid import (
     MPEGTransferSyntaxes,
 )
 
+from service.arrays import Pixels
 from service.errors import CorruptImage, DecodeLimit, ServiceError, UnsupportedFormat
 from service.imaging.formats.dicom_pixels import RLE, FrameDecoder, PixelFacts
 from service.imaging.formats.dicom_tags import (
@@ -37,7 +38,7 @@ from service.imaging.formats.dicom_tags import (
     spacing_mm,
 )
 from service.imaging.formats.file_type import MAGIC, PREAMBLE
-from service.imaging.formats.frames import DecodedFrame, ImageInfo, Pixels
+from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
 from service.imaging.formats.sampling import Chooser
 from service.imaging.formats.video import VideoReader

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.arrays import Pixels
 from service.errors import CorruptImage, UnsupportedFormat
 from service.imaging.formats.codestream import Stream, read_stream
-from service.imaging.formats.frames import Pixels, without_colour
+from service.imaging.formats.frames import without_colour
 from service.imaging.formats.limits import DecodeLimits, check_size
 
 RLE = "1.2.840.10008.1.2.5"

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
+from service.arrays import Pixels
+
 Kind: TypeAlias = Literal["frame", "cine"]
 
 # RegionSpatialFormat and RegionDataType (DICOM PS3.3 C.8.5.5.1.1 and C.8.5.5.1.2).

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.arrays import Pixels
 from service.errors import InputError
-from service.imaging.formats.frames import Pixels
 
 Rule: TypeAlias = Literal["all", "uniform", "fps", "different"]
 MAX_COUNT = 10_000

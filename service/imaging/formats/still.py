@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from service.arrays import Pixels
 from service.errors import CorruptImage, ImageTooLarge, UnsupportedFormat
-from service.imaging.formats.frames import DecodedFrame, ImageInfo, Pixels, without_colour
+from service.imaging.formats.frames import DecodedFrame, ImageInfo, without_colour
 from service.imaging.formats.limits import DecodeLimits, check_size
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")

@@ -11,9 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from service.arrays import Pixels
 from service.errors import CorruptImage
 from service.imaging.formats.file_type import container_of
-from service.imaging.formats.frames import DecodedFrame, ImageInfo, Pixels
+from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
 from service.imaging.formats.sampling import Chooser
 
