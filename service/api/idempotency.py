@@ -11,7 +11,7 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from service.catalog.records import SavedAnswer
+from service.catalog.access_records import SavedAnswer
 from service.errors import IdempotencyConflict, InputError
 
 if TYPE_CHECKING:

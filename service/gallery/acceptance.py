@@ -54,8 +54,8 @@ def image_of(embedded: EmbeddedImage) -> ScanImage:
         frames=embedded.info.frames_in_file,
         frames_used=embedded.frames_used,
         frame_rate_hz=embedded.info.frame_rate_hz,
-        analysis=embedded.analysis.to_json()
-        | {"regions_used": embedded.regions_used, "device": embedded.info.device.to_json()},
+        regions_used=embedded.regions_used,
+        analysis=embedded.analysis.to_json() | {"device": embedded.info.device.to_json()},
     )
 
 

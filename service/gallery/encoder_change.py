@@ -15,7 +15,7 @@ import numpy as np
 from service.catalog.interface import Catalog
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import Conflict, EncoderMismatch, ServiceError
-from service.gallery.gallery_records import Collection, Move
+from service.gallery.gallery_records import Collection, Reembedding
 
 KeptVectors: TypeAlias = Literal["old", "new"]
 Exchange: TypeAlias = Callable[[str, str], AbstractContextManager[None]]
@@ -30,15 +30,15 @@ class EncoderChange:
         self._dim = dim
         self._exchange = exchange
 
-    def begin(self, workspace_id: str, name: str) -> Move:
+    def begin(self, workspace_id: str, name: str) -> Reembedding:
         """Begin, or go on with, a change. Raises UnknownItem, Conflict, ImagesNotKept."""
-        return self._catalog.begin_move(
+        return self._catalog.begin_reembedding(
             workspace_id, name, encoder_id=self._encoder_id, dim=self._dim
         )
 
-    def get(self, workspace_id: str, name: str) -> Move:
+    def get(self, workspace_id: str, name: str) -> Reembedding:
         """How far a change is. Raises UnknownItem: the collection is not changing."""
-        return self._catalog.get_move(workspace_id, name)
+        return self._catalog.get_reembedding(workspace_id, name)
 
     def require_target(self, encoder_id: str) -> None:
         """Raises EncoderMismatch: another encoder is loaded than the change is to."""
@@ -63,12 +63,12 @@ class EncoderChange:
             if isinstance(image, ServiceError):
                 raise image
         vectors = [image.embedding_D for image in embedded if isinstance(image, EmbeddedImage)]
-        self._catalog.add_spare_vectors(workspace_id, name, row_ids, np.stack(vectors))
+        self._catalog.stage_vectors(workspace_id, name, row_ids, np.stack(vectors))
 
-    def switch(self, workspace_id: str, name: str) -> Move:
+    def switch(self, workspace_id: str, name: str) -> Reembedding:
         """Exchange the vectors in use and the staged ones. Raises UnknownItem, Conflict."""
         with self._exchange(workspace_id, name):
-            return self._catalog.switch_move(workspace_id, name)
+            return self._catalog.switch_reembedding(workspace_id, name)
 
     def end(self, workspace_id: str, name: str, keep: KeptVectors) -> Collection:
         """Keep one set of vectors and drop the other; return the collection as it is then.
@@ -77,12 +77,12 @@ class EncoderChange:
             UnknownItem: no such collection, or it is not changing.
             Conflict: the new vectors are to be kept and not all are there.
         """
-        state = self._catalog.get_move(workspace_id, name).state
+        state = self._catalog.get_reembedding(workspace_id, name).state
         if keep == "new" and state != "switched":
             raise Conflict(
                 "the collection is still being embedded: its new vectors are not all there"
             )
         if keep == "old" and state == "switched":
             self.switch(workspace_id, name)
-        self._catalog.end_move(workspace_id, name)
+        self._catalog.end_reembedding(workspace_id, name)
         return self._catalog.get_collection(workspace_id, name)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from service.catalog.ids import content_hash
 from service.catalog.interface import Catalog
 from service.catalog.records import NewScan
-from service.catalog.sqlite.index_reads import mark_of
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import EncoderMismatch, ServiceError, TooManyItems
 from service.gallery.acceptance import AcceptancePolicy, scan_of
@@ -246,7 +246,7 @@ class Gallery:
         with self._lock:
             stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=origin)
             fresh = [
-                (item.scan.row_id, mark_of(item.scan.image.sha256), scan.embedding_D)
+                (item.scan.row_id, content_hash(item.scan.image.sha256), scan.embedding_D)
                 for item, scan in zip(stored, scans, strict=True)
                 if isinstance(item, StoredScan) and item.created
             ]

@@ -10,13 +10,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.lifecycle_records import Facet as Facet
-from service.catalog.lifecycle_records import Facets as Facets
-from service.catalog.lifecycle_records import Move as Move
-from service.catalog.lifecycle_records import PolicyPatch as PolicyPatch
+from service.catalog.operation_records import Reembedding as Reembedding
 from service.catalog.records import Collection as Collection
 from service.catalog.records import ErasedSubject as ErasedSubject
+from service.catalog.records import Facet as Facet
+from service.catalog.records import Facets as Facets
 from service.catalog.records import Page as Page
+from service.catalog.records import PolicyPatch as PolicyPatch
 from service.catalog.records import Range as Range
 from service.catalog.records import Scalar as Scalar
 from service.catalog.records import Scan as Scan

@@ -215,18 +215,14 @@ def _rows_by_collection(hits: Sequence[SearchHit]) -> dict[str, list[int]]:
     return rows
 
 
-def _regions_used(image: ScanImage) -> int:
-    return int((image.analysis or {}).get("regions_used", 1))
-
-
 def _has_frames(image: ScanImage) -> bool:
-    return image.kind == "cine" or _regions_used(image) > 1
+    return image.kind == "cine" or image.regions_used > 1
 
 
 def _frame_of(best: BestFrame | None, image: ScanImage) -> NearestFrame | None:
     if best is None:
         return None
-    index, region = index_and_region(best.place, _regions_used(image))
+    index, region = index_and_region(best.place, image.regions_used)
     return NearestFrame(index, region, best.time_s, best.score)
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from service.catalog.interface import Catalog
-from service.catalog.lifecycle_records import ENDED
-from service.catalog.lifecycle_records import Operation as Operation
+from service.catalog.operation_records import ENDED
+from service.catalog.operation_records import Operation as Operation
 from service.catalog.records import Page
 from service.errors import CatalogFailure, Interrupted, Overloaded, ServiceError
 from service.jobs.job_requests import JobRequest

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.catalog.lifecycle_records import PolicyPatch
-from service.catalog.records import NewExample, NewVersion, ScanFilter
+from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanFilter
 from service.errors import InputError, PreconditionFailed, UnknownItem
 
 EVERYTHING = ScanFilter()

@@ -158,7 +158,7 @@ class ImageSeen(Answer):
     frames_used: int = Field(description="Of them, those that were embedded.")
     frame_rate_hz: float | None
     sha256: str
-    content_sha256: str = Field(description="Of the pixels that were embedded; empty if unknown.")
+    content_sha256: str = Field(description="Of the pixels that were embedded.")
     regions: list[RegionSeen] = Field(description="Used ones, largest first.")
     regions_used: int = Field(
         description="Of them, those that were embedded, each by itself; the embedding of a file "
@@ -166,8 +166,8 @@ class ImageSeen(Answer):
     )
     device: DeviceSeen | None = Field(description="Of DICOM; null when the file tells nothing.")
     masked_px: int = Field(description="Of the frame: not used, or filled.")
-    burned_in_risk: Literal["none", "low", "high", "unknown"] = Field(
-        description="That names are left in the frame; unknown where it was not measured."
+    burned_in_risk: Literal["none", "low", "high"] = Field(
+        description="That names are left in the frame."
     )
     burned_in_reasons: list[
         Literal["text_masked", "text_kept", "much_text", "region_unsure", "tagged_by_file"]
@@ -177,7 +177,7 @@ class ImageSeen(Answer):
     @classmethod
     def of(cls, image: ScanImage) -> "ImageSeen":
         """What the catalog holds of a file, or will."""
-        analysis = _UNKNOWN | dict(image.analysis or {})
+        analysis = _UNMEASURED | dict(image.analysis)
         return cls(
             kind=image.kind,
             format=image.format,
@@ -188,16 +188,16 @@ class ImageSeen(Answer):
             frame_rate_hz=image.frame_rate_hz,
             sha256=image.sha256,
             content_sha256=image.content_sha256,
+            regions_used=image.regions_used,
             **analysis,
         )
 
 
-_UNKNOWN: JsonObject = {  # of a scan whose analysis is not stored
+_UNMEASURED: JsonObject = {  # where an imported scan tells nothing
     "regions": [],
-    "regions_used": 1,
     "device": None,
     "masked_px": 0,
-    "burned_in_risk": "unknown",
+    "burned_in_risk": "high",
     "burned_in_reasons": [],
     "quality": [],
 }

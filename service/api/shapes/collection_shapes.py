@@ -21,7 +21,7 @@ from service.api.shapes.base import (
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.embedding.analysis_terms import Reason
-from service.gallery.gallery_records import Collection, Facet, Facets, Move, PolicyPatch
+from service.gallery.gallery_records import Collection, Facet, Facets, PolicyPatch, Reembedding
 from service.gallery.indexes import IndexStatistics
 
 
@@ -249,14 +249,14 @@ class ReembeddingAnswer(Answer):
     embedded: int = Field(description="Scans that have a vector of the other encoder.")
 
     @classmethod
-    def of(cls, collection: str, move: Move) -> "ReembeddingAnswer":
+    def of(cls, collection: str, change: Reembedding) -> "ReembeddingAnswer":
         """From what the catalog tells of it."""
         return cls(
             collection=collection,
-            from_encoder_id=move.from_encoder_id,
-            to_encoder_id=move.to_encoder_id,
-            state=move.state,
-            embedded=move.embedded,
+            from_encoder_id=change.from_encoder_id,
+            to_encoder_id=change.to_encoder_id,
+            state=change.state,
+            embedded=change.embedded,
         )
 
 
