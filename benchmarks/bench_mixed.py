@@ -161,7 +161,7 @@ def fill(local: LocalService, scans: int) -> None:
             )
             for i, row_D in enumerate(rows_ND)
         ]
-        running.gallery.add(owner, NAME, batch)
+        running.gallery.store(owner, NAME, batch)
 
 
 def rebuild_until(local: LocalService, begin_s: float, until_s: float) -> list[Span]:

@@ -361,13 +361,18 @@ class Gallery:
         self._search.frames.forget()  # nothing deleted stays in memory
         self._indexes.wake()
 
-    @contextmanager
-    def _exchange(self, workspace_id: str, name: str) -> Iterator[None]:
-        """Refill the index of a collection whose vectors the block exchanges."""
-        with self._lock, self._indexes.held(workspace_id, name):
-            yield
+    def reload(self, workspace_id: str, name: str) -> None:
+        """Fill the index of one collection anew from the catalog. Raises UnknownItem."""
+        with self._lock:
             collection = self._catalog.get_collection(workspace_id, name)
             if collection.encoder_id == self._encoder_id:
                 self._indexes.reload(workspace_id, name)
             else:
                 self._indexes.drop(workspace_id, name)
+
+    @contextmanager
+    def _exchange(self, workspace_id: str, name: str) -> Iterator[None]:
+        """Refill the index of a collection whose vectors the block exchanges."""
+        with self._lock, self._indexes.held(workspace_id, name):
+            yield
+            self.reload(workspace_id, name)

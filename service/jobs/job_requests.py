@@ -1,9 +1,10 @@
 """What operations are asked with, as the catalog keeps it until they are done."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
+from service.catalog.codec import from_json
 from service.catalog.records import Author as Author
 from service.errors import InputError
 
@@ -22,15 +23,11 @@ class JobRequest:
 
     @classmethod
     def from_json(cls: type[R], document: Mapping[str, Any]) -> R:
-        """Raises InputError: fields are missing, unknown or of another type."""
-        names = {field.name for field in fields(cls)}
-        if document.keys() != names:
-            raise InputError(f"expected a request with {sorted(names)}")
-        request = cls(**document)
-        for field in fields(cls):
-            if field.type is str and not isinstance(getattr(request, field.name), str):
-                raise InputError(f"expected text in {field.name}")
-        return request
+        """Raises InputError: not what ``to_json`` wrote."""
+        try:
+            return from_json(cls, dict(document))
+        except ValueError as error:
+            raise InputError(f"the request of the operation cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +37,6 @@ class RefitRequest(JobRequest):
     kind: ClassVar[str] = "refit"
     classifiers: tuple[str, ...]
     author: Author
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "RefitRequest":
-        """Raises InputError: not what ``to_json`` wrote."""
-        try:
-            names, author = document["classifiers"], Author(**document["author"])
-        except (KeyError, TypeError) as error:
-            raise InputError("expected a request with ['author', 'classifiers']") from error
-        if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
-            raise InputError("expected names of classifiers")
-        return cls(tuple(names), author)
 
 
 @dataclass(frozen=True, slots=True)
