@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.records import (
-    ClipFrame,
     Collection,
     ErasedSubject,
     ExportRow,
@@ -173,21 +172,8 @@ class ScanCatalog(Protocol):
     ) -> npt.NDArray[np.int64]:
         """Row ids of all scans that pass, ascending, int64 (N,). Raises UnknownItem."""
 
-    def clip_frames(
-        self, workspace_id: str, collection: str, scan_id: str
-    ) -> tuple[ClipFrame, ...]:
-        """The kept frames of a cine, in the order of its file; none of a still.
-
-        Raises:
-            UnknownItem: no such collection or scan.
-            CatalogFailure: a vector is not of the collection's width.
-        """
-
     def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
         """The JPEG bytes. Raises UnknownItem."""
-
-    def scan_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
-        """The kept PNG of a scan. Raises UnknownItem, ImagesNotKept."""
 
     def export_rows(
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200

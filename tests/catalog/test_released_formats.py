@@ -62,10 +62,10 @@ def test_its_collections_and_scans_are_read(released, clinic):
     assert (image.frames, image.frames_used, image.frame_rate_hz) == (9, 4, 25.0)
     assert (image.regions_used, image.analysis["masked_px"]) == (2, 7)
     assert released.thumbnail(clinic, "lungs", "s1") == b"\xff\xd8 thumbnail 1 \xff\xd9"
-    assert released.scan_image(clinic, "lungs", "s3") == b"\x89PNG\r\n\x1a\n 3"
-    frames = released.clip_frames(clinic, "lungs", "s3")
-    assert [(f.place, f.time_s, f.copies) for f in frames] == [(0, 0.0, 1), (5, None, 3)]
-    np.testing.assert_array_equal([f.embedding_D for f in frames], UNIT_DD[:2])
+    _, row = released.export_rows(clinic, "lungs")
+    assert row.png == b"\x89PNG\r\n\x1a\n 3"
+    assert [(f.place, f.time_s, f.copies) for f in row.frames] == [(0, 0.0, 1), (5, None, 3)]
+    np.testing.assert_array_equal([f.embedding_D for f in row.frames], UNIT_DD[:2])
     np.testing.assert_array_equal(
         released.embeddings(clinic, "lungs", ["s3", "s1"]), UNIT_DD[[3, 1]]
     )

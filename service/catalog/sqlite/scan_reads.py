@@ -1,6 +1,6 @@
 """Looking up, filtering, listing and exporting scans, in SQLite.
 
-Only ``thumbnail``, ``scan_image``, ``clip_frames`` and ``export_rows`` touch the tables of blobs.
+Only ``thumbnail`` and ``export_rows`` touch the tables of blobs.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -23,7 +23,7 @@ from service.catalog.sqlite.rows import (
 )
 from service.catalog.sqlite.sql_filter import condition
 from service.catalog.validation import INT64_MAX, require_limit
-from service.errors import CatalogFailure, ImagesNotKept, InvalidCursor
+from service.errors import CatalogFailure, InvalidCursor
 
 _EXPORT = """
     SELECT r.*, v.vector, t.jpeg, i.png
@@ -126,25 +126,6 @@ class SqliteScanReads:
         if row is None:
             raise CatalogFailure("a stored scan has no thumbnail")
         return bytes(row["jpeg"])
-
-    def clip_frames(
-        self, workspace_id: str, collection: str, scan_id: str
-    ) -> tuple[ClipFrame, ...]:
-        sql = "SELECT * FROM scan_frames WHERE row_id = ? ORDER BY place"
-        with self._database.read() as connection:
-            dim = require_collection(connection, workspace_id, collection)["dim"]
-            scan = require_scan(connection, workspace_id, collection, scan_id)
-            rows = connection.execute(sql, (scan["row_id"],)).fetchall()
-        return tuple(_clip_frame(row, dim) for row in rows)
-
-    def scan_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
-        with self._database.read() as connection:
-            scan = require_scan(connection, workspace_id, collection, scan_id)
-            sql = "SELECT png FROM scan_images WHERE row_id = ?"
-            row = connection.execute(sql, (scan["row_id"],)).fetchone()
-        if row is None:
-            raise ImagesNotKept("no image of this scan was kept")
-        return bytes(row["png"])
 
     def export_rows(
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
