@@ -13,17 +13,18 @@ from service.api import (
     openapi,
     predictions,
     problems,
-    system,
 )
 from service.api.dependencies import DEFAULT_WORKSPACE, Services
 from service.api.middleware import Gate
 from service.api.routes import (
     classifier_routes,
     collection_routes,
+    embedding_routes,
     evaluation_routes,
     operation_routes,
     scan_routes,
     search_routes,
+    system_routes,
     version_routes,
 )
 from service.api.uploads import InvalidBody
@@ -86,7 +87,8 @@ def create_app(
         redoc_url=None,
     )
     for room in (
-        system,
+        system_routes,
+        embedding_routes,
         collection_routes,
         scan_routes,
         search_routes,

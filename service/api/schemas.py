@@ -1,7 +1,5 @@
 """Names that modules outside ``shapes`` still import, and images as JSON instances."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from service.api.shapes.base import NAME as NAME
@@ -42,31 +40,3 @@ class InstancesBody(Body):
     )
 
     instances: list[Instance] = Field(min_length=1)
-
-
-class EmbeddingOptions(Body):
-    """How embeddings are written; query parameters, or fields of a form."""
-
-    encoding_format: Literal["float", "base64"] = "float"
-    dtype: Literal["float32", "float16", "int8"] = "float32"
-    frames: FrameChoice | None = Field(
-        None, description="Of a clip: all, uniform:N, fps:F or different:N; null = as set."
-    )
-    region: RegionChoice | None = Field(None, description=REGION_SAYS)
-    pool: Literal["mean", "none"] = Field(
-        "mean", description="none adds the embedding of each used frame of a clip."
-    )
-
-
-class EmbeddingsBody(InstancesBody):
-    """Images as JSON; what is named here counts more than the query parameters."""
-
-    model_config = example_of(
-        {"instances": [{"image": "iVBORw0KGgo..."}], "encoding_format": "base64", "dtype": "int8"}
-    )
-
-    encoding_format: Literal["float", "base64"] | None = None
-    dtype: Literal["float32", "float16", "int8"] | None = None
-    frames: FrameChoice | None = None
-    region: RegionChoice | None = None
-    pool: Literal["mean", "none"] | None = None

@@ -1,6 +1,5 @@
 """Records of classifiers -> JSON, and embeddings as they are written."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -22,7 +21,6 @@ from service.embedding.pipeline import EmbeddedImage
 from service.gallery.acceptance import image_of
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-INT8_SCALE = 127.0
 
 
 def seen_json(embedded: EmbeddedImage) -> JsonObject:
@@ -59,17 +57,6 @@ def label_json(label: str | None, kind: str) -> JsonObject:
     if kind == MULTI:
         return {"label": None, "labels": sorted(labels_of(label or "[]"))}
     return {"label": label, "labels": None}
-
-
-def embedding_json(embedding_D: Floats, encoding_format: str, dtype: str) -> Any:
-    """Numbers, or base64 of little-endian values; int8 is the value x 127, rounded."""
-    if dtype == "int8":
-        values = np.rint(np.clip(embedding_D, -1, 1) * INT8_SCALE).astype(np.int8)
-    else:
-        values = embedding_D.astype({"float32": "<f4", "float16": "<f2"}[dtype])
-    if encoding_format == "base64":
-        return base64.b64encode(values.tobytes()).decode("ascii")
-    return values.tolist()
 
 
 def page_json(items: list[JsonObject], kind: str, after: str | None) -> JsonObject:

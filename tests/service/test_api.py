@@ -353,7 +353,7 @@ def test_dicom_and_an_oversized_image_fail_alone_with_their_own_code(client, fra
 
 def test_json_with_base64_embeds_like_a_form(client, frames) -> None:
     image = frames["stone"][3]
-    body = {"instances": [{"image": base64.b64encode(image).decode()}]}
+    body = {"images": [base64.b64encode(image).decode()]}
     found = client.request(
         "POST",
         "/v1/embeddings",

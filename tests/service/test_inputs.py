@@ -28,7 +28,7 @@ def post(client: Client, path: str, body: bytes, kind: str = "application/json")
         ("/v1/collections", b"[" * 100_000),
         ("/v1/collections", b"\xff"),
         ("/v1/classifiers", b"null"),
-        ("/v1/embeddings", b'{"instances": NaN}'),
+        ("/v1/embeddings", b'{"images": NaN}'),
     ],
 )
 def test_json_that_is_no_object_is_one_code_and_one_status(client, path: str, body: bytes) -> None:
@@ -39,8 +39,8 @@ def test_json_that_is_no_object_is_one_code_and_one_status(client, path: str, bo
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/v1/embeddings", {"instances": []}),
-        ("/v1/embeddings", {"instances": [{"image": 7}]}),
+        ("/v1/embeddings", {"images": []}),
+        ("/v1/embeddings", {"images": [7]}),
         ("/v1/collections", {"name": "a b"}),
         ("/v1/collections", {"name": "a", "description": "\ud800"}),
         ("/v1/classifiers", {"name": "k", "examples": [{"image": "aGk="}]}),
@@ -52,24 +52,22 @@ def test_json_of_a_wrong_shape_names_its_field(client, path: str, body: dict) ->
         post(client, path, json.dumps(body).encode())
 
 
-def test_one_instance_of_bad_base64_fails_alone(client, collection, frames) -> None:
+def test_one_image_of_bad_base64_fails_alone(client, collection, frames) -> None:
     images = [b64(frames["cyst"][0]), "###", b64(frames["cyst"][1])]
-    for path, body in (
-        ("/v1/embeddings", {"instances": [{"image": image} for image in images]}),
-        (f"/v1/collections/{collection}/scans", {"images": images}),
-    ):
-        answer = post(client, path, json.dumps(body).encode())
+    body = json.dumps({"images": images}).encode()
+    for path in ("/v1/embeddings", f"/v1/collections/{collection}/scans"):
+        answer = post(client, path, body)
         assert answer.status_code == 207
         codes = [item.get("problem", {}).get("code") for item in answer.json()["items"]]
         assert codes == [None, "invalid_input", None]
 
 
 def test_options_of_a_json_body_count_more_than_those_of_the_address(client, frames) -> None:
-    instances = [{"image": b64(frames["cyst"][0])}]
+    images = [b64(frames["cyst"][0])]
     path = "/v1/embeddings?dtype=int8&encoding_format=base64"
-    plain = post(client, path, json.dumps({"instances": instances}).encode()).json()
+    plain = post(client, path, json.dumps({"images": images}).encode()).json()
     assert (plain["dtype"], plain["encoding_format"]) == ("int8", "base64")
-    body = {"instances": instances, "encoding_format": "float"}
+    body = {"images": images, "encoding_format": "float"}
     named = post(client, path, json.dumps(body).encode()).json()
     assert named["dtype"] == "int8"
     assert isinstance(named["items"][0]["embedding"], list)
