@@ -353,9 +353,9 @@ def _new_scan(row: Mapping[str, Any], jpeg: bytes, png: bytes | None) -> NewScan
         ),
     )
     if not _SCAN_ID.fullmatch(scan.scan_id or ""):
-        raise InvalidArtifact("a scan id is not one that could be addressed")
+        raise InvalidArtifact("a scan id holds characters that no URL can address")
     if not 1 <= scan.image.regions_used <= MAX_REGIONS:
-        raise InvalidArtifact("the number of regions is no count")
+        raise InvalidArtifact(f"expected 1 to {MAX_REGIONS} regions of a frame")
     return scan
 
 

@@ -116,8 +116,12 @@ class SqliteReembeddings:
             connection.executemany(insert, values)
 
     def switch_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
-        bind = "UPDATE collections SET encoder_id = ?, dim = ?, version = version + 1"
-        where = " WHERE collection_id = ?"
+        bind = """
+            UPDATE collections SET version = version + 1, (encoder_id, dim) = (
+                SELECT encoder_id, dim FROM reembeddings AS r
+                WHERE r.collection_id = collections.collection_id
+            ) WHERE collection_id = ?
+        """
         turn = "UPDATE reembeddings SET encoder_id = ?, dim = ?, state = ? WHERE collection_id = ?"
         with self._database.write() as connection:
             parent = require_collection(connection, workspace_id, collection)
@@ -128,7 +132,7 @@ class SqliteReembeddings:
             if lacking:
                 raise Conflict(f"{lacking} scans have no vector of the other encoder")
             _exchange(connection, scope)
-            connection.execute(bind + where, (*_other(connection, scope[1]), scope[1]))
+            connection.execute(bind, scope[1:])
             state = "switched" if current.state == "embedding" else "embedding"
             connection.execute(turn, (parent["encoder_id"], parent["dim"], state, scope[1]))
             return _reembedding(
@@ -162,13 +166,6 @@ def _row(connection: sqlite3.Connection, collection_id: int) -> sqlite3.Row | No
     sql = "SELECT * FROM reembeddings WHERE collection_id = ?"
     row: sqlite3.Row | None = connection.execute(sql, (collection_id,)).fetchone()
     return row
-
-
-def _other(connection: sqlite3.Connection, collection_id: int) -> tuple[str, int]:
-    row = _row(connection, collection_id)
-    if row is None:
-        raise UnknownItem("the collection is not being re-embedded")
-    return row["encoder_id"], row["dim"]
 
 
 def _reembedding(connection: sqlite3.Connection, collection: sqlite3.Row) -> Reembedding:
