@@ -194,7 +194,7 @@ def _store(local: LocalService, per_class: int) -> None:
         rows_ND = ways_2D[np.array(numbers) % 2] + 2 * noise_ND
         unit_ND = (rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)).astype(np.float32)
         scans = [_scan(n, row_D) for n, row_D in zip(numbers, unit_ND, strict=True)]
-        running.gallery.add(workspace_id, "large", scans)
+        running.gallery.store(workspace_id, "large", scans)
 
 
 def _scan(number: int, row_D: np.ndarray) -> NewScan:

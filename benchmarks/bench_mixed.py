@@ -71,7 +71,7 @@ class Worker:
         """Scan ids that are found around a scan of the first ones."""
         query: dict[str, Any] = {"scan_id": self.anything(), "k": 10}
         query |= {} if where is None else {"filter": where}
-        hits = self.timed("search", lambda: self.client.search(NAME, query))["hits"]
+        hits = self.timed("search", lambda: self.client.search(NAME, query))["items"]
         return [hit["scan"]["scan_id"] for hit in hits]
 
     def expect(self, what: str, found: list[str], expected: list[str]) -> None:
@@ -161,7 +161,7 @@ def fill(local: LocalService, scans: int) -> None:
             )
             for i, row_D in enumerate(rows_ND)
         ]
-        running.gallery.add(owner, NAME, batch)
+        running.gallery.store(owner, NAME, batch)
 
 
 def rebuild_until(local: LocalService, begin_s: float, until_s: float) -> list[Span]:

@@ -24,7 +24,8 @@ import search_engines
 
 from service.catalog.records import NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
-from service.gallery.gallery import Gallery, Query
+from service.gallery.gallery import Gallery
+from service.gallery.gallery_records import QueryExample, SearchRequest
 from service.index.vector_index import EXACT_ROWS
 
 ENCODER, THUMBNAIL_BYTES = "enc_bench", 512
@@ -58,10 +59,10 @@ def start_once(folder: Path) -> dict[str, float]:
     began = time.perf_counter()
     rows = gallery.rebuild()
     ready_s = time.perf_counter() - began
-    query = Query(np.ones(search_engines.DIM, np.float32), 10)
-    gallery.search(workspace_id, ["c"], query)
+    query_D = np.ones(search_engines.DIM, np.float32)
+    gallery.search(workspace_id, SearchRequest(("c",), (QueryExample(embedding_D=query_D),)))
     first_s = time.perf_counter() - began - ready_s
-    while rows > EXACT_ROWS and gallery.figures(workspace_id, "c").state.compressed_rows < rows:
+    while rows > EXACT_ROWS and gallery.all_statistics()[0].state.compressed_rows < rows:
         time.sleep(0.05)
     whole_s = time.perf_counter() - began
     gallery.close()

@@ -33,7 +33,8 @@ import numpy as np
 from service.catalog.records import NewScan, Scan, ScanFilter, ScanImage, ScanPatch, StoredScan
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
-from service.gallery.gallery import Gallery, Query
+from service.gallery.gallery import Gallery
+from service.gallery.gallery_records import QueryExample, SearchRequest
 
 DIM, ENCODER, NAME = 16, "enc_kill", "g"
 SUBJECTS = 12
@@ -93,7 +94,7 @@ def make(call: list[Any], gallery: Gallery, catalog: SqliteCatalog, owner: str) 
     """Make the call as the service does."""
     kind, *rest = call
     if kind == "add":
-        answers = gallery.add(owner, NAME, [new_scan(*each) for each in rest[0]])
+        answers = gallery.store(owner, NAME, [new_scan(*each) for each in rest[0]])
         if not all(isinstance(answer, StoredScan) and answer.created for answer in answers):
             raise RuntimeError("an add was not stored as new")
     elif kind == "patch":
@@ -168,7 +169,9 @@ def check_index(gallery: Gallery, owner: str, state: State, rng: random.Random) 
     names = sorted(state)
     rows_ND = np.stack([vector(state[name][0]) for name in names])
     query_D = vector(rng.getrandbits(40))
-    hits = gallery.search(owner, NAME, Query(query_D, k=len(names)))
+    hits = gallery.search(
+        owner, SearchRequest((NAME,), (QueryExample(embedding_D=query_D),), k=len(names))
+    )
     scores_N = rows_ND @ query_D
     expected = {name: float(score) for name, score in zip(names, scores_N, strict=True)}
     found = {hit.scan.scan_id: hit.score for hit in hits}

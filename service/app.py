@@ -9,20 +9,24 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from service.api import (
-    collections,
     docs,
-    exchange,
-    life,
     openapi,
-    operations,
     predictions,
     problems,
-    search,
-    system,
 )
 from service.api.dependencies import DEFAULT_WORKSPACE, Services
 from service.api.middleware import Gate
-from service.api.routes import classifier_routes, evaluation_routes, version_routes
+from service.api.routes import (
+    classifier_routes,
+    collection_routes,
+    embedding_routes,
+    evaluation_routes,
+    operation_routes,
+    scan_routes,
+    search_routes,
+    system_routes,
+    version_routes,
+)
 from service.api.uploads import InvalidBody
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
@@ -35,11 +39,10 @@ from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import Encoder, load_encoder
 from service.embedding.pipeline import Pipeline, PipelineLimits
-from service.gallery.frame_search import FrameSearch
 from service.gallery.gallery import Gallery
 from service.imaging.formats.limits import DecodeLimits
 from service.jobs.fit_queue import FitQueue
-from service.jobs.scheduler import operations_of, run_schedule
+from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 
@@ -63,7 +66,14 @@ def create_app(
         async with AsyncExitStack() as stack:
             running = await _opened(stack, settings, metrics, encoder, catalog)
             app.state.running = running
-            async with run_schedule(running):
+            schedule = Schedule(
+                settings=settings,
+                gallery=running.gallery,
+                operations=running.operations,
+                on_expired=running.forget_deleted,
+                backup_owner=running.default_workspace_id,
+            )
+            async with run_schedule(schedule):
                 yield
             running.stopping = True
 
@@ -77,16 +87,16 @@ def create_app(
         redoc_url=None,
     )
     for module in (
-        system,
-        collections,
-        search,
+        system_routes,
+        embedding_routes,
+        collection_routes,
+        scan_routes,
+        search_routes,
         classifier_routes,
         version_routes,
         evaluation_routes,
         predictions,
-        life,
-        exchange,
-        operations,
+        operation_routes,
         docs,
     ):
         app.include_router(module.router)
@@ -112,6 +122,7 @@ async def _opened(
         encoder_id=model.encoder_id,
         dim=model.dim,
         folder=settings.data_dir / INDEX_FOLDER,
+        exchange_dir=settings.exchange_dir,
         exact_rows=settings.exact_scans,
         recall_every_s=settings.recall_every_s,
     )
@@ -138,7 +149,6 @@ async def _opened(
         catalog=truth,
         pipeline=pipeline,
         gallery=gallery,
-        frame_search=FrameSearch(truth),
         classifiers=classifiers,
         evaluator=evaluator,
         thresholds=thresholds,
@@ -170,7 +180,7 @@ async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:
     """{index_id: {figure: value}} for the metrics; an unmeasured recall is left out."""
     by_index: dict[str, dict[str, float]] = {}
-    for figures in gallery.all_figures():
+    for figures in gallery.all_statistics():
         state = figures.state
         by_index[figures.index_id] = {
             "rows": state.rows,

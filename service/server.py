@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.api.dependencies import DEFAULT_WORKSPACE, Services, hash_key
-from service.api.schemas import NAME
+from service.api.shapes.base import NAME
 from service.app import create_app, open_encoder
 from service.catalog.access_records import KeyRecord
 from service.catalog.data_folder import owned

@@ -19,7 +19,6 @@ from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.pipeline import Pipeline
 from service.errors import Unauthenticated
-from service.gallery.frame_search import FrameSearch
 from service.gallery.gallery import Gallery
 from service.jobs.fit_queue import FitQueue
 from service.jobs.operations import Operations
@@ -38,7 +37,6 @@ class Services:
     catalog: Catalog
     pipeline: Pipeline
     gallery: Gallery
-    frame_search: FrameSearch
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
     thresholds: Thresholds
@@ -53,9 +51,8 @@ class Services:
     key_locks: dict[tuple[str, str], KeyLock] = field(default_factory=dict)
 
     def forget_deleted(self) -> None:
-        """Drop cached scans and examples after some were deleted."""
+        """Drop cached examples after scans were deleted."""
         self.classifiers.forget()
-        self.frame_search.forget()
 
 
 def services_of(request: Request) -> Services:

@@ -2,7 +2,7 @@
 
 from fastapi.responses import JSONResponse
 
-from service.api.schemas import JsonObject
+from service.api.shapes.base import JsonObject
 
 
 def created(document: JsonObject, location: str) -> JSONResponse:

@@ -12,9 +12,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api.answers import Problem
 from service.api.problems import MEDIA_TYPE, codes_of
-from service.api.schemas import JsonObject
+from service.api.shapes.base import JsonObject, Problem
 
 FORM_TYPE, JSON_TYPE = "multipart/form-data", "application/json"
 IMAGE_TYPES = ("image/*", "video/*", "application/dicom")

@@ -16,7 +16,8 @@ from starlette.requests import ClientDisconnect
 from service.api.dependencies import Services
 from service.api.openapi import FORM_TYPE, JSON_TYPE
 from service.api.routing import load_json, refuse_constant, refuse_unknown
-from service.api.schemas import InstancesBody, JsonObject
+from service.api.schemas import InstancesBody
+from service.api.shapes.base import JsonObject
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems, UnsupportedFormat
 

@@ -225,9 +225,7 @@ def _stored(client: Client, collection: str, files: Sequence[LabelledFile]) -> l
         path, why = done.problems[0]
         raise InputError(f"{len(done.problems)} files were refused, first {path}: {why}")
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    known: dict[str, str] = {}
-    for start in range(0, len(digests), 1000):
-        known |= client.known(collection, digests[start : start + 1000])
+    known = client.known(collection, digests)
     return [
         {"scan_id": known[digest], "label": file.label}
         for digest, file in zip(digests, files, strict=True)

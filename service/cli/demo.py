@@ -141,8 +141,8 @@ def search(
     example: tuple[str, tuple[tuple[str, float], ...]] = ("", ())
     for scan in chosen:
         query = {"scan_id": scan.scan_id, "k": 3, "exclude_same": "subject"}
-        found = client.search(COLLECTION, query)["hits"]
-        labels = tuple((hit["scan"]["labels"][TASK], float(hit["score"])) for hit in found)
+        similar = client.search(COLLECTION, query)["items"]
+        labels = tuple((hit["scan"]["labels"][TASK], float(hit["score"])) for hit in similar)
         example = (scan.label, labels) if not example[0] else example
         hits += bool(labels) and labels[0][0] == scan.label
         others = [s for s in stored if s.group != scan.group]

@@ -29,7 +29,7 @@ PER_REQUEST = 32
 BYTES_PER_REQUEST = 16_000_000
 ATTEMPTS = 8
 LONGEST_WAIT_S = 30.0
-_OF_THE_FILE = frozenset({413, 415, 422})  # a request of one file that is answered so is refused
+_OF_THE_FILE = frozenset({413, 415, 422})  # of a request whose files are all refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class _Sender:
                 lambda: self._client.add_scans(self._collection, images, said)["items"]
             )
         except ApiError as error:
-            if error.status not in _OF_THE_FILE:
+            if error.status not in _OF_THE_FILE and error.code != "name_taken":
                 raise
             if len(fresh) == 1:
                 file, _, digest = fresh[0]

@@ -23,6 +23,7 @@ from service.client.search_calls import SearchCalls
 
 JsonObject: TypeAlias = dict[str, Any]
 TIMEOUT_S = 120.0
+DIGESTS_PER_REQUEST = 100  # they stand in the address
 
 
 class ApiError(Exception):
@@ -182,10 +183,14 @@ class Client(LifeCalls, ClassifierCalls, PredictingCalls, SearchCalls):
         )
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
-        """POST .../known: {sha256: scan_id} of files that need not be sent again."""
-        path = f"/v1/collections/{_part(collection)}/known"
-        found: dict[str, str] = self._json("POST", path, json=list(sha256s))["known"]
-        return found
+        """GET .../scans?sha256=: {sha256: scan_id} of files that need not be sent again."""
+        path = f"/v1/collections/{_part(collection)}/scans"
+        known: dict[str, str] = {}
+        for start in range(0, len(sha256s), DIGESTS_PER_REQUEST):
+            asked = {"sha256": list(sha256s[start : start + DIGESTS_PER_REQUEST])}
+            items = self._json("GET", path, params=asked)["items"]
+            known |= {item["image"]["sha256"]: item["scan_id"] for item in items}
+        return known
 
     def scans(
         self,
@@ -234,23 +239,6 @@ class Client(LifeCalls, ClassifierCalls, PredictingCalls, SearchCalls):
         """DELETE /v1/subjects/{subject_id}; returns the receipt."""
         path = f"/v1/subjects/{_part(subject_id)}"
         return self._json("DELETE", path, params={"refit": refit})
-
-    # search -------------------------------------------------------------------------------
-
-    def search(self, collection: str, query: JsonObject) -> JsonObject:
-        """POST .../search by ``scan_id``, ``vector`` or ``positive`` and ``negative``."""
-        return self._json("POST", f"/v1/collections/{_part(collection)}/search", json=query)
-
-    def search_image(
-        self, collection: str, image: bytes, options: JsonObject | None = None
-    ) -> JsonObject:
-        """POST .../search by an uploaded image."""
-        return self._json(
-            "POST",
-            f"/v1/collections/{_part(collection)}/search",
-            files=_files([image]),
-            data=_metadata(options),
-        )
 
     def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
         cursor: str | None = None

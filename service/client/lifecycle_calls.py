@@ -1,4 +1,4 @@
-"""The part of the client that is about the life of data: counts, erasure, long work, moves."""
+"""The client's calls about the life of data: counts, erasure, long work, re-embedding."""
 
 import time
 from collections.abc import Iterator
@@ -29,14 +29,18 @@ class LifeCalls:
         """POST .../facets: counts over a ``filter``, by ``labels`` and ``attributes``."""
         return self._json("POST", f"/v1/collections/{_part(collection)}/facets", json=asked or {})
 
-    def move(self, collection: str, action: str = "start") -> JsonObject:
-        """POST .../move to the loaded encoder: ``start``, ``confirm`` or ``take_back``."""
-        path = f"/v1/collections/{_part(collection)}/move"
-        return self._json("POST", path, json={"action": action})
+    def reembed(self, collection: str) -> JsonObject:
+        """POST .../reembed by the loaded encoder; an operation to ``wait`` for."""
+        return self._json("POST", f"/v1/collections/{_part(collection)}/reembed")
 
-    def move_state(self, collection: str) -> JsonObject:
-        """GET .../move."""
-        return self._json("GET", f"/v1/collections/{_part(collection)}/move")
+    def reembedding(self, collection: str) -> JsonObject:
+        """GET .../reembed: how far it is."""
+        return self._json("GET", f"/v1/collections/{_part(collection)}/reembed")
+
+    def end_reembedding(self, collection: str, *, keep: str) -> JsonObject:
+        """DELETE .../reembed: keep the ``new`` vectors, or the ``old`` ones."""
+        path = f"/v1/collections/{_part(collection)}/reembed"
+        return self._json("DELETE", path, params={"keep": keep})
 
     def export_collection(self, collection: str, to: str) -> JsonObject:
         """POST .../export into the service's folder of exports; an operation to ``wait`` for."""

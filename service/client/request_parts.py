@@ -24,8 +24,8 @@ def metadata(document: Any) -> dict[str, str]:
 
 
 def options(document: Any) -> dict[str, str]:
-    """The JSON part of a form that says what is wanted."""
-    return {"options": json.dumps(document)}
+    """The part of a form that tells what is wanted; nothing for None."""
+    return {} if document is None else {"options": json.dumps(document)}
 
 
 def once(key: str | None) -> dict[str, str]:

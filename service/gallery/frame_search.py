@@ -8,20 +8,16 @@ Shape suffixes: N frames, D embedding width.
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from service.catalog.interface import Catalog
 from service.catalog.records import KeptFrames
 from service.errors import InputError
-from service.gallery.gallery import Gallery, Query
-from service.gallery.ranking import Hit, at_most_per_group
-
-Floats: TypeAlias = npt.NDArray[np.float32]
+from service.gallery.gallery_records import Floats, SearchHit
+from service.gallery.ranking import Query, at_most_per_group, rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,52 +51,60 @@ class FrameSearch:
         return _best(self._catalog.kept_frames(workspace_id, name, row_ids), embedding_D)
 
     def search(
-        self, gallery: Gallery, workspace_id: str, names: Sequence[str], query: Query
-    ) -> list[Hit]:
-        """As ``Gallery.search``, but a cine scores as its nearest frame when that is more.
+        self,
+        workspace_id: str,
+        names: Sequence[str],
+        query: Query,
+        by_scan: Callable[[str], list[SearchHit]],
+    ) -> list[SearchHit]:
+        """Rank whole scans, but let a cine score as its nearest frame when that is more.
+
+        Args:
+            by_scan: the best whole scans of one collection.
 
         Raises:
             InputError: with diversity, which compares whole scans.
-            UnknownItem, EncoderMismatch: as there.
+            UnknownItem: no such collection.
         """
         if query.diversity > 0:
             raise InputError("diversity compares whole scans: expected match scan, got frame")
         hits = [
             hit
             for name in dict.fromkeys(names)
-            for hit in self._risen(gallery, workspace_id, name, query)
+            for hit in self._risen(by_scan(name), workspace_id, name, query)
         ]
         hits.sort(key=lambda hit: (-hit.score, hit.scan.row_id))
         passed = at_most_per_group(hits, query.group_by, query.group_size)
         return list(itertools.islice(passed, query.k))
 
-    def _risen(self, gallery: Gallery, workspace_id: str, name: str, query: Query) -> list[Hit]:
+    def _risen(
+        self, whole: list[SearchHit], workspace_id: str, name: str, query: Query
+    ) -> list[SearchHit]:
         """Hits of one collection by whole scans, and cines that rise above them; not ranked."""
-        # A cine can only rise by its frames, so whatever ranks below the first k by whole scans
+        # Frames can only raise a cine, so whatever ranks below the first k by whole scans
         # and is no cine cannot be among the first k here.
-        whole = gallery.search(workspace_id, [name], query)
         frames = self._frames(workspace_id, name)
         best = _best(frames, query.embedding_D)
         if not query.where.is_empty:
             allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
             best = {row_id: best[row_id] for row_id in allowed.tolist() if row_id in best}
         ranked = sorted(best, key=lambda row_id: (-best[row_id].score, row_id))
-        found = {hit.scan.row_id: hit for hit in whole}
+        by_row = {hit.scan.row_id: hit for hit in whole}
         hits = [
             replace(hit, score=max(hit.score, best[row_id].score)) if row_id in best else hit
-            for row_id, hit in found.items()
+            for row_id, hit in by_row.items()
         ]
         rising = [
             row_id
             for row_id in ranked
-            if row_id not in found
+            if row_id not in by_row
             and row_id not in query.hide_row_ids
             and best[row_id].score >= query.min_score
         ]
         # Of one group only the best count: then more are needed to fill k.
         wanted = rising if query.group_by is not None else rising[: query.k]
         scans = self._catalog.get_scans_by_row(workspace_id, name, wanted)
-        return hits + [Hit(scans[i], best[i].score) for i in wanted if i in scans]
+        return hits + [SearchHit(best[i].score, scans[i]) for i in wanted if i in scans]
 
     def _frames(self, workspace_id: str, name: str) -> KeptFrames:
         stamp = self._catalog.frames_stamp(workspace_id, name)
@@ -123,6 +127,6 @@ def _best(frames: KeptFrames, embedding_D: Floats) -> dict[int, BestFrame]:
         row_id, time_s = int(frames.row_ids_N[i]), float(frames.times_s_N[i])
         if row_id not in best:
             best[row_id] = BestFrame(
-                int(frames.places_N[i]), None if np.isnan(time_s) else time_s, float(scores_N[i])
+                int(frames.places_N[i]), None if np.isnan(time_s) else time_s, rounded(scores_N[i])
             )
     return best

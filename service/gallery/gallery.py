@@ -4,64 +4,46 @@ A write is committed to the catalog first and put into the index second; only th
 acknowledged. So an index never knows what the catalog does not, and a lost index is rebuilt.
 Writers take turns; searches wait for none of them.
 
-Shape suffixes: N scans, P positive and M negative examples, D embedding width.
+Shape suffixes: N scans, D embedding width.
 """
 
-import heapq
-import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from service.catalog.ids import content_hash
 from service.catalog.interface import Catalog
-from service.catalog.operation_records import Reembedding
-from service.catalog.records import (
+from service.catalog.records import NewScan
+from service.embedding.pipeline import EmbeddedImage
+from service.errors import EncoderMismatch, ServiceError, TooManyItems
+from service.gallery.acceptance import AcceptancePolicy, scan_of
+from service.gallery.encoder_change import EncoderChange
+from service.gallery.exchange_folder import ExchangeFolder
+from service.gallery.gallery_records import (
     Collection,
     ErasedSubject,
-    NewScan,
+    Facets,
+    Floats,
+    Page,
+    PolicyPatch,
     Scan,
+    ScanFacts,
     ScanFilter,
+    ScanPatch,
+    SearchHit,
+    SearchRequest,
     StoredScan,
 )
-from service.errors import EncoderMismatch, InputError, ServiceError
 from service.gallery.indexes import CollectionIndexes, IndexStatistics
-from service.gallery.ranking import GroupField, Hit, at_most_per_group, diverse
-from service.index.vector_index import EXACT_ROWS, EmbeddingIndex
+from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
+from service.gallery.search import SimilaritySearch
+from service.index.vector_index import EXACT_ROWS
 
-Floats: TypeAlias = npt.NDArray[np.float32]
-SameField: TypeAlias = Literal["subject", "study"]
-DIVERSE_LEAST, DIVERSE_PER_HIT = 50, 5  # candidates that diversity chooses from
-NEGATIVE_SHARE = 0.5  # Rocchio's usual weight: a negative example pushes half as hard
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What to look for and how to answer.
-
-    Attributes:
-        embedding_D: float32, the direction to search.
-        k: most hits.
-        where: only scans that pass.
-        group_by, group_size: at most so many hits, the best, per subject, study or cine.
-        diversity: 0 = best first; up to 1 = the more hits differ from each other, the better.
-        min_score: least cosine.
-        hide_row_ids: the query itself, when it is a stored scan.
-    """
-
-    embedding_D: Floats
-    k: int
-    where: ScanFilter = field(default_factory=ScanFilter)
-    group_by: GroupField | None = None
-    group_size: int = 1
-    diversity: float = 0.0
-    min_score: float = -1.0
-    hide_row_ids: frozenset[int] = frozenset()
+MAX_DIGESTS = 500
 
 
 class Gallery:
@@ -74,6 +56,7 @@ class Gallery:
         encoder_id: str,
         dim: int,
         folder: Path | None = None,
+        exchange_dir: Path | None = None,
         exact_rows: int = EXACT_ROWS,
         recall_every_s: float = 60.0,
     ) -> None:
@@ -88,7 +71,12 @@ class Gallery:
             exact_rows=exact_rows,
             recall_every_s=recall_every_s,
         )
+        self._search = SimilaritySearch(catalog, self._indexes, encoder_id=encoder_id, dim=dim)
         self._lock = threading.RLock()  # of writers
+        self.exports = ExchangeFolder(exchange_dir)
+        self.encoder_change = EncoderChange(
+            catalog, encoder_id=encoder_id, dim=dim, exchange=self._exchange
+        )
 
     def rebuild(self) -> int:
         """Open every index, or fill it from the catalog; return the number of scans.
@@ -104,17 +92,15 @@ class Gallery:
         """End the work in the background, before the catalog is closed."""
         self._indexes.close()
 
-    def figures(self, workspace_id: str, name: str) -> IndexStatistics:
-        """How the index of a collection stands. Raises UnknownItem: no such collection."""
-        self._catalog.get_collection(workspace_id, name)
-        return self._indexes.figures(workspace_id, name)
+    def statistics(self, workspace_id: str, collection: Collection) -> IndexStatistics | None:
+        """The state of a collection's index; None for a collection of another encoder."""
+        if collection.encoder_id != self._encoder_id:
+            return None
+        return self._indexes.statistics(workspace_id, collection.name)
 
-    def all_figures(self) -> list[IndexStatistics]:
-        """How every index stands."""
-        return self._indexes.all_figures()
-
-    def _index(self, workspace_id: str, name: str) -> EmbeddingIndex:
-        return self._indexes.of(workspace_id, name)
+    def all_statistics(self) -> list[IndexStatistics]:
+        """The state of every index."""
+        return self._indexes.all_statistics()
 
     # collections --------------------------------------------------------------------------
 
@@ -122,7 +108,7 @@ class Gallery:
         self,
         workspace_id: str,
         name: str,
-        description: str,
+        description: str = "",
         *,
         keep_images: bool = False,
         retention_days: float | None = None,
@@ -144,28 +130,128 @@ class Gallery:
             intake=intake,
         )
 
-    def delete(self, workspace_id: str, name: str, *, if_version: int | None) -> int:
+    def get(self, workspace_id: str, name: str) -> Collection:
+        """Read a collection. Raises UnknownItem."""
+        return self._catalog.get_collection(workspace_id, name)
+
+    def get_own(self, workspace_id: str, name: str) -> Collection:
+        """Read a collection of the loaded encoder. Raises UnknownItem, EncoderMismatch."""
+        collection = self._catalog.get_collection(workspace_id, name)
+        if collection.encoder_id != self._encoder_id:
+            raise EncoderMismatch(
+                f"the collection was made by {collection.encoder_id}, loaded is "
+                f"{self._encoder_id}: re-embed the collection, or upload its files into a new one"
+            )
+        return collection
+
+    def list_collections(
+        self, workspace_id: str, *, limit: int, after: str | None = None
+    ) -> Page[Collection]:
+        """One page of collections, sorted by name."""
+        return self._catalog.list_collections(workspace_id, limit=limit, after=after)
+
+    def patch(
+        self, workspace_id: str, name: str, patch: PolicyPatch, *, if_version: int | None = None
+    ) -> Collection:
+        """Change a collection. Raises UnknownItem, PreconditionFailed, InputError."""
+        return self._catalog.patch_collection(workspace_id, name, patch, if_version=if_version)
+
+    def delete(self, workspace_id: str, name: str, *, if_version: int | None = None) -> int:
         """Delete a collection and its scans. Raises UnknownItem, PreconditionFailed."""
         with self._lock:
             removed = self._catalog.delete_collection(workspace_id, name, if_version=if_version)
             self._indexes.drop(workspace_id, name)
+        self._search.frames.forget()
         return removed
+
+    def facets(
+        self,
+        workspace_id: str,
+        name: str,
+        *,
+        where: ScanFilter,
+        labels: Sequence[str] | None = None,
+        attributes: Sequence[str] = (),
+        limit: int = 20,
+    ) -> Facets:
+        """Count the scans that pass. Raises UnknownItem."""
+        return self._catalog.facets(
+            workspace_id, name, where=where, labels=labels, attributes=attributes, limit=limit
+        )
+
+    def export(
+        self, workspace_id: str, name: str, to: str, *, on_scan: OnScan = lambda *_: None
+    ) -> int:
+        """Write a collection as the export ``to``. Raises as ``export_collection``."""
+        folder = self.exports.of(workspace_id, to)
+        return export_collection(self._catalog, workspace_id, name, folder, on_scan=on_scan)
+
+    def import_(
+        self, workspace_id: str, source: str, name: str, *, on_scan: OnScan = lambda *_: None
+    ) -> Imported:
+        """Read the export ``source`` and index its scans. Raises as ``import_collection``."""
+        folder = self.exports.of(workspace_id, source)
+        return import_collection(
+            self._catalog, workspace_id, folder, name, on_scan=on_scan, store=self.store
+        )
 
     # scans --------------------------------------------------------------------------------
 
     def add(
-        self, workspace_id: str, name: str, scans: Sequence[NewScan]
+        self,
+        workspace_id: str,
+        name: str,
+        uploads: Sequence[EmbeddedImage | ServiceError],
+        facts: Sequence[ScanFacts],
     ) -> list[StoredScan | ServiceError]:
-        """Store and index; see ``Catalog.add_scans``."""
+        """Store and index the uploads that the collection accepts.
+
+        Args:
+            uploads: embedded files; an error stays in its place.
+            facts: what the caller knows of each.
+
+        Returns:
+            In the order of the uploads: the stored scan, or why there is none.
+
+        Raises:
+            UnknownItem: no such collection. EncoderMismatch: of another encoder.
+        """
+        collection = self.get_own(workspace_id, name)
+        policy = AcceptancePolicy.from_json(collection.intake)
+        results: list[NewScan | ServiceError] = []
+        for upload, known in zip(uploads, facts, strict=True):
+            if isinstance(upload, EmbeddedImage):
+                refusal = policy.refusal(upload.analysis)
+                results.append(scan_of(upload, known) if refusal is None else refusal)
+            else:
+                results.append(upload)
+        scans = [result for result in results if isinstance(result, NewScan)]
+        stored = iter(self.store(workspace_id, name, scans) if scans else [])
+        return [next(stored) if isinstance(result, NewScan) else result for result in results]
+
+    def store(
+        self,
+        workspace_id: str,
+        name: str,
+        scans: Sequence[NewScan],
+        *,
+        encoder_id: str | None = None,
+    ) -> list[StoredScan | ServiceError]:
+        """Store scans and index those of the loaded encoder; see ``Catalog.add_scans``.
+
+        Args:
+            encoder_id: of the embeddings; None = the loaded one.
+        """
+        origin = encoder_id or self._encoder_id
         with self._lock:
-            stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=self._encoder_id)
+            stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=origin)
             fresh = [
                 (item.scan.row_id, content_hash(item.scan.image.sha256), scan.embedding_D)
                 for item, scan in zip(stored, scans, strict=True)
                 if isinstance(item, StoredScan) and item.created
             ]
-            if fresh:
-                self._index(workspace_id, name).add(
+            if fresh and origin == self._encoder_id:
+                self._indexes.of(workspace_id, name).add(
                     np.array([row_id for row_id, _, _ in fresh], np.int64),
                     np.stack([embedding_D for _, _, embedding_D in fresh]),
                     encoder_id=self._encoder_id,
@@ -174,8 +260,53 @@ class Gallery:
         self._indexes.wake()
         return stored
 
+    def get_scan(self, workspace_id: str, name: str, scan_id: str) -> Scan:
+        """Read a scan. Raises UnknownItem."""
+        return self._catalog.get_scan(workspace_id, name, scan_id)
+
+    def thumbnail(self, workspace_id: str, name: str, scan_id: str) -> bytes:
+        """The JPEG of a scan. Raises UnknownItem."""
+        return self._catalog.thumbnail(workspace_id, name, scan_id)
+
+    def list_scans(
+        self,
+        workspace_id: str,
+        name: str,
+        *,
+        where: ScanFilter,
+        limit: int,
+        after: str | None = None,
+    ) -> Page[Scan]:
+        """One page of scans that pass, in the order of storing. Raises UnknownItem."""
+        return self._catalog.list_scans(workspace_id, name, where=where, limit=limit, after=after)
+
+    def scans_of_files(self, workspace_id: str, name: str, sha256s: Sequence[str]) -> Page[Scan]:
+        """The scans of these files, as far as the collection has them.
+
+        Raises:
+            UnknownItem: no such collection. TooManyItems: more than ``MAX_DIGESTS``.
+        """
+        if len(sha256s) > MAX_DIGESTS:
+            raise TooManyItems(f"expected at most {MAX_DIGESTS} digests, got {len(sha256s)}")
+        self._catalog.get_collection(workspace_id, name)
+        known = self._catalog.find_known(workspace_id, name, sha256s)
+        ids = sorted(set(known.values()))
+        return Page(tuple(self.get_scan(workspace_id, name, scan_id) for scan_id in ids), None)
+
+    def patch_scan(
+        self,
+        workspace_id: str,
+        name: str,
+        scan_id: str,
+        patch: ScanPatch,
+        *,
+        if_version: int | None = None,
+    ) -> Scan:
+        """Change a scan. Raises UnknownItem, PreconditionFailed."""
+        return self._catalog.patch_scan(workspace_id, name, scan_id, patch, if_version=if_version)
+
     def remove(
-        self, workspace_id: str, name: str, scan_id: str, *, if_version: int | None
+        self, workspace_id: str, name: str, scan_id: str, *, if_version: int | None = None
     ) -> ErasedSubject:
         """Delete one scan. Raises UnknownItem, PreconditionFailed."""
         with self._lock:
@@ -211,136 +342,37 @@ class Gallery:
             if not receipts:
                 return removed
 
-    def switch(self, workspace_id: str, name: str) -> Reembedding:
-        """Exchange the vectors of a moving collection. Raises UnknownItem, Conflict."""
-        with self._lock, self._indexes.held(workspace_id, name):
-            move = self._catalog.switch_reembedding(workspace_id, name)
-            self.reload(workspace_id, name)
-        return move
+    def search(self, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
+        """Find similar scans. Raises as ``SimilaritySearch.search``."""
+        return self._search.search(workspace_id, request)
 
-    def reload(self, workspace_id: str, name: str) -> None:
-        """Fill the index of one collection anew from the catalog. Raises UnknownItem."""
-        with self._lock:
-            found = self._catalog.get_collection(workspace_id, name)
-            if found.encoder_id == self._encoder_id:
-                self._indexes.reload(workspace_id, name)
-            else:
-                self._indexes.drop(workspace_id, name)
+    def vectors_of(self, workspace_id: str, name: str, scan_ids: Sequence[str]) -> Floats:
+        """embeddings_ND in the order of ``scan_ids``. Raises UnknownItem."""
+        return self._catalog.embeddings(workspace_id, name, scan_ids)
+
+    # keeping in step ----------------------------------------------------------------------
 
     def _unindex(self, workspace_id: str, receipt: ErasedSubject) -> None:
         by_name: dict[str, list[int]] = {}
         for name, row_id in receipt.row_ids:
             by_name.setdefault(name, []).append(row_id)
         for name, row_ids in by_name.items():
-            self._index(workspace_id, name).remove(np.array(row_ids, np.int64), purge=True)
+            self._indexes.of(workspace_id, name).remove(np.array(row_ids, np.int64), purge=True)
+        self._search.frames.forget()  # nothing deleted stays in memory
         self._indexes.wake()
 
-    # search -------------------------------------------------------------------------------
+    def reload(self, workspace_id: str, name: str) -> None:
+        """Fill the index of one collection anew from the catalog. Raises UnknownItem."""
+        with self._lock:
+            collection = self._catalog.get_collection(workspace_id, name)
+            if collection.encoder_id == self._encoder_id:
+                self._indexes.reload(workspace_id, name)
+            else:
+                self._indexes.drop(workspace_id, name)
 
-    def search(self, workspace_id: str, names: Sequence[str], query: Query) -> list[Hit]:
-        """Best hits of all the collections first; with diversity, in the order of choosing.
-
-        Raises:
-            UnknownItem: no such collection.
-            EncoderMismatch: a collection was made by another encoder.
-        """
-        rankings = [self._best_first(workspace_id, name, query) for name in dict.fromkeys(names)]
-        ranked = heapq.merge(*rankings, key=lambda hit: -hit.score)
-        passed = at_most_per_group(ranked, query.group_by, query.group_size)
-        if query.diversity == 0:
-            best = list(itertools.islice(passed, query.k))
-            return sorted(best, key=lambda hit: (-hit.score, hit.scan.row_id))
-        pool = max(DIVERSE_LEAST, DIVERSE_PER_HIT * query.k)
-        return self._diverse(workspace_id, list(itertools.islice(passed, pool)), query)
-
-    def _diverse(self, workspace_id: str, hits: list[Hit], query: Query) -> list[Hit]:
-        vectors: dict[int, Floats] = {}
-        for name in {hit.scan.collection for hit in hits}:
-            wanted = [hit.scan.row_id for hit in hits if hit.scan.collection == name]
-            ids_N, rows_ND = self._catalog.row_vectors(workspace_id, name, wanted)
-            vectors |= dict(zip(ids_N.tolist(), rows_ND, strict=True))
-        there = [hit for hit in hits if hit.scan.row_id in vectors]
-        if not there:
-            return []
-        rows_ND = np.stack([vectors[hit.scan.row_id] for hit in there])
-        scores_N = np.array([hit.score for hit in there], np.float32)
-        return [there[i] for i in diverse(scores_N, rows_ND, query.k, query.diversity)]
-
-    def _best_first(self, workspace_id: str, name: str, query: Query) -> Iterator[Hit]:
-        """Check at once; then walk down the ranking of one collection as far as asked."""
-        collection = self._catalog.get_collection(workspace_id, name)
-        if collection.encoder_id != self._encoder_id:
-            raise EncoderMismatch(
-                f"the collection was made by {collection.encoder_id}, loaded is {self._encoder_id}"
-            )
-        allowed = None
-        if not query.where.is_empty:
-            allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
-        return self._walk(workspace_id, name, query, allowed)
-
-    def _walk(
-        self,
-        workspace_id: str,
-        name: str,
-        query: Query,
-        allowed: npt.NDArray[np.int64] | None,
-    ) -> Iterator[Hit]:
-        """Ask for twice as many each time the caller wants more."""
-        index = self._index(workspace_id, name)
-        fetch = query.k + len(query.hide_row_ids)
-        seen = set(query.hide_row_ids)
-        while True:
-            found = index.search(
-                query.embedding_D[None], k=fetch, encoder_id=self._encoder_id, allowed_ids=allowed
-            )[0]
-            # By id, not by place: a longer search may find a row that a shorter one missed.
-            fresh = {
-                row_id: float(score)
-                for row_id, score in zip(found.row_ids_K.tolist(), found.scores_K, strict=True)
-                if row_id not in seen
-            }
-            scans = self._catalog.get_scans_by_row(workspace_id, name, list(fresh))
-            for row_id, score in fresh.items():
-                if score < query.min_score:
-                    return
-                if row_id in scans:
-                    yield Hit(scans[row_id], score)
-            seen |= fresh.keys()
-            if len(found.row_ids_K) < fetch:
-                return
-            fetch *= 2
-
-    def scans_of(self, workspace_id: str, name: str, scan_ids: Sequence[str]) -> list[Scan]:
-        """Read scans by id, in order. Raises UnknownItem."""
-        return [self._catalog.get_scan(workspace_id, name, scan_id) for scan_id in scan_ids]
-
-    def vectors_of(self, workspace_id: str, name: str, scan_ids: Sequence[str]) -> Floats:
-        """embeddings_ND in the order of ``scan_ids``. Raises UnknownItem."""
-        return self._catalog.embeddings(workspace_id, name, scan_ids)
-
-
-def direction(positive_PD: Floats, negative_MD: Floats | None = None) -> Floats:
-    """Mean of the positives minus half the mean of the negatives, unit length, float32 (D,).
-
-    Raises:
-        InputError: no positive, or both cancel.
-    """
-    if len(positive_PD) == 0:
-        raise InputError("expected at least one positive example")
-    towards_D = positive_PD.mean(0)
-    if negative_MD is not None and len(negative_MD):
-        towards_D = towards_D - NEGATIVE_SHARE * negative_MD.mean(0)
-    length = float(np.linalg.norm(towards_D))
-    if not np.isfinite(length) or length < 1e-6:
-        raise InputError("the query has no direction: its examples cancel")
-    unit_D: Floats = (towards_D / length).astype(np.float32)
-    return unit_D
-
-
-def excluding(where: ScanFilter, scan: Scan, same: SameField | None) -> ScanFilter:
-    """Add the condition that hits are not of the scan's own subject or study."""
-    if same == "subject" and scan.subject_id is not None:
-        return replace(where, not_subject_ids=(*where.not_subject_ids, scan.subject_id))
-    if same == "study" and scan.study_id is not None:
-        return replace(where, not_study_ids=(*where.not_study_ids, scan.study_id))
-    return where
+    @contextmanager
+    def _exchange(self, workspace_id: str, name: str) -> Iterator[None]:
+        """Refill the index of a collection whose vectors the block exchanges."""
+        with self._lock, self._indexes.held(workspace_id, name):
+            yield
+            self.reload(workspace_id, name)

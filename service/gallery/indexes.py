@@ -114,7 +114,7 @@ class CollectionIndexes:
         if found is not None:
             found.discard()
 
-    def figures(self, workspace_id: str, name: str) -> IndexStatistics:
+    def statistics(self, workspace_id: str, name: str) -> IndexStatistics:
         """How the index of a collection stands."""
         recalls = tuple(self._recalls.get((workspace_id, name), ()))
         return IndexStatistics(
@@ -124,9 +124,9 @@ class CollectionIndexes:
             recall_samples=len(recalls),
         )
 
-    def all_figures(self) -> list[IndexStatistics]:
+    def all_statistics(self) -> list[IndexStatistics]:
         """Of every collection."""
-        return [self.figures(*key) for key in tuple(self._indexes)]
+        return [self.statistics(*key) for key in tuple(self._indexes)]
 
     def _new(self, workspace_id: str, name: str) -> EmbeddingIndex:
         place = None if self._folder is None else self._folder / _digest(workspace_id, name)

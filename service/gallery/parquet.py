@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,15 @@ MAX_REGIONS = 999  # of a frame
 LOCAL = frozenset({"row_id", "collection", "encoder_id", "updated_at", "version"})
 
 OnScan = Callable[[int, int], None]
+
+
+class Store(Protocol):
+    """As ``Catalog.add_scans``."""
+
+    def __call__(
+        self, workspace_id: str, collection: str, scans: Sequence[NewScan], /, *, encoder_id: str
+    ) -> list[StoredScan | ServiceError]:
+        """Store scans; item i answers scan i."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +145,15 @@ def import_collection(
     name: str,
     *,
     on_scan: OnScan = lambda done, total: None,
+    store: Store | None = None,
 ) -> Imported:
     """Take an exported collection in; one that was broken off goes on where it was.
 
     The collection is created when there is none, for the encoder of the export. Ages, labels
     and ids are kept; a scan whose bytes the collection holds stays as it is there.
+
+    Args:
+        store: stores a batch of scans; None = the catalog does, without an index.
 
     Raises:
         UnknownItem: no export in the folder.
@@ -153,7 +166,9 @@ def import_collection(
     _prepare(catalog, workspace_id, name, manifest)
     stored = known = 0
     for batch in _read(arrow, folder, manifest):
-        answers = catalog.add_scans(workspace_id, name, batch, encoder_id=manifest.encoder_id)
+        answers = (store or catalog.add_scans)(
+            workspace_id, name, batch, encoder_id=manifest.encoder_id
+        )
         for answer in answers:
             if isinstance(answer, ServiceError):
                 raise InvalidArtifact(f"a row cannot be stored: {answer}") from answer

@@ -4,29 +4,46 @@ Shape suffixes: N candidates, D embedding width.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.records import Scan
+from service.gallery.gallery_records import Floats, GroupField, Scan, ScanFilter, SearchHit
 
-GroupField: TypeAlias = Literal["subject", "study", "cine"]
 CINE_ATTRIBUTE = "cine_id"  # stills of one clip say so by this attribute
+SCORE_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """A similar scan; ``score`` is the cosine, in [-1, 1]."""
+class Query:
+    """A search whose examples are resolved.
 
-    scan: Scan
-    score: float
+    Attributes:
+        embedding_D: float32, the direction to search.
+        hide_row_ids: stored scans that the query is made of.
+
+    The other attributes: as of ``SearchRequest``.
+    """
+
+    embedding_D: Floats
+    k: int
+    where: ScanFilter = field(default_factory=ScanFilter)
+    group_by: GroupField | None = None
+    group_size: int = 1
+    diversity: float = 0.0
+    min_score: float = -1.0
+    hide_row_ids: frozenset[int] = frozenset()
+
+
+def rounded(score: float) -> float:
+    """A cosine as it is ranked, compared and answered."""
+    return round(float(score), SCORE_DIGITS)
 
 
 def at_most_per_group(
-    hits: Iterable[Hit], group_by: GroupField | None, group_size: int
-) -> Iterator[Hit]:
+    hits: Iterable[SearchHit], group_by: GroupField | None, group_size: int
+) -> Iterator[SearchHit]:
     """Pass on the first ``group_size`` hits of each group; None = every hit.
 
     A scan without subject, study or ``cine_id`` is its own group.
@@ -49,20 +66,20 @@ def diverse(
 ) -> list[int]:
     """Positions of k candidates in the order of choosing, by maximal marginal relevance.
 
-    Each time the one of greatest ``(1 - diversity) * score - diversity * likeness`` is chosen,
-    where likeness is the greatest cosine to what was chosen before (Carbonell & Goldstein,
+    Each time the one of greatest ``(1 - diversity) * score - diversity * similarity`` is chosen,
+    where similarity is the greatest cosine to what was chosen before (Carbonell & Goldstein,
     SIGIR 1998, with lambda = 1 - diversity).
     """
     lengths_N1 = np.linalg.norm(embeddings_ND, axis=1, keepdims=True)
     unit_ND = embeddings_ND / np.maximum(lengths_N1, 1e-12)
-    likeness_N = np.zeros(len(unit_ND), np.float32)
+    similarity_N = np.zeros(len(unit_ND), np.float32)
     left_N = np.ones(len(unit_ND), np.bool_)
     chosen: list[int] = []
     while len(chosen) < min(k, len(unit_ND)):
-        worth_N = (1 - diversity) * scores_N - diversity * likeness_N
+        worth_N = (1 - diversity) * scores_N - diversity * similarity_N
         best = int(np.argmax(np.where(left_N, worth_N, -np.inf)))
         near_N = unit_ND @ unit_ND[best]
-        likeness_N = near_N if not chosen else np.maximum(likeness_N, near_N)
+        similarity_N = near_N if not chosen else np.maximum(similarity_N, near_N)
         left_N[best] = False
         chosen.append(best)
     return chosen

@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from service.catalog.interface import Catalog
-from service.catalog.operation_records import ENDED, Operation
+from service.catalog.operation_records import ENDED
+from service.catalog.operation_records import Operation as Operation
+from service.catalog.records import Page
 from service.errors import CatalogFailure, Interrupted, Overloaded, ServiceError
+from service.jobs.job_requests import JobRequest
 from service.jobs.threads import lower_priority
 
 log = logging.getLogger(__name__)
 REPORT_EVERY_S = 0.5  # each report is a write to disk
-MOST_ATTEMPTS = 3  # work that brings the process down must not do so for ever
+MAX_ATTEMPTS = 3  # work that brings the process down must not do so for ever
 NICENESS = 5
 
 
@@ -41,7 +44,7 @@ class Progress:
         self._catalog = catalog
         self._operation = operation
         self._stopping = stopping
-        self._told_s = -REPORT_EVERY_S
+        self._reported_s = -REPORT_EVERY_S
         self.cancelled = threading.Event()
 
     def report(self, done: int, total: int) -> None:
@@ -52,9 +55,9 @@ class Progress:
         """
         self.check()
         moment = time.monotonic()
-        if done < total and moment - self._told_s < REPORT_EVERY_S:
+        if done < total and moment - self._reported_s < REPORT_EVERY_S:
             return
-        self._told_s = moment
+        self._reported_s = moment
         where = (self._operation.workspace_id, self._operation.operation_id)
         if self._catalog.report_operation(*where, done=done, total=total).cancel_asked:
             raise Cancellation
@@ -81,7 +84,7 @@ class JobKind:
 
     Attributes:
         work: blocks; its answer is the result.
-        goes_on: whether it can be begun anew after a restart, from request and catalog alone.
+        goes_on: whether it can begin anew after a restart, from request and catalog alone.
     """
 
     work: Work
@@ -125,10 +128,24 @@ class Operations:
             waiting = sum(progress is None for progress in self._under_way.values())
             if self._stopping.is_set() or waiting >= self._max_waiting:
                 raise Overloaded(f"{waiting} operations wait, at most {self._max_waiting} may")
-            made = self._catalog.create_operation(workspace_id, kind, request)
-            self._under_way[made.operation_id] = None
-        self._queue.put(made)
-        return made
+            operation = self._catalog.create_operation(workspace_id, kind, request)
+            self._under_way[operation.operation_id] = None
+        self._queue.put(operation)
+        return operation
+
+    def begin(self, workspace_id: str, request: JobRequest) -> Operation:
+        """Start the kind of operation that the request is of. Raises as ``start``."""
+        return self.start(workspace_id, request.kind, request.to_json())
+
+    def get(self, workspace_id: str, operation_id: str) -> Operation:
+        """Read one operation. Raises UnknownItem."""
+        return self._catalog.get_operation(workspace_id, operation_id)
+
+    def list_operations(
+        self, workspace_id: str, *, limit: int, before: int | None = None
+    ) -> Page[Operation]:
+        """One page of operations, newest first."""
+        return self._catalog.list_operations(workspace_id, limit=limit, before=before)
 
     def resume(self) -> int:
         """Take up what an earlier process left; return how many go on."""
@@ -136,7 +153,7 @@ class Operations:
         for operation in self._catalog.unfinished_operations():
             kind = self._kinds.get(operation.kind)
             waited = operation.state == "waiting"
-            if kind is not None and operation.attempts < MOST_ATTEMPTS and (kind.goes_on or waited):
+            if kind is not None and operation.attempts < MAX_ATTEMPTS and (kind.goes_on or waited):
                 with self._lock:
                     self._under_way[operation.operation_id] = None
                 self._queue.put(operation)
@@ -176,7 +193,7 @@ class Operations:
             try:
                 self._run(operation)
             except CatalogFailure as error:  # it stays unfinished, and the next start resumes it
-                log.error("operation not noted", extra={"code": error.code, **_said(operation)})
+                log.error("operation not noted", extra={"code": error.code, **_fields(operation)})
             finally:
                 with self._lock:
                     self._under_way.pop(operation.operation_id, None)
@@ -202,19 +219,19 @@ class Operations:
         except Cancellation:
             self._catalog.end_operation(*where, "cancelled")
         except Exception as error:  # a bug must not cost the thread
-            log.error("bug", exc_info=error, extra=_said(begun))
+            log.error("bug", exc_info=error, extra=_fields(begun))
             problem = {"code": "internal_error", "detail": "the log line of the operation tells"}
             self._catalog.end_operation(*where, "failed", problem=problem)
         else:
             self._catalog.end_operation(*where, "done", result=result)
-            log.info("operation done", extra=_said(begun))
+            log.info("operation done", extra=_fields(begun))
 
     def _end_failed(self, operation: Operation, error: ServiceError) -> None:
         problem = {"code": error.code, "detail": str(error)}
         where = (operation.workspace_id, operation.operation_id)
         self._catalog.end_operation(*where, "failed", problem=problem)
-        log.warning("operation failed", extra={"code": error.code, **_said(operation)})
+        log.warning("operation failed", extra={"code": error.code, **_fields(operation)})
 
 
-def _said(operation: Operation) -> dict[str, str]:
+def _fields(operation: Operation) -> dict[str, str]:
     return {"operation_id": operation.operation_id, "kind": operation.kind}

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.api.dependencies import Services
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX, backups_in
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
@@ -18,6 +18,7 @@ from service.errors import ServiceError
 from service.gallery.gallery import Gallery
 from service.jobs.fit_job import fit_job
 from service.jobs.handlers import JobHandlers
+from service.jobs.job_requests import BackupRequest
 from service.jobs.operations import Operations
 from service.settings import Settings
 
@@ -36,70 +37,83 @@ def operations_of(
     """The operations of one service; call within its event loop, and ``run_schedule`` after it."""
     loop = asyncio.get_running_loop()
 
-    def embed(files: Sequence[bytes]) -> list[EmbeddedImage | ServiceError]:
-        # What was kept is what the encoder saw: nothing is left to be cut off.
-        work = pipeline.embed_all(files, EmbedOptions(region_mode="none"))
+    def embed(images: Sequence[bytes]) -> list[EmbeddedImage | ServiceError]:
+        # The kept pixels are what the encoder saw: nothing is left to be cut off.
+        work = pipeline.embed_all(images, EmbedOptions(region_mode="none"))
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
-    work = JobHandlers(
-        catalog=catalog,
+    handlers = JobHandlers(
         gallery=gallery,
         classifiers=classifiers,
         embed=embed,
-        encoder_id=pipeline.encoder.encoder_id,
         catalog_file=settings.data_dir / FILE_NAME,
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
-        exchange_dir=settings.exchange_dir,
     )
     return Operations(
         catalog,
-        work.kinds() | {"fit": fit_job(registry)},
+        handlers.kinds() | {"fit": fit_job(registry)},
         threads=settings.operation_threads,
         max_waiting=settings.max_waiting_operations,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What a service does unasked.
+
+    Attributes:
+        on_expired: called after scans were deleted.
+        backup_owner: workspace of the operations that make backups.
+    """
+
+    settings: Settings
+    gallery: Gallery
+    operations: Operations
+    on_expired: Callable[[], None]
+    backup_owner: str
+
+
 @asynccontextmanager
-async def run_schedule(service: Services) -> AsyncIterator[None]:
+async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
     """Do it while the block runs; at its end operations are left for the next start."""
-    going_on = await asyncio.to_thread(service.operations.resume)
+    going_on = await asyncio.to_thread(schedule.operations.resume)
     if going_on:
         log.info("operations resumed", extra={"operations": going_on})
-    sweeps = [asyncio.create_task(_expire_for_ever(service))]
-    if service.settings.backup_dir is not None:
-        sweeps.append(asyncio.create_task(_back_up_for_ever(service)))
+    sweeps = [asyncio.create_task(_expire_for_ever(schedule))]
+    if schedule.settings.backup_dir is not None:
+        sweeps.append(asyncio.create_task(_back_up_for_ever(schedule)))
     try:
         yield
     finally:
         for sweep in sweeps:
             sweep.cancel()
         await asyncio.gather(*sweeps, return_exceptions=True)
-        await asyncio.to_thread(service.operations.close, timeout_s=CLOSE_TIMEOUT_S)
+        await asyncio.to_thread(schedule.operations.close, timeout_s=CLOSE_TIMEOUT_S)
 
 
-async def _expire_for_ever(service: Services) -> None:
+async def _expire_for_ever(schedule: Schedule) -> None:
     while True:
         try:
-            removed = await asyncio.to_thread(service.gallery.expire)
+            removed = await asyncio.to_thread(schedule.gallery.expire)
         except ServiceError as error:  # a full disk, say: the next sweep tries again
             log.error("retention failed", extra={"code": error.code})
         else:
             if removed:
-                service.forget_deleted()
+                schedule.on_expired()
                 log.info("scans expired", extra={"scans": removed})
-        await asyncio.sleep(service.settings.retention_sweep_s)
+        await asyncio.sleep(schedule.settings.retention_sweep_s)
 
 
-async def _back_up_for_ever(service: Services) -> None:
+async def _back_up_for_ever(schedule: Schedule) -> None:
     while True:
-        await asyncio.sleep(await asyncio.to_thread(_until_next_backup_s, service.settings))
+        await asyncio.sleep(await asyncio.to_thread(_until_next_backup_s, schedule.settings))
         try:
-            begin = service.operations.start
-            await asyncio.to_thread(begin, service.default_workspace_id, "backup", {})
+            begin = schedule.operations.begin
+            await asyncio.to_thread(begin, schedule.backup_owner, BackupRequest())
         except ServiceError as error:
             log.error("backup not begun", extra={"code": error.code})
-        await asyncio.sleep(service.settings.backup_every_s)
+        await asyncio.sleep(schedule.settings.backup_every_s)
 
 
 def _until_next_backup_s(settings: Settings) -> float:

@@ -19,9 +19,9 @@ ROOMS = {  # room -> what of ours it may import; the first matching row counts
     "service.index": {E, A},
     "service.embedding": {E, A, "service.imaging"},
     "service.classifiers": {E, A, "service.catalog", "service.fewshot"},
-    "service.gallery": {E, A, "service.catalog", "service.index"},
-    # Transition: pooled frames are places in the catalog, and fits pause the garbage collector.
-    "service.jobs": {E, A, *USE_CASES, "service.catalog", "service.api", "service.settings"},
+    # A gallery stores what the pipeline embedded: it takes its results, and no pixels.
+    "service.gallery": {E, A, "service.catalog", "service.index", "service.embedding"},
+    "service.jobs": {E, A, *USE_CASES, "service.catalog", "service.settings"},
     "service.api": {
         E,
         A,

@@ -67,22 +67,22 @@ def test_search_finds_the_same_scene_by_image_scan_vector_and_examples(
         said = [{"labels": {"scene": scene}, "subject_id": f"{scene}{i}"} for i in range(8)]
         client.add_scans(collection, frames[scene][:8], said)
     by_image = client.search_image(collection, frames["cyst"][9], {"k": 3})
-    assert {hit["scan"]["labels"]["scene"] for hit in by_image["hits"]} == {"cyst"}
-    best = by_image["hits"][0]["scan"]["scan_id"]
-    by_scan = client.search(collection, {"scan_id": best, "k": 20})["hits"]
+    assert {hit["scan"]["labels"]["scene"] for hit in by_image["items"]} == {"cyst"}
+    best = by_image["items"][0]["scan"]["scan_id"]
+    by_scan = client.search(collection, {"scan_id": best, "k": 20})["items"]
     assert best not in {hit["scan"]["scan_id"] for hit in by_scan}
     assert len(by_scan) == 15
     vector = client.embed([frames["cyst"][9]])["items"][0]["embedding"]
     by_vector = client.search(collection, {"vector": vector, "k": 3})
-    assert [h["scan"]["scan_id"] for h in by_vector["hits"]] == [
-        h["scan"]["scan_id"] for h in by_image["hits"]
+    assert [h["scan"]["scan_id"] for h in by_vector["items"]] == [
+        h["scan"]["scan_id"] for h in by_image["items"]
     ]
     lines = [s["scan_id"] for s in client.scans(collection, label=["scene:a_lines"])]
     leaning = client.search(collection, {"positive": [best], "negative": lines[:2], "k": 5})
-    assert leaning["hits"][0]["scan"]["labels"]["scene"] == "cyst"
-    assert not {best, *lines[:2]} & {hit["scan"]["scan_id"] for hit in leaning["hits"]}
+    assert leaning["items"][0]["scan"]["labels"]["scene"] == "cyst"
+    assert not {best, *lines[:2]} & {hit["scan"]["scan_id"] for hit in leaning["items"]}
     where = {"labels": {"scene": "a_lines"}}
-    filtered = client.search(collection, {"scan_id": best, "k": 20, "filter": where})["hits"]
+    filtered = client.search(collection, {"scan_id": best, "k": 20, "filter": where})["items"]
     assert len(filtered) == 8
 
 
@@ -138,7 +138,7 @@ def test_erasing_a_subject_removes_it_from_search_and_names_what_learnt_from_it(
     client.fit({"name": "erase", "collection": collection, "task": "t"})
     receipt = client.erase_subject("s1")
     assert receipt["classifiers"] == ["erase"]
-    hits = client.search_image(collection, frames["mass"][1], {"k": 50})["hits"]
+    hits = client.search_image(collection, frames["mass"][1], {"k": 50})["items"]
     assert "s1" not in {hit["scan"]["subject_id"] for hit in hits}
     client.delete_classifier("erase")
 
@@ -187,7 +187,7 @@ def test_a_search_keeps_to_its_conditions(client, collection, frames) -> None:
     client.add_scans(collection, frames["cyst"][:8], said)
 
     def found(**options: object) -> list[str]:
-        hits = client.search(collection, {"scan_id": "s0", "k": 50} | options)["hits"]
+        hits = client.search(collection, {"scan_id": "s0", "k": 50} | options)["items"]
         scores = [hit["score"] for hit in hits]
         assert scores == sorted(scores, reverse=True)
         return [hit["scan"]["scan_id"] for hit in hits]
@@ -214,10 +214,10 @@ def test_a_search_keeps_to_its_conditions(client, collection, frames) -> None:
     assert sorted_hits(filter={"attributes": {"depth_cm": 0}, "subject_id": "p0"}) == ["s3"]
     assert sorted_hits(filter={"not_study_id": ["p0-0", "p0-1"]}) == ["s4", "s5", "s6", "s7"]
     assert found(filter={"labels": {"t": "none"}}) == []
-    best = client.search(collection, {"scan_id": "s0", "k": 1})["hits"][0]["score"]
+    best = client.search(collection, {"scan_id": "s0", "k": 1})["items"][0]["score"]
     assert len(found(min_score=best)) == 1
     own = {"k": 50, "subject_id": "p1", "exclude_same": "subject"}
-    uploaded = client.search_image(collection, frames["cyst"][9], own)["hits"]
+    uploaded = client.search_image(collection, frames["cyst"][9], own)["items"]
     assert {hit["scan"]["subject_id"] for hit in uploaded} == {"p0"}
 
 
@@ -328,7 +328,7 @@ def test_validation_names_the_field_and_never_the_value(client, collection, fram
         ({"vector": [0.0] * 512}, "invalid_input", 422),
         ({"vector": [1.0] * 512, "encoder_id": "enc_other"}, "encoder_mismatch", 409),
         ({"scan_id": "none"}, "unknown_item", 404),
-        ({"scan_id": "none", "k": 5000}, "too_many_items", 413),
+        ({"scan_id": "none", "k": 5000}, "invalid_input", 422),
         ({"image": "***"}, "invalid_input", 422),
         ({"image": base64.b64encode(b"text").decode()}, "unsupported_format", 415),
     ],
@@ -353,7 +353,7 @@ def test_dicom_and_an_oversized_image_fail_alone_with_their_own_code(client, fra
 
 def test_json_with_base64_embeds_like_a_form(client, frames) -> None:
     image = frames["stone"][3]
-    body = {"instances": [{"image": base64.b64encode(image).decode()}]}
+    body = {"images": [base64.b64encode(image).decode()]}
     found = client.request(
         "POST",
         "/v1/embeddings",

@@ -85,7 +85,7 @@ def test_a_cine_is_one_scan_and_a_hit_names_its_nearest_frame(client, collection
     client.add_scans(collection, others, [{"subject_id": f"p{i + 2}"} for i in range(3)])
     assert client.collection(collection)["scans"] == 4
     query = png(PIXELS["b_lines"][1])
-    hits = client.search_image(collection, query, {"k": 4, "region": "none"})["hits"]
+    hits = client.search_image(collection, query, {"k": 4, "region": "none"})["items"]
     by_id = {hit["scan"]["scan_id"]: hit for hit in hits}
     frame = by_id["clip"]["frame"]
     assert frame["index"] in (6, 7)
@@ -93,7 +93,7 @@ def test_a_cine_is_one_scan_and_a_hit_names_its_nearest_frame(client, collection
     assert frame["score"] > 0.99 > by_id["clip"]["score"]
     assert [hit["frame"] for hit in hits if hit["scan"]["scan_id"] != "clip"] == [None] * 3
     best = client.search_image(collection, query, {"k": 1, "match": "frame", "region": "none"})[
-        "hits"
+        "items"
     ]
     assert best[0]["scan"]["scan_id"] == "clip"
     assert best[0]["score"] == best[0]["frame"]["score"]
@@ -107,7 +107,7 @@ def test_search_by_frames_keeps_filters_groups_and_deletions(client, collection)
 
     def found(**options: object) -> list[str]:
         options |= {"match": "frame"}
-        hits = client.search_image(collection, query, options)["hits"]
+        hits = client.search_image(collection, query, options)["items"]
         return [hit["scan"]["scan_id"] for hit in hits]
 
     assert found()[0] == "c1"

@@ -56,7 +56,7 @@ def test_a_backup_made_beside_a_running_service_is_checked_and_restored(
         Client(local.url, key=key) as client,
     ):
         assert [scan["scan_id"] for scan in client.scans("c")] == ["b"]
-        assert len(client.search_image("c", frames["cyst"][1])["hits"]) == 1
+        assert len(client.search_image("c", frames["cyst"][1])["items"]) == 1
 
 
 def test_check_names_what_is_damaged_by_row_and_fails(tmp_path: Path, frames) -> None:

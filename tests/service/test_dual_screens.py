@@ -91,7 +91,7 @@ def test_a_stored_dual_screen_is_found_by_either_side(client: Client, collection
     found = {}
     for side in SIDES:
         options = {"k": 1, "match": "frame", "region": "none"}
-        (hit,) = client.search_image(collection, png(side), options)["hits"]
+        (hit,) = client.search_image(collection, png(side), options)["items"]
         assert hit["scan"]["scan_id"] == "dual"
         assert hit["score"] == hit["frame"]["score"] > 0.9
         found[hit["frame"]["region"]] = hit["frame"]
@@ -111,7 +111,7 @@ def test_a_dual_cine_names_frame_and_region_and_exact_copies_are_one_scan(
     assert [(f["index"], f["region"]) for f in whole] == [(i, r) for i in range(3) for r in (0, 1)]
     for frame in whole:
         body = {"vector": frame["embedding"], "k": 1, "match": "frame"}
-        (hit,) = client.search(collection, body)["hits"]
+        (hit,) = client.search(collection, body)["items"]
         assert (hit["frame"]["index"], hit["frame"]["region"]) == (frame["index"], frame["region"])
 
 

@@ -94,9 +94,9 @@ def test_every_acknowledged_scan_survives_a_kill_and_is_searchable(tmp_path: Pat
             for scan_id in sorted(stored):
                 number = int(scan_id.split("-")[1])
                 assert client.thumbnail("c", scan_id)
-                best = client.search_image("c", images[number], {"k": 1})["hits"][0]
+                best = client.search_image("c", images[number], {"k": 1})["items"][0]
                 np.testing.assert_allclose(best["score"], 1, atol=1e-4)
-            hits = client.search("c", {"scan_id": min(stored), "k": 1000})["hits"]
+            hits = client.search("c", {"scan_id": min(stored), "k": 1000})["items"]
             assert {hit["scan"]["scan_id"] for hit in hits} == stored - {min(stored)}
     finally:
         process.kill()

@@ -162,12 +162,17 @@ def test_an_answer_with_a_failure_of_ours_is_not_kept_for_a_repetition(
     ):
         client.create_collection("c")
         failing.set()
-        first = client.add_scans("c", frames["cyst"][:2], idempotency_key="again")["items"]
-        assert [item["problem"]["status"] for item in first] == [503, 503]
+        files = [frames["cyst"][0], b"no image"]
+        first = client.add_scans("c", files, idempotency_key="again")["items"]
+        assert [item["problem"]["status"] for item in first] == [503, 415]
+        with pytest.raises(ApiError) as caught:
+            client.add_scans("c", files[:1], idempotency_key="all of it")
+        assert (caught.value.code, caught.value.status) == ("overloaded", 503)
         failing.clear()
-        second = client.add_scans("c", frames["cyst"][:2], idempotency_key="again")["items"]
-        assert [item["created"] for item in second] == [True, True]
-        assert client.add_scans("c", frames["cyst"][:2], idempotency_key="again")["items"] == second
+        second = client.add_scans("c", files, idempotency_key="again")["items"]
+        assert second[0]["created"]
+        assert client.add_scans("c", files, idempotency_key="again")["items"] == second
+        assert client.add_scans("c", files[:1], idempotency_key="all of it")["items"]
 
 
 def test_a_picture_of_too_many_pixels_fails_alone(tmp_path: Path) -> None:

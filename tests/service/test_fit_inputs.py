@@ -224,7 +224,7 @@ def test_two_classes_of_fifty_thousand_stored_scans_are_fitted(desk, tiny, with_
             )
             for n, row in zip(numbers.tolist(), unit, strict=True)
         ]
-        running.gallery.add(workspace_id, name, scans)
+        running.gallery.store(workspace_id, name, scans)
     report = desk.fit({"name": "k", "collection": name, "task": "t"})["report"]
     assert report["examples_per_class"] == {"a": 50_000, "b": 50_000}
     assert report["effective_examples"] == (20_000 if with_ids else 100_000)

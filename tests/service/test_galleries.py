@@ -14,7 +14,9 @@ import pytest
 
 from service.catalog.records import NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
-from service.gallery.gallery import Gallery, Query
+from service.gallery.gallery import Gallery
+from service.gallery.gallery_records import QueryExample, SearchRequest
+from service.gallery.indexes import IndexStatistics
 
 DIM, ROWS, ENCODER = 32, 2500, "enc_a"
 
@@ -55,11 +57,18 @@ class House:
         return found
 
     def hits(self, gallery: Gallery, n: int, k: int = 5) -> list[str]:
-        found = gallery.search(self.workspace_id, ["c"], Query(vector(n), k))
-        return [hit.scan.scan_id for hit in found]
+        request = SearchRequest(("c",), (QueryExample(embedding_D=vector(n)),), k=k)
+        hits = gallery.search(self.workspace_id, request)
+        return [hit.scan.scan_id for hit in hits]
 
     def compressed(self, gallery: Gallery) -> int:
-        return gallery.figures(self.workspace_id, "c").state.compressed_rows
+        return self.statistics(gallery).state.compressed_rows
+
+    def statistics(self, gallery: Gallery) -> IndexStatistics:
+        collection = gallery.get(self.workspace_id, "c")
+        statistics = gallery.statistics(self.workspace_id, collection)
+        assert statistics is not None
+        return statistics
 
 
 def until(check: Callable[[], bool]) -> None:
@@ -77,7 +86,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         house = House(folder, stack)
         gallery = house.open()
         gallery.create(house.workspace_id, "c", "")
-        gallery.add(house.workspace_id, "c", [scan(n) for n in range(ROWS)])
+        gallery.store(house.workspace_id, "c", [scan(n) for n in range(ROWS)])
         until(lambda: house.compressed(gallery) == ROWS)
     return folder
 
@@ -112,7 +121,7 @@ def test_lost_files_cost_nothing_but_time(house: House, loss: str) -> None:
 
 def test_what_was_written_after_the_files_is_there_after_a_kill(house: House) -> None:
     before = house.open()
-    before.add(house.workspace_id, "c", [scan(n) for n in range(ROWS, ROWS + 30)])
+    before.store(house.workspace_id, "c", [scan(n) for n in range(ROWS, ROWS + 30)])
     before.remove(house.workspace_id, "c", "s3", if_version=None)
     before.erase_subject(house.workspace_id, "p4")
     after = house.open()  # nothing was closed
@@ -128,7 +137,7 @@ def test_a_collection_made_again_under_its_old_name_starts_empty(house: House) -
     assert not list((house.folder / "index").rglob("rows.f32"))
     gallery.create(house.workspace_id, "c", "")
     assert house.hits(gallery, 1) == []
-    gallery.add(house.workspace_id, "c", [scan(1)])
+    gallery.store(house.workspace_id, "c", [scan(1)])
     assert house.hits(gallery, 1) == ["s1"]
 
 
@@ -138,7 +147,7 @@ def test_a_search_does_not_wait_for_a_write(house: House) -> None:
     with ThreadPoolExecutor(2) as pool:
         with house.catalog._database.write():  # the disk is slow: a write of ours waits for it
             add = pool.submit(
-                lambda: (writing.set(), gallery.add(house.workspace_id, "c", [scan(9999)]))
+                lambda: (writing.set(), gallery.store(house.workspace_id, "c", [scan(9999)]))
             )
             assert writing.wait(10)
             search = pool.submit(house.hits, gallery, 5, 1)
@@ -155,7 +164,7 @@ def test_writers_and_readers_at_once_never_miss_what_was_acknowledged(house: Hou
         wrong = []
         for turn in range(15):
             n = 10_000 + 100 * worker + turn
-            gallery.add(house.workspace_id, "c", [scan(n)])
+            gallery.store(house.workspace_id, "c", [scan(n)])
             wrong += [] if house.hits(gallery, n, 1) == [f"s{n}"] else [f"s{n}"]
             gallery.remove(house.workspace_id, "c", f"s{n}", if_version=None)
             wrong += [f"s{n}"] if f"s{n}" in house.hits(gallery, n, 3) else []
@@ -170,7 +179,7 @@ def test_recall_of_real_searches_is_measured_in_the_background(house: House) -> 
     gallery = house.open(recall_every_s=0.02)
     for n in range(10):
         house.hits(gallery, 20_000 + n, 10)
-    until(lambda: gallery.figures(house.workspace_id, "c").recall_samples >= 5)
-    recall = gallery.figures(house.workspace_id, "c").recall
+    until(lambda: house.statistics(gallery).recall_samples >= 5)
+    recall = house.statistics(gallery).recall
     assert recall is not None
     assert 0.9 <= recall <= 1

@@ -61,7 +61,7 @@ class Counting(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         with self._lock:
-            self.uploads += request.url.path.endswith("/scans")
+            self.uploads += (request.method, request.url.path[-6:]) == ("POST", "/scans")
             self.now += 1
             self.most = max(self.most, self.now)
         try:

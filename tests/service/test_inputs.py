@@ -28,7 +28,7 @@ def post(client: Client, path: str, body: bytes, kind: str = "application/json")
         ("/v1/collections", b"[" * 100_000),
         ("/v1/collections", b"\xff"),
         ("/v1/classifiers", b"null"),
-        ("/v1/embeddings", b'{"instances": NaN}'),
+        ("/v1/embeddings", b'{"images": NaN}'),
     ],
 )
 def test_json_that_is_no_object_is_one_code_and_one_status(client, path: str, body: bytes) -> None:
@@ -39,8 +39,8 @@ def test_json_that_is_no_object_is_one_code_and_one_status(client, path: str, bo
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/v1/embeddings", {"instances": []}),
-        ("/v1/embeddings", {"instances": [{"image": 7}]}),
+        ("/v1/embeddings", {"images": []}),
+        ("/v1/embeddings", {"images": [7]}),
         ("/v1/collections", {"name": "a b"}),
         ("/v1/collections", {"name": "a", "description": "\ud800"}),
         ("/v1/classifiers", {"name": "k", "examples": [{"image": "aGk="}]}),
@@ -52,9 +52,9 @@ def test_json_of_a_wrong_shape_names_its_field(client, path: str, body: dict) ->
         post(client, path, json.dumps(body).encode())
 
 
-def test_one_instance_of_bad_base64_fails_alone(client, collection, frames) -> None:
+def test_one_image_of_bad_base64_fails_alone(client, collection, frames) -> None:
     images = [b64(frames["cyst"][0]), "###", b64(frames["cyst"][1])]
-    body = json.dumps({"instances": [{"image": image} for image in images]}).encode()
+    body = json.dumps({"images": images}).encode()
     for path in ("/v1/embeddings", f"/v1/collections/{collection}/scans"):
         answer = post(client, path, body)
         assert answer.status_code == 207
@@ -63,11 +63,11 @@ def test_one_instance_of_bad_base64_fails_alone(client, collection, frames) -> N
 
 
 def test_options_of_a_json_body_count_more_than_those_of_the_address(client, frames) -> None:
-    instances = [{"image": b64(frames["cyst"][0])}]
+    images = [b64(frames["cyst"][0])]
     path = "/v1/embeddings?dtype=int8&encoding_format=base64"
-    plain = post(client, path, json.dumps({"instances": instances}).encode()).json()
+    plain = post(client, path, json.dumps({"images": images}).encode()).json()
     assert (plain["dtype"], plain["encoding_format"]) == ("int8", "base64")
-    body = {"instances": instances, "encoding_format": "float"}
+    body = {"images": images, "encoding_format": "float"}
     named = post(client, path, json.dumps(body).encode()).json()
     assert named["dtype"] == "int8"
     assert isinstance(named["items"][0]["embedding"], list)
@@ -162,3 +162,39 @@ def test_a_thumbnail_carries_the_pixels_and_nothing_else(client, collection, fra
             "jfif_unit",
             "jfif_density",
         }
+
+
+def test_a_raw_upload_carries_its_facts_in_the_address(client, collection, frames) -> None:
+    address = f"/v1/collections/{collection}/scans"
+    facts = "scan_id=s1&subject_id=p1&study_id=st1&label=finding:cyst&label=side:left"
+    stored = post(client, f"{address}?{facts}", frames["cyst"][0], "image/png").json()
+    scan = stored["items"][0]["scan"]
+    assert (scan["scan_id"], scan["subject_id"], scan["study_id"]) == ("s1", "p1", "st1")
+    assert scan["labels"] == {"finding": "cyst", "side": "left"}
+    for wrong in ("label=finding", "label=a:b&label=a:c"):
+        with refused("invalid_input", 422):
+            post(client, f"{address}?{wrong}", frames["cyst"][1], "image/png")
+    with refused("validation_error", 422):
+        post(client, f"{address}?scan_id=a/b", frames["cyst"][1], "image/png")
+    with refused("invalid_input", 422):  # a form says it in metadata
+        client.request("POST", f"{address}?subject_id=p", files=[("files", ("a", b"x"))])
+
+
+def test_a_batch_whose_items_all_fail_alike_is_refused(client, collection, frames) -> None:
+    with refused("unsupported_format", 415):
+        client.add_scans(collection, [b"text", b"more text"])
+    client.add_scans(collection, frames["cyst"][:1], [{"scan_id": "a"}])
+    with refused("name_taken", 409):
+        client.add_scans(collection, frames["cyst"][1:2], [{"scan_id": "a"}])
+
+
+def test_scans_of_files_are_listed_by_their_digests(client, collection, frames) -> None:
+    stored = client.add_scans(collection, frames["cyst"][:2])["items"]
+    digests = [item["scan"]["image"]["sha256"] for item in stored]
+    ids = [item["scan"]["scan_id"] for item in stored]
+    assert client.known(collection, [*digests, "0" * 64]) == dict(zip(digests, ids, strict=True))
+    path = f"/v1/collections/{collection}/scans"
+    with refused("invalid_input", 422):
+        client.request("GET", path, params={"sha256": digests, "subject_id": "p1"})
+    with refused("too_many_items", 413):
+        client.request("GET", path, params={"sha256": ["0" * 4] * 501})

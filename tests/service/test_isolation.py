@@ -56,9 +56,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", "/v1/embeddings"): files,
         ("POST", "/v1/collections"): {"json": {"name": "strangers-own"}},
         ("POST", f"{ward}/scans"): files | {"headers": {"Idempotency-Key": "shared-key"}},
-        ("POST", f"{ward}/known"): {"json": ["0" * 64]},
         ("POST", f"{ward}/search"): {"json": {"scan_id": "scan-1"}},
-        ("POST", f"{ward}/searches"): {"json": {"queries": [{"scan_id": "scan-1"}]}},
         ("POST", "/v1/search"): {"json": {"collections": ["ward"], "scan_id": "scan-1"}},
         ("PATCH", f"{ward}/scans/{{scan_id}}"): {"json": {"labels": {"finding": "x"}}},
         ("POST", "/v1/classifiers"): {
@@ -77,7 +75,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", f"{ward}/facets"): {"json": {}},
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},
         ("POST", f"{ward}/import"): {"json": {"from": "x"}},
-        ("POST", f"{ward}/move"): {"json": {"action": "confirm"}},
+        ("DELETE", f"{ward}/reembed"): {"params": {"keep": "new"}},
         ("PATCH", ward): {"json": {"description": "mine"}},
         ("POST", f"{ward}/agreement"): {"json": {"task": "finding", "other_task": "finding"}},
         ("POST", "/v1/classifiers/import"): {"json": {"name": "mine", "classifier": {}}},
@@ -138,7 +136,7 @@ def test_equal_names_in_two_workspaces_are_two_things(houses, frames) -> None:
     said = [{"scan_id": "scan-1", "subject_id": "subject-1"}]
     answer = stranger.add_scans("ward", frames["mass"][:1], said, idempotency_key="shared-key")
     assert answer["items"][0]["created"]
-    hits = stranger.search_image("ward", frames["cyst"][1], {"k": 50})["hits"]
+    hits = stranger.search_image("ward", frames["cyst"][1], {"k": 50})["items"]
     assert [hit["scan"]["scan_id"] for hit in hits] == ["scan-1"]
     assert json.dumps(stranger.erase_subject("subject-1")) == json.dumps(
         {

@@ -1,4 +1,4 @@
-"""The life of data over HTTP: filters, counts, erasure with refits, retention, long fits, moves."""
+"""Over HTTP: filters, counts, erasure with refits, retention, long fits, re-embedding."""
 
 import json
 import sqlite3
@@ -90,7 +90,7 @@ def test_one_filter_means_the_same_in_lists_searches_counts_and_fits(house, ward
     }
     expected = ["s2", "s5", "s6", "s7", "s8", "s10"]
     assert ids(house.scans("ward", where=where)) == expected
-    hits = house.search("ward", {"scan_id": "s0", "k": 50, "filter": where})["hits"]
+    hits = house.search("ward", {"scan_id": "s0", "k": 50, "filter": where})["items"]
     assert sorted(ids(hit["scan"] for hit in hits)) == sorted(expected)
     counted = house.facets("ward", {"filter": where, "labels": ["finding"]})
     assert (counted["scans"], counted["subjects"]) == (6, 5)
@@ -141,7 +141,7 @@ def test_an_erased_patient_leaves_search_and_the_refitted_classifier(house, ward
     assert found["published_version"] == 2
     assert len(list(house.version_examples("k", 2))) == 10
     assert house.version("k", 2)["settings"]["not_kept"] == 2
-    hits = house.search("ward", {"scan_id": "s1", "k": 50})["hits"]
+    hits = house.search("ward", {"scan_id": "s1", "k": 50})["items"]
     assert not {"s0", "s6"} & set(ids(hit["scan"] for hit in hits))
 
 
@@ -154,7 +154,7 @@ def test_a_deleted_scan_and_study_name_the_classifiers_and_leave_the_index(house
         "classifiers": ["k"],
         "uploads": 0,
     }
-    hits = house.search("ward", {"scan_id": "s3", "k": 50})["hits"]
+    hits = house.search("ward", {"scan_id": "s3", "k": 50})["items"]
     assert not {"s1", "s2"} & set(ids(hit["scan"] for hit in hits))
     with pytest.raises(ApiError) as caught:
         house.erase_study("st2")
@@ -254,8 +254,8 @@ def test_scans_past_their_retention_are_swept_while_the_service_runs(
         assert client.collection("short")["scans"] == 0
         assert client.collection("long")["scans"] == 2
         image = frames["cyst"][0]
-        assert client.search_image("short", image)["hits"] == []
-        assert len(client.search_image("long", image)["hits"]) == 2
+        assert client.search_image("short", image)["items"] == []
+        assert len(client.search_image("long", image)["items"]) == 2
 
 
 def test_backups_are_made_unasked_and_a_restart_keeps_the_cycle(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_backups_are_made_unasked_and_a_restart_keeps_the_cycle(tmp_path: Path) 
     assert len(list(shelf.glob("sonoprobe-*/backup.json"))) == 1
 
 
-def test_a_collection_with_kept_images_moves_to_another_encoder_and_back(
+def test_a_collection_with_kept_images_is_reembedded_by_another_encoder_and_back(
     tmp_path: Path, frames
 ) -> None:
     images = frames["cyst"][:5] + frames["mass"][:5]
@@ -294,28 +294,30 @@ def test_a_collection_with_kept_images_moves_to_another_encoder_and_back(
             client.search("kept", {"scan_id": "s0"})
         assert caught.value.code == "encoder_mismatch"
         with pytest.raises(ApiError) as caught:
-            client.move("bare")
+            client.reembed("bare")
         assert caught.value.code == "images_not_kept"
         assert "upload the files again into a new collection" in str(caught.value)
         client.erase_subject("p9")
-        done = client.wait(client.move("kept")["operation_id"])
+        done = client.wait(client.reembed("kept")["operation_id"])
         assert done["state"] == "done", done
         assert done["progress"] == {"done": 9, "total": 9}
-        assert client.move_state("kept")["state"] == "switched"
-        hits = client.search_image("kept", images[3], {"k": 50})["hits"]
+        assert client.reembedding("kept")["state"] == "switched"
+        hits = client.search_image("kept", images[3], {"k": 50})["items"]
         assert hits[0]["scan"]["scan_id"] == "s3"
         assert hits[0]["score"] == pytest.approx(1, abs=1e-4)  # PNG in between: same pixels
         assert len(hits) == 9
-        client.request("POST", "/v1/collections/kept/move", json={"action": "take_back"})
+        client.end_reembedding("kept", keep="old")
         assert client.collection("kept")["encoder_id"] == before["encoder_id"]
-        client.wait(client.move("kept")["operation_id"])
-        assert client.move("kept", "confirm")["encoder_id"] == "enc_other"
+        client.wait(client.reembed("kept")["operation_id"])
+        assert client.end_reembedding("kept", keep="new")["encoder_id"] == "enc_other"
         with pytest.raises(ApiError) as caught:
-            client.move_state("kept")
+            client.reembedding("kept")
         assert caught.value.code == "unknown_item"
 
 
-def test_a_move_that_was_broken_off_goes_on_at_the_next_start(tmp_path: Path, frames) -> None:
+def test_a_reembedding_that_was_broken_off_goes_on_at_the_next_start(
+    tmp_path: Path, frames
+) -> None:
     with local_service(settings(tmp_path)) as local, Client(local.url, key=local.key) as client:
         client.create_collection("kept", keep_images=True)
         client.add_scans("kept", frames["cyst"][:4], [{"scan_id": f"s{n}"} for n in range(4)])
@@ -327,7 +329,7 @@ def test_a_move_that_was_broken_off_goes_on_at_the_next_start(tmp_path: Path, fr
     marked_ND = np.eye(other.dim, dtype=np.float32)[:1]
     catalog.stage_vectors(owner, "kept", rows, marked_ND)
     request = {"collection": "kept", "encoder_id": other.encoder_id}
-    left = catalog.create_operation(owner, "move", request)
+    left = catalog.create_operation(owner, "reembed", request)
     catalog.begin_operation(owner, left.operation_id)
     catalog.close()
     with (
@@ -337,7 +339,7 @@ def test_a_move_that_was_broken_off_goes_on_at_the_next_start(tmp_path: Path, fr
         assert client.wait(left.operation_id)["state"] == "done"
         found = all_vectors(local.running().catalog, owner, "kept")[1]
         np.testing.assert_array_equal(found[0], marked_ND[0])  # was not embedded again
-        assert client.move_state("kept")["embedded"] == 4
+        assert client.reembedding("kept")["embedded"] == 4
 
 
 def test_a_second_service_on_one_folder_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -156,10 +156,10 @@ def test_a_search_takes_a_region_as_well(door: Client) -> None:
     said = [{"subject_id": f"p{i}", "labels": {"t": "ab"[i % 2]}} for i in range(6)]
     door.add_scans("find", frames, said)
     found = door.search_image("find", frames[0], {"k": 1, "region": "300,200,500,400"})
-    assert found["query"]["image"]["regions"][0]["found"] == "caller"
-    assert found["hits"][0]["score"] < 0.9999
+    assert found["query"]["images"][0]["regions"][0]["found"] == "caller"
+    assert found["items"][0]["score"] < 0.9999
     same = door.search_image("find", frames[0], {"k": 1})
-    assert same["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
+    assert same["items"][0]["score"] == pytest.approx(1, abs=1e-5)
     door.delete_collection("find")
 
 

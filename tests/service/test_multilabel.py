@@ -199,7 +199,7 @@ def doubtful(ward, tiny) -> Client:
             scans.append(NewScan(scan_id, image, unit_D, b"", subject_id=scan_id))
             said.append({"scan_id": scan_id, "labels": labels})
     said[-1]["labels"] = ["fluid"]
-    running.gallery.add(running.default_workspace_id, "drawn", scans)
+    running.gallery.store(running.default_workspace_id, "drawn", scans)
     ward.fit({"name": "odd", "kind": "multi_label", "collection": "drawn", "examples": said})
     return ward
 

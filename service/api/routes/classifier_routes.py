@@ -2,12 +2,10 @@
 
 import asyncio
 from functools import partial
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.api.answers import Deleted, says
 from service.api.dependencies import (
     IdempotencyKey,
     IfMatch,
@@ -20,8 +18,17 @@ from service.api.etags import created
 from service.api.idempotency import idempotent, request_fingerprint
 from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
-from service.api.operations import ACCEPTED, Prefer, accepted, prefers_async, started
+from service.api.routes.operation_routes import ACCEPTED, Prefer, accepted, prefers_async
 from service.api.routing import StrictRoute
+from service.api.shapes.base import (
+    Cursor,
+    Deleted,
+    Limit,
+    read_cursor,
+    responses_of,
+    version_of,
+    write_cursor,
+)
 from service.api.shapes.classifier_shapes import (
     ClassifierAnswer,
     ClassifierImportBody,
@@ -29,19 +36,16 @@ from service.api.shapes.classifier_shapes import (
     ClassifierPatchBody,
     NewClassifierBody,
 )
-from service.api.wire import read_cursor, version_of, write_cursor
 from service.classifiers.registry import Classifier
 
-router = APIRouter(prefix="/v1/classifiers", tags=["classifiers"], route_class=StrictRoute)
-Limit = Annotated[int, Query(ge=1, description="Most items on this page.")]
-Cursor = Annotated[str | None, Query(max_length=2000)]
+router = APIRouter(route_class=StrictRoute, prefix="/v1/classifiers", tags=["classifiers"])
 
 
 @router.post(
     "",
     status_code=201,
     openapi_extra=labelled_body(NewClassifierBody),
-    responses=says(ClassifierAnswer, 201) | ACCEPTED,
+    responses=responses_of(ClassifierAnswer, 201) | ACCEPTED,
 )
 async def create_classifier(
     request: Request,
@@ -62,7 +66,8 @@ async def create_classifier(
 
     async def act() -> JSONResponse:
         if prefers_async(prefer) and not files:
-            begun = await started(service, caller.workspace_id, "fit", wanted.to_json())
+            start = service.operations.start
+            begun = await asyncio.to_thread(start, caller.workspace_id, "fit", wanted.to_json())
             return accepted(begun, preferred=True)
         uploads = await embed_labelled(service, body, files)
         fit = partial(service.registry.fit, caller.workspace_id, wanted, uploads)
@@ -138,7 +143,7 @@ async def delete_classifier(
     return Deleted(deleted=name)
 
 
-@router.post("/import", status_code=201, responses=says(ClassifierAnswer, 201))
+@router.post("/import", status_code=201, responses=responses_of(ClassifierAnswer, 201))
 async def import_classifier(
     body: ClassifierImportBody, service: Service, caller: WhoAsks, key: IdempotencyKey = None
 ) -> Response:

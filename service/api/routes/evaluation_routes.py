@@ -7,14 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.api.answers import says
 from service.api.dependencies import IdempotencyKey, IfMatch, Service, WhoAsks, WorkspaceId
 from service.api.idempotency import idempotent, request_fingerprint
 from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
 from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
-from service.api.schemas import Identifier
+from service.api.shapes.base import Identifier, responses_of, version_of
 from service.api.shapes.evaluation_shapes import (
     AgreementAnswer,
     AgreementBody,
@@ -39,12 +38,11 @@ from service.api.shapes.version_shapes import (
     thumbnail_path,
 )
 from service.api.version_names import PATTERN, VersionInPath, VersionInQuery, VersionName
-from service.api.wire import version_of
 from service.classifiers.requests import ReviewKind, ReviewRequest
 from service.classifiers.thresholds import Target, ThresholdRequest
 from service.errors import InputError
 
-router = APIRouter(prefix="/v1", tags=["classifiers"], route_class=StrictRoute)
+router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["classifiers"])
 Share = Annotated[float | None, Query(gt=0, le=1)]
 
 
@@ -175,7 +173,7 @@ async def get_thresholds(
 @router.post(
     "/classifiers/{name}/versions/{version}/thresholds",
     status_code=201,
-    responses=says(VersionAnswer, 201) | {409: {}},
+    responses=responses_of(VersionAnswer, 201) | {409: {}},
 )
 async def set_thresholds(
     name: str,

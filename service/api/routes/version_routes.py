@@ -7,7 +7,6 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.api.answers import says
 from service.api.dependencies import (
     IdempotencyKey,
     IfMatch,
@@ -20,8 +19,16 @@ from service.api.etags import created
 from service.api.idempotency import idempotent, request_fingerprint
 from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
-from service.api.routes.classifier_routes import Cursor, Limit
 from service.api.routing import StrictRoute
+from service.api.shapes.base import (
+    Cursor,
+    Limit,
+    number_of,
+    read_cursor,
+    responses_of,
+    version_of,
+    write_cursor,
+)
 from service.api.shapes.version_shapes import (
     ExampleAnswer,
     ExampleChangesBody,
@@ -30,12 +37,11 @@ from service.api.shapes.version_shapes import (
     VersionPage,
 )
 from service.api.version_names import VersionInPath, VersionName
-from service.api.wire import number_of, read_cursor, version_of, write_cursor
 from service.classifiers.portable_versions import as_document, as_onnx
 from service.classifiers.registry import Classifier, ClassifierVersion
 
 router = APIRouter(
-    prefix="/v1/classifiers/{name}/versions", tags=["classifiers"], route_class=StrictRoute
+    route_class=StrictRoute, prefix="/v1/classifiers/{name}/versions", tags=["classifiers"]
 )
 ONNX_TYPE = "application/octet-stream"
 
@@ -100,7 +106,7 @@ async def list_examples(
     "/{version}/examples",
     status_code=201,
     openapi_extra=labelled_body(ExampleChangesBody),
-    responses=says(VersionAnswer, 201) | {409: {}},
+    responses=responses_of(VersionAnswer, 201) | {409: {}},
 )
 async def change_examples(
     name: str,

@@ -4,18 +4,20 @@ from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, ValidationError, model_validator
 
-from service.api.answers import ENCODER, TIME, Answer
-from service.api.schemas import (
+from service.api.shapes.base import (
+    ENCODER,
+    TIME,
+    Answer,
     Body,
-    FilterBody,
     Identifier,
     JsonObject,
     Label,
     Name,
+    etag,
     example_of,
 )
+from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
-from service.api.wire import etag, scan_filter
 from service.classifiers.fitting import FitOptions
 from service.classifiers.registry import Author, Classifier
 from service.classifiers.requests import ExampleSelection, FitRequest, Labelling, ScanExample
@@ -99,7 +101,7 @@ class ExampleSource(Body):
             self.collection,
             self.task,
             dict(self.tasks),
-            scan_filter(self.filter),
+            self.filter.where(),
             tuple(
                 ScanExample(
                     example.collection or self.collection or "",

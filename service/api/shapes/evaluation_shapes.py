@@ -5,8 +5,7 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from service.api.answers import ENCODER, Answer, ScanAnswer
-from service.api.schemas import Body, Identifier, example_of
+from service.api.shapes.base import ENCODER, Answer, Body, Identifier, example_of
 from service.api.shapes.classifier_shapes import ExampleSource
 from service.api.shapes.report_shapes import (
     Interval,
@@ -15,8 +14,8 @@ from service.api.shapes.report_shapes import (
     ReliabilityAnswer,
     ThresholdCounts,
 )
+from service.api.shapes.scan_shapes import ScanAnswer
 from service.api.shapes.version_shapes import label_fields, thumbnail_path
-from service.api.wire import scan_json
 from service.classifiers.evaluation import ConfusionCell
 from service.classifiers.examples import Example
 from service.classifiers.review import ReviewItem
@@ -169,7 +168,7 @@ class ReviewItemAnswer(Answer):
     @classmethod
     def of(cls, item: ReviewItem, kind: str, *, dim: int) -> Self:
         """The shape of an item of a version of this kind."""
-        scan = item.scan and ScanAnswer.model_validate(scan_json(item.scan, dim=dim))
+        scan = item.scan and ScanAnswer.of(item.scan, dim)
         return cls(
             reason=item.reason,
             scan=scan,

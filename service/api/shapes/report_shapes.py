@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.answers import Answer
+from service.api.shapes.base import Answer
 
 
 class Interval(Answer):

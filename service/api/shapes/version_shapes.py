@@ -5,8 +5,7 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
-from service.api.answers import ENCODER, TIME, Answer
-from service.api.schemas import Body, Identifier, Name, example_of
+from service.api.shapes.base import ENCODER, TIME, Answer, Body, Identifier, Name, etag, example_of
 from service.api.shapes.classifier_shapes import (
     MAX_EXAMPLES,
     ExampleSource,
@@ -15,7 +14,6 @@ from service.api.shapes.classifier_shapes import (
     Labelled,
 )
 from service.api.shapes.report_shapes import VersionReport, VersionSettings
-from service.api.wire import etag
 from service.classifiers.examples import Reference
 from service.classifiers.registry import Author, Classifier, ClassifierVersion, VersionExample
 from service.classifiers.requests import ChangeRequest, labelling_of

@@ -1,0 +1,73 @@
+"""Embeddings of images that are not stored."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from service.api.batches import batch_status, refuse_if_all_failed
+from service.api.dependencies import Service, WorkspaceId
+from service.api.openapi import image_body
+from service.api.problems import request_id_of
+from service.api.routing import StrictRoute
+from service.api.shapes.base import responses_of
+from service.api.shapes.embedding_shapes import (
+    EmbeddingItem,
+    EmbeddingOptions,
+    EmbeddingsAnswer,
+    EmbeddingsBody,
+)
+from service.api.uploads import Upload, embed_each, image_files, read_upload, validate
+from service.errors import InputError
+
+router = APIRouter(route_class=StrictRoute)
+
+
+@router.post(
+    "/v1/embeddings",
+    tags=["encoder"],
+    openapi_extra=image_body(EmbeddingsBody, options=EmbeddingOptions),
+    responses=responses_of(EmbeddingsAnswer, 200, 207),
+)
+async def embed_images(
+    request: Request,
+    service: Service,
+    workspace_id: WorkspaceId,
+    options: Annotated[EmbeddingOptions, Query()],
+) -> Response:
+    """Embed images without storing anything; one result per image, 207 when some failed."""
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    files, options = await asyncio.to_thread(
+        _files_and_options, upload, options, service.settings.max_items
+    )
+    results = await embed_each(service, files, frames=options.frames, region=options.region)
+    refuse_if_all_failed(results)
+    encoder, request_id = service.pipeline.encoder, request_id_of(request)
+
+    def render() -> JSONResponse:  # numbers of many embeddings: on a thread
+        answer = EmbeddingsAnswer(
+            encoder_id=encoder.encoder_id,
+            dim=encoder.dim,
+            dtype=options.dtype,
+            encoding_format=options.encoding_format,
+            items=[EmbeddingItem.of(result, options, request_id) for result in results],
+        )
+        return JSONResponse(answer.to_json(), batch_status(results))
+
+    return await asyncio.to_thread(render)
+
+
+def _files_and_options(
+    upload: Upload, options: EmbeddingOptions, max_items: int
+) -> tuple[Sequence[bytes | InputError], EmbeddingOptions]:
+    """Options of the body count more than those of the query. Raises InvalidBody."""
+    if upload.document is not None:
+        body = validate(EmbeddingsBody, upload.document)
+        named = body.model_dump(include=set(EmbeddingOptions.model_fields), exclude_none=True)
+        return image_files(body.images, max_items=max_items), options.model_copy(update=named)
+    if upload.options is None:
+        return upload.files, options
+    sent = validate(EmbeddingOptions, upload.options)
+    return upload.files, options.model_copy(update=sent.model_dump(exclude_unset=True))

@@ -1,0 +1,213 @@
+"""Similarity search: one query or many, over one collection or several."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from service.api.batches import batch_status, refuse_if_all_failed
+from service.api.dependencies import Service, Services, WorkspaceId
+from service.api.openapi import image_body
+from service.api.problems import request_id_of
+from service.api.routing import StrictRoute
+from service.api.shapes.base import ImageSeen, Problem, responses_of
+from service.api.shapes.search_shapes import (
+    HitAnswer,
+    QueryBody,
+    SearchAnswer,
+    SearchBody,
+    SearchesAnswer,
+    SearchesBody,
+    SearchesItem,
+    SearchExample,
+    SearchOptions,
+    SearchOptionsAcross,
+    SeenQuery,
+)
+from service.api.uploads import Upload, embed_each, from_base64, parse_json, read_upload, validate
+from service.embedding.pipeline import EmbeddedImage
+from service.errors import InputError, ServiceError, TooManyItems
+from service.gallery.acceptance import image_of
+from service.gallery.gallery_records import QueryExample, SearchRequest
+
+router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["search"])
+OptionsText = Annotated[
+    str | None, Query(max_length=20_000, description="Options of a raw image, JSON.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """The hits of one query, with the images that were uploaded for it."""
+
+    query: SeenQuery
+    items: list[HitAnswer]
+
+
+@router.post(
+    "/search",
+    openapi_extra=image_body(SearchBody, SearchesBody, options=SearchOptionsAcross),
+    responses=responses_of(SearchAnswer | SearchesAnswer)
+    | responses_of(SearchesAnswer, 207)
+    | {404: {}},
+)
+async def search(request: Request, service: Service, workspace_id: WorkspaceId) -> JSONResponse:
+    """Find similar scans in one or several collections, which are ranked as one.
+
+    A query is an upload, a stored scan, a vector, or positive and negative examples of these;
+    ``queries`` holds many. Files of a form are positive examples.
+    """
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    if upload.document is not None and "queries" in upload.document:
+        body = validate(SearchesBody, upload.document)
+        return await _search_many(service, workspace_id, request, body)
+    if upload.document is not None:
+        query = validate(SearchBody, upload.document)
+        return await _search_one(service, workspace_id, query.collections, query)
+    chosen = validate(SearchOptionsAcross, upload.options or {})
+    return await _search_one(service, workspace_id, chosen.collections, chosen, upload.files)
+
+
+@router.post(
+    "/collections/{collection}/search",
+    openapi_extra=image_body(QueryBody, options=SearchOptions),
+    responses=responses_of(SearchAnswer),
+)
+async def search_collection(
+    collection: str,
+    request: Request,
+    service: Service,
+    workspace_id: WorkspaceId,
+    options: OptionsText = None,
+) -> JSONResponse:
+    """Find similar scans in one collection: the short form of ``POST /v1/search``.
+
+    It takes one raw image too, with ``options`` in the address.
+    """
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    if upload.document is not None:
+        query = validate(QueryBody, upload.document)
+        return await _search_one(service, workspace_id, [collection], query)
+    chosen = validate(SearchOptions, _options(upload, options))
+    return await _search_one(service, workspace_id, [collection], chosen, upload.files)
+
+
+def _options(upload: Upload, text: str | None) -> object:
+    """The ``options`` of a form's part, or of a raw image's query parameter."""
+    if text is None:
+        return upload.options if upload.options is not None else {}
+    if upload.options is not None:
+        raise InputError("expected options once: as a part of the form or in the address")
+    return parse_json(text)
+
+
+async def _search_one(
+    service: Services,
+    workspace_id: str,
+    collections: Sequence[str],
+    options: SearchOptions,
+    files: Sequence[bytes] = (),
+) -> JSONResponse:
+    hits = await _find(service, workspace_id, collections, options, files)
+    encoder = service.pipeline.encoder
+    answer = SearchAnswer(
+        encoder_id=encoder.encoder_id, dim=encoder.dim, query=hits.query, items=hits.items
+    )
+    return JSONResponse(answer.to_json())
+
+
+async def _search_many(
+    service: Services, workspace_id: str, request: Request, body: SearchesBody
+) -> JSONResponse:
+    if len(body.queries) > service.settings.max_items:
+        raise TooManyItems(
+            f"expected at most {service.settings.max_items} queries, got {len(body.queries)}"
+        )
+    results: list[_Hits | ServiceError] = []
+    for query in body.queries:
+        try:
+            results.append(await _find(service, workspace_id, body.collections, query))
+        except ServiceError as error:
+            results.append(error)
+    refuse_if_all_failed(results)
+    encoder, request_id = service.pipeline.encoder, request_id_of(request)
+    items = [
+        SearchesItem(query=result.query, items=result.items)
+        if isinstance(result, _Hits)
+        else SearchesItem(problem=Problem.of(result, request_id))
+        for result in results
+    ]
+    answer = SearchesAnswer(encoder_id=encoder.encoder_id, dim=encoder.dim, items=items)
+    return JSONResponse(answer.to_json(), batch_status(results))
+
+
+async def _find(
+    service: Services,
+    workspace_id: str,
+    collections: Sequence[str],
+    options: SearchOptions,
+    files: Sequence[bytes] = (),
+) -> _Hits:
+    """Embed what was uploaded, then search."""
+    if options.k > service.settings.max_k:
+        raise InputError(f"expected k of at most {service.settings.max_k}, got {options.k}")
+    positive, negative = options.examples()
+    if not positive and not files:
+        raise InputError("expected exactly one of image, scan_id, vector, positive")
+    encoded = [example.image for example in (*positive, *negative) if example.image is not None]
+    decoded = await asyncio.to_thread(lambda: [from_base64(text) for text in encoded])
+    images = await _embed(service, [*files, *decoded], options.region)
+    uploaded = iter([QueryExample(embedding_D=image.embedding_D) for image in images])
+    encoder_id = options.encoder_id if isinstance(options, QueryBody) else None
+    request = SearchRequest(
+        collections=tuple(collections),
+        positive=tuple(
+            [next(uploaded) for _ in files]
+            + [_example(example, encoder_id) or next(uploaded) for example in positive]
+        ),
+        negative=tuple(_example(example, encoder_id) or next(uploaded) for example in negative),
+        stored_in=options.stored_in,
+        k=options.k,
+        where=options.filter.where(),
+        match=options.match,
+        group_by=options.group_by,
+        group_size=options.group_size,
+        diversity=options.diversity,
+        min_score=options.min_score,
+        exclude_same=options.exclude_same,
+        subject_id=options.subject_id,
+        study_id=options.study_id,
+        with_vectors=options.with_vector,
+    )
+    loop = asyncio.get_running_loop()
+    hits = await loop.run_in_executor(
+        service.searchers, service.gallery.search, workspace_id, request
+    )
+    seen = SeenQuery(images=[ImageSeen.of(image_of(image)) for image in images])
+    return _Hits(seen, [HitAnswer.of(hit) for hit in hits])
+
+
+async def _embed(
+    service: Services, files: Sequence[bytes], region: str | None
+) -> list[EmbeddedImage]:
+    """Every file, or the error of the first that fails."""
+    if not files:
+        return []
+    results = await embed_each(service, files, region=region)
+    for result in results:
+        if isinstance(result, ServiceError):
+            raise result
+    return [result for result in results if isinstance(result, EmbeddedImage)]
+
+
+def _example(example: SearchExample, encoder_id: str | None) -> QueryExample | None:
+    """A stored scan or a vector; None for an image."""
+    if example.scan_id is not None:
+        return QueryExample(scan_id=example.scan_id)
+    if example.vector is not None:
+        return QueryExample(embedding_D=np.array(example.vector, np.float32), encoder_id=encoder_id)
+    return None

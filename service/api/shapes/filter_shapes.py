@@ -1,0 +1,151 @@
+"""The filter over scans: one language for lists, searches, counts and fits."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, model_validator
+
+from service.api.shapes.base import Body, Identifier, Label, Value, example_of
+from service.errors import InputError
+from service.gallery.gallery_records import Range, ScanFilter
+
+MAX_FILTER_DEPTH = 8  # as the catalog's; refused here before anything recurses
+
+
+class Presence(Body):
+    """Whether it is there at all."""
+
+    exists: bool
+
+
+class TimeRange(Body):
+    """Between two times; a day alone means its first moment, no offset means UTC."""
+
+    gte: datetime | date | None = None
+    gt: datetime | date | None = None
+    lte: datetime | date | None = None
+    lt: datetime | date | None = None
+
+    def range(self) -> Range:
+        """As the catalog compares times."""
+        return Range(_moment(self.gte), _moment(self.lte), _moment(self.gt), _moment(self.lt))
+
+
+Bound = Annotated[str, StringConstraints(max_length=1000)] | int | float
+
+
+class AttributeTest(Body):
+    """Every test named must pass. Bounds are all numbers or all text (ISO dates, for example)."""
+
+    exists: bool | None = Field(None, description="Whether the scan has the attribute, null too.")
+    any_of: list[Value] | None = Field(None, alias="in", max_length=1000)
+    none_of: list[Value] | None = Field(None, alias="not_in", max_length=1000)
+    gte: Bound | None = None
+    gt: Bound | None = None
+    lte: Bound | None = None
+    lt: Bound | None = None
+
+
+class FilterBody(Body):
+    """Conditions joined by AND; a list of values means any of them.
+
+    ``and``, ``or`` and ``not`` hold further filters, 8 deep and 100 conditions at most.
+    """
+
+    model_config = example_of(
+        {
+            "labels": {"finding": ["benign", "malignant"]},
+            "attributes": {"age": {"gte": 40, "lt": 60}, "device": {"exists": True}},
+            "created_at": {"gte": "2026-01-01"},
+            "not": {"or": [{"subject_id": "p1"}, {"study_id": {"exists": False}}]},
+        }
+    )
+
+    labels: dict[Identifier, Label | list[Label] | Presence] = Field(
+        default_factory=dict, max_length=64
+    )
+    attributes: dict[Identifier, Value | list[Value] | AttributeTest] = Field(
+        default_factory=dict, max_length=64
+    )
+    subject_id: Identifier | list[Identifier] | Presence | None = None
+    study_id: Identifier | list[Identifier] | Presence | None = None
+    not_subject_id: Identifier | list[Identifier] | None = None
+    not_study_id: Identifier | list[Identifier] | None = None
+    created_at: TimeRange | None = None
+    updated_at: TimeRange | None = None
+    all_of: "list[FilterBody] | None" = Field(None, alias="and", min_length=1, max_length=100)
+    any_of: "list[FilterBody] | None" = Field(None, alias="or", min_length=1, max_length=100)
+    none_of: "FilterBody | None" = Field(None, alias="not")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_not_too_deep(cls, document: Any) -> Any:
+        level, depth = [document], 0
+        while level:
+            depth += 1
+            if depth > MAX_FILTER_DEPTH:
+                raise ValueError(f"expected filters at most {MAX_FILTER_DEPTH} deep")
+            level = [inner for outer in level for inner in _filters_in(outer)]
+        return document
+
+    def where(self) -> ScanFilter:
+        """As the gallery filters; a single value means a list of one. Raises InputError."""
+        tests = {n: v for n, v in self.attributes.items() if isinstance(v, AttributeTest)}
+        values = {n: _many(v) for n, v in self.attributes.items() if n not in tests}
+        wanted = {n: tuple(v.any_of) for n, v in tests.items() if v.any_of}
+        refused = [
+            ScanFilter(attributes={n: tuple(v.none_of)}) for n, v in tests.items() if v.none_of
+        ]
+        spans = {n: Range(v.gte, v.lte, v.gt, v.lt) for n, v in tests.items()}
+        presence = {n: v.exists for n, v in self.labels.items() if isinstance(v, Presence)}
+        return ScanFilter(
+            labels={n: _many(v) for n, v in self.labels.items() if n not in presence},
+            attributes=values | wanted,
+            subject_ids=_given(self.subject_id),
+            study_ids=_given(self.study_id),
+            not_subject_ids=_given(self.not_subject_id),
+            not_study_ids=_given(self.not_study_id),
+            label_presence=presence,
+            attribute_presence={n: v.exists for n, v in tests.items() if v.exists is not None},
+            attribute_ranges={n: span for n, span in spans.items() if span != Range()},
+            has_subject=_known(self.subject_id),
+            has_study=_known(self.study_id),
+            created=self.created_at.range() if self.created_at else Range(),
+            updated=self.updated_at.range() if self.updated_at else Range(),
+            all_of=tuple(inner.where() for inner in self.all_of or ()),
+            any_of=tuple(inner.where() for inner in self.any_of or ()),
+            none_of=(*refused, *((self.none_of.where(),) if self.none_of else ())),
+        )
+
+
+def _filters_in(document: Any) -> list[Any]:
+    if not isinstance(document, dict):
+        return []
+    lists = [items for word in ("and", "or") if isinstance(items := document.get(word), list)]
+    inner = [item for items in lists for item in items]
+    return inner + ([document["not"]] if "not" in document else [])
+
+
+def _many(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _given(value: Any) -> tuple[Any, ...]:
+    return () if value is None or isinstance(value, Presence) else _many(value)
+
+
+def _known(value: Any) -> bool | None:
+    return value.exists if isinstance(value, Presence) else None
+
+
+def _moment(time: date | datetime | None) -> str | None:
+    """As the catalog writes times: its text sorts by time."""
+    if time is None:
+        return None
+    moment = time if isinstance(time, datetime) else datetime(time.year, time.month, time.day)
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    try:
+        utc = aware.astimezone(UTC)
+    except OverflowError as error:
+        raise InputError("expected a time between the years 1 and 9999") from error
+    return utc.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,79 @@
+"""Which uploads a collection accepts, and how an accepted one becomes a scan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.catalog.records import ClipFrame, NewScan, ScanImage
+from service.embedding.analysis_terms import RISKS, FrameAnalysis
+from service.embedding.pipeline import EmbeddedImage
+from service.embedding.pooling import place_of, without_repeats
+from service.errors import FrameRefused
+from service.gallery.gallery_records import ScanFacts
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptancePolicy:
+    """What a collection refuses; by default nothing.
+
+    Attributes:
+        refuse_burned_in: least burned-in risk that is refused; None = none is.
+        refuse_quality: quality findings that are refused.
+    """
+
+    refuse_burned_in: str | None = None
+    refuse_quality: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_json(cls, policy: Mapping[str, Any]) -> "AcceptancePolicy":
+        """From what the catalog holds of a collection."""
+        quality = frozenset(policy.get("refuse_quality", ()))
+        return cls(policy.get("refuse_burned_in"), quality)
+
+    def refusal(self, analysis: FrameAnalysis) -> FrameRefused | None:
+        """Why the collection does not take a file; None when it does."""
+        limit = self.refuse_burned_in
+        if limit is not None and RISKS.index(analysis.risk) >= RISKS.index(limit):
+            reasons = ", ".join(analysis.risk_reasons)
+            return FrameRefused(f"the collection refuses burned-in risk {analysis.risk}: {reasons}")
+        findings = [f.reason for f in analysis.findings if f.reason in self.refuse_quality]
+        if findings:
+            return FrameRefused(f"the collection refuses frames that are {', '.join(findings)}")
+        return None
+
+
+def image_of(embedded: EmbeddedImage) -> ScanImage:
+    """The facts of an uploaded file."""
+    return ScanImage(
+        sha256=embedded.sha256,
+        kind=embedded.info.kind,
+        format=embedded.format,
+        width_px=embedded.width_px,
+        height_px=embedded.height_px,
+        content_sha256=embedded.content_sha256,
+        frames=embedded.info.frames_in_file,
+        frames_used=embedded.frames_used,
+        frame_rate_hz=embedded.info.frame_rate_hz,
+        regions_used=embedded.regions_used,
+        analysis=embedded.analysis.to_json() | {"device": embedded.info.device.to_json()},
+    )
+
+
+def scan_of(embedded: EmbeddedImage, facts: ScanFacts) -> NewScan:
+    """A scan to be stored, with those frames of a cine that differ."""
+    regions_used = embedded.regions_used
+    return NewScan(
+        scan_id=facts.scan_id,
+        image=image_of(embedded),
+        embedding_D=embedded.embedding_D,
+        thumbnail_jpeg=embedded.thumbnail_jpeg,
+        subject_id=facts.subject_id,
+        study_id=facts.study_id,
+        labels=facts.labels,
+        attributes=facts.attributes,
+        image_png=embedded.used_png,
+        frames=tuple(
+            ClipFrame(place_of(frame, regions_used), frame.time_s, frame.copies, frame.embedding_D)
+            for frame in without_repeats(embedded.used)
+        ),
+    )

@@ -1,0 +1,255 @@
+"""Similarity search over the indexes of collections. Blocking, thread safe.
+
+Shape suffixes: N candidates, P positive and M negative examples, D embedding width.
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from service.catalog.interface import Catalog
+from service.embedding.pooling import index_and_region
+from service.errors import EncoderMismatch, InputError
+from service.gallery.frame_search import BestFrame, FrameSearch
+from service.gallery.gallery_records import (
+    Floats,
+    NearestFrame,
+    QueryExample,
+    SameField,
+    Scan,
+    ScanFilter,
+    ScanImage,
+    SearchHit,
+    SearchRequest,
+)
+from service.gallery.indexes import CollectionIndexes
+from service.gallery.ranking import Query, at_most_per_group, diverse, rounded
+
+MIN_DIVERSE, DIVERSE_PER_HIT = 50, 5  # candidates that diversity chooses from
+NEGATIVE_SHARE = 0.5  # Rocchio's usual weight: a negative example pushes half as hard
+MIN_LENGTH = 1e-6  # of a vector that has a direction
+
+
+class SimilaritySearch:
+    """Answers search requests from the indexes of one encoder."""
+
+    def __init__(
+        self, catalog: Catalog, indexes: CollectionIndexes, *, encoder_id: str, dim: int
+    ) -> None:
+        self._catalog = catalog
+        self._indexes = indexes
+        self._encoder_id = encoder_id
+        self._dim = dim
+        self.frames = FrameSearch(catalog)
+
+    def search(self, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
+        """Best hits first; with diversity, in the order of choosing.
+
+        Raises:
+            UnknownItem: no such collection or scan.
+            EncoderMismatch: a collection or vector was made by another encoder.
+            InputError: no positive example, examples that cancel, or a vector of another width.
+        """
+        names = tuple(dict.fromkeys(request.collections))
+        for name in names:
+            self._require_encoder(workspace_id, name)
+        query = self._resolve(workspace_id, request)
+        if request.match == "frame":
+            hits = self.frames.search(
+                workspace_id, names, query, lambda name: self.rank(workspace_id, [name], query)
+            )
+        else:
+            hits = self.rank(workspace_id, names, query)
+        return self._complete(workspace_id, hits, query, with_vectors=request.with_vectors)
+
+    def rank(self, workspace_id: str, names: Sequence[str], query: Query) -> list[SearchHit]:
+        """The best scans of all the collections, whole. Raises UnknownItem."""
+        rankings = [self._best_first(workspace_id, name, query) for name in names]
+        ranked = heapq.merge(*rankings, key=lambda hit: -hit.score)
+        passed = at_most_per_group(ranked, query.group_by, query.group_size)
+        if query.diversity == 0:
+            best = list(itertools.islice(passed, query.k))
+            return sorted(best, key=lambda hit: (-hit.score, hit.scan.row_id))
+        pool = max(MIN_DIVERSE, DIVERSE_PER_HIT * query.k)
+        return self._diverse(workspace_id, list(itertools.islice(passed, pool)), query)
+
+    # the query ----------------------------------------------------------------------------
+
+    def _require_encoder(self, workspace_id: str, name: str) -> None:
+        collection = self._catalog.get_collection(workspace_id, name)
+        if collection.encoder_id != self._encoder_id:
+            raise EncoderMismatch(
+                f"the collection was made by {collection.encoder_id}, loaded is {self._encoder_id}"
+            )
+
+    def _resolve(self, workspace_id: str, request: SearchRequest) -> Query:
+        stored_in = request.stored_in or request.collections[0]
+        self._require_encoder(workspace_id, stored_in)
+        scans = [
+            self._catalog.get_scan(workspace_id, stored_in, example.scan_id)
+            for example in (*request.positive, *request.negative)
+            if example.scan_id is not None
+        ]
+        positive_PD = self._embeddings(workspace_id, stored_in, request.positive)
+        negative_MD = self._embeddings(workspace_id, stored_in, request.negative)
+        where = excluding(request.where, request.exclude_same, request)
+        for scan in scans:
+            where = excluding(where, request.exclude_same, scan)
+        return Query(
+            embedding_D=direction(positive_PD, negative_MD),
+            k=request.k,
+            where=where,
+            group_by=request.group_by,
+            group_size=request.group_size,
+            diversity=request.diversity,
+            min_score=request.min_score,
+            hide_row_ids=frozenset(scan.row_id for scan in scans),
+        )
+
+    def _embeddings(
+        self, workspace_id: str, collection: str, examples: Sequence[QueryExample]
+    ) -> Floats:
+        """embeddings_ND of stored scans first, then of the given vectors."""
+        ids = [example.scan_id for example in examples if example.scan_id is not None]
+        rows = list(self._catalog.embeddings(workspace_id, collection, ids)) if ids else []
+        rows += [self._checked(example) for example in examples if example.scan_id is None]
+        return np.stack(rows) if rows else np.empty((0, self._dim), np.float32)
+
+    def _checked(self, example: QueryExample) -> Floats:
+        if example.encoder_id not in (None, self._encoder_id):
+            raise EncoderMismatch(
+                f"the vector was made by {example.encoder_id}, loaded is {self._encoder_id}"
+            )
+        embedding_D = example.embedding_D
+        if embedding_D is None or embedding_D.shape != (self._dim,):
+            size = 0 if embedding_D is None else embedding_D.size
+            raise InputError(f"expected a vector of {self._dim}, got {size}")
+        length = float(np.linalg.norm(embedding_D))
+        return embedding_D / np.float32(length) if length > MIN_LENGTH else embedding_D
+
+    # ranking ------------------------------------------------------------------------------
+
+    def _diverse(self, workspace_id: str, hits: list[SearchHit], query: Query) -> list[SearchHit]:
+        vectors = self._vectors(workspace_id, hits)
+        present = [hit for hit in hits if hit.scan.row_id in vectors]
+        if not present:
+            return []
+        rows_ND = np.stack([vectors[hit.scan.row_id] for hit in present])
+        scores_N = np.array([hit.score for hit in present], np.float32)
+        return [present[i] for i in diverse(scores_N, rows_ND, query.k, query.diversity)]
+
+    def _vectors(self, workspace_id: str, hits: Sequence[SearchHit]) -> dict[int, Floats]:
+        vectors: dict[int, Floats] = {}
+        for name, row_ids in _rows_by_collection(hits).items():
+            ids_N, rows_ND = self._catalog.row_vectors(workspace_id, name, row_ids)
+            vectors |= dict(zip(ids_N.tolist(), rows_ND, strict=True))
+        return vectors
+
+    def _best_first(self, workspace_id: str, name: str, query: Query) -> Iterator[SearchHit]:
+        allowed = None
+        if not query.where.is_empty:
+            allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
+        return self._walk(workspace_id, name, query, allowed)
+
+    def _walk(
+        self,
+        workspace_id: str,
+        name: str,
+        query: Query,
+        allowed: npt.NDArray[np.int64] | None,
+    ) -> Iterator[SearchHit]:
+        """Walk down the ranking of one collection; ask for twice as many each time."""
+        index = self._indexes.of(workspace_id, name)
+        fetch = query.k + len(query.hide_row_ids)
+        seen = set(query.hide_row_ids)
+        while True:
+            nearest = index.search(
+                query.embedding_D[None], k=fetch, encoder_id=self._encoder_id, allowed_ids=allowed
+            )[0]
+            # By id, not by place: a longer search may find a row that a shorter one missed.
+            fresh = {
+                row_id: rounded(score)
+                for row_id, score in zip(nearest.row_ids_K.tolist(), nearest.scores_K, strict=True)
+                if row_id not in seen
+            }
+            scans = self._catalog.get_scans_by_row(workspace_id, name, list(fresh))
+            for row_id, score in fresh.items():
+                if score < query.min_score:
+                    return
+                if row_id in scans:
+                    yield SearchHit(score, scans[row_id])
+            seen |= fresh.keys()
+            if len(nearest.row_ids_K) < fetch:
+                return
+            fetch *= 2
+
+    # hits ---------------------------------------------------------------------------------
+
+    def _complete(
+        self, workspace_id: str, hits: list[SearchHit], query: Query, *, with_vectors: bool
+    ) -> list[SearchHit]:
+        """Add the nearest frame of each cine and dual screen, and the vectors when asked for."""
+        with_frames = [hit for hit in hits if _has_frames(hit.scan.image)]
+        best: dict[int, BestFrame] = {}
+        for name, row_ids in _rows_by_collection(with_frames).items():
+            best |= self.frames.best_frames(workspace_id, name, row_ids, query.embedding_D)
+        vectors = self._vectors(workspace_id, hits) if with_vectors else {}
+        return [
+            replace(
+                hit,
+                frame=_frame_of(best.get(hit.scan.row_id), hit.scan.image),
+                embedding_D=vectors.get(hit.scan.row_id),
+            )
+            for hit in hits
+        ]
+
+
+def _rows_by_collection(hits: Sequence[SearchHit]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for hit in hits:
+        rows.setdefault(hit.scan.collection, []).append(hit.scan.row_id)
+    return rows
+
+
+def _has_frames(image: ScanImage) -> bool:
+    return image.kind == "cine" or image.regions_used > 1
+
+
+def _frame_of(best: BestFrame | None, image: ScanImage) -> NearestFrame | None:
+    if best is None:
+        return None
+    index, region = index_and_region(best.place, image.regions_used)
+    return NearestFrame(index, region, best.time_s, best.score)
+
+
+def direction(positive_PD: Floats, negative_MD: Floats | None = None) -> Floats:
+    """Mean of the positives minus half the mean of the negatives, unit length, float32 (D,).
+
+    Raises:
+        InputError: no positive, or both cancel.
+    """
+    if len(positive_PD) == 0:
+        raise InputError("expected at least one positive example")
+    towards_D = positive_PD.mean(0)
+    if negative_MD is not None and len(negative_MD):
+        towards_D = towards_D - NEGATIVE_SHARE * negative_MD.mean(0)
+    length = float(np.linalg.norm(towards_D))
+    if not np.isfinite(length) or length < MIN_LENGTH:
+        raise InputError("the query has no direction: its examples cancel")
+    unit_D: Floats = (towards_D / length).astype(np.float32)
+    return unit_D
+
+
+def excluding(
+    where: ScanFilter, same: SameField | None, origin: Scan | SearchRequest
+) -> ScanFilter:
+    """Add the condition that hits are not of the origin's own subject or study."""
+    if same == "subject" and origin.subject_id is not None:
+        return replace(where, not_subject_ids=(*where.not_subject_ids, origin.subject_id))
+    if same == "study" and origin.study_id is not None:
+        return replace(where, not_study_ids=(*where.not_study_ids, origin.study_id))
+    return where
