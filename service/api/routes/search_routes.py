@@ -50,16 +50,19 @@ class _Hits:
 
 @router.post(
     "/search",
-    openapi_extra=image_body(SearchBody, SearchesBody, options=SearchOptionsAcross),
+    openapi_extra=image_body(SearchBody, SearchesBody, options=SearchOptionsAcross, raw=True),
     responses=responses_of(SearchAnswer | SearchesAnswer)
     | responses_of(SearchesAnswer, 207)
     | {404: {}},
 )
-async def search(request: Request, service: Service, workspace_id: WorkspaceId) -> JSONResponse:
+async def search(
+    request: Request, service: Service, workspace_id: WorkspaceId, options: OptionsText = None
+) -> JSONResponse:
     """Find similar scans in one or several collections, which are ranked as one.
 
     A query is an upload, a stored scan, a vector, or positive and negative examples of these;
-    ``queries`` holds many. Files of a form are positive examples.
+    ``queries`` holds many. Files of a form are positive examples. One raw image is taken too, with
+    ``options`` in the address.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
     if upload.document is not None and "queries" in upload.document:
@@ -68,7 +71,7 @@ async def search(request: Request, service: Service, workspace_id: WorkspaceId) 
     if upload.document is not None:
         query = validate(SearchBody, upload.document)
         return await _search_one(service, workspace_id, query.collections, query)
-    chosen = validate(SearchOptionsAcross, upload.options or {})
+    chosen = validate(SearchOptionsAcross, _options(upload, options))
     return await _search_one(service, workspace_id, chosen.collections, chosen, upload.files)
 
 
