@@ -94,7 +94,7 @@ async def predict(
             raise InputError("a heat map needs the image: stored scans keep none, so upload it")
         seen = await _of_scans(service, workspace_id, upload.document)
     else:
-        files = _files_of(upload, service.settings.max_items)
+        files = await asyncio.to_thread(_files_of, upload, service.settings.max_items)
         embedded = await embed_each(
             service, files, alone=upload.alone, region=region, with_map=with_map
         )
