@@ -44,7 +44,7 @@ def row_of(name: str, found: EmbeddedImage | ServiceError) -> dict[str, object]:
         "frames": found.info.frames_in_file,
         "size": [found.width_px, found.height_px],
         "regions": len(analysis.regions),
-        "found": first.found,
+        "found": first.source,
         "box": list(first.box),
         "confidence": round(first.confidence, 2),
         "masked": round(analysis.masked_px / (found.width_px * found.height_px), 3),

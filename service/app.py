@@ -55,7 +55,7 @@ def create_app(
     """Build the service; bundle and catalog are opened when it starts, not here.
 
     Args:
-        settings: every knob.
+        settings: of the service.
         encoder: used instead of the bundle.
         catalog: used instead of the SQLite file; the caller closes it.
     """
@@ -86,7 +86,7 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )
-    for room in (
+    for module in (
         system_routes,
         embedding_routes,
         collection_routes,
@@ -99,7 +99,7 @@ def create_app(
         operation_routes,
         docs,
     ):
-        app.include_router(room.router)
+        app.include_router(module.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     app.add_exception_handler(InvalidBody, _on_invalid_body)
@@ -114,7 +114,7 @@ async def _opened(
     encoder: Encoder | None,
     catalog: Catalog | None,
 ) -> Services:
-    """Open everything in the order in which it leans on each other; ``stack`` closes it."""
+    """Open everything in the order of its dependencies; ``stack`` closes it."""
     model = encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
     truth = catalog if catalog is not None else await _own_catalog(stack, settings)
     gallery = Gallery(
@@ -129,7 +129,7 @@ async def _opened(
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.rebuild)
     metrics.watch_indexes(lambda: index_figures(gallery))
-    # Of their own: a pool shared with writers could be full of them.
+    # A pool of their own: one shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
     fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
@@ -163,7 +163,7 @@ async def _opened(
 
 
 async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
-    """The catalog of the data folder, which no other service may hold meanwhile."""
+    """The catalog of the data folder, locked against other services."""
     stack.enter_context(owned(settings.data_dir))
     truth = await asyncio.to_thread(open_catalog, settings.data_dir)
     stack.push_async_callback(asyncio.to_thread, truth.close)
@@ -179,16 +179,16 @@ async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:
     """{index_id: {figure: value}} for the metrics; an unmeasured recall is left out."""
-    found: dict[str, dict[str, float]] = {}
+    by_index: dict[str, dict[str, float]] = {}
     for figures in gallery.all_statistics():
         state = figures.state
-        found[figures.index_id] = {
+        by_index[figures.index_id] = {
             "rows": state.rows,
             "compressed_rows": state.compressed_rows,
             "recall_samples": figures.recall_samples,
             **({} if figures.recall is None else {"recall": figures.recall}),
         }
-    return found
+    return by_index
 
 
 def open_encoder(settings: Settings) -> Encoder:
@@ -202,7 +202,7 @@ def open_encoder(settings: Settings) -> Encoder:
 
 
 def pipeline_limits(settings: Settings) -> PipelineLimits:
-    """What the settings say of the corridor."""
+    """The limits of the pipeline, from the settings."""
     return PipelineLimits(
         max_image_bytes=settings.max_image_bytes,
         max_batch=settings.max_batch,

@@ -34,8 +34,8 @@ NAME_RULE = re.compile(NAME)
 class DrainingServer(uvicorn.Server):
     """On the first signal readiness turns to 503; only after ``drain_s`` it stops listening.
 
-    So a load balancer learns of the stop before a connection is refused. A second signal ends
-    that pause, a further one does not wait for requests in flight.
+    A load balancer learns of the stop before a connection is refused. A second signal ends that
+    pause; a third one does not wait for running requests.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, *, drain_s: float) -> None:
@@ -81,7 +81,7 @@ def _server(
 def serve(settings: Settings) -> bool:
     """Run until a signal; return whether the service had started.
 
-    Bundle and catalog are opened first, so that what is wrong with them is said plainly.
+    Bundle and catalog are opened first, so that their errors are reported plainly.
 
     Raises:
         ArtifactMismatch: of the encoder bundle.
@@ -158,9 +158,9 @@ def _local_key(settings: Settings, catalog: Catalog | None) -> tuple[KeyRecord, 
 
 
 def create_key(catalog: Catalog, name: str, workspace: str) -> tuple[KeyRecord, str]:
-    """Make a key, and the workspace if there is none.
+    """Create a key, and its workspace if it does not exist.
 
-    The token is returned here and never again, only its hash is stored.
+    The token is returned only here; only its hash is stored.
 
     Raises:
         InputError: a name that is empty, too long, or no name.

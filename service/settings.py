@@ -1,4 +1,4 @@
-"""Every knob of the service. One frozen object, read once from ``SONOPROBE_*``, passed down."""
+"""The settings of the service: one frozen object, read once from ``SONOPROBE_*``."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -145,14 +145,14 @@ def read_settings() -> Settings:
     """The settings of the environment.
 
     Raises:
-        InvalidSettings: a variable is wrong; it and its rule are named, its value is not.
+        InvalidSettings: a variable has an invalid value; the message names its rule, not the value.
     """
     try:
         return Settings()
     except ValidationError as error:
-        found = [(str(e["loc"][0]).upper(), e["msg"]) for e in error.errors()]
-        said = "; ".join(f"SONOPROBE_{name}: {rule}" for name, rule in found)
-        raise InvalidSettings(said) from error
+        failures = [(str(e["loc"][0]).upper(), e["msg"]) for e in error.errors()]
+        rules = "; ".join(f"SONOPROBE_{name}: {rule}" for name, rule in failures)
+        raise InvalidSettings(rules) from error
 
 
 def program_version() -> str:

@@ -1,4 +1,4 @@
-"""What happens to every request around its route: id, size limit, time, count, last resort."""
+"""What surrounds every route: request id, size limit, metrics, log line, last error handler."""
 
 import logging
 import secrets
@@ -67,7 +67,7 @@ class Gate:
             body = JSONResponse(problem(error, request_id), 413, media_type=MEDIA_TYPE)
             await body(scope, receive, tagged_send)
         except ClientDisconnect:
-            status = CLIENT_CLOSED  # nobody is left to answer
+            status = CLIENT_CLOSED  # nobody is left to receive a response
         except Exception as error:  # the outermost handler: a bug must not cost the connection
             log.error("bug", exc_info=error, extra={"request_id": request_id})
             if answered:

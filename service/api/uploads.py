@@ -20,8 +20,6 @@ from service.api.schemas import InstancesBody
 from service.api.shapes.base import JsonObject
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems, UnsupportedFormat
-from service.imaging.analysis.frame_analysis import parse_region_mode
-from service.imaging.formats.sampling import parse_sampling
 
 M = TypeVar("M", bound=BaseModel)
 _MAX_FIELDS = 32
@@ -215,12 +213,8 @@ async def embed_each(
     """
     results = await service.pipeline.embed_all(
         [file for file in files if isinstance(file, bytes)],
-        EmbedOptions(
-            sampling=None if frames is None else parse_sampling(frames),
-            region_mode=None if region is None else parse_region_mode(region),
-            with_thumbnail=with_thumbnail,
-            with_map=with_map,
-            with_png=with_png,
+        EmbedOptions(with_thumbnail=with_thumbnail, with_map=with_map, with_png=with_png).choosing(
+            frames, region
         ),
     )
     embedded = iter(results)

@@ -1,4 +1,4 @@
-"""Turns many small concurrent requests into few large forward passes.
+"""Combines concurrent requests into few large forward passes.
 
 Shape suffixes: B batch, S encoder side, D embedding width, h w places.
 """
@@ -21,11 +21,11 @@ EncodeMapped: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # -> (B, D)
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What the encoder gave for one frame.
+    """The result of the encoder for one frame.
 
     Attributes:
         embedding_D: float32, unit length.
-        map_Dhw: float32; None unless it was asked for.
+        map_Dhw: float32; None unless requested.
     """
 
     embedding_D: Floats
@@ -34,14 +34,14 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The forward passes of one network; ``encode_mapped`` is None when it gives no maps."""
+    """The forward passes of one network; ``encode_mapped`` is None when it has no maps."""
 
     encode: Encode
     encode_mapped: EncodeMapped | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _WaitingFrame:
     frame_3SS: Floats
     mapped: bool
     result: asyncio.Future[Encoded]
@@ -49,10 +49,10 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Lane:
-    """One worker: its passes beside others, what it holds, and whether that is being encoded."""
+    """One worker: its passes, its frames, and whether they are being encoded."""
 
     beside: Passes
-    gathered: list[_Waiting] = field(default_factory=list)
+    gathered: list[_WaitingFrame] = field(default_factory=list)
     is_encoding: bool = False
 
     @property
@@ -64,12 +64,12 @@ class MicroBatcher:
     """Runs an encoder on batches gathered from concurrent ``submit`` calls.
 
     Without ``lanes`` one thread owns the encoder, so ``alone`` need not be thread safe. With
-    them, as many batches run side by side, each on few cores: two passes of one thread do a
-    sixth more than one pass of two threads, which wait for each other at every layer. A batch
-    that finds every other lane idle takes ``alone``, the whole machine.
+    lanes, several batches run side by side, each on few cores: two passes of one thread each are
+    a sixth faster than one pass of two threads, which wait for each other at every layer. A batch
+    runs ``alone``, on all cores, when every other lane is idle.
 
-    Use as an async context manager: leaving it lets the batches in the encoder finish and
-    refuses what still waits with Stopping, so that no caller hangs.
+    Use as an async context manager: leaving it finishes the batches in the encoder and refuses
+    waiting frames with Stopping, so that no caller hangs.
 
     Args:
         alone: passes of a batch that runs alone; one call at a time, but beside those of lanes.
@@ -90,7 +90,7 @@ class MicroBatcher:
         self._alone = alone
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(max_queue)
+        self._queue: asyncio.Queue[_WaitingFrame] = asyncio.Queue(max_queue)
         self._lanes = [_Lane(passes) for passes in (lanes or (alone,))]
         self._on_batch = on_batch
         self._threads = ThreadPoolExecutor(len(self._lanes), thread_name_prefix="encoder")
@@ -104,7 +104,7 @@ class MicroBatcher:
 
     @property
     def is_running(self) -> bool:
-        """Whether the worker takes frames."""
+        """Whether the worker accepts frames."""
         alive = bool(self._tasks) and not any(task.done() for task in self._tasks)
         return alive and not self._closed
 
@@ -123,12 +123,12 @@ class MicroBatcher:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        left = [each for lane in self._lanes for each in lane.gathered]
+        frames = [frame for lane in self._lanes for frame in lane.gathered]
         while not self._queue.empty():
-            left.append(self._queue.get_nowait())
-        for each in left:
-            if not each.result.done():
-                each.result.set_exception(Stopping("the service is shutting down"))
+            frames.append(self._queue.get_nowait())
+        for frame in frames:
+            if not frame.result.done():
+                frame.result.set_exception(Stopping("the service is shutting down"))
         self._threads.shutdown(wait=True)
 
     async def submit(self, frame_3SS: Floats) -> Floats:
@@ -142,7 +142,7 @@ class MicroBatcher:
         return (await self._submit(frame_3SS, mapped=False)).embedding_D
 
     async def submit_mapped(self, frame_3SS: Floats) -> Encoded:
-        """The embedding with its feature map, for which others in the batch do not pay.
+        """The embedding with its feature map, at no cost for other frames of the batch.
 
         Raises: as ``submit``.
         """
@@ -155,7 +155,7 @@ class MicroBatcher:
             raise EncoderFailure("the encoder's worker is gone")
         result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait(_Waiting(frame_3SS, mapped, result))
+            self._queue.put_nowait(_WaitingFrame(frame_3SS, mapped, result))
         except asyncio.QueueFull:
             raise Overloaded(f"{self._queue.maxsize} frames already wait") from None
         return await result
@@ -163,14 +163,14 @@ class MicroBatcher:
     async def _run(self, lane: _Lane) -> None:
         while True:
             await self._gather(lane)
-            # The caller may have hung up while waiting: do not spend the encoder on it.
-            batch = [each for each in lane.gathered if not each.result.done()]
+            # A caller may have disconnected while waiting.
+            batch = [frame for frame in lane.gathered if not frame.result.done()]
             lane.gathered = []
             if batch:
                 await self._finish(lane, batch)
 
-    async def _finish(self, lane: _Lane, batch: list[_Waiting]) -> None:
-        """Answer every waiter of the batch, also when the stop comes while it is encoded."""
+    async def _finish(self, lane: _Lane, batch: list[_WaitingFrame]) -> None:
+        """Encode a batch and resolve its frames, also when the batcher is closed meanwhile."""
         loop = asyncio.get_running_loop()
         others = any(other.is_busy for other in self._lanes if other is not lane)
         passes = lane.beside if others else self._alone
@@ -183,20 +183,20 @@ class MicroBatcher:
             except asyncio.CancelledError:
                 cancelled = True
         lane.is_encoding = False
-        _answer(batch, work)
+        _resolve(batch, work)
         if cancelled:
             raise asyncio.CancelledError
 
-    def _encode_all(self, passes: Passes, batch: list[_Waiting]) -> list[Encoded]:
-        """On a lane's thread, where any failure reaches the waiters and not the worker."""
+    def _encode_all(self, passes: Passes, batch: list[_WaitingFrame]) -> list[Encoded]:
+        """On a thread of the lane: a failure reaches the callers and not the worker."""
         self._on_batch(len(batch))
-        # Two passes of a mixed batch: maps cost time that those who want none must not pay.
-        plain = iter(_without_maps(passes, [e.frame_3SS for e in batch if not e.mapped]))
-        mapped = iter(_with_maps(passes, [e.frame_3SS for e in batch if e.mapped]))
-        return [next(mapped) if each.mapped else next(plain) for each in batch]
+        # Two passes for a mixed batch: maps cost time.
+        plain = iter(_without_maps(passes, [w.frame_3SS for w in batch if not w.mapped]))
+        mapped = iter(_with_maps(passes, [w.frame_3SS for w in batch if w.mapped]))
+        return [next(mapped) if frame.mapped else next(plain) for frame in batch]
 
     async def _gather(self, lane: _Lane) -> None:
-        """Fill the lane: with what waits already, then with what comes within the wait."""
+        """Fill the lane with waiting frames, then with frames that arrive within the wait."""
         lane.gathered = [await self._queue.get()]
         deadline = asyncio.get_running_loop().time() + self._max_wait_s
         while len(lane.gathered) < self._max_batch:
@@ -237,13 +237,13 @@ def _require(given: int, what: str, expected: int) -> None:
         raise EncoderFailure(f"expected {expected} {what}, got {given}")
 
 
-def _answer(batch: list[_Waiting], work: asyncio.Future[list[Encoded]]) -> None:
-    """Give each waiter its row, or all of them the encoder's error."""
+def _resolve(batch: list[_WaitingFrame], work: asyncio.Future[list[Encoded]]) -> None:
+    """Give each frame its row, or all frames the error of the encoder."""
     error = work.exception()
-    for row, each in enumerate(batch):
-        if each.result.done():
+    for row, frame in enumerate(batch):
+        if frame.result.done():
             continue
         if error is not None:
-            each.result.set_exception(error)
+            frame.result.set_exception(error)
         else:
-            each.result.set_result(work.result()[row])
+            frame.result.set_result(work.result()[row])

@@ -1,4 +1,4 @@
-"""The encoder bundle, format 1: what its manifest says, and proof that the files are those.
+"""The encoder bundle, format 1: its manifest, and the verification of its files.
 
 Nothing here runs the network. No pickle anywhere.
 """
@@ -17,7 +17,7 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 CARD_NAME = "MODEL_CARD.md"
 GOLDEN_NAME = "golden.npz"
-ULTRASOUND_NAME = "ultrasound.npz"  # optional: tells frames from other pictures
+ULTRASOUND_NAME = "ultrasound.npz"  # optional: separates ultrasound from other pictures
 SHIPPED_BUNDLE = Path(__file__).with_name("default_bundle")
 
 
@@ -180,11 +180,11 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     """
     for file in manifest.files:
         try:
-            found = describe_file(folder, file.name)
+            actual = describe_file(folder, file.name)
         except OSError as error:
             raise ArtifactMismatch(f"{file.name} of the bundle cannot be read") from error
-        if found != file:
+        if actual != file:
             raise ArtifactMismatch(
                 f"{file.name}: expected {file.bytes} bytes, sha256 {file.sha256}; "
-                f"got {found.bytes} bytes, sha256 {found.sha256}"
+                f"got {actual.bytes} bytes, sha256 {actual.sha256}"
             )

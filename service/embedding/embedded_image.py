@@ -3,17 +3,17 @@
 Shape suffixes: H W frame, D embedding width, h w places of a feature map.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Floats, Pixels
 from service.embedding.pooling import FrameEmbedding
-from service.imaging.analysis.frame_analysis import FrameAnalysis, RegionMode
+from service.imaging.analysis.frame_analysis import FrameAnalysis, RegionMode, parse_region_mode
 from service.imaging.analysis.heatmap_overlay import overlay
 from service.imaging.formats.frames import ImageInfo
-from service.imaging.formats.sampling import Sampling
+from service.imaging.formats.sampling import Sampling, parse_sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class EmbedOptions:
     with_thumbnail: bool = False
     with_map: bool = False
     with_png: bool = False
+
+    def choosing(self, frames: str | None, region: str | None) -> "EmbedOptions":
+        """With sampling and region mode from the text of a request. Raises InputError."""
+        return replace(
+            self,
+            sampling=None if frames is None else parse_sampling(frames),
+            region_mode=None if region is None else parse_region_mode(region),
+        )
 
 
 @dataclass(frozen=True, slots=True)

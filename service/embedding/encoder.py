@@ -25,7 +25,7 @@ from service.embedding.ultrasound_gate import UltrasoundTest, read_ultrasound_te
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 
-# Least cosine with the golden embedding. Kernels differ between processors; a wrong network,
+# Minimum cosine with the golden embedding. Kernels differ between processors; a wrong network,
 # a wrong preprocessing or a broken int8 kernel falls far below.
 GOLDEN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
 INPUT_NAME, OUTPUT_NAME = "frames", "embedding"
@@ -34,7 +34,7 @@ MAPS_INPUT = "maps"  # newer networks compute the map only when this is True
 
 
 class Encoder(Protocol):
-    """What the corridor needs of an encoder."""
+    """What the pipeline needs of an encoder."""
 
     @property
     def encoder_id(self) -> str:
@@ -58,11 +58,11 @@ class Encoder(Protocol):
 
     @property
     def ultrasound(self) -> UltrasoundTest | None:
-        """Tells ultrasound from other pictures; None where none was measured for it."""
+        """Separates ultrasound from other pictures; None where it was not measured."""
 
     @property
     def lanes(self) -> Sequence["Encoder"]:
-        """The same network on fewer cores each, for passes side by side; may be empty."""
+        """The same network on fewer cores each, for parallel passes; may be empty."""
 
     def encode(self, frames_B3SS: Floats) -> Floats:
         """Preprocessed frames, float32 (B, 3, S, S) -> unit embeddings, float32 (B, D)."""
@@ -94,7 +94,7 @@ class OnnxEncoder:
         self.ultrasound = ultrasound
         self.lanes = tuple(lanes)
         self._asks = any(
-            found.name == MAPS_INPUT for found in session.get_overridable_initializers()
+            entry.name == MAPS_INPUT for entry in session.get_overridable_initializers()
         )
 
     @property
@@ -146,8 +146,8 @@ def load_encoder(
         folder: of the bundle.
         precision: a key of ``manifest.networks``; ``auto`` = the bundle's default.
         threads: of one forward pass; 0 = every core.
-        with_lanes: open the network once more for two passes side by side, on half of the
-            threads each; about 100 MB of memory. None are opened for a single thread.
+        with_lanes: open the network again for two parallel passes on half of the threads each;
+            about 100 MB of memory. Not for a single thread.
 
     Raises:
         ArtifactMismatch: a file is missing or differs from the manifest, the precision is not
@@ -166,8 +166,8 @@ def load_encoder(
     halves = _open_halves(folder / manifest.networks[chosen], threads) if with_lanes else []
     lanes = [OnnxEncoder(half, manifest, card, chosen, test) for half in halves]
     encoder = OnnxEncoder(session, manifest, card, chosen, test, lanes)
-    for each in (encoder, *lanes):
-        _check_golden(each, folder / GOLDEN_NAME)
+    for network in (encoder, *lanes):
+        _check_golden(network, folder / GOLDEN_NAME)
     return encoder
 
 
@@ -182,14 +182,14 @@ def _open_halves(path: Path, threads: int) -> list[Any]:
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system tells (Linux)."""
+    """Cores that this process may use, where the system reports them (Linux)."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _check_golden(encoder: OnnxEncoder, path: Path) -> None:
-    """Run the golden frames and compare; this warms the network up as well."""
+    """Run the golden frames and compare; this also warms up the network."""
     try:
         with np.load(path, allow_pickle=False) as golden:
             frames_TSS = golden["frames_TSS"]
@@ -205,6 +205,6 @@ def _check_golden(encoder: OnnxEncoder, path: Path) -> None:
             f"expected golden embeddings of shape {expected_TD.shape}, got {given_TD.shape}"
         )
     cosine = float((given_TD * expected_TD).sum(1).min())
-    least = GOLDEN_COSINE.get(encoder.precision, 0.999)
-    if not cosine >= least:
-        raise ArtifactMismatch(f"expected golden cosine of at least {least}, got {cosine:.4f}")
+    min_cosine = GOLDEN_COSINE.get(encoder.precision, 0.999)
+    if not cosine >= min_cosine:
+        raise ArtifactMismatch(f"expected golden cosine of at least {min_cosine}, got {cosine:.4f}")

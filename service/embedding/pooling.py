@@ -1,4 +1,4 @@
-"""The embeddings of a clip's frames -> one embedding, and the frames worth keeping.
+"""The embeddings of the frames of a clip -> one embedding, and the frames to keep.
 
 Shape suffixes: T frames, D embedding width.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from service.arrays import Floats
 
-# In real clips shown-twice frames are at 0.995 and above, all others below 0.99 (decision 0013).
+# In real clips repeated frames are at 0.995 and above, all others below 0.99 (decision 0013).
 REPEAT_COSINE = 0.995
 
 
@@ -21,7 +21,7 @@ class FrameEmbedding:
         index: place of the frame in the file, from 0.
         time_s: since the first frame of the file, None when unknown.
         embedding_D: float32, unit length.
-        copies: frames of the clip that it stands for, itself included.
+        copies: number of frames of the clip that it represents, itself included.
         region: which of the used regions of the frame, 0 = the largest.
     """
 
@@ -33,12 +33,12 @@ class FrameEmbedding:
 
 
 def place_of(frame: FrameEmbedding, regions_used: int) -> int:
-    """The one number under which a region of a frame is kept; of one region, the frame's own."""
+    """The number under which a region of a frame is stored; with one region, the frame index."""
     return frame.index * regions_used + frame.region
 
 
 def index_and_region(place: int, regions_used: int) -> tuple[int, int]:
-    """What ``place_of`` made one of."""
+    """The inverse of ``place_of``."""
     return divmod(place, regions_used)
 
 
@@ -48,21 +48,21 @@ def pool(frames: tuple[FrameEmbedding, ...]) -> Floats:
     weights_T = np.array([frame.copies for frame in frames], np.float64)
     mean_D = weights_T @ embeddings_TD
     length = float(np.linalg.norm(mean_D))
-    # Opposite frames may cancel: then the first stands for all.
+    # Opposite frames may cancel: then the first frame represents all.
     unit_D: Floats = (mean_D / length if length > 1e-9 else embeddings_TD[0]).astype(np.float32)
     return unit_D
 
 
 def without_repeats(
-    frames: tuple[FrameEmbedding, ...], least_cosine: float = REPEAT_COSINE
+    frames: tuple[FrameEmbedding, ...], min_cosine: float = REPEAT_COSINE
 ) -> tuple[FrameEmbedding, ...]:
-    """Each frame that differs from all kept before it; the others count as copies of these."""
+    """The frames that differ from all frames kept before; others count as their copies."""
     kept: list[FrameEmbedding] = []
     for frame in frames:
         if kept:
             cosines_T = np.stack([k.embedding_D for k in kept]) @ frame.embedding_D
             nearest = int(cosines_T.argmax())
-            if float(cosines_T[nearest]) >= least_cosine:
+            if float(cosines_T[nearest]) >= min_cosine:
                 same = kept[nearest]
                 kept[nearest] = replace(same, copies=same.copies + frame.copies)
                 continue

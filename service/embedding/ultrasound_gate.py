@@ -16,17 +16,17 @@ from service.errors import ArtifactMismatch, InputError
 
 @dataclass(frozen=True, slots=True)
 class UltrasoundTest:
-    """What a frame's embedding must score to pass as ultrasound.
+    """The score that the embedding of a frame must reach to pass as ultrasound.
 
     Attributes:
         weights_D: float32.
         bias: added to the product; the score is in logits, above 0 = rather ultrasound.
-        least: scores below fail.
+        threshold: lower scores fail.
     """
 
     weights_D: Floats
     bias: float
-    least: float
+    threshold: float
 
     def scores(self, embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
         """(N,) of unit embeddings. Raises InputError: another width."""
@@ -40,7 +40,7 @@ class UltrasoundTest:
 
     def passed(self, embeddings_ND: npt.NDArray[np.floating]) -> Bools:
         """(N,) whether each passes. Raises InputError: another width."""
-        passed_N: Bools = self.scores(embeddings_ND) >= self.least
+        passed_N: Bools = self.scores(embeddings_ND) >= self.threshold
         return passed_N
 
 
@@ -53,11 +53,11 @@ def read_ultrasound_test(path: Path, dim: int) -> UltrasoundTest:
     try:
         with np.load(path, allow_pickle=False) as stored:
             weights_D = stored["weights_D"]
-            bias, least = float(stored["bias"]), float(stored["least"])
+            bias, threshold = float(stored["bias"]), float(stored["least"])
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ArtifactMismatch(f"{path.name} lacks weights, bias or threshold") from error
     if weights_D.dtype != np.float32 or weights_D.shape != (dim,):
         raise ArtifactMismatch(f"expected float32 weights of width {dim}, got {weights_D.shape}")
-    if not (np.isfinite(weights_D).all() and np.isfinite([bias, least]).all()):
+    if not (np.isfinite(weights_D).all() and np.isfinite([bias, threshold]).all()):
         raise ArtifactMismatch(f"expected finite numbers in {path.name}")
-    return UltrasoundTest(weights_D, bias, least)
+    return UltrasoundTest(weights_D, bias, threshold)

@@ -63,7 +63,7 @@ def test_each_declared_region_is_a_view_and_a_tag_raises_the_risk(finder: TextFi
     frame[20:280, 360:620] = speckle(260, 260, 2)
     told = [DicomRegion(10, 10, 310, 290, 1, 1), DicomRegion(350, 10, 630, 290, 1, 1)]
     analyzed = analyze_frame(frame, finder, declared=told, tagged=True)
-    assert [v.region.found for v in analyzed.views] == ["declared", "declared"]
+    assert [v.region.source for v in analyzed.views] == ["declared", "declared"]
     assert analyzed.analysis.risk == "low"
     assert analyzed.analysis.risk_reasons == ("tagged_by_file",)
 
@@ -114,7 +114,7 @@ def test_a_clip_has_one_region_and_its_writing_is_masked_in_every_frame(finder: 
         say(frame, "DOE, JANE", 300, 300, grey=255, size=0.9)
     clip = CineAnalysis(info(6), finder, "auto")
     clip.decide(frames)
-    assert clip.analysis.regions[0].found == "motion"
+    assert clip.analysis.regions[0].source == "motion"
     used = [clip.use(frame)[0] for frame in frames]
     assert {u.shape for u in used} == {used[0].shape}
     assert not any(finder.find(u) for u in used)

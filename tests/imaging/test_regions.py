@@ -20,7 +20,7 @@ def overlap(one: regions.Box, other: regions.Box) -> float:
 def test_a_rectangle_among_banner_ruler_and_bar_is_found(seed: int) -> None:
     frame, box = screen(seed)
     found = regions.from_pixels(frame)
-    assert found.found == "pixels"
+    assert found.source == "pixels"
     assert found.confidence > 0.8
     assert overlap(found.box, box) > 0.93
 
@@ -54,7 +54,7 @@ def test_colour_frames_and_small_ones_are_searched_as_well() -> None:
     frame, box = screen()
     assert overlap(regions.from_pixels(np.stack([frame] * 3, axis=-1)).box, box) > 0.93
     assert regions.from_pixels(speckle(60, 60)).box == (0, 0, 60, 60)
-    assert regions.from_pixels(np.zeros((8, 8), np.uint8)).found == "whole"
+    assert regions.from_pixels(np.zeros((8, 8), np.uint8)).source == "whole"
 
 
 def test_an_empty_frame_has_no_region() -> None:
@@ -69,14 +69,14 @@ def test_motion_tells_tissue_from_a_still_picture_beside_it() -> None:
     for t in range(6):
         frames[t, 40:260, 220:480] = speckle(220, 260, seed=t)
     found = regions.from_clip(frames)
-    assert found.found == "motion"
+    assert found.source == "motion"
     assert overlap(found.box, (220, 40, 480, 260)) > 0.9
 
 
 def test_a_clip_in_which_nothing_moves_is_searched_as_a_still() -> None:
     frame, box = screen()
     found = regions.from_clip(np.stack([frame] * 3))
-    assert found.found == "pixels"
+    assert found.source == "pixels"
     assert overlap(found.box, box) > 0.93
 
 
@@ -112,7 +112,7 @@ def test_a_declared_box_is_cut_to_the_frame_and_tightened_to_the_scan() -> None:
     (region,) = regions.declared([told(-5, -5, 900, 900)], *frame.shape)
     assert region.box == (0, 0, 800, 600)
     tight = regions.within(region, frame)
-    assert tight.found == "declared"
+    assert tight.source == "declared"
     assert overlap(tight.box, box) > 0.93
 
 
@@ -122,7 +122,7 @@ def test_a_declared_box_that_holds_nothing_stays() -> None:
 
 
 def test_a_callers_box_is_taken_as_it_is_or_refused() -> None:
-    assert regions.given((0, 0, 400, 300), 300, 400).found == "caller"
+    assert regions.given((0, 0, 400, 300), 300, 400).source == "caller"
     for box in ((0, 0, 401, 300), (-1, 0, 50, 50), (10, 10, 17, 60), (50, 50, 20, 90)):
         with pytest.raises(InputError, match="region"):
             regions.given(box, 300, 400)

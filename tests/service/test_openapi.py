@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from service import errors
+from service.api.openapi import IMAGE_TYPES
 from service.api.problems import STATUS, codes_of
 from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
@@ -158,6 +159,32 @@ def test_the_client_covers_every_route_and_every_answer_has_its_documented_shape
 
 def test_the_document_is_valid_openapi(document) -> None:
     openapi_spec_validator.validate(document)
+
+
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Every JSON object of the document, without its examples."""
+    if isinstance(node, dict):
+        yield node
+        node = [value for key, value in node.items() if key not in ("example", "examples")]
+    for value in node if isinstance(node, list) else []:
+        yield from objects(value)
+
+
+def test_the_document_is_one_that_generators_of_clients_take(document) -> None:
+    assert not [node for node in objects(document) if node.get("default", ...) is None]
+    assert not [name for name in document["components"]["schemas"] if "__" in name or "-" in name]
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(ids)) == len(ids)
+    assert not [name for name in ids if not re.fullmatch("[a-z]+(_[a-z]+)*", name)]
+    for method, path, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {})
+        assert content.keys() <= {"multipart/form-data", "application/json", *IMAGE_TYPES}
+        form = content.get("multipart/form-data")
+        if form is not None:
+            parts = form["schema"]["properties"]
+            assert form["encoding"].keys() == parts.keys(), f"{method} {path}"
+            lists = [name for name, part in parts.items() if part.get("type") == "array"]
+            assert lists == ["files"], f"{method} {path}"
 
 
 def test_every_operation_is_explained_with_its_errors(document) -> None:

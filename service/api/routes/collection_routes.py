@@ -74,7 +74,7 @@ async def create_collection(
         answer = _answer(service, workspace_id, collection)
         return created(answer.to_json(), f"/v1/collections/{collection.name}")
 
-    content = request_fingerprint("collection", body.model_dump_json())
+    content = request_fingerprint("collection", body)
     return await idempotent(service, workspace_id, key, content, act)
 
 

@@ -204,8 +204,7 @@ async def set_thresholds(
         )
         return version_created(*await service.fits.run(store))
 
-    sent = body.model_dump_json()
-    content = request_fingerprint("thresholds", name, version, str(revision), sent)
+    content = request_fingerprint("thresholds", name, version, str(revision), body)
     return await idempotent(service, caller.workspace_id, key, content, act)
 
 

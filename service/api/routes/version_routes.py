@@ -131,8 +131,7 @@ async def change_examples(
         change = partial(service.registry.change, caller.workspace_id, wanted, uploads)
         return version_created(*await service.fits.run(change))
 
-    sent = body.model_dump_json()
-    content = request_fingerprint("examples", name, version, str(revision), sent, *files)
+    content = request_fingerprint("examples", name, version, str(revision), body, *files)
     return await idempotent(service, caller.workspace_id, key, content, act)
 
 

@@ -49,7 +49,7 @@ class CineAnalysis:
         self._is_single = len(preview) == 1
         chosen = choose_regions(first, self._region_mode, self._info.regions)
         same_size = [p for p in preview if p.shape[:2] == first.shape[:2]]
-        is_searched = self._region_mode == "auto" and chosen[0].found != "declared"
+        is_searched = self._region_mode == "auto" and chosen[0].source != "declared"
         if is_searched and len(same_size) > 1:
             chosen = (regions.from_clip(np.stack([grey_of(p) for p in same_size])),)
         analyzed = self._analyze(first, chosen)

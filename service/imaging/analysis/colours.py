@@ -1,7 +1,7 @@
-"""What a machine paints over a scan: colour flow, and the colour scale that explains it.
+"""Colours over a scan: Doppler flow, and the colour scale beside it.
 
-Flow in its brightest channel looks like letters, so the finder of writing gets frames without it;
-the labels of a scale touch it, so that they are taken out together with it.
+The brightest channel of flow looks like letters, so the text finder gets frames without flow. The
+labels of a scale touch it, so they are masked together.
 
 Shape suffixes: h height, w width, 3 = red, green, blue.
 """
@@ -94,12 +94,12 @@ def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels
 def _parts(weak_hw: Pixels) -> list[tuple[tuple[slice, slice], npt.NDArray[np.bool_]]]:
     """Connected parts: the slices of each one's box, and where in it the part is."""
     count, labels_hw, stats, _ = cv2.connectedComponentsWithStats(weak_hw, connectivity=8)
-    found = []
+    parts = []
     for label in range(1, count):
         left, top, across, down = (int(v) for v in stats[label][:4])
         cut = slice(top, top + down), slice(left, left + across)
-        found.append((cut, np.asarray(labels_hw[cut] == label)))
-    return found
+        parts.append((cut, np.asarray(labels_hw[cut] == label)))
+    return parts
 
 
 def _reach(frame_hw: Pixels) -> int:
@@ -123,7 +123,7 @@ def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:
     gap = max(5, height // 40)
     whole_hw = cv2.morphologyEx(weak_hw, cv2.MORPH_CLOSE, np.ones((gap, 1), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(whole_hw, connectivity=4)
-    found = []
+    scales = []
     for label in range(1, count):
         left, top, across, down, area = (int(v) for v in stats[label])
         is_upright = across >= SCALE_MIN_PX[0] and down >= max(SCALE_MIN_PX[1], 1.2 * across)
@@ -134,8 +134,8 @@ def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:
         if float(inner.std(1).mean()) < SCALE_FLAT and steps > SCALE_STEPS:
             x, y = round(across * LABEL_ACROSS), round(down * LABEL_DOWN)
             corner = min(width, left + across + x), min(height, top + down + y)
-            found.append((max(0, left - x), max(0, top - y), *corner))
-    return tuple(found)
+            scales.append((max(0, left - x), max(0, top - y), *corner))
+    return tuple(scales)
 
 
 def _above(values_hw: Pixels, limit: int) -> Pixels:

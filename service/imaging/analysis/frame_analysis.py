@@ -1,6 +1,6 @@
-"""One frame -> what of it is used, what is shown, and what there is to say about it.
+"""One frame -> its used regions, what may be shown of it, and the findings about it.
 
-The only place where region, text and quality meet; the corridor calls it once per frame.
+Regions, text and quality are combined only here.
 
 Shape suffixes: h height, w width of a used region.
 """
@@ -26,9 +26,9 @@ RegionMode: TypeAlias = Literal["auto", "none"] | Box
 Risk: TypeAlias = Literal["none", "low", "high"]
 RISKS: tuple[Risk, ...] = ("none", "low", "high")
 
-SURE = 0.5  # least confidence of a region for its outside to count as separated
+SURE = 0.5  # minimum confidence of a region that counts as separated from the screen
 CONTEXT_PX = 24  # around a region, where letters that reach into it begin
-MANY_BOXES, MUCH_SHARE = 4, 0.04  # more writing than a label or a measure: the screen itself
+MANY_BOXES, MUCH_SHARE = 4, 0.04  # more text than a label or a measurement: the screen itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class RegionView:
     """One used region of a frame.
 
     Attributes:
-        used_hw: uint8, what the encoder gets: the region's box, black outside its outline, writing
-            inside it filled with the grey around. As it is when the caller wanted no region.
-        shown_hw: uint8, what a thumbnail may show: never with writing that was found.
-        texts: writing inside the region, in its pixels.
+        used_hw: uint8, the input of the encoder: the box of the region, black outside its outline,
+            with text masked. Unchanged when the caller requested no region.
+        shown_hw: uint8, what a thumbnail may show: always with text masked.
+        texts: burned-in text inside the region, in its pixels.
         text_px: pixels of their boxes.
-        masked_px: pixels of the region's box that are not as the machine gave them.
+        masked_px: changed pixels in the box of the region.
     """
 
     region: Region
@@ -54,12 +54,12 @@ class RegionView:
 
 @dataclass(frozen=True, slots=True)
 class FrameAnalysis:
-    """What was looked at, without any pixel: this goes into answers and the catalog.
+    """The analysis without pixels, for responses and the catalog.
 
     Attributes:
         regions: used ones, largest first; each is embedded.
-        masked_px: pixels of the frame that were not used, or not as the machine gave them.
-        risk: that a name is left in what is used or shown, or was hard to tell from the scan.
+        masked_px: pixels of the frame that were not used, or were changed.
+        risk: that a name is left in the used or shown pixels.
         risk_reasons: closed list, see ``docs/frame-analysis.md``.
         findings: of the quality gate, on the largest region.
     """
@@ -71,7 +71,7 @@ class FrameAnalysis:
     findings: tuple[QualityFinding, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """For answers and for the catalog."""
+        """For responses and the catalog."""
         return {
             "regions": [_region_json(region) for region in self.regions],
             "masked_px": self.masked_px,
@@ -85,7 +85,7 @@ class FrameAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class AnalyzedFrame:
-    """A frame after the look: a view per region, largest first, and what there is to say."""
+    """An analysed frame: a view per region, largest first, and the analysis."""
 
     views: tuple[RegionView, ...]
     analysis: FrameAnalysis
@@ -107,7 +107,7 @@ def parse_region_mode(text: str) -> RegionMode:
 
 
 def use_one_thread() -> None:
-    """Keep OpenCV off the cores of the encoder; the corridor decodes on threads of its own."""
+    """Keep OpenCV off the cores of the encoder; the pipeline has decoding threads of its own."""
     cv2.setNumThreads(1)
 
 
@@ -119,37 +119,37 @@ def analyze_frame(
     declared: Sequence[DicomRegion] = (),
     tagged: bool | None = None,
 ) -> AnalyzedFrame:
-    """Find the scan, blank what is not it, mask writing in it, and judge it.
+    """Find the ultrasound region, blank everything else, mask text, and assess quality.
 
     Args:
         pixels: uint8 (H, W) or (H, W, 3).
         finder: of text.
         region_mode: ``auto``, ``none`` (the whole frame, unmasked for the encoder), or a box.
-        declared: regions that the file tells of.
+        declared: regions that the file declares.
         tagged: BurnedInAnnotation of the file.
 
     Raises:
-        InputError: the wished box is not inside the frame.
+        InputError: the requested box is not inside the frame.
     """
-    found = choose_regions(pixels, region_mode, declared)
-    return analyze_regions(pixels, found, finder, keep=region_mode == "none", tagged=tagged)
+    chosen = choose_regions(pixels, region_mode, declared)
+    return analyze_regions(pixels, chosen, finder, keep=region_mode == "none", tagged=tagged)
 
 
 def analyze_regions(
     pixels: Pixels,
-    found: Sequence[Region],
+    chosen: Sequence[Region],
     finder: TextFinder,
     *,
     keep: bool,
     tagged: bool | None = None,
 ) -> AnalyzedFrame:
-    """As ``analyze_frame``, with known regions; ``keep``: the encoder gets writing as well."""
-    views = tuple(_view(pixels, region, finder, keep=keep) for region in found)
+    """As ``analyze_frame``, with known regions; ``keep``: text is not masked for the encoder."""
+    views = tuple(_view(pixels, region, finder, keep=keep) for region in chosen)
     kept = sum(v.used_hw.size - v.masked_px for v in views)
     risk, reasons = _risk(views, keep, tagged)
-    x0, y0, x1, y1 = found[0].box
+    x0, y0, x1, y1 = chosen[0].box
     analysis = FrameAnalysis(
-        regions=tuple(found),
+        regions=tuple(chosen),
         masked_px=max(0, pixels.shape[0] * pixels.shape[1] - kept),
         risk=risk,
         risk_reasons=reasons,
@@ -161,15 +161,15 @@ def analyze_regions(
 def choose_regions(
     pixels: Pixels, region_mode: RegionMode, declared: Sequence[DicomRegion] = ()
 ) -> tuple[Region, ...]:
-    """What to use of a frame, largest first. Raises InputError: a box that is not inside it."""
+    """The used regions, largest first. Raises InputError: a box that is not inside the frame."""
     height, width = pixels.shape[:2]
     if region_mode == "none":
         return (regions.whole(height, width),)
     if region_mode != "auto":
         return (regions.given(region_mode, height, width),)
-    told = regions.declared(declared, height, width)
-    if told:
-        return tuple(regions.within(region, pixels) for region in told)
+    areas = regions.declared(declared, height, width)
+    if areas:
+        return tuple(regions.within(area, pixels) for area in areas)
     return (regions.from_pixels(pixels),)
 
 
@@ -200,12 +200,12 @@ def _texts(
     inside_hw: npt.NDArray[np.bool_] | None,
     finder: TextFinder,
 ) -> tuple[TextBox, ...]:
-    """Writing in the region, in its pixels; letters that its edge cuts are seen whole."""
+    """Text in the region, in its pixels; the search includes letters across the edge."""
     x0, y0, x1, y1 = region.box
     left, top = max(0, x0 - CONTEXT_PX), max(0, y0 - CONTEXT_PX)
     around = pixels[top : y1 + CONTEXT_PX, left : x1 + CONTEXT_PX]
-    found = []
-    for item in _written(around, finder):
+    texts = []
+    for item in _find_text(around, finder):
         box = (
             max(0, item.box[0] + left - x0),
             max(0, item.box[1] + top - y0),
@@ -215,12 +215,12 @@ def _texts(
         if box[0] >= box[2] or box[1] >= box[3]:
             continue
         if inside_hw is None or inside_hw[_slices(box)].any():
-            found.append(TextBox(box, item.confidence))
-    return tuple(found)
+            texts.append(TextBox(box, item.confidence))
+    return tuple(texts)
 
 
-def _written(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
-    """Writing, and colour scales with their labels; colour flow is no writing."""
+def _find_text(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
+    """Text, and colour scales with their labels; colour flow is not text."""
     paint = find_colour_overlay(around) if around.ndim == 3 else None
     if paint is None:
         return finder.find(around)
@@ -260,7 +260,7 @@ def _region_json(region: Region) -> dict[str, Any]:
     return {
         "box": list(region.box),
         "outline": [list(corner) for corner in region.outline],
-        "found": region.found,
+        "found": region.source,
         "confidence": round(region.confidence, 3),
         "spacing_mm": None if spacing is None else list(spacing),
     }

@@ -1,4 +1,4 @@
-"""Greys of a picture: how often each is there, and what channels differ by.
+"""Grey levels of a picture: their histogram, and the differences between channels.
 
 Shape suffixes: h, w rows and columns, 3 = red, green, blue.
 """
@@ -16,10 +16,10 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 
 
 def histogram(greys_hw: Pixels, mask_hw: Pixels | None = None) -> Counts:
-    """How often each of 256 greys is there, int64 (256,), where a mask is not 0."""
-    counts = cv2.calcHist([greys_hw], [0], mask_hw, [256], [0, 256])
-    found: Counts = np.rint(counts).astype(np.int64).ravel()
-    return found
+    """Counts of the 256 grey levels, int64 (256,), where a mask is not 0."""
+    shares = cv2.calcHist([greys_hw], [0], mask_hw, [256], [0, 256])
+    counts: Counts = np.rint(shares).astype(np.int64).ravel()
+    return counts
 
 
 def brightest(frame_hw3: Pixels) -> Pixels:

@@ -1,4 +1,4 @@
-"""A heat map laid over its frame, as a PNG for people to look at.
+"""A heat map laid over its frame, as a PNG.
 
 Shape suffixes: H W frame as it came, P Q the same scaled down, h w places of the map.
 """
@@ -11,7 +11,7 @@ from PIL import Image
 from service.arrays import Pixels
 from service.errors import InputError
 
-FOR_RGB, AGAINST_RGB = (255, 96, 0), (0, 128, 255)  # told apart by colour-blind readers too
+FOR_RGB, AGAINST_RGB = (255, 96, 0), (0, 128, 255)  # distinguishable for colour-blind readers
 STRONGEST = 0.55  # opacity at the map's extreme: the tissue below stays visible
 
 

@@ -1,7 +1,7 @@
-"""Frames that had better not be trusted: why, from the pixels alone.
+"""Findings on the quality of a frame, from its pixels alone.
 
-Advice, not a verdict: each finding names its measure and the limit that it passed. How often each
-is right, and wrong, is in ``docs/measurements/frame-analysis.md``.
+They are advice: each finding names its measure and the limit that was passed. How often each is
+right and wrong is in ``docs/measurements/frame-analysis.md``.
 
 Shape suffixes: T frames, h height, w width of the used region, 3 = red, green, blue.
 """
@@ -43,7 +43,7 @@ _SIDE_PX, _SPECTRUM_PX = 192, 256
 
 @dataclass(frozen=True, slots=True)
 class QualityFinding:
-    """One reason, with what was measured and the limit it passed."""
+    """One reason, the measured value, and the limit that it passed."""
 
     reason: Reason
     value: float
@@ -62,7 +62,7 @@ def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
     counts = histogram(small_hw)
     darkest, brightest = _percentile(counts, 5), _percentile(counts, 99)
     if brightest - darkest < BLANK_SPREAD:
-        # Nothing else can be told of an empty frame.
+        # An empty frame has no other findings.
         blank = QualityFinding("blank", round(brightest - darkest, 2), BLANK_SPREAD)
         return (blank, *_tiny(used))
     full = float(counts[250:].sum()) / small_hw.size

@@ -1,7 +1,7 @@
-"""Where in a frame the scan is: told by the file, found from the pixels, or given by the caller.
+"""The ultrasound region of a frame: declared by the file, found in the pixels, or given.
 
-A frame of a machine is a screen: a sector or rectangle of echoes among text, grey bar, ruler, ECG
-and buttons. What lies outside the region is blanked before anything is embedded or kept.
+A frame is often a whole screen: a sector or rectangle of echoes among text, grey bar, ruler, ECG
+and buttons. Everything outside the region is blanked before a frame is embedded or stored.
 
 Shape suffixes: T frames, H height, W width, h w of a region's box. Boxes are half open pixels.
 """
@@ -20,7 +20,7 @@ from service.imaging.analysis.grey_levels import Counts, histogram
 from service.imaging.formats.frames import SPATIAL_2D, DicomRegion
 
 Box: TypeAlias = tuple[int, int, int, int]
-Found: TypeAlias = Literal["declared", "pixels", "motion", "caller", "whole"]
+RegionSource: TypeAlias = Literal["declared", "pixels", "motion", "caller", "whole"]
 
 WORK_SIDE_PX = 256  # the scan's outline is coarse; its search is quick at this size
 BACKGROUND_TOLERANCE = 5  # grey levels; compression leaves black a little grey
@@ -34,19 +34,19 @@ _PASSES = 3  # a scan in a window on a page: each pass takes one frame of one co
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One scan area.
+    """One ultrasound region.
 
     Attributes:
         box: x0, y0, x1, y1 in pixels of the frame.
-        found: ``declared`` by DICOM, from ``pixels``, from the ``motion`` of a clip, given by the
-            ``caller``, or the ``whole`` frame because nothing was found or asked for.
-        confidence: 0..1 that box and outline hold the scan and nothing but it.
+        source: ``declared`` by DICOM, from the ``pixels``, from the ``motion`` of a clip, given by
+            the ``caller``, or the ``whole`` frame, where no region was found or requested.
+        confidence: 0..1 that box and outline hold the scan and nothing else.
         outline: corners (x, y) of a convex polygon inside the box, frame pixels; empty = the box.
-        spacing_mm: (row, column) size of a pixel, None when not told.
+        spacing_mm: (row, column) size of a pixel, None when not declared.
     """
 
     box: Box
-    found: Found
+    source: RegionSource
     confidence: float
     outline: tuple[tuple[int, int], ...] = ()
     spacing_mm: tuple[float, float] | None = None
@@ -96,7 +96,7 @@ def declared(regions: Sequence[DicomRegion], height_px: int, width_px: int) -> t
     Spectra, M-mode, waveforms and graphics are left out, and so is a region inside another
     (a colour box in its tissue). Boxes are cut to the frame; the eight largest count.
     """
-    found = []
+    areas = []
     for region in regions:
         box = (
             max(0, region.x0),
@@ -105,10 +105,10 @@ def declared(regions: Sequence[DicomRegion], height_px: int, width_px: int) -> t
             min(height_px, region.y1),
         )
         if region.spatial_format == SPATIAL_2D and _share(box, height_px, width_px) > 0:
-            found.append(Region(box, "declared", 0.9, spacing_mm=_spacing(region)))
-    found.sort(key=lambda item: -item.width_px * item.height_px)
+            areas.append(Region(box, "declared", 0.9, spacing_mm=_spacing(region)))
+    areas.sort(key=lambda item: -item.width_px * item.height_px)
     kept: list[Region] = []
-    for item in found:
+    for item in areas:
         large = _share(item.box, height_px, width_px) >= MIN_AREA_SHARE
         if large and not any(_inside(item.box, other.box) for other in kept):
             kept.append(item)
@@ -116,7 +116,7 @@ def declared(regions: Sequence[DicomRegion], height_px: int, width_px: int) -> t
 
 
 def from_pixels(pixels: Pixels) -> Region:
-    """The scan of one frame, uint8 (H, W) or (H, W, 3): the hull of what is lit and textured."""
+    """The region of one frame, uint8 (H, W) or (H, W, 3): the hull of lit, textured pixels."""
     return _search(pixels, None)
 
 
@@ -124,7 +124,7 @@ def within(region: Region, pixels: Pixels) -> Region:
     """A declared box, tightened to the scan inside it: such boxes often hold text in corners."""
     x0, y0, x1, y1 = region.box
     inner = from_pixels(pixels[y0:y1, x0:x1])
-    if inner.found == "whole" or inner.confidence < 0.5:
+    if inner.source == "whole" or inner.confidence < 0.5:
         return region
     return replace(
         region,
@@ -134,13 +134,13 @@ def within(region: Region, pixels: Pixels) -> Region:
 
 
 def from_clip(frames_THW: Pixels) -> Region:
-    """The scan of a clip: echoes move, and what a machine writes beside them stands still.
+    """The region of a clip: echoes move, and the text and graphics beside them do not.
 
     Args:
         frames_THW: uint8 greys, two frames or more; a dozen spread over the clip are enough.
 
     Returns:
-        found from ``motion``; from ``pixels`` of the mean frame when too little moves.
+        A region from ``motion``, or from the ``pixels`` of the mean frame when too little moves.
 
     Raises:
         InputError: not uint8 of three axes.
@@ -179,10 +179,10 @@ def _search(pixels: Pixels, moving_hw: Pixels | None) -> Region:
     for _ in range(_PASSES):
         x0, y0, x1, y1 = box
         motion = None if moving_hw is None else moving_hw[y0:y1, x0:x1]
-        found = _hull(small_hw[y0:y1, x0:x1], motion)
-        if found is None:
+        lit_hull = _hull(small_hw[y0:y1, x0:x1], motion)
+        if lit_hull is None:
             break
-        corners, fill = found
+        corners, fill = lit_hull
         hull = corners + np.array([x0, y0])
         tighter = _around(hull)
         if tighter == box or min(tighter[2] - tighter[0], tighter[3] - tighter[1]) < MIN_SIDE_PX:
@@ -264,7 +264,7 @@ def _is_scan(
     flat_hw: Pixels,
     moving_hw: Pixels | None,
 ) -> bool:
-    """Neither a grey bar, nor still while others move, nor a banner or button of one colour."""
+    """Not a grey bar, not still while other parts move, not a banner or button of one colour."""
     width, height = cv2.boundingRect(part_hw)[2:]
     long, short = max(width, height), min(width, height)
     if short < 0.09 * max(part_hw.shape) and long > 4 * short:
@@ -313,8 +313,8 @@ def _corners(parts: Sequence[Pixels]) -> npt.NDArray[np.int64]:
     """Corners (n, 2), as x and y, of the convex hull of some parts."""
     outlines: list[cv2.typing.MatLike] = []
     for part_hw in parts:
-        found, _ = cv2.findContours(part_hw, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        outlines += found
+        contours, _ = cv2.findContours(part_hw, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        outlines += contours
     hull = cv2.convexHull(np.concatenate(outlines))
     return np.asarray(hull.reshape(-1, 2), np.int64)
 

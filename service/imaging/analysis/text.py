@@ -1,8 +1,8 @@
-"""Letters burned into a frame: where they are, and a frame without them.
+"""Text burned into a frame: where it is, and a frame without it.
 
-A small network (``text_finder.onnx``, taught by ``python -m training text-finder`` on drawn text
-over real frames) says for every 4 x 4 pixels whether they belong to writing; neighbours make a
-box. It reads nothing: what is written never becomes text anywhere.
+A small network (``text_finder.onnx``, trained by ``python -m training text-finder`` on drawn text
+over real frames) classifies every 4 x 4 pixels as text or not; neighbours form a box. Nothing is
+read: burned-in text is never turned into characters.
 
 Shape suffixes: h height, w width of a used region, r rows, c columns of cells.
 """
@@ -37,14 +37,14 @@ LYING_EDGES = 0.85  # gradient across over gradient down, in the middle rows
 
 @dataclass(frozen=True, slots=True)
 class TextBox:
-    """Writing: half open pixels x0, y0, x1, y1, and how sure its surest cell is, 0..1."""
+    """Burned-in text: half open pixels x0, y0, x1, y1, and the confidence of its best cell."""
 
     box: Box
     confidence: float
 
 
 class TextFinder:
-    """Finds writing by a network; threads may share it.
+    """Finds burned-in text with a network; threads may share it.
 
     Args:
         network: float32 frames (1, 1, h, w) in 0..1 -> float32 logits (1, 1, r, c). The file is
@@ -55,7 +55,7 @@ class TextFinder:
         self._network = network
 
     def find(self, frame: Pixels) -> tuple[TextBox, ...]:
-        """Boxes of writing, top first.
+        """Boxes of burned-in text, top first.
 
         Args:
             frame: uint8 (h, w), or (h, w, 3): the brightest channel counts, so that red and blue
@@ -64,19 +64,19 @@ class TextFinder:
         height, width = frame.shape[:2]
         scale = min(1.0, WORK_SIDE_PX / max(height, width))
         grey_hw = _brightest(_shrunk(frame, scale))
-        found = self._find_in(grey_hw, width, height, SEED_LOGIT)
+        boxes = self._find_in(grey_hw, width, height, SEED_LOGIT)
         if max(grey_hw.shape) >= 2 * SECOND_SIDE_PX:
             coarse = self._find_in(_shrunk(grey_hw, 0.5), width, height, SECOND_SEED_LOGIT)
-            fresh = [item for item in coarse if not _is_known(item.box, found)]
-            found = [item for item in found if not _is_known(item.box, fresh)] + fresh
-        found = [item for item in found if not _is_tissue(_part(grey_hw, item.box, scale))]
-        return tuple(sorted(found, key=lambda item: (item.box[1], item.box[0])))
+            fresh = [item for item in coarse if not _is_known(item.box, boxes)]
+            boxes = [item for item in boxes if not _is_known(item.box, fresh)] + fresh
+        boxes = [item for item in boxes if not _is_tissue(_part(grey_hw, item.box, scale))]
+        return tuple(sorted(boxes, key=lambda item: (item.box[1], item.box[0])))
 
     def _find_in(self, grey_hw: Pixels, width: int, height: int, seed: float) -> list[TextBox]:
         """Boxes in pixels of the frame, of which ``grey_hw`` is a picture of any size."""
         step_x, step_y = CELL_PX * width / grey_hw.shape[1], CELL_PX * height / grey_hw.shape[0]
-        found = _boxes(self._logits(grey_hw), step_x, step_y, width, height)
-        return [item for item in found if item.confidence >= 1 / (1 + np.exp(-seed))]
+        boxes = _boxes(self._logits(grey_hw), step_x, step_y, width, height)
+        return [item for item in boxes if item.confidence >= 1 / (1 + np.exp(-seed))]
 
     def _logits(self, grey_hw: Pixels) -> npt.NDArray[np.float32]:
         # Whole cells only; the edge is repeated, for a black one would be an edge of its own.
@@ -111,7 +111,7 @@ def _boxes(
         return []
     surest = np.full(count, -np.inf, np.float32)
     np.maximum.at(surest, labels_rc.ravel(), logits_rc.ravel())
-    found = []
+    boxes = []
     for label in range(1, count):
         left, top, across, down, area = (int(v) for v in stats[label])
         if area < MIN_CELLS or surest[label] < SEED_LOGIT:
@@ -123,8 +123,8 @@ def _boxes(
             min(width, int(np.ceil((left + across + 1) * step_x))),
             min(height, int(np.ceil((top + down + 1) * step_y))),
         )
-        found.append(TextBox(box, float(1 / (1 + np.exp(-surest[label])))))
-    return found
+        boxes.append(TextBox(box, float(1 / (1 + np.exp(-surest[label])))))
+    return boxes
 
 
 def _part(grey_hw: Pixels, box: Box, scale: float) -> Pixels:

@@ -1,6 +1,6 @@
-"""DICOM files: the few tags that are needed, and their frames one after the other.
+"""DICOM files: the few tags that are needed, and their frames in order.
 
-Nothing of a patient is read: the list ``TAGS`` is all that is parsed.
+Nothing of a patient is read: only the tags in ``TAGS`` are parsed.
 """
 
 import io
@@ -83,7 +83,7 @@ class DicomReader:
             raise UnsupportedFormat("expected a DICOM file with pixel data, got one without")
         if self._syntax not in _NATIVE | _COMPRESSED | _MPEG:
             name = UID(self._syntax).name if UID(self._syntax).is_valid else "an invalid one"
-            raise UnsupportedFormat(f"the DICOM transfer syntax is not read: {name[:64]}")
+            raise UnsupportedFormat(f"the DICOM transfer syntax is not supported: {name[:64]}")
 
     def _open_video(self) -> None:
         stream = b"".join(generate_frames(self._dataset.PixelData, number_of_frames=1))
@@ -112,7 +112,7 @@ class DicomReader:
         self, width_px: int, height_px: int, frames: int, rate: float | None, encoding: str
     ) -> None:
         check_length(frames, rate, self._limits)
-        found = regions(self._dataset, width_px, height_px)
+        areas = regions(self._dataset, width_px, height_px)
         self.info = ImageInfo(
             format="dicom",
             kind="cine" if frames > 1 else "frame",
@@ -121,8 +121,8 @@ class DicomReader:
             frames_in_file=frames,
             frame_rate_hz=rate if frames > 1 else None,
             encoding=encoding,
-            regions=found,
-            spacing_mm=spacing_mm(self._dataset, found),
+            regions=areas,
+            spacing_mm=spacing_mm(self._dataset, areas),
             burned_in=burned_in(self._dataset),
             device=device(self._dataset),
         )
@@ -134,16 +134,16 @@ class DicomReader:
             return
         with _translated():
             decoder = FrameDecoder(self._facts, self._limits)
-            found = 0
+            count = 0
             for index, packed in enumerate(self._packed()):
-                found += 1
+                count += 1
                 time_s = self._time_of(index)
                 if chooser.takes(index, time_s):
                     yield DecodedFrame(self._decoded(decoder, packed), index, time_s)
                 if index == chooser.last:
                     return
-            if found < self.info.frames_in_file:
-                raise CorruptImage(f"expected {self.info.frames_in_file} frames, got {found}")
+            if count < self.info.frames_in_file:
+                raise CorruptImage(f"expected {self.info.frames_in_file} frames, got {count}")
 
     def _decoded(self, decoder: FrameDecoder, packed: bytes) -> Pixels:
         native = self._syntax in _NATIVE
@@ -161,8 +161,8 @@ class DicomReader:
         if "ExtendedOffsetTable" in self._dataset:
             table = self._dataset
             offsets = (table.ExtendedOffsetTable, table.ExtendedOffsetTableLengths)
-        found = generate_frames(pixels, number_of_frames=frames, extended_offsets=offsets)
-        for _, packed in zip(range(frames), found, strict=False):
+        packed_frames = generate_frames(pixels, number_of_frames=frames, extended_offsets=offsets)
+        for _, packed in zip(range(frames), packed_frames, strict=False):
             yield packed
 
     def _time_of(self, index: int) -> float | None:
@@ -174,7 +174,7 @@ class DicomReader:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Whatever pydicom raises on a damaged file becomes CorruptImage, and it warns nobody."""
+    """Turn every exception of pydicom on a damaged file into CorruptImage; no warnings."""
     mode = config.settings.reading_validation_mode
     config.settings.reading_validation_mode = config.IGNORE
     try:
@@ -216,11 +216,11 @@ def _plain_header() -> bytes:
 
 def _inflate(packed: bytes, limits: DecodeLimits) -> bytes:
     """Raw deflate (PS3.5 annex A.5). Raises DecodeLimit: it holds more than is allowed."""
-    most = limits.max_decode_bytes // 4  # it is copied while it is parsed
+    max_bytes = limits.max_decode_bytes // 4  # it is copied while it is parsed
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    plain = engine.decompress(packed, most)
+    plain = engine.decompress(packed, max_bytes)
     if engine.unconsumed_tail and engine.decompress(engine.unconsumed_tail, 1):
-        raise DecodeLimit(f"the deflated DICOM file holds more than {most} bytes")
+        raise DecodeLimit(f"the deflated DICOM file holds more than {max_bytes} bytes")
     return plain
 
 

@@ -154,8 +154,7 @@ def _unpack_rle(data: bytes, facts: PixelFacts) -> npt.NDArray[Any]:
     dtype = f"<u{facts.allocated // 8}"
     shape = (facts.samples, facts.rows, facts.columns)
     try:
-        found = np.frombuffer(imagecodecs.dicomrle_decode(data, dtype), dtype)
-        planes = found.reshape(shape)
+        planes = np.frombuffer(imagecodecs.dicomrle_decode(data, dtype), dtype).reshape(shape)
     except Exception as error:
         raise CorruptImage("a run-length encoded frame does not decode") from error
     return planes[0] if facts.samples == 1 else planes.transpose(1, 2, 0)
@@ -165,17 +164,17 @@ def _decompress(data: bytes, stream: Stream, photometric: str) -> tuple[npt.NDAr
     """Samples (H, W) or (H, W, 3), and the colours that they are in now."""
     try:
         if stream.family == "jpegls":
-            found = imagecodecs.jpegls_decode(data)
+            samples = imagecodecs.jpegls_decode(data)
         elif stream.family == "jpeg2000":
-            found = imagecodecs.jpeg2k_decode(data)
+            samples = imagecodecs.jpeg2k_decode(data)
             photometric = photometric if not stream.mixes_colours else "RGB"
         elif stream.is_lossless:
-            found = imagecodecs.ljpeg_decode(data)
+            samples = imagecodecs.ljpeg_decode(data)
         else:
-            found, photometric = _jpeg(data, stream, photometric)
+            samples, photometric = _jpeg(data, stream, photometric)
     except Exception as error:  # imagecodecs has an error type for each codec
         raise CorruptImage(f"a {stream.family} frame does not decode completely") from error
-    values = np.asarray(found)
+    values = np.asarray(samples)
     if values.ndim == 3 and values.shape[2] in (1, 3):
         values = values[..., 0] if values.shape[2] == 1 else values
     elif values.ndim != 2:
@@ -184,10 +183,10 @@ def _decompress(data: bytes, stream: Stream, photometric: str) -> tuple[npt.NDAr
 
 
 def _jpeg(data: bytes, stream: Stream, photometric: str) -> tuple[Any, str]:
-    """Without a marker that tells the colours, libjpeg takes YCbCr: the tag may know better."""
+    """Without a marker of the colour space, libjpeg assumes YCbCr; the DICOM tag may differ."""
     if stream.components == 3:
-        is_told = stream.is_jfif or stream.adobe_transform is not None
-        if photometric == "RGB" and not is_told:
+        is_declared = stream.is_jfif or stream.adobe_transform is not None
+        if photometric == "RGB" and not is_declared:
             raw = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
             return raw, "RGB"
         return imagecodecs.jpeg8_decode(data, outcolorspace="RGB"), "RGB"

@@ -85,15 +85,15 @@ def frame_times(dataset: Dataset) -> list[float] | None:
     steps_ms = np.array([float(step) for step in vector])
     if not np.isfinite(steps_ms).all() or (steps_ms < 0).any():
         return None
-    # The first entry is the time before the first frame: zero by rule, not always by deed.
+    # The first entry is the time before the first frame; it must be zero and is not always.
     steps_ms[0] = 0
     return [float(time_s) for time_s in np.cumsum(steps_ms) / 1000]
 
 
 def regions(dataset: Dataset, width_px: int, height_px: int) -> tuple[DicomRegion, ...]:
     """Ultrasound regions inside the frame; those without an area are left out."""
-    found = (_region(item, width_px, height_px) for item in _items(dataset))
-    return tuple(region for region in found if region is not None)
+    areas = (_region(item, width_px, height_px) for item in _items(dataset))
+    return tuple(area for area in areas if area is not None)
 
 
 def _items(dataset: Dataset) -> list[Dataset]:
@@ -130,9 +130,9 @@ def _unit(item: Dataset, name: str) -> str:
     return _UNITS[code] if 0 <= code < len(_UNITS) else ""
 
 
-def spacing_mm(dataset: Dataset, found: tuple[DicomRegion, ...]) -> tuple[float, float] | None:
+def spacing_mm(dataset: Dataset, areas: tuple[DicomRegion, ...]) -> tuple[float, float] | None:
     """(row, column) size of a pixel: of the first 2D region in cm, else PixelSpacing."""
-    for region in found:
+    for region in areas:
         if region.spatial_format == SPATIAL_2D and (region.unit_x, region.unit_y) == ("cm", "cm"):
             across, down = region.delta_x, region.delta_y
             if across and down:
@@ -159,7 +159,7 @@ def burned_in(dataset: Dataset) -> bool | None:
 
 
 def device(dataset: Dataset) -> Device:
-    """What made the picture."""
+    """The machine that made the image."""
     return Device(
         manufacturer=_text(dataset, "Manufacturer"),
         model=_text(dataset, "ManufacturerModelName"),

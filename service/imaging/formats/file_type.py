@@ -1,10 +1,11 @@
-"""Which decoder a file needs, by its first bytes; imports no decoder."""
+"""The format of a file, by its first bytes; imports no decoder."""
 
 from typing import Literal, TypeAlias
 
 from service.errors import UnsupportedFormat
 
 Family: TypeAlias = Literal["still", "stack", "dicom", "video"]
+FORMATS = "PNG, JPEG, WebP, BMP, TIFF, GIF, DICOM, MP4 or AVI"
 PREAMBLE, MAGIC = 128, b"DICM"
 # First elements of files without a preamble: group 2, or group 8 in one of three encodings.
 _META = (b"\x02\0\0\0UL", b"\x02\0\x01\0OB", b"\x02\0\x02\0UI", b"\x02\0\x10\0UI")
@@ -14,7 +15,7 @@ _IMPLICIT = (b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
 
 
 def family_of(data: bytes) -> Family:
-    """Which decoder a file needs, by its first bytes. Raises UnsupportedFormat."""
+    """Which of ``reader.READERS`` reads the file. Raises UnsupportedFormat."""
     if is_dicom(data):  # first: its preamble may look like a TIFF (PS3.10, 7.1)
         return "dicom"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -27,10 +28,13 @@ def family_of(data: bytes) -> Family:
         return "stack"
     if container_of(data):
         return "video"
-    raise UnsupportedFormat(
-        "expected PNG, JPEG, WebP, BMP, TIFF, GIF, DICOM, MP4 or AVI, got "
-        + ("bytes of no known format" if data else "an empty file")
-    )
+    raise unsupported(data)
+
+
+def unsupported(data: bytes) -> UnsupportedFormat:
+    """The error for a file of no supported format."""
+    content = "bytes of no known format" if data else "an empty file"
+    return UnsupportedFormat(f"expected {FORMATS}, got {content}")
 
 
 def is_dicom(data: bytes) -> bool:

@@ -1,9 +1,9 @@
-"""What a decoded file gives, whatever its format: frames, and the facts that go with them.
+"""A decoded file of any format: its frames, and what it declares about them.
 
 Shape suffixes: H height, W width, 3 = red, green, blue.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -26,8 +26,8 @@ class DicomRegion:
     Attributes:
         x0, y0, x1, y1: pixels, half open: the region is ``pixels_HW[y0:y1, x0:x1]``.
         spatial_format: 1 = 2D, 2 = M-mode, 3 = spectral, 4 = waveform, 5 = graphics, 0 = none.
-        data_type: 1 = tissue, 2 = colour flow, ...; 0 = not told.
-        delta_x, delta_y: physical size of a pixel, None when not told.
+        data_type: 1 = tissue, 2 = colour flow, ...; 0 = not declared.
+        delta_x, delta_y: physical size of a pixel, None when not declared.
         unit_x, unit_y: ``cm``, ``s``, ``Hz``, ... of the deltas; empty = none.
     """
 
@@ -45,7 +45,7 @@ class DicomRegion:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What made the picture, as far as the file tells; never anything of a patient."""
+    """The machine that made the image, as the file declares it; nothing of a patient."""
 
     manufacturer: str = ""
     model: str = ""
@@ -53,21 +53,21 @@ class Device:
     depth_mm: float | None = None
 
     def to_json(self) -> dict[str, Any] | None:
-        """For answers and for the catalog; None when nothing is told."""
+        """For responses and the catalog; None when the file declares nothing."""
         return None if self == Device() else asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """Facts of a file that are known before its first frame is decoded.
+    """What a file declares before its first frame is decoded.
 
     Attributes:
         format: lower-case name, such as ``png``, ``dicom``, ``mp4``.
         encoding: how the pixels are packed: a DICOM transfer syntax or a video codec, or empty.
         frames_in_file: as the file declares or as counted; at least 1.
         frame_rate_hz: None when unknown or for a still.
-        spacing_mm: (row, column) size of a pixel, None when not told.
-        burned_in: BurnedInAnnotation (0028,0301) of DICOM, None when not told.
+        spacing_mm: (row, column) size of a pixel, None when not declared.
+        burned_in: BurnedInAnnotation (0028,0301) of DICOM, None when not declared.
     """
 
     format: str
@@ -81,6 +81,21 @@ class ImageInfo:
     spacing_mm: tuple[float, float] | None = None
     burned_in: bool | None = None
     device: Device = Device()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; tuples become lists in JSON text."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "ImageInfo":
+        """From ``to_json`` after JSON text. Raises KeyError, TypeError, ValueError, IndexError."""
+        spacing = fields["spacing_mm"]
+        nested = {
+            "regions": tuple(DicomRegion(**region) for region in fields["regions"]),
+            "device": Device(**fields["device"]),
+            "spacing_mm": None if spacing is None else (spacing[0], spacing[1]),
+        }
+        return cls(**{**fields, **nested})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +150,7 @@ def grey_of(pixels: Pixels) -> Pixels:
 def without_colour(rgb_HW3: Pixels) -> Pixels:
     """(H, W) when the three planes are equal everywhere, else the same array."""
     red_HW = rgb_HW3[..., 0]
-    # A sparse look first: most coloured frames are told apart by it alone.
+    # A sparse comparison first: it is enough for most coloured frames.
     for step in (16, 1):
         for plane in (1, 2):
             if not np.array_equal(red_HW[::step, ::step], rgb_HW3[::step, ::step, plane]):

@@ -10,7 +10,7 @@ from service.imaging.formats.limits import DecodeLimits, check_length, check_siz
 from service.imaging.formats.sampling import Chooser
 from service.imaging.formats.still import frame_of, open_image
 
-_SHORTEST_MS = 10  # browsers show faster GIFs so as well
+_SHORTEST_MS = 10  # as browsers show faster GIFs
 
 
 class StackReader:
@@ -36,7 +36,7 @@ class StackReader:
         )
 
     def _walk(self, image: ImageFile.ImageFile) -> tuple[int, float]:
-        """Count the pictures one by one, so that a file of too many is left early."""
+        """Count the pictures one by one, so that too long a file is refused early."""
         duration_ms, count = 0.0, 0
         try:
             while True:
@@ -76,8 +76,8 @@ class StackReader:
 
 
 def _shown_ms(image: Image.Image) -> float:
-    """How long the picture stands; 0 when it is not told, or, for WebP, not before decoding."""
-    told = image.info.get("duration", 0)
-    if image.format not in ("GIF", "PNG") or not isinstance(told, int | float):
+    """How long the picture is shown; 0 when unknown, and for WebP, which knows after decoding."""
+    duration_ms = image.info.get("duration", 0)
+    if image.format not in ("GIF", "PNG") or not isinstance(duration_ms, int | float):
         return 0.0
-    return max(float(told), _SHORTEST_MS)
+    return max(float(duration_ms), _SHORTEST_MS)

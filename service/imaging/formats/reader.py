@@ -1,15 +1,15 @@
-"""Any file that an ultrasound machine gives -> its frames. THE entrance of decoding.
+"""The entrance to decoding: a file of any supported format -> its frames.
 
-Hostile files are decoded in another process: see ``isolation``.
+``sandbox`` runs it in another process for the formats whose decoders may fail on hostile files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 
 from service.imaging.formats.dicom import DicomReader
-from service.imaging.formats.file_type import container_of, family_of
+from service.imaging.formats.file_type import Family, family_of
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.image_stack import StackReader
 from service.imaging.formats.limits import DecodeLimits
@@ -39,6 +39,14 @@ class _StillReader:
             yield self._frame
 
 
+READERS: dict[Family, Callable[[bytes, DecodeLimits], Reader]] = {
+    "still": _StillReader,
+    "stack": StackReader,
+    "dicom": DicomReader,
+    "video": VideoReader,
+}
+
+
 def open_reader(data: bytes, limits: DecodeLimits) -> Reader:
     """Open a file of any format that is read.
 
@@ -46,14 +54,7 @@ def open_reader(data: bytes, limits: DecodeLimits) -> Reader:
         UnsupportedFormat, CorruptImage, ImageTooLarge, ClipTooLong, DecodeLimit: see
             ``service.errors``.
     """
-    family = family_of(data)
-    if family == "still":
-        return _StillReader(data, limits)
-    if family == "stack":
-        return StackReader(data, limits)
-    if family == "dicom":
-        return DicomReader(data, limits)
-    return VideoReader(data, limits, file_format=container_of(data))
+    return READERS[family_of(data)](data, limits)
 
 
 def read(data: bytes, sampling: Sampling, limits: DecodeLimits) -> DecodedImage:

@@ -36,14 +36,14 @@ def parse_sampling(text: str) -> Sampling:
     """Read ``all``, ``uniform:N``, ``fps:F`` or ``different:N``. Raises InputError."""
     if text == "all":
         return Sampling()
-    found = _WRITTEN.fullmatch(text)
-    amount = float(found[2] or found[3]) if found else 0.0
-    if found is None or not 0 < amount <= MAX_COUNT:
+    match = _WRITTEN.fullmatch(text)
+    amount = float(match[2] or match[3]) if match else 0.0
+    if match is None or not 0 < amount <= MAX_COUNT:
         raise InputError(
             f"expected frames to be all, uniform:N, fps:F or different:N with N of 1 to "
             f"{MAX_COUNT} and F above 0"
         )
-    rule: Rule = "fps" if found[1] is None else found[1]  # type: ignore[assignment]
+    rule: Rule = "fps" if match[1] is None else match[1]  # type: ignore[assignment]
     return Sampling(rule, amount)
 
 

@@ -1,7 +1,7 @@
 """A pool of warm decoder processes, so that a hostile file cannot take the service down.
 
-Each process takes one file at a time. It has a limit of memory and of processor time, and its
-parent waits only so long: whoever exceeds one is killed and replaced, and the file gets an error.
+Each process decodes one file at a time, with limits on memory, processor time and wall-clock time.
+A process that exceeds a limit is killed and replaced, and its file gets an error.
 """
 
 import queue
@@ -24,7 +24,7 @@ from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import Sampling
 
 _START_S = 60.0  # a first start on a busy machine reads a hundred megabytes of libraries
-_LOOK_UP_S = 0.5
+_POLL_S = 0.5
 _BUFFER_BYTES = 4_000_000
 _FILES_PER_PROCESS = 1000  # then replaced: what leaks in a library stays small
 _PROGRAM = (sys.executable, "-m", "service.imaging.formats.sandbox_worker")
@@ -39,8 +39,8 @@ class _Process:
         for side in (ours, theirs):
             side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         command = [*program, str(theirs.fileno())]
-        # Nothing of our own environment: it may hold secrets. One thread, one heap: the limit
-        # of memory counts addresses, and every further thread would reserve some.
+        # Nothing of the environment of the service: it may hold secrets. One thread and one heap:
+        # the memory limit counts addresses, and every further thread would reserve some.
         environment = {
             "PYTHONPATH": str(_ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -76,13 +76,13 @@ class _Process:
                 messages.receive(self._link, max_raw=0)
                 self._is_ready = True
             self._link.settimeout(limits.max_decode_s)
-            said = {"sampling": str(sampling), "limits": asdict(limits)}
-            messages.send(self._link, said, data)
+            message = {"sampling": str(sampling), "limits": asdict(limits)}
+            messages.send(self._link, message, data)
         except (messages.ConnectionBroken, OSError) as error:
             raise DecoderFailure("a decoder process does not start or answer") from error
 
     def answers(self, limits: DecodeLimits) -> Iterator[tuple[dict[str, object], bytearray]]:
-        """Messages as they come. Waiting for the process counts, the reader's own time not.
+        """Messages as they arrive. Only time spent waiting for the process counts.
 
         Raises:
             DecodeLimit: out of time, or killed by a limit.
@@ -107,7 +107,7 @@ class _Process:
         self._process.kill()
         status = self._process.wait()
         if status in (-signal.SIGXCPU, -signal.SIGKILL):
-            return DecodeLimit("decoding takes more memory or time than one file is given")
+            return DecodeLimit("decoding takes more memory or time than allowed for one file")
         return CorruptImage("the decoder fails on the file")
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class _Process:
 class DecoderPool:
     """At most ``count`` processes, shared by any number of threads. Use as a context manager.
 
-    Each starts when a file needs it and stays warm: who sends only stills pays for none.
+    A process starts when a file needs it and stays warm; plain stills need none.
     """
 
     def __init__(
@@ -168,10 +168,10 @@ class DecoderPool:
         return process
 
     def _next_idle(self) -> _Process:
-        """Wait for a process, and not for ever when the pool is closed meanwhile."""
+        """Wait for a process, or until the pool is closed."""
         while True:
             try:
-                return self._idle.get(timeout=_LOOK_UP_S)
+                return self._idle.get(timeout=_POLL_S)
             except queue.Empty:
                 if self._is_closed:
                     raise Stopping("the service is shutting down") from None
@@ -184,7 +184,7 @@ class DecoderPool:
     def open(self, data: bytes, sampling: Sampling) -> DecodedImage:
         """Decode in a process of the pool; blocks while all are busy.
 
-        Walk the frames to their end, or close their iterator: the process is lent until then.
+        Walk the frames to their end or close their iterator: until then the process is busy.
 
         Raises:
             UnsupportedFormat, CorruptImage, ImageTooLarge, ClipTooLong, DecodeLimit: at once,
@@ -197,21 +197,21 @@ class DecoderPool:
         return DecodedImage(info, cast(Iterator[DecodedFrame], walk))
 
     def _walk(self, data: bytes, sampling: Sampling) -> Iterator[ImageInfo | DecodedFrame]:
-        """What was opened, then the frames; one generator, so that leaving it gives back."""
+        """The image info, then the frames; closing this generator returns the process."""
         process = self._borrow()
         is_clean = False
         try:
             process.send(data, sampling, self._limits)
-            for said, raw in process.answers(self._limits):
-                is_clean = "error" in said or "end" in said
-                if "error" in said:
-                    raise messages.error_from(said)
+            for message, raw in process.answers(self._limits):
+                is_clean = "error" in message or "end" in message
+                if "error" in message:
+                    raise messages.error_from(message)
                 if is_clean:
                     return
                 yield (
-                    messages.image_info_from(said)
-                    if "info" in said
-                    else messages.frame_from(said, raw)
+                    messages.image_info_from(message)
+                    if "info" in message
+                    else messages.frame_from(message, raw)
                 )
         except messages.ConnectionBroken as error:
             raise CorruptImage("the decoder fails on the file") from error
@@ -219,7 +219,7 @@ class DecoderPool:
             self._give_back(process, is_clean)
 
     def _give_back(self, process: _Process, is_clean: bool) -> None:
-        """Lend it again, unless it may be in the middle of a file, or is old."""
+        """Reuse the process unless it may be in the middle of a file or is old."""
         if is_clean and process.files < _FILES_PER_PROCESS:
             self._idle.put(process)
             return

@@ -1,19 +1,18 @@
-"""What a decoder process and its parent say to each other: JSON with raw bytes behind it.
+"""The messages between a decoder process and its parent: JSON, followed by raw bytes.
 
-No pickle: whatever a hostile file makes of the child, it can only send text and pixels.
+No pickle: whatever a hostile file does to the child, it can only send text and pixels.
 """
 
 import json
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from service import errors
-from service.imaging.formats.frames import DecodedFrame, Device, DicomRegion, ImageInfo
+from service.imaging.formats.frames import DecodedFrame, ImageInfo
 
 _HEAD = struct.Struct("<IQ")  # length of the JSON, length of the raw bytes
 _MAX_JSON = 1_000_000
@@ -31,12 +30,12 @@ _KNOWN = {
 
 
 class ConnectionBroken(Exception):
-    """The other side is gone, or does not keep to the protocol."""
+    """The other side is gone or breaks the protocol."""
 
 
-def send(link: socket.socket, said: Mapping[str, Any], raw: bytes | memoryview = b"") -> None:
+def send(link: socket.socket, message: Mapping[str, Any], raw: bytes | memoryview = b"") -> None:
     """Raises OSError (TimeoutError too) when the other side does not take it."""
-    text = json.dumps(said, separators=(",", ":")).encode()
+    text = json.dumps(message, separators=(",", ":")).encode()
     size = raw.nbytes if isinstance(raw, memoryview) else len(raw)
     link.sendall(_HEAD.pack(len(text), size) + text)
     if size:
@@ -49,12 +48,12 @@ def receive(link: socket.socket, *, max_raw: int) -> tuple[dict[str, Any], bytea
     if text_bytes > _MAX_JSON or raw_bytes > max_raw:
         raise ConnectionBroken("a message of the decoder is longer than allowed")
     try:
-        said = json.loads(_exactly(link, text_bytes))
+        message = json.loads(_exactly(link, text_bytes))
     except ValueError as error:
         raise ConnectionBroken("a message of the decoder does not parse") from error
-    if not isinstance(said, dict):
+    if not isinstance(message, dict):
         raise ConnectionBroken("a message of the decoder is no object")
-    return said, _exactly(link, raw_bytes)
+    return message, _exactly(link, raw_bytes)
 
 
 def _exactly(link: socket.socket, length: int) -> bytearray:
@@ -76,20 +75,15 @@ def _exactly(link: socket.socket, length: int) -> bytearray:
 
 def image_info_message(info: ImageInfo) -> dict[str, Any]:
     """As JSON."""
-    return {"info": asdict(info)}
+    return {"info": info.to_json()}
 
 
-def image_info_from(said: Mapping[str, Any]) -> ImageInfo:
+def image_info_from(message: Mapping[str, Any]) -> ImageInfo:
     """From JSON. Raises ConnectionBroken."""
     try:
-        fields = dict(said["info"])
-        fields["regions"] = tuple(DicomRegion(**region) for region in fields["regions"])
-        fields["device"] = Device(**fields["device"])
-        spacing = fields["spacing_mm"]
-        fields["spacing_mm"] = None if spacing is None else (spacing[0], spacing[1])
-        return ImageInfo(**fields)
+        return ImageInfo.from_json(message["info"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ConnectionBroken("the decoder's facts do not parse") from error
+        raise ConnectionBroken("the image info of the decoder does not parse") from error
 
 
 def frame_message(frame: DecodedFrame) -> dict[str, Any]:
@@ -97,14 +91,14 @@ def frame_message(frame: DecodedFrame) -> dict[str, Any]:
     return {"shape": list(frame.pixels.shape), "index": frame.index, "time_s": frame.time_s}
 
 
-def frame_from(said: Mapping[str, Any], raw: bytearray) -> DecodedFrame:
+def frame_from(message: Mapping[str, Any], raw: bytearray) -> DecodedFrame:
     """From JSON and pixels. Raises ConnectionBroken."""
     try:
-        pixels = np.frombuffer(raw, np.uint8).reshape([int(n) for n in said["shape"]])
-        time_s = said["time_s"]
+        pixels = np.frombuffer(raw, np.uint8).reshape([int(n) for n in message["shape"]])
+        time_s = None if message["time_s"] is None else float(message["time_s"])
         if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
             raise ValueError
-        return DecodedFrame(pixels, int(said["index"]), None if time_s is None else float(time_s))
+        return DecodedFrame(pixels, int(message["index"]), time_s)
     except (KeyError, TypeError, ValueError) as error:
         raise ConnectionBroken("a frame of the decoder does not parse") from error
 
@@ -114,7 +108,7 @@ def error_message(error: errors.ServiceError) -> dict[str, Any]:
     return {"error": error.code, "message": str(error)}
 
 
-def error_from(said: Mapping[str, Any]) -> errors.ServiceError:
+def error_from(message: Mapping[str, Any]) -> errors.ServiceError:
     """From JSON; an unknown code becomes CorruptImage."""
-    kind = _KNOWN.get(str(said.get("error")), errors.CorruptImage)
-    return kind(str(said.get("message", ""))[:500])
+    kind = _KNOWN.get(str(message.get("error")), errors.CorruptImage)
+    return kind(str(message.get("message", ""))[:500])

@@ -1,7 +1,7 @@
-"""The program of a decoder process: takes files from its parent, gives frames back.
+"""The program of a decoder process: receives files from its parent and returns frames.
 
 Started by ``sandbox`` as ``python -m service.imaging.formats.sandbox_worker FD``. Before the first
-file it gives up what it does not need: files, memory beyond the limit, the terminal.
+file it drops what it does not need: files, memory beyond the limit, the terminal.
 """
 
 import math
@@ -28,20 +28,20 @@ def main(link: socket.socket) -> None:
     is_confined = False
     while True:
         try:
-            said, data = messages.receive(link, max_raw=2**40)
+            message, data = messages.receive(link, max_raw=2**40)
         except messages.ConnectionBroken:
             return
-        limits = DecodeLimits(**said["limits"])
+        limits = DecodeLimits(**message["limits"])
         if not is_confined:
             confine(limits.max_decode_bytes)
             is_confined = True
         _allow_seconds(limits.max_decode_s)
-        if not _answer(link, bytes(data), str(said["sampling"]), limits):
+        if not _answer(link, bytes(data), str(message["sampling"]), limits):
             return
 
 
 def _answer(link: socket.socket, data: bytes, sampling: str, limits: DecodeLimits) -> bool:
-    """Send what one file gives; False when the process should not be used again."""
+    """Send the frames of one file; False when the process must not be used again."""
     try:
         image = read(data, parse_sampling(sampling), limits)
         messages.send(link, messages.image_info_message(image.info))
@@ -52,7 +52,7 @@ def _answer(link: socket.socket, data: bytes, sampling: str, limits: DecodeLimit
     except ServiceError as error:
         messages.send(link, messages.error_message(error))
     except MemoryError:
-        refusal = DecodeLimit("decoding takes more memory than one file is given")
+        refusal = DecodeLimit("decoding takes more memory than allowed for one file")
         messages.send(link, messages.error_message(refusal))
         return False
     return True
@@ -76,7 +76,7 @@ def _allow_seconds(seconds: float) -> None:
 
 
 def _silence() -> None:
-    """The libraries' words about damaged files quote the files."""
+    """Messages of libraries about damaged files quote the files."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for handle in (0, 1, 2):
         os.dup2(nowhere, handle)

@@ -11,10 +11,11 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from service.arrays import Pixels
 from service.errors import CorruptImage, ImageTooLarge, UnsupportedFormat
+from service.imaging.formats.file_type import unsupported
 from service.imaging.formats.frames import DecodedFrame, ImageInfo, without_colour
 from service.imaging.formats.limits import DecodeLimits, check_size
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 _STARTS = (b"\x89PNG", b"\xff\xd8", b"BM", b"RIFF", b"GIF8", b"II*\0", b"MM\0*")
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _GREY_MODES = ("L", "1")
@@ -28,7 +29,7 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
     16 significant bits that holds its brightest pixel; EXIF rotation is applied.
 
     Raises:
-        UnsupportedFormat: not a format of ``FORMATS``; several frames; or a pixel type other
+        UnsupportedFormat: not a format of ``PILLOW_FORMATS``; several frames; or a pixel type other
             than 8- or 16-bit integers.
         CorruptImage: truncated or damaged, or a side that is too short.
         ImageTooLarge: over the limit; nothing was decoded.
@@ -59,16 +60,13 @@ def _count(image: Image.Image) -> int:
 def open_image(data: bytes) -> ImageFile.ImageFile:
     """Read the header. Raises UnsupportedFormat, CorruptImage, ImageTooLarge."""
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image declares too many pixels") from error
     except UnidentifiedImageError as error:
         if data.startswith(_STARTS):
             raise CorruptImage("the image header does not decode") from error
-        raise UnsupportedFormat(
-            "expected PNG, JPEG, WebP, BMP, TIFF, GIF, DICOM, MP4 or AVI, got "
-            + ("bytes of no known format" if data else "an empty file")
-        ) from error
+        raise unsupported(data) from error
     except Exception as error:
         raise CorruptImage("the image header does not decode") from error
 

@@ -1,6 +1,6 @@
 """Video streams: MP4, AVI, MPEG-2, H.264, HEVC, decoded by the FFmpeg inside OpenCV.
 
-That build is under the LGPL and without the x264 and x265 that other wheels bring along.
+That build is under the LGPL and lacks the x264 and x265 that other wheels include.
 """
 
 import io
@@ -18,7 +18,7 @@ from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
 from service.imaging.formats.sampling import Chooser
 
-# FFmpeg would also read play lists, which open other files and addresses.
+# FFmpeg would also read playlists, which open other files and addresses.
 _DEMUXERS = "mov,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v"
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _RATES_HZ = (0.1, 1000.0)  # outside, what the file says is no frame rate
@@ -32,7 +32,7 @@ class VideoReader:
         ImageTooLarge, ClipTooLong: over the limits.
     """
 
-    def __init__(self, data: bytes, limits: DecodeLimits, *, file_format: str) -> None:
+    def __init__(self, data: bytes, limits: DecodeLimits, *, file_format: str = "") -> None:
         self._data = data
         self._limits = limits
         capture = self._open()
@@ -49,7 +49,7 @@ class VideoReader:
             capture.release()
         frames = self._count(declared, rate_hz)
         self.info = ImageInfo(
-            format=file_format,
+            format=file_format or container_of(data),
             kind="cine" if frames > 1 else "frame",
             width_px=width_px,
             height_px=height_px,
@@ -78,16 +78,16 @@ class VideoReader:
         if declared > 0 and container_of(self._data) in ("mp4", "avi"):
             return declared
         capture = self._open()
-        found = 0
+        count = 0
         try:
             while _grabbed(capture):
-                found += 1
-                check_length(found, rate_hz, self._limits)
+                count += 1
+                check_length(count, rate_hz, self._limits)
         finally:
             capture.release()
-        if found == 0:
+        if count == 0:
             raise CorruptImage("no frame of the video stream decodes")
-        return found
+        return count
 
     def frames(self, chooser: Chooser) -> Iterator[DecodedFrame]:
         """Decode the chosen frames, in order of showing. Raises as the class does."""
