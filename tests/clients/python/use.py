@@ -9,13 +9,13 @@ from generated_client import AuthenticatedClient
 from generated_client.api.classifiers import create_classifier, predict
 from generated_client.api.collections import add_scans, create_collection
 from generated_client.models import (
+    AddedScansAnswer,
     AddScansFilesBody,
     ClassifierAnswer,
     NewClassifierBody,
     NewCollectionBody,
     PredictFilesBody,
     PredictionsAnswer,
-    StoredAnswer,
 )
 from generated_client.types import File
 
@@ -30,7 +30,7 @@ def main(url: str, key: str, folder: Path) -> None:
         metadata.append({"labels": {"finding": image.parent.name}})
     form = AddScansFilesBody(files=files, metadata=json.dumps(metadata))
     stored = add_scans.sync("python", client=client, body=form)
-    assert isinstance(stored, StoredAnswer)
+    assert isinstance(stored, AddedScansAnswer)
     assert len(stored.items) == len(files)
     wanted = NewClassifierBody(name="python", collection="python", task="finding")
     fitted = create_classifier.sync(client=client, body=wanted)
