@@ -29,7 +29,7 @@ def image_body(
     metadata: type[BaseModel] | None = None,
     each: bool = False,
     options: type[BaseModel] | None = None,
-    raw: bool | None = None,
+    raw: bool = True,
 ) -> JsonObject:
     """The request body of a route that takes images; ``uploads.read_upload`` reads it.
 
@@ -38,8 +38,7 @@ def image_body(
         metadata: what the form's ``metadata`` part holds.
         each: that part is a list of one object per file.
         options: what the form's ``options`` part holds.
-        raw: whether one raw image is enough; None = where no part has required fields. Where True
-            the query holds what the parts require.
+        raw: whether one raw image is enough; never where a part has required fields.
     """
     properties: JsonObject = {"files": {"type": "array", "items": _BINARY, "minItems": 1}}
     encoding: JsonObject = {"files": {"contentType": ", ".join(IMAGE_TYPES)}}
@@ -49,7 +48,7 @@ def image_body(
             properties[name] = _json_list(model) if name == "metadata" and each else _refer(model)
             encoding[name] = {"contentType": JSON_TYPE}
             is_needed = any(field.is_required() for field in model.model_fields.values())
-            required += [name] if is_needed and not raw else []
+            required += [name] if is_needed else []
     form = {
         "type": "object",
         "required": required,
@@ -61,7 +60,7 @@ def image_body(
         FORM_TYPE: {"schema": form, "encoding": encoding},
         JSON_TYPE: {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}},
     }
-    if raw or (raw is None and len(required) == 1):
+    if raw and len(required) == 1:
         content |= {kind: {"schema": _BINARY} for kind in IMAGE_TYPES}
     return {"requestBody": {"required": True, "content": content}}
 

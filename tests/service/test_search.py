@@ -123,10 +123,10 @@ def test_files_of_a_form_are_examples_of_one_query(stocked: Client, frames) -> N
 def test_a_raw_image_is_searched_with_options_in_the_address(stocked: Client, frames) -> None:
     answer = stocked.request(
         "POST",
-        "/v1/collections/masses/search",
+        "/v1/search",
         content=frames["mass"][0],
         headers={"content-type": "image/png"},
-        params={"options": json.dumps({"k": 1})},
+        params={"options": json.dumps({"collections": ["masses", "mixed"], "k": 1})},
     ).json()
     assert hits_of(answer) == ["mass-0"]
     assert (
@@ -151,3 +151,13 @@ def test_queries_that_all_fail_alike_fail_the_request(stocked: Client) -> None:
 def test_a_query_is_exactly_one(stocked: Client, query: dict) -> None:
     with refused("invalid_input", 422):
         stocked.search("mixed", query)
+
+
+def test_options_beside_many_queries_are_refused(stocked: Client) -> None:
+    with refused("invalid_input", 422):
+        stocked.search_across(["mixed"], {"queries": [{"scan_id": "cyst-0"}], "k": 3})
+
+
+def test_a_form_without_collections_is_refused(stocked: Client, frames) -> None:
+    with refused("invalid_input", 422):
+        stocked.request("POST", "/v1/search", files=[("files", ("a", frames["cyst"][0]))])

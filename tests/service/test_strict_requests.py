@@ -117,5 +117,5 @@ def test_one_raw_image_searches_with_options_in_the_address(client: Client, fram
         headers={"content-type": "image/png"},
     ).json()
     assert len(found["items"]) == 1
-    with refused("validation_error", 422):
+    with refused("invalid_input", 422):
         client.request("POST", "/v1/search", content=b"x", headers={"content-type": "image/png"})

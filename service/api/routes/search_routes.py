@@ -21,7 +21,6 @@ from service.api.shapes.search_shapes import (
     SearchAnswer,
     SearchBody,
     SearchesAnswer,
-    SearchesBody,
     SearchesItem,
     SearchExample,
     SearchOptions,
@@ -50,7 +49,7 @@ class _Hits:
 
 @router.post(
     "/search",
-    openapi_extra=image_body(SearchBody, SearchesBody, options=SearchOptionsAcross, raw=True),
+    openapi_extra=image_body(SearchBody, options=SearchOptionsAcross),
     responses=responses_of(SearchAnswer | SearchesAnswer)
     | responses_of(SearchesAnswer, 207)
     | {404: {}},
@@ -61,17 +60,18 @@ async def search(
     """Find similar scans in one or several collections, which are ranked as one.
 
     A query is an upload, a stored scan, a vector, or positive and negative examples of these;
-    ``queries`` holds many. Files of a form are positive examples. One raw image is taken too, with
+    ``queries`` holds many. Files of a form are positive examples; one raw image has its
     ``options`` in the address.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
-    if upload.document is not None and "queries" in upload.document:
-        body = validate(SearchesBody, upload.document)
-        return await _search_many(service, workspace_id, request, body)
     if upload.document is not None:
-        query = validate(SearchBody, upload.document)
-        return await _search_one(service, workspace_id, query.collections, query)
+        body = validate(SearchBody, upload.document)
+        if queries := body.many():
+            return await _search_many(service, workspace_id, request, body.collections, queries)
+        return await _search_one(service, workspace_id, body.collections, body)
     chosen = validate(SearchOptionsAcross, _options(upload, options))
+    if not chosen.collections:
+        raise InputError("expected collections in the options")
     return await _search_one(service, workspace_id, chosen.collections, chosen, upload.files)
 
 
@@ -87,10 +87,7 @@ async def search_collection(
     workspace_id: WorkspaceId,
     options: OptionsText = None,
 ) -> JSONResponse:
-    """Find similar scans in one collection: the short form of ``POST /v1/search``.
-
-    It takes one raw image too, with ``options`` in the address.
-    """
+    """Find similar scans in one collection: the short form of ``POST /v1/search``."""
     upload = await read_upload(request, max_items=service.settings.max_items)
     if upload.document is not None:
         query = validate(QueryBody, upload.document)
@@ -124,16 +121,20 @@ async def _search_one(
 
 
 async def _search_many(
-    service: Services, workspace_id: str, request: Request, body: SearchesBody
+    service: Services,
+    workspace_id: str,
+    request: Request,
+    collections: Sequence[str],
+    queries: Sequence[QueryBody],
 ) -> JSONResponse:
-    if len(body.queries) > service.settings.max_items:
+    if len(queries) > service.settings.max_items:
         raise TooManyItems(
-            f"expected at most {service.settings.max_items} queries, got {len(body.queries)}"
+            f"expected at most {service.settings.max_items} queries, got {len(queries)}"
         )
     results: list[_Hits | ServiceError] = []
-    for query in body.queries:
+    for query in queries:
         try:
-            results.append(await _find(service, workspace_id, body.collections, query))
+            results.append(await _find(service, workspace_id, collections, query))
         except ServiceError as error:
             results.append(error)
     refuse_if_all_failed(results)

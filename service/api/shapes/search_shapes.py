@@ -82,11 +82,11 @@ class SearchOptions(Body):
 
 
 class SearchOptionsAcross(SearchOptions):
-    """And in which collections."""
+    """And in which collections, one at least."""
 
     model_config = example_of({"collections": ["liver", "liver-2025"], "k": 5})
 
-    collections: list[Name] = Field(min_length=1, max_length=32)
+    collections: list[Name] = Field(default_factory=list, max_length=32)
 
 
 class QueryBody(SearchOptions):
@@ -125,27 +125,26 @@ def _examples(choices: list[ExampleChoice]) -> list[SearchExample]:
 
 
 class SearchBody(QueryBody):
-    """One query over one or several collections, which are ranked as one."""
+    """One query over one or several collections, which are ranked as one; or ``queries``.
+
+    Each of ``queries`` is a search of its own, with options of its own; beside them stand only
+    ``collections``.
+    """
 
     model_config = example_of(
         {"collections": ["liver", "liver-2025"], "scan_id": "scan-1", "stored_in": "liver", "k": 5}
     )
 
     collections: list[Name] = Field(min_length=1, max_length=32)
+    queries: list[QueryBody] | None = Field(None, min_length=1)
 
-
-class SearchesBody(Body):
-    """Several queries over the same collections; each has options of its own."""
-
-    model_config = example_of(
-        {
-            "collections": ["liver"],
-            "queries": [{"scan_id": "scan-1", "k": 5}, {"scan_id": "scan-2"}],
-        }
-    )
-
-    collections: list[Name] = Field(min_length=1, max_length=32)
-    queries: list[QueryBody] = Field(min_length=1)
+    def many(self) -> list[QueryBody]:
+        """The ``queries``; empty for one query. Raises InputError: both."""
+        if self.queries is None:
+            return []
+        if self.model_fields_set - {"collections", "queries"}:
+            raise InputError("expected nothing but collections beside queries")
+        return self.queries
 
 
 class HitFrame(Answer):
