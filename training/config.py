@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
 from training.augmentation.config import AugmentationConfig
-from training.readout import ReadoutConfig
+from training.networks.readout import ReadoutConfig
 
 Triple: TypeAlias = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)

@@ -19,9 +19,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
-from training.backbones import AnyBackbone
-from training.readout import Readout
-from training.student import Student, Trunk, affine_of
+from training.networks.backbones import AnyBackbone
+from training.networks.readout import Readout
+from training.networks.student import Student, Trunk, affine_of
 
 
 def assemble(trunk: AnyBackbone, readout: Readout) -> Student:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.student import Student
+from training.networks.student import Student
 
 _TINY = 1e-6
 

@@ -27,13 +27,15 @@ from service.encoding.manifest import (
 )
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
-from training.backbones import AnyBackbone, empty_student
 from training.card import ExportFacts as ExportFacts
 from training.card import card, ends_at_stage3, licences
 from training.checkpoint import read_student
 from training.config import DistillConfig, StudentConfig
 from training.deploy import assemble, deployable
 from training.equalise import equalise
+from training.networks.backbones import AnyBackbone, empty_student
+from training.networks.readout import Readout, fit_readout, pooled
+from training.networks.student import ARCHITECTURE, Student, Trunk
 from training.onnx_branches import maps_on_request
 from training.onnx_files import (
     after_trunk,
@@ -46,8 +48,6 @@ from training.onnx_files import (
 )
 from training.onnx_readout import correct_bias, narrow_readout
 from training.ranks import computes_in_bf16
-from training.readout import Readout, fit_readout, pooled
-from training.student import ARCHITECTURE, Student, Trunk
 from training.targets import make_views
 
 Frames = Sequence[npt.NDArray[np.uint8]]

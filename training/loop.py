@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from service.errors import InputError
-from training.backbones import AnyBackbone, choose_trained, train_mode
 from training.checkpoint import Progress, resume, save
 from training.config import DistillConfig, LossConfig
 from training.losses import (
@@ -26,10 +25,11 @@ from training.losses import (
     twin_contrast,
 )
 from training.metrics import Metrics
+from training.networks.backbones import AnyBackbone, choose_trained, train_mode
+from training.networks.teacher import Reading
 from training.pupil import Memory, Pupil, readout_features, standardised
 from training.ranks import Ranks, computes_in_bf16
 from training.sources import Batch, Source, total_steps
-from training.teacher import Reading
 
 ALONE = Ranks()
 

@@ -12,10 +12,10 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from service.errors import InputError
-from training.backbones import AnyBackbone
-from training.readout import WIDTH_TO_STAGE3, pooled
-from training.student import Trunk
-from training.teacher import Reading
+from training.networks.backbones import AnyBackbone
+from training.networks.readout import WIDTH_TO_STAGE3, pooled
+from training.networks.student import Trunk
+from training.networks.teacher import Reading
 
 TargetShape: TypeAlias = tuple[int, tuple[int, int, int]]  # D, (E, h, w)
 _TINY = 1e-4

@@ -19,10 +19,10 @@ from torch import Tensor
 from service.errors import InputError
 from service.imaging.preprocess import resize
 from training.config import DistillConfig
+from training.networks.teacher import Reading, Teacher
 from training.pupil import TargetShape
 from training.ranks import Ranks
 from training.targets import Targets
-from training.teacher import Reading, Teacher
 
 Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 Frame: TypeAlias = npt.NDArray[np.uint8]

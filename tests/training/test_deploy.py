@@ -7,15 +7,22 @@ import pytest
 import torch
 
 from service.imaging.preprocess import PreprocessSpec, normalise
-from training.backbones import build_student
 from training.config import StudentConfig
 from training.deploy import assemble, deployable
 from training.equalise import equalise
+from training.networks.backbones import build_student
+from training.networks.readout import (
+    WIDTH,
+    WIDTH_TO_STAGE3,
+    Readout,
+    ReadoutConfig,
+    fit_readout,
+    pooled,
+)
+from training.networks.student import Student, Trunk
 from training.onnx_branches import maps_on_request
 from training.onnx_files import after_trunk, embed, open_network, write_fp32, write_int8
 from training.onnx_readout import correct_bias, narrow_readout
-from training.readout import WIDTH, WIDTH_TO_STAGE3, Readout, ReadoutConfig, fit_readout, pooled
-from training.student import Student, Trunk
 
 SIDE, DIM = 64, 16
 

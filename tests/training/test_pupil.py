@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from service.errors import InputError
-from training.backbones import build_student, choose_trained, train_mode
 from training.config import StudentConfig
+from training.networks.backbones import build_student, choose_trained, train_mode
 from training.pupil import Memory, Pupil
 
 

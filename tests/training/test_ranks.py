@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from service.errors import InputError
-from training.backbones import build_student
 from training.config import DistillConfig, LossConfig, StudentConfig, TeacherConfig
 from training.loop import distil
+from training.networks.backbones import build_student
 from training.ranks import Ranks, computes_in_bf16, joined
 from training.sources import CachedSource
 from training.targets import Targets

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from service.errors import InputError
-from training.readout import (
+from training.networks.readout import (
     STAGE3_WIDTH,
     STAGE4_WIDTH,
     WIDTH_TO_STAGE3,

@@ -12,11 +12,11 @@ from torch import nn
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
-from training.backbones import build_student
 from training.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
-from training.networks import create
-from training.student import Trunk
-from training.teacher import build_teacher, load_teacher
+from training.networks.backbones import build_student
+from training.networks.student import Trunk
+from training.networks.teacher import build_teacher, load_teacher
+from training.networks.timm_models import create
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET = PreprocessSpec(64, IMAGENET_MEAN, IMAGENET_STD)

@@ -12,7 +12,7 @@ from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
 from training.config import IMAGENET_TRUNK, DistillConfig, TeacherConfig, load_config
 from training.data import Row, load_frames, read_manifest
-from training.networks import RANDOM
+from training.networks.timm_models import RANDOM
 from training.ranks import is_first, joined
 from training.runs import DecodedFrames, distil_frames, simulated_frames
 from training.sources import Frame

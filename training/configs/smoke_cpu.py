@@ -13,7 +13,7 @@ from training.config import (
     StudentConfig,
     TeacherConfig,
 )
-from training.readout import ReadoutConfig
+from training.networks.readout import ReadoutConfig
 
 
 def config() -> DistillConfig:

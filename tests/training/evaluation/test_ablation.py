@@ -13,9 +13,9 @@ from training.evaluation.ablation import ablate, ablation_table, arms
 from training.evaluation.arms import SHOTS, Arm
 from training.evaluation.compare import Estimate
 from training.evaluation.sets import read_sets
-from training.readout import ReadoutConfig
+from training.networks.readout import ReadoutConfig
+from training.networks.student import Trunk
 from training.runs import simulated_frames
-from training.student import Trunk
 
 
 def test_each_group_stands_alone_once_and_is_left_out_once() -> None:

@@ -18,8 +18,8 @@ from training.evaluation.clusters import plane
 from training.evaluation.encoders import checkpoint, embed, imagenet_trunk, teacher
 from training.evaluation.protocol import shot_split
 from training.evaluation.ultrabench import read_ultrabench
-from training.readout import ReadoutConfig
-from training.student import Trunk
+from training.networks.readout import ReadoutConfig
+from training.networks.student import Trunk
 
 BUNDLE = Path(__file__).parents[2] / "fixtures" / "bundle_v1"
 SHARED = Path(os.environ.get("SONOPROBE_SHARED", Path(__file__).parents[4] / "shared"))

@@ -28,7 +28,7 @@ from training.evaluation.designs import (
     targets_of,
 )
 from training.evaluation.sets import read_sets
-from training.readout import ReadoutConfig
+from training.networks.readout import ReadoutConfig
 from training.runs import simulated_frames
 from training.targets import Targets
 

@@ -1,6 +1,6 @@
 """The student: a pre-activation ResNet-50 (v2) whose pooled maps, mapped linearly, embed.
 
-It may end at stage 3, whose maps carry most of the embedding. ``training.readout`` says how maps
+It may end at stage 3, whose maps carry most of the embedding. ``training.networks.readout`` says how maps
 become the embedding.
 
 Shape suffixes: B batch, S input side, C channels, h w map height and width, D embedding width.
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from service.errors import InputError
 from training.config import TRUNK
-from training.readout import pooled, stacked
-from training.torchvision_shim import allow_unmatched_torchvision
+from training.networks.readout import pooled, stacked
+from training.networks.torchvision_shim import allow_unmatched_torchvision
 
 ARCHITECTURE = TRUNK
 _BLOCKS = (3, 4, 6, 3)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from service.errors import InputError
 from training.config import StudentConfig
-from training.networks import create
-from training.student import ARCHITECTURE, Trunk, load_imagenet_trunk
+from training.networks.student import ARCHITECTURE, Trunk, load_imagenet_trunk
+from training.networks.timm_models import create
 
 
 class Backbone(Protocol):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service.errors import InputError
-from training.torchvision_shim import allow_unmatched_torchvision
+from training.networks.torchvision_shim import allow_unmatched_torchvision
 
 RANDOM, PRETRAINED, HUB = "random", "pretrained", "hf-hub:"
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
-from training.backbones import AnyBackbone
 from training.config import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_TRUNK, TeacherConfig
-from training.networks import create
-from training.student import load_imagenet_trunk
+from training.networks.backbones import AnyBackbone
+from training.networks.student import load_imagenet_trunk
+from training.networks.timm_models import create
 
 log = logging.getLogger(__name__)
 DEFAULT_SIDE_PX = 224
