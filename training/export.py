@@ -29,9 +29,11 @@ from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
 from training.card import ExportFacts as ExportFacts
 from training.card import card, ends_at_stage3, licences
-from training.checkpoint import read_student
-from training.config import DistillConfig, StudentConfig
 from training.deploy import assemble, deployable
+from training.distil.checkpoint import read_student
+from training.distil.config import DistillConfig, StudentConfig
+from training.distil.ranks import computes_in_bf16
+from training.distil.targets import make_views
 from training.equalise import equalise
 from training.networks.backbones import AnyBackbone, empty_student
 from training.networks.readout import Readout, fit_readout, pooled
@@ -47,8 +49,6 @@ from training.onnx_files import (
     write_int8,
 )
 from training.onnx_readout import correct_bias, narrow_readout
-from training.ranks import computes_in_bf16
-from training.targets import make_views
 
 Frames = Sequence[npt.NDArray[np.uint8]]
 FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time

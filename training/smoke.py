@@ -17,8 +17,11 @@ from service.encoding.manifest import Manifest
 from service.errors import ArtifactMismatch
 from service.imaging.encode import encode_png
 from service.imaging.preprocess import preprocess
-from training.checkpoint import CHECKPOINT_NAME
-from training.config import DistillConfig, load_config
+from training.distil.checkpoint import CHECKPOINT_NAME
+from training.distil.config import DistillConfig, load_config
+from training.distil.ranks import Ranks
+from training.distil.runs import distil_frames
+from training.distil.sources import Frame
 from training.evaluation.protocol import Floats, LabelledSet, shot_scores
 from training.export import (
     ExportFacts,
@@ -28,10 +31,7 @@ from training.export import (
     pooled_features,
 )
 from training.onnx_files import embed, open_network
-from training.ranks import Ranks
-from training.runs import distil_frames
 from training.simulate import SCENES, samples
-from training.sources import Frame
 
 CONFIG = "smoke_cpu"
 CORPUS_PER_SCENE, JUDGED_PER_SCENE = 8, 8

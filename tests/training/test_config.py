@@ -9,7 +9,8 @@ import pytest
 from service.errors import Conflict, InputError
 from service.imaging.encode import encode_png
 from training.commands.distil import chosen_config, corpus_frames, resized
-from training.config import (
+from training.configs import dinov3_vitb16_resnet50
+from training.distil.config import (
     DistillConfig,
     LossConfig,
     StudentConfig,
@@ -17,8 +18,7 @@ from training.config import (
     config_names,
     load_config,
 )
-from training.configs import dinov3_vitb16_resnet50
-from training.runs import simulated_frames
+from training.distil.runs import simulated_frames
 
 CATALOGUE = Path(dinov3_vitb16_resnet50.__file__).parents[1] / "catalogue" / "datasets.toml"
 JUDGED = {"busi", "aul", "pocus", "covidx-us", "butterfly"}  # bench sets, and what holds them
@@ -34,7 +34,7 @@ def test_every_named_configuration_loads_and_is_written_down_whole() -> None:
 def test_a_users_file_is_run(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
-        "from training.config import DistillConfig\n"
+        "from training.distil.config import DistillConfig\n"
         "def config():\n    return DistillConfig(seed=7)\n"
     )
     assert load_config(str(path)) == DistillConfig(seed=7)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from service.imaging.preprocess import PreprocessSpec, normalise
-from training.config import StudentConfig
 from training.deploy import assemble, deployable
+from training.distil.config import StudentConfig
 from training.equalise import equalise
 from training.networks.backbones import build_student
 from training.networks.readout import (

@@ -13,7 +13,8 @@ from PIL import Image
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, preprocess
 from training.augmentation.augmenter import Augmenter
-from training.config import (
+from training.data import Row, load_frames
+from training.distil.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     DistillConfig,
@@ -21,16 +22,15 @@ from training.config import (
     StudentConfig,
     TeacherConfig,
 )
-from training.data import Row, load_frames
+from training.distil.loop import distil
+from training.distil.ranks import Ranks
+from training.distil.sources import Batch, CachedSource, OnlineSource
+from training.distil.targets import Targets, cache_targets
 from training.export import _inputs
-from training.loop import distil
 from training.networks.backbones import TimmBackbone, build_student
 from training.networks.student import Trunk
 from training.networks.teacher import build_teacher
-from training.ranks import Ranks
 from training.simulate import samples
-from training.sources import Batch, CachedSource, OnlineSource
-from training.targets import Targets, cache_targets
 
 ALONE = Ranks()
 SMALL = StudentConfig("test_resnet", weights="random", train="all")

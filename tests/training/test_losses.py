@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from service.errors import InputError
-from training.losses import (
+from training.distil.losses import (
     cosine_distillation,
     distillation,
     queue_distillation,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from training.config import load_config
-from training.metrics import read_metrics
-from training.ranks import Ranks
-from training.runs import distil_frames, simulated_frames
+from training.distil.config import load_config
+from training.distil.metrics import read_metrics
+from training.distil.ranks import Ranks
+from training.distil.runs import distil_frames, simulated_frames
 from training.smoke import smoke
 
 # Losses of smoke_cpu on the 36 first simulated frames. A change of the numerics changes them:

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.checkpoint import CHECKPOINT_NAME
-from training.config import load_config
 from training.data import load_frames, read_manifest
+from training.distil.checkpoint import CHECKPOINT_NAME
+from training.distil.config import load_config
 from training.evaluation.ablation import ablate, ablation_table
 from training.evaluation.arms import Arm
 from training.evaluation.sets import thinned_sets

@@ -10,8 +10,8 @@ from rich.console import Console
 from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
 from training.commands.distil import chosen_config, corpus_rows
-from training.config import DistillConfig
 from training.data import load_frames, read_manifest
+from training.distil.config import DistillConfig
 from training.evaluation.arms import arms_table
 from training.evaluation.designs import Design, Judged, designs, judge_designs, stock
 from training.evaluation.sets import thinned_sets

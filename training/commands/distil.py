@@ -10,12 +10,12 @@ import typer
 
 from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
-from training.config import IMAGENET_TRUNK, DistillConfig, TeacherConfig, load_config
 from training.data import Row, load_frames, read_manifest
+from training.distil.config import IMAGENET_TRUNK, DistillConfig, TeacherConfig, load_config
+from training.distil.ranks import is_first, joined
+from training.distil.runs import DecodedFrames, distil_frames, simulated_frames
+from training.distil.sources import Frame
 from training.networks.timm_models import RANDOM
-from training.ranks import is_first, joined
-from training.runs import DecodedFrames, distil_frames, simulated_frames
-from training.sources import Frame
 
 log = logging.getLogger("training")
 

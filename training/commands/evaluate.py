@@ -9,8 +9,8 @@ import typer
 
 from service.errors import InputError
 from training.card import carry_benchmark
-from training.config import load_config
 from training.data import Row, load_frames, read_manifest
+from training.distil.config import load_config
 from training.evaluation import encoders as known
 from training.evaluation.cost import measure_costs
 from training.evaluation.document import read_document, write_document

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from service.imaging.decode import decode
-from training.config import load_config
 from training.data import MAX_PIXELS, corpus_facts, load_frames, read_manifest
+from training.distil.config import load_config
 from training.export import ExportFacts, load_student, narrow
 from training.export import export as write_bundle
 

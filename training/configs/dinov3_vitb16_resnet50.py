@@ -36,7 +36,7 @@ below that; how far above it comes has to be measured with ``python -m training 
 """
 
 from service.imaging.preprocess import PreprocessSpec
-from training.config import (
+from training.distil.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     DistillConfig,

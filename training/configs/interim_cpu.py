@@ -6,7 +6,7 @@ Command: ``python -m training distil --manifest manifest.csv --student trunk.saf
 --teacher vit.safetensors --run runs/interim``
 """
 
-from training.config import DistillConfig
+from training.distil.config import DistillConfig
 
 
 def config() -> DistillConfig:

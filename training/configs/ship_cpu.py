@@ -9,7 +9,7 @@ Command: ``python -m training distil --config ship_cpu --manifest manifest.csv
 --student resnet50v2_trunk.safetensors --teacher vit_s14.safetensors --run runs/ship``
 """
 
-from training.config import DistillConfig, TeacherConfig
+from training.distil.config import DistillConfig, TeacherConfig
 
 
 def config() -> DistillConfig:

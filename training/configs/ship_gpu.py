@@ -12,7 +12,7 @@ Command: ``python -m training distil --config ship_gpu --manifest manifest.csv
 """
 
 from service.imaging.preprocess import PreprocessSpec
-from training.config import (
+from training.distil.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     DistillConfig,

@@ -5,7 +5,7 @@ so precision is float32 and the seed fixed. Command: ``python -m training smoke`
 """
 
 from service.imaging.preprocess import PreprocessSpec
-from training.config import (
+from training.distil.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     DistillConfig,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from training.augmentation.config import GROUPS, AugmentationConfig
-from training.config import DistillConfig
+from training.distil.config import DistillConfig
 from training.evaluation.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
 from training.evaluation.protocol import SEEDS
 from training.evaluation.sets import EvaluationSet

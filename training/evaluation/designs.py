@@ -19,18 +19,18 @@ import numpy.typing as npt
 import torch
 
 from service.errors import InputError
-from training.config import IMAGENET_TRUNK, DistillConfig, LossConfig, TeacherConfig
+from training.distil.config import IMAGENET_TRUNK, DistillConfig, LossConfig, TeacherConfig
+from training.distil.loop import distil
+from training.distil.ranks import Ranks
+from training.distil.runs import simulated_frames
+from training.distil.sources import CachedSource, Frame
+from training.distil.targets import Halves, Targets, cache_targets
 from training.evaluation.arms import SHOTS, Arm, Floats, Scores, arm, scores_of
 from training.evaluation.protocol import LabelledSet
 from training.evaluation.sets import EvaluationSet
-from training.loop import distil
 from training.networks.backbones import AnyBackbone, build_student
 from training.networks.readout import BLOCKS, Readout, fit_readout, pooled
 from training.networks.teacher import build_teacher
-from training.ranks import Ranks
-from training.runs import simulated_frames
-from training.sources import CachedSource, Frame
-from training.targets import Halves, Targets, cache_targets
 
 PLAIN = "plain"
 _BATCH = 64

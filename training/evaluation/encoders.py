@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from service.encoding.manifest import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
-from training.checkpoint import CHECKPOINT_NAME
-from training.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
+from training.distil.checkpoint import CHECKPOINT_NAME
+from training.distil.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import Frames
 from training.export import fitted_readout, load_student, served

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service.errors import InputError
-from training.config import TRUNK
+from training.distil.config import TRUNK
 from training.networks.readout import pooled, stacked
 from training.networks.torchvision_shim import allow_unmatched_torchvision
 

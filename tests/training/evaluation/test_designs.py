@@ -9,7 +9,8 @@ import pytest
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
 from training.commands.designs import chosen_designs, reduced, tables
-from training.config import (
+from training.data import read_manifest
+from training.distil.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     DistillConfig,
@@ -17,7 +18,8 @@ from training.config import (
     TeacherConfig,
     load_config,
 )
-from training.data import read_manifest
+from training.distil.runs import simulated_frames
+from training.distil.targets import Targets
 from training.evaluation.designs import (
     PLAIN,
     Design,
@@ -29,8 +31,6 @@ from training.evaluation.designs import (
 )
 from training.evaluation.sets import read_sets
 from training.networks.readout import ReadoutConfig
-from training.runs import simulated_frames
-from training.targets import Targets
 
 VIEWS, FRAMES, SIMULATED, BLOCKS, TOKENS = 2, 3, 2, (5, 8, 11), 4
 VIT = TeacherConfig("vit", blocks=BLOCKS)

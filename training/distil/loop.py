@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from service.errors import InputError
-from training.checkpoint import Progress, resume, save
-from training.config import DistillConfig, LossConfig
-from training.losses import (
+from training.distil.checkpoint import Progress, resume, save
+from training.distil.config import DistillConfig, LossConfig
+from training.distil.losses import (
     distillation,
     queue_distillation,
     relational_distillation,
     twin_contrast,
 )
-from training.metrics import Metrics
+from training.distil.metrics import Metrics
+from training.distil.pupil import Memory, Pupil, readout_features, standardised
+from training.distil.ranks import Ranks, computes_in_bf16
+from training.distil.sources import Batch, Source, total_steps
 from training.networks.backbones import AnyBackbone, choose_trained, train_mode
 from training.networks.teacher import Reading
-from training.pupil import Memory, Pupil, readout_features, standardised
-from training.ranks import Ranks, computes_in_bf16
-from training.sources import Batch, Source, total_steps
 
 ALONE = Ranks()
 

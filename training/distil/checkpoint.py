@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from service.errors import InputError
-from training.config import DistillConfig
-from training.pupil import Pupil
+from training.distil.config import DistillConfig
+from training.distil.pupil import Pupil
 
 log = logging.getLogger(__name__)
 CHECKPOINT_NAME = "checkpoint.pt"

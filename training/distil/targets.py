@@ -22,11 +22,11 @@ from torch import Tensor
 from service.errors import InputError
 from service.imaging.preprocess import normalise, resize
 from training.augmentation.augmenter import Augmenter
-from training.config import DistillConfig
+from training.distil.config import DistillConfig
+from training.distil.pupil import TargetShape
+from training.distil.ranks import computes_in_bf16
 from training.networks.backbones import AnyBackbone
 from training.networks.teacher import Reading, Teacher, read_stream
-from training.pupil import TargetShape
-from training.ranks import computes_in_bf16
 
 log = logging.getLogger(__name__)
 Halves = npt.NDArray[np.float16]

@@ -8,16 +8,16 @@ from typing import overload
 import torch
 
 from training.augmentation.augmenter import Augmenter
-from training.checkpoint import CHECKPOINT_NAME
-from training.config import DistillConfig
 from training.data import Row, load_frames
-from training.loop import distil
+from training.distil.checkpoint import CHECKPOINT_NAME
+from training.distil.config import DistillConfig
+from training.distil.loop import distil
+from training.distil.ranks import Ranks, computes_in_bf16
+from training.distil.sources import CachedSource, Frame, OnlineSource, Source
+from training.distil.targets import cache_targets
 from training.networks.backbones import AnyBackbone, build_student
 from training.networks.teacher import build_teacher
-from training.ranks import Ranks, computes_in_bf16
 from training.simulate import SCENES, samples
-from training.sources import CachedSource, Frame, OnlineSource, Source
-from training.targets import cache_targets
 
 SIMULATED_FRAMES = 96
 

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from service.errors import InputError
 from service.imaging.preprocess import resize
-from training.config import DistillConfig
+from training.distil.config import DistillConfig
+from training.distil.pupil import TargetShape
+from training.distil.ranks import Ranks
+from training.distil.targets import Targets
 from training.networks.teacher import Reading, Teacher
-from training.pupil import TargetShape
-from training.ranks import Ranks
-from training.targets import Targets
 
 Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 Frame: TypeAlias = npt.NDArray[np.uint8]
@@ -102,7 +102,7 @@ def total_steps(config: DistillConfig, samples: int) -> int:
 
 
 class CachedSource:
-    """Reads what ``training.targets`` stored."""
+    """Reads what ``training.distil.targets`` stored."""
 
     from_stream = True
 
