@@ -31,11 +31,12 @@ from training.card import ExportFacts as ExportFacts
 from training.card import card, ends_at_stage3, licences
 from training.deploy import assemble, deployable
 from training.distil.checkpoint import read_student
-from training.distil.config import DistillConfig, StudentConfig
+from training.distil.config import DistillConfig
 from training.distil.ranks import computes_in_bf16
 from training.distil.targets import make_views
 from training.equalise import equalise
 from training.networks.backbones import AnyBackbone, empty_student
+from training.networks.config import StudentConfig
 from training.networks.readout import Readout, fit_readout, pooled
 from training.networks.student import ARCHITECTURE, Student, Trunk
 from training.onnx_branches import maps_on_request

@@ -10,15 +10,9 @@ from service.errors import Conflict, InputError
 from service.imaging.encode import encode_png
 from training.commands.distil import chosen_config, corpus_frames, resized
 from training.configs import dinov3_vitb16_resnet50
-from training.distil.config import (
-    DistillConfig,
-    LossConfig,
-    StudentConfig,
-    TeacherConfig,
-    config_names,
-    load_config,
-)
+from training.distil.config import DistillConfig, LossConfig, config_names, load_config
 from training.distil.runs import simulated_frames
+from training.networks.config import StudentConfig, TeacherConfig
 
 CATALOGUE = Path(dinov3_vitb16_resnet50.__file__).parents[1] / "catalogue" / "datasets.toml"
 JUDGED = {"busi", "aul", "pocus", "covidx-us", "butterfly"}  # bench sets, and what holds them

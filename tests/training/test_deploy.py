@@ -8,9 +8,9 @@ import torch
 
 from service.imaging.preprocess import PreprocessSpec, normalise
 from training.deploy import assemble, deployable
-from training.distil.config import StudentConfig
 from training.equalise import equalise
 from training.networks.backbones import build_student
+from training.networks.config import StudentConfig
 from training.networks.readout import (
     WIDTH,
     WIDTH_TO_STAGE3,

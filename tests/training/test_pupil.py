@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from service.errors import InputError
-from training.distil.config import StudentConfig
 from training.distil.pupil import Memory, Pupil
 from training.networks.backbones import build_student, choose_trained, train_mode
+from training.networks.config import StudentConfig
 
 
 def rows(count: int, seed: int = 0) -> torch.Tensor:

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from service.errors import InputError
-from training.distil.config import DistillConfig, LossConfig, StudentConfig, TeacherConfig
+from training.distil.config import DistillConfig, LossConfig
 from training.distil.loop import distil
 from training.distil.ranks import Ranks, computes_in_bf16, joined
 from training.distil.sources import CachedSource
 from training.distil.targets import Targets
 from training.networks.backbones import build_student
+from training.networks.config import StudentConfig, TeacherConfig
 
 FROZEN = StudentConfig("test_resnet", "random", train="stage4", freeze_norms=True)
 CONFIG = DistillConfig(

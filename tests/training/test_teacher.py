@@ -12,8 +12,8 @@ from torch import nn
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
-from training.distil.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.backbones import build_student
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.student import Trunk
 from training.networks.teacher import build_teacher, load_teacher
 from training.networks.timm_models import create
@@ -155,7 +155,8 @@ def test_a_student_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 HUB_CONFIG = """
-from training.distil.config import DistillConfig, StudentConfig, TeacherConfig
+from training.distil.config import DistillConfig
+from training.networks.config import StudentConfig, TeacherConfig
 
 
 def config():

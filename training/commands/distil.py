@@ -11,10 +11,11 @@ import typer
 from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
 from training.data import Row, load_frames, read_manifest
-from training.distil.config import IMAGENET_TRUNK, DistillConfig, TeacherConfig, load_config
+from training.distil.config import DistillConfig, load_config
 from training.distil.ranks import is_first, joined
 from training.distil.runs import DecodedFrames, distil_frames, simulated_frames
 from training.distil.sources import Frame
+from training.networks.config import IMAGENET_TRUNK, TeacherConfig
 from training.networks.timm_models import RANDOM
 
 log = logging.getLogger("training")

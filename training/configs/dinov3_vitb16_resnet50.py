@@ -36,14 +36,8 @@ below that; how far above it comes has to be measured with ``python -m training 
 """
 
 from service.imaging.preprocess import PreprocessSpec
-from training.distil.config import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    DistillConfig,
-    LossConfig,
-    StudentConfig,
-    TeacherConfig,
-)
+from training.distil.config import DistillConfig, LossConfig
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 
 CORPUS = (  # names of training/catalogue/datasets.toml
     "acouslic-ai",

@@ -9,7 +9,8 @@ Command: ``python -m training distil --config ship_cpu --manifest manifest.csv
 --student resnet50v2_trunk.safetensors --teacher vit_s14.safetensors --run runs/ship``
 """
 
-from training.distil.config import DistillConfig, TeacherConfig
+from training.distil.config import DistillConfig
+from training.networks.config import TeacherConfig
 
 
 def config() -> DistillConfig:

@@ -12,14 +12,8 @@ Command: ``python -m training distil --config ship_gpu --manifest manifest.csv
 """
 
 from service.imaging.preprocess import PreprocessSpec
-from training.distil.config import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    DistillConfig,
-    LossConfig,
-    StudentConfig,
-    TeacherConfig,
-)
+from training.distil.config import DistillConfig, LossConfig
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 
 
 def config() -> DistillConfig:

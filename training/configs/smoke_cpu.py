@@ -5,14 +5,8 @@ so precision is float32 and the seed fixed. Command: ``python -m training smoke`
 """
 
 from service.imaging.preprocess import PreprocessSpec
-from training.distil.config import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    DistillConfig,
-    LossConfig,
-    StudentConfig,
-    TeacherConfig,
-)
+from training.distil.config import DistillConfig, LossConfig
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.readout import ReadoutConfig
 
 

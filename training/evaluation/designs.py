@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from service.errors import InputError
-from training.distil.config import IMAGENET_TRUNK, DistillConfig, LossConfig, TeacherConfig
+from training.distil.config import DistillConfig, LossConfig
 from training.distil.loop import distil
 from training.distil.ranks import Ranks
 from training.distil.runs import simulated_frames
@@ -29,6 +29,7 @@ from training.evaluation.arms import SHOTS, Arm, Floats, Scores, arm, scores_of
 from training.evaluation.protocol import LabelledSet
 from training.evaluation.sets import EvaluationSet
 from training.networks.backbones import AnyBackbone, build_student
+from training.networks.config import IMAGENET_TRUNK, TeacherConfig
 from training.networks.readout import BLOCKS, Readout, fit_readout, pooled
 from training.networks.teacher import build_teacher
 

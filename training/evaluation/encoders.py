@@ -21,11 +21,12 @@ from service.encoding.manifest import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
 from training.distil.checkpoint import CHECKPOINT_NAME
-from training.distil.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
+from training.distil.config import DistillConfig
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import Frames
 from training.export import fitted_readout, load_student, served
 from training.networks.backbones import AnyBackbone
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD
 from training.networks.readout import Readout, pooled
 from training.networks.student import Trunk, load_imagenet_trunk
 from training.networks.teacher import load_teacher

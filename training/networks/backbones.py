@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from service.errors import InputError
-from training.distil.config import StudentConfig
+from training.networks.config import StudentConfig
 from training.networks.student import ARCHITECTURE, Trunk, load_imagenet_trunk
 from training.networks.timm_models import create
 

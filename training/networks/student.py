@@ -1,7 +1,7 @@
 """The student: a pre-activation ResNet-50 (v2) whose pooled maps, mapped linearly, embed.
 
-It may end at stage 3, whose maps carry most of the embedding. ``training.networks.readout`` says how maps
-become the embedding.
+It may end at stage 3, whose maps carry most of the embedding. ``training.networks.readout`` says
+how maps become the embedding.
 
 Shape suffixes: B batch, S input side, C channels, h w map height and width, D embedding width.
 """
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service.errors import InputError
-from training.distil.config import TRUNK
+from training.networks.config import TRUNK
 from training.networks.readout import pooled, stacked
 from training.networks.torchvision_shim import allow_unmatched_torchvision
 

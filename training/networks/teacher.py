@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
-from training.distil.config import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_TRUNK, TeacherConfig
 from training.networks.backbones import AnyBackbone
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_TRUNK, TeacherConfig
 from training.networks.student import load_imagenet_trunk
 from training.networks.timm_models import create
 

@@ -8,12 +8,13 @@ import torch
 from service.imaging.preprocess import PreprocessSpec
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.data import read_manifest
-from training.distil.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
+from training.distil.config import DistillConfig
 from training.distil.runs import simulated_frames
 from training.evaluation.ablation import ablate, ablation_table, arms
 from training.evaluation.arms import SHOTS, Arm
 from training.evaluation.compare import Estimate
 from training.evaluation.sets import read_sets
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD
 from training.networks.readout import ReadoutConfig
 from training.networks.student import Trunk
 

@@ -10,14 +10,7 @@ from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
 from training.commands.designs import chosen_designs, reduced, tables
 from training.data import read_manifest
-from training.distil.config import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    DistillConfig,
-    StudentConfig,
-    TeacherConfig,
-    load_config,
-)
+from training.distil.config import DistillConfig, load_config
 from training.distil.runs import simulated_frames
 from training.distil.targets import Targets
 from training.evaluation.designs import (
@@ -30,6 +23,7 @@ from training.evaluation.designs import (
     targets_of,
 )
 from training.evaluation.sets import read_sets
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.readout import ReadoutConfig
 
 VIEWS, FRAMES, SIMULATED, BLOCKS, TOKENS = 2, 3, 2, (5, 8, 11), 4
