@@ -17,20 +17,20 @@ from service.encoding.manifest import Manifest
 from service.errors import ArtifactMismatch
 from service.imaging.encode import encode_png
 from service.imaging.preprocess import preprocess
-from training.distil.checkpoint import CHECKPOINT_NAME
-from training.distil.config import DistillConfig, load_config
-from training.distil.ranks import Ranks
-from training.distil.runs import distil_frames
-from training.distil.sources import Frame
-from training.evaluation.protocol import Floats, LabelledSet, shot_scores
-from training.export import (
+from training.bundle.export import (
     ExportFacts,
     export,
     fitted_readout,
     load_student,
     pooled_features,
 )
-from training.onnx_files import embed, open_network
+from training.bundle.onnx_files import embed, open_network
+from training.distil.checkpoint import CHECKPOINT_NAME
+from training.distil.config import DistillConfig, load_config
+from training.distil.ranks import Ranks
+from training.distil.runs import distil_frames
+from training.distil.sources import Frame
+from training.evaluation.protocol import Floats, LabelledSet, shot_scores
 from training.simulate import SCENES, samples
 
 CONFIG = "smoke_cpu"

@@ -104,7 +104,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "starlette": ("service.api", "service.app"),
     "uvicorn": ("service.server",),
     "faiss": ("service.retrieval",),
-    "onnxruntime": ("service.inference", "training.onnx_files"),
+    "onnxruntime": ("service.inference", "training.bundle.onnx_files"),
     "pydicom": ("service.imaging", "training.catalogue"),
     "imagecodecs": ("service.imaging",),
     "PIL": ("service.imaging", "training"),

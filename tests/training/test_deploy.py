@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from service.imaging.preprocess import PreprocessSpec, normalise
-from training.deploy import assemble, deployable
-from training.equalise import equalise
+from training.bundle.deploy import assemble, deployable
+from training.bundle.equalise import equalise
+from training.bundle.onnx_branches import maps_on_request
+from training.bundle.onnx_files import after_trunk, embed, open_network, write_fp32, write_int8
+from training.bundle.onnx_readout import correct_bias, narrow_readout
 from training.networks.backbones import build_student
 from training.networks.config import StudentConfig
 from training.networks.readout import (
@@ -20,9 +23,6 @@ from training.networks.readout import (
     pooled,
 )
 from training.networks.student import Student, Trunk
-from training.onnx_branches import maps_on_request
-from training.onnx_files import after_trunk, embed, open_network, write_fp32, write_int8
-from training.onnx_readout import correct_bias, narrow_readout
 
 SIDE, DIM = 64, 16
 

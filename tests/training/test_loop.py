@@ -13,13 +13,13 @@ from PIL import Image
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, preprocess
 from training.augmentation.augmenter import Augmenter
+from training.bundle.export import _inputs
 from training.data import Row, load_frames
 from training.distil.config import DistillConfig, LossConfig
 from training.distil.loop import distil
 from training.distil.ranks import Ranks
 from training.distil.sources import Batch, CachedSource, OnlineSource
 from training.distil.targets import Targets, cache_targets
-from training.export import _inputs
 from training.networks.backbones import TimmBackbone, build_student
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.student import Trunk

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.bundle.export import load_student
 from training.data import load_frames, read_manifest
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import load_config
 from training.evaluation.ablation import ablate, ablation_table
 from training.evaluation.arms import Arm
 from training.evaluation.sets import thinned_sets
-from training.export import load_student
 
 
 def ablation(

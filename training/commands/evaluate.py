@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from service.errors import InputError
-from training.card import carry_benchmark
+from training.bundle.card import carry_benchmark
 from training.data import Row, load_frames, read_manifest
 from training.distil.config import load_config
 from training.evaluation import encoders as known

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from service.imaging.decode import decode
+from training.bundle.export import ExportFacts, load_student, narrow
+from training.bundle.export import export as write_bundle
 from training.data import MAX_PIXELS, corpus_facts, load_frames, read_manifest
 from training.distil.config import load_config
-from training.export import ExportFacts, load_student, narrow
-from training.export import export as write_bundle
 
 log = logging.getLogger("training")
 GOLDEN_FRAMES = 6

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from training.augmentation.config import GROUPS, AugmentationConfig
+from training.bundle.export import Frames, pooled_features, served
 from training.distil.config import DistillConfig
 from training.evaluation.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
 from training.evaluation.protocol import SEEDS
 from training.evaluation.sets import EvaluationSet
-from training.export import Frames, pooled_features, served
 from training.networks.backbones import AnyBackbone
 from training.networks.readout import fit_readout
 

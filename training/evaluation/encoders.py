@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from service.encoding.manifest import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
+from training.bundle.export import fitted_readout, load_student, served
+from training.bundle.onnx_files import OUTPUTS, open_network
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import Frames
-from training.export import fitted_readout, load_student, served
 from training.networks.backbones import AnyBackbone
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD
 from training.networks.readout import Readout, pooled
 from training.networks.student import Trunk, load_imagenet_trunk
 from training.networks.teacher import load_teacher
 from training.networks.torchvision_shim import allow_unmatched_torchvision
-from training.onnx_files import OUTPUTS, open_network
 
 BATCH = 16
 PIXELS = 32

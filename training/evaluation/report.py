@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from training.card import benchmark_section
+from training.bundle.card import benchmark_section
 from training.evaluation import plots
 from training.evaluation.summary import benchmark_of
 

@@ -14,7 +14,7 @@ from service.encoding.manifest import read_manifest as read_bundle
 from service.encoding.runtime import load_encoder
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.preprocess import preprocess
-from training.card import carry_benchmark
+from training.bundle.card import carry_benchmark
 from training.data import load_frames, read_manifest
 from training.evaluation.cache import features
 from training.evaluation.cost import measure_costs, onnx_counts

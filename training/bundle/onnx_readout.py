@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from training.onnx_files import INPUT, OUTPUTS, open_network
+from training.bundle.onnx_files import INPUT, OUTPUTS, open_network
 
 Floats = npt.NDArray[np.float32]
 BLOCK, ZERO, STEPS = 32, 128, 127  # weights per scale; the stored number that means 0; steps

@@ -23,7 +23,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
-from training.onnx_branches import MAPS_INPUT
+from training.bundle.onnx_branches import MAPS_INPUT
 
 OPSET = 18
 PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps

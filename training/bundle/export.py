@@ -27,20 +27,12 @@ from service.encoding.manifest import (
 )
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, normalise, resize
-from training.card import ExportFacts as ExportFacts
-from training.card import card, ends_at_stage3, licences
-from training.deploy import assemble, deployable
-from training.distil.checkpoint import read_student
-from training.distil.config import DistillConfig
-from training.distil.ranks import computes_in_bf16
-from training.distil.targets import make_views
-from training.equalise import equalise
-from training.networks.backbones import AnyBackbone, empty_student
-from training.networks.config import StudentConfig
-from training.networks.readout import Readout, fit_readout, pooled
-from training.networks.student import ARCHITECTURE, Student, Trunk
-from training.onnx_branches import maps_on_request
-from training.onnx_files import (
+from training.bundle.card import ExportFacts as ExportFacts
+from training.bundle.card import card, ends_at_stage3, licences
+from training.bundle.deploy import assemble, deployable
+from training.bundle.equalise import equalise
+from training.bundle.onnx_branches import maps_on_request
+from training.bundle.onnx_files import (
     after_trunk,
     embed,
     first_convolutions,
@@ -49,7 +41,15 @@ from training.onnx_files import (
     write_fp32,
     write_int8,
 )
-from training.onnx_readout import correct_bias, narrow_readout
+from training.bundle.onnx_readout import correct_bias, narrow_readout
+from training.distil.checkpoint import read_student
+from training.distil.config import DistillConfig
+from training.distil.ranks import computes_in_bf16
+from training.distil.targets import make_views
+from training.networks.backbones import AnyBackbone, empty_student
+from training.networks.config import StudentConfig
+from training.networks.readout import Readout, fit_readout, pooled
+from training.networks.student import ARCHITECTURE, Student, Trunk
 
 Frames = Sequence[npt.NDArray[np.uint8]]
 FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
