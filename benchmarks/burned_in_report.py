@@ -17,7 +17,7 @@ import numpy as np
 
 from service.imaging.decode import decode
 from service.imaging.text import TextFinder
-from training.lettering import Box, Bytes, Writing, some_text, write
+from training.text_detector.synthetic_text import Box, Bytes, Writing, some_text, write
 
 PENS = ("hershey-complex", "hershey-triplex", "hershey-script")
 FILES = (

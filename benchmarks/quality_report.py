@@ -16,7 +16,7 @@ from PIL import Image
 
 from service.imaging.quality import REASONS, frozen, judge
 from service.imaging.regions import from_pixels
-from training.lettering import Bytes, Writing, some_text, write
+from training.text_detector.synthetic_text import Bytes, Writing, some_text, write
 
 
 def real_frames(folders: list[Path], limit: int) -> list[Bytes]:

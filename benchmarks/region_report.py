@@ -25,7 +25,7 @@ from service.imaging.regions import Box, cut, from_pixels, whole
 from training.data import read_manifest
 from training.evaluation.protocol import LabelledSet, shot_scores
 from training.evaluation.sets import read_sets, thinned
-from training.lettering import Bytes, Writing, some_text, write
+from training.text_detector.synthetic_text import Bytes, Writing, some_text, write
 
 SHOTS = (1, 5, 10)
 SCREEN = (600, 800)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from service.errors import InputError
-from training.lettering import Writing, font_files, letters, some_text, write
-from training.textnet import TextNet, TextNetConfig, drawn, fit, text_loss
-from training.textnet_onnx import export
+from training.text_detector.synthetic_text import Writing, font_files, letters, some_text, write
+from training.text_detector.textnet import TextNet, TextNetConfig, drawn, fit, text_loss
+from training.text_detector.textnet_onnx import export
 
 CONFIG = TextNetConfig(steps=30, batch=4, side_px=64)
 

@@ -9,9 +9,9 @@ import typer
 
 from service.errors import InputError
 from service.imaging.decode import decode
-from training.lettering import font_files
-from training.textnet import PEN_FONTS, TextNetConfig, fit
-from training.textnet_onnx import export
+from training.text_detector.synthetic_text import font_files
+from training.text_detector.textnet import PEN_FONTS, TextNetConfig, fit
+from training.text_detector.textnet_onnx import export
 
 
 def text_finder(

@@ -6,7 +6,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 
-from training.textnet import TextNet
+from training.text_detector.textnet import TextNet
 
 
 class _Graph:

@@ -17,7 +17,15 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from training.lettering import STROKE_FONTS, Box, Bytes, Writing, mark, some_text, write
+from training.text_detector.synthetic_text import (
+    STROKE_FONTS,
+    Box,
+    Bytes,
+    Writing,
+    mark,
+    some_text,
+    write,
+)
 
 log = logging.getLogger("training")
 STRIDE = 4
