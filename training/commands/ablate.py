@@ -11,9 +11,9 @@ from training.bundle.export import load_student
 from training.data import load_frames, read_manifest
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import load_config
-from training.evaluation.ablation import ablate, ablation_table
-from training.evaluation.arms import Arm
 from training.evaluation.sets import thinned_sets
+from training.studies.ablation import ablate, ablation_table
+from training.studies.arms import Arm
 
 
 def ablation(

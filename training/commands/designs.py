@@ -12,9 +12,9 @@ from training.catalogue.leaks import check_disjoint
 from training.commands.distil import chosen_config, corpus_rows
 from training.data import load_frames, read_manifest
 from training.distil.config import DistillConfig
-from training.evaluation.arms import arms_table
-from training.evaluation.designs import Design, Judged, designs, judge_designs, stock
 from training.evaluation.sets import thinned_sets
+from training.studies.arms import arms_table
+from training.studies.designs import Design, Judged, designs, judge_designs, stock
 
 
 def compare_designs(

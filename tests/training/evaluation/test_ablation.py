@@ -10,13 +10,13 @@ from training.augmentation.config import GROUPS, AugmentationConfig
 from training.data import read_manifest
 from training.distil.config import DistillConfig
 from training.distil.runs import simulated_frames
-from training.evaluation.ablation import ablate, ablation_table, arms
-from training.evaluation.arms import SHOTS, Arm
 from training.evaluation.compare import Estimate
 from training.evaluation.sets import read_sets
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD
 from training.networks.readout import ReadoutConfig
 from training.networks.student import Trunk
+from training.studies.ablation import ablate, ablation_table, arms
+from training.studies.arms import SHOTS, Arm
 
 
 def test_each_group_stands_alone_once_and_is_left_out_once() -> None:

@@ -13,7 +13,10 @@ from training.data import read_manifest
 from training.distil.config import DistillConfig, load_config
 from training.distil.runs import simulated_frames
 from training.distil.targets import Targets
-from training.evaluation.designs import (
+from training.evaluation.sets import read_sets
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
+from training.networks.readout import ReadoutConfig
+from training.studies.designs import (
     PLAIN,
     Design,
     Stock,
@@ -22,9 +25,6 @@ from training.evaluation.designs import (
     stock,
     targets_of,
 )
-from training.evaluation.sets import read_sets
-from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
-from training.networks.readout import ReadoutConfig
 
 VIEWS, FRAMES, SIMULATED, BLOCKS, TOKENS = 2, 3, 2, (5, 8, 11), 4
 VIT = TeacherConfig("vit", blocks=BLOCKS)

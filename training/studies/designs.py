@@ -25,13 +25,13 @@ from training.distil.ranks import Ranks
 from training.distil.runs import simulated_frames
 from training.distil.sources import CachedSource, Frame
 from training.distil.targets import Halves, Targets, cache_targets
-from training.evaluation.arms import SHOTS, Arm, Floats, Scores, arm, scores_of
 from training.evaluation.protocol import LabelledSet
 from training.evaluation.sets import EvaluationSet
 from training.networks.backbones import AnyBackbone, build_student
 from training.networks.config import IMAGENET_TRUNK, TeacherConfig
 from training.networks.readout import BLOCKS, Readout, fit_readout, pooled
 from training.networks.teacher import build_teacher
+from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, scores_of
 
 PLAIN = "plain"
 _BATCH = 64

@@ -14,11 +14,11 @@ from dataclasses import replace
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.bundle.export import Frames, pooled_features, served
 from training.distil.config import DistillConfig
-from training.evaluation.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
 from training.evaluation.protocol import SEEDS
 from training.evaluation.sets import EvaluationSet
 from training.networks.backbones import AnyBackbone
 from training.networks.readout import fit_readout
+from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
 
 NONE, ALL = "none", "all"
 
