@@ -14,7 +14,7 @@ from typing import Any
 
 from service.app import SHIPPED_BUNDLE
 from service.encoding.manifest import read_manifest as read_bundle
-from training.data import read_manifest
+from training.catalogue.manifest import read_manifest
 from training.evaluation.cost import measure_costs
 from training.evaluation.encoders import (
     BundleEncoder,

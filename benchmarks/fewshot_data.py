@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import NotEnoughExamples
-from training.data import read_manifest
+from training.catalogue.manifest import read_manifest
 from training.evaluation.cache import features
 from training.evaluation.encoders import BundleEncoder
 from training.evaluation.protocol import LabelledSet, Split, shot_split

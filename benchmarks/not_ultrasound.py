@@ -32,8 +32,8 @@ from service.encoding.manifest import (
     verify_files,
 )
 from service.imaging.decode import decode
-from training.data import Row as Frame
-from training.data import read_manifest as read_rows
+from training.catalogue.manifest import Row as Frame
+from training.catalogue.manifest import read_manifest as read_rows
 from training.evaluation.cache import features
 from training.evaluation.encoders import BundleEncoder, bundle_encoders, embed
 

@@ -22,7 +22,7 @@ from service.app import SHIPPED_BUNDLE
 from service.encoding.runtime import load_encoder
 from service.imaging.preprocess import preprocess
 from service.imaging.regions import Box, cut, from_pixels, whole
-from training.data import read_manifest
+from training.catalogue.manifest import read_manifest
 from training.evaluation.protocol import LabelledSet, shot_scores
 from training.evaluation.sets import read_sets, thinned
 from training.text_detector.synthetic_text import Bytes, Writing, some_text, write

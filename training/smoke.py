@@ -25,13 +25,13 @@ from training.bundle.export import (
     pooled_features,
 )
 from training.bundle.onnx_files import embed, open_network
+from training.catalogue.simulator import SCENES, samples
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig, load_config
 from training.distil.ranks import Ranks
 from training.distil.runs import distil_frames
 from training.distil.sources import Frame
 from training.evaluation.protocol import Floats, LabelledSet, shot_scores
-from training.simulate import SCENES, samples
 
 CONFIG = "smoke_cpu"
 CORPUS_PER_SCENE, JUDGED_PER_SCENE = 8, 8

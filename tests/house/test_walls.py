@@ -121,7 +121,7 @@ OWNERS = {  # library -> the only rooms that may import it
         "service.terminal",
         "training.__main__",
         "training.commands",
-        "training.simulate",
+        "training.catalogue.simulator",
     ),
     "rich": ("service.cli", "service.terminal", "training"),
     "prometheus_client": ("service.observability",),

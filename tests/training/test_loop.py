@@ -14,7 +14,8 @@ from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec, preprocess
 from training.augmentation.augmenter import Augmenter
 from training.bundle.export import _inputs
-from training.data import Row, load_frames
+from training.catalogue.manifest import Row, load_frames
+from training.catalogue.simulator import samples
 from training.distil.config import DistillConfig, LossConfig
 from training.distil.loop import distil
 from training.distil.ranks import Ranks
@@ -24,7 +25,6 @@ from training.networks.backbones import TimmBackbone, build_student
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.student import Trunk
 from training.networks.teacher import build_teacher
-from training.simulate import samples
 
 ALONE = Ranks()
 SMALL = StudentConfig("test_resnet", weights="random", train="all")

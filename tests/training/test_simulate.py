@@ -9,7 +9,7 @@ import pytest
 from service.demo import SAMPLES
 from service.errors import InputError
 from service.imaging.decode import decode
-from training.simulate import SCENES, samples, simulate
+from training.catalogue.simulator import SCENES, samples, simulate
 
 
 def drawn(scene: str, seed: int, geometry: str = "linear"):
@@ -85,5 +85,5 @@ def test_the_committed_samples_are_what_the_simulator_writes() -> None:
 
 
 def test_the_simulator_needs_no_torch() -> None:
-    code = "import sys, training.simulate; sys.exit('torch' in sys.modules)"
+    code = "import sys, training.catalogue.simulator; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

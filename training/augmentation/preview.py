@@ -29,7 +29,7 @@ from training.augmentation.geometry import estimate_geometry
 from training.augmentation.receiver import Compression, DynamicRange, Gain, Quantisation
 from training.augmentation.texture import Haze, ResolutionLoss, Speckle
 from training.augmentation.warp import Crop, Remap, Tilt, Zoom
-from training.simulate import Geometry, simulate
+from training.catalogue.simulator import Geometry, simulate
 
 MAX_PIXELS = 100_000_000
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")

@@ -12,9 +12,10 @@ import numpy as np
 
 from service.errors import InputError
 from service.imaging.decode import decode
+from training.catalogue.builder import USES
 from training.catalogue.entries import Dataset
 from training.catalogue.leaks import Leak, find_leaks
-from training.catalogue.manifests import USES
+from training.catalogue.manifest import MAX_PIXELS, Row
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,
@@ -24,7 +25,6 @@ from training.catalogue.near_duplicates import (
     join_groups,
     perceptual_hash,
 )
-from training.data import MAX_PIXELS, Row
 
 _EXAMPLES = 3
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.errors import Conflict, InputError
+from training.catalogue.manifest import Row
 from training.catalogue.near_duplicates import RADIUS_BITS, Words, find_pairs, hash_rows
-from training.data import Row
 
 SAME_FILE, SAME_GROUP, NEAR_DUPLICATE = "same file", "same group", "near-duplicate"
 _EXAMPLES = 3

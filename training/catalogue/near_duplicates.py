@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from training.data import Row, load_frame
+from training.catalogue.manifest import Row, load_frame
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 HASH_SIDE = 16

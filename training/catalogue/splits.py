@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from service.errors import InputError, NotEnoughExamples
-from training.data import Row
+from training.catalogue.manifest import Row
 
 
 def split_by_group(rows: Sequence[Row], shares: Mapping[str, float], seed: int) -> list[Row]:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from training.bundle.export import load_student
-from training.data import load_frames, read_manifest
+from training.catalogue.manifest import load_frames, read_manifest
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import load_config
 from training.evaluation.sets import thinned_sets

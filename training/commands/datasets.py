@@ -18,14 +18,14 @@ from rich.progress import Progress as ProgressBar
 from service.errors import InputError, ServiceError
 from training.catalogue import fetch as fetching
 from training.catalogue.adapters import find_frames
+from training.catalogue.builder import SetFacts, join_near_duplicates, make_rows
 from training.catalogue.checks import check_rows
 from training.catalogue.entries import Dataset, find, packaged_catalogue, steps_by_hand
-from training.catalogue.manifests import SetFacts, join_near_duplicates, make_rows
+from training.catalogue.manifest import read_manifest, write_manifest
 from training.catalogue.near_duplicates import RADIUS_BITS, hash_rows
 from training.catalogue.splits import split_by_group
 from training.catalogue.tables import catalogue_table, dataset_table, findings_table
 from training.catalogue.unpack import is_archive, unpack
-from training.data import read_manifest, write_manifest
 
 app = typer.Typer(no_args_is_help=True, help="Public and private ultrasound sets.")
 SHOWN_SKIPS = 10

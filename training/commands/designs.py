@@ -9,8 +9,8 @@ from rich.console import Console
 
 from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
+from training.catalogue.manifest import load_frames, read_manifest
 from training.commands.distil import chosen_config, corpus_rows
-from training.data import load_frames, read_manifest
 from training.distil.config import DistillConfig
 from training.evaluation.sets import thinned_sets
 from training.studies.arms import arms_table

@@ -10,7 +10,7 @@ import typer
 
 from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
-from training.data import Row, load_frames, read_manifest
+from training.catalogue.manifest import Row, load_frames, read_manifest
 from training.distil.config import DistillConfig, load_config
 from training.distil.ranks import is_first, joined
 from training.distil.runs import DecodedFrames, distil_frames, simulated_frames

@@ -9,7 +9,7 @@ import typer
 
 from service.errors import InputError
 from training.bundle.card import carry_benchmark
-from training.data import Row, load_frames, read_manifest
+from training.catalogue.manifest import Row, load_frames, read_manifest
 from training.distil.config import load_config
 from training.evaluation import encoders as known
 from training.evaluation.cost import measure_costs

@@ -9,7 +9,7 @@ import typer
 from service.imaging.decode import decode
 from training.bundle.export import ExportFacts, load_student, narrow
 from training.bundle.export import export as write_bundle
-from training.data import MAX_PIXELS, corpus_facts, load_frames, read_manifest
+from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest
 from training.distil.config import load_config
 
 log = logging.getLogger("training")

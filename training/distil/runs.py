@@ -8,7 +8,8 @@ from typing import overload
 import torch
 
 from training.augmentation.augmenter import Augmenter
-from training.data import Row, load_frames
+from training.catalogue.manifest import Row, load_frames
+from training.catalogue.simulator import SCENES, samples
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig
 from training.distil.loop import distil
@@ -17,7 +18,6 @@ from training.distil.sources import CachedSource, Frame, OnlineSource, Source
 from training.distil.targets import cache_targets
 from training.networks.backbones import AnyBackbone, build_student
 from training.networks.teacher import build_teacher
-from training.simulate import SCENES, samples
 
 SIMULATED_FRAMES = 96
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import Row, load_frames
+from training.catalogue.manifest import Row, load_frames
 from training.evaluation.encoders import FrameEncoder, embed
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import content_of

@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from rich.progress import track
 
 from service.errors import InputError
-from training.data import Row
+from training.catalogue.manifest import Row
 from training.evaluation.cache import features
 from training.evaluation.clusters import plane
 from training.evaluation.compare import over_groups

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError
-from training.data import Row, load_frames
+from training.catalogue.manifest import Row, load_frames
 from training.evaluation.protocol import LabelledSet
 
 Frames: TypeAlias = Sequence[npt.NDArray[np.uint8]]

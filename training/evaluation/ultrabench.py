@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import InputError
-from training.data import Row
+from training.catalogue.manifest import Row
 from training.evaluation.sets import EvaluationSet, assemble
 
 _TAUGHT, _JUDGED = ("train", "validation"), "test"

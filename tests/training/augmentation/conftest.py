@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.simulate import (
+from training.catalogue.simulator import (
     DEPTH_CM,
     SECTOR_APEX_CM,
     SECTOR_HALF_ANGLE_RAD,

@@ -10,7 +10,7 @@ import pytest
 from local_site import Site, SiteHandler
 from speckle_frames import png
 
-from training.data import Row
+from training.catalogue.manifest import Row
 
 
 @pytest.fixture

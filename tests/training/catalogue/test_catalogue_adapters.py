@@ -11,9 +11,9 @@ from speckle_frames import png
 from service.errors import InputError
 from service.imaging.decode import decode
 from training.catalogue.adapters import Found, find_frames
+from training.catalogue.builder import Made, SetFacts, join_near_duplicates, make_rows
 from training.catalogue.entries import packaged_catalogue
-from training.catalogue.manifests import Made, SetFacts, join_near_duplicates, make_rows
-from training.data import read_manifest, write_manifest
+from training.catalogue.manifest import read_manifest, write_manifest
 
 Tree = Callable[[dict[str, bytes | int | str]], Path]
 

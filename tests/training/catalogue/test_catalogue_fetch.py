@@ -13,9 +13,9 @@ from speckle_frames import png, zipped
 
 from service.errors import InputError
 from training.catalogue.adapters import find_frames
+from training.catalogue.builder import SetFacts, make_rows
 from training.catalogue.entries import Dataset, Download, packaged_catalogue
 from training.catalogue.fetch import Patience, fetch, list_files, open_client
-from training.catalogue.manifests import SetFacts, make_rows
 from training.catalogue.unpack import unpack
 
 DATA = bytes(range(256)) * 4000

@@ -15,8 +15,8 @@ from service.errors import Conflict, InputError, NotEnoughExamples
 from training.catalogue.checks import check_rows
 from training.catalogue.entries import packaged_catalogue
 from training.catalogue.leaks import check_disjoint, find_leaks
+from training.catalogue.manifest import Row, read_manifest
 from training.catalogue.splits import split_by_group
-from training.data import Row, read_manifest
 
 MakeRow = Callable[..., Row]
 SHARED = Path(os.environ.get("SONOPROBE_SHARED", Path(__file__).parents[4] / "shared"))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from speckle_frames import speckle
 
+from training.catalogue.manifest import Row, load_frame
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,
@@ -17,7 +18,6 @@ from training.catalogue.near_duplicates import (
     join_groups,
     perceptual_hash,
 )
-from training.data import Row, load_frame
 
 SAMPLES = sorted((Path(__file__).parents[3] / "service" / "samples").rglob("*.png"))
 

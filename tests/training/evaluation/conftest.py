@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.catalogue.simulator import write_samples
 from training.evaluation.protocol import LabelledSet
-from training.simulate import write_samples
 
 CLASSES, GROUPS, PER_GROUP, WIDTH = ("a", "b", "c"), 12, 2, 8
 COLUMNS = ("path", "use", "dataset", "label", "group", "split", "licence", "label_conflict")

@@ -7,7 +7,7 @@ import torch
 
 from service.imaging.preprocess import PreprocessSpec
 from training.augmentation.config import GROUPS, AugmentationConfig
-from training.data import read_manifest
+from training.catalogue.manifest import read_manifest
 from training.distil.config import DistillConfig
 from training.distil.runs import simulated_frames
 from training.evaluation.compare import Estimate

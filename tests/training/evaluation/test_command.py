@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from service.errors import InputError
 from training.__main__ import app
-from training.data import load_frames, read_manifest
+from training.catalogue.manifest import load_frames, read_manifest
 from training.distil.config import DistillConfig
 from training.evaluation.clusters import plane
 from training.evaluation.encoders import checkpoint, embed, imagenet_trunk, teacher

@@ -8,8 +8,8 @@ import pytest
 
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
+from training.catalogue.manifest import read_manifest
 from training.commands.designs import chosen_designs, reduced, tables
-from training.data import read_manifest
 from training.distil.config import DistillConfig, load_config
 from training.distil.runs import simulated_frames
 from training.distil.targets import Targets

@@ -15,7 +15,7 @@ from service.encoding.runtime import load_encoder
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.preprocess import preprocess
 from training.bundle.card import carry_benchmark
-from training.data import load_frames, read_manifest
+from training.catalogue.manifest import load_frames, read_manifest
 from training.evaluation.cache import features
 from training.evaluation.cost import measure_costs, onnx_counts
 from training.evaluation.document import read_document, write_document

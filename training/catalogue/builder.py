@@ -10,6 +10,7 @@ import numpy as np
 from service.errors import InputError
 from service.imaging.decode import decode
 from training.catalogue.adapters import Found
+from training.catalogue.manifest import MAX_PIXELS, Row
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,
@@ -18,7 +19,6 @@ from training.catalogue.near_duplicates import (
     join_groups,
     perceptual_hash,
 )
-from training.data import MAX_PIXELS, Row
 
 USES = ("corpus", "bench")
 
