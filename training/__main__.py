@@ -14,6 +14,7 @@ from training.commands.designs import compare_designs
 from training.commands.distil import distil
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.simulate import simulate
 from training.commands.smoke import smoke
 from training.commands.text_finder import text_finder
 
@@ -23,6 +24,7 @@ app.add_typer(augment.app, name="augment")
 app.command()(distil)
 app.command()(export)
 app.command()(evaluate)
+app.command()(simulate)
 app.command()(smoke)
 app.command("ablate")(ablation)
 app.command("designs")(compare_designs)

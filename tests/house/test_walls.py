@@ -121,7 +121,6 @@ OWNERS = {  # library -> the only rooms that may import it
         "service.terminal",
         "training.__main__",
         "training.commands",
-        "training.catalogue.simulator",
     ),
     "rich": ("service.cli", "service.terminal", "training"),
     "prometheus_client": ("service.observability",),

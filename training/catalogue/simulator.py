@@ -12,11 +12,10 @@ Shape suffixes: Z depth samples, X scan lines, H height, W width.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import typer
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 from scipy.signal import fftconvolve
 
@@ -291,16 +290,3 @@ def write_samples(folder: Path, *, per_class: int = 10, seed: int = 7) -> list[P
         path.write_bytes(encode_png(frame.pixels_HW))
         paths.append(path)
     return paths
-
-
-def main(
-    folder: Annotated[Path, typer.Argument(help="Where to write, one folder per scene.")],
-    per_class: Annotated[int, typer.Option(help="Frames per scene.")] = 10,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 7,
-) -> None:
-    """Write simulated frames."""
-    write_samples(folder, per_class=per_class, seed=seed)
-
-
-if __name__ == "__main__":
-    typer.run(main)

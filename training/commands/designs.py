@@ -1,20 +1,17 @@
 """``python -m training designs``: designs of the distillation against the plain one, in small."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
 from training.catalogue.manifest import load_frames, read_manifest
-from training.commands.distil import chosen_config, corpus_rows
-from training.distil.config import DistillConfig
+from training.distil.config import chosen_config
+from training.distil.runs import corpus_rows
 from training.evaluation.sets import thinned_sets
-from training.studies.arms import arms_table
-from training.studies.designs import Design, Judged, designs, judge_designs, stock
+from training.studies.designs import Judged, chosen_designs, judge_designs, reduced, stock, tables
 
 
 def compare_designs(
@@ -56,44 +53,3 @@ def compare_designs(
         (out / "designs.md").write_text(tables(done) + "\n", encoding="utf-8")
         console.print(f"{each.shipped.name}: {dict(each.shipped.scores)}", markup=False)
     console.print(tables(done), markup=False, soft_wrap=True)
-
-
-def reduced(
-    config: DistillConfig, *, side: int, views: int, steps: int, batch: int, dim: int
-) -> DistillConfig:
-    """The configuration at a size that all designs can be tried at; its first teacher alone."""
-    return dataclasses.replace(
-        config,
-        spec=dataclasses.replace(config.spec, side_px=side),
-        serve_px=0,
-        load_px=side * config.load_px // config.spec.side_px,
-        views=views,
-        steps=steps,
-        batch=batch,
-        teachers=config.teachers[:1],
-        readout=dataclasses.replace(config.readout, dim=dim, views=views - 1),
-    )
-
-
-def chosen_designs(plain: DistillConfig, names: list[str]) -> list[Design]:
-    """The plain design, and those of these names, or all.
-
-    Raises:
-        InputError: there is no such design.
-    """
-    known = designs(plain)
-    missing = sorted(set(names) - {design.name for design in known})
-    if missing:
-        raise InputError(f"expected designs among {[d.name for d in known]}, got {missing}")
-    return [d for d in known if not names or d is known[0] or d.name in names]
-
-
-def tables(done: list[Judged]) -> str:
-    """Both tables, Markdown."""
-    alone = [each.alone for each in done if each.alone is not None]
-    return "\n\n".join(
-        [
-            arms_table([each.shipped for each in done], "design, in the read-out"),
-            arms_table(alone, "design, stage 4 alone"),
-        ]
-    )

@@ -180,6 +180,34 @@ def load_config(name_or_path: str) -> DistillConfig:
     return made
 
 
+def chosen_config(name: str, student: str, teacher: str) -> DistillConfig:
+    """A named configuration with the weights that were given for it.
+
+    Raises:
+        InputError: no such configuration.
+    """
+    config = load_config(name)
+    teachers = tuple(_given(each, teacher) for each in config.teachers)
+    if student:
+        start = dataclasses.replace(config.student, weights=student)
+        config = dataclasses.replace(config, student=start)
+    return dataclasses.replace(config, teachers=teachers)
+
+
+def resized(config: DistillConfig, *, steps: int = 0, batch: int = 0) -> DistillConfig:
+    """The same run with other steps or batch, 0 = as they are; queues keep as many batches."""
+    if batch:
+        losses = config.losses
+        share = batch / config.batch
+        losses = dataclasses.replace(
+            losses,
+            queue_rows=max(batch, round(losses.queue_rows * share)),
+            survey_rows=max(batch, round(losses.survey_rows * share)),
+        )
+        config = dataclasses.replace(config, batch=batch, losses=losses)
+    return dataclasses.replace(config, steps=steps or config.steps)
+
+
 def config_names() -> tuple[str, ...]:
     """Names of the configurations of ``training/configs``, sorted."""
     folder = Path(__file__).parents[1] / "configs"
@@ -202,3 +230,10 @@ def _maker(name_or_path: str) -> object:
         )
     found: object = getattr(module, "config", None)
     return found
+
+
+def _given(config: TeacherConfig, weights: str) -> TeacherConfig:
+    """Weights of the command line are for all teachers but a copy of the student."""
+    if config.architecture == IMAGENET_TRUNK or not weights:
+        return config
+    return dataclasses.replace(config, weights=weights)

@@ -1,24 +1,28 @@
 """A configuration and frames -> networks, source, and the loop over them."""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
 import torch
 
+from service.errors import InputError
 from training.augmentation.augmenter import Augmenter
-from training.catalogue.manifest import Row, load_frames
+from training.catalogue.leaks import check_disjoint
+from training.catalogue.manifest import Row, load_frames, read_manifest
 from training.catalogue.simulator import SCENES, samples
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig
 from training.distil.loop import distil
-from training.distil.ranks import Ranks, computes_in_bf16
+from training.distil.ranks import Ranks, computes_in_bf16, is_first
 from training.distil.sources import CachedSource, Frame, OnlineSource, Source
 from training.distil.targets import cache_targets
 from training.networks.backbones import AnyBackbone, build_student
 from training.networks.teacher import build_teacher
 
+log = logging.getLogger(__name__)
 SIMULATED_FRAMES = 96
 
 
@@ -42,6 +46,37 @@ class DecodedFrames(Sequence[Frame]):
 
     def __iter__(self) -> Iterator[Frame]:
         return (self[index] for index in range(len(self)))
+
+
+def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> Sequence[Frame]:
+    """Corpus frames of a manifest, of the configured sets if it names any.
+
+    Raises:
+        InputError: no manifest, or no such frames in it.
+        Conflict: a frame that the manifest judges on, its subject or its likeness is among them.
+    """
+    if manifest is None:
+        raise InputError("expected --manifest, or --simulated")
+    named = read_manifest(manifest)
+    rows = corpus_rows(named, config, limit)
+    if not rows:
+        raise InputError(f"{manifest.name} names no corpus frames of this configuration")
+    bench = [row for row in named if row.use == "bench"]
+    if bench and is_first():  # one process of a run reads and hashes every file, not all of them
+        check_disjoint(rows, bench)
+    return load_frames(rows) if config.mode == "cached" else DecodedFrames(rows)
+
+
+def corpus_rows(named: Sequence[Row], config: DistillConfig, limit: int = 0) -> list[Row]:
+    """Rows to distil from: of the configured sets if there are any, evenly thinned to ``limit``."""
+    rows = [row for row in named if row.use == "corpus"]
+    if config.corpus:
+        rows = [row for row in rows if row.dataset in config.corpus]
+        missing = sorted(set(config.corpus) - {row.dataset for row in rows})
+        if missing:
+            log.warning("sets of the configuration are not in the manifest", extra={
+                "missing": missing, "of": len(config.corpus)})  # fmt: skip
+    return rows[:: max(1, len(rows) // limit)][:limit] if limit else rows
 
 
 def simulated_frames(limit: int) -> list[Frame]:

@@ -31,7 +31,7 @@ from training.networks.backbones import AnyBackbone, build_student
 from training.networks.config import IMAGENET_TRUNK, TeacherConfig
 from training.networks.readout import BLOCKS, Readout, fit_readout, pooled
 from training.networks.teacher import build_teacher
-from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, scores_of
+from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
 
 PLAIN = "plain"
 _BATCH = 64
@@ -91,6 +91,36 @@ def designs(plain: DistillConfig) -> list[Design]:
         Design("simulated frames too", plain, simulated=True),
         Design("three times the steps", replace(plain, steps=3 * plain.steps)),
     ]
+
+
+def reduced(
+    config: DistillConfig, *, side: int, views: int, steps: int, batch: int, dim: int
+) -> DistillConfig:
+    """The configuration at a size that all designs can be tried at; its first teacher alone."""
+    return replace(
+        config,
+        spec=replace(config.spec, side_px=side),
+        serve_px=0,
+        load_px=side * config.load_px // config.spec.side_px,
+        views=views,
+        steps=steps,
+        batch=batch,
+        teachers=config.teachers[:1],
+        readout=replace(config.readout, dim=dim, views=views - 1),
+    )
+
+
+def chosen_designs(plain: DistillConfig, names: list[str]) -> list[Design]:
+    """The plain design, and those of these names, or all.
+
+    Raises:
+        InputError: there is no such design.
+    """
+    known = designs(plain)
+    missing = sorted(set(names) - {design.name for design in known})
+    if missing:
+        raise InputError(f"expected designs among {[d.name for d in known]}, got {missing}")
+    return [d for d in known if not names or d is known[0] or d.name in names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +253,17 @@ def judge_designs(
             arm(design.name, shipped, base[0]),
             arm(design.name, alone, base[1]) if design.reads_stage4 else None,
         )
+
+
+def tables(done: list[Judged]) -> str:
+    """Both tables, Markdown."""
+    alone = [each.alone for each in done if each.alone is not None]
+    return "\n\n".join(
+        [
+            arms_table([each.shipped for each in done], "design, in the read-out"),
+            arms_table(alone, "design, stage 4 alone"),
+        ]
+    )
 
 
 def _stored(folder: Path) -> tuple[Scores, Scores] | None:

@@ -9,7 +9,6 @@ import pytest
 from service.errors import InputError
 from service.imaging.preprocess import PreprocessSpec
 from training.catalogue.manifest import read_manifest
-from training.commands.designs import chosen_designs, reduced, tables
 from training.distil.config import DistillConfig, load_config
 from training.distil.runs import simulated_frames
 from training.distil.targets import Targets
@@ -20,9 +19,12 @@ from training.studies.designs import (
     PLAIN,
     Design,
     Stock,
+    chosen_designs,
     designs,
     judge_designs,
+    reduced,
     stock,
+    tables,
     targets_of,
 )
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from training.commands.smoke import run_smoke
 from training.distil.config import load_config
 from training.distil.metrics import read_metrics
 from training.distil.ranks import Ranks
 from training.distil.runs import distil_frames, simulated_frames
-from training.smoke import smoke
 
 # Losses of smoke_cpu on the 36 first simulated frames. A change of the numerics changes them:
 # then say so, and put in what this test got.
@@ -32,7 +32,7 @@ def test_the_smoke_run_gives_its_golden_losses(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_whole_way_from_simulated_frames_to_the_service_is_open(tmp_path: Path) -> None:
     said: list[str] = []
-    report = smoke(tmp_path, said.append)
+    report = run_smoke(tmp_path, said.append)
     assert len(said) == 5
     assert report.accuracy > report.chance
     assert report.fidelity["fp32"] == pytest.approx(1)
@@ -42,7 +42,7 @@ def test_the_whole_way_from_simulated_frames_to_the_service_is_open(tmp_path: Pa
 
 @pytest.mark.slow
 def test_the_papers_architectures_take_real_steps(tmp_path: Path) -> None:
-    from training.commands.distil import chosen_config, resized
+    from training.distil.config import chosen_config, resized
 
     config = resized(chosen_config("dinov3_vitb16_resnet50", "", "random"), steps=2, batch=2)
     losses = distil_frames(simulated_frames(6), config, tmp_path, ranks=Ranks())

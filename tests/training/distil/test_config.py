@@ -8,10 +8,16 @@ import pytest
 
 from service.errors import Conflict, InputError
 from service.imaging.encode import encode_png
-from training.commands.distil import chosen_config, corpus_frames, resized
 from training.configs import dinov3_vitb16_resnet50
-from training.distil.config import DistillConfig, LossConfig, config_names, load_config
-from training.distil.runs import simulated_frames
+from training.distil.config import (
+    DistillConfig,
+    LossConfig,
+    chosen_config,
+    config_names,
+    load_config,
+    resized,
+)
+from training.distil.runs import corpus_frames, simulated_frames
 from training.networks.config import StudentConfig, TeacherConfig
 
 CATALOGUE = Path(dinov3_vitb16_resnet50.__file__).parents[1] / "catalogue" / "datasets.toml"
