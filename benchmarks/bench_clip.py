@@ -18,15 +18,15 @@ import numpy as np
 from bench_embed import start
 from PIL import Image
 
-from service.app import SHIPPED_BUNDLE
-from service.catalog.sqlite import open_catalog
-from service.demo import SAMPLES
-from service.encoding.runtime import load_encoder
-from service.imaging.intake import read
-from service.imaging.limits import DecodeLimits
-from service.imaging.preprocess import preprocess
-from service.imaging.sampling import Sampling
-from service.ingest import image_files
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.cli.demo import SAMPLES
+from service.cli.ingest import image_files
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.encoder import load_encoder
+from service.imaging.analysis.preprocess import preprocess
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.reader import read
+from service.imaging.formats.sampling import Sampling
 from service.server import create_key
 
 ROUNDS, BATCH, RATE = 5, 8, 25

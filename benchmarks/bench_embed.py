@@ -22,14 +22,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from service.app import SHIPPED_BUNDLE
-from service.catalog.sqlite import open_catalog
-from service.client import Client
-from service.demo import SAMPLES
-from service.encoding.runtime import OnnxEncoder, load_encoder
-from service.imaging.decode import decode
-from service.imaging.preprocess import preprocess
-from service.ingest import image_files
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.cli.demo import SAMPLES
+from service.cli.ingest import image_files
+from service.client.client import Client
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.encoder import OnnxEncoder, load_encoder
+from service.imaging.analysis.preprocess import preprocess
+from service.imaging.formats.decode import decode
 from service.server import create_key
 
 ROUNDS, CLIENTS, SECONDS, SINGLE = 5, 16, 6.0, 60

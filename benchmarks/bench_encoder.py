@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from service.app import SHIPPED_BUNDLE
-from service.encoding.manifest import read_manifest as read_bundle
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.bundle import read_manifest as read_bundle
 from training.catalogue.manifest import read_manifest
 from training.evaluation.cost import measure_costs
 from training.evaluation.encoders import (

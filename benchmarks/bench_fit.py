@@ -23,8 +23,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from service.catalog.records import NewScan, ScanImage
-from service.client import Client
-from service.ingest import image_files, ingest
+from service.cli.ingest import image_files, ingest
+from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings
 from training.catalogue.simulator import write_samples
@@ -185,7 +185,7 @@ def _store(local: LocalService, per_class: int) -> None:
     """Scans around two directions, ten per subject, put into the service's own collection."""
     running = local.running()
     dim, workspace_id = running.pipeline.encoder.dim, running.default_workspace_id
-    running.galleries.create(workspace_id, "large", "")
+    running.gallery.create(workspace_id, "large", "")
     rng = np.random.default_rng(0)
     ways_2D = rng.standard_normal((2, dim)) / np.sqrt(dim)
     for start in range(0, 2 * per_class, STORED_AT_ONCE):
@@ -194,7 +194,7 @@ def _store(local: LocalService, per_class: int) -> None:
         rows_ND = ways_2D[np.array(numbers) % 2] + 2 * noise_ND
         unit_ND = (rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)).astype(np.float32)
         scans = [_scan(n, row_D) for n, row_D in zip(numbers, unit_ND, strict=True)]
-        running.galleries.add(workspace_id, "large", scans)
+        running.gallery.add(workspace_id, "large", scans)
 
 
 def _scan(number: int, row_D: np.ndarray) -> NewScan:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from service.client import Client
+from service.client.client import Client
 from service.server import local_service
 from service.settings import Settings
 

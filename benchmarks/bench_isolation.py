@@ -13,12 +13,12 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from service.demo import SAMPLES
-from service.imaging.intake import read
-from service.imaging.isolation import Decoders
-from service.imaging.limits import DecodeLimits
-from service.imaging.sampling import Sampling
-from service.ingest import image_files
+from service.cli.demo import SAMPLES
+from service.cli.ingest import image_files
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.reader import read
+from service.imaging.formats.sampling import Sampling
+from service.imaging.formats.sandbox import DecoderPool
 
 SIZES = ((160, 144), (640, 480), (1280, 960))
 
@@ -38,7 +38,7 @@ def took_ms(decode: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def measure(pool: Decoders, data: bytes, rounds: int) -> dict[str, float]:
+def measure(pool: DecoderPool, data: bytes, rounds: int) -> dict[str, float]:
     """Here and there in turns, so that a busy machine is busy for both."""
     limits = DecodeLimits()
     here: list[float] = []
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     given = parser.parse_args()
     found = {}
-    with Decoders(1, DecodeLimits()) as pool:
+    with DecoderPool(1, DecodeLimits()) as pool:
         list(pool.open(file_of(SIZES[0], "PNG"), Sampling()))  # starts the process
         for kind in ("PNG", "JPEG"):
             for size in SIZES:

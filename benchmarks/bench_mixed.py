@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from service.catalog.records import NewScan, ScanImage
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
 
@@ -163,7 +163,7 @@ def fill(local: LocalService, scans: int) -> None:
             )
             for i, row_D in enumerate(rows_ND)
         ]
-        running.galleries.add(owner, NAME, batch)
+        running.gallery.add(owner, NAME, batch)
 
 
 def rebuild_until(local: LocalService, begin_s: float, until_s: float) -> list[Span]:
@@ -172,7 +172,7 @@ def rebuild_until(local: LocalService, begin_s: float, until_s: float) -> list[S
     time.sleep(max(0.0, begin_s - time.monotonic()) + REBUILD_PAUSE_S)
     while time.monotonic() + REBUILD_PAUSE_S < until_s:
         begin = time.monotonic()
-        running.galleries.reload(running.default_workspace_id, NAME)
+        running.gallery.reload(running.default_workspace_id, NAME)
         spans.append((begin, time.monotonic()))
         time.sleep(REBUILD_PAUSE_S)
     return spans

@@ -23,9 +23,9 @@ import numpy as np
 import search_engines
 
 from service.catalog.records import NewScan, ScanImage
-from service.catalog.sqlite import SqliteCatalog, open_catalog
-from service.galleries import Galleries, Query
-from service.retrieval.index import EXACT_ROWS
+from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
+from service.gallery.gallery import Gallery, Query
+from service.index.vector_index import EXACT_ROWS
 
 ENCODER, THUMBNAIL_BYTES = "enc_bench", 512
 
@@ -56,19 +56,17 @@ def start_once(folder: Path) -> dict[str, float]:
     """What one start takes: until searches are answered, and until the index is whole."""
     catalog = open_catalog(folder)
     workspace_id = catalog.ensure_workspace("bench").workspace_id
-    galleries = Galleries(
-        catalog, encoder_id=ENCODER, dim=search_engines.DIM, folder=folder / "index"
-    )
+    gallery = Gallery(catalog, encoder_id=ENCODER, dim=search_engines.DIM, folder=folder / "index")
     began = time.perf_counter()
-    rows = galleries.rebuild()
+    rows = gallery.rebuild()
     ready_s = time.perf_counter() - began
     query = Query(np.ones(search_engines.DIM, np.float32), 10)
-    galleries.search(workspace_id, ["c"], query)
+    gallery.search(workspace_id, ["c"], query)
     first_s = time.perf_counter() - began - ready_s
-    while rows > EXACT_ROWS and galleries.figures(workspace_id, "c").state.compressed_rows < rows:
+    while rows > EXACT_ROWS and gallery.figures(workspace_id, "c").state.compressed_rows < rows:
         time.sleep(0.05)
     whole_s = time.perf_counter() - began
-    galleries.close()
+    gallery.close()
     catalog.close()
     return {
         "scans": rows,

@@ -15,8 +15,9 @@ import cv2
 import matplotlib
 import numpy as np
 
-from service.imaging.decode import decode
-from service.imaging.text import TextFinder
+from service.embedding.onnx_session import open_text_finder
+from service.imaging.analysis.text import TextFinder
+from service.imaging.formats.decode import decode
 from training.text_detector.synthetic_text import Box, Bytes, Writing, some_text, write
 
 PENS = ("hershey-complex", "hershey-triplex", "hershey-script")
@@ -122,7 +123,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    finder = TextFinder()
+    finder = open_text_finder()
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     fonts = [*(str(folder / name) for name in FILES), *PENS]
     frames = backgrounds(given.images, given.frames, given.side_px, given.seed)

@@ -11,7 +11,7 @@ import numpy as np
 from fewshot_data import Doubles, Ints
 
 from service.fewshot.crossval import choose_c, grouped_folds
-from service.fewshot.solve import Problem
+from service.fewshot.solve import LogisticProblem
 
 Head: TypeAlias = Callable[[Doubles, Ints, Ints, Doubles], Doubles]
 
@@ -21,7 +21,7 @@ def logistic(c: float | None) -> Head:
 
     def scores(rows_MD: Doubles, labels_M: Ints, groups_M: Ints, tested_QD: Doubles) -> Doubles:
         axes_RD = np.linalg.svd(rows_MD, full_matrices=False)[2]
-        problem = Problem(rows_MD @ axes_RD.T, labels_M, int(labels_M.max()) + 1)
+        problem = LogisticProblem(rows_MD @ axes_RD.T, labels_M, int(labels_M.max()) + 1)
         chosen = c or choose_c(problem, grouped_folds(problem, groups_M, 0))
         weights_CR, bias_C = problem.solve(np.arange(len(labels_M)), chosen)
         return tested_QD @ axes_RD.T @ weights_CR.T + bias_C

@@ -18,7 +18,7 @@ from fewshot_data import Data, Row, pictures, read
 
 from training.evaluation.encoders import BundleEncoder, bundle_encoders, embed
 
-BUNDLE = Path(__file__).parents[1] / "service" / "bundle"
+BUNDLE = Path(__file__).parents[1] / "service" / "embedding" / "default_bundle"
 PICTURES = 40  # of each kind that is no ultrasound
 NAMES = (
     "heads",

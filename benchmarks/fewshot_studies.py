@@ -11,13 +11,13 @@ from fewshot_data import Data, Doubles, Ints, Row, balanced, numbers, splits, wh
 from fewshot_heads import HEADS, REFERENCE
 from sklearn.metrics import roc_auc_score
 
-from service.fewshot.calibrate import reliability
+from service.fewshot.calibrator import Calibrator, fit_calibrator, margins
 from service.fewshot.conformal import conformal
 from service.fewshot.duplicates import near_duplicate_groups
 from service.fewshot.fit import Fit, fit, fit_head
 from service.fewshot.heldout import HeldOut, softmax
 from service.fewshot.novelty import novelty
-from service.fewshot.trust import Trust, margins, trust
+from service.fewshot.temperature import reliability
 from training.evaluation.protocol import LabelledSet
 
 SHOTS = (1, 5, 10, 20)
@@ -40,10 +40,10 @@ class Trusted:
         self._data = data
         self.of = cache(self._of)
 
-    def _of(self, name: str, train: tuple[int, ...]) -> tuple[Fit, Trust]:
+    def _of(self, name: str, train: tuple[int, ...]) -> tuple[Fit, Calibrator]:
         labelled, rows_ND = self._data[name]
         made = fitted(labelled, rows_ND, np.array(train))
-        return made, trust(made, rows_ND[np.array(train)])
+        return made, fit_calibrator(made, rows_ND[np.array(train)])
 
 
 def heads(data: Data, seeds: int) -> list[Row]:

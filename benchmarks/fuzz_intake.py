@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image
 
 from service.errors import InputError
-from service.imaging.isolation import Decoders
-from service.imaging.limits import DecodeLimits
-from service.imaging.sampling import Sampling, parse_sampling
-from service.imaging.sniff import family_of
-from service.imaging.still import read_still
+from service.imaging.formats.file_type import family_of
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.sampling import Sampling, parse_sampling
+from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.formats.still import read_still
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the files are made by the tests' own maker
 from tests.imaging import dicom_files as made
@@ -126,7 +126,7 @@ def resident_mb() -> float:
     return pages * 4096 / 1e6
 
 
-def fuzz(pool: Decoders, seed: int, numbers: range) -> Iterator[Outcome]:
+def fuzz(pool: DecoderPool, seed: int, numbers: range) -> Iterator[Outcome]:
     """Decode each input as the service does; yields the running outcome after each."""
     files, outcome = list(corpus().values()), Outcome()
     known: list[int] = []
@@ -159,7 +159,7 @@ def main() -> int:
     given = parser.parse_args()
     began, at_start = time.perf_counter(), 0.0
     outcome = Outcome()
-    with Decoders(1, LIMITS) as pool:
+    with DecoderPool(1, LIMITS) as pool:
         for done, outcome in enumerate(fuzz(pool, given.seed, range(given.count)), 1):
             if done == min(WARM_UP, given.count):
                 at_start = resident_mb()

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from service.app import SHIPPED_BUNDLE
-from service.encoding.runtime import load_encoder
-from service.imaging.decode import decode
-from service.imaging.preprocess import preprocess
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.encoder import load_encoder
+from service.imaging.analysis.preprocess import preprocess
+from service.imaging.formats.decode import decode
 
 Floats = npt.NDArray[np.float32]
 CACHE = Path("runs/bench_search")

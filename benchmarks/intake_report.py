@@ -15,9 +15,9 @@ import look_report
 import numpy as np
 
 from service.errors import ServiceError
-from service.imaging.intake import read
-from service.imaging.limits import DecodeLimits
-from service.imaging.sampling import Sampling
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.reader import read
+from service.imaging.formats.sampling import Sampling
 
 COLUMNS = (
     "file",
@@ -28,7 +28,7 @@ COLUMNS = (
     "per_s",
     "colour",
     "mean",
-    "told",
+    "declared",
     "mm",
     "region",
     "masked",
@@ -46,7 +46,7 @@ def row_of(file: Path, root: Path) -> dict[str, Any]:
         frames = list(image.frames)
     except ServiceError as error:
         return {"file": name, "error": f"{error.code}: {error}"}
-    facts = image.opened
+    facts = image.info
     return {
         "file": name,
         "format": facts.format,
@@ -56,7 +56,7 @@ def row_of(file: Path, root: Path) -> dict[str, Any]:
         "per_s": None if facts.frame_rate_hz is None else round(facts.frame_rate_hz, 1),
         "colour": any(frame.pixels.ndim == 3 for frame in frames),
         "mean": round(float(np.mean([frame.grey.mean() for frame in frames])), 1),
-        "told": ", ".join(
+        "declared": ", ".join(
             _SPATIAL[r.spatial_format] if r.spatial_format < len(_SPATIAL) else "other"
             for r in facts.regions
         ),
@@ -67,9 +67,9 @@ def row_of(file: Path, root: Path) -> dict[str, Any]:
 def rows_of(folders: list[Path]) -> list[dict[str, Any]]:
     """Every file below the folders, sorted; notes are passed over."""
     files = [(file, folder) for folder in folders for file in look_report.files_of([folder])]
-    looked = asyncio.run(look_report.look_at([file for file, _ in files]))
+    analysis = asyncio.run(look_report.look_at([file for file, _ in files]))
     rows = []
-    for (file, folder), found in zip(files, looked, strict=True):
+    for (file, folder), found in zip(files, analysis, strict=True):
         row = row_of(file, folder)
         seen = look_report.row_of("", found)
         rows.append(row if "problem" in seen else row | looked_at(seen))

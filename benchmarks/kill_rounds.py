@@ -2,7 +2,7 @@
 
     python benchmarks/kill_rounds.py --rounds 2000 --out kill_rounds.json
 
-A round forks a process that adds, patches, deletes and erases scans through ``Galleries`` on one
+A round forks a process that adds, patches, deletes and erases scans through ``Gallery`` on one
 data folder that lives through all rounds. It says what it begins and what was acknowledged; at a
 random moment it is killed. Then the folder is opened again and held against what was said:
 
@@ -30,10 +30,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from service.catalog.inspection import inspect
 from service.catalog.records import NewScan, Scan, ScanFilter, ScanImage, ScanPatch, StoredScan
-from service.catalog.sqlite import FILE_NAME, SqliteCatalog, open_catalog
-from service.galleries import Galleries, Query
+from service.catalog.sqlite.inspection import inspect
+from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
+from service.gallery.gallery import Gallery, Query
 
 DIM, ENCODER, NAME = 16, "enc_kill", "g"
 SUBJECTS = 12
@@ -89,42 +89,42 @@ def after(state: State, call: list[Any]) -> State:
     return {scan_id: found for scan_id, found in state.items() if found[1] != rest[0]}
 
 
-def make(call: list[Any], galleries: Galleries, catalog: SqliteCatalog, owner: str) -> None:
+def make(call: list[Any], gallery: Gallery, catalog: SqliteCatalog, owner: str) -> None:
     """Make the call as the service does."""
     kind, *rest = call
     if kind == "add":
-        answers = galleries.add(owner, NAME, [new_scan(*each) for each in rest[0]])
+        answers = gallery.add(owner, NAME, [new_scan(*each) for each in rest[0]])
         if not all(isinstance(answer, StoredScan) and answer.created for answer in answers):
             raise RuntimeError("an add was not stored as new")
     elif kind == "patch":
         catalog.patch_scan(owner, NAME, rest[0], ScanPatch(labels={"view": rest[1]}))
     elif kind == "delete":
-        galleries.remove(owner, NAME, rest[0], if_version=None)
+        gallery.remove(owner, NAME, rest[0], if_version=None)
     else:
-        galleries.erase_subject(owner, rest[0])
+        gallery.erase_subject(owner, rest[0])
 
 
 def write_until_killed(folder: Path, state: State, seed: int, pipe: int) -> NoReturn:
     """The child: begins with opening, so that the kill may hit that as well."""
     rng = random.Random(seed)
-    catalog, galleries, owner = opened(folder)
+    catalog, gallery, owner = opened(folder)
     while True:
         call = plan(state, rng)
         os.write(pipe, json.dumps(["begin", call]).encode() + b"\n")
-        make(call, galleries, catalog, owner)
+        make(call, gallery, catalog, owner)
         state = after(state, call)
         os.write(pipe, b'["done"]\n')
 
 
-def opened(folder: Path) -> tuple[SqliteCatalog, Galleries, str]:
+def opened(folder: Path) -> tuple[SqliteCatalog, Gallery, str]:
     """Catalog, galleries with a filled index, and the workspace."""
     catalog = open_catalog(folder)
     owner = catalog.ensure_workspace("ours").workspace_id
-    galleries = Galleries(catalog, encoder_id=ENCODER, dim=DIM)
+    gallery = Gallery(catalog, encoder_id=ENCODER, dim=DIM)
     if not any(found.name == NAME for _, found in catalog.all_collections()):
-        galleries.create(owner, NAME, "")
-    galleries.rebuild()
-    return catalog, galleries, owner
+        gallery.create(owner, NAME, "")
+    gallery.rebuild()
+    return catalog, gallery, owner
 
 
 def kill_one(
@@ -161,14 +161,14 @@ def stored(catalog: SqliteCatalog, owner: str) -> tuple[State, list[Scan]]:
     return state, list(page.items)
 
 
-def check_index(galleries: Galleries, owner: str, state: State, rng: random.Random) -> None:
+def check_index(gallery: Gallery, owner: str, state: State, rng: random.Random) -> None:
     """The index answers as exact search over the expected vectors does. Raises RuntimeError."""
     if not state:
         return
     names = sorted(state)
     rows_ND = np.stack([vector(state[name][0]) for name in names])
     query_D = vector(rng.getrandbits(40))
-    hits = galleries.search(owner, NAME, Query(query_D, k=len(names)))
+    hits = gallery.search(owner, NAME, Query(query_D, k=len(names)))
     scores_N = rows_ND @ query_D
     expected = {name: float(score) for name, score in zip(names, scores_N, strict=True)}
     found = {hit.scan.scan_id: hit.score for hit in hits}
@@ -198,7 +198,7 @@ def run(rounds: int, folder: Path, *, seed: int) -> dict[str, Any]:
                 counted[pending[0]] += 1
                 pending = None
         started = time.perf_counter()
-        catalog, galleries, owner = opened(folder)
+        catalog, gallery, owner = opened(folder)
         opening_s.append(time.perf_counter() - started)
         found, scans = stored(catalog, owner)
         if pending is not None and found != state:
@@ -210,7 +210,7 @@ def run(rounds: int, folder: Path, *, seed: int) -> dict[str, Any]:
         for scan in rng.sample(scans, min(20, len(scans))):
             if catalog.thumbnail(owner, NAME, scan.scan_id) != thumbnail(state[scan.scan_id][0]):
                 raise RuntimeError(f"round {number}: a thumbnail is not its scan's")
-        check_index(galleries, owner, state, rng)
+        check_index(gallery, owner, state, rng)
         catalog.close()
         if number % 10 == 9 or number == rounds - 1:
             inspection = inspect(folder / FILE_NAME)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from service.app import SHIPPED_BUNDLE, corridor_limits
-from service.encoding.runtime import load_encoder
+from service.app import pipeline_limits
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.encoder import load_encoder
+from service.embedding.pipeline import EmbeddedImage, Pipeline
 from service.errors import ServiceError
-from service.pipeline import Embedded, Pipeline
 from service.settings import Settings
 
 TILE, COLUMNS, SKIPPED = (250, 226), 6, (".md", ".csv", ".txt")
@@ -31,30 +32,30 @@ def files_of(folders: list[Path]) -> list[Path]:
     )
 
 
-def row_of(name: str, found: Embedded | ServiceError) -> dict[str, object]:
+def row_of(name: str, found: EmbeddedImage | ServiceError) -> dict[str, object]:
     """One line of the table."""
     if isinstance(found, ServiceError):
         return {"file": name, "problem": found.code}
-    sight = found.sight
-    first = sight.regions[0]
+    analysis = found.analysis
+    first = analysis.regions[0]
     return {
         "file": name,
         "format": found.format,
-        "frames": found.opened.frames_in_file,
+        "frames": found.info.frames_in_file,
         "size": [found.width_px, found.height_px],
-        "regions": len(sight.regions),
+        "regions": len(analysis.regions),
         "found": first.found,
         "box": list(first.box),
         "confidence": round(first.confidence, 2),
-        "masked": round(sight.masked_px / (found.width_px * found.height_px), 3),
-        "risk": sight.risk,
-        "reasons": list(sight.risk_reasons),
-        "quality": [finding.reason for finding in sight.findings],
+        "masked": round(analysis.masked_px / (found.width_px * found.height_px), 3),
+        "risk": analysis.risk,
+        "reasons": list(analysis.risk_reasons),
+        "quality": [finding.reason for finding in analysis.findings],
     }
 
 
 def markdown(rows: list[dict[str, object]]) -> str:
-    """The table of docs/intake.md."""
+    """The table of docs/measurements/sample-files.md."""
     lines = [
         "| file | region | box | masked | risk | quality |",
         "|---|---|---|---|---|---|",
@@ -89,9 +90,9 @@ def sheet(pairs: list[tuple[str, bytes, str]]) -> Image.Image:
     return page
 
 
-async def look_at(files: list[Path]) -> list[Embedded | ServiceError]:
+async def look_at(files: list[Path]) -> list[EmbeddedImage | ServiceError]:
     """Each file alone, as uploads come."""
-    limits = corridor_limits(Settings())
+    limits = pipeline_limits(Settings())
     async with Pipeline(load_encoder(SHIPPED_BUNDLE), limits) as pipeline:
         return [
             (await pipeline.embed_all([file.read_bytes()], with_thumbnail=True))[0]
@@ -114,7 +115,7 @@ def main() -> None:
         tiles = [
             (str(row["file"]), item.thumbnail_jpeg, f"{row['found']} {row['risk']}")
             for row, item in zip(rows, found, strict=True)
-            if isinstance(item, Embedded)
+            if isinstance(item, EmbeddedImage)
         ]
         given.sheet.parent.mkdir(parents=True, exist_ok=True)
         sheet(tiles).save(given.sheet)

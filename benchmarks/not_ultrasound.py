@@ -24,14 +24,14 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from service.encoding.manifest import (
+from service.embedding.bundle import (
     MANIFEST_NAME,
     ULTRASOUND_NAME,
     describe_file,
     read_manifest,
     verify_files,
 )
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.catalogue.manifest import Row as Frame
 from training.catalogue.manifest import read_manifest as read_rows
 from training.evaluation.cache import features
@@ -41,7 +41,10 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Row: TypeAlias = dict[str, float]
 
 ROOT = Path(__file__).parents[1]
-BUNDLE, SAMPLES = ROOT / "service" / "bundle", ROOT / "service" / "samples"
+BUNDLE, SAMPLES = (
+    ROOT / "service" / "embedding" / "default_bundle",
+    ROOT / "service" / "cli" / "samples",
+)
 PENALTY_C = 1.0
 SPARED = 0.002  # of the corpus frames of patients, their source left out of the fit, that may fail
 NO_PATIENTS = ("pluslib_phantom", "simulated")  # taught, but no measure of what clinics send

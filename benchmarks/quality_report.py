@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from service.imaging.quality import REASONS, frozen, judge
-from service.imaging.regions import from_pixels
+from service.imaging.analysis.quality import REASONS, assess_quality, frozen
+from service.imaging.analysis.regions import from_pixels
 from training.text_detector.synthetic_text import Bytes, Writing, some_text, write
 
 
@@ -33,7 +33,7 @@ def real_frames(folders: list[Path], limit: int) -> list[Bytes]:
 def reasons(frame_HW3: Bytes) -> set[str]:
     """Of the region that the service would use."""
     x0, y0, x1, y1 = from_pixels(frame_HW3).box
-    return {finding.reason for finding in judge(frame_HW3[y0:y1, x0:x1])}
+    return {finding.reason for finding in assess_quality(frame_HW3[y0:y1, x0:x1])}
 
 
 def photographed(frame_HW3: Bytes, rng: np.random.Generator) -> Bytes:

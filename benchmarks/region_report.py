@@ -18,10 +18,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from service.app import SHIPPED_BUNDLE
-from service.encoding.runtime import load_encoder
-from service.imaging.preprocess import preprocess
-from service.imaging.regions import Box, cut, from_pixels, whole
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.encoder import load_encoder
+from service.imaging.analysis.preprocess import preprocess
+from service.imaging.analysis.regions import Box, cut, from_pixels, whole
 from training.catalogue.manifest import read_manifest
 from training.evaluation.protocol import LabelledSet, shot_scores
 from training.evaluation.sets import read_sets, thinned

@@ -100,8 +100,8 @@ def judged(ask: Ask, truth: Any, gallery: Path, best: str = "best_QK") -> dict[s
 
 def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> dict[str, Any]:
     """The index of the service: filled, built, opened again and asked; a kept one only asked."""
-    from service.retrieval import coarse
-    from service.retrieval.index import EmbeddingIndex
+    from service.index import compressed as coarse
+    from service.index.vector_index import EmbeddingIndex
 
     ids, marks = np.arange(rows, dtype=np.int64), np.zeros(rows, np.uint64)
     blocks = (

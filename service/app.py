@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -28,25 +27,25 @@ from service.api import (
     versions,
 )
 from service.api.middleware import Gate
-from service.api.state import DEFAULT_WORKSPACE, Running
+from service.api.state import DEFAULT_WORKSPACE, Services
 from service.api.uploads import InvalidBody
-from service.catalog.folder import owned
+from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
-from service.catalog.sqlite import open_catalog
-from service.cines import Cines
-from service.encoding.runtime import Encoder, load_encoder
-from service.galleries import Galleries
-from service.heads.classifiers import Heads
-from service.heads.judging import Judge
-from service.heads.queue import FitQueue
-from service.heads.thresholds import Thresholds
-from service.imaging.limits import DecodeLimits
-from service.observability import Metrics
-from service.pipeline import CorridorLimits, Pipeline
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.store import ClassifierStore
+from service.classifiers.thresholds import Thresholds
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.encoder import Encoder, load_encoder
+from service.embedding.pipeline import Pipeline, PipelineLimits
+from service.gallery.frame_search import FrameSearch
+from service.gallery.gallery import Gallery
+from service.imaging.formats.limits import DecodeLimits
+from service.jobs.fit_queue import FitQueue
+from service.jobs.scheduler import operations_of, run_schedule
+from service.observability import ServiceMetrics
 from service.settings import Settings
-from service.upkeep import operations_of, upkeep
 
-SHIPPED_BUNDLE = Path(__file__).parent / "bundle"
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
 
@@ -60,7 +59,7 @@ def create_app(
         encoder: used instead of the bundle.
         catalog: used instead of the SQLite file; the caller closes it.
     """
-    metrics = Metrics()
+    metrics = ServiceMetrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -69,7 +68,7 @@ def create_app(
                 stack, settings, metrics, encoder, catalog, lambda: app.state.running
             )
             app.state.running = running
-            async with upkeep(running):
+            async with run_schedule(running):
                 yield
             running.stopping = True
 
@@ -109,15 +108,15 @@ def create_app(
 async def _opened(
     stack: AsyncExitStack,
     settings: Settings,
-    metrics: Metrics,
+    metrics: ServiceMetrics,
     encoder: Encoder | None,
     catalog: Catalog | None,
-    running: Callable[[], Running],
-) -> Running:
+    running: Callable[[], Services],
+) -> Services:
     """Open everything in the order in which it leans on each other; ``stack`` closes it."""
     model = encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
     truth = catalog if catalog is not None else await _own_catalog(stack, settings)
-    galleries = Galleries(
+    gallery = Gallery(
         truth,
         encoder_id=model.encoder_id,
         dim=model.dim,
@@ -125,34 +124,34 @@ async def _opened(
         exact_rows=settings.exact_scans,
         recall_every_s=settings.recall_every_s,
     )
-    stack.push_async_callback(asyncio.to_thread, galleries.close)
-    await asyncio.to_thread(galleries.rebuild)
-    metrics.watch_indexes(lambda: index_figures(galleries))
+    stack.push_async_callback(asyncio.to_thread, gallery.close)
+    await asyncio.to_thread(gallery.rebuild)
+    metrics.watch_indexes(lambda: index_figures(gallery))
     # Of their own: a pool shared with writers could be full of them.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
     fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
     stack.push_async_callback(asyncio.to_thread, fits.close)  # before the catalog it writes to
-    pipeline = Pipeline(model, corridor_limits(settings), on_batch=metrics.batch_frames.observe)
+    pipeline = Pipeline(model, pipeline_limits(settings), on_batch=metrics.batch_frames.observe)
     metrics.watch_in_flight(lambda: pipeline.in_flight)
     await stack.enter_async_context(pipeline)
-    heads = Heads(
+    classifiers = ClassifierStore(
         truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
     )
-    judge = Judge(truth, heads)
+    evaluator = ClassifierEvaluator(truth, classifiers)
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
-    return Running(
+    return Services(
         settings=settings,
         catalog=truth,
         pipeline=pipeline,
-        galleries=galleries,
-        cines=Cines(truth),
-        heads=heads,
-        judge=judge,
-        thresholds=Thresholds(truth, heads, judge),
+        gallery=gallery,
+        frame_search=FrameSearch(truth),
+        classifiers=classifiers,
+        evaluator=evaluator,
+        thresholds=Thresholds(truth, classifiers, evaluator),
         fits=fits,
         metrics=metrics,
-        operations=operations_of(settings, truth, pipeline, galleries, heads, running),
+        operations=operations_of(settings, truth, pipeline, gallery, classifiers, running),
         searchers=searchers,
         default_workspace_id=workspace.workspace_id,
     )
@@ -173,10 +172,10 @@ async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(document, 422, media_type=problems.MEDIA_TYPE)
 
 
-def index_figures(galleries: Galleries) -> dict[str, dict[str, float]]:
+def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:
     """{index_id: {figure: value}} for the metrics; an unmeasured recall is left out."""
     found: dict[str, dict[str, float]] = {}
-    for figures in galleries.all_figures():
+    for figures in gallery.all_figures():
         state = figures.state
         found[figures.index_id] = {
             "rows": state.rows,
@@ -197,9 +196,9 @@ def open_encoder(settings: Settings) -> Encoder:
     )
 
 
-def corridor_limits(settings: Settings) -> CorridorLimits:
+def pipeline_limits(settings: Settings) -> PipelineLimits:
     """What the settings say of the corridor."""
-    return CorridorLimits(
+    return PipelineLimits(
         max_image_bytes=settings.max_image_bytes,
         max_batch=settings.max_batch,
         batch_wait_s=settings.batch_wait_s,

@@ -33,7 +33,7 @@ INDEX_FIGURES = {
 }
 
 
-class IndexFigures(Collector):
+class IndexMetrics(Collector):
     """Gauges per index, read when they are asked for; so a deleted index leaves nothing."""
 
     def __init__(self, read: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
@@ -54,7 +54,7 @@ class IndexFigures(Collector):
         return iter(())
 
 
-class Metrics:
+class ServiceMetrics:
     """Counters of one service; each has its own registry, so that two can live in a process."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Metrics:
 
     def watch_indexes(self, read: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
         """Report ``read()``, {index_id: {figure: value}}, with the figures of INDEX_FIGURES."""
-        self._registry.register(IndexFigures(read))
+        self._registry.register(IndexMetrics(read))
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""

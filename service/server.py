@@ -14,15 +14,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.api.schemas import NAME
-from service.api.state import DEFAULT_WORKSPACE, Running, hash_key
+from service.api.state import DEFAULT_WORKSPACE, Services, hash_key
 from service.app import create_app, open_encoder
-from service.background import take_short_turns
-from service.catalog.folder import owned
+from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
 from service.catalog.records import KeyRecord
-from service.catalog.sqlite import open_catalog
-from service.encoding.runtime import Encoder
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.embedding.encoder import Encoder
 from service.errors import InputError, UnknownItem
+from service.jobs.threads import shorten_switch_interval
 from service.settings import Settings
 
 START_TIMEOUT_S = 60.0
@@ -64,7 +64,7 @@ class DrainingServer(uvicorn.Server):
 def _server(
     settings: Settings, encoder: Encoder | None = None, catalog: Catalog | None = None
 ) -> DrainingServer:
-    take_short_turns()
+    shorten_switch_interval()
     app = create_app(settings, encoder=encoder, catalog=catalog)
     config = uvicorn.Config(
         app,
@@ -105,7 +105,7 @@ class LocalService:
 
     url: str
     key: str
-    running: Callable[[], Running]
+    running: Callable[[], Services]
 
 
 @contextlib.contextmanager

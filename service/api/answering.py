@@ -13,11 +13,11 @@ import numpy as np
 from service.api.heatmaps import HeatmapWish, heatmap_json, missing_heatmap
 from service.api.schemas import JsonObject
 from service.api.wire import Floats, reference_json
+from service.classifiers.evidence import Cine, check_thresholds, cine_of, decisions
+from service.classifiers.loaded import LoadedClassifier, Neighbour
+from service.embedding.pipeline import MappedImage, UltrasoundTest
 from service.errors import InputError
-from service.fewshot.trust import Answer
-from service.heads.evidence import Cine, check_thresholds, cine_of, decisions
-from service.heads.opened import Neighbour, Opened
-from service.pipeline import Mapped, UltrasoundTest
+from service.fewshot.calibrator import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Seen:
 
     about: JsonObject
     embedding_D: Floats | None = None
-    mapped: Mapped | None = None
+    mapped: MappedImage | None = None
     frames: tuple[Frame, ...] = ()
 
 
@@ -63,18 +63,18 @@ class Asked:
     ultrasound: UltrasoundTest | None = None
 
 
-def answer_items(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObject:
+def answer_items(loaded: LoadedClassifier, seen: Sequence[Seen], asked: Asked) -> JsonObject:
     """``items`` in order, failed ones as they are, and what is said of their prediction sets.
 
     Raises:
         InputError: a threshold or heat map of no class of the version.
     """
-    asked.heatmap.check(opened)
-    check_thresholds(opened, asked.thresholds)
+    asked.heatmap.check(loaded)
+    check_thresholds(loaded, asked.thresholds)
     rows = [item for item in seen if item.embedding_D is not None]
     vectors = [item.embedding_D for item in rows if item.embedding_D is not None]
-    stacked_QD = np.stack(vectors) if vectors else np.eye(1, opened.head.weights_CD.shape[1])
-    found = _Answered(opened, stacked_QD.astype(np.float32), asked)
+    stacked_QD = np.stack(vectors) if vectors else np.eye(1, loaded.head.weights_CD.shape[1])
+    found = _Answered(loaded, stacked_QD.astype(np.float32), asked)
     items = told(seen, asked, found.item)
     said = {
         "coverage": found.sets.coverage,
@@ -88,7 +88,7 @@ def answer_items(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObje
 def told(
     seen: Sequence[Seen],
     asked: Asked,
-    say: Callable[[int, Mapped | None, Sequence[Frame]], JsonObject],
+    say: Callable[[int, MappedImage | None, Sequence[Frame]], JsonObject],
 ) -> list[JsonObject]:
     """The items in order, failed ones as they are.
 
@@ -106,7 +106,7 @@ def told(
     ]
 
 
-def answer_cine(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObject:
+def answer_cine(loaded: LoadedClassifier, seen: Sequence[Seen], asked: Asked) -> JsonObject:
     """One answer for the items together, which are frames of a cine in their order.
 
     Frames that failed are left out and named.
@@ -117,21 +117,21 @@ def answer_cine(opened: Opened, seen: Sequence[Seen], asked: Asked) -> JsonObjec
     frames = [Frame(i, s.embedding_D) for i, s in enumerate(seen) if s.embedding_D is not None]
     if not frames:
         raise InputError("expected at least one readable frame of the cine, got none")
-    cine = _pooled(opened, frames)
-    found = _Answered(opened, cine.embedding_D[None], asked)
+    cine = _pooled(loaded, frames)
+    found = _Answered(loaded, cine.embedding_D[None], asked)
     return found.item(0, None, frames) | {
         "left_out": [i for i, item in enumerate(seen) if item.embedding_D is None]
     }
 
 
-def _pooled(opened: Opened, frames: Sequence[Frame]) -> Cine:
+def _pooled(loaded: LoadedClassifier, frames: Sequence[Frame]) -> Cine:
     embeddings_TD = np.stack([frame.embedding_D for frame in frames])
-    return cine_of(opened, embeddings_TD, [frame.copies for frame in frames])
+    return cine_of(loaded, embeddings_TD, [frame.copies for frame in frames])
 
 
-def _frames_json(opened: Opened, frames: Sequence[Frame], predicted: str) -> JsonObject:
+def _frames_json(loaded: LoadedClassifier, frames: Sequence[Frame], predicted: str) -> JsonObject:
     """Each frame's scores and share, and which carried the answer."""
-    classes, cine = opened.head.classes, _pooled(opened, frames)
+    classes, cine = loaded.head.classes, _pooled(loaded, frames)
     chosen = classes.index(predicted)
     told = [
         {
@@ -151,11 +151,11 @@ def _frames_json(opened: Opened, frames: Sequence[Frame], predicted: str) -> Jso
 class _Answered:
     """Answers to all queries at once, told one by one."""
 
-    def __init__(self, opened: Opened, embeddings_QD: Floats, asked: Asked) -> None:
-        self._opened = opened
+    def __init__(self, loaded: LoadedClassifier, embeddings_QD: Floats, asked: Asked) -> None:
+        self._opened = loaded
         self._embeddings_QD = embeddings_QD
         self._asked = asked
-        answers, self.sets = opened.answers(embeddings_QD, asked.coverage)
+        answers, self.sets = loaded.answers(embeddings_QD, asked.coverage)
         self._scores: list[float] | None = None
         if asked.ultrasound is not None:
             self._scores = asked.ultrasound.scores(embeddings_QD).tolist()
@@ -165,30 +165,32 @@ class _Answered:
             ]
         self.answers = answers
 
-    def item(self, row: int, mapped: Mapped | None, frames: Sequence[Frame] = ()) -> JsonObject:
+    def item(
+        self, row: int, mapped: MappedImage | None, frames: Sequence[Frame] = ()
+    ) -> JsonObject:
         """What is said of one query."""
-        answer, opened = self.answers[row], self._opened
-        nearest = opened.support.nearest(self._embeddings_QD[row], self._asked.nearest)
+        answer, loaded = self.answers[row], self._opened
+        nearest = loaded.support.nearest(self._embeddings_QD[row], self._asked.nearest)
         members = None if self.sets.members_NC is None else self.sets.members_NC[row].tolist()
         named = None
         if members is not None:
-            pairs = zip(opened.head.classes, members, strict=True)
+            pairs = zip(loaded.head.classes, members, strict=True)
             named = [name for name, inside in pairs if inside]
         heatmap = None
         if mapped is not None:
-            heatmap = heatmap_json(opened, mapped, answer.predicted, self._asked.heatmap)
+            heatmap = heatmap_json(loaded, mapped, answer.predicted, self._asked.heatmap)
         return {
             "label": answer.predicted,
             "probabilities": answer.probabilities,
             "abstained": _abstention(answer),
             "prediction_set": named,
-            "distance": answer.distance if opened.knows_distances else None,
+            "distance": answer.distance if loaded.knows_distances else None,
             "distance_percentile": answer.distance_percentile,
             "ultrasound_score": None if self._scores is None else self._scores[row],
             "decisions": self._decisions(answer),
             "nearest": [evidence_json(each, {"label": each.example.label}) for each in nearest],
             "heatmap": heatmap,
-            **(_frames_json(opened, frames, answer.predicted) if frames else {}),
+            **(_frames_json(loaded, frames, answer.predicted) if frames else {}),
         }
 
     def _decisions(self, answer: Answer) -> list[JsonObject]:

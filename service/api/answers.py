@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.schemas import JsonObject
-from service.imaging.quality import Reason
+from service.imaging.analysis.quality import Reason
 
 ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
 REGION_NUMBER = "In the image's regions, from 0."

@@ -16,11 +16,11 @@ from service.api.state import (
     WhoAsks,
     WorkspaceId,
     created,
-    meaning,
-    once,
+    idempotent,
+    request_fingerprint,
 )
 from service.api.wire import classifier_json
-from service.heads.carrying import as_document, as_onnx
+from service.classifiers.portable_versions import as_document, as_onnx
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 ONNX_TYPE = "application/octet-stream"
@@ -50,12 +50,12 @@ async def export(
     The JSON carries embeddings of examples (at most 2000), by which distances are measured; the
     ONNX does not. Both carry the card: report, classes, encoder_id.
     """
-    opened = await asyncio.to_thread(service.heads.open_either, workspace_id, name, version)
+    loaded = await asyncio.to_thread(service.classifiers.open_either, workspace_id, name, version)
     if format == "onnx":
-        data = await service.fits.run(lambda: as_onnx(opened))
-        named = f'attachment; filename="{opened.classifier.name}.onnx"'
+        data = await service.fits.run(lambda: as_onnx(loaded))
+        named = f'attachment; filename="{loaded.classifier.name}.onnx"'
         return Response(data, media_type=ONNX_TYPE, headers={"Content-Disposition": named})
-    return JSONResponse(await service.fits.run(lambda: as_document(opened)))
+    return JSONResponse(await service.fits.run(lambda: as_document(loaded)))
 
 
 @router.post("/classifiers/import", status_code=201, responses=says(ClassifierAnswer, 201))
@@ -66,9 +66,13 @@ async def import_classifier(
 
     async def act() -> JSONResponse:
         made = await asyncio.to_thread(
-            service.heads.take_in, caller.workspace_id, body.name, body.classifier, caller.author
+            service.classifiers.take_in,
+            caller.workspace_id,
+            body.name,
+            body.classifier,
+            caller.author,
         )
         return created(classifier_json(made), f"/v1/classifiers/{made.name}")
 
-    content = meaning("import", body.model_dump_json())
-    return await once(service, caller.workspace_id, key, content, act)
+    content = request_fingerprint("import", body.model_dump_json())
+    return await idempotent(service, caller.workspace_id, key, content, act)

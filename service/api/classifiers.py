@@ -34,9 +34,9 @@ from service.api.state import (
     WhoAsks,
     WorkspaceId,
     created,
-    meaning,
-    once,
+    idempotent,
     read,
+    request_fingerprint,
 )
 from service.api.uploads import Upload, read_upload, validate
 from service.api.wire import classifier_json, page_json, read_cursor, version_of
@@ -75,13 +75,13 @@ async def create_classifier(
             return accepted(begun, preferred=True)
         examples = await gather(service, caller.workspace_id, sent, labelled, sent.kind)
         fit = partial(
-            service.heads.fit, caller.workspace_id, name, examples, caller.author, options
+            service.classifiers.fit, caller.workspace_id, name, examples, caller.author, options
         )
         made = await service.fits.run(fit)
         return created(classifier_json(made), f"/v1/classifiers/{made.name}")
 
-    content = meaning("classifier", sent.model_dump_json(), *labelled.files)
-    return await once(service, caller.workspace_id, key, content, act)
+    content = request_fingerprint("classifier", sent.model_dump_json(), *labelled.files)
+    return await idempotent(service, caller.workspace_id, key, content, act)
 
 
 _NewClassifier: TypeAlias = NewClassifierBody | LabelledInstancesBody | UploadedClassifier

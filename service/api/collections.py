@@ -33,15 +33,15 @@ from service.api.schemas import (
 from service.api.state import (
     IdempotencyKey,
     IfMatch,
-    Running,
     Service,
+    Services,
     WorkspaceId,
     created,
     embed_each,
+    idempotent,
     item_problem,
-    meaning,
-    once,
     read,
+    request_fingerprint,
 )
 from service.api.uploads import (
     Upload,
@@ -62,16 +62,16 @@ from service.api.wire import (
     version_of,
 )
 from service.catalog.records import ClipFrame, Collection, NewScan, ScanPatch, StoredScan
+from service.embedding.pipeline import EmbeddedImage
+from service.embedding.pooling import place_of, without_repeats
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
-from service.pipeline import Embedded
-from service.pooling import place_of, without_repeats
 
 router = APIRouter(prefix="/v1", tags=["collections"])
 Limit = Annotated[int, Query(ge=1, description="Most items on this page.")]
 Cursor = Annotated[str | None, Query(max_length=2000)]
 
 
-def page_limit(service: Running, limit: int) -> int:
+def page_limit(service: Services, limit: int) -> int:
     """The caller's limit, at most the service's."""
     return min(limit, service.settings.max_page)
 
@@ -84,7 +84,7 @@ async def create_collection(
 
     async def act() -> JSONResponse:
         made = await asyncio.to_thread(
-            service.galleries.create,
+            service.gallery.create,
             workspace_id,
             body.name,
             body.description,
@@ -94,8 +94,8 @@ async def create_collection(
         )
         return created(collection_json(made), f"/v1/collections/{made.name}")
 
-    content = meaning("collection", body.model_dump_json())
-    return await once(service, workspace_id, key, content, act)
+    content = request_fingerprint("collection", body.model_dump_json())
+    return await idempotent(service, workspace_id, key, content, act)
 
 
 @router.get("/collections", response_model=None, responses=says(CollectionPage))
@@ -127,7 +127,7 @@ async def delete_collection(
 ) -> JsonObject:
     """Delete a collection with all its scans."""
     removed = await asyncio.to_thread(
-        service.galleries.delete, workspace_id, collection, if_version=version_of(if_match)
+        service.gallery.delete, workspace_id, collection, if_version=version_of(if_match)
     )
     service.forget_deleted()
     return {"deleted": collection, "scans": removed}
@@ -169,7 +169,7 @@ async def add_scans(
         scans = [
             _new_scan(item, said)
             for item, said in zip(embedded, metadata, strict=True)
-            if isinstance(item, Embedded)
+            if isinstance(item, EmbeddedImage)
         ]
         items = await asyncio.to_thread(
             _store, service, request, workspace_id, collection, embedded, scans
@@ -179,8 +179,8 @@ async def add_scans(
         return JSONResponse(body, batch_status(items))
 
     said = [item.model_dump_json() for item in metadata]
-    content = meaning("scans", collection, frames, region, *files, *said)
-    return await once(service, workspace_id, key, content, act)
+    content = request_fingerprint("scans", collection, frames, region, *files, *said)
+    return await idempotent(service, workspace_id, key, content, act)
 
 
 def _files_and_metadata(
@@ -194,7 +194,7 @@ def _files_and_metadata(
     return files, [instance.metadata for instance in body.instances]
 
 
-async def _check_collection(service: Running, workspace_id: str, name: str) -> Collection:
+async def _check_collection(service: Services, workspace_id: str, name: str) -> Collection:
     """Refuse before embedding: an unknown or foreign collection costs no encoder time."""
     found = await asyncio.to_thread(service.catalog.get_collection, workspace_id, name)
     loaded = service.pipeline.encoder.encoder_id
@@ -207,18 +207,18 @@ async def _check_collection(service: Running, workspace_id: str, name: str) -> C
 
 
 def _store(
-    service: Running,
+    service: Services,
     request: Request,
     workspace_id: str,
     collection: str,
-    embedded: list[Embedded | ServiceError],
+    embedded: list[EmbeddedImage | ServiceError],
     scans: list[NewScan],
 ) -> list[JsonObject]:
     """Store what could be embedded; answer in the order of the upload."""
-    answers = iter(service.galleries.add(workspace_id, collection, scans) if scans else [])
+    answers = iter(service.gallery.add(workspace_id, collection, scans) if scans else [])
     items: list[JsonObject] = []
     for found in embedded:
-        stored = next(answers) if isinstance(found, Embedded) else found
+        stored = next(answers) if isinstance(found, EmbeddedImage) else found
         if isinstance(stored, StoredScan):
             dim = service.pipeline.encoder.dim
             items.append({"scan": scan_json(stored.scan, dim=dim), "created": stored.created})
@@ -227,7 +227,7 @@ def _store(
     return items
 
 
-def _new_scan(embedded: Embedded, said: ScanMetadata) -> NewScan:
+def _new_scan(embedded: EmbeddedImage, said: ScanMetadata) -> NewScan:
     several = embedded.regions_used
     return NewScan(
         scan_id=said.scan_id,

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from service.api.life_schemas import ExportBody, ImportBody
 from service.api.operations import ACCEPTED, accepted, started
 from service.api.schemas import NAME
-from service.api.state import Running, Service, WorkspaceId
+from service.api.state import Service, Services, WorkspaceId
 from service.errors import InputError, NameTaken, UnknownItem
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
@@ -41,7 +41,7 @@ async def import_collection(
     return accepted(await started(service, workspace_id, "import", request))
 
 
-def _is_there(service: Running, workspace_id: str, export: str) -> bool:
+def _is_there(service: Services, workspace_id: str, export: str) -> bool:
     folder = service.settings.exchange_dir
     if folder is None:
         raise UnknownItem("no folder of exports is set: SONOPROBE_EXCHANGE_DIR")

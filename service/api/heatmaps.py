@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from service.api.schemas import JsonObject
-from service.heads.evidence import class_of, heat_of
-from service.heads.opened import Opened
-from service.pipeline import Mapped
+from service.classifiers.evidence import class_of, heat_of
+from service.classifiers.loaded import LoadedClassifier
+from service.embedding.pipeline import MappedImage
 
 HeatmapKind: TypeAlias = Literal["none", "array", "png"]
 OF_SEVERAL_PICTURES = "the file was embedded as the mean of several pictures: upload one of them"
@@ -20,32 +20,34 @@ class HeatmapWish:
     kind: HeatmapKind = "none"
     label: str | None = None
 
-    def check(self, opened: Opened) -> None:
+    def check(self, loaded: LoadedClassifier) -> None:
         """Raises InputError: the label is no class of the version."""
         if self.label is not None:
-            class_of(opened, self.label)
+            class_of(loaded, self.label)
 
 
-def missing_heatmap(wish: HeatmapWish, mapped: Mapped | None) -> JsonObject:
+def missing_heatmap(wish: HeatmapWish, mapped: MappedImage | None) -> JsonObject:
     """Why there is no heat map where one is asked for; else nothing."""
     if wish.kind == "none" or mapped is not None:
         return {}
     return {"no_heatmap_because": OF_SEVERAL_PICTURES}
 
 
-def heatmap_json(opened: Opened, mapped: Mapped, predicted: str, wish: HeatmapWish) -> JsonObject:
+def heatmap_json(
+    loaded: LoadedClassifier, mapped: MappedImage, predicted: str, wish: HeatmapWish
+) -> JsonObject:
     """The activation maps of one frame; their means are the image terms of its logits.
 
     softmax((image_terms + biases) / temperature) gives the probabilities.
     """
-    label, classes = wish.label or predicted, opened.head.classes
-    heat = heat_of(opened, mapped.map_Dhw, label)
+    label, classes = wish.label or predicted, loaded.head.classes
+    heat = heat_of(loaded, mapped.map_Dhw, label)
     terms_C = heat.maps_Chw.mean((1, 2))
     body: JsonObject = {
         "label": label,
         "image_terms": dict(zip(classes, terms_C.tolist(), strict=True)),
         "biases": dict(zip(classes, heat.bias_C.tolist(), strict=True)),
-        "temperature": opened.trust.calibration.temperature,
+        "temperature": loaded.trust.calibration.temperature,
         "maps": None,
         "png": None,
     }

@@ -51,17 +51,19 @@ async def evaluate(
     else:
         sent = body = validate(EvaluationBody, upload.document)
         labelled = from_instances(body.instances, max_items=service.settings.max_items)
-    opened = await service.fits.run(partial(service.heads.open_either, workspace_id, name, version))
-    examples = await gather(service, workspace_id, sent, labelled, opened.version.kind)
+    loaded = await service.fits.run(
+        partial(service.classifiers.open_either, workspace_id, name, version)
+    )
+    examples = await gather(service, workspace_id, sent, labelled, loaded.version.kind)
     work = partial(
-        service.judge.evaluate, workspace_id, opened, examples, allow_known=sent.allow_known
+        service.evaluator.evaluate, workspace_id, loaded, examples, allow_known=sent.allow_known
     )
     found = await service.fits.run(work)
     return {
         "classifier": name,
-        "version": opened.version.number,
-        "encoder_id": opened.version.encoder_id,
-        "calibrated": is_calibrated(opened.version),
+        "version": loaded.version.number,
+        "encoder_id": loaded.version.encoder_id,
+        "calibrated": is_calibrated(loaded.version),
         "examples": found.examples,
         "known_examples": found.known,
         "judgement": found.judgement,
@@ -79,7 +81,7 @@ async def compare(
 ) -> JsonObject:
     """Two versions judged on the examples that both have, by their out-of-fold guesses."""
     shared, one, other = await service.fits.run(
-        partial(service.judge.compare, workspace_id, name, a, b)
+        partial(service.evaluator.compare, workspace_id, name, a, b)
     )
     return {"classifier": name, "shared_examples": shared, "a": one, "b": other}
 
@@ -92,9 +94,11 @@ async def list_suspects(
 
     Of a multi-label classifier an example may come once per label, which ``concerns`` names.
     """
-    _, found = await service.fits.run(partial(service.heads.find, workspace_id, name, version))
+    _, found = await service.fits.run(
+        partial(service.classifiers.find, workspace_id, name, version)
+    )
     doubts = await service.fits.run(
-        partial(service.judge.suspects, workspace_id, name, found.number)
+        partial(service.evaluator.suspects, workspace_id, name, found.number)
     )
     items = [
         {
@@ -124,13 +128,13 @@ async def list_next_to_label(
     ``task`` is repeatable, for multi-label classifiers: scans that lack any of them. ``concerns``
     names for each scan the label that the classifier is least certain of.
     """
-    opened = await service.fits.run(partial(service.heads.open_either, workspace_id, name))
-    work = partial(service.judge.next_to_label, workspace_id, opened, collection, task, count)
+    loaded = await service.fits.run(partial(service.classifiers.open_either, workspace_id, name))
+    work = partial(service.evaluator.next_to_label, workspace_id, loaded, collection, task, count)
     dim = service.pipeline.encoder.dim
     found = await service.fits.run(work)
     return {
         "classifier": name,
-        "version": opened.version.number,
+        "version": loaded.version.number,
         "scans": [scan_json(scan, dim=dim) for scan, _ in found],
         "concerns": [concerns for _, concerns in found],
     }
@@ -143,7 +147,7 @@ async def measure_agreement(
     collection: str, body: AgreementBody, service: Service, workspace_id: WorkspaceId
 ) -> JsonObject:
     """Agreement of two readers, whose labels are two tasks of a collection: kappa with interval."""
-    work = partial(service.judge.agreement, workspace_id, collection, body.one, body.other)
+    work = partial(service.evaluator.agreement, workspace_id, collection, body.one, body.other)
     found, scans = await service.fits.run(work)
     disagreed = [
         {

@@ -11,7 +11,7 @@ from service.api.predictions import Version
 from service.api.schemas import JsonObject
 from service.api.state import Service, WorkspaceId
 from service.api.wire import label_json, reference_json
-from service.heads.examples import Example
+from service.classifiers.examples import Example
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 
@@ -25,9 +25,11 @@ async def list_conflicts(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JsonObject:
     """Pairs of examples that look alike and carry different labels, the most alike first."""
-    _, found = await service.fits.run(partial(service.heads.find, workspace_id, name, version))
+    _, found = await service.fits.run(
+        partial(service.classifiers.find, workspace_id, name, version)
+    )
     pairs = await service.fits.run(
-        partial(service.judge.conflicts, workspace_id, name, found.number)
+        partial(service.evaluator.conflicts, workspace_id, name, found.number)
     )
     items = [
         {

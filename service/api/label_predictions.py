@@ -13,12 +13,17 @@ from service.api.answering import Asked, Frame, Seen, evidence_json, told
 from service.api.answers import ENCODER, Answer, ImageSeen, Problem
 from service.api.schemas import JsonObject
 from service.api.wire import batch_status, is_calibrated, label_json
+from service.classifiers.fitting import MULTI
+from service.classifiers.label_evidence import (
+    asked_thresholds,
+    label_cine,
+    label_heat,
+    label_number,
+)
+from service.classifiers.loaded_labels import OpenedLabels
+from service.embedding.pipeline import MappedImage
 from service.errors import InputError
 from service.fewshot.multilabel_answers import LabelsAnswer
-from service.heads.fitting import MULTI
-from service.heads.label_evidence import asked_thresholds, label_cine, label_heat, label_number
-from service.heads.multilabel import OpenedLabels
-from service.pipeline import Mapped
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -143,7 +148,7 @@ class LabelPredictions(Answer):
 
 
 def labels_answer(
-    opened: OpenedLabels, seen: Sequence[Seen], asked: Asked, *, cine: bool = False
+    loaded: OpenedLabels, seen: Sequence[Seen], asked: Asked, *, cine: bool = False
 ) -> JSONResponse:
     """The whole answer; failed items stay as they are.
 
@@ -154,18 +159,18 @@ def labels_answer(
         InputError: coverage outside 0.5 to 0.999, a threshold or heat map of no label, a cine
             without a readable frame.
     """
-    opened = asked_thresholds(opened, asked.thresholds)
+    loaded = asked_thresholds(loaded, asked.thresholds)
     if asked.heatmap.label is not None:
-        label_number(opened, asked.heatmap.label)
+        label_number(loaded, asked.heatmap.label)
     rows = [item.embedding_D for item in seen if item.embedding_D is not None]
-    stacked_QD = np.stack(rows) if rows else np.eye(1, opened.made.width, dtype=np.float32)
-    found = _Answered(opened, stacked_QD, asked)
+    stacked_QD = np.stack(rows) if rows else np.eye(1, loaded.made.width, dtype=np.float32)
+    found = _Answered(loaded, stacked_QD, asked)
     items = told(seen, asked, found.item)
-    body = _about(opened) | {
+    body = _about(loaded) | {
         "coverage": asked.coverage,
         "prediction_sets": found.sets_json(),
         "items": items,
-        "cine": _cine_json(opened, seen, asked) if cine else None,
+        "cine": _cine_json(loaded, seen, asked) if cine else None,
     }
     return JSONResponse(body, batch_status(items))
 
@@ -173,9 +178,9 @@ def labels_answer(
 class _Answered:
     """Answers to all queries at once, told one by one."""
 
-    def __init__(self, opened: OpenedLabels, embeddings_QD: Floats, asked: Asked) -> None:
-        self._opened, self._embeddings_QD, self._asked = opened, embeddings_QD, asked
-        self._answers, self._sets = opened.answers(embeddings_QD, asked.coverage)
+    def __init__(self, loaded: OpenedLabels, embeddings_QD: Floats, asked: Asked) -> None:
+        self._opened, self._embeddings_QD, self._asked = loaded, embeddings_QD, asked
+        self._answers, self._sets = loaded.answers(embeddings_QD, asked.coverage)
         passed_Q = np.ones(len(embeddings_QD), bool)
         if asked.ultrasound is not None:
             passed_Q = asked.ultrasound.passed(embeddings_QD)
@@ -192,12 +197,14 @@ class _Answered:
             for name, one in self._sets.items()
         }
 
-    def item(self, row: int, mapped: Mapped | None, frames: Sequence[Frame] = ()) -> JsonObject:
+    def item(
+        self, row: int, mapped: MappedImage | None, frames: Sequence[Frame] = ()
+    ) -> JsonObject:
         """What is said of one query."""
-        answer, opened = self._answers[row], self._opened
+        answer, loaded = self._answers[row], self._opened
         given = self._asked.thresholds
         reason = "far_from_every_example" if answer.far else None
-        nearest = opened.support.nearest(self._embeddings_QD[row], self._asked.nearest)
+        nearest = loaded.support.nearest(self._embeddings_QD[row], self._asked.nearest)
         return {
             "present": [label.name for label in answer.labels if label.present],
             "labels": [
@@ -205,16 +212,16 @@ class _Answered:
                 for label in answer.labels
             ],
             "abstained_because": reason if self._is_ultrasound[row] else "not_ultrasound",
-            "distance": answer.distance if opened.knows_distances else None,
+            "distance": answer.distance if loaded.knows_distances else None,
             "distance_percentile": answer.distance_percentile,
             "nearest": [
                 evidence_json(each, label_json(each.example.label, MULTI)) for each in nearest
             ],
             "heatmap": None if mapped is None else self._heatmap(answer, mapped),
-            **(_frames_json(opened, frames) if frames else {}),
+            **(_frames_json(loaded, frames) if frames else {}),
         }
 
-    def _heatmap(self, answer: LabelsAnswer, mapped: Mapped) -> JsonObject:
+    def _heatmap(self, answer: LabelsAnswer, mapped: MappedImage) -> JsonObject:
         labels, wish = self._opened.made.labels, self._asked.heatmap
         likely = max(answer.labels, key=lambda label: label.probability).name
         shown, heat = wish.label or likely, label_heat(self._opened, mapped.map_Dhw)
@@ -235,11 +242,11 @@ def _by_label(labels: Sequence[str], values_L: npt.NDArray[np.float64]) -> JsonO
     return dict(zip(labels, values_L.tolist(), strict=True))
 
 
-def _frames_json(opened: OpenedLabels, frames: Sequence[Frame]) -> JsonObject:
+def _frames_json(loaded: OpenedLabels, frames: Sequence[Frame]) -> JsonObject:
     """Each frame's scores and shares, and which carried each label."""
     embeddings_TD = np.stack([frame.embedding_D for frame in frames])
-    cine = label_cine(opened, embeddings_TD, [frame.copies for frame in frames])
-    labels = opened.made.labels
+    cine = label_cine(loaded, embeddings_TD, [frame.copies for frame in frames])
+    labels = loaded.made.labels
     told = [
         {
             "index": frame.index,
@@ -257,27 +264,27 @@ def _frames_json(opened: OpenedLabels, frames: Sequence[Frame]) -> JsonObject:
     return {"frames": told, "carried_by": carried}
 
 
-def _cine_json(opened: OpenedLabels, seen: Sequence[Seen], asked: Asked) -> JsonObject:
+def _cine_json(loaded: OpenedLabels, seen: Sequence[Seen], asked: Asked) -> JsonObject:
     """One answer for the items together; those that failed are left out and named."""
     frames = [Frame(i, s.embedding_D) for i, s in enumerate(seen) if s.embedding_D is not None]
     if not frames:
         raise InputError("expected at least one readable frame of the cine, got none")
-    cine = label_cine(opened, np.stack([frame.embedding_D for frame in frames]))
-    found = _Answered(opened, cine.embedding_D[None], asked)
+    cine = label_cine(loaded, np.stack([frame.embedding_D for frame in frames]))
+    found = _Answered(loaded, cine.embedding_D[None], asked)
     left_out = [i for i, item in enumerate(seen) if item.embedding_D is None]
     return found.item(0, None, frames) | {"left_out": left_out}
 
 
-def _about(opened: OpenedLabels) -> JsonObject:
-    report = opened.version.report
+def _about(loaded: OpenedLabels) -> JsonObject:
+    report = loaded.version.report
     return {
         "kind": MULTI,
-        "classifier": opened.classifier.name,
-        "classifier_id": opened.classifier.classifier_id,
-        "version": opened.version.number,
-        "encoder_id": opened.version.encoder_id,
-        "dim": opened.made.width,
-        "calibrated": is_calibrated(opened.version),
+        "classifier": loaded.classifier.name,
+        "classifier_id": loaded.classifier.classifier_id,
+        "version": loaded.version.number,
+        "encoder_id": loaded.version.encoder_id,
+        "dim": loaded.made.width,
+        "calibrated": is_calibrated(loaded.version),
         "balanced_accuracy": report.get("balanced_accuracy"),
         "warnings": report.get("warnings", []),
     }

@@ -14,12 +14,12 @@ from service.api.classifier_schemas import (
     Stored,
     UploadedExample,
 )
-from service.api.state import Running
+from service.api.state import Services
 from service.api.uploads import Upload, from_base64, validate
 from service.api.wire import scan_filter
+from service.classifiers.examples import Example, group_of, key_of
+from service.classifiers.fitting import MULTI, SINGLE, FitOptions, Kind
 from service.errors import InputError, ServiceError, TooManyItems, WrongKind
-from service.heads.examples import Example, group_of, key_of
-from service.heads.fitting import MULTI, SINGLE, FitOptions, Kind
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -76,7 +76,7 @@ def options_for(kind: Kind, sent: FitBody) -> FitOptions:
 
 
 async def gather(
-    service: Running,
+    service: Services,
     workspace_id: str,
     stored: Stored,
     labelled: Labelled,
@@ -97,10 +97,10 @@ async def gather(
 
 
 def stored_examples(
-    service: Running, workspace_id: str, stored: Stored, kind: str
+    service: Services, workspace_id: str, stored: Stored, kind: str
 ) -> list[Example]:
     """The scans that the request names, those of its task first. Raises as ``gather``."""
-    sources, where = service.heads.sources, scan_filter(stored.filter)
+    sources, where = service.classifiers.sources, scan_filter(stored.filter)
     found: list[Example] = []
     if (stored.tasks and kind == SINGLE) or (stored.task is not None and kind == MULTI):
         raise WrongKind("expected a task of a single-label, or tasks of a multi-label classifier")
@@ -117,7 +117,7 @@ def stored_examples(
     return found
 
 
-async def _uploaded(service: Running, labelled: Labelled, kind: str) -> list[Example]:
+async def _uploaded(service: Services, labelled: Labelled, kind: str) -> list[Example]:
     if not labelled.files:
         return []
     labels = [key_for(kind, said) for said in labelled.said]  # before the work

@@ -17,9 +17,9 @@ from service.api.life_answers import (
 from service.api.life_schemas import CollectionPatchBody, FacetsBody, MoveBody
 from service.api.operations import ACCEPTED, accepted, operation_json, started
 from service.api.schemas import JsonObject
-from service.api.state import Caller, IfMatch, Running, Service, WhoAsks, WorkspaceId, read
+from service.api.state import Caller, IfMatch, Service, Services, WhoAsks, WorkspaceId, read
 from service.api.wire import collection_json, scan_filter, version_of
-from service.catalog.life_records import Facet, Operation, PolicyPatch
+from service.catalog.lifecycle_records import Facet, Operation, PolicyPatch
 from service.catalog.records import ErasedSubject
 from service.errors import Conflict
 
@@ -103,7 +103,7 @@ async def delete_scan(
 ) -> JsonObject:
     """Delete one scan; the receipt names the classifiers that used it."""
     version = version_of(if_match)
-    remove = service.galleries.remove
+    remove = service.gallery.remove
     receipt = await asyncio.to_thread(
         remove, caller.workspace_id, collection, scan_id, if_version=version
     )
@@ -122,7 +122,7 @@ async def erase_subject(
     subject_id: str, service: Service, caller: WhoAsks, refit: Refit = False
 ) -> JsonObject:
     """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
-    erase = service.galleries.erase_subject
+    erase = service.gallery.erase_subject
     receipt = await asyncio.to_thread(erase, caller.workspace_id, subject_id)
     return await _erased(service, caller, receipt, refit=refit)
 
@@ -137,12 +137,12 @@ async def erase_study(
     study_id: str, service: Service, caller: WhoAsks, refit: Refit = False
 ) -> JsonObject:
     """Erase one study everywhere; the receipt names scans and classifiers that used them."""
-    receipt = await asyncio.to_thread(service.galleries.erase_study, caller.workspace_id, study_id)
+    receipt = await asyncio.to_thread(service.gallery.erase_study, caller.workspace_id, study_id)
     return await _erased(service, caller, receipt, refit=refit)
 
 
 async def _erased(
-    service: Running, caller: Caller, receipt: ErasedSubject, *, refit: bool
+    service: Services, caller: Caller, receipt: ErasedSubject, *, refit: bool
 ) -> JsonObject:
     service.forget_deleted()
     document: JsonObject = {
@@ -154,7 +154,9 @@ async def _erased(
     return document | ({} if begun is None else {"operation": operation_json(begun)})
 
 
-async def begin_refit(service: Running, caller: Caller, receipt: ErasedSubject) -> Operation | None:
+async def begin_refit(
+    service: Services, caller: Caller, receipt: ErasedSubject
+) -> Operation | None:
     """Begin to fit the receipt's classifiers anew; None when it names none. Raises Overloaded."""
     if not receipt.classifiers:
         return None
@@ -211,13 +213,13 @@ async def get_move(collection: str, service: Service, workspace_id: WorkspaceId)
     }
 
 
-def _confirm(service: Running, workspace_id: str, collection: str) -> None:
+def _confirm(service: Services, workspace_id: str, collection: str) -> None:
     if service.catalog.get_move(workspace_id, collection).state != "switched":
         raise Conflict("the move still embeds: there is nothing to confirm yet")
     service.catalog.end_move(workspace_id, collection)
 
 
-def _take_back(service: Running, workspace_id: str, collection: str) -> None:
+def _take_back(service: Services, workspace_id: str, collection: str) -> None:
     if service.catalog.get_move(workspace_id, collection).state == "switched":
-        service.galleries.switch(workspace_id, collection)
+        service.gallery.switch(workspace_id, collection)
     service.catalog.end_move(workspace_id, collection)

@@ -6,13 +6,13 @@ from typing import Any
 from service.api.classifier_schemas import NewClassifierBody
 from service.api.labelled import options_for, stored_examples
 from service.api.schemas import JsonObject
-from service.api.state import Caller, Running
+from service.api.state import Caller, Services
 from service.api.uploads import validate
-from service.background import without_collections
-from service.catalog.life_records import Operation
+from service.catalog.lifecycle_records import Operation
 from service.catalog.records import Author
 from service.errors import NameTaken
-from service.operations import Kind, Progress
+from service.jobs.operations import JobKind, Progress
+from service.jobs.threads import gc_paused
 
 
 def fit_request(body: NewClassifierBody, caller: Caller) -> JsonObject:
@@ -21,10 +21,10 @@ def fit_request(body: NewClassifierBody, caller: Caller) -> JsonObject:
     return {"body": body.model_dump(mode="json", by_alias=True), "author": author}
 
 
-def fit_kind(running: Callable[[], Running]) -> Kind:
+def fit_kind(running: Callable[[], Services]) -> JobKind:
     """The kind of operation that fits; ``running`` is asked when one begins."""
 
-    @without_collections()
+    @gc_paused()
     def fit(operation: Operation, progress: Progress) -> Mapping[str, Any]:
         service, owner = running(), operation.workspace_id
         body = validate(NewClassifierBody, operation.request["body"])
@@ -33,7 +33,7 @@ def fit_kind(running: Callable[[], Running]) -> Kind:
         try:
             examples = stored_examples(service, owner, body, body.kind)
             progress.report(0, len(examples))
-            service.heads.fit(
+            service.classifiers.fit(
                 owner,
                 body.name,
                 examples,
@@ -47,10 +47,10 @@ def fit_kind(running: Callable[[], Running]) -> Kind:
                 raise
         return {"classifier": body.name, "location": f"/v1/classifiers/{body.name}"}
 
-    return Kind(fit)
+    return JobKind(fit)
 
 
-def _is_ours(service: Running, owner: str, name: str, mark: JsonObject) -> bool:
+def _is_ours(service: Services, owner: str, name: str, mark: JsonObject) -> bool:
     """Whether an attempt before a restart stored the classifier and could not say so any more."""
     settings = service.catalog.get_version(owner, name, 1).settings
     return mark.items() <= settings.items()

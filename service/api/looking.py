@@ -5,9 +5,9 @@ from typing import Any
 
 from service.api.schemas import JsonObject
 from service.catalog.records import ScanImage
+from service.embedding.pipeline import EmbeddedImage
 from service.errors import FrameRefused, ServiceError
-from service.imaging.look import RISKS, Sight
-from service.pipeline import Embedded
+from service.imaging.analysis.frame_analysis import RISKS, FrameAnalysis
 
 UNKNOWN: JsonObject = {
     "regions": [],
@@ -20,39 +20,39 @@ UNKNOWN: JsonObject = {
 }
 
 
-def looked_of(image: ScanImage) -> JsonObject:
+def analysis_of(image: ScanImage) -> JsonObject:
     """What was looked at of a stored scan; what an older version did not ask is unknown."""
-    return {**UNKNOWN, **(image.looked or {})}
+    return {**UNKNOWN, **(image.analysis or {})}
 
 
-def looked_json(embedded: Embedded) -> JsonObject:
+def analysis_json(embedded: EmbeddedImage) -> JsonObject:
     """What was looked at, and with what it was made: for answers and for the catalog."""
-    return embedded.sight.to_json() | {
+    return embedded.analysis.to_json() | {
         "regions_used": embedded.regions_used,
-        "device": embedded.opened.device.to_json(),
+        "device": embedded.info.device.to_json(),
     }
 
 
-def refusal(policy: Mapping[str, Any], sight: Sight) -> FrameRefused | None:
+def refusal(policy: Mapping[str, Any], analysis: FrameAnalysis) -> FrameRefused | None:
     """Why the collection does not take a file, or None when it does."""
     least = policy.get("refuse_burned_in")
-    if least is not None and RISKS.index(sight.risk) >= RISKS.index(least):
-        said = ", ".join(sight.risk_reasons)
-        return FrameRefused(f"the collection refuses burned-in risk {sight.risk}: {said}")
+    if least is not None and RISKS.index(analysis.risk) >= RISKS.index(least):
+        said = ", ".join(analysis.risk_reasons)
+        return FrameRefused(f"the collection refuses burned-in risk {analysis.risk}: {said}")
     refused = set(policy.get("refuse_quality", ()))
-    found = [finding.reason for finding in sight.findings if finding.reason in refused]
+    found = [finding.reason for finding in analysis.findings if finding.reason in refused]
     if found:
         return FrameRefused(f"the collection refuses frames that are {', '.join(found)}")
     return None
 
 
 def accepted(
-    policy: Mapping[str, Any], found: Sequence[Embedded | ServiceError], *, alone: bool
-) -> list[Embedded | ServiceError]:
+    policy: Mapping[str, Any], found: Sequence[EmbeddedImage | ServiceError], *, alone: bool
+) -> list[EmbeddedImage | ServiceError]:
     """Each file, or why the collection does not take it; ``alone``: that is raised."""
-    answers: list[Embedded | ServiceError] = []
+    answers: list[EmbeddedImage | ServiceError] = []
     for item in found:
-        refused = refusal(policy, item.sight) if isinstance(item, Embedded) else None
+        refused = refusal(policy, item.analysis) if isinstance(item, EmbeddedImage) else None
         if refused is not None and alone:
             raise refused
         answers.append(item if refused is None else refused)

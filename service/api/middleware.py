@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from service.api.problems import MEDIA_TYPE, internal_error, problem
 from service.errors import UploadTooLarge
-from service.observability import Metrics
+from service.observability import ServiceMetrics
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -29,7 +29,7 @@ class Gate:
     get more of it into memory than the limit. HEAD is answered as GET without the body.
     """
 
-    def __init__(self, app: App, *, max_upload_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, app: App, *, max_upload_bytes: int, metrics: ServiceMetrics) -> None:
         self._app = app
         self._max_upload_bytes = max_upload_bytes
         self._metrics = metrics

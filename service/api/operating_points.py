@@ -25,13 +25,13 @@ from service.api.state import (
     Service,
     WhoAsks,
     WorkspaceId,
-    meaning,
-    once,
+    idempotent,
+    request_fingerprint,
 )
 from service.api.versions import version_created
 from service.api.wire import reference_json, version_of
+from service.classifiers.thresholds import Target, ThresholdRequest
 from service.errors import InputError
-from service.heads.thresholds import Target, Wanted
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 Share = Annotated[float | None, Query(gt=0, le=1)]
@@ -67,16 +67,16 @@ async def set_thresholds(
         classifier, version = await service.fits.run(store)
         return version_created(classifier, version)
 
-    content = meaning("thresholds", name, str(revision), body.model_dump_json())
-    return await once(service, caller.workspace_id, key, content, act)
+    content = request_fingerprint("thresholds", name, str(revision), body.model_dump_json())
+    return await idempotent(service, caller.workspace_id, key, content, act)
 
 
-def _wanted(sent: ThresholdWish) -> Wanted:
+def _wanted(sent: ThresholdWish) -> ThresholdRequest:
     if sent.sensitivity is not None:
-        return Wanted(sent.label, "sensitivity", sent.sensitivity)
+        return ThresholdRequest(sent.label, "sensitivity", sent.sensitivity)
     if sent.specificity is not None:
-        return Wanted(sent.label, "specificity", sent.specificity)
-    return Wanted(sent.label, "threshold", sent.threshold or 0.0)
+        return ThresholdRequest(sent.label, "specificity", sent.specificity)
+    return ThresholdRequest(sent.label, "threshold", sent.threshold or 0.0)
 
 
 @router.get(
@@ -107,10 +107,12 @@ async def list_operating_points(
     given = [(target, value) for target, value in asked.items() if value is not None]
     if len(given) != 1:
         raise InputError("expected one of sensitivity, specificity and threshold")
-    _, found = await service.fits.run(partial(service.heads.find, workspace_id, name, version))
+    _, found = await service.fits.run(
+        partial(service.classifiers.find, workspace_id, name, version)
+    )
     labels: Sequence[str] = label or found.classes
     ((target, value),) = given
-    wishes = [Wanted(one, target, value) for one in labels]
+    wishes = [ThresholdRequest(one, target, value) for one in labels]
     number = found.number
     choose = partial(service.thresholds.choose, workspace_id, name, number, wishes)
     points = [one.to_json() for one in await service.fits.run(choose)]
@@ -136,7 +138,7 @@ async def get_confusion(
 
     Of a multi-label classifier the cells of each label, whose classes are absent and present.
     """
-    work = partial(service.judge.confusion, workspace_id, name, version)
+    work = partial(service.evaluator.confusion, workspace_id, name, version)
     found = await service.fits.run(work)
     cells = [
         {
@@ -170,7 +172,7 @@ async def get_forecast(
 
     Of a multi-label classifier ``per_label``, whose classes are absent and present.
     """
-    found = await service.fits.run(partial(service.judge.forecast, workspace_id, name, version))
+    found = await service.fits.run(partial(service.evaluator.forecast, workspace_id, name, version))
     said = {concerns: one.to_json() for concerns, one in found.items()}
     forecast = said.get(None, {"per_label": said})
     return {"classifier": name, "version": version, "forecast": forecast}

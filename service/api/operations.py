@@ -12,9 +12,9 @@ from service.api.collections import Cursor, Limit, page_limit
 from service.api.life_answers import OperationAnswer, OperationPage
 from service.api.problems import STATUS, internal_error, problem
 from service.api.schemas import JsonObject
-from service.api.state import Running, Service, WorkspaceId
+from service.api.state import Service, Services, WorkspaceId
 from service.api.wire import number_of, page_json, read_cursor
-from service.catalog.life_records import Operation
+from service.catalog.lifecycle_records import Operation
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 Prefer = Annotated[
@@ -62,7 +62,7 @@ async def cancel_operation(
 
 
 async def started(
-    service: Running, workspace_id: str, kind: str, request: Mapping[str, Any]
+    service: Services, workspace_id: str, kind: str, request: Mapping[str, Any]
 ) -> Operation:
     """Begin long work. Raises Overloaded."""
     return await asyncio.to_thread(service.operations.start, workspace_id, kind, request)

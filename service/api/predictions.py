@@ -15,13 +15,13 @@ from service.api.heatmaps import HeatmapKind, HeatmapWish
 from service.api.label_predictions import LabelPredictions, labels_answer
 from service.api.openapi import image_body
 from service.api.schemas import REGION_SAYS, InstancesBody, JsonObject, RegionChoice
-from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
+from service.api.state import Service, Services, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import batch_status, seen_json
+from service.classifiers.loaded import LoadedClassifier
+from service.classifiers.loaded_labels import OpenedLabels
+from service.embedding.pipeline import EmbeddedImage
 from service.errors import InputError, ServiceError, TooManyItems
-from service.heads.multilabel import OpenedLabels
-from service.heads.opened import Opened
-from service.pipeline import Embedded
 
 EitherPredictions: TypeAlias = PredictionsAnswer | LabelPredictions
 
@@ -86,7 +86,7 @@ async def predict(
     )
     with_map = heatmap != "none"
     upload = await read_upload(request, max_items=service.settings.max_items)
-    opened = await asyncio.to_thread(service.heads.open_either, workspace_id, name, version)
+    loaded = await asyncio.to_thread(service.classifiers.open_either, workspace_id, name, version)
     if upload.document is not None and "instances" not in upload.document:
         if with_map:
             raise InputError("a heat map needs the image: stored scans keep none, so upload it")
@@ -97,12 +97,12 @@ async def predict(
             service, files, alone=upload.alone, region=region, with_map=with_map
         )
         seen = [_seen(request, item) for item in embedded]
-    if isinstance(opened, OpenedLabels):
-        return await asyncio.to_thread(labels_answer, opened, seen, asked, cine=cine)
-    body = _about(opened) | {"dim": service.pipeline.encoder.dim, "cine": None}
-    body |= await asyncio.to_thread(answer_items, opened, seen, asked)
+    if isinstance(loaded, OpenedLabels):
+        return await asyncio.to_thread(labels_answer, loaded, seen, asked, cine=cine)
+    body = _about(loaded) | {"dim": service.pipeline.encoder.dim, "cine": None}
+    body |= await asyncio.to_thread(answer_items, loaded, seen, asked)
     if cine:
-        body["cine"] = await asyncio.to_thread(answer_cine, opened, seen, asked)
+        body["cine"] = await asyncio.to_thread(answer_cine, loaded, seen, asked)
     return JSONResponse(body, batch_status(body["items"]))
 
 
@@ -129,32 +129,32 @@ def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
     return instance_files(validate(InstancesBody, upload.document), max_items=max_items)
 
 
-async def _of_scans(service: Running, workspace_id: str, document: Any) -> list[Seen]:
+async def _of_scans(service: Services, workspace_id: str, document: Any) -> list[Seen]:
     body = validate(PredictScansBody, document)
     if len(body.scan_ids) > service.settings.max_items:
         raise TooManyItems(f"expected at most {service.settings.max_items} scans")
     vectors_ND = await asyncio.to_thread(
-        service.galleries.vectors_of, workspace_id, body.collection, body.scan_ids
+        service.gallery.vectors_of, workspace_id, body.collection, body.scan_ids
     )
     pairs = zip(body.scan_ids, vectors_ND, strict=True)
     return [Seen({"scan_id": scan_id}, embedding_D) for scan_id, embedding_D in pairs]
 
 
-def _seen(request: Request, found: Embedded | ServiceError) -> Seen:
+def _seen(request: Request, found: EmbeddedImage | ServiceError) -> Seen:
     if isinstance(found, ServiceError):
         return Seen({"problem": item_problem(found, request)})
     frames = tuple(Frame(f.index, f.embedding_D, f.copies, f.region) for f in found.used)
     return Seen({"image": seen_json(found)}, found.embedding_D, found.mapped, frames)
 
 
-def _about(opened: Opened) -> JsonObject:
-    report = opened.version.report
-    calibration = opened.trust.calibration
+def _about(loaded: LoadedClassifier) -> JsonObject:
+    report = loaded.version.report
+    calibration = loaded.trust.calibration
     return {
-        "classifier": opened.classifier.name,
-        "classifier_id": opened.classifier.classifier_id,
-        "version": opened.version.number,
-        "encoder_id": opened.version.encoder_id,
+        "classifier": loaded.classifier.name,
+        "classifier_id": loaded.classifier.classifier_id,
+        "version": loaded.version.number,
+        "encoder_id": loaded.version.encoder_id,
         "calibrated": calibration.calibrated,
         "not_calibrated_because": calibration.not_calibrated_because,
         "balanced_accuracy": report.get("balanced_accuracy"),

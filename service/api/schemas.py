@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from service.imaging.quality import Reason
+from service.imaging.analysis.quality import Reason
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_FILTER_DEPTH = 8  # as the catalog's; refused here before anything recurses

@@ -16,7 +16,7 @@ from service.api.search_shapes import (
     ManySearchesBody,
     WideSearchBody,
 )
-from service.api.state import Running, Service, WorkspaceId, embed_each, item_problem
+from service.api.state import Service, Services, WorkspaceId, embed_each, item_problem
 from service.api.uploads import from_base64, read_upload, validate
 from service.api.wire import (
     batch_status,
@@ -27,9 +27,9 @@ from service.api.wire import (
     seen_json,
 )
 from service.catalog.records import Scan, ScanImage
-from service.cines import BestFrame
 from service.errors import EncoderMismatch, InputError, ServiceError, TooManyItems
-from service.galleries import Floats, Query, direction, excluding
+from service.gallery.frame_search import BestFrame
+from service.gallery.gallery import Floats, Query, direction, excluding
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -94,7 +94,7 @@ async def search_wide(
 @router.get("/collections/{collection}/index", response_model=None, responses=says(IndexAnswer))
 async def index(collection: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
     """How the collection is searched: exactly or not, and how much is found."""
-    found = await asyncio.to_thread(service.galleries.figures, workspace_id, collection)
+    found = await asyncio.to_thread(service.gallery.figures, workspace_id, collection)
     return {
         "index_id": found.index_id,
         "mode": "approximate" if found.state.compressed_rows else "exact",
@@ -107,7 +107,7 @@ async def index(collection: str, service: Service, workspace_id: WorkspaceId) ->
 
 
 async def _find(
-    service: Running,
+    service: Services,
     workspace_id: str,
     collections: Sequence[str],
     options: SearchOptions,
@@ -154,18 +154,22 @@ async def _find(
 
 
 def _hits(
-    service: Running, workspace_id: str, collections: Sequence[str], query: Query, match: str
+    service: Services, workspace_id: str, collections: Sequence[str], query: Query, match: str
 ) -> list[JsonObject]:
     """Best first; each cine with its nearest frame, each dual screen with its nearest region."""
-    galleries, cines, dim = service.galleries, service.cines, service.pipeline.encoder.dim
+    gallery, frame_search, dim = (
+        service.gallery,
+        service.frame_search,
+        service.pipeline.encoder.dim,
+    )
     if match == "frame":
-        hits = cines.search(galleries, workspace_id, collections, query)
+        hits = frame_search.search(gallery, workspace_id, collections, query)
     else:
-        hits = galleries.search(workspace_id, collections, query)
+        hits = gallery.search(workspace_id, collections, query)
     best: dict[int, BestFrame] = {}
     for name in {hit.scan.collection for hit in hits}:
         clips = [h.scan.row_id for h in hits if _has_frames(h.scan) and h.scan.collection == name]
-        best |= cines.best_frames(workspace_id, name, clips, query.embedding_D)
+        best |= frame_search.best_frames(workspace_id, name, clips, query.embedding_D)
     return [
         {
             "score": hit.score,
@@ -192,7 +196,7 @@ def _check_single(body: SearchBody, *, uploaded: bool) -> None:
         raise InputError("expected negative examples beside positive ones")
 
 
-async def _embed(service: Running, data: bytes, region: str | None) -> tuple[Floats, JsonObject]:
+async def _embed(service: Services, data: bytes, region: str | None) -> tuple[Floats, JsonObject]:
     (found,) = await embed_each(service, [data], region=region)
     if isinstance(found, ServiceError):
         raise found
@@ -200,7 +204,7 @@ async def _embed(service: Running, data: bytes, region: str | None) -> tuple[Flo
 
 
 def _stored_query(
-    service: Running, workspace_id: str, collection: str, body: SearchBody
+    service: Services, workspace_id: str, collection: str, body: SearchBody
 ) -> tuple[Floats, list[Scan]]:
     """The direction to search, and the scans that must not be their own answer."""
     if body.vector is not None:
@@ -213,9 +217,9 @@ def _stored_query(
             raise InputError(f"expected a vector of {loaded.dim}, got {len(body.vector)}")
         return direction(np.array([body.vector], np.float32)), []
     positive = [body.scan_id] if body.scan_id is not None else body.positive
-    galleries = service.galleries
-    scans = galleries.scans_of(workspace_id, collection, [*positive, *body.negative])
-    vectors_ND = galleries.vectors_of(workspace_id, collection, [*positive, *body.negative])
+    gallery = service.gallery
+    scans = gallery.scans_of(workspace_id, collection, [*positive, *body.negative])
+    vectors_ND = gallery.vectors_of(workspace_id, collection, [*positive, *body.negative])
     count = len(positive)
     return direction(vectors_ND[:count], vectors_ND[count:]), scans
 

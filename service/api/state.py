@@ -16,18 +16,18 @@ from service.api.problems import problem, request_id_of
 from service.api.schemas import JsonObject
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, SavedAnswer
-from service.cines import Cines
+from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.store import ClassifierStore
+from service.classifiers.thresholds import Thresholds
+from service.embedding.pipeline import EmbeddedImage, Pipeline
 from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
-from service.galleries import Galleries
-from service.heads.classifiers import Heads
-from service.heads.judging import Judge
-from service.heads.queue import FitQueue
-from service.heads.thresholds import Thresholds
-from service.imaging.look import read_wish
-from service.imaging.sampling import parse_sampling
-from service.observability import Metrics
-from service.operations import Operations
-from service.pipeline import Embedded, Pipeline
+from service.gallery.frame_search import FrameSearch
+from service.gallery.gallery import Gallery
+from service.imaging.analysis.frame_analysis import parse_region_mode
+from service.imaging.formats.sampling import parse_sampling
+from service.jobs.fit_queue import FitQueue
+from service.jobs.operations import Operations
+from service.observability import ServiceMetrics
 from service.settings import Settings
 
 DEFAULT_WORKSPACE = "default"
@@ -35,7 +35,7 @@ _MAX_KEY_LENGTH = 255
 
 
 @dataclass
-class Turn:
+class KeyLock:
     """Requests under one Idempotency-Key, one after the other; ``users`` counts them."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -43,34 +43,34 @@ class Turn:
 
 
 @dataclass
-class Running:
+class Services:
     """Everything that ``create_app`` wired; lives in ``app.state.running``."""
 
     settings: Settings
     catalog: Catalog
     pipeline: Pipeline
-    galleries: Galleries
-    cines: Cines
-    heads: Heads
-    judge: Judge
+    gallery: Gallery
+    frame_search: FrameSearch
+    classifiers: ClassifierStore
+    evaluator: ClassifierEvaluator
     thresholds: Thresholds
     fits: FitQueue
-    metrics: Metrics
+    metrics: ServiceMetrics
     operations: Operations
     searchers: ThreadPoolExecutor
     default_workspace_id: str
     stopping: bool = False
-    turns: dict[tuple[str, str], Turn] = field(default_factory=dict)
+    turns: dict[tuple[str, str], KeyLock] = field(default_factory=dict)
 
     def forget_deleted(self) -> None:
         """Drop what is kept in memory of scans, after some were deleted."""
-        self.heads.forget()
-        self.cines.forget()
+        self.classifiers.forget()
+        self.frame_search.forget()
 
 
-def running_of(request: Request) -> Running:
+def services_of(request: Request) -> Services:
     """The wired service."""
-    found: Running = request.app.state.running
+    found: Services = request.app.state.running
     return found
 
 
@@ -78,7 +78,7 @@ Credentials: TypeAlias = Annotated[
     HTTPAuthorizationCredentials | None,
     Depends(HTTPBearer(auto_error=False, description="Made by `sonoprobe keys create`.")),
 ]
-Service: TypeAlias = Annotated[Running, Depends(running_of)]
+Service: TypeAlias = Annotated[Services, Depends(services_of)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ IdempotencyKey: TypeAlias = Annotated[str | None, Header(alias="Idempotency-Key"
 
 
 async def embed_each(
-    service: Running,
+    service: Services,
     files: Sequence[bytes | InputError],
     *,
     alone: bool = False,
@@ -130,7 +130,7 @@ async def embed_each(
     with_thumbnail: bool = False,
     with_map: bool = False,
     with_png: bool = False,
-) -> list[Embedded | ServiceError]:
+) -> list[EmbeddedImage | ServiceError]:
     """Embed each file; one that could not even be read keeps its own error.
 
     Args:
@@ -142,7 +142,7 @@ async def embed_each(
     results = await service.pipeline.embed_all(
         readable,
         sampling=None if frames is None else parse_sampling(frames),
-        wish=None if region is None else read_wish(region),
+        region_mode=None if region is None else parse_region_mode(region),
         with_thumbnail=with_thumbnail,
         with_map=with_map,
         with_png=with_png,
@@ -159,8 +159,8 @@ def item_problem(error: ServiceError, request: Request) -> JsonObject:
     return problem(error, request_id_of(request))
 
 
-async def once(
-    service: Running,
+async def idempotent(
+    service: Services,
     workspace_id: str,
     key: str | None,
     content: bytes,
@@ -182,7 +182,7 @@ async def once(
     if not 1 <= len(key) <= _MAX_KEY_LENGTH:
         raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
     digest = hashlib.sha256(content).hexdigest()
-    turn = service.turns.setdefault((workspace_id, key), Turn())
+    turn = service.turns.setdefault((workspace_id, key), KeyLock())
     turn.users += 1
     try:
         async with turn.lock:
@@ -206,7 +206,7 @@ def _replay(saved: SavedAnswer, digest: str) -> Response:
 
 
 async def _remember(
-    service: Running, workspace_id: str, key: str, digest: str, response: Response
+    service: Services, workspace_id: str, key: str, digest: str, response: Response
 ) -> None:
     if response.status_code >= 500 or _failed_in_part(response):
         return
@@ -223,7 +223,7 @@ def _failed_in_part(response: Response) -> bool:
     return any(item.get("problem", {}).get("status", 0) >= 500 for item in items)
 
 
-def meaning(*parts: Any) -> bytes:
+def request_fingerprint(*parts: Any) -> bytes:
     """Bytes that are equal exactly when the parts are."""
     digest = hashlib.sha256()
     for part in parts:

@@ -12,9 +12,9 @@ from service.api.schemas import EmbeddingOptions, EmbeddingsBody, JsonObject
 from service.api.state import Service, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
 from service.api.wire import batch_status, embedding_json, seen_json
+from service.embedding.pipeline import EmbeddedImage
 from service.errors import EncoderFailure, InputError, ServiceError, Stopping
 from service.observability import METRICS_CONTENT_TYPE
-from service.pipeline import Embedded
 
 router = APIRouter()
 READY_TIMEOUT_S = 5.0
@@ -94,7 +94,7 @@ async def embeddings(
     return JSONResponse(body, batch_status(items))
 
 
-def _embedded(found: Embedded, options: EmbeddingOptions) -> JsonObject:
+def _embedded(found: EmbeddedImage, options: EmbeddingOptions) -> JsonObject:
     form = (options.encoding_format, options.dtype)
     item: JsonObject = {"embedding": embedding_json(found.embedding_D, *form)}
     if options.pool == "none" and found.used:

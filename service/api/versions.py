@@ -35,14 +35,14 @@ from service.api.schemas import JsonObject
 from service.api.state import (
     IdempotencyKey,
     IfMatch,
-    Running,
     Service,
+    Services,
     WhoAsks,
     WorkspaceId,
     created,
-    meaning,
-    once,
+    idempotent,
     read,
+    request_fingerprint,
 )
 from service.api.uploads import Upload, read_upload, validate
 from service.api.wire import (
@@ -55,8 +55,8 @@ from service.api.wire import (
     version_of,
 )
 from service.catalog.records import Classifier, ClassifierVersion
-from service.heads.examples import Changes, Reference
-from service.heads.fitting import SINGLE
+from service.classifiers.examples import Changes, Reference
+from service.classifiers.fitting import SINGLE
 
 router = APIRouter(prefix="/v1", tags=["classifiers"])
 
@@ -89,7 +89,7 @@ async def change_examples(
         added = await gather(service, caller.workspace_id, sent, labelled, base.kind)
         relabel = [(_reference(item), key_for(base.kind, item)) for item in sent.relabel]
         extend = partial(
-            service.heads.extend,
+            service.classifiers.extend,
             caller.workspace_id,
             name,
             Changes(tuple(added), tuple(relabel), _references(sent.drop)),
@@ -103,8 +103,8 @@ async def change_examples(
         return version_created(classifier, version)
 
     said = sent.model_dump_json()
-    content = meaning("examples", name, str(revision), said, *labelled.files)
-    return await once(service, caller.workspace_id, key, content, act)
+    content = request_fingerprint("examples", name, str(revision), said, *labelled.files)
+    return await idempotent(service, caller.workspace_id, key, content, act)
 
 
 def version_created(classifier: Classifier, version: ClassifierVersion) -> JSONResponse:
@@ -120,7 +120,7 @@ def _read(upload: Upload, max_items: int) -> tuple[ChangeOptions, Labelled]:
     return body, from_instances(body.instances, max_items=max_items)
 
 
-def _base(service: Running, workspace_id: str, name: str, number: int | None) -> ClassifierVersion:
+def _base(service: Services, workspace_id: str, name: str, number: int | None) -> ClassifierVersion:
     found = service.catalog.get_classifier(workspace_id, name)
     return service.catalog.get_version(workspace_id, name, number or found.latest)
 
@@ -190,7 +190,12 @@ async def list_examples(
         service.catalog.get_version, workspace_id, name, version
     )
     found = await asyncio.to_thread(
-        service.catalog.version_examples, workspace_id, name, version, after=after, limit=most + 1
+        service.catalog.version_examples,
+        workspace_id,
+        name,
+        version,
+        after=after,
+        limit=most + 1,
     )
     last = str(after + most) if len(found) > most else None
     items = [example_json(item, version_found.kind) for item in found[:most]]

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.api.looking import looked_json, looked_of
+from service.api.looking import analysis_json, analysis_of
 from service.api.schemas import AttributeTest, FilterBody, JsonObject, Presence, TimeRange
 from service.catalog.records import (
     Classifier,
@@ -22,12 +22,12 @@ from service.catalog.records import (
     ScanImage,
     VersionExample,
 )
-from service.cines import BestFrame
+from service.classifiers.examples import Example, labels_of
+from service.classifiers.fitting import MULTI
+from service.embedding.pipeline import EmbeddedImage
+from service.embedding.pooling import index_and_region
 from service.errors import InputError, InvalidCursor
-from service.heads.examples import Example, labels_of
-from service.heads.fitting import MULTI
-from service.pipeline import Embedded
-from service.pooling import index_and_region
+from service.gallery.frame_search import BestFrame
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 INT8_SCALE = 127.0
@@ -61,28 +61,28 @@ def image_json(image: ScanImage) -> JsonObject:
         "frame_rate_hz": image.frame_rate_hz,
         "sha256": image.sha256,
         "content_sha256": image.content_sha256,
-        **looked_of(image),
+        **analysis_of(image),
     }
 
 
-def seen_json(embedded: Embedded) -> JsonObject:
+def seen_json(embedded: EmbeddedImage) -> JsonObject:
     """What was looked at, before anything is stored."""
     return image_json(scan_image(embedded))
 
 
-def scan_image(embedded: Embedded) -> ScanImage:
+def scan_image(embedded: EmbeddedImage) -> ScanImage:
     """Facts of an uploaded file."""
     return ScanImage(
         sha256=embedded.sha256,
-        kind=embedded.opened.kind,
+        kind=embedded.info.kind,
         format=embedded.format,
         width_px=embedded.width_px,
         height_px=embedded.height_px,
         content_sha256=embedded.content_sha256,
-        frames=embedded.opened.frames_in_file,
+        frames=embedded.info.frames_in_file,
         frames_used=embedded.frames_used,
-        frame_rate_hz=embedded.opened.frame_rate_hz,
-        looked=looked_json(embedded),
+        frame_rate_hz=embedded.info.frame_rate_hz,
+        analysis=analysis_json(embedded),
     )
 
 
@@ -96,7 +96,7 @@ def frame_json(frame: BestFrame | None, image: ScanImage) -> JsonObject | None:
 
 def regions_used(image: ScanImage) -> int:
     """Regions of each frame that were embedded; 1 of scans that say nothing of it."""
-    return int(looked_of(image)["regions_used"])
+    return int(analysis_of(image)["regions_used"])
 
 
 def scan_json(scan: Scan, *, dim: int) -> JsonObject:

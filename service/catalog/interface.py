@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.life_interface import Carrying, LifeOfData, LongWork, Moving
+from service.catalog.lifecycle_interface import Carrying, LifeOfData, LongWork, Moving
 from service.catalog.records import (
     Classifier,
     ClassifierVersion,

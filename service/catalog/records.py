@@ -75,7 +75,7 @@ class ScanImage:
     frames: int = 1
     frames_used: int = 1
     frame_rate_hz: float | None = None
-    looked: Mapping[str, Any] | None = None
+    analysis: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class ClipFrame:
 
     Attributes:
         place: number in its file; where n regions of each frame were embedded, the number times n
-            and the region (``service.pooling``).
+            and the region (``service.embedding.pooling``).
     """
 
     place: int

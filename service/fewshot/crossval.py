@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from service.fewshot.folds import stratified_group_folds
 from service.fewshot.report import balanced
-from service.fewshot.solve import Problem
+from service.fewshot.solve import LogisticProblem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -48,7 +48,7 @@ def guesses(logits_NC: Doubles) -> Ints:
     return guesses_N
 
 
-def grouped_folds(problem: Problem, groups_N: Ints, seed: int) -> list[Ints]:
+def grouped_folds(problem: LogisticProblem, groups_N: Ints, seed: int) -> list[Ints]:
     """Test rows of each stratified fold, groups intact; none when a class has a single group.
 
     A fold whose training part would lack a class is left out: its rows stay unjudged.
@@ -61,20 +61,22 @@ def grouped_folds(problem: Problem, groups_N: Ints, seed: int) -> list[Ints]:
     return [t for t in found if len(t) and problem.has_all_classes(problem.without(t))]
 
 
-def grid_for(problem: Problem, groups_N: Ints) -> Grid:
+def grid_for(problem: LogisticProblem, groups_N: Ints) -> Grid:
     """Values of C worth comparing: one alone where a class has few groups."""
     fewest = min(len(np.unique(groups_N[problem.labels_N == c])) for c in range(problem.classes))
     return GRID if fewest >= LEAST_TO_CHOOSE else (DEFAULT_C,)
 
 
-def choose_c(problem: Problem, folds: list[Ints], grid: Grid = GRID) -> float:
+def choose_c(problem: LogisticProblem, folds: list[Ints], grid: Grid = GRID) -> float:
     """The C of the best held-out balanced accuracy; of equals the strongest penalty."""
     if not folds or len(grid) == 1:
         return DEFAULT_C
     return _best(problem, _scores_by_c(problem, folds, grid))
 
 
-def cross_validate(problem: Problem, folds: list[Ints], grid: Grid = GRID) -> CrossValidation:
+def cross_validate(
+    problem: LogisticProblem, folds: list[Ints], grid: Grid = GRID
+) -> CrossValidation:
     """Out-of-fold logits of every row, nested and at the chosen C.
 
     For the nested ones C is chosen for each fold from the others alone. A head fitted without
@@ -97,7 +99,7 @@ def cross_validate(problem: Problem, folds: list[Ints], grid: Grid = GRID) -> Cr
     return CrossValidation(chosen, len(folds), nested_NC, by_c[chosen])
 
 
-def _scores_by_c(problem: Problem, folds: list[Ints], grid: Grid) -> dict[float, Doubles]:
+def _scores_by_c(problem: LogisticProblem, folds: list[Ints], grid: Grid) -> dict[float, Doubles]:
     """Out-of-fold logits (N, C) for every C of the grid."""
     by_c = {}
     for c in grid:
@@ -108,13 +110,13 @@ def _scores_by_c(problem: Problem, folds: list[Ints], grid: Grid) -> dict[float,
     return by_c
 
 
-def _best(problem: Problem, by_c: dict[float, Doubles]) -> float:
+def _best(problem: LogisticProblem, by_c: dict[float, Doubles]) -> float:
     scores = {c: balanced(problem.labels_N, guesses(by_c[c]), problem.classes) for c in by_c}
     return max(scores, key=scores.__getitem__)
 
 
 def _inner_choice(
-    problem: Problem, folds: list[Ints], inner: dict[tuple[int, int, float], Ints], i: int
+    problem: LogisticProblem, folds: list[Ints], inner: dict[tuple[int, int, float], Ints], i: int
 ) -> float:
     """The C that the other folds favour for fold ``i``; the default when they cannot tell."""
     scores = []
@@ -128,7 +130,7 @@ def _inner_choice(
     return grid[int(np.argmax(scores))] if max(scores) > 0 else DEFAULT_C
 
 
-def _guess_pair(problem: Problem, one: Ints, other: Ints, c: float) -> Ints:
+def _guess_pair(problem: LogisticProblem, one: Ints, other: Ints, c: float) -> Ints:
     """Predictions (N,) of both folds by a head fitted without them; -1 where there is none."""
     guesses_N = np.full(problem.size, -1)
     both = np.concatenate([one, other])

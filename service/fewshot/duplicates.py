@@ -17,7 +17,7 @@ from service.fewshot.head import unit_rows
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
-LIKENESS = 0.9  # cosine above which two frames count as one; measured in docs/fewshot.md
+LIKENESS = 0.9  # cosine of near-duplicates; docs/measurements/few-shot-learning.md
 MAX_ROWS = 20_000  # all pairs are compared: 4e8 products of rows, some ten seconds
 USUAL = 99.0  # percentile of pairs with different labels, which are not copies of each other
 USUAL_OF_CONFLICTS = 90.0  # where those that are copies are what is looked for

@@ -25,7 +25,7 @@ from service.fewshot.head import LinearHead, unit_rows
 from service.fewshot.heldout import HeldOut
 from service.fewshot.large import LARGE, examined, slim_unit_rows
 from service.fewshot.report import FitReport, of_a_sample, report
-from service.fewshot.solve import Problem
+from service.fewshot.solve import LogisticProblem
 from service.fewshot.weights import Counted, class_weights, counts_of
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -117,7 +117,7 @@ class _Task:
     dimensions (``axes_RD``) changes no prediction and makes every fit cheaper.
     """
 
-    problem: Problem
+    problem: LogisticProblem
     groups_N: Ints
     classes: tuple[str, ...]
     axes_RD: Doubles
@@ -152,7 +152,7 @@ def _task(
     else:
         rows_NR, axes_RD = _rotated(unit_rows(np.asarray(embeddings_ND)[order_N]))
     counts_N = counts_of(labels_N, groups_N, counted)
-    problem = Problem(rows_NR, labels_N, len(classes), counts_N, weights_C)
+    problem = LogisticProblem(rows_NR, labels_N, len(classes), counts_N, weights_C)
     return _Task(problem, groups_N, classes, axes_RD, order_N)
 
 

@@ -16,7 +16,7 @@ from service.fewshot.crossval import DEFAULT_C, grouped_folds
 from service.fewshot.head import unit_rows
 from service.fewshot.heldout import HeldOut
 from service.fewshot.report import balanced
-from service.fewshot.solve import Problem
+from service.fewshot.solve import LogisticProblem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -123,7 +123,7 @@ def forecast(
     with threadpool_limits(1):
         axes_RD = np.linalg.svd(unit_MD, full_matrices=False)[2]
         few = held_out.rows(rows_M)
-        problem = Problem(unit_MD @ axes_RD.T, few.labels_N, len(few.classes))
+        problem = LogisticProblem(unit_MD @ axes_RD.T, few.labels_N, len(few.classes))
         sizes_P = _sizes(int(few.groups_per_class().min()))
         scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, None)
         wanted = each_class and len(few.classes) <= MOST_CLASSES
@@ -133,13 +133,13 @@ def forecast(
 
 
 def _repeated(
-    problem: Problem, groups_N: Ints, sizes_P: Ints, seed: int, only: int | None
+    problem: LogisticProblem, groups_N: Ints, sizes_P: Ints, seed: int, only: int | None
 ) -> Doubles:
     """(R, P) curves of several draws."""
     return np.array([_curve(problem, groups_N, sizes_P, seed + r, only) for r in range(REPEATS)])
 
 
-def _gains(problem: Problem, few: HeldOut, seed: int) -> dict[str, ClassGain]:
+def _gains(problem: LogisticProblem, few: HeldOut, seed: int) -> dict[str, ClassGain]:
     """Each class's own curve, with all examples of the others."""
     found = {}
     for c, groups in enumerate(few.groups_per_class().tolist()):
@@ -164,7 +164,11 @@ def _sizes(fewest: int) -> Ints:
 
 
 def _curve(
-    problem: Problem, groups_N: Ints, sizes_P: Sequence[int] | Ints, seed: int, only: int | None
+    problem: LogisticProblem,
+    groups_N: Ints,
+    sizes_P: Sequence[int] | Ints,
+    seed: int,
+    only: int | None,
 ) -> Doubles:
     """(P,) held-out balanced accuracy of heads taught with so many rows of each class.
 

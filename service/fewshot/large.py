@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.fewshot.head import refuse_lengths, unit_rows
-from service.fewshot.solve import Problem
+from service.fewshot.solve import LogisticProblem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -24,7 +24,7 @@ LEAST_EXAMINED = 5  # rows of each class, where it has them
 _CHUNK = 1024
 
 
-def examined(problem: Problem, seed: int) -> Ints:
+def examined(problem: LogisticProblem, seed: int) -> Ints:
     """Row numbers to cross-validate on, ascending: all, or a sample balanced over classes."""
     if problem.size <= LARGE:
         return np.arange(problem.size)

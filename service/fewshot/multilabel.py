@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError, NotEnoughExamples
-from service.fewshot.calibrate import calibrate
+from service.fewshot.calibrator import Calibrator, choose_margin
 from service.fewshot.conformal import conformal
 from service.fewshot.fit import MAX_CLASS_NAME, Fit, fit
-from service.fewshot.judge import judge
+from service.fewshot.metrics import compute_metrics
 from service.fewshot.multilabel_answers import (
     ABSENT,
     PRESENT,
@@ -28,8 +28,8 @@ from service.fewshot.multilabel_answers import (
     MultiLabel,
 )
 from service.fewshot.novelty import Novelty, novelty
-from service.fewshot.operating import at_threshold
-from service.fewshot.trust import Trust, choose_margin
+from service.fewshot.operating_points import at_threshold
+from service.fewshot.temperature import calibrate
 from service.fewshot.weights import Counted
 
 MAX_LABELS = 64
@@ -138,7 +138,7 @@ def _label_head(name: str, found: Fit, shared: Novelty, threshold: float, seed: 
     shares_N2 = calibration.probabilities(held_out.logits_NC)
     margin, chosen_by = choose_margin(held_out, shares_N2)
     sets = conformal(held_out, shares_N2, seed=seed)
-    trusted = Trust(calibration, sets, shared, margin, chosen_by)
+    trusted = Calibrator(calibration, sets, shared, margin, chosen_by)
     return LabelHead(name, found.head, trusted, threshold)
 
 
@@ -171,7 +171,7 @@ def _of_label(head: LabelHead, found: Fit, seed: int) -> dict[str, Any]:
     """Fit, calibration, judgement, and what the threshold gives."""
     held_out = found.held_out
     given = head.trust.to_json()
-    figures = judge(held_out, seed=seed).to_json()
+    figures = compute_metrics(held_out, seed=seed).to_json()
     for rows in ("confusion_rows",):  # of the fit's examples, which the report does not list
         del figures[rows]
     return {

@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.fewshot.calibrator import Calibrator
 from service.fewshot.conformal import PredictionSets
 from service.fewshot.head import LinearHead
 from service.fewshot.novelty import Novelty
-from service.fewshot.trust import Trust
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Presence: TypeAlias = Literal["present", "absent"]
@@ -36,7 +36,7 @@ class LabelHead:
 
     name: str
     head: LinearHead
-    trust: Trust
+    trust: Calibrator
     threshold: float
 
     def probabilities(self, embeddings_ND: npt.NDArray[np.floating]) -> Doubles:

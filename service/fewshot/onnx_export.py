@@ -14,15 +14,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.fewshot.calibrator import Calibrator
 from service.fewshot.head import LEAST_LENGTH, LinearHead
-from service.fewshot.trust import Trust
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 INPUT_NAME, OUTPUT_NAME = "embedding", "probabilities"
 OPSET, IR_VERSION = 17, 8  # old enough for runtimes of 2022, new enough for all that is used
 
 
-def to_onnx(head: LinearHead, trust: Trust, card: Mapping[str, Any] | None = None) -> bytes:
+def to_onnx(head: LinearHead, trust: Calibrator, card: Mapping[str, Any] | None = None) -> bytes:
     """A model with input ``embedding`` float32 (N, D) and output ``probabilities`` (N, C).
 
     Rows need not be of unit length; a row of zeros gives the probabilities of the bias.
@@ -80,7 +80,7 @@ def _model(
     return found
 
 
-def _metadata(head: LinearHead, trust: Trust, card: Mapping[str, Any]) -> dict[str, str]:
+def _metadata(head: LinearHead, trust: Calibrator, card: Mapping[str, Any]) -> dict[str, str]:
     return {
         "encoder_id": head.encoder_id,
         "classes": json.dumps(list(head.classes)),

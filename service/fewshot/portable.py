@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import ArtifactMismatch, EncoderMismatch
-from service.fewshot.calibrate import Calibration, Reliability
+from service.fewshot.calibrator import Calibrator
 from service.fewshot.conformal import Conformal
 from service.fewshot.conformal import Method as SetMethod
 from service.fewshot.head import UNREADABLE, LinearHead
 from service.fewshot.novelty import Method as DistanceMethod
 from service.fewshot.novelty import Novelty
-from service.fewshot.trust import Trust
+from service.fewshot.temperature import Calibration, Reliability
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -49,11 +49,11 @@ class Portable:
     """
 
     head: LinearHead
-    trust: Trust
+    trust: Calibrator
     card: dict[str, Any]
 
 
-def to_bytes(head: LinearHead, trust: Trust, card: Mapping[str, Any] | None = None) -> bytes:
+def to_bytes(head: LinearHead, trust: Calibrator, card: Mapping[str, Any] | None = None) -> bytes:
     """An npz of arrays and JSON, with a digest of its content."""
     arrays, text = _arrays(head, trust), _text(_facts(head, trust, card or {}))
     buffer = io.BytesIO()
@@ -68,7 +68,7 @@ def to_bytes(head: LinearHead, trust: Trust, card: Mapping[str, Any] | None = No
 
 
 def to_document(
-    head: LinearHead, trust: Trust, card: Mapping[str, Any] | None = None
+    head: LinearHead, trust: Calibrator, card: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The same as JSON values; an array is its dtype, shape and little-endian bytes in base64."""
     arrays, facts = _arrays(head, trust), _facts(head, trust, card or {})
@@ -122,7 +122,7 @@ def from_bytes(data: bytes, *, encoder_id: str | None = None) -> Portable:
     return _verified(text, facts, arrays, expected, encoder_id)
 
 
-def _facts(head: LinearHead, trust: Trust, card: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(head: LinearHead, trust: Calibrator, card: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -170,7 +170,7 @@ def _verified(
     return found
 
 
-def _arrays(head: LinearHead, trust: Trust) -> Arrays:
+def _arrays(head: LinearHead, trust: Calibrator) -> Arrays:
     return {
         "weights_CD": head.weights_CD,
         "bias_C": head.bias_C,
@@ -199,7 +199,7 @@ def _rebuilt(facts: dict[str, Any], arrays: Arrays) -> Portable:
     far_from = facts["novelty"]["far_from"]
     return Portable(
         LinearHead(str(facts["encoder_id"]), classes, arrays["weights_CD"], arrays["bias_C"]),
-        Trust(
+        Calibrator(
             _calibration(facts["calibration"]),
             Conformal(
                 _one_of(SetMethod, facts["conformal"]["method"]),

@@ -25,7 +25,7 @@ JUDGING_TOLERANCE = 1e-3  # which class wins is settled long before the weights 
 
 
 @dataclass(frozen=True)
-class Problem:
+class LogisticProblem:
     """Rows with integer labels 0..classes-1, from which subsets are fitted.
 
     Attributes:
@@ -45,7 +45,7 @@ class Problem:
         """N."""
         return len(self.labels_N)
 
-    def part(self, rows_M: Ints) -> "Problem":
+    def part(self, rows_M: Ints) -> "LogisticProblem":
         """Some rows; the problem itself when they are all."""
         if len(rows_M) == self.size:
             return self

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.catalog.records import NewScan, ScanImage, StoredScan
-from service.catalog.sqlite import SqliteCatalog, open_catalog
+from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 
 DIM = 8
 ENCODER = "enc_1"

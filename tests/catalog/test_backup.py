@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from service.catalog.backup import back_up, backups_in, follow, restore, verify
-from service.catalog.inspection import inspect
 from service.catalog.records import NewExample, NewVersion, ScanFilter, ScanPatch
-from service.catalog.schema import SCHEMA_VERSION
-from service.catalog.sqlite import open_catalog
+from service.catalog.sqlite.backup import back_up, backups_in, follow, restore, verify
+from service.catalog.sqlite.inspection import inspect
+from service.catalog.sqlite.schema import SCHEMA_VERSION
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure, DamagedBackup
 
 EVERYTHING = ScanFilter()

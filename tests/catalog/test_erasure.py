@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.catalog.life_records import PolicyPatch
+from service.catalog.lifecycle_records import PolicyPatch
 from service.catalog.records import NewExample, NewVersion, ScanFilter
 from service.errors import InputError, PreconditionFailed, UnknownItem
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from service.catalog.folder import owned
+from service.catalog.data_folder import owned
 from service.errors import CatalogFailure, FolderInUse
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from service.catalog.folder import owned
+from service.catalog.data_folder import owned
 with owned(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -15,7 +15,7 @@ import hashlib, resource, sys
 from pathlib import Path
 import numpy as np
 from service.catalog.records import NewScan, ScanFilter, ScanImage
-from service.catalog.sqlite import open_catalog
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
 
 folder = Path(sys.argv[1])

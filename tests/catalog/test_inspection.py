@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.catalog.inspection import inspect
+from service.catalog.sqlite.inspection import inspect
 from service.errors import CatalogFailure
 
 JPEG = b"\xff\xd8 picture \xff\xd9"

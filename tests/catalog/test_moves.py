@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from service.catalog.moves import EXCHANGE_AT_ONCE
 from service.catalog.records import NewScan
+from service.catalog.sqlite.reembedding import EXCHANGE_AT_ONCE
 from service.errors import Conflict, EncoderMismatch, ImagesNotKept, InputError, UnknownItem
 
 NEW, NEW_DIM = "enc_2", 4

@@ -9,9 +9,9 @@ import shutil
 
 import pytest
 
-from service.catalog.inspection import inspect
 from service.catalog.records import ScanFilter, ScanPatch
-from service.catalog.sqlite import open_catalog
+from service.catalog.sqlite.inspection import inspect
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 
 EVERYTHING = ScanFilter()
 FILES = ("catalog.sqlite", "catalog.sqlite-wal")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.catalog import schema
 from service.catalog.records import ScanFilter
-from service.catalog.sqlite import open_catalog
+from service.catalog.sqlite import schema
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
 
 EVERYTHING = ScanFilter()

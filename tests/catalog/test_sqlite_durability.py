@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.catalog.records import NewVersion, SavedAnswer, ScanFilter, ScanPatch, StoredScan
-from service.catalog.sqlite import open_catalog
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ import hashlib, sys
 from pathlib import Path
 import numpy as np
 from service.catalog.records import NewScan, ScanImage
-from service.catalog.sqlite import open_catalog
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 
 catalog = open_catalog(Path(sys.argv[1]))
 workspace_id = catalog.ensure_workspace("ours").workspace_id

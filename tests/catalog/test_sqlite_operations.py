@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.catalog.sqlite import open_catalog
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import InputError, UnknownItem
 
 

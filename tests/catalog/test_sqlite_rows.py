@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.catalog.row_reads import mark_of
+from service.catalog.sqlite.index_reads import mark_of
 from service.errors import UnknownItem
 
 

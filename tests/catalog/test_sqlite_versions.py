@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.catalog import schema
 from service.catalog.records import Author, NewExample, NewVersion, ScanFilter
+from service.catalog.sqlite import schema
 from service.errors import PreconditionFailed, UnknownItem
 from service.fewshot.head import from_npz
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from service.errors import InputError
-from service.fewshot.cine import carried_by, frame_terms
 from service.fewshot.head import LinearHead
+from service.fewshot.key_frames import carried_by, frame_terms
 
 
 def head(classes: int = 3, width: int = 8) -> LinearHead:

@@ -10,14 +10,14 @@ from service.errors import InputError, NotEnoughExamples
 from service.fewshot.bootstrap import resampled
 from service.fewshot.duplicates import alike, near_duplicate_groups
 from service.fewshot.heldout import HeldOut, softmax
-from service.fewshot.judge import area_under_roc, judge
-from service.fewshot.operating import at_threshold, operating_point
+from service.fewshot.metrics import area_under_roc, compute_metrics
+from service.fewshot.operating_points import at_threshold, operating_point
 from tests.fewshot.drawing import drawn, drawn_logits
 
 
 def test_figures_equal_those_of_scikit_learn() -> None:
     held = drawn_logits(0, 200)
-    found = judge(held)
+    found = compute_metrics(held)
     shares, guesses = softmax(held.logits_NC), held.logits_NC.argmax(1)
     assert found.balanced_accuracy.value == pytest.approx(
         balanced_accuracy_score(held.labels_N, guesses)
@@ -45,7 +45,9 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     truth = balanced_accuracy_score(many.labels_N, many.logits_NC.argmax(1))
     inside = [
         found.low <= truth <= found.high
-        for found in (judge(drawn_logits(seed, 100)).balanced_accuracy for seed in range(20))
+        for found in (
+            compute_metrics(drawn_logits(seed, 100)).balanced_accuracy for seed in range(20)
+        )
     ]
     # 95 % wanted; percentile bootstraps of 100 rows run a little short, 20 draws scatter by 5 %.
     assert np.mean(inside) > 0.79
@@ -54,7 +56,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def test_more_frames_of_the_same_patients_do_not_narrow_the_interval() -> None:
     held = drawn_logits(1, 60)
     copied = held.rows(np.repeat(np.arange(60), 8))
-    one, many = judge(held).balanced_accuracy, judge(copied).balanced_accuracy
+    one, many = compute_metrics(held).balanced_accuracy, compute_metrics(copied).balanced_accuracy
     assert many.value == pytest.approx(one.value)
     assert many.high - many.low == pytest.approx(one.high - one.low, rel=0.05)
 
@@ -62,7 +64,7 @@ def test_more_frames_of_the_same_patients_do_not_narrow_the_interval() -> None:
 def test_a_class_of_few_groups_is_not_judged_and_the_lack_is_counted() -> None:
     held = drawn_logits(2, 90)
     rare = np.flatnonzero(held.labels_N == 2)[3:]
-    found = judge(held.rows(np.setdiff1d(np.arange(90), rare)))
+    found = compute_metrics(held.rows(np.setdiff1d(np.arange(90), rare)))
     assert found.balanced_accuracy is None
     assert found.missing_groups == {"c2": 2}
     assert found.per_class[2].recall is None
@@ -72,13 +74,15 @@ def test_a_class_of_few_groups_is_not_judged_and_the_lack_is_counted() -> None:
 
 def test_the_confusion_names_the_rows_of_each_cell_and_skips_the_unjudged() -> None:
     logits = np.array([[2.0, 0.0], [0.0, 2.0], [np.nan, np.nan], [2.0, 0.0]])
-    found = judge(HeldOut(("a", "b"), logits, np.array([0, 0, 1, 1]), np.arange(4)))
+    found = compute_metrics(HeldOut(("a", "b"), logits, np.array([0, 0, 1, 1]), np.arange(4)))
     assert found.confusion_rows == (((0,), (1,)), ((3,), ()))
     assert found.judged == 3
 
 
 def test_nothing_judged_gives_no_figure() -> None:
-    found = judge(HeldOut(("a", "b"), np.full((2, 2), np.nan), np.array([0, 1]), np.arange(2)))
+    found = compute_metrics(
+        HeldOut(("a", "b"), np.full((2, 2), np.nan), np.array([0, 1]), np.arange(2))
+    )
     assert found.balanced_accuracy is None
     assert found.missing_groups == {"a": 5, "b": 5}
 

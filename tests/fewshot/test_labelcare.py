@@ -9,7 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 from service.errors import InputError
 from service.fewshot.fit import fit
 from service.fewshot.forecast import forecast, power_law
-from service.fewshot.labelcare import (
+from service.fewshot.label_quality import (
     agreement,
     conflicts,
     next_to_label,

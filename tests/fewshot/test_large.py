@@ -7,12 +7,12 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from service.errors import InputError
+from service.fewshot.calibrator import fit_calibrator
 from service.fewshot.crossval import GRID
 from service.fewshot.duplicates import fingerprints
 from service.fewshot.fit import MAX_CLASS_NAME, fit, fit_head
 from service.fewshot.large import EXAMINED, LARGE
-from service.fewshot.solve import Problem
-from service.fewshot.trust import trust
+from service.fewshot.solve import LogisticProblem
 from tests.fewshot.drawing import drawn
 
 
@@ -27,7 +27,7 @@ def test_very_many_examples_are_all_fitted_and_a_sample_is_judged() -> None:
     guesses = np.array(made.head.classes)[made.head.logits(fresh).argmax(1)]
     # 1,000 judged rows and 3,000 fresh ones: two standard errors are 0.03.
     assert (guesses == truth).mean() == pytest.approx(made.report.balanced_accuracy, abs=0.04)
-    assert trust(made, rows).calibration.calibrated
+    assert fit_calibrator(made, rows).calibration.calibrated
 
 
 def test_the_slim_solution_of_many_rows_is_the_exact_one() -> None:
@@ -55,7 +55,7 @@ def test_many_rows_that_hardly_vary_along_most_axes_are_solved_to_the_end() -> N
     peer = LogisticRegression(C=100, class_weight="balanced", tol=1e-8, max_iter=10_000)
     with threadpool_limits(1):
         expected = peer.fit(unit.astype(np.float64), numbers).predict_proba(unit)
-        weights, bias = Problem(unit, numbers, 4).solve(np.arange(6000), 100.0)
+        weights, bias = LogisticProblem(unit, numbers, 4).solve(np.arange(6000), 100.0)
     assert softmax(unit @ weights.T + bias, axis=1) == pytest.approx(expected, abs=2e-3)
 
 

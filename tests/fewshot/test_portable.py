@@ -9,19 +9,19 @@ import onnxruntime
 import pytest
 
 from service.errors import ArtifactMismatch, EncoderMismatch, InputError
-from service.fewshot.activation import activation_maps, contrast
+from service.fewshot.activation_map import activation_maps, contrast
+from service.fewshot.calibrator import Calibrator, fit_calibrator
 from service.fewshot.fit import Fit, fit
 from service.fewshot.onnx_export import to_onnx
 from service.fewshot.portable import from_bytes, from_document, to_bytes, to_document
-from service.fewshot.trust import Trust, trust
 from tests.fewshot.drawing import drawn
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[Fit, Trust, np.ndarray]:
+def made() -> tuple[Fit, Calibrator, np.ndarray]:
     rows, labels, groups = drawn(0, 12, 2.0)
     fitted = fit(rows, labels, groups, encoder_id="e")
-    return fitted, trust(fitted, rows), rows
+    return fitted, fit_calibrator(fitted, rows), rows
 
 
 @pytest.mark.parametrize("form", ["npz", "document"])
@@ -45,7 +45,7 @@ def test_a_classifier_comes_back_and_answers_the_same(made, form) -> None:
 def test_a_classifier_without_calibration_travels_too() -> None:
     rows, labels, groups = drawn(1, 1, 0.5)
     fitted = fit(rows, labels, groups, encoder_id="e")
-    found = from_bytes(to_bytes(fitted.head, trust(fitted, rows)))
+    found = from_bytes(to_bytes(fitted.head, fit_calibrator(fitted, rows)))
     assert not found.trust.calibration.calibrated
     assert found.trust.answers(found.head, rows)[1].predicted == "c1"
 

@@ -5,7 +5,7 @@ import pytest
 
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.heldout import softmax
-from service.fewshot.operating import (
+from service.fewshot.operating_points import (
     at_threshold,
     cross_fitted,
     decide,

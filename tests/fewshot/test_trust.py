@@ -11,12 +11,12 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from service.errors import InputError
-from service.fewshot.calibrate import calibrate, expected_calibration_error, fit_temperature
+from service.fewshot.calibrator import choose_margin, fit_calibrator, margins
 from service.fewshot.conformal import Conformal, conformal, items_needed, nonconformity
 from service.fewshot.fit import fit
 from service.fewshot.heldout import HeldOut, softmax
 from service.fewshot.novelty import novelty
-from service.fewshot.trust import choose_margin, margins, trust
+from service.fewshot.temperature import calibrate, expected_calibration_error, fit_temperature
 from tests.fewshot.drawing import drawn, drawn_logits
 
 
@@ -192,7 +192,7 @@ def test_the_chosen_margin_halves_the_errors_on_strangers() -> None:
 def test_answers_say_why_they_abstain() -> None:
     rows, labels, groups = drawn(3, 20, 1.5)
     fitted = fit(rows, labels, groups, encoder_id="e")
-    made = trust(fitted, rows)
+    made = fit_calibrator(fitted, rows)
     assert made.calibration.calibrated
     centres = np.random.default_rng(0).normal(size=(3, 32))
     path = centres[0] + np.linspace(0, 1, 1001)[:, None] * (centres[1] - centres[0])
@@ -208,7 +208,7 @@ def test_answers_say_why_they_abstain() -> None:
 def test_one_example_per_class_gives_answers_that_admit_what_is_not_known() -> None:
     rows, labels, groups = drawn(4, 1, 0.5, classes=100)
     fitted = fit(rows, labels, groups, encoder_id="e")
-    made = trust(fitted, rows)
+    made = fit_calibrator(fitted, rows)
     assert not made.calibration.calibrated
     assert made.sets(made.probabilities(fitted.head, rows), 0.9).members_NC is None
     assert made.calibration.missing_groups == 10
@@ -218,4 +218,4 @@ def test_one_example_per_class_gives_answers_that_admit_what_is_not_known() -> N
 def test_trust_refuses_rows_that_were_not_fitted() -> None:
     rows, labels, groups = drawn(5, 6, 1.0)
     with pytest.raises(InputError):
-        trust(fit(rows, labels, groups, encoder_id="e"), rows[1:])
+        fit_calibrator(fit(rows, labels, groups, encoder_id="e"), rows[1:])

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from service.errors import ClipTooLong, CorruptImage, ImageTooLarge, InputError, UnsupportedFormat
-from service.imaging.intake import read
-from service.imaging.limits import DecodeLimits
-from service.imaging.sampling import evenly, parse_sampling
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.reader import read
+from service.imaging.formats.sampling import evenly, parse_sampling
 from tests.fixtures.make_clips import drawn
 
 CLIPS = Path(__file__).parents[1] / "fixtures" / "clips"
@@ -50,8 +50,8 @@ GIF = saved("GIF", DRAWN, duration=40, loop=0)
 def test_every_frame_of_a_video_comes_in_its_colours(name, kind, tolerance) -> None:
     image = read((CLIPS / name).read_bytes(), parse_sampling("all"), LIMITS)
     found = list(image)
-    assert (image.opened.format, image.opened.kind, len(found)) == (kind, "cine", 12)
-    assert image.opened.frame_rate_hz == pytest.approx(25)
+    assert (image.info.format, image.info.kind, len(found)) == (kind, "cine", 12)
+    assert image.info.frame_rate_hz == pytest.approx(25)
     assert [f.time_s for f in found] == pytest.approx([i / 25 for i in range(12)])
     for frame, picture in zip(found, DRAWN, strict=True):
         assert np.abs(frame.rgb.astype(int) - picture).mean() < tolerance
@@ -67,9 +67,9 @@ def test_avi_gif_and_tiff_of_several_pictures_are_clips(tmp_path: Path) -> None:
     ):
         image = read(data, parse_sampling("all"), LIMITS)
         found = list(image)
-        assert (image.opened.format, image.opened.kind, len(found)) == (kind, "cine", 12)
+        assert (image.info.format, image.info.kind, len(found)) == (kind, "cine", 12)
         clock = None if kind in ("tiff", "webp") else pytest.approx(25)
-        assert image.opened.frame_rate_hz == clock
+        assert image.info.frame_rate_hz == clock
         for frame, picture in zip(found, DRAWN, strict=True):
             assert np.abs(frame.rgb.astype(int) - picture).mean() <= tolerance, kind
 
@@ -77,7 +77,7 @@ def test_avi_gif_and_tiff_of_several_pictures_are_clips(tmp_path: Path) -> None:
 def test_one_picture_is_a_frame_in_every_format() -> None:
     for kind in ("GIF", "TIFF", "PNG", "WEBP"):
         image = read(saved(kind, DRAWN[:1]), parse_sampling("uniform:4"), LIMITS)
-        assert (image.opened.kind, image.opened.frame_rate_hz, len(list(image))) == (
+        assert (image.info.kind, image.info.frame_rate_hz, len(list(image))) == (
             "frame",
             None,
             1,

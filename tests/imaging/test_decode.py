@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.app import SHIPPED_BUNDLE
+from service.cli.demo import SAMPLES
 from service.errors import CorruptImage, ImageTooLarge, InputError, UnsupportedFormat
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 
-SAMPLE = SHIPPED_BUNDLE.parent / "samples" / "cyst" / "cyst_00.png"
+SAMPLE = SAMPLES / "cyst" / "cyst_00.png"
 GREY = np.asarray(Image.open(SAMPLE))
 
 

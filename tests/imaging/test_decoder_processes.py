@@ -19,10 +19,10 @@ from service.errors import (
     Stopping,
     UnsupportedFormat,
 )
-from service.imaging.intake import read
-from service.imaging.isolation import Decoders
-from service.imaging.limits import DecodeLimits
-from service.imaging.sampling import Sampling
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.reader import read
+from service.imaging.formats.sampling import Sampling
+from service.imaging.formats.sandbox import DecoderPool
 from tests.fixtures.make_clips import drawn
 from tests.imaging import dicom_files as made
 
@@ -33,15 +33,15 @@ ALL = Sampling()
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
-    with Decoders(1, LIMITS) as pool:
+def decoders() -> Iterator[DecoderPool]:
+    with DecoderPool(1, LIMITS) as pool:
         yield pool
 
 
-def test_another_process_gives_the_same_frames_and_facts(decoders: Decoders) -> None:
+def test_another_process_gives_the_same_frames_and_facts(decoders: DecoderPool) -> None:
     for data in (MP4, SMALL):
         image, here = decoders.open(data, ALL), read(data, ALL, LIMITS)
-        assert image.opened == here.opened
+        assert image.info == here.info
         for there, frame in zip(image, here, strict=True):
             assert (there.index, there.time_s) == (frame.index, frame.time_s)
             np.testing.assert_array_equal(there.pixels, frame.pixels)
@@ -65,14 +65,14 @@ def test_an_error_comes_across_by_its_name_and_the_process_stays(decoders, data,
     assert decoders.pids == before
 
 
-def test_a_clip_that_is_left_half_way_gives_its_process_back(decoders: Decoders) -> None:
+def test_a_clip_that_is_left_half_way_gives_its_process_back(decoders: DecoderPool) -> None:
     frames = iter(decoders.open(MP4, ALL).frames)
     next(frames)
     frames.close()
     assert len(list(decoders.open(SMALL, ALL))) == 3
 
 
-def test_a_deflated_ten_gigabyte_file_is_refused_within_the_memory(decoders: Decoders) -> None:
+def test_a_deflated_ten_gigabyte_file_is_refused_within_the_memory(decoders: DecoderPool) -> None:
     bomb = made.deflated_zeros(1000)
     assert len(bomb) < 20_000_000
     with pytest.raises(DecodeLimit):
@@ -83,7 +83,7 @@ def test_a_deflated_ten_gigabyte_file_is_refused_within_the_memory(decoders: Dec
 def test_memory_beyond_the_limit_is_an_error_of_that_file_alone() -> None:
     big = made.dicom(np.zeros((1, 6000, 6000, 3), np.uint8), made.JPEG)
     tight = DecodeLimits(max_decode_bytes=40_000_000)
-    with Decoders(1, tight) as pool:
+    with DecoderPool(1, tight) as pool:
         for _ in range(2):
             with pytest.raises((DecodeLimit, CorruptImage)):
                 list(pool.open(big, ALL))
@@ -92,7 +92,7 @@ def test_memory_beyond_the_limit_is_an_error_of_that_file_alone() -> None:
 
 def test_a_process_that_is_slow_is_killed_and_replaced() -> None:
     slow = made.dicom(np.zeros((300, 400, 400), np.uint8), made.J2K_LOSSLESS)
-    with Decoders(1, DecodeLimits(max_decode_s=0.001)) as pool:
+    with DecoderPool(1, DecodeLimits(max_decode_s=0.001)) as pool:
         with pytest.raises(DecodeLimit, match=r"0\.001 s"):
             list(pool.open(slow, ALL))
         (replaced,) = pool.pids
@@ -105,7 +105,7 @@ def test_a_process_that_is_slow_is_killed_and_replaced() -> None:
     ("sent", "kind"), [(signal.SIGSEGV, CorruptImage), (signal.SIGKILL, DecodeLimit)]
 )
 def test_a_process_that_dies_is_named_and_replaced(sent: signal.Signals, kind) -> None:
-    with Decoders(1, LIMITS) as pool:
+    with DecoderPool(1, LIMITS) as pool:
         frames = iter(pool.open(made.dicom(np.zeros((250, 200, 200, 3), np.uint8)), ALL).frames)
         next(frames)
         os.kill(pool.pids[0], sent)
@@ -114,7 +114,7 @@ def test_a_process_that_dies_is_named_and_replaced(sent: signal.Signals, kind) -
         assert len(list(pool.open(SMALL, ALL))) == 3
 
 
-def test_a_process_that_died_while_idle_is_replaced_unseen(decoders: Decoders) -> None:
+def test_a_process_that_died_while_idle_is_replaced_unseen(decoders: DecoderPool) -> None:
     list(decoders.open(SMALL, ALL))
     (before,) = decoders.pids
     os.kill(before, signal.SIGKILL)
@@ -125,7 +125,7 @@ def test_a_process_that_died_while_idle_is_replaced_unseen(decoders: Decoders) -
 
 
 def test_a_program_that_does_not_start_is_a_failure_of_ours() -> None:
-    with Decoders(1, LIMITS, program=(sys.executable, "-c", "raise SystemExit")) as pool:
+    with DecoderPool(1, LIMITS, program=(sys.executable, "-c", "raise SystemExit")) as pool:
         for _ in range(2):
             with pytest.raises(DecoderFailure):
                 pool.open(SMALL, ALL)
@@ -133,7 +133,7 @@ def test_a_program_that_does_not_start_is_a_failure_of_ours() -> None:
 
 def test_many_threads_share_few_processes() -> None:
     found: list[int] = []
-    with Decoders(2, LIMITS) as pool:
+    with DecoderPool(2, LIMITS) as pool:
         work = [
             threading.Thread(target=lambda: found.append(len(list(pool.open(MP4, ALL)))))
             for _ in range(6)
@@ -147,7 +147,7 @@ def test_many_threads_share_few_processes() -> None:
 
 
 def test_a_closed_pool_leaves_no_process_and_takes_no_file() -> None:
-    with Decoders(1, LIMITS) as pool:
+    with DecoderPool(1, LIMITS) as pool:
         list(pool.open(SMALL, ALL))
         (pid,) = pool.pids
     with pytest.raises(Stopping):
@@ -158,7 +158,7 @@ def test_a_closed_pool_leaves_no_process_and_takes_no_file() -> None:
 
 def test_a_process_inherits_no_secret_and_cannot_write_files(decoders, tmp_path, monkeypatch):
     monkeypatch.setenv("SONOPROBE_SECRET", "x")
-    with Decoders(1, LIMITS) as pool:
+    with DecoderPool(1, LIMITS) as pool:
         list(pool.open(SMALL, ALL))
         (pid,) = pool.pids
         environment = Path(f"/proc/{pid}/environ").read_bytes()

@@ -16,10 +16,10 @@ from service.errors import (
     InputError,
     UnsupportedFormat,
 )
-from service.imaging.frames import DecodedFrame, Opened
-from service.imaging.intake import read
-from service.imaging.limits import DecodeLimits
-from service.imaging.sampling import Sampling, parse_sampling
+from service.imaging.formats.frames import DecodedFrame, ImageInfo
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.reader import read
+from service.imaging.formats.sampling import Sampling, parse_sampling
 from tests.fixtures.make_clips import drawn
 from tests.imaging import dicom_files as made
 
@@ -32,9 +32,9 @@ RGB_THW3 = np.stack([drawn(index) for index in range(3)])
 WIDE_THW = (np.arange(3 * 64 * 96, dtype=np.uint16).reshape(3, 64, 96) * 7) % 4096
 
 
-def opened(data: bytes, sampling: str = "all") -> tuple[Opened, list[DecodedFrame]]:
+def info(data: bytes, sampling: str = "all") -> tuple[ImageInfo, list[DecodedFrame]]:
     image = read(data, parse_sampling(sampling), LIMITS)
-    return image.opened, list(image.frames)
+    return image.info, list(image.frames)
 
 
 def worst(found: list[DecodedFrame], expected: np.ndarray) -> int:
@@ -58,7 +58,7 @@ LOSSLESS = (
 @pytest.mark.parametrize("syntax", LOSSLESS)
 @pytest.mark.parametrize("frames", [GREY_THW, RGB_THW3], ids=["grey", "rgb"])
 def test_every_lossless_syntax_gives_the_pixels_that_went_in(syntax: str, frames) -> None:
-    facts, found = opened(made.dicom(frames, syntax))
+    facts, found = info(made.dicom(frames, syntax))
     assert worst(found, frames) == 0
     assert (facts.format, facts.kind, facts.frames_in_file) == ("dicom", "cine", 3)
     assert (facts.width_px, facts.height_px) == (96, 64)
@@ -72,7 +72,7 @@ def test_every_lossless_syntax_gives_the_pixels_that_went_in(syntax: str, frames
 def test_every_lossy_syntax_gives_nearly_the_same(syntax: str, tolerance: int, frames) -> None:
     coloured = "YBR_FULL_422" if syntax == made.JPEG else "RGB"
     photometric = coloured if frames.ndim == 4 else "MONOCHROME2"
-    _, found = opened(made.dicom(frames, syntax, photometric=photometric))
+    _, found = info(made.dicom(frames, syntax, photometric=photometric))
     assert worst(found, frames) <= tolerance
     mean = np.abs(np.stack([f.rgb for f in found]).mean((0, 1, 2)) - RGB_THW3.mean((0, 1, 2)))
     assert frames.ndim == 3 or mean.max() < 1.5
@@ -81,20 +81,20 @@ def test_every_lossy_syntax_gives_nearly_the_same(syntax: str, tolerance: int, f
 @pytest.mark.parametrize("syntax", [*LOSSLESS, made.EXTENDED])
 def test_twelve_bits_are_shown_in_eight(syntax: str) -> None:
     expected = np.rint(WIDE_THW / 4095 * 255)
-    _, found = opened(made.dicom(WIDE_THW, syntax, bits=12))
+    _, found = info(made.dicom(WIDE_THW, syntax, bits=12))
     tolerance = 30 if syntax == made.EXTENDED else 1
     assert worst(found, expected) <= tolerance
     assert float(np.abs(np.stack([f.grey for f in found]) - expected).mean()) < 2
 
 
 def test_monochrome_1_is_shown_inverted() -> None:
-    _, found = opened(made.dicom(GREY_THW, photometric="MONOCHROME1"))
+    _, found = info(made.dicom(GREY_THW, photometric="MONOCHROME1"))
     assert worst(found, 255 - GREY_THW) == 0
 
 
 def test_a_window_is_applied_as_the_standard_says() -> None:
     data = made.dicom(WIDE_THW, bits=12, WindowCenter=1000, WindowWidth=400)
-    _, found = opened(data)
+    _, found = info(data)
     # PS3.3 C.11.2.1.2.1: black at centre - 0.5 - (width - 1) / 2, white as far above.
     share = np.clip((WIDE_THW - 999.5) / 399 + 0.5, 0, 1)
     assert worst(found, np.rint(share * 255)) <= 1
@@ -102,13 +102,13 @@ def test_a_window_is_applied_as_the_standard_says() -> None:
 
 def test_signed_values_keep_their_order() -> None:
     signed = (WIDE_THW.astype(np.int32) - 2048).astype(np.int16).view(np.uint16) & 0x0FFF
-    _, found = opened(made.dicom(signed, bits=12, PixelRepresentation=1))
+    _, found = info(made.dicom(signed, bits=12, PixelRepresentation=1))
     assert worst(found, np.rint(WIDE_THW / 4095 * 255)) <= 1
 
 
 def test_planes_one_after_the_other_are_put_together() -> None:
     planar = np.ascontiguousarray(RGB_THW3.transpose(0, 3, 1, 2)).reshape(RGB_THW3.shape)
-    _, found = opened(made.dicom(planar, PlanarConfiguration=1))
+    _, found = info(made.dicom(planar, PlanarConfiguration=1))
     assert worst(found, RGB_THW3) == 0
 
 
@@ -122,7 +122,7 @@ def ybr(rgb_THW3: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("syntax", [made.EXPLICIT, made.RLE, made.LS, made.LOSSLESS])
 def test_full_ybr_becomes_the_right_colours(syntax: str) -> None:
-    _, found = opened(made.dicom(ybr(RGB_THW3), syntax, photometric="YBR_FULL"))
+    _, found = info(made.dicom(ybr(RGB_THW3), syntax, photometric="YBR_FULL"))
     assert worst(found, RGB_THW3) <= 3
 
 
@@ -134,7 +134,7 @@ def test_half_sampled_ybr_becomes_the_right_colours() -> None:
     item = made.dataset(RGB_THW3, photometric="YBR_FULL_422", bits=8)
     item.PixelData = packed.tobytes()
     item["PixelData"].VR = "OB"
-    _, found = opened(made.written(item, made.EXPLICIT))
+    _, found = info(made.written(item, made.EXPLICIT))
     difference = np.abs(np.stack([f.rgb for f in found]).astype(int) - RGB_THW3)
     assert float(difference.mean()) < 1.5  # the bar's edge lies inside a pair of pixels
 
@@ -150,7 +150,7 @@ def test_a_jpeg_of_rgb_without_a_marker_is_not_taken_for_ycbcr() -> None:
     item = made.dataset(RGB_THW3, photometric="RGB", bits=8)
     item.PixelData = encapsulate(bare)
     item["PixelData"].VR = "OB"
-    _, found = opened(made.written(item, made.JPEG))
+    _, found = info(made.written(item, made.JPEG))
     assert worst(found, RGB_THW3) <= 40
 
 
@@ -176,7 +176,7 @@ def test_studio_range_colours_are_spread() -> None:
         [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
     )
     studio = np.rint(RGB_THW3 / 255 @ forward.T + [16, 128, 128]).astype(np.uint8)
-    _, found = opened(made.dicom(studio, made.LS, photometric="YBR_PARTIAL_420"))
+    _, found = info(made.dicom(studio, made.LS, photometric="YBR_PARTIAL_420"))
     assert worst(found, RGB_THW3) <= 3
 
 
@@ -190,7 +190,7 @@ def test_a_palette_is_applied(bits: int) -> None:
         tags[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
         stored = column.astype("<u2" if bits == 16 else "u1")
         tags[f"{colour}PaletteColorLookupTableData"] = stored.tobytes()
-    _, found = opened(made.dicom(GREY_THW, photometric="PALETTE COLOR", **tags))
+    _, found = info(made.dicom(GREY_THW, photometric="PALETTE COLOR", **tags))
     assert worst(found, palette[GREY_THW]) == 0
 
 
@@ -199,7 +199,7 @@ def test_a_palette_is_applied(bits: int) -> None:
     [("mpeg2.ts", made.MPEG2), ("h264.mp4", made.H264), ("hevc.mp4", made.HEVC)],
 )
 def test_video_streams_inside_dicom_are_decoded(name: str, syntax: str) -> None:
-    facts, found = opened(made.stream((CLIPS / name).read_bytes(), syntax))
+    facts, found = info(made.stream((CLIPS / name).read_bytes(), syntax))
     assert (facts.format, facts.kind, len(found)) == ("dicom", "cine", 12)
     for index, frame in enumerate(found):
         assert float(np.abs(frame.rgb.astype(int) - drawn(index)).mean()) < 1.5
@@ -207,13 +207,13 @@ def test_video_streams_inside_dicom_are_decoded(name: str, syntax: str) -> None:
 
 @pytest.mark.parametrize("syntax", [made.IMPLICIT, made.EXPLICIT, made.BIG])
 def test_a_file_without_preamble_and_header_is_read(syntax: str) -> None:
-    _, found = opened(made.dicom(GREY_THW, syntax, preamble=False))
+    _, found = info(made.dicom(GREY_THW, syntax, preamble=False))
     assert worst(found, GREY_THW) == 0
 
 
 def test_a_dicom_file_whose_preamble_looks_like_a_tiff_is_dicom() -> None:
     data = made.dicom(GREY_THW)
-    assert opened(b"II*\0" + data[4:])[0].format == "dicom"
+    assert info(b"II*\0" + data[4:])[0].format == "dicom"
 
 
 def region(**fields: object) -> Dataset:
@@ -244,7 +244,7 @@ def test_regions_timing_spacing_and_device_are_read_and_the_patient_is_not() -> 
         BurnedInAnnotation="NO",
         SequenceOfUltrasoundRegions=Sequence([area, region(RegionSpatialFormat=3)]),
     )
-    facts, found = opened(data)
+    facts, found = info(data)
     (seen,) = facts.regions
     assert (seen.x0, seen.y0, seen.x1, seen.y1) == (10, 5, 81, 64)
     assert (seen.spatial_format, seen.unit_x, seen.delta_y) == (1, "cm", 0.03)
@@ -258,7 +258,7 @@ def test_regions_timing_spacing_and_device_are_read_and_the_patient_is_not() -> 
 
 
 def test_frames_of_uneven_times_keep_their_times() -> None:
-    facts, found = opened(made.dicom(GREY_THW, FrameTimeVector=[0, 30, 50]))
+    facts, found = info(made.dicom(GREY_THW, FrameTimeVector=[0, 30, 50]))
     assert [frame.time_s for frame in found] == [0, 0.03, 0.08]
     assert facts.frame_rate_hz == pytest.approx(25)
 
@@ -278,12 +278,12 @@ def test_frames_of_uneven_times_keep_their_times() -> None:
 )
 def test_what_the_header_cannot_mean_is_named(tags: dict, kind: type[InputError]) -> None:
     with pytest.raises(kind):
-        opened(made.dicom(GREY_THW, **tags))
+        info(made.dicom(GREY_THW, **tags))
 
 
 def test_a_compressed_frame_of_another_size_than_the_header_is_refused() -> None:
     with pytest.raises(CorruptImage, match="96 x 64"):
-        opened(made.dicom(GREY_THW, made.J2K_LOSSLESS, Rows=32))
+        info(made.dicom(GREY_THW, made.J2K_LOSSLESS, Rows=32))
 
 
 def test_a_syntax_that_is_not_read_is_named() -> None:
@@ -291,7 +291,7 @@ def test_a_syntax_that_is_not_read_is_named() -> None:
     item.PixelData = encapsulate([b"\0\0"])
     item["PixelData"].VR = "OB"
     with pytest.raises(UnsupportedFormat, match="JPIP"):
-        opened(made.written(item, "1.2.840.10008.1.2.4.94"))
+        info(made.written(item, "1.2.840.10008.1.2.4.94"))
 
 
 def test_a_deflated_bomb_is_left_when_it_is_too_large() -> None:
@@ -310,26 +310,24 @@ def test_only_the_chosen_frames_of_a_cine_are_decoded() -> None:
     item.PixelData = encapsulate(damaged)
     item["PixelData"].VR = "OB"
     data = made.written(item, made.J2K_LOSSLESS)
-    assert [f.index for f in opened(data, "uniform:3")[1]] == [2, 6, 10]
+    assert [f.index for f in info(data, "uniform:3")[1]] == [2, 6, 10]
     with pytest.raises(CorruptImage):
-        opened(data)
+        info(data)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real files are not in the repository")
 def test_real_files_of_the_same_picture_agree() -> None:
     folder = REAL / "pydicom+pydicom-data"
     plain, big, rle = (
-        opened((folder / f"OBXXXX1A{name}.dcm").read_bytes())[1][0].rgb
+        info((folder / f"OBXXXX1A{name}.dcm").read_bytes())[1][0].rgb
         for name in ("", "_expb", "_rle")
     )
     assert np.array_equal(plain, big)
     assert np.array_equal(plain, rle)
-    pixel, plane = (
-        opened((folder / f"color-{n}.dcm").read_bytes())[1][0].rgb for n in ("px", "pl")
-    )
+    pixel, plane = (info((folder / f"color-{n}.dcm").read_bytes())[1][0].rgb for n in ("px", "pl"))
     assert np.array_equal(pixel, plane)
     bare, packed, lossy = (
-        opened((folder / f"US1_{n}.dcm").read_bytes())[1][0].rgb.astype(int)
+        info((folder / f"US1_{n}.dcm").read_bytes())[1][0].rgb.astype(int)
         for n in ("UNCR", "J2KR", "J2KI")
     )
     assert np.array_equal(bare, packed)

@@ -3,12 +3,12 @@
 import itertools
 
 from benchmarks.fuzz_intake import LIMITS, corpus, fuzz, mutated, resident_mb
-from service.imaging.isolation import Decoders
-from service.imaging.limits import DecodeLimits
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.sandbox import DecoderPool
 
 
 def test_mutated_files_decode_or_are_refused_and_the_parent_does_not_grow() -> None:
-    with Decoders(1, LIMITS) as pool:
+    with DecoderPool(1, LIMITS) as pool:
         run = fuzz(pool, 7, range(600))
         *_, half = itertools.islice(run, 200)
         before = resident_mb()
@@ -22,7 +22,7 @@ def test_mutated_files_decode_or_are_refused_and_the_parent_does_not_grow() -> N
 
 
 def test_every_file_of_the_corpus_decodes_before_it_is_changed() -> None:
-    with Decoders(1, DecodeLimits()) as pool:
+    with DecoderPool(1, DecodeLimits()) as pool:
         for name, data in corpus().items():
             _, sampling = mutated([data], 0, 0)
             assert len(list(pool.open(data, sampling))) >= 1, name

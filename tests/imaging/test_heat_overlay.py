@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from service.errors import InputError
-from service.imaging.overlay import overlay, shrunk
+from service.imaging.analysis.heatmap_overlay import overlay, shrunk
 
 
 def shown(data: bytes) -> np.ndarray:

@@ -6,11 +6,11 @@ import pytest
 from screens import speckle
 
 from service.errors import InputError
-from service.imaging.quality import frozen, judge
+from service.imaging.analysis.quality import assess_quality, frozen
 
 
 def reasons(frame: np.ndarray) -> list[str]:
-    return [finding.reason for finding in judge(frame)]
+    return [finding.reason for finding in assess_quality(frame)]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -5,8 +5,8 @@ import pytest
 from screens import screen, sector, speckle
 
 from service.errors import InputError
-from service.imaging import regions
-from service.imaging.frames import DicomRegion
+from service.imaging.analysis import regions
+from service.imaging.formats.frames import DicomRegion
 
 
 def overlap(one: regions.Box, other: regions.Box) -> float:

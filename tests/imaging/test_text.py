@@ -8,14 +8,15 @@ import pytest
 from PIL import Image
 from screens import say, speckle
 
-from service.demo import SAMPLES
+from service.cli.demo import SAMPLES
+from service.embedding.onnx_session import open_text_finder
 from service.errors import ArtifactMismatch
-from service.imaging.text import TextFinder, without
+from service.imaging.analysis.text import TextFinder, without
 
 
 @pytest.fixture(scope="module")
 def finder() -> TextFinder:
-    return TextFinder()
+    return open_text_finder()
 
 
 def masked(finder: TextFinder, frame: np.ndarray) -> np.ndarray:
@@ -97,4 +98,4 @@ def test_a_damaged_network_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "finder.onnx"
     broken.write_bytes(b"no network")
     with pytest.raises(ArtifactMismatch, match=r"finder\.onnx"):
-        TextFinder(broken)
+        open_text_finder(broken)

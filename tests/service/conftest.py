@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.client import ApiError, Client
-from service.demo import SAMPLES
+from service.cli.demo import SAMPLES
+from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE

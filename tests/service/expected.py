@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client import ApiError
+from service.client.client import ApiError
 
 BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"  # small: its accuracy is no matter
 

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
 from service.server import LocalService
 from tests.service.expected import refused
 

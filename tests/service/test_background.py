@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import pytest
 
-from service.background import LAST, TURN_S, step_back, take_short_turns, without_collections
 from service.errors import InputError
-from service.heads.queue import NICENESS, FitQueue
+from service.jobs.fit_queue import NICENESS, FitQueue
+from service.jobs.threads import LAST, TURN_S, gc_paused, lower_priority, shorten_switch_interval
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads share one niceness")
 T = TypeVar("T")
@@ -40,9 +40,9 @@ def test_fits_run_less_urgently_than_requests() -> None:
 def test_a_process_that_is_nice_already_steps_back_further() -> None:
     # As a user without rights, who may not make a thread more urgent again.
     script = (
-        "import os; from service.background import step_back\n"
+        "import os; from service.jobs.threads import lower_priority\n"
         "os.nice(7); os.getuid() or os.setuid(65534)\n"
-        "step_back(3); print(os.getpriority(os.PRIO_PROCESS, 0))"
+        "lower_priority(3); print(os.getpriority(os.PRIO_PROCESS, 0))"
     )
     run = [sys.executable, "-c", script]
     wanted = min(LAST, niceness() + 7 + 3)
@@ -53,7 +53,7 @@ def test_no_thread_goes_beyond_the_last_step() -> None:
     found: list[int] = []
 
     def act() -> None:
-        step_back(50)
+        lower_priority(50)
         found.append(niceness())
 
     thread = threading.Thread(target=act)
@@ -65,7 +65,7 @@ def test_no_thread_goes_beyond_the_last_step() -> None:
 def test_threads_take_shorter_turns_than_python_lets_them() -> None:
     before = sys.getswitchinterval()
     try:
-        take_short_turns()
+        shorten_switch_interval()
         assert sys.getswitchinterval() == pytest.approx(TURN_S)
     finally:
         sys.setswitchinterval(before)
@@ -76,12 +76,12 @@ def test_no_cycles_are_looked_for_while_any_fit_runs() -> None:
     both_run, first_is_done = threading.Barrier(2), threading.Event()
 
     def first() -> None:
-        with without_collections():
+        with gc_paused():
             both_run.wait()
         first_is_done.set()
 
     def second() -> None:
-        with without_collections():
+        with gc_paused():
             both_run.wait()
             first_is_done.wait()
             seen.append(gc.isenabled())
@@ -114,7 +114,7 @@ def test_a_fit_that_fails_leaves_the_cycle_collector_on() -> None:
 def test_who_had_no_collections_before_has_none_afterwards() -> None:
     gc.disable()
     try:
-        with without_collections():
+        with gc_paused():
             pass
         assert not gc.isenabled()
     finally:

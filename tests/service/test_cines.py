@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client import ApiError, Client
-from service.pooling import FrameEmbedding, pool, without_repeats
+from service.client.client import ApiError, Client
+from service.embedding.pooling import FrameEmbedding, pool, without_repeats
 from tests.imaging import dicom_files as made
 
 PIXELS = {
@@ -18,7 +18,7 @@ PIXELS = {
             folder.name,
             sorted(folder.glob("*.png")),
         )
-        for folder in sorted((Path(__file__).parents[2] / "service" / "samples").iterdir())
+        for folder in sorted((Path(__file__).parents[2] / "service" / "cli" / "samples").iterdir())
         if folder.is_dir()
     )
 }

@@ -8,10 +8,10 @@ import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
-from service.classifier_commands import app
-from service.demo import SAMPLES
+from service.cli.classifier_commands import app
+from service.cli.demo import SAMPLES
+from service.cli.labelled_files import labelled_files
 from service.errors import InputError
-from service.labelled_files import labelled_files
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE

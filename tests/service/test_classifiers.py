@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from PIL import Image, ImageDraw
 
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
 from service.server import LocalService
 from tests.service.expected import refused
 

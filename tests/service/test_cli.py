@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.catalog.sqlite import open_catalog
-from service.cli import app
-from service.demo import SAMPLES
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.cli.demo import SAMPLES
+from service.cli.main import app
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.catalog.sqlite import open_catalog
-from service.cli import app
-from service.client import Client
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.cli.main import app
+from service.client.client import Client
 from service.server import local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.clips import Clips
+from service.embedding.clips import ClipEmbedder
+from service.embedding.onnx_session import open_text_finder
 from service.errors import InvalidSettings, Overloaded
-from service.imaging.isolation import Decoders
-from service.imaging.limits import DecodeLimits
-from service.imaging.preprocess import PreprocessSpec
-from service.imaging.sampling import Sampling
-from service.imaging.text import TextFinder
+from service.imaging.analysis.preprocess import PreprocessSpec
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.sampling import Sampling
+from service.imaging.formats.sandbox import DecoderPool
 from service.settings import read_settings
 from tests.imaging import dicom_files as made
 
@@ -24,8 +24,8 @@ FROZEN = made.dicom(np.full((120, 32, 32), 7, np.uint8))
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
-    with Decoders(1, DecodeLimits()) as pool:
+def decoders() -> Iterator[DecoderPool]:
+    with DecoderPool(1, DecodeLimits()) as pool:
         yield pool
 
 
@@ -50,10 +50,12 @@ class CountingEncoder:
         return np.array([np.cos(angle), np.sin(angle)], np.float32)
 
 
-def embed(decoders: Decoders, encoder: CountingEncoder, data: bytes):
-    clips = Clips(decoders, 1, encoder.submit, SPEC, TextFinder())
+def embed(decoders: DecoderPool, encoder: CountingEncoder, data: bytes):
+    clips = ClipEmbedder(decoders, 1, encoder.submit, SPEC, open_text_finder())
     try:
-        return asyncio.run(clips.embed(data, Sampling(), wish="auto", thumbnail_side_px=None))
+        return asyncio.run(
+            clips.embed(data, Sampling(), region_mode="auto", thumbnail_side_px=None)
+        )
     finally:
         clips.close()
 
@@ -85,9 +87,9 @@ def test_a_caller_who_hangs_up_frees_the_decoder(decoders) -> None:
         async def never(frame_3SS: np.ndarray) -> np.ndarray:
             return await asyncio.shield(stuck)
 
-        clips = Clips(decoders, 1, never, SPEC, TextFinder())
+        clips = ClipEmbedder(decoders, 1, never, SPEC, open_text_finder())
         work = asyncio.ensure_future(
-            clips.embed(LONG, Sampling(), wish="auto", thumbnail_side_px=None)
+            clips.embed(LONG, Sampling(), region_mode="auto", thumbnail_side_px=None)
         )
         await asyncio.sleep(0.2)
         work.cancel()

@@ -4,12 +4,14 @@ import random
 
 import pytest
 
-from service.demo import Stored, split
+from service.cli.demo import StoredExamples, split
 from service.errors import NotEnoughExamples
 
 
 def test_labelled_frames_come_from_distinct_groups_and_never_from_the_rest() -> None:
-    stored = [Stored(f"{c}{g}{i}", c, f"{c}{g}") for c in "ab" for g in range(6) for i in range(3)]
+    stored = [
+        StoredExamples(f"{c}{g}{i}", c, f"{c}{g}") for c in "ab" for g in range(6) for i in range(3)
+    ]
     for seed in range(20):
         train, rest = split(stored, 4, random.Random(seed))
         groups = [scan.group for scan in train]
@@ -19,7 +21,7 @@ def test_labelled_frames_come_from_distinct_groups_and_never_from_the_rest() -> 
 
 
 def test_a_group_of_both_classes_is_used_once() -> None:
-    stored = [Stored(f"{c}{g}", c, f"{g}") for c in "ab" for g in range(9)]
+    stored = [StoredExamples(f"{c}{g}", c, f"{g}") for c in "ab" for g in range(9)]
     train, rest = split(stored, 4, random.Random(0))
     assert len({scan.group for scan in train}) == 8
     assert {scan.group for scan in rest} == {scan.group for scan in stored} - {
@@ -28,6 +30,6 @@ def test_a_group_of_both_classes_is_used_once() -> None:
 
 
 def test_a_class_without_frames_to_be_judged_on_is_refused() -> None:
-    stored = [Stored(f"{c}{g}", c, f"{c}{g}") for c in "ab" for g in range(4)]
+    stored = [StoredExamples(f"{c}{g}", c, f"{c}{g}") for c in "ab" for g in range(4)]
     with pytest.raises(NotEnoughExamples, match="more than 4 groups"):
         split(stored, 4, random.Random(0))

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from service.catalog.sqlite import open_catalog
-from service.client import ApiError, Client
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.client.client import ApiError, Client
 from service.server import create_key
 
 

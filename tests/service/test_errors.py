@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.catalog.sqlite import open_catalog
-from service.client import ApiError, Client
-from service.encoding.runtime import OnnxEncoder, load_encoder
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.client.client import ApiError, Client
+from service.embedding.encoder import OnnxEncoder, load_encoder
 from service.errors import ArtifactMismatch, Overloaded
 from service.server import create_key, local_service
 from service.settings import Settings

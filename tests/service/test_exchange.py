@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from service.catalog.records import ClipFrame, NewScan, ScanFilter, ScanImage
-from service.catalog.sqlite import open_catalog
-from service.cli import app
-from service.client import ApiError, Client
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.cli.main import app
+from service.client.client import ApiError, Client
 from service.errors import EncoderMismatch, InvalidArtifact, NameTaken, UnknownItem
-from service.exchange import export_collection, import_collection
+from service.gallery.parquet import export_collection, import_collection
 from service.server import local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
@@ -44,7 +44,7 @@ def lungs(catalog, owner):
     rng = np.random.default_rng(2)
     unit_D = np.eye(DIM, dtype=np.float32)
     clip = (ClipFrame(0, 0.0, 2, unit_D[0]), ClipFrame(7, None, 1, unit_D[1]))
-    looked = {"regions": [], "masked_px": 3}
+    analysis = {"regions": [], "masked_px": 3}
     scans = []
     for n in range(450):
         vector = rng.standard_normal(DIM).astype(np.float32)
@@ -54,7 +54,7 @@ def lungs(catalog, owner):
                 f"s é{n}",
                 ScanImage(digest, "frame", "png", 640 + n, 480)
                 if n % 4
-                else ScanImage(digest, "cine", "mp4", 640, 480, digest[::-1], 9, 3, 25.0, looked),
+                else ScanImage(digest, "cine", "mp4", 640, 480, digest[::-1], 9, 3, 25.0, analysis),
                 vector / np.linalg.norm(vector),
                 b"\xff\xd8 %d" % n,
                 f"p{n}" if n % 2 else None,

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from service.catalog.records import NewScan, ScanImage
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
+from service.fewshot.calibrator import fit_calibrator
 from service.fewshot.fit import fit
 from service.fewshot.head import LinearHead
 from service.fewshot.portable import to_document
-from service.fewshot.trust import trust
 from service.server import LocalService
 from tests.service.expected import refused
 
@@ -181,7 +181,7 @@ def test_an_import_whose_numbers_are_none_is_refused_even_with_a_right_digest(
     rows = np.random.default_rng(0).normal(size=(24, encoder.dim)).astype(np.float32)
     labels = ["a", "b"] * 12
     made = fit(rows, labels, [str(i) for i in range(24)], encoder_id=encoder.encoder_id)
-    trusted, head = trust(made, rows), made.head
+    trusted, head = fit_calibrator(made, rows), made.head
     desk.import_classifier("good", to_document(head, trusted))
     if array == "scores_M":
         trusted.conformal.scores_M[0] = np.nan
@@ -206,7 +206,7 @@ def test_an_unreadable_picture_among_good_ones_fits_nothing(desk, frames) -> Non
 def test_two_classes_of_fifty_thousand_stored_scans_are_fitted(desk, tiny, with_ids: bool) -> None:
     running, name = tiny.running(), f"large-{with_ids}".lower()
     dim, workspace_id = running.pipeline.encoder.dim, running.default_workspace_id
-    running.galleries.create(workspace_id, name, "")
+    running.gallery.create(workspace_id, name, "")
     rng = np.random.default_rng(0)
     ways = rng.normal(size=(2, dim))
     for start in range(0, 100_000, 5000):
@@ -224,7 +224,7 @@ def test_two_classes_of_fifty_thousand_stored_scans_are_fitted(desk, tiny, with_
             )
             for n, row in zip(numbers.tolist(), unit, strict=True)
         ]
-        running.galleries.add(workspace_id, name, scans)
+        running.gallery.add(workspace_id, name, scans)
     report = desk.fit({"name": "k", "collection": name, "task": "t"})["report"]
     assert report["examples_per_class"] == {"a": 50_000, "b": 50_000}
     assert report["effective_examples"] == (20_000 if with_ids else 100_000)

@@ -1,4 +1,4 @@
-"""Galleries over a real catalog: the index follows it, whatever became of its files."""
+"""Gallery over a real catalog: the index follows it, whatever became of its files."""
 
 import hashlib
 import shutil
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from service.catalog.records import NewScan, ScanImage
-from service.catalog.sqlite import SqliteCatalog, open_catalog
-from service.galleries import Galleries, Query
+from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
+from service.gallery.gallery import Gallery, Query
 
 DIM, ROWS, ENCODER = 32, 2500, "enc_a"
 
@@ -40,8 +40,8 @@ class House:
         self._stack = stack
         self.workspace_id = self.catalog.ensure_workspace("w").workspace_id
 
-    def open(self, *, recall_every_s: float = 60.0) -> Galleries:
-        found = Galleries(
+    def open(self, *, recall_every_s: float = 60.0) -> Gallery:
+        found = Gallery(
             self.catalog,
             encoder_id=ENCODER,
             dim=DIM,
@@ -53,12 +53,12 @@ class House:
         found.rebuild()
         return found
 
-    def hits(self, galleries: Galleries, n: int, k: int = 5) -> list[str]:
-        found = galleries.search(self.workspace_id, ["c"], Query(vector(n), k))
+    def hits(self, gallery: Gallery, n: int, k: int = 5) -> list[str]:
+        found = gallery.search(self.workspace_id, ["c"], Query(vector(n), k))
         return [hit.scan.scan_id for hit in found]
 
-    def compressed(self, galleries: Galleries) -> int:
-        return galleries.figures(self.workspace_id, "c").state.compressed_rows
+    def compressed(self, gallery: Gallery) -> int:
+        return gallery.figures(self.workspace_id, "c").state.compressed_rows
 
 
 def until(check: Callable[[], bool]) -> None:
@@ -74,10 +74,10 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stocked")
     with ExitStack() as stack:
         house = House(folder, stack)
-        galleries = house.open()
-        galleries.create(house.workspace_id, "c", "")
-        galleries.add(house.workspace_id, "c", [scan(n) for n in range(ROWS)])
-        until(lambda: house.compressed(galleries) == ROWS)
+        gallery = house.open()
+        gallery.create(house.workspace_id, "c", "")
+        gallery.add(house.workspace_id, "c", [scan(n) for n in range(ROWS)])
+        until(lambda: house.compressed(gallery) == ROWS)
     return folder
 
 
@@ -90,9 +90,9 @@ def house(stocked: Path, tmp_path: Path) -> Iterator[House]:
 
 
 def test_a_restart_searches_from_the_files_at_once(house: House) -> None:
-    galleries = house.open()
-    assert house.compressed(galleries) == ROWS
-    assert [house.hits(galleries, n, 1) for n in range(20)] == [[f"s{n}"] for n in range(20)]
+    gallery = house.open()
+    assert house.compressed(gallery) == ROWS
+    assert [house.hits(gallery, n, 1) for n in range(20)] == [[f"s{n}"] for n in range(20)]
 
 
 @pytest.mark.parametrize("loss", ["deleted", "damaged"])
@@ -104,9 +104,9 @@ def test_lost_files_cost_nothing_but_time(house: House, loss: str) -> None:
         data = bytearray(rows.read_bytes())
         data[7] ^= 4
         rows.write_bytes(data)
-    galleries = house.open()
-    assert [house.hits(galleries, n, 1) for n in range(20)] == [[f"s{n}"] for n in range(20)]
-    until(lambda: house.compressed(galleries) == ROWS)
+    gallery = house.open()
+    assert [house.hits(gallery, n, 1) for n in range(20)] == [[f"s{n}"] for n in range(20)]
+    until(lambda: house.compressed(gallery) == ROWS)
 
 
 def test_what_was_written_after_the_files_is_there_after_a_kill(house: House) -> None:
@@ -122,54 +122,54 @@ def test_what_was_written_after_the_files_is_there_after_a_kill(house: House) ->
 
 
 def test_a_collection_made_again_under_its_old_name_starts_empty(house: House) -> None:
-    galleries = house.open()
-    galleries.delete(house.workspace_id, "c", if_version=None)
+    gallery = house.open()
+    gallery.delete(house.workspace_id, "c", if_version=None)
     assert not list((house.folder / "index").rglob("rows.f32"))
-    galleries.create(house.workspace_id, "c", "")
-    assert house.hits(galleries, 1) == []
-    galleries.add(house.workspace_id, "c", [scan(1)])
-    assert house.hits(galleries, 1) == ["s1"]
+    gallery.create(house.workspace_id, "c", "")
+    assert house.hits(gallery, 1) == []
+    gallery.add(house.workspace_id, "c", [scan(1)])
+    assert house.hits(gallery, 1) == ["s1"]
 
 
 def test_a_search_does_not_wait_for_a_write(house: House) -> None:
-    galleries = house.open()
+    gallery = house.open()
     writing = threading.Event()
     with ThreadPoolExecutor(2) as pool:
         with house.catalog._database.write():  # the disk is slow: a write of ours waits for it
             add = pool.submit(
-                lambda: (writing.set(), galleries.add(house.workspace_id, "c", [scan(9999)]))
+                lambda: (writing.set(), gallery.add(house.workspace_id, "c", [scan(9999)]))
             )
             assert writing.wait(10)
-            search = pool.submit(house.hits, galleries, 5, 1)
+            search = pool.submit(house.hits, gallery, 5, 1)
             assert search.result(30) == ["s5"]
             assert not add.done()
         add.result(30)
-    assert house.hits(galleries, 9999, 1) == ["s9999"]
+    assert house.hits(gallery, 9999, 1) == ["s9999"]
 
 
 def test_writers_and_readers_at_once_never_miss_what_was_acknowledged(house: House) -> None:
-    galleries = house.open()
+    gallery = house.open()
 
     def work(worker: int) -> list[str]:
         wrong = []
         for turn in range(15):
             n = 10_000 + 100 * worker + turn
-            galleries.add(house.workspace_id, "c", [scan(n)])
-            wrong += [] if house.hits(galleries, n, 1) == [f"s{n}"] else [f"s{n}"]
-            galleries.remove(house.workspace_id, "c", f"s{n}", if_version=None)
-            wrong += [f"s{n}"] if f"s{n}" in house.hits(galleries, n, 3) else []
+            gallery.add(house.workspace_id, "c", [scan(n)])
+            wrong += [] if house.hits(gallery, n, 1) == [f"s{n}"] else [f"s{n}"]
+            gallery.remove(house.workspace_id, "c", f"s{n}", if_version=None)
+            wrong += [f"s{n}"] if f"s{n}" in house.hits(gallery, n, 3) else []
         return wrong
 
     with ThreadPoolExecutor(8) as pool:
         assert [wrong for found in pool.map(work, range(8)) for wrong in found] == []
-    assert set(house.hits(galleries, 0, 2 * ROWS)) == {f"s{n}" for n in range(ROWS)}
+    assert set(house.hits(gallery, 0, 2 * ROWS)) == {f"s{n}" for n in range(ROWS)}
 
 
 def test_recall_of_real_searches_is_measured_in_the_background(house: House) -> None:
-    galleries = house.open(recall_every_s=0.02)
+    gallery = house.open(recall_every_s=0.02)
     for n in range(10):
-        house.hits(galleries, 20_000 + n, 10)
-    until(lambda: galleries.figures(house.workspace_id, "c").recall_samples >= 5)
-    recall = galleries.figures(house.workspace_id, "c").recall
+        house.hits(gallery, 20_000 + n, 10)
+    until(lambda: gallery.figures(house.workspace_id, "c").recall_samples >= 5)
+    recall = gallery.figures(house.workspace_id, "c").recall
     assert recall is not None
     assert 0.9 <= recall <= 1

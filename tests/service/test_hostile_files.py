@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
 from service.server import LocalService
 from tests.imaging import dicom_files as made
 from tests.imaging.screens import speckle

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client import ApiError, Client
+from service.cli.ingest import ingest
+from service.cli.ingest_report import Report
+from service.client.client import ApiError, Client
 from service.errors import InputError
-from service.ingest import ingest
-from service.ingest_report import Report
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE

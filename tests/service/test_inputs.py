@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image, PngImagePlugin
 
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
 from tests.service.expected import refused
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.catalog.sqlite import open_catalog
-from service.client import Client
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.client.client import Client
 from service.server import create_key, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from service.app import corridor_limits
-from service.encoding.runtime import load_encoder
-from service.pipeline import Embedded, Pipeline
+from service.app import pipeline_limits
+from service.embedding.encoder import load_encoder
+from service.embedding.pipeline import EmbeddedImage, Pipeline
 from service.settings import Settings
 from tests.service.expected import BUNDLE
 
@@ -46,15 +46,15 @@ def files() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def embed() -> Callable[..., Embedded]:
-    """Embed one file as the service does; ``wish`` as in its requests."""
+def embed() -> Callable[..., EmbeddedImage]:
+    """Embed one file as the service does; ``region_mode`` as in its requests."""
     encoder = load_encoder(BUNDLE)
 
-    def run(data: bytes, wish: str = "auto") -> Embedded:
-        async def once() -> Embedded:
-            async with Pipeline(encoder, corridor_limits(Settings())) as pipeline:
-                (found,) = await pipeline.embed_all([data], wish=wish, with_png=True)
-            assert isinstance(found, Embedded)
+    def run(data: bytes, region_mode: str = "auto") -> EmbeddedImage:
+        async def once() -> EmbeddedImage:
+            async with Pipeline(encoder, pipeline_limits(Settings())) as pipeline:
+                (found,) = await pipeline.embed_all([data], region_mode=region_mode, with_png=True)
+            assert isinstance(found, EmbeddedImage)
             return found
 
         return asyncio.run(once())
@@ -68,7 +68,7 @@ def test_the_kept_picture_embeds_as_the_file_and_tells_nothing_else(name: str, e
     assert first.used_png is not None
     assert SECRET.encode() not in first.used_png
     assert not Image.open(io.BytesIO(first.used_png)).info
-    again = embed(first.used_png, wish="none")
+    again = embed(first.used_png, region_mode="none")
     np.testing.assert_array_equal(first.embedding_D, again.embedding_D)
     assert again.used_png == first.used_png
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client import Client
+from service.client.client import Client
 from service.server import LocalService
 from tests.service.expected import refused
 

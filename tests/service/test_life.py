@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from service.catalog.records import Author
-from service.catalog.sqlite import open_catalog
-from service.client import ApiError, Client
-from service.encoding.runtime import load_encoder
-from service.heads.classifiers import Heads
-from service.heads.examples import Example
-from service.operations import Cancelled
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.classifiers.examples import Example
+from service.classifiers.store import ClassifierStore
+from service.client.client import ApiError, Client
+from service.embedding.encoder import load_encoder
+from service.jobs.operations import Cancellation
 from service.server import local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
@@ -364,13 +364,13 @@ def test_a_fit_that_is_cancelled_while_it_is_computed_is_thrown_away(tmp_path: P
         example.embedding_D[:] /= np.linalg.norm(example.embedding_D)
 
     def cancelled() -> None:
-        raise Cancelled
+        raise Cancellation
 
-    heads = Heads(catalog, encoder_id="e", dim=8)
+    classifiers = ClassifierStore(catalog, encoder_id="e", dim=8)
     named = [each._replace(sha256=f"{n:064d}") for n, each in enumerate(examples)]
-    with pytest.raises(Cancelled):
-        heads.fit(owner, "k", named, Author(), before_storing=cancelled)
+    with pytest.raises(Cancellation):
+        classifiers.fit(owner, "k", named, Author(), before_storing=cancelled)
     assert catalog.list_classifiers(owner, limit=1).items == ()
-    heads.fit(owner, "k", named, Author())
+    classifiers.fit(owner, "k", named, Author())
     assert catalog.get_classifier(owner, "k").latest == 1
     catalog.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
 from service.observability import configure_logging
 from service.server import local_service
 from service.settings import Settings

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from service.catalog.life_records import ENDED
-from service.catalog.sqlite import open_catalog
+from service.catalog.lifecycle_records import ENDED
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import InputError, Overloaded
-from service.operations import Kind, Operations
+from service.jobs.operations import JobKind, Operations
 
 PATIENCE_S = 30.0
 
@@ -70,7 +70,7 @@ def test_work_gets_its_request_and_its_answer_is_the_result(catalog, owner, runn
         progress.report(1, 1)
         return {"twice": 2 * operation.request["n"]}
 
-    made = running(double=Kind(double)).start(owner, "double", {"n": 21})
+    made = running(double=JobKind(double)).start(owner, "double", {"n": 21})
     found = ended(catalog, made)
     assert (found.state, found.result, found.done) == ("done", {"twice": 42}, 1)
 
@@ -82,7 +82,9 @@ def test_an_error_of_the_work_is_the_problem_and_the_next_one_runs(catalog, owne
     def break_down(operation, progress):
         raise ZeroDivisionError("SECRET")
 
-    operations = running(refuse=Kind(refuse), bug=Kind(break_down), ok=Kind(lambda o, p: {}))
+    operations = running(
+        refuse=JobKind(refuse), bug=JobKind(break_down), ok=JobKind(lambda o, p: {})
+    )
     made = [operations.start(owner, kind, {}) for kind in ("refuse", "bug", "ok")]
     refused, bug, done = (ended(catalog, each) for each in made)
     assert refused.problem == {"code": "invalid_input", "detail": "expected better"}
@@ -94,7 +96,7 @@ def test_an_error_of_the_work_is_the_problem_and_the_next_one_runs(catalog, owne
 
 def test_a_running_one_stops_at_its_next_report_when_cancelled(catalog, owner, running):
     gate = Gate()
-    operations = running(gate=Kind(gate))
+    operations = running(gate=JobKind(gate))
     made = operations.start(owner, "gate", {})
     assert gate.begun.wait(PATIENCE_S)
     assert operations.cancel(owner, made.operation_id).cancel_asked
@@ -103,7 +105,7 @@ def test_a_running_one_stops_at_its_next_report_when_cancelled(catalog, owner, r
 
 def test_a_waiting_one_never_begins_when_cancelled(catalog, owner, running):
     gate, begun = Gate(), threading.Event()
-    operations = running(gate=Kind(gate), mark=Kind(lambda o, p: begun.set() or {}))
+    operations = running(gate=JobKind(gate), mark=JobKind(lambda o, p: begun.set() or {}))
     first = operations.start(owner, "gate", {})
     second = operations.start(owner, "mark", {})
     assert operations.cancel(owner, second.operation_id).state == "cancelled"
@@ -115,7 +117,7 @@ def test_a_waiting_one_never_begins_when_cancelled(catalog, owner, running):
 
 def test_too_many_that_wait_are_refused_and_not_remembered(catalog, owner, running):
     gate = Gate()
-    operations = running(max_waiting=2, gate=Kind(gate))
+    operations = running(max_waiting=2, gate=JobKind(gate))
     operations.start(owner, "gate", {})
     assert gate.begun.wait(PATIENCE_S)
     for _ in range(2):
@@ -128,7 +130,7 @@ def test_too_many_that_wait_are_refused_and_not_remembered(catalog, owner, runni
 
 def test_what_a_stop_leaves_the_next_start_takes_up(catalog, owner, running):
     gate, steps = Gate(), []
-    first = running(gate=Kind(gate), later=Kind(lambda o, p: steps.append("later") or {}))
+    first = running(gate=JobKind(gate), later=JobKind(lambda o, p: steps.append("later") or {}))
     made = first.start(owner, "gate", {"n": 1})
     waiting = first.start(owner, "later", {})
     assert gate.begun.wait(PATIENCE_S)
@@ -140,7 +142,7 @@ def test_what_a_stop_leaves_the_next_start_takes_up(catalog, owner, running):
         steps.append("again")
         return {"attempt": operation.attempts, "n": operation.request["n"]}
 
-    second = running(gate=Kind(again), later=Kind(lambda o, p: steps.append("later") or {}))
+    second = running(gate=JobKind(again), later=JobKind(lambda o, p: steps.append("later") or {}))
     assert second.resume() == 2
     assert ended(catalog, made).result == {"attempt": 2, "n": 1}
     assert ended(catalog, waiting).state == "done"
@@ -149,11 +151,11 @@ def test_what_a_stop_leaves_the_next_start_takes_up(catalog, owner, running):
 
 def test_what_cannot_go_on_says_that_it_was_interrupted(catalog, owner, running):
     gate = Gate()
-    first = running(gate=Kind(gate))
+    first = running(gate=JobKind(gate))
     made = first.start(owner, "gate", {})
     assert gate.begun.wait(PATIENCE_S)
     first.close(timeout_s=PATIENCE_S)
-    for kinds in ({"gate": Kind(gate, goes_on=False)}, {}):
+    for kinds in ({"gate": JobKind(gate, goes_on=False)}, {}):
         assert running(**kinds).resume() == 0
     found = catalog.get_operation(owner, made.operation_id)
     assert (found.state, found.problem["code"]) == ("failed", "interrupted")
@@ -165,7 +167,7 @@ def test_work_that_brings_the_process_down_is_begun_three_times_and_no_more(
     made = catalog.create_operation(owner, "gate", {})
     for _ in range(3):  # as three processes that died in the middle of it
         catalog.begin_operation(owner, made.operation_id)
-    assert running(gate=Kind(lambda o, p: {})).resume() == 0
+    assert running(gate=JobKind(lambda o, p: {})).resume() == 0
     assert catalog.get_operation(owner, made.operation_id).state == "failed"
 
 
@@ -174,6 +176,6 @@ def test_one_that_was_asked_to_stop_before_a_restart_is_not_begun_again(catalog,
     catalog.begin_operation(owner, made.operation_id)
     catalog.cancel_operation(owner, made.operation_id)
     begun = threading.Event()
-    assert running(mark=Kind(lambda o, p: begun.set() or {})).resume() == 1
+    assert running(mark=JobKind(lambda o, p: begun.set() or {})).resume() == 1
     assert ended(catalog, made).state == "cancelled"
     assert not begun.is_set()

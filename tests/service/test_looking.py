@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client import ApiError, Client
-from service.imaging.text import TextFinder
+from service.client.client import ApiError, Client
+from service.embedding.onnx_session import open_text_finder
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.imaging import dicom_files as made
@@ -85,7 +85,7 @@ def test_a_stored_thumbnail_holds_no_writing_and_the_scan_remembers_the_look(doo
     assert again["burned_in_reasons"] == ["text_masked"]
     small = np.asarray(Image.open(io.BytesIO(door.thumbnail("ward", scan["scan_id"]))))
     large = np.asarray(Image.fromarray(small).resize((small.shape[1] * 2, small.shape[0] * 2)))
-    assert TextFinder().find(large) == ()
+    assert open_text_finder().find(large) == ()
     door.delete_collection("ward")
 
 
@@ -169,8 +169,12 @@ def test_a_prediction_takes_a_region_as_well(door: Client) -> None:
     marked[200:400, 300:500] = 255 - marked[200:400, 300:500]
     files = [png(screen(seed)[0]) for seed in range(20, 28)]
     door.fit_images("sides", files, [{"label": "ab"[i % 2]} for i in range(8)])
-    for wish, found in (("300,200,500,400", "caller"), ("none", "whole"), ("auto", "pixels")):
-        item = only(door.predict("sides", [png(frame)], region=wish))
+    for region_mode, found in (
+        ("300,200,500,400", "caller"),
+        ("none", "whole"),
+        ("auto", "pixels"),
+    ):
+        item = only(door.predict("sides", [png(frame)], region=region_mode))
         assert item["image"]["regions"][0]["found"] == found
     beside = {"region": "222,92,298,198"}  # what lies outside the box changes nothing
     plain, other = (only(door.predict("sides", [png(f)], **beside)) for f in (frame, marked))

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from service.catalog.records import NewScan, ScanImage
-from service.client import Client
+from service.client.client import Client
 from service.server import LocalService
 from tests.service.expected import refused
 
@@ -195,7 +195,7 @@ def doubtful(ward, tiny) -> Client:
             scans.append(NewScan(scan_id, image, unit_D, b"", subject_id=scan_id))
             said.append({"scan_id": scan_id, "labels": labels})
     said[-1]["labels"] = ["fluid"]
-    running.galleries.add(running.default_workspace_id, "drawn", scans)
+    running.gallery.add(running.default_workspace_id, "drawn", scans)
     ward.fit({"name": "odd", "kind": "multi_label", "collection": "drawn", "scans": said})
     return ward
 

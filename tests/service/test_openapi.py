@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from service import errors
 from service.api.problems import STATUS, codes_of
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE

@@ -10,7 +10,7 @@ from PIL import Image
 
 from service.api.answering import Asked, Frame, Seen, answer_items
 from service.api.heatmaps import HeatmapWish
-from service.client import Client
+from service.client.client import Client
 from service.server import LocalService
 from tests.service.expected import refused
 
@@ -258,20 +258,20 @@ def test_a_clip_is_one_item_that_tells_what_each_of_its_frames_gave(
     tiny, ward, name, frames
 ) -> None:
     running = tiny.running()
-    opened = running.heads.open(running.default_workspace_id, name)
+    loaded = running.classifiers.open(running.default_workspace_id, name)
     sent = ward.embed([frames["cyst"][0], frames["stone"][0]])["items"]
     first, second = (np.array(item["embedding"], np.float32) for item in sent)
     pooled = (3 * first + second) / np.linalg.norm(3 * first + second)
     clip = Seen({}, pooled.astype(np.float32), frames=(Frame(4, first, 3), Frame(9, second)))
-    (item,) = answer_items(opened, [clip], Asked(0.9, 1))["items"]
+    (item,) = answer_items(loaded, [clip], Asked(0.9, 1))["items"]
     assert [(f["index"], f["copies"]) for f in item["frames"]] == [(4, 3), (9, 1)]
     terms = [f["image_term"] for f in item["frames"]]
-    chosen = opened.head.classes.index(item["label"])
-    logit = opened.head.logits(pooled[None])[0, chosen] - opened.head.bias_C[chosen]
+    chosen = loaded.head.classes.index(item["label"])
+    logit = loaded.head.logits(pooled[None])[0, chosen] - loaded.head.bias_C[chosen]
     assert (3 * terms[0] + terms[1]) / 4 == pytest.approx(logit, abs=1e-5)
     assert set(item["carried_by"]) <= {4, 9}
     assert "no_heatmap_because" not in item
     asked = Asked(0.9, 1, HeatmapWish("png"))
-    (item,) = answer_items(opened, [clip], asked)["items"]
+    (item,) = answer_items(loaded, [clip], asked)["items"]
     assert item["heatmap"] is None
     assert "mean of several pictures" in item["no_heatmap_because"]

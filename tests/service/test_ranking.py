@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.ranking import diverse
+from service.gallery.ranking import diverse
 
 
 def test_without_diversity_the_best_come_first() -> None:

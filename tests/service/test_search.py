@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from service.client import ApiError, Client
+from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from service.heads.examples import Example
-from service.heads.fitting import stacked
+from service.classifiers.examples import Example
+from service.classifiers.fitting import stacked
 
 ROWS = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
 

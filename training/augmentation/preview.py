@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from service.errors import InputError
-from service.imaging.decode import decode
-from service.imaging.preprocess import resize
+from service.imaging.analysis.preprocess import resize
+from service.imaging.formats.decode import decode
 from training.augmentation.augmenter import Augmenter
 from training.augmentation.beam import (
     Attenuation,

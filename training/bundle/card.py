@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service.encoding.manifest import (
+from service.embedding.bundle import (
     CARD_NAME,
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -91,7 +91,7 @@ def _learnt(about: Mapping[str, Any]) -> str:
         read = "stage 3 vary"
     return f"""{learnt} The embedding is a linear projection
   of how strongly the features of {read} over the frame, whitened in part and steadied against
-  augmentation (`docs/experiments.md` says what each part is worth)."""
+  augmentation (`training/experiments.md` says what each part is worth)."""
 
 
 def licences(facts: ExportFacts) -> str:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from service.errors import InputError
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.networks.backbones import AnyBackbone
 from training.networks.readout import Readout
 from training.networks.student import Student, Trunk, affine_of

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from service.encoding.manifest import (
+from service.embedding.bundle import (
     CARD_NAME,
     GOLDEN_NAME,
     MANIFEST_NAME,
@@ -26,7 +26,7 @@ from service.encoding.manifest import (
     verify_files,
 )
 from service.errors import InputError
-from service.imaging.preprocess import PreprocessSpec, normalise, resize
+from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
 from training.bundle.card import ExportFacts as ExportFacts
 from training.bundle.card import card, ends_at_stage3, licences
 from training.bundle.deploy import assemble, deployable

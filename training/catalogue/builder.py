@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from service.errors import InputError
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.catalogue.adapters import Found
 from training.catalogue.manifest import MAX_PIXELS, Row
 from training.catalogue.near_duplicates import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from service.errors import InputError
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.catalogue.builder import USES
 from training.catalogue.entries import Dataset
 from training.catalogue.leaks import Leak, find_leaks

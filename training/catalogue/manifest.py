@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 
 MAX_PIXELS = 100_000_000
 _COLUMNS = ("path", "use", "dataset", "label", "group", "split", "licence", "label_conflict")

@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter1d, map_coordinates
 from scipy.signal import fftconvolve
 
 from service.errors import InputError
-from service.imaging.encode import encode_png
+from service.imaging.analysis.thumbnails import encode_png
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Geometry: TypeAlias = Literal["linear", "sector"]

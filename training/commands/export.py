@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.bundle.export import ExportFacts, load_student, narrow
 from training.bundle.export import export as write_bundle
 from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest

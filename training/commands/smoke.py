@@ -18,10 +18,10 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from service.encoding.manifest import Manifest
+from service.embedding.bundle import Manifest
 from service.errors import ArtifactMismatch
-from service.imaging.encode import encode_png
-from service.imaging.preprocess import preprocess
+from service.imaging.analysis.preprocess import preprocess
+from service.imaging.analysis.thumbnails import encode_png
 from training.bundle.export import (
     ExportFacts,
     export,

@@ -8,7 +8,7 @@ import torch
 import typer
 
 from service.errors import InputError
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.text_detector.synthetic_text import font_files
 from training.text_detector.textnet import PEN_FONTS, TextNetConfig, fit
 from training.text_detector.textnet_onnx import export

@@ -35,7 +35,7 @@ trunk and a ViT-S teacher side by side, without any ultrasound training, were me
 below that; how far above it comes has to be measured with ``python -m training evaluate``.
 """
 
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.distil.config import DistillConfig, LossConfig
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 

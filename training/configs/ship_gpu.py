@@ -11,7 +11,7 @@ Command: ``python -m training distil --config ship_gpu --manifest manifest.csv
 --student resnet50v2_trunk.safetensors --teacher vit_s14.safetensors --run runs/ship``
 """
 
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.distil.config import DistillConfig, LossConfig
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 

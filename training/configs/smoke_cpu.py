@@ -4,7 +4,7 @@ Seconds on 2 CPU cores; teaches nothing. The loss must fall and is compared with
 so precision is float32 and the seed fixed. Command: ``python -m training smoke``.
 """
 
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.distil.config import DistillConfig, LossConfig
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.readout import ReadoutConfig

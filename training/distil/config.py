@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from service.errors import InputError
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.augmentation.config import AugmentationConfig
 from training.networks.config import (
     IMAGENET_MEAN,

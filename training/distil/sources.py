@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from service.errors import InputError
-from service.imaging.preprocess import resize
+from service.imaging.analysis.preprocess import resize
 from training.distil.config import DistillConfig
 from training.distil.pupil import TargetShape
 from training.distil.ranks import Ranks

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from service.errors import InputError
-from service.imaging.preprocess import normalise, resize
+from service.imaging.analysis.preprocess import normalise, resize
 from training.augmentation.augmenter import Augmenter
 from training.distil.config import DistillConfig
 from training.distil.pupil import TargetShape

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from service.encoding.manifest import read_manifest, verify_files
+from service.embedding.bundle import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
-from service.imaging.preprocess import PreprocessSpec, normalise, resize
+from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
 from training.bundle.export import fitted_readout, load_student, served
 from training.bundle.onnx_files import OUTPUTS, open_network
 from training.distil.checkpoint import CHECKPOINT_NAME

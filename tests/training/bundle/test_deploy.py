@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.imaging.preprocess import PreprocessSpec, normalise
+from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 from training.bundle.deploy import assemble, deployable
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request

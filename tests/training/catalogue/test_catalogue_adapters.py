@@ -9,7 +9,7 @@ import pytest
 from speckle_frames import png
 
 from service.errors import InputError
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.catalogue.adapters import Found, find_frames
 from training.catalogue.builder import Made, SetFacts, join_near_duplicates, make_rows
 from training.catalogue.entries import packaged_catalogue

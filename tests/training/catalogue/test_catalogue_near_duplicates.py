@@ -19,7 +19,7 @@ from training.catalogue.near_duplicates import (
     perceptual_hash,
 )
 
-SAMPLES = sorted((Path(__file__).parents[3] / "service" / "samples").rglob("*.png"))
+SAMPLES = sorted((Path(__file__).parents[3] / "service" / "cli" / "samples").rglob("*.png"))
 
 
 def recompressed(image: Image.Image) -> Image.Image:

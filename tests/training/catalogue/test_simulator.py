@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from service.demo import SAMPLES
+from service.cli.demo import SAMPLES
 from service.errors import InputError
-from service.imaging.decode import decode
+from service.imaging.formats.decode import decode
 from training.catalogue.simulator import SCENES, samples, simulate
 
 

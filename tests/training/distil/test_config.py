@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import Conflict, InputError
-from service.imaging.encode import encode_png
+from service.imaging.analysis.thumbnails import encode_png
 from training.configs import dinov3_vitb16_resnet50
 from training.distil.config import (
     DistillConfig,

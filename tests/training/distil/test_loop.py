@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from service.errors import InputError
-from service.imaging.preprocess import PreprocessSpec, preprocess
+from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
 from training.augmentation.augmenter import Augmenter
 from training.bundle.export import _inputs
 from training.catalogue.manifest import Row, load_frames

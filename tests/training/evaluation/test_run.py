@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.encoding.manifest import read_manifest as read_bundle
-from service.encoding.runtime import load_encoder
+from service.embedding.bundle import read_manifest as read_bundle
+from service.embedding.encoder import load_encoder
 from service.errors import ArtifactMismatch, InputError
-from service.imaging.preprocess import preprocess
+from service.imaging.analysis.preprocess import preprocess
 from training.bundle.card import carry_benchmark
 from training.catalogue.manifest import load_frames, read_manifest
 from training.evaluation.cache import features

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from service.errors import InputError
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.networks.backbones import build_student
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.student import Trunk

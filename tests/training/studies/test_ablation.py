@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.catalogue.manifest import read_manifest
 from training.distil.config import DistillConfig

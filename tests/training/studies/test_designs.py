@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.errors import InputError
-from service.imaging.preprocess import PreprocessSpec
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.catalogue.manifest import read_manifest
 from training.distil.config import DistillConfig, load_config
 from training.distil.runs import simulated_frames

@@ -1,0 +1,283 @@
+"""Copies of a catalog: made while it is in use, checked, restored, and following erasures.
+
+A backup is a folder with ``catalog.sqlite`` and ``backup.json`` (sha256, bytes, time, counts).
+It appears under its name only when it is whole and on disk.
+
+A cycle makes a new backup and then brings the older ones into line: what was erased from the
+catalog on request (scans, studies, subjects, retention) is deleted from them as well, its bytes
+overwritten, and their digests written anew. Collections deleted as a whole stay in older ones.
+"""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.catalog.data_folder import sync
+from service.catalog.sqlite import schema
+from service.catalog.sqlite.database import connect, opened_to_read, translated
+from service.catalog.sqlite.erasure import subject_digest
+from service.errors import CatalogFailure, DamagedBackup
+
+FILE, SAID = "catalog.sqlite", "backup.json"
+FOLLOWING = "backup.json.following"  # in place of the other while the copy is changed
+PREFIX = "sonoprobe-"
+PAGES_AT_ONCE = 2000  # 8 MB between two reports of progress
+_CHUNK = 1 << 20
+
+_LEARNT = """
+    UPDATE classifier_examples
+    SET sha256 = NULL, subject_id = NULL, study_id = NULL, vector = NULL
+    WHERE seq IN (
+        SELECT old.seq FROM classifier_examples AS old
+        JOIN truth.classifier_examples AS new
+            ON new.seq = old.seq AND new.example_id = old.example_id
+        WHERE new.vector IS NULL AND new.sha256 IS NULL
+    ) OR seq IN (
+        SELECT e.seq FROM classifier_examples AS e
+        JOIN truth.erased_subjects AS s ON s.workspace_id = e.workspace_id
+            AND s.subject_sha256 = subject_digest(e.workspace_id, e.subject_id)
+            AND EXISTS (
+                SELECT 1 FROM classifiers AS c
+                WHERE c.seq = e.classifier_seq AND c.created_at <= s.erased_at
+            )
+    )
+"""
+_GONE = """
+    DELETE FROM scans WHERE row_id IN (SELECT row_id FROM truth.erased_scans)
+    OR row_id IN (
+        SELECT o.row_id FROM scans AS o JOIN truth.erased_subjects AS s
+            ON s.workspace_id = o.workspace_id AND o.created_at <= s.erased_at
+            AND s.subject_sha256 = subject_digest(o.workspace_id, o.subject_id)
+        WHERE o.subject_id IS NOT NULL
+    )
+"""
+# What only repeats what was said of scans goes whenever something was erased.
+_FOLLOW = (
+    _LEARNT,
+    _GONE,
+    "DELETE FROM answers",
+    "INSERT OR IGNORE INTO erased_scans SELECT * FROM truth.erased_scans",
+    "INSERT OR REPLACE INTO erased_subjects SELECT * FROM truth.erased_subjects",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What ``backup.json`` says."""
+
+    created_at: str
+    schema: int
+    sha256: str
+    bytes: int
+    scans: int
+
+
+def back_up(
+    file: Path,
+    folder: Path,
+    *,
+    keep: int = 7,
+    on_page: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """One cycle: copy the catalog as it is at one moment, let older copies follow, drop the oldest.
+
+    Writers of the catalog go on while it is copied; the copy holds none of what they add.
+
+    Args:
+        file: the catalog, which may be in use.
+        folder: of all backups; made if there is none.
+        keep: most backups that stay, the new one included.
+        on_page: called with the pages copied and of all; what it raises ends the copying.
+
+    Returns:
+        The folder of the new backup.
+
+    Raises:
+        CatalogFailure: the catalog cannot be read, or the folder not written (a full disk).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f".{PREFIX}*"):  # of a cycle that was interrupted
+            shutil.rmtree(left)
+        name = PREFIX + datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        unfinished = folder / f".{name}"
+        unfinished.mkdir()
+        try:
+            _copy(file, unfinished / FILE, on_page)
+            _describe(unfinished)
+            unfinished.rename(folder / name)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        sync(folder)
+        for older in backups_in(folder)[:-1]:
+            follow(older, file)
+        for oldest in backups_in(folder)[:-keep]:
+            shutil.rmtree(oldest)
+    except OSError as error:
+        raise CatalogFailure("the backup folder cannot be written") from error
+    return folder / name
+
+
+def backups_in(folder: Path) -> list[Path]:
+    """Whole backups, oldest first."""
+    return sorted(
+        found
+        for found in folder.glob(f"{PREFIX}*")
+        if (found / SAID).is_file() or (found / FOLLOWING).is_file()
+    )
+
+
+def follow(backup: Path, file: Path) -> bool:
+    """Delete from a backup what was erased from the catalog since; return whether it changed.
+
+    When it is broken off the backup has no digest until the next call has gone through.
+
+    Raises:
+        CatalogFailure: one of the two cannot be read or written.
+    """
+    with translated(), closing(connect(backup / FILE, mode="rw")) as connection:
+        schema.refuse_foreign(connection)
+        _upgrade(connection)
+        connection.create_function("subject_digest", 2, _digest, deterministic=True)
+        connection.execute("ATTACH DATABASE ? AS truth", (f"{file.resolve().as_uri()}?mode=ro",))
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        before = connection.total_changes
+        for statement in _FOLLOW[:2]:
+            connection.execute(statement)
+        changed = connection.total_changes > before
+        for statement in _FOLLOW[2:]:
+            connection.execute(statement)
+        if changed and (backup / SAID).exists():
+            (backup / SAID).replace(backup / FOLLOWING)
+            sync(backup)
+        connection.execute("COMMIT" if changed else "ROLLBACK")
+    if changed or (backup / FOLLOWING).exists():
+        _describe(backup)
+    return changed
+
+
+def restore(backup: Path, file: Path) -> Path | None:
+    """Put a backup in the catalog's place; what was erased since the backup stays erased.
+
+    The caller holds the data folder (``folder.owned``). An interruption leaves the old catalog
+    or the new one.
+
+    Args:
+        backup: folder of one backup.
+        file: the catalog to be; one that is there is renamed.
+
+    Returns:
+        The renamed earlier catalog, None when there was none.
+
+    Raises:
+        DamagedBackup: it is not what was written.
+        CatalogFailure: the earlier catalog cannot be read for its erasures, or a disk is full.
+    """
+    verify(backup)
+    fresh = file.with_name(f".{file.name}.restoring")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        shutil.copyfile(backup / FILE, fresh / FILE)
+        if file.exists():
+            _fold_log(file)
+            follow(fresh, file)
+        sync(fresh / FILE)
+        earlier = _keep_aside(file) if file.exists() else None
+        (fresh / FILE).replace(file)  # at once: there is a catalog at every moment
+        shutil.rmtree(fresh)
+        sync(file.parent)
+    except OSError as error:
+        raise CatalogFailure("the data folder cannot be written") from error
+    return earlier
+
+
+def verify(backup: Path) -> Backup:
+    """What the backup says of itself, proven. Raises DamagedBackup."""
+    try:
+        said = Backup(**json.loads((backup / SAID).read_text()))
+        found = _sha256(backup / FILE)
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedBackup("expected a folder with backup.json and catalog.sqlite") from error
+    if found != said.sha256:
+        raise DamagedBackup(f"the backup has sha256 {found}, expected {said.sha256}")
+    return said
+
+
+def _copy(file: Path, to: Path, on_page: Callable[[int, int], None]) -> None:
+    with opened_to_read(file) as source, closing(sqlite3.connect(to)) as copy:
+        # With a transaction open the copy is of one moment, however long it takes, and starts
+        # never anew for what others write meanwhile.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+        def report(_status: int, remaining: int, total: int) -> None:
+            on_page(total - remaining, total)
+
+        source.backup(copy, pages=PAGES_AT_ONCE, progress=report)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+    sync(to)
+
+
+def _describe(backup: Path) -> None:
+    file = backup / FILE
+    with opened_to_read(file, immutable=True) as connection:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        scans = int(connection.execute("SELECT count(*) FROM scans").fetchone()[0])
+    moment = backup.name.removeprefix(".").removeprefix(PREFIX)
+    said = Backup(moment, version, _sha256(file), file.stat().st_size, scans)
+    draft = backup / f"{SAID}.draft"
+    draft.write_text(json.dumps(asdict(said), indent=1))
+    sync(draft)
+    draft.replace(backup / SAID)
+    (backup / FOLLOWING).unlink(missing_ok=True)
+    sync(backup)
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        schema.create_or_upgrade(connection)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _fold_log(file: Path) -> None:
+    """Bring what the write-ahead log of a stopped service holds into the file."""
+    with translated(), closing(connect(file, mode="rw")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def _keep_aside(file: Path) -> Path:
+    """A second name of the catalog that is to be replaced; its log was folded in before."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    aside = file.with_name(f"{file.name}.before-{moment}")
+    try:
+        aside.hardlink_to(file)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, aside)
+    for suffix in ("-wal", "-shm"):  # of another catalog they would be poison
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+    return aside
+
+
+def _digest(workspace_id: str, subject_id: str | None) -> str | None:
+    return None if subject_id is None else subject_digest(workspace_id, subject_id)
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,211 @@
+"""One SQLite file: one writer behind a lock, readers that are lent out, errors translated once.
+
+Every ``sqlite3.Error`` leaves this room as CatalogFailure, named by SQLite's own error name and
+never by its text, which may quote stored data.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from service.catalog.sqlite import schema
+from service.errors import CatalogFailure, InputError
+
+BUSY_TIMEOUT_S = 10.0
+EMPTYING_TIMEOUT_S = 0.5
+MAX_IDLE_READERS = 8
+
+
+class Database:
+    """Transactions over one file, from any thread.
+
+    Args:
+        path: absolute path of the file; created if there is none, brought up to the current schema.
+
+    Raises:
+        CatalogFailure: not a catalog, damaged, newer than this program, or not writable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._write_lock = threading.Lock()
+        self._readers = threading.Condition()
+        self._idle: list[sqlite3.Connection] = []
+        self._lent = 0
+        self._closed = False
+        with translated():
+            self._writer = connect(path, mode="rwc")
+            try:
+                _prepare_writer(self._writer)
+            except BaseException:
+                self._writer.close()
+                raise
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Lend the writer in a transaction: on disk at a normal exit, undone at any exception."""
+        with self._write_lock, translated():
+            self._refuse_closed()
+            # IMMEDIATE takes the lock now; a deferred one may fail half way with SQLITE_BUSY.
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Lend a reader that sees one moment: every write acknowledged before, none after."""
+        with translated():
+            connection = self._borrow()
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                self._give_back(connection)
+
+    def check(self) -> None:
+        """Write and sync one page. Raises CatalogFailure: the file is gone or not writable."""
+        with self.write() as connection:
+            # A file deleted under an open connection still takes writes, and keeps none of them.
+            if not self._path.exists():
+                raise CatalogFailure("the catalog file is no longer in its folder")
+            schema.stamp(connection)
+
+    def forget_deleted(self) -> None:
+        """Empty the write-ahead log, where deleted rows linger until it is reused.
+
+        Best effort: the deletion is durable already. Writers wait meanwhile, so a long reader
+        (a backup, say) postpones this to the next call instead of holding them up.
+        """
+        with self._write_lock, suppress(sqlite3.Error):
+            if not self._closed:
+                self._wait_at_most(EMPTYING_TIMEOUT_S)
+                try:
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                finally:
+                    self._wait_at_most(BUSY_TIMEOUT_S)
+
+    def _wait_at_most(self, seconds: float) -> None:
+        self._writer.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
+
+    def close(self) -> None:
+        """Wait for the transactions that run, then release the file. Closing twice is allowed."""
+        with self._write_lock, self._readers, translated():
+            if self._closed:
+                return
+            self._closed = True
+            self._readers.wait_for(lambda: self._lent == 0)
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+            self._writer.close()  # last, because the last connection folds the log into the file
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._readers:
+            self._refuse_closed()
+            connection = self._idle.pop() if self._idle else None
+            self._lent += 1
+        if connection is not None:
+            return connection
+        try:
+            connection = connect(self._path, mode="rw")
+            connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            self._count_returned()
+            raise
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        healthy = False
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            healthy = True
+        finally:
+            with self._readers:
+                if healthy and not self._closed and len(self._idle) < MAX_IDLE_READERS:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+            self._count_returned()
+
+    def _count_returned(self) -> None:
+        with self._readers:
+            self._lent -= 1
+            self._readers.notify_all()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise CatalogFailure("the catalog is closed")
+
+
+@contextmanager
+def opened_to_read(file: Path, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
+    """Lend a connection of its own that cannot write, also beside a running service.
+
+    Args:
+        immutable: nothing else has the file open; no log is looked for.
+
+    Raises:
+        CatalogFailure: no such file, not a catalog, newer than this program, or damaged.
+    """
+    with translated():
+        connection = connect(file.resolve(), mode="ro&immutable=1" if immutable else "ro")
+        try:
+            schema.refuse_foreign(connection)
+            yield connection
+        finally:
+            connection.close()
+
+
+def connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    """A connection as every part of this room uses it; ``mode`` is of SQLite's URI."""
+    # A reader must not create the file: an empty one in place of a lost one would hide the loss.
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    # Sorting must not spill patient data into temporary files.
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _prepare_writer(connection: sqlite3.Connection) -> None:
+    schema.refuse_foreign(connection)  # first: nothing of a stranger's file may change
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise CatalogFailure(f"the catalog's file system gives journal mode {mode}, expected wal")
+    connection.execute("PRAGMA synchronous = FULL")
+    # Deleted rows are overwritten with zeros: an erased patient's bytes must not stay in the file.
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        schema.create_or_upgrade(connection)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what SQLite raises as errors of this room, without its text."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        raise CatalogFailure(f"the catalog failed with {name}") from error
+    except UnicodeEncodeError as error:
+        raise InputError("text must be valid Unicode, got a lone surrogate") from error
+    except OverflowError as error:
+        raise InputError("an integer must fit in 64 bits") from error

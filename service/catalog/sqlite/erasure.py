@@ -1,0 +1,174 @@
+"""Deleting scans, studies and subjects for good, on request or by age, in SQLite.
+
+What goes is noted by its row number, and a subject by a digest, so that backups which still
+hold it can follow (``backup``).
+"""
+
+import hashlib
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+from service.catalog.records import ErasedSubject, Scan
+from service.catalog.sqlite.codec import decode_scan, now, require_scan, require_version
+from service.catalog.sqlite.database import Database
+from service.errors import UnknownItem
+
+EXPIRE_AT_ONCE = 500  # rows of one transaction, so that writers wait for milliseconds only
+
+# The rows to go stand in the temporary table ``going``, which no transaction leaves behind.
+_COLLECT = "CREATE TEMP TABLE going AS SELECT row_id FROM scans WHERE {which}"
+_SCANS = """
+    SELECT collection, scan_id, row_id FROM scan_records
+    WHERE row_id IN (SELECT row_id FROM going) ORDER BY row_id
+"""
+_LEARNT = """
+    SELECT k.name, e.collection IS NULL AS is_upload
+    FROM classifier_examples AS e JOIN classifiers AS k ON k.seq = e.classifier_seq
+    WHERE e.scan_row_id IN (SELECT row_id FROM going)
+"""
+_LEARNT_UPLOADS = """
+    SELECT k.name, e.collection IS NULL AS is_upload
+    FROM classifier_examples AS e JOIN classifiers AS k ON k.seq = e.classifier_seq
+    WHERE e.workspace_id = ? AND e.{column} = ?
+"""
+_FORGET_EXAMPLES = """
+    UPDATE classifier_examples SET sha256 = NULL
+    WHERE scan_row_id IN (SELECT row_id FROM going)
+"""
+_FORGET_UPLOADS = """
+    UPDATE classifier_examples
+    SET sha256 = NULL, subject_id = NULL, study_id = NULL, vector = NULL
+    WHERE workspace_id = ? AND {column} = ?
+"""
+_NOTE = """
+    INSERT OR IGNORE INTO erased_scans (row_id, workspace_id, erased_at)
+    SELECT row_id, workspace_id, ? FROM scans WHERE row_id IN (SELECT row_id FROM going)
+"""
+_NOTE_SUBJECT = """
+    INSERT INTO erased_subjects (workspace_id, subject_sha256, erased_at) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET erased_at = excluded.erased_at
+"""
+_DELETE = "DELETE FROM scans WHERE row_id IN (SELECT row_id FROM going)"
+
+
+class Erasures:
+    """The part of the catalog that makes data go away."""
+
+    _database: Database
+
+    def delete_scan(
+        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
+    ) -> Scan:
+        """Delete; return what it was. Raises UnknownItem, PreconditionFailed."""
+        return self.erase_scan(workspace_id, collection, scan_id, if_version=if_version)[0]
+
+    def erase_scan(
+        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
+    ) -> tuple[Scan, ErasedSubject]:
+        """Delete; return what it was, with the receipt. Raises UnknownItem, PreconditionFailed."""
+        with self._database.write() as connection:
+            scan = decode_scan(require_scan(connection, workspace_id, collection, scan_id))
+            require_version(scan.version, if_version)
+            _collect(connection, "row_id = ?", scan.row_id)
+            receipt = _receipt(connection, ())
+            _finish(connection, forget_examples=False)
+        return scan, receipt
+
+    def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
+        """Remove every scan and uploaded example of the study, in every collection.
+
+        Otherwise as ``erase_subject``.
+
+        Raises:
+            UnknownItem: no scan and no uploaded example of the workspace is of this study.
+        """
+        return self._erase(workspace_id, "study_id", study_id)
+
+    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
+        """Remove every scan of the subject in every collection, and overwrite their bytes.
+
+        Classifiers stay; those that learnt from the subject are named, sorted. Of an example
+        that was uploaded to one nothing is left but that it was there. All saved answers of the
+        workspace go as well, because their bodies may tell of the subject.
+
+        Raises:
+            UnknownItem: no scan and no uploaded example of the workspace is of this subject.
+        """
+        return self._erase(workspace_id, "subject_id", subject_id)
+
+    def _erase(self, workspace_id: str, column: str, value: str) -> ErasedSubject:
+        with self._database.write() as connection:
+            _collect(connection, f"workspace_id = ? AND {column} = ?", workspace_id, value)
+            learnt = _LEARNT_UPLOADS.format(column=column)
+            uploads = connection.execute(learnt, (workspace_id, value)).fetchall()
+            erased = _receipt(connection, uploads)
+            if not erased.scans and not erased.uploads:
+                what = column.removesuffix("_id")
+                raise UnknownItem(f"no scan of this workspace is of this {what}")
+            if column == "subject_id":
+                noted = (workspace_id, subject_digest(workspace_id, value), now())
+                connection.execute(_NOTE_SUBJECT, noted)
+            connection.execute(_FORGET_UPLOADS.format(column=column), (workspace_id, value))
+            _finish(connection, forget_examples=True)
+            connection.execute("DELETE FROM answers WHERE workspace_id = ?", (workspace_id,))
+        self._database.forget_deleted()
+        return erased
+
+    def expire(self, *, moment: datetime | None = None) -> tuple[tuple[str, ErasedSubject], ...]:
+        """Delete up to 500 scans of every collection whose age its retention ends.
+
+        Args:
+            moment: taken as the present; None = now.
+
+        Returns:
+            (workspace_id, receipt) of each collection that lost scans; call again until empty.
+        """
+        sql = "SELECT * FROM collections WHERE retention_days IS NOT NULL"
+        with self._database.read() as connection:
+            limited = connection.execute(sql).fetchall()
+        present = moment or datetime.now(UTC)
+        found = [self._expire(row, present) for row in limited]
+        # In any case: scans that were deleted one by one linger in the log as well.
+        self._database.forget_deleted()
+        return tuple((owner, receipt) for owner, receipt in found if receipt.scans)
+
+    def _expire(self, collection: sqlite3.Row, present: datetime) -> tuple[str, ErasedSubject]:
+        oldest = present - timedelta(days=collection["retention_days"])
+        cutoff = oldest.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        which = "collection_id = ? AND created_at < ? ORDER BY created_at LIMIT ?"
+        with self._database.write() as connection:
+            variables = (collection["collection_id"], cutoff, EXPIRE_AT_ONCE)
+            _collect(connection, which, *variables)
+            receipt = _receipt(connection, ())
+            _finish(connection, forget_examples=True)
+        return collection["workspace_id"], receipt
+
+
+def subject_digest(workspace_id: str, subject_id: str) -> str:
+    """What is noted of an erased subject: SHA-256 hex; knowing the id, one can recognise it."""
+    return hashlib.sha256(f"{workspace_id}\n{subject_id}".encode()).hexdigest()
+
+
+def _collect(connection: sqlite3.Connection, which: str, *variables: str | int) -> None:
+    connection.execute(_COLLECT.format(which=which), variables)
+
+
+def _finish(connection: sqlite3.Connection, *, forget_examples: bool) -> None:
+    connection.execute(_NOTE, (now(),))
+    if forget_examples:
+        connection.execute(_FORGET_EXAMPLES)
+    connection.execute(_DELETE)
+    connection.execute("DROP TABLE going")
+
+
+def _receipt(
+    connection: sqlite3.Connection, uploads: "list[sqlite3.Row] | tuple[()]"
+) -> ErasedSubject:
+    scans = connection.execute(_SCANS).fetchall()
+    examples = connection.execute(_LEARNT).fetchall()
+    return ErasedSubject(
+        scans=tuple((row["collection"], row["scan_id"]) for row in scans),
+        row_ids=tuple((row["collection"], row["row_id"]) for row in scans),
+        classifiers=tuple(sorted({row["name"] for row in (*examples, *uploads)})),
+        uploads=sum(row["is_upload"] for row in uploads),
+    )

@@ -1,0 +1,122 @@
+"""Looking a catalog file over: is every row there, whole, and what it must be.
+
+Read only: safe beside a running service.
+
+Shape suffixes: D embedding width.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from service.catalog.sqlite.database import opened_to_read
+from service.catalog.sqlite.schema import SCHEMA_VERSION
+
+MOST_FINDINGS = 100  # of one kind are told
+_JPEG, _JPEG_END, _PNG = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
+_UNIT = 1e-3  # embeddings are of unit length; float32 leaves 1e-6, a damaged one far more
+
+_ROWS = """
+    SELECT s.row_id, c.dim, c.keep_images, v.vector, t.jpeg, i.png, i.row_id AS image_row,
+        s.workspace_id, v.workspace_id AS vector_owner, t.workspace_id AS thumbnail_owner,
+        json_valid(s.labels) AND json_valid(s.attributes) AS parses
+    FROM scans AS s JOIN collections AS c ON c.collection_id = s.collection_id
+    LEFT JOIN scan_vectors AS v ON v.row_id = s.row_id
+    LEFT JOIN scan_thumbnails AS t ON t.row_id = s.row_id
+    LEFT JOIN scan_images AS i ON i.row_id = s.row_id
+    ORDER BY s.row_id
+"""
+
+
+@dataclass
+class Inspection:
+    """What was looked at and what was wrong with it.
+
+    Attributes:
+        findings: by kind, the row numbers (or texts of SQLite's own check, which quote no data).
+    """
+
+    schema: int
+    scans: int = 0
+    collections: int = 0
+    classifiers: int = 0
+    findings: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.findings
+
+    def note(self, kind: str, what: str) -> None:
+        """Add a finding; beyond a hundred of one kind they are only as good as a hundred."""
+        found = self.findings.setdefault(kind, [])
+        if len(found) < MOST_FINDINGS:
+            found.append(what)
+
+
+def inspect(
+    file: Path, *, on_scan: Callable[[int, int], None] = lambda done, all: None
+) -> Inspection:
+    """Check pages, references, vectors, thumbnails and kept images of a catalog file.
+
+    Args:
+        on_scan: called with the number of scans looked at and of all.
+
+    Raises:
+        CatalogFailure: no catalog, of a newer schema, or too damaged to be read at all.
+    """
+    with opened_to_read(file) as connection:
+        found = Inspection(int(connection.execute("PRAGMA user_version").fetchone()[0]))
+        try:
+            _check_pages(connection, found)
+            if found.schema == SCHEMA_VERSION:
+                _check_rows(connection, found, on_scan)
+            else:
+                found.note("other_schema", "the service brings the file up when it starts")
+        except sqlite3.DatabaseError as error:
+            found.note("unreadable", error.sqlite_errorname)
+    return found
+
+
+def _check_pages(connection: sqlite3.Connection, found: Inspection) -> None:
+    for (text,) in connection.execute("PRAGMA integrity_check(100)"):
+        if text != "ok":
+            found.note("damaged_page", text)
+    for row in connection.execute("PRAGMA foreign_key_check"):
+        found.note("dangling_reference", f"{row[0]} row {row[1]}")
+
+
+def _check_rows(
+    connection: sqlite3.Connection, found: Inspection, on_scan: Callable[[int, int], None]
+) -> None:
+    for name in ("scans", "collections", "classifiers"):
+        sql = f"SELECT count(*) FROM {name}"  # noqa: S608 - of the names above
+        setattr(found, name, int(connection.execute(sql).fetchone()[0]))
+    for done, row in enumerate(connection.execute(_ROWS), start=1):
+        _look(row, found)
+        on_scan(done, found.scans)
+
+
+def _look(row: sqlite3.Row, found: Inspection) -> None:
+    where = f"row {row['row_id']}"
+    vector, jpeg, png = row["vector"], row["jpeg"], row["png"]
+    if vector is None:
+        found.note("missing_vector", where)
+    elif not isinstance(vector, bytes) or len(vector) != 4 * row["dim"]:
+        found.note("vector_of_other_width", where)
+    elif not abs(float(np.linalg.norm(np.frombuffer(vector, "<f4"))) - 1) < _UNIT:
+        found.note("vector_not_of_unit_length", where)
+    if jpeg is None:
+        found.note("missing_thumbnail", where)
+    elif not (jpeg.startswith(_JPEG) and jpeg.endswith(_JPEG_END)):
+        found.note("damaged_thumbnail", where)
+    if row["image_row"] is not None and not png.startswith(_PNG):
+        found.note("damaged_image", where)
+    owners = {row["workspace_id"], row["vector_owner"], row["thumbnail_owner"]} - {None}
+    if len(owners) > 1:
+        found.note("mixed_workspaces", where)
+    if not row["parses"]:
+        found.note("damaged_labels", where)

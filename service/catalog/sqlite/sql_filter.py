@@ -1,0 +1,179 @@
+"""A ScanFilter as an SQL condition over the columns of ``scans``.
+
+The SQL text is made of the constants below alone. Names and values, which may hold any
+character, travel as bound variables; a whole list of values is one variable, so no list is too
+long for SQLite. Every part is true or false and never NULL, so that NOT means the opposite.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from service.catalog.records import Range, Scalar, ScanFilter
+from service.catalog.sqlite.codec import is_storable, json_list
+from service.errors import InputError, TooManyItems
+
+# SQLite refuses expressions deeper than 1000; nobody means a hundred conditions.
+MAX_CONDITIONS = 100
+MAX_DEPTH = 10
+
+Variable: TypeAlias = str | int | float
+Part: TypeAlias = tuple[str, list[Variable]]
+NEVER: Part = ("FALSE", [])
+
+_LABEL = """
+    EXISTS (
+        SELECT 1 FROM json_each(labels) AS entry
+        WHERE entry.key = ? AND entry.value IN (SELECT value FROM json_each(?))
+    )
+"""
+# json_each gives true as the integer 1 and null as SQL NULL; only its type tells them apart.
+_ATTRIBUTE = """
+    EXISTS (
+        SELECT 1 FROM json_each(attributes) AS entry
+        WHERE entry.key = ? AND (
+            (entry.type = 'text' AND entry.value IN (SELECT value FROM json_each(?)))
+            OR (
+                entry.type IN ('integer', 'real')
+                AND entry.value IN (SELECT value FROM json_each(?))
+            )
+            OR entry.type IN (SELECT value FROM json_each(?))
+        )
+    )
+"""
+_LABEL_THERE = "EXISTS (SELECT 1 FROM json_each(labels) AS entry WHERE entry.key = ?)"
+_ATTRIBUTE_THERE = "EXISTS (SELECT 1 FROM json_each(attributes) AS entry WHERE entry.key = ?)"
+_RANGE = """
+    EXISTS (
+        SELECT 1 FROM json_each(attributes) AS entry
+        WHERE entry.key = ? AND entry.type IN (SELECT value FROM json_each(?)) AND {bounds}
+    )
+"""
+_SUBJECT = "(subject_id IS NOT NULL AND subject_id IN (SELECT value FROM json_each(?)))"
+_STUDY = "(study_id IS NOT NULL AND study_id IN (SELECT value FROM json_each(?)))"
+# Without the first half a scan of nobody would vanish: NULL NOT IN (...) is not true.
+_NOT_SUBJECT = "(subject_id IS NULL OR subject_id NOT IN (SELECT value FROM json_each(?)))"
+_NOT_STUDY = "(study_id IS NULL OR study_id NOT IN (SELECT value FROM json_each(?)))"
+_BOUNDS = (("least", ">="), ("above", ">"), ("most", "<="), ("below", "<"))
+
+
+def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
+    """SQL to follow a WHERE, and its variables; ``TRUE`` for the empty filter.
+
+    Numbers compare by value (1 equals 1.0), never with booleans; None equals JSON null and not
+    an attribute that is absent.
+
+    Raises:
+        TooManyItems: over 100 conditions, or filters in filters more than 10 deep.
+        InputError: a range between a number and a text, or over 64 bits.
+    """
+    _refuse_large(where)
+    return _joined(where)
+
+
+def _refuse_large(where: ScanFilter) -> None:
+    total, level, depth = 0, [where], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise TooManyItems(f"a filter may hold filters {MAX_DEPTH} deep at most")
+        total += sum(len(each.labels) + len(each.attributes) for each in level)
+        total += sum(len(each.label_presence) + len(each.attribute_presence) for each in level)
+        total += sum(len(each.attribute_ranges) for each in level)
+        level = [inner for each in level for inner in _inner(each)]
+        total += len(level)
+        if total > MAX_CONDITIONS:
+            raise TooManyItems(f"a filter may hold {MAX_CONDITIONS} conditions, got more")
+
+
+def _inner(where: ScanFilter) -> tuple[ScanFilter, ...]:
+    return (*where.all_of, *where.any_of, *where.none_of)
+
+
+def _joined(where: ScanFilter) -> Part:
+    parts = [*_named(where), *_identities(where), *_times(where)]
+    parts += [_joined(inner) for inner in where.all_of]
+    if where.any_of:
+        parts.append(_all_or_any([_joined(inner) for inner in where.any_of], " OR "))
+    for inner in where.none_of:
+        sql, variables = _joined(inner)
+        parts.append((f"NOT ({sql})", variables))
+    return _all_or_any(parts, " AND ") if parts else ("TRUE", [])
+
+
+def _all_or_any(parts: Sequence[Part], word: str) -> Part:
+    sql = word.join(sql for sql, _ in parts)
+    variables = [variable for _, each in parts for variable in each]
+    return f"({sql})", variables
+
+
+def _named(where: ScanFilter) -> Iterator[Part]:
+    """Conditions on labels and attributes; a name that cannot be stored is on no scan."""
+    for name, texts in where.labels.items():
+        if texts:
+            yield (_LABEL, [name, json_list(texts)]) if is_storable(name) else NEVER
+    for name, scalars in where.attributes.items():
+        if scalars:
+            yield (_ATTRIBUTE, [name, *_by_type(scalars)]) if is_storable(name) else NEVER
+    yield from _present(_LABEL_THERE, where.label_presence)
+    yield from _present(_ATTRIBUTE_THERE, where.attribute_presence)
+    for name, span in where.attribute_ranges.items():
+        if span != Range():
+            yield _between(name, span)
+
+
+def _present(sql: str, wanted: Mapping[str, bool]) -> Iterator[Part]:
+    for name, there in wanted.items():
+        if is_storable(name):
+            yield (sql if there else f"NOT {sql}"), [name]
+        elif there:
+            yield NEVER
+
+
+def _between(name: str, span: Range) -> Part:
+    bounds, variables = _bounds("entry.value", span)
+    kinds = {isinstance(variable, str) for variable in variables}
+    if len(kinds) > 1 or any(isinstance(variable, bool) for variable in variables):
+        raise InputError("the bounds of a range must be numbers alone, or text alone")
+    if not all(is_storable(text) for text in (name, *variables) if isinstance(text, str)):
+        return NEVER
+    types = json_list(["text"] if kinds == {True} else ["integer", "real"])
+    return _RANGE.format(bounds=bounds), [name, types, *variables]
+
+
+def _bounds(column: str, span: Range) -> Part:
+    found = [(sign, getattr(span, bound)) for bound, sign in _BOUNDS]
+    given = [(sign, value) for sign, value in found if value is not None]
+    return " AND ".join(f"{column} {sign} ?" for sign, _ in given), [value for _, value in given]
+
+
+def _identities(where: ScanFilter) -> Iterator[Part]:
+    for sql, ids in (
+        (_SUBJECT, where.subject_ids),
+        (_STUDY, where.study_ids),
+        (_NOT_SUBJECT, where.not_subject_ids),
+        (_NOT_STUDY, where.not_study_ids),
+    ):
+        if ids:
+            yield sql, [json_list(ids)]
+    for column, known in (("subject_id", where.has_subject), ("study_id", where.has_study)):
+        if known is not None:
+            yield f"{column} IS {'NOT ' if known else ''}NULL", []
+
+
+def _times(where: ScanFilter) -> Iterator[Part]:
+    for column, span in (("created_at", where.created), ("updated_at", where.updated)):
+        if span != Range():
+            yield _bounds(column, span)
+
+
+def _by_type(scalars: Sequence[Scalar]) -> tuple[str, str, str]:
+    texts = [value for value in scalars if isinstance(value, str)]
+    numbers = [
+        value for value in scalars if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    words = [
+        "null" if value is None else str(value).lower()
+        for value in scalars
+        if value is None or isinstance(value, bool)
+    ]
+    return json_list(texts), json_list(numbers), json_list(words)

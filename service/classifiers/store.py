@@ -1,0 +1,289 @@
+"""Classifiers: heads fitted by ``fewshot``, kept by the catalog. Blocking, thread safe.
+
+Shape suffixes: N examples, C classes, D embedding width.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from service.catalog.interface import Catalog
+from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
+from service.classifiers.examples import Changes, Example, Sources, changed
+from service.classifiers.examples import without_repetitions as unrepeated
+from service.classifiers.fitting import MULTI, FitOptions, fitted_version, names_of, options_of
+from service.classifiers.loaded import LoadedClassifier, Support, load_classifier, support_of
+from service.classifiers.loaded_labels import OpenedLabels, opened_labels
+from service.classifiers.portable_versions import version_of_document
+from service.errors import (
+    EncoderMismatch,
+    InputError,
+    NameTaken,
+    NotEnoughExamples,
+    PreconditionFailed,
+    TooManyItems,
+    UnknownItem,
+    WrongKind,
+)
+
+MAX_OPENED = 32  # versions kept ready; each holds at most 2000 embeddings
+
+
+class ClassifierStore:
+    """All classifiers of one catalog that the loaded encoder can serve."""
+
+    def __init__(
+        self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int = 200_000
+    ) -> None:
+        self._catalog = catalog
+        self._encoder_id = encoder_id
+        self._dim = dim
+        self._max_examples = max_examples
+        self._ready: OrderedDict[tuple[str, str, int], LoadedClassifier | OpenedLabels] = (
+            OrderedDict()
+        )
+        self._generation = 0
+        self._lock = threading.Lock()
+        self.sources = Sources(catalog, encoder_id=encoder_id, dim=dim, max_examples=max_examples)
+
+    def fit(
+        self,
+        workspace_id: str,
+        name: str,
+        examples: Sequence[Example],
+        author: Author,
+        options: FitOptions | None = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        before_storing: Callable[[], None] = lambda: None,
+    ) -> Classifier:
+        """Fit, judge by grouped cross-validation, store as version 1 and publish.
+
+        Args:
+            options: None = the defaults.
+            settings: told with the version.
+            before_storing: called after the fit; what it raises gives the fit up.
+
+        Raises:
+            NotEnoughExamples: fewer than two classes; a label that no example has or lacks.
+            ConflictingLabels: equal examples carry different labels.
+            InputError: options that do not fit the examples.
+            NameTaken: the workspace has a classifier of this name.
+        """
+        self._refuse_taken(workspace_id, name)
+        version = self._fitted(
+            unrepeated(examples), settings or {}, author, options or FitOptions()
+        )
+        before_storing()
+        return self._catalog.create_classifier(workspace_id, name, version)
+
+    def extend(
+        self,
+        workspace_id: str,
+        name: str,
+        changes: Changes,
+        author: Author,
+        *,
+        base: int | None = None,
+        options: FitOptions | None = None,
+        publish: bool = False,
+        if_revision: int | None = None,
+    ) -> tuple[Classifier, ClassifierVersion]:
+        """Fit a new version from an earlier one's examples with some added, corrected, dropped.
+
+        Examples whose scans were deleted or whose subjects were erased are left out; the
+        settings of the new version say how many.
+
+        Args:
+            base: number of the version to start from; None = the latest.
+            options: of the new version; what they leave out is as in the base.
+
+        Raises:
+            UnknownItem: no such classifier, version or example.
+            EncoderMismatch: the base was fitted on another encoder's embeddings.
+            NotEnoughExamples: fewer than two classes are left.
+            ConflictingLabels: equal examples carry different labels.
+            InputError: nothing would change, contradicting changes, or examples without label.
+            PreconditionFailed: ``if_revision`` is not the current one.
+        """
+        current = self._catalog.get_classifier(workspace_id, name)
+        if if_revision not in (None, current.revision):  # before the work, and again after it
+            raise PreconditionFailed(f"expected {if_revision}, the current is {current.revision}")
+        number = base or current.latest
+        start = self._catalog.get_version(workspace_id, name, number)
+        self.require_encoder(start.encoder_id)
+        kept = self.sources.of_version(workspace_id, name, number)
+        given = options or FitOptions()
+        examples, counts = changed(kept, changes, may_stay=given.says_something)
+        unlabelled = sum(not example.label for example in examples)
+        if unlabelled:
+            raise InputError(
+                f"{unlabelled} examples of version {number} have no recorded label: "
+                "relabel or drop them in this request"
+            )
+        settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
+        settings |= _dropped_thresholds(start)
+        remembered = options_of(start.kind, start.settings)
+        chosen = given.after(remembered, names_of(examples, start.kind))
+        version = self._fitted(examples, settings, author, chosen)
+        return self._catalog.add_version(
+            workspace_id, name, version, publish=publish, if_revision=if_revision
+        )
+
+    def refit(
+        self, workspace_id: str, name: str, author: Author
+    ) -> tuple[Classifier, ClassifierVersion] | None:
+        """Publish a version that knows nothing of examples that are gone; None when none is.
+
+        It starts from the published version, for that is the one that predicts.
+
+        Raises:
+            UnknownItem: no such classifier.
+            EncoderMismatch: it was fitted on another encoder's embeddings.
+            NotEnoughExamples: fewer than two classes are left.
+        """
+        base = self._catalog.get_classifier(workspace_id, name).published
+        self.require_encoder(base.encoder_id)
+        kept = self.sources.of_version(workspace_id, name, base.number)
+        gone = base.examples - len(kept)
+        if not gone:
+            return None
+        settings: dict[str, Any] = {"base_version": base.number, "refit": True, "not_kept": gone}
+        settings |= _dropped_thresholds(base)
+        examples = [each for each in kept if each.label]
+        names = names_of(examples, base.kind)
+        options = FitOptions().after(options_of(base.kind, base.settings), names)
+        version = self._fitted(examples, settings, author, options)
+        return self._catalog.add_version(workspace_id, name, version, publish=True)
+
+    def _refuse_taken(self, workspace_id: str, name: str) -> None:
+        """Before the work; the catalog refuses again when two requests race."""
+        try:
+            self._catalog.get_classifier(workspace_id, name)
+        except UnknownItem:
+            return
+        raise NameTaken("the workspace has a classifier of this name")
+
+    def _fitted(
+        self,
+        examples: Sequence[Example],
+        settings: Mapping[str, Any],
+        author: Author,
+        options: FitOptions,
+    ) -> NewVersion:
+        if not examples:
+            raise NotEnoughExamples("expected labelled examples of at least 2 classes, got none")
+        if len(examples) > self._max_examples:
+            raise TooManyItems(
+                f"expected at most {self._max_examples} examples, got {len(examples)}"
+            )
+        return fitted_version(examples, options, settings, author, self._encoder_id)
+
+    def require_encoder(self, encoder_id: str) -> None:
+        """Raises EncoderMismatch: it is not the loaded one."""
+        if encoder_id != self._encoder_id:
+            raise EncoderMismatch(
+                f"the classifier was fitted for {encoder_id}, loaded is {self._encoder_id}"
+            )
+
+    def open(self, workspace_id: str, name: str, number: int | None = None) -> LoadedClassifier:
+        """Read the published version, or the one of this number, for use.
+
+        Raises:
+            UnknownItem: no such classifier or version.
+            EncoderMismatch: it was fitted on another encoder's embeddings.
+            WrongKind: it is multi-label.
+        """
+        found = self.open_either(workspace_id, name, number)
+        if isinstance(found, OpenedLabels):
+            raise WrongKind("the classifier is multi-label; this is for single-label ones")
+        return found
+
+    def open_labels(self, workspace_id: str, name: str, number: int | None = None) -> OpenedLabels:
+        """As ``open``, for a multi-label classifier. Raises as it does."""
+        found = self.open_either(workspace_id, name, number)
+        if isinstance(found, LoadedClassifier):
+            raise WrongKind("the classifier is single-label; this is for multi-label ones")
+        return found
+
+    def open_either(
+        self, workspace_id: str, name: str, number: int | None = None
+    ) -> LoadedClassifier | OpenedLabels:
+        """As ``open`` or ``open_labels``, whichever the kind asks for.
+
+        A version never changes, so what was read of it is kept ready.
+        """
+        classifier, version = self.find(workspace_id, name, number)
+        key = (workspace_id, classifier.classifier_id, version.number)
+        with self._lock:
+            generation, found = self._generation, self._ready.get(key)
+            if found is not None:
+                self._ready.move_to_end(key)
+                return replace(found, classifier=classifier, version=version)
+        support, whole = self._support(workspace_id, classifier, version)
+        make = opened_labels if version.kind == MULTI else load_classifier
+        made = make(classifier, version, support)
+        with self._lock:
+            # What was read before a deletion must not outlive it.
+            if generation == self._generation and whole:
+                self._ready[key] = made
+                while len(self._ready) > MAX_OPENED:
+                    self._ready.popitem(last=False)
+        return made
+
+    def find(
+        self, workspace_id: str, name: str, number: int | None = None
+    ) -> tuple[Classifier, ClassifierVersion]:
+        """The classifier, and its published version or the one of this number.
+
+        Raises:
+            UnknownItem: no such classifier or version.
+            EncoderMismatch: it was fitted on another encoder's embeddings.
+        """
+        classifier = self._catalog.get_classifier(workspace_id, name)
+        version = classifier.published
+        if number is not None:
+            version = self._catalog.get_version(workspace_id, name, number)
+        self.require_encoder(version.encoder_id)
+        return classifier, version
+
+    def _support(
+        self, workspace_id: str, classifier: Classifier, version: ClassifierVersion
+    ) -> tuple[Support, bool]:
+        """The kept examples, and whether both readings of the catalog tell the same of them."""
+        where = (workspace_id, classifier.name, version.number)
+        stored = self._catalog.version_examples(*where)
+        embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
+        kept = [example for example in stored if example.is_kept]
+        found = support_of(kept[: len(embeddings_ND)], embeddings_ND[: len(kept)])
+        return found, len(kept) == len(embeddings_ND)
+
+    def forget(self) -> None:
+        """Drop what is kept ready: scans were deleted or subjects erased."""
+        with self._lock:
+            self._generation += 1
+            self._ready.clear()
+
+    def take_in(
+        self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
+    ) -> Classifier:
+        """Store an exported document as version 1 of a new classifier.
+
+        Raises:
+            InvalidArtifact: damaged, of another format or of another format version.
+            EncoderMismatch: made for another encoder.
+            NameTaken: the workspace has a classifier of this name.
+        """
+        self._refuse_taken(workspace_id, name)
+        version = version_of_document(document, author, self._encoder_id)
+        return self._catalog.create_classifier(workspace_id, name, version)
+
+
+def _dropped_thresholds(start: ClassifierVersion) -> dict[str, int]:
+    """Those of a single-label version were chosen for its head, and hold for no other."""
+    if start.kind == MULTI:
+        return {}
+    chosen = start.settings.get("operating_points")
+    return {"thresholds_dropped": len(chosen)} if chosen else {}

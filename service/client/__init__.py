@@ -1,0 +1,5 @@
+"""Typed client of the HTTP API."""
+
+from service.client.client import ApiError, Client
+
+__all__ = ["ApiError", "Client"]

@@ -1,0 +1,190 @@
+"""The encoder bundle, format 1: what its manifest says, and proof that the files are those.
+
+Nothing here runs the network. No pickle anywhere.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from service.errors import ArtifactMismatch, InputError
+from service.imaging.analysis.preprocess import PreprocessSpec
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+CARD_NAME = "MODEL_CARD.md"
+GOLDEN_NAME = "golden.npz"
+ULTRASOUND_NAME = "ultrasound.npz"  # optional: tells frames from other pictures
+SHIPPED_BUNDLE = Path(__file__).with_name("default_bundle")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """One file of a bundle; ``name`` is relative to its folder."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A bundle's ``manifest.json``, checked.
+
+    Attributes:
+        encoder_id: digest of network files and preprocessing: same id, same embedding.
+        dim: D, width of the embedding.
+        feature_map: (D, h, w) of the ``feature_map`` output.
+        networks: precision -> file name; ``default_precision`` is one of them.
+        interim: the encoder is a stand-in and says so.
+        about: everything else, verbatim: teacher, student, corpus, licences, fidelity, numbers.
+    """
+
+    name: str
+    version: str
+    interim: bool
+    encoder_id: str
+    architecture: str
+    dim: int
+    feature_map: tuple[int, int, int]
+    spec: PreprocessSpec
+    networks: Mapping[str, str]
+    default_precision: str
+    files: tuple[BundleFile, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object that ``parse_manifest`` reads back to an equal Manifest."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "version": self.version,
+            "interim": self.interim,
+            "encoder_id": self.encoder_id,
+            "architecture": self.architecture,
+            "dim": self.dim,
+            "feature_map": list(self.feature_map),
+            "input": {
+                "side_px": self.spec.side_px,
+                "channels": 3,
+                "mean": list(self.spec.mean),
+                "std": list(self.spec.std),
+                "resize": self.spec.resize,
+            },
+            "networks": dict(self.networks),
+            "default_precision": self.default_precision,
+            "files": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256} for f in self.files],
+            "about": dict(self.about),
+        }
+
+
+def parse_manifest(document: Any) -> Manifest:
+    """Check a decoded ``manifest.json``.
+
+    Raises:
+        ArtifactMismatch: another format version, a missing or wrong field, or an
+            ``encoder_id`` that the named files and preprocessing do not give.
+    """
+    if not isinstance(document, dict):
+        raise ArtifactMismatch("expected the manifest to be a JSON object")
+    if document.get("format_version") != FORMAT_VERSION:
+        raise ArtifactMismatch(
+            f"expected bundle format {FORMAT_VERSION}, got {document.get('format_version')!r}"
+        )
+    try:
+        manifest = _from_fields(document)
+    except (KeyError, TypeError, ValueError, InputError) as error:
+        raise ArtifactMismatch(f"the manifest has a missing or wrong field: {error}") from error
+    _check_names(manifest)
+    expected = encoder_id_of(manifest.files, manifest.networks, manifest.spec)
+    if manifest.encoder_id != expected:
+        raise ArtifactMismatch(f"expected encoder_id {expected}, got {manifest.encoder_id}")
+    return manifest
+
+
+def _from_fields(document: dict[str, Any]) -> Manifest:
+    given = document["input"]
+    map_d, map_h, map_w = document["feature_map"]
+    return Manifest(
+        name=str(document["name"]),
+        version=str(document["version"]),
+        interim=bool(document["interim"]),
+        encoder_id=str(document["encoder_id"]),
+        architecture=str(document["architecture"]),
+        dim=int(document["dim"]),
+        feature_map=(int(map_d), int(map_h), int(map_w)),
+        spec=PreprocessSpec(
+            int(given["side_px"]), tuple(given["mean"]), tuple(given["std"]), str(given["resize"])
+        ),
+        networks={str(k): str(v) for k, v in document["networks"].items()},
+        default_precision=str(document["default_precision"]),
+        files=tuple(
+            BundleFile(str(f["name"]), int(f["bytes"]), str(f["sha256"])) for f in document["files"]
+        ),
+        about=document.get("about", {}),
+    )
+
+
+def _check_names(manifest: Manifest) -> None:
+    listed = {file.name for file in manifest.files}
+    for name in listed:
+        if name.startswith(("/", "\\")) or ".." in Path(name).parts:
+            raise ArtifactMismatch("a file of the bundle lies outside its folder")
+    missing = ({*manifest.networks.values(), GOLDEN_NAME, CARD_NAME}) - listed
+    if missing:
+        raise ArtifactMismatch(f"the manifest does not list {min(missing)}")
+    if manifest.default_precision not in manifest.networks:
+        raise ArtifactMismatch(f"no network of the default precision {manifest.default_precision}")
+
+
+def encoder_id_of(
+    files: tuple[BundleFile, ...], networks: Mapping[str, str], spec: PreprocessSpec
+) -> str:
+    """Digest of the network files and the preprocessing fields, as ``enc_`` + 24 hex digits."""
+    by_name = {file.name: file.sha256 for file in files}
+    facts = {
+        "networks": {precision: by_name.get(name) for precision, name in networks.items()},
+        "input": [spec.side_px, list(spec.mean), list(spec.std), spec.resize],
+    }
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return "enc_" + hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def describe_file(folder: Path, name: str) -> BundleFile:
+    """Measure one file of a bundle that is being written."""
+    data = (folder / name).read_bytes()
+    return BundleFile(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check ``manifest.json`` of a bundle; its other files are not opened.
+
+    Raises:
+        ArtifactMismatch: missing, not JSON, or wrong.
+    """
+    try:
+        document = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactMismatch(f"the bundle has no readable {MANIFEST_NAME}") from error
+    return parse_manifest(document)
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Compare every listed file with its length and sha256.
+
+    Raises:
+        ArtifactMismatch: a file is missing or differs; both values are named.
+    """
+    for file in manifest.files:
+        try:
+            found = describe_file(folder, file.name)
+        except OSError as error:
+            raise ArtifactMismatch(f"{file.name} of the bundle cannot be read") from error
+        if found != file:
+            raise ArtifactMismatch(
+                f"{file.name}: expected {file.bytes} bytes, sha256 {file.sha256}; "
+                f"got {found.bytes} bytes, sha256 {found.sha256}"
+            )

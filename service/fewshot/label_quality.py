@@ -1,0 +1,236 @@
+"""Which labels to look at again, and which frames to label next.
+
+Shape suffixes: N rows, C classes, D embedding width, U unlabelled rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import ConflictingLabels, InputError
+from service.fewshot.bootstrap import Estimate, over_rows, ratio, resampled
+from service.fewshot.duplicates import LIKENESS, alike, fingerprints
+from service.fewshot.head import unit_rows
+from service.fewshot.heldout import HeldOut, softmax
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+DOUBTFUL = 0.2  # probability of the given label below which it is worth a second look
+MAX_POOL = 20_000
+NAMED_CONFLICTS = 3  # pairs that an error names
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A row whose label a head that had not seen it doubts.
+
+    Attributes:
+        given: out-of-fold probability of its label.
+        suggested: the class that is more probable, with ``probability``.
+    """
+
+    row: int
+    label: str
+    given: float
+    suggested: str
+    probability: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, under the field names."""
+        return {
+            "row": self.row,
+            "label": self.label,
+            "given": round(self.given, 4),
+            "suggested": self.suggested,
+            "probability": round(self.probability, 4),
+        }
+
+
+def suspects(held_out: HeldOut, probabilities_NC: Doubles | None = None) -> list[Suspect]:
+    """Rows whose own label is improbable and another's is not, the most doubtful first.
+
+    Args:
+        probabilities_NC: calibrated, of the rows of ``held_out``; else the softmax of its logits.
+    """
+    shares_NC = softmax(held_out.logits_NC) if probabilities_NC is None else probabilities_NC
+    rows = np.flatnonzero(np.isfinite(shares_NC).all(axis=1))
+    given_N = shares_NC[rows, held_out.labels_N[rows]]
+    best_N = shares_NC[rows].argmax(1) if len(rows) else held_out.labels_N[:0]
+    doubted = np.flatnonzero((given_N < DOUBTFUL) & (best_N != held_out.labels_N[rows]))
+    order = doubted[np.argsort(given_N[doubted], kind="stable")]
+    return [
+        Suspect(
+            row=int(rows[i]),
+            label=held_out.classes[held_out.labels_N[rows[i]]],
+            given=float(given_N[i]),
+            suggested=held_out.classes[best_N[i]],
+            probability=float(shares_NC[rows[i], best_N[i]]),
+        )
+        for i in order
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConflict:
+    """Two rows that look alike and carry different labels; cosine 1 = the same embedding."""
+
+    first: int
+    second: int
+    cosine: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, under the field names."""
+        return {"first": self.first, "second": self.second, "cosine": round(self.cosine, 4)}
+
+
+def conflicts(
+    embeddings_ND: npt.NDArray[np.floating], labels: Sequence[str], *, likeness: float = LIKENESS
+) -> list[LabelConflict]:
+    """Near-duplicates of different labels, the most alike first.
+
+    Raises:
+        InputError: lengths differ, or as ``duplicates.alike``.
+    """
+    if len(embeddings_ND) != len(labels):
+        raise InputError(f"expected {len(embeddings_ND)} labels, got {len(labels)}")
+    pairs = alike(embeddings_ND, likeness=likeness)
+    return [
+        LabelConflict(int(first), int(second), float(cosine))
+        for first, second, cosine in zip(pairs.first_P, pairs.second_P, pairs.cosine_P, strict=True)
+        if labels[first] != labels[second]
+    ]
+
+
+def refuse_conflicts(
+    embeddings_ND: npt.NDArray[np.floating],
+    labels: Sequence[str],
+    names: Sequence[str] | None = None,
+) -> None:
+    """For callers that fit: the same embedding may not carry two labels.
+
+    Args:
+        names: what each row is called in the error; its number when there are none.
+
+    Raises:
+        ConflictingLabels: naming pairs of rows that contradict each other, at most three.
+        InputError: lengths differ.
+    """
+    if len(embeddings_ND) != len(labels) or len(names or labels) != len(labels):
+        raise InputError(f"expected {len(embeddings_ND)} labels and names, got {len(labels)}")
+    called = names or [str(row) for row in range(len(labels))]
+    _, firsts, number_N = np.unique(
+        fingerprints(embeddings_ND), return_index=True, return_inverse=True
+    )
+    again = np.flatnonzero(firsts[number_N] != np.arange(len(labels)))
+    pairs = [
+        (called[first], called[row])
+        for row, first in ((int(row), int(firsts[number_N[row]])) for row in again)
+        if labels[first] != labels[row] and np.array_equal(embeddings_ND[first], embeddings_ND[row])
+    ]
+    if pairs:
+        raise ConflictingLabels(in_conflict(pairs))
+
+
+def in_conflict(pairs: Sequence[tuple[str, str]]) -> str:
+    """What an error says of examples that are equal and carry different labels."""
+    shown = "; ".join(f"{one} and {other}" for one, other in pairs[:NAMED_CONFLICTS])
+    more = len(pairs) - NAMED_CONFLICTS
+    rest = f"; and {more} more pairs" if more > 0 else ""
+    return f"equal examples carry different labels: {shown}{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two readers agree beyond chance.
+
+    Attributes:
+        kappa: Cohen 1960, unweighted, with a bootstrap interval over groups; None when both
+            readers used a single class throughout.
+        agreed: share of rows with the same label.
+        disagreed_rows: row numbers.
+    """
+
+    kappa: Estimate | None
+    agreed: float
+    disagreed_rows: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, under the field names."""
+        return {
+            "kappa": self.kappa and self.kappa.to_json(),
+            "agreed": round(self.agreed, 4),
+            "disagreed_rows": list(self.disagreed_rows),
+        }
+
+
+def agreement(
+    one: Sequence[str], other: Sequence[str], groups: Sequence[str] | None = None, *, seed: int = 0
+) -> Agreement:
+    """Compare two readers' labels of the same rows.
+
+    Args:
+        groups: patients, for the interval; without them each row is its own.
+
+    Raises:
+        InputError: lengths differ, or no rows.
+    """
+    groups = [str(i) for i in range(len(one))] if groups is None else groups
+    if not 0 < len(one) == len(other) == len(groups):
+        raise InputError(f"expected as many labels of both readers, got {len(one)}, {len(other)}")
+    classes, numbers = np.unique([*one, *other], return_inverse=True)
+    one_N, other_N = numbers[: len(one)], numbers[len(one) :]
+    same_N = (one_N == other_N).astype(np.float64)
+    truth_NC, guess_NC = np.eye(len(classes))[one_N], np.eye(len(classes))[other_N]
+
+    def kappas(weights_BN: Doubles) -> Doubles:
+        shares_BN = weights_BN / weights_BN.sum(1, keepdims=True)
+        chance_B = ((shares_BN @ truth_NC) * (shares_BN @ guess_NC)).sum(1)
+        return ratio(shares_BN @ same_N - chance_B, 1 - chance_B)
+
+    group_N = np.unique(groups, return_inverse=True)[1]
+    found = over_rows(kappas, resampled(group_N, seed), group_N, np.ones(len(one)))
+    rows = tuple(np.flatnonzero(same_N == 0).tolist())
+    return Agreement(found if len(classes) > 1 else None, float(same_N.mean()), rows)
+
+
+def next_to_label(
+    embeddings_UD: npt.NDArray[np.floating],
+    probabilities_UC: Doubles,
+    groups: Sequence[str],
+    count: int,
+) -> list[int]:
+    """Rows whose labels would teach most: uncertain, and unlike those already picked.
+
+    Each step takes the row of the greatest entropy times distance to the nearest picked row, one
+    row of a group.
+
+    Args:
+        embeddings_UD: unlabelled rows.
+        groups: patients, studies or cines.
+        count: wanted; fewer when there are fewer groups.
+
+    Raises:
+        InputError: lengths differ, too many rows, a count below 1, or rows that are zero or not
+            finite.
+    """
+    if not len(embeddings_UD) == len(probabilities_UC) == len(groups) <= MAX_POOL:
+        raise InputError(f"expected as many groups as rows, and at most {MAX_POOL}")
+    if count < 1:
+        raise InputError(f"expected a count of 1 or more, got {count}")
+    unit_UD = unit_rows(np.asarray(embeddings_UD))
+    group_U = np.unique(groups, return_inverse=True)[1]
+    safe_UC = np.maximum(probabilities_UC, 1e-12)
+    entropy_U = -(safe_UC * np.log(safe_UC)).sum(1) + 1e-9
+    nearest_U, free_U = np.full(len(unit_UD), 1.0), np.ones(len(unit_UD), bool)
+    picked: list[int] = []
+    while len(picked) < count and free_U.any():
+        worth_U = np.where(free_U, entropy_U * (nearest_U + 1e-9), -np.inf)
+        row = int(worth_U.argmax())
+        picked.append(row)
+        free_U &= group_U != group_U[row]
+        nearest_U = np.minimum(nearest_U, 1 - unit_UD @ unit_UD[row])
+    return picked

@@ -1,0 +1,189 @@
+"""Frames that had better not be trusted: why, from the pixels alone.
+
+Advice, not a verdict: each finding names its measure and the limit that it passed. How often each
+is right, and wrong, is in ``docs/measurements/frame-analysis.md``.
+
+Shape suffixes: T frames, h height, w width of the used region, 3 = red, green, blue.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal, TypeAlias, get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from service.errors import InputError
+from service.imaging.analysis.grey_levels import Counts, chroma, histogram
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Reason: TypeAlias = Literal[
+    "blank", "frozen", "saturated", "tiny", "colour_doppler", "photo_of_a_screen", "not_ultrasound"
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+TINY_SIDE_PX = 48  # the shorter side: less is a stamp, and the encoder sees it enlarged fourfold
+BLANK_SPREAD = 6.0  # between the 5th and the 99th percentile of greys
+SATURATED_SHARE = 0.25  # of pixels at 250 and above
+DOPPLER_SHARE = 0.004  # of pixels in strongly coloured patches
+STRONG_CHROMA, WEAK_CHROMA = 80, 40  # brightest less darkest channel
+COLOURED_SHARE = 0.5
+ONE_HUE = 0.93  # length of the mean hue vector: a tint, as many machines give
+PAGE_SHARE, PAGE_GREY = 0.35, 190
+BRIGHT_DARKEST = 85  # 5th percentile; tissue has black in it
+MOIRE_PEAK = 1.85  # natural logarithm over the spectrum around
+FROZEN_CHANGE = 0.35  # mean absolute grey levels between two frames
+FROZEN_SHARE = 0.9
+_SIDE_PX, _SPECTRUM_PX = 192, 256
+
+
+@dataclass(frozen=True, slots=True)
+class QualityFinding:
+    """One reason, with what was measured and the limit it passed."""
+
+    reason: Reason
+    value: float
+    limit: float
+
+
+def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
+    """Findings on one frame, in the order of ``REASONS``.
+
+    Args:
+        used: uint8 (h, w) or (h, w, 3), the box of the used region before anything is blanked.
+    """
+    findings: list[QualityFinding] = []
+    small = _shrunk(used)
+    small_hw = _grey(small)
+    counts = histogram(small_hw)
+    darkest, brightest = _percentile(counts, 5), _percentile(counts, 99)
+    if brightest - darkest < BLANK_SPREAD:
+        # Nothing else can be told of an empty frame.
+        blank = QualityFinding("blank", round(brightest - darkest, 2), BLANK_SPREAD)
+        return (blank, *_tiny(used))
+    full = float(counts[250:].sum()) / small_hw.size
+    if full > SATURATED_SHARE:
+        findings.append(QualityFinding("saturated", round(full, 3), SATURATED_SHARE))
+    findings += _tiny(used)
+    foreign = _foreign(small, counts, darkest)
+    if foreign is None and small.ndim == 3:
+        flow = _flow_share(small)
+        if flow > DOPPLER_SHARE:
+            findings.append(QualityFinding("colour_doppler", round(flow, 4), DOPPLER_SHARE))
+    peak = moire(used)
+    if peak > MOIRE_PEAK:
+        findings.append(QualityFinding("photo_of_a_screen", round(peak, 2), MOIRE_PEAK))
+    if foreign is not None:
+        findings.append(foreign)
+    return tuple(findings)
+
+
+def frozen(frames_THW: Pixels) -> QualityFinding | None:
+    """Whether a clip is one still repeated: its frames differ by less than noise does.
+
+    Args:
+        frames_THW: uint8 greys of the used region, in order, two or more.
+
+    Raises:
+        InputError: not uint8 of three axes, or fewer than two frames.
+    """
+    if frames_THW.dtype != np.uint8 or frames_THW.ndim != 3 or len(frames_THW) < 2:
+        raise InputError(f"expected two frames of uint8 or more, got {frames_THW.shape}")
+    steps = [float(cv2.absdiff(a, b).mean()) for a, b in pairwise(frames_THW)]
+    share = float(np.mean(np.array(steps) < FROZEN_CHANGE))
+    return (
+        QualityFinding("frozen", round(share, 3), FROZEN_SHARE) if share >= FROZEN_SHARE else None
+    )
+
+
+def moire(used: Pixels) -> float:
+    """Height of the sharpest peak off the axes of the middle's spectrum; screens give a lattice."""
+    side = min(_SPECTRUM_PX, *used.shape[:2])
+    if side < 96:
+        return 0.0
+    top, left = (used.shape[0] - side) // 2, (used.shape[1] - side) // 2
+    middle = _grey(used[top : top + side, left : left + side]).astype(np.float32)
+    window, allowed = _spectrum_plane(side)
+    plane = (middle - middle.mean()) * window[:, None] * window[None, :]
+    spectrum = scipy.fft.fftshift(scipy.fft.rfft2(plane), axes=0)
+    power = np.abs(spectrum) + np.float32(1)
+    # The logarithm keeps order: that of the median is the median of logarithms.
+    excess = power / cv2.medianBlur(power, 5)
+    return math.log(float(excess[allowed].max()))
+
+
+@lru_cache(maxsize=_SPECTRUM_PX)
+def _spectrum_plane(side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Window over a side, and where in the half spectrum (rows centred) a lattice may show."""
+    across = side // 2 + 1
+    rows = np.abs(np.arange(side) - side // 2)[:, None]
+    columns = np.arange(across)[None, :]
+    radius = np.hypot(rows, columns)
+    # Rulers, scan lines and compression lie on the axes; tissue lies in the middle.
+    allowed = (rows > 4) & (columns > 4) & (radius > 0.12 * side) & (columns < across - 2)
+    return np.hanning(side).astype(np.float32), allowed
+
+
+def _tiny(used: Pixels) -> list[QualityFinding]:
+    side = min(used.shape[:2])
+    return [QualityFinding("tiny", side, TINY_SIDE_PX)] if side < TINY_SIDE_PX else []
+
+
+def _percentile(counts: Counts, percent: float) -> float:
+    """As ``np.percentile``, between the two nearest greys, from counts of greys."""
+    upto = counts.cumsum()
+    place = percent / 100 * (int(upto[-1]) - 1)
+    below, above = np.searchsorted(upto, (math.floor(place), math.ceil(place)), side="right")
+    return float(below + (above - below) * (place - math.floor(place)))
+
+
+def _foreign(small: Pixels, counts: Counts, darkest: float) -> QualityFinding | None:
+    """A page, a colourful picture, or a bright one without any black."""
+    near = np.convolve(counts, np.ones(7, np.int64), mode="same")[PAGE_GREY:]
+    page = float(near.max()) / int(counts.sum())
+    # Saturated echoes are as white as paper, and never a third of a scan with grey around them.
+    if page > PAGE_SHARE:
+        return QualityFinding("not_ultrasound", round(page, 3), PAGE_SHARE)
+    if small.ndim == 3:
+        coloured, one_hue = _colours(small)
+        if coloured > COLOURED_SHARE and one_hue < ONE_HUE:
+            return QualityFinding("not_ultrasound", round(coloured, 3), COLOURED_SHARE)
+    if darkest > BRIGHT_DARKEST:
+        return QualityFinding("not_ultrasound", round(darkest, 1), BRIGHT_DARKEST)
+    return None
+
+
+def _colours(small_hw3: Pixels) -> tuple[float, float]:
+    """Share of coloured pixels, and how much they agree in hue (0..1)."""
+    chroma_hw = chroma(small_hw3)
+    coloured = chroma_hw > WEAK_CHROMA
+    if not coloured.any():
+        return 0.0, 1.0
+    hue_hw = cv2.cvtColor(small_hw3, cv2.COLOR_RGB2HSV)[..., 0]  # 0..179
+    angles = hue_hw[coloured].astype(np.float32) * (2 * np.pi / 180)
+    return float(coloured.mean()), float(np.hypot(np.cos(angles).mean(), np.sin(angles).mean()))
+
+
+def _flow_share(small_hw3: Pixels) -> float:
+    """Share of pixels in patches of strong colour; coloured lines and letters are opened away."""
+    chroma_hw = chroma(small_hw3)
+    strong_hw = (chroma_hw > STRONG_CHROMA).astype(np.uint8)
+    return float(cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).mean())
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    if pixels.ndim == 2:
+        return pixels
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _shrunk(used: Pixels) -> Pixels:
+    scale = _SIDE_PX / max(used.shape[:2])
+    if scale >= 1:
+        return used
+    size = (max(8, round(used.shape[1] * scale)), max(8, round(used.shape[0] * scale)))
+    return np.asarray(cv2.resize(used, size, interpolation=cv2.INTER_AREA), np.uint8)

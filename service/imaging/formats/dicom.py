@@ -1,0 +1,262 @@
+"""DICOM files: the few tags that are needed, and their frames one after the other.
+
+Nothing of a patient is read: the list ``TAGS`` is all that is parsed.
+"""
+
+import io
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom import config
+from pydicom.encaps import generate_frames
+from pydicom.filereader import read_dataset
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    MPEGTransferSyntaxes,
+)
+
+from service.errors import CorruptImage, DecodeLimit, ServiceError, UnsupportedFormat
+from service.imaging.formats.dicom_pixels import RLE, FrameDecoder, PixelFacts
+from service.imaging.formats.dicom_tags import (
+    TAGS,
+    burned_in,
+    device,
+    frame_times,
+    number,
+    rate_hz,
+    regions,
+    rescaled_window,
+    spacing_mm,
+)
+from service.imaging.formats.file_type import MAGIC, PREAMBLE
+from service.imaging.formats.frames import DecodedFrame, ImageInfo, Pixels
+from service.imaging.formats.limits import DecodeLimits, check_length, check_size
+from service.imaging.formats.sampling import Chooser
+from service.imaging.formats.video import VideoReader
+
+_NATIVE = frozenset(
+    {
+        "1.2.840.10008.1.2",
+        "1.2.840.10008.1.2.1",
+        "1.2.840.10008.1.2.1.99",
+        "1.2.840.10008.1.2.2",
+    }
+)
+_COMPRESSED = frozenset(
+    {RLE, *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))}
+)
+_MPEG = frozenset(str(uid) for uid in MPEGTransferSyntaxes)
+
+
+class DicomReader:
+    """One opened file; ``frames`` may be walked more than once.
+
+    Raises:
+        UnsupportedFormat: no pixels, or a transfer syntax or pixel type that is not read.
+        CorruptImage: damaged.
+        ImageTooLarge, ClipTooLong, DecodeLimit: over the limits.
+    """
+
+    def __init__(self, data: bytes, limits: DecodeLimits) -> None:
+        self._limits = limits
+        with _translated():
+            self._dataset = _read(data, limits)
+            self._syntax = str(self._dataset.file_meta.TransferSyntaxUID)
+            self._refuse_unreadable()
+            self._times_s = frame_times(self._dataset)
+            if self._syntax in _MPEG:
+                self._open_video()
+            else:
+                self._open_frames()
+
+    def _refuse_unreadable(self) -> None:
+        if "PixelData" not in self._dataset:
+            raise UnsupportedFormat("expected a DICOM file with pixel data, got one without")
+        if self._syntax not in _NATIVE | _COMPRESSED | _MPEG:
+            name = UID(self._syntax).name if UID(self._syntax).is_valid else "an invalid one"
+            raise UnsupportedFormat(f"the DICOM transfer syntax is not read: {name[:64]}")
+
+    def _open_video(self) -> None:
+        stream = b"".join(generate_frames(self._dataset.PixelData, number_of_frames=1))
+        self._video = VideoReader(stream, self._limits, file_format="dicom")
+        seen = self._video.info
+        self._describe(
+            seen.width_px, seen.height_px, seen.frames_in_file, seen.frame_rate_hz, seen.encoding
+        )
+
+    def _open_frames(self) -> None:
+        self._facts = _pixel_facts(self._dataset, self._syntax)
+        columns, rows = self._facts.columns, self._facts.rows
+        check_size(columns, rows, self._limits)
+        frames = max(1, int(number(self._dataset, "NumberOfFrames") or 1))
+        if self._syntax in _NATIVE:
+            there = len(self._dataset.PixelData)
+            self._frame_bytes = self._facts.frame_bytes(there, frames)
+        name = UID(self._syntax).name
+        self._describe(columns, rows, frames, rate_hz(self._dataset), name)
+        if self._syntax in _NATIVE and there < self._frame_bytes * frames:
+            raise CorruptImage(
+                f"expected {self._frame_bytes * frames} bytes of pixels, got {there}"
+            )
+
+    def _describe(
+        self, width_px: int, height_px: int, frames: int, rate: float | None, encoding: str
+    ) -> None:
+        check_length(frames, rate, self._limits)
+        found = regions(self._dataset, width_px, height_px)
+        self.info = ImageInfo(
+            format="dicom",
+            kind="cine" if frames > 1 else "frame",
+            width_px=width_px,
+            height_px=height_px,
+            frames_in_file=frames,
+            frame_rate_hz=rate if frames > 1 else None,
+            encoding=encoding,
+            regions=found,
+            spacing_mm=spacing_mm(self._dataset, found),
+            burned_in=burned_in(self._dataset),
+            device=device(self._dataset),
+        )
+
+    def frames(self, chooser: Chooser) -> Iterator[DecodedFrame]:
+        """Decode the chosen frames, in the order of the file. Raises as the class does."""
+        if self._syntax in _MPEG:
+            yield from self._video.frames(chooser)
+            return
+        with _translated():
+            decoder = FrameDecoder(self._facts, self._limits)
+            found = 0
+            for index, packed in enumerate(self._packed()):
+                found += 1
+                time_s = self._time_of(index)
+                if chooser.takes(index, time_s):
+                    yield DecodedFrame(self._decoded(decoder, packed), index, time_s)
+                if index == chooser.last:
+                    return
+            if found < self.info.frames_in_file:
+                raise CorruptImage(f"expected {self.info.frames_in_file} frames, got {found}")
+
+    def _decoded(self, decoder: FrameDecoder, packed: bytes) -> Pixels:
+        native = self._syntax in _NATIVE
+        return decoder.native(packed) if native else decoder.encapsulated(packed)
+
+    def _packed(self) -> Iterator[bytes]:
+        """The bytes of each frame."""
+        pixels, frames = self._dataset.PixelData, self.info.frames_in_file
+        if self._syntax in _NATIVE:
+            size = self._frame_bytes
+            for index in range(frames):
+                yield pixels[index * size : (index + 1) * size]
+            return
+        offsets = None
+        if "ExtendedOffsetTable" in self._dataset:
+            table = self._dataset
+            offsets = (table.ExtendedOffsetTable, table.ExtendedOffsetTableLengths)
+        found = generate_frames(pixels, number_of_frames=frames, extended_offsets=offsets)
+        for _, packed in zip(range(frames), found, strict=False):
+            yield packed
+
+    def _time_of(self, index: int) -> float | None:
+        if self._times_s is not None:
+            return self._times_s[index] if index < len(self._times_s) else None
+        rate = self.info.frame_rate_hz
+        return index / rate if rate else None
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Whatever pydicom raises on a damaged file becomes CorruptImage, and it warns nobody."""
+    mode = config.settings.reading_validation_mode
+    config.settings.reading_validation_mode = config.IGNORE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (ServiceError, MemoryError, GeneratorExit):
+        raise
+    except Exception as error:
+        raise CorruptImage("the DICOM file does not decode completely") from error
+    finally:
+        config.settings.reading_validation_mode = mode
+
+
+def _read(data: bytes, limits: DecodeLimits) -> pydicom.FileDataset:
+    """Parse the tags of ``TAGS``; a deflated file is inflated within the limits first."""
+    stream = io.BytesIO(data)
+    start = PREAMBLE + 4 if data[PREAMBLE : PREAMBLE + 4] == MAGIC else 0
+    stream.seek(start)
+    if data[start : start + 2] == b"\x02\x00":
+        meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            data = _plain_header() + _inflate(data[stream.tell() :], limits)
+    dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(TAGS))
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        guessed = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+        dataset.file_meta.TransferSyntaxUID = UID(guessed) if little else ExplicitVRBigEndian
+    return dataset
+
+
+def _plain_header() -> bytes:
+    """Preamble and meta information of an explicit little-endian file (PS3.10, 7.1)."""
+    syntax = b"1.2.840.10008.1.2.1\0"
+    element = b"\x02\x00\x10\x00UI" + len(syntax).to_bytes(2, "little") + syntax
+    length = b"\x02\x00\x00\x00UL\x04\x00" + len(element).to_bytes(4, "little")
+    return bytes(PREAMBLE) + MAGIC + length + element
+
+
+def _inflate(packed: bytes, limits: DecodeLimits) -> bytes:
+    """Raw deflate (PS3.5 annex A.5). Raises DecodeLimit: it holds more than is allowed."""
+    most = limits.max_decode_bytes // 4  # it is copied while it is parsed
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    plain = engine.decompress(packed, most)
+    if engine.unconsumed_tail and engine.decompress(engine.unconsumed_tail, 1):
+        raise DecodeLimit(f"the deflated DICOM file holds more than {most} bytes")
+    return plain
+
+
+def _pixel_facts(dataset: pydicom.Dataset, syntax: str) -> PixelFacts:
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    allocated = int(dataset.BitsAllocated)
+    photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).strip().upper()
+    if samples not in (1, 3) or allocated not in (8, 16):
+        raise UnsupportedFormat(
+            f"expected 1 or 3 samples of 8 or 16 bits, got {samples} of {allocated}"
+        )
+    stored = int(dataset.get("BitsStored") or allocated)
+    if not 0 < stored <= allocated:
+        raise CorruptImage(f"expected 1 to {allocated} bits stored, got {stored}")
+    is_little_endian = syntax != str(ExplicitVRBigEndian)
+    return PixelFacts(
+        syntax=syntax,
+        rows=int(dataset.Rows),
+        columns=int(dataset.Columns),
+        samples=samples,
+        allocated=allocated,
+        stored=stored,
+        is_signed=bool(dataset.get("PixelRepresentation")),
+        photometric=photometric,
+        is_planar=bool(dataset.get("PlanarConfiguration")),
+        is_little_endian=is_little_endian,
+        swaps_bytes=not is_little_endian and allocated == 8 and dataset["PixelData"].VR == "OW",
+        window=rescaled_window(dataset),
+        palette_L3=_palette(dataset, stored) if photometric == "PALETTE COLOR" else None,
+    )
+
+
+def _palette(dataset: pydicom.Dataset, stored: int) -> Pixels:
+    """What every possible index shows. Many writers keep 8-bit values in 16-bit tables."""
+    indexes = np.arange(2**stored, dtype=np.uint8 if stored <= 8 else np.uint16)
+    table: Any = apply_color_lut(indexes[None], dataset)[0]
+    if table.dtype == np.uint8:
+        return np.asarray(table)
+    is_narrow = int(table.max()) < 256
+    return np.asarray(table if is_narrow else table >> 8, np.uint8)

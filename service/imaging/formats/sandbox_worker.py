@@ -1,0 +1,88 @@
+"""The program of a decoder process: takes files from its parent, gives frames back.
+
+Started by ``sandbox`` as ``python -m service.imaging.formats.sandbox_worker FD``. Before the first
+file it gives up what it does not need: files, memory beyond the limit, the terminal.
+"""
+
+import math
+import os
+import resource
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from service.errors import DecodeLimit, ServiceError
+from service.imaging.formats import sandbox_messages as messages
+from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.reader import read
+from service.imaging.formats.sampling import parse_sampling
+
+_MAX_OPEN_FILES = 32
+
+
+def main(link: socket.socket) -> None:
+    """Serve until the parent hangs up, or until memory ran out once."""
+    messages.send(link, {"ready": os.getpid()})
+    is_confined = False
+    while True:
+        try:
+            said, data = messages.receive(link, max_raw=2**40)
+        except messages.ConnectionBroken:
+            return
+        limits = DecodeLimits(**said["limits"])
+        if not is_confined:
+            confine(limits.max_decode_bytes)
+            is_confined = True
+        _allow_seconds(limits.max_decode_s)
+        if not _answer(link, bytes(data), str(said["sampling"]), limits):
+            return
+
+
+def _answer(link: socket.socket, data: bytes, sampling: str, limits: DecodeLimits) -> bool:
+    """Send what one file gives; False when the process should not be used again."""
+    try:
+        image = read(data, parse_sampling(sampling), limits)
+        messages.send(link, messages.image_info_message(image.info))
+        for frame in image.frames:
+            pixels = np.ascontiguousarray(frame.pixels)
+            messages.send(link, messages.frame_message(frame), pixels.data.cast("B"))
+        messages.send(link, {"end": True})
+    except ServiceError as error:
+        messages.send(link, messages.error_message(error))
+    except MemoryError:
+        refusal = DecodeLimit("decoding takes more memory than one file is given")
+        messages.send(link, messages.error_message(refusal))
+        return False
+    return True
+
+
+def confine(max_bytes: int) -> None:
+    """No new files, few handles, no core dump, and ``max_bytes`` more memory than now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * resource.getpagesize() + max_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, _MAX_OPEN_FILES))
+
+
+def _allow_seconds(seconds: float) -> None:
+    """The system ends the process when one file takes more processor time than this."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+
+
+def _silence() -> None:
+    """The libraries' words about damaged files quote the files."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for handle in (0, 1, 2):
+        os.dup2(nowhere, handle)
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    _silence()
+    main(socket.socket(fileno=int(sys.argv[1])))

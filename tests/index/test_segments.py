@@ -1,0 +1,171 @@
+"""An index with segments: nothing lost or doubled, searched while built, honest about recall."""
+
+import re
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.index.clustered_rows import built, clustered, found_ids, put, small_index
+
+from service.index import vector_file as row_file
+from service.index.vector_file import RowFile
+from service.index.vector_index import EmbeddingIndex
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> tuple[EmbeddingIndex, np.ndarray]:
+    rows = clustered(6000)
+    index = small_index(tmp_path)
+    put(index, np.arange(6000), rows)
+    return built(index), rows
+
+
+def test_a_built_index_finds_what_plain_numpy_finds(filled) -> None:
+    index, rows = filled
+    queries = clustered(50, seed=1)
+    state = index.state()
+    assert (state.rows, state.compressed_rows, state.tail_rows) == (6000, 6000, 0)
+    truth = np.argsort(-queries @ rows.T, axis=1)[:, :10]
+    hits = [len({*t} & {*f}) for t, f in zip(truth, found_ids(index, queries), strict=True)]
+    assert np.mean(hits) / 10 >= 0.95
+    exact = index.search(queries, k=10, encoder_id="enc_a", exact=True)
+    for scores, query, near in zip(np.sort(-queries @ rows.T), queries, exact, strict=True):
+        # Rows are whole: only the order of summing differs.
+        np.testing.assert_allclose(near.scores_K, -scores[:10], atol=1e-6)
+        np.testing.assert_allclose(near.scores_K, rows[near.row_ids_K] @ query, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.002, 0.01, 0.6])
+def test_a_filter_that_lets_few_through_loses_none_of_them(filled, share: float) -> None:
+    index, rows = filled
+    queries = clustered(20, seed=2)
+    allowed = np.random.default_rng(3).choice(6000, int(6000 * share), replace=False)
+    expected = np.sort(-queries @ rows[allowed].T, axis=1)[:, :10]
+    found = index.search(queries, k=10, encoder_id="enc_a", allowed_ids=allowed)
+    for near, scores in zip(found, expected, strict=True):
+        np.testing.assert_allclose(near.scores_K, -scores, atol=1e-6)
+        assert set(near.row_ids_K.tolist()) <= set(allowed.tolist())
+
+
+def test_a_filter_that_lets_many_through_is_kept_and_still_finds_enough(tmp_path: Path) -> None:
+    """More allowed rows than an exact scan takes: some everywhere, or all of them far away."""
+    rows, queries = clustered(30_000), clustered(20, seed=2)
+    index = small_index(tmp_path)
+    put(index, np.arange(30_000), rows)
+    built(index)
+    index.remove(np.arange(100))
+    everywhere = np.arange(0, 30_000, 4)
+    everywhere = np.setdiff1d(np.arange(30_000), everywhere)
+    order = np.argsort(queries[0] @ rows.T)
+    for allowed in (everywhere, order[:21_000]):
+        living = allowed[allowed >= 100]
+        truth = np.sort(-queries @ rows[living].T, axis=1)[:, :10]
+        found = index.search(queries, k=10, encoder_id="enc_a", allowed_ids=allowed)
+        hits = 0
+        for near, scores in zip(found, -truth, strict=True):
+            assert set(near.row_ids_K.tolist()) <= set(living.tolist())
+            assert len(near.row_ids_K) == 10
+            hits += int((near.scores_K >= scores[-1] - 1e-6).sum())
+        assert hits >= 0.95 * 200
+
+
+def test_new_rows_are_found_at_once_and_removed_ones_never_again(filled) -> None:
+    index, rows = filled
+    fresh = clustered(500, seed=4)
+    put(index, np.arange(7000, 7500), fresh)
+    assert [ids[0] for ids in found_ids(index, fresh[:20], k=1)] == list(range(7000, 7020))
+    gone = np.concatenate([np.arange(0, 6000, 3), np.arange(7000, 7100)])
+    assert index.remove(gone) == len(gone)
+    assert index.remove(gone) == 0
+    for _ in range(2):  # before and after the build that drops them
+        found = found_ids(index, np.concatenate([rows[gone[:50]], fresh[:50]]), k=50)
+        assert not {i for ids in found for i in ids} & set(gone.tolist())
+        assert all(len(ids) == 50 for ids in found)
+        assert len(index) == 6500 - len(gone)
+        built(index)
+
+
+def test_a_known_id_is_replaced_in_segments_and_tail(filled) -> None:
+    index, rows = filled
+    put(index, np.array([5, 6]), -rows[[5, 6]])
+    put(index, np.array([6]), rows[[7]])
+    assert len(index) == 6000
+    assert found_ids(index, -rows[[5]], k=1) == [[5]]
+    assert set(found_ids(index, rows[[7]], k=2)[0]) == {6, 7}
+    put(index, np.arange(9000, 11000), clustered(2000, seed=5))
+    built(index)
+    assert index.state().tail_rows == 0
+    assert found_ids(index, -rows[[5]], k=1) == [[5]]
+
+
+def test_many_builds_keep_every_row_once_in_few_segments(tmp_path: Path) -> None:
+    index = small_index(tmp_path)
+    rows = clustered(20_000)
+    for start in range(0, 20_000, 500):
+        put(index, np.arange(start, start + 500), rows[start : start + 500])
+        built(index)
+    state = index.state()
+    assert state.rows == 20_000
+    assert state.segments <= 5
+    everything = found_ids(index, rows[:1], k=20_000, exact=True)[0]
+    assert sorted(everything) == list(range(20_000))
+    assert len(list(tmp_path.glob("segment-*"))) == state.segments
+
+
+def test_searches_and_writes_go_on_while_an_index_is_built(tmp_path: Path) -> None:
+    index = small_index(tmp_path)
+    rows = clustered(6000)
+    put(index, np.arange(6000), rows)
+    done, wrong = threading.Event(), []
+
+    def build() -> None:
+        built(index)
+        done.set()
+
+    builder = threading.Thread(target=build)
+    builder.start()
+    turn = 0
+    while not done.is_set():
+        row_id = 10_000 + turn
+        fresh = clustered(1, seed=row_id)
+        put(index, np.array([row_id]), fresh)
+        wrong += [] if found_ids(index, fresh, k=1) == [[row_id]] else [row_id]
+        index.remove(np.array([turn]))
+        if turn in found_ids(index, rows[turn : turn + 1], k=3)[0]:
+            wrong.append(turn)
+        turn += 1
+    builder.join()
+    assert not wrong
+    assert turn > 1
+    living = set(range(turn, 6000)) | set(range(10_000, 10_000 + turn))
+    assert set(found_ids(index, rows[:1], k=20_000, exact=True)[0]) == living
+
+
+def test_recall_is_measured_against_exact_search(filled) -> None:
+    index, _ = filled
+    assert index.sample_recall() is None  # nobody asked yet
+    found_ids(index, clustered(5, seed=8)[:1])
+    recall = index.sample_recall()
+    assert recall is not None
+    assert 0.5 <= recall <= 1
+    assert index.sample_recall() is None  # each query is judged once
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
+def test_reading_rows_everywhere_in_a_file_keeps_little_of_it_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel maps up to 2 MB around a touched row, so rows cannot be counted for it."""
+    monkeypatch.setattr(row_file, "MAPPED_BYTES", 0)
+    rows = np.random.default_rng(0).standard_normal((3000, 1024)).astype(np.float32)
+    (tmp_path / "rows").write_bytes(rows.tobytes())
+    read = RowFile(tmp_path / "rows", 3000, 1024)
+    places = np.arange(0, 3000, 7)
+    np.testing.assert_allclose(
+        read.scores(places, rows[:2]), rows[:2] @ rows[places].T, rtol=1e-5, atol=1e-3
+    )
+    np.testing.assert_array_equal(read.take(places), rows[places])
+    maps = Path("/proc/self/smaps").read_text().split(str(tmp_path / "rows"))[1]
+    assert re.search(r"Rss:\s+0 kB", maps.split("VmFlags")[0])
