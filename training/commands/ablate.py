@@ -22,7 +22,7 @@ def ablation(
     out: Annotated[Path, typer.Option(help="Markdown file to write.")],
     config_name: Annotated[
         str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "ship_cpu",
+    ] = "resnet50_stage3",
     sets: Annotated[str, typer.Option(help="Bench sets, comma-separated; empty = all.")] = "",
     every: Annotated[int, typer.Option(min=1, help="Take each so manyth corpus frame.")] = 1,
     views: Annotated[int, typer.Option(min=0, help="Views per frame; 0 = as configured.")] = 0,

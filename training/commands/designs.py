@@ -21,7 +21,7 @@ def compare_designs(
     out: Annotated[Path, typer.Option(help="Folder for caches, runs and designs.md.")],
     config_name: Annotated[
         str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "ship_cpu",
+    ] = "resnet50_stage4",
     every: Annotated[int, typer.Option(min=1, help="Learn from each so manyth corpus frame.")] = 2,
     side: Annotated[int, typer.Option(min=64, help="Side of the input, px.")] = 160,
     views: Annotated[int, typer.Option(min=2, help="Cached views per frame.")] = 2,

@@ -29,7 +29,7 @@ def distil(
     ] = None,
     config_name: Annotated[
         str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "interim_cpu",
+    ] = "resnet50_stage3",
     limit: Annotated[int, typer.Option(help="Use only so many frames; 0 = all.")] = 0,
     simulated: Annotated[bool, typer.Option(help="Simulated frames instead of a corpus.")] = False,
     random_teacher: Annotated[

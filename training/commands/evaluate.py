@@ -74,7 +74,7 @@ def evaluate(
     bundle: Bundle = None,
     precision: Precisions = None,
     run: Run = None,
-    config_name: ConfigName = "ship_gpu",
+    config_name: ConfigName = "resnet50_stage3",
     teacher: TeacherFile = None,
     trunk: TrunkFile = None,
     random: Random = False,

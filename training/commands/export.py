@@ -26,7 +26,7 @@ def export(
     initial: Annotated[str, typer.Option(help="Name and licence of the initial weights.")],
     config_name: Annotated[
         str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "interim_cpu",
+    ] = "resnet50_stage3",
     version: Annotated[str, typer.Option(help="Version of the encoder.")] = "0.1.0",
     interim: Annotated[bool, typer.Option(help="Say that it is a stand-in.")] = True,
     unseen: Annotated[int, typer.Option(help="Bench frames to measure fidelity on.")] = 256,

@@ -67,18 +67,16 @@ def resume(
     """Load the checkpoint of ``run`` into the parts; None when there is none.
 
     Raises:
-        InputError: it was made by another configuration, or is no checkpoint of this loop.
+        InputError: it was made by another configuration.
     """
     path = run / CHECKPOINT_NAME
     if not path.exists():
         return None
     state = _read(path)
-    if "config" not in state:
-        raise InputError(f"{path.name} is of an older loop; it can be exported but not resumed")
     _check_same(json.loads(state["config"]), config.to_json())
     pupil.student.load_state_dict(state["trunk"])
     pupil.heads.load_state_dict(state["heads"])
-    pupil.twin.load_state_dict(state.get("twin", {}))
+    pupil.twin.load_state_dict(state["twin"])
     memories.load_state_dict(state["memories"])
     optimizer.load_state_dict(state["optimizer"])
     return Progress(state["step"], state["losses"])

@@ -58,11 +58,7 @@ class LossConfig:
     keep: float = 0.0
 
 
-def _interim_teachers() -> tuple[TeacherConfig, ...]:
-    return (
-        TeacherConfig("vit_small_patch14_dinov2", blocks=(5, 8, 11)),
-        TeacherConfig(IMAGENET_TRUNK, weight=0.5),
-    )
+DEFAULT_TEACHER = TeacherConfig("vit_small_patch14_dinov2", blocks=(5, 8, 11))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ class DistillConfig:
     clip_norm: float = 1.0
     mixup: float = 0.0
     student: StudentConfig = field(default_factory=StudentConfig)
-    teachers: tuple[TeacherConfig, ...] = field(default_factory=_interim_teachers)
+    teachers: tuple[TeacherConfig, ...] = (DEFAULT_TEACHER,)
     losses: LossConfig = field(default_factory=LossConfig)
     spec: PreprocessSpec = field(
         default_factory=lambda: PreprocessSpec(224, IMAGENET_MEAN, IMAGENET_STD)

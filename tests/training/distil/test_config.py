@@ -25,7 +25,7 @@ JUDGED = {"busi", "aul", "pocus", "covidx-us", "butterfly"}  # bench sets, and w
 
 
 def test_every_named_configuration_loads_and_is_written_down_whole() -> None:
-    assert {"interim_cpu", "smoke_cpu", "dinov3_vitb16_resnet50"} <= set(config_names())
+    assert {"resnet50_stage3", "smoke_cpu", "dinov3_vitb16_resnet50"} <= set(config_names())
     for name in config_names():
         config = load_config(name)
         assert set(config.to_json()) == {field.name for field in dataclasses.fields(config)}
@@ -102,8 +102,22 @@ def test_twins_need_two_views_of_every_frame() -> None:
     assert DistillConfig(mode="online", views=1, losses=losses).losses.twins == 1
 
 
-def test_weights_of_the_command_line_reach_teachers_but_not_the_copy_of_the_student() -> None:
-    config = chosen_config("interim_cpu", "trunk.safetensors", "vit.safetensors")
+TWO_TEACHERS = """
+from training.distil.config import DEFAULT_TEACHER, DistillConfig
+from training.networks.config import IMAGENET_TRUNK, TeacherConfig
+
+
+def config():
+    return DistillConfig(teachers=(DEFAULT_TEACHER, TeacherConfig(IMAGENET_TRUNK)))
+"""
+
+
+def test_weights_of_the_command_line_reach_teachers_but_not_the_copy_of_the_student(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "two_teachers.py"
+    path.write_text(TWO_TEACHERS)
+    config = chosen_config(str(path), "trunk.safetensors", "vit.safetensors")
     assert config.student.weights == "trunk.safetensors"
     assert [teacher.weights for teacher in config.teachers] == ["vit.safetensors", ""]
 

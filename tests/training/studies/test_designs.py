@@ -84,7 +84,7 @@ def test_simulated_frames_stand_beside_the_corpus_in_every_view(stored: Stock) -
 
 
 def test_a_reduced_run_keeps_how_much_larger_frames_are_loaded() -> None:
-    small = reduced(load_config("interim_cpu"), side=112, views=3, steps=7, batch=8, dim=64)
+    small = reduced(load_config("resnet50_stage4"), side=112, views=3, steps=7, batch=8, dim=64)
     assert (small.spec.side_px, small.load_px, small.serve_px) == (112, 128, 0)
     assert (small.steps, small.batch, small.views) == (7, 8, 3)
     assert (small.readout.dim, small.readout.views) == (64, 2)

@@ -7,7 +7,7 @@ transformer's tokens (distillation), to find the other view of a frame among the
 features stay). There is no stage 4: trained from nothing on so few frames it added nothing.
 Measured on an H200 that two other such runs shared: 170 s.
 
-Command: ``python -m training distil --config ship_gpu --manifest manifest.csv
+Command: ``python -m training distil --config resnet50_stage3 --manifest manifest.csv
 --student resnet50v2_trunk.safetensors --teacher vit_s14.safetensors --run runs/ship``
 """
 
