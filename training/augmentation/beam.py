@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from training.augmentation.draws import Draws, Range, check_chance, check_ranges
-from training.augmentation.geometry import Geometry, Scan
+from training.augmentation.geometry import Geometry, ScanMaps
 
 KNOTS = 6
 CANDIDATES = 8  # places tried as the origin of a shadow or an enhancement
@@ -23,18 +23,18 @@ CELLS = 32  # side of the grid whose cells are compared
 EDGE_DEPTH = 0.02  # depth over which a shadow sets in
 
 
-def within(scan: Scan, changed_B1SS: Tensor, frames_B1SS: Tensor) -> Tensor:
+def within(scan: ScanMaps, changed_B1SS: Tensor, frames_B1SS: Tensor) -> Tensor:
     """Clip the changed grey to [0, 1] and keep the old outside the scan."""
     return torch.where(scan.mask_B1HW, changed_B1SS.clamp(0, 1), frames_B1SS)
 
 
-def attenuate(frames_B1SS: Tensor, scan: Scan, rate: Tensor, floor: Tensor) -> Tensor:
+def attenuate(frames_B1SS: Tensor, scan: ScanMaps, rate: Tensor, floor: Tensor) -> Tensor:
     """Darken with depth: x ((1 - m) exp(-r d) + m), rate r >= 0, floor m in [0, 1)."""
     factor = (1 - floor) * torch.exp(-rate * scan.depth_B1HW) + floor
     return within(scan, frames_B1SS * factor, frames_B1SS)
 
 
-def compensate(frames_B1SS: Tensor, scan: Scan, gains_BK: Tensor) -> Tensor:
+def compensate(frames_B1SS: Tensor, scan: ScanMaps, gains_BK: Tensor) -> Tensor:
     """Multiply by a time-gain curve: K gains at equal steps of depth, smoothstep between them."""
     knots = gains_BK.shape[1]
     place = scan.depth_B1HW.clamp(0, 1) * (knots - 1)
@@ -48,7 +48,12 @@ def compensate(frames_B1SS: Tensor, scan: Scan, gains_BK: Tensor) -> Tensor:
 
 
 def shadow(
-    frames_B1SS: Tensor, scan: Scan, strength: Tensor, beam: Tensor, width: Tensor, depth: Tensor
+    frames_B1SS: Tensor,
+    scan: ScanMaps,
+    strength: Tensor,
+    beam: Tensor,
+    width: Tensor,
+    depth: Tensor,
 ) -> Tensor:
     """Acoustic shadow along the beams below one depth.
 
@@ -61,7 +66,12 @@ def shadow(
 
 
 def enhance(
-    frames_B1SS: Tensor, scan: Scan, strength: Tensor, beam: Tensor, width: Tensor, depth: Tensor
+    frames_B1SS: Tensor,
+    scan: ScanMaps,
+    strength: Tensor,
+    beam: Tensor,
+    width: Tensor,
+    depth: Tensor,
 ) -> Tensor:
     """Posterior enhancement: x (1 + s exp(-(b - b0)^2 / 2 w^2) h(d - d0))."""
     return shadow(frames_B1SS, scan, -strength, beam, width, depth)
@@ -94,7 +104,7 @@ class Attenuation:
         check_ranges(self.rate, within=(0, 10))
         check_ranges(self.floor, within=(0, 1))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         return attenuate(frames_B1SS, scan, draws.uniform(self.rate), draws.uniform(self.floor))
 
@@ -110,7 +120,7 @@ class GainCurve:
         check_chance(self.chance)
         check_ranges(self.gain, within=(0, 4))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         low, high = self.gain
         return compensate(frames_B1SS, scan, low + (high - low) * draws.random(KNOTS))
@@ -132,7 +142,7 @@ class Shadow:
         check_ranges(self.strength, within=(0, 1))
         check_ranges(self.width, within=(1e-3, 2))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         beam, depth = _origin(frames_B1SS, scan, draws, sign=1)
         strength, width = draws.uniform(self.strength), draws.uniform(self.width)
@@ -152,7 +162,7 @@ class Enhancement:
         check_ranges(self.strength, within=(0, 4))
         check_ranges(self.width, within=(1e-3, 2))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         beam, depth = _origin(frames_B1SS, scan, draws, sign=-1)
         strength, width = draws.uniform(self.strength), draws.uniform(self.width)
@@ -175,7 +185,9 @@ class Reverberation:
         return reverberate(frames_B1SS, geometry, draws.uniform(self.strength))
 
 
-def _origin(frames_B1SS: Tensor, scan: Scan, draws: Draws, *, sign: int) -> tuple[Tensor, Tensor]:
+def _origin(
+    frames_B1SS: Tensor, scan: ScanMaps, draws: Draws, *, sign: int
+) -> tuple[Tensor, Tensor]:
     """(beam, depth) of the brightest (``sign`` 1) or darkest (-1) of some scanned cells."""
     cell_px = max(1, frames_B1SS.shape[2] // CELLS)
     local_B1ss = functional.avg_pool2d(frames_B1SS, cell_px)

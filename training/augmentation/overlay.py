@@ -14,7 +14,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from training.augmentation.draws import Draws, Range, check_chance, check_ranges
-from training.augmentation.geometry import Scan, pixel_centres
+from training.augmentation.geometry import ScanMaps, pixel_centres
 
 GLYPHS = 7  # characters in a line
 _FONT = (  # 3 x 5 pixels each: 0 to 9, point, c, m, blank
@@ -103,7 +103,7 @@ class Calipers:
         check_chance(self.chance)
         check_ranges(self.place, self.grey, within=(0, 1))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Draw at drawn places."""
         first = (draws.uniform(self.place), draws.uniform(self.place))
         second = (draws.uniform(self.place), draws.uniform(self.place))
@@ -121,7 +121,7 @@ class Text:
         check_chance(self.chance)
         check_ranges(self.grey, within=(0, 1))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Draw at drawn places."""
         side_px = frames_B1SS.shape[2]
         glyphs_BG = draws.integers(0, 14, GLYPHS)
@@ -142,7 +142,7 @@ class Ticks:
         check_ranges(self.spacing_px, within=(2, 512))
         check_ranges(self.grey, within=(0, 1))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Draw at drawn places."""
         column = torch.where(draws.random(1, 1, 1) < 0.5, 0.01, 0.96)
         spacing_px = draws.uniform(self.spacing_px)

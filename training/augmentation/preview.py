@@ -29,7 +29,7 @@ from training.augmentation.geometry import estimate_geometry
 from training.augmentation.receiver import Compression, DynamicRange, Gain, Quantisation
 from training.augmentation.texture import Haze, ResolutionLoss, Speckle
 from training.augmentation.warp import Crop, Remap, Tilt, Zoom
-from training.catalogue.simulator import Geometry, simulate
+from training.catalogue.simulator import ProbeShape, simulate
 
 MAX_PIXELS = 100_000_000
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
@@ -60,7 +60,7 @@ def simulated_frames(side_px: int, seed: int) -> list[npt.NDArray[np.uint8]]:
     frames = []
     for number, scene in enumerate(("cyst", "cyst", "a_lines", "stone")):
         rng = np.random.default_rng((seed, number))
-        geometry: Geometry = "sector" if number % 2 else "linear"
+        geometry: ProbeShape = "sector" if number % 2 else "linear"
         frame = simulate(scene, rng, geometry=geometry, height_px=side_px, width_px=side_px)
         frames.append(frame.pixels_HW)
     return frames

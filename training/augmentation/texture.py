@@ -17,7 +17,7 @@ from torch import Tensor
 
 from training.augmentation.beam import within
 from training.augmentation.draws import Draws, Range, check_chance, check_choices, check_ranges
-from training.augmentation.geometry import Scan
+from training.augmentation.geometry import ScanMaps
 from training.augmentation.smoothing import blur, blur_inside, noise_gain
 
 SHAPES = (0.5, 1.0, 1.5, 2.0)  # m: half the number of squared normal fields that are summed
@@ -50,7 +50,7 @@ def nakagami_field(
     return power.sqrt() / mean
 
 
-def speckle(frames_B1SS: Tensor, scan: Scan, strength: Tensor, field_B1ss: Tensor) -> Tensor:
+def speckle(frames_B1SS: Tensor, scan: ScanMaps, strength: Tensor, field_B1ss: Tensor) -> Tensor:
     """Multiply by speckle: x (1 - s + s n), n of mean 1 brought to the frame's size.
 
     The mean stays (up to clipping at white); the contrast is s times the field's.
@@ -62,7 +62,7 @@ def speckle(frames_B1SS: Tensor, scan: Scan, strength: Tensor, field_B1ss: Tenso
 
 def haze(
     frames_B1SS: Tensor,
-    scan: Scan,
+    scan: ScanMaps,
     strength: Tensor,
     depth: Tensor,
     width: Tensor,
@@ -81,7 +81,7 @@ def haze(
 
 
 def lose_resolution(
-    frames_B1SS: Tensor, scan: Scan, down_px: Tensor, across_px: Tensor, focus: Tensor
+    frames_B1SS: Tensor, scan: ScanMaps, down_px: Tensor, across_px: Tensor, focus: Tensor
 ) -> Tensor:
     """Blur as a wider beam does: nothing at the focal depth, fully half a depth away from it."""
     blurred = blur(frames_B1SS, down_px, across_px, reach_px=BLUR_REACH)
@@ -110,7 +110,7 @@ class Speckle:
         check_ranges(self.grain_px, within=(0.2, 2))
         check_ranges(self.elongation, within=(0.5, 2))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters; the field is made at half the side."""
         coarse_px = max(8, frames_B1SS.shape[2] // 2)
         shapes = torch.tensor(self.shapes, device=frames_B1SS.device)
@@ -139,7 +139,7 @@ class Haze:
         check_ranges(self.depth, within=(0, 1.5))
         check_ranges(self.width, within=(1e-3, 2))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         coarse_px = max(8, frames_B1SS.shape[2] // HAZE_GRAIN)
         strength, depth = draws.uniform(self.strength), draws.uniform(self.depth)
@@ -162,7 +162,7 @@ class ResolutionLoss:
         check_ranges(self.along_share, within=(0.1, 1))
         check_ranges(self.focus, within=(-1, 2))
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         across_px = draws.uniform(self.across_px) * (frames_B1SS.shape[3] / 224)
         across_px = across_px.clamp(0.1, 3)

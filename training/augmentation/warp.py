@@ -19,7 +19,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from training.augmentation.draws import Draws, Range, check_chance, check_ranges
-from training.augmentation.geometry import Beams, Scan
+from training.augmentation.geometry import Beams, ScanMaps
 
 Points: TypeAlias = tuple[Tensor, Tensor]
 OUTSIDE = -9.0  # a coordinate that no frame has
@@ -79,14 +79,14 @@ def fan_out(points: Points, beams: Beams, half_angle: Tensor, surface: Tensor) -
 
 def sample(
     frames_B1HW: Tensor, mask_B1HW: Tensor, beams: Beams, points: Points
-) -> tuple[Tensor, Scan]:
+) -> tuple[Tensor, ScanMaps]:
     """Sample frame and mask bilinearly at the points, black outside; the maps follow exactly."""
     row_B1SS, column_B1SS = points
     grid_BSS2 = torch.stack((2 * column_B1SS - 1, 2 * row_B1SS - 1), -1)[:, 0]
     both_B2HW = torch.cat((frames_B1HW, mask_B1HW.to(frames_B1HW.dtype)), 1)
     both_B2SS = functional.grid_sample(both_B2HW, grid_BSS2, align_corners=False)
     depth_B1SS, beam_B1SS = beams.maps(row_B1SS, column_B1SS)
-    return both_B2SS[:, :1].clamp(0, 1), Scan(both_B2SS[:, 1:] > 0.5, depth_B1SS, beam_B1SS)
+    return both_B2SS[:, :1].clamp(0, 1), ScanMaps(both_B2SS[:, 1:] > 0.5, depth_B1SS, beam_B1SS)
 
 
 @dataclass(frozen=True, slots=True)

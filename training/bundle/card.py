@@ -48,7 +48,7 @@ for linear classifiers fitted on few labelled examples. Precisions in this folde
 ## What it must not be used for
 
 It is no medical device and finds no disease by itself. A classifier on top is as good as the
-labelled examples it was fitted from; judge it on your own patients before anybody relies on it.
+labelled examples it was fitted from; evaluate it on your own patients before anybody relies on it.
 It has seen few organs and devices (below); on others its neighbours may be meaningless.
 Its teacher is no DINOv3 and it was not trained at the paper's scale.
 
@@ -120,7 +120,7 @@ def benchmark_section(benchmark: Mapping[str, Any]) -> str:
 {benchmark["seeds"]} draws of k labelled frames per class; support and test never share a patient,
 video or near-duplicate.
 `full`: grouped 5-fold probe on everything; `knn`: 5 nearest neighbours. All encoders saw the same
-splits. `{benchmark["shipped"]}` is judged as it is served; the others were centred by the
+splits. `{benchmark["shipped"]}` is evaluated as it is served; the others were centred by the
 {benchmark["centred_by"]}, then brought to unit length.""",
     ]
     if outside:
@@ -181,7 +181,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
-def carry_benchmark(folder: Path, benchmark: Mapping[str, Any]) -> Manifest:
+def write_benchmark(folder: Path, benchmark: Mapping[str, Any]) -> Manifest:
     """Write the numbers into a bundle's card and manifest; its networks and id stay as they are.
 
     Raises:

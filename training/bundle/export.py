@@ -33,18 +33,18 @@ from training.bundle.deploy import assemble, deployable
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request
 from training.bundle.onnx_files import (
-    after_trunk,
     embed,
     first_convolutions,
     open_network,
+    readout_nodes,
     write_fp16,
     write_fp32,
     write_int8,
 )
-from training.bundle.onnx_readout import correct_bias, narrow_readout
+from training.bundle.onnx_readout import correct_bias, quantise_readout
 from training.distil.checkpoint import read_student
 from training.distil.config import DistillConfig
-from training.distil.ranks import computes_in_bf16
+from training.distil.ranks import supports_bf16
 from training.distil.targets import make_views
 from training.networks.backbones import AnyBackbone, empty_student
 from training.networks.config import StudentConfig
@@ -81,7 +81,7 @@ def pooled_features(
 
     Views only say how far augmentation moves a frame, so they run in bfloat16 where that is fast.
     """
-    fast = view > 0 and computes_in_bf16(torch.device("cpu"))
+    fast = view > 0 and supports_bf16(torch.device("cpu"))
     parts = []
     for start in range(0, len(frames), _BATCH):
         views_BSS = make_views(frames[start : start + _BATCH], start, view, config)
@@ -94,15 +94,17 @@ def pooled_features(
     return np.concatenate(parts)
 
 
-def served(config: DistillConfig) -> DistillConfig:
+def serving_config(config: DistillConfig) -> DistillConfig:
     """The configuration at the side at which its encoder is served."""
     spec = replace(config.spec, side_px=config.serve_px or config.spec.side_px)
     return replace(config, spec=spec)
 
 
-def fitted_readout(trunk: AnyBackbone, corpus: Frames, config: DistillConfig) -> Readout:
+def fit_student_readout(trunk: AnyBackbone, corpus: Frames, config: DistillConfig) -> Readout:
     """The read-out of a trained student, from corpus frames and their augmented views."""
-    numbers = range(1, config.readout.views + 1) if config.readout.steadiness > 0 else ()
+    numbers = (
+        range(1, config.readout.views + 1) if config.readout.augmentation_invariance > 0 else ()
+    )
     views = [pooled_features(trunk, corpus, config, view=number) for number in numbers]
     return fit_readout(pooled_features(trunk, corpus, config), config.readout, views)
 
@@ -128,9 +130,9 @@ def export(
         unseen: real frames it was not trained on: fidelity of each precision.
         golden: frames that may be given away, stored in the bundle.
     """
-    config = served(config)
+    config = serving_config(config)
     out.mkdir(parents=True, exist_ok=True)
-    readout = fitted_readout(trunk, corpus, config)
+    readout = fit_student_readout(trunk, corpus, config)
     student, spec = deployable(assemble(trunk, readout), config.spec)
     chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
     calibration = _inputs(chosen, spec)
@@ -167,7 +169,8 @@ def config_name(config: DistillConfig) -> dict[str, Any]:
         "losses": {
             name: weight
             for name, weight in dataclasses.asdict(config.losses).items()
-            if name in ("regress", "queue", "relate", "twins", "keep") and weight > 0
+            if name in ("regression", "queue", "relational", "contrastive", "feature_preservation")
+            and weight > 0
         },
         "seed": config.seed,
     }
@@ -184,9 +187,9 @@ def _write_networks(
     fp32 = out / networks["fp32"]
     write_fp32(student, spec.side_px, fp32)
     write_fp16(fp32, out / networks["fp16"])
-    keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *after_trunk(fp32))
+    keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *readout_nodes(fp32))
     write_int8(fp32, out / networks["int8"], calibration, keep_float=keep_float)
-    narrow_readout(out / networks["int8"])
+    quantise_readout(out / networks["int8"])
     correct_bias(out / networks["int8"], fp32, calibration)
     for name in networks.values():
         maps_on_request(out / name)
@@ -264,7 +267,9 @@ def _architecture(about: dict[str, Any]) -> str:
     return f"{student}{with_norm}, {stages}, projected"
 
 
-def narrow(source: Path, out: Path, facts: ExportFacts, *, precisions: Sequence[str]) -> Manifest:
+def copy_precisions(
+    source: Path, out: Path, facts: ExportFacts, *, precisions: Sequence[str]
+) -> Manifest:
     """Copy a bundle with some precisions only, the first by default, as it ships in the package."""
     manifest = read_manifest(source)
     out.mkdir(parents=True, exist_ok=True)

@@ -20,14 +20,14 @@ def maps_on_request(path: Path) -> None:
     network = onnx.load(path)
     graph = network.graph
     shape = [dim.dim_value for dim in _output(graph, _MAP).type.tensor_type.shape.dim]
-    kept = _makers_of(graph, _EMBEDDING)
-    for_map = _makers_of(graph, _MAP) - kept
+    for_embedding = _makers_of(graph, _EMBEDDING)
+    for_map = _makers_of(graph, _MAP) - for_embedding
     moved = [node for node in graph.node if node.output[0] in for_map]
     branches = {
         "then_branch": _branch(_renamed(moved)),
         "else_branch": _branch([_nothing(shape[1:])]),
     }
-    rest = [node for node in graph.node if node.output[0] in kept]
+    rest = [node for node in graph.node if node.output[0] in for_embedding]
     choice = helper.make_node("If", [MAPS_INPUT], [_MAP], name="maps_on_request", **branches)
     del graph.node[:]
     graph.node.extend([*rest, choice])
@@ -37,8 +37,8 @@ def maps_on_request(path: Path) -> None:
 
 
 def _output(graph: onnx.GraphProto, name: str) -> onnx.ValueInfoProto:
-    found: onnx.ValueInfoProto = next(each for each in graph.output if each.name == name)
-    return found
+    output: onnx.ValueInfoProto = next(output for output in graph.output if output.name == name)
+    return output
 
 
 def _makers_of(graph: onnx.GraphProto, output: str) -> set[str]:

@@ -105,7 +105,7 @@ def first_convolutions(path: Path, count: int) -> tuple[str, ...]:
     return tuple(nodes[:count])
 
 
-def after_trunk(path: Path) -> tuple[str, ...]:
+def readout_nodes(path: Path) -> tuple[str, ...]:
     """Names of the nodes that no convolution of the trunk needs: the read-out.
 
     It is small, and the centring in it is only as exact as its arithmetic. A depth-wise last

@@ -25,7 +25,7 @@ _EMBEDDING, _MAP = OUTPUTS
 _DOMAIN = "com.microsoft"
 
 
-def narrow_readout(path: Path) -> None:
+def quantise_readout(path: Path) -> None:
     """Store the read-out's matrix in 8 bits, in place; for a network without ``maps`` branch.
 
     The mean over space of ``feature_map`` is set to the embedding before its unit length, so

@@ -9,7 +9,7 @@ import numpy as np
 
 from service.errors import InputError
 from service.imaging.formats.decode import decode
-from training.catalogue.adapters import Found
+from training.catalogue.adapters import FoundFile
 from training.catalogue.manifest import MAX_PIXELS, Row
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
@@ -41,7 +41,7 @@ class SetFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedFile:
     """A file that became no row, and why."""
 
     path: Path
@@ -49,7 +49,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ManifestBuild:
     """Rows of one set.
 
     Attributes:
@@ -60,10 +60,10 @@ class Made:
 
     rows: list[Row]
     hashes_NK: Words
-    skipped: list[Skipped]
+    skipped: list[SkippedFile]
 
 
-def make_rows(found: Iterable[Found], root: Path, facts: SetFacts) -> Made:
+def make_rows(found: Iterable[FoundFile], root: Path, facts: SetFacts) -> ManifestBuild:
     """Read, hash and decode every file once; those that do not decode are listed, not dropped.
 
     A frame without a group is a group of its own.
@@ -74,19 +74,19 @@ def make_rows(found: Iterable[Found], root: Path, facts: SetFacts) -> Made:
     _check_facts(facts)
     rows: list[Row] = []
     hashes: list[Words] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     for item in found:
         try:
             row, words_K = _row(item, root, facts)
         except InputError as error:
-            skipped.append(Skipped(item.path, str(error)))
+            skipped.append(SkippedFile(item.path, str(error)))
             continue
         rows.append(row)
         hashes.append(words_K)
     if not rows:
         first = f", the first because: {skipped[0].reason}" if skipped else ""
         raise InputError(f"no frame was found; {len(skipped)} files were skipped{first}")
-    return Made(rows, np.stack(hashes), skipped)
+    return ManifestBuild(rows, np.stack(hashes), skipped)
 
 
 def join_near_duplicates(
@@ -109,7 +109,7 @@ def _check_facts(facts: SetFacts) -> None:
         raise InputError(f"expected a set's name without a slash, got {facts.dataset!r}")
 
 
-def _row(item: Found, root: Path, facts: SetFacts) -> tuple[Row, Words]:
+def _row(item: FoundFile, root: Path, facts: SetFacts) -> tuple[Row, Words]:
     if item.problem:
         raise InputError(item.problem)
     try:

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a manifest, found in one pass and told in one table.
+"""Everything that can be wrong with a manifest, found in one pass.
 
 Shape suffixes: N frames, K words of a hash.
 """
@@ -30,7 +30,7 @@ _EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleViolation:
     """One rule and the frames that break it.
 
     Attributes:
@@ -51,26 +51,26 @@ def check_rows(
     catalogue: Mapping[str, Dataset],
     *,
     radius_bits: int = RADIUS_BITS,
-) -> list[Finding]:
+) -> list[RuleViolation]:
     """Check rows against their files, each other and the law of leaks; errors first.
 
     Files are read and decoded once. Rows whose file is missing or does not decode are reported
     and left out of the comparisons.
     """
-    findings = [_finding(rule, True, names) for rule, names in _field_rules(rows).items()]
+    violations = [_violation(rule, True, names) for rule, names in _field_rules(rows).items()]
     files = _read_files(rows)
-    findings += [
-        _finding("the file exists", True, files.missing),
-        _finding("the file has the recorded SHA-256", True, files.changed),
-        _finding("the frame decodes", True, files.broken),
-        _finding("a SHA-256 is recorded", False, [_name(row) for row in rows if not row.sha256]),
+    violations += [
+        _violation("the file exists", True, files.missing),
+        _violation("the file has the recorded SHA-256", True, files.changed),
+        _violation("the frame decodes", True, files.broken),
+        _violation("a SHA-256 is recorded", False, [_name(row) for row in rows if not row.sha256]),
     ]
-    findings += _leak_rules(files.rows, files.stacked(), radius_bits)
-    findings += _likeness_rules(files.rows, files.stacked(), radius_bits)
+    violations += _leak_rules(files.rows, files.stacked(), radius_bits)
+    violations += _likeness_rules(files.rows, files.stacked(), radius_bits)
     tied = _tied(rows, catalogue)
-    findings.append(_finding("sets that share images stay on one side", False, tied))
-    broken = [finding for finding in findings if finding.number]
-    return sorted(broken, key=lambda finding: not finding.is_error)
+    violations.append(_violation("sets that share images stay on one side", False, tied))
+    broken = [violation for violation in violations if violation.number]
+    return sorted(broken, key=lambda violation: not violation.is_error)
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ def _torn(rows: Iterable[Row]) -> list[str]:
     return [f"{group}: {sorted(found)}" for group, found in splits.items() if len(found) > 1]
 
 
-def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[Finding]:
+def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[RuleViolation]:
     sides = [[number for number, row in enumerate(rows) if row.use == use] for use in USES]
     corpus, bench = [[rows[number] for number in side] for side in sides]
     hashes = (hashes_NK[sides[0]], hashes_NK[sides[1]])
@@ -137,10 +137,12 @@ def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iter
         by_kind.setdefault(leak.kind, []).append(leak)
     for kind, found in by_kind.items():
         names = [f"{_name(leak.bench)} = {_name(leak.corpus)}" for leak in found]
-        yield _finding(f"no bench frame is in the corpus: {kind}", True, names)
+        yield _violation(f"no bench frame is in the corpus: {kind}", True, names)
 
 
-def _likeness_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[Finding]:
+def _likeness_rules(
+    rows: Sequence[Row], hashes_NK: Words, radius_bits: int
+) -> Iterator[RuleViolation]:
     pairs = find_pairs(hashes_NK, radius_bits, [(row.group, row.label) for row in rows])
     across = [pair for pair in pairs if rows[pair.first].dataset != rows[pair.second].dataset]
     apart = [
@@ -149,17 +151,17 @@ def _likeness_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> 
         if rows[pair.first].dataset == rows[pair.second].dataset
         and rows[pair.first].group != rows[pair.second].group
     ]
-    yield _finding("pairs of near-duplicates across sets", False, _names(rows, across))
-    yield _finding("pairs of near-duplicates in two groups of a set", False, _names(rows, apart))
+    yield _violation("pairs of near-duplicates across sets", False, _names(rows, across))
+    yield _violation("pairs of near-duplicates in two groups of a set", False, _names(rows, apart))
     torn = [pair for pair in pairs if _split_differs(rows[pair.first], rows[pair.second])]
-    yield _finding("near-duplicates lie in one split of their set", True, _names(rows, torn))
+    yield _violation("near-duplicates lie in one split of their set", True, _names(rows, torn))
     joined = join_groups(rows, pairs)
     unmarked = [
         f"{_name(row)} ({row.label})"
         for row, after in zip(rows, joined, strict=True)
         if after.label_conflict and not row.label_conflict
     ]
-    yield _finding("near-duplicates of other labels are marked", True, unmarked)
+    yield _violation("near-duplicates of other labels are marked", True, unmarked)
 
 
 def _split_differs(first: Row, second: Row) -> bool:
@@ -189,5 +191,5 @@ def _name(row: Row) -> str:
     return f"{row.dataset}/{row.path.name}"
 
 
-def _finding(rule: str, is_error: bool, names: Sequence[str]) -> Finding:
-    return Finding(rule, is_error, len(names), tuple(names[:_EXAMPLES]))
+def _violation(rule: str, is_error: bool, names: Sequence[str]) -> RuleViolation:
+    return RuleViolation(rule, is_error, len(names), tuple(names[:_EXAMPLES]))

@@ -183,7 +183,7 @@ def _check(dataset: Dataset, catalogue: Mapping[str, Dataset]) -> None:
             for other in dataset.overlaps
         ),
     }
-    broken = [rule for rule, kept in rules.items() if not kept]
+    broken = [rule for rule, holds in rules.items() if not holds]
     try:
         if dataset.layout:
             check_layout(dataset.layout)

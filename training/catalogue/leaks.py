@@ -1,4 +1,4 @@
-"""The law of the evaluation: nothing that is judged on was ever distilled from.
+"""Find evaluation frames that the distillation corpus already knows.
 
 A frame leaks as the same file, as another frame of its subject or video, or as a near-duplicate.
 A leak is an error; a number measured over one is worth nothing.

@@ -23,7 +23,7 @@ from service.errors import InputError
 from service.imaging.analysis.thumbnails import encode_png
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
-Geometry: TypeAlias = Literal["linear", "sector"]
+ProbeShape: TypeAlias = Literal["linear", "sector"]
 
 DEPTH_SAMPLES, SCAN_LINES = 480, 192
 DEPTH_CM = 6.0
@@ -73,7 +73,7 @@ def simulate(
     scene: str,
     rng: np.random.Generator,
     *,
-    geometry: Geometry = "linear",
+    geometry: ProbeShape = "linear",
     height_px: int = 192,
     width_px: int = 208,
 ) -> SimulatedFrame:
@@ -275,7 +275,7 @@ def samples(per_class: int, seed: int) -> list[tuple[str, SimulatedFrame]]:
     for scene in SCENES:
         for number in range(per_class):
             rng = np.random.default_rng([seed, SCENES.index(scene), number])
-            geometry: Geometry = "linear" if number % 2 == 0 else "sector"
+            geometry: ProbeShape = "linear" if number % 2 == 0 else "sector"
             frame = simulate(scene, rng, geometry=geometry, height_px=144, width_px=160)
             found.append((f"{scene}/{scene}_{number:02d}.png", frame))
     return found

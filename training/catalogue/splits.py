@@ -1,4 +1,4 @@
-"""Splits that keep every group whole: a patient is learnt from or judged on, never both."""
+"""Splits that keep every group whole: a patient is learnt from or evaluated on, never both."""
 
 import dataclasses
 from collections import Counter

@@ -11,7 +11,7 @@ from training.bundle.export import load_student
 from training.catalogue.manifest import load_frames, read_manifest
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import load_config
-from training.evaluation.sets import thinned_sets
+from training.evaluation.sets import read_subsampled_sets
 from training.studies.ablation import ablate, ablation_table
 from training.studies.arms import Arm
 
@@ -39,7 +39,7 @@ def ablation(
     rows = read_manifest(manifest)
     corpus = load_frames([row for row in rows if row.use == "corpus"][::every])
     names = [name for name in sets.split(",") if name]
-    chosen = thinned_sets(rows, names, limit)
+    chosen = read_subsampled_sets(rows, names, limit)
     console = Console()
 
     def say(arm: Arm) -> None:

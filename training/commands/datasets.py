@@ -24,7 +24,7 @@ from training.catalogue.entries import Dataset, find, packaged_catalogue, steps_
 from training.catalogue.manifest import read_manifest, write_manifest
 from training.catalogue.near_duplicates import RADIUS_BITS, hash_rows
 from training.catalogue.splits import split_by_group
-from training.catalogue.tables import catalogue_table, dataset_table, findings_table
+from training.catalogue.tables import catalogue_table, dataset_table, violations_table
 from training.catalogue.unpack import is_archive, unpack
 
 app = typer.Typer(no_args_is_help=True, help="Public and private ultrasound sets.")
@@ -179,10 +179,10 @@ def check(
     """Check files, digests, licences, groups, near-duplicates and leaks; 1 when errors exist."""
     with _told() as console:
         rows = read_manifest(manifest_file)
-        findings = check_rows(rows, packaged_catalogue(), radius_bits=radius)
-        if findings:
-            console.print(findings_table(findings))
-        errors = sum(finding.is_error for finding in findings)
+        violations = check_rows(rows, packaged_catalogue(), radius_bits=radius)
+        if violations:
+            console.print(violations_table(violations))
+        errors = sum(violation.is_error for violation in violations)
         console.print(f"{len(rows):,} frames checked; {errors} rules broken")
         if errors:
             raise typer.Exit(1)

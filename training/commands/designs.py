@@ -10,8 +10,15 @@ from training.catalogue.leaks import check_disjoint
 from training.catalogue.manifest import load_frames, read_manifest
 from training.distil.config import chosen_config
 from training.distil.runs import corpus_rows
-from training.evaluation.sets import thinned_sets
-from training.studies.designs import Judged, chosen_designs, judge_designs, reduced, stock, tables
+from training.evaluation.sets import read_subsampled_sets
+from training.studies.designs import (
+    DesignResult,
+    chosen_designs,
+    compute_shared,
+    evaluate_designs,
+    reduced,
+    tables,
+)
 
 
 def compare_designs(
@@ -34,7 +41,7 @@ def compare_designs(
     seeds: Annotated[int, typer.Option(min=2, help="Splits per number of shots.")] = 20,
     only: Annotated[str, typer.Option(help="Designs beside the plain one; empty = all.")] = "",
 ) -> None:
-    """Train stage 4 by each design from cached targets and judge it. Goes on after a break."""
+    """Train stage 4 by each design from cached targets and evaluate it. Goes on after a break."""
     plain = reduced(
         chosen_config(config_name, student, teacher),
         side=side, views=views, steps=steps, batch=batch, dim=dim,
@@ -42,13 +49,13 @@ def compare_designs(
     rows = read_manifest(manifest)
     corpus = corpus_rows(rows, plain)[::every]
     names = [name for name in sets.split(",") if name]
-    judged = thinned_sets(rows, names, limit)
-    check_disjoint(corpus, [row for each in judged for row in each.rows])
+    evaluated = read_subsampled_sets(rows, names, limit)
+    check_disjoint(corpus, [row for each in evaluated for row in each.rows])
     chosen = chosen_designs(plain, [name for name in only.split(",") if name])
-    made = stock(plain, load_frames(corpus), judged, out / "cache", simulated=simulated)
+    made = compute_shared(plain, load_frames(corpus), evaluated, out / "cache", simulated=simulated)
     console = Console()
-    done: list[Judged] = []
-    for each in judge_designs(chosen, made, out, seeds=seeds):
+    done: list[DesignResult] = []
+    for each in evaluate_designs(chosen, made, out, seeds=seeds):
         done.append(each)
         (out / "designs.md").write_text(tables(done) + "\n", encoding="utf-8")
         console.print(f"{each.shipped.name}: {dict(each.shipped.scores)}", markup=False)

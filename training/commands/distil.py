@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from training.distil.config import chosen_config, resized
-from training.distil.ranks import joined
+from training.distil.ranks import join_ranks
 from training.distil.runs import corpus_frames, distil_frames, simulated_frames
 from training.networks.timm_models import RANDOM
 
@@ -44,7 +44,7 @@ def distil(
     config = resized(config, steps=steps, batch=batch)
     frames = simulated_frames(limit) if simulated else corpus_frames(manifest, config, limit)
     folder = run or Path("runs") / Path(config_name).stem
-    with joined() as ranks:
+    with join_ranks() as ranks:
         losses = distil_frames(frames, config, folder, ranks=ranks, tensorboard=tensorboard)
     if ranks.leads:
         facts = {"frames": len(frames), "steps": len(losses), "run": folder.name}

@@ -8,18 +8,18 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from service.errors import InputError
-from training.bundle.card import carry_benchmark
+from training.bundle.card import write_benchmark
 from training.catalogue.manifest import Row, load_frames, read_manifest
 from training.distil.config import load_config
 from training.evaluation import encoders as known
 from training.evaluation.cost import measure_costs
 from training.evaluation.document import read_document, write_document
 from training.evaluation.encoders import FrameEncoder
-from training.evaluation.judge import Effort
 from training.evaluation.report import write_report
-from training.evaluation.run import Plan
+from training.evaluation.run import EvaluationPlan
 from training.evaluation.run import evaluate as run_evaluation
-from training.evaluation.sets import EvaluationSet, read_sets, thinned
+from training.evaluation.scores import Effort
+from training.evaluation.sets import EvaluationSet, read_sets, subsample
 from training.evaluation.summary import benchmark_of
 from training.evaluation.ultrabench import read_ultrabench
 
@@ -32,7 +32,7 @@ Source: TypeAlias = Annotated[
 ]
 Frames: TypeAlias = Annotated[Path | None, Option(help="manifest.csv naming the frames.")]
 Bundle: TypeAlias = Annotated[
-    Path | None, Option(help="Bundle to judge; its default precision is the shipped one.")
+    Path | None, Option(help="Bundle to evaluate; its default precision is the shipped one.")
 ]
 Precisions: TypeAlias = Annotated[
     list[str] | None, Option(help="Only this precision of the bundle; repeatable.")
@@ -47,8 +47,8 @@ TeacherFile: TypeAlias = Annotated[Path | None, Option(help="ViT-S/14 teacher, s
 TrunkFile: TypeAlias = Annotated[
     Path | None, Option(help="ImageNet ResNet-50 v2 trunk, safetensors.")
 ]
-Random: TypeAlias = Annotated[bool, Option("--random", help="Judge random weights too.")]
-Pixels: TypeAlias = Annotated[bool, Option("--pixels", help="Judge raw pixels too.")]
+Random: TypeAlias = Annotated[bool, Option("--random", help="Evaluate random weights too.")]
+Pixels: TypeAlias = Annotated[bool, Option("--pixels", help="Evaluate raw pixels too.")]
 Names: TypeAlias = Annotated[str, Option(help="Bench sets, comma-separated; empty = all.")]
 Prepared: TypeAlias = Annotated[
     list[Path] | None, Option(help="Data set folder that ultrabench wrote; repeatable.")
@@ -90,7 +90,7 @@ def evaluate(
     maps: Maps = True,
     state_in: StateIn = None,
 ) -> None:
-    """Judge encoders on the same splits: few shots, full probe, retrieval, clusters, cost."""
+    """Evaluate encoders on the same splits: few shots, full probe, retrieval, clusters, cost."""
     if source is not None:
         document = read_document(source)
     else:
@@ -110,17 +110,17 @@ def evaluate(
             (random, lambda: [known.random_resnet50()]),
             (pixels, lambda: [known.PixelEncoder()]),
         ]
-        judged = [encoder for wanted, make in makers if wanted for encoder in make()]
+        evaluated = [encoder for wanted, make in makers if wanted for encoder in make()]
         chosen = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
         centre = [] if centre_on_set else corpus
-        plan = Plan(judged, chosen, centre, store, effort, jobs=jobs, maps=maps)
-        measured = measure_costs([*judged, known.paper_teacher()]) if costs else {}
+        plan = EvaluationPlan(evaluated, chosen, centre, store, effort, jobs=jobs, maps=maps)
+        measured = measure_costs([*evaluated, known.paper_teacher()]) if costs else {}
         document = run_evaluation(plan, measured)
         write_document(document, out)
     report = write_report(document, out)
     for folder in state_in or []:
-        carry_benchmark(folder, benchmark_of(document))
+        write_benchmark(folder, benchmark_of(document))
     log.info("evaluated", extra={"shipped": document["shipped"], "report": str(report)})
 
 
@@ -134,4 +134,4 @@ def _sets(rows: list[Row], names: str, folders: list[Path], limit: int) -> Itera
     wanted = [name for name in names.split(",") if name]
     found = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
     for chosen in found:
-        yield thinned(chosen, limit) if limit else chosen
+        yield subsample(chosen, limit) if limit else chosen

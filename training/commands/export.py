@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from service.imaging.formats.decode import decode
-from training.bundle.export import ExportFacts, load_student, narrow
+from training.bundle.export import ExportFacts, copy_precisions, load_student
 from training.bundle.export import export as write_bundle
 from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest
 from training.distil.config import load_config
@@ -40,7 +40,7 @@ def export(
     facts = ExportFacts(version, interim, corpus_facts(corpus), teacher, initial)
     files = sorted(golden.rglob("*.png"))
     samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
-    made = write_bundle(
+    manifest_written = write_bundle(
         load_student(run / "checkpoint.pt", config.student),
         config,
         corpus=load_frames(corpus),
@@ -49,5 +49,10 @@ def export(
         facts=facts,
         out=out,
     )
-    small = narrow(out, shipped, facts, precisions=(made.default_precision, "fp16"))
-    log.info("exported", extra={"encoder_id": small.encoder_id, **made.about["fidelity"]})
+    shipped_manifest = copy_precisions(
+        out, shipped, facts, precisions=(manifest_written.default_precision, "fp16")
+    )
+    log.info(
+        "exported",
+        extra={"encoder_id": shipped_manifest.encoder_id, **manifest_written.about["fidelity"]},
+    )

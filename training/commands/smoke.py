@@ -25,7 +25,7 @@ from service.imaging.analysis.thumbnails import encode_png
 from training.bundle.export import (
     ExportFacts,
     export,
-    fitted_readout,
+    fit_student_readout,
     load_student,
     pooled_features,
 )
@@ -39,13 +39,13 @@ from training.distil.sources import Frame
 from training.evaluation.protocol import Floats, LabelledSet, shot_scores
 
 CONFIG = "smoke_cpu"
-CORPUS_PER_SCENE, JUDGED_PER_SCENE = 8, 8
+CORPUS_PER_SCENE, TEST_PER_SCENE = 8, 8
 SHOTS, SEEDS = 3, 3
 LOSS_FALLS_TO = 0.8  # of the first steps' mean; 0.46 where it was written
 SERVED_FRAMES = 4
 SERVED_ATOL = 1e-3  # one runtime, batched otherwise
 SERVE_TIMEOUT_S = 120
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +76,20 @@ def smoke(
     console = Console(soft_wrap=True)
     started = time.perf_counter()
 
-    def say(what: str) -> None:
+    def report(what: str) -> None:
         console.print(f"[{time.perf_counter() - started:5.1f} s] {what}", markup=False)
 
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        run_smoke(folder, say)
+        run_smoke(folder, report)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            run_smoke(Path(scratch), say)
-    say("smoke passed")
+            run_smoke(Path(scratch), report)
+    report("smoke passed")
 
 
-def run_smoke(folder: Path, say: Say) -> SmokeReport:
-    """Go through every step in ``folder``; ``say`` is called with a line about each.
+def run_smoke(folder: Path, report: Report) -> SmokeReport:
+    """Go through every step in ``folder``; ``report`` is called with a line about each.
 
     Raises:
         ArtifactMismatch: the loss did not fall, few-shot accuracy is not above chance, or the
@@ -97,21 +97,29 @@ def run_smoke(folder: Path, say: Say) -> SmokeReport:
     """
     config = load_config(CONFIG)
     corpus = _frames(CORPUS_PER_SCENE, seed=11)[0]
-    judged, labels = _frames(JUDGED_PER_SCENE, seed=12)
-    say(f"simulated {len(corpus)} frames to learn from and {len(judged)} to be judged on")
+    test_frames, labels = _frames(TEST_PER_SCENE, seed=12)
+    report(
+        f"simulated {len(corpus)} frames to learn from and {len(test_frames)} to be evaluated on"
+    )
     losses = distil_frames(corpus, config, folder / "run", ranks=Ranks())
     first, last = float(np.mean(losses[:3])), float(np.mean(losses[-6:]))
     _demand(last < LOSS_FALLS_TO * first, f"the loss did not fall: {losses}")
-    say(f"distilled {len(losses)} steps: loss {first:.3f} to {last:.3f}")
-    accuracy = _judge(folder, config, corpus, judged, labels)
+    report(f"distilled {len(losses)} steps: loss {first:.3f} to {last:.3f}")
+    accuracy = _few_shot_accuracy(folder, config, corpus, test_frames, labels)
     chance = 100 / len(SCENES)
-    say(f"judged: {accuracy:.1f} % balanced accuracy at {SHOTS} shots (chance {chance:.1f} %)")
+    report(
+        f"evaluated: {accuracy:.1f} % balanced accuracy at {SHOTS} shots (chance {chance:.1f} %)"
+    )
     _demand(accuracy > chance, f"accuracy {accuracy:.1f} % is not above chance")
-    manifest = _bundle(folder, config, corpus, judged)
-    fidelity = {name: found["mean_cosine"] for name, found in manifest.about["fidelity"].items()}
-    say(f"exported {manifest.encoder_id}: mean cosine with fp32 {fidelity}")
-    error = _serve(folder, manifest, judged[:: len(judged) // SERVED_FRAMES][:SERVED_FRAMES])
-    say(f"served {SERVED_FRAMES} frames over HTTP: largest difference {error:.1e}")
+    manifest = _bundle(folder, config, corpus, test_frames)
+    fidelity = {
+        name: figures["mean_cosine"] for name, figures in manifest.about["fidelity"].items()
+    }
+    report(f"exported {manifest.encoder_id}: mean cosine with fp32 {fidelity}")
+    error = _serve(
+        folder, manifest, test_frames[:: len(test_frames) // SERVED_FRAMES][:SERVED_FRAMES]
+    )
+    report(f"served {SERVED_FRAMES} frames over HTTP: largest difference {error:.1e}")
     _demand(error < SERVED_ATOL, f"served embeddings differ by {error}")
     return SmokeReport(losses, accuracy, chance, fidelity, error)
 
@@ -122,31 +130,35 @@ def _demand(holds: bool, otherwise: str) -> None:
 
 
 def _frames(per_scene: int, seed: int) -> tuple[list[Frame], list[str]]:
-    drawn = [frame for _, frame in samples(per_scene, seed)]
-    return [frame.pixels_HW for frame in drawn], [frame.scene for frame in drawn]
+    frames = [frame for _, frame in samples(per_scene, seed)]
+    return [frame.pixels_HW for frame in frames], [frame.scene for frame in frames]
 
 
-def _judge(
-    folder: Path, config: DistillConfig, corpus: list[Frame], judged: list[Frame], labels: list[str]
+def _few_shot_accuracy(
+    folder: Path,
+    config: DistillConfig,
+    corpus: list[Frame],
+    test_frames: list[Frame],
+    labels: list[str],
 ) -> float:
     """Mean few-shot accuracy of the student; every simulated frame is its own group."""
     student = load_student(folder / "run" / CHECKPOINT_NAME, config.student)
-    readout = fitted_readout(student, corpus, config)
-    features_ND: Floats = readout.embed(pooled_features(student, judged, config))
+    readout = fit_student_readout(student, corpus, config)
+    features_ND: Floats = readout.embed(pooled_features(student, test_frames, config))
     groups = np.array([f"frame{index}" for index in range(len(labels))])
     labelled = LabelledSet("simulated", np.array(labels), groups, np.zeros(len(labels), bool))
     return float(np.mean(shot_scores(features_ND, labelled, SHOTS, SEEDS)))
 
 
 def _bundle(
-    folder: Path, config: DistillConfig, corpus: list[Frame], judged: list[Frame]
+    folder: Path, config: DistillConfig, corpus: list[Frame], test_frames: list[Frame]
 ) -> Manifest:
     corpus_fact = {"dataset": "simulated", "licence": "Apache-2.0", "frames": str(len(corpus))}
     return export(
         load_student(folder / "run" / CHECKPOINT_NAME, config.student),
         config,
         corpus=corpus,
-        unseen=judged,
+        unseen=test_frames,
         golden=corpus[:: len(corpus) // 4][:4],
         facts=ExportFacts("0.0.0", True, (corpus_fact,), "random weights", "random weights"),
         out=folder / "bundle",
@@ -163,12 +175,12 @@ def _serve(folder: Path, manifest: Manifest, frames: list[Frame]) -> float:
     chosen = {"SONOPROBE_BUNDLE_DIR": str(folder / "bundle"), "SONOPROBE_REGION": "none"}
     environment = os.environ | chosen
     command = [sys.executable, "-m", "service", "embed", *map(str, paths)]
-    done = subprocess.run(  # noqa: S603 - our own package
+    process = subprocess.run(  # noqa: S603 - our own package
         command, env=environment, capture_output=True, text=True, timeout=SERVE_TIMEOUT_S,
         check=False,
     )  # fmt: skip
-    _demand(done.returncode == 0, f"the service failed: {done.stderr.strip()[-500:]}")
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    _demand(process.returncode == 0, f"the service failed: {process.stderr.strip()[-500:]}")
+    answers = [json.loads(line) for line in process.stdout.splitlines()]
     _demand(
         {answer["encoder_id"] for answer in answers} == {manifest.encoder_id},
         "the service runs another encoder",

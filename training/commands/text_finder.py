@@ -9,7 +9,7 @@ import typer
 
 from service.errors import InputError
 from service.imaging.formats.decode import decode
-from training.text_detector.synthetic_text import font_files
+from training.text_detector.synthetic_text import find_fonts
 from training.text_detector.textnet import PEN_FONTS, TextNetConfig, fit
 from training.text_detector.textnet_onnx import export
 
@@ -35,7 +35,7 @@ def text_finder(
         raise InputError("expected .png or .jpg frames, found none")
     chosen = files[:: max(1, len(files) // limit)][:limit]
     backgrounds = [decode(f.read_bytes(), max_pixels=10**8).pixels_HW for f in chosen]
-    faces = (*PEN_FONTS, *font_files(fonts))
+    faces = (*PEN_FONTS, *find_fonts(fonts))
     config = TextNetConfig(seed=seed, steps=steps, batch=batch, fonts=faces)
     cv2.setNumThreads(1)
     known = None if start is None else torch.load(start, weights_only=True)

@@ -26,7 +26,9 @@ def config() -> DistillConfig:
         head_rate=5.0,
         student=StudentConfig(stages=3, train="all", freeze_norms=True),
         teachers=(TeacherConfig("vit_small_patch14_dinov2", blocks=(5, 8, 11), side_px=224),),
-        losses=LossConfig(regress=0.5, twins=0.5, keep=1.0, survey_rows=1024),
+        losses=LossConfig(
+            regression=0.5, contrastive=0.5, feature_preservation=1.0, statistics_rows=1024
+        ),
         spec=PreprocessSpec(160, IMAGENET_MEAN, IMAGENET_STD),
         workers=16,
         checkpoint_every=500,

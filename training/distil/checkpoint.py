@@ -11,7 +11,7 @@ from torch import nn
 
 from service.errors import InputError
 from training.distil.config import DistillConfig
-from training.distil.pupil import Pupil
+from training.distil.distillation_model import DistillationModel
 
 log = logging.getLogger(__name__)
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -19,7 +19,7 @@ _FREE = ("checkpoint_every", "log_every", "workers", "bf16")  # may change at a 
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingProgress:
     """How far a run is.
 
     Attributes:
@@ -33,18 +33,18 @@ class Progress:
 
 def save(
     run: Path,
-    pupil: Pupil,
-    memories: nn.ModuleList,
+    model: DistillationModel,
+    memory_banks: nn.ModuleList,
     optimizer: torch.optim.Optimizer,
-    progress: Progress,
+    progress: TrainingProgress,
     config: DistillConfig,
 ) -> None:
     """Write the checkpoint; a break leaves the one before."""
     state = {
-        "trunk": pupil.student.state_dict(),
-        "heads": pupil.heads.state_dict(),
-        "twin": pupil.twin.state_dict(),
-        "memories": memories.state_dict(),
+        "trunk": model.student.state_dict(),
+        "heads": model.heads.state_dict(),
+        "contrastive_head": model.contrastive_head.state_dict(),
+        "memory_banks": memory_banks.state_dict(),
         "optimizer": optimizer.state_dict(),
         "step": progress.step,
         "losses": progress.losses,
@@ -59,11 +59,11 @@ def save(
 
 def resume(
     run: Path,
-    pupil: Pupil,
-    memories: nn.ModuleList,
+    model: DistillationModel,
+    memory_banks: nn.ModuleList,
     optimizer: torch.optim.Optimizer,
     config: DistillConfig,
-) -> Progress | None:
+) -> TrainingProgress | None:
     """Load the checkpoint of ``run`` into the parts; None when there is none.
 
     Raises:
@@ -74,12 +74,12 @@ def resume(
         return None
     state = _read(path)
     _check_same(json.loads(state["config"]), config.to_json())
-    pupil.student.load_state_dict(state["trunk"])
-    pupil.heads.load_state_dict(state["heads"])
-    pupil.twin.load_state_dict(state["twin"])
-    memories.load_state_dict(state["memories"])
+    model.student.load_state_dict(state["trunk"])
+    model.heads.load_state_dict(state["heads"])
+    model.contrastive_head.load_state_dict(state["contrastive_head"])
+    memory_banks.load_state_dict(state["memory_banks"])
     optimizer.load_state_dict(state["optimizer"])
-    return Progress(state["step"], state["losses"])
+    return TrainingProgress(state["step"], state["losses"])
 
 
 def read_student(path: Path) -> dict[str, torch.Tensor]:

@@ -32,30 +32,30 @@ class LossConfig:
     """Weights of the losses of every teacher; 0 leaves one out.
 
     Attributes:
-        regress: cosine + smooth-L1 on standardised global targets.
-        cosine_weight: share of the cosine in ``regress``.
+        regression: cosine + smooth-L1 on standardised global targets.
+        cosine_weight: share of the cosine in ``regression``.
         queue: KL of similarities to a queue of earlier teacher rows.
-        relate: KL of similarities between places of one image (dense targets).
+        relational: KL of similarities between places of one image (dense targets).
         queue_rows: K; filled with real rows before the first step.
         temperature: of both divergences.
-        survey_rows: least number of rows that give an online target's mean and spread.
-        twins: self-supervision on top: two views of a frame find each other in the batch, which
-            then holds half as many frames, each twice.
-        twin_temperature: of that softmax.
-        keep: cosine + smooth-L1 between what the read-out takes and what it would have taken before
-            training, each feature in units of the batch; of students that end at stage 3.
+        statistics_rows: least number of rows that give an online target's mean and spread.
+        contrastive: self-supervision without a teacher: two views of a frame find each other in the
+            batch, which then holds half as many frames, each twice.
+        contrastive_temperature: of that softmax.
+        feature_preservation: cosine + smooth-L1 between what the read-out takes and what it took
+            before training, each feature in units of the batch; of students that end at stage 3.
     """
 
-    regress: float = 1.0
+    regression: float = 1.0
     cosine_weight: float = 0.9
     queue: float = 0.0
-    relate: float = 0.0
+    relational: float = 0.0
     queue_rows: int = 2048
     temperature: float = 0.07
-    survey_rows: int = 512
-    twins: float = 0.0
-    twin_temperature: float = 0.2
-    keep: float = 0.0
+    statistics_rows: int = 512
+    contrastive: float = 0.0
+    contrastive_temperature: float = 0.2
+    feature_preservation: float = 0.0
 
 
 DEFAULT_TEACHER = TeacherConfig("vit_small_patch14_dinov2", blocks=(5, 8, 11))
@@ -131,18 +131,22 @@ class DistillConfig:
             )
         if not self.teachers:
             raise InputError("expected at least one teacher")
-        if max(self.losses.regress, self.losses.queue, self.losses.relate) <= 0:
+        if max(self.losses.regression, self.losses.queue, self.losses.relational) <= 0:
             raise InputError("expected at least one loss with a weight above 0")
 
         self._check_stages()
-        if self.losses.twins > 0 and (self.batch % 2 or (self.mode == "cached" and self.views < 2)):
-            raise InputError("twins want an even batch, and at least 2 views where they are cached")
+        if self.losses.contrastive > 0 and (
+            self.batch % 2 or (self.mode == "cached" and self.views < 2)
+        ):
+            raise InputError(
+                "the contrastive loss needs an even batch and, where cached, at least 2 views"
+            )
 
     def _check_stages(self) -> None:
         student = self.student
         if student.stages not in (3, 4):
             raise InputError(f"expected 3 or 4 stages of the student, got {student.stages}")
-        if self.losses.keep > 0 and student.stages == 4:
+        if self.losses.feature_preservation > 0 and student.stages == 4:
             raise InputError("expected a student of 3 stages where its features are kept")
         whole = (student.architecture, self.mode, student.train) == (TRUNK, "online", "all")
         if student.stages == 3 and not whole:
@@ -154,7 +158,7 @@ class DistillConfig:
     @property
     def frames_per_step(self) -> int:
         """Different frames that the batch of a step is drawn for, over all processes."""
-        return self.batch // 2 if self.losses.twins > 0 else self.batch
+        return self.batch // 2 if self.losses.contrastive > 0 else self.batch
 
     def to_json(self) -> dict[str, Any]:
         """Every field, as JSON reads it back."""
@@ -169,11 +173,11 @@ def load_config(name_or_path: str) -> DistillConfig:
         InputError: there is no such module or file, or it has no ``config()`` that gives a
             ``DistillConfig``.
     """
-    make = _maker(name_or_path)
-    made = make() if callable(make) else None
-    if not isinstance(made, DistillConfig):
+    function = _config_function(name_or_path)
+    config = function() if callable(function) else None
+    if not isinstance(config, DistillConfig):
         raise InputError(f"{name_or_path}: expected a function config() -> DistillConfig")
-    return made
+    return config
 
 
 def chosen_config(name: str, student: str, teacher: str) -> DistillConfig:
@@ -183,7 +187,7 @@ def chosen_config(name: str, student: str, teacher: str) -> DistillConfig:
         InputError: no such configuration.
     """
     config = load_config(name)
-    teachers = tuple(_given(each, teacher) for each in config.teachers)
+    teachers = tuple(_with_weights(original, teacher) for original in config.teachers)
     if student:
         start = dataclasses.replace(config.student, weights=student)
         config = dataclasses.replace(config, student=start)
@@ -198,7 +202,7 @@ def resized(config: DistillConfig, *, steps: int = 0, batch: int = 0) -> Distill
         losses = dataclasses.replace(
             losses,
             queue_rows=max(batch, round(losses.queue_rows * share)),
-            survey_rows=max(batch, round(losses.survey_rows * share)),
+            statistics_rows=max(batch, round(losses.statistics_rows * share)),
         )
         config = dataclasses.replace(config, batch=batch, losses=losses)
     return dataclasses.replace(config, steps=steps or config.steps)
@@ -210,7 +214,7 @@ def config_names() -> tuple[str, ...]:
     return tuple(sorted(f.stem for f in folder.glob("*.py") if f.stem != "__init__"))
 
 
-def _maker(name_or_path: str) -> object:
+def _config_function(name_or_path: str) -> object:
     if name_or_path.endswith(".py"):
         path = Path(name_or_path)
         spec = importlib.util.spec_from_file_location(f"user_config_{path.stem}", path)
@@ -224,11 +228,11 @@ def _maker(name_or_path: str) -> object:
         raise InputError(
             f"expected one of {', '.join(config_names())} or a .py file, got {name_or_path!r}"
         )
-    found: object = getattr(module, "config", None)
-    return found
+    function: object = getattr(module, "config", None)
+    return function
 
 
-def _given(config: TeacherConfig, weights: str) -> TeacherConfig:
+def _with_weights(config: TeacherConfig, weights: str) -> TeacherConfig:
     """Weights of the command line are for all teachers but a copy of the student."""
     if config.architecture == IMAGENET_TRUNK or not weights:
         return config

@@ -3,7 +3,7 @@
 Every function detaches the teacher and leaves autocast, so that half precision in the networks
 never reaches a softmax or a norm.
 
-The one loss without a teacher is ``twin_contrast``: two views of a frame teach each other.
+The one loss without a teacher is ``contrastive_loss``: two views of a frame teach each other.
 
 Shape suffixes: B batch, D target width, K queued teacher rows, L places of a map.
 """
@@ -110,7 +110,7 @@ def relational_distillation(
         return _divergence(student_BLL, teacher_BLL).mean()
 
 
-def twin_contrast(first_BD: Tensor, second_BD: Tensor, *, temperature: float) -> Tensor:
+def contrastive_loss(first_BD: Tensor, second_BD: Tensor, *, temperature: float) -> Tensor:
     """NT-Xent of two views of B frames, above 0; scalar (SimCLR, Chen et al. 2020, eq. 1).
 
     Every view looks for the other view of its frame among all other views of the batch, by

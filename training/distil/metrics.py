@@ -13,7 +13,7 @@ METRICS_NAME, CURVES_NAME = "metrics.csv", "losses.png"
 STEP = "step"
 
 
-class Metrics:
+class RunMetrics:
     """Writes metrics of steps; rows at or after ``first_step`` of an earlier try are dropped.
 
     Args:
@@ -43,7 +43,7 @@ class Metrics:
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bar.add_task("distil", total=steps, completed=first_step)
 
-    def __enter__(self) -> "Metrics":
+    def __enter__(self) -> "RunMetrics":
         """Rewrite the rows that are kept and show the bar."""
         if self._kept:
             self._write(self._kept, mode="w")

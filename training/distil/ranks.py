@@ -51,7 +51,7 @@ class Ranks:
         dist.all_gather(parts, rows_BD)
         return torch.stack(parts, dim=1).flatten(0, 1)
 
-    def gather_learning(self, rows_BD: Tensor) -> Tensor:
+    def gather_with_gradient(self, rows_BD: Tensor) -> Tensor:
         """As ``gather``, with the gradient of every process's loss that the rows enter.
 
         A loss that every process computes of all rows so gets the gradient of one process, once
@@ -82,7 +82,7 @@ def is_first() -> bool:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def join_ranks() -> Iterator[Ranks]:
     """Join the group that ``torchrun`` describes in the environment, or run alone.
 
     NCCL where there are GPUs, gloo on CPUs.
@@ -103,12 +103,12 @@ def joined() -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def computes_in_bf16(device: torch.device) -> bool:
+def supports_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is native there; emulated it is slower than float32.
 
     On a CPU with AVX512-BF16 a ResNet-50 step was measured 2 to 2.5 times faster with it.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

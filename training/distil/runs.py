@@ -16,7 +16,7 @@ from training.catalogue.simulator import SCENES, samples
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig
 from training.distil.loop import distil
-from training.distil.ranks import Ranks, computes_in_bf16, is_first
+from training.distil.ranks import Ranks, is_first, supports_bf16
 from training.distil.sources import CachedSource, Frame, OnlineSource, Source
 from training.distil.targets import cache_targets
 from training.networks.backbones import AnyBackbone, build_student
@@ -53,7 +53,7 @@ def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> S
 
     Raises:
         InputError: no manifest, or no such frames in it.
-        Conflict: a frame that the manifest judges on, its subject or its likeness is among them.
+        Conflict: a frame that the manifest evaluates on, its subject or its likeness is among them.
     """
     if manifest is None:
         raise InputError("expected --manifest, or --simulated")
@@ -110,7 +110,7 @@ def _source(
     if config.mode == "online":
         for teacher in teachers:
             teacher.to(ranks.device)
-        bf16 = computes_in_bf16(ranks.device) if config.bf16 is None else config.bf16
+        bf16 = supports_bf16(ranks.device) if config.bf16 is None else config.bf16
         return OnlineSource(
             frames,
             teachers,

@@ -19,14 +19,14 @@ from torch import Tensor
 from service.errors import InputError
 from service.imaging.analysis.preprocess import resize
 from training.distil.config import DistillConfig
-from training.distil.pupil import TargetShape
+from training.distil.distillation_model import TargetShape
 from training.distil.ranks import Ranks
 from training.distil.targets import Targets
-from training.networks.teacher import Reading, Teacher
+from training.networks.teacher import Teacher, TeacherOutput
 
 Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 Frame: TypeAlias = npt.NDArray[np.uint8]
-_SURVEY = 2**31  # keeps the draws before the first step apart from those of any step
+_STATISTICS_DRAWS = 2**31  # keeps the draws before the first step apart from those of any step
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Batch:
     """One step's share of one process.
 
     Attributes:
-        inputs: what the pupil takes: frames (B, 3, S, S) or a stream (B, C, h, w). With twins
-            its second half shows other views of the frames of the first half, in their order.
-        readings: of each teacher, of the same views.
+        inputs: what the model takes: frames (B, 3, S, S) or a stream (B, C, h, w). With the
+            contrastive loss its second half shows other views of the first half, in its order.
+        teacher_outputs: of each teacher, of the same views.
     """
 
     inputs: Tensor
-    readings: list[Reading]
+    teacher_outputs: list[TeacherOutput]
 
 
 class Source(Protocol):
@@ -53,7 +53,7 @@ class Source(Protocol):
     def batch(self, step: int) -> Batch:
         """The batch of a step, the same whenever it is asked for."""
 
-    def survey(self, rows: int) -> list[Tensor]:
+    def sample_targets(self, rows: int) -> list[Tensor]:
         """At least ``rows`` global targets of each teacher, (N, D), the same in every process."""
 
 
@@ -68,22 +68,22 @@ class Sampler:
     _order_M: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        self.ranks.share(self.drawn)
-        if self.samples < self.drawn:
+        self.ranks.share(self.samples_per_step)
+        if self.samples < self.samples_per_step:
             raise InputError(
-                f"expected at least as many samples as a batch holds ({self.drawn}), "
+                f"expected at least as many samples as a batch holds ({self.samples_per_step}), "
                 f"got {self.samples}"
             )
 
     @property
-    def drawn(self) -> int:
+    def samples_per_step(self) -> int:
         """Samples of a step, over all processes."""
         return self.config.frames_per_step
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches only."""
-        return self.samples // self.drawn
+        return self.samples // self.samples_per_step
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
         """Sample numbers of this process at ``step``, ascending."""
@@ -91,8 +91,8 @@ class Sampler:
         if epoch != self._epoch or self._order_M is None:
             rng = np.random.default_rng((self.config.seed, epoch))
             self._order_M, self._epoch = rng.permutation(self.samples), epoch
-        start = position * self.drawn
-        chosen = np.sort(self._order_M[start : start + self.drawn])
+        start = position * self.samples_per_step
+        chosen = np.sort(self._order_M[start : start + self.samples_per_step])
         return chosen[self.ranks.rank :: self.ranks.world]
 
 
@@ -112,26 +112,28 @@ class CachedSource:
         self._targets = targets
         self._config = config
         self._ranks = ranks
-        self._twins = config.losses.twins > 0
+        self._contrastive = config.losses.contrastive > 0
         self._frames = self.samples // config.views
-        drawn_from = self._frames if self._twins else self.samples
+        drawn_from = self._frames if self._contrastive else self.samples
         self._sampler = Sampler(drawn_from, config, ranks)
 
     def batch(self, step: int) -> Batch:
         """Streams and targets of the step's samples."""
         chosen_B = self._sampler.rows(step)
-        if self._twins:
+        if self._contrastive:
             chosen_B = self._two_views(chosen_B, step)
         stream = self._read(self._targets.streams_MChw, chosen_B)
-        readings = [
-            Reading(self._read(pooled_MD, chosen_B), self._dense(teacher, chosen_B))
+        teacher_outputs = [
+            TeacherOutput(self._read(pooled_MD, chosen_B), self._dense(teacher, chosen_B))
             for teacher, pooled_MD in enumerate(self._targets.pooled)
         ]
-        return Batch(stream.contiguous(memory_format=torch.channels_last), readings)
+        return Batch(stream.contiguous(memory_format=torch.channels_last), teacher_outputs)
 
-    def survey(self, rows: int) -> list[Tensor]:
+    def sample_targets(self, rows: int) -> list[Tensor]:
         """Every stored target, in a random order (repeated when there are fewer than asked)."""
-        order = np.random.default_rng((self._config.seed, _SURVEY)).permutation(self.samples)
+        order = np.random.default_rng((self._config.seed, _STATISTICS_DRAWS)).permutation(
+            self.samples
+        )
         order = np.resize(order, max(rows, self.samples))
         return [self._read(pooled_MD, order) for pooled_MD in self._targets.pooled]
 
@@ -188,52 +190,54 @@ class OnlineSource:
         self._bf16 = bf16
         self._sampler = Sampler(self.samples, config, ranks)
         self._threads = ThreadPoolExecutor(config.workers, thread_name_prefix="decode")
-        self._ahead: dict[int, list[Future[Frame]]] = {}
+        self._prefetched: dict[int, list[Future[Frame]]] = {}
         spec = config.spec
         self._mean = torch.tensor(spec.mean, device=ranks.device).reshape(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=ranks.device).reshape(1, 3, 1, 1)
 
     def batch(self, step: int) -> Batch:
         """One view of each of the step's frames; the next step's frames decode meanwhile."""
-        waiting = self._ahead.pop(step, None) or self._start(step)
-        self._ahead = {step + 1: self._start(step + 1)}
-        return self._observed([future.result() for future in waiting], step)
+        futures = self._prefetched.pop(step, None) or self._submit(step)
+        self._prefetched = {step + 1: self._submit(step + 1)}
+        return self._make_batch([future.result() for future in futures], step)
 
-    def survey(self, rows: int) -> list[Tensor]:
+    def sample_targets(self, rows: int) -> list[Tensor]:
         """Rows of views that no step meets."""
-        found: list[list[Tensor]] = [[] for _ in self._teachers]
+        targets: list[list[Tensor]] = [[] for _ in self._teachers]
         for draw in range(-(-rows // self._config.frames_per_step)):
-            waiting = self._start(draw)
-            batch = self._observed([f.result() for f in waiting], _SURVEY + draw)
-            for kept, reading in zip(found, batch.readings, strict=True):
-                kept.append(self._ranks.gather(reading.pooled_BD))
-        return [torch.cat(kept) for kept in found]
+            futures = self._submit(draw)
+            batch = self._make_batch([f.result() for f in futures], _STATISTICS_DRAWS + draw)
+            for batches, output in zip(targets, batch.teacher_outputs, strict=True):
+                batches.append(self._ranks.gather(output.pooled_BD))
+        return [torch.cat(batches) for batches in targets]
 
-    def _start(self, step: int) -> list[Future[Frame]]:
+    def _submit(self, step: int) -> list[Future[Frame]]:
         return [self._threads.submit(self._load, int(i)) for i in self._sampler.rows(step)]
 
     def _load(self, index: int) -> Frame:
         return resize(self._frames[index], self._config.load_px)
 
-    def _observed(self, frames: list[Frame], step: int) -> Batch:
+    def _make_batch(self, frames: list[Frame], step: int) -> Batch:
         device = self._ranks.device
         frames_B1HW = torch.from_numpy(np.stack(frames)[:, None]).to(device).float() / 255
-        if self._config.losses.twins > 0:  # mixed, both views of a frame still mix the same two
+        if (
+            self._config.losses.contrastive > 0
+        ):  # mixed, both views of a frame still mix the same two
             frames_B1HW = frames_B1HW.repeat(2, 1, 1, 1)
         generator = torch.Generator(device).manual_seed(self._seed(step))
-        view_B1SS = self._mixed(self._augment(frames_B1HW, generator), step)
+        view_B1SS = self._mixup(self._augment(frames_B1HW, generator), step)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
-            readings = [teacher.observe(view_B1SS) for teacher in self._teachers]
+            teacher_outputs = [teacher.observe(view_B1SS) for teacher in self._teachers]
         inputs = ((view_B1SS - self._mean) / self._std).contiguous(
             memory_format=torch.channels_last
         )
-        return Batch(inputs, readings)
+        return Batch(inputs, teacher_outputs)
 
     def _seed(self, step: int) -> int:
         words = (self._config.seed, step, self._ranks.rank)
         return int(np.random.SeedSequence(words).generate_state(1)[0])
 
-    def _mixed(self, view_B1SS: Tensor, step: int) -> Tensor:
+    def _mixup(self, view_B1SS: Tensor, step: int) -> Tensor:
         """Mixup (Zhang et al. 2018) with one share per batch, before anybody looks."""
         if self._config.mixup <= 0:
             return view_B1SS

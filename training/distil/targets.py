@@ -23,10 +23,10 @@ from service.errors import InputError
 from service.imaging.analysis.preprocess import normalise, resize
 from training.augmentation.augmenter import Augmenter
 from training.distil.config import DistillConfig
-from training.distil.pupil import TargetShape
-from training.distil.ranks import computes_in_bf16
+from training.distil.distillation_model import TargetShape
+from training.distil.ranks import supports_bf16
 from training.networks.backbones import AnyBackbone
-from training.networks.teacher import Reading, Teacher, read_stream
+from training.networks.teacher import Teacher, TeacherOutput, read_stream
 
 log = logging.getLogger(__name__)
 Halves = npt.NDArray[np.float16]
@@ -134,7 +134,7 @@ def _arrays(
         stream = student.eval().prefix(torch.zeros(1, 3, side, side))
     shapes = [teacher.shapes() for teacher in teachers]
     dense = []
-    if config.losses.relate > 0:
+    if config.losses.relational > 0:
         dense = [
             _array(folder / f"dense{i}.npy", (samples, *grid)) for i, (_, grid) in enumerate(shapes)
         ]
@@ -166,7 +166,7 @@ def _cache_one_view(
     targets: Targets,
 ) -> None:
     cpu = torch.device("cpu")
-    bf16 = computes_in_bf16(cpu) if config.bf16 is None else config.bf16
+    bf16 = supports_bf16(cpu) if config.bf16 is None else config.bf16
     for start in range(0, len(frames), _BATCH):
         views_BSS = make_views(frames[start : start + _BATCH], start, number, config)
         inputs = torch.from_numpy(normalise(views_BSS, config.spec))
@@ -175,15 +175,15 @@ def _cache_one_view(
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             stream = student.prefix(inputs)
             view_B1SS = torch.from_numpy(views_BSS[:, None]).float() / 255
-            readings = [_reading(teacher, view_B1SS, stream) for teacher in teachers]
+            teacher_outputs = [_observe(teacher, view_B1SS, stream) for teacher in teachers]
         targets.streams_MChw[rows] = stream.float().numpy()
-        for index, reading in enumerate(readings):
-            targets.pooled[index][rows] = reading.pooled_BD.numpy()
+        for index, output in enumerate(teacher_outputs):
+            targets.pooled[index][rows] = output.pooled_BD.numpy()
             if targets.dense:
-                targets.dense[index][rows] = reading.dense_BEhw.numpy()
+                targets.dense[index][rows] = output.dense_BEhw.numpy()
 
 
-def _reading(teacher: Teacher, view_B1SS: Tensor, stream: Tensor) -> Reading:
+def _observe(teacher: Teacher, view_B1SS: Tensor, stream: Tensor) -> TeacherOutput:
     """A copy of the frozen student need not run: its stream is there."""
     if teacher.is_copy:
         return read_stream(teacher.network, stream)

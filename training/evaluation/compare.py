@@ -55,20 +55,20 @@ def paired_over_seeds(
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
+class HeldOutPredictions:
     """Held-out guesses of one encoder on one set."""
 
     labelled: LabelledSet
     rows: npt.NDArray[np.int64]
-    guesses: Strings
+    predictions: Strings
 
     @property
     def score(self) -> float:
         """Balanced accuracy, percent."""
-        return balanced_accuracy(self.labelled.labels_N[self.rows], self.guesses)
+        return balanced_accuracy(self.labelled.labels_N[self.rows], self.predictions)
 
 
-def resampled(held_out: HeldOut, *, seed: int = 0) -> Doubles:
+def resampled(held_out: HeldOutPredictions, *, seed: int = 0) -> Doubles:
     """Balanced accuracy, percent, of R bootstrap resamples of whole groups; (R,).
 
     The same seed draws the same groups for every encoder, so differences are paired.
@@ -81,7 +81,7 @@ def resampled(held_out: HeldOut, *, seed: int = 0) -> Doubles:
     totals_GC = np.zeros((groups, len(classes)))
     right_GC = np.zeros_like(totals_GC)
     np.add.at(totals_GC, (groups_N, truth_C), 1)
-    np.add.at(right_GC, (groups_N, truth_C), held_out.guesses == truth_N)
+    np.add.at(right_GC, (groups_N, truth_C), held_out.predictions == truth_N)
     times_RG = np.random.default_rng(seed).multinomial(
         groups, np.full(groups, 1 / groups), size=RESAMPLES
     )
@@ -93,13 +93,15 @@ def resampled(held_out: HeldOut, *, seed: int = 0) -> Doubles:
     return scores_R
 
 
-def over_groups(held_out: Sequence[HeldOut]) -> Estimate:
+def over_groups(held_out: Sequence[HeldOutPredictions]) -> Estimate:
     """Mean over sets with a percentile interval over resampled groups."""
     mean = float(np.mean([found.score for found in held_out]))
     return _percentile(mean, np.mean([resampled(found) for found in held_out], axis=0))
 
 
-def paired_over_groups(ours: Sequence[HeldOut], theirs: Sequence[HeldOut]) -> Estimate:
+def paired_over_groups(
+    ours: Sequence[HeldOutPredictions], theirs: Sequence[HeldOutPredictions]
+) -> Estimate:
     """Mean over sets of (ours - theirs), interval over resampled groups."""
     pairs = list(zip(ours, theirs, strict=True))
     mean = float(np.mean([mine.score - other.score for mine, other in pairs]))

@@ -1,4 +1,4 @@
-"""Everything that is judged, behind one interface: frames in, features out.
+"""Everything that is evaluated, behind one interface: frames in, features out.
 
 The only module of the evaluation that knows how networks are built and loaded.
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from service.embedding.bundle import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
-from training.bundle.export import fitted_readout, load_student, served
+from training.bundle.export import fit_student_readout, load_student, serving_config
 from training.bundle.onnx_files import OUTPUTS, open_network
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig
@@ -248,9 +248,9 @@ def checkpoint(run: Path, corpus: Frames, config: DistillConfig) -> TorchEncoder
         InputError: the folder holds no finished run of ``config``, or too few corpus frames.
     """
     path = run / CHECKPOINT_NAME
-    config = served(config)
+    config = serving_config(config)
     student = load_student(path, config.student)
-    readout = fitted_readout(student, corpus, config)
+    readout = fit_student_readout(student, corpus, config)
     network = PooledStudent(student, readout).eval()
     fitted = hashlib.sha256(readout.weights_DK.tobytes()).hexdigest()
     key = _key(fitted, path, config.spec)

@@ -1,4 +1,4 @@
-"""How an encoder is judged: labelled features in, scores out, the same splits for every encoder.
+"""How an encoder is evaluated: labelled features in, scores out, the same splits for every encoder.
 
 The classifier is the service's own (``service.fewshot``). Support and test never share a group.
 Scores are balanced accuracies in percent unless said otherwise.
@@ -56,15 +56,15 @@ class LabelledSet:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Row numbers to learn from and to be judged on."""
+    """Row numbers to learn from and to be evaluated on."""
 
     train: Ints
     test: Ints
 
 
-def balanced_accuracy(truth_N: Strings, guesses_N: Strings) -> float:
+def balanced_accuracy(truth_N: Strings, predictions_N: Strings) -> float:
     """Mean recall over the classes of the truth, percent."""
-    recalls = [(guesses_N[truth_N == name] == name).mean() for name in np.unique(truth_N)]
+    recalls = [(predictions_N[truth_N == name] == name).mean() for name in np.unique(truth_N)]
     return 100 * float(np.mean(recalls))
 
 
@@ -75,7 +75,7 @@ def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
     further frames of the same groups: nothing of the support is ever tested.
 
     Raises:
-        NotEnoughExamples: a class has too few groups to learn from, or none to be judged on.
+        NotEnoughExamples: a class has too few groups to learn from, or none to be evaluated on.
     """
     rng = np.random.default_rng((seed, shots))
     may_teach_N = labelled.support_N if labelled.has_own_split else ~labelled.support_N
@@ -125,8 +125,8 @@ def probe(features_ND: Floats, labelled: LabelledSet, split: Split) -> Strings:
         labelled.groups_N[split.train].tolist(),
         encoder_id=_ENCODER,
     )
-    guesses: Strings = np.array(head.classes)[head.logits(features_ND[split.test]).argmax(1)]
-    return guesses
+    predictions: Strings = np.array(head.classes)[head.logits(features_ND[split.test]).argmax(1)]
+    return predictions
 
 
 def shot_scores(
@@ -202,20 +202,20 @@ def retrieval(
     features_ND: Floats, labelled: LabelledSet, ks: Sequence[int] = (1, 5, 10)
 ) -> Retrieval:
     """Every testable frame queries all frames of other groups."""
-    truth, guesses, precisions = [], [], []
+    truth, predictions, precisions = [], [], []
     found = dict.fromkeys(ks, 0)
     for row, order in nearest_others(features_ND, labelled):
         same = labelled.labels_N[order] == labelled.labels_N[row]
         names, counts = np.unique(labelled.labels_N[order[:NEIGHBOURS]], return_counts=True)
         truth.append(labelled.labels_N[row])
-        guesses.append(names[counts.argmax()])
+        predictions.append(names[counts.argmax()])
         for k in ks:
             found[k] += bool(same[:k].any())
         hits = np.flatnonzero(same)
         if len(hits):
             precisions.append(float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1))))
     return Retrieval(
-        balanced_accuracy(np.array(truth), np.array(guesses)),
+        balanced_accuracy(np.array(truth), np.array(predictions)),
         {k: 100 * count / len(truth) for k, count in found.items()},
         100 * float(np.mean(precisions)) if precisions else 0.0,
     )

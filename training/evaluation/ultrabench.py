@@ -20,7 +20,7 @@ _GROUPS = ("patient", "source")  # source: the video a frame was taken from
 
 
 def read_ultrabench(folder: Path) -> EvaluationSet:
-    """One prepared set: learn from training and validation records, be judged on test records.
+    """One prepared set: learn from training and validation records, be evaluated on test records.
 
     Records without a label (segmentation only) are left out.
 

@@ -55,8 +55,8 @@ class ReadoutConfig:
         whitening: exponent p of (variance + ridge)^-p per principal axis of a block; 0 keeps
             the axes as they are, 0.5 makes their variances equal.
         ridge: added variance, in units of the block's mean variance.
-        steadiness: how much directions shrink in which augmentation moves a frame: by
-            (1 + steadiness x share of the motion in the frames' spread)^-1/2. 0 = not.
+        augmentation_invariance: how much directions shrink in which augmentation moves a frame: by
+            (1 + augmentation_invariance x share of the motion in the frames' spread)^-1/2. 0 = not.
         views: augmented views per frame that show this motion.
     """
 
@@ -64,7 +64,7 @@ class ReadoutConfig:
     energy: tuple[float, ...] = (1.0, 0.5, 0.3, 0.3, 0.3, 0.6, 0.6)
     whitening: float = 0.3
     ridge: float = 0.2
-    steadiness: float = 300.0
+    augmentation_invariance: float = 300.0
     views: int = 2
 
 
@@ -181,14 +181,16 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
         for block, share in zip(_slices(width), _shares(width, config), strict=True)
     ]
     whitened_NK = _apply(pooled_NK - mean_K, maps)
-    if config.steadiness > 0 and views:
+    if config.augmentation_invariance > 0 and views:
         moved_MK = np.concatenate([_apply(v_NK - mean_K, maps) - whitened_NK for v_NK in views])
-        steady = _steadying(moved_MK, whitened_NK, config)
-        steady_NK = _steadied(whitened_NK, steady)
-        views_MK = _steadied(moved_MK, steady) + np.tile(steady_NK, (len(views), 1))
+        motion = _motion(moved_MK, whitened_NK, config)
+        stable_NK = _shrink_motion(whitened_NK, motion)
+        views_MK = _shrink_motion(moved_MK, motion) + np.tile(stable_NK, (len(views), 1))
         # Views count among the frames here: what steadying shrank is not to be cut as well, for
         # with many labels it still tells classes apart.
-        axes_DK = _steadied(_strongest(np.concatenate([steady_NK, views_MK]), config.dim), steady)
+        axes_DK = _shrink_motion(
+            _strongest(np.concatenate([stable_NK, views_MK]), config.dim), motion
+        )
     else:
         axes_DK = _strongest(whitened_NK, config.dim)
     weights_DK = _apply(axes_DK, [whiten.T for whiten in maps])
@@ -216,7 +218,7 @@ def _slices(width: int) -> Iterator[slice]:
 def _apply(rows_NK: npt.NDArray[np.floating], maps: Sequence[Doubles]) -> Doubles:
     """Each block of columns times its own (C, C) map."""
     blocks = _slices(rows_NK.shape[1])
-    parts = [rows_NK[:, block] @ each for block, each in zip(blocks, maps, strict=True)]
+    parts = [rows_NK[:, block] @ block_map for block, block_map in zip(blocks, maps, strict=True)]
     return np.concatenate(parts, axis=1)
 
 
@@ -233,18 +235,18 @@ def _whitening(centred_NC: Doubles, config: ReadoutConfig, share: float) -> Doub
     return scaled_CC
 
 
-def _steadying(
+def _motion(
     moved_MK: Doubles, whitened_NK: Doubles, config: ReadoutConfig
 ) -> tuple[Doubles, Doubles]:
     """Axes (R, K) of the motion and what each is changed by: rows + (rows axes^T) change axes."""
     motion_R, axes_RK = _principal(moved_MK, min(moved_MK.shape))
     spread_total = np.square(whitened_NK).sum(1).mean()
     shares_R = motion_R / (len(moved_MK) * max(spread_total, _TINY))
-    return axes_RK, (1 + config.steadiness * shares_R) ** -0.5 - 1
+    return axes_RK, (1 + config.augmentation_invariance * shares_R) ** -0.5 - 1
 
 
-def _steadied(rows_NK: Doubles, steady: tuple[Doubles, Doubles]) -> Doubles:
-    axes_RK, change_R = steady
+def _shrink_motion(rows_NK: Doubles, motion: tuple[Doubles, Doubles]) -> Doubles:
+    axes_RK, change_R = motion
     steadied_NK: Doubles = rows_NK + (rows_NK @ axes_RK.T) * change_R @ axes_RK
     return steadied_NK
 

@@ -31,7 +31,7 @@ _ANY_SIDE = ("vit_", "test_vit", "deit_", "deit3_", "eva02_")  # timm names that
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TeacherOutput:
     """What a teacher says of a batch.
 
     Attributes:
@@ -43,7 +43,7 @@ class Reading:
     dense_BEhw: Tensor
 
 
-Reader: TypeAlias = Callable[[Any, Tensor], Reading]
+Reader: TypeAlias = Callable[[Any, Tensor], TeacherOutput]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class TransformerReader:
     blocks: tuple[int, ...]
     tokens: str = "cls+mean"
 
-    def __call__(self, network: Any, inputs_B3PP: Tensor) -> Reading:
+    def __call__(self, network: Any, inputs_B3PP: Tensor) -> TeacherOutput:
         """Register tokens (DINOv3 has four) are in neither target."""
         pairs = network.forward_intermediates(
             inputs_B3PP,
@@ -69,7 +69,7 @@ class TransformerReader:
                 parts.append(prefix_BRE[:, 0])
             if self.tokens in ("mean", "cls+mean"):
                 parts.append(patches_BEhw.mean((2, 3)))
-        return Reading(torch.cat(parts, dim=1).float(), pairs[-1][0].float())
+        return TeacherOutput(torch.cat(parts, dim=1).float(), pairs[-1][0].float())
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +78,24 @@ class StageReader:
 
     stages: tuple[int, ...]
 
-    def __call__(self, network: Any, inputs_B3PP: Tensor) -> Reading:
+    def __call__(self, network: Any, inputs_B3PP: Tensor) -> TeacherOutput:
         """Maps as timm gives them."""
         maps = network.forward_intermediates(
             inputs_B3PP, indices=list(self.stages), intermediates_only=True
         )
         pooled = [stage_BEhw.mean((2, 3)) for stage_BEhw in maps]
-        return Reading(torch.cat(pooled, dim=1).float(), maps[-1].float())
+        return TeacherOutput(torch.cat(pooled, dim=1).float(), maps[-1].float())
 
 
-def read_trunk(network: Any, inputs_B3PP: Tensor) -> Reading:
+def read_trunk(network: Any, inputs_B3PP: Tensor) -> TeacherOutput:
     """Activated stage 3 of a student, pooled and as a map."""
     return read_stream(network, network.prefix(inputs_B3PP))
 
 
-def read_stream(network: Any, stream_BChw: Tensor) -> Reading:
+def read_stream(network: Any, stream_BChw: Tensor) -> TeacherOutput:
     """As ``read_trunk``, from what ``network.prefix`` gave."""
     maps_BEhw = network.stage3_norm(stream_BChw.float()).float()
-    return Reading(maps_BEhw.mean((2, 3)), maps_BEhw)
+    return TeacherOutput(maps_BEhw.mean((2, 3)), maps_BEhw)
 
 
 class Teacher(nn.Module):
@@ -135,7 +135,7 @@ class Teacher(nn.Module):
         return self.reader(self.network, inputs_B3PP).pooled_BD
 
     @torch.no_grad()
-    def observe(self, view_B1SS: Tensor) -> Reading:
+    def observe(self, view_B1SS: Tensor) -> TeacherOutput:
         """Both targets of a view with intensities in [0, 1]."""
         return self.reader(self.network, prepare(view_B1SS, self))
 
@@ -143,9 +143,9 @@ class Teacher(nn.Module):
     def shapes(self) -> tuple[int, tuple[int, int, int]]:
         """D and (E, h, w), from one black view."""
         side = self.spec.side_px
-        reading = self.observe(torch.zeros(1, 1, side, side, device=self.get_buffer("mean").device))
-        width, height, across = reading.dense_BEhw.shape[1:]
-        return reading.pooled_BD.shape[1], (width, height, across)
+        output = self.observe(torch.zeros(1, 1, side, side, device=self.get_buffer("mean").device))
+        width, height, across = output.dense_BEhw.shape[1:]
+        return output.pooled_BD.shape[1], (width, height, across)
 
 
 def prepare(view_B1SS: Tensor, teacher: Teacher) -> Tensor:

@@ -2,7 +2,7 @@
 
 Augmentation enters the embedding in two ways: the views that stage 4 learnt from, and the views
 that steady the read-out. The second needs no training, so it can be taken apart in minutes: the
-read-out is fitted anew with views of one group alone, or of all but one, and judged on the same
+read-out is fitted anew with views of one group alone, or of all but one, and evaluated on the same
 splits.
 
 Shape suffixes: N frames, K pooled features.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from training.augmentation.config import GROUPS, AugmentationConfig
-from training.bundle.export import Frames, pooled_features, served
+from training.bundle.export import Frames, pooled_features, serving_config
 from training.distil.config import DistillConfig
 from training.evaluation.protocol import SEEDS
 from training.evaluation.sets import EvaluationSet
@@ -43,26 +43,26 @@ def ablate(
     seeds: int = SEEDS,
     on_arm: Callable[[Arm], None] = lambda arm: None,
 ) -> list[Arm]:
-    """Fit and judge the read-out of every arm; the first is the one without augmentation.
+    """Fit and evaluate the read-out of every arm; the first is the one without augmentation.
 
     Args:
         student: trained.
         config: of its run.
         corpus: frames that it was trained on.
-        sets: to be judged on, none of them in-domain.
+        sets: to be evaluated on, none of them in-domain.
         shots: labelled frames per class.
         seeds: splits per number of shots.
         on_arm: is told of every finished arm.
     """
-    config = served(config)
+    config = serving_config(config)
     plain_NK = pooled_features(student, corpus, config)
-    judged = [(s.labelled, pooled_features(student, s.frames(), config)) for s in sets]
+    evaluated = [(s.labelled, pooled_features(student, s.frames(), config)) for s in sets]
     done: list[Arm] = []
     base: Scores = {}
     for name, augment in arms(config.augment):
         views = [] if augment is None else _views(student, config, augment, corpus)
         readout = fit_readout(plain_NK, config.readout, views)
-        scores = scores_of(readout.embed, judged, shots, seeds)
+        scores = scores_of(readout.embed, evaluated, shots, seeds)
         base = base or scores
         done.append(arm(name, scores, base))
         on_arm(done[-1])

@@ -1,4 +1,4 @@
-"""Ways to make an embedding, judged on the same splits and compared with one of them.
+"""Ways to make an embedding, evaluated on the same splits and compared with one of them.
 
 Shape suffixes: N frames, D embedding width.
 """
@@ -22,7 +22,7 @@ SHOTS = (5, 20)
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way, judged.
+    """One way, evaluated.
 
     Attributes:
         scores: shots -> mean balanced accuracy over sets and seeds, percent.
@@ -37,7 +37,7 @@ class Arm:
 
 def scores_of(
     embed: Callable[[Given], Floats],
-    judged: Sequence[tuple[LabelledSet, Given]],
+    evaluated: Sequence[tuple[LabelledSet, Given]],
     shots: Sequence[int],
     seeds: int,
 ) -> Scores:
@@ -45,11 +45,11 @@ def scores_of(
 
     Args:
         embed: what was computed of a set's frames -> features_ND.
-        judged: labels, and what was computed of the frames.
+        evaluated: labels, and what was computed of the frames.
         shots: labelled frames per class.
         seeds: splits per number of shots.
     """
-    embedded = [(labelled, embed(given)) for labelled, given in judged]
+    embedded = [(labelled, embed(given)) for labelled, given in evaluated]
     return {
         k: {
             labelled.name: shot_scores(rows_ND, labelled, k, seeds)

@@ -1,9 +1,9 @@
 """What each design of the distillation is worth, at a size that a few cores can pay.
 
 Views, targets of every teacher and the maps of the frozen stages are computed once, so that a
-design costs no more than its own steps of stage 4. All are judged on the same splits, once in the
-read-out that ships, and once as stage 4 alone: the read-out rests on stage 3 and hides most of
-what stage 4 has learnt.
+design costs no more than its own steps of stage 4. All are evaluated on the same splits, once in
+the read-out that ships, and once as stage 4 alone: the read-out rests on stage 3 and hides most
+of what stage 4 has learnt.
 
 Shape suffixes: N frames, V views, M = V x N samples, C channels, h w maps, K pooled features,
 D width of a target.
@@ -83,9 +83,9 @@ def designs(plain: DistillConfig) -> list[Design]:
         Design("stage 4 untrained", plain, trained=False),
         Design("plain, another seed", replace(plain, seed=plain.seed + 1)),
         Design("two teachers", taught(teacher, TeacherConfig(IMAGENET_TRUNK, weight=0.5))),
-        Design("twins on top", lost(replace(usual, twins=0.1))),
-        Design("queue loss instead", lost(replace(usual, regress=0.0, queue=1.0))),
-        Design("relational loss on top", lost(replace(usual, relate=1.0))),
+        Design("contrastive loss on top", lost(replace(usual, contrastive=0.1))),
+        Design("queue loss instead", lost(replace(usual, regression=0.0, queue=1.0))),
+        Design("relational loss on top", lost(replace(usual, relational=1.0))),
         Design("last block alone", taught(replace(teacher, blocks=teacher.blocks[-1:]))),
         Design("first block alone", taught(replace(teacher, blocks=teacher.blocks[:1]))),
         Design("simulated frames too", plain, simulated=True),
@@ -124,36 +124,36 @@ def chosen_designs(plain: DistillConfig, names: list[str]) -> list[Design]:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class SharedTargets:
     """Everything that is computed once.
 
     Attributes:
         teachers: whose targets are stored, in their order.
         corpus: real frames and their views.
         simulated: the same of the simulator; None when no design wants them.
-        judged: of each set, labels and the maps (N, C, h, w) of the frozen stages.
+        evaluated: of each set, labels and the maps (N, C, h, w) of the frozen stages.
     """
 
     teachers: tuple[TeacherConfig, ...]
     corpus: Targets
     simulated: Targets | None
-    judged: Sequence[tuple[LabelledSet, Halves]]
+    evaluated: Sequence[tuple[LabelledSet, Halves]]
 
 
-def stock(
+def compute_shared(
     plain: DistillConfig,
     corpus: Sequence[Frame],
     sets: Sequence[EvaluationSet],
     folder: Path,
     *,
     simulated: int,
-) -> Stock:
+) -> SharedTargets:
     """Compute what all designs share, or read what is there of it already.
 
     Args:
         plain: the plain design.
         corpus: frames to learn from.
-        sets: to be judged on.
+        sets: to be evaluated on.
         folder: of the arrays.
         simulated: frames of the simulator.
 
@@ -161,14 +161,14 @@ def stock(
         InputError: the folder holds targets of another run.
     """
     teachers = (*plain.teachers, TeacherConfig(IMAGENET_TRUNK))
-    config = replace(plain, teachers=teachers, losses=LossConfig(relate=1.0))
+    config = replace(plain, teachers=teachers, losses=LossConfig(relational=1.0))
     student = build_student(config.student)
     built = [build_teacher(teacher, config.spec, student=student) for teacher in teachers]
     frames = [frame for each in sets for frame in each.frames()]
-    seen = cache_targets(frames, student, built, replace(config, views=1), folder / "judged")
+    seen = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
     ends = np.cumsum([len(each.rows) for each in sets])[:-1]
     parts = np.split(seen.streams_MChw, ends)
-    return Stock(
+    return SharedTargets(
         teachers,
         cache_targets(corpus, student, built, config, folder / "corpus"),
         cache_targets(
@@ -178,21 +178,23 @@ def stock(
     )  # fmt: skip
 
 
-def targets_of(design: Design, stock: Stock) -> Targets:
+def targets_of(design: Design, compute_shared: SharedTargets) -> Targets:
     """What the design learns from, out of what is stored: its teachers, blocks and frames."""
-    parts = [stock.corpus]
-    if design.simulated and stock.simulated is not None:
-        parts.append(stock.simulated)
+    parts = [compute_shared.corpus]
+    if design.simulated and compute_shared.simulated is not None:
+        parts.append(compute_shared.simulated)
     views = design.config.views
-    numbers = [_number(teacher, stock.teachers) for teacher in design.config.teachers]
+    numbers = [_number(teacher, compute_shared.teachers) for teacher in design.config.teachers]
     streams = _joined([part.streams_MChw for part in parts], views)
     pooled_of, dense, grids = [], [], []
     for number, wanted in zip(numbers, design.config.teachers, strict=True):
         whole_MD = _joined([part.pooled[number] for part in parts], views)
-        pooled_of.append(whole_MD[:, _columns(stock.teachers[number], wanted, whole_MD.shape[1])])
+        pooled_of.append(
+            whole_MD[:, _columns(compute_shared.teachers[number], wanted, whole_MD.shape[1])]
+        )
         dense.append(_joined([part.dense[number] for part in parts], views))
-        grids.append(stock.corpus.grids[number])
-    return Targets(streams, pooled_of, dense if design.config.losses.relate > 0 else (), grids)
+        grids.append(compute_shared.corpus.grids[number])
+    return Targets(streams, pooled_of, dense if design.config.losses.relational > 0 else (), grids)
 
 
 def _number(wanted: TeacherConfig, stored: Sequence[TeacherConfig]) -> int:
@@ -220,22 +222,22 @@ def _joined(parts: Sequence[Halves], views: int) -> Halves:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DesignResult:
     """A design in the read-out that ships, and its stage 4 alone (None: it has none)."""
 
     shipped: Arm
     alone: Arm | None
 
 
-def judge_designs(
+def evaluate_designs(
     chosen: Sequence[Design],
-    stock: Stock,
+    compute_shared: SharedTargets,
     out: Path,
     *,
     shots: Sequence[int] = SHOTS,
     seeds: int,
-) -> Iterator[Judged]:
-    """Train and judge every design; one that was judged in ``out`` before is read.
+) -> Iterator[DesignResult]:
+    """Train and evaluate every design; one that was evaluated in ``out`` before is read.
 
     Args:
         chosen: the first one is what the others are compared with.
@@ -247,15 +249,15 @@ def judge_designs(
     base: tuple[Scores, Scores] | None = None
     for design in chosen:
         folder = out / design.folder
-        shipped, alone = _stored(folder) or _judged(design, stock, folder, shots, seeds)
+        shipped, alone = _stored(folder) or _evaluate(design, compute_shared, folder, shots, seeds)
         base = base or (shipped, alone)
-        yield Judged(
+        yield DesignResult(
             arm(design.name, shipped, base[0]),
             arm(design.name, alone, base[1]) if design.reads_stage4 else None,
         )
 
 
-def tables(done: list[Judged]) -> str:
+def tables(done: list[DesignResult]) -> str:
     """Both tables, Markdown."""
     alone = [each.alone for each in done if each.alone is not None]
     return "\n\n".join(
@@ -277,14 +279,16 @@ def _stored(folder: Path) -> tuple[Scores, Scores] | None:
     return both[0], both[1]
 
 
-def _judged(
-    design: Design, stock: Stock, folder: Path, shots: Sequence[int], seeds: int
+def _evaluate(
+    design: Design, compute_shared: SharedTargets, folder: Path, shots: Sequence[int], seeds: int
 ) -> tuple[Scores, Scores]:
-    student = _trained(design, stock, folder)
-    views = [_read(student, s) for s in np.split(stock.corpus.streams_MChw, design.config.views)]
+    student = _trained(design, compute_shared, folder)
+    views = [
+        _read(student, s) for s in np.split(compute_shared.corpus.streams_MChw, design.config.views)
+    ]
     readout = _readout(design, views)
     alone = _stage4_alone(views[0])
-    seen = [(labelled, _read(student, streams)) for labelled, streams in stock.judged]
+    seen = [(labelled, _read(student, streams)) for labelled, streams in compute_shared.evaluated]
     scores = (
         scores_of(lambda maps: readout.embed(maps.pooled_NK), seen, shots, seeds),
         scores_of(alone, seen, shots, seeds),
@@ -294,11 +298,11 @@ def _judged(
     return scores
 
 
-def _trained(design: Design, stock: Stock, folder: Path) -> AnyBackbone:
+def _trained(design: Design, compute_shared: SharedTargets, folder: Path) -> AnyBackbone:
     torch.manual_seed(design.config.seed)
     student = build_student(design.config.student)
     if design.trained:
-        source = CachedSource(targets_of(design, stock), design.config, Ranks())
+        source = CachedSource(targets_of(design, compute_shared), design.config, Ranks())
         distil(student, source, design.config, folder)
     return student.eval()
 

@@ -38,7 +38,7 @@ STROKE_FONTS = {  # OpenCV's, drawn with a pen as older machines do
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class TextLine:
     """One line of text on a frame.
 
     Attributes:
@@ -58,55 +58,55 @@ class Writing:
     plate: int | None = None
 
 
-def some_text(rng: np.random.Generator) -> str:
+def random_text(rng: np.random.Generator) -> str:
     """A name, a number, a date or a remark, of 2 to 30 characters."""
     kind = rng.integers(6)
     starts, ends, words = _STARTS.split(), _ENDS.split(), _WORDS.split("|")
     name = str(rng.choice(starts)) + str(rng.choice(ends))
     if kind <= 1:
         given = str(rng.choice(starts)) + str(rng.choice(ends))[:3]
-        said = f"{name}{rng.choice([', ', ' ', '^', ' , '])}{given}"
+        text = f"{name}{rng.choice([', ', ' ', '^', ' , '])}{given}"
     elif kind == 2:
-        said = "".join(str(rng.integers(10)) for _ in range(int(rng.integers(4, 11))))
+        text = "".join(str(rng.integers(10)) for _ in range(int(rng.integers(4, 11))))
     elif kind == 3:
         day, month, year = rng.integers(1, 29), rng.integers(1, 13), rng.integers(1930, 2027)
-        said = [f"{day:02}.{month:02}.{year}", f"{month}/{day}/{year}", f"{year}-{month:02}-{day}"][
+        text = [f"{day:02}.{month:02}.{year}", f"{month}/{day}/{year}", f"{year}-{month:02}-{day}"][
             int(rng.integers(3))
         ]
     elif kind == 4:
-        said = str(rng.choice(words))
+        text = str(rng.choice(words))
     else:
-        said = f"{rng.choice(['ID', 'Name', 'DOB', 'MRN', 'Pat'])}: {name} {rng.integers(10, 999)}"
-    return said.upper() if rng.random() < 0.45 else said
+        text = f"{rng.choice(['ID', 'Name', 'DOB', 'MRN', 'Pat'])}: {name} {rng.integers(10, 999)}"
+    return text.upper() if rng.random() < 0.45 else text
 
 
-def font_files(folders: Sequence[Path]) -> list[str]:
+def find_fonts(folders: Sequence[Path]) -> list[str]:
     """Font files below the folders, sorted. Raises InputError: there are none."""
-    found = sorted(
+    features = sorted(
         str(file)
         for folder in folders
         for file in folder.rglob("*")
         if file.suffix.lower() in (".ttf", ".otf")
     )
-    if not found:
+    if not features:
         raise InputError("expected .ttf or .otf files in the folders of fonts, found none")
-    return found
+    return features
 
 
-def letters(writing: Writing) -> Bytes:
+def render_text(line: TextLine) -> Bytes:
     """Coverage of the line, uint8 (h, w), 255 = ink, cut to the ink."""
-    if writing.font in STROKE_FONTS:
-        face, thick = STROKE_FONTS[writing.font], max(1, round(writing.height_px / 12))
-        scale = cv2.getFontScaleFromHeight(face, writing.height_px, thick)
-        (width, height), base = cv2.getTextSize(writing.text, face, scale, thick)
+    if line.font in STROKE_FONTS:
+        face, thick = STROKE_FONTS[line.font], max(1, round(line.height_px / 12))
+        scale = cv2.getFontScaleFromHeight(face, line.height_px, thick)
+        (width, height), base = cv2.getTextSize(line.text, face, scale, thick)
         ink_hw = np.zeros((height + base + 8, width + 8), np.uint8)
-        cv2.putText(ink_hw, writing.text, (4, height + 2), face, scale, (255,), thick, cv2.LINE_AA)
+        cv2.putText(ink_hw, line.text, (4, height + 2), face, scale, (255,), thick, cv2.LINE_AA)
     else:
         # A capital is about 0.7 of the size that fonts are asked for.
-        font = ImageFont.truetype(writing.font, max(6, round(writing.height_px / 0.7)))
-        left, top, right, bottom = (int(v) for v in font.getbbox(writing.text))
+        font = ImageFont.truetype(line.font, max(6, round(line.height_px / 0.7)))
+        left, top, right, bottom = (int(v) for v in font.getbbox(line.text))
         page = Image.new("L", (max(1, right - left + 4), max(1, bottom - top + 4)))
-        ImageDraw.Draw(page).text((2 - left, 2 - top), writing.text, fill=255, font=font)
+        ImageDraw.Draw(page).text((2 - left, 2 - top), line.text, fill=255, font=font)
         ink_hw = np.asarray(page)
     rows, columns = np.flatnonzero(ink_hw.max(1) > 40), np.flatnonzero(ink_hw.max(0) > 40)
     if not len(rows):
@@ -114,24 +114,24 @@ def letters(writing: Writing) -> Bytes:
     return ink_hw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def write(frame_HW: Bytes, writing: Writing, left: int, top: int) -> Box | None:
+def draw_text(frame_HW: Bytes, line: TextLine, left: int, top: int) -> Box | None:
     """Draw in place; the box (x0, y0, x1, y1) of the ink, or None where it does not fit."""
-    ink_hw = letters(writing)
+    ink_hw = render_text(line)
     height, width = ink_hw.shape
-    pad = max(2, writing.height_px // 4) if writing.plate is not None else 0
+    pad = max(2, line.height_px // 4) if line.plate is not None else 0
     y0, x0, y1, x1 = top, left, top + height, left + width
     if min(y0, x0) < pad or y1 + pad > frame_HW.shape[0] or x1 + pad > frame_HW.shape[1]:
         return None
-    if writing.plate is not None:
-        frame_HW[y0 - pad : y1 + pad, x0 - pad : x1 + pad] = writing.plate
+    if line.plate is not None:
+        frame_HW[y0 - pad : y1 + pad, x0 - pad : x1 + pad] = line.plate
     under_hw = frame_HW[y0:y1, x0:x1].astype(np.float32)
-    alpha_hw = ink_hw.astype(np.float32) * (writing.opacity / 255)
-    mixed_hw = under_hw + alpha_hw * (writing.grey - under_hw)
+    alpha_hw = ink_hw.astype(np.float32) * (line.opacity / 255)
+    mixed_hw = under_hw + alpha_hw * (line.grey - under_hw)
     frame_HW[y0:y1, x0:x1] = np.rint(mixed_hw).astype(np.uint8)
     return x0, y0, x1, y1
 
 
-def mark(frame_HW: Bytes, rng: np.random.Generator) -> None:
+def draw_mark(frame_HW: Bytes, rng: np.random.Generator) -> None:
     """Draw, in place, something that a machine draws and that is not text."""
     height, width = frame_HW.shape
     grey = (int(rng.integers(120, 256)),)

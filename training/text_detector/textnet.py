@@ -21,10 +21,10 @@ from training.text_detector.synthetic_text import (
     STROKE_FONTS,
     Box,
     Bytes,
-    Writing,
-    mark,
-    some_text,
-    write,
+    TextLine,
+    draw_mark,
+    draw_text,
+    random_text,
 )
 
 log = logging.getLogger("training")
@@ -61,25 +61,25 @@ class TextNet(nn.Module):
 
     def forward(self, frames_B1SS: Tensor) -> Tensor:
         """Logits, one per 4 x 4 pixels."""
-        found = frames_B1SS
+        features = frames_B1SS
         for layer in self.stem:
-            found = functional.relu(layer(found))
+            features = functional.relu(layer(features))
         for deep, wide in zip(self.deep, self.wide, strict=True):
-            found = functional.relu(found + wide(functional.relu(deep(found))))
-        logits: Tensor = self.last(found)
+            features = functional.relu(features + wide(functional.relu(deep(features))))
+        logits: Tensor = self.last(features)
         return logits
 
 
-def drawn(
+def draw_example(
     backgrounds: Sequence[Bytes], config: TextNetConfig, rng: np.random.Generator
 ) -> tuple[Bytes, npt.NDArray[np.bool_]]:
     """One training patch (S, S) and whether each of its (S/4, S/4) cells lies in text."""
     patch_SS = _patch(backgrounds[int(rng.integers(len(backgrounds)))], config.side_px, rng)
     for _ in range(int(rng.integers(0, 4))):
-        mark(patch_SS, rng)
+        draw_mark(patch_SS, rng)
     boxes = []
     for _ in range(int(rng.choice([0, 1, 2, 3, 5], p=[0.25, 0.3, 0.2, 0.15, 0.1]))):
-        box = _somewhere(patch_SS, config, rng)
+        box = _draw_random_text(patch_SS, config, rng)
         boxes += [box] if box else []
     truth_SS = np.zeros(patch_SS.shape, np.uint8)
     for x0, y0, x1, y1 in boxes:
@@ -91,7 +91,7 @@ def drawn(
         fy=1 / STRIDE,
         interpolation=cv2.INTER_AREA,
     )
-    return _spoilt(patch_SS, rng), cells >= 0.5
+    return _degrade(patch_SS, rng), cells >= 0.5
 
 
 def _patch(background_HW: Bytes, side_px: int, rng: np.random.Generator) -> Bytes:
@@ -126,7 +126,9 @@ def _flow(side_px: int, rng: np.random.Generator) -> Bytes:
     ).astype(np.uint8)
 
 
-def _somewhere(patch_SS: Bytes, config: TextNetConfig, rng: np.random.Generator) -> Box | None:
+def _draw_random_text(
+    patch_SS: Bytes, config: TextNetConfig, rng: np.random.Generator
+) -> Box | None:
     side_px = config.side_px
     height_px = int(np.exp(rng.uniform(np.log(6), np.log(44))))
     left, top = int(rng.integers(side_px - 10)), int(rng.integers(side_px - 8))
@@ -143,12 +145,12 @@ def _somewhere(patch_SS: Bytes, config: TextNetConfig, rng: np.random.Generator)
     opacity = 1.0 if rng.random() < 0.7 else float(rng.uniform(0.55, 1))
     pens = rng.random() < 0.3
     font = str(rng.choice([f for f in config.fonts if (f in STROKE_FONTS) == pens] or config.fonts))
-    return write(
-        patch_SS, Writing(some_text(rng), font, height_px, grey, opacity, plate), left, top
+    return draw_text(
+        patch_SS, TextLine(random_text(rng), font, height_px, grey, opacity, plate), left, top
     )
 
 
-def _spoilt(patch_SS: Bytes, rng: np.random.Generator) -> Bytes:
+def _degrade(patch_SS: Bytes, rng: np.random.Generator) -> Bytes:
     """As files are: blurred by scaling, compressed, or neither."""
     if rng.random() < 0.35:
         blurred = cv2.GaussianBlur(patch_SS, (0, 0), float(rng.uniform(0.3, 0.9)))
@@ -172,7 +174,7 @@ def fit(
     optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, config.steps)
     for step in range(config.steps):
-        pairs = [drawn(backgrounds, config, rng) for _ in range(config.batch)]
+        pairs = [draw_example(backgrounds, config, rng) for _ in range(config.batch)]
         frames_B1SS = torch.from_numpy(np.stack([p[0] for p in pairs]))[:, None] / 255
         truth_B1SS = torch.from_numpy(np.stack([p[1] for p in pairs]))[:, None].float()
         loss = text_loss(net(frames_B1SS), truth_B1SS)

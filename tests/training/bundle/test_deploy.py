@@ -10,8 +10,8 @@ from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 from training.bundle.deploy import assemble, deployable
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request
-from training.bundle.onnx_files import after_trunk, embed, open_network, write_fp32, write_int8
-from training.bundle.onnx_readout import correct_bias, narrow_readout
+from training.bundle.onnx_files import embed, open_network, readout_nodes, write_fp32, write_int8
+from training.bundle.onnx_readout import correct_bias, quantise_readout
 from training.networks.backbones import build_student
 from training.networks.config import StudentConfig
 from training.networks.readout import (
@@ -113,11 +113,11 @@ def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
     inputs = normalise(frames, spec)
     path = tmp_path / "net.onnx"
     write_fp32(folded, SIDE, tmp_path / "wide.onnx")
-    kept = after_trunk(tmp_path / "wide.onnx")
+    kept = readout_nodes(tmp_path / "wide.onnx")
     write_int8(tmp_path / "wide.onnx", path, inputs, keep_float=kept)
     wide = path.stat().st_size
     expected_ND, expected_NDhw = embed(open_network(path), inputs)
-    narrow_readout(path)
+    quantise_readout(path)
     assert wide - path.stat().st_size > 2 * DIM * WIDTH_TO_STAGE3
     maps_on_request(path)
     session = open_network(path)

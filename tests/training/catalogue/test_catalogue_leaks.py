@@ -1,4 +1,4 @@
-"""What is judged on was never distilled from; splits keep groups; checks find what is wrong."""
+"""What is evaluated on was never distilled from; splits keep groups; checks find what is wrong."""
 
 import dataclasses
 import os

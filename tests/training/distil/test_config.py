@@ -63,8 +63,8 @@ def test_an_unknown_name_is_refused(name: str) -> None:
         {"batch": 0},
         {"steps": -1},
         {"teachers": ()},
-        {"losses": LossConfig(regress=0)},
-        {"mode": "online", "losses": LossConfig(keep=1.0)},
+        {"losses": LossConfig(regression=0)},
+        {"mode": "online", "losses": LossConfig(feature_preservation=1.0)},
         {"mode": "online", "student": StudentConfig(stages=3)},
         {"mode": "online", "student": StudentConfig("resnet50", stages=3, train="all")},
         {"mode": "online", "student": StudentConfig(stages=2, train="all")},
@@ -91,15 +91,15 @@ def test_the_papers_sets_are_all_in_the_catalogue() -> None:
     assert set(dinov3_vitb16_resnet50.CORPUS) <= known
 
 
-def test_twins_need_two_views_of_every_frame() -> None:
-    losses = LossConfig(twins=1.0)
+def test_the_contrastive_loss_needs_two_views_of_every_frame() -> None:
+    losses = LossConfig(contrastive=1.0)
     assert DistillConfig(batch=8, losses=losses).frames_per_step == 4
     assert DistillConfig(batch=8).frames_per_step == 8
     with pytest.raises(InputError, match="even batch"):
         DistillConfig(batch=7, losses=losses)
     with pytest.raises(InputError, match="2 views"):
         DistillConfig(views=1, losses=losses)
-    assert DistillConfig(mode="online", views=1, losses=losses).losses.twins == 1
+    assert DistillConfig(mode="online", views=1, losses=losses).losses.contrastive == 1
 
 
 TWO_TEACHERS = """

@@ -41,7 +41,7 @@ ONLINE = DistillConfig(
             "test_resnet", "random", blocks=(2, 3), mean=(0.5,) * 3, std=(0.5,) * 3, weight=0.5
         ),
     ),
-    losses=LossConfig(queue=1.0, relate=0.5, queue_rows=16, survey_rows=16),
+    losses=LossConfig(queue=1.0, relational=0.5, queue_rows=16, statistics_rows=16),
     spec=PreprocessSpec(64, IMAGENET_MEAN, IMAGENET_STD),
     bf16=False,
     load_px=72,
@@ -96,7 +96,7 @@ class Stopping:
     def __init__(self, source: CachedSource | OnlineSource, *, at: int) -> None:
         self._source, self._at = source, at
         self.samples, self.shapes = source.samples, source.shapes
-        self.from_stream, self.survey = source.from_stream, source.survey
+        self.from_stream, self.sample_targets = source.from_stream, source.sample_targets
 
     def batch(self, step: int) -> Batch:
         if step == self._at:
@@ -119,21 +119,23 @@ def test_a_cached_run_learns_and_changes_only_stage_4(targets: Targets, tmp_path
                        "norm.running_var", "norm.num_batches_tracked"}  # fmt: skip
 
 
-TWINS = dataclasses.replace(
+CONTRASTIVE = dataclasses.replace(
     CACHED,
     views=2,
     epochs=12,
     log_every=1,
-    losses=LossConfig(twins=1.0),
+    losses=LossConfig(contrastive=1.0),
     student=dataclasses.replace(SMALL, train="stage4"),
 )
 
 
-def test_a_cached_step_with_twins_shows_two_views_of_each_frame(targets: Targets) -> None:
+def test_a_cached_step_with_the_contrastive_loss_shows_two_views_of_each_frame(
+    targets: Targets,
+) -> None:
     numbered = Targets(
         np.arange(8, dtype=np.float16).reshape(8, 1, 1, 1), targets.pooled
     )  # sample = view x 4 + frame
-    source = CachedSource(numbered, TWINS, ALONE)
+    source = CachedSource(numbered, CONTRASTIVE, ALONE)
     for step in range(8):
         first, second = source.batch(step).inputs.flatten().int().chunk(2)
         assert len(first) == 2
@@ -141,8 +143,10 @@ def test_a_cached_step_with_twins_shows_two_views_of_each_frame(targets: Targets
         assert (first // 4 != second // 4).all()
 
 
-def test_an_online_step_with_twins_shows_each_frame_twice(frames: list[np.ndarray]) -> None:
-    config = dataclasses.replace(ONLINE, losses=dataclasses.replace(ONLINE.losses, twins=1.0))
+def test_an_online_step_with_the_contrastive_loss_shows_each_frame_twice(
+    frames: list[np.ndarray],
+) -> None:
+    config = dataclasses.replace(ONLINE, losses=dataclasses.replace(ONLINE.losses, contrastive=1.0))
     batch = online(frames, config).batch(0)
     first, second = batch.inputs.chunk(2)
     assert len(first) == config.batch // 2
@@ -154,16 +158,16 @@ def test_an_online_step_with_twins_shows_each_frame_twice(frames: list[np.ndarra
     torch.testing.assert_close(first, second)
 
 
-def test_twins_learn_to_find_each_other_and_resume_to_the_same_losses(
+def test_views_learn_to_find_each_other_and_resume_to_the_same_losses(
     targets: Targets, tmp_path: Path
 ) -> None:
     narrow = Targets(targets.streams_MChw[:, :192], targets.pooled)
-    source = CachedSource(narrow, TWINS, ALONE)
-    whole = distil(student(TWINS), source, TWINS, tmp_path / "whole")
+    source = CachedSource(narrow, CONTRASTIVE, ALONE)
+    whole = distil(student(CONTRASTIVE), source, CONTRASTIVE, tmp_path / "whole")
     with (tmp_path / "whole" / "metrics.csv").open() as stream:
-        found = [float(row["twins_loss"]) for row in csv.DictReader(stream)]
+        found = [float(row["contrastive_loss"]) for row in csv.DictReader(stream)]
     assert found[-1] < 0.8 * found[0]
-    config = dataclasses.replace(TWINS, checkpoint_every=5)
+    config = dataclasses.replace(CONTRASTIVE, checkpoint_every=5)
     with pytest.raises(KeyboardInterrupt):
         distil(student(config), Stopping(source, at=7), config, tmp_path / "part")
     resumed = distil(student(config), source, config, tmp_path / "part")
@@ -179,7 +183,7 @@ def test_an_online_run_learns_from_two_teachers_at_once(
     with (tmp_path / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["step"]) for row in rows] == list(range(1, 24, 2))
-    named = {f"{name}_{teacher}_loss" for name in ("regress", "queue", "relate")
+    named = {f"{name}_{teacher}_loss" for name in ("regression", "queue", "relational")
              for teacher in (0, 1)}  # fmt: skip
     assert named < set(rows[0])
     assert float(rows[-1]["loss"]) == pytest.approx(losses[-1])
@@ -238,7 +242,7 @@ def test_student_and_teachers_see_the_same_mixed_view(frames: list[np.ndarray]) 
     batch = source.batch(3)
     torch.manual_seed(2)
     again = build_teacher(config.teachers[0], config.spec)(batch.inputs)
-    torch.testing.assert_close(batch.readings[0].pooled_BD, again, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(batch.teacher_outputs[0].pooled_BD, again, rtol=1e-4, atol=1e-5)
 
 
 def test_a_step_gives_the_same_views_whenever_it_is_asked_for(frames: list[np.ndarray]) -> None:
@@ -293,7 +297,7 @@ CUT = dataclasses.replace(
     ONLINE,
     student=StudentConfig(stages=3, weights="random", train="all", freeze_norms=True),
     teachers=ONLINE.teachers[:1],
-    losses=LossConfig(twins=0.2, keep=1.0, survey_rows=4),
+    losses=LossConfig(contrastive=0.2, feature_preservation=1.0, statistics_rows=4),
     learning_rate=1e-4,
     head_rate=20.0,
     mixup=0.0,
@@ -317,9 +321,13 @@ def test_a_student_that_ends_at_stage_3_learns_as_a_whole_and_is_held_to_what_it
     losses = distil(learnt, online(frames, CUT), CUT, tmp_path / "whole")
     with (tmp_path / "whole" / "metrics.csv").open() as rows:
         first, second = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(rows)]
-    assert first["keep_loss"] == pytest.approx(0, abs=1e-4)
-    assert second["keep_loss"] > 1e-4
-    parts = second["regress_0_loss"] + 0.2 * second["twins_loss"] + second["keep_loss"]
+    assert first["feature_preservation_loss"] == pytest.approx(0, abs=1e-4)
+    assert second["feature_preservation_loss"] > 1e-4
+    parts = (
+        second["regression_0_loss"]
+        + 0.2 * second["contrastive_loss"]
+        + second["feature_preservation_loss"]
+    )
     assert second["loss"] == pytest.approx(parts, rel=1e-4)
     was = cut_student().state_dict()
     moved = {k.split(".")[0] for k, v in learnt.state_dict().items() if not v.equal(was[k])}

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from service.errors import InputError
 from training.distil.losses import (
+    contrastive_loss,
     cosine_distillation,
     distillation,
     queue_distillation,
     relational_distillation,
     smooth_l1_distillation,
-    twin_contrast,
 )
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -152,37 +152,37 @@ def test_shapes_that_do_not_fit_are_refused(wrong: Callable[[], Tensor]) -> None
         wrong()
 
 
-def twins(first_BD: Tensor, second_BD: Tensor) -> Tensor:
-    return twin_contrast(first_BD, second_BD, temperature=0.2)
+def contrastive(first_BD: Tensor, second_BD: Tensor) -> Tensor:
+    return contrastive_loss(first_BD, second_BD, temperature=0.2)
 
 
-def test_views_that_find_their_twin_cost_little_and_guessing_costs_its_logarithm() -> None:
+def test_views_that_find_their_other_view_cost_little_and_guessing_costs_its_logarithm() -> None:
     apart = torch.eye(6)
-    assert float(twins(apart, apart)) < 0.1
-    assert float(twins(apart, apart.roll(1, 0))) > 4
+    assert float(contrastive(apart, apart)) < 0.1
+    assert float(contrastive(apart, apart.roll(1, 0))) > 4
     alike = torch.ones(6, 3)
-    assert float(twins(alike, alike)) == pytest.approx(math.log(11), abs=1e-5)
+    assert float(contrastive(alike, alike)) == pytest.approx(math.log(11), abs=1e-5)
 
 
-def test_twins_are_compared_by_direction_and_neither_side_leads() -> None:
+def test_views_are_compared_by_direction_and_neither_side_leads() -> None:
     first, second = drawn(5, 6), drawn(5, 6, seed=1)
-    cost = float(twins(first, second))
-    assert float(twins(3 * first, 0.2 * second)) == pytest.approx(cost, rel=1e-5)
-    assert float(twins(second, first)) == pytest.approx(cost, rel=1e-5)
+    cost = float(contrastive(first, second))
+    assert float(contrastive(3 * first, 0.2 * second)) == pytest.approx(cost, rel=1e-5)
+    assert float(contrastive(second, first)) == pytest.approx(cost, rel=1e-5)
 
 
 def test_both_views_learn_from_each_other() -> None:
     first, second = drawn(5, 6).requires_grad_(), drawn(5, 6, seed=1).requires_grad_()
-    twins(first, second).backward()
+    contrastive(first, second).backward()
     assert first.grad is not None
     assert second.grad is not None
     doubles = [drawn(3, 4, seed=n, double=True).requires_grad_() for n in (0, 1)]
     # The loss is computed in float32, so the differences must be wide and are rough.
-    assert torch.autograd.gradcheck(twins, doubles, eps=1e-2, atol=2e-2, rtol=2e-2)
+    assert torch.autograd.gradcheck(contrastive, doubles, eps=1e-2, atol=2e-2, rtol=2e-2)
 
 
 def test_one_frame_alone_has_nobody_to_be_told_from() -> None:
     with pytest.raises(InputError, match="at least 2 frames"):
-        twins(drawn(1, 6), drawn(1, 6))
+        contrastive(drawn(1, 6), drawn(1, 6))
     with pytest.raises(InputError, match="two views"):
-        twins(drawn(4, 6), drawn(3, 6))
+        contrastive(drawn(4, 6), drawn(3, 6))

@@ -14,7 +14,7 @@ import torch
 from service.errors import InputError
 from training.distil.config import DistillConfig, LossConfig
 from training.distil.loop import distil
-from training.distil.ranks import Ranks, computes_in_bf16, joined
+from training.distil.ranks import Ranks, join_ranks, supports_bf16
 from training.distil.sources import CachedSource
 from training.distil.targets import Targets
 from training.networks.backbones import build_student
@@ -26,7 +26,7 @@ CONFIG = DistillConfig(
     steps=5,
     student=FROZEN,
     teachers=(TeacherConfig("a"), TeacherConfig("b", weight=0.5)),
-    losses=LossConfig(queue=1.0, relate=0.5, queue_rows=12, twins=0.5),
+    losses=LossConfig(queue=1.0, relational=0.5, queue_rows=12, contrastive=0.5),
     views=3,
     bf16=False,
     checkpoint_every=2,
@@ -55,7 +55,7 @@ def one_of_two(rank: int, port: int, run: Path) -> None:
         WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank),
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
     )  # fmt: skip
-    with joined() as ranks:
+    with join_ranks() as ranks:
         train(ranks, run)
 
 
@@ -87,10 +87,10 @@ def test_two_processes_give_the_losses_weights_and_queue_of_one(tmp_path: Path) 
     assert two["losses"] == pytest.approx(alone, rel=1e-5)  # sums in another order
     for name, value in one["trunk"].items():
         torch.testing.assert_close(two["trunk"][name], value, rtol=1e-3, atol=1e-5)
-    for name, value in one["twin"].items():
-        torch.testing.assert_close(two["twin"][name], value, rtol=1e-3, atol=1e-5)
+    for name, value in one["contrastive_head"].items():
+        torch.testing.assert_close(two["contrastive_head"][name], value, rtol=1e-3, atol=1e-5)
     for teacher in range(2):
-        rows = [state["memories"][f"{teacher}.queue_KD"] for state in (one, two)]
+        rows = [state["memory_banks"][f"{teacher}.queue_KD"] for state in (one, two)]
         torch.testing.assert_close(rows[1], rows[0])
 
 
@@ -120,4 +120,4 @@ def test_learning_batch_norms_on_several_cpus_are_refused(tmp_path: Path) -> Non
 def test_bf16_follows_the_processor() -> None:
     found = torch.cpu.get_capabilities()
     native = bool(found.get("avx512_bf16")) or bool(found.get("amx_bf16"))
-    assert computes_in_bf16(torch.device("cpu")) is native
+    assert supports_bf16(torch.device("cpu")) is native

@@ -14,7 +14,7 @@ from service.errors import InputError
 from training.__main__ import app
 from training.catalogue.manifest import load_frames, read_manifest
 from training.distil.config import DistillConfig
-from training.evaluation.clusters import plane
+from training.evaluation.clusters import umap_plane
 from training.evaluation.encoders import checkpoint, embed, imagenet_trunk, teacher
 from training.evaluation.protocol import shot_split
 from training.evaluation.ultrabench import read_ultrabench
@@ -130,7 +130,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 def test_a_map_keeps_far_clusters_apart() -> None:
     rng = np.random.default_rng(0)
     features_ND = np.repeat(np.eye(2, 8), 30, axis=0) + 0.02 * rng.normal(size=(60, 8))
-    points_N2 = plane(features_ND)
+    points_N2 = umap_plane(features_ND)
     one, other = points_N2[:30], points_N2[30:]
     apart = np.linalg.norm(one.mean(0) - other.mean(0))
     assert apart > 2 * max(one.std(0).max(), other.std(0).max())

@@ -106,8 +106,8 @@ def test_dinov3_reads_rotary_blocks_without_its_registers(view: torch.Tensor) ->
     teacher = build_teacher(config, IMAGENET)
     assert teacher.network.num_prefix_tokens == 5
     assert teacher.shapes() == (4 * 32, (32, 4, 4))
-    reading = teacher.observe(view)
-    torch.testing.assert_close(reading.pooled_BD[:, -32:], reading.dense_BEhw.mean((2, 3)))
+    output = teacher.observe(view)
+    torch.testing.assert_close(output.pooled_BD[:, -32:], output.dense_BEhw.mean((2, 3)))
 
 
 def test_a_convnet_teaches_by_its_pooled_stages(view: torch.Tensor) -> None:

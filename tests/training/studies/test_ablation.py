@@ -1,4 +1,4 @@
-"""Every arm of the ablation differs by what it says, and is judged on the same splits."""
+"""Every arm of the ablation differs by what it says, and is evaluated on the same splits."""
 
 from pathlib import Path
 
@@ -20,15 +20,15 @@ from training.studies.arms import SHOTS, Arm
 
 
 def test_each_group_stands_alone_once_and_is_left_out_once() -> None:
-    found = dict(arms(AugmentationConfig()))
-    assert len(found) == 2 + 2 * len(GROUPS)
-    assert found["none"] is None
+    results = dict(arms(AugmentationConfig()))
+    assert len(results) == 2 + 2 * len(GROUPS)
+    assert results["none"] is None
     for group in GROUPS:
-        alone, without = found[f"only {group}"], found[f"without {group}"]
+        alone, without = results[f"only {group}"], results[f"without {group}"]
         assert alone is not None
         assert without is not None
         assert alone.only(group) == alone
-        assert without.without(group) == without != found["all"]
+        assert without.without(group) == without != results["all"]
 
 
 def test_the_table_names_every_arm_with_its_interval() -> None:
@@ -45,18 +45,18 @@ def test_an_ablation_compares_every_arm_with_none(manifest: Path) -> None:
         load_px=72,
         readout=ReadoutConfig(dim=8, views=1),
     )
-    told: list[Arm] = []
+    reported: list[Arm] = []
     sets = read_sets(read_manifest(manifest), ["lesions"])
-    found = ablate(
+    results = ablate(
         Trunk().eval(),
         config,
         simulated_frames(24),
         sets,
         shots=(2, 5),
         seeds=2,
-        on_arm=told.append,
+        on_arm=reported.append,
     )
-    assert [arm.name for arm in found] == [name for name, _ in arms(config.augment)]
-    assert told == found
-    assert found[0].gain[5].mean == 0
-    assert any(arm.gain[5].mean != 0 for arm in found[1:])
+    assert [arm.name for arm in results] == [name for name, _ in arms(config.augment)]
+    assert reported == results
+    assert results[0].gain[5].mean == 0
+    assert any(arm.gain[5].mean != 0 for arm in results[1:])

@@ -1,4 +1,4 @@
-"""Designs differ in one thing each, share what is computed once, and are judged alike."""
+"""Designs differ in one thing each, share what is computed once, and are evaluated alike."""
 
 import dataclasses
 from pathlib import Path
@@ -18,12 +18,12 @@ from training.networks.readout import ReadoutConfig
 from training.studies.designs import (
     PLAIN,
     Design,
-    Stock,
+    SharedTargets,
     chosen_designs,
+    compute_shared,
     designs,
-    judge_designs,
+    evaluate_designs,
     reduced,
-    stock,
     tables,
     targets_of,
 )
@@ -43,9 +43,9 @@ def cache(frames: int, start: int) -> Targets:
 
 
 @pytest.fixture
-def stored() -> Stock:
+def stored() -> SharedTargets:
     teachers = (VIT, TeacherConfig("imagenet_trunk"))
-    return Stock(teachers, cache(FRAMES, 0), cache(SIMULATED, 100), [])
+    return SharedTargets(teachers, cache(FRAMES, 0), cache(SIMULATED, 100), [])
 
 
 def named(name: str) -> Design:
@@ -59,7 +59,7 @@ def test_the_plain_design_comes_first_and_no_two_are_the_same() -> None:
     assert len(facts) == len({design.folder for design in found}) == len(found)
 
 
-def test_a_design_learns_from_the_blocks_it_names(stored: Stock) -> None:
+def test_a_design_learns_from_the_blocks_it_names(stored: SharedTargets) -> None:
     plain = targets_of(named(PLAIN), stored)
     assert len(plain.pooled) == 1
     np.testing.assert_array_equal(plain.pooled[0], stored.corpus.pooled[0])
@@ -69,14 +69,14 @@ def test_a_design_learns_from_the_blocks_it_names(stored: Stock) -> None:
     np.testing.assert_array_equal(first.pooled[0], stored.corpus.pooled[0][:, :TOKENS])
 
 
-def test_a_second_teacher_and_places_come_where_they_are_asked_for(stored: Stock) -> None:
+def test_a_second_teacher_and_places_come_where_they_are_asked_for(stored: SharedTargets) -> None:
     both = targets_of(named("two teachers"), stored)
     np.testing.assert_array_equal(both.pooled[1], stored.corpus.pooled[1])
     assert both.dense == ()
     assert len(targets_of(named("relational loss on top"), stored).dense) == 1
 
 
-def test_simulated_frames_stand_beside_the_corpus_in_every_view(stored: Stock) -> None:
+def test_simulated_frames_stand_beside_the_corpus_in_every_view(stored: SharedTargets) -> None:
     found = targets_of(named("simulated frames too"), stored)
     wanted = [0, 1, 2, 100, 101, 3, 4, 5, 102, 103]  # view 0 of all frames, then view 1
     assert found.streams_MChw.ravel().tolist() == wanted
@@ -97,7 +97,7 @@ def test_a_design_that_does_not_exist_is_refused() -> None:
         chosen_designs(CONFIG, ["larger"])
 
 
-@pytest.mark.slow  # a real trunk is read, trained and judged
+@pytest.mark.slow  # a real trunk is read, trained and evaluated
 def test_designs_are_judged_on_the_same_splits_and_once(manifest: Path, tmp_path: Path) -> None:
     plain = DistillConfig(
         views=2,
@@ -113,14 +113,14 @@ def test_designs_are_judged_on_the_same_splits_and_once(manifest: Path, tmp_path
         readout=ReadoutConfig(dim=8, views=1),
     )  # fmt: skip
     sets = read_sets(read_manifest(manifest), ["lesions"])
-    made = stock(plain, simulated_frames(12), sets, tmp_path / "cache", simulated=6)
+    made = compute_shared(plain, simulated_frames(12), sets, tmp_path / "cache", simulated=6)
     chosen = chosen_designs(plain, ["no stage 4", "simulated frames too"])
-    first = list(judge_designs(chosen, made, tmp_path, shots=(2, 5), seeds=2))
+    first = list(evaluate_designs(chosen, made, tmp_path, shots=(2, 5), seeds=2))
     assert first[0].shipped.gain[5].mean == 0
     assert [each.alone is None for each in first] == [False, True, False]
     trained = sorted(path.parent.name for path in tmp_path.glob("*/metrics.csv"))
     assert trained == [PLAIN, "simulated_frames_too"]
-    (tmp_path / PLAIN / "checkpoint.pt").unlink()  # what is judged is not trained again
-    again = list(judge_designs(chosen, made, tmp_path, shots=(2, 5), seeds=2))
+    (tmp_path / PLAIN / "checkpoint.pt").unlink()  # what is evaluated is not trained again
+    again = list(evaluate_designs(chosen, made, tmp_path, shots=(2, 5), seeds=2))
     assert tables(again) == tables(first)
     assert not (tmp_path / PLAIN / "checkpoint.pt").exists()

@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from service.errors import InputError
-from training.text_detector.synthetic_text import Writing, font_files, letters, some_text, write
-from training.text_detector.textnet import TextNet, TextNetConfig, drawn, fit, text_loss
+from training.text_detector.synthetic_text import (
+    TextLine,
+    draw_text,
+    find_fonts,
+    random_text,
+    render_text,
+)
+from training.text_detector.textnet import TextNet, TextNetConfig, draw_example, fit, text_loss
 from training.text_detector.textnet_onnx import export
 
 CONFIG = TextNetConfig(steps=30, batch=4, side_px=64)
@@ -20,27 +26,27 @@ def backgrounds() -> list[np.ndarray]:
 
 def test_a_drawn_patch_tells_where_its_letters_are() -> None:
     rng = np.random.default_rng(3)
-    pairs = [drawn(backgrounds(), CONFIG, rng) for _ in range(30)]
+    pairs = [draw_example(backgrounds(), CONFIG, rng) for _ in range(30)]
     assert all(patch.shape == (64, 64) and cells.shape == (16, 16) for patch, cells in pairs)
     assert 5 < sum(cells.any() for _, cells in pairs) < 30
 
 
 def test_letters_change_their_box_and_nothing_else() -> None:
     frame = np.full((80, 300), 20, np.uint8)
-    box = write(frame, Writing("DOE, JANE", "hershey-simplex", 14, 240), 30, 20)
+    box = draw_text(frame, TextLine("DOE, JANE", "hershey-simplex", 14, 240), 30, 20)
     assert box is not None
     x0, y0, x1, y1 = box
     assert frame[y0:y1, x0:x1].max() > 200
     frame[y0:y1, x0:x1] = 20
     assert (frame == 20).all()
-    assert write(frame, Writing("DOE, JANE", "hershey-simplex", 14, 240), 250, 20) is None
-    assert letters(Writing("", "hershey-simplex", 14, 240)).shape == (1, 1)
+    assert draw_text(frame, TextLine("DOE, JANE", "hershey-simplex", 14, 240), 250, 20) is None
+    assert render_text(TextLine("", "hershey-simplex", 14, 240)).shape == (1, 1)
 
 
 def test_texts_differ_and_are_the_same_for_a_seed() -> None:
     rng, again = np.random.default_rng(0), np.random.default_rng(0)
-    texts = [some_text(rng) for _ in range(40)]
-    assert texts == [some_text(again) for _ in range(40)]
+    texts = [random_text(rng) for _ in range(40)]
+    assert texts == [random_text(again) for _ in range(40)]
     assert len(set(texts)) > 30
 
 
@@ -54,7 +60,7 @@ def test_a_perfect_guess_costs_nothing_and_a_wrong_one_does() -> None:
 
 def test_training_lowers_the_loss_and_the_export_computes_the_same(tmp_path) -> None:
     rng = np.random.default_rng(9)
-    pairs = [drawn(backgrounds(), CONFIG, rng) for _ in range(16)]
+    pairs = [draw_example(backgrounds(), CONFIG, rng) for _ in range(16)]
     frames = torch.from_numpy(np.stack([p[0] for p in pairs]))[:, None] / 255
     truth = torch.from_numpy(np.stack([p[1] for p in pairs]))[:, None].float()
     torch.manual_seed(CONFIG.seed)
@@ -72,4 +78,4 @@ def test_training_lowers_the_loss_and_the_export_computes_the_same(tmp_path) -> 
 
 def test_folders_without_fonts_are_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="fonts"):
-        font_files([tmp_path])
+        find_fonts([tmp_path])

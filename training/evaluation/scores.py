@@ -9,7 +9,7 @@ import numpy as np
 
 from service.errors import NotEnoughExamples
 from training.evaluation.clusters import Clusters, clusters
-from training.evaluation.compare import HeldOut
+from training.evaluation.compare import HeldOutPredictions
 from training.evaluation.protocol import (
     FRACTIONS,
     SEEDS,
@@ -42,7 +42,7 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class SetScores:
     """All scores of one encoder on one set, percent.
 
     Attributes:
@@ -54,12 +54,12 @@ class Judged:
     labelled: LabelledSet
     shots: dict[int, list[float]]
     fractions: dict[float, list[float]]
-    full: HeldOut
+    full: HeldOutPredictions
     retrieval: Retrieval
     clusters: Clusters
 
 
-def judge(features_ND: Floats, labelled: LabelledSet, effort: Effort) -> Judged:
+def evaluate_set(features_ND: Floats, labelled: LabelledSet, effort: Effort) -> SetScores:
     """Measure everything; the splits depend on the set and the seeds alone."""
     shots: dict[int, list[float]] = {}
     for count in effort.shots:
@@ -73,28 +73,28 @@ def judge(features_ND: Floats, labelled: LabelledSet, effort: Effort) -> Judged:
         for share in effort.fractions
         if (scores := fraction_scores(features_ND, labelled, share, effort.fraction_seeds))
     }
-    rows, guesses = full_probe(features_ND, labelled)
-    return Judged(
+    rows, predictions = full_probe(features_ND, labelled)
+    return SetScores(
         labelled,
         shots,
         fractions,
-        HeldOut(labelled, rows, guesses),
+        HeldOutPredictions(labelled, rows, predictions),
         retrieval(features_ND, labelled),
         clusters(features_ND, labelled),
     )
 
 
-def confusion(full: HeldOut) -> list[list[int]]:
+def confusion(full: HeldOutPredictions) -> list[list[int]]:
     """Counts, rows = true class, columns = guessed, in the order of ``labelled.classes``."""
     classes = full.labelled.classes
     truth_N = full.labelled.labels_N[full.rows]
     return [
-        [int(np.sum((truth_N == true) & (full.guesses == guessed))) for guessed in classes]
+        [int(np.sum((truth_N == true) & (full.predictions == predicted))) for predicted in classes]
         for true in classes
     ]
 
 
-def unit(features_ND: Floats, centre_D: Floats | None) -> Floats:
+def unit_rows(features_ND: Floats, centre_D: Floats | None) -> Floats:
     """Rows minus ``centre_D`` (None = as they are), at unit length; zero rows stay zero."""
     rows_ND = features_ND.astype(np.float32)
     if centre_D is not None:

@@ -15,14 +15,14 @@ from service.errors import InputError
 from training.networks.backbones import AnyBackbone
 from training.networks.readout import WIDTH_TO_STAGE3, pooled
 from training.networks.student import Trunk
-from training.networks.teacher import Reading
+from training.networks.teacher import TeacherOutput
 
 TargetShape: TypeAlias = tuple[int, tuple[int, int, int]]  # D, (E, h, w)
 _TINY = 1e-4
-TWIN_HIDDEN, TWIN_WIDTH = 512, 128
+CONTRASTIVE_HIDDEN, CONTRASTIVE_WIDTH = 512, 128
 
 
-class Heads(nn.Module):
+class DistillationHeads(nn.Module):
     """Predictions of one teacher; thrown away after training.
 
     Args:
@@ -34,20 +34,20 @@ class Heads(nn.Module):
 
     def __init__(self, features: int, channels: int, shape: TargetShape, *, dense: bool) -> None:
         super().__init__()
-        wide, (wide_dense, height, across) = shape
-        self.grid = (height, across)
-        self.pooled = nn.Linear(features, wide)
-        self.dense = nn.Conv2d(channels, wide_dense, 1) if dense else None
+        width, (dense_width, height, columns) = shape
+        self.grid = (height, columns)
+        self.pooled = nn.Linear(features, width)
+        self.dense = nn.Conv2d(channels, dense_width, 1) if dense else None
 
-    def forward(self, rows_BF: Tensor, maps_BChw: Tensor) -> Reading:
+    def forward(self, rows_BF: Tensor, maps_BChw: Tensor) -> TeacherOutput:
         """Both predictions; the dense one on the teacher's grid (empty without a dense head)."""
         pooled_BD = self.pooled(rows_BF)
         if self.dense is None:
-            return Reading(pooled_BD, pooled_BD.new_empty(0))
+            return TeacherOutput(pooled_BD, pooled_BD.new_empty(0))
         dense = functional.interpolate(
             self.dense(maps_BChw), self.grid, mode="bilinear", align_corners=False
         )
-        return Reading(pooled_BD, dense)
+        return TeacherOutput(pooled_BD, dense)
 
 
 def summary(maps_BChw: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def readout_features(student: AnyBackbone, frames_B3SS: Tensor) -> tuple[Tensor,
         return pooled(stage3, None), functional.relu(stage3)
 
 
-class Pupil(nn.Module):
+class DistillationModel(nn.Module):
     """The student with its heads.
 
     Heads read what the read-out will: each channel's mean and spread over stage 4, or, of a
@@ -83,8 +83,8 @@ class Pupil(nn.Module):
         student: gives the maps of its last two stages.
         shapes: of each teacher's targets.
         dense: whether a dense target is learnt.
-        twins: whether views teach each other, in a space of their own: what a view cannot know of
-            its twin may be lost there, not in the student.
+        contrastive: whether views teach each other, in a space of their own: what a view cannot
+            know of the other may be lost there, not in the student.
         from_stream: inputs are what ``student.prefix`` gives, not frames.
     """
 
@@ -94,7 +94,7 @@ class Pupil(nn.Module):
         shapes: Sequence[TargetShape],
         *,
         dense: bool = False,
-        twins: bool = False,
+        contrastive: bool = False,
         from_stream: bool = False,
     ) -> None:
         super().__init__()
@@ -103,21 +103,22 @@ class Pupil(nn.Module):
         channels = _width(student)
         features = WIDTH_TO_STAGE3 if ends_at_stage3(student) else 2 * channels
         self.heads = nn.ModuleList(
-            Heads(features, channels, shape, dense=dense) for shape in shapes
+            DistillationHeads(features, channels, shape, dense=dense) for shape in shapes
         )
-        self.twin = nn.ModuleList([_twin_head(features)] if twins else [])
+        self.contrastive_head = nn.ModuleList([_contrastive_head(features)] if contrastive else [])
 
-    def forward(self, inputs: Tensor) -> tuple[list[Reading], list[Tensor], list[Tensor]]:
+    def forward(self, inputs: Tensor) -> tuple[list[TeacherOutput], list[Tensor], list[Tensor]]:
         """What is predicted and read of a batch, heads and poolings in float32.
 
         Returns:
             The predictions of every teacher; the rows (B, E) by which views find each other, none
-            without twins; what the read-out takes (B, F), of a student that ends at stage 3.
+            without the contrastive loss; what the read-out takes (B, F), of a student that ends
+            at stage 3.
         """
         rows_BF, maps_BChw, read = self._read(inputs)
         with torch.autocast(inputs.device.type, enabled=False):
-            readings = [head(rows_BF, maps_BChw) for head in self.heads]
-            return readings, [head(rows_BF) for head in self.twin], read
+            teacher_outputs = [head(rows_BF, maps_BChw) for head in self.heads]
+            return teacher_outputs, [head(rows_BF) for head in self.contrastive_head], read
 
     def _read(self, inputs: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         if ends_at_stage3(self.student):
@@ -134,9 +135,11 @@ def ends_at_stage3(student: AnyBackbone) -> bool:
     return isinstance(student, Trunk) and student.ends_at_stage3
 
 
-def _twin_head(features: int) -> nn.Module:
+def _contrastive_head(features: int) -> nn.Module:
     return nn.Sequential(
-        nn.Linear(features, TWIN_HIDDEN), nn.ReLU(), nn.Linear(TWIN_HIDDEN, TWIN_WIDTH)
+        nn.Linear(features, CONTRASTIVE_HIDDEN),
+        nn.ReLU(),
+        nn.Linear(CONTRASTIVE_HIDDEN, CONTRASTIVE_WIDTH),
     )
 
 
@@ -152,7 +155,7 @@ def _width(student: AnyBackbone) -> int:
     return int(stage4.shape[1])
 
 
-class Memory(nn.Module):
+class MemoryBank(nn.Module):
     """What is remembered of one teacher: mean and spread of its rows, and a queue of them.
 
     Rows are standardised per dimension, so that no loud feature rules the losses and cosines
@@ -200,7 +203,7 @@ class Memory(nn.Module):
         size = len(self.queue_KD)
         if size == 0:
             return
-        kept = standard_BD[-size:]
-        places = (int(self.cursor) + torch.arange(len(kept))) % size
-        self.queue_KD[places.to(self.queue_KD.device)] = kept
-        self.cursor.fill_((int(self.cursor) + len(kept)) % size)
+        rows = standard_BD[-size:]
+        slots = (int(self.cursor) + torch.arange(len(rows))) % size
+        self.queue_KD[slots.to(self.queue_KD.device)] = rows
+        self.cursor.fill_((int(self.cursor) + len(rows)) % size)

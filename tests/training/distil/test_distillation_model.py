@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from service.errors import InputError
-from training.distil.pupil import Memory, Pupil
+from training.distil.distillation_model import DistillationModel, MemoryBank
 from training.networks.backbones import build_student, choose_trained, train_mode
 from training.networks.config import StudentConfig
 
@@ -14,41 +14,46 @@ def rows(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_a_memory_starts_full_of_standardised_real_rows() -> None:
-    memory = Memory(5, 8)
-    memory.fill(rows(50))
-    standard = memory(rows(50))
+    memory_bank = MemoryBank(5, 8)
+    memory_bank.fill(rows(50))
+    standard = memory_bank(rows(50))
     torch.testing.assert_close(standard.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
     # A small constant is added to every spread, hence the tolerance.
     torch.testing.assert_close(standard.std(0, correction=0), torch.ones(5), atol=1e-3, rtol=0)
-    torch.testing.assert_close(memory.queue_KD, standard[-8:])
+    torch.testing.assert_close(memory_bank.queue_KD, standard[-8:])
 
 
 def test_the_oldest_rows_leave_first() -> None:
-    memory = Memory(5, 8)
-    memory.fill(rows(8))
-    start = memory.queue_KD.clone()
+    memory_bank = MemoryBank(5, 8)
+    memory_bank.fill(rows(8))
+    start = memory_bank.queue_KD.clone()
     first, second = rows(3, seed=1), rows(6, seed=2)
-    memory.push(first)
-    torch.testing.assert_close(memory.queue_KD[3:], start[3:])
-    memory.push(second)
-    kept = torch.cat([memory.queue_KD[int(memory.cursor) :], memory.queue_KD[: int(memory.cursor)]])
+    memory_bank.push(first)
+    torch.testing.assert_close(memory_bank.queue_KD[3:], start[3:])
+    memory_bank.push(second)
+    kept = torch.cat(
+        [
+            memory_bank.queue_KD[int(memory_bank.cursor) :],
+            memory_bank.queue_KD[: int(memory_bank.cursor)],
+        ]
+    )
     torch.testing.assert_close(kept, torch.cat([first[1:], second]))
-    memory.push(rows(20, seed=3))
-    assert {tuple(row) for row in memory.queue_KD.tolist()} == {
+    memory_bank.push(rows(20, seed=3))
+    assert {tuple(row) for row in memory_bank.queue_KD.tolist()} == {
         tuple(row) for row in rows(20, seed=3)[-8:].tolist()
     }
 
 
 def test_a_queue_that_cannot_be_filled_is_refused() -> None:
     with pytest.raises(InputError, match="at least 8 rows"):
-        Memory(5, 8).fill(rows(7))
+        MemoryBank(5, 8).fill(rows(7))
 
 
 def test_heads_predict_each_teacher_on_its_own_grid() -> None:
     student = build_student(StudentConfig("test_resnet", "random"))
-    pupil = Pupil(student, [(7, (3, 5, 5)), (4, (2, 2, 2))], dense=True)
-    (first, second), twins, read = pupil(torch.rand(2, 3, 64, 64))
-    assert twins == read == []
+    model = DistillationModel(student, [(7, (3, 5, 5)), (4, (2, 2, 2))], dense=True)
+    (first, second), contrastive, read = model(torch.rand(2, 3, 64, 64))
+    assert contrastive == read == []
     assert first.pooled_BD.shape == (2, 7)
     assert first.dense_BEhw.shape == (2, 3, 5, 5)
     assert second.pooled_BD.shape == (2, 4)
