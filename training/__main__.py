@@ -1,10 +1,10 @@
 """Command line of the offline half; every command lives in ``training/commands``."""
 
-import json
 import logging
 import sys
 
 import typer
+from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 
 from service.errors import ServiceError
@@ -31,19 +31,9 @@ app.command("designs")(compare_designs)
 app.command("text-finder")(text_finder)
 
 
-class _Fields(logging.Formatter):
-    """One event, one line: message and its extra fields."""
-
-    _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {k: v for k, v in record.__dict__.items() if k not in self._STANDARD}
-        return f"{self.formatTime(record)} {record.getMessage()} {json.dumps(fields, default=str)}"
-
-
 def _configure_logging() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(_Fields())
+    handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for chatty in ("onnxscript", "onnx_ir"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -33,8 +33,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from service.errors import InputError
+from service.fewshot.bootstrap import Estimate
 from training.evaluation.compare import (
-    Estimate,
+    estimate_json,
     over_groups,
     over_seeds,
     paired_over_groups,
@@ -53,11 +54,11 @@ def result(scores: SetScores) -> dict[str, Any]:
     fields = scores.retrieval
     return {
         "shots": {
-            str(k): over_seeds(s).to_json() | {"scores": [round(v, 3) for v in s]}
+            str(k): estimate_json(over_seeds(s)) | {"scores": [round(v, 3) for v in s]}
             for k, s in scores.shots.items()
         },
-        "full": over_groups([scores.full]).to_json() | {"confusion": confusion(scores.full)},
-        "fractions": {str(f): over_seeds(s).to_json() for f, s in scores.fractions.items()},
+        "full": estimate_json(over_groups([scores.full])) | {"confusion": confusion(scores.full)},
+        "fractions": {str(f): estimate_json(over_seeds(s)) for f, s in scores.fractions.items()},
         "retrieval": {
             "knn": round(fields.knn, 2),
             "recall_at": {str(k): round(v, 2) for k, v in fields.recall_at.items()},
@@ -77,10 +78,10 @@ def means(results: Results, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def _mean(scores: Sequence[SetScores]) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        str(k): over_seeds(np.mean([j.shots[k] for j in scores], axis=0).tolist()).to_json()
+        str(k): estimate_json(over_seeds(np.mean([j.shots[k] for j in scores], axis=0).tolist()))
         for k in _shots(scores)
     }
-    fields["full"] = over_groups([j.full for j in scores]).to_json()
+    fields["full"] = estimate_json(over_groups([j.full for j in scores]))
     fields["knn"] = round(float(np.mean([j.retrieval.knn for j in scores])), 2)
     fields["map"] = round(float(np.mean([j.retrieval.mean_average_precision for j in scores])), 2)
     fields["silhouette"] = round(float(np.mean([j.clusters.silhouette for j in scores])), 4)
@@ -118,7 +119,7 @@ def _difference(
     fields["full"] = paired_over_groups(
         [ours[s].full for s in sets], [theirs[s].full for s in sets]
     )
-    return {key: estimate.to_json() for key, estimate in fields.items()}
+    return {key: estimate_json(estimate) for key, estimate in fields.items()}
 
 
 def write_document(document: Mapping[str, Any], folder: Path) -> Path:

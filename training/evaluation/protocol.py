@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from service.errors import NotEnoughExamples
 from service.fewshot.fit import fit, fit_head
+from service.fewshot.report import balanced
 
 Floats: TypeAlias = npt.NDArray[np.floating]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -64,8 +65,9 @@ class Split:
 
 def balanced_accuracy(truth_N: Strings, predictions_N: Strings) -> float:
     """Mean recall over the classes of the truth, percent."""
-    recalls = [(predictions_N[truth_N == name] == name).mean() for name in np.unique(truth_N)]
-    return 100 * float(np.mean(recalls))
+    names, codes = np.unique(np.concatenate([truth_N, predictions_N]), return_inverse=True)
+    truth, predictions = codes[: len(truth_N)], codes[len(truth_N) :]
+    return 100 * balanced(truth, predictions, len(names))
 
 
 def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:

@@ -181,7 +181,7 @@ def _fidelity(
         lost = None
         if outside:
             full, given = (
-                over_groups([results[n][s].full for s in outside]).mean for n in (reference, name)
+                over_groups([results[n][s].full for s in outside]).value for n in (reference, name)
             )
             lost = round(full - given, 3)
         facts[name.removeprefix(BUNDLE)] = {

@@ -10,8 +10,9 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from service.fewshot.bootstrap import Estimate
 from training.bundle.card import table
-from training.evaluation.compare import Estimate, paired_over_seeds
+from training.evaluation.compare import paired_over_seeds
 from training.evaluation.protocol import LabelledSet, shot_scores
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -77,7 +78,7 @@ def arms_table(found: Sequence[Arm], what: str) -> str:
             [
                 each.name,
                 *(f"{each.scores[k]:.2f}" for k in shots),
-                *(f"{g.mean:+.2f} [{g.low:+.2f}, {g.high:+.2f}]" for g in gains),
+                *(f"{g.value:+.2f} [{g.low:+.2f}, {g.high:+.2f}]" for g in gains),
             ]
         )
     return table(head, rows)

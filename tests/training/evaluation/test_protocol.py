@@ -94,10 +94,10 @@ def test_group_intervals_hold_the_score_and_pairs_of_equals_differ_by_nothing(
 ) -> None:
     held = HeldOutPredictions(labelled, *full_probe(blind, labelled))
     found = over_groups([held])
-    assert found.mean == held.score
-    assert found.low < found.mean < found.high
+    assert found.value == held.score
+    assert found.low < found.value < found.high
     same = paired_over_groups([held], [held])
-    assert (same.mean, same.low, same.high) == (0, 0, 0)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_frames_of_one_group_widen_the_interval(labelled: LabelledSet) -> None:

@@ -116,7 +116,7 @@ def test_designs_are_judged_on_the_same_splits_and_once(manifest: Path, tmp_path
     made = compute_shared(plain, simulated_frames(12), sets, tmp_path / "cache", simulated=6)
     chosen = chosen_designs(plain, ["no stage 4", "simulated frames too"])
     first = list(evaluate_designs(chosen, made, tmp_path, shots=(2, 5), seeds=2))
-    assert first[0].shipped.gain[5].mean == 0
+    assert first[0].shipped.gain[5].value == 0
     assert [each.alone is None for each in first] == [False, True, False]
     trained = sorted(path.parent.name for path in tmp_path.glob("*/metrics.csv"))
     assert trained == [PLAIN, "simulated_frames_too"]
