@@ -109,7 +109,8 @@ def fit_student_readout(trunk: AnyBackbone, corpus: Frames, config: DistillConfi
     return fit_readout(pooled_features(trunk, corpus, config), config.readout, views)
 
 
-def _inputs(frames: Frames, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+def encoder_inputs(frames: Frames, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    """Whole frames as an encoder wants them, float32 (N, 3, S, S)."""
     return normalise(np.stack([resize(frame, spec.side_px) for frame in frames]), spec)
 
 
@@ -135,11 +136,11 @@ def export(
     readout = fit_student_readout(trunk, corpus, config)
     student, spec = deployable(assemble(trunk, readout), config.spec)
     chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
-    calibration = _inputs(chosen, spec)
+    calibration = encoder_inputs(chosen, spec)
     if isinstance(trunk, Trunk):
         equalise(student, torch.from_numpy(calibration))
     networks = _write_networks(student, spec, calibration, config.readout.dim, out)
-    fidelity = measure_fidelity(out, networks, _inputs(unseen, spec))
+    fidelity = measure_fidelity(out, networks, encoder_inputs(unseen, spec))
     _write_golden(out, networks, golden, spec)
     about = {
         "architecture": config.student.architecture,

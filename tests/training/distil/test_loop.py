@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,9 @@ import torch
 from PIL import Image
 
 from service.errors import InputError
-from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
+from service.imaging.analysis.preprocess import PreprocessSpec
 from training.augmentation.augmenter import Augmenter
-from training.bundle.export import _inputs
-from training.catalogue.manifest import Row, load_frames
+from training.bundle.export import encoder_inputs
 from training.catalogue.simulator import samples
 from training.distil.config import DistillConfig, LossConfig
 from training.distil.loop import distil
@@ -262,7 +260,7 @@ def test_cached_targets_are_what_the_networks_say_of_the_view(
     learner = student(config)
     teachers = [build_teacher(t, config.spec, student=learner) for t in config.teachers]
     stored = cache_targets(frames, learner, teachers, config, tmp_path)
-    squares = torch.from_numpy(_inputs(frames, config.spec))  # view 0 is the frame itself
+    squares = torch.from_numpy(encoder_inputs(frames, config.spec))  # view 0 is the frame itself
     with torch.inference_mode():
         maps, _ = learner.eval()(squares)
     rows = slice(0, len(frames))
@@ -280,17 +278,6 @@ def test_cached_targets_are_what_the_networks_say_of_the_view(
 def test_fewer_frames_than_a_batch_are_refused(frames: list[np.ndarray]) -> None:
     with pytest.raises(InputError, match="at least as many samples"):
         online(frames[:3], ONLINE)
-
-
-def test_training_sees_a_file_exactly_as_the_service_does(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    out = io.BytesIO()
-    Image.fromarray(rng.integers(0, 256, (70, 90, 3)).astype(np.uint8)).save(out, "PNG")
-    (tmp_path / "a.png").write_bytes(out.getvalue())
-    row = Row(tmp_path / "a.png", "corpus", "d", "", "g", "", "CC0", False)
-    frames = load_frames([row])
-    spec = PreprocessSpec(64, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
-    np.testing.assert_array_equal(preprocess(frames[0][None], spec), _inputs(frames, spec))
 
 
 CUT = dataclasses.replace(
