@@ -9,12 +9,13 @@ Shape suffixes: B rows of the batch, S side, K knots. Parameters are (B, 1, 1, 1
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from training.augmentation.draws import Draws, Range, check_chance, check_ranges
+from training.augmentation.draws import Chance, Draws, RandomEffect, Range, Within
 from training.augmentation.geometry import Geometry, ScanMaps
 
 KNOTS = 6
@@ -92,17 +93,12 @@ def reverberate(frames_B1SS: Tensor, geometry: Geometry, strength: Tensor) -> Te
 
 
 @dataclass(frozen=True, slots=True)
-class Attenuation:
+class Attenuation(RandomEffect):
     """Depth attenuation; r and m as in ``attenuate`` (published: r in U(0, 3), m = 0)."""
 
-    chance: float = 0.2
-    rate: Range = (0.2, 1.2)
-    floor: Range = (0.0, 0.3)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.rate, within=(0, 10))
-        check_ranges(self.floor, within=(0, 1))
+    chance: Chance = 0.2
+    rate: Annotated[Range, Within(0, 10)] = (0.2, 1.2)
+    floor: Annotated[Range, Within(0, 1)] = (0.0, 0.3)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
@@ -110,15 +106,11 @@ class Attenuation:
 
 
 @dataclass(frozen=True, slots=True)
-class GainCurve:
+class GainCurve(RandomEffect):
     """Time-gain compensation as a user sets it by sliders; gains around 1."""
 
-    chance: float = 0.2
-    gain: Range = (0.7, 1.3)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.gain, within=(0, 4))
+    chance: Chance = 0.2
+    gain: Annotated[Range, Within(0, 4)] = (0.7, 1.3)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
@@ -127,20 +119,15 @@ class GainCurve:
 
 
 @dataclass(frozen=True, slots=True)
-class Shadow:
+class Shadow(RandomEffect):
     """Acoustic shadow below a bright reflector (published: s in U(.25, .8)).
 
     ``width`` is in beams, of which a frame has 2; the origin is the brightest of some places.
     """
 
-    chance: float = 0.15
-    strength: Range = (0.25, 0.8)
-    width: Range = (0.04, 0.2)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(0, 1))
-        check_ranges(self.width, within=(1e-3, 2))
+    chance: Chance = 0.15
+    strength: Annotated[Range, Within(0, 1)] = (0.25, 0.8)
+    width: Annotated[Range, Within(1e-3, 2)] = (0.04, 0.2)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
@@ -150,17 +137,12 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
-class Enhancement:
+class Enhancement(RandomEffect):
     """Posterior enhancement below a dark, fluid-like place: fluid attenuates less than tissue."""
 
-    chance: float = 0.1
-    strength: Range = (0.2, 0.7)
-    width: Range = (0.05, 0.2)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(0, 4))
-        check_ranges(self.width, within=(1e-3, 2))
+    chance: Chance = 0.1
+    strength: Annotated[Range, Within(0, 4)] = (0.2, 0.7)
+    width: Annotated[Range, Within(1e-3, 2)] = (0.05, 0.2)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
@@ -170,15 +152,11 @@ class Enhancement:
 
 
 @dataclass(frozen=True, slots=True)
-class Reverberation:
+class Reverberation(RandomEffect):
     """Reverberation at twice the depth; applied before any warp, while the beams are known."""
 
-    chance: float = 0.1
-    strength: Range = (0.2, 0.65)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(0, 1))
+    chance: Chance = 0.1
+    strength: Annotated[Range, Within(0, 1)] = (0.2, 0.65)
 
     def __call__(self, frames_B1SS: Tensor, geometry: Geometry, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""

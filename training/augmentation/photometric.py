@@ -8,14 +8,13 @@ Shape suffixes: B rows of the batch, S side. Parameters are (B, 1, 1, 1).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from torch import Tensor
 
-from service.errors import InputError
 from training.augmentation.beam import within
-from training.augmentation.draws import Draws, Range, check_chance, check_ranges
+from training.augmentation.draws import Chance, Draws, RandomEffect, Range, SomeOf, Within
 from training.augmentation.geometry import ScanMaps
 from training.augmentation.receiver import quantise
 from training.augmentation.smoothing import blur
@@ -66,18 +65,12 @@ OPERATIONS: dict[str, Operation] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Photometric:
+class Photometric(RandomEffect):
     """One of ``operations`` per frame, at one strength."""
 
-    chance: float = 0.5
-    strength: Range = (-1.0, 1.0)
-    operations: tuple[str, ...] = tuple(OPERATIONS)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(-1, 1))
-        if not self.operations or not set(self.operations) <= set(OPERATIONS):
-            raise InputError(f"expected some of {tuple(OPERATIONS)}, got {self.operations}")
+    chance: Chance = 0.5
+    strength: Annotated[Range, Within(-1, 1)] = (-1.0, 1.0)
+    operations: Annotated[tuple[str, ...], SomeOf(tuple(OPERATIONS))] = tuple(OPERATIONS)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply one drawn operation to each row."""

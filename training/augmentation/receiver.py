@@ -8,12 +8,13 @@ Shape suffixes: B rows of the batch, S side. Parameters are (B, 1, 1, 1).
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from training.augmentation.beam import within
-from training.augmentation.draws import Draws, Range, check_chance, check_choices, check_ranges
+from training.augmentation.draws import Chance, Draws, RandomEffect, Range, SomeOf, Within
 from training.augmentation.geometry import ScanMaps
 
 FLOOR_GREY = 0.04  # grey up to which an echo counts as lost in the floor, softly
@@ -52,15 +53,11 @@ def quantise(frames_B1SS: Tensor, scan: ScanMaps, bits: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Gain:
+class Gain(RandomEffect):
     """Overall gain; at DR = 60 dB the default is -9 to +9 dB."""
 
-    chance: float = 0.25
-    gain: Range = (-0.15, 0.15)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.gain, within=(-1, 1))
+    chance: Chance = 0.25
+    gain: Annotated[Range, Within(-1, 1)] = (-0.15, 0.15)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
@@ -68,16 +65,12 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
-class DynamicRange:
+class DynamicRange(RandomEffect):
     """Dynamic range ratio and gamma of the grey map, both log-uniform about 1."""
 
-    chance: float = 0.25
-    ratio: Range = (0.8, 1.25)
-    gamma: Range = (0.7, 1.4)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.ratio, self.gamma, within=(0.1, 10))
+    chance: Chance = 0.25
+    ratio: Annotated[Range, Within(0.1, 10)] = (0.8, 1.25)
+    gamma: Annotated[Range, Within(0.1, 10)] = (0.7, 1.4)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
@@ -86,16 +79,12 @@ class DynamicRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Compression:
+class Compression(RandomEffect):
     """Another log compression than the one the frame came with, mu log-uniform about 250."""
 
-    chance: float = 0.15
-    assumed_mu: float = 250.0
-    mu: Range = (40.0, 1500.0)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.mu, (self.assumed_mu, self.assumed_mu), within=(1e-2, 1e6))
+    chance: Chance = 0.15
+    assumed_mu: Annotated[float, Within(1e-2, 1e6)] = 250.0
+    mu: Annotated[Range, Within(1e-2, 1e6)] = (40.0, 1500.0)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
@@ -104,15 +93,11 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True)
-class Quantisation:
+class Quantisation(RandomEffect):
     """Few grey levels, as old displays and video grabbers leave."""
 
-    chance: float = 0.1
-    bits: tuple[float, ...] = (4.0, 5.0, 6.0)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_choices(self.bits, BITS)
+    chance: Chance = 0.1
+    bits: Annotated[tuple[float, ...], SomeOf(BITS)] = (4.0, 5.0, 6.0)
 
     def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""

@@ -140,7 +140,7 @@ splits. `{benchmark["shipped"]}` is evaluated as it is served; the others were c
 
 def _scores_table(scores: Mapping[str, Mapping[str, float]]) -> str:
     columns = list(next(iter(scores.values())))
-    rows = [[name, *(f"{found[c]:.1f}" for c in columns)] for name, found in scores.items()]
+    rows = [[name, *(f"{row[c]:.1f}" for c in columns)] for name, row in scores.items()]
     return table(["encoder", *(f"{c} shot" if c.isdigit() else c for c in columns)], rows)
 
 

@@ -127,7 +127,9 @@ def readout_nodes(path: Path) -> tuple[str, ...]:
 
 
 def _groups(convolution: onnx.NodeProto) -> int:
-    return next((each.i for each in convolution.attribute if each.name == "group"), 1)
+    return next(
+        (attribute.i for attribute in convolution.attribute if attribute.name == "group"), 1
+    )
 
 
 def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -140,7 +142,7 @@ def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
 
 def takes_maps(session: onnxruntime.InferenceSession) -> bool:
     """Whether the network gives its feature map only on request."""
-    return MAPS_INPUT in {each.name for each in session.get_overridable_initializers()}
+    return MAPS_INPUT in {value.name for value in session.get_overridable_initializers()}
 
 
 def embed(

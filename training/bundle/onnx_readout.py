@@ -35,11 +35,11 @@ def quantise_readout(path: Path) -> None:
     graph = network.graph
     rows = _rows(graph)
     product = _product(graph, rows)
-    stored = next(each for each in graph.initializer if each.name == product.input[0])
+    stored = next(tensor for tensor in graph.initializer if tensor.name == product.input[0])
     weights_DK = numpy_helper.to_array(stored)
     packed_DJB, scales_DJ = _packed(weights_DK)
-    features = _maker(graph, product.input[1]).input[0]  # before its unsqueezing to a column
-    taken = _users(graph, product.output[0])[0]
+    features = _producer(graph, product.input[1]).input[0]  # before its unsqueezing to a column
+    taken = _consumers(graph, product.output[0])[0]
     narrow = _narrow_product(features, taken.output[0], weights_DK.shape)
     place = list(graph.node).index(taken)
     graph.node.remove(taken)
@@ -50,7 +50,7 @@ def quantise_readout(path: Path) -> None:
     _narrow_map(graph, stored.name, weights_DK.shape)
     graph.initializer.remove(stored)
     _settle_map(graph, rows)
-    if _DOMAIN not in {each.domain for each in network.opset_import}:
+    if _DOMAIN not in {opset.domain for opset in network.opset_import}:
         network.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     onnx.save(network, str(path))
 
@@ -99,7 +99,7 @@ def _narrow_product(features: str, product: str, shape: tuple[int, ...]) -> onnx
 
 def _narrow_map(graph: onnx.GraphProto, matrix: str, shape: tuple[int, ...]) -> None:
     """Give the map's product the packed matrix: each place of the frame becomes a row."""
-    (wide,) = _users(graph, matrix)
+    (wide,) = _consumers(graph, matrix)
     maps_NKL, product_NDL = wide.input[1], wide.output[0]
     nodes = [
         helper.make_node("Transpose", [maps_NKL], ["places"], perm=[0, 2, 1]),
@@ -114,8 +114,8 @@ def _narrow_map(graph: onnx.GraphProto, matrix: str, shape: tuple[int, ...]) -> 
 
 def _settle_map(graph: onnx.GraphProto, rows: str) -> None:
     """Shift every channel of the map so that its mean over space is the row's number."""
-    maker = _maker(graph, _MAP)
-    maker.output[0] = "map_before"
+    producer = _producer(graph, _MAP)
+    producer.output[0] = "map_before"
     graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "map_axes"))
     graph.node.extend(
         [
@@ -147,27 +147,27 @@ def _rows_of(path: Path, inputs_N3SS: Floats, batch: int = 8) -> Floats:
 
 def _rows(graph: onnx.GraphProto) -> str:
     """Name of the embedding before its unit length."""
-    return str(_maker(graph, _EMBEDDING).input[0])
+    return str(_producer(graph, _EMBEDDING).input[0])
 
 
 def _bias(graph: onnx.GraphProto) -> onnx.TensorProto:
-    stored: dict[str, onnx.TensorProto] = {each.name: each for each in graph.initializer}
-    return next(stored[name] for name in _maker(graph, _rows(graph)).input if name in stored)
+    stored: dict[str, onnx.TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+    return next(stored[name] for name in _producer(graph, _rows(graph)).input if name in stored)
 
 
 def _product(graph: onnx.GraphProto, rows: str) -> onnx.NodeProto:
     """The matrix product that ``rows`` come from; its first input is the stored matrix."""
-    makers: dict[str, onnx.NodeProto] = {o: node for node in graph.node for o in node.output}
-    node = makers[rows]
+    producers: dict[str, onnx.NodeProto] = {o: node for node in graph.node for o in node.output}
+    node = producers[rows]
     while node.op_type != "MatMul":
-        node = makers[next(name for name in node.input if name in makers)]
+        node = producers[next(name for name in node.input if name in producers)]
     return node
 
 
-def _maker(graph: onnx.GraphProto, name: str) -> onnx.NodeProto:
-    found: onnx.NodeProto = next(node for node in graph.node if name in node.output)
-    return found
+def _producer(graph: onnx.GraphProto, name: str) -> onnx.NodeProto:
+    node: onnx.NodeProto = next(node for node in graph.node if name in node.output)
+    return node
 
 
-def _users(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
+def _consumers(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
     return [node for node in graph.node if name in node.input]

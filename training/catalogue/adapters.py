@@ -65,7 +65,7 @@ def class_folders(
         named = [part for part in reversed(folders) if part in classes] if classes else folders
         if not named or (within and within not in folders) or (skipped and skipped.search(inner)):
             continue
-        yield _found(path, inner, grouped, label=named[0])
+        yield _found_file(path, inner, grouped, label=named[0])
 
 
 def image_folder(
@@ -101,14 +101,14 @@ def image_folder(
         if skipped and skipped.search(inner):
             continue
         name = _match(labelled, inner)
-        found = _found(
+        found_file = _found_file(
             path,
             inner,
             grouped,
             label=names.get(name.lower(), name),
             split=_match(parted, inner),
         )
-        yield _by_depth(found, inner, group_depth) if group_depth else found
+        yield _by_depth(found_file, inner, group_depth) if group_depth else found_file
 
 
 def csv_table(
@@ -230,7 +230,7 @@ def _match(pattern: re.Pattern[str] | None, inner: str) -> str:
     return "/".join(parts) if match.re.groups else match[0]
 
 
-def _found(
+def _found_file(
     path: Path, inner: str, grouped: re.Pattern[str] | None, *, label: str, split: str = ""
 ) -> FoundFile:
     group = _match(grouped, inner)
@@ -238,13 +238,23 @@ def _found(
     return FoundFile(path, label, group, split, problem)
 
 
-def _by_depth(found: FoundFile, inner: str, depth: int) -> FoundFile:
+def _by_depth(found_file: FoundFile, inner: str, depth: int) -> FoundFile:
     folders = inner.split("/")[:-1]
     if len(folders) < depth:
         return FoundFile(
-            found.path, found.label, "", found.split, f"lies less than {depth} folders in"
+            found_file.path,
+            found_file.label,
+            "",
+            found_file.split,
+            f"lies less than {depth} folders in",
         )
-    return FoundFile(found.path, found.label, "/".join(folders[:depth]), found.split, found.problem)
+    return FoundFile(
+        found_file.path,
+        found_file.label,
+        "/".join(folders[:depth]),
+        found_file.split,
+        found_file.problem,
+    )
 
 
 def _one_table(root: Path, table: str) -> Path:

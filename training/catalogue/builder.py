@@ -63,7 +63,7 @@ class ManifestBuild:
     skipped: list[SkippedFile]
 
 
-def make_rows(found: Iterable[FoundFile], root: Path, facts: SetFacts) -> ManifestBuild:
+def make_rows(files: Iterable[FoundFile], root: Path, facts: SetFacts) -> ManifestBuild:
     """Read, hash and decode every file once; those that do not decode are listed, not dropped.
 
     A frame without a group is a group of its own.
@@ -75,7 +75,7 @@ def make_rows(found: Iterable[FoundFile], root: Path, facts: SetFacts) -> Manife
     rows: list[Row] = []
     hashes: list[Words] = []
     skipped: list[SkippedFile] = []
-    for item in found:
+    for item in files:
         try:
             row, words_K = _row(item, root, facts)
         except InputError as error:

@@ -124,7 +124,7 @@ def _torn(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         if row.split:
             splits.setdefault(row.group, set()).add(f"{row.use} {row.split}")
-    return [f"{group}: {sorted(found)}" for group, found in splits.items() if len(found) > 1]
+    return [f"{group}: {sorted(places)}" for group, places in splits.items() if len(places) > 1]
 
 
 def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[RuleViolation]:
@@ -135,8 +135,8 @@ def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iter
     by_kind: dict[str, list[Leak]] = {}
     for leak in leaks:
         by_kind.setdefault(leak.kind, []).append(leak)
-    for kind, found in by_kind.items():
-        names = [f"{_name(leak.bench)} = {_name(leak.corpus)}" for leak in found]
+    for kind, leaks_of_kind in by_kind.items():
+        names = [f"{_name(leak.bench)} = {_name(leak.corpus)}" for leak in leaks_of_kind]
         yield _violation(f"no bench frame is in the corpus: {kind}", True, names)
 
 

@@ -271,14 +271,14 @@ def _scan_convert_sector(grey_ZX: Doubles, height_px: int, width_px: int) -> Dou
 
 def samples(per_class: int, seed: int) -> list[tuple[str, SimulatedFrame]]:
     """(relative file name, frame) of each sample; half of them linear, half sector."""
-    found = []
+    frames = []
     for scene in SCENES:
         for number in range(per_class):
             rng = np.random.default_rng([seed, SCENES.index(scene), number])
             geometry: ProbeShape = "linear" if number % 2 == 0 else "sector"
             frame = simulate(scene, rng, geometry=geometry, height_px=144, width_px=160)
-            found.append((f"{scene}/{scene}_{number:02d}.png", frame))
-    return found
+            frames.append((f"{scene}/{scene}_{number:02d}.png", frame))
+    return frames
 
 
 def write_samples(folder: Path, *, per_class: int = 10, seed: int = 7) -> list[Path]:

@@ -42,11 +42,11 @@ def ablation(
     chosen = read_subsampled_sets(rows, names, limit)
     console = Console()
 
-    def say(arm: Arm) -> None:
+    def report(arm: Arm) -> None:
         console.print(f"{arm.name}: {dict(arm.scores)}")
 
     student = load_student(run / CHECKPOINT_NAME, config.student)
-    found = ablate(student, config, corpus, chosen, seeds=seeds, on_arm=say)
+    results = ablate(student, config, corpus, chosen, seeds=seeds, on_arm=report)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(ablation_table(found) + "\n", encoding="utf-8")
-    console.print(ablation_table(found), markup=False, soft_wrap=True)
+    out.write_text(ablation_table(results) + "\n", encoding="utf-8")
+    console.print(ablation_table(results), markup=False, soft_wrap=True)

@@ -125,16 +125,16 @@ def manifest(
             organ or (known.organs[0] if known else ""),
         )
         layout = _layout(known, adapter, option or ())
-        made = make_rows(find_frames(folder, layout), folder, facts)
-        rows, pairs = join_near_duplicates(made.rows, made.hashes_NK, radius)
+        build = make_rows(find_frames(folder, layout), folder, facts)
+        rows, pairs = join_near_duplicates(build.rows, build.hashes_NK, radius)
         write_manifest(rows, out)
         conflicts = sum(row.label_conflict for row in rows)
         console.print(
             f"{len(rows):,} frames in {len({row.group for row in rows}):,} groups; "
             f"{len(pairs):,} near-duplicate pairs; {conflicts:,} frames of conflicting labels; "
-            f"{len(made.skipped):,} files skipped"
+            f"{len(build.skipped):,} files skipped"
         )
-        for skipped in made.skipped[:SHOWN_SKIPS]:
+        for skipped in build.skipped[:SHOWN_SKIPS]:
             console.print(escape(f"skipped {skipped.path.name}: {skipped.reason}"))
 
 

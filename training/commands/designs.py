@@ -50,13 +50,15 @@ def compare_designs(
     corpus = corpus_rows(rows, plain)[::every]
     names = [name for name in sets.split(",") if name]
     evaluated = read_subsampled_sets(rows, names, limit)
-    check_disjoint(corpus, [row for each in evaluated for row in each.rows])
+    check_disjoint(corpus, [row for one_set in evaluated for row in one_set.rows])
     chosen = chosen_designs(plain, [name for name in only.split(",") if name])
-    made = compute_shared(plain, load_frames(corpus), evaluated, out / "cache", simulated=simulated)
+    shared = compute_shared(
+        plain, load_frames(corpus), evaluated, out / "cache", simulated=simulated
+    )
     console = Console()
     done: list[DesignResult] = []
-    for each in evaluate_designs(chosen, made, out, seeds=seeds):
-        done.append(each)
+    for result in evaluate_designs(chosen, shared, out, seeds=seeds):
+        done.append(result)
         (out / "designs.md").write_text(tables(done) + "\n", encoding="utf-8")
-        console.print(f"{each.shipped.name}: {dict(each.shipped.scores)}", markup=False)
+        console.print(f"{result.shipped.name}: {dict(result.shipped.scores)}", markup=False)
     console.print(tables(done), markup=False, soft_wrap=True)

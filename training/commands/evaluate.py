@@ -132,6 +132,6 @@ def _path(given: Path | None) -> Path:
 
 def _sets(rows: list[Row], names: str, folders: list[Path], limit: int) -> Iterator[EvaluationSet]:
     wanted = [name for name in names.split(",") if name]
-    found = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
-    for chosen in found:
+    every_set = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
+    for chosen in every_set:
         yield subsample(chosen, limit) if limit else chosen

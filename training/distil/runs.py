@@ -106,7 +106,7 @@ def distil_frames(
 def _source(
     frames: Sequence[Frame], student: AnyBackbone, config: DistillConfig, run: Path, ranks: Ranks
 ) -> Source:
-    teachers = [build_teacher(each, config.spec, student=student) for each in config.teachers]
+    teachers = [build_teacher(teacher, config.spec, student=student) for teacher in config.teachers]
     if config.mode == "online":
         for teacher in teachers:
             teacher.to(ranks.device)

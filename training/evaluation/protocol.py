@@ -181,8 +181,8 @@ def nearest_others(features_ND: Floats, labelled: LabelledSet) -> Iterator[tuple
         scores = unit_ND[chosen] @ unit_ND.T
         scores[group_ids_N[chosen][:, None] == group_ids_N] = -np.inf
         ranked = np.argsort(-scores, axis=1, kind="stable")
-        for row, order, found in zip(chosen, ranked, scores, strict=True):
-            yield int(row), order[: int(np.isfinite(found).sum())]
+        for row, order, row_scores in zip(chosen, ranked, scores, strict=True):
+            yield int(row), order[: int(np.isfinite(row_scores).sum())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,19 +205,19 @@ def retrieval(
 ) -> Retrieval:
     """Every testable frame queries all frames of other groups."""
     truth, predictions, precisions = [], [], []
-    found = dict.fromkeys(ks, 0)
+    queries_with_hit = dict.fromkeys(ks, 0)
     for row, order in nearest_others(features_ND, labelled):
         same = labelled.labels_N[order] == labelled.labels_N[row]
         names, counts = np.unique(labelled.labels_N[order[:NEIGHBOURS]], return_counts=True)
         truth.append(labelled.labels_N[row])
         predictions.append(names[counts.argmax()])
         for k in ks:
-            found[k] += bool(same[:k].any())
+            queries_with_hit[k] += bool(same[:k].any())
         hits = np.flatnonzero(same)
         if len(hits):
             precisions.append(float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1))))
     return Retrieval(
         balanced_accuracy(np.array(truth), np.array(predictions)),
-        {k: 100 * count / len(truth) for k, count in found.items()},
+        {k: 100 * count / len(truth) for k, count in queries_with_hit.items()},
         100 * float(np.mean(precisions)) if precisions else 0.0,
     )

@@ -70,10 +70,10 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
     names = [encoder.name for encoder in plan.encoders]
     if not names or not plan.sets or len(set(names)) < len(names):
         raise InputError(f"expected sets and encoders of different names, got {names}")
-    found = _features(plan)
-    results = _judged(found, plan)
-    outside = [chosen.name for chosen in plan.sets if not chosen.in_domain]
-    everything = [chosen.name for chosen in plan.sets]
+    embeddings = _features(plan)
+    results = _score(embeddings, plan)
+    outside = [evaluation_set.name for evaluation_set in plan.sets if not evaluation_set.in_domain]
+    everything = [evaluation_set.name for evaluation_set in plan.sets]
     reference = costs.get("dinov3_vitb16")
     return {
         "schema_version": SCHEMA_VERSION,
@@ -81,8 +81,8 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
         "centred_by": "mean of the corpus frames" if plan.corpus else "mean of the set's frames",
         "shipped": names[0],
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "sets": [_about_set(chosen) for chosen in plan.sets],
-        "encoders": list(_about_encoders(plan, found, costs)),
+        "sets": [_about_set(evaluation_set) for evaluation_set in plan.sets],
+        "encoders": list(_about_encoders(plan, embeddings, costs)),
         "reference_cost": asdict(reference) if reference else None,
         "results": {
             name: {s: result(evaluated) for s, evaluated in by_set.items()}
@@ -90,25 +90,25 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
         },
         "means": {"outside": means(results, outside), "all": means(results, everything)},
         "paired": paired(results, names[0], outside),
-        "fidelity": _fidelity(found, results, outside),
-        "maps": _maps(found, plan) if plan.maps else [],
+        "fidelity": _fidelity(embeddings, results, outside),
+        "maps": _maps(embeddings, plan) if plan.maps else [],
     }
 
 
 def _features(plan: EvaluationPlan) -> Features:
     """Unit features of every evaluated form: bundles as served and centred, all others centred."""
-    found: Features = {}
-    work = [(encoder, chosen) for encoder in plan.encoders for chosen in plan.sets]
-    for encoder, chosen in track(work, "features"):
-        raw_ND = features(encoder, chosen.rows, plan.cache)
+    embeddings: Features = {}
+    work = [(encoder, evaluation_set) for encoder in plan.encoders for evaluation_set in plan.sets]
+    for encoder, evaluation_set in track(work, "features"):
+        raw_ND = features(encoder, evaluation_set.rows, plan.cache)
         centre_D = _centre(encoder, raw_ND, plan)
         if encoder.name == plan.encoders[0].name or encoder.name.startswith("bundle_"):
-            found.setdefault(encoder.name, {})[chosen.name] = unit_rows(raw_ND, None)
+            embeddings.setdefault(encoder.name, {})[evaluation_set.name] = unit_rows(raw_ND, None)
             name = encoder.name + CENTRED
         else:
             name = encoder.name
-        found.setdefault(name, {})[chosen.name] = unit_rows(raw_ND, centre_D)
-    return found
+        embeddings.setdefault(name, {})[evaluation_set.name] = unit_rows(raw_ND, centre_D)
+    return embeddings
 
 
 def _centre(encoder: FrameEncoder, raw_ND: Floats, plan: EvaluationPlan) -> Floats:
@@ -117,44 +117,46 @@ def _centre(encoder: FrameEncoder, raw_ND: Floats, plan: EvaluationPlan) -> Floa
     return mean_D
 
 
-def _judged(found: Features, plan: EvaluationPlan) -> dict[str, dict[str, SetScores]]:
-    work = [(name, chosen) for name in found for chosen in plan.sets]
+def _score(embeddings: Features, plan: EvaluationPlan) -> dict[str, dict[str, SetScores]]:
+    work = [(name, evaluation_set) for name in embeddings for evaluation_set in plan.sets]
     answers = Parallel(n_jobs=plan.jobs, return_as="generator")(
-        delayed(evaluate_set)(found[name][chosen.name], chosen.labelled, plan.effort)
-        for name, chosen in work
+        delayed(evaluate_set)(
+            embeddings[name][evaluation_set.name], evaluation_set.labelled, plan.effort
+        )
+        for name, evaluation_set in work
     )
     results: dict[str, dict[str, SetScores]] = {}
-    for (name, chosen), evaluated in zip(
+    for (name, evaluation_set), evaluated in zip(
         work, track(answers, "heads", total=len(work)), strict=True
     ):
-        results.setdefault(name, {})[chosen.name] = evaluated
+        results.setdefault(name, {})[evaluation_set.name] = evaluated
     return results
 
 
-def _about_set(chosen: EvaluationSet) -> dict[str, Any]:
-    labelled = chosen.labelled
+def _about_set(evaluation_set: EvaluationSet) -> dict[str, Any]:
+    labelled = evaluation_set.labelled
     tested_N = ~labelled.support_N
     return {
-        "name": chosen.name,
+        "name": evaluation_set.name,
         "frames": int(tested_N.sum()),
         "groups": len(np.unique(labelled.groups_N[tested_N])),
         "classes": {c: int((labelled.labels_N[tested_N] == c).sum()) for c in labelled.classes},
         "support_frames": int(labelled.support_N.sum()),
-        "in_domain": chosen.in_domain,
-        "content": content_of(chosen.rows),
+        "in_domain": evaluation_set.in_domain,
+        "content": content_of(evaluation_set.rows),
     }
 
 
 def _about_encoders(
-    plan: EvaluationPlan, found: Features, costs: Mapping[str, Cost]
+    plan: EvaluationPlan, embeddings: Features, costs: Mapping[str, Cost]
 ) -> Iterator[dict[str, Any]]:
-    for name, by_set in found.items():
-        made_by = next(e for e in plan.encoders if name in (e.name, e.name + CENTRED))
-        as_served = made_by.name == name and name + CENTRED in found
-        cost = costs.get(made_by.name)
+    for name, by_set in embeddings.items():
+        encoder = next(e for e in plan.encoders if name in (e.name, e.name + CENTRED))
+        as_served = encoder.name == name and name + CENTRED in embeddings
+        cost = costs.get(encoder.name)
         yield {
             "name": name,
-            "key": made_by.key,
+            "key": encoder.key,
             "dim": int(by_set[plan.sets[0].name].shape[1]),
             "centred": not as_served,
             "cost": asdict(cost) if cost else None,
@@ -162,21 +164,21 @@ def _about_encoders(
 
 
 def _fidelity(
-    found: Features, results: Mapping[str, Mapping[str, SetScores]], outside: Sequence[str]
+    embeddings: Features, results: Mapping[str, Mapping[str, SetScores]], outside: Sequence[str]
 ) -> dict[str, Any]:
     """Each precision of a bundle against its fp32: cosines, and probe points lost in the mean.
 
     Where a bundle has no fp32 network its fp16 one stands for it: the same weights in halves,
     computed in float32 on a CPU, at a cosine of 1.0000 (model card).
     """
-    evaluated = [n for n in found if n.startswith(BUNDLE) and not n.endswith(CENTRED)]
+    evaluated = [n for n in embeddings if n.startswith(BUNDLE) and not n.endswith(CENTRED)]
     exact = most_exact([name.removeprefix(BUNDLE) for name in evaluated])
     if exact is None:
         return {}
     facts, reference = {}, f"{BUNDLE}{exact}"
     for name in evaluated:
         cosines = np.concatenate(
-            [(found[name][s] * found[reference][s]).sum(1) for s in found[name]]
+            [(embeddings[name][s] * embeddings[reference][s]).sum(1) for s in embeddings[name]]
         )
         lost = None
         if outside:
@@ -194,27 +196,32 @@ def _fidelity(
     return facts
 
 
-def _maps(found: Features, plan: EvaluationPlan) -> list[dict[str, Any]]:
+def _maps(embeddings: Features, plan: EvaluationPlan) -> list[dict[str, Any]]:
     """Shipped beside teacher: one map per set by class, and one of all sets by set."""
-    names = [n for n in (plan.encoders[0].name, "teacher") if n in found]
+    names = [n for n in (plan.encoders[0].name, "teacher") if n in embeddings]
     rng = np.random.default_rng(0)
-    rows = {s.name: _some(s, rng) for s in plan.sets}
+    rows = {s.name: _map_rows(s, rng) for s in plan.sets}
     maps = []
     for name in track(names, "maps"):
-        for chosen in plan.sets:
-            groups = chosen.labelled.labels_N[rows[chosen.name]].tolist()
+        for evaluation_set in plan.sets:
+            groups = evaluation_set.labelled.labels_N[rows[evaluation_set.name]].tolist()
             maps.append(
-                _map(chosen.name, name, found[name][chosen.name][rows[chosen.name]], groups)
+                _map(
+                    evaluation_set.name,
+                    name,
+                    embeddings[name][evaluation_set.name][rows[evaluation_set.name]],
+                    groups,
+                )
             )
         if len(plan.sets) > 1:
-            parts = [found[name][s.name][rows[s.name]] for s in plan.sets]
+            parts = [embeddings[name][s.name][rows[s.name]] for s in plan.sets]
             groups = [s.name for s in plan.sets for _ in rows[s.name]]
             maps.append(_map("all sets", name, np.concatenate(parts), groups))
     return maps
 
 
-def _some(chosen: EvaluationSet, rng: np.random.Generator) -> list[int]:
-    evaluated = np.flatnonzero(~chosen.labelled.support_N)
+def _map_rows(evaluation_set: EvaluationSet, rng: np.random.Generator) -> list[int]:
+    evaluated = np.flatnonzero(~evaluation_set.labelled.support_N)
     rows: list[int] = sorted(rng.permutation(evaluated)[:MAP_FRAMES].tolist())
     return rows
 

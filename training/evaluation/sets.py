@@ -54,11 +54,11 @@ def read_sets(rows: Iterable[Row], names: Sequence[str] = ()) -> list[Evaluation
     """
     usable = [row for row in rows if row.label and not row.label_conflict]
     bench = [row for row in usable if row.use == "bench"]
-    found = {row.dataset for row in bench}
-    missing = sorted(set(names) - found)
+    known = {row.dataset for row in bench}
+    missing = sorted(set(names) - known)
     if missing:
-        raise InputError(f"expected labelled bench sets among {sorted(found)}, got {missing}")
-    chosen = list(dict.fromkeys(names)) or sorted(found)
+        raise InputError(f"expected labelled bench sets among {sorted(known)}, got {missing}")
+    chosen = list(dict.fromkeys(names)) or sorted(known)
     return [_set(name, bench, usable) for name in chosen]
 
 

@@ -4,7 +4,7 @@ Shape suffixes: B batch, S input side, C channels, h w map height and width.
 """
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,25 +12,6 @@ from service.errors import InputError
 from training.networks.config import StudentConfig
 from training.networks.student import ARCHITECTURE, Trunk, load_imagenet_trunk
 from training.networks.timm_models import create
-
-
-class Backbone(Protocol):
-    """What the loop, the read-out and the export need of a student (an ``nn.Module``)."""
-
-    def prefix(self, frames_B3SS: Tensor) -> Tensor:
-        """Stem to stage 3: what ``suffix`` wants."""
-
-    def suffix(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor]:
-        """Activated maps of stage 3 (B, C3, 2h, 2w) and stage 4 (B, C4, h, w)."""
-
-    def __call__(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-        """Both at once."""
-
-    def read(self, frames_B3SS: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the read-out takes: stage 3 before its ReLU where there is such, stage 4 if any."""
-
-    def read_stream(self, stream_BChw: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As ``read``, from what ``prefix`` gave."""
 
 
 class TimmBackbone(nn.Module):

@@ -21,7 +21,6 @@ from training.networks.readout import pooled, stacked
 from training.networks.torchvision_shim import allow_unmatched_torchvision
 
 ARCHITECTURE = TRUNK
-_BLOCKS = (3, 4, 6, 3)
 _GLUON = re.compile(r"resnetv24_(?:stage(\d)_)?(conv|batchnorm)(\d+)_(\w+)")
 _NORM_FIELDS = {"gamma": "weight", "beta": "bias"}
 

@@ -90,7 +90,7 @@ def _from_hub(architecture: str, weights: str, options: dict[str, Any]) -> Any:
             "licence and log in where they are gated, or fetch them elsewhere and give the path "
             "of the safetensors file"
         ) from error
-    found = str((network.pretrained_cfg or {}).get("architecture", architecture))
-    if found != architecture.split(".")[0]:
-        raise InputError(f"expected weights of {architecture}, got those of {found}")
+    built = str((network.pretrained_cfg or {}).get("architecture", architecture))
+    if built != architecture.split(".")[0]:
+        raise InputError(f"expected weights of {architecture}, got those of {built}")
     return network

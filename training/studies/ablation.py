@@ -77,6 +77,6 @@ def _views(
     return [pooled_features(student, corpus, changed, view=number) for number in numbers]
 
 
-def ablation_table(found: Sequence[Arm]) -> str:
+def ablation_table(results: Sequence[Arm]) -> str:
     """A Markdown table."""
-    return arms_table(found, "augmentation")
+    return arms_table(results, "augmentation")

@@ -62,22 +62,22 @@ def scores_of(
 
 def arm(name: str, scores: Scores, base: Scores) -> Arm:
     """Means, and what is gained over ``base``."""
-    means = {shots: float(np.mean(list(found.values()))) for shots, found in scores.items()}
+    means = {shots: float(np.mean(list(by_set.values()))) for shots, by_set in scores.items()}
     gain = {shots: paired_over_seeds(scores[shots], base[shots]) for shots in scores}
     return Arm(name, means, gain)
 
 
-def arms_table(found: Sequence[Arm], what: str) -> str:
+def arms_table(results: Sequence[Arm], what: str) -> str:
     """A Markdown table; ``what`` heads the names."""
-    shots = list(found[0].scores)
+    shots = list(results[0].scores)
     head = [what, *(f"{k} shot" for k in shots), *(f"gain at {k} [95 %]" for k in shots)]
     rows = []
-    for each in found:
-        gains = [each.gain[k] for k in shots]
+    for result in results:
+        gains = [result.gain[k] for k in shots]
         rows.append(
             [
-                each.name,
-                *(f"{each.scores[k]:.2f}" for k in shots),
+                result.name,
+                *(f"{result.scores[k]:.2f}" for k in shots),
                 *(f"{g.value:+.2f} [{g.low:+.2f}, {g.high:+.2f}]" for g in gains),
             ]
         )

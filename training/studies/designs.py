@@ -164,9 +164,9 @@ def compute_shared(
     config = replace(plain, teachers=teachers, losses=LossConfig(relational=1.0))
     student = build_student(config.student)
     built = [build_teacher(teacher, config.spec, student=student) for teacher in teachers]
-    frames = [frame for each in sets for frame in each.frames()]
+    frames = [frame for one_set in sets for frame in one_set.frames()]
     seen = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
-    ends = np.cumsum([len(each.rows) for each in sets])[:-1]
+    ends = np.cumsum([len(one_set.rows) for one_set in sets])[:-1]
     parts = np.split(seen.streams_MChw, ends)
     return SharedTargets(
         teachers,
@@ -174,7 +174,7 @@ def compute_shared(
         cache_targets(
             simulated_frames(simulated), student, built, config, folder / "simulated"
         ) if simulated else None,
-        list(zip([each.labelled for each in sets], parts, strict=True)),
+        list(zip([one_set.labelled for one_set in sets], parts, strict=True)),
     )  # fmt: skip
 
 
@@ -207,9 +207,9 @@ def _columns(
     """Where the wanted blocks lie in a target that was stored of more of them."""
     if not stored.blocks:
         return slice(None)
-    each = width // len(stored.blocks)
-    starts = [each * stored.blocks.index(block) for block in wanted.blocks]
-    return np.concatenate([np.arange(start, start + each) for start in starts])
+    block_width = width // len(stored.blocks)
+    starts = [block_width * stored.blocks.index(block) for block in wanted.blocks]
+    return np.concatenate([np.arange(start, start + block_width) for start in starts])
 
 
 def _joined(parts: Sequence[Halves], views: int) -> Halves:
@@ -259,10 +259,10 @@ def evaluate_designs(
 
 def tables(done: list[DesignResult]) -> str:
     """Both tables, Markdown."""
-    alone = [each.alone for each in done if each.alone is not None]
+    alone = [result.alone for result in done if result.alone is not None]
     return "\n\n".join(
         [
-            arms_table([each.shipped for each in done], "design, in the read-out"),
+            arms_table([result.shipped for result in done], "design, in the read-out"),
             arms_table(alone, "design, stage 4 alone"),
         ]
     )
@@ -273,7 +273,7 @@ def _stored(folder: Path) -> tuple[Scores, Scores] | None:
     if not path.exists():
         return None
     both = [
-        {int(shots): found for shots, found in scores.items()}
+        {int(shots): by_set for shots, by_set in scores.items()}
         for scores in json.loads(path.read_text())
     ]
     return both[0], both[1]

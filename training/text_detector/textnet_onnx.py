@@ -44,8 +44,8 @@ class _Graph:
         self.nodes.append(helper.make_node("Relu", [source], [f"{source}.relu"]))
         return f"{source}.relu"
 
-    def add(self, name: str, one: str, other: str) -> str:
-        self.nodes.append(helper.make_node("Add", [one, other], [name]))
+    def add(self, name: str, left: str, right: str) -> str:
+        self.nodes.append(helper.make_node("Add", [left, right], [name]))
         return name
 
 

@@ -11,14 +11,14 @@ from training.catalogue.simulator import (
     DEPTH_CM,
     SECTOR_APEX_CM,
     SECTOR_HALF_ANGLE_RAD,
-    Geometry,
+    ProbeShape,
     simulate,
 )
 
 SIDE_PX = 128
 
 
-def simulated(geometry: Geometry, scenes: tuple[str, ...]) -> Tensor:
+def simulated(geometry: ProbeShape, scenes: tuple[str, ...]) -> Tensor:
     frames = [
         simulate(
             scene,
