@@ -10,7 +10,7 @@ ROOMS: dict[str, set[str]] = {  # room -> the rooms of training that it may impo
     "catalogue": set(),
     "augmentation": {"catalogue"},
     "networks": set(),
-    "text_detector": set(),
+    "text_detector": {"networks"},
     "distil": {"catalogue", "augmentation", "networks"},
     "configs": {"distil", "networks"},
     "bundle": {"distil", "networks"},

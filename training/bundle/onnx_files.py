@@ -24,8 +24,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
 from training.bundle.onnx_branches import MAPS_INPUT
+from training.networks.onnx_export import export_onnx
 
-OPSET = 18
 PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
 INPUT, OUTPUTS = "frames", ("embedding", "feature_map")
 Floats = npt.NDArray[np.float32]
@@ -33,20 +33,14 @@ Floats = npt.NDArray[np.float32]
 
 def write_fp32(student: nn.Module, side_px: int, path: Path) -> None:
     """Export with a free batch axis; input ``frames`` (N, 3, S, S), outputs as named above."""
-    example = torch.zeros(2, 3, side_px, side_px)
-    program = torch.onnx.export(
+    export_onnx(
         student,
-        (example,),
-        dynamo=True,
-        input_names=[INPUT],
-        output_names=list(OUTPUTS),
-        opset_version=OPSET,
-        dynamic_shapes=({0: torch.export.Dim("n", min=1, max=4096)},),
-        verbose=False,
+        torch.zeros(2, 3, side_px, side_px),
+        path,
+        input_name=INPUT,
+        output_names=OUTPUTS,
+        free_axes={0: torch.export.Dim("n", min=1, max=4096)},
     )
-    if program is None:
-        raise RuntimeError("the exporter returned no program")
-    onnx.save(program.model_proto, str(path))
 
 
 def write_fp16(source: Path, path: Path) -> None:

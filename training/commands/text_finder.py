@@ -10,8 +10,7 @@ import typer
 from service.errors import InputError
 from service.imaging.formats.decode import decode
 from training.text_detector.synthetic_text import find_fonts
-from training.text_detector.textnet import PEN_FONTS, TextNetConfig, fit
-from training.text_detector.textnet_onnx import export
+from training.text_detector.textnet import PEN_FONTS, TextNetConfig, export, fit
 
 
 def text_finder(

@@ -27,11 +27,11 @@ from training.distil.config import DistillConfig
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import Frames
 from training.networks.backbones import AnyBackbone
-from training.networks.config import IMAGENET_MEAN, IMAGENET_STD
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, TeacherConfig
 from training.networks.readout import Readout, pooled
 from training.networks.student import Trunk, load_imagenet_trunk
-from training.networks.teacher import load_teacher
-from training.networks.torchvision_shim import allow_unmatched_torchvision
+from training.networks.teacher import build_teacher
+from training.networks.timm_models import RANDOM, create
 
 BATCH = 16
 PIXELS = 32
@@ -174,7 +174,7 @@ def teacher(path: Path) -> TorchEncoder:
         InputError: the file does not hold its weights.
     """
     architecture, blocks = TEACHER
-    network = load_teacher(path, architecture=architecture, blocks=blocks)
+    network = build_teacher(TeacherConfig(architecture, str(path), blocks), IMAGENET_SPEC)
     key = _key(f"{architecture}{blocks}", path, IMAGENET_SPEC)
     return TorchEncoder("teacher", key, IMAGENET_SPEC, path, network, _size(network))
 
@@ -206,23 +206,17 @@ def imagenet_trunk(path: Path) -> TorchEncoder:
 
 def random_resnet50(seed: int = 0) -> TorchEncoder:
     """ResNet-50 of random weights: what the architecture gives without any training."""
-    allow_unmatched_torchvision()
-    import timm
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # timm starts the last norm of every block at 0, which would switch all blocks off.
-        network = timm.create_model("resnet50", num_classes=0, zero_init_last=False).eval()
+        network = create("resnet50", RANDOM, zero_init_last=False).eval()
     key = f"random{seed}-{torch.__version__}".replace("+", "-")
     return TorchEncoder("random_resnet50", key, IMAGENET_SPEC, None, network, _size(network))
 
 
 def paper_teacher() -> TorchEncoder:
     """DINOv3 ViT-B/16 of random weights at 224 px, for its cost only."""
-    allow_unmatched_torchvision()
-    import timm
-
-    network = timm.create_model(PAPER_TEACHER, num_classes=0).eval()
+    network = create(PAPER_TEACHER, RANDOM).eval()
     return TorchEncoder("dinov3_vitb16", "none", IMAGENET_SPEC, None, network, _size(network))
 
 

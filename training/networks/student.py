@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from service.errors import InputError
 from training.networks.config import TRUNK
 from training.networks.readout import pooled, stacked
-from training.networks.torchvision_shim import allow_unmatched_torchvision
+from training.networks.timm_models import RANDOM, create
 
 ARCHITECTURE = TRUNK
 _GLUON = re.compile(r"resnetv24_(?:stage(\d)_)?(conv|batchnorm)(\d+)_(\w+)")
@@ -36,10 +36,7 @@ class Trunk(nn.Module):
 
     def __init__(self, stages: int = 4) -> None:
         super().__init__()
-        allow_unmatched_torchvision()
-        import timm
-
-        network: Any = timm.create_model(ARCHITECTURE, num_classes=0)
+        network = create(ARCHITECTURE, RANDOM)
         self.stem = nn.Sequential(
             nn.BatchNorm2d(3),
             network.stem.conv,

@@ -11,7 +11,6 @@ import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -22,11 +21,9 @@ from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
 from training.networks.backbones import AnyBackbone
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_TRUNK, TeacherConfig
-from training.networks.student import load_imagenet_trunk
 from training.networks.timm_models import create
 
 log = logging.getLogger(__name__)
-DEFAULT_SIDE_PX = 224
 _ANY_SIDE = ("vit_", "test_vit", "deit_", "deit3_", "eva02_")  # timm names that resize positions
 
 
@@ -159,19 +156,6 @@ def prepare(view_B1SS: Tensor, teacher: Teacher) -> Tensor:
     return planes
 
 
-def load_teacher(path: Path, *, architecture: str, blocks: tuple[int, ...]) -> Teacher:
-    """Build a timm transformer and load its weights strictly from safetensors (no pickle).
-
-    Raises:
-        InputError: the file does not hold exactly the weights of the architecture.
-    """
-    config = TeacherConfig(architecture, str(path), blocks)
-    network = create(architecture, str(path), **_options(architecture, ()))
-    declared = _declared(network)
-    spec = _spec(config, PreprocessSpec(DEFAULT_SIDE_PX, *declared), declared, _patch(network))
-    return Teacher(network, _reader(config, network), spec)
-
-
 def build_teacher(
     config: TeacherConfig, student_spec: PreprocessSpec, *, student: AnyBackbone | None = None
 ) -> Teacher:
@@ -187,29 +171,20 @@ def build_teacher(
             student's and is not stated in ``config``.
     """
     if config.architecture == IMAGENET_TRUNK:
-        return _trunk_teacher(config, student_spec, student)
+        return _copy_of_student(config, student_spec, student)
     options = _options(config.architecture, config.options)
     network = create(config.architecture, config.weights, allow_head=True, **options)
     spec = _spec(config, student_spec, _declared(network), _patch(network))
     return Teacher(network, _reader(config, network), spec, weight=config.weight)
 
 
-def _trunk_teacher(
+def _copy_of_student(
     config: TeacherConfig, student_spec: PreprocessSpec, student: AnyBackbone | None
 ) -> Teacher:
-    network: AnyBackbone
-    if config.weights:
-        network = load_imagenet_trunk(Path(config.weights))
-    elif student is not None:
-        network = copy.deepcopy(student)
-    else:
-        raise InputError("expected the file of the ImageNet trunk's weights")
-    declared = (IMAGENET_MEAN, IMAGENET_STD)
-    if not config.weights:  # whatever the student was given, its copy is given
-        declared = (student_spec.mean, student_spec.std)
-    spec = _spec(config, student_spec, declared, 1)
-    is_copy = not config.weights
-    return Teacher(network, read_trunk, spec, weight=config.weight, is_copy=is_copy)
+    if student is None:
+        raise InputError("expected the student that the teacher is a copy of")
+    spec = _spec(config, student_spec, (student_spec.mean, student_spec.std), 1)
+    return Teacher(copy.deepcopy(student), read_trunk, spec, weight=config.weight, is_copy=True)
 
 
 def _options(architecture: str, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Shape suffixes: B batch, S side of a training patch, C channels, N drawn frames.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from training.networks.onnx_export import export_onnx
 from training.text_detector.synthetic_text import (
     STROKE_FONTS,
     Box,
@@ -194,3 +196,15 @@ def text_loss(logits_B1SS: Tensor, truth_B1SS: Tensor) -> Tensor:
     share = logits_B1SS.sigmoid()
     dice = 1 - (2 * (share * truth_B1SS).sum() + 1) / (share.sum() + truth_B1SS.sum() + 1)
     return cross + 0.3 * dice
+
+
+def export(net: TextNet, path: Path) -> None:
+    """Write ONNX: ``frame`` (1, 1, height, width) -> ``logits`` (1, 1, rows, columns)."""
+    export_onnx(
+        net.eval(),
+        torch.zeros(1, 1, 96, 128),
+        path,
+        input_name="frame",
+        output_names=["logits"],
+        free_axes={2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},
+    )

@@ -15,7 +15,7 @@ from service.imaging.analysis.preprocess import PreprocessSpec
 from training.networks.backbones import build_student
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 from training.networks.student import Trunk
-from training.networks.teacher import build_teacher, load_teacher
+from training.networks.teacher import build_teacher
 from training.networks.timm_models import create
 
 HALF = (0.5, 0.5, 0.5)
@@ -62,7 +62,7 @@ def test_a_file_that_is_not_exactly_the_network_is_refused(damage: str, tmp_path
     if damage == "bytes":
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"vit\.safetensors"):
-        load_teacher(path, architecture="test_vit", blocks=(5,))
+        build_teacher(TeacherConfig("test_vit", str(path), (5,)), CENTRED)
 
 
 def test_an_undeclared_difference_of_normalisation_is_an_error_that_names_both() -> None:

@@ -13,8 +13,14 @@ from training.text_detector.synthetic_text import (
     random_text,
     render_text,
 )
-from training.text_detector.textnet import TextNet, TextNetConfig, draw_example, fit, text_loss
-from training.text_detector.textnet_onnx import export
+from training.text_detector.textnet import (
+    TextNet,
+    TextNetConfig,
+    draw_example,
+    export,
+    fit,
+    text_loss,
+)
 
 CONFIG = TextNetConfig(steps=30, batch=4, side_px=64)
 
