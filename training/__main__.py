@@ -1,24 +1,22 @@
 """Command line of the offline half; every command lives in ``training/commands``."""
 
 import logging
-import sys
 
 import typer
 from pythonjsonlogger.json import JsonFormatter
-from rich.console import Console
 
-from service.errors import ServiceError
 from training.commands import augment, datasets
 from training.commands.ablate import ablation
 from training.commands.designs import compare_designs
 from training.commands.distil import distil
+from training.commands.error_group import ErrorGroup
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.simulate import simulate
 from training.commands.smoke import smoke
 from training.commands.text_finder import text_finder
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=ErrorGroup, no_args_is_help=True, add_completion=False)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(augment.app, name="augment")
 app.command()(distil)
@@ -45,14 +43,5 @@ def main() -> None:
     _configure_logging()
 
 
-def run() -> None:
-    """Run a command; an expected failure is one line and exit code 1, not a traceback."""
-    try:
-        app()
-    except ServiceError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    run()
+    app()

@@ -1,13 +1,12 @@
 """``evaluate``: encoders on labelled sets, into one JSON, and a report and a card table from it."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
-from service.errors import InputError
 from training.bundle.card import write_benchmark
 from training.catalogue.manifest import Row, load_frames, read_manifest
 from training.distil.config import load_config
@@ -97,20 +96,19 @@ def evaluate(
         rows = read_manifest(manifest) if manifest else []
         corpus = [row for row in rows if row.use == "corpus"]
         corpus = corpus[:: max(1, len(corpus) // limit)] if limit else corpus
-        makers: list[tuple[Any, Callable[[], list[FrameEncoder]]]] = [
-            (bundle, lambda: [*known.bundle_encoders(_path(bundle), precision or [])]),
-            (
-                run,
-                lambda: [
-                    known.checkpoint(_path(run), load_frames(corpus), load_config(config_name))
-                ],
-            ),
-            (teacher, lambda: [known.teacher(_path(teacher))]),
-            (trunk, lambda: [known.imagenet_trunk(_path(trunk))]),
-            (random, lambda: [known.random_resnet50()]),
-            (pixels, lambda: [known.PixelEncoder()]),
-        ]
-        evaluated = [encoder for wanted, make in makers if wanted for encoder in make()]
+        evaluated: list[FrameEncoder] = []
+        if bundle:
+            evaluated += known.bundle_encoders(bundle, precision or [])
+        if run:
+            evaluated.append(known.checkpoint(run, load_frames(corpus), load_config(config_name)))
+        if teacher:
+            evaluated.append(known.teacher(teacher))
+        if trunk:
+            evaluated.append(known.imagenet_trunk(trunk))
+        if random:
+            evaluated.append(known.random_resnet50())
+        if pixels:
+            evaluated.append(known.PixelEncoder())
         chosen = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
         centre = [] if centre_on_set else corpus
@@ -122,12 +120,6 @@ def evaluate(
     for folder in state_in or []:
         write_benchmark(folder, benchmark_of(document))
     log.info("evaluated", extra={"shipped": document["shipped"], "report": str(report)})
-
-
-def _path(given: Path | None) -> Path:
-    if given is None:
-        raise InputError("expected a path")
-    return given
 
 
 def _sets(rows: list[Row], names: str, folders: list[Path], limit: int) -> Iterator[EvaluationSet]:

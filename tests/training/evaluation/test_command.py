@@ -26,12 +26,11 @@ SHARED = Path(os.environ.get("SONOPROBE_SHARED", Path(__file__).parents[4] / "sh
 
 
 def run(*arguments: str | Path) -> None:
-    found = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
-    if found.exception:
-        raise found.exception
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
 
 
-def test_the_command_judges_renders_again_and_states_the_numbers(
+def test_the_command_evaluates_renders_again_and_states_the_numbers(
     manifest: Path, tmp_path: Path
 ) -> None:
     bundle, out, again = tmp_path / "bundle", tmp_path / "out", tmp_path / "again"
@@ -48,9 +47,14 @@ def test_the_command_judges_renders_again_and_states_the_numbers(
 
 
 @pytest.mark.parametrize("given", [["--pixels"], []])
-def test_nothing_to_judge_or_to_judge_on_is_refused(given: list[str], tmp_path: Path) -> None:
-    with pytest.raises(InputError):
-        run(*given, "--out", tmp_path, "--no-costs")
+def test_nothing_to_evaluate_or_to_evaluate_on_is_refused_in_one_line(
+    given: list[str], tmp_path: Path
+) -> None:
+    words = ["evaluate", *given, "--out", str(tmp_path), "--no-costs"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert result.output.startswith("error: expected sets and encoders of different names")
+    assert "Traceback" not in result.output
 
 
 def prepared(folder: Path, manifest: Path) -> Path:
@@ -108,7 +112,7 @@ def test_broken_ultrabench_folders_are_refused(
         read_ultrabench(folder)
 
 
-def test_a_run_is_judged_with_a_readout_fitted_on_the_corpus(
+def test_a_run_is_evaluated_with_a_readout_fitted_on_the_corpus(
     manifest: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
