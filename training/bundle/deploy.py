@@ -34,7 +34,7 @@ def assemble(trunk: AnyBackbone, readout: Readout) -> Student:
     return Student(trunk, layer).eval()
 
 
-def deployable(student: Student, spec: PreprocessSpec) -> tuple[Student, PreprocessSpec]:
+def fold_norms(student: Student, spec: PreprocessSpec) -> tuple[Student, PreprocessSpec]:
     """Return an equal student without batch-norms, and the preprocessing it wants.
 
     Norms of a post-activation network stand behind a convolution each and vanish in it; where

@@ -21,7 +21,7 @@ _TINY = 1e-6
 
 
 def equalise(student: Student, calibration_B3SS: Tensor, *, balance: float = 0.5) -> None:
-    """Rescale a student made by ``deployable`` in place; outputs stay equal to rounding.
+    """Rescale a student made by ``fold_norms`` in place; outputs stay equal to rounding.
 
     Args:
         student: without batch-norms.

@@ -29,7 +29,7 @@ from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
 from training.bundle.card import ExportFacts as ExportFacts
 from training.bundle.card import card, ends_at_stage3, licences
-from training.bundle.deploy import assemble, deployable
+from training.bundle.deploy import assemble, fold_norms
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request
 from training.bundle.onnx_files import (
@@ -48,7 +48,7 @@ from training.distil.ranks import supports_bf16
 from training.distil.targets import make_views
 from training.networks.backbones import AnyBackbone, empty_student
 from training.networks.config import StudentConfig
-from training.networks.readout import Readout, fit_readout, pooled
+from training.networks.readout import Readout, fit_readout, pool_features
 from training.networks.student import ARCHITECTURE, Student, Trunk
 
 Frames = Sequence[npt.NDArray[np.uint8]]
@@ -90,7 +90,7 @@ def pooled_features(
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             stage3, stage4 = trunk.read(inputs)
         last = None if stage4 is None else stage4.float()
-        parts.append(pooled(stage3.float(), last).numpy())
+        parts.append(pool_features(stage3.float(), last).numpy())
     return np.concatenate(parts)
 
 
@@ -134,7 +134,7 @@ def export(
     config = serving_config(config)
     out.mkdir(parents=True, exist_ok=True)
     readout = fit_student_readout(trunk, corpus, config)
-    student, spec = deployable(assemble(trunk, readout), config.spec)
+    student, spec = fold_norms(assemble(trunk, readout), config.spec)
     chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
     calibration = encoder_inputs(chosen, spec)
     if isinstance(trunk, Trunk):

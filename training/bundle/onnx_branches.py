@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from training.bundle.onnx_graph import needed_for
+
 MAPS_INPUT = "maps"
 _EMBEDDING, _MAP = "embedding", "feature_map"
 
@@ -20,8 +22,8 @@ def maps_on_request(path: Path) -> None:
     network = onnx.load(path)
     graph = network.graph
     shape = [dim.dim_value for dim in _output(graph, _MAP).type.tensor_type.shape.dim]
-    for_embedding = _makers_of(graph, _EMBEDDING)
-    for_map = _makers_of(graph, _MAP) - for_embedding
+    for_embedding = needed_for(graph, [_EMBEDDING])
+    for_map = needed_for(graph, [_MAP]) - for_embedding
     moved = [node for node in graph.node if node.output[0] in for_map]
     branches = {
         "then_branch": _branch(_renamed(moved)),
@@ -39,19 +41,6 @@ def maps_on_request(path: Path) -> None:
 def _output(graph: onnx.GraphProto, name: str) -> onnx.ValueInfoProto:
     output: onnx.ValueInfoProto = next(output for output in graph.output if output.name == name)
     return output
-
-
-def _makers_of(graph: onnx.GraphProto, output: str) -> set[str]:
-    """First outputs of all nodes that ``output`` needs."""
-    makers = {name: node for node in graph.node for name in node.output}
-    needed: set[str] = set()
-    waiting = [output]
-    while waiting:
-        node = makers.get(waiting.pop())
-        if node is not None and node.output[0] not in needed:
-            needed.add(node.output[0])
-            waiting += node.input
-    return needed
 
 
 def _renamed(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:

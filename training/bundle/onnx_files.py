@@ -24,6 +24,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
 from training.bundle.onnx_branches import MAPS_INPUT
+from training.bundle.onnx_graph import needed_for
 from training.networks.onnx_export import export_onnx
 
 PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
@@ -105,19 +106,12 @@ def readout_nodes(path: Path) -> tuple[str, ...]:
     It is small, and the centring in it is only as exact as its arithmetic. A depth-wise last
     convolution is the last norm of a pre-activation network and belongs to it.
     """
-    nodes = list(onnx.load(path).graph.node)
-    makers = {name: node for node in nodes for name in node.output}
-    trunk = [node for node in nodes if node.op_type == "Conv"]
+    graph = onnx.load(path).graph
+    trunk = [node for node in graph.node if node.op_type == "Conv"]
     if _groups(trunk[-1]) > 1:
         trunk = trunk[:-1]
-    needed: set[str] = set()
-    waiting = list(trunk)
-    while waiting:
-        node = waiting.pop()
-        if node.name not in needed:
-            needed.add(node.name)
-            waiting += [makers[name] for name in node.input if name in makers]
-    return tuple(node.name for node in nodes if node.name not in needed)
+    needed = needed_for(graph, [node.output[0] for node in trunk])
+    return tuple(node.name for node in graph.node if node.output[0] not in needed)
 
 
 def _groups(convolution: onnx.NodeProto) -> int:

@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from training.bundle.onnx_files import INPUT, OUTPUTS, open_network
+from training.bundle.onnx_graph import producers
 
 Floats = npt.NDArray[np.float32]
 BLOCK, ZERO, STEPS = 32, 128, 127  # weights per scale; the stored number that means 0; steps
@@ -38,7 +39,7 @@ def quantise_readout(path: Path) -> None:
     stored = next(tensor for tensor in graph.initializer if tensor.name == product.input[0])
     weights_DK = numpy_helper.to_array(stored)
     packed_DJB, scales_DJ = _packed(weights_DK)
-    features = _producer(graph, product.input[1]).input[0]  # before its unsqueezing to a column
+    features = producers(graph)[product.input[1]].input[0]  # before its unsqueezing to a column
     taken = _consumers(graph, product.output[0])[0]
     narrow = _narrow_product(features, taken.output[0], weights_DK.shape)
     place = list(graph.node).index(taken)
@@ -114,7 +115,7 @@ def _narrow_map(graph: onnx.GraphProto, matrix: str, shape: tuple[int, ...]) -> 
 
 def _settle_map(graph: onnx.GraphProto, rows: str) -> None:
     """Shift every channel of the map so that its mean over space is the row's number."""
-    producer = _producer(graph, _MAP)
+    producer = producers(graph)[_MAP]
     producer.output[0] = "map_before"
     graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "map_axes"))
     graph.node.extend(
@@ -147,25 +148,20 @@ def _rows_of(path: Path, inputs_N3SS: Floats, batch: int = 8) -> Floats:
 
 def _rows(graph: onnx.GraphProto) -> str:
     """Name of the embedding before its unit length."""
-    return str(_producer(graph, _EMBEDDING).input[0])
+    return str(producers(graph)[_EMBEDDING].input[0])
 
 
 def _bias(graph: onnx.GraphProto) -> onnx.TensorProto:
     stored: dict[str, onnx.TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
-    return next(stored[name] for name in _producer(graph, _rows(graph)).input if name in stored)
+    return next(stored[name] for name in producers(graph)[_rows(graph)].input if name in stored)
 
 
 def _product(graph: onnx.GraphProto, rows: str) -> onnx.NodeProto:
     """The matrix product that ``rows`` come from; its first input is the stored matrix."""
-    producers: dict[str, onnx.NodeProto] = {o: node for node in graph.node for o in node.output}
-    node = producers[rows]
+    by_output = producers(graph)
+    node = by_output[rows]
     while node.op_type != "MatMul":
-        node = producers[next(name for name in node.input if name in producers)]
-    return node
-
-
-def _producer(graph: onnx.GraphProto, name: str) -> onnx.NodeProto:
-    node: onnx.NodeProto = next(node for node in graph.node if name in node.output)
+        node = by_output[next(name for name in node.input if name in by_output)]
     return node
 
 

@@ -8,15 +8,15 @@ from rich.console import Console
 
 from training.catalogue.leaks import check_disjoint
 from training.catalogue.manifest import load_frames, read_manifest
-from training.distil.config import chosen_config
+from training.distil.config import load_config_with_weights
 from training.distil.runs import corpus_rows
 from training.evaluation.sets import read_subsampled_sets
 from training.studies.designs import (
     DesignResult,
-    chosen_designs,
     compute_shared,
     evaluate_designs,
-    reduced,
+    reduce_config,
+    select_designs,
     tables,
 )
 
@@ -42,8 +42,8 @@ def compare_designs(
     only: Annotated[str, typer.Option(help="Designs beside the plain one; empty = all.")] = "",
 ) -> None:
     """Train stage 4 by each design from cached targets and evaluate it. Goes on after a break."""
-    plain = reduced(
-        chosen_config(config_name, student, teacher),
+    plain = reduce_config(
+        load_config_with_weights(config_name, student, teacher),
         side=side, views=views, steps=steps, batch=batch, dim=dim,
     )  # fmt: skip
     rows = read_manifest(manifest)
@@ -51,7 +51,7 @@ def compare_designs(
     names = [name for name in sets.split(",") if name]
     evaluated = read_subsampled_sets(rows, names, limit)
     check_disjoint(corpus, [row for one_set in evaluated for row in one_set.rows])
-    chosen = chosen_designs(plain, [name for name in only.split(",") if name])
+    chosen = select_designs(plain, [name for name in only.split(",") if name])
     shared = compute_shared(
         plain, load_frames(corpus), evaluated, out / "cache", simulated=simulated
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from training.distil.config import chosen_config, resized
+from training.distil.config import load_config_with_weights, resize_run
 from training.distil.ranks import join_ranks
 from training.distil.runs import corpus_frames, distil_frames, simulated_frames
 from training.networks.timm_models import RANDOM
@@ -40,8 +40,8 @@ def distil(
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard files as well.")] = False,
 ) -> None:
     """Distil teachers into a student. Interrupted runs resume; under torchrun on many devices."""
-    config = chosen_config(config_name, student, RANDOM if random_teacher else teacher)
-    config = resized(config, steps=steps, batch=batch)
+    config = load_config_with_weights(config_name, student, RANDOM if random_teacher else teacher)
+    config = resize_run(config, steps=steps, batch=batch)
     frames = simulated_frames(limit) if simulated else corpus_frames(manifest, config, limit)
     folder = run or Path("runs") / Path(config_name).stem
     with join_ranks() as ranks:

@@ -180,7 +180,7 @@ def load_config(name_or_path: str) -> DistillConfig:
     return config
 
 
-def chosen_config(name: str, student: str, teacher: str) -> DistillConfig:
+def load_config_with_weights(name: str, student: str, teacher: str) -> DistillConfig:
     """A named configuration with the weights that were given for it.
 
     Raises:
@@ -194,7 +194,7 @@ def chosen_config(name: str, student: str, teacher: str) -> DistillConfig:
     return dataclasses.replace(config, teachers=teachers)
 
 
-def resized(config: DistillConfig, *, steps: int = 0, batch: int = 0) -> DistillConfig:
+def resize_run(config: DistillConfig, *, steps: int = 0, batch: int = 0) -> DistillConfig:
     """The same run with other steps or batch, 0 = as they are; queues keep as many batches."""
     if batch:
         losses = config.losses

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from service.errors import InputError
 from training.networks.backbones import AnyBackbone
-from training.networks.readout import WIDTH_TO_STAGE3, pooled
+from training.networks.readout import WIDTH_TO_STAGE3, pool_features
 from training.networks.student import Trunk
 from training.networks.teacher import TeacherOutput
 
@@ -56,7 +56,7 @@ def summary(maps_BChw: Tensor) -> Tensor:
     return torch.cat([maps_BChw.mean((2, 3)), spread_BC], dim=1)
 
 
-def standardised(rows_BF: Tensor, by_BF: Tensor) -> Tensor:
+def standardise(rows_BF: Tensor, by_BF: Tensor) -> Tensor:
     """Rows in units of the mean and spread that each feature has in another batch."""
     spread_F = by_BF.std(0, correction=0) + _TINY
     return (rows_BF - by_BF.mean(0)) / spread_F
@@ -70,7 +70,7 @@ def readout_features(student: AnyBackbone, frames_B3SS: Tensor) -> tuple[Tensor,
     stage3, _ = student.read(frames_B3SS)
     with torch.autocast(frames_B3SS.device.type, enabled=False):
         stage3 = stage3.float()
-        return pooled(stage3, None), functional.relu(stage3)
+        return pool_features(stage3, None), functional.relu(stage3)
 
 
 class DistillationModel(nn.Module):
@@ -123,7 +123,7 @@ class DistillationModel(nn.Module):
     def _read(self, inputs: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         if ends_at_stage3(self.student):
             pooled_BF, maps_BChw = readout_features(self.student, inputs)
-            return standardised(pooled_BF, pooled_BF.detach()), maps_BChw, [pooled_BF]
+            return standardise(pooled_BF, pooled_BF.detach()), maps_BChw, [pooled_BF]
         _, stage4 = self.student.suffix(inputs) if self.from_stream else self.student(inputs)
         with torch.autocast(inputs.device.type, enabled=False):
             stage4 = stage4.float()

@@ -22,7 +22,7 @@ from training.distil.distillation_model import (
     DistillationModel,
     MemoryBank,
     readout_features,
-    standardised,
+    standardise,
 )
 from training.distil.losses import (
     contrastive_loss,
@@ -151,8 +151,8 @@ class Trainer:
         """Units are those of this process's share of the batch."""
         losses = self.config.losses
         terms["feature_preservation_loss"] = distillation(
-            standardised(now_BF, before_BF),
-            standardised(before_BF, before_BF),
+            standardise(now_BF, before_BF),
+            standardise(before_BF, before_BF),
             cosine_weight=losses.cosine_weight,
         )
         terms["loss"] = (

@@ -28,7 +28,7 @@ from training.evaluation.protocol import Floats
 from training.evaluation.sets import Frames
 from training.networks.backbones import AnyBackbone
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, TeacherConfig
-from training.networks.readout import Readout, pooled
+from training.networks.readout import Readout, pool_features
 from training.networks.student import Trunk, load_imagenet_trunk
 from training.networks.teacher import build_teacher
 from training.networks.timm_models import RANDOM, create
@@ -231,7 +231,7 @@ class PooledStudent(nn.Module):
 
     def forward(self, frames_B3SS: Tensor) -> Tensor:
         """(B, D), not of unit length."""
-        pooled_BK = pooled(*self.student.read(frames_B3SS))
+        pooled_BK = pool_features(*self.student.read(frames_B3SS))
         return nn.functional.linear(pooled_BK, self.weights_DK, self.bias_D)  # type: ignore[arg-type]
 
 

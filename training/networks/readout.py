@@ -111,7 +111,7 @@ def _steps(maps_BChw: Tensor) -> Tensor:
     return maps_BChw[:, :, 1:] - maps_BChw[:, :, :-1]
 
 
-def pooled(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
+def pool_features(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
     """All blocks, (B, K), in the order of ``BLOCKS``.
 
     Args:
@@ -127,8 +127,8 @@ def pooled(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
     return torch.cat([*map(spread, maps), stage3_BC2h2w.mean((2, 3))], dim=1)
 
 
-def stacked(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
-    """The maps whose means over space are ``pooled``, half as fine as stage 3: (B, K, h, w).
+def stack_feature_maps(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
+    """The maps whose means over space are ``pool_features``, half as fine as stage 3: (B, K, h, w).
 
     A block that covers only part of the rows is 0 elsewhere and as much larger where it is.
     """
@@ -160,7 +160,7 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
     with a frame and its views as a class).
 
     Args:
-        pooled_NK: float32, as ``pooled`` gives them, of corpus frames.
+        pooled_NK: float32, as ``pool_features`` gives them, of corpus frames.
         config: of the read-out.
         views: (N, K) each, of augmented views of the same frames.
 

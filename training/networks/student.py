@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from service.errors import InputError
 from training.networks.config import TRUNK
-from training.networks.readout import pooled, stacked
+from training.networks.readout import pool_features, stack_feature_maps
 from training.networks.timm_models import RANDOM, create
 
 ARCHITECTURE = TRUNK
@@ -122,9 +122,9 @@ class Student(nn.Module):
         layer: Any = self.projection
         weights_DK, bias_D = layer.weight[:, :, 0, 0], layer.bias
         # The embedding does without the maps: where only it is asked for, they cost nothing.
-        rows_BD = (weights_DK @ pooled(stage3, stage4)[:, :, None])[:, :, 0] + bias_D
+        rows_BD = (weights_DK @ pool_features(stage3, stage4)[:, :, None])[:, :, 0] + bias_D
         embedding = functional.normalize(rows_BD, dim=1)
-        maps_BKhw = stacked(stage3, stage4)
+        maps_BKhw = stack_feature_maps(stage3, stage4)
         maps_BDL = weights_DK @ maps_BKhw.flatten(2)
         feature_map = maps_BDL.reshape(-1, len(bias_D), *maps_BKhw.shape[2:])
         feature_map = feature_map + bias_D[:, None, None]

@@ -29,7 +29,7 @@ from training.evaluation.protocol import LabelledSet
 from training.evaluation.sets import EvaluationSet
 from training.networks.backbones import AnyBackbone, build_student
 from training.networks.config import IMAGENET_TRUNK, TeacherConfig
-from training.networks.readout import BLOCKS, Readout, fit_readout, pooled
+from training.networks.readout import BLOCKS, Readout, fit_readout, pool_features
 from training.networks.teacher import build_teacher
 from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
 
@@ -93,7 +93,7 @@ def designs(plain: DistillConfig) -> list[Design]:
     ]
 
 
-def reduced(
+def reduce_config(
     config: DistillConfig, *, side: int, views: int, steps: int, batch: int, dim: int
 ) -> DistillConfig:
     """The configuration at a size that all designs can be tried at; its first teacher alone."""
@@ -110,7 +110,7 @@ def reduced(
     )
 
 
-def chosen_designs(plain: DistillConfig, names: list[str]) -> list[Design]:
+def select_designs(plain: DistillConfig, names: list[str]) -> list[Design]:
     """The plain design, and those of these names, or all.
 
     Raises:
@@ -323,7 +323,7 @@ def _read(student: AnyBackbone, streams_NChw: Halves) -> _Read:
         stage3, stage4 = student.read_stream(stream.contiguous(memory_format=torch.channels_last))
         if stage4 is None:
             raise InputError("designs are compared by their stage 4; the student has none")
-        pooled_parts.append(pooled(stage3, stage4).numpy())
+        pooled_parts.append(pool_features(stage3, stage4).numpy())
         means.append(stage4.mean((2, 3)).numpy())
     return _Read(np.concatenate(pooled_parts), np.concatenate(means))
 

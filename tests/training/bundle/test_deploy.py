@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
-from training.bundle.deploy import assemble, deployable
+from training.bundle.deploy import assemble, fold_norms
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request
 from training.bundle.onnx_files import embed, open_network, readout_nodes, write_fp32, write_int8
@@ -20,7 +20,7 @@ from training.networks.readout import (
     Readout,
     ReadoutConfig,
     fit_readout,
-    pooled,
+    pool_features,
 )
 from training.networks.student import Student, Trunk
 
@@ -61,7 +61,7 @@ def test_folding_norms_and_equalising_channels_leave_the_function_as_it_was(
     stages: int, frames: np.ndarray
 ) -> None:
     trained = student_of(stages)
-    folded, spec = deployable(trained, SPEC)
+    folded, spec = fold_norms(trained, SPEC)
     inputs = torch.from_numpy(normalise(frames, spec))
     with torch.inference_mode():
         expected, _ = trained(torch.from_numpy(normalise(frames, SPEC)))
@@ -77,7 +77,7 @@ def test_folding_norms_and_equalising_channels_leave_the_function_as_it_was(
 def test_onnx_equals_torch_and_the_mean_of_the_map_is_the_embedding(
     trained: Student, frames: np.ndarray, tmp_path: Path
 ) -> None:
-    folded, spec = deployable(trained, SPEC)
+    folded, spec = fold_norms(trained, SPEC)
     inputs = normalise(frames, spec)
     write_fp32(folded, SIDE, tmp_path / "net.onnx")
     embeddings_ND, maps_NDhw = embed(open_network(tmp_path / "net.onnx"), inputs, batch=3)
@@ -92,7 +92,7 @@ def test_onnx_equals_torch_and_the_mean_of_the_map_is_the_embedding(
 def test_the_map_is_computed_only_when_it_is_asked_for(
     trained: Student, frames: np.ndarray, tmp_path: Path
 ) -> None:
-    folded, spec = deployable(trained, SPEC)
+    folded, spec = fold_norms(trained, SPEC)
     inputs = normalise(frames, spec)
     path = tmp_path / "net.onnx"
     write_fp32(folded, SIDE, path)
@@ -109,7 +109,7 @@ def test_the_map_is_computed_only_when_it_is_asked_for(
 def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
     trained: Student, frames: np.ndarray, tmp_path: Path
 ) -> None:
-    folded, spec = deployable(trained, SPEC)
+    folded, spec = fold_norms(trained, SPEC)
     inputs = normalise(frames, spec)
     path = tmp_path / "net.onnx"
     write_fp32(folded, SIDE, tmp_path / "wide.onnx")
@@ -135,7 +135,7 @@ def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
 def test_a_corrected_bias_centres_what_another_arithmetic_shifted(
     trained: Student, frames: np.ndarray, tmp_path: Path
 ) -> None:
-    folded, spec = deployable(trained, SPEC)
+    folded, spec = fold_norms(trained, SPEC)
     inputs = normalise(frames, spec)
     reference, shifted = tmp_path / "reference.onnx", tmp_path / "shifted.onnx"
     write_fp32(folded, SIDE, reference)
@@ -163,11 +163,11 @@ def test_a_timm_student_folds_and_exports_to_the_function_that_was_trained(
             torch.nn.init.normal_(module.bias, 0, 0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
     with torch.inference_mode():
-        width = pooled(*backbone.eval()(torch.zeros(1, 3, SIDE, SIDE))).shape[1]
+        width = pool_features(*backbone.eval()(torch.zeros(1, 3, SIDE, SIDE))).shape[1]
     rng = np.random.default_rng(0)
     weights_DK = rng.normal(size=(DIM, width)).astype(np.float32) / width**0.5
     student = assemble(backbone, Readout(weights_DK, np.ones(DIM, np.float32)))
-    folded, spec = deployable(student, SPEC)
+    folded, spec = fold_norms(student, SPEC)
     norms = [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not norms
     assert spec == SPEC

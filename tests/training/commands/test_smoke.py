@@ -42,9 +42,11 @@ def test_the_whole_way_from_simulated_frames_to_the_service_is_open(tmp_path: Pa
 
 @pytest.mark.slow
 def test_the_papers_architectures_take_real_steps(tmp_path: Path) -> None:
-    from training.distil.config import chosen_config, resized
+    from training.distil.config import load_config_with_weights, resize_run
 
-    config = resized(chosen_config("dinov3_vitb16_resnet50", "", "random"), steps=2, batch=2)
+    config = resize_run(
+        load_config_with_weights("dinov3_vitb16_resnet50", "", "random"), steps=2, batch=2
+    )
     losses = distil_frames(simulated_frames(6), config, tmp_path, ranks=Ranks())
     assert len(losses) == 2
     assert all(0 < loss < 100 for loss in losses)

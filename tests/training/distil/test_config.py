@@ -12,10 +12,10 @@ from training.configs import dinov3_vitb16_resnet50
 from training.distil.config import (
     DistillConfig,
     LossConfig,
-    chosen_config,
     config_names,
     load_config,
-    resized,
+    load_config_with_weights,
+    resize_run,
 )
 from training.distil.runs import corpus_frames, simulated_frames
 from training.networks.config import StudentConfig, TeacherConfig
@@ -117,15 +117,15 @@ def test_weights_of_the_command_line_reach_teachers_but_not_the_copy_of_the_stud
 ) -> None:
     path = tmp_path / "two_teachers.py"
     path.write_text(TWO_TEACHERS)
-    config = chosen_config(str(path), "trunk.safetensors", "vit.safetensors")
+    config = load_config_with_weights(str(path), "trunk.safetensors", "vit.safetensors")
     assert config.student.weights == "trunk.safetensors"
     assert [teacher.weights for teacher in config.teachers] == ["vit.safetensors", ""]
 
 
 def test_a_smaller_batch_keeps_its_queue_as_many_batches_long() -> None:
-    config = resized(load_config("dinov3_vitb16_resnet50"), steps=2, batch=2)
+    config = resize_run(load_config("dinov3_vitb16_resnet50"), steps=2, batch=2)
     assert (config.steps, config.batch, config.losses.queue_rows) == (2, 2, 16)
-    assert resized(config) == config
+    assert resize_run(config) == config
 
 
 def test_a_manifest_without_the_configured_sets_is_refused(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from training.networks.readout import (
     WIDTH_TO_STAGE3,
     ReadoutConfig,
     fit_readout,
-    pooled,
-    stacked,
+    pool_features,
+    stack_feature_maps,
 )
 
 CONFIG = ReadoutConfig(dim=12)
@@ -26,15 +26,15 @@ def test_every_pooled_feature_is_the_mean_over_space_of_its_map(
     torch.manual_seed(0)
     stage3 = torch.randn(2, STAGE3_WIDTH, rows, rows)
     stage4 = None if ends_at_stage3 else torch.rand(2, STAGE4_WIDTH, rows // 2, rows // 2)
-    means_BK = stacked(stage3, stage4).mean((2, 3))
-    torch.testing.assert_close(means_BK, pooled(stage3, stage4), atol=1e-5, rtol=1e-4)
+    means_BK = stack_feature_maps(stage3, stage4).mean((2, 3))
+    torch.testing.assert_close(means_BK, pool_features(stage3, stage4), atol=1e-5, rtol=1e-4)
 
 
 def test_pooled_features_are_standard_deviations() -> None:
     torch.manual_seed(0)
     stage3 = torch.randn(1, STAGE3_WIDTH, 12, 12)
     stage4 = torch.rand(1, STAGE4_WIDTH, 6, 6)
-    found = pooled(stage3, stage4)
+    found = pool_features(stage3, stage4)
     top = stage3.relu()[:, :, :4].std((2, 3), correction=0)
     torch.testing.assert_close(
         found[:, :STAGE3_WIDTH], stage3.std((2, 3), correction=0), atol=1e-5, rtol=1e-4
@@ -74,7 +74,7 @@ def test_views_that_do_not_move_change_nothing() -> None:
 def test_the_last_block_is_the_mean_of_stage_3() -> None:
     torch.manual_seed(0)
     stage3 = torch.randn(1, STAGE3_WIDTH, 12, 12)
-    found = pooled(stage3, torch.rand(1, STAGE4_WIDTH, 6, 6))
+    found = pool_features(stage3, torch.rand(1, STAGE4_WIDTH, 6, 6))
     torch.testing.assert_close(found[:, -STAGE3_WIDTH:], stage3.mean((2, 3)))
 
 

@@ -19,11 +19,11 @@ from training.studies.designs import (
     PLAIN,
     Design,
     SharedTargets,
-    chosen_designs,
     compute_shared,
     designs,
     evaluate_designs,
-    reduced,
+    reduce_config,
+    select_designs,
     tables,
     targets_of,
 )
@@ -84,7 +84,9 @@ def test_simulated_frames_stand_beside_the_corpus_in_every_view(stored: SharedTa
 
 
 def test_a_reduced_run_keeps_how_much_larger_frames_are_loaded() -> None:
-    small = reduced(load_config("resnet50_stage4"), side=112, views=3, steps=7, batch=8, dim=64)
+    small = reduce_config(
+        load_config("resnet50_stage4"), side=112, views=3, steps=7, batch=8, dim=64
+    )
     assert (small.spec.side_px, small.load_px, small.serve_px) == (112, 128, 0)
     assert (small.steps, small.batch, small.views) == (7, 8, 3)
     assert (small.readout.dim, small.readout.views) == (64, 2)
@@ -92,9 +94,9 @@ def test_a_reduced_run_keeps_how_much_larger_frames_are_loaded() -> None:
 
 
 def test_a_design_that_does_not_exist_is_refused() -> None:
-    assert [d.name for d in chosen_designs(CONFIG, ["no stage 4"])] == [PLAIN, "no stage 4"]
+    assert [d.name for d in select_designs(CONFIG, ["no stage 4"])] == [PLAIN, "no stage 4"]
     with pytest.raises(InputError, match="larger"):
-        chosen_designs(CONFIG, ["larger"])
+        select_designs(CONFIG, ["larger"])
 
 
 @pytest.mark.slow  # a real trunk is read, trained and evaluated
@@ -114,7 +116,7 @@ def test_designs_are_judged_on_the_same_splits_and_once(manifest: Path, tmp_path
     )  # fmt: skip
     sets = read_sets(read_manifest(manifest), ["lesions"])
     made = compute_shared(plain, simulated_frames(12), sets, tmp_path / "cache", simulated=6)
-    chosen = chosen_designs(plain, ["no stage 4", "simulated frames too"])
+    chosen = select_designs(plain, ["no stage 4", "simulated frames too"])
     first = list(evaluate_designs(chosen, made, tmp_path, shots=(2, 5), seeds=2))
     assert first[0].shipped.gain[5].value == 0
     assert [each.alone is None for each in first] == [False, True, False]
