@@ -9,6 +9,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -35,6 +36,20 @@ FILES = (
 HEIGHTS = ((7, 9), (10, 14), (15, 22), (23, 32))  # px of capitals, in a frame of 640 px or less
 CONTRASTS = ((30, 60), (60, 110), (110, 256))  # grey levels from the mean under the letters
 PLACES = ("inside", "edge")
+MIN_INK_STEP = 10  # grey levels; the fainter rim of a letter is no ink
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A frame with one line of text, and where its ink is."""
+
+    font: str
+    heights: tuple[int, int]
+    contrasts: tuple[int, int]
+    place: str
+    frame_HW: Bytes
+    ink_HW: np.ndarray
+    box: Box
 
 
 def backgrounds(folder: Path, limit: int, side_px: int, seed: int) -> list[Bytes]:
@@ -57,8 +72,8 @@ def placed(
     contrasts: tuple[int, int],
     place: str,
     rng: np.random.Generator,
-) -> tuple[Bytes, Box, str] | None:
-    """A frame with one line of text, its box, and what it says; None when it does not fit."""
+) -> Line | None:
+    """A frame with one line of text; None when the line does not fit."""
     height_px = int(rng.integers(heights[0], heights[1] + 1))
     rows, columns = frame_HW.shape
     text = random_text(rng)
@@ -78,10 +93,11 @@ def placed(
     box = draw_text(drawn_HW, TextLine(text, font, height_px, grey), left, top)
     if box is None:
         return None
+    ink_HW = np.abs(drawn_HW.astype(np.int16) - frame_HW) > MIN_INK_STEP
     if rng.random() < 0.5:
         _, coded = cv2.imencode(".jpg", drawn_HW, [cv2.IMWRITE_JPEG_QUALITY, 85])
         drawn_HW = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
-    return drawn_HW, box, text
+    return Line(Path(font).stem, heights, contrasts, place, drawn_HW, ink_HW, box)
 
 
 def covered(box: Box, frame_HW: Bytes, finder: TextFinder) -> float:
@@ -94,9 +110,13 @@ def covered(box: Box, frame_HW: Bytes, finder: TextFinder) -> float:
     return float(masked_HW[y0:y1, x0:x1].mean())
 
 
-def cases(
-    frames: list[Bytes], fonts: list[str], count: int, seed: int
-) -> Iterator[tuple[str, str, str, str, Bytes, Box]]:
+def all_fonts() -> list[str]:
+    """Fonts and pens that the finder was not taught with."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return [*(str(folder / name) for name in FILES), *PENS]
+
+
+def lines(frames: list[Bytes], fonts: list[str], count: int, seed: int) -> Iterator[Line]:
     """Lines of text, each kind as often as the others."""
     rng = np.random.default_rng(seed)
     for number in range(count):
@@ -105,10 +125,9 @@ def cases(
         contrasts = CONTRASTS[int(rng.integers(len(CONTRASTS)))]
         place = PLACES[number % 2]
         frame_HW = frames[int(rng.integers(len(frames)))]
-        made = placed(frame_HW, font, heights, contrasts, place, rng)
-        if made is not None:
-            name = Path(font).stem
-            yield name, "-".join(map(str, heights)), "-".join(map(str, contrasts)), place, *made[:2]
+        line = placed(frame_HW, font, heights, contrasts, place, rng)
+        if line is not None:
+            yield line
 
 
 def main() -> None:
@@ -124,16 +143,14 @@ def main() -> None:
     given = parser.parse_args()
     cv2.setNumThreads(1)
     finder = open_text_finder()
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    fonts = [*(str(folder / name) for name in FILES), *PENS]
     frames = backgrounds(given.images, given.frames, given.side_px, given.seed)
     groups: dict[str, list[bool]] = defaultdict(list)
-    for font, heights, contrasts, place, frame_HW, box in cases(
-        frames, fonts, given.count, given.seed
-    ):
-        hit = covered(box, frame_HW, finder) >= 0.9
-        for key in ("all", f"font {font}", f"height {heights}", f"contrast {contrasts}", place):
+    for line in lines(frames, all_fonts(), given.count, given.seed):
+        hit = covered(line.box, line.frame_HW, finder) >= 0.9
+        heights, contrasts = "-".join(map(str, line.heights)), "-".join(map(str, line.contrasts))
+        for key in ("all", f"font {line.font}", f"height {heights}", f"contrast {contrasts}"):
             groups[key].append(hit)
+        groups[line.place].append(hit)
     found = {
         "detected": {key: [round(float(np.mean(v)), 3), len(v)] for key, v in groups.items()},
         "clean": {str(f.name): false_alarms(f, given, finder) for f in given.clean or []},

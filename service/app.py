@@ -1,7 +1,7 @@
 """The only wiring: settings in, ASGI application out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -9,30 +9,27 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from service.api import (
-    carrying,
-    classifiers,
     collections,
     docs,
     exchange,
-    judgements,
-    label_conflicts,
     life,
     openapi,
-    operating_points,
     operations,
     predictions,
     problems,
     search,
     system,
-    versions,
 )
 from service.api.middleware import Gate
+from service.api.routes import classifier_routes, evaluation_routes, version_routes
 from service.api.state import DEFAULT_WORKSPACE, Services
 from service.api.uploads import InvalidBody
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.registry import ClassifierRegistry
+from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import SHIPPED_BUNDLE
@@ -64,9 +61,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            running = await _opened(
-                stack, settings, metrics, encoder, catalog, lambda: app.state.running
-            )
+            running = await _opened(stack, settings, metrics, encoder, catalog)
             app.state.running = running
             async with run_schedule(running):
                 yield
@@ -85,16 +80,13 @@ def create_app(
         system,
         collections,
         search,
-        classifiers,
-        versions,
+        classifier_routes,
+        version_routes,
+        evaluation_routes,
         predictions,
-        carrying,
-        judgements,
         life,
         exchange,
         operations,
-        label_conflicts,
-        operating_points,
         docs,
     ):
         app.include_router(room.router)
@@ -111,7 +103,6 @@ async def _opened(
     metrics: ServiceMetrics,
     encoder: Encoder | None,
     catalog: Catalog | None,
-    running: Callable[[], Services],
 ) -> Services:
     """Open everything in the order in which it leans on each other; ``stack`` closes it."""
     model = encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
@@ -139,6 +130,8 @@ async def _opened(
         truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
     )
     evaluator = ClassifierEvaluator(truth, classifiers)
+    thresholds = Thresholds(truth, classifiers, evaluator)
+    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
     return Services(
         settings=settings,
@@ -148,10 +141,12 @@ async def _opened(
         frame_search=FrameSearch(truth),
         classifiers=classifiers,
         evaluator=evaluator,
-        thresholds=Thresholds(truth, classifiers, evaluator),
+        thresholds=thresholds,
+        registry=registry,
+        review=LabelReview(truth, classifiers, evaluator),
         fits=fits,
         metrics=metrics,
-        operations=operations_of(settings, truth, pipeline, gallery, classifiers, running),
+        operations=operations_of(settings, truth, pipeline, gallery, classifiers, registry),
         searchers=searchers,
         default_workspace_id=workspace.workspace_id,
     )

@@ -1,92 +1,10 @@
-"""What the routes of classifiers answer, as the OpenAPI document tells it."""
+"""What predictions answer, as the OpenAPI document tells it."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from service.api.answers import ENCODER, TIME, Answer, ImageSeen, Problem
-from service.api.schemas import JsonObject
-
-
-class ClassifierAnswer(Answer):
-    """A classifier and what its published version says of itself."""
-
-    name: str = Field(examples=["finding"])
-    classifier_id: str
-    encoder_id: str = Field(examples=[ENCODER])
-    kind: Literal["single_label", "multi_label"]
-    classes: list[str] = Field(examples=[["benign", "malignant"]], description="Or labels.")
-    report: JsonObject = Field(
-        description="Grouped cross-validation: balanced_accuracy, interval_95, warnings, ..."
-    )
-    calibrated: bool
-    published_version: int = Field(description="The one that predicts.")
-    latest_version: int
-    created_at: str = Field(examples=[TIME])
-    etag: str = Field(examples=['"1"'])
-
-
-class ClassifierPage(Answer):
-    """``next_cursor`` is null on the last page."""
-
-    items: list[ClassifierAnswer]
-    next_cursor: str | None
-
-
-class CreatedBy(Answer):
-    """The key that made a version; nulls when the service asks for no key."""
-
-    key_id: str | None
-    name: str | None
-
-
-class VersionAnswer(Answer):
-    """A version, which never changes; the ETag is that of its classifier."""
-
-    classifier: str = Field(examples=["finding"])
-    classifier_id: str
-    version: int
-    published: bool
-    encoder_id: str = Field(examples=[ENCODER])
-    kind: Literal["single_label", "multi_label"]
-    classes: list[str] = Field(examples=[["benign", "malignant"]], description="Or labels.")
-    examples: int = Field(description="It was fitted from; see .../examples.")
-    report: JsonObject
-    calibrated: bool
-    settings: JsonObject = Field(
-        description="How it came about: base_version, added, relabelled, dropped, not_kept; "
-        "operating_points with the thresholds it decides by."
-    )
-    created_by: CreatedBy
-    created_at: str = Field(examples=[TIME])
-    etag: str = Field(examples=['"1"'])
-
-
-class VersionPage(Answer):
-    """Newest first; ``next_cursor`` is null on the last page."""
-
-    items: list[VersionAnswer]
-    next_cursor: str | None
-
-
-class ExampleAnswer(Answer):
-    """One example of a version."""
-
-    example_id: str
-    label: str | None = Field(description="Null where an early catalog did not keep it.")
-    labels: list[str] | None = Field(description="Of a multi-label classifier; else null.")
-    group: int | None = Field(description="Equal numbers: same patient, study or image.")
-    collection: str | None
-    scan_id: str | None = Field(description="Null for an upload.")
-    sha256: str | None = Field(description="Of the image; null once its subject was erased.")
-    kept: bool = Field(description="False once its scan was deleted or its subject erased.")
-
-
-class ExamplePage(Answer):
-    """In the order of fitting; ``next_cursor`` is null on the last page."""
-
-    items: list[ExampleAnswer]
-    next_cursor: str | None
+from service.api.answers import ENCODER, Answer, ImageSeen, Problem
 
 
 class Abstention(Answer):

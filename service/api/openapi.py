@@ -51,6 +51,21 @@ def image_body(
     return {"requestBody": {"required": True, "content": content}}
 
 
+def labelled_body(model: type[BaseModel]) -> JsonObject:
+    """The request body of a route that takes labelled examples, as JSON or with files."""
+    form = {
+        "type": "object",
+        "required": ["files", "options"],
+        "properties": {"files": {"type": "array", "items": _BINARY}, "options": _refer(model)},
+    }
+    parts = {"options": {"contentType": "application/json"}}
+    content = {
+        "application/json": {"schema": _refer(model)},
+        "multipart/form-data": {"schema": form, "encoding": parts},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def _refer(model: type[BaseModel]) -> JsonObject:
     _described.add(model)
     return {"$ref": _REF.format(model=model.__name__)}
@@ -105,7 +120,7 @@ def _problems(path: str, operation: JsonObject) -> JsonObject:
     """Which errors a route can answer, told by what it takes."""
     takes = {parameter["name"] for parameter in operation.get("parameters", [])}
     content = operation.get("requestBody", {}).get("content", {})
-    can = {500, 503}
+    can = {500, 503} | {int(status) for status in operation["responses"] if status >= "4"} - {422}
     can |= {401} if "security" in operation else set()
     can |= {404} if "{" in path or (path.endswith("/classifiers") and content) else set()
     can |= {400} if "cursor" in takes else set()

@@ -17,6 +17,8 @@ from service.api.schemas import JsonObject
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, SavedAnswer
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.registry import ClassifierRegistry
+from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.pipeline import EmbeddedImage, Pipeline
@@ -54,6 +56,8 @@ class Services:
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
     thresholds: Thresholds
+    registry: ClassifierRegistry
+    review: LabelReview
     fits: FitQueue
     metrics: ServiceMetrics
     operations: Operations

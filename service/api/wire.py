@@ -13,7 +13,6 @@ import numpy.typing as npt
 from service.api.looking import analysis_json, analysis_of
 from service.api.schemas import AttributeTest, FilterBody, JsonObject, Presence, TimeRange
 from service.catalog.records import (
-    Classifier,
     ClassifierVersion,
     Collection,
     Range,
@@ -117,24 +116,6 @@ def scan_json(scan: Scan, *, dim: int) -> JsonObject:
     }
 
 
-def classifier_json(classifier: Classifier) -> JsonObject:
-    """As clients see it, without the arrays: what its published version says."""
-    published = classifier.published
-    return {
-        "name": classifier.name,
-        "classifier_id": classifier.classifier_id,
-        "encoder_id": published.encoder_id,
-        "kind": published.kind,
-        "classes": list(published.classes),
-        "report": dict(published.report),
-        "calibrated": is_calibrated(published),
-        "published_version": published.number,
-        "latest_version": classifier.latest,
-        "created_at": classifier.created_at,
-        "etag": etag(classifier.revision),
-    }
-
-
 def is_calibrated(version: ClassifierVersion) -> bool:
     """Whether its probabilities are, of every label; its report says why not."""
     if version.kind == MULTI:
@@ -143,41 +124,10 @@ def is_calibrated(version: ClassifierVersion) -> bool:
     return bool(version.report.get("calibration", {}).get("calibrated", False))
 
 
-def version_json(classifier: Classifier, version: ClassifierVersion) -> JsonObject:
-    """One version as clients see it; the tag is of the classifier, whose pointer may move."""
-    return {
-        "classifier": classifier.name,
-        "classifier_id": classifier.classifier_id,
-        "version": version.number,
-        "published": version.number == classifier.published.number,
-        "encoder_id": version.encoder_id,
-        "kind": version.kind,
-        "classes": list(version.classes),
-        "examples": version.examples,
-        "report": dict(version.report),
-        "calibrated": is_calibrated(version),
-        "settings": dict(version.settings),
-        "created_by": {"key_id": version.author.key_id, "name": version.author.key_name},
-        "created_at": version.created_at,
-        "etag": etag(classifier.revision),
-    }
-
-
 def reference_json(example: Example | VersionExample) -> JsonObject:
     """Which example it is; ``collection`` and ``scan_id`` are null for an upload."""
     collection, scan_id = example.scan or (None, None)
     return {"example_id": example.example_id, "collection": collection, "scan_id": scan_id}
-
-
-def example_json(example: VersionExample, kind: str) -> JsonObject:
-    """One example of a version of this kind."""
-    return {
-        **reference_json(example),
-        **label_json(example.label, kind),
-        "group": example.group,
-        "sha256": example.sha256,
-        "kept": example.is_kept,
-    }
 
 
 def label_json(label: str | None, kind: str) -> JsonObject:

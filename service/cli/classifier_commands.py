@@ -61,7 +61,7 @@ def fit(
                 made = client.fit_images(name, images, [file.example for file in files])
         else:
             body = {"name": name, "collection": collection}
-            made = client.fit(body | {"scans": _stored(client, collection, files)})
+            made = client.fit(body | {"examples": _stored(client, collection, files)})
         typer.echo(_line(made))
         for warning in made["report"]["warnings"]:
             errors.print(warning, markup=False, highlight=False, soft_wrap=True)
@@ -124,12 +124,15 @@ def evaluate(
     collection: Stored = None,
     version: Version = None,
     allow_known: Annotated[
-        bool, typer.Option("--allow-known", help="Also judge on what the version learnt from.")
+        bool,
+        typer.Option(
+            "--allow-known", help="Also evaluate on examples that the version was fitted from."
+        ),
     ] = False,
     url: Url = LOCAL,
     key: Key = None,
 ) -> None:
-    """Judge a version on labelled images of other patients; prints one JSON object."""
+    """Evaluate a version on labelled images of other patients; prints one JSON object."""
     with _service(url, key) as client:
         files = labelled_files(source)
         body: dict[str, Any] = {"allow_known": allow_known}
@@ -138,8 +141,8 @@ def evaluate(
             body["examples"] = [file.example for file in files]
             images = [file.path.read_bytes() for file in files]
         else:
-            scans = _stored(client, collection, files)
-            body |= {"collection": collection, "scans": scans}
+            body |= {"collection": collection}
+            body["examples"] = _stored(client, collection, files)
         with _hint():
             found = client.evaluate(name, body, images=images, version=version)
         typer.echo(json.dumps(found))
@@ -158,21 +161,21 @@ def export(
         if out.suffix not in {".json", ".onnx"}:
             raise InputError("expected a file that ends in .json or .onnx")
         if out.suffix == ".onnx":
-            data = client.export_onnx(name, version=version)
+            data = client.export_onnx(name, version=version or "published")
         else:
-            data = json.dumps(client.export(name, version=version)).encode()
+            data = json.dumps(client.export(name, version=version or "published")).encode()
         out.write_bytes(data)
         typer.echo(f"wrote {len(data)} bytes")
 
 
 @app.command("import")
-def take_in(
+def import_(
     name: Name,
     file: Annotated[Path, typer.Argument(help="That export wrote.", exists=True, dir_okay=False)],
     url: Url = LOCAL,
     key: Key = None,
 ) -> None:
-    """Take in a classifier that export wrote as JSON, under a name of its own."""
+    """Create a classifier from JSON that export wrote, under a name of its own."""
     with _service(url, key) as client:
         try:
             document = json.loads(file.read_bytes())

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import httpx
 
+from service.client.classifier_calls import ClassifierCalls
 from service.client.lifecycle_calls import LifeCalls
 from service.client.prediction_calls import PredictingCalls
 from service.client.request_parts import files as _files
@@ -41,7 +42,7 @@ class ApiError(Exception):
         super().__init__(f"{self.code} ({self.status}): {problem.get('detail', '')}")
 
 
-class Client(LifeCalls, PredictingCalls, SearchCalls):
+class Client(LifeCalls, ClassifierCalls, PredictingCalls, SearchCalls):
     """Talks to one service with one API key. Use as a context manager."""
 
     def __init__(
@@ -250,146 +251,6 @@ class Client(LifeCalls, PredictingCalls, SearchCalls):
             files=_files([image]),
             data=_metadata(options),
         )
-
-    # classifiers --------------------------------------------------------------------------
-
-    def fit(
-        self, body: JsonObject, *, idempotency_key: str | None = None, respond_async: bool = False
-    ) -> JsonObject:
-        """POST /v1/classifiers from stored scans: ``task`` or ``examples`` of a collection.
-
-        With ``respond_async`` the answer is an operation to ``wait`` for.
-        """
-        headers = _once(idempotency_key)
-        headers |= {"Prefer": "respond-async"} if respond_async else {}
-        return self._json("POST", "/v1/classifiers", json=body, headers=headers)
-
-    def fit_images(
-        self,
-        name: str,
-        images: Sequence[bytes],
-        examples: Sequence[Mapping[str, Any]],
-        *,
-        options: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-    ) -> JsonObject:
-        """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image.
-
-        ``options``: ``kind``, ``class_weights``, ``count``, ``thresholds``; a multi-label example
-        is ``{"labels": [...]}``.
-        """
-        said = _metadata({**(options or {}), "name": name, "examples": list(examples)})
-        headers = _once(idempotency_key)
-        files = _files(images)
-        return self._json("POST", "/v1/classifiers", files=files, data=said, headers=headers)
-
-    def classifiers(self) -> Iterator[JsonObject]:
-        """GET /v1/classifiers, all pages."""
-        return self._pages("/v1/classifiers", {})
-
-    def classifier(self, name: str) -> JsonObject:
-        """GET /v1/classifiers/{name}."""
-        return self._json("GET", f"/v1/classifiers/{_part(name)}")
-
-    def delete_classifier(self, name: str, *, if_match: str | None = None) -> JsonObject:
-        """DELETE /v1/classifiers/{name}."""
-        return self._json("DELETE", f"/v1/classifiers/{_part(name)}", headers=_match(if_match))
-
-    # versions -----------------------------------------------------------------------------
-
-    def change_examples(
-        self,
-        name: str,
-        changes: JsonObject,
-        *,
-        images: Sequence[bytes] = (),
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> JsonObject:
-        """POST .../examples: add ``scans``, ``relabel``, ``drop``: a new version.
-
-        With ``images``, ``changes`` holds one ``{"label": ...}`` per image in ``examples``.
-        """
-        path = f"/v1/classifiers/{_part(name)}/examples"
-        headers = _once(idempotency_key) | _match(if_match)
-        if not images:
-            return self._json("POST", path, json=changes, headers=headers)
-        files, said = _files(images), _metadata(changes)
-        return self._json("POST", path, files=files, data=said, headers=headers)
-
-    def versions(self, name: str) -> Iterator[JsonObject]:
-        """GET .../versions, all pages, newest first."""
-        return self._pages(f"/v1/classifiers/{_part(name)}/versions", {})
-
-    def version(self, name: str, number: int) -> JsonObject:
-        """GET .../versions/{version}."""
-        return self._json("GET", f"/v1/classifiers/{_part(name)}/versions/{number}")
-
-    def version_examples(self, name: str, number: int) -> Iterator[JsonObject]:
-        """GET .../versions/{version}/examples, all pages."""
-        return self._pages(f"/v1/classifiers/{_part(name)}/versions/{number}/examples", {})
-
-    def publish(self, name: str, number: int, *, if_match: str | None = None) -> JsonObject:
-        """POST .../publish: let this version predict; an earlier one rolls back."""
-        path = f"/v1/classifiers/{_part(name)}/publish"
-        return self._json("POST", path, json={"version": number}, headers=_match(if_match))
-
-    def evaluate(
-        self,
-        name: str,
-        body: JsonObject,
-        *,
-        images: Sequence[bytes] = (),
-        version: int | None = None,
-    ) -> JsonObject:
-        """POST .../evaluate; with ``images``, ``body`` holds ``examples``, one per image."""
-        path, asked = f"/v1/classifiers/{_part(name)}/evaluate", _given(version=version)
-        if not images:
-            return self._json("POST", path, json=body, params=asked)
-        return self._json("POST", path, files=_files(images), data=_metadata(body), params=asked)
-
-    def compare(self, name: str, a: int, b: int) -> JsonObject:
-        """GET .../compare: two versions on the examples that both have."""
-        path = f"/v1/classifiers/{_part(name)}/compare"
-        return self._json("GET", path, params={"a": a, "b": b})
-
-    def suspects(self, name: str, *, version: int | None = None) -> JsonObject:
-        """GET .../suspects: examples with doubtful labels, worst first."""
-        path = f"/v1/classifiers/{_part(name)}/suspects"
-        return self._json("GET", path, params=_given(version=version))
-
-    def conflicts(self, name: str, *, version: int | None = None) -> JsonObject:
-        """GET .../conflicts: examples that look alike and carry different labels."""
-        path = f"/v1/classifiers/{_part(name)}/conflicts"
-        return self._json("GET", path, params=_given(version=version))
-
-    def next_to_label(self, name: str, collection: str, *tasks: str, count: int = 10) -> JsonObject:
-        """GET .../next-to-label: scans that lack a task's label and would teach most."""
-        asked = {"collection": collection, "task": list(tasks), "count": count}
-        return self._json("GET", f"/v1/classifiers/{_part(name)}/next-to-label", params=asked)
-
-    def agreement(self, collection: str, one: str, other: str) -> JsonObject:
-        """POST /v1/collections/{collection}/agreement of two label tasks."""
-        path, body = f"/v1/collections/{_part(collection)}/agreement", {"one": one, "other": other}
-        return self._json("POST", path, json=body)
-
-    def export(self, name: str, *, version: int | None = None) -> JsonObject:
-        """GET .../export as JSON, for ``import_classifier``."""
-        path = f"/v1/classifiers/{_part(name)}/export"
-        return self._json("GET", path, params=_given(version=version))
-
-    def export_onnx(self, name: str, *, version: int | None = None) -> bytes:
-        """GET .../export as ONNX: ``embedding`` (N, D) to ``probabilities`` (N, C)."""
-        asked = _given(version=version) | {"format": "onnx"}
-        return self.request("GET", f"/v1/classifiers/{_part(name)}/export", params=asked).content
-
-    def import_classifier(
-        self, name: str, classifier: JsonObject, *, idempotency_key: str | None = None
-    ) -> JsonObject:
-        """POST /v1/classifiers/import of what ``export`` gave."""
-        body = {"name": name, "classifier": classifier}
-        headers = _once(idempotency_key)
-        return self._json("POST", "/v1/classifiers/import", json=body, headers=headers)
 
     def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
         cursor: str | None = None

@@ -1,10 +1,10 @@
-"""The client's calls that predict, set thresholds, and show what stands behind figures."""
+"""The client's calls that predict."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.client.request_parts import JsonObject, files, given, match, once, part
+from service.client.request_parts import JsonObject, files, given, part
 
 
 class PredictingCalls(ABC):
@@ -13,45 +13,6 @@ class PredictingCalls(ABC):
     @abstractmethod
     def _json(self, method: str, path: str, **options: Any) -> JsonObject:
         """Send, and decode the answer."""
-
-    def set_thresholds(
-        self,
-        name: str,
-        body: JsonObject,
-        *,
-        if_match: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> JsonObject:
-        """POST .../thresholds: ``thresholds`` by value, sensitivity or specificity."""
-        headers = once(idempotency_key) | match(if_match)
-        path = f"/v1/classifiers/{part(name)}/thresholds"
-        return self._json("POST", path, json=body, headers=headers)
-
-    def operating_points(
-        self, name: str, *, labels: Sequence[str] = (), version: int | None = None, **target: float
-    ) -> JsonObject:
-        """GET .../operating-points by ``sensitivity``, ``specificity`` or ``threshold``."""
-        asked: JsonObject = {**given(version=version, **target), "label": list(labels)}
-        return self._json("GET", f"/v1/classifiers/{part(name)}/operating-points", params=asked)
-
-    def confusion(
-        self,
-        name: str,
-        number: int,
-        *,
-        label: str | None = None,
-        predicted: str | None = None,
-        concerns: str | None = None,
-        most: int | None = None,
-    ) -> JsonObject:
-        """GET .../versions/{version}/confusion with the examples behind each cell."""
-        asked = given(label=label, predicted=predicted, concerns=concerns, most=most)
-        path = f"/v1/classifiers/{part(name)}/versions/{number}/confusion"
-        return self._json("GET", path, params=asked)
-
-    def forecast(self, name: str, number: int) -> JsonObject:
-        """GET .../versions/{version}/forecast: what more examples would give."""
-        return self._json("GET", f"/v1/classifiers/{part(name)}/versions/{number}/forecast")
 
     def predict(
         self,

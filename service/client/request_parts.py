@@ -23,6 +23,11 @@ def metadata(document: Any) -> dict[str, str]:
     return {} if document is None else {"metadata": json.dumps(document)}
 
 
+def options(document: Any) -> dict[str, str]:
+    """The JSON part of a form that says what is wanted."""
+    return {"options": json.dumps(document)}
+
+
 def once(key: str | None) -> dict[str, str]:
     """The header by which a repetition gets the first answer."""
     return {} if key is None else {"Idempotency-Key": key}

@@ -3,19 +3,20 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from service.api.long_fits import fit_kind
 from service.api.state import Services
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX, backups_in
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
+from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage, Pipeline
 from service.errors import ServiceError
 from service.gallery.gallery import Gallery
+from service.jobs.fit_job import fit_job
 from service.jobs.handlers import JobHandlers
 from service.jobs.operations import Operations
 from service.settings import Settings
@@ -30,7 +31,7 @@ def operations_of(
     pipeline: Pipeline,
     gallery: Gallery,
     classifiers: ClassifierStore,
-    running: Callable[[], Services],
+    registry: ClassifierRegistry,
 ) -> Operations:
     """The operations of one service; call within its event loop, and ``run_schedule`` after it."""
     loop = asyncio.get_running_loop()
@@ -53,7 +54,7 @@ def operations_of(
     )
     return Operations(
         catalog,
-        work.kinds() | {"fit": fit_kind(running)},
+        work.kinds() | {"fit": fit_job(registry)},
         threads=settings.operation_threads,
         max_waiting=settings.max_waiting_operations,
     )

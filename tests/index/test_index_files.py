@@ -4,6 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from service.errors import IndexDamaged
+from service.index import segment_files as files
+from service.index.neighbours import unit_rows
+from service.index.segment import open_segment
+from service.index.vector_index import EmbeddingIndex
 from tests.index.clustered_rows import (
     DIM,
     built,
@@ -13,12 +19,6 @@ from tests.index.clustered_rows import (
     put,
     small_index,
 )
-
-from service.errors import IndexDamaged
-from service.index import segment_files as files
-from service.index.neighbours import unit_rows
-from service.index.segment import open_segment
-from service.index.vector_index import EmbeddingIndex
 
 ROWS = 3000
 IDS = np.arange(1, ROWS + 1)

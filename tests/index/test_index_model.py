@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.index.clustered_rows import DIM, clustered, found_ids, marks_of, put
 
 from service.index.vector_index import EmbeddingIndex
+from tests.index.clustered_rows import DIM, clustered, found_ids, marks_of, put
 
 POOL = clustered(4000, seed=77)
 

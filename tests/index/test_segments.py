@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.index.clustered_rows import built, clustered, found_ids, put, small_index
 
 from service.index import vector_file as row_file
 from service.index.vector_file import RowFile
 from service.index.vector_index import EmbeddingIndex
+from tests.index.clustered_rows import built, clustered, found_ids, put, small_index
 
 
 @pytest.fixture

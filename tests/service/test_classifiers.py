@@ -40,7 +40,7 @@ def test_changed_examples_are_a_new_version_that_waits_to_be_published(ward, nam
         name,
         {
             "collection": "ward",
-            "scans": [{"scan_id": "cyst-1", "label": "stone"}],
+            "examples": [{"scan_id": "cyst-1", "label": "stone"}],
             "drop": [{"collection": "ward", "scan_id": "stone-7"}],
         },
     )
@@ -89,8 +89,8 @@ def test_uploads_join_stored_scans_and_are_relabelled_by_their_bytes(ward, frame
         "examples": [{"label": "mass", "subject_id": f"m{i}"} for i in range(4)],
     }
     files = [("files", ("a", data)) for data in frames["mass"][:4]]
-    metadata = {"metadata": json.dumps(body)}
-    made = ward.request("POST", "/v1/classifiers", files=files, data=metadata).json()
+    options = {"options": json.dumps(body)}
+    made = ward.request("POST", "/v1/classifiers", files=files, data=options).json()
     assert made["report"]["examples_per_class"] == {"cyst": 8, "mass": 4}
     said = {"examples": [{"label": "abscess"}, {"label": "mass"}]}
     changed = ward.change_examples("mix", said, images=[frames["mass"][0], frames["mass"][7]])
@@ -109,20 +109,23 @@ def test_uploads_join_stored_scans_and_are_relabelled_by_their_bytes(ward, frame
     ("change", "code", "status"),
     [
         ({}, "invalid_input", 422),
-        ({"scans": [{"scan_id": "cyst-0", "label": "a"}]}, "validation_error", 422),
+        ({"examples": [{"scan_id": "cyst-0", "label": "a"}]}, "validation_error", 422),
         ({"drop": [{"example_id": "exm_none"}]}, "unknown_item", 404),
         ({"drop": [{"scan_id": "cyst-0"}]}, "validation_error", 422),
-        ({"base_version": 9, "drop": [{"example_id": "x"}]}, "unknown_item", 404),
-        ({"collection": "ward", "scans": [{"scan_id": "none", "label": "a"}]}, "unknown_item", 404),
         (
-            {"collection": "ward", "scans": [{"scan_id": "cyst-0", "label": c} for c in "ab"]},
+            {"collection": "ward", "examples": [{"scan_id": "none", "label": "a"}]},
+            "unknown_item",
+            404,
+        ),
+        (
+            {"collection": "ward", "examples": [{"scan_id": "cyst-0", "label": c} for c in "ab"]},
             "conflicting_labels",
             422,
         ),
         (
             {
                 "collection": "ward",
-                "scans": [{"scan_id": "cyst-0", "label": "a"}],
+                "examples": [{"scan_id": "cyst-0", "label": "a"}],
                 "drop": [{"collection": "ward", "scan_id": "cyst-0"}],
             },
             "invalid_input",
@@ -134,7 +137,7 @@ def test_uploads_join_stored_scans_and_are_relabelled_by_their_bytes(ward, frame
             422,
         ),
         (
-            {"collection": "ward", "scans": [{"scan_id": "cyst-0", "label": "x" * 10_000}]},
+            {"collection": "ward", "examples": [{"scan_id": "cyst-0", "label": "x" * 10_000}]},
             "validation_error",
             422,
         ),
@@ -144,6 +147,18 @@ def test_a_wrong_change_says_why_and_stores_no_version(ward, name, change, code,
     with refused(code, status):
         ward.change_examples(name, change)
     assert ward.classifier(name)["latest_version"] == 1
+
+
+def test_a_version_is_named_by_number_or_as_published_or_latest(ward, name) -> None:
+    drop = {"drop": [{"collection": "ward", "scan_id": "stone-7"}]}
+    with refused("unknown_item", 404):
+        ward.change_examples(name, drop, version=9)
+    with refused("validation_error", 422):
+        ward.change_examples(name, drop, version="newest")
+    ward.change_examples(name, drop, version="published")
+    assert [ward.version(name, v)["version"] for v in ("published", "latest", 2)] == [1, 2, 2]
+    assert len(list(ward.version_examples(name, "latest"))) == 15
+    assert ward.compare(name, "published", "latest")["shared_examples"] == 15
 
 
 @pytest.mark.parametrize(
@@ -160,13 +175,13 @@ def test_a_wrong_change_says_why_and_stores_no_version(ward, name, change, code,
 def test_wrong_examples_fit_nothing(ward, examples, code: str) -> None:
     scans = [{"scan_id": scan_id, "label": label} for scan_id, label in examples]
     with refused(code, 422):
-        ward.fit({"name": "wrong", "collection": "ward", "scans": scans})
+        ward.fit({"name": "wrong", "collection": "ward", "examples": scans})
     assert "wrong" not in {found["name"] for found in ward.classifiers()}
 
 
 def test_as_many_classes_as_examples_are_fitted_and_not_judged(ward) -> None:
     scans = [{"scan_id": f"{s}-{i}", "label": f"{s}{i}"} for s in SCENES for i in range(8)]
-    made = ward.fit({"name": "many", "collection": "ward", "scans": scans})
+    made = ward.fit({"name": "many", "collection": "ward", "examples": scans})
     assert made["report"]["balanced_accuracy"] is None
     assert made["report"]["not_judged_because"]
     answer = ward.predict_scans("many", "ward", ["cyst-0"])
@@ -319,8 +334,8 @@ def test_what_was_learnt_from_is_not_judged_on_unless_asked(ward, name, frames) 
     fresh = {"examples": [{"label": scene} for scene in SCENES for _ in range(2)]}
     found = ward.evaluate(name, fresh, images=images)
     assert (found["examples"], found["known_examples"]) == (4, 0)
-    assert found["judgement"]["balanced_accuracy"] is None
-    assert found["judgement"]["missing_groups"] == {"cyst": 3, "stone": 3}
+    assert found["balanced_accuracy"] is None
+    assert found["items"][0]["missing_groups"] == {"cyst": 3, "stone": 3}
     same_subject = {"examples": [{"label": "cyst", "subject_id": "p-cyst-1"}]}
     everything = {"collection": "ward", "task": "t"}
     for body, sent in ((same_subject, images[:1]), (everything, ())):
@@ -328,9 +343,27 @@ def test_what_was_learnt_from_is_not_judged_on_unless_asked(ward, name, frames) 
             ward.evaluate(name, body, images=sent)
     known = ward.evaluate(name, everything | {"allow_known": True})
     assert (known["examples"], known["known_examples"]) == (16, 16)
-    assert known["judgement"]["balanced_accuracy"]["value"] > 0.5
+    assert known["items"][0]["balanced_accuracy"]["value"] == known["balanced_accuracy"] > 0.5
     with refused("invalid_input", 422):
         ward.evaluate(name, {"examples": [{"label": "mass"}]}, images=images[:1])
+
+
+def test_a_form_without_options_or_with_images_in_them_is_refused(ward, frames) -> None:
+    files = [("files", ("a", data)) for data in frames["mass"][:2]]
+    body = {"name": "form", "examples": [{"label": "a"}, {"label": "b", "image": "aGk="}]}
+    for data in ({}, {"metadata": "{}"}, {"options": json.dumps(body)}, {"options": "{"}):
+        with refused("invalid_input", 422):
+            ward.request("POST", "/v1/classifiers", files=files, data=data)
+    with refused("validation_error", 422):
+        ward.request("POST", "/v1/classifiers", files=files, data={"options": '{"name": "form"}'})
+
+
+def test_an_import_whose_report_could_not_be_shown_is_refused(ward, name) -> None:
+    document = ward.export(name)
+    document["card"]["report"]["balanced_accuracy"] = "good"
+    with pytest.raises(ApiError, match="balanced_accuracy") as caught:
+        ward.import_classifier("copy", document)
+    assert caught.value.code == "invalid_artifact"
 
 
 def test_two_versions_are_compared_on_the_examples_that_both_have(ward, name) -> None:
@@ -338,12 +371,14 @@ def test_two_versions_are_compared_on_the_examples_that_both_have(ward, name) ->
         name,
         {
             "collection": "ward",
-            "scans": [{"scan_id": "cyst-1", "label": "stone"}],
+            "examples": [{"scan_id": "cyst-1", "label": "stone"}],
             "drop": [{"collection": "ward", "scan_id": "stone-7"}],
         },
     )
     found = ward.compare(name, 1, 2)
-    assert found["shared_examples"] == found["a"]["judged"] == found["b"]["judged"] == 14
+    (first,), (second,) = found["first"]["items"], found["second"]["items"]
+    assert found["shared_examples"] == first["scored"] == second["scored"] == 14
+    assert (found["first"]["version"], found["second"]["version"]) == (1, 2)
     with refused("unknown_item", 404):
         ward.compare(name, 1, 3)
 
@@ -353,11 +388,11 @@ def test_two_readers_agree_as_often_as_their_labels_say(ward, name) -> None:
         labels = {"r1": "a", "r2": "a" if i else "b"}
         ward.patch_scan("ward", f"cyst-{i}", {"labels": labels})
         ward.patch_scan("ward", f"stone-{i}", {"labels": {"r1": "b", "r2": "b"}})
-    found = ward.agreement("ward", "r1", "r2")["agreement"]
+    found = ward.agreement("ward", "r1", "r2")
     assert found["kappa"]["value"] == pytest.approx(0.875)  # 15 of 16, half by chance
     assert found["scans"] == 16
-    (differs,) = found["disagreed"]
-    assert (differs["scan_id"], differs["one"], differs["other"]) == ("cyst-0", "a", "b")
+    (differs,) = found["items"]
+    assert (differs["scan_id"], differs["label"], differs["other_label"]) == ("cyst-0", "a", "b")
     assert differs["thumbnail"] == "/v1/collections/ward/scans/cyst-0/thumbnail"
     with refused("not_enough_examples", 422):
         ward.agreement("ward", "r1", "nobody")
@@ -366,15 +401,21 @@ def test_two_readers_agree_as_often_as_their_labels_say(ward, name) -> None:
 def test_what_to_label_next_has_no_label_yet_and_one_scan_per_patient(ward, name, frames) -> None:
     said = [{"scan_id": f"u{i}", "subject_id": f"u{i // 2}"} for i in range(6)]
     ward.add_scans("ward", frames["a_lines"][:6], said)
-    found = ward.next_to_label(name, "ward", "t", count=9)["scans"]
-    assert {scan["subject_id"] for scan in found} == {"u0", "u1", "u2"}
+    found = ward.review(name, "next", collection="ward", tasks=["t"], limit=9)["items"]
+    assert {item["scan"]["subject_id"] for item in found} == {"u0", "u1", "u2"}
     assert len(found) == 3
+    for item in found:
+        shares = item["probabilities"]
+        assert (item["reason"], item["guess"]) == ("uncertain", max(shares, key=shares.get))
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+    with refused("invalid_input", 422):
+        ward.review(name, "next")
     for i in range(6):
         ward.delete_scan("ward", f"u{i}")
 
 
 def test_a_rule_that_a_body_breaks_is_told_without_the_kind_of_our_exception(ward) -> None:
-    with pytest.raises(ApiError, match="expected a task, tasks or scans") as broken:
+    with pytest.raises(ApiError, match="expected a task, tasks or examples") as broken:
         ward.fit({"name": "bare"})
     assert "Value error" not in str(broken.value)
     assert ": :" not in str(broken.value)

@@ -69,21 +69,21 @@ def test_pictures_that_merely_look_alike_and_contradict_are_listed(client, frame
     Image.fromarray((pixels_HW + noise_HW).clip(0, 255).astype(np.uint8)).save(out, "PNG")
     images = [*frames["cyst"][:3], *frames["stone"][:3], out.getvalue()]
     client.fit_images("odd", images, [{"label": name} for name in "aaabbbb"])
-    found, examples = client.conflicts("odd"), list(client.version_examples("odd", 1))
+    found, examples = client.review("odd", "conflict"), list(client.version_examples("odd", 1))
     client.delete_classifier("odd")
     assert found["total"] == len(found["items"]) >= 1
     worst = found["items"][0]
-    named = {worst["first"]["example_id"], worst["second"]["example_id"]}
+    named = {worst["example"]["example_id"], worst["other"]["example_id"]}
     assert named == {examples[1]["example_id"], examples[6]["example_id"]}
-    assert {worst["first"]["label"], worst["second"]["label"]} == {"a", "b"}
+    assert {worst["example"]["label"], worst["other"]["label"]} == {"a", "b"}
     assert 0.85 < worst["similarity"] < 1
 
 
 def test_a_label_that_goes_takes_its_threshold_and_weight_along(desk, frames) -> None:
     images = frames["cyst"][:2] + frames["mass"][:2] + frames["stone"][:2]
     said = [{"labels": labels} for labels in (["a"], [], ["a"], ["b"], [], ["a"])]
-    options = {"kind": "multi_label", "thresholds": {"b": 0.3, "a": 0.4}, "class_weights": {"b": 2}}
-    desk.fit_images("k", images, said, options=options)
+    fields = {"kind": "multi_label", "thresholds": {"b": 0.3, "a": 0.4}, "class_weights": {"b": 2}}
+    desk.fit_images("k", images, said, fields=fields)
     dropped = list(desk.version_examples("k", 1))[3]["example_id"]
     second = desk.change_examples("k", {"drop": [{"example_id": dropped}]})
     assert second["classes"] == ["a"]
@@ -98,7 +98,7 @@ def test_frames_of_one_patient_count_once_and_the_answer_says_how_many_do(desk, 
     report = desk.fit_images("k", images, said)["report"]
     assert (report["groups"], report["effective_examples"]) == (6, 6)
     assert report["grouping"]["without_ids"] == 0
-    each = desk.fit_images("each", images, said, options={"count": "frames"})
+    each = desk.fit_images("each", images, said, fields={"counted": "frames"})
     assert each["report"]["effective_examples"] == 12
     assert desk.version("each", 1)["settings"] == {"counted": "frames"}
 
@@ -107,7 +107,7 @@ def test_class_weights_are_kept_by_the_next_version_until_they_are_changed(desk,
     images = frames["cyst"][:4] + frames["stone"][:4]
     said = [{"label": name, "subject_id": f"{name}{i}"} for name in ("a", "b") for i in range(4)]
     weights = {"class_weights": {"a": 3}}
-    first = desk.fit_images("k", images, said, options=weights)
+    first = desk.fit_images("k", images, said, fields=weights)
     assert first["report"]["class_weights"] == {"a": 1.5, "b": 0.5}
     more = {"examples": [{"label": "a", "subject_id": "a9"}]}
     second = desk.change_examples("k", more, images=frames["cyst"][4:5])
@@ -116,9 +116,9 @@ def test_class_weights_are_kept_by_the_next_version_until_they_are_changed(desk,
     back = {"class_weights": "balanced", "drop": [{"example_id": example_id}]}
     assert desk.change_examples("k", back)["report"]["class_weights"] is None
     with refused("invalid_input", 422):
-        desk.fit_images("no", images, said, options={"class_weights": {"c": 2}})
+        desk.fit_images("no", images, said, fields={"class_weights": {"c": 2}})
     with refused("validation_error", 422):
-        desk.fit_images("no", images, said, options={"class_weights": {"a": -1}})
+        desk.fit_images("no", images, said, fields={"class_weights": {"a": -1}})
     assert [found["name"] for found in desk.classifiers()] == ["k"]
 
 

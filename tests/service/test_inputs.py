@@ -43,7 +43,7 @@ def test_json_that_is_no_object_is_one_code_and_one_status(client, path: str, bo
         ("/v1/embeddings", {"instances": [{"image": 7}]}),
         ("/v1/collections", {"name": "a b"}),
         ("/v1/collections", {"name": "a", "description": "\ud800"}),
-        ("/v1/classifiers", {"name": "k", "instances": [{"image": "aGk="}]}),
+        ("/v1/classifiers", {"name": "k", "examples": [{"image": "aGk="}]}),
         ("/v1/classifiers", {"name": "k"}),
     ],
 )
@@ -89,11 +89,11 @@ def test_a_classifier_is_fitted_from_images_in_json(client, frames) -> None:
     images = [(scene, image) for scene in ("cyst", "stone") for image in frames[scene][:3]]
     body = {
         "name": "json",
-        "instances": [{"image": b64(i), "label": s, "subject_id": s + s} for s, i in images],
+        "examples": [{"image": b64(i), "label": s, "subject_id": s + s} for s, i in images],
     }
     made = post(client, "/v1/classifiers", json.dumps(body).encode()).json()
     assert made["classes"] == ["cyst", "stone"]
-    body["name"], body["instances"][0]["image"] = "json2", "###"
+    body["name"], body["examples"][0]["image"] = "json2", "###"
     with refused("invalid_input", 422):
         post(client, "/v1/classifiers", json.dumps(body).encode())
     assert [found["name"] for found in client.classifiers()] == ["json"]

@@ -51,6 +51,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
     """For each route with a body, one that names what the owner has."""
     files = {"files": [("files", ("a", frames["cyst"][0]))]}
     ward = "/v1/collections/{collection}"
+    version = "/v1/classifiers/{name}/versions/{version}"
     return {
         ("POST", "/v1/embeddings"): files,
         ("POST", "/v1/collections"): {"json": {"name": "strangers-own"}},
@@ -63,26 +64,26 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", "/v1/classifiers"): {
             "json": {"name": "mine", "collection": "ward", "task": "finding"}
         },
-        ("POST", "/v1/classifiers/{name}/examples"): {
-            "json": {"collection": "ward", "scans": [{"scan_id": "scan-1", "label": "x"}]}
+        ("POST", f"{version}/examples"): {
+            "json": {"collection": "ward", "examples": [{"scan_id": "scan-1", "label": "x"}]}
         },
         ("POST", "/v1/classifiers/{name}/evaluate"): {
             "json": {"collection": "ward", "task": "finding"}
         },
-        ("GET", "/v1/classifiers/{name}/compare"): {"params": {"a": 1, "b": 1}},
-        ("GET", "/v1/classifiers/{name}/next-to-label"): {
-            "params": {"collection": "ward", "task": "finding"}
+        ("GET", f"{version}/compare"): {"params": {"with": "latest"}},
+        ("GET", "/v1/classifiers/{name}/review"): {
+            "params": {"kind": "next", "collection": "ward", "task": "finding"}
         },
         ("POST", f"{ward}/facets"): {"json": {}},
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},
         ("POST", f"{ward}/import"): {"json": {"from": "x"}},
         ("POST", f"{ward}/move"): {"json": {"action": "confirm"}},
         ("PATCH", ward): {"json": {"description": "mine"}},
-        ("POST", f"{ward}/agreement"): {"json": {"one": "finding", "other": "finding"}},
+        ("POST", f"{ward}/agreement"): {"json": {"task": "finding", "other_task": "finding"}},
         ("POST", "/v1/classifiers/import"): {"json": {"name": "mine", "classifier": {}}},
-        ("POST", "/v1/classifiers/{name}/thresholds"): {"json": {"thresholds": []}},
-        ("GET", "/v1/classifiers/{name}/operating-points"): {"params": {"threshold": 0.5}},
-        ("POST", "/v1/classifiers/{name}/publish"): {"json": {"version": 1}},
+        ("POST", f"{version}/thresholds"): {"json": {"thresholds": []}},
+        ("GET", f"{version}/thresholds"): {"params": {"threshold": 0.5}},
+        ("PATCH", "/v1/classifiers/{name}"): {"json": {"published_version": 1}},
         ("POST", "/v1/classifiers/{name}/predict"): {
             "json": {"collection": "ward", "scan_ids": ["scan-1"]}
         },

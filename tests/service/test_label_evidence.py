@@ -27,7 +27,7 @@ def ward(tiny: LocalService, frames) -> Iterator[Client]:
                 said.append({"scan_id": f"{scene}-{i}", "subject_id": f"p-{scene}-{i}"})
                 named.append({"scan_id": f"{scene}-{i}", "labels": labels})
         client.add_scans("signs", images, said)
-        body = {"name": "signs", "kind": "multi_label", "collection": "signs", "scans": named}
+        body = {"name": "signs", "kind": "multi_label", "collection": "signs", "examples": named}
         client.fit(body | {"thresholds": {"fluid": 0.4}})
         yield client
 

@@ -14,6 +14,7 @@ import pytest
 from service.catalog.records import Author
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.examples import Example
+from service.classifiers.requests import ExampleSelection, FitRequest
 from service.classifiers.store import ClassifierStore
 from service.client.client import ApiError, Client
 from service.embedding.encoder import load_encoder
@@ -161,7 +162,7 @@ def test_a_deleted_scan_and_study_name_the_classifiers_and_leave_the_index(house
 
 def test_a_refit_that_is_left_without_examples_says_so(house, ward) -> None:
     scans = [{"scan_id": "s0", "label": "a"}, {"scan_id": "s1", "label": "b"}]
-    house.fit({"name": "k", "collection": "ward", "scans": scans})
+    house.fit({"name": "k", "collection": "ward", "examples": scans})
     begun = house.delete_scan("ward", "s0", refit=True)["operation"]
     (told,) = house.wait(begun["operation_id"])["result"]["classifiers"]
     assert (told["name"], told["code"]) == ("k", "not_enough_examples")
@@ -217,10 +218,9 @@ def test_a_fit_that_was_killed_is_done_by_the_next_start_and_stored_once(
         said = [{"labels": {"t": "ab"[n % 2]}} for n in range(6)]
         client.add_scans("c", frames["cyst"][:6], said)
         owner = local.running().default_workspace_id
-        body = {"name": "killed", "collection": "c", "task": "t"}
+        asked = FitRequest("killed", ExampleSelection(collection="c", task="t"))
         key = local.key
-    author = {"key_id": None, "key_name": None}
-    left = catalog.create_operation(owner, "fit", {"body": body, "author": author})
+    left = catalog.create_operation(owner, "fit", asked.to_json())
     catalog.begin_operation(owner, left.operation_id)  # and then the process was gone
     catalog.close()
     for attempt in range(2):
@@ -230,7 +230,7 @@ def test_a_fit_that_was_killed_is_done_by_the_next_start_and_stored_once(
             assert len(list(client.versions("killed"))) == 1
         if attempt == 0:  # as if it had been killed between storing and saying so
             with sqlite3.connect(tmp_path / "catalog.sqlite") as connection:
-                request = json.dumps({"body": body, "author": author})
+                request = json.dumps(asked.to_json())
                 sql = "UPDATE operations SET state = 'running', result = NULL, request = ?"
                 connection.execute(sql, (request,))
             connection.close()

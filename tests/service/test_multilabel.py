@@ -94,7 +94,7 @@ def test_versions_change_compare_and_are_judged(ward, frames) -> None:
     assert changed["settings"]["thresholds"] == {"shadow": 0.6}
     found = ward.compare("both", 1, 2)
     assert found["shared_examples"] == 22
-    assert found["a"]["per_label"].keys() == {"fluid", "shadow"}
+    assert [item["label"] for item in found["first"]["items"]] == ["fluid", "shadow"]
     fresh = {
         "examples": [
             {"labels": THERE[s], "subject_id": f"q-{s}-{i}"} for s in THERE for i in range(3)
@@ -103,21 +103,21 @@ def test_versions_change_compare_and_are_judged(ward, frames) -> None:
     images = [image for scene in THERE for image in frames[scene][7:10]]
     judged = ward.evaluate("both", fresh, images=images, version=1)
     assert judged["examples"] == 12
-    shadow = judged["judgement"]["per_label"]["shadow"]
+    shadow = judged["items"][1]
     assert shadow["at_threshold"]["present"] == 6
-    assert 0 <= judged["reliability"]["shadow"]["ece"] <= 1
+    assert 0 <= shadow["reliability"]["ece"] <= 1
     with refused("invalid_input", 422):
         ward.evaluate("both", {"examples": [{"labels": ["air"]}]}, images=images[:1])
 
 
 def test_a_threshold_alone_can_change(ward) -> None:
-    changed = ward.change_examples("both", {"base_version": 1, "thresholds": {"shadow": 0.7}})
+    changed = ward.change_examples("both", {"thresholds": {"shadow": 0.7}}, version=1)
     assert changed["settings"]["thresholds"] == {"shadow": 0.7}
     assert changed["examples"] == 24
     asked = ward.predict_scans("both", "ward", ["cyst-0"], version=changed["version"])
     assert [said["threshold"] for said in asked["items"][0]["labels"]] == [0.5, 0.7]
     with refused("invalid_input", 422):
-        ward.change_examples("both", {"base_version": 1})
+        ward.change_examples("both", {}, version=1)
 
 
 def test_an_exported_classifier_answers_the_same_after_import_and_as_onnx(ward, frames) -> None:
@@ -143,7 +143,7 @@ def test_an_exported_classifier_answers_the_same_after_import_and_as_onnx(ward, 
 @pytest.mark.parametrize(
     ("body", "code", "status"),
     [
-        ({"scans": [{"scan_id": "cyst-0", "label": "a"}]}, "wrong_kind", 409),
+        ({"examples": [{"scan_id": "cyst-0", "label": "a"}]}, "wrong_kind", 409),
         ({"task": "fluid"}, "wrong_kind", 409),
         ({"kind": "single_label", "tasks": {"fluid": "yes"}}, "wrong_kind", 409),
         (
@@ -151,15 +151,19 @@ def test_an_exported_classifier_answers_the_same_after_import_and_as_onnx(ward, 
             "invalid_input",
             422,
         ),
-        ({"scans": [{"scan_id": "cyst-0", "label": "a", "labels": []}]}, "validation_error", 422),
-        ({"scans": [{"scan_id": "cyst-0"}]}, "validation_error", 422),
-        ({"scans": [{"scan_id": "cyst-0", "labels": ["x" * 10_000]}]}, "validation_error", 422),
-        ({"scans": [{"scan_id": "cyst-0", "labels": []}]}, "not_enough_examples", 422),
-        ({"scans": [{"scan_id": "cyst-0", "labels": ["a"]}]}, "not_enough_examples", 422),
+        (
+            {"examples": [{"scan_id": "cyst-0", "label": "a", "labels": []}]},
+            "validation_error",
+            422,
+        ),
+        ({"examples": [{"scan_id": "cyst-0"}]}, "validation_error", 422),
+        ({"examples": [{"scan_id": "cyst-0", "labels": ["x" * 10_000]}]}, "validation_error", 422),
+        ({"examples": [{"scan_id": "cyst-0", "labels": []}]}, "not_enough_examples", 422),
+        ({"examples": [{"scan_id": "cyst-0", "labels": ["a"]}]}, "not_enough_examples", 422),
         ({"tasks": {"fluid": "yes"}, "thresholds": {"fluid": 1.5}}, "validation_error", 422),
         ({"tasks": {"fluid": "yes"}, "class_weights": {"air": 2}}, "invalid_input", 422),
         (
-            {"scans": [{"scan_id": "cyst-0", "labels": [c]} for c in "ab"]},
+            {"examples": [{"scan_id": "cyst-0", "labels": [c]} for c in "ab"]},
             "conflicting_labels",
             422,
         ),
@@ -196,35 +200,35 @@ def doubtful(ward, tiny) -> Client:
             said.append({"scan_id": scan_id, "labels": labels})
     said[-1]["labels"] = ["fluid"]
     running.gallery.add(running.default_workspace_id, "drawn", scans)
-    ward.fit({"name": "odd", "kind": "multi_label", "collection": "drawn", "scans": said})
+    ward.fit({"name": "odd", "kind": "multi_label", "collection": "drawn", "examples": said})
     return ward
 
 
 def test_a_doubtful_label_is_named_with_its_scan(doubtful) -> None:
-    (found,) = doubtful.suspects("odd")["items"]
-    assert (found["scan_id"], found["concerns"]) == ("tissue-7", "fluid")
-    assert (found["label"], found["suggested"]) == ("present", "absent")
-    assert found["label_probability"] < 0.2 < found["suggested_probability"]
+    (found,) = doubtful.review("odd", "suspect")["items"]
+    assert (found["example"]["scan_id"], found["label"]) == ("tissue-7", "fluid")
+    assert (found["example"]["labels"], found["guess"]) == (["fluid"], "absent")
+    assert found["probabilities"]["present"] < 0.2 < found["probabilities"]["absent"]
 
 
 def test_confusion_names_the_scans_of_each_label(doubtful) -> None:
     found = doubtful.confusion("odd", 1)
-    assert (found["classes"], found["judged"]) == (["fluid", "shadow"], 32)
-    assert sum(cell["count"] for cell in found["cells"]) == 64
-    (missed,) = doubtful.confusion("odd", 1, label="present", predicted="absent")["cells"]
-    assert missed["concerns"] == "fluid"
+    assert (found["classes"], found["scored"]) == (["fluid", "shadow"], 32)
+    assert sum(cell["count"] for cell in found["items"]) == 64
+    (missed,) = doubtful.confusion("odd", 1, actual="present", predicted="absent")["items"]
+    assert missed["label"] == "fluid"
     assert [example["scan_id"] for example in missed["examples"]] == ["tissue-7"]
-    shadow = doubtful.confusion("odd", 1, concerns="shadow")["cells"]
-    assert [(cell["label"], cell["predicted"]) for cell in shadow] == [
+    shadow = doubtful.confusion("odd", 1, label="shadow")["items"]
+    assert [(cell["actual"], cell["predicted"]) for cell in shadow] == [
         ("absent", "absent"),
         ("present", "present"),
     ]
 
 
 def test_a_forecast_is_made_for_each_label(ward) -> None:
-    found = ward.forecast("both", 1)["forecast"]["per_label"]
-    assert found.keys() == {"fluid", "shadow"}
-    assert found["fluid"]["gain_per_class"].keys() == {"absent", "present"}
+    found = ward.forecast("both", 1)["items"]
+    assert [item["label"] for item in found] == ["fluid", "shadow"]
+    assert found[0]["gain_per_class"].keys() == {"absent", "present"}
 
 
 def test_scans_that_lack_any_of_the_labels_are_offered(ward, frames) -> None:
@@ -235,16 +239,16 @@ def test_scans_that_lack_any_of_the_labels_are_offered(ward, frames) -> None:
         {"scan_id": "whole", "labels": {"fluid": "yes", "shadow": "yes"}},
     ]
     ward.add_scans("new", frames["mass"][6:9], said)
-    found = ward.next_to_label("both", "new", "fluid", "shadow")
-    assert {scan["scan_id"] for scan in found["scans"]} == {"none", "half"}
-    assert len(found["concerns"]) == 2
-    assert set(found["concerns"]) <= {"fluid", "shadow"}
-    (scan,) = ward.next_to_label("both", "new", "fluid")["scans"]
-    assert scan["scan_id"] == "none"
+    found = ward.review("both", "next", collection="new", tasks=["fluid", "shadow"])["items"]
+    assert {item["scan"]["scan_id"] for item in found} == {"none", "half"}
+    assert {item["label"] for item in found} <= {"fluid", "shadow"}
+    assert all(item["probabilities"].keys() == {"present", "absent"} for item in found)
+    (item,) = ward.review("both", "next", collection="new", tasks=["fluid"])["items"]
+    assert item["scan"]["scan_id"] == "none"
 
 
 def test_a_label_gets_the_threshold_of_a_wanted_sensitivity(ward, frames) -> None:
-    points = ward.operating_points("both", sensitivity=0.9)["points"]
+    points = ward.thresholds("both", sensitivity=0.9)["items"]
     assert [point["label"] for point in points] == ["fluid", "shadow"]
     assert all(point["sensitivity"]["value"] >= 0.9 for point in points)
     made = ward.set_thresholds("both", {"thresholds": [{"label": "shadow", "sensitivity": 0.9}]})
@@ -259,7 +263,8 @@ def test_a_label_gets_the_threshold_of_a_wanted_sensitivity(ward, frames) -> Non
     }
     after = ward.change_examples(
         "both",
-        {"drop": [{"collection": "ward", "scan_id": "cyst-5"}], "base_version": made["version"]},
+        {"drop": [{"collection": "ward", "scan_id": "cyst-5"}]},
+        version=made["version"],
     )
     assert after["settings"]["thresholds"] == {"shadow": chosen["threshold"]}
     assert "thresholds_dropped" not in after["settings"]

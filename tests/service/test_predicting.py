@@ -119,8 +119,8 @@ def test_a_threshold_of_the_request_counts_more_than_that_of_the_version(ward, n
 
 def test_a_new_fit_says_that_it_has_left_the_thresholds_behind(ward, name) -> None:
     ward.set_thresholds(name, {"thresholds": [{"label": "cyst", "threshold": 0.4}]})
-    drop = {"drop": [{"collection": "ward", "scan_id": "stone-9"}], "base_version": 2}
-    settings = ward.change_examples(name, drop)["settings"]
+    drop = {"drop": [{"collection": "ward", "scan_id": "stone-9"}]}
+    settings = ward.change_examples(name, drop, version=2)["settings"]
     assert "operating_points" not in settings
     assert settings["thresholds_dropped"] == 1
 
@@ -161,23 +161,19 @@ def test_thresholds_act_on_the_version_that_the_caller_saw(ward, name) -> None:
 
 def test_an_operating_point_that_was_found_is_what_its_threshold_gives(ward, name) -> None:
     for target, wanted in (("sensitivity", 0.8), ("specificity", 0.9)):
-        found = ward.operating_points(name, labels=["cyst"], **{target: wanted})
-        (point,) = found["points"]
+        (point,) = ward.thresholds(name, labels=["cyst"], **{target: wanted})["items"]
         assert point[target]["value"] >= wanted
-        (again,) = ward.operating_points(name, labels=["cyst"], threshold=point["threshold"])[
-            "points"
-        ]
+        (again,) = ward.thresholds(name, labels=["cyst"], threshold=point["threshold"])["items"]
         assert (again["sensitivity"], again["specificity"]) == (
             point["sensitivity"],
             point["specificity"],
         )
-    assert [p["label"] for p in ward.operating_points(name, threshold=0.5)["points"]] == list(
-        SCENES
-    )
+    every = ward.thresholds(name, threshold=0.5)["items"]
+    assert [point["label"] for point in every] == list(SCENES)
     with refused("invalid_input", 422):
-        ward.operating_points(name, sensitivity=0.9, specificity=0.9)
+        ward.thresholds(name, sensitivity=0.9, specificity=0.9)
     with refused("invalid_input", 422):
-        ward.operating_points(name, labels=["mass"], sensitivity=0.9)
+        ward.thresholds(name, labels=["mass"], sensitivity=0.9)
 
 
 def test_an_import_takes_values_and_no_targets_for_it_has_no_examples(ward, name) -> None:
@@ -194,14 +190,14 @@ def test_an_import_takes_values_and_no_targets_for_it_has_no_examples(ward, name
 def test_the_cells_of_the_confusion_name_their_examples(ward, name) -> None:
     counts = ward.classifier(name)["report"]["confusion"]
     found = ward.confusion(name, 1)
-    assert found["judged"] == 20
-    seen = {(c["label"], c["predicted"]): c for c in found["cells"]}
+    assert found["scored"] == 20
+    seen = {(c["actual"], c["predicted"]): c for c in found["items"]}
     for i, label in enumerate(SCENES):
         for j, predicted in enumerate(SCENES):
             cell = seen.get((label, predicted), {"count": 0, "examples": []})
             assert cell["count"] == counts[i][j] == len(cell["examples"])
             assert all(e["scan_id"].startswith(label) for e in cell["examples"])
-    (cell,) = ward.confusion(name, 1, label="cyst", predicted="cyst", most=1)["cells"]
+    (cell,) = ward.confusion(name, 1, actual="cyst", predicted="cyst", limit=1)["items"]
     (example,) = cell["examples"]
     assert ward.request("GET", example["thumbnail"]).content[:2] == b"\xff\xd8"
     with refused("unknown_item", 404):
@@ -209,7 +205,7 @@ def test_the_cells_of_the_confusion_name_their_examples(ward, name) -> None:
 
 
 def test_a_forecast_says_of_which_class_more_examples_would_help(ward, name) -> None:
-    found = ward.forecast(name, 1)["forecast"]
+    (found,) = ward.forecast(name, 1)["items"]
     assert found["gain"] == pytest.approx(found["with_more"] - found["now"], abs=2e-4)
     assert found["gain_per_class"].keys() == set(SCENES)
     gains = {label: one["gain"] for label, one in found["gain_per_class"].items()}
@@ -217,7 +213,7 @@ def test_a_forecast_says_of_which_class_more_examples_would_help(ward, name) -> 
     assert best is None if max(gains.values()) <= 0 else gains[best] == max(gains.values())
     drop = [{"collection": "ward", "scan_id": f"stone-{i}"} for i in range(3)]
     ward.change_examples(name, {"drop": drop})
-    later = ward.forecast(name, 2)["forecast"]
+    (later,) = ward.forecast(name, 2)["items"]
     assert later["missing_groups"] == {"stone": 1}
     assert later["not_forecast_because"]
 

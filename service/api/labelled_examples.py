@@ -1,0 +1,84 @@
+"""Requests with labelled examples: JSON, or a form with files and the part ``options``."""
+
+import asyncio
+from typing import TypeVar
+
+from fastapi import Request
+
+from service.api.shapes.classifier_shapes import ExampleSource, LabelledExample
+from service.api.state import Services
+from service.api.uploads import Upload, from_base64, parse_json, read_upload, validate
+from service.classifiers.requests import UploadedExample
+from service.errors import InputError, ServiceError, TooManyItems
+
+B = TypeVar("B", bound=ExampleSource)
+
+
+async def read_labelled(
+    request: Request, service: Services, model: type[B]
+) -> tuple[B, tuple[bytes, ...]]:
+    """The body, and the image of each of its examples that is no stored scan.
+
+    Raises:
+        InvalidBody: the body does not validate.
+        InputError: neither JSON nor a form, or as many files as examples are expected.
+        TooManyItems: more images than one request may carry.
+    """
+    max_items = service.settings.max_items
+    upload = await read_upload(request, max_items=max_items)
+    if upload.document is None:
+        return _from_form(upload, model)
+    return await asyncio.to_thread(_from_json, validate(model, upload.document), max_items)
+
+
+def _from_json(body: B, max_items: int) -> tuple[B, tuple[bytes, ...]]:
+    examples = body.unstored
+    if len(examples) > max_items:
+        raise TooManyItems(f"expected at most {max_items} images, got {len(examples)}")
+    return body, tuple(_image(example) for example in examples)
+
+
+def _from_form(upload: Upload, model: type[B]) -> tuple[B, tuple[bytes, ...]]:
+    if upload.alone or "options" not in upload.fields:
+        raise InputError("expected JSON, or a form with files and the part options")
+    body = validate(model, parse_json(upload.fields["options"]))
+    examples = body.unstored
+    if any(example.image is not None for example in examples):
+        raise InputError("expected the images of a form as its files")
+    if len(examples) != len(upload.files):
+        count = len(upload.files)
+        raise InputError(f"expected one example per file, got {len(examples)} for {count}")
+    return body, upload.files
+
+
+def _image(example: LabelledExample) -> bytes:
+    if example.image is None:
+        raise InputError("expected scan_id or image in each example")
+    return from_base64(example.image)
+
+
+async def embed_labelled(
+    service: Services, body: ExampleSource, files: tuple[bytes, ...]
+) -> list[UploadedExample]:
+    """The images after embedding; all or nothing.
+
+    Raises:
+        ServiceError: of the first image that cannot be embedded; it names its position.
+    """
+    if not files:
+        return []
+    uploads: list[UploadedExample] = []
+    embedded = await service.pipeline.embed_all(files)
+    for index, (image, example) in enumerate(zip(embedded, body.unstored, strict=True)):
+        if isinstance(image, ServiceError):
+            raise type(image)(f"file {index}: {image}") from image
+        uploads.append(
+            UploadedExample(
+                image.embedding_D,
+                image.sha256,
+                example.labelling,
+                example.subject_id,
+                example.study_id,
+            )
+        )
+    return uploads
