@@ -1,4 +1,4 @@
-"""Command line of the offline half; every command lives in ``training/commands``."""
+"""The command line of training; ``training/commands`` holds the commands."""
 
 import logging
 
@@ -39,7 +39,7 @@ def _configure_logging() -> None:
 
 @app.callback()
 def main() -> None:
-    """Sonoprobe's offline half; nothing here is needed to run the service."""
+    """Train, evaluate and export encoders; the service runs without it."""
     _configure_logging()
 
 

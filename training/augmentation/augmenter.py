@@ -1,4 +1,4 @@
-"""The whole chain: find the beams, warp once, then change echoes, grey levels and overlays.
+"""Augment a batch: find the beams, warp once, then change echoes, grey levels and overlays.
 
 Order follows the signal: reverberation (while the beams are those that were found), probe and
 view, what the beam meets, texture, receiver, generic change of grey, graphics.

@@ -28,7 +28,7 @@ THIN_ABOVE_PX = 128  # from this side on every second pixel of the mask gives th
 
 @dataclass(frozen=True, slots=True)
 class ScanMaps:
-    """What the effects need to know of each pixel.
+    """Scan mask, depth and beam of each pixel.
 
     Attributes:
         mask_B1HW: bool, true where the frame shows echoes (dark inside included).
@@ -93,7 +93,7 @@ class Beams:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The geometry of the frames as given.
+    """Scan maps of frames and the beams behind them.
 
     Attributes:
         scan: per-pixel maps.

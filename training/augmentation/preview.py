@@ -1,4 +1,4 @@
-"""A contact sheet of every effect, and the time that the chain costs.
+"""A contact sheet of every effect, and the time that augmentation takes.
 
 Shape suffixes: F frames, S side, H height, W width.
 """

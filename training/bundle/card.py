@@ -21,7 +21,7 @@ BENCHMARK_TITLE = "## Benchmark"
 
 @dataclass(frozen=True, slots=True)
 class ExportFacts:
-    """What the bundle says of itself beyond its numbers."""
+    """Facts of a bundle that are not measured."""
 
     version: str
     interim: bool
@@ -38,7 +38,7 @@ def card(facts: ExportFacts, about: dict[str, Any], networks: dict[str, str]) ->
         for p, n in about["fidelity"].items()
     )
     benchmark = "\n" + benchmark_section(about["benchmark"]) if "benchmark" in about else ""
-    state = "**Interim**: a stand-in to walk the whole way once. " if facts.interim else ""
+    state = "**Interim**: a stand-in, not meant for use. " if facts.interim else ""
     return f"""# Sonoprobe encoder {facts.version} (bundle format {FORMAT_VERSION})
 
 {state}A ResNet-50 v2 that turns an ultrasound frame into a unit vector, for similarity search and

@@ -149,7 +149,7 @@ def export(
         "initial_weights": facts.initial_weights,
         "corpus": list(facts.corpus),
         "fidelity": fidelity,
-        "config": config_name(config),
+        "config": run_settings(config),
     }
     side = spec.side_px // 32
     return write_manifest(
@@ -157,7 +157,7 @@ def export(
     )
 
 
-def config_name(config: DistillConfig) -> dict[str, Any]:
+def run_settings(config: DistillConfig) -> dict[str, Any]:
     """The fields of a run that decide its result."""
     return {
         "mode": config.mode,

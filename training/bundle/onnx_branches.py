@@ -1,4 +1,4 @@
-"""Let a network compute ``feature_map`` only when it is asked to.
+"""Make a network compute ``feature_map`` only on request.
 
 A runtime computes every output of a graph, wanted or not, and the map costs a matrix product at
 every place of the frame. So what only the map needs moves into a branch behind the optional

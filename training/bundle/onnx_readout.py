@@ -1,4 +1,4 @@
-"""The read-out of an int8 network: 8-bit weights, and the shift that the int8 trunk left undone.
+"""The read-out of an int8 network: 8-bit weights and a corrected bias.
 
 The read-out is one product of a (D, K) matrix with the pooled features of a frame. In float32
 reading that matrix from memory costs a fifth of the whole network; with 8-bit weights in blocks
@@ -57,7 +57,7 @@ def quantise_readout(path: Path) -> None:
 
 
 def correct_bias(path: Path, reference: Path, inputs_N3SS: Floats) -> None:
-    """Add what the int8 network's embedding lacks in the mean of real frames, in place.
+    """Correct the mean of the int8 network's embedding on real frames, in place.
 
     Args:
         path: the int8 network.

@@ -1,4 +1,4 @@
-"""Unpacked folders of published or private sets -> which files are frames, and whose.
+"""Find the frames of an unpacked data set, with their labels and groups.
 
 An adapter is a function of the folder and a few parameters; a published layout is parameters in
 ``datasets.toml``. Patterns are regular expressions searched in the path below the folder,

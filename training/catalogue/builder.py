@@ -1,4 +1,4 @@
-"""Frames that an adapter found -> checked manifest rows, and what was left out and why."""
+"""Build checked manifest rows from the files of a data set; list the skipped files."""
 
 import hashlib
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a manifest, found in one pass.
+"""Check a manifest for everything that can be wrong with it.
 
 Shape suffixes: N frames, K words of a hash.
 """
@@ -52,7 +52,7 @@ def check_rows(
     *,
     radius_bits: int = RADIUS_BITS,
 ) -> list[RuleViolation]:
-    """Check rows against their files, each other and the law of leaks; errors first.
+    """Check rows against their files, each other and leaks between corpus and bench; errors first.
 
     Files are read and decoded once. Rows whose file is missing or does not decode are reported
     and left out of the comparisons.

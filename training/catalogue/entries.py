@@ -1,4 +1,4 @@
-"""The catalogue of public ultrasound sets: ``datasets.toml``, read and checked.
+"""Read and check ``datasets.toml``, the catalogue of public ultrasound sets.
 
 The file is data, so that a set is added without code. Every fact in it was published; what is
 not known stays empty.

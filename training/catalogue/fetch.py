@@ -1,4 +1,4 @@
-"""Download the files of a set from open direct links, whole and verified, or say why not.
+"""Download and verify the files of a data set from open direct links.
 
 A download that was cut goes on where it stopped (RFC 9110 Range and If-Range). Beside the files
 lies ``SOURCE.json``: where from, when, under which licence, how long, and the SHA-256.

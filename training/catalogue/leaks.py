@@ -23,7 +23,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One evaluation frame and the distillation frame that gives it away.
+    """One evaluation frame and the corpus frame that matches it.
 
     Attributes:
         kind: ``same file``, ``same group`` or ``near-duplicate``.
@@ -72,7 +72,7 @@ def find_leaks(
 def check_disjoint(
     corpus: Sequence[Row], bench: Sequence[Row], *, radius_bits: int = RADIUS_BITS
 ) -> None:
-    """Refuse a distillation pool that holds an evaluation frame, its subject or its likeness.
+    """Refuse a corpus that holds an evaluation frame, its subject or a near-duplicate of it.
 
     Args:
         corpus: rows of the distillation pool.

@@ -1,4 +1,4 @@
-"""Manifest rows -> decoded frames. A manifest names every frame, its licence and its group.
+"""Manifests: tables that name every frame with its licence, group and label.
 
 Shape suffixes: H height, W width.
 """

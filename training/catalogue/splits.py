@@ -1,4 +1,4 @@
-"""Splits that keep every group whole: a patient is learnt from or evaluated on, never both."""
+"""Split a manifest by group: no patient is in two splits."""
 
 import dataclasses
 from collections import Counter

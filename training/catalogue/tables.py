@@ -1,4 +1,4 @@
-"""How the catalogue and the findings look in a terminal."""
+"""Terminal tables of the catalogue and of rule violations."""
 
 from collections.abc import Iterable, Sequence
 

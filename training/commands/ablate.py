@@ -1,4 +1,4 @@
-"""``python -m training ablate``: what each group of augmentation is worth to a trained student."""
+"""``python -m training ablate``: measure what each group of augmentation adds."""
 
 from dataclasses import replace
 from pathlib import Path

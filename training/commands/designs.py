@@ -41,7 +41,7 @@ def compare_designs(
     seeds: Annotated[int, typer.Option(min=2, help="Splits per number of shots.")] = 20,
     only: Annotated[str, typer.Option(help="Designs beside the plain one; empty = all.")] = "",
 ) -> None:
-    """Train stage 4 by each design from cached targets and evaluate it. Goes on after a break."""
+    """Train stage 4 by each design from cached targets and evaluate it; can be resumed."""
     plain = reduce_config(
         load_config_with_weights(config_name, student, teacher),
         side=side, views=views, steps=steps, batch=batch, dim=dim,

@@ -50,7 +50,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class SmokeReport:
-    """What came out.
+    """Results of the smoke run.
 
     Attributes:
         losses: of every step.

@@ -23,7 +23,7 @@ def text_finder(
     seed: Annotated[int, typer.Option()] = 0,
     start: Annotated[Path | None, typer.Option(help="Weights (.pt) to go on from.")] = None,
 ) -> None:
-    """Teach the finder of burned-in text on drawn names; ``<out>.pt`` keeps the weights."""
+    """Train the finder of burned-in text on synthetic text; ``<out>.pt`` keeps the weights."""
     files = sorted(
         file
         for folder in frames

@@ -1,4 +1,4 @@
-"""The state of a run on disk: written whole or not at all, read without pickle."""
+"""The state of a run on disk, written atomically and read without pickle."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def save(
     progress: TrainingProgress,
     config: DistillConfig,
 ) -> None:
-    """Write the checkpoint; a break leaves the one before."""
+    """Write the checkpoint; an interruption leaves the previous one."""
     state = {
         "trunk": model.student.state_dict(),
         "heads": model.heads.state_dict(),

@@ -1,4 +1,4 @@
-"""What one distillation run is: a frozen tree, made by a function, written beside its result.
+"""Settings of a distillation run: a frozen tree that is written beside its result.
 
 Named configurations are modules of ``training/configs``, each with a function ``config()``.
 """
@@ -233,7 +233,7 @@ def _config_function(name_or_path: str) -> object:
 
 
 def _with_weights(config: TeacherConfig, weights: str) -> TeacherConfig:
-    """Weights of the command line are for all teachers but a copy of the student."""
+    """Give the weights to every teacher that is not a copy of the student."""
     if config.architecture == IMAGENET_TRUNK or not weights:
         return config
     return dataclasses.replace(config, weights=weights)

@@ -1,4 +1,4 @@
-"""What learns: the student, and linear heads that predict each teacher; and what is remembered.
+"""The student with linear heads that predict each teacher, and memory banks of targets.
 
 Shape suffixes: B batch, S input side, C channels, F features a head reads, D width of a global
 target, E of a dense one, h w its grid, K queued rows, N rows.
@@ -76,7 +76,7 @@ def readout_features(student: AnyBackbone, frames_B3SS: Tensor) -> tuple[Tensor,
 class DistillationModel(nn.Module):
     """The student with its heads.
 
-    Heads read what the read-out will: each channel's mean and spread over stage 4, or, of a
+    The heads read what the read-out will: each channel's mean and spread over stage 4, or, of a
     student that ends at stage 3, all that is pooled of it, in units of the batch.
 
     Args:
@@ -108,7 +108,7 @@ class DistillationModel(nn.Module):
         self.contrastive_head = nn.ModuleList([_contrastive_head(features)] if contrastive else [])
 
     def forward(self, inputs: Tensor) -> tuple[list[TeacherOutput], list[Tensor], list[Tensor]]:
-        """What is predicted and read of a batch, heads and poolings in float32.
+        """Predictions for a batch; heads and pooling run in float32.
 
         Returns:
             The predictions of every teacher; the rows (B, E) by which views find each other, none
@@ -156,7 +156,7 @@ def _width(student: AnyBackbone) -> int:
 
 
 class MemoryBank(nn.Module):
-    """What is remembered of one teacher: mean and spread of its rows, and a queue of them.
+    """Mean and spread of the targets of one teacher, and a queue of them.
 
     Rows are standardised per dimension, so that no loud feature rules the losses and cosines
     spread: pooled activations of any network all point nearly the same way.

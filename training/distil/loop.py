@@ -1,4 +1,4 @@
-"""The distillation loop: a student learns what its teachers say of the same view.
+"""The distillation loop: a student learns to predict its teachers on the same views.
 
 Shape suffixes: B batch, D target width, E width of a dense target, h w its grid, L its places.
 """
@@ -83,7 +83,7 @@ def distil(
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """Everything that changes in a step.
+    """The networks, memory banks and optimizer of a run.
 
     Attributes:
         network: the model, or its wrapper that averages gradients over processes.

@@ -1,4 +1,4 @@
-"""Distillation losses: pure, shaped, differentiable in the student only, float32 inside.
+"""Distillation losses: pure functions in float32, with gradients for the student only.
 
 Every function detaches the teacher and leaves autocast, so that half precision in the networks
 never reaches a softmax or a norm.

@@ -1,4 +1,4 @@
-"""What a run says of itself: a CSV row per logged step, TensorBoard if asked, and a picture."""
+"""Metrics of a run: a CSV row per logged step, TensorBoard on request, and a plot."""
 
 import csv
 from collections.abc import Mapping

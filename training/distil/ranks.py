@@ -18,7 +18,7 @@ from service.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Which process this is, of how many, and the device it computes on."""
+    """The rank of this process, the number of processes, and its device."""
 
     rank: int = 0
     world: int = 1

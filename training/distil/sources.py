@@ -1,4 +1,4 @@
-"""Where a step's inputs and targets come from: drawn anew, or read from what was cached.
+"""Inputs and targets of a step: drawn anew, or read from a cache.
 
 The batch of a step depends on (seed, step, rank) alone, so a run that goes on after a break needs
 no stored sampler or generator to meet the same views.
@@ -157,7 +157,7 @@ class CachedSource:
 
 
 class OnlineSource:
-    """Decodes, augments, and asks the teachers about the view that the student gets.
+    """Decodes and augments frames, and computes the targets of each view.
 
     Args:
         frames: uint8 (H, W) each; read by number, so it may decode as it goes.
@@ -238,7 +238,7 @@ class OnlineSource:
         return int(np.random.SeedSequence(words).generate_state(1)[0])
 
     def _mixup(self, view_B1SS: Tensor, step: int) -> Tensor:
-        """Mixup (Zhang et al. 2018) with one share per batch, before anybody looks."""
+        """Mixup (Zhang et al. 2018) with one share per batch, for teachers and student alike."""
         if self._config.mixup <= 0:
             return view_B1SS
         rng = np.random.default_rng((self._config.seed, step))

@@ -1,4 +1,4 @@
-"""Everything that is computed once: views, teacher targets, and the frozen part's maps.
+"""The cache of a run: views, teacher targets, and maps of the frozen stages.
 
 A cached run freezes the student up to stage 3, so its output per view is stored and a training
 step costs only stage 4. Files are written view by view; an interrupted run goes on where it was.

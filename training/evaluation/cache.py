@@ -1,4 +1,4 @@
-"""Features on disk, so that a second evaluation costs only its heads.
+"""A cache of features on disk, so that a second evaluation only fits heads.
 
 Shape suffixes: N frames, D feature width.
 """

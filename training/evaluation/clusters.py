@@ -1,4 +1,4 @@
-"""How well classes lie apart before any label is used: cluster quality and maps in the plane.
+"""Cluster quality of the classes, and UMAP maps.
 
 Shape suffixes: N frames, D feature width.
 """

@@ -1,4 +1,4 @@
-"""Everything that is evaluated, behind one interface: frames in, features out.
+"""The encoders that can be evaluated, behind one interface: frames in, features out.
 
 The only module of the evaluation that knows how networks are built and loaded.
 
@@ -116,7 +116,7 @@ class TorchEncoder:
 
 @dataclass(frozen=True)
 class PixelEncoder:
-    """The frame itself, small: what any feature must beat."""
+    """The frame itself, scaled down: the lowest baseline."""
 
     name: str = "pixels"
     key: str = f"pixels{PIXELS}"

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, from ``evaluation.json`` alone: PNG bytes, readable on paper."""
+"""Plots of an evaluation, from ``evaluation.json`` alone, as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence

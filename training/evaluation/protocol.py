@@ -1,4 +1,4 @@
-"""How an encoder is evaluated: labelled features in, scores out, the same splits for every encoder.
+"""The evaluation protocol: labelled features in, scores out, the same splits for every encoder.
 
 The classifier is the service's own (``service.fewshot``). Support and test never share a group.
 Scores are balanced accuracies in percent unless said otherwise.
@@ -57,7 +57,7 @@ class LabelledSet:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Row numbers to learn from and to be evaluated on."""
+    """Row numbers of the training and the test part."""
 
     train: Ints
     test: Ints
@@ -156,7 +156,7 @@ def _scored(features_ND: Floats, labelled: LabelledSet, split: Split) -> float:
 
 
 def full_probe(features_ND: Floats, labelled: LabelledSet) -> tuple[Ints, Strings]:
-    """Held-out guesses of a linear probe on everything: (rows, class names).
+    """Held-out predictions of a linear probe on everything: (rows, class names).
 
     Grouped 5-fold with the penalty chosen inside each fold; for sets with their own split, one
     head fitted on all support frames.

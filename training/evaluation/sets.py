@@ -74,7 +74,7 @@ def _set(name: str, bench: Sequence[Row], usable: Sequence[Row]) -> EvaluationSe
 def assemble(
     name: str, support: Sequence[Row], test: Sequence[Row], *, in_domain: bool = False
 ) -> EvaluationSet:
-    """A set from the rows that may only be learnt from and the rows that are evaluated.
+    """A set of support rows, which are never tested, and test rows.
 
     With no ``support`` every row may be either, and splits are drawn.
 

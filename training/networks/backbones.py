@@ -1,4 +1,4 @@
-"""Students: any ConvNet that gives the activated maps of its last two stages.
+"""Student networks: ConvNets that give the activated maps of their last two stages.
 
 Shape suffixes: B batch, S input side, C channels, h w map height and width.
 """
@@ -77,7 +77,7 @@ AnyBackbone = Trunk | TimmBackbone
 
 
 def build_student(config: StudentConfig) -> AnyBackbone:
-    """Build the student and load where it starts from.
+    """Build the student and load its initial weights.
 
     Raises:
         InputError: unknown architecture, or weights that do not fit it.
@@ -103,7 +103,7 @@ def empty_student(config: StudentConfig) -> AnyBackbone:
 
 
 def choose_trained(student: AnyBackbone, config: StudentConfig) -> list[nn.Module]:
-    """Let gradients into the chosen parts only; return those parts.
+    """Make the chosen parts trainable, and only those; return them.
 
     The first norm of stage 4 of the v2 trunk is read by stage 3's maps as well and came with the
     ImageNet weights: it learns only when stage 3 does. At the end of a network it stays: the

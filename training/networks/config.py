@@ -1,4 +1,4 @@
-"""Which networks teach and learn, and how their inputs are normalised."""
+"""Settings of teacher and student networks, and how their inputs are normalised."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias

@@ -1,4 +1,4 @@
-"""From maps to the embedding: how strongly features vary, whitened, made steady, rotated, cut.
+"""Feature maps -> embedding: pool, whiten, shrink what augmentation moves, project.
 
 Speckle and tissue differ in texture, so what is read of a channel is above all its spread over
 the frame (standard deviation): of the normalised maps of stage 3 before their ReLU; of their
@@ -151,7 +151,7 @@ def _placed(maps_BChw: Tensor, start: int, height: int) -> Tensor:
 
 
 def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats] = ()) -> Readout:
-    """Centre, whiten in part and weigh each block, steady, keep the ``dim`` strongest directions.
+    """Centre, partly whiten and weight each block, and keep the ``dim`` strongest directions.
 
     Unlabelled corpus frames suffice. Centring makes cosines spread (pooled activations all point
     the same way); partial whitening keeps a few loud directions (gain, brightness) from ruling,

@@ -1,4 +1,4 @@
-"""The student: a pre-activation ResNet-50 (v2) whose pooled maps, mapped linearly, embed.
+"""The student: a pre-activation ResNet-50 (v2) and a linear projection of its pooled maps.
 
 It may end at stage 3, whose maps carry most of the embedding. ``training.networks.readout`` says
 how maps become the embedding.

@@ -1,4 +1,4 @@
-"""Frozen teachers: what they read out of a view, globally and place by place.
+"""Frozen teacher networks and the targets that they give for a view.
 
 Every teacher gets the very view that the student sees, resized to whole patches of its own and
 normalised as it was trained.
@@ -29,7 +29,7 @@ _ANY_SIDE = ("vit_", "test_vit", "deit_", "deit3_", "eva02_")  # timm names that
 
 @dataclass(frozen=True, slots=True)
 class TeacherOutput:
-    """What a teacher says of a batch.
+    """Targets of a batch, given by a teacher or predicted by the student's heads.
 
     Attributes:
         pooled_BD: the global target, float32.
@@ -96,7 +96,7 @@ def read_stream(network: Any, stream_BChw: Tensor) -> TeacherOutput:
 
 
 class Teacher(nn.Module):
-    """A network that is read and never trained.
+    """A frozen network that gives targets.
 
     Attributes:
         spec: side and normalisation of its input.
@@ -123,7 +123,7 @@ class Teacher(nn.Module):
         self.register_buffer("std", torch.tensor(spec.std).reshape(1, 3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in eval mode: a teacher's norms and drops are as they were."""
+        """Stay in eval mode."""
         return super().train(False)
 
     @torch.inference_mode()
@@ -213,7 +213,7 @@ def _spec(
     declared: tuple[tuple[float, float, float], tuple[float, float, float]],
     patch_px: int,
 ) -> PreprocessSpec:
-    """The teacher's own input: nothing about it is taken over from the student silently."""
+    """The input that the teacher wants; a difference from the student's must be stated."""
     stated = config.mean is not None and config.std is not None
     if not stated and declared != (student.mean, student.std):
         raise InputError(

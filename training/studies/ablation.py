@@ -1,9 +1,9 @@
-"""What each group of augmentation is worth to the embedding of a trained student.
+"""Measure what each group of augmentation adds to the embedding of a trained student.
 
-Augmentation enters the embedding in two ways: the views that stage 4 learnt from, and the views
-that steady the read-out. The second needs no training, so it can be taken apart in minutes: the
-read-out is fitted anew with views of one group alone, or of all but one, and evaluated on the same
-splits.
+Augmentation enters the embedding in two ways: through the views that the student is trained on, and
+through the views that the read-out is fitted on. Only the second is taken apart here, as it needs
+no training: the read-out is fitted with views of one group alone, or of all but one, and evaluated
+on the same splits.
 
 Shape suffixes: N frames, K pooled features.
 """

@@ -1,4 +1,4 @@
-"""Ways to make an embedding, evaluated on the same splits and compared with one of them.
+"""Variants of an embedding, evaluated on the same splits and compared with one of them.
 
 Shape suffixes: N frames, D embedding width.
 """
@@ -23,11 +23,11 @@ SHOTS = (5, 20)
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way, evaluated.
+    """Scores of one variant.
 
     Attributes:
         scores: shots -> mean balanced accuracy over sets and seeds, percent.
-        gain: shots -> the same minus that of the way it is compared with, paired by split, with
+        gain: shots -> the same minus that of the variant it is compared with, paired by split, with
             its 95 % interval over seeds.
     """
 

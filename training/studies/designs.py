@@ -1,4 +1,4 @@
-"""What each design of the distillation is worth, at a size that a few cores can pay.
+"""Compare designs of the distillation at a size that a few CPU cores can run.
 
 Views, targets of every teacher and the maps of the frozen stages are computed once, so that a
 design costs no more than its own steps of stage 4. All are evaluated on the same splits, once in
@@ -40,7 +40,7 @@ _SCORES = "scores.json"
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """One row of the log.
+    """One variant of the distillation.
 
     Attributes:
         config: of its run, on the cached targets.
@@ -62,7 +62,7 @@ class Design:
 
 
 def designs(plain: DistillConfig) -> list[Design]:
-    """The plain design first, then bounds, then what differs from it in one thing each.
+    """The plain design, then bounds, then designs that differ from it in one setting.
 
     Args:
         plain: with one transformer as its teacher, of which the last block is read at least.
@@ -125,7 +125,7 @@ def select_designs(plain: DistillConfig, names: list[str]) -> list[Design]:
 
 @dataclass(frozen=True, slots=True)
 class SharedTargets:
-    """Everything that is computed once.
+    """What all designs share; computed once.
 
     Attributes:
         teachers: whose targets are stored, in their order.

@@ -1,6 +1,6 @@
-"""Names, dates and marks drawn over real frames, with the truth of where the letters are.
+"""Draw names, dates and marks over real frames, and tell where the letters are.
 
-For teaching and for measuring the finder of burned-in text (``service.imaging.analysis.text``).
+For training and for measuring the finder of burned-in text (``service.imaging.analysis.text``).
 Nobody's name: they are put together from syllables.
 
 Shape suffixes: H height, W width, h w of one line of text.

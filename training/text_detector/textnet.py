@@ -1,4 +1,4 @@
-"""The small network that finds burned-in text: drawn examples and training.
+"""The small network that finds burned-in text, and its training on synthetic text.
 
 Backgrounds are frames of the training corpus without writing of their own; letters and marks are
 drawn. The network sees 1/4 of the resolution at its end: one answer per 4 x 4 pixels.
@@ -36,7 +36,7 @@ PEN_FONTS = ("hershey-simplex", "hershey-plain", "hershey-duplex", "hershey-smal
 
 @dataclass(frozen=True, slots=True)
 class TextNetConfig:
-    """How the finder is taught."""
+    """Settings of the training."""
 
     seed: int = 0
     steps: int = 2500
@@ -167,7 +167,7 @@ def _degrade(patch_SS: Bytes, rng: np.random.Generator) -> Bytes:
 def fit(
     backgrounds: Sequence[Bytes], config: TextNetConfig, start: dict[str, Tensor] | None = None
 ) -> TextNet:
-    """Teach the finder, from the weights ``start`` if given; a few minutes on one core."""
+    """Train the network, from the weights ``start`` if given; a few minutes on one core."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     net = TextNet(config)
