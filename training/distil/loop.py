@@ -9,7 +9,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from service.errors import InputError
 from training.distil.checkpoint import TrainingProgress, resume, save
-from training.distil.config import DistillConfig, LossConfig
+from training.distil.config import DistillConfig
 from training.distil.distillation_model import (
     DistillationModel,
     MemoryBank,
@@ -37,6 +37,7 @@ from training.networks.backbones import AnyBackbone, choose_trained, train_mode
 from training.networks.teacher import TeacherOutput
 
 ALONE = Ranks()
+Terms: TypeAlias = dict[str, tuple[float, Tensor]]  # name -> weight and value of a loss
 
 
 def distil(
@@ -105,122 +106,89 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         train_mode(self.model.student, self.config.student)
-        device = self.ranks.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+        with self._autocast():
             predictions, contrastive, read = self.network(batch.inputs)
-        targets = [bank(r.pooled_BD) for bank, r in self._banks_with_outputs(batch)]
-        terms = step_losses(predictions, batch, targets, self.memory_banks, self.config)
+        pairs = zip(self.memory_banks, batch.teacher_outputs, strict=True)
+        targets = [bank(output.pooled_BD) for bank, output in pairs]
+        terms = self._teacher_terms(predictions, batch.teacher_outputs, targets)
         for rows_BE in contrastive:
-            self._add_contrastive(terms, rows_BE)
+            terms["contrastive_loss"] = self._contrastive_term(rows_BE)
         if self.origin is not None:
-            self._add_feature_preservation(
-                terms, read[0], self._read_before(self.origin, batch.inputs)
-            )
+            terms["feature_preservation_loss"] = self._preservation_term(batch.inputs, read[0])
+        total = torch.zeros((), device=self.ranks.device)
+        for weight, loss in terms.values():
+            total = total + weight * loss
         self.optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(
             _trainable(self.model), self.config.clip_norm, error_if_nonfinite=True
         )
         self.optimizer.step()
         for bank, rows_BD in zip(self.memory_banks, targets, strict=True):
             cast(MemoryBank, bank).push(self.ranks.gather(rows_BD))
-        values = self.ranks.mean(torch.stack(list(terms.values()))).tolist()
-        return dict(zip(terms, values, strict=True)) | {
-            "rate": rate, "gradient_norm": float(norm)
-        }  # fmt: skip
+        values = self.ranks.mean(torch.stack([total, *(loss for _, loss in terms.values())]))
+        losses = dict(zip(["loss", *terms], values.tolist(), strict=True))
+        return losses | {"rate": rate, "gradient_norm": float(norm)}
 
-    def _add_contrastive(self, terms: dict[str, Tensor], rows_BE: Tensor) -> None:
-        """Views of all processes look for each other: the loss is one process's."""
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def _teacher_terms(
+        self,
+        predictions: list[TeacherOutput],
+        outputs: list[TeacherOutput],
+        targets: list[Tensor],
+    ) -> Terms:
+        """Every loss that is switched on, of every teacher.
+
+        Args:
+            predictions: of the model; the global ones in standardised units.
+            outputs: of each teacher.
+            targets: standardised global targets (B, D) of each teacher.
+        """
+        losses = self.config.losses
+        terms: Terms = {}
+        for i, teacher in enumerate(self.config.teachers):
+            given_BD = predictions[i].pooled_BD
+            if losses.regression > 0:
+                terms[f"regression_{i}_loss"] = (
+                    teacher.weight * losses.regression,
+                    distillation(given_BD, targets[i], cosine_weight=losses.cosine_weight),
+                )
+            if losses.queue > 0:
+                queue_KD = cast(MemoryBank, self.memory_banks[i]).queue_KD
+                terms[f"queue_{i}_loss"] = (
+                    teacher.weight * losses.queue,
+                    queue_distillation(
+                        given_BD, targets[i], queue_KD, temperature=losses.temperature
+                    ),
+                )
+            if losses.relational > 0:
+                places = (x.dense_BEhw.flatten(2) for x in (predictions[i], outputs[i]))
+                terms[f"relational_{i}_loss"] = (
+                    teacher.weight * losses.relational,
+                    relational_distillation(*places, temperature=losses.temperature),
+                )
+        return terms
+
+    def _contrastive_term(self, rows_BE: Tensor) -> tuple[float, Tensor]:
+        """Views of all processes are compared: every process computes the loss of all."""
         losses = self.config.losses
         first, second = (self.ranks.gather_with_gradient(half) for half in rows_BE.chunk(2))
-        terms["contrastive_loss"] = contrastive_loss(
-            first, second, temperature=losses.contrastive_temperature
-        )
-        terms["loss"] = terms["loss"] + losses.contrastive * terms["contrastive_loss"]
+        loss = contrastive_loss(first, second, temperature=losses.contrastive_temperature)
+        return losses.contrastive, loss
 
-    def _read_before(self, origin: AnyBackbone, frames_B3SS: Tensor) -> Tensor:
-        with (
-            torch.no_grad(),
-            torch.autocast(frames_B3SS.device.type, torch.bfloat16, enabled=self.bf16),
-        ):
-            return readout_features(origin, frames_B3SS)[0]
-
-    def _add_feature_preservation(
-        self, terms: dict[str, Tensor], now_BF: Tensor, before_BF: Tensor
-    ) -> None:
+    def _preservation_term(self, frames_B3SS: Tensor, now_BF: Tensor) -> tuple[float, Tensor]:
         """Units are those of this process's share of the batch."""
         losses = self.config.losses
-        terms["feature_preservation_loss"] = distillation(
+        with torch.no_grad(), self._autocast():
+            before_BF = readout_features(cast(AnyBackbone, self.origin), frames_B3SS)[0]
+        loss = distillation(
             standardise(now_BF, before_BF),
             standardise(before_BF, before_BF),
             cosine_weight=losses.cosine_weight,
         )
-        terms["loss"] = (
-            terms["loss"] + losses.feature_preservation * terms["feature_preservation_loss"]
-        )
-
-    def _banks_with_outputs(self, batch: Batch) -> list[tuple[nn.Module, TeacherOutput]]:
-        return list(zip(self.memory_banks, batch.teacher_outputs, strict=True))
-
-
-def step_losses(
-    predictions: list[TeacherOutput],
-    batch: Batch,
-    targets: list[Tensor],
-    memory_banks: nn.ModuleList,
-    config: DistillConfig,
-) -> dict[str, Tensor]:
-    """Every loss of every teacher, scalars, and ``loss``: their weighted sum.
-
-    Args:
-        predictions: of the model; the global ones in standardised units.
-        batch: what the teachers read.
-        targets: standardised global targets (B, D) of each teacher.
-        memory_banks: with the queue of each teacher.
-        config: of the run.
-    """
-    terms: dict[str, Tensor] = {}
-    total = torch.zeros((), device=targets[0].device)
-    for index, teacher in enumerate(config.teachers):
-        queue_KD = cast(MemoryBank, memory_banks[index]).queue_KD
-        weighted = _teacher_losses(
-            predictions[index],
-            batch.teacher_outputs[index],
-            targets[index],
-            queue_KD,
-            config.losses,
-        )
-        for name, (share, loss) in weighted.items():
-            terms[f"{name}_{index}_loss"] = loss
-            total = total + teacher.weight * share * loss
-    return {"loss": total, **terms}
-
-
-def _teacher_losses(
-    student: TeacherOutput,
-    teacher: TeacherOutput,
-    target_BD: Tensor,
-    queue_KD: Tensor,
-    losses: LossConfig,
-) -> dict[str, tuple[float, Tensor]]:
-    """Weight and value of each loss that is switched on."""
-    terms: dict[str, tuple[float, Tensor]] = {}
-    if losses.regression > 0:
-        loss = distillation(student.pooled_BD, target_BD, cosine_weight=losses.cosine_weight)
-        terms["regression"] = losses.regression, loss
-    if losses.queue > 0:
-        loss = queue_distillation(
-            student.pooled_BD, target_BD, queue_KD, temperature=losses.temperature
-        )
-        terms["queue"] = losses.queue, loss
-    if losses.relational > 0:
-        loss = relational_distillation(
-            student.dense_BEhw.flatten(2),
-            teacher.dense_BEhw.flatten(2),
-            temperature=losses.temperature,
-        )
-        terms["relational"] = losses.relational, loss
-    return terms
+        return losses.feature_preservation, loss
 
 
 def learning_rate(step: int, steps: int, config: DistillConfig) -> float:
@@ -240,11 +208,10 @@ def _build_trainer(
         raise InputError(
             f"expected targets of {len(config.teachers)} teachers, got {len(source.shapes)}"
         )
-    origin = (
-        copy.deepcopy(student).eval().requires_grad_(False)
-        if losses.feature_preservation > 0
-        else None
-    )
+    origin = None
+    if losses.feature_preservation > 0:
+        origin = copy.deepcopy(student).eval().requires_grad_(False)
+        origin.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     choose_trained(student, config.student)
     model = DistillationModel(
         student,
@@ -260,8 +227,6 @@ def _build_trainer(
     )
     bf16 = supports_bf16(ranks.device) if config.bf16 is None else config.bf16
     network = _parallel(model, config, ranks)
-    if origin is not None:
-        origin.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(model, config)
     return Trainer(model, network, memory_banks, optimizer, config, ranks, bf16, origin)
 
