@@ -5,8 +5,8 @@ Named configurations are modules of ``training/configs``, each with a function `
 
 import dataclasses
 import importlib
-import importlib.util
 import json
+import runpy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -116,44 +116,39 @@ class DistillConfig:
     corpus: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.mode not in ("cached", "online"):
-            raise InputError(f"expected mode cached or online, got {self.mode!r}")
-        if self.student.train not in ("all", "stage4", "stage3+4"):
-            raise InputError(f"expected train all, stage4 or stage3+4, got {self.student.train!r}")
-        if self.mode == "cached" and self.student.train != "stage4":
-            raise InputError(
-                f"cached runs store what stage 3 gives, so they train stage4, "
-                f"not {self.student.train}; use mode online"
-            )
-        if min(self.batch, self.epochs, self.views) < 1 or self.steps < 0:
-            raise InputError(
-                "expected batch, epochs and views of at least 1 and steps of 0 or more"
-            )
-        if not self.teachers:
-            raise InputError("expected at least one teacher")
-        if max(self.losses.regression, self.losses.queue, self.losses.relational) <= 0:
-            raise InputError("expected at least one loss with a weight above 0")
-
-        self._check_stages()
-        if self.losses.contrastive > 0 and (
-            self.batch % 2 or (self.mode == "cached" and self.views < 2)
-        ):
-            raise InputError(
-                "the contrastive loss needs an even batch and, where cached, at least 2 views"
-            )
-
-    def _check_stages(self) -> None:
-        student = self.student
-        if student.stages not in (3, 4):
-            raise InputError(f"expected 3 or 4 stages of the student, got {student.stages}")
-        if self.losses.feature_preservation > 0 and student.stages == 4:
-            raise InputError("expected a student of 3 stages where its features are kept")
-        whole = (student.architecture, self.mode, student.train) == (TRUNK, "online", "all")
-        if student.stages == 3 and not whole:
-            raise InputError(
-                f"expected {TRUNK}, mode online and train all of a student of 3 stages, got "
-                f"{student.architecture}, {self.mode} and {student.train}"
-            )
+        student, losses = self.student, self.losses
+        trained_whole = (student.architecture, self.mode, student.train) == (TRUNK, "online", "all")
+        enough_views = self.mode == "online" or self.views >= 2
+        rules = {
+            f"expected mode cached or online, got {self.mode!r}": self.mode in ("cached", "online"),
+            f"expected train all, stage4 or stage3+4, got {student.train!r}": student.train
+            in ("all", "stage4", "stage3+4"),
+            f"expected train stage4 in a cached run, got {student.train}; or use mode online": (
+                self.mode != "cached" or student.train == "stage4"
+            ),
+            "expected batch, epochs and views of at least 1 and steps of 0 or more": (
+                min(self.batch, self.epochs, self.views) >= 1 and self.steps >= 0
+            ),
+            "expected at least one teacher": bool(self.teachers),
+            "expected at least one loss with a weight above 0": (
+                max(losses.regression, losses.queue, losses.relational) > 0
+            ),
+            f"expected 3 or 4 stages of the student, got {student.stages}": student.stages
+            in (3, 4),
+            "expected a student of 3 stages where its features are kept": (
+                losses.feature_preservation <= 0 or student.stages == 3
+            ),
+            f"expected {TRUNK}, mode online and train all of a student of 3 stages, got "
+            f"{student.architecture}, {self.mode} and {student.train}": (
+                student.stages == 4 or trained_whole
+            ),
+            "the contrastive loss needs an even batch and, where cached, at least 2 views": (
+                losses.contrastive <= 0 or (self.batch % 2 == 0 and enough_views)
+            ),
+        }
+        broken = [message for message, holds in rules.items() if not holds]
+        if broken:
+            raise InputError(broken[0])
 
     @property
     def frames_per_step(self) -> int:
@@ -173,7 +168,17 @@ def load_config(name_or_path: str) -> DistillConfig:
         InputError: there is no such module or file, or it has no ``config()`` that gives a
             ``DistillConfig``.
     """
-    function = _config_function(name_or_path)
+    if name_or_path.endswith(".py"):
+        if not Path(name_or_path).is_file():
+            raise InputError(f"there is no configuration file {Path(name_or_path).name}")
+        function = runpy.run_path(name_or_path).get("config")
+    elif name_or_path in config_names():
+        module = importlib.import_module(f"{CONFIG_PACKAGE}.{name_or_path}")
+        function = getattr(module, "config", None)
+    else:
+        raise InputError(
+            f"expected one of {', '.join(config_names())} or a .py file, got {name_or_path!r}"
+        )
     config = function() if callable(function) else None
     if not isinstance(config, DistillConfig):
         raise InputError(f"{name_or_path}: expected a function config() -> DistillConfig")
@@ -212,24 +217,6 @@ def config_names() -> tuple[str, ...]:
     """Names of the configurations of ``training/configs``, sorted."""
     folder = Path(__file__).parents[1] / "configs"
     return tuple(sorted(f.stem for f in folder.glob("*.py") if f.stem != "__init__"))
-
-
-def _config_function(name_or_path: str) -> object:
-    if name_or_path.endswith(".py"):
-        path = Path(name_or_path)
-        spec = importlib.util.spec_from_file_location(f"user_config_{path.stem}", path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise InputError(f"there is no configuration file {path.name}")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    elif name_or_path in config_names():
-        module = importlib.import_module(f"{CONFIG_PACKAGE}.{name_or_path}")
-    else:
-        raise InputError(
-            f"expected one of {', '.join(config_names())} or a .py file, got {name_or_path!r}"
-        )
-    function: object = getattr(module, "config", None)
-    return function
 
 
 def _with_weights(config: TeacherConfig, weights: str) -> TeacherConfig:
