@@ -50,7 +50,7 @@ def compare_designs(
     corpus = corpus_rows(rows, plain)[::every]
     names = [name for name in sets.split(",") if name]
     evaluated = read_subsampled_sets(rows, names, limit)
-    check_disjoint(corpus, [row for one_set in evaluated for row in one_set.rows])
+    check_disjoint(corpus, [row for dataset in evaluated for row in dataset.rows])
     chosen = select_designs(plain, [name for name in only.split(",") if name])
     shared = compute_shared(
         plain, load_frames(corpus), evaluated, out / "cache", simulated=simulated

@@ -109,10 +109,10 @@ def evaluate(
             evaluated.append(known.random_resnet50())
         if pixels:
             evaluated.append(known.PixelEncoder())
-        chosen = list(_sets(rows, sets, ultrabench or [], limit))
+        dataset = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
         centre = [] if centre_on_set else corpus
-        plan = EvaluationPlan(evaluated, chosen, centre, store, effort, jobs=jobs, maps=maps)
+        plan = EvaluationPlan(evaluated, dataset, centre, store, effort, jobs=jobs, maps=maps)
         measured = measure_costs([*evaluated, known.paper_teacher()]) if costs else {}
         document = run_evaluation(plan, measured)
         write_document(document, out)
@@ -124,6 +124,6 @@ def evaluate(
 
 def _sets(rows: list[Row], names: str, folders: list[Path], limit: int) -> Iterator[EvaluationSet]:
     wanted = [name for name in names.split(",") if name]
-    every_set = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
-    for chosen in every_set:
-        yield subsample(chosen, limit) if limit else chosen
+    datasets = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
+    for dataset in datasets:
+        yield subsample(dataset, limit) if limit else dataset

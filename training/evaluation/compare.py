@@ -81,7 +81,7 @@ def resampled_scores(held_out: HeldOutPredictions) -> Doubles:
 
 def over_groups(held_out: Sequence[HeldOutPredictions]) -> Estimate:
     """Mean over sets with a percentile interval over resampled groups."""
-    return estimate(np.mean([resampled_scores(one_set) for one_set in held_out], axis=0))
+    return estimate(np.mean([resampled_scores(predictions) for predictions in held_out], axis=0))
 
 
 def paired_over_groups(

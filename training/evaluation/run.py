@@ -72,8 +72,8 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
         raise InputError(f"expected sets and encoders of different names, got {names}")
     embeddings = _features(plan)
     results = _score(embeddings, plan)
-    outside = [evaluation_set.name for evaluation_set in plan.sets if not evaluation_set.in_domain]
-    everything = [evaluation_set.name for evaluation_set in plan.sets]
+    outside = [dataset.name for dataset in plan.sets if not dataset.in_domain]
+    everything = [dataset.name for dataset in plan.sets]
     reference = costs.get("dinov3_vitb16")
     return {
         "schema_version": SCHEMA_VERSION,
@@ -81,7 +81,7 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
         "centred_by": "mean of the corpus frames" if plan.corpus else "mean of the set's frames",
         "shipped": names[0],
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "sets": [_about_set(evaluation_set) for evaluation_set in plan.sets],
+        "sets": [_about_set(dataset) for dataset in plan.sets],
         "encoders": list(_about_encoders(plan, embeddings, costs)),
         "reference_cost": asdict(reference) if reference else None,
         "results": {
@@ -98,16 +98,16 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
 def _features(plan: EvaluationPlan) -> Features:
     """Unit features of every evaluated form: bundles as served and centred, all others centred."""
     embeddings: Features = {}
-    work = [(encoder, evaluation_set) for encoder in plan.encoders for evaluation_set in plan.sets]
-    for encoder, evaluation_set in track(work, "features"):
-        raw_ND = features(encoder, evaluation_set.rows, plan.cache)
+    work = [(encoder, dataset) for encoder in plan.encoders for dataset in plan.sets]
+    for encoder, dataset in track(work, "features"):
+        raw_ND = features(encoder, dataset.rows, plan.cache)
         centre_D = _centre(encoder, raw_ND, plan)
         if encoder.name == plan.encoders[0].name or encoder.name.startswith("bundle_"):
-            embeddings.setdefault(encoder.name, {})[evaluation_set.name] = unit_rows(raw_ND, None)
+            embeddings.setdefault(encoder.name, {})[dataset.name] = unit_rows(raw_ND, None)
             name = encoder.name + CENTRED
         else:
             name = encoder.name
-        embeddings.setdefault(name, {})[evaluation_set.name] = unit_rows(raw_ND, centre_D)
+        embeddings.setdefault(name, {})[dataset.name] = unit_rows(raw_ND, centre_D)
     return embeddings
 
 
@@ -118,32 +118,30 @@ def _centre(encoder: FrameEncoder, raw_ND: Floats, plan: EvaluationPlan) -> Floa
 
 
 def _score(embeddings: Features, plan: EvaluationPlan) -> dict[str, dict[str, SetScores]]:
-    work = [(name, evaluation_set) for name in embeddings for evaluation_set in plan.sets]
+    work = [(name, dataset) for name in embeddings for dataset in plan.sets]
     answers = Parallel(n_jobs=plan.jobs, return_as="generator")(
-        delayed(evaluate_set)(
-            embeddings[name][evaluation_set.name], evaluation_set.labelled, plan.effort
-        )
-        for name, evaluation_set in work
+        delayed(evaluate_set)(embeddings[name][dataset.name], dataset.labelled, plan.effort)
+        for name, dataset in work
     )
     results: dict[str, dict[str, SetScores]] = {}
-    for (name, evaluation_set), evaluated in zip(
+    for (name, dataset), evaluated in zip(
         work, track(answers, "heads", total=len(work)), strict=True
     ):
-        results.setdefault(name, {})[evaluation_set.name] = evaluated
+        results.setdefault(name, {})[dataset.name] = evaluated
     return results
 
 
-def _about_set(evaluation_set: EvaluationSet) -> dict[str, Any]:
-    labelled = evaluation_set.labelled
+def _about_set(dataset: EvaluationSet) -> dict[str, Any]:
+    labelled = dataset.labelled
     tested_N = ~labelled.support_N
     return {
-        "name": evaluation_set.name,
+        "name": dataset.name,
         "frames": int(tested_N.sum()),
         "groups": len(np.unique(labelled.groups_N[tested_N])),
         "classes": {c: int((labelled.labels_N[tested_N] == c).sum()) for c in labelled.classes},
         "support_frames": int(labelled.support_N.sum()),
-        "in_domain": evaluation_set.in_domain,
-        "content": content_of(evaluation_set.rows),
+        "in_domain": dataset.in_domain,
+        "content": content_of(dataset.rows),
     }
 
 
@@ -203,13 +201,13 @@ def _maps(embeddings: Features, plan: EvaluationPlan) -> list[dict[str, Any]]:
     rows = {s.name: _map_rows(s, rng) for s in plan.sets}
     maps = []
     for name in track(names, "maps"):
-        for evaluation_set in plan.sets:
-            groups = evaluation_set.labelled.labels_N[rows[evaluation_set.name]].tolist()
+        for dataset in plan.sets:
+            groups = dataset.labelled.labels_N[rows[dataset.name]].tolist()
             maps.append(
                 _map(
-                    evaluation_set.name,
+                    dataset.name,
                     name,
-                    embeddings[name][evaluation_set.name][rows[evaluation_set.name]],
+                    embeddings[name][dataset.name][rows[dataset.name]],
                     groups,
                 )
             )
@@ -220,8 +218,8 @@ def _maps(embeddings: Features, plan: EvaluationPlan) -> list[dict[str, Any]]:
     return maps
 
 
-def _map_rows(evaluation_set: EvaluationSet, rng: np.random.Generator) -> list[int]:
-    evaluated = np.flatnonzero(~evaluation_set.labelled.support_N)
+def _map_rows(dataset: EvaluationSet, rng: np.random.Generator) -> list[int]:
+    evaluated = np.flatnonzero(~dataset.labelled.support_N)
     rows: list[int] = sorted(rng.permutation(evaluated)[:MAP_FRAMES].tolist())
     return rows
 

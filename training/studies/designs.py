@@ -164,9 +164,9 @@ def compute_shared(
     config = replace(plain, teachers=teachers, losses=LossConfig(relational=1.0))
     student = build_student(config.student)
     built = [build_teacher(teacher, config.spec, student=student) for teacher in teachers]
-    frames = [frame for one_set in sets for frame in one_set.frames()]
+    frames = [frame for dataset in sets for frame in dataset.frames()]
     seen = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
-    ends = np.cumsum([len(one_set.rows) for one_set in sets])[:-1]
+    ends = np.cumsum([len(dataset.rows) for dataset in sets])[:-1]
     parts = np.split(seen.streams_MChw, ends)
     return SharedTargets(
         teachers,
@@ -174,7 +174,7 @@ def compute_shared(
         cache_targets(
             simulated_frames(simulated), student, built, config, folder / "simulated"
         ) if simulated else None,
-        list(zip([one_set.labelled for one_set in sets], parts, strict=True)),
+        list(zip([dataset.labelled for dataset in sets], parts, strict=True)),
     )  # fmt: skip
 
 
