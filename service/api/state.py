@@ -14,8 +14,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.problems import problem, request_id_of
 from service.api.schemas import JsonObject
+from service.catalog.access_records import SavedAnswer
 from service.catalog.interface import Catalog
-from service.catalog.records import Author, SavedAnswer
+from service.catalog.records import Author
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview

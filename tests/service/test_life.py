@@ -21,6 +21,7 @@ from service.embedding.encoder import load_encoder
 from service.jobs.operations import Cancellation
 from service.server import local_service
 from service.settings import Settings
+from tests.catalog.vectors import all_vectors
 from tests.service.expected import BUNDLE
 
 ROOT = Path(__file__).parents[2]
@@ -321,10 +322,10 @@ def test_a_move_that_was_broken_off_goes_on_at_the_next_start(tmp_path: Path, fr
         owner, key = local.running().default_workspace_id, local.key
     catalog = open_catalog(tmp_path)
     other = OtherEncoder()
-    catalog.begin_move(owner, "kept", encoder_id=other.encoder_id, dim=other.dim)
+    catalog.begin_reembedding(owner, "kept", encoder_id=other.encoder_id, dim=other.dim)
     rows = [row_id for row_id, _ in catalog.images_to_embed(owner, "kept", limit=1)]
     marked_ND = np.eye(other.dim, dtype=np.float32)[:1]
-    catalog.add_spare_vectors(owner, "kept", rows, marked_ND)
+    catalog.stage_vectors(owner, "kept", rows, marked_ND)
     request = {"collection": "kept", "encoder_id": other.encoder_id}
     left = catalog.create_operation(owner, "move", request)
     catalog.begin_operation(owner, left.operation_id)
@@ -334,7 +335,7 @@ def test_a_move_that_was_broken_off_goes_on_at_the_next_start(tmp_path: Path, fr
         Client(local.url, key=key) as client,
     ):
         assert client.wait(left.operation_id)["state"] == "done"
-        found = local.running().catalog.vectors(owner, "kept")[1]
+        found = all_vectors(local.running().catalog, owner, "kept")[1]
         np.testing.assert_array_equal(found[0], marked_ND[0])  # was not embedded again
         assert client.move_state("kept")["embedded"] == 4
 
