@@ -15,7 +15,7 @@ from service.embedding.encoder import load_encoder
 from service.embedding.pipeline import Pipeline
 from service.settings import Settings
 from training.bundle.export import encoder_inputs
-from training.catalogue.manifest import Row, load_frames
+from training.catalogue.manifest import ManifestRow, load_frames
 from training.catalogue.simulator import simulate
 
 BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
@@ -55,7 +55,7 @@ def served_tensor(data: bytes, region: str) -> np.ndarray:
 
 def trained_tensor(path: Path) -> np.ndarray:
     """What a network of training is given for the file, (1, 3, S, S)."""
-    row = Row(path, "corpus", "own", "", "own/a", "", "CC0", False)
+    row = ManifestRow(path, "corpus", "own", "", "own/a", "", "CC0", False)
     return encoder_inputs(load_frames([row]), load_encoder(BUNDLE).spec)
 
 

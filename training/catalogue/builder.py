@@ -10,7 +10,7 @@ import numpy as np
 from service.errors import InputError
 from service.imaging.formats.decode import decode
 from training.catalogue.adapters import FoundFile
-from training.catalogue.manifest import MAX_PIXELS, Row
+from training.catalogue.manifest import MAX_PIXELS, ManifestRow
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,
@@ -58,7 +58,7 @@ class ManifestBuild:
         skipped: files that became no row.
     """
 
-    rows: list[Row]
+    rows: list[ManifestRow]
     hashes_NK: Words
     skipped: list[SkippedFile]
 
@@ -72,7 +72,7 @@ def make_rows(files: Iterable[FoundFile], root: Path, facts: SetFacts) -> Manife
         InputError: an unknown use, no licence, a name with a slash, or not one usable frame.
     """
     _check_facts(facts)
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     hashes: list[Words] = []
     skipped: list[SkippedFile] = []
     for item in files:
@@ -90,8 +90,8 @@ def make_rows(files: Iterable[FoundFile], root: Path, facts: SetFacts) -> Manife
 
 
 def join_near_duplicates(
-    rows: Sequence[Row], hashes_NK: Words, radius_bits: int = RADIUS_BITS
-) -> tuple[list[Row], list[Pair]]:
+    rows: Sequence[ManifestRow], hashes_NK: Words, radius_bits: int = RADIUS_BITS
+) -> tuple[list[ManifestRow], list[Pair]]:
     """Join groups of near-duplicates and mark label conflicts; the rows, and the pairs found.
 
     Pairs of one group and one label say nothing new and are left out.
@@ -109,7 +109,7 @@ def _check_facts(facts: SetFacts) -> None:
         raise InputError(f"expected a set's name without a slash, got {facts.dataset!r}")
 
 
-def _row(item: FoundFile, root: Path, facts: SetFacts) -> tuple[Row, Words]:
+def _row(item: FoundFile, root: Path, facts: SetFacts) -> tuple[ManifestRow, Words]:
     if item.problem:
         raise InputError(item.problem)
     try:
@@ -118,7 +118,7 @@ def _row(item: FoundFile, root: Path, facts: SetFacts) -> tuple[Row, Words]:
         raise InputError(f"cannot be read: {error.strerror}") from error
     words_K = perceptual_hash(decode(data, max_pixels=MAX_PIXELS).pixels_HW)
     inner = item.path.resolve().relative_to(root.resolve()).as_posix()
-    row = Row(
+    row = ManifestRow(
         path=item.path.resolve(),
         use=facts.use,
         dataset=facts.dataset,

@@ -15,7 +15,7 @@ from service.imaging.formats.decode import decode
 from training.catalogue.builder import USES
 from training.catalogue.entries import Dataset
 from training.catalogue.leaks import Leak, find_leaks
-from training.catalogue.manifest import MAX_PIXELS, Row
+from training.catalogue.manifest import MAX_PIXELS, ManifestRow
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,
@@ -47,7 +47,7 @@ class RuleViolation:
 
 
 def check_rows(
-    rows: Sequence[Row],
+    rows: Sequence[ManifestRow],
     catalogue: Mapping[str, Dataset],
     *,
     radius_bits: int = RADIUS_BITS,
@@ -77,7 +77,7 @@ def check_rows(
 class _Files:
     """Rows whose frame is there, and the names of those whose frame is not."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ManifestRow] = field(default_factory=list)
     hashes: list[Words] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ class _Files:
         return np.stack(self.hashes) if self.hashes else hash_rows(())
 
 
-def _read_files(rows: Iterable[Row]) -> _Files:
+def _read_files(rows: Iterable[ManifestRow]) -> _Files:
     files = _Files()
     for row in rows:
         try:
@@ -107,7 +107,7 @@ def _read_files(rows: Iterable[Row]) -> _Files:
     return files
 
 
-def _field_rules(rows: Sequence[Row]) -> dict[str, list[str]]:
+def _field_rules(rows: Sequence[ManifestRow]) -> dict[str, list[str]]:
     """What the rows say by themselves."""
     counts = Counter(row.path.resolve() for row in rows)
     repeated = [path.name for path, number in counts.items() if number > 1]
@@ -119,7 +119,7 @@ def _field_rules(rows: Sequence[Row]) -> dict[str, list[str]]:
     }
 
 
-def _torn(rows: Iterable[Row]) -> list[str]:
+def _torn(rows: Iterable[ManifestRow]) -> list[str]:
     splits: dict[str, set[str]] = {}
     for row in rows:
         if row.split:
@@ -127,7 +127,9 @@ def _torn(rows: Iterable[Row]) -> list[str]:
     return [f"{group}: {sorted(places)}" for group, places in splits.items() if len(places) > 1]
 
 
-def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[RuleViolation]:
+def _leak_rules(
+    rows: Sequence[ManifestRow], hashes_NK: Words, radius_bits: int
+) -> Iterator[RuleViolation]:
     sides = [[number for number, row in enumerate(rows) if row.use == use] for use in USES]
     corpus, bench = [[rows[number] for number in side] for side in sides]
     hashes = (hashes_NK[sides[0]], hashes_NK[sides[1]])
@@ -141,7 +143,7 @@ def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iter
 
 
 def _likeness_rules(
-    rows: Sequence[Row], hashes_NK: Words, radius_bits: int
+    rows: Sequence[ManifestRow], hashes_NK: Words, radius_bits: int
 ) -> Iterator[RuleViolation]:
     pairs = find_pairs(hashes_NK, radius_bits, [(row.group, row.label) for row in rows])
     across = [pair for pair in pairs if rows[pair.first].dataset != rows[pair.second].dataset]
@@ -164,12 +166,12 @@ def _likeness_rules(
     yield _violation("near-duplicates of other labels are marked", True, unmarked)
 
 
-def _split_differs(first: Row, second: Row) -> bool:
+def _split_differs(first: ManifestRow, second: ManifestRow) -> bool:
     same_set = first.dataset == second.dataset
     return same_set and first.split != second.split and bool(first.split and second.split)
 
 
-def _tied(rows: Iterable[Row], catalogue: Mapping[str, Dataset]) -> list[str]:
+def _tied(rows: Iterable[ManifestRow], catalogue: Mapping[str, Dataset]) -> list[str]:
     """Sets that share images with a set on the other side, by the catalogue."""
     sides = {use: {row.dataset for row in rows if row.use == use} for use in USES}
     return [
@@ -180,14 +182,14 @@ def _tied(rows: Iterable[Row], catalogue: Mapping[str, Dataset]) -> list[str]:
     ]
 
 
-def _names(rows: Sequence[Row], pairs: Iterable[Pair]) -> list[str]:
+def _names(rows: Sequence[ManifestRow], pairs: Iterable[Pair]) -> list[str]:
     return [
         f"{_name(rows[pair.first])} = {_name(rows[pair.second])} ({pair.distance_bits} bits)"
         for pair in sorted(pairs, key=lambda pair: pair.distance_bits)
     ]
 
 
-def _name(row: Row) -> str:
+def _name(row: ManifestRow) -> str:
     return f"{row.dataset}/{row.path.name}"
 
 

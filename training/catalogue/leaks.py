@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.errors import Conflict, InputError
-from training.catalogue.manifest import Row
+from training.catalogue.manifest import ManifestRow
 from training.catalogue.near_duplicates import RADIUS_BITS, Words, find_pairs, hash_rows
 
 SAME_FILE, SAME_GROUP, NEAR_DUPLICATE = "same file", "same group", "near-duplicate"
@@ -33,14 +33,14 @@ class Leak:
     """
 
     kind: str
-    corpus: Row
-    bench: Row
+    corpus: ManifestRow
+    bench: ManifestRow
     distance_bits: int = 0
 
 
 def find_leaks(
-    corpus: Sequence[Row],
-    bench: Sequence[Row],
+    corpus: Sequence[ManifestRow],
+    bench: Sequence[ManifestRow],
     *,
     radius_bits: int = RADIUS_BITS,
     hashes: tuple[Words, Words] | None = None,
@@ -70,7 +70,7 @@ def find_leaks(
 
 
 def check_disjoint(
-    corpus: Sequence[Row], bench: Sequence[Row], *, radius_bits: int = RADIUS_BITS
+    corpus: Sequence[ManifestRow], bench: Sequence[ManifestRow], *, radius_bits: int = RADIUS_BITS
 ) -> None:
     """Refuse a corpus that holds an evaluation frame, its subject or a near-duplicate of it.
 
@@ -102,8 +102,8 @@ def describe(leaks: Sequence[Leak]) -> str:
 
 def _by_key(
     kind: str,
-    corpus: Sequence[Row],
-    bench: Sequence[Row],
+    corpus: Sequence[ManifestRow],
+    bench: Sequence[ManifestRow],
     corpus_keys: Sequence[str],
     bench_keys: Sequence[str],
 ) -> list[Leak]:
@@ -112,7 +112,7 @@ def _by_key(
     return [Leak(kind, known[key], row) for key, row in pairs if key in known]
 
 
-def _digests(rows: Sequence[Row]) -> list[str]:
+def _digests(rows: Sequence[ManifestRow]) -> list[str]:
     """Of the files as they are now: a recorded digest may be of another file."""
     try:
         return [hashlib.sha256(row.path.read_bytes()).hexdigest() for row in rows]

@@ -22,7 +22,7 @@ _OPTIONAL_COLUMNS = ("organ", "source", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ManifestRow:
     """One frame of a manifest.
 
     Attributes:
@@ -53,7 +53,7 @@ class Row:
     source: str = ""
 
 
-def read_manifest(path: Path) -> list[Row]:
+def read_manifest(path: Path) -> list[ManifestRow]:
     """Read ``manifest.csv``; frame paths are relative to the folder it lies in.
 
     Raises:
@@ -70,8 +70,8 @@ def read_manifest(path: Path) -> list[Row]:
         raise InputError(f"the manifest cannot be read: {error.strerror}") from error
 
 
-def _row(folder: Path, fields: dict[str, str]) -> Row:
-    return Row(
+def _row(folder: Path, fields: dict[str, str]) -> ManifestRow:
+    return ManifestRow(
         path=folder / fields["path"],
         use=fields["use"],
         dataset=fields["dataset"],
@@ -93,7 +93,7 @@ def _group(fields: dict[str, str]) -> str:
     return f"{fields['dataset']}/{fields['group'] or fields['path']}"
 
 
-def write_manifest(rows: Iterable[Row], path: Path) -> None:
+def write_manifest(rows: Iterable[ManifestRow], path: Path) -> None:
     """Write rows as a manifest that ``read_manifest`` gives back equal.
 
     Frame paths are written relative to the manifest's folder.
@@ -110,7 +110,7 @@ def write_manifest(rows: Iterable[Row], path: Path) -> None:
         raise InputError(f"the manifest cannot be written: {error.strerror}") from error
 
 
-def _fields(row: Row, folder: Path) -> tuple[str, ...]:
+def _fields(row: ManifestRow, folder: Path) -> tuple[str, ...]:
     own = f"{row.dataset}/"
     return (
         os.path.relpath(row.path, folder),
@@ -127,7 +127,7 @@ def _fields(row: Row, folder: Path) -> tuple[str, ...]:
     )
 
 
-def load_frames(rows: Iterable[Row]) -> list[npt.NDArray[np.uint8]]:
+def load_frames(rows: Iterable[ManifestRow]) -> list[npt.NDArray[np.uint8]]:
     """Decode every row's frame exactly as the service does: uint8 (H, W) each.
 
     Raises:
@@ -148,7 +148,7 @@ def load_frame(path: Path) -> npt.NDArray[np.uint8]:
         raise InputError(f"{path.name}: {error}") from error
 
 
-def corpus_facts(rows: Iterable[Row]) -> tuple[dict[str, str], ...]:
+def corpus_facts(rows: Iterable[ManifestRow]) -> tuple[dict[str, str], ...]:
     """Frames and licence of each data set among the rows, by name."""
     counts = Counter((row.dataset, row.licence) for row in rows)
     return tuple(

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from training.catalogue.manifest import Row, load_frame
+from training.catalogue.manifest import ManifestRow, load_frame
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 HASH_SIDE = 16
@@ -54,7 +54,7 @@ def perceptual_hash(frame_HW: npt.NDArray[np.uint8]) -> Words:
     return words_K
 
 
-def hash_rows(rows: Iterable[Row]) -> Words:
+def hash_rows(rows: Iterable[ManifestRow]) -> Words:
     """Hash every row's decoded frame, one frame in memory at a time; uint64 (N, K).
 
     Raises:
@@ -102,7 +102,7 @@ def _distances(left_NK: Words, right_NK: Words) -> npt.NDArray[np.uint16]:
     return distances
 
 
-def join_groups(rows: Sequence[Row], pairs: Iterable[Pair]) -> list[Row]:
+def join_groups(rows: Sequence[ManifestRow], pairs: Iterable[Pair]) -> list[ManifestRow]:
     """Merge the groups of near-duplicates, and mark frames whose group mates disagree.
 
     Groups that share a near-duplicate become one, named after its first row's group. A frame is
@@ -124,7 +124,7 @@ def join_groups(rows: Sequence[Row], pairs: Iterable[Pair]) -> list[Row]:
     ]
 
 
-def _conflicts(rows: Sequence[Row], pairs: Iterable[Pair]) -> set[int]:
+def _conflicts(rows: Sequence[ManifestRow], pairs: Iterable[Pair]) -> set[int]:
     """Numbers of the rows in near-duplicate chains that carry more than one label.
 
     Only rows of one data set are compared: two sets name their classes differently.

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from service.errors import InputError, NotEnoughExamples
-from training.catalogue.manifest import Row
+from training.catalogue.manifest import ManifestRow
 
 
-def split_by_group(rows: Sequence[Row], shares: Mapping[str, float], seed: int) -> list[Row]:
+def split_by_group(
+    rows: Sequence[ManifestRow], shares: Mapping[str, float], seed: int
+) -> list[ManifestRow]:
     """Give each row a split; groups stay whole, classes keep their shares as far as they can.
 
     Groups are taken from large to small, equals in an order drawn from the seed; each goes to

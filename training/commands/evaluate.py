@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from training.bundle.card import write_benchmark
-from training.catalogue.manifest import Row, load_frames, read_manifest
+from training.catalogue.manifest import ManifestRow, load_frames, read_manifest
 from training.distil.config import load_config
 from training.evaluation import encoders as known
 from training.evaluation.cost import measure_costs
@@ -109,10 +109,10 @@ def evaluate(
             evaluated.append(known.random_resnet50())
         if pixels:
             evaluated.append(known.PixelEncoder())
-        dataset = list(_sets(rows, sets, ultrabench or [], limit))
+        datasets = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
         centre = [] if centre_on_set else corpus
-        plan = EvaluationPlan(evaluated, dataset, centre, store, effort, jobs=jobs, maps=maps)
+        plan = EvaluationPlan(evaluated, datasets, centre, store, effort, jobs=jobs, maps=maps)
         measured = measure_costs([*evaluated, known.paper_teacher()]) if costs else {}
         document = run_evaluation(plan, measured)
         write_document(document, out)
@@ -122,7 +122,9 @@ def evaluate(
     log.info("evaluated", extra={"shipped": document["shipped"], "report": str(report)})
 
 
-def _sets(rows: list[Row], names: str, folders: list[Path], limit: int) -> Iterator[EvaluationSet]:
+def _sets(
+    rows: list[ManifestRow], names: str, folders: list[Path], limit: int
+) -> Iterator[EvaluationSet]:
     wanted = [name for name in names.split(",") if name]
     datasets = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
     for dataset in datasets:

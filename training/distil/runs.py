@@ -11,7 +11,7 @@ import torch
 from service.errors import InputError
 from training.augmentation.augmenter import Augmenter
 from training.catalogue.leaks import check_disjoint
-from training.catalogue.manifest import Row, load_frames, read_manifest
+from training.catalogue.manifest import ManifestRow, load_frames, read_manifest
 from training.catalogue.simulator import SCENES, samples
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig
@@ -29,7 +29,7 @@ SIMULATED_FRAMES = 96
 class DecodedFrames(Sequence[Frame]):
     """Frames of manifest rows, decoded when they are asked for: a corpus need not fit memory."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[ManifestRow]) -> None:
         self._rows = rows
 
     def __len__(self) -> int:
@@ -67,7 +67,9 @@ def corpus_frames(manifest: Path | None, config: DistillConfig, limit: int) -> S
     return load_frames(rows) if config.mode == "cached" else DecodedFrames(rows)
 
 
-def corpus_rows(named: Sequence[Row], config: DistillConfig, limit: int = 0) -> list[Row]:
+def corpus_rows(
+    named: Sequence[ManifestRow], config: DistillConfig, limit: int = 0
+) -> list[ManifestRow]:
     """Rows to distil from: of the configured sets if there are any, evenly thinned to ``limit``."""
     rows = [row for row in named if row.use == "corpus"]
     if config.corpus:

@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from rich.progress import track
 
 from service.errors import InputError
-from training.catalogue.manifest import Row
+from training.catalogue.manifest import ManifestRow
 from training.evaluation.cache import features
 from training.evaluation.clusters import umap_plane
 from training.evaluation.compare import over_groups
@@ -47,7 +47,7 @@ class EvaluationPlan:
 
     encoders: Sequence[FrameEncoder]
     sets: Sequence[EvaluationSet]
-    corpus: Sequence[Row]
+    corpus: Sequence[ManifestRow]
     cache: Path
     effort: Effort = field(default_factory=Effort)
     jobs: int = 1

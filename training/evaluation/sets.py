@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError
-from training.catalogue.manifest import Row, load_frames
+from training.catalogue.manifest import ManifestRow, load_frames
 from training.evaluation.protocol import LabelledSet
 
 Frames: TypeAlias = Sequence[npt.NDArray[np.uint8]]
@@ -30,7 +30,7 @@ class EvaluationSet:
     """
 
     labelled: LabelledSet
-    rows: tuple[Row, ...]
+    rows: tuple[ManifestRow, ...]
     in_domain: bool = False
 
     @property
@@ -43,7 +43,7 @@ class EvaluationSet:
         return load_frames(self.rows)
 
 
-def read_sets(rows: Iterable[Row], names: Sequence[str] = ()) -> list[EvaluationSet]:
+def read_sets(rows: Iterable[ManifestRow], names: Sequence[str] = ()) -> list[EvaluationSet]:
     """The bench sets of a manifest, by name; all of them when no name is given.
 
     Rows whose near-duplicates carry other labels are left out. Where the corpus holds labelled
@@ -62,7 +62,7 @@ def read_sets(rows: Iterable[Row], names: Sequence[str] = ()) -> list[Evaluation
     return [_set(name, bench, usable) for name in chosen]
 
 
-def _set(name: str, bench: Sequence[Row], usable: Sequence[Row]) -> EvaluationSet:
+def _set(name: str, bench: Sequence[ManifestRow], usable: Sequence[ManifestRow]) -> EvaluationSet:
     test = [row for row in bench if row.dataset == name]
     labels = {row.label for row in test}
     support = [
@@ -72,7 +72,11 @@ def _set(name: str, bench: Sequence[Row], usable: Sequence[Row]) -> EvaluationSe
 
 
 def assemble(
-    name: str, support: Sequence[Row], test: Sequence[Row], *, in_domain: bool = False
+    name: str,
+    support: Sequence[ManifestRow],
+    test: Sequence[ManifestRow],
+    *,
+    in_domain: bool = False,
 ) -> EvaluationSet:
     """A set of support rows, which are never tested, and test rows.
 
@@ -120,7 +124,7 @@ def subsample(full: EvaluationSet, frames: int, *, seed: int = 0) -> EvaluationS
 
 
 def read_subsampled_sets(
-    rows: Sequence[Row], names: Sequence[str], frames: int
+    rows: Sequence[ManifestRow], names: Sequence[str], frames: int
 ) -> list[EvaluationSet]:
     """The named bench sets (all, when none is) that are of no corpus, about ``frames`` of each.
 
@@ -144,7 +148,7 @@ def _select_rows(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> Evaluation
     )
 
 
-def content_of(rows: Sequence[Row]) -> str:
+def content_of(rows: Sequence[ManifestRow]) -> str:
     """Digest of the bytes of the rows' files, in order: 24 hex digits.
 
     Raises:
