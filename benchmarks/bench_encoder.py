@@ -14,7 +14,7 @@ from typing import Any
 
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.bundle import read_manifest as read_bundle
-from training.data import read_manifest
+from training.catalogue.manifest import read_manifest
 from training.evaluation.cost import measure_costs
 from training.evaluation.encoders import (
     BundleEncoder,
@@ -25,9 +25,9 @@ from training.evaluation.encoders import (
     paper_teacher,
     teacher,
 )
-from training.evaluation.judge import Effort
-from training.evaluation.run import Plan, evaluate
-from training.evaluation.sets import read_sets, thinned
+from training.evaluation.run import EvaluationPlan, evaluate
+from training.evaluation.scores import Effort
+from training.evaluation.sets import read_sets, subsample
 from training.evaluation.summary import console, mean_over_sets
 
 QUICK_FRAMES, QUICK_SEEDS = 120, 5
@@ -44,16 +44,16 @@ def shared_folder() -> Path | None:
 
 def plan_of(
     shared: Path, encoders: list[FrameEncoder], names: list[str], cache: Path, quick: bool
-) -> Plan:
+) -> EvaluationPlan:
     """All bench sets and 20 seeds, or a few frames and 5 seeds."""
     rows = read_manifest(shared / "data" / "manifest.csv")
     corpus = [row for row in rows if row.use == "corpus"]
     sets = read_sets(rows, names)
     if not quick:
-        return Plan(encoders, sets, corpus, cache, Effort(fractions=()), maps=False)
-    return Plan(
+        return EvaluationPlan(encoders, sets, corpus, cache, Effort(fractions=()), maps=False)
+    return EvaluationPlan(
         encoders,
-        [thinned(chosen, QUICK_FRAMES) for chosen in sets],
+        [subsample(chosen, QUICK_FRAMES) for chosen in sets],
         corpus[:: max(1, len(corpus) // QUICK_FRAMES)],
         cache,
         Effort(seeds=QUICK_SEEDS, fractions=()),

@@ -27,7 +27,7 @@ from service.cli.ingest import image_files, ingest
 from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings
-from training.simulate import write_samples
+from training.catalogue.simulator import write_samples
 
 CLASSES, PER_CLASS, RUNS, PREDICTIONS = 5, 20, 25, 100
 LARGE_PER_CLASS = 50_000

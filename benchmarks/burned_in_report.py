@@ -19,7 +19,7 @@ import numpy as np
 from service.embedding.onnx_session import open_text_finder
 from service.imaging.analysis.text import TextFinder
 from service.imaging.formats.decode import decode
-from training.lettering import Box, Bytes, Writing, some_text, write
+from training.text_detector.synthetic_text import Box, Bytes, TextLine, draw_text, random_text
 
 PENS = ("hershey-complex", "hershey-triplex", "hershey-script")
 FILES = (
@@ -76,7 +76,7 @@ def placed(
     """A frame with one line of text; None when the line does not fit."""
     height_px = int(rng.integers(heights[0], heights[1] + 1))
     rows, columns = frame_HW.shape
-    text = some_text(rng)
+    text = random_text(rng)
     if place == "edge":
         top = int(rng.choice([2, max(2, rows - 2 * height_px - 2)]))
         left = int(rng.integers(2, max(3, columns // 2)))
@@ -90,7 +90,7 @@ def placed(
     if not 0 <= grey <= 255:
         return None
     drawn_HW = frame_HW.copy()
-    box = write(drawn_HW, Writing(text, font, height_px, grey), left, top)
+    box = draw_text(drawn_HW, TextLine(text, font, height_px, grey), left, top)
     if box is None:
         return None
     ink_HW = np.abs(drawn_HW.astype(np.int16) - frame_HW) > MIN_INK_STEP

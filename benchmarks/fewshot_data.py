@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import NotEnoughExamples
-from training.data import read_manifest
+from training.catalogue.manifest import read_manifest
 from training.evaluation.cache import features
 from training.evaluation.encoders import BundleEncoder
 from training.evaluation.protocol import LabelledSet, Split, shot_split
-from training.evaluation.sets import read_sets, thinned
+from training.evaluation.sets import read_sets, subsample
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ def read(encoder: BundleEncoder, names: list[str], frames: int, cache: Path) -> 
     beside = Path(__file__).parents[2] / "shared"
     shared = Path(os.environ.get("SONOPROBE_SHARED") or beside)
     rows = read_manifest(shared / "data" / "manifest.csv")
-    sets = [thinned(chosen, frames) for chosen in read_sets(rows, names)]
+    sets = [subsample(chosen, frames) for chosen in read_sets(rows, names)]
     return {s.name: (s.labelled, features(encoder, s.rows, cache).astype(np.float64)) for s in sets}
 
 

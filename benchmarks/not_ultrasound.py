@@ -32,8 +32,8 @@ from service.embedding.bundle import (
     verify_files,
 )
 from service.imaging.formats.decode import decode
-from training.data import Row as Frame
-from training.data import read_manifest as read_rows
+from training.catalogue.manifest import ManifestRow as Frame
+from training.catalogue.manifest import read_manifest as read_rows
 from training.evaluation.cache import features
 from training.evaluation.encoders import BundleEncoder, bundle_encoders, embed
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from service.imaging.analysis.quality import REASONS, assess_quality, frozen
 from service.imaging.analysis.regions import from_pixels
-from training.lettering import Bytes, Writing, some_text, write
+from training.text_detector.synthetic_text import Bytes, TextLine, draw_text, random_text
 
 
 def real_frames(folders: list[Path], limit: int) -> list[Bytes]:
@@ -81,8 +81,8 @@ def page(rng: np.random.Generator) -> Bytes:
     """A printed page."""
     drawn = np.full((480, 360), 250, np.uint8)
     for top in range(20, 450, 14):
-        text = " ".join(some_text(rng) for _ in range(2))
-        write(drawn, Writing(text, "hershey-simplex", 7, 20), 12, top)
+        text = " ".join(random_text(rng) for _ in range(2))
+        draw_text(drawn, TextLine(text, "hershey-simplex", 7, 20), 12, top)
     return np.stack([drawn] * 3, axis=-1)
 
 

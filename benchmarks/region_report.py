@@ -22,10 +22,10 @@ from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import load_encoder
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.analysis.regions import Box, cut, from_pixels, whole
-from training.data import read_manifest
+from training.catalogue.manifest import read_manifest
 from training.evaluation.protocol import LabelledSet, shot_scores
-from training.evaluation.sets import read_sets, thinned
-from training.lettering import Bytes, Writing, some_text, write
+from training.evaluation.sets import read_sets, subsample
+from training.text_detector.synthetic_text import Bytes, TextLine, draw_text, random_text
 
 SHOTS = (1, 5, 10)
 SCREEN = (600, 800)
@@ -46,9 +46,13 @@ def furnish(frame_HW: Bytes, style: int, rng: np.random.Generator) -> tuple[Byte
     if style in (0, 2):
         screen_HW[:38] = (70, 0, 45, 0)[style]
     for line in range(2):
-        write(screen_HW, Writing(some_text(rng), "hershey-simplex", 10, 230), 10 + 300 * line, 12)
+        draw_text(
+            screen_HW, TextLine(random_text(rng), "hershey-simplex", 10, 230), 10 + 300 * line, 12
+        )
     for line in range(int(rng.integers(4, 9))):
-        write(screen_HW, Writing(some_text(rng)[:9], "hershey-plain", 9, 200), 4, 70 + 22 * line)
+        draw_text(
+            screen_HW, TextLine(random_text(rng)[:9], "hershey-plain", 9, 200), 4, 70 + 22 * line
+        )
     if style in (1, 3):
         ramp = np.linspace(255, 0, 200).astype(np.uint8)
         screen_HW[120:320, 775:788] = ramp[:, None]
@@ -144,7 +148,7 @@ def main() -> None:
     encoder = load_encoder(SHIPPED_BUNDLE)
     found: list[dict[str, object]] = []
     for chosen in read_sets(read_manifest(shared / "data" / "manifest.csv"), given.sets):
-        few = thinned(chosen, given.frames)
+        few = subsample(chosen, given.frames)
         frames = [np.asarray(frame) for frame in few.frames()]
         names = sorted(set(few.labelled.labels_N))
         classes = [names.index(label) for label in few.labelled.labels_N]

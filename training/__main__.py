@@ -1,47 +1,37 @@
-"""Command line of the offline half; every command lives in ``training/commands``."""
+"""The command line of training; ``training/commands`` holds the commands."""
 
-import json
 import logging
-import sys
 
 import typer
-from rich.console import Console
+from pythonjsonlogger.json import JsonFormatter
 
-from service.errors import ServiceError
 from training.commands import augment, datasets
 from training.commands.ablate import ablation
 from training.commands.designs import compare_designs
 from training.commands.distil import distil
+from training.commands.error_group import ErrorGroup
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.simulate import simulate
 from training.commands.smoke import smoke
 from training.commands.text_finder import text_finder
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=ErrorGroup, no_args_is_help=True, add_completion=False)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(augment.app, name="augment")
 app.command()(distil)
 app.command()(export)
 app.command()(evaluate)
+app.command()(simulate)
 app.command()(smoke)
 app.command("ablate")(ablation)
 app.command("designs")(compare_designs)
 app.command("text-finder")(text_finder)
 
 
-class _Fields(logging.Formatter):
-    """One event, one line: message and its extra fields."""
-
-    _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {k: v for k, v in record.__dict__.items() if k not in self._STANDARD}
-        return f"{self.formatTime(record)} {record.getMessage()} {json.dumps(fields, default=str)}"
-
-
 def _configure_logging() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(_Fields())
+    handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for chatty in ("onnxscript", "onnx_ir"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -49,18 +39,9 @@ def _configure_logging() -> None:
 
 @app.callback()
 def main() -> None:
-    """Sonoprobe's offline half; nothing here is needed to run the service."""
+    """Train, evaluate and export encoders; the service runs without it."""
     _configure_logging()
 
 
-def run() -> None:
-    """Run a command; an expected failure is one line and exit code 1, not a traceback."""
-    try:
-        app()
-    except ServiceError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    run()
+    app()

@@ -1,4 +1,4 @@
-"""The whole chain: find the beams, warp once, then change echoes, grey levels and overlays.
+"""Augment a batch: find the beams, warp once, then change echoes, grey levels and overlays.
 
 Order follows the signal: reverberation (while the beams are those that were found), probe and
 view, what the beam meets, texture, receiver, generic change of grey, graphics.
@@ -18,7 +18,7 @@ from training.augmentation.draws import Draws
 from training.augmentation.geometry import (
     Beams,
     Geometry,
-    Scan,
+    ScanMaps,
     check_frames,
     find_beams,
     pixel_centres,
@@ -37,7 +37,7 @@ class Effect(Protocol):
         """Probability per frame."""
         ...
 
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Return the changed frames, same shape, in [0, 1]."""
         ...
 
@@ -99,7 +99,7 @@ class Augmenter:
             return frames_B1HW
         chosen = beams.rows(rows)
         depth, beam = chosen.maps(*pixel_centres(frames_B1HW))
-        geometry = Geometry(Scan(mask_B1HW[rows], depth, beam), chosen)
+        geometry = Geometry(ScanMaps(mask_B1HW[rows], depth, beam), chosen)
         changed = frames_B1HW.clone()
         some = draws.narrowed(rows.numel())
         changed[rows] = self.config.reverberation(frames_B1HW[rows], geometry, some)
@@ -107,16 +107,16 @@ class Augmenter:
 
     def _warped(
         self, frames_B1HW: Tensor, mask_B1HW: Tensor, beams: Beams, draws: Draws
-    ) -> tuple[Tensor, Scan]:
+    ) -> tuple[Tensor, ScanMaps]:
         """Frames (never the caller's own memory) and scan at the output side."""
         like = frames_B1HW.new_empty((len(frames_B1HW), 1, self.side_px, self.side_px))
         if self._warps:
             return sample(frames_B1HW, mask_B1HW, beams, self._points(like, beams, draws))
         depth, beam = beams.maps(*pixel_centres(like))
         if frames_B1HW.shape[2:] == like.shape[2:]:
-            return frames_B1HW.clone(), Scan(mask_B1HW, depth, beam)
+            return frames_B1HW.clone(), ScanMaps(mask_B1HW, depth, beam)
         mask = functional.interpolate(mask_B1HW.float(), like.shape[2:], mode="nearest") > 0
-        return _resized(frames_B1HW, self.side_px, self.side_px), Scan(mask, depth, beam)
+        return _resized(frames_B1HW, self.side_px, self.side_px), ScanMaps(mask, depth, beam)
 
     def _points(self, like_B1SS: Tensor, beams: Beams, draws: Draws) -> Points:
         """Where each output pixel lies in the input: from the display back to the beams."""

@@ -9,13 +9,14 @@ Shape suffixes: B rows of the batch, S side, K knots. Parameters are (B, 1, 1, 1
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from training.augmentation.draws import Draws, Range, check_chance, check_ranges
-from training.augmentation.geometry import Geometry, Scan
+from training.augmentation.draws import Chance, Draws, RandomEffect, Range, Within
+from training.augmentation.geometry import Geometry, ScanMaps
 
 KNOTS = 6
 CANDIDATES = 8  # places tried as the origin of a shadow or an enhancement
@@ -23,18 +24,18 @@ CELLS = 32  # side of the grid whose cells are compared
 EDGE_DEPTH = 0.02  # depth over which a shadow sets in
 
 
-def within(scan: Scan, changed_B1SS: Tensor, frames_B1SS: Tensor) -> Tensor:
+def within(scan: ScanMaps, changed_B1SS: Tensor, frames_B1SS: Tensor) -> Tensor:
     """Clip the changed grey to [0, 1] and keep the old outside the scan."""
     return torch.where(scan.mask_B1HW, changed_B1SS.clamp(0, 1), frames_B1SS)
 
 
-def attenuate(frames_B1SS: Tensor, scan: Scan, rate: Tensor, floor: Tensor) -> Tensor:
+def attenuate(frames_B1SS: Tensor, scan: ScanMaps, rate: Tensor, floor: Tensor) -> Tensor:
     """Darken with depth: x ((1 - m) exp(-r d) + m), rate r >= 0, floor m in [0, 1)."""
     factor = (1 - floor) * torch.exp(-rate * scan.depth_B1HW) + floor
     return within(scan, frames_B1SS * factor, frames_B1SS)
 
 
-def compensate(frames_B1SS: Tensor, scan: Scan, gains_BK: Tensor) -> Tensor:
+def compensate(frames_B1SS: Tensor, scan: ScanMaps, gains_BK: Tensor) -> Tensor:
     """Multiply by a time-gain curve: K gains at equal steps of depth, smoothstep between them."""
     knots = gains_BK.shape[1]
     place = scan.depth_B1HW.clamp(0, 1) * (knots - 1)
@@ -48,7 +49,12 @@ def compensate(frames_B1SS: Tensor, scan: Scan, gains_BK: Tensor) -> Tensor:
 
 
 def shadow(
-    frames_B1SS: Tensor, scan: Scan, strength: Tensor, beam: Tensor, width: Tensor, depth: Tensor
+    frames_B1SS: Tensor,
+    scan: ScanMaps,
+    strength: Tensor,
+    beam: Tensor,
+    width: Tensor,
+    depth: Tensor,
 ) -> Tensor:
     """Acoustic shadow along the beams below one depth.
 
@@ -61,7 +67,12 @@ def shadow(
 
 
 def enhance(
-    frames_B1SS: Tensor, scan: Scan, strength: Tensor, beam: Tensor, width: Tensor, depth: Tensor
+    frames_B1SS: Tensor,
+    scan: ScanMaps,
+    strength: Tensor,
+    beam: Tensor,
+    width: Tensor,
+    depth: Tensor,
 ) -> Tensor:
     """Posterior enhancement: x (1 + s exp(-(b - b0)^2 / 2 w^2) h(d - d0))."""
     return shadow(frames_B1SS, scan, -strength, beam, width, depth)
@@ -82,57 +93,43 @@ def reverberate(frames_B1SS: Tensor, geometry: Geometry, strength: Tensor) -> Te
 
 
 @dataclass(frozen=True, slots=True)
-class Attenuation:
+class Attenuation(RandomEffect):
     """Depth attenuation; r and m as in ``attenuate`` (published: r in U(0, 3), m = 0)."""
 
-    chance: float = 0.2
-    rate: Range = (0.2, 1.2)
-    floor: Range = (0.0, 0.3)
+    chance: Chance = 0.2
+    rate: Annotated[Range, Within(0, 10)] = (0.2, 1.2)
+    floor: Annotated[Range, Within(0, 1)] = (0.0, 0.3)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.rate, within=(0, 10))
-        check_ranges(self.floor, within=(0, 1))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         return attenuate(frames_B1SS, scan, draws.uniform(self.rate), draws.uniform(self.floor))
 
 
 @dataclass(frozen=True, slots=True)
-class GainCurve:
+class GainCurve(RandomEffect):
     """Time-gain compensation as a user sets it by sliders; gains around 1."""
 
-    chance: float = 0.2
-    gain: Range = (0.7, 1.3)
+    chance: Chance = 0.2
+    gain: Annotated[Range, Within(0, 4)] = (0.7, 1.3)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.gain, within=(0, 4))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         low, high = self.gain
         return compensate(frames_B1SS, scan, low + (high - low) * draws.random(KNOTS))
 
 
 @dataclass(frozen=True, slots=True)
-class Shadow:
+class Shadow(RandomEffect):
     """Acoustic shadow below a bright reflector (published: s in U(.25, .8)).
 
     ``width`` is in beams, of which a frame has 2; the origin is the brightest of some places.
     """
 
-    chance: float = 0.15
-    strength: Range = (0.25, 0.8)
-    width: Range = (0.04, 0.2)
+    chance: Chance = 0.15
+    strength: Annotated[Range, Within(0, 1)] = (0.25, 0.8)
+    width: Annotated[Range, Within(1e-3, 2)] = (0.04, 0.2)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(0, 1))
-        check_ranges(self.width, within=(1e-3, 2))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         beam, depth = _origin(frames_B1SS, scan, draws, sign=1)
         strength, width = draws.uniform(self.strength), draws.uniform(self.width)
@@ -140,19 +137,14 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
-class Enhancement:
+class Enhancement(RandomEffect):
     """Posterior enhancement below a dark, fluid-like place: fluid attenuates less than tissue."""
 
-    chance: float = 0.1
-    strength: Range = (0.2, 0.7)
-    width: Range = (0.05, 0.2)
+    chance: Chance = 0.1
+    strength: Annotated[Range, Within(0, 4)] = (0.2, 0.7)
+    width: Annotated[Range, Within(1e-3, 2)] = (0.05, 0.2)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(0, 4))
-        check_ranges(self.width, within=(1e-3, 2))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         beam, depth = _origin(frames_B1SS, scan, draws, sign=-1)
         strength, width = draws.uniform(self.strength), draws.uniform(self.width)
@@ -160,22 +152,20 @@ class Enhancement:
 
 
 @dataclass(frozen=True, slots=True)
-class Reverberation:
+class Reverberation(RandomEffect):
     """Reverberation at twice the depth; applied before any warp, while the beams are known."""
 
-    chance: float = 0.1
-    strength: Range = (0.2, 0.65)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(0, 1))
+    chance: Chance = 0.1
+    strength: Annotated[Range, Within(0, 1)] = (0.2, 0.65)
 
     def __call__(self, frames_B1SS: Tensor, geometry: Geometry, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         return reverberate(frames_B1SS, geometry, draws.uniform(self.strength))
 
 
-def _origin(frames_B1SS: Tensor, scan: Scan, draws: Draws, *, sign: int) -> tuple[Tensor, Tensor]:
+def _origin(
+    frames_B1SS: Tensor, scan: ScanMaps, draws: Draws, *, sign: int
+) -> tuple[Tensor, Tensor]:
     """(beam, depth) of the brightest (``sign`` 1) or darkest (-1) of some scanned cells."""
     cell_px = max(1, frames_B1SS.shape[2] // CELLS)
     local_B1ss = functional.avg_pool2d(frames_B1SS, cell_px)

@@ -1,4 +1,4 @@
-"""What is changed, how often and how strongly; in groups that an ablation switches off."""
+"""Which effects augmentation applies, how often and how strongly, in groups for ablation."""
 
 from dataclasses import dataclass, field, replace
 

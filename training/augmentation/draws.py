@@ -4,9 +4,8 @@ Shape suffixes: B rows of the batch.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import torch
 from torch import Tensor
@@ -70,32 +69,42 @@ class Draws:
         return Draws(self.generator, self.device, rows)
 
 
-def check_chance(chance: float) -> None:
-    """Refuse a chance outside [0, 1].
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Rule of an effect's field: a number, or a (low, high) range, in [low, high]."""
 
-    Raises:
-        InputError: it is.
-    """
-    if not 0 <= chance <= 1:
-        raise InputError(f"expected a chance in [0, 1], got {chance}")
+    low: float
+    high: float
 
-
-def check_ranges(*ranges: Range, within: Range) -> None:
-    """Refuse ranges that are not (low, high) inside ``within``, both ends included.
-
-    Raises:
-        InputError: a range is descending, not finite or leaves ``within``.
-    """
-    for low, high in ranges:
-        if not within[0] <= low <= high <= within[1]:
-            raise InputError(f"expected low <= high inside {within}, got {(low, high)}")
+    def check(self, value: float | Range) -> None:
+        """Raise InputError for a range that is descending, not finite or out of bounds."""
+        low, high = value if isinstance(value, tuple) else (value, value)
+        if not self.low <= low <= high <= self.high:
+            raise InputError(
+                f"expected low <= high inside {(self.low, self.high)}, got {(low, high)}"
+            )
 
 
-def check_choices(choices: Sequence[float], allowed: Sequence[float]) -> None:
-    """Refuse an empty choice or one that is not among ``allowed``.
+@dataclass(frozen=True, slots=True)
+class SomeOf:
+    """Rule of an effect's field: one or more of ``allowed``."""
 
-    Raises:
-        InputError: it is.
-    """
-    if not choices or not set(choices) <= set(allowed):
-        raise InputError(f"expected some of {tuple(allowed)}, got {tuple(choices)}")
+    allowed: tuple[Any, ...]
+
+    def check(self, value: tuple[Any, ...]) -> None:
+        """Raise InputError for no value or an unknown one."""
+        if not value or not set(value) <= set(self.allowed):
+            raise InputError(f"expected some of {self.allowed}, got {value}")
+
+
+Chance: TypeAlias = Annotated[float, Within(0, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class RandomEffect:
+    """Base of all effects: refuses fields that break the rules of their annotations."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            for rule in getattr(hint, "__metadata__", ()):
+                rule.check(getattr(self, name))

@@ -98,9 +98,9 @@ def extent(mask: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """First and last true index along ``axis``, int64 without it; (size, -1) where none is."""
     size = mask.shape[axis]
     numbers = mask.to(torch.uint8)
-    found = mask.any(axis)
-    first = torch.where(found, numbers.argmax(axis), size)
-    last = torch.where(found, size - 1 - numbers.flip(axis).argmax(axis), -1)
+    present = mask.any(axis)
+    first = torch.where(present, numbers.argmax(axis), size)
+    last = torch.where(present, size - 1 - numbers.flip(axis).argmax(axis), -1)
     return first, last
 
 

@@ -27,8 +27,8 @@ THIN_ABOVE_PX = 128  # from this side on every second pixel of the mask gives th
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """What the effects need to know of each pixel.
+class ScanMaps:
+    """Scan mask, depth and beam of each pixel.
 
     Attributes:
         mask_B1HW: bool, true where the frame shows echoes (dark inside included).
@@ -41,9 +41,9 @@ class Scan:
     depth_B1HW: Tensor
     beam_B1HW: Tensor
 
-    def rows(self, chosen: Tensor) -> "Scan":
+    def rows(self, chosen: Tensor) -> "ScanMaps":
         """Return the maps of the chosen batch rows."""
-        return Scan(self.mask_B1HW[chosen], self.depth_B1HW[chosen], self.beam_B1HW[chosen])
+        return ScanMaps(self.mask_B1HW[chosen], self.depth_B1HW[chosen], self.beam_B1HW[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,14 @@ class Beams:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The geometry of the frames as given.
+    """Scan maps of frames and the beams behind them.
 
     Attributes:
         scan: per-pixel maps.
         beams: the parameters behind them.
     """
 
-    scan: Scan
+    scan: ScanMaps
     beams: Beams
 
 
@@ -121,7 +121,7 @@ def estimate_geometry(frames_B1HW: Tensor) -> Geometry:
         mask_B1HW, beams = find_beams(frames_B1HW)
         row_B1HW, column_B1HW = pixel_centres(mask_B1HW)
         depth_B1HW, beam_B1HW = beams.maps(row_B1HW, column_B1HW)
-    return Geometry(Scan(mask_B1HW, depth_B1HW, beam_B1HW), beams)
+    return Geometry(ScanMaps(mask_B1HW, depth_B1HW, beam_B1HW), beams)
 
 
 def find_beams(frames_B1HW: Tensor) -> tuple[Tensor, Beams]:

@@ -8,13 +8,14 @@ Parameters are (B, 1, 1, 1); rows and columns in unit coordinates, lengths in pi
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from training.augmentation.draws import Draws, Range, check_chance, check_ranges
-from training.augmentation.geometry import Scan, pixel_centres
+from training.augmentation.draws import Chance, Draws, RandomEffect, Range, Within
+from training.augmentation.geometry import ScanMaps, pixel_centres
 
 GLYPHS = 7  # characters in a line
 _FONT = (  # 3 x 5 pixels each: 0 to 9, point, c, m, blank
@@ -92,18 +93,14 @@ def font(device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Calipers:
+class Calipers(RandomEffect):
     """Two measuring crosses and their dotted line, anywhere in the frame."""
 
-    chance: float = 0.1
-    place: Range = (0.15, 0.85)
-    grey: Range = (0.7, 1.0)
+    chance: Chance = 0.1
+    place: Annotated[Range, Within(0, 1)] = (0.15, 0.85)
+    grey: Annotated[Range, Within(0, 1)] = (0.7, 1.0)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.place, self.grey, within=(0, 1))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Draw at drawn places."""
         first = (draws.uniform(self.place), draws.uniform(self.place))
         second = (draws.uniform(self.place), draws.uniform(self.place))
@@ -111,17 +108,13 @@ class Calipers:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(RandomEffect):
     """A short line of digits and letters, as measurements and settings are printed."""
 
-    chance: float = 0.1
-    grey: Range = (0.6, 1.0)
+    chance: Chance = 0.1
+    grey: Annotated[Range, Within(0, 1)] = (0.6, 1.0)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.grey, within=(0, 1))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Draw at drawn places."""
         side_px = frames_B1SS.shape[2]
         glyphs_BG = draws.integers(0, 14, GLYPHS)
@@ -130,19 +123,14 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticks:
+class Ticks(RandomEffect):
     """A depth scale at the left or right border."""
 
-    chance: float = 0.1
-    spacing_px: Range = (8.0, 24.0)
-    grey: Range = (0.5, 1.0)
+    chance: Chance = 0.1
+    spacing_px: Annotated[Range, Within(2, 512)] = (8.0, 24.0)
+    grey: Annotated[Range, Within(0, 1)] = (0.5, 1.0)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.spacing_px, within=(2, 512))
-        check_ranges(self.grey, within=(0, 1))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Draw at drawn places."""
         column = torch.where(draws.random(1, 1, 1) < 0.5, 0.01, 0.96)
         spacing_px = draws.uniform(self.spacing_px)

@@ -8,27 +8,26 @@ Shape suffixes: B rows of the batch, S side. Parameters are (B, 1, 1, 1).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from torch import Tensor
 
-from service.errors import InputError
 from training.augmentation.beam import within
-from training.augmentation.draws import Draws, Range, check_chance, check_ranges
-from training.augmentation.geometry import Scan
+from training.augmentation.draws import Chance, Draws, RandomEffect, Range, SomeOf, Within
+from training.augmentation.geometry import ScanMaps
 from training.augmentation.receiver import quantise
 from training.augmentation.smoothing import blur
 
-Operation: TypeAlias = Callable[[Tensor, Scan, Tensor], Tensor]
+Operation: TypeAlias = Callable[[Tensor, ScanMaps, Tensor], Tensor]
 
 
-def brighten(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:
+def brighten(frames_B1SS: Tensor, scan: ScanMaps, strength: Tensor) -> Tensor:
     """x (1 + s / 2), s in [-1, 1]."""
     return within(scan, frames_B1SS * (1 + strength / 2), frames_B1SS)
 
 
-def contrast(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:
+def contrast(frames_B1SS: Tensor, scan: ScanMaps, strength: Tensor) -> Tensor:
     """Stretch about the scan's mean: m + (x - m) (1 + s / 2), s in [-1, 1]."""
     inside = scan.mask_B1HW.to(frames_B1SS.dtype)
     total = inside.sum((2, 3), keepdim=True).clamp(min=1)
@@ -36,19 +35,19 @@ def contrast(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:
     return within(scan, mean + (frames_B1SS - mean) * (1 + strength / 2), frames_B1SS)
 
 
-def sharpen(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:
+def sharpen(frames_B1SS: Tensor, scan: ScanMaps, strength: Tensor) -> Tensor:
     """x + s (x - blur(x)), s in [-1, 1]; below 0 it softens."""
     sigma_px = torch.full_like(strength, 1.0)
     soft = blur(frames_B1SS, sigma_px, sigma_px, reach_px=2)
     return within(scan, frames_B1SS + strength * (frames_B1SS - soft), frames_B1SS)
 
 
-def posterise(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:
+def posterise(frames_B1SS: Tensor, scan: ScanMaps, strength: Tensor) -> Tensor:
     """4 to 8 bits of grey as s goes from 1 to -1."""
     return quantise(frames_B1SS, scan, (6 - 2 * strength).round())
 
 
-def stretch(frames_B1SS: Tensor, scan: Scan, strength: Tensor) -> Tensor:
+def stretch(frames_B1SS: Tensor, scan: ScanMaps, strength: Tensor) -> Tensor:
     """Autocontrast: the scan's darkest grey to 0 and its brightest to 1, by a share |s|."""
     low = torch.where(scan.mask_B1HW, frames_B1SS, 1.0).amin((2, 3), keepdim=True)
     high = torch.where(scan.mask_B1HW, frames_B1SS, 0.0).amax((2, 3), keepdim=True)
@@ -66,20 +65,14 @@ OPERATIONS: dict[str, Operation] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Photometric:
+class Photometric(RandomEffect):
     """One of ``operations`` per frame, at one strength."""
 
-    chance: float = 0.5
-    strength: Range = (-1.0, 1.0)
-    operations: tuple[str, ...] = tuple(OPERATIONS)
+    chance: Chance = 0.5
+    strength: Annotated[Range, Within(-1, 1)] = (-1.0, 1.0)
+    operations: Annotated[tuple[str, ...], SomeOf(tuple(OPERATIONS))] = tuple(OPERATIONS)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(-1, 1))
-        if not self.operations or not set(self.operations) <= set(OPERATIONS):
-            raise InputError(f"expected some of {tuple(OPERATIONS)}, got {self.operations}")
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply one drawn operation to each row."""
         picked_B = draws.integers(0, len(self.operations))
         strength = draws.uniform(self.strength)

@@ -1,4 +1,4 @@
-"""A contact sheet of every effect, and the time that the chain costs.
+"""A contact sheet of every effect, and the time that augmentation takes.
 
 Shape suffixes: F frames, S side, H height, W width.
 """
@@ -29,7 +29,7 @@ from training.augmentation.geometry import estimate_geometry
 from training.augmentation.receiver import Compression, DynamicRange, Gain, Quantisation
 from training.augmentation.texture import Haze, ResolutionLoss, Speckle
 from training.augmentation.warp import Crop, Remap, Tilt, Zoom
-from training.simulate import Geometry, simulate
+from training.catalogue.simulator import ProbeShape, simulate
 
 MAX_PIXELS = 100_000_000
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
@@ -60,7 +60,7 @@ def simulated_frames(side_px: int, seed: int) -> list[npt.NDArray[np.uint8]]:
     frames = []
     for number, scene in enumerate(("cyst", "cyst", "a_lines", "stone")):
         rng = np.random.default_rng((seed, number))
-        geometry: Geometry = "sector" if number % 2 else "linear"
+        geometry: ProbeShape = "sector" if number % 2 else "linear"
         frame = simulate(scene, rng, geometry=geometry, height_px=side_px, width_px=side_px)
         frames.append(frame.pixels_HW)
     return frames
@@ -98,7 +98,7 @@ def contact_sheet(
         columns.append((f"all {number + 1}", _views(config, frames_F1SS, seed + 100 + number)))
     height_px = LABEL_PX + len(frames_F1SS) * side_px
     sheet = Image.new("RGB", ((len(columns) + 1) * side_px, height_px))
-    _paste(sheet, 0, "mask, beams, depth", drawn_beams(frames_F1SS))
+    _paste(sheet, 0, "mask, beams, depth", draw_beams(frames_F1SS))
     for place, (label, views) in enumerate(columns, start=1):
         grey_FSS = (views[:, 0] * 255).round().byte().numpy()
         _paste(sheet, place, label, np.stack((grey_FSS,) * 3, -1))
@@ -116,7 +116,7 @@ def as_batch(frames_FSS: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
     return torch.from_numpy(np.stack(frames_FSS))[:, None].float() / 255
 
 
-def drawn_beams(frames_F1SS: Tensor) -> npt.NDArray[np.uint8]:
+def draw_beams(frames_F1SS: Tensor) -> npt.NDArray[np.uint8]:
     """uint8 (F, S, S, 3): mask in red; beams and depths green for a sector, blue for linear."""
     geometry = estimate_geometry(frames_F1SS)
     scan = geometry.scan

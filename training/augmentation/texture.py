@@ -10,14 +10,15 @@ Shape suffixes: B rows of the batch, S side, s coarse side, N normal fields. Par
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from training.augmentation.beam import within
-from training.augmentation.draws import Draws, Range, check_chance, check_choices, check_ranges
-from training.augmentation.geometry import Scan
+from training.augmentation.draws import Chance, Draws, RandomEffect, Range, SomeOf, Within
+from training.augmentation.geometry import ScanMaps
 from training.augmentation.smoothing import blur, blur_inside, noise_gain
 
 SHAPES = (0.5, 1.0, 1.5, 2.0)  # m: half the number of squared normal fields that are summed
@@ -50,7 +51,7 @@ def nakagami_field(
     return power.sqrt() / mean
 
 
-def speckle(frames_B1SS: Tensor, scan: Scan, strength: Tensor, field_B1ss: Tensor) -> Tensor:
+def speckle(frames_B1SS: Tensor, scan: ScanMaps, strength: Tensor, field_B1ss: Tensor) -> Tensor:
     """Multiply by speckle: x (1 - s + s n), n of mean 1 brought to the frame's size.
 
     The mean stays (up to clipping at white); the contrast is s times the field's.
@@ -62,7 +63,7 @@ def speckle(frames_B1SS: Tensor, scan: Scan, strength: Tensor, field_B1ss: Tenso
 
 def haze(
     frames_B1SS: Tensor,
-    scan: Scan,
+    scan: ScanMaps,
     strength: Tensor,
     depth: Tensor,
     width: Tensor,
@@ -81,7 +82,7 @@ def haze(
 
 
 def lose_resolution(
-    frames_B1SS: Tensor, scan: Scan, down_px: Tensor, across_px: Tensor, focus: Tensor
+    frames_B1SS: Tensor, scan: ScanMaps, down_px: Tensor, across_px: Tensor, focus: Tensor
 ) -> Tensor:
     """Blur as a wider beam does: nothing at the focal depth, fully half a depth away from it."""
     blurred = blur(frames_B1SS, down_px, across_px, reach_px=BLUR_REACH)
@@ -90,27 +91,20 @@ def lose_resolution(
 
 
 @dataclass(frozen=True, slots=True)
-class Speckle:
+class Speckle(RandomEffect):
     """Multiplicative Nakagami speckle (published: Rayleigh, strength 0.2).
 
     ``grain_px`` is the deviation along the beam at a side of 224 px; ``elongation`` how many
     times wider it is across.
     """
 
-    chance: float = 0.2
-    strength: Range = (0.1, 0.4)
-    shapes: tuple[float, ...] = (0.5, 1.0, 1.0, 2.0)
-    grain_px: Range = (0.6, 1.2)
-    elongation: Range = (1.0, 2.0)
+    chance: Chance = 0.2
+    strength: Annotated[Range, Within(0, 1)] = (0.1, 0.4)
+    shapes: Annotated[tuple[float, ...], SomeOf(SHAPES)] = (0.5, 1.0, 1.0, 2.0)
+    grain_px: Annotated[Range, Within(0.2, 2)] = (0.6, 1.2)
+    elongation: Annotated[Range, Within(0.5, 2)] = (1.0, 2.0)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(0, 1))
-        check_choices(self.shapes, SHAPES)
-        check_ranges(self.grain_px, within=(0.2, 2))
-        check_ranges(self.elongation, within=(0.5, 2))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters; the field is made at half the side."""
         coarse_px = max(8, frames_B1SS.shape[2] // 2)
         shapes = torch.tensor(self.shapes, device=frames_B1SS.device)
@@ -125,21 +119,15 @@ class Speckle:
 
 
 @dataclass(frozen=True, slots=True)
-class Haze:
+class Haze(RandomEffect):
     """Haze, as reverberation in the body wall and off-axis echoes lay it over a depth."""
 
-    chance: float = 0.15
-    strength: Range = (0.08, 0.3)
-    depth: Range = (0.05, 0.95)
-    width: Range = (0.03, 0.15)
+    chance: Chance = 0.15
+    strength: Annotated[Range, Within(0, 1)] = (0.08, 0.3)
+    depth: Annotated[Range, Within(0, 1.5)] = (0.05, 0.95)
+    width: Annotated[Range, Within(1e-3, 2)] = (0.03, 0.15)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.strength, within=(0, 1))
-        check_ranges(self.depth, within=(0, 1.5))
-        check_ranges(self.width, within=(1e-3, 2))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         coarse_px = max(8, frames_B1SS.shape[2] // HAZE_GRAIN)
         strength, depth = draws.uniform(self.strength), draws.uniform(self.depth)
@@ -148,21 +136,15 @@ class Haze:
 
 
 @dataclass(frozen=True, slots=True)
-class ResolutionLoss:
+class ResolutionLoss(RandomEffect):
     """A wider point spread function; deviations in px at a side of 224, across over along."""
 
-    chance: float = 0.15
-    across_px: Range = (0.6, 2.5)
-    along_share: Range = (0.3, 0.7)
-    focus: Range = (0.0, 1.0)
+    chance: Chance = 0.15
+    across_px: Annotated[Range, Within(0.2, 3)] = (0.6, 2.5)
+    along_share: Annotated[Range, Within(0.1, 1)] = (0.3, 0.7)
+    focus: Annotated[Range, Within(-1, 2)] = (0.0, 1.0)
 
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.across_px, within=(0.2, 3))
-        check_ranges(self.along_share, within=(0.1, 1))
-        check_ranges(self.focus, within=(-1, 2))
-
-    def __call__(self, frames_B1SS: Tensor, scan: Scan, draws: Draws) -> Tensor:
+    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
         """Apply with drawn parameters."""
         across_px = draws.uniform(self.across_px) * (frames_B1SS.shape[3] / 224)
         across_px = across_px.clamp(0.1, 3)

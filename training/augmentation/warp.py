@@ -12,14 +12,14 @@ Shape suffixes: B rows of the batch, H height, W width, S output side. Parameter
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from training.augmentation.draws import Draws, Range, check_chance, check_ranges
-from training.augmentation.geometry import Beams, Scan
+from training.augmentation.draws import Chance, Draws, RandomEffect, Range, Within
+from training.augmentation.geometry import Beams, ScanMaps
 
 Points: TypeAlias = tuple[Tensor, Tensor]
 OUTSIDE = -9.0  # a coordinate that no frame has
@@ -79,31 +79,26 @@ def fan_out(points: Points, beams: Beams, half_angle: Tensor, surface: Tensor) -
 
 def sample(
     frames_B1HW: Tensor, mask_B1HW: Tensor, beams: Beams, points: Points
-) -> tuple[Tensor, Scan]:
+) -> tuple[Tensor, ScanMaps]:
     """Sample frame and mask bilinearly at the points, black outside; the maps follow exactly."""
     row_B1SS, column_B1SS = points
     grid_BSS2 = torch.stack((2 * column_B1SS - 1, 2 * row_B1SS - 1), -1)[:, 0]
     both_B2HW = torch.cat((frames_B1HW, mask_B1HW.to(frames_B1HW.dtype)), 1)
     both_B2SS = functional.grid_sample(both_B2HW, grid_BSS2, align_corners=False)
     depth_B1SS, beam_B1SS = beams.maps(row_B1SS, column_B1SS)
-    return both_B2SS[:, :1].clamp(0, 1), Scan(both_B2SS[:, 1:] > 0.5, depth_B1SS, beam_B1SS)
+    return both_B2SS[:, :1].clamp(0, 1), ScanMaps(both_B2SS[:, 1:] > 0.5, depth_B1SS, beam_B1SS)
 
 
 @dataclass(frozen=True, slots=True)
-class Crop:
+class Crop(RandomEffect):
     """Crop of an area share and an aspect ratio, resized to the side (as random-resized-crop).
 
     Cropping helps local findings and costs global ones (arXiv 2504.07904): area stays large.
     """
 
-    chance: float = 0.9
-    area: Range = (0.45, 1.0)
-    aspect: Range = (0.75, 4 / 3)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.area, within=(0.05, 1))
-        check_ranges(self.aspect, within=(0.25, 4))
+    chance: Chance = 0.9
+    area: Annotated[Range, Within(0.05, 1)] = (0.45, 1.0)
+    aspect: Annotated[Range, Within(0.25, 4)] = (0.75, 4 / 3)
 
     def __call__(self, points: Points, draws: Draws) -> Points:
         """Apply with drawn parameters to the rows that are drawn."""
@@ -117,13 +112,10 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class Flip(RandomEffect):
     """Mirror left-right: the probe turned by 180 degrees. Never upside down."""
 
-    chance: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
+    chance: Chance = 0.5
 
     def __call__(self, points: Points, draws: Draws) -> Points:
         """Apply to the rows that are drawn."""
@@ -131,15 +123,11 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
-class Tilt:
+class Tilt(RandomEffect):
     """The probe rocked about its contact with the skin."""
 
-    chance: float = 0.2
-    degrees: Range = (-12.0, 12.0)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.degrees, within=(-45, 45))
+    chance: Chance = 0.2
+    degrees: Annotated[Range, Within(-45, 45)] = (-12.0, 12.0)
 
     def __call__(self, points: Points, beams: Beams, draws: Draws) -> Points:
         """Apply with drawn parameters to the rows that are drawn."""
@@ -149,15 +137,11 @@ class Tilt:
 
 
 @dataclass(frozen=True, slots=True)
-class Zoom:
+class Zoom(RandomEffect):
     """Another imaging depth: below 1 shallower and magnified, above 1 deeper."""
 
-    chance: float = 0.2
-    ratio: Range = (0.75, 1.2)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.ratio, within=(0.25, 4))
+    chance: Chance = 0.2
+    ratio: Annotated[Range, Within(0.25, 4)] = (0.75, 1.2)
 
     def __call__(self, points: Points, beams: Beams, draws: Draws) -> Points:
         """Apply with drawn parameters to the rows that are drawn."""
@@ -167,17 +151,12 @@ class Zoom:
 
 
 @dataclass(frozen=True, slots=True)
-class Remap:
+class Remap(RandomEffect):
     """Sectors become rectangles, rectangles become fans; anatomy is warped, texture is kept."""
 
-    chance: float = 0.1
-    half_angle: Range = (0.3, 0.65)
-    surface: Range = (0.1, 0.6)
-
-    def __post_init__(self) -> None:
-        check_chance(self.chance)
-        check_ranges(self.half_angle, within=(0.05, 1.4))
-        check_ranges(self.surface, within=(0, 4))
+    chance: Chance = 0.1
+    half_angle: Annotated[Range, Within(0.05, 1.4)] = (0.3, 0.65)
+    surface: Annotated[Range, Within(0, 4)] = (0.1, 0.6)
 
     def __call__(self, points: Points, beams: Beams, draws: Draws) -> Points:
         """Apply with drawn parameters to the rows that are drawn."""

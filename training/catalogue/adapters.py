@@ -1,4 +1,4 @@
-"""Unpacked folders of published or private sets -> which files are frames, and whose.
+"""Find the frames of an unpacked data set, with their labels and groups.
 
 An adapter is a function of the folder and a few parameters; a published layout is parameters in
 ``datasets.toml``. Patterns are regular expressions searched in the path below the folder,
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from service.errors import InputError
 
-Adapter: TypeAlias = Callable[..., Iterator["Found"]]
+Adapter: TypeAlias = Callable[..., Iterator["FoundFile"]]
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mpeg", ".mpg", ".mkv", ".webm"})
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -25,7 +25,7 @@ _DICOM_MARK = slice(128, 132)  # "DICM" after the preamble, DICOM PS3.10 7.1
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFile:
     """One file that should be a frame.
 
     Attributes:
@@ -45,7 +45,7 @@ class Found:
 
 def class_folders(
     root: Path, *, classes: Sequence[str] = (), within: str = "", skip: str = "", group: str = ""
-) -> Iterator[Found]:
+) -> Iterator[FoundFile]:
     """Frames in folders named after their class.
 
     Args:
@@ -65,7 +65,7 @@ def class_folders(
         named = [part for part in reversed(folders) if part in classes] if classes else folders
         if not named or (within and within not in folders) or (skipped and skipped.search(inner)):
             continue
-        yield _found(path, inner, grouped, label=named[0])
+        yield _found_file(path, inner, grouped, label=named[0])
 
 
 def image_folder(
@@ -77,7 +77,7 @@ def image_folder(
     group_depth: int = 0,
     split: str = "",
     skip: str = "",
-) -> Iterator[Found]:
+) -> Iterator[FoundFile]:
     """Frames anywhere below a folder; label, group and split from patterns of their paths.
 
     Args:
@@ -101,14 +101,14 @@ def image_folder(
         if skipped and skipped.search(inner):
             continue
         name = _match(labelled, inner)
-        found = _found(
+        found_file = _found_file(
             path,
             inner,
             grouped,
             label=names.get(name.lower(), name),
             split=_match(parted, inner),
         )
-        yield _by_depth(found, inner, group_depth) if group_depth else found
+        yield _by_depth(found_file, inner, group_depth) if group_depth else found_file
 
 
 def csv_table(
@@ -120,7 +120,7 @@ def csv_table(
     group: str = "",
     split: str = "",
     delimiter: str = ",",
-) -> Iterator[Found]:
+) -> Iterator[FoundFile]:
     """Frames named by a table; columns in braces make up each value: ``Images/{ID}.png``.
 
     Args:
@@ -143,7 +143,7 @@ def csv_table(
         yield _of_table(root, file, values, group_wanted=bool(group))
 
 
-def dicom_folder(root: Path, *, group_depth: int = 0) -> Iterator[Found]:
+def dicom_folder(root: Path, *, group_depth: int = 0) -> Iterator[FoundFile]:
     """DICOM files anywhere below a folder, with or without a suffix.
 
     Args:
@@ -157,7 +157,7 @@ def dicom_folder(root: Path, *, group_depth: int = 0) -> Iterator[Found]:
     for path, inner in _files(root, suffixes=None):
         if path.suffix.lower() in DICOM_SUFFIXES or _is_dicom(path):
             folders = inner.split("/")[:-1]
-            yield _by_depth(Found(path), inner, group_depth or len(folders))
+            yield _by_depth(FoundFile(path), inner, group_depth or len(folders))
 
 
 ADAPTERS: Mapping[str, Adapter] = {
@@ -188,7 +188,7 @@ def check_layout(layout: Mapping[str, Any]) -> None:
         )
 
 
-def find_frames(root: Path, layout: Mapping[str, Any]) -> Iterator[Found]:
+def find_frames(root: Path, layout: Mapping[str, Any]) -> Iterator[FoundFile]:
     """Apply a layout to an unpacked folder.
 
     Raises:
@@ -230,19 +230,31 @@ def _match(pattern: re.Pattern[str] | None, inner: str) -> str:
     return "/".join(parts) if match.re.groups else match[0]
 
 
-def _found(
+def _found_file(
     path: Path, inner: str, grouped: re.Pattern[str] | None, *, label: str, split: str = ""
-) -> Found:
+) -> FoundFile:
     group = _match(grouped, inner)
     problem = "its path does not match the group pattern" if grouped and not group else ""
-    return Found(path, label, group, split, problem)
+    return FoundFile(path, label, group, split, problem)
 
 
-def _by_depth(found: Found, inner: str, depth: int) -> Found:
+def _by_depth(found_file: FoundFile, inner: str, depth: int) -> FoundFile:
     folders = inner.split("/")[:-1]
     if len(folders) < depth:
-        return Found(found.path, found.label, "", found.split, f"lies less than {depth} folders in")
-    return Found(found.path, found.label, "/".join(folders[:depth]), found.split, found.problem)
+        return FoundFile(
+            found_file.path,
+            found_file.label,
+            "",
+            found_file.split,
+            f"lies less than {depth} folders in",
+        )
+    return FoundFile(
+        found_file.path,
+        found_file.label,
+        "/".join(folders[:depth]),
+        found_file.split,
+        found_file.problem,
+    )
 
 
 def _one_table(root: Path, table: str) -> Path:
@@ -277,14 +289,16 @@ def _columns_of(template: str) -> list[str]:
         raise InputError(f"{template!r}: {error}") from error
 
 
-def _of_table(root: Path, table: Path, values: Mapping[str, str], *, group_wanted: bool) -> Found:
+def _of_table(
+    root: Path, table: Path, values: Mapping[str, str], *, group_wanted: bool
+) -> FoundFile:
     path = (table.parent / values["path"]).resolve()
     if not path.is_relative_to(root.resolve()):
         raise InputError(f"{table.name}: a path leaves the folder: {values['path']!r}")
     problem = "" if path.is_file() else "named by the table, but not in the folder"
     if group_wanted and not values["group"].strip("/"):
         problem = problem or "the table names no group"
-    return Found(path, values["label"], values["group"], values["split"], problem)
+    return FoundFile(path, values["label"], values["group"], values["split"], problem)
 
 
 def _is_dicom(path: Path) -> bool:

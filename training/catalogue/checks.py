@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a manifest, found in one pass and told in one table.
+"""Check a manifest for everything that can be wrong with it.
 
 Shape suffixes: N frames, K words of a hash.
 """
@@ -12,9 +12,10 @@ import numpy as np
 
 from service.errors import InputError
 from service.imaging.formats.decode import decode
+from training.catalogue.builder import USES
 from training.catalogue.entries import Dataset
 from training.catalogue.leaks import Leak, find_leaks
-from training.catalogue.manifests import USES
+from training.catalogue.manifest import MAX_PIXELS, ManifestRow
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,
@@ -24,13 +25,12 @@ from training.catalogue.near_duplicates import (
     join_groups,
     perceptual_hash,
 )
-from training.data import MAX_PIXELS, Row
 
 _EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleViolation:
     """One rule and the frames that break it.
 
     Attributes:
@@ -47,37 +47,37 @@ class Finding:
 
 
 def check_rows(
-    rows: Sequence[Row],
+    rows: Sequence[ManifestRow],
     catalogue: Mapping[str, Dataset],
     *,
     radius_bits: int = RADIUS_BITS,
-) -> list[Finding]:
-    """Check rows against their files, each other and the law of leaks; errors first.
+) -> list[RuleViolation]:
+    """Check rows against their files, each other and leaks between corpus and bench; errors first.
 
     Files are read and decoded once. Rows whose file is missing or does not decode are reported
     and left out of the comparisons.
     """
-    findings = [_finding(rule, True, names) for rule, names in _field_rules(rows).items()]
+    violations = [_violation(rule, True, names) for rule, names in _field_rules(rows).items()]
     files = _read_files(rows)
-    findings += [
-        _finding("the file exists", True, files.missing),
-        _finding("the file has the recorded SHA-256", True, files.changed),
-        _finding("the frame decodes", True, files.broken),
-        _finding("a SHA-256 is recorded", False, [_name(row) for row in rows if not row.sha256]),
+    violations += [
+        _violation("the file exists", True, files.missing),
+        _violation("the file has the recorded SHA-256", True, files.changed),
+        _violation("the frame decodes", True, files.broken),
+        _violation("a SHA-256 is recorded", False, [_name(row) for row in rows if not row.sha256]),
     ]
-    findings += _leak_rules(files.rows, files.stacked(), radius_bits)
-    findings += _likeness_rules(files.rows, files.stacked(), radius_bits)
+    violations += _leak_rules(files.rows, files.stacked(), radius_bits)
+    violations += _likeness_rules(files.rows, files.stacked(), radius_bits)
     tied = _tied(rows, catalogue)
-    findings.append(_finding("sets that share images stay on one side", False, tied))
-    broken = [finding for finding in findings if finding.number]
-    return sorted(broken, key=lambda finding: not finding.is_error)
+    violations.append(_violation("sets that share images stay on one side", False, tied))
+    broken = [violation for violation in violations if violation.number]
+    return sorted(broken, key=lambda violation: not violation.is_error)
 
 
 @dataclass(slots=True)
 class _Files:
     """Rows whose frame is there, and the names of those whose frame is not."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ManifestRow] = field(default_factory=list)
     hashes: list[Words] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ class _Files:
         return np.stack(self.hashes) if self.hashes else hash_rows(())
 
 
-def _read_files(rows: Iterable[Row]) -> _Files:
+def _read_files(rows: Iterable[ManifestRow]) -> _Files:
     files = _Files()
     for row in rows:
         try:
@@ -107,7 +107,7 @@ def _read_files(rows: Iterable[Row]) -> _Files:
     return files
 
 
-def _field_rules(rows: Sequence[Row]) -> dict[str, list[str]]:
+def _field_rules(rows: Sequence[ManifestRow]) -> dict[str, list[str]]:
     """What the rows say by themselves."""
     counts = Counter(row.path.resolve() for row in rows)
     repeated = [path.name for path, number in counts.items() if number > 1]
@@ -119,15 +119,17 @@ def _field_rules(rows: Sequence[Row]) -> dict[str, list[str]]:
     }
 
 
-def _torn(rows: Iterable[Row]) -> list[str]:
+def _torn(rows: Iterable[ManifestRow]) -> list[str]:
     splits: dict[str, set[str]] = {}
     for row in rows:
         if row.split:
             splits.setdefault(row.group, set()).add(f"{row.use} {row.split}")
-    return [f"{group}: {sorted(found)}" for group, found in splits.items() if len(found) > 1]
+    return [f"{group}: {sorted(places)}" for group, places in splits.items() if len(places) > 1]
 
 
-def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[Finding]:
+def _leak_rules(
+    rows: Sequence[ManifestRow], hashes_NK: Words, radius_bits: int
+) -> Iterator[RuleViolation]:
     sides = [[number for number, row in enumerate(rows) if row.use == use] for use in USES]
     corpus, bench = [[rows[number] for number in side] for side in sides]
     hashes = (hashes_NK[sides[0]], hashes_NK[sides[1]])
@@ -135,12 +137,14 @@ def _leak_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iter
     by_kind: dict[str, list[Leak]] = {}
     for leak in leaks:
         by_kind.setdefault(leak.kind, []).append(leak)
-    for kind, found in by_kind.items():
-        names = [f"{_name(leak.bench)} = {_name(leak.corpus)}" for leak in found]
-        yield _finding(f"no bench frame is in the corpus: {kind}", True, names)
+    for kind, leaks_of_kind in by_kind.items():
+        names = [f"{_name(leak.bench)} = {_name(leak.corpus)}" for leak in leaks_of_kind]
+        yield _violation(f"no bench frame is in the corpus: {kind}", True, names)
 
 
-def _likeness_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> Iterator[Finding]:
+def _likeness_rules(
+    rows: Sequence[ManifestRow], hashes_NK: Words, radius_bits: int
+) -> Iterator[RuleViolation]:
     pairs = find_pairs(hashes_NK, radius_bits, [(row.group, row.label) for row in rows])
     across = [pair for pair in pairs if rows[pair.first].dataset != rows[pair.second].dataset]
     apart = [
@@ -149,25 +153,25 @@ def _likeness_rules(rows: Sequence[Row], hashes_NK: Words, radius_bits: int) -> 
         if rows[pair.first].dataset == rows[pair.second].dataset
         and rows[pair.first].group != rows[pair.second].group
     ]
-    yield _finding("pairs of near-duplicates across sets", False, _names(rows, across))
-    yield _finding("pairs of near-duplicates in two groups of a set", False, _names(rows, apart))
+    yield _violation("pairs of near-duplicates across sets", False, _names(rows, across))
+    yield _violation("pairs of near-duplicates in two groups of a set", False, _names(rows, apart))
     torn = [pair for pair in pairs if _split_differs(rows[pair.first], rows[pair.second])]
-    yield _finding("near-duplicates lie in one split of their set", True, _names(rows, torn))
+    yield _violation("near-duplicates lie in one split of their set", True, _names(rows, torn))
     joined = join_groups(rows, pairs)
     unmarked = [
         f"{_name(row)} ({row.label})"
         for row, after in zip(rows, joined, strict=True)
         if after.label_conflict and not row.label_conflict
     ]
-    yield _finding("near-duplicates of other labels are marked", True, unmarked)
+    yield _violation("near-duplicates of other labels are marked", True, unmarked)
 
 
-def _split_differs(first: Row, second: Row) -> bool:
+def _split_differs(first: ManifestRow, second: ManifestRow) -> bool:
     same_set = first.dataset == second.dataset
     return same_set and first.split != second.split and bool(first.split and second.split)
 
 
-def _tied(rows: Iterable[Row], catalogue: Mapping[str, Dataset]) -> list[str]:
+def _tied(rows: Iterable[ManifestRow], catalogue: Mapping[str, Dataset]) -> list[str]:
     """Sets that share images with a set on the other side, by the catalogue."""
     sides = {use: {row.dataset for row in rows if row.use == use} for use in USES}
     return [
@@ -178,16 +182,16 @@ def _tied(rows: Iterable[Row], catalogue: Mapping[str, Dataset]) -> list[str]:
     ]
 
 
-def _names(rows: Sequence[Row], pairs: Iterable[Pair]) -> list[str]:
+def _names(rows: Sequence[ManifestRow], pairs: Iterable[Pair]) -> list[str]:
     return [
         f"{_name(rows[pair.first])} = {_name(rows[pair.second])} ({pair.distance_bits} bits)"
         for pair in sorted(pairs, key=lambda pair: pair.distance_bits)
     ]
 
 
-def _name(row: Row) -> str:
+def _name(row: ManifestRow) -> str:
     return f"{row.dataset}/{row.path.name}"
 
 
-def _finding(rule: str, is_error: bool, names: Sequence[str]) -> Finding:
-    return Finding(rule, is_error, len(names), tuple(names[:_EXAMPLES]))
+def _violation(rule: str, is_error: bool, names: Sequence[str]) -> RuleViolation:
+    return RuleViolation(rule, is_error, len(names), tuple(names[:_EXAMPLES]))

@@ -1,4 +1,4 @@
-"""The catalogue of public ultrasound sets: ``datasets.toml``, read and checked.
+"""Read and check ``datasets.toml``, the catalogue of public ultrasound sets.
 
 The file is data, so that a set is added without code. Every fact in it was published; what is
 not known stays empty.
@@ -183,7 +183,7 @@ def _check(dataset: Dataset, catalogue: Mapping[str, Dataset]) -> None:
             for other in dataset.overlaps
         ),
     }
-    broken = [rule for rule, kept in rules.items() if not kept]
+    broken = [rule for rule, holds in rules.items() if not holds]
     try:
         if dataset.layout:
             check_layout(dataset.layout)

@@ -1,4 +1,4 @@
-"""Download the files of a set from open direct links, whole and verified, or say why not.
+"""Download and verify the files of a data set from open direct links.
 
 A download that was cut goes on where it stopped (RFC 9110 Range and If-Range). Beside the files
 lies ``SOURCE.json``: where from, when, under which licence, how long, and the SHA-256.
@@ -19,7 +19,7 @@ import httpx
 from service.errors import InputError
 from training.catalogue.entries import Dataset
 
-Progress: TypeAlias = Callable[[str, int, int], None]
+ProgressCallback: TypeAlias = Callable[[str, int, int], None]
 RECORD_APIS = {
     "zenodo": "https://zenodo.org/api/records/{}",
     "figshare": "https://api.figshare.com/v2/articles/{}/files?page_size=1000",
@@ -47,7 +47,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """When to give up; a slow but moving download is never given up.
 
     Attributes:
@@ -71,9 +71,9 @@ def fetch(
     client: httpx.Client,
     *,
     accept_licence: bool = False,
-    progress: Progress = lambda name, done, total: None,
+    progress: ProgressCallback = lambda name, done, total: None,
     apis: Mapping[str, str] = RECORD_APIS,
-    patience: Patience = Patience(),
+    retry_policy: RetryPolicy = RetryPolicy(),
 ) -> list[Path]:
     """Download all files of a set into ``folder`` and write ``SOURCE.json``; the files' paths.
 
@@ -106,7 +106,7 @@ def fetch(
     for remote in list_files(dataset, client, apis):
         entry = known.get(remote.name)
         if entry is None or not _unchanged(entry, remote, folder):
-            entry = _record(remote, download(remote, folder, client, progress, patience))
+            entry = _record(remote, download(remote, folder, client, progress, retry_policy))
         done.append(entry)
         _write_source(dataset, folder, done, accepted=accept_licence)
     return [folder / str(entry["name"]) for entry in done]
@@ -144,8 +144,8 @@ def download(
     remote: RemoteFile,
     folder: Path,
     client: httpx.Client,
-    progress: Progress,
-    patience: Patience,
+    progress: ProgressCallback,
+    retry_policy: RetryPolicy,
 ) -> tuple[Path, str]:
     """Download one file by way of ``NAME.partial``; its path and SHA-256.
 
@@ -163,12 +163,12 @@ def download(
             break
         except httpx.TransportError as error:
             idle = 0 if _size(partial) > before else idle + 1
-            if idle >= patience.attempts:
+            if idle >= retry_policy.attempts:
                 raise InputError(
                     f"{remote.name}: the connection broke after {_size(partial)} bytes "
                     f"({type(error).__name__}); run the command again to go on"
                 ) from error
-            time.sleep(idle * patience.pause_s)
+            time.sleep(idle * retry_policy.pause_s)
     expected_bytes = remote.size_bytes or total
     if expected_bytes and _size(partial) != expected_bytes:
         raise _mismatch(partial, remote, f"{expected_bytes} bytes", f"{_size(partial)} bytes")
@@ -180,7 +180,9 @@ def download(
     return partial.replace(folder / remote.name), sha256
 
 
-def _attempt(remote: RemoteFile, partial: Path, client: httpx.Client, progress: Progress) -> int:
+def _attempt(
+    remote: RemoteFile, partial: Path, client: httpx.Client, progress: ProgressCallback
+) -> int:
     """One request; appends to the partial file. Total bytes, 0 when the server does not say."""
     have = _size(partial)
     headers = _resume_headers(partial) if have else {}
@@ -227,9 +229,9 @@ def _size(path: Path) -> int:
 
 
 def _mismatch(partial: Path, remote: RemoteFile, expected: str, got: str) -> InputError:
-    kept = partial.replace(partial.with_name(f"{remote.name}.mismatch"))
+    aside = partial.replace(partial.with_name(f"{remote.name}.mismatch"))
     _tag(partial).unlink(missing_ok=True)
-    return InputError(f"{remote.name}: expected {expected}, got {got}; kept as {kept.name}")
+    return InputError(f"{remote.name}: expected {expected}, got {got}; kept as {aside.name}")
 
 
 def _digest(path: Path, kind: str) -> str:

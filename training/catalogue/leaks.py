@@ -1,4 +1,4 @@
-"""The law of the evaluation: nothing that is judged on was ever distilled from.
+"""Find evaluation frames that the distillation corpus already knows.
 
 A frame leaks as the same file, as another frame of its subject or video, or as a near-duplicate.
 A leak is an error; a number measured over one is worth nothing.
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.errors import Conflict, InputError
+from training.catalogue.manifest import ManifestRow
 from training.catalogue.near_duplicates import RADIUS_BITS, Words, find_pairs, hash_rows
-from training.data import Row
 
 SAME_FILE, SAME_GROUP, NEAR_DUPLICATE = "same file", "same group", "near-duplicate"
 _EXAMPLES = 3
@@ -23,7 +23,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One evaluation frame and the distillation frame that gives it away.
+    """One evaluation frame and the corpus frame that matches it.
 
     Attributes:
         kind: ``same file``, ``same group`` or ``near-duplicate``.
@@ -33,14 +33,14 @@ class Leak:
     """
 
     kind: str
-    corpus: Row
-    bench: Row
+    corpus: ManifestRow
+    bench: ManifestRow
     distance_bits: int = 0
 
 
 def find_leaks(
-    corpus: Sequence[Row],
-    bench: Sequence[Row],
+    corpus: Sequence[ManifestRow],
+    bench: Sequence[ManifestRow],
     *,
     radius_bits: int = RADIUS_BITS,
     hashes: tuple[Words, Words] | None = None,
@@ -70,9 +70,9 @@ def find_leaks(
 
 
 def check_disjoint(
-    corpus: Sequence[Row], bench: Sequence[Row], *, radius_bits: int = RADIUS_BITS
+    corpus: Sequence[ManifestRow], bench: Sequence[ManifestRow], *, radius_bits: int = RADIUS_BITS
 ) -> None:
-    """Refuse a distillation pool that holds an evaluation frame, its subject or its likeness.
+    """Refuse a corpus that holds an evaluation frame, its subject or a near-duplicate of it.
 
     Args:
         corpus: rows of the distillation pool.
@@ -102,8 +102,8 @@ def describe(leaks: Sequence[Leak]) -> str:
 
 def _by_key(
     kind: str,
-    corpus: Sequence[Row],
-    bench: Sequence[Row],
+    corpus: Sequence[ManifestRow],
+    bench: Sequence[ManifestRow],
     corpus_keys: Sequence[str],
     bench_keys: Sequence[str],
 ) -> list[Leak]:
@@ -112,7 +112,7 @@ def _by_key(
     return [Leak(kind, known[key], row) for key, row in pairs if key in known]
 
 
-def _digests(rows: Sequence[Row]) -> list[str]:
+def _digests(rows: Sequence[ManifestRow]) -> list[str]:
     """Of the files as they are now: a recorded digest may be of another file."""
     try:
         return [hashlib.sha256(row.path.read_bytes()).hexdigest() for row in rows]

@@ -16,15 +16,17 @@ import imagehash
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from training.data import Row, load_frame
+from training.catalogue.manifest import ManifestRow, load_frame
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE * HASH_SIDE
 RADIUS_BITS = 40  # docs/decisions/0006-near-duplicates.md says from which measurements
 _WORDS = HASH_BITS // 64
-_BLOCK_ELEMENTS = 4_000_000  # of one block of distances: 32 MB of 64-bit words
+_BLOCK_ELEMENTS = 1_000_000  # of one block of distances: 32 MB of 64-bit words
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def perceptual_hash(frame_HW: npt.NDArray[np.uint8]) -> Words:
     return words_K
 
 
-def hash_rows(rows: Iterable[Row]) -> Words:
+def hash_rows(rows: Iterable[ManifestRow]) -> Words:
     """Hash every row's decoded frame, one frame in memory at a time; uint64 (N, K).
 
     Raises:
@@ -95,13 +97,12 @@ def find_pairs(
 
 def _distances(left_NK: Words, right_NK: Words) -> npt.NDArray[np.uint16]:
     """Hamming distances of every left hash to every right hash, uint16 (left, right)."""
-    total = np.zeros((len(left_NK), len(right_NK)), np.uint16)
-    for word in range(left_NK.shape[1]):
-        total += np.bitwise_count(left_NK[:, word, None] ^ right_NK[None, :, word])
-    return total
+    differing = np.bitwise_count(left_NK[:, None] ^ right_NK[None])
+    distances: npt.NDArray[np.uint16] = differing.sum(2, dtype=np.uint16)
+    return distances
 
 
-def join_groups(rows: Sequence[Row], pairs: Iterable[Pair]) -> list[Row]:
+def join_groups(rows: Sequence[ManifestRow], pairs: Iterable[Pair]) -> list[ManifestRow]:
     """Merge the groups of near-duplicates, and mark frames whose group mates disagree.
 
     Groups that share a near-duplicate become one, named after its first row's group. A frame is
@@ -109,57 +110,45 @@ def join_groups(rows: Sequence[Row], pairs: Iterable[Pair]) -> list[Row]:
     to another label; earlier marks stay. Unlabelled frames contradict nothing.
     """
     edges = list(pairs)
-    groups = _UnionFind(row.group for row in rows)
-    for pair in edges:
-        groups.join(rows[pair.first].group, rows[pair.second].group)
+    first_of = {row.group: number for number, row in reversed(list(enumerate(rows)))}
+    same_group = [(first_of[row.group], number) for number, row in enumerate(rows)]
+    roots = _roots(len(rows), same_group + [(pair.first, pair.second) for pair in edges])
     conflicted = _conflicts(rows, edges)
     return [
         dataclasses.replace(
             row,
-            group=groups.root(row.group),
+            group=rows[root].group,
             label_conflict=row.label_conflict or number in conflicted,
         )
-        for number, row in enumerate(rows)
+        for number, (row, root) in enumerate(zip(rows, roots, strict=True))
     ]
 
 
-def _conflicts(rows: Sequence[Row], pairs: Iterable[Pair]) -> set[int]:
+def _conflicts(rows: Sequence[ManifestRow], pairs: Iterable[Pair]) -> set[int]:
     """Numbers of the rows in near-duplicate chains that carry more than one label.
 
     Only rows of one data set are compared: two sets name their classes differently.
     """
-    chains = _UnionFind(str(number) for number in range(len(rows)))
-    touched: set[int] = set()
-    for pair in pairs:
-        first, second = rows[pair.first], rows[pair.second]
-        if first.dataset == second.dataset and first.label and second.label:
-            chains.join(str(pair.first), str(pair.second))
-            touched |= {pair.first, pair.second}
-    labels: dict[str, set[str]] = {}
-    for number in touched:
-        labels.setdefault(chains.root(str(number)), set()).add(rows[number].label)
-    return {number for number in touched if len(labels[chains.root(str(number))]) > 1}
+    edges = [
+        (pair.first, pair.second)
+        for pair in pairs
+        if rows[pair.first].dataset == rows[pair.second].dataset
+        and rows[pair.first].label
+        and rows[pair.second].label
+    ]
+    roots = _roots(len(rows), edges)
+    labels: dict[int, set[str]] = {}
+    chained = sorted({number for edge in edges for number in edge})
+    for number in chained:
+        labels.setdefault(roots[number], set()).add(rows[number].label)
+    return {number for number in chained if len(labels[roots[number]]) > 1}
 
 
-class _UnionFind:
-    """Disjoint sets of names; the earliest name given stands for its set."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._parent: dict[str, str] = {}
-        self._rank: dict[str, int] = {}
-        for name in names:
-            self._parent.setdefault(name, name)
-            self._rank.setdefault(name, len(self._rank))
-
-    def root(self, name: str) -> str:
-        path = []
-        while self._parent[name] != name:
-            path.append(name)
-            name = self._parent[name]
-        for passed in path:
-            self._parent[passed] = name
-        return name
-
-    def join(self, left: str, right: str) -> None:
-        first, second = sorted((self.root(left), self.root(right)), key=self._rank.__getitem__)
-        self._parent[second] = first
+def _roots(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
+    """Of each of ``count`` rows, the first row that edges connect it with."""
+    left_E, right_E = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(left_E)), (left_E, right_E)), shape=(count, count))
+    components_N = connected_components(graph, directed=False)[1]
+    _, first, inverse = np.unique(components_N, return_index=True, return_inverse=True)
+    roots: list[int] = first[inverse].tolist()
+    return roots

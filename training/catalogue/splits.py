@@ -1,4 +1,4 @@
-"""Splits that keep every group whole: a patient is learnt from or judged on, never both."""
+"""Split a manifest by group: no patient is in two splits."""
 
 import dataclasses
 from collections import Counter
@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from service.errors import InputError, NotEnoughExamples
-from training.data import Row
+from training.catalogue.manifest import ManifestRow
 
 
-def split_by_group(rows: Sequence[Row], shares: Mapping[str, float], seed: int) -> list[Row]:
+def split_by_group(
+    rows: Sequence[ManifestRow], shares: Mapping[str, float], seed: int
+) -> list[ManifestRow]:
     """Give each row a split; groups stay whole, classes keep their shares as far as they can.
 
     Groups are taken from large to small, equals in an order drawn from the seed; each goes to

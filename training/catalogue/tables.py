@@ -1,11 +1,11 @@
-"""How the catalogue and the findings look in a terminal."""
+"""Terminal tables of the catalogue and of rule violations."""
 
 from collections.abc import Iterable, Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
-from training.catalogue.checks import Finding
+from training.catalogue.checks import RuleViolation
 from training.catalogue.entries import TIERS, Dataset, steps_by_hand
 
 
@@ -53,16 +53,16 @@ def dataset_table(dataset: Dataset) -> Table:
     return table
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def violations_table(violations: Sequence[RuleViolation]) -> Table:
     """One line a broken rule."""
     table = Table("", "rule", "number", title="Findings")
     table.add_column("such as", overflow="fold")
-    for finding in findings:
+    for violation in violations:
         table.add_row(
-            "error" if finding.is_error else "note",
-            finding.rule,
-            f"{finding.number:,}",
-            escape("\n".join(finding.examples)),
+            "error" if violation.is_error else "note",
+            violation.rule,
+            f"{violation.number:,}",
+            escape("\n".join(violation.examples)),
         )
     return table
 

@@ -1,4 +1,4 @@
-"""Unpack archives of strangers: nothing outside the folder, no links, no bombs.
+"""Unpack untrusted archives: nothing outside the folder, no links, no bombs.
 
 ``tarfile`` has the ``data`` filter (PEP 706) for paths and kinds of members; ``zipfile`` renames
 escaping paths silently, so they are refused here first.

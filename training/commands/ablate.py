@@ -1,4 +1,4 @@
-"""``python -m training ablate``: what each group of augmentation is worth to a trained student."""
+"""``python -m training ablate``: measure what each group of augmentation adds."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.checkpoint import CHECKPOINT_NAME
-from training.config import load_config
-from training.data import load_frames, read_manifest
-from training.evaluation.ablation import ablate, ablation_table
-from training.evaluation.arms import Arm
-from training.evaluation.sets import thinned_sets
-from training.export import load_student
+from training.bundle.export import load_student
+from training.catalogue.manifest import load_frames, read_manifest
+from training.distil.checkpoint import CHECKPOINT_NAME
+from training.distil.config import load_config
+from training.evaluation.sets import read_subsampled_sets
+from training.studies.ablation import ablate, ablation_table
+from training.studies.arms import Arm
 
 
 def ablation(
@@ -22,7 +22,7 @@ def ablation(
     out: Annotated[Path, typer.Option(help="Markdown file to write.")],
     config_name: Annotated[
         str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "ship_cpu",
+    ] = "resnet50_stage3",
     sets: Annotated[str, typer.Option(help="Bench sets, comma-separated; empty = all.")] = "",
     every: Annotated[int, typer.Option(min=1, help="Take each so manyth corpus frame.")] = 1,
     views: Annotated[int, typer.Option(min=0, help="Views per frame; 0 = as configured.")] = 0,
@@ -39,14 +39,14 @@ def ablation(
     rows = read_manifest(manifest)
     corpus = load_frames([row for row in rows if row.use == "corpus"][::every])
     names = [name for name in sets.split(",") if name]
-    chosen = thinned_sets(rows, names, limit)
+    chosen = read_subsampled_sets(rows, names, limit)
     console = Console()
 
-    def say(arm: Arm) -> None:
+    def report(arm: Arm) -> None:
         console.print(f"{arm.name}: {dict(arm.scores)}")
 
     student = load_student(run / CHECKPOINT_NAME, config.student)
-    found = ablate(student, config, corpus, chosen, seeds=seeds, on_arm=say)
+    results = ablate(student, config, corpus, chosen, seeds=seeds, on_arm=report)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(ablation_table(found) + "\n", encoding="utf-8")
-    console.print(ablation_table(found), markup=False, soft_wrap=True)
+    out.write_text(ablation_table(results) + "\n", encoding="utf-8")
+    console.print(ablation_table(results), markup=False, soft_wrap=True)

@@ -4,8 +4,7 @@ import dataclasses
 import json
 import logging
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,32 +14,23 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as ProgressBar
 
-from service.errors import InputError, ServiceError
+from service.errors import InputError
 from training.catalogue import fetch as fetching
 from training.catalogue.adapters import find_frames
+from training.catalogue.builder import SetFacts, join_near_duplicates, make_rows
 from training.catalogue.checks import check_rows
 from training.catalogue.entries import Dataset, find, packaged_catalogue, steps_by_hand
-from training.catalogue.manifests import SetFacts, join_near_duplicates, make_rows
+from training.catalogue.manifest import read_manifest, write_manifest
 from training.catalogue.near_duplicates import RADIUS_BITS, hash_rows
 from training.catalogue.splits import split_by_group
-from training.catalogue.tables import catalogue_table, dataset_table, findings_table
+from training.catalogue.tables import catalogue_table, dataset_table, violations_table
 from training.catalogue.unpack import is_archive, unpack
-from training.data import read_manifest, write_manifest
+from training.commands.error_group import ErrorGroup
 
-app = typer.Typer(no_args_is_help=True, help="Public and private ultrasound sets.")
+app = typer.Typer(cls=ErrorGroup, no_args_is_help=True, help="Public and private ultrasound sets.")
 SHOWN_SKIPS = 10
 Radius = Annotated[int, typer.Option(help="Bits of 256 that near-duplicates may differ in.")]
 Out = Annotated[Path, typer.Option(help="Manifest to write.")]
-
-
-@contextmanager
-def _told() -> Iterator[Console]:
-    """A console; an error of ours becomes one line and exit status 1."""
-    try:
-        yield Console()
-    except ServiceError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command("list")
@@ -51,26 +41,26 @@ def list_sets(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the catalogue."""
-    with _told() as console:
-        chosen = [
-            dataset
-            for dataset in packaged_catalogue().values()
-            if (not organ or any(organ.lower() in name for name in dataset.organs))
-            and (not tier or dataset.tier in tier.upper())
-            and (not fetchable or dataset.open_direct)
-        ]
-        if as_json:
-            typer.echo(json.dumps([dataclasses.asdict(d) for d in chosen], ensure_ascii=False))
-            return
-        console.print(catalogue_table(chosen))
-        console.print(f"{len(chosen)} sets")
+    console = Console()
+    chosen = [
+        dataset
+        for dataset in packaged_catalogue().values()
+        if (not organ or any(organ.lower() in name for name in dataset.organs))
+        and (not tier or dataset.tier in tier.upper())
+        and (not fetchable or dataset.open_direct)
+    ]
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(d) for d in chosen], ensure_ascii=False))
+        return
+    console.print(catalogue_table(chosen))
+    console.print(f"{len(chosen)} sets")
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name of the set.")]) -> None:
     """Show one set, and how to get it."""
-    with _told() as console:
-        console.print(dataset_table(find(name, packaged_catalogue())))
+    console = Console()
+    console.print(dataset_table(find(name, packaged_catalogue())))
 
 
 @app.command()
@@ -84,21 +74,21 @@ def fetch(
 ) -> None:
     """Download sets that have open direct links; explain how to get the others."""
     logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines would break the bars
-    with _told() as console:
-        sets = [find(name, packaged_catalogue()) for name in names]
-        for dataset in sets:
-            if not dataset.open_direct:
-                console.print(f"{dataset.name} must be fetched by hand:")
-                for number, step in enumerate(steps_by_hand(dataset), start=1):
-                    console.print(escape(f"  {number}. {step}"))
-                continue
-            console.print(escape(f"{dataset.name}: licence {dataset.licence or 'none known'}"))
-            files = _fetch_one(dataset, to / dataset.name, console, accept_licence)
-            for file in filter(is_archive, files if unpacked else ()):
-                number = unpack(file, file.parent / "unpacked")
-                console.print(escape(f"{file.name}: {number:,} files unpacked"))
-        if not all(dataset.open_direct for dataset in sets):
-            raise typer.Exit(1)
+    console = Console()
+    sets = [find(name, packaged_catalogue()) for name in names]
+    for dataset in sets:
+        if not dataset.open_direct:
+            console.print(f"{dataset.name} must be fetched by hand:")
+            for number, step in enumerate(steps_by_hand(dataset), start=1):
+                console.print(escape(f"  {number}. {step}"))
+            continue
+        console.print(escape(f"{dataset.name}: licence {dataset.licence or 'none known'}"))
+        files = _fetch_one(dataset, to / dataset.name, console, accept_licence)
+        for file in filter(is_archive, files if unpacked else ()):
+            number = unpack(file, file.parent / "unpacked")
+            console.print(escape(f"{file.name}: {number:,} files unpacked"))
+    if not all(dataset.open_direct for dataset in sets):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -116,26 +106,26 @@ def manifest(
     radius: Radius = RADIUS_BITS,
 ) -> None:
     """Write the manifest of a folder: every frame with group, label, licence and digest."""
-    with _told() as console:
-        known = packaged_catalogue().get(set_name)
-        facts = SetFacts(
-            set_name,
-            licence or (known.licence if known else ""),
-            use,
-            organ or (known.organs[0] if known else ""),
-        )
-        layout = _layout(known, adapter, option or ())
-        made = make_rows(find_frames(folder, layout), folder, facts)
-        rows, pairs = join_near_duplicates(made.rows, made.hashes_NK, radius)
-        write_manifest(rows, out)
-        conflicts = sum(row.label_conflict for row in rows)
-        console.print(
-            f"{len(rows):,} frames in {len({row.group for row in rows}):,} groups; "
-            f"{len(pairs):,} near-duplicate pairs; {conflicts:,} frames of conflicting labels; "
-            f"{len(made.skipped):,} files skipped"
-        )
-        for skipped in made.skipped[:SHOWN_SKIPS]:
-            console.print(escape(f"skipped {skipped.path.name}: {skipped.reason}"))
+    console = Console()
+    known = packaged_catalogue().get(set_name)
+    facts = SetFacts(
+        set_name,
+        licence or (known.licence if known else ""),
+        use,
+        organ or (known.organs[0] if known else ""),
+    )
+    layout = _layout(known, adapter, option or ())
+    build = make_rows(find_frames(folder, layout), folder, facts)
+    rows, pairs = join_near_duplicates(build.rows, build.hashes_NK, radius)
+    write_manifest(rows, out)
+    conflicts = sum(row.label_conflict for row in rows)
+    console.print(
+        f"{len(rows):,} frames in {len({row.group for row in rows}):,} groups; "
+        f"{len(pairs):,} near-duplicate pairs; {conflicts:,} frames of conflicting labels; "
+        f"{len(build.skipped):,} files skipped"
+    )
+    for skipped in build.skipped[:SHOWN_SKIPS]:
+        console.print(escape(f"skipped {skipped.path.name}: {skipped.reason}"))
 
 
 @app.command()
@@ -145,11 +135,11 @@ def merge(
     radius: Radius = RADIUS_BITS,
 ) -> None:
     """Put manifests together; near-duplicates across them become one group."""
-    with _told() as console:
-        rows = [row for path in manifests for row in read_manifest(path)]
-        joined, pairs = join_near_duplicates(rows, hash_rows(rows), radius)
-        write_manifest(joined, out)
-        console.print(f"{len(joined):,} frames; {len(pairs):,} near-duplicate pairs joined")
+    console = Console()
+    rows = [row for path in manifests for row in read_manifest(path)]
+    joined, pairs = join_near_duplicates(rows, hash_rows(rows), radius)
+    write_manifest(joined, out)
+    console.print(f"{len(joined):,} frames; {len(pairs):,} near-duplicate pairs joined")
 
 
 @app.command()
@@ -162,13 +152,13 @@ def split(
     seed: Annotated[int, typer.Option(help="Same seed, same split.")] = 0,
 ) -> None:
     """Split a manifest by group, classes kept even."""
-    with _told() as console:
-        shares = {"train": train, "val": val, "test": test}
-        wanted = {name: share for name, share in shares.items() if share}
-        rows = split_by_group(read_manifest(manifest_file), wanted, seed)
-        write_manifest(rows, out)
-        counts = {name: sum(row.split == name for row in rows) for name in wanted}
-        console.print(", ".join(f"{name} {number:,}" for name, number in counts.items()))
+    console = Console()
+    shares = {"train": train, "val": val, "test": test}
+    wanted = {name: share for name, share in shares.items() if share}
+    rows = split_by_group(read_manifest(manifest_file), wanted, seed)
+    write_manifest(rows, out)
+    counts = {name: sum(row.split == name for row in rows) for name in wanted}
+    console.print(", ".join(f"{name} {number:,}" for name, number in counts.items()))
 
 
 @app.command()
@@ -177,15 +167,15 @@ def check(
     radius: Radius = RADIUS_BITS,
 ) -> None:
     """Check files, digests, licences, groups, near-duplicates and leaks; 1 when errors exist."""
-    with _told() as console:
-        rows = read_manifest(manifest_file)
-        findings = check_rows(rows, packaged_catalogue(), radius_bits=radius)
-        if findings:
-            console.print(findings_table(findings))
-        errors = sum(finding.is_error for finding in findings)
-        console.print(f"{len(rows):,} frames checked; {errors} rules broken")
-        if errors:
-            raise typer.Exit(1)
+    console = Console()
+    rows = read_manifest(manifest_file)
+    violations = check_rows(rows, packaged_catalogue(), radius_bits=radius)
+    if violations:
+        console.print(violations_table(violations))
+    errors = sum(violation.is_error for violation in violations)
+    console.print(f"{len(rows):,} frames checked; {errors} rules broken")
+    if errors:
+        raise typer.Exit(1)
 
 
 def _fetch_one(

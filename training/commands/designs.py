@@ -1,20 +1,24 @@
 """``python -m training designs``: designs of the distillation against the plain one, in small."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from service.errors import InputError
 from training.catalogue.leaks import check_disjoint
-from training.commands.distil import chosen_config, corpus_rows
-from training.config import DistillConfig
-from training.data import load_frames, read_manifest
-from training.evaluation.arms import arms_table
-from training.evaluation.designs import Design, Judged, designs, judge_designs, stock
-from training.evaluation.sets import thinned_sets
+from training.catalogue.manifest import load_frames, read_manifest
+from training.distil.config import load_config_with_weights
+from training.distil.runs import corpus_rows
+from training.evaluation.sets import read_subsampled_sets
+from training.studies.designs import (
+    DesignResult,
+    compute_shared,
+    evaluate_designs,
+    reduce_config,
+    select_designs,
+    tables,
+)
 
 
 def compare_designs(
@@ -24,7 +28,7 @@ def compare_designs(
     out: Annotated[Path, typer.Option(help="Folder for caches, runs and designs.md.")],
     config_name: Annotated[
         str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "ship_cpu",
+    ] = "resnet50_stage4",
     every: Annotated[int, typer.Option(min=1, help="Learn from each so manyth corpus frame.")] = 2,
     side: Annotated[int, typer.Option(min=64, help="Side of the input, px.")] = 160,
     views: Annotated[int, typer.Option(min=2, help="Cached views per frame.")] = 2,
@@ -37,63 +41,24 @@ def compare_designs(
     seeds: Annotated[int, typer.Option(min=2, help="Splits per number of shots.")] = 20,
     only: Annotated[str, typer.Option(help="Designs beside the plain one; empty = all.")] = "",
 ) -> None:
-    """Train stage 4 by each design from cached targets and judge it. Goes on after a break."""
-    plain = reduced(
-        chosen_config(config_name, student, teacher),
+    """Train stage 4 by each design from cached targets and evaluate it; can be resumed."""
+    plain = reduce_config(
+        load_config_with_weights(config_name, student, teacher),
         side=side, views=views, steps=steps, batch=batch, dim=dim,
     )  # fmt: skip
     rows = read_manifest(manifest)
     corpus = corpus_rows(rows, plain)[::every]
     names = [name for name in sets.split(",") if name]
-    judged = thinned_sets(rows, names, limit)
-    check_disjoint(corpus, [row for each in judged for row in each.rows])
-    chosen = chosen_designs(plain, [name for name in only.split(",") if name])
-    made = stock(plain, load_frames(corpus), judged, out / "cache", simulated=simulated)
+    evaluated = read_subsampled_sets(rows, names, limit)
+    check_disjoint(corpus, [row for dataset in evaluated for row in dataset.rows])
+    chosen = select_designs(plain, [name for name in only.split(",") if name])
+    shared = compute_shared(
+        plain, load_frames(corpus), evaluated, out / "cache", simulated=simulated
+    )
     console = Console()
-    done: list[Judged] = []
-    for each in judge_designs(chosen, made, out, seeds=seeds):
-        done.append(each)
+    done: list[DesignResult] = []
+    for result in evaluate_designs(chosen, shared, out, seeds=seeds):
+        done.append(result)
         (out / "designs.md").write_text(tables(done) + "\n", encoding="utf-8")
-        console.print(f"{each.shipped.name}: {dict(each.shipped.scores)}", markup=False)
+        console.print(f"{result.shipped.name}: {dict(result.shipped.scores)}", markup=False)
     console.print(tables(done), markup=False, soft_wrap=True)
-
-
-def reduced(
-    config: DistillConfig, *, side: int, views: int, steps: int, batch: int, dim: int
-) -> DistillConfig:
-    """The configuration at a size that all designs can be tried at; its first teacher alone."""
-    return dataclasses.replace(
-        config,
-        spec=dataclasses.replace(config.spec, side_px=side),
-        serve_px=0,
-        load_px=side * config.load_px // config.spec.side_px,
-        views=views,
-        steps=steps,
-        batch=batch,
-        teachers=config.teachers[:1],
-        readout=dataclasses.replace(config.readout, dim=dim, views=views - 1),
-    )
-
-
-def chosen_designs(plain: DistillConfig, names: list[str]) -> list[Design]:
-    """The plain design, and those of these names, or all.
-
-    Raises:
-        InputError: there is no such design.
-    """
-    known = designs(plain)
-    missing = sorted(set(names) - {design.name for design in known})
-    if missing:
-        raise InputError(f"expected designs among {[d.name for d in known]}, got {missing}")
-    return [d for d in known if not names or d is known[0] or d.name in names]
-
-
-def tables(done: list[Judged]) -> str:
-    """Both tables, Markdown."""
-    alone = [each.alone for each in done if each.alone is not None]
-    return "\n\n".join(
-        [
-            arms_table([each.shipped for each in done], "design, in the read-out"),
-            arms_table(alone, "design, stage 4 alone"),
-        ]
-    )

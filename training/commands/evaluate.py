@@ -1,25 +1,24 @@
 """``evaluate``: encoders on labelled sets, into one JSON, and a report and a card table from it."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
-from service.errors import InputError
-from training.card import carry_benchmark
-from training.config import load_config
-from training.data import Row, load_frames, read_manifest
+from training.bundle.card import write_benchmark
+from training.catalogue.manifest import ManifestRow, load_frames, read_manifest
+from training.distil.config import load_config
 from training.evaluation import encoders as known
 from training.evaluation.cost import measure_costs
 from training.evaluation.document import read_document, write_document
 from training.evaluation.encoders import FrameEncoder
-from training.evaluation.judge import Effort
 from training.evaluation.report import write_report
-from training.evaluation.run import Plan
+from training.evaluation.run import EvaluationPlan
 from training.evaluation.run import evaluate as run_evaluation
-from training.evaluation.sets import EvaluationSet, read_sets, thinned
+from training.evaluation.scores import Effort
+from training.evaluation.sets import EvaluationSet, read_sets, subsample
 from training.evaluation.summary import benchmark_of
 from training.evaluation.ultrabench import read_ultrabench
 
@@ -32,7 +31,7 @@ Source: TypeAlias = Annotated[
 ]
 Frames: TypeAlias = Annotated[Path | None, Option(help="manifest.csv naming the frames.")]
 Bundle: TypeAlias = Annotated[
-    Path | None, Option(help="Bundle to judge; its default precision is the shipped one.")
+    Path | None, Option(help="Bundle to evaluate; its default precision is the shipped one.")
 ]
 Precisions: TypeAlias = Annotated[
     list[str] | None, Option(help="Only this precision of the bundle; repeatable.")
@@ -47,8 +46,8 @@ TeacherFile: TypeAlias = Annotated[Path | None, Option(help="ViT-S/14 teacher, s
 TrunkFile: TypeAlias = Annotated[
     Path | None, Option(help="ImageNet ResNet-50 v2 trunk, safetensors.")
 ]
-Random: TypeAlias = Annotated[bool, Option("--random", help="Judge random weights too.")]
-Pixels: TypeAlias = Annotated[bool, Option("--pixels", help="Judge raw pixels too.")]
+Random: TypeAlias = Annotated[bool, Option("--random", help="Evaluate random weights too.")]
+Pixels: TypeAlias = Annotated[bool, Option("--pixels", help="Evaluate raw pixels too.")]
 Names: TypeAlias = Annotated[str, Option(help="Bench sets, comma-separated; empty = all.")]
 Prepared: TypeAlias = Annotated[
     list[Path] | None, Option(help="Data set folder that ultrabench wrote; repeatable.")
@@ -74,7 +73,7 @@ def evaluate(
     bundle: Bundle = None,
     precision: Precisions = None,
     run: Run = None,
-    config_name: ConfigName = "ship_gpu",
+    config_name: ConfigName = "resnet50_stage3",
     teacher: TeacherFile = None,
     trunk: TrunkFile = None,
     random: Random = False,
@@ -90,48 +89,43 @@ def evaluate(
     maps: Maps = True,
     state_in: StateIn = None,
 ) -> None:
-    """Judge encoders on the same splits: few shots, full probe, retrieval, clusters, cost."""
+    """Evaluate encoders on the same splits: few shots, full probe, retrieval, clusters, cost."""
     if source is not None:
         document = read_document(source)
     else:
         rows = read_manifest(manifest) if manifest else []
         corpus = [row for row in rows if row.use == "corpus"]
         corpus = corpus[:: max(1, len(corpus) // limit)] if limit else corpus
-        makers: list[tuple[Any, Callable[[], list[FrameEncoder]]]] = [
-            (bundle, lambda: [*known.bundle_encoders(_path(bundle), precision or [])]),
-            (
-                run,
-                lambda: [
-                    known.checkpoint(_path(run), load_frames(corpus), load_config(config_name))
-                ],
-            ),
-            (teacher, lambda: [known.teacher(_path(teacher))]),
-            (trunk, lambda: [known.imagenet_trunk(_path(trunk))]),
-            (random, lambda: [known.random_resnet50()]),
-            (pixels, lambda: [known.PixelEncoder()]),
-        ]
-        judged = [encoder for wanted, make in makers if wanted for encoder in make()]
-        chosen = list(_sets(rows, sets, ultrabench or [], limit))
+        evaluated: list[FrameEncoder] = []
+        if bundle:
+            evaluated += known.bundle_encoders(bundle, precision or [])
+        if run:
+            evaluated.append(known.checkpoint(run, load_frames(corpus), load_config(config_name)))
+        if teacher:
+            evaluated.append(known.teacher(teacher))
+        if trunk:
+            evaluated.append(known.imagenet_trunk(trunk))
+        if random:
+            evaluated.append(known.random_resnet50())
+        if pixels:
+            evaluated.append(known.PixelEncoder())
+        datasets = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
         centre = [] if centre_on_set else corpus
-        plan = Plan(judged, chosen, centre, store, effort, jobs=jobs, maps=maps)
-        measured = measure_costs([*judged, known.paper_teacher()]) if costs else {}
+        plan = EvaluationPlan(evaluated, datasets, centre, store, effort, jobs=jobs, maps=maps)
+        measured = measure_costs([*evaluated, known.paper_teacher()]) if costs else {}
         document = run_evaluation(plan, measured)
         write_document(document, out)
     report = write_report(document, out)
     for folder in state_in or []:
-        carry_benchmark(folder, benchmark_of(document))
+        write_benchmark(folder, benchmark_of(document))
     log.info("evaluated", extra={"shipped": document["shipped"], "report": str(report)})
 
 
-def _path(given: Path | None) -> Path:
-    if given is None:
-        raise InputError("expected a path")
-    return given
-
-
-def _sets(rows: list[Row], names: str, folders: list[Path], limit: int) -> Iterator[EvaluationSet]:
+def _sets(
+    rows: list[ManifestRow], names: str, folders: list[Path], limit: int
+) -> Iterator[EvaluationSet]:
     wanted = [name for name in names.split(",") if name]
-    found = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
-    for chosen in found:
-        yield thinned(chosen, limit) if limit else chosen
+    datasets = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
+    for dataset in datasets:
+        yield subsample(dataset, limit) if limit else dataset

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from service.imaging.formats.decode import decode
-from training.config import load_config
-from training.data import MAX_PIXELS, corpus_facts, load_frames, read_manifest
-from training.export import ExportFacts, load_student, narrow
-from training.export import export as write_bundle
+from training.bundle.export import ExportFacts, copy_precisions, load_student
+from training.bundle.export import export as write_bundle
+from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest
+from training.distil.config import load_config
 
 log = logging.getLogger("training")
 GOLDEN_FRAMES = 6
@@ -26,7 +26,7 @@ def export(
     initial: Annotated[str, typer.Option(help="Name and licence of the initial weights.")],
     config_name: Annotated[
         str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "interim_cpu",
+    ] = "resnet50_stage3",
     version: Annotated[str, typer.Option(help="Version of the encoder.")] = "0.1.0",
     interim: Annotated[bool, typer.Option(help="Say that it is a stand-in.")] = True,
     unseen: Annotated[int, typer.Option(help="Bench frames to measure fidelity on.")] = 256,
@@ -40,7 +40,7 @@ def export(
     facts = ExportFacts(version, interim, corpus_facts(corpus), teacher, initial)
     files = sorted(golden.rglob("*.png"))
     samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
-    made = write_bundle(
+    manifest_written = write_bundle(
         load_student(run / "checkpoint.pt", config.student),
         config,
         corpus=load_frames(corpus),
@@ -49,5 +49,10 @@ def export(
         facts=facts,
         out=out,
     )
-    small = narrow(out, shipped, facts, precisions=(made.default_precision, "fp16"))
-    log.info("exported", extra={"encoder_id": small.encoder_id, **made.about["fidelity"]})
+    shipped_manifest = copy_precisions(
+        out, shipped, facts, precisions=(manifest_written.default_precision, "fp16")
+    )
+    log.info(
+        "exported",
+        extra={"encoder_id": shipped_manifest.encoder_id, **manifest_written.about["fidelity"]},
+    )

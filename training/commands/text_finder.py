@@ -9,9 +9,8 @@ import typer
 
 from service.errors import InputError
 from service.imaging.formats.decode import decode
-from training.lettering import font_files
-from training.textnet import PEN_FONTS, TextNetConfig, fit
-from training.textnet_onnx import export
+from training.text_detector.synthetic_text import find_fonts
+from training.text_detector.textnet import PEN_FONTS, TextNetConfig, export, fit
 
 
 def text_finder(
@@ -24,7 +23,7 @@ def text_finder(
     seed: Annotated[int, typer.Option()] = 0,
     start: Annotated[Path | None, typer.Option(help="Weights (.pt) to go on from.")] = None,
 ) -> None:
-    """Teach the finder of burned-in text on drawn names; ``<out>.pt`` keeps the weights."""
+    """Train the finder of burned-in text on synthetic text; ``<out>.pt`` keeps the weights."""
     files = sorted(
         file
         for folder in frames
@@ -35,7 +34,7 @@ def text_finder(
         raise InputError("expected .png or .jpg frames, found none")
     chosen = files[:: max(1, len(files) // limit)][:limit]
     backgrounds = [decode(f.read_bytes(), max_pixels=10**8).pixels_HW for f in chosen]
-    faces = (*PEN_FONTS, *font_files(fonts))
+    faces = (*PEN_FONTS, *find_fonts(fonts))
     config = TextNetConfig(seed=seed, steps=steps, batch=batch, fonts=faces)
     cv2.setNumThreads(1)
     known = None if start is None else torch.load(start, weights_only=True)

@@ -14,7 +14,7 @@ Command, on 8 GPUs::
 from the Hugging Face hub, where DINOv3's licence has to be accepted first (what is derived from
 them carries that agreement). ``--student`` starts from an ImageNet ResNet-50 (file or hub id)
 instead of from nothing. Frames of the sets in ``CORPUS`` come from ``training datasets``. The sets
-that this project is judged on (BUSI, AUL, POCUS) and those that contain them are left out.
+that this project is evaluated on (BUSI, AUL, POCUS) and those that contain them are left out.
 Several sets are non-commercial or state no licence: what is trained on them is for research.
 
 Cost. A step of one view is a forward pass of the teacher and a forward and backward pass (three
@@ -36,14 +36,8 @@ below that; how far above it comes has to be measured with ``python -m training 
 """
 
 from service.imaging.analysis.preprocess import PreprocessSpec
-from training.config import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    DistillConfig,
-    LossConfig,
-    StudentConfig,
-    TeacherConfig,
-)
+from training.distil.config import DistillConfig, LossConfig
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
 
 CORPUS = (  # names of training/catalogue/datasets.toml
     "acouslic-ai",
@@ -111,7 +105,9 @@ def config() -> DistillConfig:
                 blocks=(5, 8, 11),
             ),
         ),
-        losses=LossConfig(regress=1.0, queue=1.0, relate=1.0, queue_rows=8192, survey_rows=8192),
+        losses=LossConfig(
+            regression=1.0, queue=1.0, relational=1.0, queue_rows=8192, statistics_rows=8192
+        ),
         spec=PreprocessSpec(224, IMAGENET_MEAN, IMAGENET_STD),
         workers=16,
         checkpoint_every=2000,

@@ -5,15 +5,9 @@ so precision is float32 and the seed fixed. Command: ``python -m training smoke`
 """
 
 from service.imaging.analysis.preprocess import PreprocessSpec
-from training.config import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    DistillConfig,
-    LossConfig,
-    StudentConfig,
-    TeacherConfig,
-)
-from training.readout import ReadoutConfig
+from training.distil.config import DistillConfig, LossConfig
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig, TeacherConfig
+from training.networks.readout import ReadoutConfig
 
 
 def config() -> DistillConfig:
@@ -31,7 +25,9 @@ def config() -> DistillConfig:
                 "test_vit", weights="random", blocks=(2, 5), mean=(0.5,) * 3, std=(0.5,) * 3
             ),
         ),
-        losses=LossConfig(regress=1.0, queue=0.1, relate=0.1, queue_rows=32, survey_rows=32),
+        losses=LossConfig(
+            regression=1.0, queue=0.1, relational=0.1, queue_rows=32, statistics_rows=32
+        ),
         spec=PreprocessSpec(64, IMAGENET_MEAN, IMAGENET_STD),
         readout=ReadoutConfig(dim=32),
         bf16=False,

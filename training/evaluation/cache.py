@@ -1,4 +1,4 @@
-"""Features on disk, so that a second evaluation costs only its heads.
+"""A cache of features on disk, so that a second evaluation only fits heads.
 
 Shape suffixes: N frames, D feature width.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import Row, load_frames
+from training.catalogue.manifest import ManifestRow, load_frames
 from training.evaluation.encoders import FrameEncoder, embed
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import content_of
@@ -17,7 +17,7 @@ from training.evaluation.sets import content_of
 log = logging.getLogger(__name__)
 
 
-def features(encoder: FrameEncoder, rows: Sequence[Row], folder: Path) -> Floats:
+def features(encoder: FrameEncoder, rows: Sequence[ManifestRow], folder: Path) -> Floats:
     """features_ND of the rows' frames, computed once per encoder and content of the files.
 
     The file is named by both, so a changed weight file or frame is computed anew. Raw: neither

@@ -1,4 +1,4 @@
-"""How well classes lie apart before any label is used: cluster quality and maps in the plane.
+"""Cluster quality of the classes, and UMAP maps.
 
 Shape suffixes: N frames, D feature width.
 """
@@ -31,21 +31,21 @@ class Clusters:
 
 
 def clusters(features_ND: Floats, labelled: LabelledSet) -> Clusters:
-    """Cluster quality of the set's judged frames."""
-    judged_N = ~labelled.support_N
+    """Cluster quality of the set's evaluated frames."""
+    tested_N = ~labelled.support_N
     silhouette = silhouette_score(
-        features_ND[judged_N], labelled.labels_N[judged_N], metric="cosine"
+        features_ND[tested_N], labelled.labels_N[tested_N], metric="cosine"
     )
     shares: dict[str, list[float]] = {name: [] for name in labelled.classes}
     for row, order in nearest_others(features_ND, labelled):
         name = labelled.labels_N[row]
         near = labelled.labels_N[order[:PURITY_NEIGHBOURS]]
         shares[str(name)].append(float(np.mean(near == name)) if len(near) else 0.0)
-    purity = 100 * float(np.mean([np.mean(found) for found in shares.values() if found]))
+    purity = 100 * float(np.mean([np.mean(shares) for shares in shares.values() if shares]))
     return Clusters(float(silhouette), purity)
 
 
-def plane(features_ND: Floats, *, seed: int = 0) -> npt.NDArray[np.float32]:
+def umap_plane(features_ND: Floats, *, seed: int = 0) -> npt.NDArray[np.float32]:
     """UMAP with cosine distance, float32 (N, 2), the same for the same seed (McInnes 2018)."""
     with warnings.catch_warnings():
         # A fixed seed costs umap-learn its threads, and it says so each time.

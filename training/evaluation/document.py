@@ -33,39 +33,40 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from service.errors import InputError
+from service.fewshot.bootstrap import Estimate
 from training.evaluation.compare import (
-    Estimate,
+    estimate_json,
     over_groups,
     over_seeds,
     paired_over_groups,
     paired_over_seeds,
 )
-from training.evaluation.judge import Judged, confusion
+from training.evaluation.scores import SetScores, confusion
 
 SCHEMA_VERSION = 1
 FILE_NAME = "evaluation.json"
 _KEYS = ("effort", "sets", "encoders", "shipped", "results", "means", "paired", "maps")
-Results: TypeAlias = Mapping[str, Mapping[str, Judged]]  # encoder -> set -> scores
+Results: TypeAlias = Mapping[str, Mapping[str, SetScores]]  # encoder -> set -> scores
 
 
-def result(judged: Judged) -> dict[str, Any]:
+def result(scores: SetScores) -> dict[str, Any]:
     """One encoder on one set."""
-    found = judged.retrieval
+    fields = scores.retrieval
     return {
         "shots": {
-            str(k): over_seeds(s).to_json() | {"scores": [round(v, 3) for v in s]}
-            for k, s in judged.shots.items()
+            str(k): estimate_json(over_seeds(s)) | {"scores": [round(v, 3) for v in s]}
+            for k, s in scores.shots.items()
         },
-        "full": over_groups([judged.full]).to_json() | {"confusion": confusion(judged.full)},
-        "fractions": {str(f): over_seeds(s).to_json() for f, s in judged.fractions.items()},
+        "full": estimate_json(over_groups([scores.full])) | {"confusion": confusion(scores.full)},
+        "fractions": {str(f): estimate_json(over_seeds(s)) for f, s in scores.fractions.items()},
         "retrieval": {
-            "knn": round(found.knn, 2),
-            "recall_at": {str(k): round(v, 2) for k, v in found.recall_at.items()},
-            "map": round(found.mean_average_precision, 2),
+            "knn": round(fields.knn, 2),
+            "recall_at": {str(k): round(v, 2) for k, v in fields.recall_at.items()},
+            "map": round(fields.mean_average_precision, 2),
         },
         "clusters": {
-            "silhouette": round(judged.clusters.silhouette, 4),
-            "purity": round(judged.clusters.purity, 2),
+            "silhouette": round(scores.clusters.silhouette, 4),
+            "purity": round(scores.clusters.purity, 2),
         },
     }
 
@@ -75,22 +76,22 @@ def means(results: Results, sets: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {name: _mean([by_set[s] for s in sets]) for name, by_set in results.items() if sets}
 
 
-def _mean(judged: Sequence[Judged]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        str(k): over_seeds(np.mean([j.shots[k] for j in judged], axis=0).tolist()).to_json()
-        for k in _shots(judged)
+def _mean(scores: Sequence[SetScores]) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        str(k): estimate_json(over_seeds(np.mean([j.shots[k] for j in scores], axis=0).tolist()))
+        for k in _shots(scores)
     }
-    found["full"] = over_groups([j.full for j in judged]).to_json()
-    found["knn"] = round(float(np.mean([j.retrieval.knn for j in judged])), 2)
-    found["map"] = round(float(np.mean([j.retrieval.mean_average_precision for j in judged])), 2)
-    found["silhouette"] = round(float(np.mean([j.clusters.silhouette for j in judged])), 4)
-    found["purity"] = round(float(np.mean([j.clusters.purity for j in judged])), 2)
-    return found
+    fields["full"] = estimate_json(over_groups([j.full for j in scores]))
+    fields["knn"] = round(float(np.mean([j.retrieval.knn for j in scores])), 2)
+    fields["map"] = round(float(np.mean([j.retrieval.mean_average_precision for j in scores])), 2)
+    fields["silhouette"] = round(float(np.mean([j.clusters.silhouette for j in scores])), 4)
+    fields["purity"] = round(float(np.mean([j.clusters.purity for j in scores])), 2)
+    return fields
 
 
-def _shots(judged: Sequence[Judged]) -> list[int]:
+def _shots(scores: Sequence[SetScores]) -> list[int]:
     """Numbers of shots that every one of them has."""
-    return sorted(set.intersection(*(set(j.shots) for j in judged)))
+    return sorted(set.intersection(*(set(j.shots) for j in scores)))
 
 
 def paired(results: Results, shipped: str, outside: Sequence[str]) -> dict[str, Any]:
@@ -107,16 +108,18 @@ def paired(results: Results, shipped: str, outside: Sequence[str]) -> dict[str, 
 
 
 def _difference(
-    ours: Mapping[str, Judged], theirs: Mapping[str, Judged], sets: Sequence[str]
+    ours: Mapping[str, SetScores], theirs: Mapping[str, SetScores], sets: Sequence[str]
 ) -> dict[str, Any]:
-    found: dict[str, Estimate] = {
+    fields: dict[str, Estimate] = {
         str(k): paired_over_seeds(
             {s: ours[s].shots[k] for s in sets}, {s: theirs[s].shots[k] for s in sets}
         )
         for k in _shots([ours[s] for s in sets])
     }
-    found["full"] = paired_over_groups([ours[s].full for s in sets], [theirs[s].full for s in sets])
-    return {key: estimate.to_json() for key, estimate in found.items()}
+    fields["full"] = paired_over_groups(
+        [ours[s].full for s in sets], [theirs[s].full for s in sets]
+    )
+    return {key: estimate_json(estimate) for key, estimate in fields.items()}
 
 
 def write_document(document: Mapping[str, Any], folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Everything that is judged, behind one interface: frames in, features out.
+"""The encoders that can be evaluated, behind one interface: frames in, features out.
 
 The only module of the evaluation that knows how networks are built and loaded.
 
@@ -20,17 +20,18 @@ from torch import Tensor, nn
 from service.embedding.bundle import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
-from training.backbones import AnyBackbone
-from training.checkpoint import CHECKPOINT_NAME
-from training.config import IMAGENET_MEAN, IMAGENET_STD, DistillConfig
+from training.bundle.export import fit_student_readout, load_student, serving_config
+from training.bundle.onnx_files import OUTPUTS, open_network
+from training.distil.checkpoint import CHECKPOINT_NAME
+from training.distil.config import DistillConfig
 from training.evaluation.protocol import Floats
 from training.evaluation.sets import Frames
-from training.export import fitted_readout, load_student, served
-from training.onnx_files import OUTPUTS, open_network
-from training.readout import Readout, pooled
-from training.student import Trunk, load_imagenet_trunk
-from training.teacher import load_teacher
-from training.torchvision_shim import allow_unmatched_torchvision
+from training.networks.backbones import AnyBackbone
+from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, TeacherConfig
+from training.networks.readout import Readout, pool_features
+from training.networks.student import Trunk, load_imagenet_trunk
+from training.networks.teacher import build_teacher
+from training.networks.timm_models import RANDOM, create
 
 BATCH = 16
 PIXELS = 32
@@ -115,7 +116,7 @@ class TorchEncoder:
 
 @dataclass(frozen=True)
 class PixelEncoder:
-    """The frame itself, small: what any feature must beat."""
+    """The frame itself, scaled down: the lowest baseline."""
 
     name: str = "pixels"
     key: str = f"pixels{PIXELS}"
@@ -173,7 +174,7 @@ def teacher(path: Path) -> TorchEncoder:
         InputError: the file does not hold its weights.
     """
     architecture, blocks = TEACHER
-    network = load_teacher(path, architecture=architecture, blocks=blocks)
+    network = build_teacher(TeacherConfig(architecture, str(path), blocks), IMAGENET_SPEC)
     key = _key(f"{architecture}{blocks}", path, IMAGENET_SPEC)
     return TorchEncoder("teacher", key, IMAGENET_SPEC, path, network, _size(network))
 
@@ -205,23 +206,17 @@ def imagenet_trunk(path: Path) -> TorchEncoder:
 
 def random_resnet50(seed: int = 0) -> TorchEncoder:
     """ResNet-50 of random weights: what the architecture gives without any training."""
-    allow_unmatched_torchvision()
-    import timm
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # timm starts the last norm of every block at 0, which would switch all blocks off.
-        network = timm.create_model("resnet50", num_classes=0, zero_init_last=False).eval()
+        network = create("resnet50", RANDOM, zero_init_last=False).eval()
     key = f"random{seed}-{torch.__version__}".replace("+", "-")
     return TorchEncoder("random_resnet50", key, IMAGENET_SPEC, None, network, _size(network))
 
 
 def paper_teacher() -> TorchEncoder:
     """DINOv3 ViT-B/16 of random weights at 224 px, for its cost only."""
-    allow_unmatched_torchvision()
-    import timm
-
-    network = timm.create_model(PAPER_TEACHER, num_classes=0).eval()
+    network = create(PAPER_TEACHER, RANDOM).eval()
     return TorchEncoder("dinov3_vitb16", "none", IMAGENET_SPEC, None, network, _size(network))
 
 
@@ -236,7 +231,7 @@ class PooledStudent(nn.Module):
 
     def forward(self, frames_B3SS: Tensor) -> Tensor:
         """(B, D), not of unit length."""
-        pooled_BK = pooled(*self.student.read(frames_B3SS))
+        pooled_BK = pool_features(*self.student.read(frames_B3SS))
         return nn.functional.linear(pooled_BK, self.weights_DK, self.bias_D)  # type: ignore[arg-type]
 
 
@@ -247,9 +242,9 @@ def checkpoint(run: Path, corpus: Frames, config: DistillConfig) -> TorchEncoder
         InputError: the folder holds no finished run of ``config``, or too few corpus frames.
     """
     path = run / CHECKPOINT_NAME
-    config = served(config)
+    config = serving_config(config)
     student = load_student(path, config.student)
-    readout = fitted_readout(student, corpus, config)
+    readout = fit_student_readout(student, corpus, config)
     network = PooledStudent(student, readout).eval()
     fitted = hashlib.sha256(readout.weights_DK.tobytes()).hexdigest()
     key = _key(fitted, path, config.spec)

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, from ``evaluation.json`` alone: PNG bytes, readable on paper."""
+"""Plots of an evaluation, from ``evaluation.json`` alone, as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -18,34 +18,25 @@ _HUES = tuple(TABLEAU_COLORS.values())
 
 def shot_curves(document: Mapping[str, Any]) -> bytes:
     """Balanced accuracy against labelled frames per class, one panel per set, 95 % intervals."""
-    figure, panels = _panels([chosen["name"] for chosen in document["sets"]])
-    for panel, chosen in zip(panels, document["sets"], strict=True):
-        for place, name in enumerate(document["results"]):
-            found = document["results"][name][chosen["name"]]["shots"]
-            points = {float(k): e for k, e in found.items()}
-            _curve(panel, place, name, points, of=len(document["results"]))
-        ticks = [int(k) for k in document["effort"]["shots"]]
-        panel.set_xscale("log")
-        panel.set_xticks(ticks, [str(tick) for tick in ticks])
-        panel.minorticks_off()
-        panel.set_xlabel("labelled frames per class")
-        panel.set_ylabel("balanced accuracy, %")
-    return _png(_named(figure, panels))
+    return _curves(document, "shots", "labelled frames per class", scale=1)
 
 
 def fraction_curves(document: Mapping[str, Any]) -> bytes:
     """Balanced accuracy against the share of labelled groups, one panel per set."""
+    return _curves(document, "fractions", "labelled groups, % of all", scale=100)
+
+
+def _curves(document: Mapping[str, Any], part: str, label: str, *, scale: float) -> bytes:
     figure, panels = _panels([chosen["name"] for chosen in document["sets"]])
+    ticks = [scale * float(x) for x in document["effort"][part]]
     for panel, chosen in zip(panels, document["sets"], strict=True):
-        for place, name in enumerate(document["results"]):
-            found = document["results"][name][chosen["name"]]["fractions"]
-            points = {100 * float(f): e for f, e in found.items()}
+        for place, (name, results) in enumerate(document["results"].items()):
+            points = {scale * float(x): e for x, e in results[chosen["name"]][part].items()}
             _curve(panel, place, name, points, of=len(document["results"]))
-        ticks = [100 * float(share) for share in document["effort"]["fractions"]]
         panel.set_xscale("log")
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.minorticks_off()
-        panel.set_xlabel("labelled groups, % of all")
+        panel.set_xlabel(label)
         panel.set_ylabel("balanced accuracy, %")
     return _png(_named(figure, panels))
 
@@ -89,23 +80,23 @@ def confusions(document: Mapping[str, Any], encoder: str) -> bytes:
     return _png(figure)
 
 
-def maps(document: Mapping[str, Any]) -> bytes | None:
+def umap_panels(document: Mapping[str, Any]) -> bytes | None:
     """UMAP of shipped beside teacher, a row per set; None when no map was computed.
 
     A silhouette is of the features, not of the plane.
     """
-    found = document["maps"]
-    if not found:
+    maps = document["maps"]
+    if not maps:
         return None
-    rows = list(dict.fromkeys(each["title"] for each in found))
-    columns = list(dict.fromkeys(each["encoder"] for each in found))
+    rows = list(dict.fromkeys(item["title"] for item in maps))
+    columns = list(dict.fromkeys(item["encoder"] for item in maps))
     width, height = PANEL_INCHES
     figure = _figure(width * len(columns), height * len(rows))
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
-    for each in found:
-        panel = grid[rows.index(each["title"]), columns.index(each["encoder"])]
-        _scatter(panel, np.array(each["points"]), each["groups"])
-        panel.set_title(_map_title(document, each["title"], each["encoder"]), fontsize=10)
+    for item in maps:
+        panel = grid[rows.index(item["title"]), columns.index(item["encoder"])]
+        _scatter(panel, np.array(item["points"]), item["groups"])
+        panel.set_title(_map_title(document, item["title"], item["encoder"]), fontsize=10)
     for panel in grid[:, 0]:  # below the frame: inside, names hide points
         panel.legend(
             fontsize=8, frameon=False, markerscale=2, ncols=4, handletextpad=0.2,
@@ -115,10 +106,10 @@ def maps(document: Mapping[str, Any]) -> bytes | None:
 
 
 def _map_title(document: Mapping[str, Any], title: str, encoder: str) -> str:
-    found = document["results"].get(encoder, {}).get(title)
-    if found is None:  # all sets side by side have no classes in common
+    result = document["results"].get(encoder, {}).get(title)
+    if result is None:  # all sets side by side have no classes in common
         return f"{title}: {encoder}"
-    return f"{title}: {encoder}, silhouette {found['clusters']['silhouette']:.2f}"
+    return f"{title}: {encoder}, silhouette {result['clusters']['silhouette']:.2f}"
 
 
 def _scatter(panel: Axes, points_M2: np.ndarray, groups: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""How an encoder is judged: labelled features in, scores out, the same splits for every encoder.
+"""The evaluation protocol: labelled features in, scores out, the same splits for every encoder.
 
 The classifier is the service's own (``service.fewshot``). Support and test never share a group.
 Scores are balanced accuracies in percent unless said otherwise.
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from service.errors import NotEnoughExamples
 from service.fewshot.fit import fit, fit_head
+from service.fewshot.report import balanced
 
 Floats: TypeAlias = npt.NDArray[np.floating]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -56,16 +57,17 @@ class LabelledSet:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Row numbers to learn from and to be judged on."""
+    """Row numbers of the training and the test part."""
 
     train: Ints
     test: Ints
 
 
-def balanced_accuracy(truth_N: Strings, guesses_N: Strings) -> float:
+def balanced_accuracy(truth_N: Strings, predictions_N: Strings) -> float:
     """Mean recall over the classes of the truth, percent."""
-    recalls = [(guesses_N[truth_N == name] == name).mean() for name in np.unique(truth_N)]
-    return 100 * float(np.mean(recalls))
+    names, codes = np.unique(np.concatenate([truth_N, predictions_N]), return_inverse=True)
+    truth, predictions = codes[: len(truth_N)], codes[len(truth_N) :]
+    return 100 * balanced(truth, predictions, len(names))
 
 
 def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
@@ -75,7 +77,7 @@ def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
     further frames of the same groups: nothing of the support is ever tested.
 
     Raises:
-        NotEnoughExamples: a class has too few groups to learn from, or none to be judged on.
+        NotEnoughExamples: a class has too few groups to learn from, or none to be evaluated on.
     """
     rng = np.random.default_rng((seed, shots))
     may_teach_N = labelled.support_N if labelled.has_own_split else ~labelled.support_N
@@ -125,8 +127,8 @@ def probe(features_ND: Floats, labelled: LabelledSet, split: Split) -> Strings:
         labelled.groups_N[split.train].tolist(),
         encoder_id=_ENCODER,
     )
-    guesses: Strings = np.array(head.classes)[head.logits(features_ND[split.test]).argmax(1)]
-    return guesses
+    predictions: Strings = np.array(head.classes)[head.logits(features_ND[split.test]).argmax(1)]
+    return predictions
 
 
 def shot_scores(
@@ -154,7 +156,7 @@ def _scored(features_ND: Floats, labelled: LabelledSet, split: Split) -> float:
 
 
 def full_probe(features_ND: Floats, labelled: LabelledSet) -> tuple[Ints, Strings]:
-    """Held-out guesses of a linear probe on everything: (rows, class names).
+    """Held-out predictions of a linear probe on everything: (rows, class names).
 
     Grouped 5-fold with the penalty chosen inside each fold; for sets with their own split, one
     head fitted on all support frames.
@@ -179,8 +181,8 @@ def nearest_others(features_ND: Floats, labelled: LabelledSet) -> Iterator[tuple
         scores = unit_ND[chosen] @ unit_ND.T
         scores[group_ids_N[chosen][:, None] == group_ids_N] = -np.inf
         ranked = np.argsort(-scores, axis=1, kind="stable")
-        for row, order, found in zip(chosen, ranked, scores, strict=True):
-            yield int(row), order[: int(np.isfinite(found).sum())]
+        for row, order, row_scores in zip(chosen, ranked, scores, strict=True):
+            yield int(row), order[: int(np.isfinite(row_scores).sum())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,20 +204,20 @@ def retrieval(
     features_ND: Floats, labelled: LabelledSet, ks: Sequence[int] = (1, 5, 10)
 ) -> Retrieval:
     """Every testable frame queries all frames of other groups."""
-    truth, guesses, precisions = [], [], []
-    found = dict.fromkeys(ks, 0)
+    truth, predictions, precisions = [], [], []
+    queries_with_hit = dict.fromkeys(ks, 0)
     for row, order in nearest_others(features_ND, labelled):
         same = labelled.labels_N[order] == labelled.labels_N[row]
         names, counts = np.unique(labelled.labels_N[order[:NEIGHBOURS]], return_counts=True)
         truth.append(labelled.labels_N[row])
-        guesses.append(names[counts.argmax()])
+        predictions.append(names[counts.argmax()])
         for k in ks:
-            found[k] += bool(same[:k].any())
+            queries_with_hit[k] += bool(same[:k].any())
         hits = np.flatnonzero(same)
         if len(hits):
             precisions.append(float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1))))
     return Retrieval(
-        balanced_accuracy(np.array(truth), np.array(guesses)),
-        {k: 100 * count / len(truth) for k, count in found.items()},
+        balanced_accuracy(np.array(truth), np.array(predictions)),
+        {k: 100 * count / len(truth) for k, count in queries_with_hit.items()},
         100 * float(np.mean(precisions)) if precisions else 0.0,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from training.card import benchmark_section
+from training.bundle.card import benchmark_section
 from training.evaluation import plots
 from training.evaluation.summary import benchmark_of
 
@@ -43,14 +43,14 @@ def html(document: Mapping[str, Any]) -> str:
 
 def _pictures(document: Mapping[str, Any]) -> dict[str, str]:
     compared = [document["shipped"], *(n for n in ("teacher",) if n in document["results"])]
-    found = {
+    pictures = {
         "shots": plots.shot_curves(document),
         "fractions": plots.fraction_curves(document),
-        "maps": plots.maps(document),
+        "maps": plots.umap_panels(document),
     } | {f"confusion of {name}": plots.confusions(document, name) for name in compared}
     return {
         name: "data:image/png;base64," + base64.b64encode(picture).decode()
-        for name, picture in found.items()
+        for name, picture in pictures.items()
         if picture is not None
     }
 
@@ -68,15 +68,15 @@ def _ratios(document: Mapping[str, Any]) -> dict[str, str]:
     } | {f"times faster at batch {b}": f"{ratio:.1f}" for b, ratio in times.items()}
 
 
-def _estimate(found: Mapping[str, Any] | None, signed: bool = False) -> Markup:
+def _estimate(score: Mapping[str, Any] | None, signed: bool = False) -> Markup:
     """The mean, with its interval on a second line: tables then fit a printed page."""
-    if found is None:
+    if score is None:
         return Markup("–")
     sign = "+" if signed else ""
-    middle = format(found["mean"], f"{sign}.1f")
-    if found["low"] is None:
+    middle = format(score["mean"], f"{sign}.1f")
+    if score["low"] is None:
         return Markup("{}").format(middle)
-    between = f"{found['low']:{sign}.1f} … {found['high']:{sign}.1f}"
+    between = f"{score['low']:{sign}.1f} … {score['high']:{sign}.1f}"
     return Markup("{}<br><small>{}</small>").format(middle, between)
 
 

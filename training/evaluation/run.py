@@ -14,15 +14,15 @@ from joblib import Parallel, delayed
 from rich.progress import track
 
 from service.errors import InputError
-from training.data import Row
+from training.catalogue.manifest import ManifestRow
 from training.evaluation.cache import features
-from training.evaluation.clusters import plane
+from training.evaluation.clusters import umap_plane
 from training.evaluation.compare import over_groups
 from training.evaluation.cost import Cost
 from training.evaluation.document import SCHEMA_VERSION, means, paired, result
 from training.evaluation.encoders import FrameEncoder, most_exact
-from training.evaluation.judge import Effort, Judged, judge, unit
 from training.evaluation.protocol import Floats
+from training.evaluation.scores import Effort, SetScores, evaluate_set, unit_rows
 from training.evaluation.sets import EvaluationSet, content_of
 
 MAP_FRAMES = 600  # most points of one map; more only hide each other
@@ -32,12 +32,12 @@ _PACKAGES = ("numpy", "onnxruntime", "scikit-learn", "timm", "torch")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EvaluationPlan:
     """What one evaluation measures.
 
     Attributes:
-        encoders: all that are judged; the first is the shipped one, judged as it is served.
-        sets: what they are judged on.
+        encoders: all that are evaluated; the first is the shipped one, evaluated as it is served.
+        sets: what they are evaluated on.
         corpus: unlabelled rows whose mean centres the features; may be empty.
         cache: folder for features.
         effort: how much.
@@ -47,17 +47,17 @@ class Plan:
 
     encoders: Sequence[FrameEncoder]
     sets: Sequence[EvaluationSet]
-    corpus: Sequence[Row]
+    corpus: Sequence[ManifestRow]
     cache: Path
     effort: Effort = field(default_factory=Effort)
     jobs: int = 1
     maps: bool = True
 
 
-Features = dict[str, dict[str, Floats]]  # judged encoder -> set -> unit features
+Features = dict[str, dict[str, Floats]]  # evaluated encoder -> set -> unit features
 
 
-def evaluate(plan: Plan, costs: Mapping[str, Cost]) -> dict[str, Any]:
+def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
     """Measure everything in ``plan``; the result is what ``evaluation.json`` holds.
 
     Args:
@@ -70,10 +70,10 @@ def evaluate(plan: Plan, costs: Mapping[str, Cost]) -> dict[str, Any]:
     names = [encoder.name for encoder in plan.encoders]
     if not names or not plan.sets or len(set(names)) < len(names):
         raise InputError(f"expected sets and encoders of different names, got {names}")
-    found = _features(plan)
-    results = _judged(found, plan)
-    outside = [chosen.name for chosen in plan.sets if not chosen.in_domain]
-    everything = [chosen.name for chosen in plan.sets]
+    embeddings = _features(plan)
+    results = _score(embeddings, plan)
+    outside = [dataset.name for dataset in plan.sets if not dataset.in_domain]
+    everything = [dataset.name for dataset in plan.sets]
     reference = costs.get("dinov3_vitb16")
     return {
         "schema_version": SCHEMA_VERSION,
@@ -81,78 +81,80 @@ def evaluate(plan: Plan, costs: Mapping[str, Cost]) -> dict[str, Any]:
         "centred_by": "mean of the corpus frames" if plan.corpus else "mean of the set's frames",
         "shipped": names[0],
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "sets": [_about_set(chosen) for chosen in plan.sets],
-        "encoders": list(_about_encoders(plan, found, costs)),
+        "sets": [_about_set(dataset) for dataset in plan.sets],
+        "encoders": list(_about_encoders(plan, embeddings, costs)),
         "reference_cost": asdict(reference) if reference else None,
         "results": {
-            name: {s: result(judged) for s, judged in by_set.items()}
+            name: {s: result(evaluated) for s, evaluated in by_set.items()}
             for name, by_set in results.items()
         },
         "means": {"outside": means(results, outside), "all": means(results, everything)},
         "paired": paired(results, names[0], outside),
-        "fidelity": _fidelity(found, results, outside),
-        "maps": _maps(found, plan) if plan.maps else [],
+        "fidelity": _fidelity(embeddings, results, outside),
+        "maps": _maps(embeddings, plan) if plan.maps else [],
     }
 
 
-def _features(plan: Plan) -> Features:
-    """Unit features of every judged form: bundles as served and centred, all others centred."""
-    found: Features = {}
-    work = [(encoder, chosen) for encoder in plan.encoders for chosen in plan.sets]
-    for encoder, chosen in track(work, "features"):
-        raw_ND = features(encoder, chosen.rows, plan.cache)
+def _features(plan: EvaluationPlan) -> Features:
+    """Unit features of every evaluated form: bundles as served and centred, all others centred."""
+    embeddings: Features = {}
+    work = [(encoder, dataset) for encoder in plan.encoders for dataset in plan.sets]
+    for encoder, dataset in track(work, "features"):
+        raw_ND = features(encoder, dataset.rows, plan.cache)
         centre_D = _centre(encoder, raw_ND, plan)
         if encoder.name == plan.encoders[0].name or encoder.name.startswith("bundle_"):
-            found.setdefault(encoder.name, {})[chosen.name] = unit(raw_ND, None)
+            embeddings.setdefault(encoder.name, {})[dataset.name] = unit_rows(raw_ND, None)
             name = encoder.name + CENTRED
         else:
             name = encoder.name
-        found.setdefault(name, {})[chosen.name] = unit(raw_ND, centre_D)
-    return found
+        embeddings.setdefault(name, {})[dataset.name] = unit_rows(raw_ND, centre_D)
+    return embeddings
 
 
-def _centre(encoder: FrameEncoder, raw_ND: Floats, plan: Plan) -> Floats:
+def _centre(encoder: FrameEncoder, raw_ND: Floats, plan: EvaluationPlan) -> Floats:
     known_ND = features(encoder, plan.corpus, plan.cache) if plan.corpus else raw_ND
     mean_D: Floats = known_ND.mean(0, dtype=np.float64)
     return mean_D
 
 
-def _judged(found: Features, plan: Plan) -> dict[str, dict[str, Judged]]:
-    work = [(name, chosen) for name in found for chosen in plan.sets]
+def _score(embeddings: Features, plan: EvaluationPlan) -> dict[str, dict[str, SetScores]]:
+    work = [(name, dataset) for name in embeddings for dataset in plan.sets]
     answers = Parallel(n_jobs=plan.jobs, return_as="generator")(
-        delayed(judge)(found[name][chosen.name], chosen.labelled, plan.effort)
-        for name, chosen in work
+        delayed(evaluate_set)(embeddings[name][dataset.name], dataset.labelled, plan.effort)
+        for name, dataset in work
     )
-    results: dict[str, dict[str, Judged]] = {}
-    for (name, chosen), judged in zip(work, track(answers, "heads", total=len(work)), strict=True):
-        results.setdefault(name, {})[chosen.name] = judged
+    results: dict[str, dict[str, SetScores]] = {}
+    for (name, dataset), evaluated in zip(
+        work, track(answers, "heads", total=len(work)), strict=True
+    ):
+        results.setdefault(name, {})[dataset.name] = evaluated
     return results
 
 
-def _about_set(chosen: EvaluationSet) -> dict[str, Any]:
-    labelled = chosen.labelled
-    judged_N = ~labelled.support_N
+def _about_set(dataset: EvaluationSet) -> dict[str, Any]:
+    labelled = dataset.labelled
+    tested_N = ~labelled.support_N
     return {
-        "name": chosen.name,
-        "frames": int(judged_N.sum()),
-        "groups": len(np.unique(labelled.groups_N[judged_N])),
-        "classes": {c: int((labelled.labels_N[judged_N] == c).sum()) for c in labelled.classes},
+        "name": dataset.name,
+        "frames": int(tested_N.sum()),
+        "groups": len(np.unique(labelled.groups_N[tested_N])),
+        "classes": {c: int((labelled.labels_N[tested_N] == c).sum()) for c in labelled.classes},
         "support_frames": int(labelled.support_N.sum()),
-        "in_domain": chosen.in_domain,
-        "content": content_of(chosen.rows),
+        "in_domain": dataset.in_domain,
+        "content": content_of(dataset.rows),
     }
 
 
 def _about_encoders(
-    plan: Plan, found: Features, costs: Mapping[str, Cost]
+    plan: EvaluationPlan, embeddings: Features, costs: Mapping[str, Cost]
 ) -> Iterator[dict[str, Any]]:
-    for name, by_set in found.items():
-        made_by = next(e for e in plan.encoders if name in (e.name, e.name + CENTRED))
-        as_served = made_by.name == name and name + CENTRED in found
-        cost = costs.get(made_by.name)
+    for name, by_set in embeddings.items():
+        encoder = next(e for e in plan.encoders if name in (e.name, e.name + CENTRED))
+        as_served = encoder.name == name and name + CENTRED in embeddings
+        cost = costs.get(encoder.name)
         yield {
             "name": name,
-            "key": made_by.key,
+            "key": encoder.key,
             "dim": int(by_set[plan.sets[0].name].shape[1]),
             "centred": not as_served,
             "cost": asdict(cost) if cost else None,
@@ -160,26 +162,26 @@ def _about_encoders(
 
 
 def _fidelity(
-    found: Features, results: Mapping[str, Mapping[str, Judged]], outside: Sequence[str]
+    embeddings: Features, results: Mapping[str, Mapping[str, SetScores]], outside: Sequence[str]
 ) -> dict[str, Any]:
     """Each precision of a bundle against its fp32: cosines, and probe points lost in the mean.
 
     Where a bundle has no fp32 network its fp16 one stands for it: the same weights in halves,
     computed in float32 on a CPU, at a cosine of 1.0000 (model card).
     """
-    judged = [n for n in found if n.startswith(BUNDLE) and not n.endswith(CENTRED)]
-    exact = most_exact([name.removeprefix(BUNDLE) for name in judged])
+    evaluated = [n for n in embeddings if n.startswith(BUNDLE) and not n.endswith(CENTRED)]
+    exact = most_exact([name.removeprefix(BUNDLE) for name in evaluated])
     if exact is None:
         return {}
     facts, reference = {}, f"{BUNDLE}{exact}"
-    for name in judged:
+    for name in evaluated:
         cosines = np.concatenate(
-            [(found[name][s] * found[reference][s]).sum(1) for s in found[name]]
+            [(embeddings[name][s] * embeddings[reference][s]).sum(1) for s in embeddings[name]]
         )
         lost = None
         if outside:
             full, given = (
-                over_groups([results[n][s].full for s in outside]).mean for n in (reference, name)
+                over_groups([results[n][s].full for s in outside]).value for n in (reference, name)
             )
             lost = round(full - given, 3)
         facts[name.removeprefix(BUNDLE)] = {
@@ -192,31 +194,36 @@ def _fidelity(
     return facts
 
 
-def _maps(found: Features, plan: Plan) -> list[dict[str, Any]]:
+def _maps(embeddings: Features, plan: EvaluationPlan) -> list[dict[str, Any]]:
     """Shipped beside teacher: one map per set by class, and one of all sets by set."""
-    names = [n for n in (plan.encoders[0].name, "teacher") if n in found]
+    names = [n for n in (plan.encoders[0].name, "teacher") if n in embeddings]
     rng = np.random.default_rng(0)
-    rows = {s.name: _some(s, rng) for s in plan.sets}
+    rows = {s.name: _map_rows(s, rng) for s in plan.sets}
     maps = []
     for name in track(names, "maps"):
-        for chosen in plan.sets:
-            groups = chosen.labelled.labels_N[rows[chosen.name]].tolist()
+        for dataset in plan.sets:
+            groups = dataset.labelled.labels_N[rows[dataset.name]].tolist()
             maps.append(
-                _map(chosen.name, name, found[name][chosen.name][rows[chosen.name]], groups)
+                _map(
+                    dataset.name,
+                    name,
+                    embeddings[name][dataset.name][rows[dataset.name]],
+                    groups,
+                )
             )
         if len(plan.sets) > 1:
-            parts = [found[name][s.name][rows[s.name]] for s in plan.sets]
+            parts = [embeddings[name][s.name][rows[s.name]] for s in plan.sets]
             groups = [s.name for s in plan.sets for _ in rows[s.name]]
             maps.append(_map("all sets", name, np.concatenate(parts), groups))
     return maps
 
 
-def _some(chosen: EvaluationSet, rng: np.random.Generator) -> list[int]:
-    judged = np.flatnonzero(~chosen.labelled.support_N)
-    rows: list[int] = sorted(rng.permutation(judged)[:MAP_FRAMES].tolist())
+def _map_rows(dataset: EvaluationSet, rng: np.random.Generator) -> list[int]:
+    evaluated = np.flatnonzero(~dataset.labelled.support_N)
+    rows: list[int] = sorted(rng.permutation(evaluated)[:MAP_FRAMES].tolist())
     return rows
 
 
 def _map(title: str, encoder: str, features_MD: Floats, groups: list[str]) -> dict[str, Any]:
-    points = [[round(float(x), 3), round(float(y), 3)] for x, y in plane(features_MD)]
+    points = [[round(float(x), 3), round(float(y), 3)] for x, y in umap_plane(features_MD)]
     return {"title": title, "encoder": encoder, "points": points, "groups": groups}

@@ -1,4 +1,4 @@
-"""Labelled sets that encoders are judged on: manifest rows -> labels, groups and frames.
+"""Labelled sets that encoders are evaluated on: manifest rows -> labels, groups and frames.
 
 Shape suffixes: N frames, H height, W width.
 """
@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError
-from training.data import Row, load_frames
+from training.catalogue.manifest import ManifestRow, load_frames
 from training.evaluation.protocol import LabelledSet
 
 Frames: TypeAlias = Sequence[npt.NDArray[np.uint8]]
-LEAST_GROUPS = 4  # per class that thinning leaves, where there are so many
+MIN_GROUPS = 4  # per class that thinning leaves, where there are so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class EvaluationSet:
     """
 
     labelled: LabelledSet
-    rows: tuple[Row, ...]
+    rows: tuple[ManifestRow, ...]
     in_domain: bool = False
 
     @property
@@ -43,7 +43,7 @@ class EvaluationSet:
         return load_frames(self.rows)
 
 
-def read_sets(rows: Iterable[Row], names: Sequence[str] = ()) -> list[EvaluationSet]:
+def read_sets(rows: Iterable[ManifestRow], names: Sequence[str] = ()) -> list[EvaluationSet]:
     """The bench sets of a manifest, by name; all of them when no name is given.
 
     Rows whose near-duplicates carry other labels are left out. Where the corpus holds labelled
@@ -54,27 +54,31 @@ def read_sets(rows: Iterable[Row], names: Sequence[str] = ()) -> list[Evaluation
     """
     usable = [row for row in rows if row.label and not row.label_conflict]
     bench = [row for row in usable if row.use == "bench"]
-    found = {row.dataset for row in bench}
-    missing = sorted(set(names) - found)
+    known = {row.dataset for row in bench}
+    missing = sorted(set(names) - known)
     if missing:
-        raise InputError(f"expected labelled bench sets among {sorted(found)}, got {missing}")
-    chosen = list(dict.fromkeys(names)) or sorted(found)
+        raise InputError(f"expected labelled bench sets among {sorted(known)}, got {missing}")
+    chosen = list(dict.fromkeys(names)) or sorted(known)
     return [_set(name, bench, usable) for name in chosen]
 
 
-def _set(name: str, bench: Sequence[Row], usable: Sequence[Row]) -> EvaluationSet:
-    judged = [row for row in bench if row.dataset == name]
-    labels = {row.label for row in judged}
-    taught = [
+def _set(name: str, bench: Sequence[ManifestRow], usable: Sequence[ManifestRow]) -> EvaluationSet:
+    test = [row for row in bench if row.dataset == name]
+    labels = {row.label for row in test}
+    support = [
         row for row in usable if row.use == "corpus" and row.dataset == name and row.label in labels
     ]
-    return assemble(name, taught, judged, in_domain=bool(taught))
+    return assemble(name, support, test, in_domain=bool(support))
 
 
 def assemble(
-    name: str, support: Sequence[Row], judged: Sequence[Row], *, in_domain: bool = False
+    name: str,
+    support: Sequence[ManifestRow],
+    test: Sequence[ManifestRow],
+    *,
+    in_domain: bool = False,
 ) -> EvaluationSet:
-    """A set from the rows that may only be learnt from and the rows that are judged.
+    """A set of support rows, which are never tested, and test rows.
 
     With no ``support`` every row may be either, and splits are drawn.
 
@@ -82,15 +86,15 @@ def assemble(
         InputError: fewer than two classes, a class of one group with no support of its own, or
             a group on both sides.
     """
-    rows = (*support, *judged)
-    classes = {row.label for row in judged}
+    rows = (*support, *test)
+    classes = {row.label for row in test}
     if len(classes) < 2:
         raise InputError(f"{name}: expected at least 2 classes, got {len(classes)}")
     if not support:
-        fewest = min(len({r.group for r in judged if r.label == label}) for label in classes)
+        fewest = min(len({r.group for r in test if r.label == label}) for label in classes)
         if fewest < 2:
             raise InputError(f"{name}: expected at least 2 groups of every class, got {fewest}")
-    shared = {row.group for row in support} & {row.group for row in judged}
+    shared = {row.group for row in support} & {row.group for row in test}
     if shared:
         raise InputError(f"{name}: {len(shared)} groups are in the support and in the test part")
     labelled = LabelledSet(
@@ -102,33 +106,35 @@ def assemble(
     return EvaluationSet(labelled, rows, in_domain)
 
 
-def thinned(full: EvaluationSet, frames: int, *, seed: int = 0) -> EvaluationSet:
+def subsample(full: EvaluationSet, frames: int, *, seed: int = 0) -> EvaluationSet:
     """About ``frames`` frames of the set: the same share of the groups of every class."""
     share = frames / len(full.rows)
     if share >= 1:
         return full
     rng = np.random.default_rng(seed)
     labelled = full.labelled
-    kept: set[str] = set()
+    groups_kept: set[str] = set()
     for name in labelled.classes:
         for part_N in (labelled.support_N, ~labelled.support_N):
             of_class_N = part_N & (labelled.labels_N == name)
             groups = np.unique(labelled.groups_N[of_class_N])
-            count = max(LEAST_GROUPS, round(share * len(groups)))
-            kept |= set(rng.permutation(groups)[:count].tolist())
-    return _only(full, np.flatnonzero(np.isin(labelled.groups_N, list(kept))))
+            count = max(MIN_GROUPS, round(share * len(groups)))
+            groups_kept |= set(rng.permutation(groups)[:count].tolist())
+    return _select_rows(full, np.flatnonzero(np.isin(labelled.groups_N, list(groups_kept))))
 
 
-def thinned_sets(rows: Sequence[Row], names: Sequence[str], frames: int) -> list[EvaluationSet]:
+def read_subsampled_sets(
+    rows: Sequence[ManifestRow], names: Sequence[str], frames: int
+) -> list[EvaluationSet]:
     """The named bench sets (all, when none is) that are of no corpus, about ``frames`` of each.
 
     Raises:
         InputError: as ``read_sets``.
     """
-    return [thinned(full, frames) for full in read_sets(rows, names) if not full.in_domain]
+    return [subsample(full, frames) for full in read_sets(rows, names) if not full.in_domain]
 
 
-def _only(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> EvaluationSet:
+def _select_rows(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> EvaluationSet:
     labelled = full.labelled
     return replace(
         full,
@@ -142,7 +148,7 @@ def _only(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> EvaluationSet:
     )
 
 
-def content_of(rows: Sequence[Row]) -> str:
+def content_of(rows: Sequence[ManifestRow]) -> str:
     """Digest of the bytes of the rows' files, in order: 24 hex digits.
 
     Raises:

@@ -47,10 +47,10 @@ def mean_over_sets(
     return {
         name: {
             key: value["mean"] if isinstance(value, Mapping) else value
-            for key, value in found.items()
+            for key, value in figures.items()
             if key.isdigit() or key in ("full", "knn")
         }
-        for name, found in document["means"][which].items()
+        for name, figures in document["means"][which].items()
     }
 
 
@@ -70,9 +70,9 @@ def console(document: Mapping[str, Any]) -> str:
         for name, scores in table.items()
     ]
     for other, parts in document["paired"].items():
-        for key, found in parts.get("mean", {}).items():
-            low, high = found["low"], found["high"]
+        for key, figures in parts.get("mean", {}).items():
+            low, high = figures["low"], figures["high"]
             lines.append(
-                f"{document['shipped']} - {other}, {key}: {found['mean']:+.2f} [{low}, {high}]"
+                f"{document['shipped']} - {other}, {key}: {figures['mean']:+.2f} [{low}, {high}]"
             )
     return "\n".join(lines)

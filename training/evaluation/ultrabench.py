@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import InputError
-from training.data import Row
+from training.catalogue.manifest import ManifestRow
 from training.evaluation.sets import EvaluationSet, assemble
 
 _TAUGHT, _JUDGED = ("train", "validation"), "test"
@@ -20,7 +20,7 @@ _GROUPS = ("patient", "source")  # source: the video a frame was taken from
 
 
 def read_ultrabench(folder: Path) -> EvaluationSet:
-    """One prepared set: learn from training and validation records, be judged on test records.
+    """One prepared set: learn from training and validation records, be evaluated on test records.
 
     Records without a label (segmentation only) are left out.
 
@@ -32,7 +32,7 @@ def read_ultrabench(folder: Path) -> EvaluationSet:
     return assemble(folder.name, taught, _rows(folder, _JUDGED))
 
 
-def _rows(folder: Path, split: str) -> list[Row]:
+def _rows(folder: Path, split: str) -> list[ManifestRow]:
     path = folder / f"{split}.json"
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
@@ -41,13 +41,13 @@ def _rows(folder: Path, split: str) -> list[Row]:
         raise InputError(f"{folder.name}/{path.name} is no split of ultrabench") from error
 
 
-def _row(folder: Path, split: str, record: dict[str, Any]) -> Row:
+def _row(folder: Path, split: str, record: dict[str, Any]) -> ManifestRow:
     image = Path(record["image"])
     if image.is_absolute() or ".." in image.parts:
         raise InputError(f"an image of {folder.name} lies outside its folder")
     name = next((record[key] for key in _CLASS_NAMES if record.get(key)), record["label"])
     group = next((record[key] for key in _GROUPS if record.get(key) is not None), image)
-    return Row(
+    return ManifestRow(
         path=folder / image,
         use="bench",
         dataset=folder.name,

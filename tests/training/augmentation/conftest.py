@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.simulate import (
+from training.catalogue.simulator import (
     DEPTH_CM,
     SECTOR_APEX_CM,
     SECTOR_HALF_ANGLE_RAD,
-    Geometry,
+    ProbeShape,
     simulate,
 )
 
 SIDE_PX = 128
 
 
-def simulated(geometry: Geometry, scenes: tuple[str, ...]) -> Tensor:
+def simulated(geometry: ProbeShape, scenes: tuple[str, ...]) -> Tensor:
     frames = [
         simulate(
             scene,

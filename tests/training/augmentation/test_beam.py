@@ -12,7 +12,7 @@ from training.augmentation.beam import (
     shadow,
 )
 from training.augmentation.draws import Draws
-from training.augmentation.geometry import Geometry, Scan, estimate_geometry, pixel_centres
+from training.augmentation.geometry import Geometry, ScanMaps, estimate_geometry, pixel_centres
 
 
 def test_attenuation_darkens_more_the_deeper(sector_frames: Tensor) -> None:
@@ -114,7 +114,7 @@ def at(geometry: Geometry, depth: float, beam: float) -> tuple[int, int]:
 def test_nothing_outside_the_mask_changes(sector_frames: Tensor) -> None:
     row, column = pixel_centres(sector_frames)
     mask = (torch.hypot(row - 0.5, column - 0.5) < 0.3).expand_as(sector_frames)
-    scan = Scan(mask, row.expand_as(sector_frames), column.expand_as(sector_frames))
+    scan = ScanMaps(mask, row.expand_as(sector_frames), column.expand_as(sector_frames))
     changed = attenuate(sector_frames, scan, each(sector_frames, 2), each(sector_frames, 0))
     assert torch.equal(changed[~mask], sector_frames[~mask])
     assert not torch.equal(changed[mask], sector_frames[mask])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from service.errors import InputError
 from training.augmentation.geometry import estimate_geometry, pixel_centres
-from training.simulate import (
+from training.catalogue.simulator import (
     DEPTH_CM,
     SCENES,
     SECTOR_APEX_CM,

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from training.augmentation.config import EFFECTS
 from training.augmentation.preview import FULL_DRAWS, LABEL_PX
+from training.catalogue.simulator import write_samples
 from training.commands.augment import app
-from training.simulate import write_samples
 
 
 def test_preview_shows_every_effect_of_simulated_and_given_frames(tmp_path: Path) -> None:

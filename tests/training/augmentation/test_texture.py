@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.augmentation.geometry import Scan, estimate_geometry, pixel_centres
+from training.augmentation.geometry import ScanMaps, estimate_geometry, pixel_centres
 from training.augmentation.smoothing import blur, noise_gain
 from training.augmentation.texture import haze, lose_resolution, nakagami_field, speckle
 
@@ -102,7 +102,7 @@ def drawn_field(shape_m: float, generator: torch.Generator) -> Tensor:
     return nakagami_field(normal, shape_m * value, 0.7 * value, 1.4 * value)
 
 
-def everywhere(frames: Tensor) -> Scan:
+def everywhere(frames: Tensor) -> ScanMaps:
     row, column = pixel_centres(frames)
     mask = torch.ones_like(frames, dtype=torch.bool)
-    return Scan(mask, row.expand_as(frames), 2 * column.expand_as(frames) - 1)
+    return ScanMaps(mask, row.expand_as(frames), 2 * column.expand_as(frames) - 1)

@@ -6,7 +6,7 @@ from torch import Tensor
 from training.augmentation.augmenter import Augmenter
 from training.augmentation.config import AugmentationConfig
 from training.augmentation.draws import Draws
-from training.augmentation.geometry import Scan, estimate_geometry, find_beams, pixel_centres
+from training.augmentation.geometry import ScanMaps, estimate_geometry, find_beams, pixel_centres
 from training.augmentation.warp import (
     Flip,
     Points,
@@ -126,6 +126,6 @@ def value(frames: Tensor, number: float) -> Tensor:
     return torch.full((len(frames), 1, 1, 1), number)
 
 
-def warped(frames: Tensor, points: Points) -> tuple[Tensor, Scan]:
+def warped(frames: Tensor, points: Points) -> tuple[Tensor, ScanMaps]:
     mask, beams = find_beams(frames)
     return sample(frames, mask, beams, points)

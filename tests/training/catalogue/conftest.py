@@ -10,7 +10,7 @@ import pytest
 from local_site import Site, SiteHandler
 from speckle_frames import png
 
-from training.data import Row
+from training.catalogue.manifest import ManifestRow
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def tree(tmp_path: Path) -> Callable[[dict[str, bytes | int | str]], Path]:
 
 
 @pytest.fixture
-def row(tmp_path: Path) -> Callable[..., Row]:
+def row(tmp_path: Path) -> Callable[..., ManifestRow]:
     """A manifest row whose file holds the speckle frame of a seed."""
 
-    def make(seed: int, name: str, **fields: object) -> Row:
+    def make(seed: int, name: str, **fields: object) -> ManifestRow:
         path = tmp_path / f"{name}.png"
         path.write_bytes(png(seed))
         facts: dict[str, object] = {
@@ -46,7 +46,7 @@ def row(tmp_path: Path) -> Callable[..., Row]:
             "label_conflict": False,
             "sha256": hashlib.sha256(png(seed)).hexdigest(),
         }
-        return Row(path=path, **(facts | fields))  # type: ignore[arg-type]
+        return ManifestRow(path=path, **(facts | fields))  # type: ignore[arg-type]
 
     return make
 

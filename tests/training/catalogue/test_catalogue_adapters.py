@@ -10,22 +10,22 @@ from speckle_frames import png
 
 from service.errors import InputError
 from service.imaging.formats.decode import decode
-from training.catalogue.adapters import Found, find_frames
+from training.catalogue.adapters import FoundFile, find_frames
+from training.catalogue.builder import ManifestBuild, SetFacts, join_near_duplicates, make_rows
 from training.catalogue.entries import packaged_catalogue
-from training.catalogue.manifests import Made, SetFacts, join_near_duplicates, make_rows
-from training.data import read_manifest, write_manifest
+from training.catalogue.manifest import read_manifest, write_manifest
 
 Tree = Callable[[dict[str, bytes | int | str]], Path]
 
 
-def rows_of(root: Path, name: str, **layout: Any) -> Made:
+def rows_of(root: Path, name: str, **layout: Any) -> ManifestBuild:
     """Rows of a folder by the catalogue's layout of the set, or by the one given."""
     chosen = layout or packaged_catalogue()[name].layout
     return make_rows(find_frames(root, chosen), root, SetFacts(name, "CC BY 4.0"))
 
 
-def told(made: Made) -> list[tuple[str, str, str, str]]:
-    return [(row.source, row.label, row.group, row.split) for row in made.rows]
+def columns(build: ManifestBuild) -> list[tuple[str, str, str, str]]:
+    return [(row.source, row.label, row.group, row.split) for row in build.rows]
 
 
 def test_busi_leaves_out_the_masks(tree: Tree) -> None:
@@ -56,8 +56,8 @@ def test_busi_duplicates_share_a_group_and_conflicting_labels_are_marked(tree: T
             "normal/normal (1).png": 3,
         }
     )
-    made = rows_of(root, "busi")
-    rows, _ = join_near_duplicates(made.rows, made.hashes_NK)
+    build = rows_of(root, "busi")
+    rows, _ = join_near_duplicates(build.rows, build.hashes_NK)
     marked = {row.path.name: row.label_conflict for row in rows}
     groups = {row.path.name: row.group for row in rows}
     assert [name for name, mark in marked.items() if mark] == [
@@ -86,20 +86,20 @@ def test_bus_bra_is_grouped_by_patient_not_by_image(tree: Tree) -> None:
             "BUSBRA/Masks/mask_0001-l.png": 4,
         }
     )
-    made = rows_of(root, "bus-bra")
-    assert told(made) == [
+    build = rows_of(root, "bus-bra")
+    assert columns(build) == [
         ("BUSBRA/Images/bus_0001-l.png", "benign", "bus-bra/1", ""),
         ("BUSBRA/Images/bus_0001-r.png", "benign", "bus-bra/1", ""),
         ("BUSBRA/Images/bus_0002-s.png", "malignant", "bus-bra/2", ""),
     ]
-    assert [s.reason for s in made.skipped] == ["named by the table, but not in the folder"]
+    assert [s.reason for s in build.skipped] == ["named by the table, but not in the folder"]
 
 
 def test_hc18_numbers_start_anew_in_the_test_set(tree: Tree) -> None:
     names = ("training_set/000_HC", "training_set/000_2HC", "test_set/000_HC")
     files: dict[str, bytes | int | str] = {f"{n}.png": i for i, n in enumerate(names)}
     root = tree(files | {"training_set/000_HC_Annotation.png": 9, "training_set/sizes.csv": "a,b"})
-    assert told(rows_of(root, "hc18")) == [
+    assert columns(rows_of(root, "hc18")) == [
         ("test_set/000_HC.png", "", "hc18/test_set/000", "test_set"),
         ("training_set/000_2HC.png", "", "hc18/training_set/000", "training_set"),
         ("training_set/000_HC.png", "", "hc18/training_set/000", "training_set"),
@@ -116,14 +116,14 @@ def test_pocus_frames_are_grouped_by_their_video(tree: Tree) -> None:
             "pocus_videos/convex/Cov-two.mp4": b"\0\0\0\x18ftypmp42" + bytes(64),
         }
     )
-    made = rows_of(root, "pocus")
-    assert [(row.label, row.group) for row in made.rows] == [
+    build = rows_of(root, "pocus")
+    assert [(row.label, row.group) for row in build.rows] == [
         ("covid", "pocus/Cov_a.v2_x"),
         ("covid", "pocus/Cov_a.v2_x"),
         ("regular", "pocus/Reg_still"),
         ("pneumonia", "pocus/Pneu-one"),
     ]
-    (video,) = made.skipped
+    (video,) = build.skipped
     assert "video" in video.reason
 
 
@@ -140,7 +140,7 @@ def test_fetal_planes_keep_their_published_split(tree: Tree) -> None:
             "Images/Patient00002_Plane1_1_of_1.png": 2,
         }
     )
-    assert [row[1:] for row in told(rows_of(root, "fetal-planes-db"))] == [
+    assert [row[1:] for row in columns(rows_of(root, "fetal-planes-db"))] == [
         ("Fetal brain", "fetal-planes-db/1", "1"),
         ("Other", "fetal-planes-db/2", "0"),
     ]
@@ -148,7 +148,7 @@ def test_fetal_planes_keep_their_published_split(tree: Tree) -> None:
 
 def test_aul_takes_images_and_no_outlines(tree: Tree) -> None:
     root = tree({"Benign/image/1.jpg": 1, "Benign/mask/1.jpg": 2, "Normal/image/1.jpg": 3})
-    assert [row[:2] for row in told(rows_of(root, "aul"))] == [
+    assert [row[:2] for row in columns(rows_of(root, "aul"))] == [
         ("Benign/image/1.jpg", "Benign"),
         ("Normal/image/1.jpg", "Normal"),
     ]
@@ -162,20 +162,20 @@ def test_the_nearest_class_folder_is_the_class(tree: Tree) -> None:
 
 def test_private_folders_are_classes_and_patients_by_pattern(tree: Tree) -> None:
     root = tree({"cyst/p1_a.png": 1, "cyst/p1_b.png": 2, "stone/p2_a.png": 3, "stone/x.png": 4})
-    made = rows_of(root, "own", adapter="class_folders", group=r"/(p\d+)_")
-    assert [row[1:3] for row in told(made)] == [
+    build = rows_of(root, "own", adapter="class_folders", group=r"/(p\d+)_")
+    assert [row[1:3] for row in columns(build)] == [
         ("cyst", "own/p1"),
         ("cyst", "own/p1"),
         ("stone", "own/p2"),
     ]
-    assert [s.reason for s in made.skipped] == ["its path does not match the group pattern"]
+    assert [s.reason for s in build.skipped] == ["its path does not match the group pattern"]
 
 
 def test_folders_can_name_the_patient(tree: Tree) -> None:
     root = tree({"p1/day1/a.png": 1, "p1/day2/b.png": 2, "p2/a.png": 3, "loose.png": 4})
-    made = rows_of(root, "own", adapter="image_folder", group_depth=1)
-    assert [row[2] for row in told(made)] == ["own/p1", "own/p1", "own/p2"]
-    assert [s.reason for s in made.skipped] == ["lies less than 1 folders in"]
+    build = rows_of(root, "own", adapter="image_folder", group_depth=1)
+    assert [row[2] for row in columns(build)] == ["own/p1", "own/p1", "own/p2"]
+    assert [s.reason for s in build.skipped] == ["lies less than 1 folders in"]
 
 
 def test_dicom_files_are_found_by_content_and_grouped_by_folder(tree: Tree) -> None:
@@ -190,17 +190,17 @@ def test_dicom_that_the_service_does_not_decode_is_listed_with_its_reason(tree: 
     root = tree({"p1/broken.dcm": dicom, "p1/still.dcm": 1})
     with pytest.raises(InputError) as refusal:
         decode(dicom, max_pixels=10_000)
-    made = rows_of(root, "own", adapter="dicom_folder")
-    assert [row.path.name for row in made.rows] == ["still.dcm"]
-    assert [(s.path.name, s.reason) for s in made.skipped] == [("broken.dcm", str(refusal.value))]
+    build = rows_of(root, "own", adapter="dicom_folder")
+    assert [row.path.name for row in build.rows] == ["still.dcm"]
+    assert [(s.path.name, s.reason) for s in build.skipped] == [("broken.dcm", str(refusal.value))]
 
 
 def test_rows_carry_digest_organ_and_licence_through_a_manifest(tree: Tree, tmp_path: Path) -> None:
     root = tree({"a.png": 1})
     found = find_frames(root, {"adapter": "image_folder"})
     facts = SetFacts("own", "own data", use="bench", organ="liver")
-    made = make_rows(found, root, facts)
-    write_manifest(made.rows, tmp_path / "manifest.csv")
+    build = make_rows(found, root, facts)
+    write_manifest(build.rows, tmp_path / "manifest.csv")
     (row,) = read_manifest(tmp_path / "manifest.csv")
     assert row.path.resolve() == (root / "a.png").resolve()
     assert (row.organ, row.licence, row.use) == ("liver", "own data", "bench")
@@ -246,4 +246,4 @@ def test_a_folder_without_a_frame_is_an_error_that_says_why(tree: Tree) -> None:
 )
 def test_rows_need_a_licence_a_plain_name_and_a_known_use(tmp_path: Path, facts: SetFacts) -> None:
     with pytest.raises(InputError, match=r"expected|needed"):
-        make_rows([Found(tmp_path / "a.png")], tmp_path, facts)
+        make_rows([FoundFile(tmp_path / "a.png")], tmp_path, facts)

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from service.errors import InputError, UnknownItem
 from training.catalogue.entries import find, packaged_catalogue, read_catalogue, steps_by_hand
+from training.catalogue.manifest import read_manifest
 from training.commands.datasets import app
-from training.data import read_manifest
 
 ENTRY = """
 [{name}]

@@ -13,9 +13,9 @@ from speckle_frames import png, zipped
 
 from service.errors import InputError
 from training.catalogue.adapters import find_frames
+from training.catalogue.builder import SetFacts, make_rows
 from training.catalogue.entries import Dataset, Download, packaged_catalogue
-from training.catalogue.fetch import Patience, fetch, list_files, open_client
-from training.catalogue.manifests import SetFacts, make_rows
+from training.catalogue.fetch import RetryPolicy, fetch, list_files, open_client
 from training.catalogue.unpack import unpack
 
 DATA = bytes(range(256)) * 4000
@@ -112,7 +112,7 @@ def test_a_connection_that_always_breaks_is_given_up_and_the_part_kept(
 ) -> None:
     site.cut_after = [300_000] + [0] * 20
     with pytest.raises(InputError, match=r"broke after \d+ bytes"):
-        fetch(dataset(link), tmp_path, client, patience=Patience(attempts=3, pause_s=0))
+        fetch(dataset(link), tmp_path, client, retry_policy=RetryPolicy(attempts=3, pause_s=0))
     part = (tmp_path / "set one.zip.partial").read_bytes()
     assert part
     assert DATA.startswith(part)

@@ -1,4 +1,4 @@
-"""What is judged on was never distilled from; splits keep groups; checks find what is wrong."""
+"""What is evaluated on was never distilled from; splits keep groups; checks find what is wrong."""
 
 import dataclasses
 import os
@@ -15,10 +15,10 @@ from service.errors import Conflict, InputError, NotEnoughExamples
 from training.catalogue.checks import check_rows
 from training.catalogue.entries import packaged_catalogue
 from training.catalogue.leaks import check_disjoint, find_leaks
+from training.catalogue.manifest import ManifestRow, read_manifest
 from training.catalogue.splits import split_by_group
-from training.data import Row, read_manifest
 
-MakeRow = Callable[..., Row]
+MakeRow = Callable[..., ManifestRow]
 SHARED = Path(os.environ.get("SONOPROBE_SHARED", Path(__file__).parents[4] / "shared"))
 
 
@@ -56,7 +56,7 @@ def test_a_missing_file_stops_the_check(row: MakeRow, tmp_path: Path) -> None:
         check_disjoint([gone], [row(2, "b")])
 
 
-def of_groups(row: Row, sizes: list[int]) -> list[Row]:
+def of_groups(row: ManifestRow, sizes: list[int]) -> list[ManifestRow]:
     """So many frames for each group; every third group is of the rare class."""
     return [
         dataclasses.replace(row, group=f"ours/{n}", label="rare" if n % 3 == 0 else "common")
@@ -100,7 +100,7 @@ def test_impossible_splits_are_refused(
         split_by_group(of_groups(row(1, "a"), [3, 3]), shares, seed=0)
 
 
-def broken_rules(rows: list[Row]) -> dict[str, bool]:
+def broken_rules(rows: list[ManifestRow]) -> dict[str, bool]:
     return {f.rule: f.is_error for f in check_rows(rows, packaged_catalogue())}
 
 
@@ -112,7 +112,7 @@ def test_each_rule_finds_what_breaks_it(row: MakeRow, tmp_path: Path) -> None:
     gone = dataclasses.replace(row(1, "a"), path=tmp_path / "gone.png")
     broken = row(2, "b", sha256="")
     broken.path.write_bytes(b"no picture")
-    cases: dict[str, list[Row]] = {
+    cases: dict[str, list[ManifestRow]] = {
         "the file exists": [gone],
         "the frame decodes": [broken],
         "the file has the recorded SHA-256": [row(3, "c", sha256="0" * 64)],

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from speckle_frames import speckle
 
+from training.catalogue.manifest import ManifestRow, load_frame
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
     Pair,
@@ -17,7 +18,6 @@ from training.catalogue.near_duplicates import (
     join_groups,
     perceptual_hash,
 )
-from training.data import Row, load_frame
 
 SAMPLES = sorted((Path(__file__).parents[3] / "service" / "cli" / "samples").rglob("*.png"))
 
@@ -93,7 +93,7 @@ def test_no_frames_give_no_pairs() -> None:
 
 
 @pytest.fixture
-def rows(row: Callable[..., Row]) -> list[Row]:
+def rows(row: Callable[..., ManifestRow]) -> list[ManifestRow]:
     """Two groups of two frames, and a frame alone."""
     groups = ("ours/p1", "ours/p1", "ours/p2", "ours/p2", "ours/p3")
     labels = ("cyst", "cyst", "stone", "stone", "cyst")
@@ -103,27 +103,27 @@ def rows(row: Callable[..., Row]) -> list[Row]:
     ]
 
 
-def test_a_pair_joins_the_whole_groups_of_its_frames(rows: list[Row]) -> None:
+def test_a_pair_joins_the_whole_groups_of_its_frames(rows: list[ManifestRow]) -> None:
     joined = join_groups(rows, [Pair(1, 4, 10)])
     assert [row.group for row in joined] == ["ours/p1"] * 2 + ["ours/p2"] * 2 + ["ours/p1"]
     assert not any(row.label_conflict for row in joined)
 
 
-def test_groups_join_through_chains(rows: list[Row]) -> None:
+def test_groups_join_through_chains(rows: list[ManifestRow]) -> None:
     joined = join_groups(rows, [Pair(3, 4, 10), Pair(0, 2, 10)])
     assert {row.group for row in joined} == {"ours/p1"}
 
 
-def test_only_the_frames_that_look_alike_contradict_each_other(rows: list[Row]) -> None:
+def test_only_the_frames_that_look_alike_contradict_each_other(rows: list[ManifestRow]) -> None:
     joined = join_groups(rows, [Pair(0, 2, 10)])
     assert [row.label_conflict for row in joined] == [True, False, True, False, False]
 
 
-def test_sets_with_other_names_for_a_class_do_not_contradict(rows: list[Row]) -> None:
+def test_sets_with_other_names_for_a_class_do_not_contradict(rows: list[ManifestRow]) -> None:
     rows[2] = dataclasses.replace(rows[2], dataset="theirs")
     assert not any(row.label_conflict for row in join_groups(rows, [Pair(0, 2, 10)]))
 
 
-def test_an_unlabelled_frame_contradicts_nothing(rows: list[Row]) -> None:
+def test_an_unlabelled_frame_contradicts_nothing(rows: list[ManifestRow]) -> None:
     rows[2] = dataclasses.replace(rows[2], label="")
     assert not any(row.label_conflict for row in join_groups(rows, [Pair(0, 2, 10)]))

@@ -12,26 +12,25 @@ from typer.testing import CliRunner
 
 from service.errors import InputError
 from training.__main__ import app
-from training.config import DistillConfig
-from training.data import load_frames, read_manifest
-from training.evaluation.clusters import plane
+from training.catalogue.manifest import load_frames, read_manifest
+from training.distil.config import DistillConfig
+from training.evaluation.clusters import umap_plane
 from training.evaluation.encoders import checkpoint, embed, imagenet_trunk, teacher
 from training.evaluation.protocol import shot_split
 from training.evaluation.ultrabench import read_ultrabench
-from training.readout import ReadoutConfig
-from training.student import Trunk
+from training.networks.readout import ReadoutConfig
+from training.networks.student import Trunk
 
 BUNDLE = Path(__file__).parents[2] / "fixtures" / "bundle_v1"
 SHARED = Path(os.environ.get("SONOPROBE_SHARED", Path(__file__).parents[4] / "shared"))
 
 
 def run(*arguments: str | Path) -> None:
-    found = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
-    if found.exception:
-        raise found.exception
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
 
 
-def test_the_command_judges_renders_again_and_states_the_numbers(
+def test_the_command_evaluates_renders_again_and_states_the_numbers(
     manifest: Path, tmp_path: Path
 ) -> None:
     bundle, out, again = tmp_path / "bundle", tmp_path / "out", tmp_path / "again"
@@ -48,9 +47,14 @@ def test_the_command_judges_renders_again_and_states_the_numbers(
 
 
 @pytest.mark.parametrize("given", [["--pixels"], []])
-def test_nothing_to_judge_or_to_judge_on_is_refused(given: list[str], tmp_path: Path) -> None:
-    with pytest.raises(InputError):
-        run(*given, "--out", tmp_path, "--no-costs")
+def test_nothing_to_evaluate_or_to_evaluate_on_is_refused_in_one_line(
+    given: list[str], tmp_path: Path
+) -> None:
+    words = ["evaluate", *given, "--out", str(tmp_path), "--no-costs"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert result.output.startswith("error: expected sets and encoders of different names")
+    assert "Traceback" not in result.output
 
 
 def prepared(folder: Path, manifest: Path) -> Path:
@@ -108,7 +112,7 @@ def test_broken_ultrabench_folders_are_refused(
         read_ultrabench(folder)
 
 
-def test_a_run_is_judged_with_a_readout_fitted_on_the_corpus(
+def test_a_run_is_evaluated_with_a_readout_fitted_on_the_corpus(
     manifest: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -130,7 +134,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 def test_a_map_keeps_far_clusters_apart() -> None:
     rng = np.random.default_rng(0)
     features_ND = np.repeat(np.eye(2, 8), 30, axis=0) + 0.02 * rng.normal(size=(60, 8))
-    points_N2 = plane(features_ND)
+    points_N2 = umap_plane(features_ND)
     one, other = points_N2[:30], points_N2[30:]
     apart = np.linalg.norm(one.mean(0) - other.mean(0))
     assert apart > 2 * max(one.std(0).max(), other.std(0).max())

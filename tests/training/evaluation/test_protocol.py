@@ -6,13 +6,12 @@ import pytest
 from service.errors import NotEnoughExamples
 from training.evaluation.clusters import clusters
 from training.evaluation.compare import (
-    HeldOut,
+    HeldOutPredictions,
     over_groups,
     over_seeds,
     paired_over_groups,
     paired_over_seeds,
 )
-from training.evaluation.judge import Effort, confusion, judge, unit
 from training.evaluation.protocol import (
     LabelledSet,
     balanced_accuracy,
@@ -22,6 +21,7 @@ from training.evaluation.protocol import (
     shot_scores,
     shot_split,
 )
+from training.evaluation.scores import Effort, confusion, evaluate_set, unit_rows
 
 CHANCE = 100 / 3
 
@@ -76,8 +76,8 @@ def test_an_encoder_that_knows_the_class_wins_and_a_blind_one_is_at_chance(
     assert abs(np.mean(poor) - CHANCE) < 10
     difference = paired_over_seeds({"toy": good}, {"toy": poor})
     assert difference.low > 40
-    rows, guesses = full_probe(knowing, labelled)
-    assert balanced_accuracy(labelled.labels_N[rows], guesses) > 98
+    rows, predictions = full_probe(knowing, labelled)
+    assert balanced_accuracy(labelled.labels_N[rows], predictions) > 98
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
@@ -92,20 +92,22 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 def test_group_intervals_hold_the_score_and_pairs_of_equals_differ_by_nothing(
     labelled: LabelledSet, blind: np.ndarray
 ) -> None:
-    held = HeldOut(labelled, *full_probe(blind, labelled))
+    held = HeldOutPredictions(labelled, *full_probe(blind, labelled))
     found = over_groups([held])
-    assert found.mean == held.score
-    assert found.low < found.mean < found.high
+    assert found.value == held.score
+    assert found.low < found.value < found.high
     same = paired_over_groups([held], [held])
-    assert (same.mean, same.low, same.high) == (0, 0, 0)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_frames_of_one_group_widen_the_interval(labelled: LabelledSet) -> None:
     rows = np.arange(len(labelled.labels_N))
     right_N = np.repeat(np.random.default_rng(0).random(len(rows) // 2) < 0.6, 2)
-    guesses = np.where(right_N, labelled.labels_N, "?")
+    predictions = np.where(right_N, labelled.labels_N, "?")
     alone = LabelledSet("alone", labelled.labels_N, rows.astype(str), labelled.support_N)
-    grouped, single = (over_groups([HeldOut(s, rows, guesses)]) for s in (labelled, alone))
+    grouped, single = (
+        over_groups([HeldOutPredictions(s, rows, predictions)]) for s in (labelled, alone)
+    )
     assert grouped.high - grouped.low > 1.2 * (single.high - single.low)
 
 
@@ -129,14 +131,16 @@ def test_judging_leaves_out_shots_that_a_set_cannot_give(
     labelled: LabelledSet, knowing: np.ndarray
 ) -> None:
     effort = Effort(shots=(1, 20), seeds=2, fractions=(0.5,), fraction_seeds=2)
-    judged = judge(knowing, labelled, effort)
-    assert list(judged.shots) == [1]
-    assert len(judged.fractions[0.5]) == 2
-    assert np.sum(confusion(judged.full)) == len(labelled.labels_N)
-    assert np.trace(confusion(judged.full)) == np.sum(judged.full.guesses == labelled.labels_N)
+    evaluated = evaluate_set(knowing, labelled, effort)
+    assert list(evaluated.shots) == [1]
+    assert len(evaluated.fractions[0.5]) == 2
+    assert np.sum(confusion(evaluated.full)) == len(labelled.labels_N)
+    assert np.trace(confusion(evaluated.full)) == np.sum(
+        evaluated.full.predictions == labelled.labels_N
+    )
 
 
 def test_centring_moves_the_mean_to_the_origin_before_the_length() -> None:
     rows = np.array([[3.0, 4.0], [1.0, 0.0]])
-    np.testing.assert_allclose(unit(rows, None), [[0.6, 0.8], [1, 0]], atol=1e-6)
-    np.testing.assert_allclose(unit(rows, np.array([3.0, 0.0])), [[0, 1], [-1, 0]], atol=1e-6)
+    np.testing.assert_allclose(unit_rows(rows, None), [[0.6, 0.8], [1, 0]], atol=1e-6)
+    np.testing.assert_allclose(unit_rows(rows, np.array([3.0, 0.0])), [[0, 1], [-1, 0]], atol=1e-6)

@@ -14,8 +14,8 @@ from service.embedding.bundle import read_manifest as read_bundle
 from service.embedding.encoder import load_encoder
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.analysis.preprocess import preprocess
-from training.card import carry_benchmark
-from training.data import load_frames, read_manifest
+from training.bundle.card import write_benchmark
+from training.catalogue.manifest import load_frames, read_manifest
 from training.evaluation.cache import features
 from training.evaluation.cost import measure_costs, onnx_counts
 from training.evaluation.document import read_document, write_document
@@ -26,10 +26,10 @@ from training.evaluation.encoders import (
     embed,
     random_resnet50,
 )
-from training.evaluation.judge import Effort
 from training.evaluation.report import write_report
-from training.evaluation.run import Plan, evaluate
-from training.evaluation.sets import content_of, read_sets, thinned
+from training.evaluation.run import EvaluationPlan, evaluate
+from training.evaluation.scores import Effort
+from training.evaluation.sets import content_of, read_sets, subsample
 from training.evaluation.summary import benchmark_of, console, mean_over_sets
 
 BUNDLE = Path(__file__).parents[2] / "fixtures" / "bundle_v1"
@@ -56,7 +56,7 @@ def document(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """The tiny bundle and raw pixels on both sets, with costs."""
     rows = read_manifest(manifest)
     encoders = [*bundle_encoders(BUNDLE), PixelEncoder()]
-    plan = Plan(
+    plan = EvaluationPlan(
         encoders=encoders,
         sets=read_sets(rows),
         corpus=[row for row in rows if row.use == "corpus"],
@@ -88,9 +88,9 @@ def test_unknown_sets_are_refused_by_name(manifest: Path) -> None:
 
 def test_thinning_keeps_classes_and_whole_groups(manifest: Path) -> None:
     lesions, lung = read_sets(read_manifest(manifest))
-    assert len(thinned(lesions, 18).rows) == 18
+    assert len(subsample(lesions, 18).rows) == 18
     for full in (lesions, lung):
-        part = thinned(full, len(full.rows) // 2)
+        part = subsample(full, len(full.rows) // 2)
         assert part.labelled.classes == full.labelled.classes
         assert part.labelled.has_own_split == full.labelled.has_own_split
         kept = set(part.labelled.groups_N)
@@ -224,9 +224,9 @@ def test_a_bundle_carries_the_numbers_and_stays_the_same_encoder(
     folder = tmp_path / "bundle"
     shutil.copytree(BUNDLE, folder)
     benchmark = json.loads(json.dumps(benchmark_of(document)))
-    carry_benchmark(folder, benchmark)
+    write_benchmark(folder, benchmark)
     once = (folder / "MODEL_CARD.md").read_text()
-    carry_benchmark(folder, benchmark)
+    write_benchmark(folder, benchmark)
     assert (folder / "MODEL_CARD.md").read_text() == once
     assert once.count("## Benchmark") == 1
     assert "| pixels |" in once
@@ -238,4 +238,4 @@ def test_a_bundle_carries_the_numbers_and_stays_the_same_encoder(
 def test_the_same_name_twice_is_refused(manifest: Path, tmp_path: Path) -> None:
     sets = read_sets(read_manifest(manifest))
     with pytest.raises(InputError, match="pixels"):
-        evaluate(Plan([PixelEncoder(), PixelEncoder()], sets, [], tmp_path), {})
+        evaluate(EvaluationPlan([PixelEncoder(), PixelEncoder()], sets, [], tmp_path), {})

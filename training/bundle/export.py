@@ -1,0 +1,288 @@
+"""Checkpoint -> encoder bundle, format 1.
+
+Shape suffixes: N frames, T golden frames, S encoder side, D embedding width, K pooled features.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from service.embedding.bundle import (
+    CARD_NAME,
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    describe_file,
+    encoder_id_of,
+    read_manifest,
+    verify_files,
+)
+from service.errors import InputError
+from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
+from training.bundle.card import ExportFacts as ExportFacts
+from training.bundle.card import card, ends_at_stage3, licences
+from training.bundle.deploy import assemble, fold_norms
+from training.bundle.equalise import equalise
+from training.bundle.onnx_branches import maps_on_request
+from training.bundle.onnx_files import (
+    embed,
+    first_convolutions,
+    open_network,
+    readout_nodes,
+    write_fp16,
+    write_fp32,
+    write_int8,
+)
+from training.bundle.onnx_readout import correct_bias, quantise_readout
+from training.distil.checkpoint import read_student
+from training.distil.config import DistillConfig
+from training.distil.ranks import supports_bf16
+from training.distil.targets import make_views
+from training.networks.backbones import AnyBackbone, empty_student
+from training.networks.config import StudentConfig
+from training.networks.readout import Readout, fit_readout, pool_features
+from training.networks.student import ARCHITECTURE, Student, Trunk
+
+Frames = Sequence[npt.NDArray[np.uint8]]
+FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
+CALIBRATION_FRAMES = 96
+_BATCH = 32
+
+
+def load_student(checkpoint: Path, config: StudentConfig) -> AnyBackbone:
+    """The trained student of a run, in eval mode.
+
+    Raises:
+        InputError: the checkpoint is unreadable or of another architecture.
+    """
+    student = empty_student(config)
+    try:
+        student.load_state_dict(read_student(checkpoint))
+    except RuntimeError as error:
+        raise InputError(
+            f"{checkpoint.name} is of another student: {config.architecture}"
+        ) from error
+    return student.eval()
+
+
+@torch.inference_mode()
+def pooled_features(
+    trunk: AnyBackbone, frames: Frames, config: DistillConfig, *, view: int = 0
+) -> npt.NDArray[np.float32]:
+    """pooled_NK of frames, float32; of their augmented view with that number, 0 = as they are.
+
+    Views only say how far augmentation moves a frame, so they run in bfloat16 where that is fast.
+    """
+    fast = view > 0 and supports_bf16(torch.device("cpu"))
+    parts = []
+    for start in range(0, len(frames), _BATCH):
+        views_BSS = make_views(frames[start : start + _BATCH], start, view, config)
+        inputs = torch.from_numpy(normalise(views_BSS, config.spec))
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            stage3, stage4 = trunk.read(inputs)
+        last = None if stage4 is None else stage4.float()
+        parts.append(pool_features(stage3.float(), last).numpy())
+    return np.concatenate(parts)
+
+
+def serving_config(config: DistillConfig) -> DistillConfig:
+    """The configuration at the side at which its encoder is served."""
+    spec = replace(config.spec, side_px=config.serve_px or config.spec.side_px)
+    return replace(config, spec=spec)
+
+
+def fit_student_readout(trunk: AnyBackbone, corpus: Frames, config: DistillConfig) -> Readout:
+    """The read-out of a trained student, from corpus frames and their augmented views."""
+    numbers = (
+        range(1, config.readout.views + 1) if config.readout.augmentation_invariance > 0 else ()
+    )
+    views = [pooled_features(trunk, corpus, config, view=number) for number in numbers]
+    return fit_readout(pooled_features(trunk, corpus, config), config.readout, views)
+
+
+def encoder_inputs(frames: Frames, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    """Whole frames as an encoder wants them, float32 (N, 3, S, S)."""
+    return normalise(np.stack([resize(frame, spec.side_px) for frame in frames]), spec)
+
+
+def export(
+    trunk: AnyBackbone,
+    config: DistillConfig,
+    *,
+    corpus: Frames,
+    unseen: Frames,
+    golden: Frames,
+    facts: ExportFacts,
+    out: Path,
+) -> Manifest:
+    """Write the bundle folder ``out`` with all three precisions and return its manifest.
+
+    Args:
+        corpus: real frames the encoder was trained on: projection and int8 ranges.
+        unseen: real frames it was not trained on: fidelity of each precision.
+        golden: frames that may be given away, stored in the bundle.
+    """
+    config = serving_config(config)
+    out.mkdir(parents=True, exist_ok=True)
+    readout = fit_student_readout(trunk, corpus, config)
+    student, spec = fold_norms(assemble(trunk, readout), config.spec)
+    chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
+    calibration = encoder_inputs(chosen, spec)
+    if isinstance(trunk, Trunk):
+        equalise(student, torch.from_numpy(calibration))
+    networks = _write_networks(student, spec, calibration, config.readout.dim, out)
+    fidelity = measure_fidelity(out, networks, encoder_inputs(unseen, spec))
+    _write_golden(out, networks, golden, spec)
+    about = {
+        "architecture": config.student.architecture,
+        "stages": config.student.stages,
+        "teacher": facts.teacher,
+        "initial_weights": facts.initial_weights,
+        "corpus": list(facts.corpus),
+        "fidelity": fidelity,
+        "config": run_settings(config),
+    }
+    side = spec.side_px // 32
+    return write_manifest(
+        out, networks, spec, facts, about, (config.readout.dim, side, side), default="int8"
+    )
+
+
+def run_settings(config: DistillConfig) -> dict[str, Any]:
+    """The fields of a run that decide its result."""
+    return {
+        "mode": config.mode,
+        "train": config.student.train,
+        "views": config.views,
+        "epochs": config.epochs,
+        "steps": config.steps,
+        "batch": config.batch,
+        "learning_rate": config.learning_rate,
+        "losses": {
+            name: weight
+            for name, weight in dataclasses.asdict(config.losses).items()
+            if name in ("regression", "queue", "relational", "contrastive", "feature_preservation")
+            and weight > 0
+        },
+        "seed": config.seed,
+    }
+
+
+def _write_networks(
+    student: Student,
+    spec: PreprocessSpec,
+    calibration: npt.NDArray[np.float32],
+    dim: int,
+    out: Path,
+) -> dict[str, str]:
+    networks = {p: f"encoder.{p}.onnx" for p in ("fp32", "fp16", "int8")}
+    fp32 = out / networks["fp32"]
+    write_fp32(student, spec.side_px, fp32)
+    write_fp16(fp32, out / networks["fp16"])
+    keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *readout_nodes(fp32))
+    write_int8(fp32, out / networks["int8"], calibration, keep_float=keep_float)
+    quantise_readout(out / networks["int8"])
+    correct_bias(out / networks["int8"], fp32, calibration)
+    for name in networks.values():
+        maps_on_request(out / name)
+    return networks
+
+
+def measure_fidelity(
+    folder: Path, networks: dict[str, str], inputs_N3SS: npt.NDArray[np.float32]
+) -> dict[str, dict[str, float]]:
+    """Cosine of each precision with fp32 on the same frames: mean and minimum."""
+    reference_ND, _ = embed(open_network(folder / networks["fp32"]), inputs_N3SS)
+    fidelity: dict[str, dict[str, float]] = {}
+    for precision, name in networks.items():
+        given_ND, _ = embed(open_network(folder / name), inputs_N3SS)
+        cosine_N = (given_ND * reference_ND).sum(1)
+        fidelity[precision] = {
+            "frames": len(cosine_N),
+            "mean_cosine": round(float(cosine_N.mean()), 5),
+            "min_cosine": round(float(cosine_N.min()), 5),
+        }
+    return fidelity
+
+
+def _write_golden(
+    out: Path, networks: dict[str, str], golden: Frames, spec: PreprocessSpec
+) -> None:
+    frames_TSS = np.stack([resize(frame, spec.side_px) for frame in golden])
+    inputs = normalise(frames_TSS, spec)
+    arrays = {
+        f"embeddings_{precision}_TD": embed(open_network(out / name), inputs)[0]
+        for precision, name in networks.items()
+    }
+    np.savez_compressed(out / GOLDEN_NAME, frames_TSS=frames_TSS, **arrays)  # type: ignore[arg-type]
+
+
+def write_manifest(
+    out: Path,
+    networks: dict[str, str],
+    spec: PreprocessSpec,
+    facts: ExportFacts,
+    about: dict[str, Any],
+    feature_map: tuple[int, int, int],
+    *,
+    default: str,
+) -> Manifest:
+    """Write card, licences and manifest for the networks that lie in ``out``; check them."""
+    (out / CARD_NAME).write_text(card(facts, about, networks), encoding="utf-8")
+    (out / "LICENSES").mkdir(exist_ok=True)
+    (out / "LICENSES" / "README.md").write_text(licences(facts), encoding="utf-8")
+    names = [*networks.values(), GOLDEN_NAME, CARD_NAME, "LICENSES/README.md"]
+    files = tuple(describe_file(out, name) for name in names)
+    manifest = Manifest(
+        name="sonoprobe-encoder",
+        version=facts.version,
+        interim=facts.interim,
+        encoder_id=encoder_id_of(files, networks, spec),
+        architecture=_architecture(about),
+        dim=feature_map[0],
+        feature_map=feature_map,
+        spec=spec,
+        networks=networks,
+        default_precision=default,
+        files=files,
+        about=about,
+    )
+    (out / MANIFEST_NAME).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
+    verify_files(out, read_manifest(out))
+    return manifest
+
+
+def _architecture(about: dict[str, Any]) -> str:
+    student = about.get("architecture", ARCHITECTURE)
+    with_norm = " with input norm" if student == ARCHITECTURE else ""
+    stages = "up to stage 3" if ends_at_stage3(about) else "stages 3 and 4"
+    return f"{student}{with_norm}, {stages}, projected"
+
+
+def copy_precisions(
+    source: Path, out: Path, facts: ExportFacts, *, precisions: Sequence[str]
+) -> Manifest:
+    """Copy a bundle with some precisions only, the first by default, as it ships in the package."""
+    manifest = read_manifest(source)
+    out.mkdir(parents=True, exist_ok=True)
+    networks = {precision: manifest.networks[precision] for precision in precisions}
+    for name in (*networks.values(), GOLDEN_NAME):
+        shutil.copyfile(source / name, out / name)
+    return write_manifest(
+        out,
+        networks,
+        manifest.spec,
+        facts,
+        dict(manifest.about),
+        manifest.feature_map,
+        default=precisions[0],
+    )

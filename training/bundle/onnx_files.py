@@ -1,0 +1,145 @@
+"""Student -> ONNX files: fp32, fp16, and int8 by static quantisation on real frames.
+
+Shape suffixes: N frames, S encoder side, D embedding width.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from torch import nn
+
+from training.bundle.onnx_branches import MAPS_INPUT
+from training.bundle.onnx_graph import needed_for
+from training.networks.onnx_export import export_onnx
+
+PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
+INPUT, OUTPUTS = "frames", ("embedding", "feature_map")
+Floats = npt.NDArray[np.float32]
+
+
+def write_fp32(student: nn.Module, side_px: int, path: Path) -> None:
+    """Export with a free batch axis; input ``frames`` (N, 3, S, S), outputs as named above."""
+    export_onnx(
+        student,
+        torch.zeros(2, 3, side_px, side_px),
+        path,
+        input_name=INPUT,
+        output_names=OUTPUTS,
+        free_axes={0: torch.export.Dim("n", min=1, max=4096)},
+    )
+
+
+def write_fp16(source: Path, path: Path) -> None:
+    """Halve the weights; inputs and outputs stay float32."""
+    network = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+    onnx.save(network, str(path))
+
+
+class _Frames(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds calibration inputs a few at a time; the percentile calibrator wants equal batches."""
+
+    def __init__(self, inputs_N3SS: Floats, most: int = 8) -> None:
+        batch = max(size for size in range(1, most + 1) if len(inputs_N3SS) % size == 0)
+        starts = range(0, len(inputs_N3SS), batch)
+        self._batches = iter([inputs_N3SS[i : i + batch] for i in starts])
+
+    def get_next(self) -> dict[str, Floats] | None:
+        """The next input of the network, None at the end."""
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def write_int8(
+    source: Path, path: Path, calibration_N3SS: Floats, *, keep_float: tuple[str, ...] = ()
+) -> None:
+    """Static QDQ: int8 weights per output channel, uint8 activations by range seen.
+
+    Args:
+        source: the fp32 network.
+        path: where to write.
+        calibration_N3SS: preprocessed real frames; ranges come from them.
+        keep_float: names of nodes that stay float.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch) / "prepared.onnx"
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        written = Path(scratch) / "int8.onnx"
+        quantize_static(
+            str(prepared),
+            str(written),
+            _Frames(calibration_N3SS),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.Percentile,
+            nodes_to_exclude=list(keep_float),
+            extra_options={"CalibPercentile": PERCENTILE},
+        )
+        shutil.copyfile(written, path)
+
+
+def first_convolutions(path: Path, count: int) -> tuple[str, ...]:
+    """Names of the first ``count`` convolutions in the order of the graph."""
+    nodes = [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"]
+    return tuple(nodes[:count])
+
+
+def readout_nodes(path: Path) -> tuple[str, ...]:
+    """Names of the nodes that no convolution of the trunk needs: the read-out.
+
+    It is small, and the centring in it is only as exact as its arithmetic. A depth-wise last
+    convolution is the last norm of a pre-activation network and belongs to it.
+    """
+    graph = onnx.load(path).graph
+    trunk = [node for node in graph.node if node.op_type == "Conv"]
+    if _groups(trunk[-1]) > 1:
+        trunk = trunk[:-1]
+    needed = needed_for(graph, [node.output[0] for node in trunk])
+    return tuple(node.name for node in graph.node if node.output[0] not in needed)
+
+
+def _groups(convolution: onnx.NodeProto) -> int:
+    return next(
+        (attribute.i for attribute in convolution.attribute if attribute.name == "group"), 1
+    )
+
+
+def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Open on the CPU with ``threads`` threads; 0 = every core."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # that the default of ``maps`` may be changed is meant
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def takes_maps(session: onnxruntime.InferenceSession) -> bool:
+    """Whether the network gives its feature map only on request."""
+    return MAPS_INPUT in {value.name for value in session.get_overridable_initializers()}
+
+
+def embed(
+    session: onnxruntime.InferenceSession, inputs_N3SS: Floats, *, batch: int = 8
+) -> tuple[Floats, Floats]:
+    """Run in batches; return embeddings_ND and feature_maps_NDhw, float32."""
+    asked = {MAPS_INPUT: np.array(True)} if takes_maps(session) else {}
+    parts = [
+        session.run(list(OUTPUTS), {INPUT: inputs_N3SS[i : i + batch], **asked})
+        for i in range(0, len(inputs_N3SS), batch)
+    ]
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

@@ -1,0 +1,270 @@
+"""Feature maps -> embedding: pool, whiten, shrink what augmentation moves, project.
+
+Speckle and tissue differ in texture, so what is read of a channel is above all its spread over
+the frame (standard deviation): of the normalised maps of stage 3 before their ReLU; of their
+activations in the top, middle and bottom third of the frame; of the steps of these activations
+from one row to the next (an axial gradient); and of the activations of stage 4, where there is
+one. The mean of the maps of stage 3 stands beside them: it says less with few labels and more
+with many.
+
+Each spread is the mean over space of a map, (a - mean)^2 / spread, so the embedding is the
+unit-length mean over space of ``feature_map``, which is linear in these maps: a linear head on
+the embedding keeps an exact class activation map.
+
+Shape suffixes: N frames, M pairs of views, B batch, C channels, h w map sides, K pooled features,
+D embedding width.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from service.errors import InputError
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+STAGE3_WIDTH, STAGE4_WIDTH = 1024, 2048
+BLOCKS = {
+    "stage3.spread": STAGE3_WIDTH,
+    "stage3.steps": STAGE3_WIDTH,
+    "stage3.top": STAGE3_WIDTH,
+    "stage3.middle": STAGE3_WIDTH,
+    "stage3.bottom": STAGE3_WIDTH,
+    "stage4.spread": STAGE4_WIDTH,  # absent where the network ends at stage 3
+    "stage3.mean": STAGE3_WIDTH,
+}
+WIDTH = sum(BLOCKS.values())
+WIDTH_TO_STAGE3 = WIDTH - STAGE4_WIDTH
+_STAGE4_BLOCK = "stage4.spread"
+_TINY = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class ReadoutConfig:
+    """How pooled features become the embedding.
+
+    Attributes:
+        dim: D.
+        energy: share of each block of ``BLOCKS`` in the squared length, before the rotation.
+        whitening: exponent p of (variance + ridge)^-p per principal axis of a block; 0 keeps
+            the axes as they are, 0.5 makes their variances equal.
+        ridge: added variance, in units of the block's mean variance.
+        augmentation_invariance: how much directions shrink in which augmentation moves a frame: by
+            (1 + augmentation_invariance x share of the motion in the frames' spread)^-1/2. 0 = not.
+        views: augmented views per frame that show this motion.
+    """
+
+    dim: int = 1024
+    energy: tuple[float, ...] = (1.0, 0.5, 0.3, 0.3, 0.3, 0.6, 0.6)
+    whitening: float = 0.3
+    ridge: float = 0.2
+    augmentation_invariance: float = 300.0
+    views: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """Pooled features -> embedding before its unit length: weights_DK pooled_K + bias_D."""
+
+    weights_DK: Floats
+    bias_D: Floats
+
+    def embed(self, pooled_NK: Floats) -> Floats:
+        """Unit-length embeddings, float32 (N, D)."""
+        rows_ND = pooled_NK @ self.weights_DK.T + self.bias_D
+        unit_ND: Floats = rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)
+        return unit_ND
+
+
+def spread(maps_BChw: Tensor) -> Tensor:
+    """variance / sqrt(variance + tiny) of each channel over space: its deviation. (B, C)."""
+    variance_BC = _squared(maps_BChw).mean((2, 3))
+    return variance_BC / torch.sqrt(variance_BC + _TINY)
+
+
+def spread_map(maps_BChw: Tensor) -> Tensor:
+    """The map whose mean over space is ``spread``; same shape, at least 0."""
+    squared_BChw = _squared(maps_BChw)
+    variance_BC11 = squared_BChw.mean((2, 3), keepdim=True)
+    return squared_BChw / torch.sqrt(variance_BC11 + _TINY)
+
+
+def _squared(maps_BChw: Tensor) -> Tensor:
+    centred_BChw = maps_BChw - maps_BChw.mean((2, 3), keepdim=True)
+    return centred_BChw * centred_BChw
+
+
+def _rows(height: int) -> tuple[slice, slice, slice]:
+    """Top, middle and bottom third of so many rows."""
+    third = max(1, round(height / 3))
+    return slice(0, third), slice(third, height - third), slice(height - third, height)
+
+
+def _steps(maps_BChw: Tensor) -> Tensor:
+    """From each row to the next; (B, C, h - 1, w)."""
+    return maps_BChw[:, :, 1:] - maps_BChw[:, :, :-1]
+
+
+def pool_features(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
+    """All blocks, (B, K), in the order of ``BLOCKS``.
+
+    Args:
+        stage3_BC2h2w: normalised maps before their ReLU (activated ones where a network has no
+            others); at least 3 rows.
+        stage4_BChw: activated maps; None leaves their block out.
+    """
+    active = functional.relu(stage3_BC2h2w)
+    parts = [active[:, :, rows] for rows in _rows(active.shape[2])]
+    maps = [stage3_BC2h2w, _steps(active), *parts]
+    if stage4_BChw is not None:
+        maps.append(stage4_BChw)
+    return torch.cat([*map(spread, maps), stage3_BC2h2w.mean((2, 3))], dim=1)
+
+
+def stack_feature_maps(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Tensor:
+    """The maps whose means over space are ``pool_features``, half as fine as stage 3: (B, K, h, w).
+
+    A block that covers only part of the rows is 0 elsewhere and as much larger where it is.
+    """
+    active = functional.relu(stage3_BC2h2w)
+    height = active.shape[2]
+    blocks = [spread_map(stage3_BC2h2w), _placed(spread_map(_steps(active)), 0, height)]
+    for rows in _rows(height):
+        blocks.append(_placed(spread_map(active[:, :, rows]), rows.start, height))
+    reduced = [functional.avg_pool2d(block, 2) for block in blocks]
+    if stage4_BChw is not None:
+        reduced.append(spread_map(stage4_BChw))
+    return torch.cat([*reduced, functional.avg_pool2d(stage3_BC2h2w, 2)], dim=1)
+
+
+def _placed(maps_BChw: Tensor, start: int, height: int) -> Tensor:
+    """Put rows into a frame of ``height`` rows, scaled so that the mean over space stays."""
+    rows = maps_BChw.shape[2]
+    scaled = maps_BChw * (height / rows)
+    return functional.pad(scaled, (0, 0, start, height - rows - start))
+
+
+def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats] = ()) -> Readout:
+    """Centre, partly whiten and weight each block, and keep the ``dim`` strongest directions.
+
+    Unlabelled corpus frames suffice. Centring makes cosines spread (pooled activations all point
+    the same way); partial whitening keeps a few loud directions (gain, brightness) from ruling,
+    the ridge keeps noise from ruling instead. What augmentation moves is no property of the
+    tissue: those directions shrink (within-class covariance normalisation, Hatch et al. 2006,
+    with a frame and its views as a class).
+
+    Args:
+        pooled_NK: float32, as ``pool_features`` gives them, of corpus frames.
+        config: of the read-out.
+        views: (N, K) each, of augmented views of the same frames.
+
+    Raises:
+        InputError: a shape does not fit.
+    """
+    rows, width = pooled_NK.shape
+    if width not in (WIDTH, WIDTH_TO_STAGE3) or config.dim >= min(rows, width):
+        raise InputError(
+            f"expected more than {config.dim} rows of {WIDTH}, or of {WIDTH_TO_STAGE3} without "
+            f"stage 4, got {pooled_NK.shape}"
+        )
+    if any(view_NK.shape != pooled_NK.shape for view_NK in views):
+        raise InputError(f"expected views of shape {pooled_NK.shape}")
+    mean_K = pooled_NK.mean(0, dtype=np.float64)
+    maps = [
+        _whitening(pooled_NK[:, block] - mean_K[block], config, share)
+        for block, share in zip(_slices(width), _shares(width, config), strict=True)
+    ]
+    whitened_NK = _apply(pooled_NK - mean_K, maps)
+    if config.augmentation_invariance > 0 and views:
+        moved_MK = np.concatenate([_apply(v_NK - mean_K, maps) - whitened_NK for v_NK in views])
+        motion = _motion(moved_MK, whitened_NK, config)
+        stable_NK = _shrink_motion(whitened_NK, motion)
+        views_MK = _shrink_motion(moved_MK, motion) + np.tile(stable_NK, (len(views), 1))
+        # Views count among the frames here: what steadying shrank is not to be cut as well, for
+        # with many labels it still tells classes apart.
+        axes_DK = _shrink_motion(
+            _strongest(np.concatenate([stable_NK, views_MK]), config.dim), motion
+        )
+    else:
+        axes_DK = _strongest(whitened_NK, config.dim)
+    weights_DK = _apply(axes_DK, [whiten.T for whiten in maps])
+    return Readout(weights_DK.astype(np.float32), (-weights_DK @ mean_K).astype(np.float32))
+
+
+def _blocks(width: int) -> dict[str, int]:
+    """Blocks of features of this width: all, or all but that of stage 4."""
+    absent = () if width == WIDTH else (_STAGE4_BLOCK,)
+    return {name: wide for name, wide in BLOCKS.items() if name not in absent}
+
+
+def _shares(width: int, config: ReadoutConfig) -> list[float]:
+    shares = dict(zip(BLOCKS, config.energy, strict=True))
+    return [shares[name] for name in _blocks(width)]
+
+
+def _slices(width: int) -> Iterator[slice]:
+    start = 0
+    for wide in _blocks(width).values():
+        yield slice(start, start + wide)
+        start += wide
+
+
+def _apply(rows_NK: npt.NDArray[np.floating], maps: Sequence[Doubles]) -> Doubles:
+    """Each block of columns times its own (C, C) map."""
+    blocks = _slices(rows_NK.shape[1])
+    parts = [rows_NK[:, block] @ block_map for block, block_map in zip(blocks, maps, strict=True)]
+    return np.concatenate(parts, axis=1)
+
+
+def _whitening(centred_NC: Doubles, config: ReadoutConfig, share: float) -> Doubles:
+    """(C, C) map after which the block's mean squared length is ``share``."""
+    if share == 0:
+        return np.zeros((centred_NC.shape[1],) * 2)
+    covariance_CC = centred_NC.T @ centred_NC / len(centred_NC)
+    variances_C, axes_CC = np.linalg.eigh(covariance_CC)
+    variances_C = np.maximum(variances_C, 0) + config.ridge * max(variances_C.mean(), _TINY)
+    whiten_CC = (axes_CC * variances_C**-config.whitening) @ axes_CC.T
+    energy = np.square(centred_NC @ whiten_CC).sum(1).mean()
+    scaled_CC: Doubles = whiten_CC * np.sqrt(share / max(energy, _TINY))
+    return scaled_CC
+
+
+def _motion(
+    moved_MK: Doubles, whitened_NK: Doubles, config: ReadoutConfig
+) -> tuple[Doubles, Doubles]:
+    """Axes (R, K) of the motion and what each is changed by: rows + (rows axes^T) change axes."""
+    motion_R, axes_RK = _principal(moved_MK, min(moved_MK.shape))
+    spread_total = np.square(whitened_NK).sum(1).mean()
+    shares_R = motion_R / (len(moved_MK) * max(spread_total, _TINY))
+    return axes_RK, (1 + config.augmentation_invariance * shares_R) ** -0.5 - 1
+
+
+def _shrink_motion(rows_NK: Doubles, motion: tuple[Doubles, Doubles]) -> Doubles:
+    axes_RK, change_R = motion
+    steadied_NK: Doubles = rows_NK + (rows_NK @ axes_RK.T) * change_R @ axes_RK
+    return steadied_NK
+
+
+def _strongest(rows_NK: Doubles, dim: int) -> Doubles:
+    """The ``dim`` principal axes, (D, K), strongest first."""
+    return _principal(rows_NK, dim)[1]
+
+
+def _principal(rows_NK: Doubles, count: int) -> tuple[Doubles, Doubles]:
+    """Squared singular values and unit right axes (R, K), strongest first.
+
+    Axes beyond the rank of the rows come out as almost 0.
+    """
+    # With fewer rows than features the small Gram matrix holds the same axes.
+    strengths_N, vectors_NN = np.linalg.eigh(rows_NK @ rows_NK.T)
+    order = np.argsort(-strengths_N)[:count]
+    least = max(_TINY * float(strengths_N.max()), np.finfo(np.float64).tiny)
+    scale_R = np.sqrt(np.maximum(strengths_N[order], least))
+    axes_RK: Doubles = (vectors_NN[:, order] / scale_R).T @ rows_NK
+    return np.maximum(strengths_N[order], 0), axes_RK

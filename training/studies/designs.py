@@ -1,0 +1,364 @@
+"""Compare designs of the distillation at a size that a few CPU cores can run.
+
+Views, targets of every teacher and the maps of the frozen stages are computed once, so that a
+design costs no more than its own steps of stage 4. All are evaluated on the same splits, once in
+the read-out that ships, and once as stage 4 alone: the read-out rests on stage 3 and hides most
+of what stage 4 has learnt.
+
+Shape suffixes: N frames, V views, M = V x N samples, C channels, h w maps, K pooled features,
+D width of a target.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from service.errors import InputError
+from training.distil.config import DistillConfig, LossConfig
+from training.distil.loop import distil
+from training.distil.ranks import Ranks
+from training.distil.runs import simulated_frames
+from training.distil.sources import CachedSource, Frame
+from training.distil.targets import Halves, Targets, cache_targets
+from training.evaluation.protocol import LabelledSet
+from training.evaluation.sets import EvaluationSet
+from training.networks.backbones import AnyBackbone, build_student
+from training.networks.config import IMAGENET_TRUNK, TeacherConfig
+from training.networks.readout import BLOCKS, Readout, fit_readout, pool_features
+from training.networks.teacher import build_teacher
+from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
+
+PLAIN = "plain"
+_BATCH = 64
+_SCORES = "scores.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """One variant of the distillation.
+
+    Attributes:
+        config: of its run, on the cached targets.
+        simulated: frames of the simulator are learnt from beside the corpus.
+        trained: False leaves stage 4 as it was drawn.
+        reads_stage4: False leaves it out of the read-out.
+    """
+
+    name: str
+    config: DistillConfig
+    simulated: bool = False
+    trained: bool = True
+    reads_stage4: bool = True
+
+    @property
+    def folder(self) -> str:
+        """The name as a folder."""
+        return self.name.replace(" ", "_").replace(",", "")
+
+
+def designs(plain: DistillConfig) -> list[Design]:
+    """The plain design, then bounds, then designs that differ from it in one setting.
+
+    Args:
+        plain: with one transformer as its teacher, of which the last block is read at least.
+    """
+    (teacher,) = plain.teachers
+
+    def taught(*teachers: TeacherConfig) -> DistillConfig:
+        return replace(plain, teachers=teachers)
+
+    def lost(losses: LossConfig) -> DistillConfig:
+        return replace(plain, losses=losses)
+
+    usual = plain.losses
+
+    return [
+        Design(PLAIN, plain),
+        Design("no stage 4", plain, trained=False, reads_stage4=False),
+        Design("stage 4 untrained", plain, trained=False),
+        Design("plain, another seed", replace(plain, seed=plain.seed + 1)),
+        Design("two teachers", taught(teacher, TeacherConfig(IMAGENET_TRUNK, weight=0.5))),
+        Design("contrastive loss on top", lost(replace(usual, contrastive=0.1))),
+        Design("queue loss instead", lost(replace(usual, regression=0.0, queue=1.0))),
+        Design("relational loss on top", lost(replace(usual, relational=1.0))),
+        Design("last block alone", taught(replace(teacher, blocks=teacher.blocks[-1:]))),
+        Design("first block alone", taught(replace(teacher, blocks=teacher.blocks[:1]))),
+        Design("simulated frames too", plain, simulated=True),
+        Design("three times the steps", replace(plain, steps=3 * plain.steps)),
+    ]
+
+
+def reduce_config(
+    config: DistillConfig, *, side: int, views: int, steps: int, batch: int, dim: int
+) -> DistillConfig:
+    """The configuration at a size that all designs can be tried at; its first teacher alone."""
+    return replace(
+        config,
+        spec=replace(config.spec, side_px=side),
+        serve_px=0,
+        load_px=side * config.load_px // config.spec.side_px,
+        views=views,
+        steps=steps,
+        batch=batch,
+        teachers=config.teachers[:1],
+        readout=replace(config.readout, dim=dim, views=views - 1),
+    )
+
+
+def select_designs(plain: DistillConfig, names: list[str]) -> list[Design]:
+    """The plain design, and those of these names, or all.
+
+    Raises:
+        InputError: there is no such design.
+    """
+    known = designs(plain)
+    missing = sorted(set(names) - {design.name for design in known})
+    if missing:
+        raise InputError(f"expected designs among {[d.name for d in known]}, got {missing}")
+    return [d for d in known if not names or d is known[0] or d.name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTargets:
+    """What all designs share; computed once.
+
+    Attributes:
+        teachers: whose targets are stored, in their order.
+        corpus: real frames and their views.
+        simulated: the same of the simulator; None when no design wants them.
+        evaluated: of each set, labels and the maps (N, C, h, w) of the frozen stages.
+    """
+
+    teachers: tuple[TeacherConfig, ...]
+    corpus: Targets
+    simulated: Targets | None
+    evaluated: Sequence[tuple[LabelledSet, Halves]]
+
+
+def compute_shared(
+    plain: DistillConfig,
+    corpus: Sequence[Frame],
+    sets: Sequence[EvaluationSet],
+    folder: Path,
+    *,
+    simulated: int,
+) -> SharedTargets:
+    """Compute what all designs share, or read what is there of it already.
+
+    Args:
+        plain: the plain design.
+        corpus: frames to learn from.
+        sets: to be evaluated on.
+        folder: of the arrays.
+        simulated: frames of the simulator.
+
+    Raises:
+        InputError: the folder holds targets of another run.
+    """
+    teachers = (*plain.teachers, TeacherConfig(IMAGENET_TRUNK))
+    config = replace(plain, teachers=teachers, losses=LossConfig(relational=1.0))
+    student = build_student(config.student)
+    built = [build_teacher(teacher, config.spec, student=student) for teacher in teachers]
+    frames = [frame for dataset in sets for frame in dataset.frames()]
+    seen = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
+    ends = np.cumsum([len(dataset.rows) for dataset in sets])[:-1]
+    parts = np.split(seen.streams_MChw, ends)
+    return SharedTargets(
+        teachers,
+        cache_targets(corpus, student, built, config, folder / "corpus"),
+        cache_targets(
+            simulated_frames(simulated), student, built, config, folder / "simulated"
+        ) if simulated else None,
+        list(zip([dataset.labelled for dataset in sets], parts, strict=True)),
+    )  # fmt: skip
+
+
+def targets_of(design: Design, compute_shared: SharedTargets) -> Targets:
+    """What the design learns from, out of what is stored: its teachers, blocks and frames."""
+    parts = [compute_shared.corpus]
+    if design.simulated and compute_shared.simulated is not None:
+        parts.append(compute_shared.simulated)
+    views = design.config.views
+    numbers = [_number(teacher, compute_shared.teachers) for teacher in design.config.teachers]
+    streams = _joined([part.streams_MChw for part in parts], views)
+    pooled_of, dense, grids = [], [], []
+    for number, wanted in zip(numbers, design.config.teachers, strict=True):
+        whole_MD = _joined([part.pooled[number] for part in parts], views)
+        pooled_of.append(
+            whole_MD[:, _columns(compute_shared.teachers[number], wanted, whole_MD.shape[1])]
+        )
+        dense.append(_joined([part.dense[number] for part in parts], views))
+        grids.append(compute_shared.corpus.grids[number])
+    return Targets(streams, pooled_of, dense if design.config.losses.relational > 0 else (), grids)
+
+
+def _number(wanted: TeacherConfig, stored: Sequence[TeacherConfig]) -> int:
+    return [teacher.architecture for teacher in stored].index(wanted.architecture)
+
+
+def _columns(
+    stored: TeacherConfig, wanted: TeacherConfig, width: int
+) -> npt.NDArray[np.int64] | slice:
+    """Where the wanted blocks lie in a target that was stored of more of them."""
+    if not stored.blocks:
+        return slice(None)
+    block_width = width // len(stored.blocks)
+    starts = [block_width * stored.blocks.index(block) for block in wanted.blocks]
+    return np.concatenate([np.arange(start, start + block_width) for start in starts])
+
+
+def _joined(parts: Sequence[Halves], views: int) -> Halves:
+    """Frames of several caches beside each other: sample = view x all frames + frame."""
+    if len(parts) == 1:
+        return parts[0]
+    by_view = [part.reshape(views, -1, *part.shape[1:]) for part in parts]
+    joined = np.concatenate(by_view, axis=1)
+    return joined.reshape(-1, *joined.shape[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class DesignResult:
+    """A design in the read-out that ships, and its stage 4 alone (None: it has none)."""
+
+    shipped: Arm
+    alone: Arm | None
+
+
+def evaluate_designs(
+    chosen: Sequence[Design],
+    compute_shared: SharedTargets,
+    out: Path,
+    *,
+    shots: Sequence[int] = SHOTS,
+    seeds: int,
+) -> Iterator[DesignResult]:
+    """Train and evaluate every design; one that was evaluated in ``out`` before is read.
+
+    Args:
+        chosen: the first one is what the others are compared with.
+        stock: of the same plain design.
+        out: folder of runs and scores.
+        shots: labelled frames per class.
+        seeds: splits per number of shots.
+    """
+    base: tuple[Scores, Scores] | None = None
+    for design in chosen:
+        folder = out / design.folder
+        shipped, alone = _stored(folder) or _evaluate(design, compute_shared, folder, shots, seeds)
+        base = base or (shipped, alone)
+        yield DesignResult(
+            arm(design.name, shipped, base[0]),
+            arm(design.name, alone, base[1]) if design.reads_stage4 else None,
+        )
+
+
+def tables(done: list[DesignResult]) -> str:
+    """Both tables, Markdown."""
+    alone = [result.alone for result in done if result.alone is not None]
+    return "\n\n".join(
+        [
+            arms_table([result.shipped for result in done], "design, in the read-out"),
+            arms_table(alone, "design, stage 4 alone"),
+        ]
+    )
+
+
+def _stored(folder: Path) -> tuple[Scores, Scores] | None:
+    path = folder / _SCORES
+    if not path.exists():
+        return None
+    both = [
+        {int(shots): by_set for shots, by_set in scores.items()}
+        for scores in json.loads(path.read_text())
+    ]
+    return both[0], both[1]
+
+
+def _evaluate(
+    design: Design, compute_shared: SharedTargets, folder: Path, shots: Sequence[int], seeds: int
+) -> tuple[Scores, Scores]:
+    student = _trained(design, compute_shared, folder)
+    views = [
+        _read(student, s) for s in np.split(compute_shared.corpus.streams_MChw, design.config.views)
+    ]
+    readout = _readout(design, views)
+    alone = _stage4_alone(views[0])
+    seen = [(labelled, _read(student, streams)) for labelled, streams in compute_shared.evaluated]
+    scores = (
+        scores_of(lambda maps: readout.embed(maps.pooled_NK), seen, shots, seeds),
+        scores_of(alone, seen, shots, seeds),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _SCORES).write_text(json.dumps(scores))
+    return scores
+
+
+def _trained(design: Design, compute_shared: SharedTargets, folder: Path) -> AnyBackbone:
+    torch.manual_seed(design.config.seed)
+    student = build_student(design.config.student)
+    if design.trained:
+        source = CachedSource(targets_of(design, compute_shared), design.config, Ranks())
+        distil(student, source, design.config, folder)
+    return student.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is read of frames: all blocks of the read-out, and the mean of stage 4."""
+
+    pooled_NK: Floats
+    mean_NC: Floats
+
+
+@torch.inference_mode()
+def _read(student: AnyBackbone, streams_NChw: Halves) -> _Read:
+    pooled_parts, means = [], []
+    for start in range(0, len(streams_NChw), _BATCH):
+        stream = torch.from_numpy(streams_NChw[start : start + _BATCH]).float()
+        stage3, stage4 = student.read_stream(stream.contiguous(memory_format=torch.channels_last))
+        if stage4 is None:
+            raise InputError("designs are compared by their stage 4; the student has none")
+        pooled_parts.append(pool_features(stage3, stage4).numpy())
+        means.append(stage4.mean((2, 3)).numpy())
+    return _Read(np.concatenate(pooled_parts), np.concatenate(means))
+
+
+def _readout(design: Design, views: Sequence[_Read]) -> Readout:
+    config = design.config.readout
+    if not design.reads_stage4:
+        shares = zip(BLOCKS, config.energy, strict=True)
+        energy = tuple(0.0 if name.startswith("stage4") else share for name, share in shares)
+        config = replace(config, energy=energy)
+    return fit_readout(views[0].pooled_NK, config, [view.pooled_NK for view in views[1:]])
+
+
+def _stage4_alone(corpus: _Read) -> Callable[[_Read], Floats]:
+    """Mean and spread of stage 4 about those of the corpus, equally strong, at unit length."""
+    start = list(BLOCKS).index("stage4.spread")
+    first = sum(list(BLOCKS.values())[:start])
+    block = slice(first, first + BLOCKS["stage4.spread"])
+
+    def parts(read: _Read) -> list[Floats]:
+        return [read.mean_NC, read.pooled_NK[:, block]]
+
+    centres = [part_NC.mean(0) for part_NC in parts(corpus)]
+    lengths = [
+        float(np.sqrt(np.square(part_NC - centre_C).sum(1).mean()))
+        for part_NC, centre_C in zip(parts(corpus), centres, strict=True)
+    ]
+
+    def embed(read: _Read) -> Floats:
+        scaled = [
+            (part_NC - centre_C) / length
+            for part_NC, centre_C, length in zip(parts(read), centres, lengths, strict=True)
+        ]
+        rows_NK = np.concatenate(scaled, axis=1)
+        unit_NK: Floats = rows_NK / np.linalg.norm(rows_NK, axis=1, keepdims=True)
+        return unit_NK
+
+    return embed

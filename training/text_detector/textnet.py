@@ -1,0 +1,210 @@
+"""The small network that finds burned-in text, and its training on synthetic text.
+
+Backgrounds are frames of the training corpus without writing of their own; letters and marks are
+drawn. The network sees 1/4 of the resolution at its end: one answer per 4 x 4 pixels.
+
+Shape suffixes: B batch, S side of a training patch, C channels, N drawn frames.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from training.networks.onnx_export import export_onnx
+from training.text_detector.synthetic_text import (
+    STROKE_FONTS,
+    Box,
+    Bytes,
+    TextLine,
+    draw_mark,
+    draw_text,
+    random_text,
+)
+
+log = logging.getLogger("training")
+STRIDE = 4
+PEN_FONTS = ("hershey-simplex", "hershey-plain", "hershey-duplex", "hershey-small")
+
+
+@dataclass(frozen=True, slots=True)
+class TextNetConfig:
+    """Settings of the training."""
+
+    seed: int = 0
+    steps: int = 2500
+    batch: int = 12
+    side_px: int = 192
+    rate: float = 3e-3
+    channels: tuple[int, int] = (8, 16)
+    dilations: tuple[int, ...] = (1, 2, 4, 2)
+    fonts: tuple[str, ...] = field(default=tuple(PEN_FONTS))
+
+
+class TextNet(nn.Module):
+    """(B, 1, S, S) intensities in [0, 1] -> (B, 1, S/4, S/4) logits of "text here"."""
+
+    def __init__(self, config: TextNetConfig) -> None:
+        super().__init__()
+        first, width = config.channels
+        self.stem = nn.ModuleList([nn.Conv2d(1, first, 3, 2, 1), nn.Conv2d(first, width, 3, 2, 1)])
+        self.deep = nn.ModuleList(
+            [nn.Conv2d(width, width, 3, 1, d, d, groups=width) for d in config.dilations]
+        )
+        self.wide = nn.ModuleList([nn.Conv2d(width, width, 1) for _ in config.dilations])
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def forward(self, frames_B1SS: Tensor) -> Tensor:
+        """Logits, one per 4 x 4 pixels."""
+        features = frames_B1SS
+        for layer in self.stem:
+            features = functional.relu(layer(features))
+        for deep, wide in zip(self.deep, self.wide, strict=True):
+            features = functional.relu(features + wide(functional.relu(deep(features))))
+        logits: Tensor = self.last(features)
+        return logits
+
+
+def draw_example(
+    backgrounds: Sequence[Bytes], config: TextNetConfig, rng: np.random.Generator
+) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+    """One training patch (S, S) and whether each of its (S/4, S/4) cells lies in text."""
+    patch_SS = _patch(backgrounds[int(rng.integers(len(backgrounds)))], config.side_px, rng)
+    for _ in range(int(rng.integers(0, 4))):
+        draw_mark(patch_SS, rng)
+    boxes = []
+    for _ in range(int(rng.choice([0, 1, 2, 3, 5], p=[0.25, 0.3, 0.2, 0.15, 0.1]))):
+        box = _draw_random_text(patch_SS, config, rng)
+        boxes += [box] if box else []
+    truth_SS = np.zeros(patch_SS.shape, np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        truth_SS[y0:y1, x0:x1] = 1
+    cells = cv2.resize(
+        truth_SS.astype(np.float32),
+        None,
+        fx=1 / STRIDE,
+        fy=1 / STRIDE,
+        interpolation=cv2.INTER_AREA,
+    )
+    return _degrade(patch_SS, rng), cells >= 0.5
+
+
+def _patch(background_HW: Bytes, side_px: int, rng: np.random.Generator) -> Bytes:
+    """Tissue at 0.8 to 3 times its size, or nothing at all, as between sector and banner."""
+    if rng.random() < 0.06:
+        return np.full((side_px, side_px), int(rng.integers(0, 60)), np.uint8)
+    zoom = float(rng.uniform(0.8, 3.0))
+    zoom = max(zoom, (side_px + 1) / min(background_HW.shape))
+    big = cv2.resize(background_HW, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    y = int(rng.integers(big.shape[0] - side_px + 1))
+    x = int(rng.integers(big.shape[1] - side_px + 1))
+    patch = big[y : y + side_px, x : x + side_px]
+    if rng.random() < 0.5:
+        patch = patch[:, ::-1]
+    if rng.random() < 0.15:
+        patch = np.maximum(patch, _flow(side_px, rng))
+    low, high = 0.0, 255.0
+    if rng.random() < 0.2:  # some machines draw tissue hard: nearly black and white, as letters
+        low, high = float(rng.uniform(20, 70)), float(rng.uniform(90, 160))
+    gain = float(rng.uniform(0.6, 1.4))
+    stretched = (patch.astype(np.float32) * gain - low) * (255 / (high - low))
+    return np.asarray(np.clip(stretched, 0, 255), np.uint8)
+
+
+def _flow(side_px: int, rng: np.random.Generator) -> Bytes:
+    """Blotches with hard edges, as colour flow looks in its brightest channel."""
+    noise = rng.normal(0, 1, (side_px, side_px)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(3, 12)))
+    fine = cv2.GaussianBlur(noise, (0, 0), 1.5)
+    return np.where(
+        smooth > 1.2 * smooth.std(), np.clip(190 + 60 * fine / fine.std(), 90, 255), 0
+    ).astype(np.uint8)
+
+
+def _draw_random_text(
+    patch_SS: Bytes, config: TextNetConfig, rng: np.random.Generator
+) -> Box | None:
+    side_px = config.side_px
+    height_px = int(np.exp(rng.uniform(np.log(6), np.log(44))))
+    left, top = int(rng.integers(side_px - 10)), int(rng.integers(side_px - 8))
+    around = patch_SS[top : top + height_px, left : left + 6 * height_px]
+    level, spread = float(around.mean()), float(around.std())
+    least = 28 + 1.1 * spread
+    choices = [g for g in (255, int(rng.integers(256)), 0) if abs(g - level) > least]
+    grey = choices[0 if rng.random() < 0.6 else -1] if choices else 255
+    plate = None
+    if rng.random() < 0.12:
+        grey = int(rng.integers(256))
+        plate = (grey + int(rng.integers(70, 186))) % 256
+        plate = plate if abs(plate - grey) > 60 else 255 - grey
+    opacity = 1.0 if rng.random() < 0.7 else float(rng.uniform(0.55, 1))
+    pens = rng.random() < 0.3
+    font = str(rng.choice([f for f in config.fonts if (f in STROKE_FONTS) == pens] or config.fonts))
+    return draw_text(
+        patch_SS, TextLine(random_text(rng), font, height_px, grey, opacity, plate), left, top
+    )
+
+
+def _degrade(patch_SS: Bytes, rng: np.random.Generator) -> Bytes:
+    """As files are: blurred by scaling, compressed, or neither."""
+    if rng.random() < 0.35:
+        blurred = cv2.GaussianBlur(patch_SS, (0, 0), float(rng.uniform(0.3, 0.9)))
+        patch_SS = np.asarray(blurred, np.uint8)
+    if rng.random() < 0.5:
+        quality = int(rng.integers(35, 96))
+        _, coded = cv2.imencode(".jpg", patch_SS, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        patch_SS = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
+    return patch_SS
+
+
+def fit(
+    backgrounds: Sequence[Bytes], config: TextNetConfig, start: dict[str, Tensor] | None = None
+) -> TextNet:
+    """Train the network, from the weights ``start`` if given; a few minutes on one core."""
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    net = TextNet(config)
+    if start is not None:
+        net.load_state_dict(start)
+    optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, config.steps)
+    for step in range(config.steps):
+        pairs = [draw_example(backgrounds, config, rng) for _ in range(config.batch)]
+        frames_B1SS = torch.from_numpy(np.stack([p[0] for p in pairs]))[:, None] / 255
+        truth_B1SS = torch.from_numpy(np.stack([p[1] for p in pairs]))[:, None].float()
+        loss = text_loss(net(frames_B1SS), truth_B1SS)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        if step % 100 == 0 or step == config.steps - 1:
+            log.info("text finder", extra={"step": step, "loss": round(loss.item(), 4)})
+    net.eval()
+    return net
+
+
+def text_loss(logits_B1SS: Tensor, truth_B1SS: Tensor) -> Tensor:
+    """Cross entropy plus soft Dice of the whole batch: text is rare. Scalar, 0 when perfect."""
+    cross = functional.binary_cross_entropy_with_logits(logits_B1SS, truth_B1SS)
+    share = logits_B1SS.sigmoid()
+    dice = 1 - (2 * (share * truth_B1SS).sum() + 1) / (share.sum() + truth_B1SS.sum() + 1)
+    return cross + 0.3 * dice
+
+
+def export(net: TextNet, path: Path) -> None:
+    """Write ONNX: ``frame`` (1, 1, height, width) -> ``logits`` (1, 1, rows, columns)."""
+    export_onnx(
+        net.eval(),
+        torch.zeros(1, 1, 96, 128),
+        path,
+        input_name="frame",
+        output_names=["logits"],
+        free_axes={2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},
+    )
