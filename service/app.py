@@ -15,13 +15,17 @@ from service.api import (
     life,
     openapi,
     operations,
-    predictions,
     problems,
     search,
     system,
 )
 from service.api.middleware import Gate
-from service.api.routes import classifier_routes, evaluation_routes, version_routes
+from service.api.routes import (
+    classifier_routes,
+    evaluation_routes,
+    prediction_routes,
+    version_routes,
+)
 from service.api.state import DEFAULT_WORKSPACE, Services
 from service.api.uploads import InvalidBody
 from service.catalog.data_folder import owned
@@ -83,7 +87,7 @@ def create_app(
         classifier_routes,
         version_routes,
         evaluation_routes,
-        predictions,
+        prediction_routes,
         life,
         exchange,
         operations,

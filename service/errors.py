@@ -21,8 +21,7 @@ ServiceError
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        made by another encoder than the one loaded
-│   ├── ImagesNotKept          the collection keeps no images that could be read again
-│   └── WrongKind              asked of a single-label classifier and it is multi-label, or reverse
+│   └── ImagesNotKept          the collection keeps no images that could be read again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 try again later; nothing was done
 ├── EncoderFailure             the encoder's worker fails or is gone
@@ -170,12 +169,6 @@ class ImagesNotKept(Conflict):
     """The collection kept no images, so that no other encoder can read them again."""
 
     code = "images_not_kept"
-
-
-class WrongKind(Conflict):
-    """Asked of a single-label classifier while it is multi-label, or the other way round."""
-
-    code = "wrong_kind"
 
 
 class PreconditionFailed(ServiceError):

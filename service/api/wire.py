@@ -13,16 +13,12 @@ import numpy.typing as npt
 from service.api.looking import analysis_json, analysis_of
 from service.api.schemas import AttributeTest, FilterBody, JsonObject, Presence, TimeRange
 from service.catalog.records import (
-    ClassifierVersion,
     Collection,
     Range,
     Scan,
     ScanFilter,
     ScanImage,
-    VersionExample,
 )
-from service.classifiers.examples import Example, labels_of
-from service.classifiers.fitting import MULTI
 from service.embedding.pipeline import EmbeddedImage
 from service.embedding.pooling import index_and_region
 from service.errors import InputError, InvalidCursor
@@ -114,27 +110,6 @@ def scan_json(scan: Scan, *, dim: int) -> JsonObject:
         "updated_at": scan.updated_at,
         "etag": etag(scan.version),
     }
-
-
-def is_calibrated(version: ClassifierVersion) -> bool:
-    """Whether its probabilities are, of every label; its report says why not."""
-    if version.kind == MULTI:
-        parts = version.report.get("per_label", {}).values()
-        return bool(parts) and all(p.get("calibration", {}).get("calibrated") for p in parts)
-    return bool(version.report.get("calibration", {}).get("calibrated", False))
-
-
-def reference_json(example: Example | VersionExample) -> JsonObject:
-    """Which example it is; ``collection`` and ``scan_id`` are null for an upload."""
-    collection, scan_id = example.scan or (None, None)
-    return {"example_id": example.example_id, "collection": collection, "scan_id": scan_id}
-
-
-def label_json(label: str | None, kind: str) -> JsonObject:
-    """``label`` of a single-label classifier's example, ``labels`` of a multi-label one's."""
-    if kind == MULTI:
-        return {"label": None, "labels": sorted(labels_of(label or "[]"))}
-    return {"label": label, "labels": None}
 
 
 def embedding_json(embedding_D: Floats, encoding_format: str, dtype: str) -> Any:

@@ -270,19 +270,20 @@ class NewExample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A fitted head to be stored: arrays as npz bytes (no pickle), the rest as JSON objects.
+    """A fitted classifier to be stored; report and settings are JSON objects.
 
     Attributes:
-        trust_npz: what calibrates and judges the head; opaque here, may be empty.
+        artifact: the portable document of the classifier; opaque here.
+        out_of_fold: scores of heads that had not seen the examples; opaque here, may be empty.
         kind: ``single_label`` or ``multi_label``; equal for all versions of a classifier.
     """
 
     encoder_id: str
     classes: tuple[str, ...]
-    head_npz: bytes
+    artifact: bytes
     report: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    trust_npz: bytes = b""
+    out_of_fold: bytes = b""
     examples: tuple[NewExample, ...] = ()
     author: Author = field(default_factory=Author)
     kind: str = "single_label"
@@ -295,8 +296,8 @@ class ClassifierVersion:
     number: int
     encoder_id: str
     classes: tuple[str, ...]
-    head_npz: bytes
-    trust_npz: bytes
+    artifact: bytes
+    out_of_fold: bytes
     report: Mapping[str, Any]
     settings: Mapping[str, Any]
     author: Author
@@ -327,14 +328,13 @@ class VersionExample:
     """One example that a version was fitted from.
 
     Attributes:
-        label, group: None for versions that schema 1 stored.
         is_kept: whether its vector is there; not when the scan was deleted or the subject erased.
         subject_id, study_id: as they are known now.
     """
 
     example_id: str
-    label: str | None
-    group: int | None
+    label: str
+    group: int
     scan: tuple[str, str] | None
     sha256: str | None
     subject_id: str | None

@@ -15,10 +15,16 @@ from service.catalog.records import (
     Page,
     VersionExample,
 )
-from service.classifiers.evaluation import ClassifierEvaluator, Confusion, Evaluation
-from service.classifiers.examples import Changes, Example, group_of
+from service.classifiers.evaluation import (
+    ClassifierEvaluator,
+    Comparison,
+    Confusion,
+    Evaluation,
+)
+from service.classifiers.examples import Changes, Example, Examples, group_of
 from service.classifiers.fitting import MULTI, SINGLE
-from service.classifiers.portable_versions import as_document, as_onnx
+from service.classifiers.loaded import LoadedClassifier
+from service.classifiers.portable_versions import export_document, export_onnx
 from service.classifiers.requests import (
     ChangeRequest,
     FitRequest,
@@ -28,7 +34,7 @@ from service.classifiers.requests import (
 )
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import ChosenThresholds, ThresholdRequest, Thresholds
-from service.errors import NameTaken, WrongKind
+from service.errors import InputError, NameTaken
 from service.fewshot.forecast import Forecast
 
 __all__ = [
@@ -76,7 +82,7 @@ class ClassifierRegistry:
 
         Raises:
             UnknownItem: no such collection or scan.
-            WrongKind: labels that do not suit the kind of classifier.
+            InputError: labels that do not suit the kind of classifier.
             ServiceError: as ``ClassifierStore.fit``.
         """
         settings = {} if operation_id is None else {"operation_id": operation_id}
@@ -115,7 +121,7 @@ class ClassifierRegistry:
         return self._store.extend(
             workspace_id,
             request.name,
-            Changes(tuple(added), relabelled, request.drop),
+            Changes(added, relabelled, request.drop),
             request.author,
             base=base.number,
             options=request.options,
@@ -134,8 +140,7 @@ class ClassifierRegistry:
         allow_known: bool,
     ) -> tuple[ClassifierVersion, Evaluation]:
         """Evaluate a version on labelled examples. Raises as ``ClassifierEvaluator.evaluate``."""
-        number = self.number(workspace_id, name, version)
-        loaded = self._store.open_either(workspace_id, name, number)
+        loaded = self.open(workspace_id, name, version)
         labelled = self._examples(workspace_id, examples, uploads, loaded.version.kind)
         evaluation = self._evaluator.evaluate(
             workspace_id, loaded, labelled, allow_known=allow_known
@@ -144,15 +149,14 @@ class ClassifierRegistry:
 
     def compare(
         self, workspace_id: str, name: str, version: str, other: str
-    ) -> tuple[int, tuple[int, dict[str, Any]], tuple[int, dict[str, Any]]]:
-        """How many examples two versions share, and number and figures of each.
+    ) -> tuple[int, int, Comparison]:
+        """The numbers of two versions, and how they compare.
 
         Raises:
             ServiceError: as ``ClassifierEvaluator.compare``.
         """
         first, second = (self.number(workspace_id, name, each) for each in (version, other))
-        shared, figures, others = self._evaluator.compare(workspace_id, name, first, second)
-        return shared, (first, figures), (second, others)
+        return first, second, self._evaluator.compare(workspace_id, name, first, second)
 
     def confusion(self, workspace_id: str, name: str, version: str) -> tuple[int, Confusion]:
         """The version's number and its confusion. Raises as ``ClassifierEvaluator.confusion``."""
@@ -162,9 +166,9 @@ class ClassifierRegistry:
     def forecast(
         self, workspace_id: str, name: str, version: str
     ) -> tuple[int, dict[str | None, Forecast]]:
-        """The version's number and its forecasts. Raises as ``ClassifierEvaluator.forecast``."""
+        """The version's number and its forecasts. Raises as ``ClassifierEvaluator.forecasts``."""
         number = self.number(workspace_id, name, version)
-        return number, self._evaluator.forecast(workspace_id, name, number)
+        return number, self._evaluator.forecasts(workspace_id, name, number)
 
     def _examples(
         self,
@@ -172,26 +176,26 @@ class ClassifierRegistry:
         stored: StoredExamples,
         uploads: Sequence[UploadedExample],
         kind: str,
-    ) -> list[Example]:
+    ) -> Examples:
         """All examples of a request: scans of its tasks, named scans, then uploads."""
         sources, collection = self._store.sources, stored.collection
         if (stored.tasks and kind == SINGLE) or (stored.task is not None and kind == MULTI):
-            raise WrongKind(
+            raise InputError(
                 "expected a task of a single-label, or tasks of a multi-label classifier"
             )
         uploaded = [_uploaded(kind, upload, file) for file, upload in enumerate(uploads)]
-        examples: list[Example] = []
+        parts: list[Examples] = []
         if stored.tasks and collection is not None:
-            examples += sources.of_tasks(workspace_id, collection, stored.tasks, stored.where)
+            parts.append(sources.of_tasks(workspace_id, collection, stored.tasks, stored.where))
         if stored.task is not None and collection is not None:
-            examples += sources.of_task(workspace_id, collection, stored.task, stored.where)
+            parts.append(sources.of_task(workspace_id, collection, stored.task, stored.where))
         by_collection: dict[str, list[tuple[str, str]]] = {}
         for scan in stored.scans:
             labelled = (scan.scan_id, label_key(kind, scan.label))
             by_collection.setdefault(scan.collection, []).append(labelled)
         for collection, scans in by_collection.items():
-            examples += sources.of_scans(workspace_id, collection, scans)
-        return examples + uploaded
+            parts.append(sources.of_scans(workspace_id, collection, scans))
+        return Examples.joined([*parts, Examples.of(uploaded)])
 
     # reading ------------------------------------------------------------------------------
 
@@ -302,23 +306,27 @@ class ClassifierRegistry:
             if_revision=if_revision,
         )
 
+    def open(self, workspace_id: str, name: str, version: str) -> LoadedClassifier:
+        """A version ready to predict. Raises UnknownItem, EncoderMismatch."""
+        # Whichever is published at the moment of reading.
+        number = None if version == "published" else self.number(workspace_id, name, version)
+        return self._store.open(workspace_id, name, number)
+
     # export and import --------------------------------------------------------------------
 
     def export_json(self, workspace_id: str, name: str, version: str) -> Mapping[str, Any]:
         """A version as a JSON document. Raises UnknownItem, EncoderMismatch."""
-        number = self.number(workspace_id, name, version)
-        return as_document(self._store.open_either(workspace_id, name, number))
+        return export_document(self.open(workspace_id, name, version))
 
     def export_onnx(self, workspace_id: str, name: str, version: str) -> bytes:
         """A version as a network: embedding -> probabilities. Raises as ``export_json``."""
-        number = self.number(workspace_id, name, version)
-        return as_onnx(self._store.open_either(workspace_id, name, number))
+        return export_onnx(self.open(workspace_id, name, version))
 
     def import_(
         self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
     ) -> Classifier:
-        """Store what ``export_json`` gave. Raises as ``ClassifierStore.take_in``."""
-        return self._store.take_in(workspace_id, name, document, author)
+        """Store what ``export_json`` gave. Raises as ``ClassifierStore.import_document``."""
+        return self._store.import_document(workspace_id, name, document, author)
 
 
 def _uploaded(kind: str, upload: UploadedExample, file: int) -> Example:

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.catalog.interface import Catalog
-from service.catalog.records import ClassifierVersion, Scan
+from service.catalog.records import ClassifierVersion, Scan, VersionExample
 from service.classifiers.evaluation import ClassifierEvaluator
-from service.classifiers.examples import Example
-from service.classifiers.loaded import LoadedClassifier
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.requests import ReviewRequest
 from service.classifiers.store import ClassifierStore
 from service.errors import InputError
-from service.fewshot.multilabel_answers import ABSENT, PRESENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +31,8 @@ class ReviewItem:
 
     reason: Literal["uncertain", "doubtful_label", "conflicting_labels"]
     scan: Scan | None = None
-    example: Example | None = None
-    other: Example | None = None
+    example: VersionExample | None = None
+    other: VersionExample | None = None
     label: str | None = None
     guess: str | None = None
     probabilities: Mapping[str, float] | None = None
@@ -89,7 +86,7 @@ class LabelReview:
     def _next(self, workspace_id: str, request: ReviewRequest, number: int) -> Review:
         if request.collection is None or not request.tasks:
             raise InputError("expected collection and task for a review of kind next")
-        loaded = self._store.open_either(workspace_id, request.name, number)
+        loaded = self._store.open(workspace_id, request.name, number)
         chosen = self._evaluator.next_to_label(
             workspace_id, loaded, request.collection, request.tasks, request.limit
         )
@@ -97,17 +94,11 @@ class LabelReview:
             return Review(loaded.version, (), None)
         ids = [scan.scan_id for scan, _ in chosen]
         embeddings_UD = self._catalog.embeddings(workspace_id, request.collection, ids)
-        shares: list[dict[str, float]]
-        if isinstance(loaded, LoadedClassifier):
-            shares_UC = loaded.trust.probabilities(loaded.head, embeddings_UD).tolist()
-            shares = [dict(zip(loaded.head.classes, row, strict=True)) for row in shares_UC]
-        else:
-            places = [loaded.made.labels.index(label or "") for _, label in chosen]
-            shares_UL = loaded.made.probabilities(embeddings_UD).tolist()
-            shares = [
-                {PRESENT: row[place], ABSENT: 1 - row[place]}
-                for row, place in zip(shares_UL, places, strict=True)
-            ]
+        shares = []
+        for row, (_, label) in enumerate(chosen):
+            head = loaded.model.heads[label]
+            shares_C = head.probabilities(embeddings_UD[row : row + 1])[0].tolist()
+            shares.append(dict(zip(head.head.classes, shares_C, strict=True)))
         items = [
             ReviewItem(
                 "uncertain",
@@ -125,7 +116,7 @@ class LabelReview:
             ReviewItem(
                 "doubtful_label",
                 example=issue.example,
-                label=issue.concerns,
+                label=issue.label,
                 guess=issue.suspect.suggested,
                 probabilities={
                     issue.suspect.label: issue.suspect.given,

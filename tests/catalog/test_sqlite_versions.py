@@ -10,7 +10,6 @@ import pytest
 from service.catalog.records import Author, NewExample, NewVersion, ScanFilter
 from service.catalog.sqlite import schema
 from service.errors import PreconditionFailed, UnknownItem
-from service.fewshot.head import from_npz
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 V1 = FIXTURES / "catalog_v1" / "catalog.sqlite"  # by schema 1 itself
@@ -136,7 +135,6 @@ def test_a_catalog_of_schema_1_keeps_its_classifiers_as_version_1(folder, opened
     triage = found["triage"]
     assert (triage.published.number, triage.latest, triage.revision) == (1, 1, 1)
     assert triage.published.report["classes"] == ["a_lines", "b_lines"]
-    assert from_npz(triage.published.head_npz).classes == ("a_lines", "b_lines")
     examples = catalog.version_examples(workspace_id, "triage", 1)
     assert [(e.scan, e.label, e.is_kept) for e in examples] == [
         (("lungs", f"s{i}"), None, i != 5) for i in range(6)

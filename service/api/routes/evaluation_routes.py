@@ -1,5 +1,6 @@
 """How good classifiers are, which labels to look at, thresholds, confusion, forecast."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
@@ -23,13 +24,13 @@ from service.api.shapes.evaluation_shapes import (
     EvaluationBody,
     ForecastAnswer,
     LabelForecast,
+    LabelMetricsAnswer,
     ReviewAnswer,
     ReviewItemAnswer,
     ThresholdsAnswer,
     ThresholdsBody,
-    label_metrics,
 )
-from service.api.shapes.report_shapes import OperatingPointAnswer, VersionReport
+from service.api.shapes.report_shapes import Interval, OperatingPointAnswer, VersionReport
 from service.api.shapes.version_shapes import (
     VERSION_PATTERN,
     VersionAnswer,
@@ -80,16 +81,16 @@ async def evaluate_classifier(
         allow_known=body.allow_known,
     )
     stored, evaluation = await service.fits.run(evaluate)
-    accuracy, items = label_metrics(evaluation.judgement, evaluation.reliability)
+    report = VersionReport.of(stored.report)
     return EvaluationAnswer(
         classifier=name,
         version=stored.number,
         encoder_id=stored.encoder_id,
-        calibrated=VersionReport.model_validate(stored.report).is_calibrated,
+        calibrated=report is not None and report.is_calibrated,
         examples=evaluation.examples,
         known_examples=evaluation.known,
-        balanced_accuracy=accuracy,
-        items=items,
+        balanced_accuracy=evaluation.balanced_accuracy,
+        items=[LabelMetricsAnswer.of(head) for head in evaluation.labels],
     )
 
 
@@ -105,13 +106,12 @@ async def compare_versions(
 ) -> ComparisonAnswer:
     """Two versions evaluated on the examples that both have, by their out-of-fold guesses."""
     compare = partial(service.registry.compare, workspace_id, name, version, other)
-    shared, *parts = await service.fits.run(compare)
-    compared = [
-        ComparedVersion(version=number, balanced_accuracy=accuracy, items=items)
-        for number, (accuracy, items) in ((n, label_metrics(figures)) for n, figures in parts)
-    ]
+    first, second, comparison = await service.fits.run(compare)
     return ComparisonAnswer(
-        classifier=name, shared_examples=shared, first=compared[0], second=compared[1]
+        classifier=name,
+        shared_examples=comparison.shared,
+        first=ComparedVersion.of(first, comparison.first),
+        second=ComparedVersion.of(second, comparison.second),
     )
 
 
@@ -243,15 +243,15 @@ async def get_confusion(
     items = [
         ConfusionCellAnswer.of(cell, limit)
         for cell in confusion.cells
-        if label in (None, cell.concerns)
-        and actual in (None, cell.label)
+        if label in (None, cell.label)
+        and actual in (None, cell.actual)
         and predicted in (None, cell.predicted)
     ]
     return ConfusionAnswer(
         classifier=name,
         version=number,
         classes=list(confusion.classes),
-        scored=confusion.judged,
+        scored=confusion.scored,
         items=items,
     )
 
@@ -266,7 +266,10 @@ async def get_forecast(
     """
     work = partial(service.registry.forecast, workspace_id, name, version)
     number, forecasts = await service.fits.run(work)
-    items = [LabelForecast.of(label, law.to_json()) for label, law in forecasts.items()]
+    items = [
+        LabelForecast.model_validate({**asdict(forecast), "label": label})
+        for label, forecast in forecasts.items()
+    ]
     return ForecastAnswer(classifier=name, version=number, items=items)
 
 
@@ -288,7 +291,5 @@ async def measure_agreement(
         )
         for row in agreement.disagreed_rows
     ]
-    figures = agreement.to_json()
-    return AgreementAnswer(
-        kappa=figures["kappa"], agreed=figures["agreed"], scans=len(scans), items=items
-    )
+    kappa = agreement.kappa and Interval.model_validate(agreement.kappa, from_attributes=True)
+    return AgreementAnswer(kappa=kappa, agreed=agreement.agreed, scans=len(scans), items=items)

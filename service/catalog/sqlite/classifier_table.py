@@ -22,7 +22,7 @@ from service.errors import CatalogFailure, NameTaken, UnknownItem
 _INSERT_VERSION = """
     INSERT INTO classifier_versions (
         workspace_id, classifier_seq, number, encoder_id, classes, report, settings, created_at,
-        key_id, key_name, example_count, head_npz, trust_npz, kind
+        key_id, key_name, example_count, artifact, out_of_fold, kind
     )
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -200,8 +200,8 @@ def _insert_version(
         version.author.key_id,
         version.author.key_name,
         len(version.examples),
-        version.head_npz,
-        version.trust_npz,
+        version.artifact,
+        version.out_of_fold,
         version.kind,
     )
     version_seq = connection.execute(_INSERT_VERSION, values).lastrowid

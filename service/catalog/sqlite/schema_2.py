@@ -41,8 +41,8 @@ CLASSIFIER_TABLES = (
         key_id TEXT, -- of the key that made it
         key_name TEXT,
         example_count INTEGER NOT NULL,
-        head_npz BLOB NOT NULL,
-        trust_npz BLOB NOT NULL, -- what calibrates and judges it; empty = nothing
+        artifact BLOB NOT NULL,
+        out_of_fold BLOB NOT NULL, -- scores of heads that had not seen the examples
         UNIQUE (classifier_seq, number)
     )
     """,
@@ -200,7 +200,7 @@ FROM_1 = (
     """
     INSERT INTO classifier_versions (
         workspace_id, classifier_seq, number, encoder_id, classes, report, settings, created_at,
-        example_count, head_npz, trust_npz
+        example_count, artifact, out_of_fold
     )
     SELECT workspace_id, seq, 1, encoder_id, classes, report, '{}', created_at, (
         SELECT count(*) FROM classifier_scans AS l WHERE l.classifier_seq = seq

@@ -1,0 +1,169 @@
+"""Predictions of a classifier for uploads and stored scans."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service.api.answers import ImageSeen, Problem, says
+from service.api.openapi import image_body
+from service.api.schemas import REGION_SAYS, InstancesBody, RegionChoice
+from service.api.shapes.prediction_shapes import (
+    ItemFacts,
+    PredictionsAnswer,
+    PredictScansBody,
+)
+from service.api.shapes.version_shapes import VersionAsked
+from service.api.state import Service, Services, WorkspaceId, embed_each, item_problem
+from service.api.uploads import Upload, instance_files, read_upload, validate
+from service.api.wire import seen_json
+from service.classifiers.prediction import (
+    HeatmapKind,
+    LoadedClassifier,
+    PredictionRequest,
+    QueryFrame,
+    predict,
+)
+from service.classifiers.prediction import (
+    Query as Item,
+)
+from service.embedding.pipeline import EmbeddedImage
+from service.errors import InputError, ServiceError, TooManyItems
+
+router = APIRouter(prefix="/v1", tags=["classifiers"])
+Coverage = Annotated[
+    float, Query(ge=0.5, le=0.999, description="Of the prediction sets: how often they are right.")
+]
+Nearest = Annotated[int, Query(ge=0, le=20, description="Labelled examples to show as evidence.")]
+Heatmap = Annotated[
+    HeatmapKind,
+    Query(description="Where in each uploaded frame the answer comes from: arrays, or a PNG."),
+]
+HeatmapLabel = Annotated[
+    str | None,
+    Query(max_length=200, description="Class or label of the PNG; the most probable if null."),
+]
+ThresholdPairs = Annotated[
+    list[str] | None,
+    Query(
+        alias="threshold",
+        max_length=200,
+        description="label:probability, repeatable; each counts more than the version's own.",
+    ),
+]
+AsCine = Annotated[
+    bool, Query(description="The images or scans are frames of one cine, in order: one answer too.")
+]
+
+
+@router.post(
+    "/classifiers/{name}/predict",
+    openapi_extra=image_body(InstancesBody, PredictScansBody),
+    responses=says(PredictionsAnswer, 200, 207) | {409: {}},
+)
+async def predict_items(
+    name: str,
+    request: Request,
+    service: Service,
+    workspace_id: WorkspaceId,
+    version: VersionAsked = "published",
+    coverage: Coverage = 0.9,
+    nearest: Nearest = 3,
+    heatmap: Heatmap = "none",
+    heatmap_label: HeatmapLabel = None,
+    threshold: ThresholdPairs = None,
+    cine: AsCine = False,
+    region: Annotated[RegionChoice | None, Query(description=REGION_SAYS)] = None,
+) -> Response:
+    """Class or labels, prediction set, doubts and evidence of each item; 207 if some failed.
+
+    Probabilities are calibrated on out-of-fold scores when there are enough, and the answer says
+    whether. Where the classifier abstains, ``decision`` says so, and ``label`` and ``called`` are
+    null.
+    """
+    wanted = PredictionRequest(
+        coverage,
+        nearest,
+        heatmap,
+        heatmap_label,
+        _thresholds(threshold or []),
+        service.pipeline.encoder.ultrasound,
+        cine,
+    )
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    loaded = await asyncio.to_thread(service.registry.open, workspace_id, name, version)
+    if upload.document is not None and "instances" not in upload.document:
+        if heatmap != "none":
+            raise InputError("a heat map needs the image: stored scans keep none, so upload it")
+        items, facts = await _of_scans(service, workspace_id, upload.document)
+    else:
+        files = _files_of(upload, service.settings.max_items)
+        embedded = await embed_each(
+            service, files, alone=upload.alone, region=region, with_map=heatmap != "none"
+        )
+        items = [_item(image) for image in embedded]
+        facts = [_facts(request, image) for image in embedded]
+    return await asyncio.to_thread(_answer, loaded, items, facts, wanted)
+
+
+def _answer(
+    loaded: LoadedClassifier,
+    items: Sequence[Item | None],
+    facts: Sequence[ItemFacts],
+    wanted: PredictionRequest,
+) -> Response:
+    predicted = predict(loaded, items, wanted)
+    answer = PredictionsAnswer.of(loaded, predicted, facts, wanted.coverage)
+    status = 207 if any(item is None for item in items) else 200
+    return Response(answer.model_dump_json(), status, media_type="application/json")
+
+
+def _thresholds(pairs: list[str]) -> dict[str, float]:
+    """From label:probability; a label may hold colons. Raises InputError."""
+    thresholds: dict[str, float] = {}
+    for pair in pairs:
+        label, colon, text = pair.rpartition(":")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (label and colon and math.isfinite(value)):
+            raise InputError("expected threshold=label:probability")
+        if label in thresholds:
+            raise InputError("expected one threshold per class")
+        thresholds[label] = value
+    return thresholds
+
+
+def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
+    if upload.document is None:
+        return upload.files
+    return instance_files(validate(InstancesBody, upload.document), max_items=max_items)
+
+
+async def _of_scans(
+    service: Services, workspace_id: str, document: Any
+) -> tuple[list[Item | None], list[ItemFacts]]:
+    body = validate(PredictScansBody, document)
+    if len(body.scan_ids) > service.settings.max_items:
+        raise TooManyItems(f"expected at most {service.settings.max_items} scans")
+    vectors_ND = await asyncio.to_thread(
+        service.gallery.vectors_of, workspace_id, body.collection, body.scan_ids
+    )
+    facts: list[ItemFacts] = [{"scan_id": scan_id, "image": None} for scan_id in body.scan_ids]
+    return [Item(embedding_D) for embedding_D in vectors_ND], facts
+
+
+def _item(image: EmbeddedImage | ServiceError) -> Item | None:
+    if isinstance(image, ServiceError):
+        return None
+    frames = tuple(QueryFrame(f.index, f.embedding_D, f.copies, f.region) for f in image.used)
+    return Item(image.embedding_D, frames, image.mapped)
+
+
+def _facts(request: Request, image: EmbeddedImage | ServiceError) -> ItemFacts:
+    if isinstance(image, ServiceError):
+        return Problem.model_validate(item_problem(image, request))
+    return {"scan_id": None, "image": ImageSeen.model_validate(seen_json(image))}
