@@ -199,7 +199,7 @@ def _store(local: LocalService, per_class: int) -> None:
 
 def _scan(number: int, row_D: np.ndarray) -> NewScan:
     digest = hashlib.sha256(str(number).encode()).hexdigest()
-    image = ScanImage(digest, "frame", "png", 1, 1)
+    image = ScanImage(digest, "frame", "png", 1, 1, digest)
     subject_id, labels = f"p{number // 10}", {"t": "ab"[number % 2]}
     return NewScan(None, image, row_D, b"", subject_id=subject_id, labels=labels)
 

@@ -155,9 +155,7 @@ def fill(local: LocalService, scans: int) -> None:
         batch = [
             NewScan(
                 f"seed-{start + i}",
-                ScanImage(
-                    hashlib.sha256(b"%d" % (start + i)).hexdigest(), "frame", "png", 640, 480
-                ),
+                _image(start + i),
                 row_D,
                 b"\xff\xd8\xff\xd9",
             )
@@ -254,6 +252,11 @@ def measure(asked: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
         "cores": os.cpu_count(),
     }
     return told | summary(seen, rebuilds)
+
+
+def _image(number: int) -> ScanImage:
+    digest = hashlib.sha256(b"%d" % number).hexdigest()
+    return ScanImage(digest, "frame", "png", 640, 480, digest)
 
 
 def main() -> None:

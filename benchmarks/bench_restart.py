@@ -39,9 +39,7 @@ def fill(catalog: SqliteCatalog, workspace_id: str, scans: int) -> float:
         batch = [
             NewScan(
                 f"s{start + i}",
-                ScanImage(
-                    hashlib.sha256(b"%d" % (start + i)).hexdigest(), "frame", "png", 320, 240
-                ),
+                _image(start + i),
                 row_D,
                 rng.bytes(THUMBNAIL_BYTES),
                 subject_id=f"p{(start + i) // 20}",
@@ -84,6 +82,11 @@ def in_own_process(folder: Path) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
+
+
+def _image(number: int) -> ScanImage:
+    digest = hashlib.sha256(b"%d" % number).hexdigest()
+    return ScanImage(digest, "frame", "png", 320, 240, digest)
 
 
 def main() -> None:

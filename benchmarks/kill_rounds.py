@@ -57,7 +57,7 @@ def thumbnail(seed: int) -> bytes:
 def new_scan(scan_id: str, seed: int, subject_id: str) -> NewScan:
     """What is stored for one entry of the state."""
     digest = hashlib.sha256(b"%d" % seed).hexdigest()
-    image = ScanImage(digest, "frame", "png", 640, 480)
+    image = ScanImage(digest, "frame", "png", 640, 480, digest)
     return NewScan(scan_id, image, vector(seed), thumbnail(seed), subject_id)
 
 

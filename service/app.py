@@ -134,9 +134,8 @@ async def _opened(
         truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
     )
     evaluator = ClassifierEvaluator(truth, classifiers)
-    registry = ClassifierRegistry(
-        truth, classifiers, evaluator, Thresholds(truth, classifiers, evaluator)
-    )
+    thresholds = Thresholds(truth, classifiers, evaluator)
+    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
     return Services(
         settings=settings,
@@ -146,8 +145,9 @@ async def _opened(
         frame_search=FrameSearch(truth),
         classifiers=classifiers,
         evaluator=evaluator,
+        thresholds=thresholds,
         registry=registry,
-        review=LabelReview(truth, classifiers, evaluator, registry),
+        review=LabelReview(truth, classifiers, evaluator),
         fits=fits,
         metrics=metrics,
         operations=operations_of(settings, truth, pipeline, gallery, classifiers, registry),

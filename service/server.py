@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from service.api.schemas import NAME
 from service.api.state import DEFAULT_WORKSPACE, Services, hash_key
 from service.app import create_app, open_encoder
+from service.catalog.access_records import KeyRecord
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
-from service.catalog.records import KeyRecord
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.embedding.encoder import Encoder
 from service.errors import InputError, UnknownItem

@@ -121,15 +121,13 @@ class ImageSeen(Answer):
     )
     device: DeviceSeen | None = Field(description="Of DICOM; null when the file tells nothing.")
     masked_px: int = Field(description="Of the frame: not used, or filled.")
-    burned_in_risk: Literal["none", "low", "high", "unknown"] = Field(
-        description="Of names in the frame; unknown for scans of before it was measured."
-    )
+    burned_in_risk: Literal["none", "low", "high"] = Field(description="Of names in the frame.")
     burned_in_reasons: list[
         Literal["text_masked", "text_kept", "much_text", "region_unsure", "tagged_by_file"]
     ]
     quality: list[QualitySeen] = Field(description="Why the frame had better not be trusted.")
     sha256: str
-    content_sha256: str = Field(description="Of the pixels that were looked at; empty if unknown.")
+    content_sha256: str = Field(description="Of the pixels that were embedded.")
 
 
 class FrameEmbeddingAnswer(Answer):

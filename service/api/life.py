@@ -19,8 +19,8 @@ from service.api.operations import ACCEPTED, accepted, operation_json, started
 from service.api.schemas import JsonObject
 from service.api.state import Caller, IfMatch, Service, Services, WhoAsks, WorkspaceId, read
 from service.api.wire import collection_json, scan_filter, version_of
-from service.catalog.lifecycle_records import Facet, Operation, PolicyPatch
-from service.catalog.records import ErasedSubject
+from service.catalog.operation_records import Operation
+from service.catalog.records import ErasedSubject, Facet, PolicyPatch
 from service.errors import Conflict
 
 router = APIRouter(prefix="/v1")
@@ -183,7 +183,7 @@ async def move_collection(
     """
     if body.action == "start":
         loaded = service.pipeline.encoder
-        begin = service.catalog.begin_move
+        begin = service.catalog.begin_reembedding
         await asyncio.to_thread(
             begin, workspace_id, collection, encoder_id=loaded.encoder_id, dim=loaded.dim
         )
@@ -203,7 +203,7 @@ async def move_collection(
 )
 async def get_move(collection: str, service: Service, workspace_id: WorkspaceId) -> JsonObject:
     """How far a collection is on its way to another encoder; 404 when it is not moving."""
-    move = await asyncio.to_thread(service.catalog.get_move, workspace_id, collection)
+    move = await asyncio.to_thread(service.catalog.get_reembedding, workspace_id, collection)
     return {
         "collection": collection,
         "from_encoder_id": move.from_encoder_id,
@@ -214,12 +214,12 @@ async def get_move(collection: str, service: Service, workspace_id: WorkspaceId)
 
 
 def _confirm(service: Services, workspace_id: str, collection: str) -> None:
-    if service.catalog.get_move(workspace_id, collection).state != "switched":
+    if service.catalog.get_reembedding(workspace_id, collection).state != "switched":
         raise Conflict("the move still embeds: there is nothing to confirm yet")
-    service.catalog.end_move(workspace_id, collection)
+    service.catalog.end_reembedding(workspace_id, collection)
 
 
 def _take_back(service: Services, workspace_id: str, collection: str) -> None:
-    if service.catalog.get_move(workspace_id, collection).state == "switched":
+    if service.catalog.get_reembedding(workspace_id, collection).state == "switched":
         service.gallery.switch(workspace_id, collection)
-    service.catalog.end_move(workspace_id, collection)
+    service.catalog.end_reembedding(workspace_id, collection)

@@ -4,33 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.api.schemas import JsonObject
-from service.catalog.records import ScanImage
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import FrameRefused, ServiceError
 from service.imaging.analysis.frame_analysis import RISKS, FrameAnalysis
 
-UNKNOWN: JsonObject = {
-    "regions": [],
-    "regions_used": 1,
-    "device": None,
-    "masked_px": 0,
-    "burned_in_risk": "unknown",
-    "burned_in_reasons": [],
-    "quality": [],
-}
-
-
-def analysis_of(image: ScanImage) -> JsonObject:
-    """What was looked at of a stored scan; what an older version did not ask is unknown."""
-    return {**UNKNOWN, **(image.analysis or {})}
-
 
 def analysis_json(embedded: EmbeddedImage) -> JsonObject:
     """What was looked at, and with what it was made: for answers and for the catalog."""
-    return embedded.analysis.to_json() | {
-        "regions_used": embedded.regions_used,
-        "device": embedded.info.device.to_json(),
-    }
+    return embedded.analysis.to_json() | {"device": embedded.info.device.to_json()}
 
 
 def refusal(policy: Mapping[str, Any], analysis: FrameAnalysis) -> FrameRefused | None:

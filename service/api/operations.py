@@ -14,7 +14,7 @@ from service.api.problems import STATUS, internal_error, problem
 from service.api.schemas import JsonObject
 from service.api.state import Service, Services, WorkspaceId
 from service.api.wire import number_of, page_json, read_cursor
-from service.catalog.lifecycle_records import Operation
+from service.catalog.operation_records import Operation
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 Prefer = Annotated[

@@ -21,7 +21,6 @@ from service.api.uploads import from_base64, read_upload, validate
 from service.api.wire import (
     batch_status,
     frame_json,
-    regions_used,
     scan_filter,
     scan_json,
     seen_json,
@@ -181,7 +180,7 @@ def _hits(
 
 
 def _has_frames(scan: Scan) -> bool:
-    return scan.image.kind == "cine" or regions_used(scan.image) > 1
+    return scan.image.kind == "cine" or scan.image.regions_used > 1
 
 
 def _file_of(body: SearchBody) -> tuple[bytes, ...]:
@@ -242,7 +241,7 @@ def _query(options: SearchOptions, embedding_D: Floats, scans: list[Scan]) -> Qu
 
 def _uploaded(options: SearchOptions) -> Scan:
     """The uploaded query as a scan that is nowhere stored: only its origin matters."""
-    image = ScanImage("", "frame", "", 0, 0)
+    image = ScanImage("", "frame", "", 0, 0, "")
     return Scan(
         row_id=-1,
         scan_id="",

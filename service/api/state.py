@@ -14,12 +14,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.problems import problem, request_id_of
 from service.api.schemas import JsonObject
+from service.catalog.access_records import SavedAnswer
 from service.catalog.interface import Catalog
-from service.catalog.records import Author, SavedAnswer
+from service.catalog.records import Author
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
+from service.classifiers.thresholds import Thresholds
 from service.embedding.pipeline import EmbeddedImage, Pipeline
 from service.errors import IdempotencyConflict, InputError, ServiceError, Unauthenticated
 from service.gallery.frame_search import FrameSearch
@@ -54,6 +56,7 @@ class Services:
     frame_search: FrameSearch
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
+    thresholds: Thresholds
     registry: ClassifierRegistry
     review: LabelReview
     fits: FitQueue

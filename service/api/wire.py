@@ -4,13 +4,14 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from service.api.looking import analysis_json, analysis_of
+from service.api.looking import analysis_json
 from service.api.schemas import AttributeTest, FilterBody, JsonObject, Presence, TimeRange
 from service.catalog.records import (
     Collection,
@@ -26,6 +27,7 @@ from service.gallery.frame_search import BestFrame
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 INT8_SCALE = 127.0
+_IMAGE_FACTS = [field.name for field in fields(ScanImage) if field.name != "analysis"]
 
 
 def collection_json(collection: Collection) -> JsonObject:
@@ -45,19 +47,9 @@ def collection_json(collection: Collection) -> JsonObject:
 
 
 def image_json(image: ScanImage) -> JsonObject:
-    """What was looked at; what an older version did not ask is told as unknown."""
-    return {
-        "kind": image.kind,
-        "format": image.format,
-        "width_px": image.width_px,
-        "height_px": image.height_px,
-        "frames": image.frames,
-        "frames_used": image.frames_used,
-        "frame_rate_hz": image.frame_rate_hz,
-        "sha256": image.sha256,
-        "content_sha256": image.content_sha256,
-        **analysis_of(image),
-    }
+    """Facts of the file and what was seen in it."""
+    facts = {name: getattr(image, name) for name in _IMAGE_FACTS}
+    return facts | dict(image.analysis)
 
 
 def seen_json(embedded: EmbeddedImage) -> JsonObject:
@@ -77,6 +69,7 @@ def scan_image(embedded: EmbeddedImage) -> ScanImage:
         frames=embedded.info.frames_in_file,
         frames_used=embedded.frames_used,
         frame_rate_hz=embedded.info.frame_rate_hz,
+        regions_used=embedded.regions_used,
         analysis=analysis_json(embedded),
     )
 
@@ -85,13 +78,8 @@ def frame_json(frame: BestFrame | None, image: ScanImage) -> JsonObject | None:
     """The nearest frame of a cine, or region of a frame; None for a still of one region."""
     if frame is None:
         return None
-    index, region = index_and_region(frame.place, regions_used(image))
+    index, region = index_and_region(frame.place, image.regions_used)
     return {"index": index, "region": region, "time_s": frame.time_s, "score": frame.score}
-
-
-def regions_used(image: ScanImage) -> int:
-    """Regions of each frame that were embedded; 1 of scans that say nothing of it."""
-    return int(analysis_of(image)["regions_used"])
 
 
 def scan_json(scan: Scan, *, dim: int) -> JsonObject:

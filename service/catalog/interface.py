@@ -1,7 +1,9 @@
 """The durable truth, as one interface with one implementation per engine.
 
 Every write is on disk when its method returns. Every method takes the workspace first and sees
-nothing of others. Methods block; call them from worker threads; all are thread safe.
+nothing of others. Methods block; call them from worker threads; all are thread safe. When the
+engine fails or the catalog is closed they raise CatalogFailure; for text that is not valid
+Unicode, InputError.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -12,40 +14,25 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.lifecycle_interface import Carrying, LifeOfData, LongWork, Moving
+from service.catalog.access_records import KeyRecord, SavedAnswer, Workspace
+from service.catalog.operation_records import Operation, Reembedding, State
 from service.catalog.records import (
     Classifier,
     ClassifierVersion,
-    ClipFrame,
-    Collection,
-    ErasedSubject,
-    KeptFrames,
-    KeyRecord,
-    LabelledScans,
-    NewScan,
     NewVersion,
     Page,
-    SavedAnswer,
-    Scan,
-    ScanFilter,
-    ScanPatch,
-    StoredScan,
     VersionExample,
-    Workspace,
 )
-from service.errors import ServiceError
+from service.catalog.scan_interface import (
+    ArrayCatalog,
+    CollectionCatalog,
+    ErasureCatalog,
+    ScanCatalog,
+)
 
 
-class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
-    """Workspaces, keys, collections, scans with vectors, classifiers, remembered answers."""
-
-    def close(self) -> None:
-        """Finish writes and release the files; later calls raise CatalogFailure."""
-
-    def check(self) -> None:
-        """Raise CatalogFailure unless the catalog can be read and written now."""
-
-    # workspaces and keys ------------------------------------------------------------------
+class WorkspaceCatalog(Protocol):
+    """Workspaces, their keys, and the answers remembered under an Idempotency-Key."""
 
     def ensure_workspace(self, name: str) -> Workspace:
         """Return the workspace of this name, creating it if there is none."""
@@ -54,7 +41,12 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
         """All workspaces, oldest first."""
 
     def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
-        """Store the hash of a new key. Raises UnknownItem: no such workspace."""
+        """Store the hash of a new key.
+
+        Raises:
+            UnknownItem: no such workspace.
+            Conflict: a key with this hash exists, here or in another workspace.
+        """
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
         """Return the key with this hash if it exists and is not revoked."""
@@ -63,156 +55,34 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
         """All keys, revoked ones included, oldest first."""
 
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
-        """Revoke at once and for ever. Raises UnknownItem."""
+        """Revoke at once and for ever; the first time stays. Raises UnknownItem."""
 
-    # collections --------------------------------------------------------------------------
+    def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
+        """The answer saved under this Idempotency-Key, unless it has expired."""
 
-    def create_collection(
-        self,
-        workspace_id: str,
-        name: str,
-        *,
-        encoder_id: str,
-        dim: int,
-        description: str = "",
-        keep_images: bool = False,
-        retention_days: float | None = None,
-        intake: Mapping[str, Any] | None = None,
-    ) -> Collection:
-        """Raises NameTaken: the workspace has a collection of this name."""
-
-    def get_collection(self, workspace_id: str, name: str) -> Collection:
-        """Raises UnknownItem."""
-
-    def list_collections(
-        self, workspace_id: str, *, limit: int, after: str | None = None
-    ) -> Page[Collection]:
-        """Sorted by name, starting after the name ``after``."""
-
-    def delete_collection(
-        self, workspace_id: str, name: str, *, if_version: int | None = None
-    ) -> int:
-        """Delete it with all its scans; return how many. Raises UnknownItem, PreconditionFailed."""
-
-    def all_collections(self) -> tuple[tuple[str, Collection], ...]:
-        """(workspace_id, collection) of every workspace, to rebuild indexes at start."""
-
-    # scans --------------------------------------------------------------------------------
-
-    def add_scans(
-        self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
-    ) -> list[StoredScan | ServiceError]:
-        """Store scans in one transaction; item i answers scan i.
-
-        The same bytes (sha256) or the same pixels (content_sha256) twice in one collection are
-        one scan: the stored one is returned unchanged with ``created=False``. A ``scan_id`` that
-        another image of the collection has is a NameTaken in its place; the other items are
-        stored.
+    def save_answer(
+        self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float
+    ) -> None:
+        """Keep the first answer under this key for ``keep_s`` seconds; drops expired ones.
 
         Raises:
-            UnknownItem: no such collection.
-            EncoderMismatch: the collection is bound to another encoder.
+            UnknownItem: no such workspace.
         """
 
-    def get_scan(self, workspace_id: str, collection: str, scan_id: str) -> Scan:
-        """Raises UnknownItem: no such collection or scan."""
 
-    def get_scans_by_row(
-        self, workspace_id: str, collection: str, row_ids: Sequence[int]
-    ) -> dict[int, Scan]:
-        """Those of the rows that still exist, by row id."""
-
-    def clip_frames(
-        self, workspace_id: str, collection: str, scan_id: str
-    ) -> tuple[ClipFrame, ...]:
-        """The kept frames of a cine, in the order of its file; none of a still.
-
-        Raises UnknownItem.
-        """
-
-    def kept_frames(
-        self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None
-    ) -> KeptFrames:
-        """The kept frames of all cines, or of those scans. Raises UnknownItem: no collection."""
-
-    def frames_stamp(self, workspace_id: str, collection: str) -> tuple[int, int]:
-        """Equal stamps: the collection keeps the same frames. Raises UnknownItem."""
-
-    def find_known(
-        self, workspace_id: str, collection: str, sha256s: Sequence[str]
-    ) -> dict[str, str]:
-        """{sha256: scan_id} of the files that the collection holds already."""
-
-    def list_scans(
-        self,
-        workspace_id: str,
-        collection: str,
-        *,
-        where: ScanFilter,
-        limit: int,
-        after: str | None = None,
-    ) -> Page[Scan]:
-        """In the order of storing (``after`` is the decimal row id). Raises UnknownItem."""
-
-    def row_ids_where(
-        self, workspace_id: str, collection: str, where: ScanFilter
-    ) -> npt.NDArray[np.int64]:
-        """Row ids of all scans that pass, ascending, int64 (N,). Raises UnknownItem."""
-
-    def patch_scan(
-        self,
-        workspace_id: str,
-        collection: str,
-        scan_id: str,
-        patch: ScanPatch,
-        *,
-        if_version: int | None = None,
-    ) -> Scan:
-        """Apply and bump ``version``. Raises UnknownItem, PreconditionFailed."""
-
-    def delete_scan(
-        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
-    ) -> Scan:
-        """Delete; return what it was. Raises UnknownItem, PreconditionFailed."""
-
-    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove every scan and uploaded example of the subject. Raises UnknownItem: none."""
-
-    def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
-        """The JPEG bytes. Raises UnknownItem."""
-
-    def vectors(
-        self, workspace_id: str, collection: str
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """(row_ids_N, embeddings_ND) of the whole collection, ascending. Raises UnknownItem."""
-
-    def row_marks(
-        self, workspace_id: str, collection: str
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        """(row_ids_N, marks_N) of the whole collection, ascending. Raises UnknownItem.
-
-        A mark is 64 bits of the file's sha256: two rows of one id and one mark are one scan.
-        """
-
-    def row_vectors(
-        self, workspace_id: str, collection: str, row_ids: Sequence[int]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """(row_ids_N, embeddings_ND) of those of the rows that exist, ascending."""
-
-    def embeddings(
-        self, workspace_id: str, collection: str, scan_ids: Sequence[str]
-    ) -> npt.NDArray[np.float32]:
-        """embeddings_ND in the order of ``scan_ids``. Raises UnknownItem: any is missing."""
-
-    def labelled(
-        self, workspace_id: str, collection: str, *, where: ScanFilter, most: int
-    ) -> LabelledScans:
-        """All scans that pass, in the order of storing. Raises UnknownItem, TooManyItems."""
-
-    # classifiers --------------------------------------------------------------------------
+class ClassifierCatalog(Protocol):
+    """Classifiers, their versions, and what each version was fitted from."""
 
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
-        """Store it with version 1, published. Raises NameTaken."""
+        """Store a classifier with its version 1, which is published at once.
+
+        Scans that are gone by now are remembered by name only.
+
+        Raises:
+            UnknownItem: no such workspace.
+            NameTaken: the workspace has a classifier of this name.
+            InputError: report or settings hold NaN or what JSON cannot hold.
+        """
 
     def add_version(
         self,
@@ -223,12 +93,23 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
         publish: bool = False,
         if_revision: int | None = None,
     ) -> tuple[Classifier, ClassifierVersion]:
-        """Store the next version. Raises UnknownItem, PreconditionFailed."""
+        """Store the next version; the published one stays unless ``publish``.
+
+        Raises:
+            UnknownItem: no such classifier, or an ``example_id`` that it does not have.
+            PreconditionFailed: ``if_revision`` is not the current one.
+            InputError: report or settings hold NaN or what JSON cannot hold.
+        """
 
     def publish_version(
         self, workspace_id: str, name: str, number: int, *, if_revision: int | None = None
     ) -> Classifier:
-        """Let this version predict, forward or back. Raises UnknownItem, PreconditionFailed."""
+        """Let this version predict from now on, forward or back.
+
+        Raises:
+            UnknownItem: no such classifier or version.
+            PreconditionFailed: ``if_revision`` is not the current one.
+        """
 
     def get_classifier(self, workspace_id: str, name: str) -> Classifier:
         """Raises UnknownItem."""
@@ -244,29 +125,151 @@ class Catalog(LifeOfData, Carrying, LongWork, Moving, Protocol):
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
     ) -> tuple[VersionExample, ...]:
-        """What a version was fitted from, in the order of fitting; -1 = from the first, all."""
+        """In the order of fitting, those behind position ``after``, at most ``limit`` (-1 = all).
+
+        Empty as well when there is no such version.
+        """
 
     def version_embeddings(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> npt.NDArray[np.float32]:
-        """embeddings_ND of those examples whose ``is_kept``, in the same order."""
+        """embeddings_ND of the examples whose ``is_kept``, in the order of fitting.
+
+        Raises:
+            CatalogFailure: a vector is not of this width.
+        """
 
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None
     ) -> Page[Classifier]:
-        """Sorted by name, starting after the name ``after``."""
+        """Sorted by name in code point order, starting after the name ``after``."""
 
     def delete_classifier(
         self, workspace_id: str, name: str, *, if_revision: int | None = None
     ) -> None:
         """Delete it with all versions. Raises UnknownItem, PreconditionFailed."""
 
-    # idempotency --------------------------------------------------------------------------
 
-    def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
-        """The answer saved under this Idempotency-Key, unless it has expired."""
+class OperationCatalog(Protocol):
+    """Long work, which outlives the process."""
 
-    def save_answer(
-        self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float
+    def create_operation(
+        self, workspace_id: str, kind: str, request: Mapping[str, Any]
+    ) -> Operation:
+        """A waiting operation; those that ended over 30 days ago are dropped.
+
+        Raises:
+            UnknownItem: no such workspace.
+            InputError: the request holds what JSON cannot hold.
+        """
+
+    def get_operation(self, workspace_id: str, operation_id: str) -> Operation:
+        """Raises UnknownItem."""
+
+    def list_operations(
+        self, workspace_id: str, *, limit: int, before: int | None = None
+    ) -> Page[Operation]:
+        """Newest first, starting below the number ``before`` of an earlier page."""
+
+    def unfinished_operations(self) -> tuple[Operation, ...]:
+        """Those of every workspace that have not ended, oldest first."""
+
+    def begin_operation(self, workspace_id: str, operation_id: str) -> Operation:
+        """Note that it runs, and one attempt more. Raises UnknownItem."""
+
+    def report_operation(
+        self, workspace_id: str, operation_id: str, *, done: int, total: int
+    ) -> Operation:
+        """Note how far it is; the answer tells whether it is to stop. Raises UnknownItem."""
+
+    def end_operation(
+        self,
+        workspace_id: str,
+        operation_id: str,
+        state: State,
+        *,
+        result: Mapping[str, Any] | None = None,
+        problem: Mapping[str, Any] | None = None,
+    ) -> Operation:
+        """Note how it ended; one that has ended already stays as it is. Raises UnknownItem."""
+
+    def cancel_operation(self, workspace_id: str, operation_id: str) -> Operation:
+        """Ask it to stop: a waiting one ends at once, a running one at its next report.
+
+        Raises:
+            UnknownItem: no such operation in this workspace.
+        """
+
+
+class ReembeddingCatalog(Protocol):
+    """Collections on their way to another encoder."""
+
+    def begin_reembedding(
+        self, workspace_id: str, collection: str, *, encoder_id: str, dim: int
+    ) -> Reembedding:
+        """Start, or go on with, a re-embedding by this encoder.
+
+        Raises:
+            UnknownItem: no such collection.
+            Conflict: it is of this encoder already, or another re-embedding is not confirmed yet.
+            ImagesNotKept: of some scans no image was kept; it says of how many.
+        """
+
+    def get_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
+        """Raises UnknownItem: no such collection, or it is not being re-embedded."""
+
+    def images_to_embed(
+        self, workspace_id: str, collection: str, *, limit: int
+    ) -> tuple[tuple[int, bytes], ...]:
+        """(row_id, PNG) of scans that lack the second vector, at most ``limit``, oldest first."""
+
+    def stage_vectors(
+        self,
+        workspace_id: str,
+        collection: str,
+        row_ids: Sequence[int],
+        embeddings_ND: npt.NDArray[np.float32],
     ) -> None:
-        """Keep the first answer under this key for ``keep_s`` seconds; drops expired ones."""
+        """Store second vectors; rows that are gone by now are passed over.
+
+        Raises:
+            UnknownItem: no such collection, or it is not being re-embedded.
+            InputError: not finite float32 of the other encoder's width.
+        """
+
+    def switch_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
+        """Exchange the vectors, forth or back; the collection is of the other encoder at once.
+
+        Forth once every scan has its second vector; back after that, until it is confirmed.
+
+        Raises:
+            UnknownItem: no such collection, or it is not being re-embedded.
+            Conflict: scans lack the other vector, such as those added after the switch.
+        """
+
+    def end_reembedding(self, workspace_id: str, collection: str) -> None:
+        """Drop the staged vectors: confirms after the switch, gives up before it.
+
+        Raises:
+            UnknownItem: no such collection, or it is not being re-embedded.
+        """
+
+
+class Catalog(
+    WorkspaceCatalog,
+    CollectionCatalog,
+    ScanCatalog,
+    ArrayCatalog,
+    ErasureCatalog,
+    ClassifierCatalog,
+    OperationCatalog,
+    ReembeddingCatalog,
+    Protocol,
+):
+    """All of it."""
+
+    def close(self) -> None:
+        """Wait for calls that run and release the file; later calls raise CatalogFailure."""
+
+    def check(self) -> None:
+        """Raise CatalogFailure unless the catalog can be read and written now."""

@@ -15,31 +15,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Workspace:
-    """One tenant. Every other record belongs to exactly one."""
-
-    workspace_id: str
-    name: str
-    created_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """An API key without its secret, which is never stored."""
-
-    key_id: str
-    workspace_id: str
-    name: str
-    created_at: str
-    revoked_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Collection:
     """A named gallery, bound to one encoder. ``version`` grows with each change of its fields.
 
     Attributes:
-        keep_images: the looked-at pixels are kept, so that another encoder can read them.
+        keep_images: the embedded pixels are kept, so that another encoder can read them.
         retention_days: older scans are deleted; None = never.
     """
 
@@ -56,14 +36,28 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyPatch:
+    """Changes to a collection; what ``set_fields`` does not name stays.
+
+    Attributes: as of ``Collection``.
+    """
+
+    description: str = ""
+    keep_images: bool = False
+    retention_days: float | None = None
+    set_fields: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class ScanImage:
-    """What was looked at: facts of the uploaded file, never its name.
+    """Facts of the uploaded file and of what of it was embedded; never its name.
 
     Attributes:
-        content_sha256: of the pixels that the encoder saw; empty where it is not known.
+        content_sha256: of the pixels that the encoder saw.
         frames: in the file.
         frames_used: whose embeddings were pooled.
-        looked: what was looked at, as answers tell it; None for scans stored before it was told.
+        regions_used: of each frame.
+        analysis: what was seen in the frame, as answers give it.
     """
 
     sha256: str
@@ -71,11 +65,12 @@ class ScanImage:
     format: str
     width_px: int
     height_px: int
-    content_sha256: str = ""
+    content_sha256: str
     frames: int = 1
     frames_used: int = 1
     frame_rate_hz: float | None = None
-    analysis: Mapping[str, Any] | None = None
+    regions_used: int = 1
+    analysis: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +146,21 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportRow:
+    """A scan with everything that belongs to it; ``png`` where images are kept.
+
+    Attributes:
+        embedding_D: float32.
+    """
+
+    scan: Scan
+    embedding_D: npt.NDArray[np.float32]
+    jpeg: bytes
+    png: bytes | None
+    frames: tuple[ClipFrame, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LabelledScans:
     """Many scans as columns of one length N: what a fit needs of them and nothing else.
 
@@ -221,6 +231,31 @@ class ScanFilter:
     def is_empty(self) -> bool:
         """Whether every scan passes."""
         return self == ScanFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """How often each value of one label or attribute occurs, commonest first.
+
+    Attributes:
+        others: scans with a value that the limit left out.
+        missing: scans that pass the filter and lack the name.
+    """
+
+    values: tuple[tuple[Scalar, int], ...]
+    others: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Counts over the scans that pass one filter."""
+
+    scans: int
+    subjects: int
+    studies: int
+    labels: Mapping[str, Facet]
+    attributes: Mapping[str, Facet]
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,16 +389,6 @@ class ErasedSubject:
     row_ids: tuple[tuple[str, int], ...]  # (collection, row_id)
     classifiers: tuple[str, ...]
     uploads: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SavedAnswer:
-    """The answer kept under an Idempotency-Key, with the digest of the request it answered."""
-
-    request_sha256: str
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""How good a version is, where its labels are doubtful, and what to label next. Blocking.
+"""How good a version is. Blocking.
 
 What was found out at the fit is read and not fitted again: the out-of-fold scores are kept with the
 version. Rows whose examples are gone are left out.
 
-Shape suffixes: N examples, C classes, U unlabelled scans, D embedding width.
+Shape suffixes: N examples, C classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,22 +23,13 @@ from service.errors import InputError, NotEnoughExamples
 from service.fewshot.calibrator import Reliability, reliability
 from service.fewshot.classifier import (
     PRESENT,
-    PRESENT_NUMBER,
     THRESHOLD,
     CalibratedHead,
     FewShotClassifier,
 )
-from service.fewshot.duplicates import USUAL_OF_CONFLICTS, similarity_of_copies
 from service.fewshot.forecast import Forecast
 from service.fewshot.heldout import HeldOut, OutOfFold
-from service.fewshot.label_quality import (
-    Agreement,
-    Suspect,
-    agreement,
-    conflicts,
-    next_to_label,
-    suspects,
-)
+from service.fewshot.label_quality import Agreement, agreement
 from service.fewshot.metrics import ClassificationMetrics, compute_metrics, confusion_rows
 from service.fewshot.portable import from_plain
 
@@ -94,19 +85,6 @@ class Comparison:
     shared: int
     first: tuple[HeadEvaluation, ...]
     second: tuple[HeadEvaluation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelIssue:
-    """An example whose label is doubted.
-
-    Attributes:
-        label: that is doubtfully ``present`` or ``absent``; None = single-label.
-    """
-
-    example: VersionExample
-    suspect: Suspect
-    label: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +149,7 @@ class ClassifierEvaluator:
         Raises:
             NotEnoughExamples: none under the same labels.
         """
-        stored = [self._scores(workspace_id, name, number) for number in (first, second)]
+        stored = [self.out_of_fold(workspace_id, name, number) for number in (first, second)]
         labels = [{e.example_id: e.label for e in examples} for examples, _ in stored]
         shared = {key for key, label in labels[0].items() if labels[1].get(key) == label}
         if not shared:
@@ -179,43 +157,9 @@ class ClassifierEvaluator:
         heads, others = (_on_shared(examples, scores, shared) for examples, scores in stored)
         return Comparison(len(shared), heads, others)
 
-    def suspects(self, workspace_id: str, name: str, number: int) -> list[LabelIssue]:
-        """Examples whose labels a head that had not seen their group doubts, worst first."""
-        examples, scores = self._scores(workspace_id, name, number)
-        issues = [
-            LabelIssue(examples[suspect.row], suspect, label)
-            for label, head in scores.heads.items()
-            for suspect in suspects(head.nested)
-        ]
-        return sorted(issues, key=lambda issue: issue.suspect.given)
-
-    def conflicts(
-        self, workspace_id: str, name: str, number: int
-    ) -> list[tuple[VersionExample, VersionExample, float]]:
-        """Examples that look alike and carry different labels, with their cosine, worst first.
-
-        Raises:
-            InputError: more than 20,000 examples, of which not all pairs can be compared.
-        """
-        version = self._catalog.get_version(workspace_id, name, number)
-        self._store.require_encoder(version.encoder_id)
-        examples = self._store.sources.of_version(workspace_id, name, number)
-        if not len(examples):
-            raise NotEnoughExamples(f"version {number} has no examples that are still kept")
-        records = {
-            example.example_id: example
-            for example in self._catalog.version_examples(workspace_id, name, number)
-        }
-        ids, labels = [str(example_id) for example_id in examples.example_ids], examples.labels
-        similarity = similarity_of_copies(examples.embeddings_ND, labels, usual=USUAL_OF_CONFLICTS)
-        return [
-            (records[ids[pair.first]], records[ids[pair.second]], pair.cosine)
-            for pair in conflicts(examples.embeddings_ND, labels, min_similarity=similarity)
-        ]
-
     def confusion(self, workspace_id: str, name: str, number: int) -> Confusion:
         """The examples behind each cell of the out-of-fold confusion."""
-        examples, scores = self._scores(workspace_id, name, number)
+        examples, scores = self.out_of_fold(workspace_id, name, number)
         version = self._catalog.get_version(workspace_id, name, number)
         cells = [
             cell
@@ -238,19 +182,16 @@ class ClassifierEvaluator:
             raise NotEnoughExamples(f"version {number} was imported without a report")
         return {head["label"]: from_plain(Forecast, head["forecast"]) for head in heads}
 
-    def out_of_fold(self, workspace_id: str, name: str, number: int) -> OutOfFold:
-        """The out-of-fold scores of the examples of a version that are still kept.
+    def out_of_fold(
+        self, workspace_id: str, name: str, number: int
+    ) -> tuple[list[VersionExample], OutOfFold]:
+        """The examples of a version that are still kept, and their out-of-fold scores.
 
         Raises:
             UnknownItem: no such classifier or version.
             EncoderMismatch: it was fitted on another encoder's embeddings.
             NotEnoughExamples: none is kept.
         """
-        return self._scores(workspace_id, name, number)[1]
-
-    def _scores(
-        self, workspace_id: str, name: str, number: int
-    ) -> tuple[list[VersionExample], OutOfFold]:
         version = self._catalog.get_version(workspace_id, name, number)
         self._store.require_encoder(version.encoder_id)
         stored = self._catalog.version_examples(workspace_id, name, number)
@@ -259,33 +200,6 @@ class ClassifierEvaluator:
             raise NotEnoughExamples(f"version {number} has no examples that are still kept")
         scores = OutOfFold.from_bytes(version.out_of_fold)
         return [stored[row] for row in kept], scores.rows(np.array(kept))
-
-    def next_to_label(
-        self,
-        workspace_id: str,
-        loaded: LoadedClassifier,
-        collection: str,
-        tasks: Sequence[str],
-        count: int,
-    ) -> list[tuple[Scan, str | None]]:
-        """Scans that lack a label for any of ``tasks`` and would teach the version most.
-
-        Returns:
-            Scans, each with the label that a multi-label version is least certain of.
-        """
-        scans = self._store.sources.scans_of(workspace_id, collection, ScanFilter())
-        unlabelled = [scan for scan in scans if any(task not in scan.labels for task in tasks)]
-        if not unlabelled:
-            return []
-        ids = [scan.scan_id for scan in unlabelled]
-        embeddings_UD = self._catalog.embeddings(workspace_id, collection, ids)
-        groups = [group_of(s.subject_id, s.study_id, s.image.sha256) for s in unlabelled]
-        shares = [head.probabilities(embeddings_UD) for head in loaded.model.heads.values()]
-        # The entropies of independent labels add up, and so does that of all their columns.
-        rows = next_to_label(embeddings_UD, np.hstack(shares), groups, count)
-        labels = list(loaded.model.heads)
-        distance_UL = np.stack([np.abs(share[:, PRESENT_NUMBER] - 0.5) for share in shares], axis=1)
-        return [(unlabelled[row], labels[int(distance_UL[row].argmin())]) for row in rows]
 
     def agreement(
         self, workspace_id: str, collection: str, one: str, other: str
@@ -384,8 +298,9 @@ def _counts(
 def _class_weights(
     version: ClassifierVersion, label: str | None, head: CalibratedHead
 ) -> Doubles | None:
-    heads: list[Mapping[str, Any]] = version.report.get("labels", [])
-    weights = next((each["class_weights"] for each in heads if each["label"] == label), None)
+    reports: list[Mapping[str, Any]] = version.report.get("labels", [])
+    by_label = {report["label"]: report["class_weights"] for report in reports}
+    weights = by_label.get(label)
     return np.array([weights[name] for name in head.head.classes]) if weights else None
 
 

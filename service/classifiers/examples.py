@@ -113,7 +113,9 @@ class Examples:
         return self.example_ids[row] or f"file {self.files[row]} (sha256 {sha256})"
 
 
-_COLUMNS = tuple(attrgetter(each.name) for each in fields(Examples) if each.name != "embeddings_ND")
+_COLUMNS = tuple(
+    attrgetter(column.name) for column in fields(Examples) if column.name != "embeddings_ND"
+)
 
 
 def key_of(labels: Iterable[str]) -> str:

@@ -36,7 +36,7 @@ class FitOptions:
     thresholds: Mapping[str, float] | None = None
 
     @property
-    def says_something(self) -> bool:
+    def is_given(self) -> bool:
         """Whether any option is given."""
         return any(v is not None for v in (self.class_weights, self.counted, self.thresholds))
 
@@ -58,12 +58,12 @@ class FitOptions:
 
     def to_settings(self) -> dict[str, Any]:
         """What a version remembers: only what differs from the defaults."""
-        given = {
+        options = {
             "class_weights": dict(self.class_weights or {}),
             "counted": self.counted if self.counted != "groups" else None,
             "thresholds": dict(self.thresholds or {}),
         }
-        return {name: value for name, value in given.items() if value}
+        return {name: value for name, value in options.items() if value}
 
 
 def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:

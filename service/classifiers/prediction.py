@@ -245,7 +245,7 @@ def _heatmap(loaded: LoadedClassifier, mapped: FrameMap, label: str, kind: Heatm
     maps = output_maps(loaded.model, mapped.map_Dhw)
     if kind == "array":
         return Heatmap(label, maps, None)
-    shown = next(each for each in maps if each.label == label)
+    shown = next(of_output for of_output in maps if of_output.label == label)
     return Heatmap(label, maps, mapped.picture(shown.contrast_hw))
 
 

@@ -15,27 +15,19 @@ from service.catalog.records import (
     Page,
     VersionExample,
 )
-from service.classifiers.evaluation import (
-    ClassifierEvaluator,
-    Comparison,
-    Confusion,
-    Evaluation,
-)
+from service.classifiers.evaluation import ClassifierEvaluator, Evaluation
 from service.classifiers.examples import Changes, Example, Examples, group_of
 from service.classifiers.fitting import MULTI, SINGLE
-from service.classifiers.loaded import LoadedClassifier
-from service.classifiers.portable_versions import export_document, export_onnx
 from service.classifiers.requests import (
     ChangeRequest,
+    ExampleSelection,
     FitRequest,
-    StoredExamples,
     UploadedExample,
     label_key,
 )
 from service.classifiers.store import ClassifierStore
-from service.classifiers.thresholds import ChosenThresholds, ThresholdRequest, Thresholds
+from service.classifiers.thresholds import ThresholdRequest, Thresholds
 from service.errors import InputError, NameTaken
-from service.fewshot.forecast import Forecast
 
 __all__ = [
     "Author",
@@ -133,47 +125,21 @@ class ClassifierRegistry:
         self,
         workspace_id: str,
         name: str,
-        version: str,
-        examples: StoredExamples,
+        number: int,
+        examples: ExampleSelection,
         uploads: Sequence[UploadedExample],
         *,
         allow_known: bool,
-    ) -> tuple[ClassifierVersion, Evaluation]:
+    ) -> Evaluation:
         """Evaluate a version on labelled examples. Raises as ``ClassifierEvaluator.evaluate``."""
-        loaded = self.open(workspace_id, name, version)
+        loaded = self._store.open(workspace_id, name, number)
         labelled = self._examples(workspace_id, examples, uploads, loaded.version.kind)
-        evaluation = self._evaluator.evaluate(
-            workspace_id, loaded, labelled, allow_known=allow_known
-        )
-        return loaded.version, evaluation
-
-    def compare(
-        self, workspace_id: str, name: str, version: str, other: str
-    ) -> tuple[int, int, Comparison]:
-        """The numbers of two versions, and how they compare.
-
-        Raises:
-            ServiceError: as ``ClassifierEvaluator.compare``.
-        """
-        first, second = (self.number(workspace_id, name, each) for each in (version, other))
-        return first, second, self._evaluator.compare(workspace_id, name, first, second)
-
-    def confusion(self, workspace_id: str, name: str, version: str) -> tuple[int, Confusion]:
-        """The version's number and its confusion. Raises as ``ClassifierEvaluator.confusion``."""
-        number = self.number(workspace_id, name, version)
-        return number, self._evaluator.confusion(workspace_id, name, number)
-
-    def forecast(
-        self, workspace_id: str, name: str, version: str
-    ) -> tuple[int, dict[str | None, Forecast]]:
-        """The version's number and its forecasts. Raises as ``ClassifierEvaluator.forecasts``."""
-        number = self.number(workspace_id, name, version)
-        return number, self._evaluator.forecasts(workspace_id, name, number)
+        return self._evaluator.evaluate(workspace_id, loaded, labelled, allow_known=allow_known)
 
     def _examples(
         self,
         workspace_id: str,
-        stored: StoredExamples,
+        stored: ExampleSelection,
         uploads: Sequence[UploadedExample],
         kind: str,
     ) -> Examples:
@@ -191,7 +157,7 @@ class ClassifierRegistry:
             parts.append(sources.of_task(workspace_id, collection, stored.task, stored.where))
         by_collection: dict[str, list[tuple[str, str]]] = {}
         for scan in stored.scans:
-            labelled = (scan.scan_id, label_key(kind, scan.label))
+            labelled = (scan.scan_id, label_key(kind, scan.labelling))
             by_collection.setdefault(scan.collection, []).append(labelled)
         for collection, scans in by_collection.items():
             parts.append(sources.of_scans(workspace_id, collection, scans))
@@ -219,12 +185,6 @@ class ClassifierRegistry:
         number = classifier.latest if version == "latest" else int(version)
         return classifier, self._catalog.get_version(workspace_id, name, number)
 
-    def number(self, workspace_id: str, name: str, version: str) -> int:
-        """The number of a version. Raises UnknownItem: no such classifier."""
-        if version.isdecimal():
-            return int(version)
-        return self.find(workspace_id, name, version)[1].number
-
     def list_versions(
         self, workspace_id: str, name: str, *, limit: int, before: int | None
     ) -> tuple[Classifier, Page[ClassifierVersion]]:
@@ -235,17 +195,9 @@ class ClassifierRegistry:
 
     def list_examples(
         self, workspace_id: str, name: str, number: int, *, limit: int, after: int
-    ) -> tuple[ClassifierVersion, Sequence[VersionExample], bool]:
-        """Examples of a version behind place ``after``, and whether more follow.
-
-        Raises:
-            UnknownItem: no such classifier or version.
-        """
-        version = self._catalog.get_version(workspace_id, name, number)
-        examples = self._catalog.version_examples(
-            workspace_id, name, number, after=after, limit=limit + 1
-        )
-        return version, examples[:limit], len(examples) > limit
+    ) -> Sequence[VersionExample]:
+        """Examples of a version behind place ``after``. Raises UnknownItem."""
+        return self._catalog.version_examples(workspace_id, name, number, after=after, limit=limit)
 
     # changing -----------------------------------------------------------------------------
 
@@ -259,30 +211,6 @@ class ClassifierRegistry:
         """Delete a classifier with its versions. Raises UnknownItem, PreconditionFailed."""
         self._catalog.delete_classifier(workspace_id, name, if_revision=if_revision)
 
-    def thresholds(
-        self,
-        workspace_id: str,
-        name: str,
-        version: str,
-        labels: Sequence[str],
-        target: ThresholdRequest,
-    ) -> tuple[ClassifierVersion, list[ChosenThresholds]]:
-        """The operating point of each label, or of all when none is named.
-
-        Args:
-            target: sought for each label; its own label does not matter.
-
-        Raises:
-            ServiceError: as ``ClassifierStore.find`` and ``Thresholds.choose``.
-        """
-        number = self.number(workspace_id, name, version)
-        _, found = self._store.find(workspace_id, name, number)
-        wanted = [
-            ThresholdRequest(label, target.target, target.value)
-            for label in labels or found.classes
-        ]
-        return found, self._thresholds.choose(workspace_id, name, number, wanted)
-
     def set_thresholds(
         self,
         workspace_id: str,
@@ -295,37 +223,21 @@ class ClassifierRegistry:
         if_revision: int | None,
     ) -> tuple[Classifier, ClassifierVersion]:
         """Store a version with other thresholds. Raises as ``Thresholds.store``."""
-        number = self.number(workspace_id, name, version)
+        _, base = self.find(workspace_id, name, version)
         return self._thresholds.store(
             workspace_id,
             name,
             wanted,
             author,
-            base=number,
+            base=base.number,
             publish=publish,
             if_revision=if_revision,
         )
 
-    def open(self, workspace_id: str, name: str, version: str) -> LoadedClassifier:
-        """A version ready to predict. Raises UnknownItem, EncoderMismatch."""
-        # Whichever is published at the moment of reading.
-        number = None if version == "published" else self.number(workspace_id, name, version)
-        return self._store.open(workspace_id, name, number)
-
-    # export and import --------------------------------------------------------------------
-
-    def export_json(self, workspace_id: str, name: str, version: str) -> Mapping[str, Any]:
-        """A version as a JSON document. Raises UnknownItem, EncoderMismatch."""
-        return export_document(self.open(workspace_id, name, version))
-
-    def export_onnx(self, workspace_id: str, name: str, version: str) -> bytes:
-        """A version as a network: embedding -> probabilities. Raises as ``export_json``."""
-        return export_onnx(self.open(workspace_id, name, version))
-
     def import_(
         self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
     ) -> Classifier:
-        """Store what ``export_json`` gave. Raises as ``ClassifierStore.import_document``."""
+        """Store what ``export_document`` gave. Raises as ``ClassifierStore.import_document``."""
         return self._store.import_document(workspace_id, name, document, author)
 
 

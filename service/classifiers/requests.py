@@ -22,11 +22,17 @@ ReviewKind: TypeAlias = Literal["next", "suspect", "conflict"]
 
 @dataclass(frozen=True, slots=True)
 class ScanExample:
-    """A stored scan, and what it is learnt as."""
+    """A stored scan and what it is learnt as: ``label``, or ``labels`` of a multi-label one."""
 
     collection: str
     scan_id: str
-    label: Labelling
+    label: str | None = None
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def labelling(self) -> Labelling:
+        """Its class, or all its labels."""
+        return self.label if self.label is not None else self.labels or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class UploadedExample:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredExamples:
+class ExampleSelection:
     """Examples that are stored scans: those of a task, named ones, or both.
 
     Attributes:
@@ -66,7 +72,7 @@ class FitRequest:
     """A new classifier, and what it is fitted from."""
 
     name: str
-    examples: StoredExamples
+    examples: ExampleSelection
     options: FitOptions = field(default_factory=FitOptions)
     author: Author = field(default_factory=Author)
 
@@ -92,7 +98,7 @@ class ChangeRequest:
 
     name: str
     version: str
-    examples: StoredExamples
+    examples: ExampleSelection
     relabel: tuple[tuple[Reference, Labelling], ...] = ()
     drop: tuple[Reference, ...] = ()
     options: FitOptions = field(default_factory=FitOptions)
@@ -106,11 +112,12 @@ class ReviewRequest:
     """Which labels to look at.
 
     Attributes:
+        number: of the version.
         collection, tasks: of ``next``: scans of the collection that lack a label for a task.
     """
 
     name: str
-    version: str
+    number: int
     kind: ReviewKind
     limit: int
     collection: str | None = None

@@ -1,19 +1,24 @@
 """Which labels a person should look at: the next to give, doubtful ones, contradicting ones.
 
-Shape suffixes: U unlabelled scans, C classes, L labels.
+Shape suffixes: U unlabelled scans, N examples, C classes, L labels, D embedding width.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from service.catalog.interface import Catalog
-from service.catalog.records import ClassifierVersion, Scan, VersionExample
+from service.catalog.records import Scan, ScanFilter, VersionExample
 from service.classifiers.evaluation import ClassifierEvaluator
-from service.classifiers.registry import ClassifierRegistry
+from service.classifiers.examples import group_of
 from service.classifiers.requests import ReviewRequest
 from service.classifiers.store import ClassifierStore
-from service.errors import InputError
+from service.errors import InputError, NotEnoughExamples
+from service.fewshot.classifier import PRESENT_NUMBER
+from service.fewshot.duplicates import USUAL_OF_CONFLICTS, similarity_of_copies
+from service.fewshot.label_quality import conflicts, next_to_label, suspects
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,6 @@ class ReviewItem:
 class Review:
     """The items that were asked for, most urgent first; ``total`` is how many there are."""
 
-    version: ClassifierVersion
     items: tuple[ReviewItem, ...]
     total: int | None
 
@@ -52,16 +56,11 @@ class LabelReview:
     """Reviews labels with the classifiers of one catalog. Blocking."""
 
     def __init__(
-        self,
-        catalog: Catalog,
-        store: ClassifierStore,
-        evaluator: ClassifierEvaluator,
-        registry: ClassifierRegistry,
+        self, catalog: Catalog, store: ClassifierStore, evaluator: ClassifierEvaluator
     ) -> None:
         self._catalog = catalog
         self._store = store
         self._evaluator = evaluator
-        self._registry = registry
 
     def review(self, workspace_id: str, request: ReviewRequest) -> Review:
         """What to look at.
@@ -73,61 +72,84 @@ class LabelReview:
                 compared.
             NotEnoughExamples: no example of the version is still kept.
         """
-        number = self._registry.number(workspace_id, request.name, request.version)
         if request.kind == "next":
-            return self._next(workspace_id, request, number)
-        _, version = self._store.find(workspace_id, request.name, number)
-        if request.kind == "suspect":
-            items = self._suspects(workspace_id, request.name, number)
-        else:
-            items = self._conflicts(workspace_id, request.name, number)
-        return Review(version, tuple(items[: request.limit]), len(items))
+            return self._next(workspace_id, request)
+        list_items = self._suspects if request.kind == "suspect" else self._conflicts
+        items = list_items(workspace_id, request.name, request.number)
+        return Review(tuple(items[: request.limit]), len(items))
 
-    def _next(self, workspace_id: str, request: ReviewRequest, number: int) -> Review:
+    def _next(self, workspace_id: str, request: ReviewRequest) -> Review:
         if request.collection is None or not request.tasks:
             raise InputError("expected collection and task for a review of kind next")
-        loaded = self._store.open(workspace_id, request.name, number)
-        chosen = self._evaluator.next_to_label(
-            workspace_id, loaded, request.collection, request.tasks, request.limit
-        )
-        if not chosen:
-            return Review(loaded.version, (), None)
-        ids = [scan.scan_id for scan, _ in chosen]
+        loaded = self._store.open(workspace_id, request.name, request.number)
+        scans = self._store.sources.scans_of(workspace_id, request.collection, ScanFilter())
+        unlabelled = [s for s in scans if any(task not in s.labels for task in request.tasks)]
+        if not unlabelled:
+            return Review((), None)
+        ids = [scan.scan_id for scan in unlabelled]
         embeddings_UD = self._catalog.embeddings(workspace_id, request.collection, ids)
-        shares = []
-        for row, (_, label) in enumerate(chosen):
-            head = loaded.model.heads[label]
-            shares_C = head.probabilities(embeddings_UD[row : row + 1])[0].tolist()
-            shares.append(dict(zip(head.head.classes, shares_C, strict=True)))
-        items = [
-            ReviewItem(
-                "uncertain",
-                scan=scan,
-                label=label,
-                guess=max(share, key=share.__getitem__),
-                probabilities=share,
+        groups = [group_of(s.subject_id, s.study_id, s.image.sha256) for s in unlabelled]
+        heads = list(loaded.model.heads.items())
+        shares = [head.probabilities(embeddings_UD) for _, head in heads]
+        # The entropies of independent labels add up, and so does that of all their columns.
+        rows = next_to_label(embeddings_UD, np.hstack(shares), groups, request.limit)
+        sureness_UL = np.stack([abs(share[:, PRESENT_NUMBER] - 0.5) for share in shares], axis=1)
+        items = []
+        for row in rows:
+            place = int(sureness_UL[row].argmin())  # the least certain label
+            label, head = heads[place]
+            of_row = dict(zip(head.head.classes, shares[place][row].tolist(), strict=True))
+            guess = max(of_row, key=of_row.__getitem__)
+            items.append(
+                ReviewItem(
+                    "uncertain",
+                    scan=unlabelled[row],
+                    label=label,
+                    guess=guess,
+                    probabilities=of_row,
+                )
             )
-            for (scan, label), share in zip(chosen, shares, strict=True)
-        ]
-        return Review(loaded.version, tuple(items), None)
+        return Review(tuple(items), None)
 
     def _suspects(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
+        """Examples whose labels a head that had not seen their group doubts, worst first."""
+        examples, scores = self._evaluator.out_of_fold(workspace_id, name, number)
+        doubted = [
+            (label, suspect)
+            for label, head in scores.heads.items()
+            for suspect in suspects(head.nested)
+        ]
         return [
             ReviewItem(
                 "doubtful_label",
-                example=issue.example,
-                label=issue.label,
-                guess=issue.suspect.suggested,
+                example=examples[suspect.row],
+                label=label,
+                guess=suspect.suggested,
                 probabilities={
-                    issue.suspect.label: issue.suspect.given,
-                    issue.suspect.suggested: issue.suspect.probability,
+                    suspect.label: suspect.given,
+                    suspect.suggested: suspect.probability,
                 },
             )
-            for issue in self._evaluator.suspects(workspace_id, name, number)
+            for label, suspect in sorted(doubted, key=lambda pair: pair[1].given)
         ]
 
     def _conflicts(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
+        """Examples that look alike and carry different labels, the most alike first."""
+        self._store.find(workspace_id, name, number)
+        examples = self._store.sources.of_version(workspace_id, name, number)
+        if not len(examples):
+            raise NotEnoughExamples(f"version {number} has no examples that are still kept")
+        stored = self._catalog.version_examples(workspace_id, name, number)
+        by_id = {example.example_id: example for example in stored}
+        records = [by_id[str(example_id)] for example_id in examples.example_ids]
+        embeddings_ND, labels = examples.embeddings_ND, examples.labels
+        similarity = similarity_of_copies(embeddings_ND, labels, usual=USUAL_OF_CONFLICTS)
         return [
-            ReviewItem("conflicting_labels", example=first, other=second, similarity=cosine)
-            for first, second, cosine in self._evaluator.conflicts(workspace_id, name, number)
+            ReviewItem(
+                "conflicting_labels",
+                example=records[pair.first],
+                other=records[pair.second],
+                similarity=pair.cosine,
+            )
+            for pair in conflicts(embeddings_ND, labels, min_similarity=similarity)
         ]

@@ -110,12 +110,12 @@ class ClassifierStore:
         start = self._catalog.get_version(workspace_id, name, number)
         self.require_encoder(start.encoder_id)
         kept = self.sources.of_version(workspace_id, name, number)
-        given = options or FitOptions()
-        examples, counts = changed(kept, changes, may_stay=given.says_something)
+        options = options or FitOptions()
+        examples, counts = changed(kept, changes, may_stay=options.is_given)
         settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
         settings |= _dropped_thresholds(start)
         remembered = options_of(start.kind, start.settings)
-        chosen = given.after(remembered, names_of(examples, start.kind))
+        chosen = options.after(remembered, names_of(examples, start.kind))
         version = self._fitted(examples, settings, author, chosen)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision

@@ -124,7 +124,7 @@ class Thresholds:
         model = self._store.open(workspace_id, name, number).model
         _check(requests, model)
         try:
-            scores = self._evaluator.out_of_fold(workspace_id, name, number)
+            _, scores = self._evaluator.out_of_fold(workspace_id, name, number)
         except NotEnoughExamples as error:
             if all(request.target == "threshold" for request in requests):
                 return [
@@ -138,11 +138,11 @@ class Thresholds:
             held_out = scores.heads[key].chosen  # whose scale is that of the head that serves
             calibration = model.heads[key].calibrator.calibration
             shares_NC = calibration.probabilities(held_out.logits_NC)
-            found = _chosen(held_out, shares_NC, replace(request, label=class_name))
-            if key is not None and not 0 < found.threshold < 1:
-                value = found.threshold
+            of_class = _chosen(held_out, shares_NC, replace(request, label=class_name))
+            if key is not None and not 0 < of_class.threshold < 1:
+                value = of_class.threshold
                 raise InputError(f"only a threshold of {value:g} gives the {request.target}")
-            chosen.append(replace(found, request=request))
+            chosen.append(replace(of_class, request=request))
         return chosen
 
     def store(
@@ -171,9 +171,9 @@ class Thresholds:
         chosen = self.choose(workspace_id, name, number, requests)
         start = self._catalog.get_version(workspace_id, name, number)
         examples = self._catalog.version_examples(workspace_id, name, number)
-        thresholds = {each.request.label: each.threshold for each in chosen}
+        thresholds = {choice.request.label: choice.threshold for choice in chosen}
         settings = {k: v for k, v in start.settings.items() if k not in _OF_ONE_CHANGE}
-        settings |= {"base_version": number, POINTS: [each.to_json() for each in chosen]}
+        settings |= {"base_version": number, POINTS: [choice.to_json() for choice in chosen]}
         if start.kind == MULTI:
             settings["thresholds"] = thresholds  # by which later versions are fitted too
         version = NewVersion(
@@ -181,7 +181,7 @@ class Thresholds:
             classes=start.classes,
             artifact=to_bytes(from_bytes(start.artifact).with_thresholds(thresholds)),
             out_of_fold=start.out_of_fold,
-            report=_with_thresholds(start.report, [each.report for each in chosen]),
+            report=_with_thresholds(start.report, [choice.report for choice in chosen]),
             settings=settings,
             examples=tuple(NewExample(e.label, e.group, e.example_id) for e in examples),
             author=author,
@@ -202,7 +202,7 @@ def _check(requests: Sequence[ThresholdRequest], model: FewShotClassifier) -> No
         raise InputError(f"{unknown} of {len(labels)} thresholds are of no class of the version")
     if not all(0 <= request.value <= 1 for request in requests):
         raise InputError("expected thresholds and targets of 0 to 1")
-    values = {each.label: each.value for each in requests if each.target == "threshold"}
+    values = {r.label: r.value for r in requests if r.target == "threshold"}
     model.check_thresholds(values)
 
 
@@ -223,7 +223,7 @@ def _with_thresholds(
     report: Mapping[str, Any], thresholds: Sequence[ThresholdReport]
 ) -> dict[str, Any]:
     """A report whose heads tell of the new thresholds."""
-    by_label = {each.label: each for each in thresholds}
+    by_label = {threshold.label: threshold for threshold in thresholds}
     heads = []
     for head in report.get("labels", []):
         shown = list(thresholds)

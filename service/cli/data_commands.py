@@ -11,6 +11,7 @@ from service.api.state import DEFAULT_WORKSPACE
 from service.catalog.data_folder import owned
 from service.catalog.sqlite.backup import back_up, backups_in, restore
 from service.catalog.sqlite.inspection import Inspection, inspect
+from service.catalog.sqlite.schema import SCHEMA_VERSION
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.cli.terminal import errors, explained, progress
 from service.errors import InputError
@@ -99,13 +100,13 @@ def check(
 def _as_json(found: Inspection) -> str:
     counts = {"scans": found.scans, "collections": found.collections}
     counts["classifiers"] = found.classifiers
-    said = {"sound": found.is_sound, "schema": found.schema, **counts, "findings": found.findings}
+    said = {"sound": found.is_sound, "schema": SCHEMA_VERSION, **counts, "findings": found.findings}
     return json.dumps(said)
 
 
 def _as_text(found: Inspection) -> str:
     whole = (
-        f"schema {found.schema}: {found.scans} scans in {found.collections} collections, "
+        f"schema {SCHEMA_VERSION}: {found.scans} scans in {found.collections} collections, "
         f"{found.classifiers} classifiers"
     )
     lines = [f"{kind}: {', '.join(where[:5])}" for kind, where in sorted(found.findings.items())]

@@ -110,7 +110,7 @@ def calibrate(held_out: HeldOut, *, prior_sd: float = PRIOR_SD) -> Calibration:
     """Fit a temperature on out-of-fold logits; never fails for lack of examples.
 
     Args:
-        held_out: of ``Fit.for_calibration``.
+        held_out: of ``Fit.scores.chosen``.
         prior_sd: of log temperature around 0; infinity = no prior.
     """
     scored = held_out.scored()

@@ -128,10 +128,10 @@ def _inner_choice(
     return grid[int(np.argmax(scores))] if max(scores) > 0 else DEFAULT_C
 
 
-def _guess_pair(problem: LogisticProblem, one: Ints, other: Ints, c: float) -> Ints:
+def _guess_pair(problem: LogisticProblem, fold: Ints, next_fold: Ints, c: float) -> Ints:
     """Predictions (N,) of both folds by a head fitted without them; -1 where there is none."""
     guesses_N = np.full(problem.size, -1)
-    both = np.concatenate([one, other])
+    both = np.concatenate([fold, next_fold])
     train = problem.without(both)
     if problem.has_all_classes(train):
         guesses_N[both] = problem.logits(train, both, c).argmax(1)

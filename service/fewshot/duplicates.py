@@ -106,8 +106,8 @@ def near_duplicate_groups(
     # Block by block: a thousand copies of one frame are half a million pairs.
     for first_P, second_P, _ in _blocks(embeddings_ND, min_similarity):
         heads_N = np.unique(groups_N, return_index=True)[1][groups_N]
-        one, other = np.append(np.arange(count), first_P), np.append(heads_N, second_P)
-        links = coo_array((np.ones(len(one), bool), (one, other)), (count, count))
+        first, second = np.append(np.arange(count), first_P), np.append(heads_N, second_P)
+        links = coo_array((np.ones(len(first), bool), (first, second)), (count, count))
         groups_N = connected_components(links, directed=False)[1].astype(np.int64)
     return groups_N
 

@@ -37,7 +37,7 @@ Name = TypeVar("Name", str, bytes)
 
 MAX_CLASS_NAME = 200  # characters
 MAX_WEIGHT_RATIO = 1000.0  # of a class, as a multiple of another's; beyond it the other is ignored
-LARGE = 5000  # examples above which a sample is judged
+LARGE = 5000  # examples above which a sample is scored
 SAMPLE_ROWS = 1000  # rows of the sample, in all
 MIN_ROWS_PER_CLASS = 5  # rows of each class, where it has them
 _CHUNK = 1024
@@ -291,22 +291,22 @@ def counts_of(labels_N: Ints, groups_N: Ints, counted: Counted = "groups") -> Do
     return counts_N
 
 
-def class_weights(classes: tuple[str, ...], wanted: Mapping[str, float] | None) -> Doubles | None:
+def class_weights(classes: tuple[str, ...], factors: Mapping[str, float] | None) -> Doubles | None:
     """(C,) factors with mean 1 beside balanced classes; None when all are the same.
 
     Args:
-        wanted: class -> how much it counts beside the others; a class that is left out has 1.
+        factors: class -> how much it counts beside the others; a class that is left out has 1.
 
     Raises:
         InputError: a class that has no examples, or a weight that is not finite, not above 0, or
             over 1000 times another.
     """
-    if not wanted:
+    if not factors:
         return None
-    unknown = len(set(wanted) - set(classes))
+    unknown = len(set(factors) - set(classes))
     if unknown:
-        raise InputError(f"{unknown} of {len(wanted)} class weights name a class without examples")
-    weights_C = np.array([float(wanted.get(name, 1.0)) for name in classes])
+        raise InputError(f"{unknown} of {len(factors)} class weights name a class without examples")
+    weights_C = np.array([float(factors.get(name, 1.0)) for name in classes])
     good = np.isfinite(weights_C).all() and (weights_C > 0).all()
     if not good or weights_C.max() > MAX_WEIGHT_RATIO * weights_C.min():
         raise InputError(

@@ -114,8 +114,8 @@ def forecast(
         problem = LogisticProblem(unit_MD @ axes_RD.T, few.labels_N, len(few.classes))
         sizes_P = _sizes(int(few.groups_per_class().min()))
         scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, None)
-        wanted = each_class and len(few.classes) <= MAX_CLASSES
-        gains = _gains(problem, few, seed) if wanted else {}
+        with_gains = each_class and len(few.classes) <= MAX_CLASSES
+        gains = _gains(problem, few, seed) if with_gains else {}
     whole = _forecast(held_out, sizes_P, scores_RP, int(groups_C.min()))
     useful = {name: gain.gain for name, gain in gains.items() if gain.gain > 0}
     best = max(useful, key=useful.__getitem__) if useful else None

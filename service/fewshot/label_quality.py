@@ -126,7 +126,7 @@ def refuse_conflicts(
 
 def in_conflict(pairs: Sequence[tuple[str, str]]) -> str:
     """What an error says of examples that are equal and carry different labels."""
-    shown = "; ".join(f"{one} and {other}" for one, other in pairs[:NAMED_CONFLICTS])
+    shown = "; ".join(f"{first} and {second}" for first, second in pairs[:NAMED_CONFLICTS])
     more = len(pairs) - NAMED_CONFLICTS
     rest = f"; and {more} more pairs" if more > 0 else ""
     return f"equal examples carry different labels: {shown}{rest}"

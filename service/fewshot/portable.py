@@ -246,7 +246,7 @@ def _fits(label: str | None, head: CalibratedHead, width: int) -> bool:
 def to_plain(value: Any, digits: int | None = None) -> Any:
     """Dataclasses, mappings and tuples as JSON values; floats rounded where ``digits`` is given."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: to_plain(getattr(value, each.name), digits) for each in fields(value)}
+        return {field.name: to_plain(getattr(value, field.name), digits) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): to_plain(part, digits) for name, part in value.items()}
     if isinstance(value, list | tuple):

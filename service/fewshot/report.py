@@ -180,7 +180,7 @@ def head_report(
     calibrator = head.calibrator
     sets = calibrator.conformal
     return HeadReport(
-        **{each.name: getattr(report, each.name) for each in fields(report)},
+        **{item.name: getattr(report, item.name) for item in fields(report)},
         label=label,
         calibration=calibrator.calibration,
         conformal=ConformalFacts(sets.method, len(sets.scores_M)),

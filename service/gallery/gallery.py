@@ -18,8 +18,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.ids import content_hash
 from service.catalog.interface import Catalog
-from service.catalog.lifecycle_records import Move
+from service.catalog.operation_records import Reembedding
 from service.catalog.records import (
     Collection,
     ErasedSubject,
@@ -28,7 +29,6 @@ from service.catalog.records import (
     ScanFilter,
     StoredScan,
 )
-from service.catalog.sqlite.index_reads import mark_of
 from service.errors import EncoderMismatch, InputError, ServiceError
 from service.gallery.indexes import CollectionIndexes, IndexStatistics
 from service.gallery.ranking import GroupField, Hit, at_most_per_group, diverse
@@ -160,7 +160,7 @@ class Gallery:
         with self._lock:
             stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=self._encoder_id)
             fresh = [
-                (item.scan.row_id, mark_of(item.scan.image.sha256), scan.embedding_D)
+                (item.scan.row_id, content_hash(item.scan.image.sha256), scan.embedding_D)
                 for item, scan in zip(stored, scans, strict=True)
                 if isinstance(item, StoredScan) and item.created
             ]
@@ -211,10 +211,10 @@ class Gallery:
             if not receipts:
                 return removed
 
-    def switch(self, workspace_id: str, name: str) -> Move:
+    def switch(self, workspace_id: str, name: str) -> Reembedding:
         """Exchange the vectors of a moving collection. Raises UnknownItem, Conflict."""
         with self._lock, self._indexes.held(workspace_id, name):
-            move = self._catalog.switch_move(workspace_id, name)
+            move = self._catalog.switch_reembedding(workspace_id, name)
             self.reload(workspace_id, name)
         return move
 

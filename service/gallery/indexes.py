@@ -162,7 +162,7 @@ class CollectionIndexes:
         """
         began = time.monotonic()
         index = self._new(workspace_id, name)
-        row_ids_N, marks_N = self._catalog.row_marks(workspace_id, name)
+        row_ids_N, marks_N = self._catalog.content_hashes(workspace_id, name)
         damaged = index.open_files(row_ids_N, marks_N)
         missing_N = index.missing(row_ids_N)
         try:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.catalog.lifecycle_records import Operation
+from service.catalog.operation_records import Operation
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.requests import FitRequest
 from service.jobs.operations import JobKind, Progress

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from service.catalog.interface import Catalog
-from service.catalog.lifecycle_records import Operation
+from service.catalog.operation_records import Operation
 from service.catalog.records import Author
 from service.catalog.sqlite.backup import back_up
 from service.classifiers.store import ClassifierStore
@@ -86,14 +86,14 @@ class JobHandlers:
         if operation.request["encoder_id"] != self.encoder_id:
             goal = operation.request["encoder_id"]
             raise EncoderMismatch(f"the move is to {goal}, loaded is {self.encoder_id}")
-        move = self.catalog.get_move(owner, name)
+        move = self.catalog.get_reembedding(owner, name)
         done, total = move.embedded, self.catalog.get_collection(owner, name).scans
         while todo := self.catalog.images_to_embed(owner, name, limit=EMBED_AT_ONCE):
             if move.state == "switched":
                 break
             embeddings_ND = self._patiently([png for _, png in todo], progress)
             row_ids = [row_id for row_id, _ in todo]
-            self.catalog.add_spare_vectors(owner, name, row_ids, embeddings_ND)
+            self.catalog.stage_vectors(owner, name, row_ids, embeddings_ND)
             done += len(todo)
             progress.report(min(done, total), total)
         if move.state == "embedding":  # else an earlier attempt ended just behind the switch

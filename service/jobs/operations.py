@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from service.catalog.interface import Catalog
-from service.catalog.lifecycle_records import ENDED, Operation
+from service.catalog.operation_records import ENDED, Operation
 from service.errors import CatalogFailure, Interrupted, Overloaded, ServiceError
 from service.jobs.threads import lower_priority
 

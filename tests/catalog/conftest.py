@@ -46,7 +46,7 @@ def new_scan() -> Callable[..., NewScan]:
     def build(n: int, **fields: Any) -> NewScan:
         values: dict[str, Any] = {
             "scan_id": None,
-            "image": ScanImage(hashlib.sha256(b"%d" % n).hexdigest(), "image", "png", 640, 480),
+            "image": _image(n),
             "embedding_D": np.random.default_rng(n).standard_normal(DIM).astype(np.float32),
             "thumbnail_jpeg": b"\xff\xd8 thumbnail %d" % n,
         }
@@ -98,3 +98,8 @@ def _workspace(catalog: SqliteCatalog, name: str) -> str:
     workspace_id = catalog.ensure_workspace(name).workspace_id
     catalog.create_collection(workspace_id, "lungs", encoder_id=ENCODER, dim=DIM)
     return workspace_id
+
+
+def _image(n: int) -> ScanImage:
+    digest = hashlib.sha256(b"%d" % n).hexdigest()
+    return ScanImage(digest, "image", "png", 640, 480, digest[::-1])

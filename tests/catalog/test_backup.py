@@ -2,22 +2,18 @@
 
 import json
 import shutil
-import sqlite3
 import threading
-from pathlib import Path
 
 import pytest
 
 from service.catalog.records import NewExample, NewVersion, ScanFilter, ScanPatch
 from service.catalog.sqlite.backup import back_up, backups_in, follow, restore, verify
 from service.catalog.sqlite.inspection import inspect
-from service.catalog.sqlite.schema import SCHEMA_VERSION
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure, DamagedBackup
 
 EVERYTHING = ScanFilter()
 SECRET = "SUBJECT-7f3a"
-V2 = Path(__file__).parents[1] / "fixtures" / "catalog_v2" / "catalog.sqlite"
 
 
 @pytest.fixture
@@ -90,7 +86,7 @@ def test_an_erased_patient_a_deleted_study_and_scan_leave_older_backups_at_the_n
     before = verify(older).sha256
     catalog.erase_subject(ours, SECRET)
     catalog.erase_study(ours, "st1")
-    catalog.delete_scan(ours, "lungs", "c")
+    catalog.erase_scan(ours, "lungs", "c")
     newer = back_up(file, shelf)
     assert held(older, ours, tmp_path) == held(newer, ours, tmp_path) == ["d"]
     assert verify(older).sha256 != before
@@ -224,16 +220,6 @@ def test_a_backup_of_no_catalog_or_into_no_folder_is_a_catalog_failure(
     (tmp_path / "a-file").write_text("")
     with pytest.raises(CatalogFailure, match="backup folder"):
         back_up(file, tmp_path / "a-file")
-
-
-def test_a_backup_by_schema_2_follows_and_is_brought_up(catalog, add, file, shelf):
-    add(1, scan_id="a")
-    backup = back_up(file, shelf)
-    (backup / "catalog.sqlite").write_bytes(V2.read_bytes())
-    back_up(file, shelf)
-    connection = sqlite3.connect(backup / "catalog.sqlite")
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
-    connection.close()
 
 
 @pytest.mark.parametrize("committed", [False, True])

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.catalog.lifecycle_records import PolicyPatch
-from service.catalog.records import NewExample, NewVersion, ScanFilter
+from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanFilter
 from service.errors import InputError, PreconditionFailed, UnknownItem
 
 EVERYTHING = ScanFilter()
@@ -139,9 +138,8 @@ def test_images_are_stored_where_asked_for_and_overwritten_when_no_longer(
     for collection in ("kept", "lungs"):
         scan = new_scan(1, scan_id="a", image_png=b"PIXELS-7f3a" * 500)
         catalog.add_scans(ours, collection, [scan], encoder_id="enc_1")
-    assert catalog.scan_image(ours, "kept", "a") == b"PIXELS-7f3a" * 500
-    with pytest.raises(UnknownItem):
-        catalog.scan_image(ours, "kept", "none")
+    pngs = [catalog.export_rows(ours, collection)[0].png for collection in ("kept", "lungs")]
+    assert pngs == [b"PIXELS-7f3a" * 500, None]
     off = PolicyPatch(set_fields=frozenset({"keep_images"}))
     catalog.patch_collection(ours, "kept", off)
     assert b"PIXELS-7f3a" not in b"".join(file.read_bytes() for file in folder.iterdir())

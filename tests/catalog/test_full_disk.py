@@ -24,7 +24,8 @@ owner = catalog.ensure_workspace("ours").workspace_id
 catalog.create_collection(owner, "g", encoder_id="e", dim=8)
 
 def add(n):
-    image = ScanImage(hashlib.sha256(b"%d" % n).hexdigest(), "frame", "png", 1, 1)
+    digest = hashlib.sha256(b"%d" % n).hexdigest()
+    image = ScanImage(digest, "frame", "png", 1, 1, digest)
     scan = NewScan(f"s{n}", image, np.ones(8, np.float32), b"thumbnail" * 400)
     catalog.add_scans(owner, "g", [scan], encoder_id="e")
 

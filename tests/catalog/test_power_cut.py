@@ -36,7 +36,7 @@ def history(catalog, ours, folder, add):
             chosen = rng.choice(sorted(state))
             catalog.patch_scan(ours, "lungs", chosen, ScanPatch(labels={"n": str(n)}))
         else:
-            catalog.delete_scan(ours, "lungs", rng.choice(sorted(state)))
+            catalog.erase_scan(ours, "lungs", rng.choice(sorted(state)))
         size = (folder / FILES[1]).stat().st_size
         sizes.append((size, state_of(catalog, ours)))
     assert [size for size, _ in sizes] == sorted({size for size, _ in sizes})

@@ -121,7 +121,7 @@ def test_erasing_a_subject_names_its_scans_and_who_learnt_from_them(catalog, our
 def test_a_scan_id_used_again_does_not_blame_the_classifier(catalog, ours, add):
     add(1, scan_id="x", subject_id="p1")
     catalog.create_classifier(ours, "b-lines", new_version(("lungs", "x")))
-    catalog.delete_scan(ours, "lungs", "x")
+    catalog.erase_scan(ours, "lungs", "x")
     add(2, scan_id="x", subject_id="p2")
     assert catalog.erase_subject(ours, "p2").classifiers == ()
 

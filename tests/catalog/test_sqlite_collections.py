@@ -3,6 +3,7 @@
 import pytest
 
 from service.errors import InputError, NameTaken, PreconditionFailed, UnknownItem
+from tests.catalog.vectors import all_vectors
 
 
 def walk(catalog, workspace_id, limit):
@@ -69,7 +70,7 @@ def test_deleting_a_collection_takes_its_scans_along(catalog, ours, add):
         add(n)
     assert catalog.delete_collection(ours, "lungs") == 3
     catalog.create_collection(ours, "lungs", encoder_id="enc_1", dim=8)
-    row_ids_N, embeddings_ND = catalog.vectors(ours, "lungs")
+    row_ids_N, embeddings_ND = all_vectors(catalog, ours, "lungs")
     assert row_ids_N.size == 0
     assert embeddings_ND.shape == (0, 8)
 

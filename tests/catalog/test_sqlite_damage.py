@@ -3,9 +3,10 @@
 import pytest
 
 from service.catalog.records import ScanFilter
-from service.catalog.sqlite import schema
+from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
+from tests.catalog.vectors import all_vectors
 
 EVERYTHING = ScanFilter()
 
@@ -19,13 +20,17 @@ def bytes_on_disk(folder):
     return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
 
 
-def test_a_newer_schema_is_refused_and_left_alone(catalog, folder, edit):
+@pytest.mark.parametrize("version", [2, 17])
+def test_another_schema_is_refused_by_name_and_left_alone(catalog, folder, edit, version):
     catalog.close()
-    edit(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    edit(f"PRAGMA user_version = {version}")
     before = bytes_on_disk(folder)
-    with pytest.raises(CatalogFailure, match="has schema 4, this program reads up to 3"):
+    refusal = f"has schema {version}, this program reads schema 1"
+    with pytest.raises(CatalogFailure, match=refusal):
         open_catalog(folder)
     assert bytes_on_disk(folder) == before
+    with pytest.raises(CatalogFailure, match=refusal):
+        inspect(folder / "catalog.sqlite")
 
 
 def test_a_database_of_something_else_is_refused_and_left_alone(folder, edit):
@@ -88,7 +93,7 @@ def test_a_vector_of_wrong_length_is_a_catalog_failure(
     edit(damage)
     again = open_catalog(folder)
     with pytest.raises(CatalogFailure, match=message):
-        again.vectors(ours, "lungs")
+        all_vectors(again, ours, "lungs")
     with pytest.raises(CatalogFailure, match=message):
         again.embeddings(ours, "lungs", [scan_id])
     again.close()

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.catalog.records import NewVersion, SavedAnswer, ScanFilter, ScanPatch, StoredScan
+from service.catalog.access_records import SavedAnswer
+from service.catalog.records import NewVersion, ScanFilter, ScanPatch, StoredScan
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
+from tests.catalog.vectors import all_vectors
 
 ROOT = Path(__file__).parents[2]
 SECRET = "SUBJECT-7f3a"
@@ -29,7 +31,8 @@ catalog = open_catalog(Path(sys.argv[1]))
 workspace_id = catalog.ensure_workspace("ours").workspace_id
 catalog.create_collection(workspace_id, "lungs", encoder_id="enc_1", dim=8)
 for n in range(1_000_000):
-    image = ScanImage(hashlib.sha256(b"%d" % n).hexdigest(), "image", "png", 1, 1)
+    digest = hashlib.sha256(b"%d" % n).hexdigest()
+    image = ScanImage(digest, "image", "png", 1, 1, digest)
     scan = NewScan(None, image, np.full(8, n, np.float32), b"thumbnail %d" % n)
     (answer,) = catalog.add_scans(workspace_id, "lungs", [scan], encoder_id="enc_1")
     sys.stdout.write(answer.scan.scan_id + "\\n")
@@ -54,19 +57,19 @@ def test_everything_is_there_after_reopening(catalog, folder, ours, add):
         ours, "c", NewVersion("enc_1", ("a",), b"npz", {"auc": 1.0})
     )
     scan = catalog.get_scan(ours, "lungs", add(1, subject_id="p1", labels={"é": "ü"}))
-    _, embeddings_ND = catalog.vectors(ours, "lungs")
+    _, embeddings_ND = all_vectors(catalog, ours, "lungs")
     catalog.close()
     again = open_catalog(folder)
     assert again.find_key("hash") == key
     assert again.find_answer(ours, "idem") == answer
     assert again.get_classifier(ours, "c") == classifier
     assert again.get_scan(ours, "lungs", scan.scan_id) == scan
-    np.testing.assert_array_equal(again.vectors(ours, "lungs")[1], embeddings_ND)
+    np.testing.assert_array_equal(all_vectors(again, ours, "lungs")[1], embeddings_ND)
     again.close()
 
 
 def test_a_row_number_is_never_used_again_after_reopening(catalog, folder, ours, add, new_scan):
-    last = catalog.delete_scan(ours, "lungs", add(1))
+    last, _ = catalog.erase_scan(ours, "lungs", add(1))
     catalog.close()
     again = open_catalog(folder)
     (answer,) = again.add_scans(ours, "lungs", [new_scan(1)], encoder_id="enc_1")
@@ -80,7 +83,7 @@ def test_a_batch_that_fails_half_way_leaves_nothing(catalog, ours, new_scan):
     with pytest.raises(CatalogFailure):
         catalog.add_scans(ours, "lungs", batch, encoder_id="enc_1")
     assert scan_ids(catalog, ours) == []
-    assert catalog.vectors(ours, "lungs")[0].size == 0
+    assert all_vectors(catalog, ours, "lungs")[0].size == 0
 
 
 def test_writing_goes_on_after_a_failed_batch(catalog, ours, new_scan, add):
@@ -110,7 +113,7 @@ def test_a_killed_writer_loses_no_acknowledged_scan(folder):
     catalog = open_catalog(folder)
     ours = catalog.ensure_workspace("ours").workspace_id
     stored = scan_ids(catalog, ours)
-    _, embeddings_ND = catalog.vectors(ours, "lungs")
+    _, embeddings_ND = all_vectors(catalog, ours, "lungs")
     thumbnails = [catalog.thumbnail(ours, "lungs", scan_id) for scan_id in stored]
     catalog.close()
     assert len(acknowledged) >= 200
@@ -145,7 +148,7 @@ def test_readers_see_whole_batches_only(catalog, ours, new_scan):
     def watch(_):
         seen: list[int] = []
         while not done.is_set() or not seen:
-            seen.append(catalog.vectors(ours, "lungs")[0].size)
+            seen.append(all_vectors(catalog, ours, "lungs")[0].size)
         return seen
 
     with ThreadPoolExecutor(3) as pool:

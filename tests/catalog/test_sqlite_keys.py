@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from service.catalog.records import SavedAnswer
+from service.catalog.access_records import SavedAnswer
 from service.errors import Conflict, InputError, UnknownItem
 
 ANSWER = SavedAnswer("d1", 201, b'{"name": "\xc3\xa9"}\x00\xff', {"Location": "/v1/é"})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.catalog.sqlite.index_reads import mark_of
+from service.catalog.ids import content_hash
 from service.errors import UnknownItem
 
 
@@ -13,17 +13,17 @@ def test_marks_tell_rows_apart_and_follow_from_the_files(
     for n in range(5):
         add(n)
     add(7, workspace_id=theirs)
-    row_ids, marks = catalog.row_marks(ours, "lungs")
+    row_ids, marks = catalog.content_hashes(ours, "lungs")
     assert row_ids.tolist() == sorted(row_ids.tolist())
     assert marks.dtype == np.uint64
-    assert marks.tolist() == [mark_of(new_scan(n).image.sha256) for n in range(5)]
+    assert marks.tolist() == [content_hash(new_scan(n).image.sha256) for n in range(5)]
     catalog.delete_collection(ours, "lungs")
     with pytest.raises(UnknownItem):
-        catalog.row_marks(ours, "lungs")
+        catalog.content_hashes(ours, "lungs")
 
 
 def test_a_digest_of_any_text_has_a_mark() -> None:
-    marks = {mark_of(text) for text in ("", "no digest", "ff" * 32, "-2", "ü")}
+    marks = {content_hash(text) for text in ("", "no digest", "ff" * 32, "-2", "ü")}
     assert len(marks) == 5
     assert all(0 <= mark < 2**64 for mark in marks)
 
@@ -33,9 +33,9 @@ def test_vectors_of_rows_skip_what_is_gone_or_of_others(
 ) -> None:
     names = [add(n) for n in range(4)]
     add(9, workspace_id=theirs)
-    (foreign,), _ = catalog.row_marks(theirs, "lungs")
-    row_ids, _ = catalog.row_marks(ours, "lungs")
-    catalog.delete_scan(ours, "lungs", names[1])
+    (foreign,), _ = catalog.content_hashes(theirs, "lungs")
+    row_ids, _ = catalog.content_hashes(ours, "lungs")
+    catalog.erase_scan(ours, "lungs", names[1])
     wanted = [*row_ids.tolist()[::-1], int(foreign), 10**6]
     found, rows = catalog.row_vectors(ours, "lungs", wanted)
     assert found.tolist() == np.delete(row_ids, 1).tolist()

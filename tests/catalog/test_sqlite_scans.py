@@ -14,6 +14,7 @@ from service.errors import (
     PreconditionFailed,
     UnknownItem,
 )
+from tests.catalog.vectors import all_vectors
 
 ODD = "日本 \"'.$[0]\\ é\n😀"
 EVERYTHING = ScanFilter()
@@ -34,7 +35,7 @@ def test_every_field_of_a_scan_comes_back(catalog, ours, new_scan):
     new = new_scan(
         1,
         scan_id=ODD,
-        image=ScanImage("ab" * 32, "cine", "dicom", 1024, 768),
+        image=ScanImage("ab" * 32, "cine", "dicom", 1024, 768, "cd" * 32),
         subject_id=ODD,
         study_id="S/1",
         labels={ODD: ODD, "": "", "b": "2"},
@@ -52,7 +53,7 @@ def test_every_field_of_a_scan_comes_back(catalog, ours, new_scan):
 
 def test_vectors_and_thumbnails_come_back_bit_for_bit(catalog, ours, new_scan, add):
     ids = [add(n) for n in range(5)]
-    row_ids_N, embeddings_ND = catalog.vectors(ours, "lungs")
+    row_ids_N, embeddings_ND = all_vectors(catalog, ours, "lungs")
     assert (row_ids_N.dtype, embeddings_ND.dtype) == (np.int64, np.float32)
     assert row_ids_N.tolist() == [catalog.get_scan(ours, "lungs", i).row_id for i in ids]
     np.testing.assert_array_equal(embeddings_ND, [new_scan(n).embedding_D for n in range(5)])
@@ -62,7 +63,7 @@ def test_vectors_and_thumbnails_come_back_bit_for_bit(catalog, ours, new_scan, a
 def test_a_strided_embedding_is_stored_by_its_numbers(catalog, ours, new_scan):
     strided_D = np.arange(16, dtype=np.float32)[::2]
     catalog.add_scans(ours, "lungs", [new_scan(1, embedding_D=strided_D)], encoder_id="enc_1")
-    np.testing.assert_array_equal(catalog.vectors(ours, "lungs")[1], [strided_D])
+    np.testing.assert_array_equal(all_vectors(catalog, ours, "lungs")[1], [strided_D])
 
 
 def test_embeddings_follow_the_order_asked_for(catalog, ours, new_scan, add):
@@ -169,7 +170,7 @@ def test_rows_that_exist_are_returned_by_row(catalog, ours, add):
 
 
 def test_a_row_number_is_never_used_again(catalog, ours, add):
-    last = catalog.delete_scan(ours, "lungs", add(1))
+    last, _ = catalog.erase_scan(ours, "lungs", add(1))
     assert catalog.get_scan(ours, "lungs", add(1)).row_id > last.row_id
 
 
@@ -184,7 +185,7 @@ def test_paging_skips_nothing_while_rows_are_deleted(catalog, ours, add):
 
     def delete_what_was_shown(page):
         for scan in page.items:
-            catalog.delete_scan(ours, "lungs", scan.scan_id)
+            catalog.erase_scan(ours, "lungs", scan.scan_id)
 
     shown = walk(catalog, ours, 3, between_pages=delete_what_was_shown)
     assert [scan.scan_id for scan in shown] == ids
@@ -246,16 +247,16 @@ def test_an_outdated_version_is_neither_patched_nor_deleted(catalog, ours, add):
     with pytest.raises(PreconditionFailed, match="expected version 1, the current one is 2"):
         catalog.patch_scan(ours, "lungs", scan_id, ScanPatch(), if_version=1)
     with pytest.raises(PreconditionFailed):
-        catalog.delete_scan(ours, "lungs", scan_id, if_version=1)
+        catalog.erase_scan(ours, "lungs", scan_id, if_version=1)
     assert catalog.get_scan(ours, "lungs", scan_id) == current
 
 
 def test_a_deleted_scan_is_returned_and_gone_everywhere(catalog, ours, new_scan, add):
     scan = catalog.get_scan(ours, "lungs", add(1))
-    assert catalog.delete_scan(ours, "lungs", scan.scan_id, if_version=1) == scan
+    assert catalog.erase_scan(ours, "lungs", scan.scan_id, if_version=1)[0] == scan
     assert catalog.get_scans_by_row(ours, "lungs", [scan.row_id]) == {}
     assert catalog.find_known(ours, "lungs", [scan.image.sha256]) == {}
-    assert catalog.vectors(ours, "lungs")[0].size == 0
+    assert all_vectors(catalog, ours, "lungs")[0].size == 0
     with pytest.raises(UnknownItem):
         catalog.thumbnail(ours, "lungs", scan.scan_id)
 
@@ -266,7 +267,7 @@ def test_others_cannot_read_our_scans(catalog, ours, theirs, new_scan, add):
     assert catalog.find_known(theirs, "lungs", [scan.image.sha256]) == {}
     assert catalog.list_scans(theirs, "lungs", where=EVERYTHING, limit=9).items == ()
     assert catalog.row_ids_where(theirs, "lungs", EVERYTHING).size == 0
-    assert catalog.vectors(theirs, "lungs")[0].size == 0
+    assert all_vectors(catalog, theirs, "lungs")[0].size == 0
     for read in (
         lambda: catalog.get_scan(theirs, "lungs", "x"),
         lambda: catalog.thumbnail(theirs, "lungs", "x"),
@@ -280,7 +281,7 @@ def test_others_cannot_change_our_scans(catalog, ours, theirs, add):
     scan = catalog.get_scan(ours, "lungs", add(1, scan_id="x", subject_id="p1"))
     for change in (
         lambda: catalog.patch_scan(theirs, "lungs", "x", ScanPatch(labels={"a": "b"})),
-        lambda: catalog.delete_scan(theirs, "lungs", "x"),
+        lambda: catalog.erase_scan(theirs, "lungs", "x"),
         lambda: catalog.erase_subject(theirs, "p1"),
     ):
         with pytest.raises(UnknownItem):
@@ -291,7 +292,7 @@ def test_others_cannot_change_our_scans(catalog, ours, theirs, add):
 def test_others_may_store_the_same_bytes_and_id(catalog, ours, theirs, add):
     add(1, scan_id="x")
     add(1, workspace_id=theirs, scan_id="x")
-    catalog.delete_scan(theirs, "lungs", "x")
+    catalog.erase_scan(theirs, "lungs", "x")
     assert catalog.get_scan(ours, "lungs", "x").scan_id == "x"
 
 
@@ -300,7 +301,7 @@ def test_reading_scans_of_no_collection_is_an_unknown_item(catalog, ours):
         lambda: catalog.get_scan(ours, "none", "x"),
         lambda: catalog.list_scans(ours, "none", where=EVERYTHING, limit=1),
         lambda: catalog.row_ids_where(ours, "none", EVERYTHING),
-        lambda: catalog.vectors(ours, "none"),
+        lambda: catalog.content_hashes(ours, "none"),
         lambda: catalog.embeddings(ours, "none", []),
         lambda: catalog.thumbnail(ours, "none", "x"),
     ):

@@ -1,19 +1,12 @@
 """Versions of classifiers in the SQLite catalog, what they learnt from, and older files."""
 
-import shutil
 import sqlite3
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.catalog.records import Author, NewExample, NewVersion, ScanFilter
-from service.catalog.sqlite import schema
+from service.catalog.records import Author, NewExample, NewVersion
 from service.errors import PreconditionFailed, UnknownItem
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-V1 = FIXTURES / "catalog_v1" / "catalog.sqlite"  # by schema 1 itself
-V2 = FIXTURES / "catalog_v2" / "catalog.sqlite"  # by schema 2 itself
 
 
 def version(*examples, **fields):
@@ -101,7 +94,7 @@ def test_versions_share_examples_under_their_own_labels(catalog, ours, folder):
 def test_a_deleted_scan_leaves_its_example_without_a_vector(catalog, ours, add):
     add(1, scan_id="s")
     catalog.create_classifier(ours, "k", version(NewExample("a", 0, scan=("lungs", "s"))))
-    catalog.delete_scan(ours, "lungs", "s")
+    catalog.erase_scan(ours, "lungs", "s")
     add(2, scan_id="s")
     (left,) = catalog.version_examples(ours, "k", 1)
     assert (left.is_kept, left.scan) == (False, ("lungs", "s"))
@@ -123,62 +116,3 @@ def test_erasing_a_subject_erases_its_uploaded_examples_too(catalog, folder, our
         secret.embedding_D.astype("<f4").tobytes(),
     ):
         assert gone not in data
-
-
-def test_a_catalog_of_schema_1_keeps_its_classifiers_as_version_1(folder, opened):
-    folder.mkdir()
-    shutil.copy(V1, folder / "catalog.sqlite")
-    catalog = opened(folder)
-    workspace_id = catalog.ensure_workspace("default").workspace_id
-    found = {c.name: c for c in catalog.list_classifiers(workspace_id, limit=9).items}
-    assert sorted(found) == ["triage", "uploads"]
-    triage = found["triage"]
-    assert (triage.published.number, triage.latest, triage.revision) == (1, 1, 1)
-    assert triage.published.report["classes"] == ["a_lines", "b_lines"]
-    examples = catalog.version_examples(workspace_id, "triage", 1)
-    assert [(e.scan, e.label, e.is_kept) for e in examples] == [
-        (("lungs", f"s{i}"), None, i != 5) for i in range(6)
-    ]
-    assert len(catalog.version_embeddings(workspace_id, "triage", 1, dim=8)) == 5
-    assert catalog.erase_subject(workspace_id, "p0").classifiers == ("triage",)
-    other = catalog.ensure_workspace("other").workspace_id
-    assert catalog.get_classifier(other, "triage").published.examples == 6
-
-
-def test_a_catalog_of_schema_2_keeps_scans_and_versions(folder, opened):
-    folder.mkdir()
-    shutil.copy(V2, folder / "catalog.sqlite")
-    catalog = opened(folder)
-    workspace_id = catalog.ensure_workspace("default").workspace_id
-    assert [
-        s.scan_id
-        for s in catalog.list_scans(workspace_id, "lungs", where=ScanFilter(), limit=9).items
-    ] == [f"s{i}" for i in range(5)]
-    found = catalog.get_classifier(workspace_id, "triage")
-    assert (found.published.number, found.latest) == (2, 2)
-    assert catalog.get_version(workspace_id, "triage", 1).author == Author("key_1", "clinic")
-    examples = catalog.version_examples(workspace_id, "triage", 1)
-    assert [e.is_kept for e in examples] == [True] * 5 + [False]
-    assert catalog.erase_subject(workspace_id, "p1").classifiers == ("triage",)
-
-
-@pytest.mark.parametrize("fixture", [V1, V2], ids=["1", "2"])
-def test_a_catalog_of_an_older_schema_becomes_the_tables_of_today(
-    folder, opened, tmp_path, fixture
-):
-    def tables(path):
-        connection = sqlite3.connect(path / "catalog.sqlite")
-        rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-        connection.close()
-        return {(kind, name, sql) for kind, name, sql in rows}
-
-    folder.mkdir()
-    shutil.copy(fixture, folder / "catalog.sqlite")
-    opened(folder).close()
-    opened(tmp_path / "new").close()
-    assert tables(folder) == tables(tmp_path / "new")
-    connection = sqlite3.connect(folder / "catalog.sqlite")
-    (number,) = connection.execute("PRAGMA user_version").fetchone()
-    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    connection.close()
-    assert number == schema.SCHEMA_VERSION

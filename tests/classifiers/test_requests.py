@@ -6,7 +6,7 @@ import pytest
 
 from service.catalog.records import Author, Range, ScanFilter
 from service.classifiers.fitting import FitOptions
-from service.classifiers.requests import FitRequest, ScanExample, StoredExamples
+from service.classifiers.requests import ExampleSelection, FitRequest, ScanExample
 from service.errors import InputError
 
 
@@ -23,12 +23,12 @@ def request() -> FitRequest:
     )
     scans = (
         ScanExample("c", "s1", "a"),
-        ScanExample("c", "s2", ("x", "y")),
-        ScanExample("d", "", ()),
+        ScanExample("c", "s2", None, ("x", "y")),
+        ScanExample("d", "", None, ()),
     )
     return FitRequest(
         "k",
-        StoredExamples("c", "t", {"fluid": "yes"}, where, scans),
+        ExampleSelection("c", "t", {"fluid": "yes"}, where, scans),
         FitOptions("multi_label", {"a": 2.0}, "frames", {"a": 0.25}),
         Author("key_1", "ward"),
     )
@@ -40,7 +40,9 @@ def test_a_request_is_read_from_its_json_as_it_was() -> None:
 
 
 def test_what_is_left_out_has_its_default() -> None:
-    assert FitRequest.from_json({"name": "k", "examples": {}}) == FitRequest("k", StoredExamples())
+    assert FitRequest.from_json({"name": "k", "examples": {}}) == FitRequest(
+        "k", ExampleSelection()
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,12 @@ from service.errors import EncoderMismatch, InvalidArtifact, NameTaken, UnknownI
 from service.gallery.parquet import export_collection, import_collection
 from service.server import local_service
 from service.settings import Settings
+from tests.catalog.vectors import all_vectors
 from tests.service.expected import BUNDLE
 
 DIM = 8
 EVERYTHING = ScanFilter()
+V1 = Path(__file__).parents[1] / "fixtures" / "collection_v1"
 
 
 @pytest.fixture
@@ -52,9 +54,11 @@ def lungs(catalog, owner):
         scans.append(
             NewScan(
                 f"s é{n}",
-                ScanImage(digest, "frame", "png", 640 + n, 480)
+                ScanImage(digest, "frame", "png", 640 + n, 480, digest[::-1])
                 if n % 4
-                else ScanImage(digest, "cine", "mp4", 640, 480, digest[::-1], 9, 3, 25.0, analysis),
+                else ScanImage(
+                    digest, "cine", "mp4", 640, 480, digest[::-1], 9, 3, 25.0, 2, analysis
+                ),
                 vector / np.linalg.norm(vector),
                 b"\xff\xd8 %d" % n,
                 f"p{n}" if n % 2 else None,
@@ -86,7 +90,7 @@ def told(catalog, owner, name):
             whole.png,
             [(f.place, f.time_s, f.copies, f.embedding_D.tolist()) for f in whole.frames],
         )
-        for whole in catalog.whole_scans(owner, name, limit=1000)
+        for whole in catalog.export_rows(owner, name, limit=1000)
     ]
 
 
@@ -105,12 +109,33 @@ def test_a_collection_comes_back_as_it_was(catalog, owner, lungs, tmp_path):
     assert found.keep_images is True
 
 
+def test_an_export_by_release_0_1_0_is_imported_whole(catalog, owner):
+    done = import_collection(catalog, owner, V1, "lungs")
+    assert (done.stored, done.known) == (2, 0)
+    lungs = catalog.get_collection(owner, "lungs")
+    assert (lungs.encoder_id, lungs.dim, lungs.description) == ("enc_1", 4, "stills and a cine")
+    assert (lungs.keep_images, lungs.retention_days) == (True, 36_500.0)
+    assert lungs.intake == {"refuse_burned_in": "high", "refuse_quality": ["blurred"]}
+    still, cine = catalog.export_rows(owner, "lungs")
+    assert (still.scan.scan_id, still.scan.subject_id) == ("s1", "p1")
+    assert still.scan.labels == {"view": "b", "Größe": "ü"}
+    assert still.scan.attributes == {"age": 1, "left": True, "note": None, "x": 0.5, "t": 'a"b'}
+    assert still.scan.created_at == "2026-01-02T00:00:00.000000Z"
+    assert still.embedding_D.tolist() == [0, 1, 0, 0]
+    assert still.jpeg == b"\xff\xd8 thumbnail 1 \xff\xd9"
+    assert still.png == b"\x89PNG\r\n\x1a\n 1"
+    image = cine.scan.image
+    assert (image.kind, image.frames, image.frames_used, image.frame_rate_hz) == ("cine", 9, 4, 25)
+    assert (image.regions_used, image.analysis["masked_px"]) == (2, 7)
+    assert [(f.place, f.time_s, f.copies) for f in cine.frames] == [(0, 0.0, 1), (5, None, 3)]
+
+
 def test_other_tools_read_the_table(catalog, owner, lungs, tmp_path):
     export_collection(catalog, owner, lungs, tmp_path / "out")
     table = parquet.read_table(tmp_path / "out" / "scans.parquet")
     assert table.num_rows == 450
     vectors = np.stack(table["embedding"].to_numpy())
-    np.testing.assert_array_equal(vectors, catalog.vectors(owner, lungs)[1])
+    np.testing.assert_array_equal(vectors, all_vectors(catalog, owner, lungs)[1])
 
 
 def test_an_import_that_was_broken_off_goes_on_and_stores_nothing_twice(

@@ -213,7 +213,7 @@ def test_two_classes_of_fifty_thousand_stored_scans_are_fitted(desk, tiny, with_
         scans = [
             NewScan(
                 None,
-                ScanImage(hashlib.sha256(str(n).encode()).hexdigest(), "frame", "png", 1, 1),
+                _image(hashlib.sha256(str(n).encode()).hexdigest()),
                 row,
                 b"",
                 subject_id=f"p{n // 10}" if with_ids else None,
@@ -228,3 +228,7 @@ def test_two_classes_of_fifty_thousand_stored_scans_are_fitted(desk, tiny, with_
     assert report["balanced_accuracy"] > 0.6
     said = " ".join(report["warnings"])
     assert ("too many to look for copies" in said) is not with_ids
+
+
+def _image(digest: str) -> ScanImage:
+    return ScanImage(digest, "frame", "png", 1, 1, digest)

@@ -26,7 +26,8 @@ def vector(n: int) -> np.ndarray:
 
 
 def scan(n: int) -> NewScan:
-    image = ScanImage(hashlib.sha256(b"%d" % n).hexdigest(), "frame", "png", 8, 8)
+    digest = hashlib.sha256(b"%d" % n).hexdigest()
+    image = ScanImage(digest, "frame", "png", 8, 8, digest)
     return NewScan(f"s{n}", image, vector(n), b"jpeg", subject_id=f"p{n % 100}")
 
 

@@ -14,13 +14,14 @@ import pytest
 from service.catalog.records import Author
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.examples import Example, Examples
-from service.classifiers.requests import FitRequest, StoredExamples
+from service.classifiers.requests import ExampleSelection, FitRequest
 from service.classifiers.store import ClassifierStore
 from service.client.client import ApiError, Client
 from service.embedding.encoder import load_encoder
 from service.jobs.operations import Cancellation
 from service.server import local_service
 from service.settings import Settings
+from tests.catalog.vectors import all_vectors
 from tests.service.expected import BUNDLE
 
 ROOT = Path(__file__).parents[2]
@@ -218,7 +219,7 @@ def test_a_fit_that_was_killed_is_done_by_the_next_start_and_stored_once(
         said = [{"labels": {"t": "ab"[n % 2]}} for n in range(6)]
         client.add_scans("c", frames["cyst"][:6], said)
         owner = local.running().default_workspace_id
-        asked = FitRequest("killed", StoredExamples(collection="c", task="t"))
+        asked = FitRequest("killed", ExampleSelection(collection="c", task="t"))
         key = local.key
     left = catalog.create_operation(owner, "fit", asked.to_json())
     catalog.begin_operation(owner, left.operation_id)  # and then the process was gone
@@ -321,10 +322,10 @@ def test_a_move_that_was_broken_off_goes_on_at_the_next_start(tmp_path: Path, fr
         owner, key = local.running().default_workspace_id, local.key
     catalog = open_catalog(tmp_path)
     other = OtherEncoder()
-    catalog.begin_move(owner, "kept", encoder_id=other.encoder_id, dim=other.dim)
+    catalog.begin_reembedding(owner, "kept", encoder_id=other.encoder_id, dim=other.dim)
     rows = [row_id for row_id, _ in catalog.images_to_embed(owner, "kept", limit=1)]
     marked_ND = np.eye(other.dim, dtype=np.float32)[:1]
-    catalog.add_spare_vectors(owner, "kept", rows, marked_ND)
+    catalog.stage_vectors(owner, "kept", rows, marked_ND)
     request = {"collection": "kept", "encoder_id": other.encoder_id}
     left = catalog.create_operation(owner, "move", request)
     catalog.begin_operation(owner, left.operation_id)
@@ -334,7 +335,7 @@ def test_a_move_that_was_broken_off_goes_on_at_the_next_start(tmp_path: Path, fr
         Client(local.url, key=key) as client,
     ):
         assert client.wait(left.operation_id)["state"] == "done"
-        found = local.running().catalog.vectors(owner, "kept")[1]
+        found = all_vectors(local.running().catalog, owner, "kept")[1]
         np.testing.assert_array_equal(found[0], marked_ND[0])  # was not embedded again
         assert client.move_state("kept")["embedded"] == 4
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from service.catalog.lifecycle_records import ENDED
+from service.catalog.operation_records import ENDED
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import InputError, Overloaded
 from service.jobs.operations import JobKind, Operations

@@ -202,7 +202,7 @@ def doubtful(ward, tiny) -> Client:
             scan_id = f"{scene}-{i}"
             row_D = way_D + 0.5 * rng.standard_normal(way_D.shape)
             digest = hashlib.sha256(scan_id.encode()).hexdigest()
-            image = ScanImage(digest, "frame", "png", 1, 1)
+            image = ScanImage(digest, "frame", "png", 1, 1, digest)
             unit_D = (row_D / np.linalg.norm(row_D)).astype(np.float32)
             scans.append(NewScan(scan_id, image, unit_D, b"", subject_id=scan_id))
             said.append({"scan_id": scan_id, "labels": labels})

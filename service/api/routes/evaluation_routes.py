@@ -1,5 +1,6 @@
 """How good classifiers are, which labels to look at, thresholds, confusion, forecast."""
 
+import asyncio
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
@@ -32,10 +33,7 @@ from service.api.shapes.evaluation_shapes import (
 )
 from service.api.shapes.report_shapes import Interval, OperatingPointAnswer, VersionReport
 from service.api.shapes.version_shapes import (
-    VERSION_PATTERN,
     VersionAnswer,
-    VersionAsked,
-    VersionName,
     thumbnail_path,
 )
 from service.api.state import (
@@ -47,6 +45,7 @@ from service.api.state import (
     idempotent,
     request_fingerprint,
 )
+from service.api.version_names import PATTERN, VersionInPath, VersionInQuery, VersionName
 from service.api.wire import version_of
 from service.classifiers.requests import ReviewKind, ReviewRequest
 from service.classifiers.thresholds import Target, ThresholdRequest
@@ -58,34 +57,31 @@ Share = Annotated[float | None, Query(gt=0, le=1)]
 
 @router.post("/classifiers/{name}/evaluate", openapi_extra=labelled_body(EvaluationBody))
 async def evaluate_classifier(
-    name: str,
-    request: Request,
-    service: Service,
-    workspace_id: WorkspaceId,
-    version: VersionAsked = "published",
+    request: Request, service: Service, workspace_id: WorkspaceId, found: VersionInQuery
 ) -> EvaluationAnswer:
     """Evaluate a version on labelled images or scans that it was not fitted from.
 
     Examples of the same image, subject or study as one it was fitted from are refused unless
     ``allow_known``; the answer then says how many there were.
     """
+    classifier, version = found
     body, files = await read_labelled(request, service, EvaluationBody)
     uploads = await embed_labelled(service, body, files)
     evaluate = partial(
         service.registry.evaluate,
         workspace_id,
-        name,
-        version,
+        classifier.name,
+        version.number,
         body.stored,
         uploads,
         allow_known=body.allow_known,
     )
-    stored, evaluation = await service.fits.run(evaluate)
-    report = VersionReport.of(stored.report)
+    evaluation = await service.fits.run(evaluate)
+    report = VersionReport.of(version.report)
     return EvaluationAnswer(
-        classifier=name,
-        version=stored.number,
-        encoder_id=stored.encoder_id,
+        classifier=classifier.name,
+        version=version.number,
+        encoder_id=version.encoder_id,
         calibrated=report is not None and report.is_calibrated,
         examples=evaluation.examples,
         known_examples=evaluation.known,
@@ -96,30 +92,30 @@ async def evaluate_classifier(
 
 @router.get("/classifiers/{name}/versions/{version}/compare", responses={409: {}})
 async def compare_versions(
-    name: str,
-    version: VersionName,
+    found: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
-    other: Annotated[
-        str, Query(alias="with", pattern=VERSION_PATTERN, description="The other version.")
-    ],
+    other: Annotated[str, Query(alias="with", pattern=PATTERN, description="The other version.")],
 ) -> ComparisonAnswer:
     """Two versions evaluated on the examples that both have, by their out-of-fold guesses."""
-    compare = partial(service.registry.compare, workspace_id, name, version, other)
-    first, second, comparison = await service.fits.run(compare)
+    classifier, first = found
+    name = classifier.name
+    _, second = await asyncio.to_thread(service.registry.find, workspace_id, name, other)
+    compare = partial(service.evaluator.compare, workspace_id, name, first.number, second.number)
+    comparison = await service.fits.run(compare)
     return ComparisonAnswer(
         classifier=name,
         shared_examples=comparison.shared,
-        first=ComparedVersion.of(first, comparison.first),
-        second=ComparedVersion.of(second, comparison.second),
+        first=ComparedVersion.of(first.number, comparison.first),
+        second=ComparedVersion.of(second.number, comparison.second),
     )
 
 
 @router.get("/classifiers/{name}/review", responses={409: {}})
 async def review_labels(
-    name: str,
     service: Service,
     workspace_id: WorkspaceId,
+    found: VersionInQuery,
     kind: ReviewKind,
     collection: Annotated[
         str | None, Query(max_length=64, description="Of kind `next`, which needs it.")
@@ -128,7 +124,6 @@ async def review_labels(
         list[Identifier] | None,
         Query(max_length=64, description="Of kind `next`: scans that lack any of these labels."),
     ] = None,
-    version: VersionAsked = "published",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> ReviewAnswer:
     """Labels that a person should look at: `next` to give, `suspect`, or in `conflict`.
@@ -138,22 +133,22 @@ async def review_labels(
     ``conflict``: pairs of examples that look alike and carry different labels. Of a multi-label
     classifier ``label`` names the label in question.
     """
-    request = ReviewRequest(name, version, kind, limit, collection, tuple(task or ()))
+    name, version = found[0].name, found[1]
+    request = ReviewRequest(name, version.number, kind, limit, collection, tuple(task or ()))
     review = await service.fits.run(partial(service.review.review, workspace_id, request))
-    dim, stored = service.pipeline.encoder.dim, review.version
+    dim = service.pipeline.encoder.dim
     return ReviewAnswer(
         classifier=name,
-        version=stored.number,
+        version=version.number,
         kind=kind,
         total=review.total,
-        items=[ReviewItemAnswer.of(item, stored.kind, dim=dim) for item in review.items],
+        items=[ReviewItemAnswer.of(item, version.kind, dim=dim) for item in review.items],
     )
 
 
 @router.get("/classifiers/{name}/versions/{version}/thresholds", responses={409: {}})
 async def get_thresholds(
-    name: str,
-    version: VersionName,
+    found: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
     sensitivity: Share = None,
@@ -171,17 +166,17 @@ async def get_thresholds(
         "specificity": specificity,
         "threshold": threshold,
     }
-    targets = [
-        ThresholdRequest("", target, value) for target, value in asked.items() if value is not None
-    ]
-    if len(targets) != 1:
+    given = [(target, value) for target, value in asked.items() if value is not None]
+    if len(given) != 1:
         raise InputError("expected one of sensitivity, specificity and threshold")
+    classifier, version = found
+    targets = [ThresholdRequest(name, *given[0]) for name in label or version.classes]
     choose = partial(
-        service.registry.thresholds, workspace_id, name, version, label or (), targets[0]
+        service.thresholds.choose, workspace_id, classifier.name, version.number, targets
     )
-    stored, chosen = await service.fits.run(choose)
-    items = [OperatingPointAnswer.model_validate(point.to_json()) for point in chosen]
-    return ThresholdsAnswer(classifier=name, version=stored.number, items=items)
+    points = await service.fits.run(choose)
+    items = [OperatingPointAnswer.model_validate(point.to_json()) for point in points]
+    return ThresholdsAnswer(classifier=classifier.name, version=version.number, items=items)
 
 
 @router.post(
@@ -225,8 +220,7 @@ async def set_thresholds(
 
 @router.get("/classifiers/{name}/versions/{version}/confusion", responses={409: {}})
 async def get_confusion(
-    name: str,
-    version: VersionName,
+    found: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
     label: Annotated[str | None, Query(description="Multi-label: of this label alone.")] = None,
@@ -238,8 +232,9 @@ async def get_confusion(
 
     Of a multi-label classifier the cells of each label, whose classes are absent and present.
     """
-    work = partial(service.registry.confusion, workspace_id, name, version)
-    number, confusion = await service.fits.run(work)
+    name, number = found[0].name, found[1].number
+    work = partial(service.evaluator.confusion, workspace_id, name, number)
+    confusion = await service.fits.run(work)
     items = [
         ConfusionCellAnswer.of(cell, limit)
         for cell in confusion.cells
@@ -258,14 +253,15 @@ async def get_confusion(
 
 @router.get("/classifiers/{name}/versions/{version}/forecast", responses={409: {}})
 async def get_forecast(
-    name: str, version: VersionName, service: Service, workspace_id: WorkspaceId
+    found: VersionInPath, service: Service, workspace_id: WorkspaceId
 ) -> ForecastAnswer:
     """What 10 more patients of every class would give, and of which class alone the most.
 
     Of a multi-label classifier for each label, whose classes are absent and present.
     """
-    work = partial(service.registry.forecast, workspace_id, name, version)
-    number, forecasts = await service.fits.run(work)
+    name, number = found[0].name, found[1].number
+    work = partial(service.evaluator.forecasts, workspace_id, name, number)
+    forecasts = await service.fits.run(work)
     items = [
         LabelForecast.model_validate({**asdict(forecast), "label": label})
         for label, forecast in forecasts.items()

@@ -15,9 +15,9 @@ from service.api.shapes.prediction_shapes import (
     PredictionsAnswer,
     PredictScansBody,
 )
-from service.api.shapes.version_shapes import VersionAsked
 from service.api.state import Service, Services, WorkspaceId, embed_each, item_problem
 from service.api.uploads import Upload, instance_files, read_upload, validate
+from service.api.version_names import VersionInQuery
 from service.api.wire import seen_json
 from service.classifiers.prediction import (
     HeatmapKind,
@@ -64,11 +64,10 @@ AsCine = Annotated[
     responses=says(PredictionsAnswer, 200, 207) | {409: {}},
 )
 async def predict_items(
-    name: str,
     request: Request,
     service: Service,
     workspace_id: WorkspaceId,
-    version: VersionAsked = "published",
+    found: VersionInQuery,
     coverage: Coverage = 0.9,
     nearest: Nearest = 3,
     heatmap: Heatmap = "none",
@@ -93,7 +92,8 @@ async def predict_items(
         cine,
     )
     upload = await read_upload(request, max_items=service.settings.max_items)
-    loaded = await asyncio.to_thread(service.registry.open, workspace_id, name, version)
+    name, number = found[0].name, found[1].number
+    loaded = await asyncio.to_thread(service.classifiers.open, workspace_id, name, number)
     if upload.document is not None and "instances" not in upload.document:
         if heatmap != "none":
             raise InputError("a heat map needs the image: stored scans keep none, so upload it")

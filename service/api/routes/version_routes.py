@@ -16,7 +16,6 @@ from service.api.shapes.version_shapes import (
     ExampleChangesBody,
     ExamplePage,
     VersionAnswer,
-    VersionName,
     VersionPage,
 )
 from service.api.state import (
@@ -29,7 +28,9 @@ from service.api.state import (
     idempotent,
     request_fingerprint,
 )
+from service.api.version_names import VersionInPath, VersionName
 from service.api.wire import number_of, read_cursor, version_of, write_cursor
+from service.classifiers.portable_versions import export_document, export_onnx
 from service.classifiers.registry import Classifier, ClassifierVersion
 
 router = APIRouter(prefix="/v1/classifiers/{name}/versions", tags=["classifiers"])
@@ -59,15 +60,8 @@ async def list_versions(
 
 
 @router.get("/{version}", response_model_exclude_unset=True)
-async def get_version(
-    name: str,
-    version: VersionName,
-    service: Service,
-    workspace_id: WorkspaceId,
-    response: Response,
-) -> VersionAnswer:
+async def get_version(found: VersionInPath, response: Response) -> VersionAnswer:
     """Read one version: its report, who made it, when, and from what."""
-    found = await asyncio.to_thread(service.registry.find, workspace_id, name, version)
     answer = VersionAnswer.of(*found)
     response.headers["ETag"] = answer.etag
     return answer
@@ -75,23 +69,27 @@ async def get_version(
 
 @router.get("/{version}/examples")
 async def list_examples(
-    name: str,
-    version: VersionName,
+    found: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ExamplePage:
     """What a version was fitted from, with labels and groups, in the order of fitting."""
-    number = await asyncio.to_thread(service.registry.number, workspace_id, name, version)
-    kind = f"examples/{name}/{number}"
+    classifier, version = found
+    kind = f"examples/{classifier.name}/{version.number}"
     text = read_cursor(kind, cursor)
     after, most = -1 if text is None else number_of(text), page_limit(service, limit)
-    stored, examples, has_more = await asyncio.to_thread(
-        service.registry.list_examples, workspace_id, name, number, limit=most, after=after
+    examples = await asyncio.to_thread(
+        service.registry.list_examples,
+        workspace_id,
+        classifier.name,
+        version.number,
+        limit=most + 1,
+        after=after,
     )
-    items = [ExampleAnswer.of(example, stored.kind) for example in examples]
-    last = str(after + most) if has_more else None
+    last = str(after + most) if len(examples) > most else None
+    items = [ExampleAnswer.of(example, version.kind) for example in examples[:most]]
     return ExamplePage(items=items, next_cursor=write_cursor(kind, last))
 
 
@@ -150,8 +148,7 @@ def version_created(classifier: Classifier, version: ClassifierVersion) -> JSONR
     },
 )
 async def export_classifier(
-    name: str,
-    version: VersionName,
+    found: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
     format: Literal["json", "onnx"] = "json",
@@ -161,14 +158,14 @@ async def export_classifier(
     The JSON carries embeddings of examples (at most 2000), by which distances are measured; the
     ONNX does not. Both carry the card: report, classes, encoder_id.
     """
-    registry = service.registry
-    if format == "onnx":
-        data = await service.fits.run(partial(registry.export_onnx, workspace_id, name, version))
-        disposition = f'attachment; filename="{name}.onnx"'
-        return Response(data, media_type=ONNX_TYPE, headers={"Content-Disposition": disposition})
+    classifier, version = found
 
-    # The document can be megabytes long, so that it is written there too.
-    def write() -> JSONResponse:
-        return JSONResponse(registry.export_json(workspace_id, name, version))
+    def export() -> Response:  # writes the body too, which can be megabytes long
+        loaded = service.classifiers.open(workspace_id, classifier.name, version.number)
+        if format == "json":
+            return JSONResponse(export_document(loaded))
+        disposition = f'attachment; filename="{classifier.name}.onnx"'
+        headers = {"Content-Disposition": disposition}
+        return Response(export_onnx(loaded), media_type=ONNX_TYPE, headers=headers)
 
-    return await service.fits.run(write)
+    return await service.fits.run(export)

@@ -18,7 +18,7 @@ from service.api.shapes.report_shapes import VersionReport
 from service.api.wire import etag, scan_filter
 from service.classifiers.fitting import FitOptions
 from service.classifiers.registry import Author, Classifier
-from service.classifiers.requests import FitRequest, Labelling, ScanExample, StoredExamples
+from service.classifiers.requests import ExampleSelection, FitRequest, Labelling, ScanExample
 
 MAX_EXAMPLES = 10_000  # named in one request
 Kind = Literal["single_label", "multi_label"]
@@ -92,15 +92,20 @@ class ExampleSource(Body):
         return [example for example in self.examples if example.scan_id is None]
 
     @property
-    def stored(self) -> StoredExamples:
+    def stored(self) -> ExampleSelection:
         """Examples that are stored scans."""
-        return StoredExamples(
+        return ExampleSelection(
             self.collection,
             self.task,
             dict(self.tasks),
             scan_filter(self.filter),
             tuple(
-                ScanExample(example.collection or self.collection or "", scan_id, example.labelling)
+                ScanExample(
+                    example.collection or self.collection or "",
+                    scan_id,
+                    example.label,
+                    None if example.labels is None else tuple(example.labels),
+                )
                 for example in self.examples
                 if (scan_id := example.scan_id) is not None
             ),

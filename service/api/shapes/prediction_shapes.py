@@ -135,13 +135,13 @@ class HeatmapAnswer(Answer):
             columns=columns,
             outputs=[
                 HeatmapOutput(
-                    label=each.label,
-                    image_logit=each.image_logit,
-                    bias=each.bias,
-                    temperature=each.temperature,
-                    map=each.map_hw.tolist() if is_array else None,
+                    label=output.label,
+                    image_logit=output.image_logit,
+                    bias=output.bias,
+                    temperature=output.temperature,
+                    map=output.map_hw.tolist() if is_array else None,
                 )
-                for each in heatmap.maps
+                for output in heatmap.maps
             ],
             png=None if heatmap.png is None else base64.b64encode(heatmap.png).decode(),
         )

@@ -1,9 +1,8 @@
 """Versions of classifiers on the wire: their examples, and changes of them."""
 
-from typing import Annotated, Self, cast
+from typing import Self, cast
 from urllib.parse import quote
 
-from fastapi import Path, Query
 from pydantic import Field, model_validator
 
 from service.api.answers import ENCODER, TIME, Answer
@@ -20,11 +19,6 @@ from service.api.wire import etag
 from service.classifiers.examples import Reference
 from service.classifiers.registry import Author, Classifier, ClassifierVersion, VersionExample
 from service.classifiers.requests import ChangeRequest, labelling_of
-
-VERSION_PATTERN = r"^([1-9][0-9]{0,8}|published|latest)$"
-_VERSION = "Its number, `published` or `latest`."
-VersionName = Annotated[str, Path(pattern=VERSION_PATTERN, description=_VERSION)]
-VersionAsked = Annotated[str, Query(pattern=VERSION_PATTERN, description=_VERSION)]
 
 
 class ExampleReference(Body):

@@ -18,19 +18,20 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from service.catalog.codec import from_json
 from service.catalog.data_folder import sync
+from service.catalog.ids import subject_digest
 from service.catalog.sqlite import schema
 from service.catalog.sqlite.database import connect, opened_to_read, translated
-from service.catalog.sqlite.erasure import subject_digest
 from service.errors import CatalogFailure, DamagedBackup
 
-FILE, SAID = "catalog.sqlite", "backup.json"
+FILE, MANIFEST = "catalog.sqlite", "backup.json"
 FOLLOWING = "backup.json.following"  # in place of the other while the copy is changed
 PREFIX = "sonoprobe-"
 PAGES_AT_ONCE = 2000  # 8 MB between two reports of progress
 _CHUNK = 1 << 20
 
-_LEARNT = """
+_FORGET_EXAMPLES = """
     UPDATE classifier_examples
     SET sha256 = NULL, subject_id = NULL, study_id = NULL, vector = NULL
     WHERE seq IN (
@@ -48,7 +49,7 @@ _LEARNT = """
             )
     )
 """
-_GONE = """
+_FORGET_SCANS = """
     DELETE FROM scans WHERE row_id IN (SELECT row_id FROM truth.erased_scans)
     OR row_id IN (
         SELECT o.row_id FROM scans AS o JOIN truth.erased_subjects AS s
@@ -57,10 +58,10 @@ _GONE = """
         WHERE o.subject_id IS NOT NULL
     )
 """
-# What only repeats what was said of scans goes whenever something was erased.
+# What only repeats what was manifest of scans goes whenever something was erased.
 _FOLLOW = (
-    _LEARNT,
-    _GONE,
+    _FORGET_EXAMPLES,
+    _FORGET_SCANS,
     "DELETE FROM answers",
     "INSERT OR IGNORE INTO erased_scans SELECT * FROM truth.erased_scans",
     "INSERT OR REPLACE INTO erased_subjects SELECT * FROM truth.erased_subjects",
@@ -128,9 +129,9 @@ def back_up(
 def backups_in(folder: Path) -> list[Path]:
     """Whole backups, oldest first."""
     return sorted(
-        found
-        for found in folder.glob(f"{PREFIX}*")
-        if (found / SAID).is_file() or (found / FOLLOWING).is_file()
+        path
+        for path in folder.glob(f"{PREFIX}*")
+        if (path / MANIFEST).is_file() or (path / FOLLOWING).is_file()
     )
 
 
@@ -144,7 +145,6 @@ def follow(backup: Path, file: Path) -> bool:
     """
     with translated(), closing(connect(backup / FILE, mode="rw")) as connection:
         schema.refuse_foreign(connection)
-        _upgrade(connection)
         connection.create_function("subject_digest", 2, _digest, deterministic=True)
         connection.execute("ATTACH DATABASE ? AS truth", (f"{file.resolve().as_uri()}?mode=ro",))
         connection.execute("PRAGMA secure_delete = ON")
@@ -155,8 +155,8 @@ def follow(backup: Path, file: Path) -> bool:
         changed = connection.total_changes > before
         for statement in _FOLLOW[2:]:
             connection.execute(statement)
-        if changed and (backup / SAID).exists():
-            (backup / SAID).replace(backup / FOLLOWING)
+        if changed and (backup / MANIFEST).exists():
+            (backup / MANIFEST).replace(backup / FOLLOWING)
             sync(backup)
         connection.execute("COMMIT" if changed else "ROLLBACK")
     if changed or (backup / FOLLOWING).exists():
@@ -172,7 +172,7 @@ def restore(backup: Path, file: Path) -> Path | None:
 
     Args:
         backup: folder of one backup.
-        file: the catalog to be; one that is there is renamed.
+        file: the catalog to be; an existing one is renamed.
 
     Returns:
         The renamed earlier catalog, None when there was none.
@@ -203,13 +203,13 @@ def restore(backup: Path, file: Path) -> Path | None:
 def verify(backup: Path) -> Backup:
     """What the backup says of itself, proven. Raises DamagedBackup."""
     try:
-        said = Backup(**json.loads((backup / SAID).read_text()))
-        found = _sha256(backup / FILE)
+        manifest = from_json(Backup, json.loads((backup / MANIFEST).read_text()))
+        digest = _sha256(backup / FILE)
     except (OSError, ValueError, TypeError) as error:
         raise DamagedBackup("expected a folder with backup.json and catalog.sqlite") from error
-    if found != said.sha256:
-        raise DamagedBackup(f"the backup has sha256 {found}, expected {said.sha256}")
-    return said
+    if digest != manifest.sha256:
+        raise DamagedBackup(f"the backup has sha256 {digest}, expected {manifest.sha256}")
+    return manifest
 
 
 def _copy(file: Path, to: Path, on_page: Callable[[int, int], None]) -> None:
@@ -233,23 +233,13 @@ def _describe(backup: Path) -> None:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         scans = int(connection.execute("SELECT count(*) FROM scans").fetchone()[0])
     moment = backup.name.removeprefix(".").removeprefix(PREFIX)
-    said = Backup(moment, version, _sha256(file), file.stat().st_size, scans)
-    draft = backup / f"{SAID}.draft"
-    draft.write_text(json.dumps(asdict(said), indent=1))
+    manifest = Backup(moment, version, _sha256(file), file.stat().st_size, scans)
+    draft = backup / f"{MANIFEST}.draft"
+    draft.write_text(json.dumps(asdict(manifest), indent=1))
     sync(draft)
-    draft.replace(backup / SAID)
+    draft.replace(backup / MANIFEST)
     (backup / FOLLOWING).unlink(missing_ok=True)
     sync(backup)
-
-
-def _upgrade(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        schema.create_or_upgrade(connection)
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _fold_log(file: Path) -> None:

@@ -22,10 +22,10 @@ class Database:
     """Transactions over one file, from any thread.
 
     Args:
-        path: absolute path of the file; created if there is none, brought up to the current schema.
+        path: absolute path of the file; created if there is none.
 
     Raises:
-        CatalogFailure: not a catalog, damaged, newer than this program, or not writable.
+        CatalogFailure: not a catalog, damaged, of another schema, or not writable.
     """
 
     def __init__(self, path: Path) -> None:
@@ -152,7 +152,7 @@ def opened_to_read(file: Path, *, immutable: bool = False) -> Iterator[sqlite3.C
         immutable: nothing else has the file open; no log is looked for.
 
     Raises:
-        CatalogFailure: no such file, not a catalog, newer than this program, or damaged.
+        CatalogFailure: no such file, not a catalog, of another schema, or damaged.
     """
     with translated():
         connection = connect(file.resolve(), mode="ro&immutable=1" if immutable else "ro")
@@ -190,7 +190,7 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        schema.create_or_upgrade(connection)
+        schema.create(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:

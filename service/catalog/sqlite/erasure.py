@@ -4,13 +4,14 @@ What goes is noted by its row number, and a subject by a digest, so that backups
 hold it can follow (``backup``).
 """
 
-import hashlib
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
+from service.catalog.ids import now, subject_digest, timestamp
 from service.catalog.records import ErasedSubject, Scan
-from service.catalog.sqlite.codec import decode_scan, now, require_scan, require_version
 from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.rows import decode, require_scan
+from service.catalog.validation import require_version
 from service.errors import UnknownItem
 
 EXPIRE_AT_ONCE = 500  # rows of one transaction, so that writers wait for milliseconds only
@@ -51,23 +52,16 @@ _NOTE_SUBJECT = """
 _DELETE = "DELETE FROM scans WHERE row_id IN (SELECT row_id FROM going)"
 
 
-class Erasures:
+class SqliteErasure:
     """The part of the catalog that makes data go away."""
 
     _database: Database
 
-    def delete_scan(
-        self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
-    ) -> Scan:
-        """Delete; return what it was. Raises UnknownItem, PreconditionFailed."""
-        return self.erase_scan(workspace_id, collection, scan_id, if_version=if_version)[0]
-
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
     ) -> tuple[Scan, ErasedSubject]:
-        """Delete; return what it was, with the receipt. Raises UnknownItem, PreconditionFailed."""
         with self._database.write() as connection:
-            scan = decode_scan(require_scan(connection, workspace_id, collection, scan_id))
+            scan = decode(Scan, require_scan(connection, workspace_id, collection, scan_id))
             require_version(scan.version, if_version)
             _collect(connection, "row_id = ?", scan.row_id)
             receipt = _receipt(connection, ())
@@ -75,25 +69,9 @@ class Erasures:
         return scan, receipt
 
     def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
-        """Remove every scan and uploaded example of the study, in every collection.
-
-        Otherwise as ``erase_subject``.
-
-        Raises:
-            UnknownItem: no scan and no uploaded example of the workspace is of this study.
-        """
         return self._erase(workspace_id, "study_id", study_id)
 
     def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove every scan of the subject in every collection, and overwrite their bytes.
-
-        Classifiers stay; those that learnt from the subject are named, sorted. Of an example
-        that was uploaded to one nothing is left but that it was there. All saved answers of the
-        workspace go as well, because their bodies may tell of the subject.
-
-        Raises:
-            UnknownItem: no scan and no uploaded example of the workspace is of this subject.
-        """
         return self._erase(workspace_id, "subject_id", subject_id)
 
     def _erase(self, workspace_id: str, column: str, value: str) -> ErasedSubject:
@@ -115,26 +93,17 @@ class Erasures:
         return erased
 
     def expire(self, *, moment: datetime | None = None) -> tuple[tuple[str, ErasedSubject], ...]:
-        """Delete up to 500 scans of every collection whose age its retention ends.
-
-        Args:
-            moment: taken as the present; None = now.
-
-        Returns:
-            (workspace_id, receipt) of each collection that lost scans; call again until empty.
-        """
         sql = "SELECT * FROM collections WHERE retention_days IS NOT NULL"
         with self._database.read() as connection:
             limited = connection.execute(sql).fetchall()
         present = moment or datetime.now(UTC)
-        found = [self._expire(row, present) for row in limited]
+        receipts = [self._expire(row, present) for row in limited]
         # In any case: scans that were deleted one by one linger in the log as well.
         self._database.forget_deleted()
-        return tuple((owner, receipt) for owner, receipt in found if receipt.scans)
+        return tuple((owner, receipt) for owner, receipt in receipts if receipt.scans)
 
     def _expire(self, collection: sqlite3.Row, present: datetime) -> tuple[str, ErasedSubject]:
-        oldest = present - timedelta(days=collection["retention_days"])
-        cutoff = oldest.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        cutoff = timestamp(present - timedelta(days=collection["retention_days"]))
         which = "collection_id = ? AND created_at < ? ORDER BY created_at LIMIT ?"
         with self._database.write() as connection:
             variables = (collection["collection_id"], cutoff, EXPIRE_AT_ONCE)
@@ -142,11 +111,6 @@ class Erasures:
             receipt = _receipt(connection, ())
             _finish(connection, forget_examples=True)
         return collection["workspace_id"], receipt
-
-
-def subject_digest(workspace_id: str, subject_id: str) -> str:
-    """What is noted of an erased subject: SHA-256 hex; knowing the id, one can recognise it."""
-    return hashlib.sha256(f"{workspace_id}\n{subject_id}".encode()).hexdigest()
 
 
 def _collect(connection: sqlite3.Connection, which: str, *variables: str | int) -> None:

@@ -3,11 +3,11 @@
 import sqlite3
 from collections.abc import Sequence
 
-from service.catalog.lifecycle_records import Facet, Facets
-from service.catalog.records import Scalar, ScanFilter
-from service.catalog.sqlite.codec import require_collection, require_limit
+from service.catalog.records import Facet, Facets, Scalar, ScanFilter
 from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.rows import require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
+from service.catalog.validation import require_limit
 
 MAX_TASKS = 64  # label names that are counted when none is named
 
@@ -30,7 +30,7 @@ _VALUES = """
 """
 
 
-class FacetReads:
+class SqliteFacets:
     """The part of the catalog that counts scans."""
 
     _database: Database
@@ -45,26 +45,16 @@ class FacetReads:
         attributes: Sequence[str] = (),
         limit: int = 20,
     ) -> Facets:
-        """How many scans, subjects and studies pass, and their commonest labels and attributes.
-
-        Args:
-            labels: tasks to count the classes of; None = the commonest ones, at most 64.
-            limit: most values per task or attribute, commonest first.
-
-        Raises:
-            UnknownItem: no such collection.
-            TooManyItems, InputError: of the filter.
-        """
         passes, variables = condition(where)
         require_limit(limit)
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            scope: list[Variable] = [workspace_id, found["collection_id"], *variables]
+            parent = require_collection(connection, workspace_id, collection)
+            scope: list[Variable] = [workspace_id, parent["collection_id"], *variables]
             counts = connection.execute(_COUNTS.format(passes=passes), scope).fetchone()
             if labels is None:
                 rows = connection.execute(_TASKS.format(passes=passes), [*scope, MAX_TASKS])
                 labels = [row["key"] for row in rows]
-            whole = counts["scans"]
+            total = counts["scans"]
             asked = (("labels", labels), ("attributes", attributes))
             by_label, by_attribute = (
                 {
@@ -72,26 +62,26 @@ class FacetReads:
                         connection,
                         _VALUES.format(column=column, passes=passes),
                         [*scope, name, limit],
-                        whole,
+                        total,
                     )
                     for name in names
                 }
                 for column, names in asked
             )
-        return Facets(whole, counts["subjects"], counts["studies"], by_label, by_attribute)
+        return Facets(total, counts["subjects"], counts["studies"], by_label, by_attribute)
 
 
 def _facet(
-    connection: sqlite3.Connection, sql: str, variables: list[Variable], whole: int
+    connection: sqlite3.Connection, sql: str, variables: list[Variable], total: int
 ) -> Facet:
     rows = connection.execute(sql, variables).fetchall()
     named = rows[0]["all_scans"] if rows else 0
     values = tuple((_scalar(row), int(row["scans"])) for row in rows)
     shown = sum(scans for _, scans in values)
-    return Facet(values, others=named - shown, missing=whole - named)
+    return Facet(values, others=named - shown, missing=total - named)
 
 
 def _scalar(row: sqlite3.Row) -> Scalar:
     words: dict[str, Scalar] = {"true": True, "false": False, "null": None}
-    found: Scalar = row["value"]
-    return words.get(row["type"], found)
+    value: Scalar = row["value"]
+    return words.get(row["type"], value)

@@ -1,4 +1,4 @@
-"""Looking a catalog file over: is every row there, whole, and what it must be.
+"""Inspecting a catalog file: is every row there, whole, and what it must be.
 
 Read only: safe beside a running service.
 
@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from service.catalog.sqlite.database import opened_to_read
-from service.catalog.sqlite.schema import SCHEMA_VERSION
 
-MOST_FINDINGS = 100  # of one kind are told
+MAX_FINDINGS = 100  # of one kind are listed
 _JPEG, _JPEG_END, _PNG = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 _UNIT = 1e-3  # embeddings are of unit length; float32 leaves 1e-6, a damaged one far more
 
@@ -33,13 +32,12 @@ _ROWS = """
 
 @dataclass
 class Inspection:
-    """What was looked at and what was wrong with it.
+    """What was inspected and what was wrong with it.
 
     Attributes:
         findings: by kind, the row numbers (or texts of SQLite's own check, which quote no data).
     """
 
-    schema: int
     scans: int = 0
     collections: int = 0
     classifiers: int = 0
@@ -52,9 +50,9 @@ class Inspection:
 
     def note(self, kind: str, what: str) -> None:
         """Add a finding; beyond a hundred of one kind they are only as good as a hundred."""
-        found = self.findings.setdefault(kind, [])
-        if len(found) < MOST_FINDINGS:
-            found.append(what)
+        findings = self.findings.setdefault(kind, [])
+        if len(findings) < MAX_FINDINGS:
+            findings.append(what)
 
 
 def inspect(
@@ -63,60 +61,57 @@ def inspect(
     """Check pages, references, vectors, thumbnails and kept images of a catalog file.
 
     Args:
-        on_scan: called with the number of scans looked at and of all.
+        on_scan: called with the number of scans inspected and of all.
 
     Raises:
-        CatalogFailure: no catalog, of a newer schema, or too damaged to be read at all.
+        CatalogFailure: no catalog, of another schema, or too damaged to be read at all.
     """
     with opened_to_read(file) as connection:
-        found = Inspection(int(connection.execute("PRAGMA user_version").fetchone()[0]))
+        report = Inspection()
         try:
-            _check_pages(connection, found)
-            if found.schema == SCHEMA_VERSION:
-                _check_rows(connection, found, on_scan)
-            else:
-                found.note("other_schema", "the service brings the file up when it starts")
+            _check_pages(connection, report)
+            _check_rows(connection, report, on_scan)
         except sqlite3.DatabaseError as error:
-            found.note("unreadable", error.sqlite_errorname)
-    return found
+            report.note("unreadable", error.sqlite_errorname)
+    return report
 
 
-def _check_pages(connection: sqlite3.Connection, found: Inspection) -> None:
+def _check_pages(connection: sqlite3.Connection, report: Inspection) -> None:
     for (text,) in connection.execute("PRAGMA integrity_check(100)"):
         if text != "ok":
-            found.note("damaged_page", text)
+            report.note("damaged_page", text)
     for row in connection.execute("PRAGMA foreign_key_check"):
-        found.note("dangling_reference", f"{row[0]} row {row[1]}")
+        report.note("dangling_reference", f"{row[0]} row {row[1]}")
 
 
 def _check_rows(
-    connection: sqlite3.Connection, found: Inspection, on_scan: Callable[[int, int], None]
+    connection: sqlite3.Connection, report: Inspection, on_scan: Callable[[int, int], None]
 ) -> None:
     for name in ("scans", "collections", "classifiers"):
         sql = f"SELECT count(*) FROM {name}"  # noqa: S608 - of the names above
-        setattr(found, name, int(connection.execute(sql).fetchone()[0]))
+        setattr(report, name, int(connection.execute(sql).fetchone()[0]))
     for done, row in enumerate(connection.execute(_ROWS), start=1):
-        _look(row, found)
-        on_scan(done, found.scans)
+        _check_row(row, report)
+        on_scan(done, report.scans)
 
 
-def _look(row: sqlite3.Row, found: Inspection) -> None:
+def _check_row(row: sqlite3.Row, report: Inspection) -> None:
     where = f"row {row['row_id']}"
     vector, jpeg, png = row["vector"], row["jpeg"], row["png"]
     if vector is None:
-        found.note("missing_vector", where)
+        report.note("missing_vector", where)
     elif not isinstance(vector, bytes) or len(vector) != 4 * row["dim"]:
-        found.note("vector_of_other_width", where)
+        report.note("vector_of_other_width", where)
     elif not abs(float(np.linalg.norm(np.frombuffer(vector, "<f4"))) - 1) < _UNIT:
-        found.note("vector_not_of_unit_length", where)
+        report.note("vector_not_of_unit_length", where)
     if jpeg is None:
-        found.note("missing_thumbnail", where)
+        report.note("missing_thumbnail", where)
     elif not (jpeg.startswith(_JPEG) and jpeg.endswith(_JPEG_END)):
-        found.note("damaged_thumbnail", where)
+        report.note("damaged_thumbnail", where)
     if row["image_row"] is not None and not png.startswith(_PNG):
-        found.note("damaged_image", where)
+        report.note("damaged_image", where)
     owners = {row["workspace_id"], row["vector_owner"], row["thumbnail_owner"]} - {None}
     if len(owners) > 1:
-        found.note("mixed_workspaces", where)
+        report.note("mixed_workspaces", where)
     if not row["parses"]:
-        found.note("damaged_labels", where)
+        report.note("damaged_labels", where)

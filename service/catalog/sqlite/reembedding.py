@@ -1,7 +1,7 @@
-"""Collections that move from one encoder to another, and the images they kept for it, in SQLite.
+"""Collections on their way from one encoder to another, in SQLite.
 
 Scans keep their rows: labels, ids and deletions of any moment hold for both vectors. The second
-vector of each scan lies in ``spare_vectors``; the switch exchanges the two in one transaction.
+vector of each scan is kept in ``staged_vectors``; the switch exchanges the two in one transaction.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -12,14 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.lifecycle_records import Move
-from service.catalog.sqlite.codec import encode_vector, require_collection, require_scan
+from service.catalog.codec import encode_vector
+from service.catalog.operation_records import Reembedding
 from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.rows import require_collection
 from service.errors import Conflict, ImagesNotKept, UnknownItem
 
 _SCOPE = "SELECT row_id FROM scans WHERE workspace_id = ? AND collection_id = ?"
-_COUNT_SPARE = f"SELECT count(*) FROM spare_vectors WHERE row_id IN ({_SCOPE})"  # noqa: S608
-_DROP_SPARE = f"DELETE FROM spare_vectors WHERE row_id IN ({_SCOPE})"  # noqa: S608
+_COUNT_STAGED = f"SELECT count(*) FROM staged_vectors WHERE row_id IN ({_SCOPE})"  # noqa: S608
+_DROP_STAGED = f"DELETE FROM staged_vectors WHERE row_id IN ({_SCOPE})"  # noqa: S608
 EXCHANGE_AT_ONCE = 1000  # rows, so that memory holds a few megabytes of them
 _ROWS = f"{_SCOPE} AND row_id > ? ORDER BY row_id LIMIT {EXCHANGE_AT_ONCE}"
 _EXCHANGE = (
@@ -28,150 +29,123 @@ _EXCHANGE = (
     WHERE v.row_id IN ({_ROWS})
     """,  # noqa: S608 - made of constants
     """
-    UPDATE scan_vectors SET vector = s.vector FROM spare_vectors AS s
+    UPDATE scan_vectors SET vector = s.vector FROM staged_vectors AS s
     WHERE s.row_id = scan_vectors.row_id
         AND scan_vectors.row_id IN (SELECT row_id FROM exchanged)
     """,
     """
-    UPDATE spare_vectors SET vector = e.vector FROM exchanged AS e
-    WHERE e.row_id = spare_vectors.row_id
+    UPDATE staged_vectors SET vector = e.vector FROM exchanged AS e
+    WHERE e.row_id = staged_vectors.row_id
     """,
 )
 
 
-class Moves:
+class SqliteReembeddings:
     """The part of the catalog that exchanges the vectors of a collection."""
 
     _database: Database
 
-    def scan_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
-        """The kept PNG of a scan. Raises UnknownItem, ImagesNotKept."""
-        with self._database.read() as connection:
-            scan = require_scan(connection, workspace_id, collection, scan_id)
-            sql = "SELECT png FROM scan_images WHERE row_id = ?"
-            row = connection.execute(sql, (scan["row_id"],)).fetchone()
-        if row is None:
-            raise ImagesNotKept("no image of this scan was kept")
-        return bytes(row["png"])
-
-    def begin_move(self, workspace_id: str, collection: str, *, encoder_id: str, dim: int) -> Move:
-        """Start, or go on with, a move to this encoder.
-
-        Raises:
-            UnknownItem: no such collection.
-            Conflict: it is of this encoder already, or another move is not confirmed yet.
-            ImagesNotKept: of some scans no image was kept; it says of how many.
-        """
+    def begin_reembedding(
+        self, workspace_id: str, collection: str, *, encoder_id: str, dim: int
+    ) -> Reembedding:
         missing = f"""
             SELECT count(*) FROM ({_SCOPE}) WHERE row_id NOT IN (SELECT row_id FROM scan_images)
         """  # noqa: S608 - made of constants
         insert = """
-            INSERT OR REPLACE INTO moves (collection_id, workspace_id, encoder_id, dim, state)
+            INSERT OR REPLACE INTO reembeddings
+                (collection_id, workspace_id, encoder_id, dim, state)
             VALUES (?, ?, ?, ?, 'embedding')
         """
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            scope = (workspace_id, found["collection_id"])
-            if found["encoder_id"] == encoder_id:
+            parent = require_collection(connection, workspace_id, collection)
+            scope = (workspace_id, parent["collection_id"])
+            if parent["encoder_id"] == encoder_id:
                 raise Conflict("the collection is of the loaded encoder already")
-            known = _row(connection, found["collection_id"])
+            known = _row(connection, parent["collection_id"])
             if known is not None and known["state"] == "switched":
-                raise Conflict("confirm or take back the collection's last move first")
+                raise Conflict("confirm or take back the collection's last re-embedding first")
             lacking = int(connection.execute(missing, scope).fetchone()[0])
             if lacking:
                 raise ImagesNotKept(
                     f"no image was kept of {lacking} of the collection's scans: upload the files "
-                    "again into a new collection (keep_images lets a later move do without)"
+                    "again into a new collection (keep_images lets a later re-embedding do without)"
                 )
             if known is None or known["encoder_id"] != encoder_id:
-                connection.execute(_DROP_SPARE, scope)
+                connection.execute(_DROP_STAGED, scope)
                 connection.execute(insert, (scope[1], workspace_id, encoder_id, dim))
-            return _move(connection, found)
+            return _reembedding(connection, parent)
 
-    def get_move(self, workspace_id: str, collection: str) -> Move:
-        """Raises UnknownItem: no such collection, or it is not moving."""
+    def get_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
         with self._database.read() as connection:
-            return _move(connection, require_collection(connection, workspace_id, collection))
+            return _reembedding(
+                connection, require_collection(connection, workspace_id, collection)
+            )
 
     def images_to_embed(
         self, workspace_id: str, collection: str, *, limit: int
     ) -> tuple[tuple[int, bytes], ...]:
-        """(row_id, PNG) of scans that lack the second vector, at most ``limit``, oldest first."""
         sql = """
             SELECT s.row_id, i.png FROM scans AS s JOIN scan_images AS i USING (row_id)
             WHERE s.workspace_id = ? AND s.collection_id = ?
-                AND NOT EXISTS (SELECT 1 FROM spare_vectors AS v WHERE v.row_id = s.row_id)
+                AND NOT EXISTS (SELECT 1 FROM staged_vectors AS v WHERE v.row_id = s.row_id)
             ORDER BY s.row_id LIMIT ?
         """
         with self._database.read() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            rows = connection.execute(sql, (workspace_id, found["collection_id"], limit))
+            parent = require_collection(connection, workspace_id, collection)
+            rows = connection.execute(sql, (workspace_id, parent["collection_id"], limit))
             return tuple((row["row_id"], bytes(row["png"])) for row in rows)
 
-    def add_spare_vectors(
+    def stage_vectors(
         self,
         workspace_id: str,
         collection: str,
         row_ids: Sequence[int],
         embeddings_ND: npt.NDArray[np.float32],
     ) -> None:
-        """Store second vectors; rows that are gone by now are passed over.
-
-        Raises:
-            UnknownItem: no such collection, or it is not moving.
-            InputError: not finite float32 of the move's width.
-        """
         insert = """
-            INSERT OR REPLACE INTO spare_vectors (row_id, workspace_id, vector)
+            INSERT OR REPLACE INTO staged_vectors (row_id, workspace_id, vector)
             SELECT row_id, workspace_id, ? FROM scans
             WHERE workspace_id = ? AND collection_id = ? AND row_id = ?
         """
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            move = _move(connection, found)
-            blobs = [encode_vector(embedding_D, move.to_dim) for embedding_D in embeddings_ND]
-            scope = (workspace_id, found["collection_id"])
+            parent = require_collection(connection, workspace_id, collection)
+            current = _reembedding(connection, parent)
+            blobs = [encode_vector(embedding_D, current.to_dim) for embedding_D in embeddings_ND]
+            scope = (workspace_id, parent["collection_id"])
             values = [(blob, *scope, row) for row, blob in zip(row_ids, blobs, strict=True)]
             connection.executemany(insert, values)
 
-    def switch_move(self, workspace_id: str, collection: str) -> Move:
-        """Exchange the vectors, forth or back; the collection is of the other encoder at once.
-
-        Forth once every scan has its second vector; back after that, until it is confirmed.
-
-        Raises:
-            UnknownItem: no such collection, or it is not moving.
-            Conflict: scans lack the other vector, such as those added after the switch.
+    def switch_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
+        bind = """
+            UPDATE collections SET version = version + 1, (encoder_id, dim) = (
+                SELECT encoder_id, dim FROM reembeddings AS r
+                WHERE r.collection_id = collections.collection_id
+            ) WHERE collection_id = ?
         """
-        bind = "UPDATE collections SET encoder_id = ?, dim = ?, version = version + 1"
-        where = " WHERE collection_id = ?"
-        turn = "UPDATE moves SET encoder_id = ?, dim = ?, state = ? WHERE collection_id = ?"
+        turn = "UPDATE reembeddings SET encoder_id = ?, dim = ?, state = ? WHERE collection_id = ?"
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            move = _move(connection, found)
-            scope = (workspace_id, found["collection_id"])
+            parent = require_collection(connection, workspace_id, collection)
+            current = _reembedding(connection, parent)
+            scope = (workspace_id, parent["collection_id"])
             scans = f"SELECT count(*) FROM ({_SCOPE})"  # noqa: S608 - made of constants
-            lacking = int(connection.execute(scans, scope).fetchone()[0]) - move.embedded
+            lacking = int(connection.execute(scans, scope).fetchone()[0]) - current.embedded
             if lacking:
                 raise Conflict(f"{lacking} scans have no vector of the other encoder")
             _exchange(connection, scope)
-            connection.execute(bind + where, (*_other(connection, scope[1]), scope[1]))
-            state = "switched" if move.state == "embedding" else "embedding"
-            connection.execute(turn, (found["encoder_id"], found["dim"], state, scope[1]))
-            return _move(connection, require_collection(connection, workspace_id, collection))
+            connection.execute(bind, scope[1:])
+            state = "switched" if current.state == "embedding" else "embedding"
+            connection.execute(turn, (parent["encoder_id"], parent["dim"], state, scope[1]))
+            return _reembedding(
+                connection, require_collection(connection, workspace_id, collection)
+            )
 
-    def end_move(self, workspace_id: str, collection: str) -> None:
-        """Drop the spare vectors: confirms a switched move, gives up one that still embeds.
-
-        Raises:
-            UnknownItem: no such collection, or it is not moving.
-        """
+    def end_reembedding(self, workspace_id: str, collection: str) -> None:
         with self._database.write() as connection:
-            found = require_collection(connection, workspace_id, collection)
-            _move(connection, found)
-            connection.execute(_DROP_SPARE, (workspace_id, found["collection_id"]))
-            delete = "DELETE FROM moves WHERE collection_id = ?"
-            connection.execute(delete, (found["collection_id"],))
+            parent = require_collection(connection, workspace_id, collection)
+            _reembedding(connection, parent)
+            connection.execute(_DROP_STAGED, (workspace_id, parent["collection_id"]))
+            delete = "DELETE FROM reembeddings WHERE collection_id = ?"
+            connection.execute(delete, (parent["collection_id"],))
         self._database.forget_deleted()
 
 
@@ -189,30 +163,23 @@ def _exchange(connection: sqlite3.Connection, scope: tuple[str, int]) -> None:
 
 
 def _row(connection: sqlite3.Connection, collection_id: int) -> sqlite3.Row | None:
-    sql = "SELECT * FROM moves WHERE collection_id = ?"
+    sql = "SELECT * FROM reembeddings WHERE collection_id = ?"
     row: sqlite3.Row | None = connection.execute(sql, (collection_id,)).fetchone()
     return row
 
 
-def _other(connection: sqlite3.Connection, collection_id: int) -> tuple[str, int]:
-    row = _row(connection, collection_id)
-    if row is None:
-        raise UnknownItem("the collection is not moving to another encoder")
-    return row["encoder_id"], row["dim"]
-
-
-def _move(connection: sqlite3.Connection, collection: sqlite3.Row) -> Move:
+def _reembedding(connection: sqlite3.Connection, collection: sqlite3.Row) -> Reembedding:
     row = _row(connection, collection["collection_id"])
     if row is None:
-        raise UnknownItem("the collection is not moving to another encoder")
+        raise UnknownItem("the collection is not being re-embedded")
     scope = (collection["workspace_id"], collection["collection_id"])
     ends = (collection["encoder_id"], row["encoder_id"])
     if row["state"] == "switched":
         ends = (ends[1], ends[0])
-    return Move(
+    return Reembedding(
         from_encoder_id=ends[0],
         to_encoder_id=ends[1],
         to_dim=row["dim"] if row["state"] == "embedding" else collection["dim"],
         state=row["state"],
-        embedded=int(connection.execute(_COUNT_SPARE, scope).fetchone()[0]),
+        embedded=int(connection.execute(_COUNT_STAGED, scope).fetchone()[0]),
     )

@@ -9,12 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from service.catalog.records import Range, Scalar, ScanFilter
-from service.catalog.sqlite.codec import is_storable, json_list
-from service.errors import InputError, TooManyItems
-
-# SQLite refuses expressions deeper than 1000; nobody means a hundred conditions.
-MAX_CONDITIONS = 100
-MAX_DEPTH = 10
+from service.catalog.sqlite.rows import json_list
+from service.catalog.validation import is_storable, require_filter
 
 Variable: TypeAlias = str | int | float
 Part: TypeAlias = tuple[str, list[Variable]]
@@ -66,27 +62,8 @@ def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
         TooManyItems: over 100 conditions, or filters in filters more than 10 deep.
         InputError: a range between a number and a text, or over 64 bits.
     """
-    _refuse_large(where)
+    require_filter(where)
     return _joined(where)
-
-
-def _refuse_large(where: ScanFilter) -> None:
-    total, level, depth = 0, [where], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise TooManyItems(f"a filter may hold filters {MAX_DEPTH} deep at most")
-        total += sum(len(each.labels) + len(each.attributes) for each in level)
-        total += sum(len(each.label_presence) + len(each.attribute_presence) for each in level)
-        total += sum(len(each.attribute_ranges) for each in level)
-        level = [inner for each in level for inner in _inner(each)]
-        total += len(level)
-        if total > MAX_CONDITIONS:
-            raise TooManyItems(f"a filter may hold {MAX_CONDITIONS} conditions, got more")
-
-
-def _inner(where: ScanFilter) -> tuple[ScanFilter, ...]:
-    return (*where.all_of, *where.any_of, *where.none_of)
 
 
 def _joined(where: ScanFilter) -> Part:
@@ -102,7 +79,7 @@ def _joined(where: ScanFilter) -> Part:
 
 def _all_or_any(parts: Sequence[Part], word: str) -> Part:
     sql = word.join(sql for sql, _ in parts)
-    variables = [variable for _, each in parts for variable in each]
+    variables = [variable for _, inner in parts for variable in inner]
     return f"({sql})", variables
 
 
@@ -131,18 +108,16 @@ def _present(sql: str, wanted: Mapping[str, bool]) -> Iterator[Part]:
 
 def _between(name: str, span: Range) -> Part:
     bounds, variables = _bounds("entry.value", span)
-    kinds = {isinstance(variable, str) for variable in variables}
-    if len(kinds) > 1 or any(isinstance(variable, bool) for variable in variables):
-        raise InputError("the bounds of a range must be numbers alone, or text alone")
+    is_text = any(isinstance(variable, str) for variable in variables)
     if not all(is_storable(text) for text in (name, *variables) if isinstance(text, str)):
         return NEVER
-    types = json_list(["text"] if kinds == {True} else ["integer", "real"])
+    types = json_list(["text"] if is_text else ["integer", "real"])
     return _RANGE.format(bounds=bounds), [name, types, *variables]
 
 
 def _bounds(column: str, span: Range) -> Part:
-    found = [(sign, getattr(span, bound)) for bound, sign in _BOUNDS]
-    given = [(sign, value) for sign, value in found if value is not None]
+    bounds = [(sign, getattr(span, bound)) for bound, sign in _BOUNDS]
+    given = [(sign, value) for sign, value in bounds if value is not None]
     return " AND ".join(f"{column} {sign} ?" for sign, _ in given), [value for _, value in given]
 
 

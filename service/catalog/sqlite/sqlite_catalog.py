@@ -7,41 +7,35 @@ connections, ``schema`` the tables.
 from pathlib import Path
 
 from service.catalog.interface import Catalog
-from service.catalog.sqlite.classifier_table import Classifiers
-from service.catalog.sqlite.collection_table import Collections
+from service.catalog.sqlite.array_reads import SqliteArrays
+from service.catalog.sqlite.classifier_table import SqliteClassifiers
+from service.catalog.sqlite.collection_table import SqliteCollections
 from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.erasure import Erasures
-from service.catalog.sqlite.facets import FacetReads
-from service.catalog.sqlite.frame_reads import FrameReads
-from service.catalog.sqlite.index_reads import RowReads
-from service.catalog.sqlite.labelled_reads import LabelledReads
-from service.catalog.sqlite.operation_table import OperationStore
-from service.catalog.sqlite.portable_reads import Carriage
-from service.catalog.sqlite.reembedding import Moves
-from service.catalog.sqlite.scan_reads import ScanReads
-from service.catalog.sqlite.scan_writes import ScanWrites
-from service.catalog.sqlite.version_examples import VersionExamples
-from service.catalog.sqlite.workspace_table import Tenants
+from service.catalog.sqlite.erasure import SqliteErasure
+from service.catalog.sqlite.facets import SqliteFacets
+from service.catalog.sqlite.operation_table import SqliteOperations
+from service.catalog.sqlite.reembedding import SqliteReembeddings
+from service.catalog.sqlite.scan_reads import SqliteScanReads
+from service.catalog.sqlite.scan_writes import SqliteScanWrites
+from service.catalog.sqlite.version_examples import SqliteVersionExamples
+from service.catalog.sqlite.workspace_table import SqliteWorkspaces
 from service.errors import CatalogFailure
 
 FILE_NAME = "catalog.sqlite"
 
 
 class SqliteCatalog(
-    Tenants,
-    Collections,
-    ScanWrites,
-    ScanReads,
-    RowReads,
-    FrameReads,
-    LabelledReads,
-    Erasures,
-    FacetReads,
-    Carriage,
-    Moves,
-    OperationStore,
-    Classifiers,
-    VersionExamples,
+    SqliteWorkspaces,
+    SqliteCollections,
+    SqliteFacets,
+    SqliteScanWrites,
+    SqliteScanReads,
+    SqliteArrays,
+    SqliteErasure,
+    SqliteReembeddings,
+    SqliteOperations,
+    SqliteClassifiers,
+    SqliteVersionExamples,
     Catalog,
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.
@@ -54,11 +48,9 @@ class SqliteCatalog(
         self._database = database
 
     def close(self) -> None:
-        """Wait for calls that run and release the file; later calls raise CatalogFailure."""
         self._database.close()
 
     def check(self) -> None:
-        """Raise CatalogFailure unless the catalog can be read and written now."""
         self._database.check()
 
 
@@ -66,8 +58,8 @@ def open_catalog(folder: Path) -> SqliteCatalog:
     """Open ``catalog.sqlite`` in the folder, creating both if there are none.
 
     Raises:
-        CatalogFailure: the folder cannot be made, or the file is damaged, no catalog, or of a
-            newer schema than this program reads.
+        CatalogFailure: the folder cannot be made, or the file is damaged, no catalog, or of
+            another schema than this program reads.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

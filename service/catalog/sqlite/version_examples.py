@@ -3,22 +3,20 @@
 Shape suffixes: N examples, D embedding width.
 """
 
-import itertools
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import count, repeat
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.codec import decode_vectors, encode_vector
+from service.catalog.ids import new_ids
 from service.catalog.records import NewExample, VersionExample
-from service.catalog.sqlite.codec import (
-    decode_vectors,
-    encode_vector,
-    json_list,
-    new_ids,
-    require_text,
-)
 from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.rows import json_list
+from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
 _OF_VERSION = """
@@ -49,7 +47,7 @@ _LINK = """
 """
 
 
-class VersionExamples:
+class SqliteVersionExamples:
     """The part of the catalog that tells what classifiers learnt from."""
 
     _database: Database
@@ -57,10 +55,6 @@ class VersionExamples:
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
     ) -> tuple[VersionExample, ...]:
-        """In the order of fitting, those behind position ``after``, at most ``limit`` (-1 = all).
-
-        Empty as well when there is no such version.
-        """
         sql = f"""
             SELECT e.example_id, m.label, m.group_number, e.collection, e.scan_id, e.sha256,
                 coalesce(s.subject_id, e.subject_id) AS subject_id,
@@ -69,17 +63,13 @@ class VersionExamples:
             {_OF_VERSION}
         """
         with self._database.read() as connection:
-            rows = connection.execute(sql, (workspace_id, name, number, after, limit)).fetchall()
-        return tuple(_decode(row) for row in rows)
+            rows = connection.execute(sql, (workspace_id, name, number, after, limit))
+            rows.row_factory = None  # tuples: half the time of rows that know their names
+            return tuple(map(_example, rows))
 
     def version_embeddings(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> npt.NDArray[np.float32]:
-        """embeddings_ND of the examples whose ``is_kept``, in the order of fitting.
-
-        Raises:
-            CatalogFailure: a vector is not of this width.
-        """
         sql = f"SELECT coalesce(e.vector, w.vector) AS vector {_OF_VERSION}"
         with self._database.read() as connection:
             rows = connection.execute(sql, (workspace_id, name, number, -1, -1))
@@ -99,70 +89,67 @@ def add_examples(
         UnknownItem: an ``example_id`` that the classifier does not have.
         InputError: text or a vector that cannot be stored.
     """
-    for label in {example.label for example in examples}:
+    if not examples:
+        return
+    # Columns, and tuples that only ``zip`` makes: a fit may have 100,000 examples.
+    labels, groups, example_ids, *_ = zip(*examples, strict=True)
+    for label in set(labels):
         require_text(label, "a label")
+    workspace_id = classifier["workspace_id"]
     new = [example for example in examples if example.example_id is None]
-    # Ascending, so that the index over them grows at its end and is not rewritten all over.
-    ids = sorted(new_ids("exm", len(new)))
     first = _next_place(connection)
-    owner = (classifier["workspace_id"], classifier["seq"])
-    rows = _scan_rows(connection, owner[0], new)
-    values = [
-        (first + i, *_values(owner, example_id, example, rows))
-        for i, (example_id, example) in enumerate(zip(ids, new, strict=True))
-    ]
-    connection.executemany(_INSERT_EXAMPLE, values)
+    if new:
+        _insert_new(connection, classifier, first, new)
     known = _places(connection, classifier["seq"]) if len(new) < len(examples) else {}
-    fresh = itertools.count(first)
-    places = [
-        next(fresh) if example.example_id is None else known.get(example.example_id)
-        for example in examples
-    ]
+    fresh = count(first)
+    places = [next(fresh) if name is None else known.get(name) for name in example_ids]
     if None in places:
         missing = places.count(None)
         raise UnknownItem(f"the classifier does not have {missing} of the named examples")
-    links = [
-        (version_seq, owner[0], position, place, example.label, example.group)
-        for position, (place, example) in enumerate(zip(places, examples, strict=True))
-    ]
-    connection.executemany(_LINK, links)
+    many = len(examples)
+    owner = (repeat(version_seq, many), repeat(workspace_id, many))
+    columns = (*owner, range(many), places, labels, groups)
+    connection.executemany(_LINK, zip(*columns, strict=True))
+
+
+def _insert_new(
+    connection: sqlite3.Connection, classifier: sqlite3.Row, first: int, new: Sequence[NewExample]
+) -> None:
+    # Ascending, so that the index over them grows at its end and is not rewritten all over.
+    ids = sorted(new_ids("exm", len(new)))
+    _, _, _, scans, sha256s, subject_ids, study_ids, embeddings = zip(*new, strict=True)
+    row_ids = _scan_rows(connection, classifier["workspace_id"], scans)
+    columns = (
+        range(first, first + len(new)),
+        repeat(classifier["workspace_id"], len(new)),
+        repeat(classifier["seq"], len(new)),
+        ids,
+        [None if scan is None else scan[0] for scan in scans],
+        [None if scan is None else scan[1] for scan in scans],
+        [row_ids.get(scan) for scan in scans],
+        sha256s,
+        subject_ids,
+        study_ids,
+        [None if vector is None else encode_vector(vector, vector.size) for vector in embeddings],
+    )
+    connection.executemany(_INSERT_EXAMPLE, zip(*columns, strict=True))
 
 
 def _next_place(connection: sqlite3.Connection) -> int:
     """The ``seq`` that SQLite would give next: one that no example ever had."""
     sql = "SELECT seq FROM sqlite_sequence WHERE name = 'classifier_examples'"
-    found = connection.execute(sql).fetchone()
-    return 1 if found is None else int(found["seq"]) + 1
-
-
-def _values(
-    owner: tuple[str, int],
-    example_id: str,
-    example: NewExample,
-    rows: Mapping[tuple[str, str], int],
-) -> tuple[str | int | bytes | None, ...]:
-    vector, scan = example.embedding_D, example.scan
-    return (
-        *owner,
-        example_id,
-        None if scan is None else scan[0],
-        None if scan is None else scan[1],
-        None if scan is None else rows.get(scan),
-        example.sha256,
-        example.subject_id,
-        example.study_id,
-        None if vector is None else encode_vector(vector, vector.size),
-    )
+    row = connection.execute(sql).fetchone()
+    return 1 if row is None else int(row["seq"]) + 1
 
 
 def _scan_rows(
-    connection: sqlite3.Connection, workspace_id: str, examples: Sequence[NewExample]
-) -> dict[tuple[str, str], int]:
+    connection: sqlite3.Connection, workspace_id: str, scans: Sequence[tuple[str, str] | None]
+) -> dict[tuple[str, str] | None, int]:
     """(collection, scan_id) -> row_id of the scans that are there, asked once per collection."""
     named: dict[str, list[str]] = {}
-    for example in examples:
-        if example.scan is not None:
-            named.setdefault(example.scan[0], []).append(example.scan[1])
+    for scan in scans:
+        if scan is not None:
+            named.setdefault(scan[0], []).append(scan[1])
     return {
         (collection, scan_id): row_id
         for collection, scan_ids in named.items()
@@ -180,15 +167,8 @@ def _places(connection: sqlite3.Connection, classifier_seq: int) -> dict[str, in
     return dict(connection.execute(sql, (classifier_seq,)).fetchall())
 
 
-def _decode(row: sqlite3.Row) -> VersionExample:
-    is_scan = row["collection"] is not None
-    return VersionExample(
-        example_id=row["example_id"],
-        label=row["label"],
-        group=row["group_number"],
-        scan=(row["collection"], row["scan_id"]) if is_scan else None,
-        sha256=row["sha256"],
-        subject_id=row["subject_id"],
-        study_id=row["study_id"],
-        is_kept=bool(row["is_kept"]),
-    )
+def _example(row: tuple[Any, ...]) -> VersionExample:
+    example_id, label, group, collection, scan_id, sha256, subject_id, study_id, is_kept = row
+    scan = None if collection is None else (collection, scan_id)
+    who = (subject_id, study_id)
+    return VersionExample(example_id, label, group, scan, sha256, *who, bool(is_kept))

@@ -1,0 +1,37 @@
+"""Records of who may ask and of what was answered: workspaces, API keys, remembered answers.
+
+Times are UTC, ISO 8601 with a trailing ``Z``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One tenant. Every other record belongs to exactly one."""
+
+    workspace_id: str
+    name: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """An API key without its secret, which is never stored."""
+
+    key_id: str
+    workspace_id: str
+    name: str
+    created_at: str
+    revoked_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedAnswer:
+    """The answer kept under an Idempotency-Key, with the digest of the request it answered."""
+
+    request_sha256: str
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)

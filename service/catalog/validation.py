@@ -1,0 +1,121 @@
+"""What every engine of the catalog refuses: text, numbers, versions and filters out of bounds.
+
+No message quotes a value.
+"""
+
+import math
+from collections.abc import Iterator
+
+from service.catalog.records import Range, Scalar, ScanFilter
+from service.errors import InputError, PreconditionFailed, TooManyItems
+
+INT64_MAX = 2**63 - 1
+MAX_CONDITIONS = 100  # of one filter; SQLite refuses expressions deeper than 1000
+MAX_DEPTH = 10  # of filters in filters
+MAX_DAYS = 100_000  # Python's calendar ends in the year 9999
+
+
+def is_storable(text: str) -> bool:
+    """Whether every engine keeps the text: no NUL, where SQLite's JSON ends, and valid Unicode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def is_comparable(value: str | int | float) -> bool:
+    """Whether anything that is stored can equal the value."""
+    if isinstance(value, str):
+        return is_storable(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return -INT64_MAX - 1 <= value <= INT64_MAX
+
+
+def require_text(text: object, what: str) -> str:
+    """Return the text. Raises InputError: not a string, or not storable; ``what`` names it."""
+    if not isinstance(text, str):
+        raise InputError(f"{what} must be text, got {type(text).__name__}")
+    if not is_storable(text):
+        raise InputError(f"{what} must be valid Unicode without NUL characters")
+    return text
+
+
+def require_optional_text(text: object, what: str) -> None:
+    """As ``require_text``, where there is any."""
+    if text is not None:
+        require_text(text, what)
+
+
+def require_scalar(value: object) -> Scalar:
+    """Return an attribute's value. Raises InputError: not a scalar, NaN, or over 64 bits."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return require_text(value, "an attribute value")
+    if isinstance(value, int | float) and is_comparable(value):
+        return value
+    raise InputError(
+        "an attribute value must be text, a boolean, null, a 64-bit integer or a finite number, "
+        f"got {type(value).__name__}"
+    )
+
+
+def require_limit(limit: int) -> int:
+    """Return the page size. Raises InputError: smaller than 1."""
+    if limit < 1:
+        raise InputError(f"a page must hold at least 1 item, got {limit}")
+    return limit
+
+
+def require_version(current: int, if_version: int | None) -> None:
+    """Raises PreconditionFailed: the caller named a version and it is not the current one."""
+    if if_version is not None and if_version != current:
+        raise PreconditionFailed(f"expected version {if_version}, the current one is {current}")
+
+
+def require_days(days: float | None) -> float | None:
+    """Return the age. Raises InputError: not above 0, or beyond the calendar."""
+    if days is not None and not 0 < days <= MAX_DAYS:
+        raise InputError(f"an age must be above 0 and at most {MAX_DAYS} days")
+    return days
+
+
+def require_fields(named: frozenset[str], known: frozenset[str]) -> None:
+    """Raises InputError: ``set_fields`` of a patch names an unknown field."""
+    unknown = len(named - known)
+    if unknown:
+        raise InputError(f"set_fields may name {sorted(known)}, got {unknown} others")
+
+
+def require_filter(where: ScanFilter) -> None:
+    """Raises TooManyItems: over 100 conditions or 10 deep. InputError: ranges that mix types."""
+    total, level, depth = 0, [where], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise TooManyItems(f"a filter may hold filters {MAX_DEPTH} deep at most")
+        inner = [child for parent in level for child in _children(parent)]
+        total += sum(_size(parent) for parent in level) + len(inner)
+        if total > MAX_CONDITIONS:
+            raise TooManyItems(f"a filter may hold {MAX_CONDITIONS} conditions, got more")
+        for parent in level:
+            for span in parent.attribute_ranges.values():
+                _require_range(span)
+        level = inner
+
+
+def _children(where: ScanFilter) -> Iterator[ScanFilter]:
+    yield from (*where.all_of, *where.any_of, *where.none_of)
+
+
+def _size(where: ScanFilter) -> int:
+    named = (where.labels, where.attributes, where.label_presence, where.attribute_presence)
+    return sum(map(len, named)) + len(where.attribute_ranges)
+
+
+def _require_range(span: Range) -> None:
+    bounds = [b for b in (span.least, span.most, span.above, span.below) if b is not None]
+    if len({isinstance(b, str) for b in bounds}) > 1 or any(isinstance(b, bool) for b in bounds):
+        raise InputError("the bounds of a range must be numbers alone, or text alone")
