@@ -62,7 +62,7 @@ class QueryFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class PredictionQuery:
     """One embedded item.
 
     Attributes:
@@ -167,7 +167,7 @@ class PredictedItems:
 
 
 def predict(
-    loaded: LoadedClassifier, queries: Sequence[Query | None], request: PredictionRequest
+    loaded: LoadedClassifier, queries: Sequence[PredictionQuery | None], request: PredictionRequest
 ) -> PredictedItems:
     """Predict all queries; None stands for an item that failed.
 
@@ -189,14 +189,14 @@ def predict(
         if not frames:
             raise InputError("expected at least one readable frame of the cine, got none")
         embedding_D = _attribution_of(loaded, frames).embedding_D
-        ((cine,), _) = _predicted([Query(embedding_D, frames)], loaded, request)
+        ((cine,), _) = _predicted([PredictionQuery(embedding_D, frames)], loaded, request)
     return PredictedItems(
         tuple(None if query is None else next(predicted) for query in queries), sets, cine
     )
 
 
 def _predicted(
-    queries: Sequence[Query], loaded: LoadedClassifier, request: PredictionRequest
+    queries: Sequence[PredictionQuery], loaded: LoadedClassifier, request: PredictionRequest
 ) -> tuple[list[PredictedItem], Mapping[str | None, PredictionSets]]:
     rows = [query.embedding_D for query in queries]
     # Without any query too, what the sets promise is said.
@@ -219,7 +219,7 @@ def _predicted(
 
 def _item(
     loaded: LoadedClassifier,
-    query: Query,
+    query: PredictionQuery,
     prediction: Prediction,
     ultrasound_score: float | None,
     request: PredictionRequest,

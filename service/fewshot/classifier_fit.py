@@ -4,7 +4,7 @@ Shape suffixes: N examples, D embedding width.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.calibrator import fit_calibrator
 from service.fewshot.classifier import ABSENT, PRESENT, CalibratedHead, FewShotClassifier
-from service.fewshot.fit import MAX_CLASS_NAME, Counted, fit
+from service.fewshot.fit import MAX_CLASS_NAME, Counted, Fit, fit
 from service.fewshot.forecast import affordable_forecasts
 from service.fewshot.heldout import OutOfFold
 from service.fewshot.novelty import novelty
@@ -104,25 +104,36 @@ def fit_classifier(
         for label, classes in targets.items()
     }
     first = next(iter(fits.values())).scores.chosen
+    heads: dict[str | None, CalibratedHead] = {
+        label: CalibratedHead(fitted.head, fit_calibrator(fitted.scores.chosen, seed=seed), {})
+        for label, fitted in fits.items()
+    }
+    usual = novelty(embeddings_ND, first.labels_N, first.groups_N, seed=seed)
+    classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
+    report = _report(classifier, fits, embeddings_ND, seed)
     without_label = None if None in targets else _without_label(targets)
-    classifier = FewShotClassifier(
-        encoder_id,
-        {
-            label: CalibratedHead(fitted.head, fit_calibrator(fitted.scores.chosen, seed=seed), {})
-            for label, fitted in fits.items()
-        },
-        novelty(embeddings_ND, first.labels_N, first.groups_N, seed=seed),
-    ).with_thresholds(thresholds or {})
-    scores = {label: fitted.scores for label, fitted in fits.items()}
-    forecasts = affordable_forecasts(
-        embeddings_ND, {label: of_head.nested for label, of_head in scores.items()}
+    return ClassifierFit(
+        classifier,
+        replace(report, examples_without_label=without_label),
+        OutOfFold({label: fitted.scores for label, fitted in fits.items()}),
     )
+
+
+def _report(
+    classifier: FewShotClassifier,
+    fits: Mapping[str | None, Fit],
+    embeddings_ND: npt.NDArray[np.floating],
+    seed: int,
+) -> ClassifierReport:
+    nested = {label: fitted.scores.nested for label, fitted in fits.items()}
+    forecasts = affordable_forecasts(embeddings_ND, nested)
     heads = tuple(
-        head_report(label, fits[label].report, head, scores[label], forecasts[label], seed=seed)
+        head_report(
+            label, fits[label].report, head, fits[label].scores, forecasts[label], seed=seed
+        )
         for label, head in classifier.heads.items()
     )
-    report = classifier_report(heads, classifier.novelty, len(embeddings_ND), without_label)
-    return ClassifierFit(classifier, report, OutOfFold(scores))
+    return classifier_report(heads, classifier.novelty, len(embeddings_ND))
 
 
 def _weights(label: str | None, weights: Mapping[str, float]) -> Mapping[str, float] | None:

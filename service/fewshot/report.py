@@ -139,7 +139,7 @@ class ClassifierReport:
 
 
 def classifier_report(
-    heads: tuple[HeadReport, ...], novelty: Novelty, examples: int, without_label: int | None
+    heads: tuple[HeadReport, ...], novelty: Novelty, examples: int
 ) -> ClassifierReport:
     """The heads together."""
     scores = [head.balanced_accuracy for head in heads if head.balanced_accuracy is not None]
@@ -147,7 +147,7 @@ def classifier_report(
     lacking = next((head for head in heads if head.balanced_accuracy is None), None)
     return ClassifierReport(
         examples=examples,
-        examples_without_label=without_label,
+        examples_without_label=None,
         groups=max(head.groups for head in heads),
         effective_examples=max(head.effective_examples for head in heads),
         balanced_accuracy=round(float(np.mean(scores)), 4) if whole else None,

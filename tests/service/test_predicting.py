@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.classifiers.prediction import PredictionRequest, Query, QueryFrame, predict
+from service.classifiers.prediction import PredictionQuery, PredictionRequest, QueryFrame, predict
 from service.client.client import Client
 from service.server import LocalService
 from tests.service.expected import calls, probabilities, refused
@@ -212,6 +212,32 @@ def test_the_cells_of_the_confusion_name_their_examples(ward, name) -> None:
         ward.confusion(name, 2)
 
 
+def test_erased_examples_are_in_no_cell_and_the_scores_of_the_others_stay(ward, frames) -> None:
+    ward.create_collection("brief")
+    said = [
+        {"scan_id": f"b{i}", "subject_id": f"brief-{i}", "labels": {"t": "tm"[i // 6]}}
+        for i in range(12)
+    ]
+    ward.add_scans("brief", frames["tissue"][:6] + frames["mass"][:6], said)
+    ward.fit({"name": "brief", "collection": "brief", "task": "t"})
+
+    def cells() -> dict[str, str]:
+        found = ward.confusion("brief", 1)["items"]
+        return {e["scan_id"]: cell["predicted"] for cell in found for e in cell["examples"]}
+
+    before, report = cells(), ward.version("brief", 1)["report"]
+    for i in range(6):
+        ward.erase_subject(f"brief-{i}")
+    assert cells() == {scan_id: before[scan_id] for scan_id in (f"b{i}" for i in range(6, 12))}
+    assert ward.confusion("brief", 1)["scored"] == 6
+    assert ward.version("brief", 1)["report"] == report
+    ward.delete_collection("brief")
+    with refused("not_enough_examples", 422):
+        ward.confusion("brief", 1)
+    assert ward.forecast("brief", 1)["items"][0]["missing_groups"] == {"m": 2, "t": 2}
+    ward.delete_classifier("brief")
+
+
 def test_a_forecast_says_of_which_class_more_examples_would_help(ward, name) -> None:
     (found,) = ward.forecast(name, 1)["items"]
     assert found["gain"] == pytest.approx(found["with_more"] - found["now"], abs=2e-4)
@@ -273,7 +299,7 @@ def test_a_clip_is_one_item_that_tells_what_each_of_its_frames_gave(
     first, second = (np.array(item["embedding"], np.float32) for item in sent)
     pooled = (3 * first + second) / np.linalg.norm(3 * first + second)
     frames_of_clip = (QueryFrame(4, first, 3), QueryFrame(9, second))
-    clip = Query(pooled.astype(np.float32), frames_of_clip)
+    clip = PredictionQuery(pooled.astype(np.float32), frames_of_clip)
     (item,) = predict(loaded, [clip], PredictionRequest(0.9, 1)).items
     assert [(f.index, f.copies) for f in item.frames] == [(4, 3), (9, 1)]
     head = loaded.model.heads[None].head

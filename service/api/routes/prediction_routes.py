@@ -22,12 +22,10 @@ from service.api.wire import seen_json
 from service.classifiers.prediction import (
     HeatmapKind,
     LoadedClassifier,
+    PredictionQuery,
     PredictionRequest,
     QueryFrame,
     predict,
-)
-from service.classifiers.prediction import (
-    Query as Item,
 )
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import InputError, ServiceError, TooManyItems
@@ -110,7 +108,7 @@ async def predict_items(
 
 def _answer(
     loaded: LoadedClassifier,
-    items: Sequence[Item | None],
+    items: Sequence[PredictionQuery | None],
     facts: Sequence[ItemFacts],
     wanted: PredictionRequest,
 ) -> Response:
@@ -145,7 +143,7 @@ def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
 
 async def _of_scans(
     service: Services, workspace_id: str, document: Any
-) -> tuple[list[Item | None], list[ItemFacts]]:
+) -> tuple[list[PredictionQuery | None], list[ItemFacts]]:
     body = validate(PredictScansBody, document)
     if len(body.scan_ids) > service.settings.max_items:
         raise TooManyItems(f"expected at most {service.settings.max_items} scans")
@@ -153,14 +151,14 @@ async def _of_scans(
         service.gallery.vectors_of, workspace_id, body.collection, body.scan_ids
     )
     facts: list[ItemFacts] = [{"scan_id": scan_id, "image": None} for scan_id in body.scan_ids]
-    return [Item(embedding_D) for embedding_D in vectors_ND], facts
+    return [PredictionQuery(embedding_D) for embedding_D in vectors_ND], facts
 
 
-def _item(image: EmbeddedImage | ServiceError) -> Item | None:
+def _item(image: EmbeddedImage | ServiceError) -> PredictionQuery | None:
     if isinstance(image, ServiceError):
         return None
     frames = tuple(QueryFrame(f.index, f.embedding_D, f.copies, f.region) for f in image.used)
-    return Item(image.embedding_D, frames, image.mapped)
+    return PredictionQuery(image.embedding_D, frames, image.mapped)
 
 
 def _facts(request: Request, image: EmbeddedImage | ServiceError) -> ItemFacts:
