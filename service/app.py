@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse
 from service.api import (
     docs,
     openapi,
-    predictions,
     problems,
 )
 from service.api.dependencies import DEFAULT_WORKSPACE, Services
@@ -22,6 +21,7 @@ from service.api.routes import (
     embedding_routes,
     evaluation_routes,
     operation_routes,
+    prediction_routes,
     scan_routes,
     search_routes,
     system_routes,
@@ -95,7 +95,7 @@ def create_app(
         classifier_routes,
         version_routes,
         evaluation_routes,
-        predictions,
+        prediction_routes,
         operation_routes,
         docs,
     ):
