@@ -78,8 +78,8 @@ async def authenticate(service: Services, sent: HTTPAuthorizationCredentials | N
         return Caller(service.default_workspace_id, Author())
     if sent is None:
         raise Unauthenticated("expected the header Authorization: Bearer <key>")
-    digest = hash_key(sent.credentials.strip())
-    key = await asyncio.to_thread(service.catalog.find_key, digest)
+    token = sent.credentials.strip()
+    key = await asyncio.to_thread(lambda: service.catalog.find_key(hash_key(token)))
     if key is None:
         raise Unauthenticated("the API key is unknown or revoked")
     return Caller(key.workspace_id, Author(key.key_id, key.name))

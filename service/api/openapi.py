@@ -38,8 +38,7 @@ def image_body(
         metadata: what the form's ``metadata`` part holds.
         each: that part is a list of one object per file.
         options: what the form's ``options`` part holds.
-        raw: whether one raw image is enough; never where ``metadata`` or ``options`` have
-            required fields.
+        raw: whether one raw image is enough; never where a part has required fields.
     """
     properties: JsonObject = {"files": {"type": "array", "items": _BINARY, "minItems": 1}}
     encoding: JsonObject = {"files": {"contentType": ", ".join(IMAGE_TYPES)}}

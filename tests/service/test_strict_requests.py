@@ -103,3 +103,19 @@ def test_the_program_tells_its_version(tiny: LocalService) -> None:
 def test_the_address_alone_leads_to_the_documentation(tiny: LocalService) -> None:
     answer = httpx.get(tiny.url, trust_env=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
+def test_one_raw_image_searches_with_options_in_the_address(client: Client, frames) -> None:
+    client.create_collection("raw")
+    client.add_scans("raw", frames["cyst"][:2])
+    options = {"collections": ["raw"], "k": 1}
+    found = client.request(
+        "POST",
+        "/v1/search",
+        params={"options": json.dumps(options)},
+        content=frames["cyst"][0],
+        headers={"content-type": "image/png"},
+    ).json()
+    assert len(found["items"]) == 1
+    with refused("invalid_input", 422):
+        client.request("POST", "/v1/search", content=b"x", headers={"content-type": "image/png"})
