@@ -254,5 +254,8 @@ def _dropped_thresholds(start: ClassifierVersion) -> dict[str, int]:
     """Those of a single-label version were chosen for its head, and hold for no other."""
     if start.kind == MULTI:
         return {}
-    chosen = start.settings.get("operating_points")
-    return {"thresholds_dropped": len(chosen)} if chosen else {}
+    # Those of an import are told by its report alone.
+    count = len(start.settings.get("operating_points", ())) or sum(
+        len(head["thresholds"]) for head in start.report.get("labels", ())
+    )
+    return {"thresholds_dropped": count} if count else {}
