@@ -13,7 +13,6 @@ from service.access.saved_answers import AnswerStore
 from service.api import (
     docs,
     openapi,
-    predictions,
     problems,
 )
 from service.api.dependencies import Services
@@ -24,6 +23,7 @@ from service.api.routes import (
     embedding_routes,
     evaluation_routes,
     operation_routes,
+    prediction_routes,
     scan_routes,
     search_routes,
     system_routes,
@@ -97,7 +97,7 @@ def create_app(
         classifier_routes,
         version_routes,
         evaluation_routes,
-        predictions,
+        prediction_routes,
         operation_routes,
         docs,
     ):

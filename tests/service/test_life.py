@@ -13,7 +13,7 @@ import pytest
 
 from service.catalog.records import Author
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.classifiers.examples import Example
+from service.classifiers.examples import Example, Examples
 from service.classifiers.requests import ExampleSelection, FitRequest
 from service.classifiers.store import ClassifierStore
 from service.client.client import ApiError, Client
@@ -374,8 +374,8 @@ def test_a_fit_that_is_cancelled_while_it_is_computed_is_thrown_away(tmp_path: P
     classifiers = ClassifierStore(catalog, encoder_id="e", dim=8)
     named = [each._replace(sha256=f"{n:064d}") for n, each in enumerate(examples)]
     with pytest.raises(Cancellation):
-        classifiers.fit(owner, "k", named, Author(), before_storing=cancelled)
+        classifiers.fit(owner, "k", Examples.of(named), Author(), before_storing=cancelled)
     assert catalog.list_classifiers(owner, limit=1).items == ()
-    classifiers.fit(owner, "k", named, Author())
+    classifiers.fit(owner, "k", Examples.of(named), Author())
     assert catalog.get_classifier(owner, "k").latest == 1
     catalog.close()

@@ -10,24 +10,23 @@ from service.errors import InputError
 from service.fewshot.calibrator import fit_calibrator
 from service.fewshot.crossval import GRID
 from service.fewshot.duplicates import fingerprints
-from service.fewshot.fit import MAX_CLASS_NAME, fit, fit_head
-from service.fewshot.large import EXAMINED, LARGE
-from service.fewshot.solve import LogisticProblem
+from service.fewshot.fit import LARGE, MAX_CLASS_NAME, SAMPLE_ROWS, fit, fit_head
+from service.fewshot.solver import LogisticProblem
 from tests.fewshot.drawing import drawn
 
 
-def test_very_many_examples_are_all_fitted_and_a_sample_is_judged() -> None:
+def test_very_many_examples_are_all_fitted_and_a_sample_is_scored() -> None:
     rows, labels, groups = drawn(0, 1700, 3.0, dim=16)
     made = fit(rows, labels, groups, encoder_id="e")
     assert len(rows) > LARGE
     assert made.report.examples_per_class == {"c0": 1700, "c1": 1700, "c2": 1700}
     assert f"of {len(rows)} examples" in made.report.warnings[0]
-    assert (made.held_out_N >= 0).sum() == EXAMINED // 3 * 3
+    assert made.scores.nested.is_scored.sum() == SAMPLE_ROWS // 3 * 3
     fresh, truth, _ = drawn(1, 1000, 3.0, dim=16)
     guesses = np.array(made.head.classes)[made.head.logits(fresh).argmax(1)]
     # 1,000 judged rows and 3,000 fresh ones: two standard errors are 0.03.
     assert (guesses == truth).mean() == pytest.approx(made.report.balanced_accuracy, abs=0.04)
-    assert fit_calibrator(made, rows).calibration.calibrated
+    assert fit_calibrator(made.scores.chosen).calibration.calibrated
 
 
 def test_the_slim_solution_of_many_rows_is_the_exact_one() -> None:

@@ -5,10 +5,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from service.errors import InputError
-from service.fewshot.crossval import LEAST_TO_CHOOSE
-from service.fewshot.fit import fit, fit_head
+from service.fewshot.crossval import MIN_GROUPS_TO_CHOOSE
+from service.fewshot.fit import class_weights, fit, fit_head
 from service.fewshot.heldout import HeldOut
-from service.fewshot.weights import class_weights
 from tests.fewshot.drawing import drawn
 
 
@@ -56,8 +55,8 @@ def test_c_is_fixed_where_a_class_has_few_groups_and_the_report_says_so() -> Non
     rows, labels, groups = drawn(2, 10, 2.0)
     report = fit(rows, labels, groups, encoder_id="e").report
     assert report.regularisation_c == 10
-    assert report.c_chosen_by == f"default: a class has fewer than {LEAST_TO_CHOOSE} groups"
-    rows, labels, groups = drawn(2, LEAST_TO_CHOOSE, 3.0, classes=2)
+    assert report.c_chosen_by == f"default: a class has fewer than {MIN_GROUPS_TO_CHOOSE} groups"
+    rows, labels, groups = drawn(2, MIN_GROUPS_TO_CHOOSE, 3.0, classes=2)
     report = fit(rows, labels, groups, encoder_id="e").report
     assert report.c_chosen_by == "grouped cross-validation"
 

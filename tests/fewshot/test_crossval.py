@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from service.fewshot.folds import stratified_group_folds
+from service.fewshot.crossval import stratified_group_folds
 
 
 @pytest.mark.parametrize("classes", [2, 3, 12])

@@ -1,4 +1,4 @@
-"""Operating points by specificity, and the decisions of thresholds."""
+"""Operating points by specificity, and what they promise."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from service.fewshot.heldout import softmax
 from service.fewshot.operating_points import (
     at_threshold,
     cross_fitted,
-    decide,
     operating_point,
     operating_point_of_specificity,
 )
@@ -41,7 +40,7 @@ def test_impossible_specificities_are_refused() -> None:
 
 
 @pytest.mark.parametrize("target", ["sensitivity", "specificity"])
-def test_thresholds_chosen_without_the_judged_groups_promise_what_others_get(target) -> None:
+def test_thresholds_chosen_without_the_scored_groups_promise_what_others_get(target) -> None:
     find = {"sensitivity": operating_point, "specificity": operating_point_of_specificity}[target]
     promised, honest, truth = [], [], []
     others = drawn_logits(99, 20_000)
@@ -60,19 +59,10 @@ def test_thresholds_chosen_without_the_judged_groups_promise_what_others_get(tar
     assert np.mean(promised) > np.mean(honest)
 
 
-def test_every_part_of_the_groups_is_judged_by_the_others() -> None:
+def test_every_part_of_the_groups_is_scored_by_the_others() -> None:
     held = drawn_logits(7, 40)
     sure = np.where(held.labels_N[:, None] == np.arange(3), 0.9, 0.05)
     found = cross_fitted(held, sure, "c0", "sensitivity", 0.9)
-    assert [one.value for one in found] == [1.0, 1.0]
+    assert [figure.value for figure in found] == [1.0, 1.0]
     with pytest.raises(InputError):
         cross_fitted(held, sure, "none", "sensitivity", 0.9)
-
-
-def test_a_class_is_called_at_its_threshold_and_classes_without_one_are_not_decided() -> None:
-    found = decide({"a": 0.5, "b": 0.3, "c": 0.2}, {"c": 0.3, "a": 0.5})
-    assert [(one.name, one.called) for one in found] == [("a", True), ("c", False)]
-    with pytest.raises(InputError):
-        decide({"a": 1.0}, {"b": 0.5})
-    with pytest.raises(InputError):
-        decide({"a": 1.0}, {"a": 1.01})

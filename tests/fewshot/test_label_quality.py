@@ -16,6 +16,7 @@ from service.fewshot.label_quality import (
     refuse_conflicts,
     suspects,
 )
+from service.fewshot.portable import to_plain
 from tests.fewshot.drawing import drawn
 
 
@@ -23,11 +24,11 @@ def test_swapped_labels_are_among_the_suspects_and_few_others_are() -> None:
     rows, labels, groups = drawn(0, 20, 1.0)
     for row in (3, 25, 50):
         labels[row] = "c1" if labels[row] == "c0" else "c0"
-    found = suspects(fit(rows, labels, groups, encoder_id="e").held_out)
+    found = suspects(fit(rows, labels, groups, encoder_id="e").scores.nested)
     assert {suspect.row for suspect in found} >= {3, 25, 50}
     assert len(found) <= 6
     assert next(s.suggested for s in found if s.row == 50) == "c2"
-    json.dumps([suspect.to_json() for suspect in found])
+    json.dumps(to_plain(found))
 
 
 def test_alike_rows_of_different_labels_are_named() -> None:
@@ -89,10 +90,10 @@ def test_a_forecast_comes_close_to_what_more_examples_gave() -> None:
         many = fit(rows, labels, groups, encoder_id="e").report.balanced_accuracy
         few = np.concatenate([np.arange(c * 30, c * 30 + 20) for c in range(3)])
         fitted = fit(rows[few], [labels[i] for i in few], [groups[i] for i in few], encoder_id="e")
-        found = forecast(rows[few], fitted.held_out, each_class=False)
+        found = forecast(rows[few], fitted.scores.nested, each_class=False)
         assert found.gain >= 0
         gains.append(found.with_more - many)
-        json.dumps(found.to_json())
+        json.dumps(to_plain(found))
     # A judgement of 90 rows scatters by 4 %.
     assert abs(np.mean(gains)) < 0.1
 
@@ -101,14 +102,14 @@ def test_more_examples_are_asked_for_the_class_that_has_few_of_them() -> None:
     rows, labels, groups = drawn(1, 40, 3.0)
     few = np.concatenate([np.arange(8), np.arange(40, 120)])
     fitted = fit(rows[few], [labels[i] for i in few], [groups[i] for i in few], encoder_id="e")
-    found = forecast(rows[few], fitted.held_out)
-    gains = {name: one.gain for name, one in found.gain_per_class.items()}
+    found = forecast(rows[few], fitted.scores.nested)
+    gains = {name: gain.gain for name, gain in found.gain_per_class.items()}
     assert found.most_useful_class == "c0"
     assert gains["c0"] > 2 * max(gains["c1"], gains["c2"])
 
 
 def test_too_few_groups_are_not_forecast_and_the_lack_is_counted() -> None:
     rows, labels, groups = drawn(0, 6, 1.0, rows=3)
-    found = forecast(rows, fit(rows, labels, groups, encoder_id="e").held_out)
+    found = forecast(rows, fit(rows, labels, groups, encoder_id="e").scores.nested)
     assert found.with_more is None
     assert found.missing_groups == {"c0": 2, "c1": 2, "c2": 2}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from service.errors import InputError
+from service.fewshot.attribution import frame_terms, key_frames
 from service.fewshot.head import LinearHead
-from service.fewshot.key_frames import carried_by, frame_terms
 
 
 def head(classes: int = 3, width: int = 8) -> LinearHead:
@@ -43,14 +43,14 @@ def test_a_frame_counts_by_its_direction_and_not_by_its_length() -> None:
     )
 
 
-def test_what_speaks_for_a_class_is_its_term_less_the_mean_of_the_others() -> None:
+def test_the_contribution_to_a_class_is_its_term_less_the_mean_of_the_others() -> None:
     terms = frame_terms(head(), np.random.default_rng(4).normal(size=(5, 8)))
     expected = terms.terms_TC[:, 1] - terms.terms_TC[:, [0, 2]].mean(1)
-    np.testing.assert_allclose(terms.speaks_for(1), expected)
+    np.testing.assert_allclose(terms.contributions(1), expected)
 
 
 @pytest.mark.parametrize(
-    ("speaks", "share", "expected"),
+    ("contributions", "share", "expected"),
     [
         ([0.0, 5.0, -9.0, 1.0], 0.5, [1]),
         ([2.0, 2.0, 2.0, 2.0], 0.5, [0, 1]),
@@ -58,8 +58,10 @@ def test_what_speaks_for_a_class_is_its_term_less_the_mean_of_the_others() -> No
         ([-1.0, 0.0], 0.5, []),
     ],
 )
-def test_the_fewest_frames_that_give_their_share_carried_it(speaks, share, expected) -> None:
-    assert carried_by(np.array(speaks), share) == expected
+def test_the_fewest_frames_that_give_their_share_are_the_key_frames(
+    contributions, share, expected
+) -> None:
+    assert key_frames(np.array(contributions), share) == expected
 
 
 def test_frames_that_cancel_out_or_are_none_are_refused() -> None:

@@ -1,6 +1,5 @@
-"""Probabilities, sets and refusals keep their word on rows that were not fitted."""
+"""Probabilities, sets and margins keep their word on rows that were not fitted."""
 
-import json
 import math
 
 import numpy as np
@@ -11,12 +10,16 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from service.errors import InputError
-from service.fewshot.calibrator import choose_margin, fit_calibrator, margins
+from service.fewshot.calibrator import (
+    calibrate,
+    choose_margin,
+    expected_calibration_error,
+    fit_temperature,
+    margins,
+)
 from service.fewshot.conformal import Conformal, conformal, items_needed, nonconformity
-from service.fewshot.fit import fit
 from service.fewshot.heldout import HeldOut, softmax
 from service.fewshot.novelty import novelty
-from service.fewshot.temperature import calibrate, expected_calibration_error, fit_temperature
 from tests.fewshot.drawing import drawn, drawn_logits
 
 
@@ -144,7 +147,6 @@ def test_too_few_items_are_refused_with_the_number_that_lacks() -> None:
     assert "not enough calibration examples" in str(per_class.not_enough_because)
     assert made.sets(given, 0.95).missing == {"any class": 9}
     assert made.sets(given, 0.9).members_NC is not None
-    json.dumps([made.sets(given, c).to_json(made.classes) for c in (0.9, 0.95)])
 
 
 def test_aps_adds_the_probabilities_of_all_likelier_classes() -> None:
@@ -187,35 +189,3 @@ def test_the_chosen_margin_halves_the_errors_on_strangers() -> None:
     answered = margins(shares) >= margin
     assert wrong[answered].mean() < 0.65 * wrong.mean()
     assert "half the out-of-fold errors" in how
-
-
-def test_answers_say_why_they_abstain() -> None:
-    rows, labels, groups = drawn(3, 20, 1.5)
-    fitted = fit(rows, labels, groups, encoder_id="e")
-    made = fit_calibrator(fitted, rows)
-    assert made.calibration.calibrated
-    centres = np.random.default_rng(0).normal(size=(3, 32))
-    path = centres[0] + np.linspace(0, 1, 1001)[:, None] * (centres[1] - centres[0])
-    middle = path[np.abs(fitted.head.logits(path) @ [1, -1, 0]).argmin()]
-    sure, far, doubtful = made.answers(fitted.head, np.stack([centres[2], -centres[2], middle]))
-    assert (sure.predicted, sure.abstained_because) == ("c2", None)
-    assert far.abstained_because == "far_from_every_class"
-    assert doubtful.abstained_because == "ambiguous"
-    assert set(doubtful.between) == {"c0", "c1"}
-    json.dumps([made.to_json(), *(answer.to_json() for answer in (sure, far, doubtful))])
-
-
-def test_one_example_per_class_gives_answers_that_admit_what_is_not_known() -> None:
-    rows, labels, groups = drawn(4, 1, 0.5, classes=100)
-    fitted = fit(rows, labels, groups, encoder_id="e")
-    made = fit_calibrator(fitted, rows)
-    assert not made.calibration.calibrated
-    assert made.sets(made.probabilities(fitted.head, rows), 0.9).members_NC is None
-    assert made.calibration.missing_groups == 10
-    assert made.answers(fitted.head, rows[:1])[0].predicted == "c0"
-
-
-def test_trust_refuses_rows_that_were_not_fitted() -> None:
-    rows, labels, groups = drawn(5, 6, 1.0)
-    with pytest.raises(InputError):
-        fit_calibrator(fit(rows, labels, groups, encoder_id="e"), rows[1:])

@@ -7,11 +7,16 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, precision_score, roc_auc_score
 
 from service.errors import InputError, NotEnoughExamples
-from service.fewshot.bootstrap import resampled
 from service.fewshot.duplicates import alike, near_duplicate_groups
 from service.fewshot.heldout import HeldOut, softmax
-from service.fewshot.metrics import area_under_roc, compute_metrics
+from service.fewshot.metrics import (
+    area_under_roc,
+    compute_metrics,
+    confusion_rows,
+    group_resamples,
+)
 from service.fewshot.operating_points import at_threshold, operating_point
+from service.fewshot.portable import to_plain
 from tests.fewshot.drawing import drawn, drawn_logits
 
 
@@ -23,13 +28,13 @@ def test_figures_equal_those_of_scikit_learn() -> None:
         balanced_accuracy_score(held.labels_N, guesses)
     )
     weights = (1 / np.bincount(held.labels_N))[held.labels_N]
-    for c, one in enumerate(found.per_class):
+    for c, of_class in enumerate(found.per_class):
         truth = held.labels_N == c
-        assert one.auroc.value == pytest.approx(roc_auc_score(truth, shares[:, c]))
-        assert one.precision.value == pytest.approx(
+        assert of_class.auroc.value == pytest.approx(roc_auc_score(truth, shares[:, c]))
+        assert of_class.precision.value == pytest.approx(
             precision_score(truth, guesses == c, sample_weight=weights)
         )
-    json.dumps(found.to_json())
+    json.dumps(to_plain(found))
 
 
 def test_auroc_counts_ties_half_and_weights_rows() -> None:
@@ -61,7 +66,7 @@ def test_more_frames_of_the_same_patients_do_not_narrow_the_interval() -> None:
     assert many.high - many.low == pytest.approx(one.high - one.low, rel=0.05)
 
 
-def test_a_class_of_few_groups_is_not_judged_and_the_lack_is_counted() -> None:
+def test_a_class_of_few_groups_is_not_evaluated_and_the_lack_is_counted() -> None:
     held = drawn_logits(2, 90)
     rare = np.flatnonzero(held.labels_N == 2)[3:]
     found = compute_metrics(held.rows(np.setdiff1d(np.arange(90), rare)))
@@ -72,14 +77,16 @@ def test_a_class_of_few_groups_is_not_judged_and_the_lack_is_counted() -> None:
     assert found.per_class[0].recall is not None
 
 
-def test_the_confusion_names_the_rows_of_each_cell_and_skips_the_unjudged() -> None:
+def test_the_confusion_names_the_rows_of_each_cell_and_skips_rows_without_scores() -> None:
     logits = np.array([[2.0, 0.0], [0.0, 2.0], [np.nan, np.nan], [2.0, 0.0]])
-    found = compute_metrics(HeldOut(("a", "b"), logits, np.array([0, 0, 1, 1]), np.arange(4)))
-    assert found.confusion_rows == (((0,), (1,)), ((3,), ()))
-    assert found.judged == 3
+    held = HeldOut(("a", "b"), logits, np.array([0, 0, 1, 1]), np.arange(4))
+    found = compute_metrics(held)
+    assert confusion_rows(held) == (((0,), (1,)), ((3,), ()))
+    assert found.confusion == ((1, 1), (1, 0))
+    assert found.scored == 3
 
 
-def test_nothing_judged_gives_no_figure() -> None:
+def test_nothing_scored_gives_no_figure() -> None:
     found = compute_metrics(
         HeldOut(("a", "b"), np.full((2, 2), np.nan), np.array([0, 1]), np.arange(2))
     )
@@ -88,7 +95,7 @@ def test_nothing_judged_gives_no_figure() -> None:
 
 
 def test_a_resample_draws_as_many_groups_as_there_are() -> None:
-    times = resampled(np.array([3, 3, 9, 12]), resamples=50)
+    times = group_resamples(np.array([3, 3, 9, 12]), resamples=50)
     assert times.shape == (51, 3)
     assert (times.sum(1) == 3).all()
 
@@ -103,7 +110,7 @@ def test_an_operating_point_reaches_its_sensitivity_at_the_best_specificity(want
     assert at_threshold(held, shares, "c1", higher).sensitivity.value < wanted
     negative = held.labels_N != 1
     assert found.specificity.value == pytest.approx((shares[negative, 1] < found.threshold).mean())
-    json.dumps(found.to_json())
+    json.dumps(to_plain(found))
 
 
 def test_impossible_operating_points_are_refused() -> None:
@@ -129,13 +136,13 @@ def test_near_duplicates_become_one_group_and_others_do_not() -> None:
 def test_a_chain_of_likenesses_is_one_group() -> None:
     angles = np.radians([0, 15, 30, 90])
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    found = near_duplicate_groups(rows, likeness=0.96)
+    found = near_duplicate_groups(rows, min_similarity=0.96)
     assert found[0] == found[1] == found[2] != found[3]
-    assert len(alike(rows, likeness=0.96).first_P) == 2
+    assert len(alike(rows, min_similarity=0.96).first_P) == 2
 
 
 def test_likenesses_outside_their_range_and_too_many_rows_are_refused() -> None:
     with pytest.raises(InputError):
-        alike(np.eye(3), likeness=0)
+        alike(np.eye(3), min_similarity=0)
     with pytest.raises(InputError):
         alike(np.ones((20_001, 2)))
