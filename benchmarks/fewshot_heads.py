@@ -11,7 +11,7 @@ import numpy as np
 from fewshot_data import Doubles, Ints
 
 from service.fewshot.crossval import choose_c, grouped_folds
-from service.fewshot.solve import LogisticProblem
+from service.fewshot.solver import LogisticProblem
 
 Head: TypeAlias = Callable[[Doubles, Ints, Ints, Doubles], Doubles]
 

@@ -11,13 +11,12 @@ from fewshot_data import Data, Doubles, Ints, Row, balanced, numbers, splits, wh
 from fewshot_heads import HEADS, REFERENCE
 from sklearn.metrics import roc_auc_score
 
-from service.fewshot.calibrator import Calibrator, fit_calibrator, margins
+from service.fewshot.calibrator import Calibrator, fit_calibrator, margins, reliability
 from service.fewshot.conformal import conformal
 from service.fewshot.duplicates import near_duplicate_groups
 from service.fewshot.fit import Fit, fit, fit_head
 from service.fewshot.heldout import HeldOut, softmax
 from service.fewshot.novelty import novelty
-from service.fewshot.temperature import reliability
 from training.evaluation.protocol import LabelledSet
 
 SHOTS = (1, 5, 10, 20)
@@ -43,7 +42,7 @@ class Trusted:
     def _of(self, name: str, train: tuple[int, ...]) -> tuple[Fit, Calibrator]:
         labelled, rows_ND = self._data[name]
         made = fitted(labelled, rows_ND, np.array(train))
-        return made, fit_calibrator(made, rows_ND[np.array(train)])
+        return made, fit_calibrator(made.scores.chosen)
 
 
 def heads(data: Data, seeds: int) -> list[Row]:
@@ -127,11 +126,11 @@ def coverage(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
     for shots in SHOTS[1:]:
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
             made, trusted = made_of.of(name, tuple(split.train.tolist()))
-            inside = trusted.calibration.probabilities(made.for_calibration.logits_NC)
-            given_QC = trusted.probabilities(made.head, rows_ND[split.test])
+            inside = trusted.calibration.probabilities(made.scores.chosen.logits_NC)
+            given_QC = trusted.calibration.probabilities(made.head.logits(rows_ND[split.test]))
             truth_Q = numbers(labelled)[split.test]
             for method in ("lac", "aps"):
-                scores = conformal(made.for_calibration, inside, method=method)
+                scores = conformal(made.scores.chosen, inside, method=method)
                 for nominal in (0.8, 0.9):
                     sets = scores.sets(given_QC, nominal)
                     if sets.members_NC is not None:
@@ -193,13 +192,13 @@ def abstention(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
     for shots in (10, 20):
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
             made, trusted = made_of.of(name, tuple(split.train.tolist()))
-            given_QC = trusted.probabilities(made.head, rows_ND[split.test])
+            given_QC = trusted.calibration.probabilities(made.head.logits(rows_ND[split.test]))
             right_Q = given_QC.argmax(1) == numbers(labelled)[split.test]
             margin_Q = margins(given_QC)
             for share in (1.0, 0.8, 0.6, 0.4, 0.2):
                 kept_Q = margin_Q >= np.quantile(margin_Q, 1 - share)
                 found[name, shots, f"{share:.0%}"].append([kept_Q.mean(), right_Q[kept_Q].mean()])
-            kept_Q = margin_Q >= trusted.least_margin
+            kept_Q = margin_Q >= trusted.min_margin
             if kept_Q.any():
                 found[name, shots, "default"].append([kept_Q.mean(), right_Q[kept_Q].mean()])
     return [
@@ -287,7 +286,7 @@ def likeness(data: Data, seeds: int) -> list[Row]:
         cosine_P = (unit_ND @ unit_ND.T)[first_P, second_P]
         same_P = truth_N[first_P] == truth_N[second_P]
         for value in LIKENESSES:
-            found_N = near_duplicate_groups(rows_ND, likeness=value)
+            found_N = near_duplicate_groups(rows_ND, min_similarity=value)
             alike_P = cosine_P >= value
             rows.append(
                 {

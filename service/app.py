@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from service.access.keys import DEFAULT_WORKSPACE, KeyRing
+from service.access.saved_answers import AnswerStore
 from service.api import (
     docs,
     openapi,
-    predictions,
     problems,
 )
-from service.api.dependencies import DEFAULT_WORKSPACE, Services
+from service.api.dependencies import Services
 from service.api.middleware import Gate
 from service.api.routes import (
     classifier_routes,
@@ -22,6 +23,7 @@ from service.api.routes import (
     embedding_routes,
     evaluation_routes,
     operation_routes,
+    prediction_routes,
     scan_routes,
     search_routes,
     system_routes,
@@ -95,7 +97,7 @@ def create_app(
         classifier_routes,
         version_routes,
         evaluation_routes,
-        predictions,
+        prediction_routes,
         operation_routes,
         docs,
     ):
@@ -146,7 +148,9 @@ async def _opened(
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
     return Services(
         settings=settings,
-        catalog=truth,
+        keys=KeyRing(truth, workspace.workspace_id, require_key=settings.require_key),
+        answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
+        check_catalog=truth.check,
         pipeline=pipeline,
         gallery=gallery,
         classifiers=classifiers,

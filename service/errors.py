@@ -21,8 +21,7 @@ ServiceError
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        belongs to another encoder than the loaded one
-│   ├── ImagesNotKept          the collection keeps no images to embed again
-│   └── WrongKind              single-label request for a multi-label classifier, or reverse
+│   └── ImagesNotKept          the collection keeps no images to embed again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 a queue is full; nothing was done
 ├── EncoderFailure             the encoder's worker has failed
@@ -170,12 +169,6 @@ class ImagesNotKept(Conflict):
     """The collection keeps no images, so its scans cannot be embedded again."""
 
     code = "images_not_kept"
-
-
-class WrongKind(Conflict):
-    """The request is for classifiers of the other kind (single-label or multi-label)."""
-
-    code = "wrong_kind"
 
 
 class PreconditionFailed(ServiceError):

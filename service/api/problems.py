@@ -38,7 +38,6 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.IdempotencyConflict: 409,
     errors.EncoderMismatch: 409,
     errors.ImagesNotKept: 409,
-    errors.WrongKind: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
     errors.EncoderFailure: 503,

@@ -16,7 +16,6 @@ from starlette.requests import ClientDisconnect
 from service.api.dependencies import Services
 from service.api.openapi import FORM_TYPE, JSON_TYPE
 from service.api.routing import load_json, refuse_constant, refuse_unknown
-from service.api.schemas import InstancesBody
 from service.api.shapes.base import JsonObject
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems, UnsupportedFormat
@@ -161,11 +160,6 @@ def validate_list(model: type[M], document: Any, *, length: int) -> list[M]:
     if len(items) != length:
         raise InputError(f"expected metadata for {length} files, got {len(items)} objects")
     return items
-
-
-def instance_files(body: InstancesBody, *, max_items: int) -> tuple[bytes | InputError, ...]:
-    """The image of each instance; as ``image_files``."""
-    return image_files([instance.image for instance in body.instances], max_items=max_items)
 
 
 def image_files(images: Sequence[str], *, max_items: int) -> tuple[bytes | InputError, ...]:

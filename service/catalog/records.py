@@ -305,19 +305,20 @@ class NewExample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A fitted head to be stored: arrays as npz bytes (no pickle), the rest as JSON objects.
+    """A fitted classifier to be stored; report and settings are JSON objects.
 
     Attributes:
-        trust_npz: what calibrates and judges the head; opaque here, may be empty.
+        artifact: the portable document of the classifier; opaque here.
+        out_of_fold: scores of heads that had not seen the examples; opaque here, may be empty.
         kind: ``single_label`` or ``multi_label``; equal for all versions of a classifier.
     """
 
     encoder_id: str
     classes: tuple[str, ...]
-    head_npz: bytes
+    artifact: bytes
     report: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    trust_npz: bytes = b""
+    out_of_fold: bytes = b""
     examples: tuple[NewExample, ...] = ()
     author: Author = field(default_factory=Author)
     kind: str = "single_label"
@@ -330,8 +331,8 @@ class ClassifierVersion:
     number: int
     encoder_id: str
     classes: tuple[str, ...]
-    head_npz: bytes
-    trust_npz: bytes
+    artifact: bytes
+    out_of_fold: bytes
     report: Mapping[str, Any]
     settings: Mapping[str, Any]
     author: Author

@@ -1,25 +1,27 @@
 """Labelled examples: from the scans of a collection, from uploads, or from an earlier version.
 
-An example of a multi-label classifier carries its labels as one text, ``key_of`` of them: so it is
-stored, compared, corrected and refused like any other.
+They are columns: a fit may have 100,000. An example of a multi-label classifier carries its labels
+as one text, ``key_of`` of them: so it is stored, compared, corrected and refused like any other.
 
 Shape suffixes: N examples, D embedding width.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from service.catalog.interface import Catalog
-from service.catalog.records import LabelledScans, NewExample, Scan, ScanFilter, VersionExample
+from service.catalog.records import LabelledScans, NewExample, Scan, ScanFilter
 from service.errors import (
     ConflictingLabels,
     EncoderMismatch,
     InputError,
+    PreconditionFailed,
     TooManyItems,
     UnknownItem,
 )
@@ -27,15 +29,16 @@ from service.fewshot.label_quality import in_conflict
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 _PAGE = 1000
+_TRIES = 3  # of two reads that a deletion may come between
 
 
 class Example(NamedTuple):
-    """One labelled embedding; a tuple for the sake of fits from 100,000.
+    """One labelled embedding.
 
     Attributes:
         embedding_D: float32, unit length.
         label: its class; of a multi-label classifier the key of its labels.
-        group: subject, study, or the image itself; never on both sides of a judgement.
+        group: subject, study, or the image itself; never on both sides of a split.
         sha256: of the image file; None when it is not known any more.
         scan: (collection, scan_id) when it is a stored scan.
         example_id: when the classifier has it already.
@@ -52,17 +55,67 @@ class Example(NamedTuple):
     example_id: str | None = None
     file: int | None = None
 
-    @property
-    def identity(self) -> str:
-        """Equal for two examples that are the same image."""
-        return self.sha256 or str(self.scan or self.example_id)
 
-    @property
-    def called(self) -> str:
-        """What an error calls it: by an id of the caller or of ours, never by file or label."""
-        if self.scan is not None:
-            return f"scan {self.scan[0]}/{self.scan[1]}"
-        return self.example_id or f"file {self.file} (sha256 {(self.sha256 or '')[:12]})"
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Labelled embeddings as columns of one length N; fields as those of ``Example``."""
+
+    embeddings_ND: Floats
+    labels: Sequence[str]
+    groups: Sequence[str]
+    sha256s: Sequence[str | None]
+    scans: Sequence[tuple[str, str] | None]
+    subject_ids: Sequence[str | None]
+    study_ids: Sequence[str | None]
+    example_ids: Sequence[str | None]
+    files: Sequence[int | None]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def of(cls, rows: Sequence[Example]) -> "Examples":
+        """The columns of some rows."""
+        if not rows:
+            return cls(np.empty((0, 0), np.float32), (), (), (), (), (), (), (), ())
+        embeddings, *columns = zip(*rows, strict=True)
+        return cls(np.stack(embeddings), *columns)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Examples"]) -> "Examples":
+        """All of them, one part behind the other; a single one is not copied."""
+        filled = [part for part in parts if len(part)]
+        if len(filled) < 2:
+            return filled[0] if filled else cls.of(())
+        return cls(
+            np.concatenate([part.embeddings_ND for part in filled]),
+            *([value for part in filled for value in column_of(part)] for column_of in _COLUMNS),
+        )
+
+    def take(self, rows: Sequence[int]) -> "Examples":
+        """Some rows, ascending; all of them are not copied."""
+        if len(rows) == len(self):
+            return self
+        columns = ([column_of(self)[row] for row in rows] for column_of in _COLUMNS)
+        return Examples(self.embeddings_ND[list(rows)], *columns)
+
+    def identities(self) -> list[str]:
+        """One per example, equal for two that are the same image."""
+        columns = zip(self.sha256s, self.scans, self.example_ids, strict=True)
+        return [sha256 or str(scan or example_id) for sha256, scan, example_id in columns]
+
+    def name(self, row: int) -> str:
+        """What an error calls an example: by an id of the caller or of ours, not file or label."""
+        scan = self.scans[row]
+        if scan is not None:
+            return f"scan {scan[0]}/{scan[1]}"
+        sha256 = (self.sha256s[row] or "")[:12]
+        return self.example_ids[row] or f"file {self.files[row]} (sha256 {sha256})"
+
+
+_COLUMNS = tuple(
+    attrgetter(column.name) for column in fields(Examples) if column.name != "embeddings_ND"
+)
 
 
 def key_of(labels: Iterable[str]) -> str:
@@ -73,12 +126,12 @@ def key_of(labels: Iterable[str]) -> str:
 def labels_of(key: str) -> frozenset[str]:
     """The labels of a ``key_of``. Raises InputError: it is none."""
     try:
-        found = json.loads(key)
+        labels = json.loads(key)
     except ValueError as error:
         raise InputError("expected examples with lists of labels") from error
-    if not isinstance(found, list):
+    if not isinstance(labels, list):
         raise InputError("expected examples with lists of labels")
-    return frozenset(str(name) for name in found)
+    return frozenset(str(name) for name in labels)
 
 
 class Sources:
@@ -90,9 +143,7 @@ class Sources:
         self._dim = dim
         self._max_examples = max_examples
 
-    def of_task(
-        self, workspace_id: str, collection: str, task: str, where: ScanFilter
-    ) -> list[Example]:
+    def of_task(self, workspace_id: str, collection: str, task: str, where: ScanFilter) -> Examples:
         """Every scan of a collection that carries a label for ``task``.
 
         Raises:
@@ -100,12 +151,12 @@ class Sources:
             EncoderMismatch: the collection was made by another encoder.
             TooManyItems: more scans than one fit may have.
         """
-        found = self._labelled(workspace_id, collection, [task], where)
-        return _read_examples(collection, found, [labels[task] for labels in found.labels])
+        scans = self._labelled(workspace_id, collection, [task], where)
+        return _of_scans(collection, scans, [labels[task] for labels in scans.labels])
 
     def of_tasks(
         self, workspace_id: str, collection: str, tasks: Mapping[str, str], where: ScanFilter
-    ) -> list[Example]:
+    ) -> Examples:
         """Every scan that carries a label for all ``tasks``, for a multi-label classifier.
 
         A task gives the label of its name where the scan's value is the one that ``tasks`` holds.
@@ -113,12 +164,12 @@ class Sources:
         Raises:
             UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
         """
-        found = self._labelled(workspace_id, collection, list(tasks), where)
+        scans = self._labelled(workspace_id, collection, list(tasks), where)
         keys = [
             key_of(name for name, value in tasks.items() if labels[name] == value)
-            for labels in found.labels
+            for labels in scans.labels
         ]
-        return _read_examples(collection, found, keys)
+        return _of_scans(collection, scans, keys)
 
     def _labelled(
         self, workspace_id: str, collection: str, tasks: Sequence[str], where: ScanFilter
@@ -146,7 +197,7 @@ class Sources:
 
     def of_scans(
         self, workspace_id: str, collection: str, labels: Sequence[tuple[str, str]]
-    ) -> list[Example]:
+    ) -> Examples:
         """The named scans with the given labels: (scan_id, label) each.
 
         Raises:
@@ -154,85 +205,70 @@ class Sources:
             EncoderMismatch: the collection was made by another encoder.
         """
         self.check_collection(workspace_id, collection)
-        labelled = [
-            (self._catalog.get_scan(workspace_id, collection, scan_id), label)
-            for scan_id, label in labels
-        ]
-        return self._examples(workspace_id, collection, labelled)
+        scans = [self._catalog.get_scan(workspace_id, collection, scan_id) for scan_id, _ in labels]
+        if not scans:
+            return Examples.of(())
+        columns = LabelledScans(
+            scan_ids=[scan.scan_id for scan in scans],
+            sha256s=[scan.image.sha256 for scan in scans],
+            subject_ids=[scan.subject_id for scan in scans],
+            study_ids=[scan.study_id for scan in scans],
+            labels=[scan.labels for scan in scans],
+            embeddings_ND=self._catalog.embeddings(
+                workspace_id, collection, [scan.scan_id for scan in scans]
+            ),
+        )
+        return _of_scans(collection, columns, [label for _, label in labels])
 
-    def of_version(self, workspace_id: str, name: str, number: int) -> list[Example]:
-        """Those examples of a version whose vectors are kept; a label may be empty.
+    def of_version(self, workspace_id: str, name: str, number: int) -> Examples:
+        """Those examples of a version whose vectors are kept.
 
-        An empty label stands for one that was never recorded (catalogs of schema 1).
+        Raises:
+            PreconditionFailed: examples are deleted at the same time.
         """
-        stored = self._catalog.version_examples(workspace_id, name, number)
-        kept = [example for example in stored if example.is_kept]
-        embeddings_ND = self._catalog.version_embeddings(workspace_id, name, number, dim=self._dim)
-        return [
-            _known(example, embedding_D)
-            for example, embedding_D in zip(kept, embeddings_ND, strict=True)
-        ]
+        where = (workspace_id, name, number)
+        for _ in range(_TRIES):
+            stored = self._catalog.version_examples(*where)
+            kept = [example for example in stored if example.is_kept]
+            embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
+            if len(kept) == len(embeddings_ND):
+                break
+        else:
+            raise PreconditionFailed("examples of the version are being deleted; try again")
+        return Examples(
+            embeddings_ND,
+            [example.label for example in kept],
+            [group_of(e.subject_id, e.study_id, e.sha256 or e.example_id) for e in kept],
+            [example.sha256 for example in kept],
+            [example.scan for example in kept],
+            [example.subject_id for example in kept],
+            [example.study_id for example in kept],
+            [example.example_id for example in kept],
+            [None] * len(kept),
+        )
 
     def check_collection(self, workspace_id: str, name: str) -> None:
         """Raises UnknownItem, EncoderMismatch."""
-        found = self._catalog.get_collection(workspace_id, name).encoder_id
-        if found != self._encoder_id:
+        encoder_id = self._catalog.get_collection(workspace_id, name).encoder_id
+        if encoder_id != self._encoder_id:
             raise EncoderMismatch(
-                f"the collection was made by {found}, loaded is {self._encoder_id}"
+                f"the collection was made by {encoder_id}, loaded is {self._encoder_id}"
             )
 
-    def _examples(
-        self, workspace_id: str, collection: str, labelled: Sequence[tuple[Scan, str]]
-    ) -> list[Example]:
-        if not labelled:
-            return []
-        embeddings_ND = self._catalog.embeddings(
-            workspace_id, collection, [scan.scan_id for scan, _ in labelled]
-        )
-        return [
-            Example(
-                embedding_D,
-                label,
-                group_of(scan.subject_id, scan.study_id, scan.image.sha256),
-                scan.image.sha256,
-                (collection, scan.scan_id),
-                scan.subject_id,
-                scan.study_id,
-            )
-            for embedding_D, (scan, label) in zip(embeddings_ND, labelled, strict=True)
-        ]
 
-
-def _read_examples(collection: str, found: LabelledScans, labels: Sequence[str]) -> list[Example]:
-    columns = (found.embeddings_ND, labels, found.scan_ids)
-    people = (found.sha256s, found.subject_ids, found.study_ids)
-    return [
-        Example(
-            embedding_D,
-            label,
-            group_of(subject_id, study_id, sha256),
-            sha256,
-            (collection, scan_id),
-            subject_id,
-            study_id,
-        )
-        for embedding_D, label, scan_id, sha256, subject_id, study_id in zip(
-            *columns, *people, strict=True
-        )
-    ]
-
-
-def _known(example: VersionExample, embedding_D: Floats) -> Example:
-    own = example.sha256 or example.example_id
-    return Example(
-        embedding_D,
-        example.label or "",
-        group_of(example.subject_id, example.study_id, own),
-        example.sha256,
-        example.scan,
-        example.subject_id,
-        example.study_id,
-        example.example_id,
+def _of_scans(collection: str, scans: LabelledScans, labels: Sequence[str]) -> Examples:
+    count = len(scans.scan_ids)
+    columns = zip(scans.subject_ids, scans.study_ids, scans.sha256s, strict=True)
+    return Examples(
+        scans.embeddings_ND,
+        labels,
+        [group_of(*ids) for ids in columns],
+        scans.sha256s,
+        [(collection, scan_id) for scan_id in scans.scan_ids],
+        scans.subject_ids,
+        scans.study_ids,
+        [None] * count,
+        [None] * count,
     )
 
 
@@ -245,21 +281,21 @@ def group_of(subject_id: str | None, study_id: str | None, sha256: str) -> str:
     return f"image:{sha256}"
 
 
-def without_repetitions(examples: Iterable[Example]) -> list[Example]:
+def without_repetitions(examples: Examples) -> Examples:
     """Each image once.
 
     Raises:
         ConflictingLabels: one image came with two labels.
     """
-    found: dict[str, Example] = {}
+    first_row: dict[str, int] = {}
     conflicts: list[tuple[str, str]] = []
-    for example in examples:
-        first = found.setdefault(example.identity, example)
-        if first.label != example.label:
-            conflicts.append((first.called, example.called))
+    for row, identity in enumerate(examples.identities()):
+        first = first_row.setdefault(identity, row)
+        if examples.labels[first] != examples.labels[row]:
+            conflicts.append((examples.name(first), examples.name(row)))
     if conflicts:
         raise ConflictingLabels(in_conflict(conflicts))
-    return list(found.values())
+    return examples.take(list(first_row.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +310,14 @@ class Reference:
 class Changes:
     """What the next version has otherwise than its base; new examples may correct old ones."""
 
-    add: tuple[Example, ...] = ()
+    add: Examples = field(default_factory=lambda: Examples.of(()))
     relabel: tuple[tuple[Reference, str], ...] = ()
     drop: tuple[Reference, ...] = ()
 
 
 def changed(
-    base: Sequence[Example], changes: Changes, *, may_stay: bool = False
-) -> tuple[list[Example], dict[str, int]]:
+    base: Examples, changes: Changes, *, may_stay: bool = False
+) -> tuple[Examples, dict[str, int]]:
     """The examples of the next version, and how many were added, relabelled and dropped.
 
     Args:
@@ -291,58 +327,72 @@ def changed(
         UnknownItem: a reference names no example of the base.
         InputError: nothing would change, or two changes contradict each other.
     """
-    by_id = {example.example_id: example for example in base}
-    by_scan = {example.scan: example for example in base if example.scan is not None}
-    dropped = {_find(by_id, by_scan, reference).example_id for reference in changes.drop}
-    labels: dict[str | None, str] = {}
+    rows_by_id = {example_id: row for row, example_id in enumerate(base.example_ids)}
+    rows_by_scan = {scan: row for row, scan in enumerate(base.scans) if scan is not None}
+
+    def row_of(reference: Reference) -> int:
+        if reference.scan is not None:
+            row = rows_by_scan.get(reference.scan)
+        else:
+            row = rows_by_id.get(reference.example_id)
+        if row is None:
+            raise UnknownItem("the version has no such example")
+        return row
+
+    dropped = {row_of(reference) for reference in changes.drop}
+    labels: dict[int, str] = {}
+
+    def relabel(row: int, label: str) -> None:
+        if labels.setdefault(row, label) != label:
+            raise InputError("one example was given two different labels")
+
     for reference, label in changes.relabel:
-        known = _find(by_id, by_scan, reference).example_id
-        if labels.setdefault(known, label) != label:
-            raise InputError("one example was given two different labels")
-    by_identity = {example.identity: example.example_id for example in base}
-    fresh: list[Example] = []
-    for example in without_repetitions(changes.add):
-        known = by_identity.get(example.identity)
+        relabel(row_of(reference), label)
+    added = without_repetitions(changes.add)
+    rows_by_identity = {identity: row for row, identity in enumerate(base.identities())}
+    fresh: list[int] = []
+    for row, identity in enumerate(added.identities()):
+        known = rows_by_identity.get(identity)
         if known is None:
-            fresh.append(example)
-        elif labels.setdefault(known, example.label) != example.label:
-            raise InputError("one example was given two different labels")
+            fresh.append(row)
+        else:
+            relabel(known, added.labels[row])
     if dropped & labels.keys():
         raise InputError("one example was both dropped and relabelled")
-    kept = [
-        example._replace(label=labels.get(example.example_id, example.label))
-        for example in base
-        if example.example_id not in dropped
-    ]
-    differs = sum(by_id[e.example_id].label != e.label for e in kept)
+    differs = sum(base.labels[row] != label for row, label in labels.items())
     counts = {"added": len(fresh), "relabelled": differs, "dropped": len(dropped)}
     if not may_stay and not any(counts.values()):
         raise InputError("expected a change: examples to add, to relabel or to drop")
-    return kept + fresh, counts
+    relabelled = replace(
+        base, labels=[labels.get(row, label) for row, label in enumerate(base.labels)]
+    )
+    kept = relabelled.take([row for row in range(len(base)) if row not in dropped])
+    return Examples.joined([kept, added.take(fresh)]), counts
 
 
-def _find(
-    by_id: dict[str | None, Example], by_scan: dict[tuple[str, str], Example], wanted: Reference
-) -> Example:
-    found = by_scan.get(wanted.scan) if wanted.scan is not None else by_id.get(wanted.example_id)
-    if found is None:
-        raise UnknownItem("the version has no such example")
-    return found
-
-
-def to_records(examples: Sequence[Example], groups: Sequence[str]) -> tuple[NewExample, ...]:
+def to_records(examples: Examples, groups: Sequence[str]) -> tuple[NewExample, ...]:
     """For the catalog: groups become numbers, and what a scan tells is left to the scan."""
     numbers: dict[str, int] = {}
     return tuple(
         NewExample(
-            label=example.label,
+            label=label,
             group=numbers.setdefault(group, len(numbers)),
-            example_id=example.example_id,
-            scan=example.scan,
-            sha256=example.sha256,
-            subject_id=None if example.scan else example.subject_id,
-            study_id=None if example.scan else example.study_id,
-            embedding_D=None if example.scan else example.embedding_D,
+            example_id=example_id,
+            scan=scan,
+            sha256=sha256,
+            subject_id=None if scan else subject_id,
+            study_id=None if scan else study_id,
+            embedding_D=None if scan else embedding_D,
         )
-        for example, group in zip(examples, groups, strict=True)
+        for label, group, example_id, scan, sha256, subject_id, study_id, embedding_D in zip(
+            examples.labels,
+            groups,
+            examples.example_ids,
+            examples.scans,
+            examples.sha256s,
+            examples.subject_ids,
+            examples.study_ids,
+            examples.embeddings_ND,
+            strict=True,
+        )
     )

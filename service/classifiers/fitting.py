@@ -1,33 +1,22 @@
-"""Examples -> a version to be stored, of either kind.
+"""Examples -> a version to be stored, of either kind."""
 
-Shape suffixes: N examples, D embedding width.
-"""
-
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from service.catalog.records import Author, NewVersion
-from service.classifiers.examples import Example, labels_of, to_records
-from service.classifiers.grouping import Grouping, grouped
-from service.classifiers.loaded import kept_trust
-from service.classifiers.loaded_labels import kept_labels
+from service.classifiers.examples import Examples, labels_of, to_records
+from service.classifiers.grouping import grouped
 from service.errors import InputError
-from service.fewshot.calibrator import fit_calibrator
-from service.fewshot.fit import Fit, fit
-from service.fewshot.head import to_npz
+from service.fewshot.classifier_fit import ClassifierFit, fit_classifier, presence
+from service.fewshot.fit import Counted
 from service.fewshot.label_quality import refuse_conflicts
-from service.fewshot.multilabel import MultiLabelFit, fit_labels
-from service.fewshot.multilabel_files import stacked_head
-from service.fewshot.weights import Counted
+from service.fewshot.portable import to_bytes, to_plain
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Kind: TypeAlias = Literal["single_label", "multi_label"]
 SINGLE: Kind = "single_label"
 MULTI: Kind = "multi_label"
+REPORT_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +36,7 @@ class FitOptions:
     thresholds: Mapping[str, float] | None = None
 
     @property
-    def says_something(self) -> bool:
+    def is_given(self) -> bool:
         """Whether any option is given."""
         return any(v is not None for v in (self.class_weights, self.counted, self.thresholds))
 
@@ -69,17 +58,17 @@ class FitOptions:
 
     def to_settings(self) -> dict[str, Any]:
         """What a version remembers: only what differs from the defaults."""
-        given = {
+        options = {
             "class_weights": dict(self.class_weights or {}),
             "counted": self.counted if self.counted != "groups" else None,
             "thresholds": dict(self.thresholds or {}),
         }
-        return {name: value for name, value in given.items() if value}
+        return {name: value for name, value in options.items() if value}
 
 
 def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
     """The options that ``to_settings`` remembered."""
-    # Thresholds of a single-label version are set on the version and judged (``thresholds``).
+    # Those of a single-label version are set on the version and hold for no other head.
     thresholds = settings.get("thresholds") if kind == MULTI else None
     return FitOptions(
         MULTI if kind == MULTI else SINGLE,
@@ -89,119 +78,63 @@ def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
     )
 
 
-def names_of(examples: Sequence[Example], kind: str) -> frozenset[str]:
+def names_of(examples: Examples, kind: str) -> frozenset[str]:
     """Classes or labels that occur."""
-    if kind == MULTI:
-        return frozenset[str]().union(*(labels_of(example.label) for example in examples))
-    return frozenset(example.label for example in examples)
-
-
-@dataclass(frozen=True, slots=True)
-class ToFit:
-    """What a fit takes beside the labels of its examples."""
-
-    embeddings_ND: Floats
-    grouping: Grouping
-    options: FitOptions
-    encoder_id: str
-
-
-def to_fit(examples: Sequence[Example], options: FitOptions, encoder_id: str) -> ToFit:
-    """Stack and group the examples, once: 100,000 of them are half a gigabyte."""
-    embeddings_ND = stacked(examples)
-    return ToFit(embeddings_ND, grouped(examples, embeddings_ND), options, encoder_id)
-
-
-def stacked(examples: Sequence[Example]) -> Floats:
-    """embeddings_ND; no copy where the examples are the rows of one matrix, in order."""
-    rows = [example.embedding_D for example in examples]
-    whole_ND = rows[0].base
-    if isinstance(whole_ND, np.ndarray) and whole_ND.shape == (len(rows), *rows[0].shape):
-        places_N = np.fromiter((_address(row_D) for row_D in rows), np.int64, len(rows))
-        if (places_N == _address(whole_ND) + np.arange(len(rows)) * whole_ND.strides[0]).all():
-            return whole_ND
-    return np.stack(rows)
-
-
-def _address(array: Floats) -> int:
-    found: int = array.__array_interface__["data"][0]
-    return found
-
-
-def fit_single(examples: Sequence[Example], wanted: ToFit) -> Fit:
-    """Raises NotEnoughExamples, InputError: as ``fewshot.fit``."""
-    options = wanted.options
-    return fit(
-        wanted.embeddings_ND,
-        [example.label for example in examples],
-        wanted.grouping.groups,
-        encoder_id=wanted.encoder_id,
-        weights=options.class_weights,
-        counted=options.counted or "groups",
-    )
-
-
-def fit_multi(examples: Sequence[Example], wanted: ToFit) -> MultiLabelFit:
-    """Raises NotEnoughExamples, InputError: as ``fewshot.multilabel.fit_labels``."""
-    options = wanted.options
-    return fit_labels(
-        wanted.embeddings_ND,
-        [labels_of(example.label) for example in examples],
-        wanted.grouping.groups,
-        encoder_id=wanted.encoder_id,
-        thresholds=options.thresholds,
-        weights=options.class_weights,
-        counted=options.counted or "groups",
-    )
+    names = frozenset(examples.labels)
+    return frozenset[str]().union(*map(labels_of, names)) if kind == MULTI else names
 
 
 def fitted_version(
-    examples: Sequence[Example],
+    examples: Examples,
     options: FitOptions,
     settings: Mapping[str, Any],
     author: Author,
     encoder_id: str,
 ) -> NewVersion:
-    """Fit, judge and calibrate.
+    """Fit, calibrate, and keep the out-of-fold scores.
 
     Raises:
         ConflictingLabels: equal examples carry different labels.
-        NotEnoughExamples, InputError: as the fits.
+        NotEnoughExamples, InputError: as ``fit_classifier``.
     """
     if options.kind == SINGLE and options.thresholds:
         raise InputError("thresholds belong to multi-label classifiers")
-    wanted = to_fit(examples, options, encoder_id)
-    names = [example.called for example in examples]
-    refuse_conflicts(wanted.embeddings_ND, [example.label for example in examples], names)
-    make = _multi if options.kind == MULTI else _single
-    classes, head_npz, trust_npz, report = make(examples, wanted)
-    grouping = wanted.grouping
-    report["grouping"] = grouping.to_json()
-    report["warnings"] = [*grouping.warnings(), *report["warnings"]]
+    grouping = grouped(examples)
+    names = [examples.name(row) for row in range(len(examples))]
+    refuse_conflicts(examples.embeddings_ND, examples.labels, names)
+    fit = _fit(examples, grouping.groups, options, encoder_id)
+    report = replace(
+        fit.report,
+        grouping=grouping.report,
+        warnings=(*grouping.warnings(), *fit.report.warnings),
+    )
     return NewVersion(
         encoder_id=encoder_id,
-        classes=classes,
-        head_npz=head_npz,
-        report=report,
+        classes=fit.classifier.labels,
+        artifact=to_bytes(fit.classifier.without_anchors()),
+        out_of_fold=fit.out_of_fold.to_bytes(),
+        report=to_plain(report, REPORT_DIGITS),
         settings={**settings, **options.to_settings()},
-        trust_npz=trust_npz,
         examples=to_records(examples, grouping.groups),
         author=author,
         kind=options.kind,
     )
 
 
-_Made: TypeAlias = tuple[tuple[str, ...], bytes, bytes, dict[str, Any]]
-
-
-def _single(examples: Sequence[Example], wanted: ToFit) -> _Made:
-    found = fit_single(examples, wanted)
-    trusted = fit_calibrator(found, wanted.embeddings_ND)
-    report = found.report.to_json() | trusted.to_json()
-    return found.head.classes, to_npz(found.head), kept_trust(found.head, trusted), report
-
-
-def _multi(examples: Sequence[Example], wanted: ToFit) -> _Made:
-    found = fit_multi(examples, wanted)
-    made = found.made
-    return made.labels, to_npz(stacked_head(made)), kept_labels(made), found.report
+def _fit(
+    examples: Examples, groups: tuple[str, ...], options: FitOptions, encoder_id: str
+) -> ClassifierFit:
+    if options.kind == MULTI:
+        labels_by_key = {key: labels_of(key) for key in set(examples.labels)}
+        targets = presence([labels_by_key[key] for key in examples.labels])
+    else:
+        targets = {None: examples.labels}
+    return fit_classifier(
+        examples.embeddings_ND,
+        targets,
+        groups,
+        encoder_id=encoder_id,
+        thresholds=options.thresholds,
+        weights=options.class_weights,
+        counted=options.counted or "groups",
+    )

@@ -1,21 +1,17 @@
-"""Which examples count once and stay on one side of a judgement: patients, or what stands in.
+"""Which examples count once and stay on one side of a split: patients, or what stands in.
 
-Shape suffixes: N examples, D embedding width.
+Shape suffixes: N examples.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from service.classifiers.examples import Example
-from service.fewshot.duplicates import closest, likeness_of_copies, near_duplicate_groups
+from service.classifiers.examples import Examples
+from service.fewshot.duplicates import closest, near_duplicate_groups, similarity_of_copies
+from service.fewshot.report import GroupingReport
 
-Floats: TypeAlias = npt.NDArray[np.float32]
-
-MOST_SEARCHED = 10_000  # examples without ids: all pairs are compared, some seconds
+MAX_COMPARED = 10_000  # examples without ids: all pairs are compared, some seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,48 +22,51 @@ class Grouping:
         groups: one per example.
         without_ids: examples with neither subject nor study.
         joined: of them, those that another one resembles so much that both are one group.
-        likeness: the cosine that makes it so; None where it was not looked for.
+        similarity: the cosine that makes it so; None where copies were not looked for.
     """
 
     groups: tuple[str, ...]
     without_ids: int
     joined: int
-    likeness: float | None
+    similarity: float | None
 
-    def to_json(self) -> dict[str, Any]:
-        """For the report."""
-        return {
-            "without_ids": self.without_ids,
-            "joined_by_likeness": self.joined,
-            "likeness": None if self.likeness is None else round(self.likeness, 4),
-        }
+    @property
+    def report(self) -> GroupingReport:
+        """For the report of the fit."""
+        return GroupingReport(self.without_ids, self.joined, self.similarity)
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures must know."""
         if not self.without_ids:
-            return []
-        said = f"patient ids are missing for {self.without_ids} of {len(self.groups)} examples: "
-        if self.likeness is None:
-            return [f"{said}each image stands for a patient; too many to look for copies"]
-        return [f"{said}near-duplicates count as one patient, other views of a patient do not"]
+            return ()
+        start = f"patient ids are missing for {self.without_ids} of {len(self.groups)} examples: "
+        if self.similarity is None:
+            return (f"{start}each image stands for a patient; too many to look for copies",)
+        return (f"{start}near-duplicates count as one patient, other views of a patient do not",)
 
 
-def grouped(examples: Sequence[Example], embeddings_ND: Floats) -> Grouping:
+def grouped(examples: Examples) -> Grouping:
     """Subjects, else studies; examples without either join what they look like."""
-    groups = [example.group for example in examples]
-    is_bare_N = np.array([e.subject_id is None and e.study_id is None for e in examples])
+    groups, embeddings_ND = list(examples.groups), examples.embeddings_ND
+    is_bare_N = np.array(
+        [
+            subject_id is None and study_id is None
+            for subject_id, study_id in zip(examples.subject_ids, examples.study_ids, strict=True)
+        ]
+    )
     bare, known = np.flatnonzero(is_bare_N), np.flatnonzero(~is_bare_N)
-    if not len(bare) or len(bare) > MOST_SEARCHED:
+    if not len(bare) or len(bare) > MAX_COMPARED:
         return Grouping(tuple(groups), len(bare), 0, None)
-    likeness = likeness_of_copies(embeddings_ND, [example.label for example in examples])
-    found_N = near_duplicate_groups(embeddings_ND[bare], likeness=likeness)
-    names = {number: f"alike:{number}" for number in found_N.tolist()}
-    is_joined_N = np.bincount(found_N)[found_N] > 1
+    similarity = similarity_of_copies(embeddings_ND, examples.labels)
+    number_N = near_duplicate_groups(embeddings_ND[bare], min_similarity=similarity)
+    names = {number: f"alike:{number}" for number in number_N.tolist()}
+    is_joined_N = np.bincount(number_N)[number_N] > 1
     if len(known):
         best_N, cosine_N = closest(embeddings_ND[bare], embeddings_ND[known])
-        for i in np.flatnonzero(cosine_N >= likeness)[np.argsort(cosine_N[cosine_N >= likeness])]:
-            names[int(found_N[i])] = groups[int(known[best_N[i]])]
-        is_joined_N |= np.array([not names[n].startswith("alike:") for n in found_N.tolist()])
-    for row, number in zip(bare.tolist(), found_N.tolist(), strict=True):
+        alike = np.flatnonzero(cosine_N >= similarity)
+        for i in alike[np.argsort(cosine_N[alike])]:
+            names[int(number_N[i])] = groups[int(known[best_N[i]])]
+        is_joined_N |= np.array([not names[n].startswith("alike:") for n in number_N.tolist()])
+    for row, number in zip(bare.tolist(), number_N.tolist(), strict=True):
         groups[row] = names[number]
-    return Grouping(tuple(groups), len(bare), int(is_joined_N.sum()), likeness)
+    return Grouping(tuple(groups), len(bare), int(is_joined_N.sum()), similarity)

@@ -4,37 +4,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.catalog.records import Author, NewVersion
+from service.classifiers.fitting import MULTI, REPORT_DIGITS, SINGLE
 from service.classifiers.loaded import LoadedClassifier
-from service.classifiers.loaded_labels import OpenedLabels
-from service.errors import ArtifactMismatch, InvalidArtifact
-from service.fewshot.head import to_npz
-from service.fewshot.multilabel_files import FORMAT as LABELS_FORMAT
-from service.fewshot.multilabel_files import (
-    from_labels_document,
-    stacked_head,
-    to_labels_bytes,
-    to_labels_document,
-    to_labels_onnx,
-)
+from service.errors import ArtifactMismatch, InputError, InvalidArtifact
 from service.fewshot.onnx_export import to_onnx
-from service.fewshot.portable import from_document, to_bytes, to_document
+from service.fewshot.portable import (
+    PortableClassifier,
+    from_document,
+    from_plain,
+    to_bytes,
+    to_document,
+    to_plain,
+)
+from service.fewshot.report import ClassifierReport
 
 
-def as_document(loaded: LoadedClassifier | OpenedLabels) -> dict[str, Any]:
+def export_document(loaded: LoadedClassifier) -> dict[str, Any]:
     """The version as JSON values with its card; distances need the anchors, so they travel."""
-    if isinstance(loaded, OpenedLabels):
-        return to_labels_document(loaded.made, card_of(loaded))
-    return to_document(loaded.head, loaded.trust, card_of(loaded))
+    return to_document(loaded.model, card_of(loaded))
 
 
-def as_onnx(loaded: LoadedClassifier | OpenedLabels) -> bytes:
+def export_onnx(loaded: LoadedClassifier) -> bytes:
     """The version as one network: embedding -> calibrated probabilities."""
-    if isinstance(loaded, OpenedLabels):
-        return to_labels_onnx(loaded.made, card_of(loaded))
-    return to_onnx(loaded.head, loaded.trust, card_of(loaded))
+    return to_onnx(loaded.model, card_of(loaded))
 
 
-def card_of(loaded: LoadedClassifier | OpenedLabels) -> dict[str, Any]:
+def card_of(loaded: LoadedClassifier) -> dict[str, Any]:
     """What a reader should know of the version; names no scan, subject or key."""
     return {
         "classifier": loaded.classifier.name,
@@ -53,42 +48,35 @@ def version_of_document(document: Mapping[str, Any], author: Author, encoder_id:
         EncoderMismatch: made for another encoder than ``encoder_id``.
     """
     try:
-        if document.get("format") == LABELS_FORMAT:
-            return _version_of_labels(document, author, encoder_id)
-        found = from_document(document, encoder_id=encoder_id)
+        portable = from_document(document, encoder_id=encoder_id)
+        report = _report_of(portable)
     except ArtifactMismatch as error:
         raise InvalidArtifact(str(error)) from error
+    classifier = portable.classifier
+    origin = {key: value for key, value in portable.card.items() if key != "report"}
+    is_multi_label = None not in classifier.heads
+    thresholds = {"thresholds": classifier.thresholds} if is_multi_label else {}
     return NewVersion(
-        encoder_id=found.head.encoder_id,
-        classes=found.head.classes,
-        head_npz=to_npz(found.head),
-        report=_report_of(found.card),
-        settings=_settings_of(found.card),
-        trust_npz=to_bytes(found.head, found.trust),
+        encoder_id=classifier.encoder_id,
+        classes=classifier.labels,
+        artifact=to_bytes(classifier),
+        out_of_fold=b"",
+        report=report,
+        settings={"imported": True, "origin": origin, **thresholds},
         author=author,
+        kind=MULTI if is_multi_label else SINGLE,
     )
 
 
-def _version_of_labels(document: Mapping[str, Any], author: Author, encoder_id: str) -> NewVersion:
-    found = from_labels_document(document, encoder_id=encoder_id)
-    thresholds = {head.name: head.threshold for head in found.made.heads}
-    return NewVersion(
-        encoder_id=found.made.encoder_id,
-        classes=found.made.labels,
-        head_npz=to_npz(stacked_head(found.made)),
-        report=_report_of(found.card),
-        settings=_settings_of(found.card) | {"thresholds": thresholds},
-        trust_npz=to_labels_bytes(found.made),
-        author=author,
-        kind="multi_label",
-    )
-
-
-def _report_of(card: Mapping[str, Any]) -> dict[str, Any]:
-    report = card.get("report")
-    return report if isinstance(report, dict) else {}
-
-
-def _settings_of(card: Mapping[str, Any]) -> dict[str, Any]:
-    origin = {key: value for key, value in card.items() if key != "report"}
-    return {"imported": True, "origin": origin}
+def _report_of(portable: PortableClassifier) -> dict[str, Any]:
+    """The report on the card; empty without one. Raises ArtifactMismatch: it is none of ours."""
+    report = portable.card.get("report")
+    if not report:
+        return {}
+    try:
+        checked: dict[str, Any] = to_plain(from_plain(ClassifierReport, report), REPORT_DIGITS)
+    except InputError as error:
+        raise ArtifactMismatch(f"the report of the card cannot be read: {error}") from error
+    if len(checked["labels"]) != len(portable.classifier.heads):
+        raise ArtifactMismatch("the report is of another classifier")
+    return checked

@@ -16,7 +16,7 @@ from service.catalog.records import (
     VersionExample,
 )
 from service.classifiers.evaluation import ClassifierEvaluator, Evaluation
-from service.classifiers.examples import Changes, Example, group_of
+from service.classifiers.examples import Changes, Example, Examples, group_of
 from service.classifiers.fitting import MULTI, SINGLE
 from service.classifiers.requests import (
     ChangeRequest,
@@ -27,7 +27,7 @@ from service.classifiers.requests import (
 )
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import ThresholdRequest, Thresholds
-from service.errors import NameTaken, WrongKind
+from service.errors import InputError, NameTaken
 
 __all__ = [
     "Author",
@@ -74,7 +74,7 @@ class ClassifierRegistry:
 
         Raises:
             UnknownItem: no such collection or scan.
-            WrongKind: labels that do not suit the kind of classifier.
+            InputError: labels that do not suit the kind of classifier.
             ServiceError: as ``ClassifierStore.fit``.
         """
         settings = {} if operation_id is None else {"operation_id": operation_id}
@@ -113,7 +113,7 @@ class ClassifierRegistry:
         return self._store.extend(
             workspace_id,
             request.name,
-            Changes(tuple(added), relabelled, request.drop),
+            Changes(added, relabelled, request.drop),
             request.author,
             base=base.number,
             options=request.options,
@@ -132,7 +132,7 @@ class ClassifierRegistry:
         allow_known: bool,
     ) -> Evaluation:
         """Evaluate a version on labelled examples. Raises as ``ClassifierEvaluator.evaluate``."""
-        loaded = self._store.open_either(workspace_id, name, number)
+        loaded = self._store.open(workspace_id, name, number)
         labelled = self._examples(workspace_id, examples, uploads, loaded.version.kind)
         return self._evaluator.evaluate(workspace_id, loaded, labelled, allow_known=allow_known)
 
@@ -142,26 +142,26 @@ class ClassifierRegistry:
         stored: ExampleSelection,
         uploads: Sequence[UploadedExample],
         kind: str,
-    ) -> list[Example]:
+    ) -> Examples:
         """All examples of a request: scans of its tasks, named scans, then uploads."""
         sources, collection = self._store.sources, stored.collection
         if (stored.tasks and kind == SINGLE) or (stored.task is not None and kind == MULTI):
-            raise WrongKind(
+            raise InputError(
                 "expected a task of a single-label, or tasks of a multi-label classifier"
             )
         uploaded = [_uploaded(kind, upload, file) for file, upload in enumerate(uploads)]
-        examples: list[Example] = []
+        parts: list[Examples] = []
         if stored.tasks and collection is not None:
-            examples += sources.of_tasks(workspace_id, collection, stored.tasks, stored.where)
+            parts.append(sources.of_tasks(workspace_id, collection, stored.tasks, stored.where))
         if stored.task is not None and collection is not None:
-            examples += sources.of_task(workspace_id, collection, stored.task, stored.where)
+            parts.append(sources.of_task(workspace_id, collection, stored.task, stored.where))
         by_collection: dict[str, list[tuple[str, str]]] = {}
         for scan in stored.scans:
             labelled = (scan.scan_id, label_key(kind, scan.labelling))
             by_collection.setdefault(scan.collection, []).append(labelled)
         for collection, scans in by_collection.items():
-            examples += sources.of_scans(workspace_id, collection, scans)
-        return examples + uploaded
+            parts.append(sources.of_scans(workspace_id, collection, scans))
+        return Examples.joined([*parts, Examples.of(uploaded)])
 
     # reading ------------------------------------------------------------------------------
 
@@ -237,8 +237,8 @@ class ClassifierRegistry:
     def import_(
         self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
     ) -> Classifier:
-        """Store what ``export_json`` gave. Raises as ``ClassifierStore.take_in``."""
-        return self._store.take_in(workspace_id, name, document, author)
+        """Store what ``export_document`` gave. Raises as ``ClassifierStore.import_document``."""
+        return self._store.import_document(workspace_id, name, document, author)
 
 
 def _uploaded(kind: str, upload: UploadedExample, file: int) -> Example:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from service.catalog.records import Author, ScanFilter
 from service.classifiers.examples import Reference, key_of, labels_of
 from service.classifiers.fitting import MULTI, SINGLE, FitOptions
-from service.classifiers.json_codec import from_json
-from service.errors import WrongKind
+from service.errors import InputError
+from service.fewshot.portable import from_plain
 
 Labelling: TypeAlias = str | tuple[str, ...]  # a class, or all labels of a multi-label example
 ReviewKind: TypeAlias = Literal["next", "suspect", "conflict"]
@@ -83,7 +83,7 @@ class FitRequest:
     @classmethod
     def from_json(cls, document: Any) -> "FitRequest":
         """What ``to_json`` gave. Raises InputError."""
-        return from_json(cls, document)
+        return from_plain(cls, document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +128,13 @@ def label_key(kind: str, label: Labelling) -> str:
     """The text under which an example of this kind of classifier is stored and compared.
 
     Raises:
-        WrongKind: a class where a list of labels is expected, or the other way round.
+        InputError: a class where a list of labels is expected, or the other way round.
     """
     if kind == MULTI and not isinstance(label, str):
         return key_of(label)
     if kind == SINGLE and isinstance(label, str):
         return label
-    raise WrongKind(
+    raise InputError(
         "a multi-label classifier takes a list of labels per example, and tasks instead of a task; "
         "a single-label one takes a label, and a task"
     )

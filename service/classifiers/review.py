@@ -1,21 +1,24 @@
 """Which labels a person should look at: the next to give, doubtful ones, contradicting ones.
 
-Shape suffixes: U unlabelled scans, C classes, L labels.
+Shape suffixes: U unlabelled scans, N examples, C classes, L labels, D embedding width.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from service.catalog.interface import Catalog
-from service.catalog.records import Scan
+from service.catalog.records import Scan, ScanFilter, VersionExample
 from service.classifiers.evaluation import ClassifierEvaluator
-from service.classifiers.examples import Example
-from service.classifiers.loaded import LoadedClassifier
+from service.classifiers.examples import group_of
 from service.classifiers.requests import ReviewRequest
 from service.classifiers.store import ClassifierStore
-from service.errors import InputError
-from service.fewshot.multilabel_answers import ABSENT, PRESENT
+from service.errors import InputError, NotEnoughExamples
+from service.fewshot.classifier import PRESENT_NUMBER
+from service.fewshot.duplicates import USUAL_OF_CONFLICTS, similarity_of_copies
+from service.fewshot.label_quality import conflicts, next_to_label, suspects
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,8 @@ class ReviewItem:
 
     reason: Literal["uncertain", "doubtful_label", "conflicting_labels"]
     scan: Scan | None = None
-    example: Example | None = None
-    other: Example | None = None
+    example: VersionExample | None = None
+    other: VersionExample | None = None
     label: str | None = None
     guess: str | None = None
     probabilities: Mapping[str, float] | None = None
@@ -78,54 +81,75 @@ class LabelReview:
     def _next(self, workspace_id: str, request: ReviewRequest) -> Review:
         if request.collection is None or not request.tasks:
             raise InputError("expected collection and task for a review of kind next")
-        loaded = self._store.open_either(workspace_id, request.name, request.number)
-        chosen = self._evaluator.next_to_label(
-            workspace_id, loaded, request.collection, request.tasks, request.limit
-        )
-        if not chosen:
+        loaded = self._store.open(workspace_id, request.name, request.number)
+        scans = self._store.sources.scans_of(workspace_id, request.collection, ScanFilter())
+        unlabelled = [s for s in scans if any(task not in s.labels for task in request.tasks)]
+        if not unlabelled:
             return Review((), None)
-        ids = [scan.scan_id for scan, _ in chosen]
+        ids = [scan.scan_id for scan in unlabelled]
         embeddings_UD = self._catalog.embeddings(workspace_id, request.collection, ids)
-        shares: list[dict[str, float]]
-        if isinstance(loaded, LoadedClassifier):
-            shares_UC = loaded.trust.probabilities(loaded.head, embeddings_UD).tolist()
-            shares = [dict(zip(loaded.head.classes, row, strict=True)) for row in shares_UC]
-        else:
-            places = [loaded.made.labels.index(label or "") for _, label in chosen]
-            shares_UL = loaded.made.probabilities(embeddings_UD).tolist()
-            shares = [
-                {PRESENT: row[place], ABSENT: 1 - row[place]}
-                for row, place in zip(shares_UL, places, strict=True)
-            ]
-        items = [
-            ReviewItem(
-                "uncertain",
-                scan=scan,
-                label=label,
-                guess=max(share, key=share.__getitem__),
-                probabilities=share,
+        groups = [group_of(s.subject_id, s.study_id, s.image.sha256) for s in unlabelled]
+        heads = list(loaded.model.heads.items())
+        shares = [head.probabilities(embeddings_UD) for _, head in heads]
+        # The entropies of independent labels add up, and so does that of all their columns.
+        rows = next_to_label(embeddings_UD, np.hstack(shares), groups, request.limit)
+        sureness_UL = np.stack([abs(share[:, PRESENT_NUMBER] - 0.5) for share in shares], axis=1)
+        items = []
+        for row in rows:
+            place = int(sureness_UL[row].argmin())  # the least certain label
+            label, head = heads[place]
+            of_row = dict(zip(head.head.classes, shares[place][row].tolist(), strict=True))
+            guess = max(of_row, key=of_row.__getitem__)
+            items.append(
+                ReviewItem(
+                    "uncertain",
+                    scan=unlabelled[row],
+                    label=label,
+                    guess=guess,
+                    probabilities=of_row,
+                )
             )
-            for (scan, label), share in zip(chosen, shares, strict=True)
-        ]
         return Review(tuple(items), None)
 
     def _suspects(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
+        """Examples whose labels a head that had not seen their group doubts, worst first."""
+        examples, scores = self._evaluator.out_of_fold(workspace_id, name, number)
+        doubted = [
+            (label, suspect)
+            for label, head in scores.heads.items()
+            for suspect in suspects(head.nested)
+        ]
         return [
             ReviewItem(
                 "doubtful_label",
-                example=issue.example,
-                label=issue.concerns,
-                guess=issue.suspect.suggested,
+                example=examples[suspect.row],
+                label=label,
+                guess=suspect.suggested,
                 probabilities={
-                    issue.suspect.label: issue.suspect.given,
-                    issue.suspect.suggested: issue.suspect.probability,
+                    suspect.label: suspect.given,
+                    suspect.suggested: suspect.probability,
                 },
             )
-            for issue in self._evaluator.suspects(workspace_id, name, number)
+            for label, suspect in sorted(doubted, key=lambda pair: pair[1].given)
         ]
 
     def _conflicts(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
+        """Examples that look alike and carry different labels, the most alike first."""
+        self._store.find(workspace_id, name, number)
+        examples = self._store.sources.of_version(workspace_id, name, number)
+        if not len(examples):
+            raise NotEnoughExamples(f"version {number} has no examples that are still kept")
+        stored = self._catalog.version_examples(workspace_id, name, number)
+        by_id = {example.example_id: example for example in stored}
+        records = [by_id[str(example_id)] for example_id in examples.example_ids]
+        embeddings_ND, labels = examples.embeddings_ND, examples.labels
+        similarity = similarity_of_copies(embeddings_ND, labels, usual=USUAL_OF_CONFLICTS)
         return [
-            ReviewItem("conflicting_labels", example=first, other=second, similarity=cosine)
-            for first, second, cosine in self._evaluator.conflicts(workspace_id, name, number)
+            ReviewItem(
+                "conflicting_labels",
+                example=records[pair.first],
+                other=records[pair.second],
+                similarity=pair.cosine,
+            )
+            for pair in conflicts(embeddings_ND, labels, min_similarity=similarity)
         ]

@@ -5,30 +5,27 @@ Shape suffixes: N examples, C classes, D embedding width.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
-from service.classifiers.examples import Changes, Example, Sources, changed
+from service.classifiers.examples import Changes, Examples, Sources, changed
 from service.classifiers.examples import without_repetitions as unrepeated
 from service.classifiers.fitting import MULTI, FitOptions, fitted_version, names_of, options_of
 from service.classifiers.loaded import LoadedClassifier, Support, load_classifier, support_of
-from service.classifiers.loaded_labels import OpenedLabels, opened_labels
 from service.classifiers.portable_versions import version_of_document
 from service.errors import (
     EncoderMismatch,
-    InputError,
     NameTaken,
     NotEnoughExamples,
     PreconditionFailed,
     TooManyItems,
     UnknownItem,
-    WrongKind,
 )
 
-MAX_OPENED = 32  # versions kept ready; each holds at most 2000 embeddings
+MAX_LOADED = 32  # versions kept ready; each holds at most 2000 embeddings
 
 
 class ClassifierStore:
@@ -41,9 +38,7 @@ class ClassifierStore:
         self._encoder_id = encoder_id
         self._dim = dim
         self._max_examples = max_examples
-        self._ready: OrderedDict[tuple[str, str, int], LoadedClassifier | OpenedLabels] = (
-            OrderedDict()
-        )
+        self._ready: OrderedDict[tuple[str, str, int], LoadedClassifier] = OrderedDict()
         self._generation = 0
         self._lock = threading.Lock()
         self.sources = Sources(catalog, encoder_id=encoder_id, dim=dim, max_examples=max_examples)
@@ -52,18 +47,18 @@ class ClassifierStore:
         self,
         workspace_id: str,
         name: str,
-        examples: Sequence[Example],
+        examples: Examples,
         author: Author,
         options: FitOptions | None = None,
         *,
         settings: Mapping[str, Any] | None = None,
         before_storing: Callable[[], None] = lambda: None,
     ) -> Classifier:
-        """Fit, judge by grouped cross-validation, store as version 1 and publish.
+        """Fit, evaluate by grouped cross-validation, store as version 1 and publish.
 
         Args:
             options: None = the defaults.
-            settings: told with the version.
+            settings: kept with the version.
             before_storing: called after the fit; what it raises gives the fit up.
 
         Raises:
@@ -105,7 +100,7 @@ class ClassifierStore:
             EncoderMismatch: the base was fitted on another encoder's embeddings.
             NotEnoughExamples: fewer than two classes are left.
             ConflictingLabels: equal examples carry different labels.
-            InputError: nothing would change, contradicting changes, or examples without label.
+            InputError: nothing would change, or contradicting changes.
             PreconditionFailed: ``if_revision`` is not the current one.
         """
         current = self._catalog.get_classifier(workspace_id, name)
@@ -115,18 +110,12 @@ class ClassifierStore:
         start = self._catalog.get_version(workspace_id, name, number)
         self.require_encoder(start.encoder_id)
         kept = self.sources.of_version(workspace_id, name, number)
-        given = options or FitOptions()
-        examples, counts = changed(kept, changes, may_stay=given.says_something)
-        unlabelled = sum(not example.label for example in examples)
-        if unlabelled:
-            raise InputError(
-                f"{unlabelled} examples of version {number} have no recorded label: "
-                "relabel or drop them in this request"
-            )
+        options = options or FitOptions()
+        examples, counts = changed(kept, changes, may_stay=options.is_given)
         settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
         settings |= _dropped_thresholds(start)
         remembered = options_of(start.kind, start.settings)
-        chosen = given.after(remembered, names_of(examples, start.kind))
+        chosen = options.after(remembered, names_of(examples, start.kind))
         version = self._fitted(examples, settings, author, chosen)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
@@ -152,10 +141,9 @@ class ClassifierStore:
             return None
         settings: dict[str, Any] = {"base_version": base.number, "refit": True, "not_kept": gone}
         settings |= _dropped_thresholds(base)
-        examples = [each for each in kept if each.label]
-        names = names_of(examples, base.kind)
+        names = names_of(kept, base.kind)
         options = FitOptions().after(options_of(base.kind, base.settings), names)
-        version = self._fitted(examples, settings, author, options)
+        version = self._fitted(kept, settings, author, options)
         return self._catalog.add_version(workspace_id, name, version, publish=True)
 
     def _refuse_taken(self, workspace_id: str, name: str) -> None:
@@ -168,12 +156,12 @@ class ClassifierStore:
 
     def _fitted(
         self,
-        examples: Sequence[Example],
+        examples: Examples,
         settings: Mapping[str, Any],
         author: Author,
         options: FitOptions,
     ) -> NewVersion:
-        if not examples:
+        if not len(examples):
             raise NotEnoughExamples("expected labelled examples of at least 2 classes, got none")
         if len(examples) > self._max_examples:
             raise TooManyItems(
@@ -191,47 +179,28 @@ class ClassifierStore:
     def open(self, workspace_id: str, name: str, number: int | None = None) -> LoadedClassifier:
         """Read the published version, or the one of this number, for use.
 
+        A version never changes, so what was read of it is kept ready.
+
         Raises:
             UnknownItem: no such classifier or version.
             EncoderMismatch: it was fitted on another encoder's embeddings.
-            WrongKind: it is multi-label.
-        """
-        found = self.open_either(workspace_id, name, number)
-        if isinstance(found, OpenedLabels):
-            raise WrongKind("the classifier is multi-label; this is for single-label ones")
-        return found
-
-    def open_labels(self, workspace_id: str, name: str, number: int | None = None) -> OpenedLabels:
-        """As ``open``, for a multi-label classifier. Raises as it does."""
-        found = self.open_either(workspace_id, name, number)
-        if isinstance(found, LoadedClassifier):
-            raise WrongKind("the classifier is single-label; this is for multi-label ones")
-        return found
-
-    def open_either(
-        self, workspace_id: str, name: str, number: int | None = None
-    ) -> LoadedClassifier | OpenedLabels:
-        """As ``open`` or ``open_labels``, whichever the kind asks for.
-
-        A version never changes, so what was read of it is kept ready.
         """
         classifier, version = self.find(workspace_id, name, number)
         key = (workspace_id, classifier.classifier_id, version.number)
         with self._lock:
-            generation, found = self._generation, self._ready.get(key)
-            if found is not None:
+            generation, ready = self._generation, self._ready.get(key)
+            if ready is not None:
                 self._ready.move_to_end(key)
-                return replace(found, classifier=classifier, version=version)
+                return replace(ready, classifier=classifier, version=version)
         support, whole = self._support(workspace_id, classifier, version)
-        make = opened_labels if version.kind == MULTI else load_classifier
-        made = make(classifier, version, support)
+        loaded = load_classifier(classifier, version, support)
         with self._lock:
             # What was read before a deletion must not outlive it.
             if generation == self._generation and whole:
-                self._ready[key] = made
-                while len(self._ready) > MAX_OPENED:
+                self._ready[key] = loaded
+                while len(self._ready) > MAX_LOADED:
                     self._ready.popitem(last=False)
-        return made
+        return loaded
 
     def find(
         self, workspace_id: str, name: str, number: int | None = None
@@ -252,13 +221,13 @@ class ClassifierStore:
     def _support(
         self, workspace_id: str, classifier: Classifier, version: ClassifierVersion
     ) -> tuple[Support, bool]:
-        """The kept examples, and whether both readings of the catalog tell the same of them."""
+        """The kept examples, and whether both reads of the catalog agree on them."""
         where = (workspace_id, classifier.name, version.number)
         stored = self._catalog.version_examples(*where)
         embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
         kept = [example for example in stored if example.is_kept]
-        found = support_of(kept[: len(embeddings_ND)], embeddings_ND[: len(kept)])
-        return found, len(kept) == len(embeddings_ND)
+        support = support_of(kept[: len(embeddings_ND)], embeddings_ND[: len(kept)])
+        return support, len(kept) == len(embeddings_ND)
 
     def forget(self) -> None:
         """Drop what is kept ready: scans were deleted or subjects erased."""
@@ -266,7 +235,7 @@ class ClassifierStore:
             self._generation += 1
             self._ready.clear()
 
-    def take_in(
+    def import_document(
         self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
     ) -> Classifier:
         """Store an exported document as version 1 of a new classifier.
@@ -285,5 +254,8 @@ def _dropped_thresholds(start: ClassifierVersion) -> dict[str, int]:
     """Those of a single-label version were chosen for its head, and hold for no other."""
     if start.kind == MULTI:
         return {}
-    chosen = start.settings.get("operating_points")
-    return {"thresholds_dropped": len(chosen)} if chosen else {}
+    # Those of an import are told by its report alone.
+    count = len(start.settings.get("operating_points", ())) or sum(
+        len(head["thresholds"]) for head in start.report.get("labels", ())
+    )
+    return {"thresholds_dropped": count} if count else {}

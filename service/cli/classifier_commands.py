@@ -244,9 +244,9 @@ def _write_heatmap(
 
 def _line(found: dict[str, Any]) -> str:
     """Name, version, accuracy with its interval, classes."""
-    report = found["report"]
+    report = found["report"] or {}
     accuracy, interval = report.get("balanced_accuracy"), report.get("interval_95")
-    said = "not judged"
+    said = "not evaluated"
     if accuracy is not None and interval is not None:
         said = f"balanced accuracy {accuracy:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
     calibrated = "calibrated" if found["calibrated"] else "not calibrated"

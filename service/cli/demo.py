@@ -182,7 +182,7 @@ def teach(
         on_done(1)
     interval = first["interval_95"]
     return Taught(
-        classes=len(first["classes"]),
+        classes=len(first["labels"][0]["classes"]),
         labelled_per_class=labelled,
         judged=judged,
         repeats=repeats,
@@ -229,5 +229,5 @@ def _balanced(client: Client, classifier: str, rest: Sequence[StoredExamples]) -
         part = rest[start : start + PREDICT_AT_ONCE]
         answer = client.predict_scans(classifier, COLLECTION, [s.scan_id for s in part])
         for scan, item in zip(part, answer["items"], strict=True):
-            right[scan.label].append(item["label"] == scan.label)
+            right[scan.label].append(item["most_probable"] == scan.label)
     return statistics.fmean(statistics.fmean(map(float, found)) for found in right.values())

@@ -1,174 +1,199 @@
-"""What stands between a head's logits and an answer: calibration, sets, distance, doubt.
+"""From logits to honest probabilities, prediction sets, and the margin of an ambiguous row.
 
-Shape suffixes: N rows, C classes, D embedding width.
+A temperature changes no ranking and needs few examples (Guo et al. 2017, "On calibration of
+modern neural networks", section 4.2). Classes count equally, as in the fit: the probabilities
+are those of a population in which all classes are equally frequent.
+
+Shape suffixes: N rows, M rows with scores, C classes, B bins.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError
-from service.fewshot.conformal import Conformal, PredictionSets, conformal
-from service.fewshot.fit import Fit
-from service.fewshot.head import LinearHead
-from service.fewshot.heldout import HeldOut
-from service.fewshot.novelty import Novelty, novelty
-from service.fewshot.temperature import Calibration, calibrate
+from service.fewshot.conformal import Conformal, conformal
+from service.fewshot.heldout import HeldOut, softmax
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
-Reason: TypeAlias = Literal["not_ultrasound", "far_from_every_class", "ambiguous"]
+Ints: TypeAlias = npt.NDArray[np.int64]
 
+MIN_GROUPS = 10  # groups with scores; below, a temperature says more of the draw than of the head
+PRIOR_SD = 1.0  # of log temperature: as if one standard deviation were a factor of e
+LOG_RANGE = (-4.0, 4.0)
+BINS = 10
+FOLDS = 5
 FALLBACK_MARGIN = 0.1  # between the two most probable classes, where the fit cannot tell
-LEAST_ANSWERED = 10  # groups above a margin, for the margin to be believed
+MIN_ANSWERED = 10  # groups above a margin, for the margin to be believed
 ERROR_SHARE = 0.5  # wanted errors among the answered, as a share of those among all
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One row's classification, or why there is none.
-
-    Attributes:
-        predicted: the most probable class, also where ``abstained_because`` says not to use it.
-        probabilities: class -> probability, calibrated where ``Calibrator.calibration`` is.
-        distance: to the nearest of the support, 1 - cosine.
-        distance_percentile: share of the support's own distances that are smaller; None when
-            there are none.
-        between: the two classes of an ambiguous row, the more probable first.
-    """
-
-    predicted: str
-    probabilities: dict[str, float]
-    distance: float
-    distance_percentile: float | None
-    abstained_because: Reason | None
-    between: tuple[str, str] | None
-
-    def as_no_ultrasound(self) -> "Answer":
-        """The same, abstained from: there is no point in asking which class it resembles."""
-        return replace(self, abstained_because="not_ultrasound", between=None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, under the field names."""
-        return {
-            "predicted": self.predicted,
-            "probabilities": {n: round(p, 6) for n, p in self.probabilities.items()},
-            "distance": round(self.distance, 6),
-            "distance_percentile": self.distance_percentile,
-            "abstained_because": self.abstained_because,
-            "between": self.between and list(self.between),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Calibrator:
-    """Everything beside the head that an honest prediction needs.
+    """What turns the logits of one head into honest answers.
 
     Attributes:
-        least_margin: probability between the two most probable classes below which a row is
+        min_margin: probability between the two most probable classes below which a row is
             ambiguous.
         margin_chosen_by: how.
     """
 
-    calibration: Calibration
+    calibration: "Calibration"
     conformal: Conformal
-    novelty: Novelty
-    least_margin: float
+    min_margin: float
     margin_chosen_by: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values: what a report shows; arrays are left out."""
-        return {
-            "calibration": self.calibration.to_json(),
-            "conformal": {"method": self.conformal.method, "items": len(self.conformal.scores_M)},
-            "novelty": self.novelty.to_json(),
-            "least_margin": round(self.least_margin, 6),
-            "margin_chosen_by": self.margin_chosen_by,
-        }
 
-    def probabilities(self, head: LinearHead, embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
-        """Calibrated, float64 (N, C). Raises InputError: wrong width, zero or non-finite rows."""
-        return self.calibration.probabilities(head.logits(embeddings_ND))
-
-    def sets(self, probabilities_NC: Doubles, coverage: float) -> PredictionSets:
-        """Prediction sets, or a refusal. Raises InputError: coverage outside 0.5 to 0.999."""
-        return self.conformal.sets(probabilities_NC, coverage)
-
-    def answers(self, head: LinearHead, embeddings_ND: npt.NDArray[np.floating]) -> list[Answer]:
-        """Classify rows, or say why not.
-
-        Raises:
-            InputError: wrong width, zero or non-finite rows.
-        """
-        return self.answers_for(
-            head.classes, self.probabilities(head, embeddings_ND), embeddings_ND
-        )
-
-    def answers_for(
-        self,
-        classes: tuple[str, ...],
-        probabilities_NC: Doubles,
-        embeddings_ND: npt.NDArray[np.floating],
-    ) -> list[Answer]:
-        """As ``answers``, from probabilities that are known. Raises as it does."""
-        distances_N = self.novelty.distances(embeddings_ND)
-        percentiles_N = self.novelty.percentiles(distances_N)
-        far_N = self.novelty.far(distances_N)
-        return [
-            self._answer(classes, *row)
-            for row in zip(probabilities_NC, distances_N, percentiles_N, far_N, strict=True)
-        ]
-
-    def _answer(
-        self,
-        classes: tuple[str, ...],
-        shares_C: Doubles,
-        distance: float,
-        percentile: float,
-        far: bool,
-    ) -> Answer:
-        first, second = np.argsort(-shares_C, kind="stable")[:2]
-        ambiguous = not far and shares_C[first] - shares_C[second] < self.least_margin
-        return Answer(
-            predicted=classes[first],
-            probabilities=dict(zip(classes, shares_C.tolist(), strict=True)),
-            distance=float(distance),
-            distance_percentile=round(float(percentile), 2) if np.isfinite(percentile) else None,
-            abstained_because=(
-                "far_from_every_class" if far else "ambiguous" if ambiguous else None
-            ),
-            between=(classes[first], classes[second]) if ambiguous else None,
-        )
-
-
-def fit_calibrator(
-    fitted: Fit, embeddings_ND: npt.NDArray[np.floating], *, seed: int = 0
-) -> Calibrator:
-    """Calibrate, and measure what is usual, on the examples that made ``fitted``.
+def fit_calibrator(held_out: HeldOut, *, seed: int = 0) -> Calibrator:
+    """Calibrate, and choose the margin.
 
     Args:
-        fitted: of ``fit``.
-        embeddings_ND: the same rows, in the same order, that ``fit`` was given.
-
-    Raises:
-        InputError: another number of rows than was fitted.
+        held_out: ``Fit.scores.chosen``.
     """
-    held_out = fitted.for_calibration
-    if len(embeddings_ND) != len(held_out.labels_N):
-        raise InputError(
-            f"expected the {len(held_out.labels_N)} fitted rows, got {len(embeddings_ND)}"
-        )
     calibration = calibrate(held_out)
     probabilities_NC = calibration.probabilities(held_out.logits_NC)
     margin, chosen_by = choose_margin(held_out, probabilities_NC)
-    return Calibrator(
-        calibration,
-        conformal(held_out, probabilities_NC, seed=seed),
-        novelty(embeddings_ND, held_out.labels_N, held_out.groups_N, seed=seed),
-        margin,
-        chosen_by,
+    sets = conformal(held_out, probabilities_NC, seed=seed)
+    return Calibrator(calibration, sets, margin, chosen_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How far probabilities are from frequencies; groups count once, classes equally.
+
+    Attributes:
+        ece: expected calibration error of the most probable class, in [0, 1], 10 bins of equal
+            width (Guo et al. 2017, equation 3).
+        brier: mean squared distance to the truth, summed over classes, in [0, 2] (Brier 1950).
+        log_loss: mean cross-entropy, nats.
+    """
+
+    ece: float
+    brier: float
+    log_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A temperature with what it changes.
+
+    Attributes:
+        temperature: logits are divided by it; 1 where it could not be fitted.
+        groups: groups with scores it was fitted on.
+        before: out-of-fold, at temperature 1.
+        after: out-of-fold, each row at a temperature fitted without its group.
+        not_calibrated_because: why the temperature is 1, or None.
+        missing_groups: how many more groups with scores would give a temperature.
+    """
+
+    temperature: float
+    groups: int
+    before: Reliability | None
+    after: Reliability | None
+    not_calibrated_because: str | None = None
+    missing_groups: int = 0
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a temperature was fitted."""
+        return self.not_calibrated_because is None
+
+    def probabilities(self, logits_NC: npt.NDArray[np.floating]) -> Doubles:
+        """float64 (N, C), rows sum to 1."""
+        return softmax(np.asarray(logits_NC, np.float64) / self.temperature)
+
+
+def calibrate(held_out: HeldOut, *, prior_sd: float = PRIOR_SD) -> Calibration:
+    """Fit a temperature on out-of-fold logits; never fails for lack of examples.
+
+    Args:
+        held_out: of ``Fit.scores.chosen``.
+        prior_sd: of log temperature around 0; infinity = no prior.
+    """
+    scored = held_out.scored()
+    groups = len(np.unique(scored.groups_N))
+    if groups < MIN_GROUPS:
+        missing = MIN_GROUPS - groups
+        reason = f"{groups} group(s) with scores; a temperature needs {MIN_GROUPS}"
+        return Calibration(1.0, groups, None, None, reason, missing)
+    shares_M = scored.balanced_shares()
+    after_MC = _cross_fitted_probabilities(scored, shares_M, prior_sd)
+    return Calibration(
+        temperature=fit_temperature(scored.logits_NC, scored.labels_N, shares_M, prior_sd=prior_sd),
+        groups=groups,
+        before=reliability(softmax(scored.logits_NC), scored.labels_N, shares_M),
+        after=reliability(after_MC, scored.labels_N, shares_M),
     )
+
+
+def fit_temperature(
+    logits_MC: Doubles, labels_M: Ints, weights_M: Doubles, *, prior_sd: float = PRIOR_SD
+) -> float:
+    """The temperature of the least weighted cross-entropy plus (log t)^2 / (2 prior_sd^2).
+
+    Args:
+        weights_M: should sum to the number of independent examples, against which the prior
+            is one observation.
+    """
+    from scipy.optimize import minimize_scalar  # half a second that a starting service saves
+
+    rows_M = np.arange(len(labels_M))
+
+    def loss(log_t: float) -> float:
+        scaled_MC = logits_MC * math.exp(-log_t)
+        scaled_MC -= scaled_MC.max(1, keepdims=True)
+        entropy_M = np.log(np.exp(scaled_MC).sum(1)) - scaled_MC[rows_M, labels_M]
+        return float(weights_M @ entropy_M) + log_t**2 / (2 * prior_sd**2)
+
+    result = minimize_scalar(loss, bounds=LOG_RANGE, method="bounded", options={"xatol": 1e-4})
+    return math.exp(float(result.x))
+
+
+def reliability(probabilities_MC: Doubles, labels_M: Ints, weights_M: Doubles) -> Reliability:
+    """ECE, Brier score and log loss under example weights.
+
+    Raises:
+        InputError: no rows, or not finite.
+    """
+    if not len(labels_M) or not np.isfinite(probabilities_MC).all():
+        raise InputError("expected at least one row of finite probabilities")
+    shares_M = weights_M / weights_M.sum()
+    rows_M = np.arange(len(labels_M))
+    truth_MC = np.zeros_like(probabilities_MC)
+    truth_MC[rows_M, labels_M] = 1
+    given_M = np.maximum(probabilities_MC[rows_M, labels_M], 1e-12)
+    return Reliability(
+        ece=expected_calibration_error(probabilities_MC, labels_M, shares_M),
+        brier=float(shares_M @ ((probabilities_MC - truth_MC) ** 2).sum(1)),
+        log_loss=float(-(shares_M @ np.log(given_M))),
+    )
+
+
+def expected_calibration_error(
+    probabilities_MC: Doubles, labels_M: Ints, shares_M: Doubles
+) -> float:
+    """Mean |accuracy - confidence| over bins of equal width; ``shares_M`` sum to 1."""
+    confidence_M = probabilities_MC.max(1)
+    right_M = probabilities_MC.argmax(1) == labels_M
+    bin_M = np.minimum((confidence_M * BINS).astype(np.int64), BINS - 1)
+    gap_B = np.bincount(bin_M, weights=shares_M * (right_M - confidence_M), minlength=BINS)
+    return float(np.abs(gap_B).sum())
+
+
+def _cross_fitted_probabilities(scored: HeldOut, shares_M: Doubles, prior_sd: float) -> Doubles:
+    """Probabilities (M, C) by temperatures fitted without the row's group."""
+    fold_M = np.unique(scored.groups_N, return_inverse=True)[1] % FOLDS
+    scaled_MC = np.empty_like(scored.logits_NC)
+    for fold in range(FOLDS):
+        rest_M = fold_M != fold
+        temperature = fit_temperature(
+            scored.logits_NC[rest_M], scored.labels_N[rest_M], shares_M[rest_M], prior_sd=prior_sd
+        )
+        scaled_MC[~rest_M] = scored.logits_NC[~rest_M] / temperature
+    return softmax(scaled_MC)
 
 
 def margins(probabilities_NC: Doubles) -> Doubles:
@@ -182,21 +207,21 @@ def choose_margin(held_out: HeldOut, probabilities_NC: Doubles) -> tuple[float, 
     """The least margin at which answers err half as often as all out-of-fold rows do.
 
     Returns:
-        The margin, and how it was found: by the default when nothing was judged, no error was
+        The margin, and how it was found: by the default when nothing has scores, no error was
         made, or no margin halves the errors of enough groups.
     """
     keep_N = np.asarray(np.isfinite(probabilities_NC).all(axis=1))
-    judged = held_out.rows(keep_N)
-    default = FALLBACK_MARGIN, "default: too few judged examples, or errors, to choose"
-    if len(judged.labels_N) == 0:
+    scored = held_out.rows(keep_N)
+    default = FALLBACK_MARGIN, "default: too few held-out examples, or errors, to choose"
+    if len(scored.labels_N) == 0:
         return default
     shares_NC = probabilities_NC[keep_N]
-    weights_N = judged.balanced_shares()
-    wrong_N = shares_NC.argmax(1) != judged.labels_N
+    weights_N = scored.balanced_shares()
+    wrong_N = shares_NC.argmax(1) != scored.labels_N
     order_N = np.argsort(-margins(shares_NC), kind="stable")
     answered_N = np.cumsum(weights_N[order_N])
     errors_N = np.cumsum((weights_N * wrong_N)[order_N]) / answered_N
-    good = np.flatnonzero((errors_N <= ERROR_SHARE * errors_N[-1]) & (answered_N >= LEAST_ANSWERED))
+    good = np.flatnonzero((errors_N <= ERROR_SHARE * errors_N[-1]) & (answered_N >= MIN_ANSWERED))
     if not len(good) or errors_N[-1] == 0:
         return default
     margin = float(margins(shares_NC)[order_N[good[-1]]])

@@ -11,7 +11,7 @@ Shape suffixes: N rows, M calibration rows, C classes.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Method: TypeAlias = Literal["lac", "aps"]
 Mode: TypeAlias = Literal["auto", "marginal", "per_class"]
 
-LOWEST_COVERAGE, HIGHEST_COVERAGE = 0.5, 0.999
+MIN_COVERAGE, MAX_COVERAGE = 0.5, 0.999
 
 
 def items_needed(coverage: float) -> int:
@@ -34,10 +34,8 @@ def items_needed(coverage: float) -> int:
     Raises:
         InputError: a coverage outside 0.5 to 0.999.
     """
-    if not LOWEST_COVERAGE <= coverage <= HIGHEST_COVERAGE:
-        raise InputError(
-            f"expected a coverage of {LOWEST_COVERAGE} to {HIGHEST_COVERAGE}, got {coverage}"
-        )
+    if not MIN_COVERAGE <= coverage <= MAX_COVERAGE:
+        raise InputError(f"expected a coverage of {MIN_COVERAGE} to {MAX_COVERAGE}, got {coverage}")
     # The smallest n with (n + 1) coverage <= n; the offset absorbs rounding of 0.9 / 0.1.
     return math.ceil(coverage / (1 - coverage) - 1e-9)
 
@@ -60,22 +58,6 @@ class PredictionSets:
     per_class: bool
     not_enough_because: str | None
     missing: dict[str, int]
-
-    def to_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """Plain JSON values; ``sets`` names the classes of each row."""
-        members_NC = self.members_NC
-        named = members_NC is not None and [
-            [name for name, inside in zip(classes, row, strict=True) if inside]
-            for row in members_NC.tolist()
-        ]
-        return {
-            "coverage": self.coverage,
-            "method": self.method,
-            "per_class": self.per_class,
-            "sets": named if members_NC is not None else None,
-            "not_enough_because": self.not_enough_because,
-            "missing": self.missing,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +161,12 @@ def conformal(
 
     Args:
         held_out: labels and groups of the rows.
-        probabilities_NC: calibrated out-of-fold probabilities; rows of NaN were not judged.
+        probabilities_NC: calibrated out-of-fold probabilities; rows of NaN have no scores.
     """
     keep_N = np.asarray(np.isfinite(probabilities_NC).all(axis=1))
-    judged = held_out.rows(keep_N)
-    rows_M = judged.one_row_per_group(seed)
-    labels_M = judged.labels_N[rows_M]
+    scored = held_out.rows(keep_N)
+    rows_M = scored.one_row_per_group(seed)
+    labels_M = scored.labels_N[rows_M]
     scores_MC = nonconformity(probabilities_NC[keep_N][rows_M], method)
     return Conformal(
         method, held_out.classes, scores_MC[np.arange(len(rows_M)), labels_M], labels_M

@@ -1,6 +1,9 @@
 """Grouped cross-validation of a head: out-of-fold scores, and the penalty that they favour.
 
-Shape suffixes: N examples, C classes.
+scikit-learn's StratifiedGroupKFold gives the same folds (a test compares them), with one Python
+loop per row, and takes seconds to import.
+
+Shape suffixes: N examples, G groups, C classes, F folds.
 """
 
 from dataclasses import dataclass
@@ -10,9 +13,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.fewshot.folds import stratified_group_folds
-from service.fewshot.report import balanced
-from service.fewshot.solve import LogisticProblem
+from service.fewshot.heldout import guesses
+from service.fewshot.metrics import balanced_accuracy
+from service.fewshot.solver import LogisticProblem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -20,7 +23,7 @@ Grid: TypeAlias = tuple[float, ...]
 
 GRID: Grid = (1.0, 10.0, 100.0)  # inverse strength of the L2 penalty, sklearn's C
 DEFAULT_C = 10.0
-LEAST_TO_CHOOSE = 100  # groups of each class; below, choosing measured worse (decision 0012)
+MIN_GROUPS_TO_CHOOSE = 100  # groups of each class; below, choosing measured worse (decision 0012)
 MAX_FOLDS = 5
 
 
@@ -30,8 +33,8 @@ class CrossValidation:
 
     Attributes:
         chosen_c: of the best held-out balanced accuracy; the default when there are no folds.
-        n_folds: 0 = nothing could be judged.
-        nested_NC: logits at a C chosen without the row's fold: for judging. NaN = not judged.
+        n_folds: 0 = nothing could be scored.
+        nested_NC: logits at a C chosen without the row's fold: for metrics. NaN = not scored.
         chosen_NC: logits at ``chosen_c``, the scale of the head that serves: for calibration.
     """
 
@@ -41,30 +44,23 @@ class CrossValidation:
     chosen_NC: Doubles
 
 
-def guesses(logits_NC: Doubles) -> Ints:
-    """(N,) the number of the highest logit; -1 for a row of NaN."""
-    judged_N = np.asarray(np.isfinite(logits_NC).all(axis=1))
-    guesses_N: Ints = np.where(judged_N, np.where(judged_N[:, None], logits_NC, 0).argmax(1), -1)
-    return guesses_N
-
-
 def grouped_folds(problem: LogisticProblem, groups_N: Ints, seed: int) -> list[Ints]:
     """Test rows of each stratified fold, groups intact; none when a class has a single group.
 
-    A fold whose training part would lack a class is left out: its rows stay unjudged.
+    A fold whose training part would lack a class is left out: its rows stay without scores.
     """
     labels_N, classes = problem.labels_N, problem.classes
     fewest = min(len(np.unique(groups_N[labels_N == c])) for c in range(classes))
     if fewest < 2:
         return []
-    found = stratified_group_folds(labels_N, groups_N, min(MAX_FOLDS, fewest), seed)
-    return [t for t in found if len(t) and problem.has_all_classes(problem.without(t))]
+    folds = stratified_group_folds(labels_N, groups_N, min(MAX_FOLDS, fewest), seed)
+    return [t for t in folds if len(t) and problem.has_all_classes(problem.without(t))]
 
 
 def grid_for(problem: LogisticProblem, groups_N: Ints) -> Grid:
     """Values of C worth comparing: one alone where a class has few groups."""
     fewest = min(len(np.unique(groups_N[problem.labels_N == c])) for c in range(problem.classes))
-    return GRID if fewest >= LEAST_TO_CHOOSE else (DEFAULT_C,)
+    return GRID if fewest >= MIN_GROUPS_TO_CHOOSE else (DEFAULT_C,)
 
 
 def choose_c(problem: LogisticProblem, folds: list[Ints], grid: Grid = GRID) -> float:
@@ -111,7 +107,9 @@ def _scores_by_c(problem: LogisticProblem, folds: list[Ints], grid: Grid) -> dic
 
 
 def _best(problem: LogisticProblem, by_c: dict[float, Doubles]) -> float:
-    scores = {c: balanced(problem.labels_N, guesses(by_c[c]), problem.classes) for c in by_c}
+    scores = {
+        c: balanced_accuracy(problem.labels_N, guesses(by_c[c]), problem.classes) for c in by_c
+    }
     return max(scores, key=scores.__getitem__)
 
 
@@ -126,15 +124,54 @@ def _inner_choice(
         for j in range(len(folds)):
             if j != i:
                 chosen_N[folds[j]] = inner[min(i, j), max(i, j), c][folds[j]]
-        scores.append(balanced(problem.labels_N, chosen_N, problem.classes))
+        scores.append(balanced_accuracy(problem.labels_N, chosen_N, problem.classes))
     return grid[int(np.argmax(scores))] if max(scores) > 0 else DEFAULT_C
 
 
-def _guess_pair(problem: LogisticProblem, one: Ints, other: Ints, c: float) -> Ints:
+def _guess_pair(problem: LogisticProblem, fold: Ints, next_fold: Ints, c: float) -> Ints:
     """Predictions (N,) of both folds by a head fitted without them; -1 where there is none."""
     guesses_N = np.full(problem.size, -1)
-    both = np.concatenate([one, other])
+    both = np.concatenate([fold, next_fold])
     train = problem.without(both)
     if problem.has_all_classes(train):
         guesses_N[both] = problem.logits(train, both, c).argmax(1)
     return guesses_N
+
+
+def stratified_group_folds(labels_N: Ints, groups_N: Ints, folds: int, seed: int) -> list[Ints]:
+    """Row numbers of each fold, ascending; a fold may be empty.
+
+    Drawn groups are dealt out one by one, those of uneven classes first, each to the fold that
+    leaves the classes spread the most evenly; of equals to the one that has the fewest rows.
+
+    Args:
+        folds: how many; at least two, and at most as many as there are groups.
+    """
+    numbers_N = np.unique(labels_N, return_inverse=True)[1]
+    group_N = np.unique(groups_N, return_inverse=True)[1]
+    counts_GC = np.zeros((int(group_N.max()) + 1, int(numbers_N.max()) + 1))
+    np.add.at(counts_GC, (group_N, numbers_N), 1)
+    drawn_G = np.arange(len(counts_GC))
+    np.random.RandomState(seed).shuffle(drawn_G)
+    deal_G = drawn_G[np.argsort(-np.std(counts_GC[drawn_G], axis=1), kind="stable")]
+    fold_G = np.empty(len(counts_GC), np.int64)
+    held_FC, totals_C = np.zeros((folds, counts_GC.shape[1])), counts_GC.sum(0)
+    for group in deal_G.tolist():
+        fold_G[group] = _best_fold(held_FC, counts_GC[group], totals_C)
+        held_FC[fold_G[group]] += counts_GC[group]
+    return [np.flatnonzero(fold_G[group_N] == fold) for fold in range(folds)]
+
+
+def _best_fold(held_FC: Doubles, added_C: Doubles, totals_C: Doubles) -> int:
+    folds = len(held_FC)
+    tried_FFC = np.repeat(held_FC[None], folds, axis=0)  # the group given to each fold in turn
+    tried_FFC[np.arange(folds), np.arange(folds)] += added_C
+    unevenness_F = np.std(tried_FFC / totals_C, axis=1).mean(1).tolist()
+    rows_F = held_FC.sum(1).tolist()
+    best, least = 0, float("inf")
+    for fold, unevenness in enumerate(unevenness_F):
+        # As numpy.isclose, which takes longer than all the rest.
+        equal = abs(unevenness - least) <= 1e-8 + 1e-5 * abs(least)
+        if unevenness < least or (equal and rows_F[fold] < rows_F[best]):
+            best, least = fold, unevenness
+    return best

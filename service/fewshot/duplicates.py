@@ -17,7 +17,7 @@ from service.fewshot.head import unit_rows
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
-LIKENESS = 0.9  # cosine of near-duplicates; docs/measurements/few-shot-learning.md
+MIN_SIMILARITY = 0.9  # cosine of near-duplicates; docs/measurements/few-shot-learning.md
 MAX_ROWS = 20_000  # all pairs are compared: 4e8 products of rows, some ten seconds
 USUAL = 99.0  # percentile of pairs with different labels, which are not copies of each other
 USUAL_OF_CONFLICTS = 90.0  # where those that are copies are what is looked for
@@ -39,14 +39,16 @@ class Pairs:
     cosine_P: Doubles
 
 
-def alike(embeddings_ND: npt.NDArray[np.floating], *, likeness: float = LIKENESS) -> Pairs:
-    """All pairs of rows with a cosine of at least ``likeness``.
+def alike(
+    embeddings_ND: npt.NDArray[np.floating], *, min_similarity: float = MIN_SIMILARITY
+) -> Pairs:
+    """All pairs of rows with a cosine of at least ``min_similarity``.
 
     Raises:
-        InputError: zero or non-finite rows, a likeness outside (0, 1], or too many rows.
+        InputError: zero or non-finite rows, a min_similarity outside (0, 1], or too many rows.
     """
     firsts, seconds, cosines = [], [], []
-    for first_P, second_P, cosine_P in _blocks(embeddings_ND, likeness):
+    for first_P, second_P, cosine_P in _blocks(embeddings_ND, min_similarity):
         firsts.append(first_P)
         seconds.append(second_P)
         cosines.append(cosine_P)
@@ -56,11 +58,11 @@ def alike(embeddings_ND: npt.NDArray[np.floating], *, likeness: float = LIKENESS
 
 
 def _blocks(
-    embeddings_ND: npt.NDArray[np.floating], likeness: float
+    embeddings_ND: npt.NDArray[np.floating], min_similarity: float
 ) -> Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]:
     """First rows, second rows and cosines of alike pairs, one block of first rows at a time."""
-    if not 0 < likeness <= 1:
-        raise InputError(f"expected a likeness above 0 and up to 1, got {likeness}")
+    if not 0 < min_similarity <= 1:
+        raise InputError(f"expected a min_similarity above 0 and up to 1, got {min_similarity}")
     if len(embeddings_ND) > MAX_ROWS:
         raise InputError(f"expected at most {MAX_ROWS} rows, got {len(embeddings_ND)}")
     unit_ND = unit_rows(np.asarray(embeddings_ND)).astype(np.float32)
@@ -68,7 +70,7 @@ def _blocks(
         with threadpool_limits(1):
             cosines_BN = unit_ND[start : start + _CHUNK] @ unit_ND[start:].T
         # float32 gives a row 1 - 1e-7 with its own copy.
-        rows_P, columns_P = np.nonzero(np.triu(cosines_BN >= likeness - 1e-6, k=1))
+        rows_P, columns_P = np.nonzero(np.triu(cosines_BN >= min_similarity - 1e-6, k=1))
         yield rows_P + start, columns_P + start, cosines_BN[rows_P, columns_P]
 
 
@@ -80,14 +82,14 @@ def fingerprints(embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.uint
     whole_ND = np.ascontiguousarray(embeddings_ND)
     words_NW = whole_ND.view(np.uint32)
     factors_W = np.random.default_rng(0).integers(1, 2**63, words_NW.shape[1], np.uint64) * 2 + 1
-    marks_N = np.empty(len(words_NW), np.uint64)
+    fingerprints_N = np.empty(len(words_NW), np.uint64)
     for start in range(0, len(words_NW), _CHUNK):
-        marks_N[start : start + _CHUNK] = words_NW[start : start + _CHUNK] @ factors_W
-    return marks_N
+        fingerprints_N[start : start + _CHUNK] = words_NW[start : start + _CHUNK] @ factors_W
+    return fingerprints_N
 
 
 def near_duplicate_groups(
-    embeddings_ND: npt.NDArray[np.floating], *, likeness: float = LIKENESS
+    embeddings_ND: npt.NDArray[np.floating], *, min_similarity: float = MIN_SIMILARITY
 ) -> Ints:
     """(N,) group numbers: rows joined by a chain of pairs that look alike.
 
@@ -102,10 +104,10 @@ def near_duplicate_groups(
     count = len(embeddings_ND)
     groups_N = np.arange(count)
     # Block by block: a thousand copies of one frame are half a million pairs.
-    for first_P, second_P, _ in _blocks(embeddings_ND, likeness):
+    for first_P, second_P, _ in _blocks(embeddings_ND, min_similarity):
         heads_N = np.unique(groups_N, return_index=True)[1][groups_N]
-        one, other = np.append(np.arange(count), first_P), np.append(heads_N, second_P)
-        links = coo_array((np.ones(len(one), bool), (one, other)), (count, count))
+        first, second = np.append(np.arange(count), first_P), np.append(heads_N, second_P)
+        links = coo_array((np.ones(len(first), bool), (first, second)), (count, count))
         groups_N = connected_components(links, directed=False)[1].astype(np.int64)
     return groups_N
 
@@ -129,17 +131,18 @@ def closest(
     return best_N, cosine_N
 
 
-def likeness_of_copies(
+def similarity_of_copies(
     embeddings_ND: npt.NDArray[np.floating],
     labels: Sequence[str],
     *,
     usual: float = USUAL,
     seed: int = 0,
 ) -> float:
-    """The cosine from which rows of this encoder count as copies: ``LIKENESS``, or more.
+    """The cosine from which rows of this encoder count as copies: ``MIN_SIMILARITY``, or more.
 
-    ``LIKENESS`` is measured on the shipped encoder. Where even rows of different labels are more
-    alike, as another encoder may give them, the threshold is what most of those pairs stay below.
+    ``MIN_SIMILARITY`` is measured on the shipped encoder. Where even rows of different labels are
+    more alike, as another encoder may give them, the threshold is what most of those pairs stay
+    below.
 
     Args:
         usual: percentile of the pairs of different labels.
@@ -156,5 +159,5 @@ def likeness_of_copies(
         cosines_NN = unit_ND @ unit_ND.T
     cosine_P = cosines_NN[number_N[:, None] < number_N]
     if not len(cosine_P):
-        return LIKENESS
-    return min(1.0, max(LIKENESS, float(np.percentile(cosine_P, usual))))
+        return MIN_SIMILARITY
+    return min(1.0, max(MIN_SIMILARITY, float(np.percentile(cosine_P, usual))))

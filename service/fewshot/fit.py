@@ -1,11 +1,15 @@
 """Labelled embeddings -> a linear head and an honest account of how good it is.
 
-Shape suffixes: N examples, C classes, D embedding width, R rank of the examples.
+All examples teach the head. Of very many examples the penalty is chosen, and the head evaluated, on
+a drawn sample: with so many rows both are settled long before all have been looked at.
+
+Shape suffixes: N examples, M sampled examples, C classes, D embedding width, R rank of the
+examples.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,44 +17,39 @@ from threadpoolctl import threadpool_limits
 
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.crossval import (
-    LEAST_TO_CHOOSE,
+    MIN_GROUPS_TO_CHOOSE,
     choose_c,
     cross_validate,
     grid_for,
     grouped_folds,
-    guesses,
 )
 from service.fewshot.duplicates import fingerprints
-from service.fewshot.head import LinearHead, unit_rows
-from service.fewshot.heldout import HeldOut
-from service.fewshot.large import LARGE, examined, slim_unit_rows
-from service.fewshot.report import FitReport, of_a_sample, report
-from service.fewshot.solve import LogisticProblem
-from service.fewshot.weights import Counted, class_weights, counts_of
+from service.fewshot.head import LinearHead, refuse_lengths, unit_rows
+from service.fewshot.heldout import HeadScores, HeldOut, guesses
+from service.fewshot.report import FitReport, fit_report, sample_report
+from service.fewshot.solver import LogisticProblem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float32]
+Counted: TypeAlias = Literal["groups", "frames"]
 Name = TypeVar("Name", str, bytes)
 
 MAX_CLASS_NAME = 200  # characters
+MAX_WEIGHT_RATIO = 1000.0  # of a class, as a multiple of another's; beyond it the other is ignored
+LARGE = 5000  # examples above which a sample is scored
+SAMPLE_ROWS = 1000  # rows of the sample, in all
+MIN_ROWS_PER_CLASS = 5  # rows of each class, where it has them
+_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted head with its report.
-
-    Attributes:
-        held_out_N: for each example, in the caller's order, the number in ``head.classes`` that
-            a head without its group gave it; -1 = not judged.
-        held_out: the scores behind ``held_out_N``, C chosen without the row's fold: for judging.
-        for_calibration: scores at the C of ``head``, whose scale is that of its own logits.
-    """
+    """A fitted head with its report and its out-of-fold scores, rows in the caller's order."""
 
     head: LinearHead
     report: FitReport
-    held_out_N: Ints
-    held_out: HeldOut
-    for_calibration: HeldOut
+    scores: HeadScores
 
 
 def fit(
@@ -66,7 +65,7 @@ def fit(
     """Fit class-balanced multinomial logistic regression on unit-length embeddings.
 
     C is 10 where a class has fewer than 100 groups; else it is chosen by cross-validation over
-    groups, and again, for the reported accuracy, without the fold that is judged.
+    groups, and again, for the reported accuracy, without the fold that is scored.
 
     Args:
         embeddings_ND: one row per example.
@@ -96,14 +95,14 @@ def fit_head(
     weights: Mapping[str, float] | None = None,
     counted: Counted = "groups",
 ) -> LinearHead:
-    """The head that ``fit`` gives, without judging it: for studies that hold out data themselves.
+    """The head that ``fit`` gives, without evaluating it: for studies with held-out data.
 
     Raises:
         NotEnoughExamples, InputError: as ``fit``.
     """
     task = _task(embeddings_ND, labels, groups, weights, counted)
     with threadpool_limits(1):
-        rows_M = examined(task.problem, seed)
+        rows_M = sample_rows(task.problem, seed)
         part, groups_M = task.problem.part(rows_M), task.groups_N[rows_M]
         folds = grouped_folds(part, groups_M, seed)
         return _head(task, choose_c(part, folds, grid_for(part, groups_M)), encoder_id)
@@ -189,41 +188,41 @@ def _head(task: _Task, c: float, encoder_id: str) -> LinearHead:
 
 
 def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
-    rows_M = examined(task.problem, seed)
+    rows_M = sample_rows(task.problem, seed)
     part, groups_M = task.problem.part(rows_M), task.groups_N[rows_M]
     grid = grid_for(part, groups_M)
-    found = cross_validate(part, grouped_folds(part, groups_M, seed), grid)
-    guesses_M = guesses(found.nested_NC)
-    head = _head(task, found.chosen_c, encoder_id)
-    made = report(
-        part.labels_N, groups_M, guesses_M, task.classes, found.chosen_c, found.n_folds, seed
+    folds = grouped_folds(part, groups_M, seed)
+    validation = cross_validate(part, folds, grid)
+    report = fit_report(
+        part.labels_N,
+        groups_M,
+        guesses(validation.nested_NC),
+        task.classes,
+        validation.chosen_c,
+        validation.n_folds,
+        seed,
     )
     if len(grid) == 1:
-        made = replace(
-            made, c_chosen_by=f"default: a class has fewer than {LEAST_TO_CHOOSE} groups"
-        )
+        reason = f"default: a class has fewer than {MIN_GROUPS_TO_CHOOSE} groups"
+        report = replace(report, c_chosen_by=reason)
     if part.size < task.problem.size:
-        made = of_a_sample(made, task.problem.labels_N, task.groups_N)
-    made = replace(made, **_counted(task))
-    guesses_N = np.full(task.problem.size, -1)
-    guesses_N[rows_M] = guesses_M
-    return Fit(
-        head,
-        made,
-        _restored(task, guesses_N),
-        _held_out(task, rows_M, found.nested_NC),
-        _held_out(task, rows_M, found.chosen_NC),
-    )
+        report = sample_report(report, task.problem.labels_N, task.groups_N)
+    nested = _held_out(task, rows_M, validation.nested_NC)
+    chosen = nested
+    if validation.chosen_NC is not validation.nested_NC:
+        chosen = _held_out(task, rows_M, validation.chosen_NC)
+    head = _head(task, validation.chosen_c, encoder_id)
+    return Fit(head, replace(report, **_counted(task)), HeadScores(nested, chosen))
 
 
 def _counted(task: _Task) -> dict[str, Any]:
     """What counted how much, for the report."""
     weights_C = task.problem.class_weights_C
-    given = None if weights_C is None else zip(task.classes, weights_C.tolist(), strict=True)
+    weights = None if weights_C is None else zip(task.classes, weights_C.tolist(), strict=True)
     return {
         "groups": len(np.unique(task.groups_N)),
         "effective_examples": round(float(task.problem.shares(np.arange(task.problem.size)).sum())),
-        "class_weights": given and {name: round(weight, 6) for name, weight in given},
+        "class_weights": weights and {name: round(weight, 6) for name, weight in weights},
     }
 
 
@@ -244,3 +243,74 @@ def _restored(task: _Task, values_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
     given_N = np.empty_like(values_N)
     given_N[task.order_N] = values_N
     return given_N
+
+
+def sample_rows(problem: LogisticProblem, seed: int) -> Ints:
+    """Row numbers to cross-validate on, ascending: all, or a sample balanced over classes."""
+    if problem.size <= LARGE:
+        return np.arange(problem.size)
+    rng = np.random.default_rng(seed)
+    per_class = max(MIN_ROWS_PER_CLASS, SAMPLE_ROWS // problem.classes)
+    drawn = [
+        rng.permutation(np.flatnonzero(problem.labels_N == c))[:per_class]
+        for c in range(problem.classes)
+    ]
+    rows_M: Ints = np.sort(np.concatenate(drawn))
+    return rows_M
+
+
+def slim_unit_rows(embeddings_ND: npt.NDArray[np.floating], order_N: Ints) -> Floats:
+    """Rows in an order, at unit length, float32: half the memory to walk through at each step.
+
+    Raises:
+        InputError: not 2-D, zero or non-finite rows.
+    """
+    if embeddings_ND.ndim != 2:
+        unit_rows(embeddings_ND)
+    slim_ND = np.empty(embeddings_ND.shape, np.float32)
+    for start in range(0, len(order_N), _CHUNK):
+        rows_BD = embeddings_ND[order_N[start : start + _CHUNK]]
+        # Lengths in float64, the division in the rows' own type: no second, wider copy of them.
+        lengths_B = np.sqrt(np.einsum("bd,bd->b", rows_BD, rows_BD, dtype=np.float64))
+        refuse_lengths(lengths_B)
+        np.divide(rows_BD, lengths_B[:, None].astype(rows_BD.dtype), out=rows_BD)
+        slim_ND[start : start + _CHUNK] = rows_BD
+    return slim_ND
+
+
+def counts_of(labels_N: Ints, groups_N: Ints, counted: Counted = "groups") -> Doubles:
+    """(N,) what each example counts: 1 / examples of the same group and class, or 1.
+
+    The sum is the number of examples that count: a cine of 30 frames of one class is one.
+    """
+    if counted == "frames":
+        return np.ones(len(labels_N))
+    keys_N = groups_N * (int(labels_N.max()) + 1) + labels_N
+    _, pair_N, rows_P = np.unique(keys_N, return_inverse=True, return_counts=True)
+    counts_N: Doubles = 1.0 / rows_P[pair_N]
+    return counts_N
+
+
+def class_weights(classes: tuple[str, ...], factors: Mapping[str, float] | None) -> Doubles | None:
+    """(C,) factors with mean 1 beside balanced classes; None when all are the same.
+
+    Args:
+        factors: class -> how much it counts beside the others; a class that is left out has 1.
+
+    Raises:
+        InputError: a class that has no examples, or a weight that is not finite, not above 0, or
+            over 1000 times another.
+    """
+    if not factors:
+        return None
+    unknown = len(set(factors) - set(classes))
+    if unknown:
+        raise InputError(f"{unknown} of {len(factors)} class weights name a class without examples")
+    weights_C = np.array([float(factors.get(name, 1.0)) for name in classes])
+    good = np.isfinite(weights_C).all() and (weights_C > 0).all()
+    if not good or weights_C.max() > MAX_WEIGHT_RATIO * weights_C.min():
+        raise InputError(
+            f"expected finite class weights above 0, none over {MAX_WEIGHT_RATIO:g} times another"
+        )
+    scaled_C: Doubles = weights_C / weights_C.mean()
+    return None if np.allclose(scaled_C, 1) else scaled_C

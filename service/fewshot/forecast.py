@@ -3,9 +3,9 @@
 Shape suffixes: N examples, P points of the curve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +15,27 @@ from service.errors import InputError
 from service.fewshot.crossval import DEFAULT_C, grouped_folds
 from service.fewshot.head import unit_rows
 from service.fewshot.heldout import HeldOut
-from service.fewshot.report import balanced
-from service.fewshot.solve import LogisticProblem
+from service.fewshot.metrics import balanced_accuracy
+from service.fewshot.solver import LogisticProblem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
-LEAST_GROUPS = 8  # of each class: three sizes that differ, and a fold to judge on
+MIN_GROUPS = 8  # of each class: three sizes that differ, and a fold to score
 REPEATS = 6
 MORE = 10  # groups per class that are forecast
-MAX_EXAMPLES = 2000
-MOST_CLASSES = 6  # for gains of single classes: each takes as many fits as the whole curve
+MAX_COST = 1000  # of the forecasts of one fit, about milliseconds
+_CURVE_COST = 100  # of one curve, and its groups x classes
+MAX_CLASSES = 6  # for gains of single classes: each takes as many fits as the whole curve
 _DECAYS = np.linspace(0.2, 1.0, 17)  # exponents seen in practice; free ones overshoot on few points
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Balanced accuracy on other groups, of heads taught with so many groups per class."""
+
+    groups_per_class: int
+    balanced_accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +45,25 @@ class ClassGain:
     gain: float
     gain_90: tuple[float, float]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"gain": self.gain, "gain_90": list(self.gain_90)}
-
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Balanced accuracy against groups per class, and beyond.
 
     Attributes:
-        curve: (groups per class that taught, held-out balanced accuracy), ascending.
+        curve: by ascending groups per class.
         now: of the law at the groups there are.
         with_more: of the law with ``MORE`` more groups of every class.
         gain: ``with_more`` - ``now``, with a 90 % interval over repeats; never below 0 by the law.
         weakest_class: of the lowest held-out recall.
         gain_per_class: class -> gain of balanced accuracy by ``MORE`` more groups of that class
-            alone; empty with more than ``MOST_CLASSES`` classes.
+            alone; empty with more than ``MAX_CLASSES`` classes.
+        most_useful_class: whose examples alone would gain most; None when none would.
         not_forecast_because: None when there is a forecast.
         missing_groups: class -> groups that are lacking.
     """
 
-    curve: tuple[tuple[int, float], ...]
+    curve: tuple[CurvePoint, ...]
     now: float | None
     with_more: float | None
     gain: float | None
@@ -66,28 +72,8 @@ class Forecast:
     not_forecast_because: str | None
     missing_groups: dict[str, int]
     gain_per_class: dict[str, ClassGain] = field(default_factory=dict)
-
-    @property
-    def most_useful_class(self) -> str | None:
-        """Whose examples alone would gain most; None when none would gain anything."""
-        gains = {name: one.gain for name, one in self.gain_per_class.items() if one.gain > 0}
-        return max(gains, key=gains.__getitem__) if gains else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, under the field names."""
-        return {
-            "curve": [[size, round(score, 4)] for size, score in self.curve],
-            "more_groups_per_class": MORE,
-            "now": self.now,
-            "with_more": self.with_more,
-            "gain": self.gain,
-            "gain_90": self.gain_90 and list(self.gain_90),
-            "weakest_class": self.weakest_class,
-            "not_forecast_because": self.not_forecast_because,
-            "missing_groups": self.missing_groups,
-            "gain_per_class": {name: one.to_json() for name, one in self.gain_per_class.items()},
-            "most_useful_class": self.most_useful_class,
-        }
+    most_useful_class: str | None = None
+    more_groups_per_class: int = MORE
 
 
 def forecast(
@@ -95,14 +81,16 @@ def forecast(
     held_out: HeldOut,
     *,
     each_class: bool = True,
+    max_per_class: int | None = None,
     seed: int = 0,
 ) -> Forecast:
-    """Fit heads on ever more groups, judge them on other groups, and extrapolate.
+    """Fit heads on ever more groups, score them on other groups, and extrapolate.
 
     Args:
         embeddings_ND: the rows that were fitted.
-        held_out: ``Fit.held_out`` of the same rows.
+        held_out: ``Fit.scores.nested`` of the same rows.
         each_class: the gains of single classes too, which take several times as long.
+        max_per_class: groups of each class that the curve is made of, at most; None = all.
 
     Raises:
         InputError: lengths differ, or rows that are zero or not finite.
@@ -111,14 +99,14 @@ def forecast(
         raise InputError(f"expected {len(held_out.labels_N)} rows, got {len(embeddings_ND)}")
     groups_C = held_out.groups_per_class()
     lacking = {
-        name: int(LEAST_GROUPS - groups)
+        name: int(MIN_GROUPS - groups)
         for name, groups in zip(held_out.classes, groups_C, strict=True)
-        if groups < LEAST_GROUPS
+        if groups < MIN_GROUPS
     }
     if lacking:
-        reason = f"a class has fewer than {LEAST_GROUPS} groups"
+        reason = f"a class has fewer than {MIN_GROUPS} groups"
         return Forecast((), None, None, None, None, None, reason, lacking)
-    rows_M = _sample(held_out, seed)
+    rows_M = _sample(held_out, max_per_class, seed)
     unit_MD = unit_rows(np.asarray(embeddings_ND)[rows_M])
     with threadpool_limits(1):
         axes_RD = np.linalg.svd(unit_MD, full_matrices=False)[2]
@@ -126,10 +114,12 @@ def forecast(
         problem = LogisticProblem(unit_MD @ axes_RD.T, few.labels_N, len(few.classes))
         sizes_P = _sizes(int(few.groups_per_class().min()))
         scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, None)
-        wanted = each_class and len(few.classes) <= MOST_CLASSES
-        gains = _gains(problem, few, seed) if wanted else {}
-    found = _forecast(held_out, sizes_P, scores_RP, int(groups_C.min()))
-    return replace(found, gain_per_class=gains)
+        with_gains = each_class and len(few.classes) <= MAX_CLASSES
+        gains = _gains(problem, few, seed) if with_gains else {}
+    whole = _forecast(held_out, sizes_P, scores_RP, int(groups_C.min()))
+    useful = {name: gain.gain for name, gain in gains.items() if gain.gain > 0}
+    best = max(useful, key=useful.__getitem__) if useful else None
+    return replace(whole, gain_per_class=gains, most_useful_class=best)
 
 
 def _repeated(
@@ -141,19 +131,58 @@ def _repeated(
 
 def _gains(problem: LogisticProblem, few: HeldOut, seed: int) -> dict[str, ClassGain]:
     """Each class's own curve, with all examples of the others."""
-    found = {}
+    gains = {}
     for c, groups in enumerate(few.groups_per_class().tolist()):
         sizes_P = _sizes(groups)
         scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, c)
         gain, low, high = _gain(sizes_P, scores_RP, groups)[2:]
-        found[few.classes[c]] = ClassGain(gain, (low, high))
-    return found
+        gains[few.classes[c]] = ClassGain(gain, (low, high))
+    return gains
 
 
-def _sample(held_out: HeldOut, seed: int) -> Ints:
-    """One row per group, at most ``MAX_EXAMPLES``."""
+def _sample(held_out: HeldOut, max_per_class: int | None, seed: int) -> Ints:
+    """One row per group and class, at most so many of each class."""
     rows_M = held_out.one_row_per_group(seed)
-    return np.sort(np.random.default_rng(seed).permutation(rows_M)[:MAX_EXAMPLES])
+    if max_per_class is None:
+        return rows_M
+    drawn_M = np.random.default_rng(seed).permutation(rows_M)
+    labels_M = held_out.labels_N[drawn_M]
+    parts = [drawn_M[labels_M == c][:max_per_class] for c in range(len(held_out.classes))]
+    return np.sort(np.concatenate(parts))
+
+
+def affordable_forecasts(
+    embeddings_ND: npt.NDArray[np.floating], heads: Mapping[str | None, HeldOut]
+) -> dict[str | None, Forecast]:
+    """The forecast of each head, made of so many examples that a fit stays within seconds.
+
+    Gains of single classes are left out where they would take too long, and all of a forecast
+    where there are too many classes or labels for it.
+
+    Args:
+        embeddings_ND: the rows that were fitted.
+        heads: label -> ``Fit.scores.nested`` of the same rows.
+
+    Raises:
+        InputError: as ``forecast``.
+    """
+    budget = MAX_COST // len(heads)
+    forecasts = {}
+    for label, held_out in heads.items():
+        classes, groups_C = len(held_out.classes), held_out.groups_per_class()
+        curve_cost = _CURVE_COST + int(groups_C.sum()) * classes
+        max_per_class = (budget - _CURVE_COST) // classes**2
+        if max_per_class < MIN_GROUPS <= groups_C.min():
+            reason = "too many classes or labels to forecast within a fit"
+            forecasts[label] = Forecast((), None, None, None, None, None, reason, {})
+            continue
+        forecasts[label] = forecast(
+            embeddings_ND,
+            held_out,
+            each_class=curve_cost * (classes + 1) <= budget,
+            max_per_class=max_per_class,
+        )
+    return forecasts
 
 
 def _sizes(fewest: int) -> Ints:
@@ -183,7 +212,8 @@ def _curve(
             parts = [rows[:size] if only in (None, c) else rows for c, rows in enumerate(by_class)]
             chosen = np.concatenate(parts)
             guesses_PN[p, test] = problem.logits(chosen, test, DEFAULT_C).argmax(1)
-    return np.array([balanced(problem.labels_N, row, problem.classes) for row in guesses_PN])
+    labels_N, classes = problem.labels_N, problem.classes
+    return np.array([balanced_accuracy(labels_N, row_N, classes) for row_N in guesses_PN])
 
 
 def power_law(sizes_P: Doubles, scores_P: Doubles) -> tuple[float, float, float]:
@@ -192,7 +222,7 @@ def power_law(sizes_P: Doubles, scores_P: Doubles) -> tuple[float, float, float]
     Returns:
         best, drop, decay.
     """
-    found = []
+    fits = []
     for decay in _DECAYS:
         powers_P = sizes_P**-decay
         table_P2 = np.stack([np.ones_like(powers_P), -powers_P], axis=1)
@@ -203,8 +233,8 @@ def power_law(sizes_P: Doubles, scores_P: Doubles) -> tuple[float, float, float]
             best = 1.0
             drop = max(0.0, float(((1 - scores_P) @ powers_P) / (powers_P @ powers_P)))
         error = float(((best - drop * powers_P - scores_P) ** 2).sum())
-        found.append((error, float(best), float(drop), float(decay)))
-    return min(found)[1:]
+        fits.append((error, float(best), float(drop), float(decay)))
+    return min(fits)[1:]
 
 
 def _gain(
@@ -227,7 +257,7 @@ def _gain(
 def _forecast(held_out: HeldOut, sizes_P: Ints, scores_RP: Doubles, groups: int) -> Forecast:
     now, more, gain, low, high = _gain(sizes_P, scores_RP, groups)
     return Forecast(
-        curve=tuple(zip(sizes_P.tolist(), scores_RP.mean(0).tolist(), strict=True)),
+        curve=tuple(map(CurvePoint, sizes_P.tolist(), scores_RP.mean(0).tolist())),
         now=now,
         with_more=more,
         gain=gain,
@@ -239,12 +269,12 @@ def _forecast(held_out: HeldOut, sizes_P: Ints, scores_RP: Doubles, groups: int)
 
 
 def _weakest(held_out: HeldOut) -> str | None:
-    judged = held_out.judged()
-    if not len(judged.labels_N):
+    scored = held_out.scored()
+    if not len(scored.labels_N):
         return None
-    right_N = judged.logits_NC.argmax(1) == judged.labels_N
-    shares_N, count = judged.shares(), len(judged.classes)
-    total_C = np.bincount(judged.labels_N, weights=shares_N, minlength=count)
-    right_C = np.bincount(judged.labels_N, weights=shares_N * right_N, minlength=count)
+    right_N = scored.logits_NC.argmax(1) == scored.labels_N
+    shares_N, count = scored.shares(), len(scored.classes)
+    total_C = np.bincount(scored.labels_N, weights=shares_N, minlength=count)
+    right_C = np.bincount(scored.labels_N, weights=shares_N * right_N, minlength=count)
     recalls_C = np.where(total_C > 0, right_C / np.maximum(total_C, 1e-12), np.inf)
     return held_out.classes[int(recalls_C.argmin())]

@@ -1,10 +1,8 @@
-"""A linear head: arrays in, probabilities out; stored without pickle.
+"""A linear head: arrays in, probabilities out.
 
 Shape suffixes: N S rows, C classes, D embedding width.
 """
 
-import io
-import json
 import tokenize
 import zipfile
 import zlib
@@ -14,11 +12,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import ArtifactMismatch, EncoderMismatch, InputError
+from service.errors import InputError
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
-LEAST_LENGTH = 1e-6
+MIN_LENGTH = 1e-6
 FEW_ROWS = 4
 UNREADABLE = (  # a damaged npz raises of all these kinds
     OSError,
@@ -90,53 +88,5 @@ def cosines(unit_ND: npt.NDArray[np.floating], unit_SD: Floats) -> Floats:
 
 def refuse_lengths(lengths: Doubles) -> None:
     """Raises InputError: a length of a row that is 0 or not finite."""
-    if not (np.isfinite(lengths).all() and (lengths > LEAST_LENGTH).all()):
+    if not (np.isfinite(lengths).all() and (lengths > MIN_LENGTH).all()):
         raise InputError("expected finite embeddings of a length above 0")
-
-
-def to_npz(head: LinearHead) -> bytes:
-    """The head as an npz file: float32 arrays and JSON."""
-    facts = json.dumps({"encoder_id": head.encoder_id, "classes": list(head.classes)})
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        weights_CD=head.weights_CD,
-        bias_C=head.bias_C,
-        facts=np.frombuffer(facts.encode(), np.uint8),
-    )
-    return buffer.getvalue()
-
-
-def from_npz(data: bytes, *, encoder_id: str | None = None) -> LinearHead:
-    """Read what ``to_npz`` wrote; nothing in it can run code.
-
-    Raises:
-        ArtifactMismatch: damaged, or arrays that do not fit together.
-        EncoderMismatch: made for another encoder than ``encoder_id``.
-    """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            weights_CD, bias_C = stored["weights_CD"], stored["bias_C"]
-            facts = json.loads(stored["facts"].tobytes())
-        head = LinearHead(
-            str(facts["encoder_id"]), tuple(str(c) for c in facts["classes"]), weights_CD, bias_C
-        )
-    except UNREADABLE as error:
-        raise ArtifactMismatch("the stored classifier cannot be read") from error
-    _check(head)
-    if encoder_id is not None and head.encoder_id != encoder_id:
-        raise EncoderMismatch(f"fitted for {head.encoder_id}, loaded is {encoder_id}")
-    return head
-
-
-def _check(head: LinearHead) -> None:
-    count = len(head.classes)
-    fits = head.weights_CD.ndim == 2 and head.weights_CD.shape[0] == count
-    if not fits or head.bias_C.shape != (count,) or count < 2:
-        raise ArtifactMismatch(
-            f"expected arrays for {count} classes, got {head.weights_CD.shape}, {head.bias_C.shape}"
-        )
-    if head.weights_CD.dtype != np.float32 or head.bias_C.dtype != np.float32:
-        raise ArtifactMismatch("expected float32 arrays in the stored classifier")
-    if not (np.isfinite(head.weights_CD).all() and np.isfinite(head.bias_C).all()):
-        raise ArtifactMismatch("expected finite numbers in the stored classifier")

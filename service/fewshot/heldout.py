@@ -1,13 +1,22 @@
 """Scores that heads gave to examples they had not seen, and how much each example counts.
 
-Shape suffixes: N examples, M judged examples, C classes.
+The file of a version's scores (format 1) is an npz of arrays and one JSON document; nothing in it
+can run code.
+
+Shape suffixes: N examples, M examples with scores, C classes.
 """
 
+import io
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from service.errors import ArtifactMismatch
+from service.fewshot.head import UNREADABLE
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -20,7 +29,7 @@ class HeldOut:
 
     Attributes:
         classes: C names.
-        logits_NC: float64; each row by a head fitted without the row's group; NaN = not judged.
+        logits_NC: float64; each row by a head fitted without the row's group; NaN = no scores.
         labels_N: number of the given class.
         groups_N: number of the patient, study or image that is never on both sides.
         class_weights_C: how frequent each class is beside the others; None = all equally.
@@ -33,14 +42,18 @@ class HeldOut:
     class_weights_C: Doubles | None = None
 
     @property
-    def is_judged(self) -> Bools:
+    def is_scored(self) -> Bools:
         """Which rows have scores."""
-        judged_N: Bools = np.asarray(np.isfinite(self.logits_NC).all(axis=1))
-        return judged_N
+        scored_N: Bools = np.asarray(np.isfinite(self.logits_NC).all(axis=1))
+        return scored_N
 
-    def judged(self) -> "HeldOut":
+    def scored(self) -> "HeldOut":
         """The rows that have scores."""
-        return self.rows(self.is_judged)
+        return self.rows(self.is_scored)
+
+    def guesses(self) -> Ints:
+        """(N,) the number of the class of the highest logit; -1 for a row without scores."""
+        return guesses(self.logits_NC)
 
     def rows(self, chosen: Bools | Ints) -> "HeldOut":
         """Some rows, by mask or number."""
@@ -73,7 +86,7 @@ class HeldOut:
         """(N,) ``shares``, scaled so that classes weigh as in the fit; they sum to the pairs.
 
         The heads are fitted for classes that are equally frequent, or as frequent as
-        ``class_weights_C`` says, and so their probabilities are judged.
+        ``class_weights_C`` says, and so their probabilities are evaluated.
         """
         labels_P, pair_N, rows_P = self._pairs()
         pairs_C = np.bincount(labels_P, minlength=len(self.classes))
@@ -96,8 +109,125 @@ class HeldOut:
         return rows_P
 
 
+def guesses(logits_NC: Doubles) -> Ints:
+    """(N,) the number of the highest logit; -1 for a row of NaN."""
+    scored_N = np.asarray(np.isfinite(logits_NC).all(axis=1))
+    guesses_N: Ints = np.where(scored_N, np.where(scored_N[:, None], logits_NC, 0).argmax(1), -1)
+    return guesses_N
+
+
 def softmax(logits_NC: Doubles) -> Doubles:
     """Rows that sum to 1; a row of NaN stays NaN."""
     powers_NC = np.exp(logits_NC - logits_NC.max(1, keepdims=True))
     shares_NC: Doubles = powers_NC / powers_NC.sum(1, keepdims=True)
     return shares_NC
+
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HeadScores:
+    """Out-of-fold scores of one head.
+
+    Attributes:
+        nested: C chosen without the row's fold: for metrics.
+        chosen: at the C of the head itself, whose scale they have: for calibration and thresholds.
+    """
+
+    nested: HeldOut
+    chosen: HeldOut
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Out-of-fold scores of all heads of a classifier; None = that of a single-label one.
+
+    Rows are the examples in the order of fitting. The scores are kept with the version, so that
+    whoever reads them need not fit again.
+    """
+
+    heads: Mapping[str | None, HeadScores]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.heads.values())).nested.labels_N)
+
+    def rows(self, chosen: Bools | Ints) -> "OutOfFold":
+        """Some rows, by mask or number: those whose examples are still kept."""
+        heads = {
+            label: HeadScores(scores.nested.rows(chosen), scores.chosen.rows(chosen))
+            for label, scores in self.heads.items()
+        }
+        return OutOfFold(heads)
+
+    def to_bytes(self) -> bytes:
+        """An npz of arrays and JSON; ``from_bytes`` reads it."""
+        first = next(iter(self.heads.values())).nested
+        arrays: dict[str, npt.NDArray[Any]] = {"groups_N": first.groups_N}
+        facts = []
+        for number, (label, scores) in enumerate(self.heads.items()):
+            weights_C, rows_M = scores.nested.class_weights_C, np.flatnonzero(_any_scored(scores))
+            differs = scores.chosen.logits_NC is not scores.nested.logits_NC
+            facts.append(
+                {
+                    "label": label,
+                    "classes": list(scores.nested.classes),
+                    "class_weights": None if weights_C is None else weights_C.tolist(),
+                    "differs": differs,
+                }
+            )
+            arrays[f"labels_N_{number}"] = scores.nested.labels_N.astype(np.int32)
+            arrays[f"rows_M_{number}"] = rows_M.astype(np.int32)
+            arrays[f"nested_MC_{number}"] = scores.nested.logits_NC[rows_M]
+            if differs:
+                arrays[f"chosen_MC_{number}"] = scores.chosen.logits_NC[rows_M]
+        text = json.dumps({"format_version": FORMAT_VERSION, "heads": facts})
+        buffer = io.BytesIO()
+        arrays["facts"] = np.frombuffer(text.encode(), np.uint8)
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        return buffer.getvalue()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "OutOfFold":
+        """Read what ``to_bytes`` wrote. Raises ArtifactMismatch: damaged or of another format."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+                facts = json.loads(stored["facts"].tobytes())
+                if facts["format_version"] != FORMAT_VERSION:
+                    raise ArtifactMismatch(f"expected out-of-fold scores {FORMAT_VERSION}")
+                return OutOfFold(dict(_read_heads(stored, facts["heads"])))
+        except UNREADABLE as error:
+            raise ArtifactMismatch("the stored out-of-fold scores cannot be read") from error
+
+
+def _any_scored(scores: HeadScores) -> Bools:
+    return scores.nested.is_scored | scores.chosen.is_scored
+
+
+def _read_heads(
+    stored: Mapping[str, npt.NDArray[Any]], facts: list[dict[str, Any]]
+) -> Iterator[tuple[str | None, HeadScores]]:
+    groups_N = stored["groups_N"]
+    for number, head in enumerate(facts):
+        labels_N = stored[f"labels_N_{number}"].astype(np.int64)
+        weights = head["class_weights"]
+        weights_C = None if weights is None else np.array(weights, np.float64)
+        classes, rows_M = tuple(head["classes"]), stored[f"rows_M_{number}"]
+        nested = HeldOut(
+            classes,
+            _scattered(stored[f"nested_MC_{number}"], rows_M, len(labels_N)),
+            labels_N,
+            groups_N,
+            weights_C,
+        )
+        chosen = nested
+        if head["differs"]:
+            logits_MC = stored[f"chosen_MC_{number}"]
+            chosen = replace(nested, logits_NC=_scattered(logits_MC, rows_M, len(labels_N)))
+        yield head["label"], HeadScores(nested, chosen)
+
+
+def _scattered(logits_MC: Doubles, rows_M: Ints, count: int) -> Doubles:
+    logits_NC = np.full((count, logits_MC.shape[1]), np.nan)
+    logits_NC[rows_M] = logits_MC
+    return logits_NC

@@ -5,16 +5,16 @@ Shape suffixes: N rows, C classes, D embedding width, U unlabelled rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from service.errors import ConflictingLabels, InputError
-from service.fewshot.bootstrap import Estimate, over_rows, ratio, resampled
-from service.fewshot.duplicates import LIKENESS, alike, fingerprints
+from service.fewshot.duplicates import MIN_SIMILARITY, alike, fingerprints
 from service.fewshot.head import unit_rows
 from service.fewshot.heldout import HeldOut, softmax
+from service.fewshot.metrics import Estimate, group_resamples, over_rows, ratio
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -38,16 +38,6 @@ class Suspect:
     given: float
     suggested: str
     probability: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, under the field names."""
-        return {
-            "row": self.row,
-            "label": self.label,
-            "given": round(self.given, 4),
-            "suggested": self.suggested,
-            "probability": round(self.probability, 4),
-        }
 
 
 def suspects(held_out: HeldOut, probabilities_NC: Doubles | None = None) -> list[Suspect]:
@@ -82,13 +72,12 @@ class LabelConflict:
     second: int
     cosine: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, under the field names."""
-        return {"first": self.first, "second": self.second, "cosine": round(self.cosine, 4)}
-
 
 def conflicts(
-    embeddings_ND: npt.NDArray[np.floating], labels: Sequence[str], *, likeness: float = LIKENESS
+    embeddings_ND: npt.NDArray[np.floating],
+    labels: Sequence[str],
+    *,
+    min_similarity: float = MIN_SIMILARITY,
 ) -> list[LabelConflict]:
     """Near-duplicates of different labels, the most alike first.
 
@@ -97,7 +86,7 @@ def conflicts(
     """
     if len(embeddings_ND) != len(labels):
         raise InputError(f"expected {len(embeddings_ND)} labels, got {len(labels)}")
-    pairs = alike(embeddings_ND, likeness=likeness)
+    pairs = alike(embeddings_ND, min_similarity=min_similarity)
     return [
         LabelConflict(int(first), int(second), float(cosine))
         for first, second, cosine in zip(pairs.first_P, pairs.second_P, pairs.cosine_P, strict=True)
@@ -137,7 +126,7 @@ def refuse_conflicts(
 
 def in_conflict(pairs: Sequence[tuple[str, str]]) -> str:
     """What an error says of examples that are equal and carry different labels."""
-    shown = "; ".join(f"{one} and {other}" for one, other in pairs[:NAMED_CONFLICTS])
+    shown = "; ".join(f"{first} and {second}" for first, second in pairs[:NAMED_CONFLICTS])
     more = len(pairs) - NAMED_CONFLICTS
     rest = f"; and {more} more pairs" if more > 0 else ""
     return f"equal examples carry different labels: {shown}{rest}"
@@ -157,14 +146,6 @@ class Agreement:
     kappa: Estimate | None
     agreed: float
     disagreed_rows: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, under the field names."""
-        return {
-            "kappa": self.kappa and self.kappa.to_json(),
-            "agreed": round(self.agreed, 4),
-            "disagreed_rows": list(self.disagreed_rows),
-        }
 
 
 def agreement(
@@ -192,9 +173,9 @@ def agreement(
         return ratio(shares_BN @ same_N - chance_B, 1 - chance_B)
 
     group_N = np.unique(groups, return_inverse=True)[1]
-    found = over_rows(kappas, resampled(group_N, seed), group_N, np.ones(len(one)))
+    kappa = over_rows(kappas, group_resamples(group_N, seed), group_N, np.ones(len(one)))
     rows = tuple(np.flatnonzero(same_N == 0).tolist())
-    return Agreement(found if len(classes) > 1 else None, float(same_N.mean()), rows)
+    return Agreement(kappa if len(classes) > 1 else None, float(same_N.mean()), rows)
 
 
 def next_to_label(

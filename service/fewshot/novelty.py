@@ -7,7 +7,7 @@ Shape suffixes: N rows, S support rows, G groups, D embedding width, M reference
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ Method: TypeAlias = Literal["nearest", "class_mean"]
 
 MAX_ANCHORS = 2000  # rows kept to measure distances to
 FAR_SHARE = 0.05  # of the support itself that would be called far
-LEAST_REFERENCES = 5  # groups; below, nothing is called far
+MIN_REFERENCES = 5  # groups; below, nothing is called far
 _CHUNK = 4096
 
 
@@ -69,15 +69,27 @@ class Novelty:
         far_N: Bools = distances_N > self.far_from
         return far_N
 
-    def to_json(self) -> dict[str, Any]:
-        """The settings and the usual distances; anchors are an array and not here."""
-        return {
-            "method": self.method,
-            "anchors": len(self.anchors_SD),
-            "reference_groups": len(self.usual_M),
-            "usual_distance_median": float(np.median(self.usual_M)) if len(self.usual_M) else None,
-            "far_from": self.far_from if np.isfinite(self.far_from) else None,
-        }
+    def facts(self) -> "NoveltyFacts":
+        """The settings and the usual distances, without the anchors."""
+        usual_M = self.usual_M
+        return NoveltyFacts(
+            method=self.method,
+            anchors=len(self.anchors_SD),
+            reference_groups=len(usual_M),
+            usual_distance_median=float(np.median(usual_M)) if len(usual_M) else None,
+            far_from=self.far_from if np.isfinite(self.far_from) else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NoveltyFacts:
+    """What a report says of the usual distances; ``far_from`` is None where nothing is far."""
+
+    method: Method
+    anchors: int
+    reference_groups: int
+    usual_distance_median: float | None
+    far_from: float | None
 
 
 def novelty(
@@ -159,7 +171,7 @@ def _median_per_group(own_S: Doubles, groups_S: Ints) -> Doubles:
 
 
 def _far_from(usual_M: Doubles) -> float:
-    if len(usual_M) < LEAST_REFERENCES:
+    if len(usual_M) < MIN_REFERENCES:
         return float("inf")
     rank = int(np.ceil((len(usual_M) + 1) * (1 - FAR_SHARE) - 1e-9))
     return float(usual_M[min(rank, len(usual_M)) - 1])

@@ -1,40 +1,49 @@
-"""A head as one small ONNX network: embedding -> calibrated probabilities, for any ONNX runtime.
+"""A classifier as one small ONNX network: embedding -> calibrated probabilities.
 
 The graph: unit length, one matrix product, division by the temperature, softmax (or the sigmoid of
-independent labels). Classes, encoder
-and card travel as the model's metadata.
+independent labels). Classes, encoder and card travel as the model's metadata.
 
 Shape suffixes: N rows, C classes, D embedding width.
 """
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from service.fewshot.calibrator import Calibrator
-from service.fewshot.head import LEAST_LENGTH, LinearHead
+from service.fewshot.classifier import FewShotClassifier
+from service.fewshot.head import MIN_LENGTH
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
 INPUT_NAME, OUTPUT_NAME = "embedding", "probabilities"
 OPSET, IR_VERSION = 17, 8  # old enough for runtimes of 2022, new enough for all that is used
 
 
-def to_onnx(head: LinearHead, trust: Calibrator, card: Mapping[str, Any] | None = None) -> bytes:
+def to_onnx(classifier: FewShotClassifier, card: Mapping[str, Any] | None = None) -> bytes:
     """A model with input ``embedding`` float32 (N, D) and output ``probabilities`` (N, C).
 
-    Rows need not be of unit length; a row of zeros gives the probabilities of the bias.
+    The columns are the outputs of the classifier: classes by softmax, or labels by sigmoid. Rows
+    need not be of unit length; a row of zeros gives the probabilities of the bias.
     """
-    scale = 1 / trust.calibration.temperature
-    metadata = _metadata(head, trust, card or {})
-    return _model(head.weights_CD * scale, head.bias_C * scale, metadata, "Softmax", {"axis": 1})
-
-
-def to_onnx_sigmoid(weights_LD: Doubles, bias_L: Doubles, metadata: Mapping[str, str]) -> bytes:
-    """As ``to_onnx``, with probabilities (N, L) that are independent of each other."""
-    return _model(weights_LD, bias_L, metadata, "Sigmoid", {})
+    metadata = {
+        "encoder_id": classifier.encoder_id,
+        "kind": "single_label" if None in classifier.heads else "multi_label",
+        "classes": json.dumps(list(classifier.labels)),
+        "thresholds": json.dumps(classifier.thresholds),
+        "card": json.dumps(dict(card or {})),
+    }
+    heads = list(classifier.heads.values())
+    scales = [1 / head.calibrator.calibration.temperature for head in heads]
+    whole = classifier.heads.get(None)
+    if whole is not None:
+        weights_CD, bias_C = whole.head.weights_CD * scales[0], whole.head.bias_C * scales[0]
+        return _model(weights_CD, bias_C, metadata, "Softmax", {"axis": 1})
+    # Of two classes softmax is the sigmoid of the difference, here divided by the temperature.
+    scales_L = np.array(scales)
+    weights_LD = np.stack([np.diff(head.head.weights_CD, axis=0)[0] for head in heads])
+    bias_L = np.array([np.diff(head.head.bias_C)[0] for head in heads])
+    return _model(weights_LD * scales_L[:, None], bias_L * scales_L, metadata, "Sigmoid", {})
 
 
 def _model(
@@ -50,11 +59,11 @@ def _model(
     tensors = {
         "weights_DC": weights_CD.T.astype(np.float32),
         "bias_C": bias_C.astype(np.float32),
-        "least_length": np.float32(LEAST_LENGTH),
+        "min_length": np.float32(MIN_LENGTH),
     }
     nodes = [
         helper.make_node("ReduceL2", [INPUT_NAME], ["length"], axes=[1], keepdims=1),
-        helper.make_node("Max", ["length", "least_length"], ["safe_length"]),
+        helper.make_node("Max", ["length", "min_length"], ["safe_length"]),
         helper.make_node("Div", [INPUT_NAME, "safe_length"], ["unit"]),
         helper.make_node("MatMul", ["unit", "weights_DC"], ["scores"]),
         helper.make_node("Add", ["scores", "bias_C"], ["logits"]),
@@ -76,14 +85,5 @@ def _model(
     )
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
-    found: bytes = model.SerializeToString()
-    return found
-
-
-def _metadata(head: LinearHead, trust: Calibrator, card: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "encoder_id": head.encoder_id,
-        "classes": json.dumps(list(head.classes)),
-        "trust": json.dumps(trust.to_json()),
-        "card": json.dumps(dict(card)),
-    }
+    data: bytes = model.SerializeToString()
+    return data

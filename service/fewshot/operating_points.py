@@ -3,17 +3,16 @@
 Shape suffixes: N rows, C classes, G groups, B resamples.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError, NotEnoughExamples
-from service.fewshot.bootstrap import Estimate, over_rows, ratio, resampled
 from service.fewshot.heldout import HeldOut
-from service.fewshot.metrics import LEAST_GROUPS
+from service.fewshot.metrics import MIN_GROUPS, Estimate, group_resamples, over_rows, ratio
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -34,50 +33,6 @@ class OperatingPoint:
     sensitivity: Estimate
     specificity: Estimate
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, under the field names."""
-        return {
-            "name": self.name,
-            "threshold": round(self.threshold, 6),
-            "sensitivity": self.sensitivity.to_json(),
-            "specificity": self.specificity.to_json(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether one class is called; several classes may be, or none."""
-
-    name: str
-    probability: float
-    threshold: float
-
-    @property
-    def called(self) -> bool:
-        """The probability reaches the threshold."""
-        return self.probability >= self.threshold
-
-
-def decide(probabilities: Mapping[str, float], thresholds: Mapping[str, float]) -> list[Decision]:
-    """One decision per class that has a threshold, in the order of the classes.
-
-    Raises:
-        InputError: a threshold outside 0 to 1, or of no class.
-    """
-    strange = sum(name not in probabilities for name in thresholds)
-    if strange:
-        raise InputError(
-            f"{strange} of {len(thresholds)} thresholds are of no class of the version"
-        )
-    for value in thresholds.values():
-        if not 0 <= value <= 1:
-            raise InputError(f"expected thresholds of 0 to 1, got {value}")
-    return [
-        Decision(name, probability, thresholds[name])
-        for name, probability in probabilities.items()
-        if name in thresholds
-    ]
-
 
 def operating_point(
     held_out: HeldOut, probabilities_NC: Doubles, name: str, sensitivity: float, *, seed: int = 0
@@ -90,14 +45,14 @@ def operating_point(
 
     Raises:
         InputError: no such class, or a sensitivity outside (0, 1].
-        NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
+        NotEnoughExamples: fewer than 5 groups with scores of the class or of the others.
     """
     chosen = _number_of(held_out, name, sensitivity, "sensitivity")
-    judged = _judgeable(held_out, probabilities_NC, chosen)
+    scored = _scored(held_out, probabilities_NC, chosen)
     scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
-    positive_N = judged.labels_N == chosen
-    found = _by_target(scores_N, positive_N, judged.shares(), "sensitivity", sensitivity)
-    return at_threshold(held_out, probabilities_NC, name, found, seed=seed)
+    positive_N = scored.labels_N == chosen
+    threshold = _by_target(scores_N, positive_N, scored.shares(), "sensitivity", sensitivity)
+    return at_threshold(held_out, probabilities_NC, name, threshold, seed=seed)
 
 
 def operating_point_of_specificity(
@@ -112,16 +67,16 @@ def operating_point_of_specificity(
     Raises:
         InputError: no such class, a specificity outside (0, 1], or one that only a threshold
             above 1 would give.
-        NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
+        NotEnoughExamples: fewer than 5 groups with scores of the class or of the others.
     """
     chosen = _number_of(held_out, name, specificity, "specificity")
-    judged = _judgeable(held_out, probabilities_NC, chosen)
+    scored = _scored(held_out, probabilities_NC, chosen)
     scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
-    positive_N = judged.labels_N == chosen
-    found = _by_target(scores_N, positive_N, judged.shares(), "specificity", specificity)
-    if found > 1:
+    positive_N = scored.labels_N == chosen
+    threshold = _by_target(scores_N, positive_N, scored.shares(), "specificity", specificity)
+    if threshold > 1:
         raise InputError("the probabilities of other classes reach 1; choose a lower specificity")
-    return at_threshold(held_out, probabilities_NC, name, found, seed=seed)
+    return at_threshold(held_out, probabilities_NC, name, threshold, seed=seed)
 
 
 def at_threshold(
@@ -131,14 +86,14 @@ def at_threshold(
 
     Raises:
         InputError: no such class, or a threshold outside 0 to 1.
-        NotEnoughExamples: fewer than 5 judged groups of the class or of the others.
+        NotEnoughExamples: fewer than 5 groups with scores of the class or of the others.
     """
     chosen = _number_of(held_out, name, 1.0, "threshold")
     if not 0 <= threshold <= 1:
         raise InputError(f"expected a threshold of 0 to 1, got {threshold}")
-    judged = _judgeable(held_out, probabilities_NC, chosen)
+    scored = _scored(held_out, probabilities_NC, chosen)
     called_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen] >= threshold
-    return OperatingPoint(name, threshold, *_rates(judged, called_N, chosen, seed))
+    return OperatingPoint(name, threshold, *_rates(scored, called_N, chosen, seed))
 
 
 def cross_fitted(
@@ -150,7 +105,7 @@ def cross_fitted(
     *,
     seed: int = 0,
 ) -> tuple[Estimate, Estimate]:
-    """Sensitivity and specificity of thresholds that were chosen without the judged groups.
+    """Sensitivity and specificity of thresholds that were chosen without the scored groups.
 
     What a threshold promises where it was chosen is optimistic; this is what choosing one in
     this way gives on other groups: each fifth of them is called by a threshold of the rest.
@@ -159,20 +114,22 @@ def cross_fitted(
         InputError, NotEnoughExamples: as the operating point of that target.
     """
     chosen = _number_of(held_out, name, wanted, target)
-    judged = _judgeable(held_out, probabilities_NC, chosen)
+    scored = _scored(held_out, probabilities_NC, chosen)
     scores_N = probabilities_NC[np.isfinite(probabilities_NC).all(1)][:, chosen]
-    positive_N, shares_N = judged.labels_N == chosen, judged.shares()
+    positive_N, shares_N = scored.labels_N == chosen, scored.shares()
     called_N = np.zeros(len(scores_N), np.bool_)
-    for test_N in _fifths(judged, positive_N, seed):
+    for test_N in _fifths(scored, positive_N, seed):
         rest_N = ~test_N
-        found = _by_target(scores_N[rest_N], positive_N[rest_N], shares_N[rest_N], target, wanted)
-        called_N[test_N] = scores_N[test_N] >= found
-    return _rates(judged, called_N, chosen, seed)
+        threshold = _by_target(
+            scores_N[rest_N], positive_N[rest_N], shares_N[rest_N], target, wanted
+        )
+        called_N[test_N] = scores_N[test_N] >= threshold
+    return _rates(scored, called_N, chosen, seed)
 
 
-def _fifths(judged: HeldOut, positive_N: Bools, seed: int) -> Iterator[Bools]:
+def _fifths(scored: HeldOut, positive_N: Bools, seed: int) -> Iterator[Bools]:
     """Masks of groups in turn; groups of the class are dealt out first, so that all have some."""
-    groups_G, number_N = np.unique(judged.groups_N, return_inverse=True)
+    groups_G, number_N = np.unique(scored.groups_N, return_inverse=True)
     order_G = np.random.default_rng(seed).permutation(len(groups_G))
     has_G = np.bincount(number_N, weights=positive_N, minlength=len(groups_G)) > 0
     order_G = order_G[np.argsort(~has_G[order_G], kind="stable")]
@@ -192,17 +149,17 @@ def _by_target(
     return float(np.nextafter(greatest_left_out, np.inf))
 
 
-def _rates(judged: HeldOut, called_N: Bools, chosen: int, seed: int) -> tuple[Estimate, Estimate]:
+def _rates(scored: HeldOut, called_N: Bools, chosen: int, seed: int) -> tuple[Estimate, Estimate]:
     """Sensitivity and specificity of calls, with intervals over groups."""
-    positive_N = judged.labels_N == chosen
-    times_BG = resampled(judged.groups_N, seed)
+    positive_N = scored.labels_N == chosen
+    times_BG = group_resamples(scored.groups_N, seed)
 
     def share_of(rows_N: Bools, hits_N: Bools) -> Estimate:
         return over_rows(
             lambda w_BN: ratio(w_BN @ (rows_N & hits_N), w_BN @ rows_N.astype(np.float64)),
             times_BG,
-            judged.groups_N,
-            judged.shares(),
+            scored.groups_N,
+            scored.shares(),
         )
 
     return share_of(positive_N, called_N), share_of(~positive_N, ~called_N)
@@ -216,23 +173,23 @@ def _number_of(held_out: HeldOut, name: str, wanted: float, what: str) -> int:
     return held_out.classes.index(name)
 
 
-def _judgeable(held_out: HeldOut, probabilities_NC: Doubles, chosen: int) -> HeldOut:
+def _scored(held_out: HeldOut, probabilities_NC: Doubles, chosen: int) -> HeldOut:
     """The rows with probabilities, when both sides have groups enough."""
-    judged = held_out.rows(np.asarray(np.isfinite(probabilities_NC).all(axis=1)))
-    own = len(np.unique(judged.groups_N[judged.labels_N == chosen]))
-    others = len(np.unique(judged.groups_N[judged.labels_N != chosen]))
-    if min(own, others) < LEAST_GROUPS:
+    scored = held_out.rows(np.asarray(np.isfinite(probabilities_NC).all(axis=1)))
+    own = len(np.unique(scored.groups_N[scored.labels_N == chosen]))
+    others = len(np.unique(scored.groups_N[scored.labels_N != chosen]))
+    if min(own, others) < MIN_GROUPS:
         raise NotEnoughExamples(
-            f"expected {LEAST_GROUPS} judged groups of the class and of the others, "
+            f"expected {MIN_GROUPS} groups with scores of the class and of the others, "
             f"got {own} and {others}"
         )
-    return judged
+    return scored
 
 
 def _threshold(scores_N: Doubles, positive_N: Bools, shares_N: Doubles, wanted: float) -> float:
     """The greatest score at which positives of the wanted share of weight are called."""
     order = np.argsort(-scores_N[positive_N], kind="stable")
     weights = shares_N[positive_N][order]
-    found = np.cumsum(weights) / weights.sum()
-    first = int(np.searchsorted(found, wanted - 1e-9))
+    called = np.cumsum(weights) / weights.sum()
+    first = int(np.searchsorted(called, wanted - 1e-9))
     return float(scores_N[positive_N][order][min(first, len(order) - 1)])

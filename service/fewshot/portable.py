@@ -1,91 +1,84 @@
-"""A head with everything its answers need, as bytes that outlive this program.
+"""A classifier with everything its answers need, as one document that outlives this program.
 
-The npz (format 1) holds float arrays and one JSON document; nothing in it can run code. A reader
-refuses other formats, other encoders and any byte that changed.
+The document (format 1) is JSON: facts, arrays as base64, and a digest of all of it. A reader
+refuses other formats, other encoders and any value that changed. The catalog keeps the same
+document, without the anchors, as UTF-8.
 
 Shape suffixes: C classes, D embedding width, S anchors, M calibration items or distances.
 """
 
 import base64
 import hashlib
-import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import ArtifactMismatch, EncoderMismatch
-from service.fewshot.calibrator import Calibrator
+from service.errors import ArtifactMismatch, EncoderMismatch, InputError
+from service.fewshot.calibrator import Calibration, Calibrator
+from service.fewshot.classifier import PRESENCE, CalibratedHead, FewShotClassifier
 from service.fewshot.conformal import Conformal
 from service.fewshot.conformal import Method as SetMethod
-from service.fewshot.head import UNREADABLE, LinearHead
+from service.fewshot.head import LinearHead
 from service.fewshot.novelty import Method as DistanceMethod
 from service.fewshot.novelty import Novelty
-from service.fewshot.temperature import Calibration, Reliability
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+T = TypeVar("T")
 
 FORMAT = "sonoprobe-classifier"
 FORMAT_VERSION = 1
-_DTYPES: dict[str, type[np.generic]] = {
+_HEAD_ARRAYS: dict[str, type[np.generic]] = {
     "weights_CD": np.float32,
     "bias_C": np.float32,
-    "anchors_SD": np.float32,
-    "usual_M": np.float64,
     "scores_M": np.float64,
     "labels_M": np.int64,
 }
+_NOVELTY_ARRAYS: dict[str, type[np.generic]] = {"anchors_SD": np.float32, "usual_M": np.float64}
+_UNREADABLE = (InputError, KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
-class Portable:
-    """What one file carries.
+class PortableClassifier:
+    """What one document carries.
 
     Attributes:
         card: any JSON that should travel along: the report, provenance, a licence.
     """
 
-    head: LinearHead
-    trust: Calibrator
+    classifier: FewShotClassifier
     card: dict[str, Any]
 
 
-def to_bytes(head: LinearHead, trust: Calibrator, card: Mapping[str, Any] | None = None) -> bytes:
-    """An npz of arrays and JSON, with a digest of its content."""
-    arrays, text = _arrays(head, trust), _text(_facts(head, trust, card or {}))
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        allow_pickle=False,
-        facts=np.frombuffer(text.encode(), np.uint8),
-        sha256=np.frombuffer(_digest(text, arrays), np.uint8),
-        **arrays,
-    )
-    return buffer.getvalue()
-
-
 def to_document(
-    head: LinearHead, trust: Calibrator, card: Mapping[str, Any] | None = None
+    classifier: FewShotClassifier, card: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The same as JSON values; an array is its dtype, shape and little-endian bytes in base64."""
-    arrays, facts = _arrays(head, trust), _facts(head, trust, card or {})
-    return facts | {
-        "sha256": _digest(_text(facts), arrays).hex(),
-        "arrays": {
-            name: {
-                "dtype": values.dtype.str,
-                "shape": list(values.shape),
-                "base64": base64.b64encode(np.ascontiguousarray(values).tobytes()).decode(),
-            }
-            for name, values in arrays.items()
+    """JSON values; ``from_document`` reads them. Raises ValueError: NaN or infinity."""
+    novelty = classifier.novelty
+    far_from = novelty.far_from if math.isfinite(novelty.far_from) else None
+    facts = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "encoder_id": classifier.encoder_id,
+        "heads": [_head_facts(label, head) for label, head in classifier.heads.items()],
+        "novelty": {
+            "method": novelty.method,
+            "far_from": far_from,
+            "arrays": _encoded({"anchors_SD": novelty.anchors_SD, "usual_M": novelty.usual_M}),
         },
+        "card": dict(card or {}),
     }
+    return facts | {"sha256": _digest(facts)}
 
 
-def from_document(document: Mapping[str, Any], *, encoder_id: str | None = None) -> Portable:
+def from_document(
+    document: Mapping[str, Any], *, encoder_id: str | None = None
+) -> PortableClassifier:
     """Read what ``to_document`` made.
 
     Raises:
@@ -93,169 +86,234 @@ def from_document(document: Mapping[str, Any], *, encoder_id: str | None = None)
         EncoderMismatch: made for another encoder than ``encoder_id``.
     """
     try:
-        facts = {k: v for k, v in document.items() if k not in {"sha256", "arrays"}}
-        _check_format(facts)
-        expected = bytes.fromhex(document["sha256"])
-        arrays = {name: _decoded(document["arrays"][name], _DTYPES[name]) for name in _DTYPES}
-        text = _text(facts)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        facts = {key: value for key, value in document.items() if key != "sha256"}
+        if (facts["format"], facts["format_version"]) != (FORMAT, FORMAT_VERSION):
+            raise ArtifactMismatch(
+                f"expected {FORMAT} {FORMAT_VERSION}, got another format or version"
+            )
+        if _digest(facts) != document["sha256"]:
+            raise ArtifactMismatch("the classifier was changed: its digest does not match")
+        made_for = str(facts["encoder_id"])
+        classifier = FewShotClassifier(
+            made_for, dict(_heads(facts["heads"], made_for)), _novelty(facts["novelty"])
+        )
+        card = dict(facts["card"])
+    except _UNREADABLE as error:
         raise ArtifactMismatch("the classifier document cannot be read") from error
-    return _verified(text, facts, arrays, expected, encoder_id)
+    _check(classifier)
+    if encoder_id is not None and made_for != encoder_id:
+        raise EncoderMismatch(f"fitted for {made_for}, loaded is {encoder_id}")
+    return PortableClassifier(classifier, card)
 
 
-def from_bytes(data: bytes, *, encoder_id: str | None = None) -> Portable:
-    """Read what ``to_bytes`` wrote.
+def to_bytes(classifier: FewShotClassifier) -> bytes:
+    """The document without a card as UTF-8."""
+    return json.dumps(to_document(classifier), sort_keys=True).encode()
+
+
+def from_bytes(data: bytes, *, encoder_id: str | None = None) -> FewShotClassifier:
+    """Read what ``to_bytes`` wrote. Raises as ``from_document``."""
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise ArtifactMismatch("the classifier file cannot be read") from error
+    if not isinstance(document, dict):
+        raise ArtifactMismatch("the classifier file cannot be read")
+    return from_document(document, encoder_id=encoder_id).classifier
+
+
+def _head_facts(label: str | None, head: CalibratedHead) -> dict[str, Any]:
+    calibrator = head.calibrator
+    arrays: Arrays = {
+        "weights_CD": head.head.weights_CD,
+        "bias_C": head.head.bias_C,
+        "scores_M": calibrator.conformal.scores_M,
+        "labels_M": calibrator.conformal.labels_M.astype(np.int64),
+    }
+    return {
+        "label": label,
+        "classes": list(head.head.classes),
+        "calibration": to_plain(calibrator.calibration),
+        "conformal": {"method": calibrator.conformal.method},
+        "min_margin": calibrator.min_margin,
+        "margin_chosen_by": calibrator.margin_chosen_by,
+        "thresholds": dict(head.thresholds),
+        "arrays": _encoded(arrays),
+    }
+
+
+def _heads(
+    documents: list[dict[str, Any]], encoder_id: str
+) -> Iterator[tuple[str | None, CalibratedHead]]:
+    for document in documents:
+        arrays = _decoded(document["arrays"], _HEAD_ARRAYS)
+        classes = tuple(str(name) for name in document["classes"])
+        sets = Conformal(
+            _read(SetMethod, document["conformal"]["method"], "method"),
+            classes,
+            arrays["scores_M"],
+            arrays["labels_M"],
+        )
+        calibrator = Calibrator(
+            from_plain(Calibration, document["calibration"]),
+            sets,
+            float(document["min_margin"]),
+            str(document["margin_chosen_by"]),
+        )
+        label = document["label"]
+        yield (
+            None if label is None else str(label),
+            CalibratedHead(
+                LinearHead(encoder_id, classes, arrays["weights_CD"], arrays["bias_C"]),
+                calibrator,
+                {str(name): float(value) for name, value in document["thresholds"].items()},
+            ),
+        )
+
+
+def _novelty(document: dict[str, Any]) -> Novelty:
+    arrays = _decoded(document["arrays"], _NOVELTY_ARRAYS)
+    far_from = document["far_from"]
+    return Novelty(
+        _read(DistanceMethod, document["method"], "method"),
+        arrays["anchors_SD"],
+        arrays["usual_M"],
+        math.inf if far_from is None else float(far_from),
+    )
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _encoded(arrays: Arrays) -> dict[str, Any]:
+    """An array is its dtype, shape and little-endian bytes."""
+    return {
+        name: {
+            "dtype": values.dtype.str,
+            "shape": list(values.shape),
+            "base64": base64.b64encode(np.ascontiguousarray(values).tobytes()).decode(),
+        }
+        for name, values in arrays.items()
+    }
+
+
+def _decoded(stored: Mapping[str, Any], dtypes: Mapping[str, type[np.generic]]) -> Arrays:
+    """Raises ValueError: another dtype or shape, or numbers that are not finite."""
+    arrays: Arrays = {}
+    for name, dtype in dtypes.items():
+        item = stored[name]
+        if item["dtype"] != np.dtype(dtype).str:
+            raise ValueError(name)
+        flat = np.frombuffer(base64.b64decode(item["base64"], validate=True), dtype)
+        if not np.isfinite(flat).all():
+            raise ValueError(name)
+        arrays[name] = flat.reshape(item["shape"])
+    return arrays
+
+
+def _check(classifier: FewShotClassifier) -> None:
+    """Names, shapes and values that fit together."""
+    labels, novelty = list(classifier.heads), classifier.novelty
+    named = [str(label) for label in labels if label]
+    is_multi_label = bool(named) and len(named) == len(labels)
+    fits = (labels == [None] or (is_multi_label and named == sorted(set(named)))) and (
+        novelty.anchors_SD.ndim == 2
+        and novelty.anchors_SD.shape[1] == classifier.width
+        and novelty.usual_M.ndim == 1
+    )
+    if not fits or not all(
+        _fits(label, head, classifier.width) for label, head in classifier.heads.items()
+    ):
+        raise ArtifactMismatch("the parts of the classifier do not fit together")
+
+
+def _fits(label: str | None, head: CalibratedHead, width: int) -> bool:
+    classes, sets = head.head.classes, head.calibrator.conformal
+    count, labels_M = len(classes), sets.labels_M
+    return (
+        (count >= 2 if label is None else classes == PRESENCE)
+        and head.head.weights_CD.shape == (count, width)
+        and head.head.bias_C.shape == (count,)
+        and sets.scores_M.shape == labels_M.shape == (len(labels_M),)
+        and bool(((labels_M >= 0) & (labels_M < count)).all())
+        and head.calibrator.calibration.temperature > 0
+        and all(name in classes and 0 <= value <= 1 for name, value in head.thresholds.items())
+    )
+
+
+def to_plain(value: Any, digits: int | None = None) -> Any:
+    """Dataclasses, mappings and tuples as JSON values; floats rounded where ``digits`` is given."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name), digits) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(part, digits) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(part, digits) for part in value]
+    return round(value, digits) if isinstance(value, float) and digits is not None else value
+
+
+def from_plain(kind: type[T], document: Any) -> T:
+    """The dataclass that ``to_plain``, or ``dataclasses.asdict``, made ``document`` of.
 
     Raises:
-        ArtifactMismatch: damaged, of another format, or of a version this reader does not know.
-        EncoderMismatch: made for another encoder than ``encoder_id``.
+        InputError: unknown or missing fields, or a value of another type.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            text = stored["facts"].tobytes().decode()
-            expected = stored["sha256"].tobytes()
-            facts = json.loads(text)
-            _check_format(facts)
-            arrays = {name: stored[name] for name in _DTYPES}
-    except UNREADABLE as error:
-        raise ArtifactMismatch("the classifier file cannot be read") from error
-    return _verified(text, facts, arrays, expected, encoder_id)
-
-
-def _facts(head: LinearHead, trust: Calibrator, card: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "encoder_id": head.encoder_id,
-        "classes": list(head.classes),
-        "calibration": trust.calibration.to_json() | {"temperature": trust.calibration.temperature},
-        "conformal": {"method": trust.conformal.method},
-        "novelty": {"method": trust.novelty.method, "far_from": _finite(trust.novelty.far_from)},
-        "least_margin": trust.least_margin,
-        "margin_chosen_by": trust.margin_chosen_by,
-        "card": dict(card),
-    }
-
-
-def _text(facts: Mapping[str, Any]) -> str:
-    """The one spelling of which the digest is taken. Raises ValueError: NaN or infinity."""
-    return json.dumps(facts, sort_keys=True, allow_nan=False)
-
-
-def _check_format(facts: Mapping[str, Any]) -> None:
-    version = facts["format"], facts["format_version"]
-    if version != (FORMAT, FORMAT_VERSION):
-        raise ArtifactMismatch(f"expected {FORMAT} {FORMAT_VERSION}, got another format or version")
-
-
-def _decoded(stored: Mapping[str, Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
-    if stored["dtype"] != np.dtype(dtype).str:
-        raise ValueError("another dtype")
-    flat = np.frombuffer(base64.b64decode(stored["base64"], validate=True), dtype)
-    return flat.reshape(stored["shape"])
-
-
-def _verified(
-    text: str, facts: dict[str, Any], arrays: Arrays, expected: bytes, encoder_id: str | None
-) -> Portable:
-    if _digest(text, arrays) != expected:
-        raise ArtifactMismatch("the classifier was changed: its digest does not match")
-    try:
-        found = _rebuilt(facts, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtifactMismatch("the classifier lacks a field") from error
-    _check(found)
-    if encoder_id is not None and found.head.encoder_id != encoder_id:
-        raise EncoderMismatch(f"fitted for {found.head.encoder_id}, loaded is {encoder_id}")
-    return found
-
-
-def _arrays(head: LinearHead, trust: Calibrator) -> Arrays:
-    return {
-        "weights_CD": head.weights_CD,
-        "bias_C": head.bias_C,
-        "anchors_SD": trust.novelty.anchors_SD,
-        "usual_M": trust.novelty.usual_M,
-        "scores_M": trust.conformal.scores_M,
-        "labels_M": trust.conformal.labels_M.astype(np.int64),
-    }
-
-
-def _digest(text: str, arrays: Arrays) -> bytes:
-    found = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        values = np.ascontiguousarray(arrays[name])
-        found.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        found.update(values.tobytes())
-    return found.digest()
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
-def _rebuilt(facts: dict[str, Any], arrays: Arrays) -> Portable:
-    classes = tuple(str(name) for name in facts["classes"])
-    far_from = facts["novelty"]["far_from"]
-    return Portable(
-        LinearHead(str(facts["encoder_id"]), classes, arrays["weights_CD"], arrays["bias_C"]),
-        Calibrator(
-            _calibration(facts["calibration"]),
-            Conformal(
-                _one_of(SetMethod, facts["conformal"]["method"]),
-                classes,
-                arrays["scores_M"],
-                arrays["labels_M"],
-            ),
-            Novelty(
-                _one_of(DistanceMethod, facts["novelty"]["method"]),
-                arrays["anchors_SD"],
-                arrays["usual_M"],
-                float("inf") if far_from is None else float(far_from),
-            ),
-            float(facts["least_margin"]),
-            str(facts["margin_chosen_by"]),
-        ),
-        dict(facts["card"]),
-    )
-
-
-def _calibration(facts: dict[str, Any]) -> Calibration:
-    before, after = facts["before"], facts["after"]
-    return Calibration(
-        float(facts["temperature"]),
-        int(facts["groups"]),
-        before and Reliability(**before),
-        after and Reliability(**after),
-        facts["not_calibrated_because"],
-        int(facts["missing_groups"]),
-    )
-
-
-def _one_of(kind: Any, value: str) -> Any:
-    if value not in get_args(kind):
-        raise ValueError(value)
+    value: T = _read(kind, document, kind.__name__)
     return value
 
 
-def _check(found: Portable) -> None:
-    """Shapes, types and values that fit together."""
-    arrays = _arrays(found.head, found.trust)
-    for name, dtype in _DTYPES.items():
-        if arrays[name].dtype != dtype or not np.isfinite(arrays[name]).all():
-            raise ArtifactMismatch(f"expected finite {np.dtype(dtype)} in {name}")
-    count, labels_M = len(found.head.classes), arrays["labels_M"]
-    weights_CD, anchors_SD = arrays["weights_CD"], arrays["anchors_SD"]
-    fits = (
-        count >= 2
-        and weights_CD.ndim == anchors_SD.ndim == 2
-        and len(weights_CD) == count
-        and arrays["bias_C"].shape == (count,)
-        and anchors_SD.shape[1] == weights_CD.shape[1]
-        and arrays["scores_M"].shape == labels_M.shape == (len(labels_M),)
-        and arrays["usual_M"].ndim == 1
-        and bool(((labels_M >= 0) & (labels_M < count)).all())
-        and found.trust.calibration.temperature > 0
+def _read(kind: Any, value: Any, where: str) -> Any:
+    if is_dataclass(kind):
+        return _read_dataclass(kind, value, where)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _read_union(arguments, value, where)
+    if origin is Literal and value in arguments:
+        return value
+    if origin is tuple and isinstance(value, list | tuple):
+        return _read_tuple(arguments, value, where)
+    if origin in (Mapping, dict) and isinstance(value, dict):
+        return {key: _read(arguments[1], item, where) for key, item in value.items()}
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    raise InputError(f"{where}: expected {kind}, got {type(value).__name__}")
+
+
+def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: expected an object, got {type(value).__name__}")
+    known = {field.name: field for field in fields(kind)}
+    if unknown := sorted(value.keys() - known.keys()):
+        raise InputError(f"{where}: unknown fields {unknown}")
+    required = {
+        name
+        for name, field in known.items()
+        if field.default is MISSING and field.default_factory is MISSING
+    }
+    if missing := sorted(required - value.keys()):
+        raise InputError(f"{where}: missing fields {missing}")
+    hints = get_type_hints(kind)
+    return kind(
+        **{name: _read(hints[name], item, f"{where}.{name}") for name, item in value.items()}
     )
-    if not fits:
-        raise ArtifactMismatch("the arrays of the classifier do not fit together")
+
+
+def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    for kind in kinds:
+        try:
+            return _read(kind, value, where)
+        except InputError:
+            continue
+    raise InputError(f"{where}: expected one of {kinds}, got {type(value).__name__}")
+
+
+def _read_tuple(kinds: tuple[Any, ...], values: Any, where: str) -> tuple[Any, ...]:
+    if kinds[1:] == (...,):
+        return tuple(_read(kinds[0], value, where) for value in values)
+    if len(kinds) != len(values):
+        raise InputError(f"{where}: expected {len(kinds)} values, got {len(values)}")
+    return tuple(_read(kind, value, where) for kind, value in zip(kinds, values, strict=True))

@@ -1,21 +1,36 @@
-"""What a fit says of itself: balanced accuracy over groups, in the caller's words.
+"""The report of a fit: of one head, and of a classifier with all its heads.
 
-Shape suffixes: N examples, C classes, G groups, B resamples.
+Shape suffixes: N examples, C classes.
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from service.errors import NotEnoughExamples
+from service.fewshot.calibrator import Calibration
+from service.fewshot.classifier import PRESENT, THRESHOLD, CalibratedHead
+from service.fewshot.conformal import Method
+from service.fewshot.forecast import Forecast
+from service.fewshot.heldout import HeadScores
+from service.fewshot.metrics import (
+    ClassificationMetrics,
+    Estimate,
+    balanced_accuracy_estimate,
+    compute_metrics,
+    recalls,
+)
+from service.fewshot.novelty import Novelty, NoveltyFacts
+from service.fewshot.operating_points import at_threshold
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 FEW_GROUPS = 5
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +39,7 @@ class FitReport:
 
     Attributes:
         balanced_accuracy: mean recall over classes on held-out groups; None when it cannot be
-            judged, with ``not_judged_because``.
+            computed, with ``not_evaluated_because``.
         interval_95: percentile bootstrap over groups of the held-out predictions.
         confusion: counts, rows = true class, columns = predicted, in the order of ``classes``.
         chance: balanced accuracy of guessing.
@@ -41,7 +56,7 @@ class FitReport:
     n_folds: int
     balanced_accuracy: float | None
     interval_95: tuple[float, float] | None
-    not_judged_because: str | None
+    not_evaluated_because: str | None
     recall_per_class: dict[str, float] | None
     confusion: tuple[tuple[int, ...], ...] | None
     chance: float
@@ -50,68 +65,149 @@ class FitReport:
     effective_examples: int = 0
     class_weights: dict[str, float] | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, under the field names."""
-        return {
-            "classes": list(self.classes),
-            "examples_per_class": self.examples_per_class,
-            "groups_per_class": self.groups_per_class,
-            "regularisation_c": self.regularisation_c,
-            "c_chosen_by": self.c_chosen_by,
-            "n_folds": self.n_folds,
-            "balanced_accuracy": self.balanced_accuracy,
-            "interval_95": None if self.interval_95 is None else list(self.interval_95),
-            "interval_method": f"percentile bootstrap over groups, {RESAMPLES} resamples",
-            "not_judged_because": self.not_judged_because,
-            "recall_per_class": self.recall_per_class,
-            "confusion": None if self.confusion is None else [list(r) for r in self.confusion],
-            "chance": self.chance,
-            "warnings": list(self.warnings),
-            "groups": self.groups,
-            "effective_examples": self.effective_examples,
-            "class_weights": self.class_weights,
-        }
+
+@dataclass(frozen=True, slots=True)
+class ConformalFacts:
+    """By what prediction sets are made; ``items`` are independent examples."""
+
+    method: Method
+    items: int
 
 
-def recalls(labels_N: Ints, guesses_N: Ints, classes: int) -> Doubles:
-    """Share of each class's judged examples that is right; NaN for a class without any."""
-    judged_N = guesses_N >= 0
-    totals_C = np.bincount(labels_N[judged_N], minlength=classes)
-    right_C = np.bincount(labels_N[judged_N & (guesses_N == labels_N)], minlength=classes)
-    shares_C: Doubles = np.where(totals_C > 0, right_C / np.maximum(totals_C, 1), np.nan)
-    return shares_C
+@dataclass(frozen=True, slots=True)
+class ThresholdReport:
+    """A threshold of a class or label, and what it gives on out-of-fold scores.
+
+    Attributes:
+        sensitivity, specificity: None with ``not_evaluated_because``.
+    """
+
+    label: str
+    threshold: float
+    sensitivity: Estimate | None
+    specificity: Estimate | None
+    not_evaluated_because: str | None
 
 
-def balanced(labels_N: Ints, guesses_N: Ints, classes: int) -> float:
-    """Mean recall over the classes that have judged examples; 0 without any."""
-    recalls_C = recalls(labels_N, guesses_N, classes)
-    return float(np.nanmean(recalls_C)) if not np.isnan(recalls_C).all() else 0.0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadReport(FitReport):
+    """The report of one head of a classifier.
+
+    Attributes:
+        label: of a multi-label classifier; None = the head of a single-label one.
+        metrics: of the out-of-fold scores.
+    """
+
+    label: str | None
+    calibration: Calibration
+    conformal: ConformalFacts
+    min_margin: float
+    margin_chosen_by: str
+    metrics: ClassificationMetrics
+    thresholds: tuple[ThresholdReport, ...]
+    forecast: Forecast
 
 
-def interval(
-    labels_N: Ints, groups_N: Ints, guesses_N: Ints, classes: int, seed: int
-) -> tuple[float, float]:
-    """Resample whole groups: frames of one patient are not independent."""
-    rng = np.random.default_rng(seed)
-    judged_N = guesses_N >= 0
-    group_ids = np.unique(groups_N, return_inverse=True)[1]
-    totals_GC = np.zeros((group_ids.max() + 1, classes))
-    right_GC = np.zeros_like(totals_GC)
-    np.add.at(totals_GC, (group_ids[judged_N], labels_N[judged_N]), 1)
-    right_N = judged_N & (guesses_N == labels_N)
-    np.add.at(right_GC, (group_ids[right_N], labels_N[right_N]), 1)
-    groups = len(totals_GC)
-    times_BG = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES)
-    totals_BC, right_BC = times_BG @ totals_GC, times_BG @ right_GC
-    # A resample may miss a class: its recall is then left out of that resample's mean.
-    present_BC = totals_BC > 0
-    recalls_BC = right_BC / np.maximum(totals_BC, 1)
-    scores_B = recalls_BC.sum(1) / np.maximum(present_BC.sum(1), 1)
-    low, high = np.percentile(scores_B, [2.5, 97.5])
-    return round(float(low), 4), round(float(high), 4)
+@dataclass(frozen=True, slots=True)
+class GroupingReport:
+    """How examples became groups: those without ids, and which of them were joined as copies."""
+
+    without_ids: int
+    joined_by_similarity: int
+    similarity: float | None
 
 
-def report(
+@dataclass(frozen=True, slots=True)
+class ClassifierReport:
+    """The report of a fit; figures are means over ``labels``, None where one has none.
+
+    Attributes:
+        examples_without_label: that have none of the labels; None = single-label.
+    """
+
+    examples: int
+    examples_without_label: int | None
+    groups: int
+    effective_examples: int
+    balanced_accuracy: float | None
+    interval_95: tuple[float, float] | None
+    not_evaluated_because: str | None
+    novelty: NoveltyFacts
+    labels: tuple[HeadReport, ...]
+    warnings: tuple[str, ...] = ()
+    grouping: GroupingReport = field(default_factory=lambda: GroupingReport(0, 0, None))
+
+
+def classifier_report(
+    heads: tuple[HeadReport, ...], novelty: Novelty, examples: int
+) -> ClassifierReport:
+    """The heads together."""
+    scores = [head.balanced_accuracy for head in heads if head.balanced_accuracy is not None]
+    whole = len(scores) == len(heads)
+    lacking = next((head for head in heads if head.balanced_accuracy is None), None)
+    return ClassifierReport(
+        examples=examples,
+        examples_without_label=None,
+        groups=max(head.groups for head in heads),
+        effective_examples=max(head.effective_examples for head in heads),
+        balanced_accuracy=round(float(np.mean(scores)), 4) if whole else None,
+        interval_95=heads[0].interval_95 if len(heads) == 1 else None,
+        not_evaluated_because=None if lacking is None else _reason(lacking),
+        novelty=novelty.facts(),
+        labels=heads,
+        warnings=tuple(_named_label(head, text) for head in heads for text in head.warnings),
+    )
+
+
+def _named_label(head: HeadReport, text: str) -> str:
+    return text if head.label is None else f"label {head.label!r}: {text}"
+
+
+def _reason(head: HeadReport) -> str:
+    return _named_label(head, str(head.not_evaluated_because))
+
+
+def head_report(
+    label: str | None,
+    report: FitReport,
+    head: CalibratedHead,
+    scores: HeadScores,
+    forecast: Forecast,
+    *,
+    seed: int = 0,
+) -> HeadReport:
+    """All that is known of a head."""
+    calibrator = head.calibrator
+    sets = calibrator.conformal
+    return HeadReport(
+        **{item.name: getattr(report, item.name) for item in fields(report)},
+        label=label,
+        calibration=calibrator.calibration,
+        conformal=ConformalFacts(sets.method, len(sets.scores_M)),
+        min_margin=calibrator.min_margin,
+        margin_chosen_by=calibrator.margin_chosen_by,
+        metrics=compute_metrics(scores.nested, seed=seed),
+        thresholds=tuple(_threshold_reports(label, head, scores, seed)),
+        forecast=forecast,
+    )
+
+
+def _threshold_reports(
+    label: str | None, head: CalibratedHead, scores: HeadScores, seed: int
+) -> Iterator[ThresholdReport]:
+    thresholds = dict(head.thresholds) if label is None else {PRESENT: THRESHOLD, **head.thresholds}
+    shares_NC = head.calibrator.calibration.probabilities(scores.chosen.logits_NC)
+    for name, value in thresholds.items():
+        shown = name if label is None else label
+        try:
+            point = at_threshold(scores.chosen, shares_NC, name, value, seed=seed)
+        except NotEnoughExamples as error:
+            yield ThresholdReport(shown, value, None, None, str(error))
+            continue
+        yield ThresholdReport(shown, value, point.sensitivity, point.specificity, None)
+
+
+def fit_report(
     labels_N: Ints,
     groups_N: Ints,
     guesses_N: Ints,
@@ -120,10 +216,10 @@ def report(
     n_folds: int,
     seed: int,
 ) -> FitReport:
-    """What held-out guesses (-1 = not judged) say; nothing where a class was not judged."""
+    """What held-out guesses (-1 = none) say; no figures where a class has none."""
     count = len(classes)
     recalls_C = recalls(labels_N, guesses_N, count)
-    judged = n_folds > 0 and not np.isnan(recalls_C).any()
+    enough = n_folds > 0 and not np.isnan(recalls_C).any()
     groups_per_class = {name: len(set(groups_N[labels_N == c])) for c, name in enumerate(classes)}
     return FitReport(
         classes=classes,
@@ -132,29 +228,36 @@ def report(
         regularisation_c=chosen_c,
         c_chosen_by="grouped cross-validation" if n_folds else "default: too few groups",
         n_folds=n_folds,
-        balanced_accuracy=round(float(recalls_C.mean()), 4) if judged else None,
-        interval_95=interval(labels_N, groups_N, guesses_N, count, seed) if judged else None,
-        not_judged_because=None if judged else "a class has examples of a single group only",
-        recall_per_class=_named(classes, recalls_C) if judged else None,
-        confusion=_confusion(labels_N, guesses_N, count) if judged else None,
+        balanced_accuracy=round(float(recalls_C.mean()), 4) if enough else None,
+        interval_95=_interval(labels_N, groups_N, guesses_N, count, seed) if enough else None,
+        not_evaluated_because=None if enough else "a class has examples of a single group only",
+        recall_per_class=_named(classes, recalls_C) if enough else None,
+        confusion=_confusion(labels_N, guesses_N, count) if enough else None,
         chance=round(1 / count, 4),
         warnings=tuple(_warnings(groups_per_class)),
     )
 
 
-def of_a_sample(made: FitReport, labels_N: Ints, groups_N: Ints) -> FitReport:
+def sample_report(report: FitReport, labels_N: Ints, groups_N: Ints) -> FitReport:
     """A report on some of the rows, with the counts of all and a word on it."""
-    judged = sum(made.examples_per_class.values())
-    sample = f"{judged} of {len(labels_N)} examples"
-    names = enumerate(made.classes)
+    count = sum(report.examples_per_class.values())
+    sample = f"{count} of {len(labels_N)} examples"
+    names = enumerate(report.classes)
     groups_per_class = {n: len(np.unique(groups_N[labels_N == c])) for c, n in names}
     return replace(
-        made,
-        examples_per_class={n: int((labels_N == c).sum()) for c, n in enumerate(made.classes)},
+        report,
+        examples_per_class={n: int((labels_N == c).sum()) for c, n in enumerate(report.classes)},
         groups_per_class=groups_per_class,
-        c_chosen_by=f"{made.c_chosen_by}, on {sample}",
-        warnings=(f"judged on a drawn sample: {sample}", *_warnings(groups_per_class)),
+        c_chosen_by=f"{report.c_chosen_by}, on {sample}",
+        warnings=(f"evaluated on a drawn sample: {sample}", *_warnings(groups_per_class)),
     )
+
+
+def _interval(
+    labels_N: Ints, groups_N: Ints, guesses_N: Ints, classes: int, seed: int
+) -> tuple[float, float]:
+    estimate = balanced_accuracy_estimate(labels_N, guesses_N, groups_N, classes, seed=seed)
+    return round(estimate.low, 4), round(estimate.high, 4)
 
 
 def _named(classes: tuple[str, ...], values_C: Doubles) -> dict[str, float]:
@@ -162,8 +265,8 @@ def _named(classes: tuple[str, ...], values_C: Doubles) -> dict[str, float]:
 
 
 def _confusion(labels_N: Ints, guesses_N: Ints, classes: int) -> tuple[tuple[int, ...], ...]:
-    judged_N = guesses_N >= 0
-    cells = Counter(zip(labels_N[judged_N].tolist(), guesses_N[judged_N].tolist(), strict=True))
+    scored_N = guesses_N >= 0
+    cells = Counter(zip(labels_N[scored_N].tolist(), guesses_N[scored_N].tolist(), strict=True))
     return tuple(tuple(cells[row, column] for column in range(classes)) for row in range(classes))
 
 

@@ -13,7 +13,7 @@ def new_version(*scans, **fields):
     values = {
         "encoder_id": "enc_1",
         "classes": ("é", 'b"'),
-        "head_npz": b"PK\x00\xff",
+        "artifact": b"PK\x00\xff",
         "report": {"auc": 0.9, "folds": [1, 2], "note": {"ü": None}},
         "examples": tuple(NewExample("a", 0, scan=scan) for scan in scans),
     }
@@ -25,9 +25,9 @@ def test_a_classifier_comes_back_as_it_was_stored(catalog, ours):
     stored = catalog.create_classifier(ours, "b-lines", new)
     assert catalog.get_classifier(ours, "b-lines") == stored
     first = stored.published
-    assert (first.classes, first.head_npz, first.report, first.encoder_id) == (
+    assert (first.classes, first.artifact, first.report, first.encoder_id) == (
         new.classes,
-        new.head_npz,
+        new.artifact,
         new.report,
         "enc_1",
     )

@@ -5,11 +5,11 @@ import pytest
 
 from service.errors import InputError
 from service.fewshot.duplicates import (
-    LIKENESS,
+    MIN_SIMILARITY,
     alike,
     closest,
-    likeness_of_copies,
     near_duplicate_groups,
+    similarity_of_copies,
 )
 
 
@@ -36,10 +36,10 @@ def test_a_chain_of_likenesses_across_blocks_is_one_group() -> None:
 def test_an_encoder_whose_frames_are_all_alike_raises_the_bar() -> None:
     rows = noisy(2, 60) + 20  # all cosines near 1
     labels = ["a"] * 30 + ["b"] * 30
-    bar = likeness_of_copies(rows, labels)
+    bar = similarity_of_copies(rows, labels)
     assert bar > 0.99
-    assert likeness_of_copies(noisy(2, 60), labels) == LIKENESS
-    assert len(np.unique(near_duplicate_groups(rows, likeness=bar))) > 30
+    assert similarity_of_copies(noisy(2, 60), labels) == MIN_SIMILARITY
+    assert len(np.unique(near_duplicate_groups(rows, min_similarity=bar))) > 30
 
 
 def test_the_closest_other_row_is_that_of_plain_numpy() -> None:
@@ -53,8 +53,8 @@ def test_the_closest_other_row_is_that_of_plain_numpy() -> None:
 
 def test_bad_rows_and_likenesses_are_refused() -> None:
     with pytest.raises(InputError):
-        near_duplicate_groups(np.eye(2), likeness=0)
+        near_duplicate_groups(np.eye(2), min_similarity=0)
     with pytest.raises(InputError):
         near_duplicate_groups(np.array([[np.nan, 1.0]]))
     with pytest.raises(InputError):
-        likeness_of_copies(np.eye(2), ["a"])
+        similarity_of_copies(np.eye(2), ["a"])

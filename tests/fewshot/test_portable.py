@@ -1,6 +1,7 @@
 """A classifier that left comes back whole, runs without us, and explains itself."""
 
 import copy
+import hashlib
 import json
 
 import numpy as np
@@ -9,69 +10,59 @@ import onnxruntime
 import pytest
 
 from service.errors import ArtifactMismatch, EncoderMismatch, InputError
-from service.fewshot.activation_map import activation_maps, contrast
-from service.fewshot.calibrator import Calibrator, fit_calibrator
-from service.fewshot.fit import Fit, fit
+from service.fewshot.attribution import activation_maps, contrast
+from service.fewshot.classifier import FewShotClassifier
+from service.fewshot.classifier_fit import fit_classifier
 from service.fewshot.onnx_export import to_onnx
 from service.fewshot.portable import from_bytes, from_document, to_bytes, to_document
 from tests.fewshot.drawing import drawn
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[Fit, Calibrator, np.ndarray]:
+def made() -> tuple[FewShotClassifier, np.ndarray]:
     rows, labels, groups = drawn(0, 12, 2.0)
-    fitted = fit(rows, labels, groups, encoder_id="e")
-    return fitted, fit_calibrator(fitted, rows), rows
+    fitted = fit_classifier(rows, {None: labels}, groups, encoder_id="e", thresholds={"c1": 0.4})
+    return fitted.classifier, rows
 
 
-@pytest.mark.parametrize("form", ["npz", "document"])
+@pytest.mark.parametrize("form", ["bytes", "document"])
 def test_a_classifier_comes_back_and_answers_the_same(made, form) -> None:
-    fitted, trusted, rows = made
-    card = {"name": "lung", "report": fitted.report.to_json()}
-    if form == "npz":
-        found = from_bytes(to_bytes(fitted.head, trusted, card), encoder_id="e")
+    classifier, rows = made
+    card = {"name": "lung", "report": {"examples": 3}}
+    if form == "bytes":
+        found = from_bytes(to_bytes(classifier), encoder_id="e")
     else:
-        text = json.dumps(to_document(fitted.head, trusted, card))
-        found = from_document(json.loads(text), encoder_id="e")
-    assert found.trust.answers(found.head, rows) == trusted.answers(fitted.head, rows)
-    given = trusted.probabilities(fitted.head, rows)
-    np.testing.assert_array_equal(
-        found.trust.sets(given, 0.9).members_NC, trusted.sets(given, 0.9).members_NC
-    )
-    assert found.card == card
-    assert found.trust.to_json() == trusted.to_json()
+        text = json.dumps(to_document(classifier, card))
+        portable = from_document(json.loads(text), encoder_id="e")
+        found = portable.classifier
+        assert portable.card == card
+    assert found.predict(rows, 0.9).rows == classifier.predict(rows, 0.9).rows
+    assert found.thresholds == {"c1": 0.4}
+    assert found.heads[None].calibrator.calibration == classifier.heads[None].calibrator.calibration
 
 
 def test_a_classifier_without_calibration_travels_too() -> None:
     rows, labels, groups = drawn(1, 1, 0.5)
-    fitted = fit(rows, labels, groups, encoder_id="e")
-    found = from_bytes(to_bytes(fitted.head, fit_calibrator(fitted, rows)))
-    assert not found.trust.calibration.calibrated
-    assert found.trust.answers(found.head, rows)[1].predicted == "c1"
+    fitted = fit_classifier(rows, {None: labels}, groups, encoder_id="e").classifier
+    found = from_bytes(to_bytes(fitted))
+    assert found.not_calibrated_because
+    assert found.predict(rows, 0.9).rows[1].most_probable == "c1"
 
 
 def test_another_encoder_is_refused(made) -> None:
-    fitted, trusted, _ = made
     with pytest.raises(EncoderMismatch):
-        from_bytes(to_bytes(fitted.head, trusted), encoder_id="other")
+        from_bytes(to_bytes(made[0]), encoder_id="other")
     with pytest.raises(EncoderMismatch):
-        from_document(to_document(fitted.head, trusted), encoder_id="other")
+        from_document(to_document(made[0]), encoder_id="other")
 
 
 def test_a_file_with_any_changed_stretch_is_refused(made) -> None:
-    fitted, trusted, _ = made
-    data = to_bytes(fitted.head, trusted)
-    middles = np.linspace(0, len(data) - 64, 40).astype(int)
-    for start in middles:
-        damaged = data[:start] + bytes(64) + data[start + 64 :]
-        if damaged == data:
-            continue
-        try:
-            found = from_bytes(damaged)
-        except ArtifactMismatch:
-            continue
-        # Damage that zip does not read (its padding) may pass; numbers may not differ.
-        assert to_bytes(found.head, found.trust) == data
+    data = to_bytes(made[0])
+    for start in np.linspace(0, len(data) - 8, 40).astype(int):
+        damaged = data[:start] + b"A" * 8 + data[start + 8 :]
+        if damaged != data:
+            with pytest.raises(ArtifactMismatch):
+                from_bytes(damaged)
     for length in (0, 10, len(data) // 2, len(data) - 1):
         with pytest.raises(ArtifactMismatch):
             from_bytes(data[:length])
@@ -82,41 +73,61 @@ def test_a_file_with_any_changed_stretch_is_refused(made) -> None:
     [
         ("format", "other"),
         ("format_version", 2),
-        ("least_margin", 0.5),
-        ("classes", ["c0", "c1"]),
+        ("encoder_id", "other"),
+        ("card", {"name": "other"}),
         ("sha256", "zz"),
-        ("arrays", {}),
-        ("arrays", 3),
-        ("conformal", None),
+        ("heads", {}),
+        ("heads", 3),
+        ("novelty", None),
     ],
 )
 def test_a_changed_document_is_refused(made, key, value) -> None:
-    document = copy.deepcopy(to_document(made[0].head, made[1]))
+    document = copy.deepcopy(to_document(made[0]))
     document[key] = value
     with pytest.raises(ArtifactMismatch):
         from_document(document)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": "c"},
+        {"classes": ["c0", "c1"]},
+        {"min_margin": None},
+        {"thresholds": {"c9": 0.5}},
+        {"thresholds": {"c0": 2.0}},
+        {"conformal": {"method": "guess"}},
+        {"calibration": {}},
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused_even_with_a_right_digest(made, change) -> None:
+    document = to_document(made[0])
+    del document["sha256"]
+    document["heads"][0] |= change
+    text = json.dumps(document, sort_keys=True)
+    with pytest.raises(ArtifactMismatch):
+        from_document(document | {"sha256": hashlib.sha256(text.encode()).hexdigest()})
+
+
 def test_the_network_gives_the_same_probabilities_in_a_bare_runtime(made) -> None:
-    fitted, trusted, rows = made
-    data = to_onnx(fitted.head, trusted, {"name": "lung"})
+    classifier, rows = made
+    data = to_onnx(classifier, {"name": "lung"})
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     (given,) = session.run(["probabilities"], {"embedding": rows})
     # float32 against float64.
-    np.testing.assert_allclose(given, trusted.probabilities(fitted.head, rows), atol=1e-5)
+    np.testing.assert_allclose(given, classifier.heads[None].probabilities(rows), atol=1e-5)
     facts = session.get_modelmeta().custom_metadata_map
-    assert json.loads(facts["classes"]) == list(fitted.head.classes)
+    assert json.loads(facts["classes"]) == list(classifier.labels)
     assert (facts["encoder_id"], json.loads(facts["card"])) == ("e", {"name": "lung"})
 
 
 def test_the_network_is_a_single_small_file(made) -> None:
-    fitted, trusted, _ = made
-    model = onnx.load_from_string(to_onnx(fitted.head, trusted))
+    model = onnx.load_from_string(to_onnx(made[0]))
     assert not any(tensor.external_data for tensor in model.graph.initializer)
 
 
 def test_the_mean_of_the_map_is_the_image_term_of_the_logit(made) -> None:
-    head = made[0].head
+    head = made[0].heads[None].head
     rng = np.random.default_rng(0)
     for length in (0.01, 1.0, 300.0):
         feature_map = length * (rng.normal(size=(32, 7, 5)) + rng.normal(size=(32, 1, 1)))
@@ -128,7 +139,7 @@ def test_the_mean_of_the_map_is_the_image_term_of_the_logit(made) -> None:
 
 
 def test_the_map_is_high_where_the_class_is(made) -> None:
-    head = made[0].head
+    head = made[0].heads[None].head
     feature_map = np.zeros((32, 4, 4))
     feature_map[:, 1, 2] = head.weights_CD[1] - head.weights_CD[0]
     shown = contrast(activation_maps(head, feature_map).maps_Chw, 1)
@@ -141,4 +152,4 @@ def test_the_map_is_high_where_the_class_is(made) -> None:
 )
 def test_a_map_of_another_shape_or_nothing_is_refused(made, bad) -> None:
     with pytest.raises(InputError):
-        activation_maps(made[0].head, bad)
+        activation_maps(made[0].heads[None].head, bad)

@@ -1,5 +1,7 @@
 """What many tests of the service start from and expect."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -12,3 +14,20 @@ BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"  # small: its accu
 def refused(code: str, status: int):
     """The block raises ApiError with this code and status."""
     return pytest.raises(ApiError, match=rf"^{code} \({status}\)")
+
+
+def probabilities(item: dict) -> dict[str, float]:
+    """Class or label -> probability, of a prediction or of one frame of it."""
+    return {output["label"]: output["probability"] for output in item["outputs"]}
+
+
+def calls(item: dict) -> dict[str, tuple[float | None, bool | None, str]]:
+    """Class or label -> threshold, whether it is called, and who set the threshold."""
+    return {o["label"]: (o["threshold"], o["called"], o["set_by"]) for o in item["outputs"]}
+
+
+def signed(document: dict) -> dict:
+    """An exported classifier with the digest of what it holds now."""
+    facts = {key: value for key, value in document.items() if key != "sha256"}
+    text = json.dumps(facts, sort_keys=True)
+    return facts | {"sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from service.client.client import ApiError, Client
 from service.server import LocalService
-from tests.service.expected import refused
+from tests.service.expected import probabilities, refused, signed
 
 SCENES = ("cyst", "stone")
 
@@ -91,7 +91,7 @@ def test_uploads_join_stored_scans_and_are_relabelled_by_their_bytes(ward, frame
     files = [("files", ("a", data)) for data in frames["mass"][:4]]
     options = {"options": json.dumps(body)}
     made = ward.request("POST", "/v1/classifiers", files=files, data=options).json()
-    assert made["report"]["examples_per_class"] == {"cyst": 8, "mass": 4}
+    assert made["report"]["labels"][0]["examples_per_class"] == {"cyst": 8, "mass": 4}
     said = {"examples": [{"label": "abscess"}, {"label": "mass"}]}
     changed = ward.change_examples("mix", said, images=[frames["mass"][0], frames["mass"][7]])
     assert (changed["settings"]["relabelled"], changed["settings"]["added"]) == (1, 1)
@@ -179,11 +179,11 @@ def test_wrong_examples_fit_nothing(ward, examples, code: str) -> None:
     assert "wrong" not in {found["name"] for found in ward.classifiers()}
 
 
-def test_as_many_classes_as_examples_are_fitted_and_not_judged(ward) -> None:
+def test_as_many_classes_as_examples_are_fitted_and_not_evaluated(ward) -> None:
     scans = [{"scan_id": f"{s}-{i}", "label": f"{s}{i}"} for s in SCENES for i in range(8)]
     made = ward.fit({"name": "many", "collection": "ward", "examples": scans})
     assert made["report"]["balanced_accuracy"] is None
-    assert made["report"]["not_judged_because"]
+    assert made["report"]["not_evaluated_because"]
     answer = ward.predict_scans("many", "ward", ["cyst-0"])
     assert answer["calibrated"] is False
     assert answer["not_calibrated_because"]
@@ -194,9 +194,10 @@ def test_a_prediction_carries_its_set_its_doubts_and_its_evidence(ward, name, fr
     answer = ward.predict(name, [frames["cyst"][3]], coverage=0.8, nearest=2)
     (item,) = answer["items"]
     assert answer["calibrated"] is True
-    assert sum(item["probabilities"].values()) == pytest.approx(1)
-    assert item["label"] in item["prediction_set"]
-    assert answer["prediction_sets"]["coverage"] == 0.8
+    assert sum(probabilities(item).values()) == pytest.approx(1)
+    assert item["most_probable"] in item["prediction_set"]
+    assert item["label"] == (None if item["abstained"] else item["most_probable"])
+    assert answer["coverage"] == 0.8
     assert item["nearest"][0]["scan_id"] == "cyst-3"
     assert item["nearest"][0]["similarity"] == pytest.approx(1, abs=1e-5)
     assert len(item["nearest"]) == 2
@@ -210,8 +211,9 @@ def test_a_coverage_that_the_examples_cannot_give_is_refused_with_what_is_missin
 ) -> None:
     answer = ward.predict_scans(name, "ward", ["cyst-0"], coverage=0.95)
     assert answer["items"][0]["prediction_set"] is None
-    assert "not enough" in answer["prediction_sets"]["not_enough_because"]
-    assert answer["prediction_sets"]["missing"] == {"any class": 3}  # 19 needed, 16 there
+    (sets,) = answer["prediction_sets"]
+    assert "not enough" in sets["not_enough_because"]
+    assert sets["missing"] == {"any class": 3}  # 19 needed, 16 there
     with refused("validation_error", 422):
         ward.predict_scans(name, "ward", ["cyst-0"], coverage=1.0)
 
@@ -222,6 +224,9 @@ def test_a_picture_that_is_no_ultrasound_is_abstained_from(client, frames) -> No
     client.fit_images("far", images, [{"label": s} for s in SCENES for _ in range(5)])
     inside, outside = client.predict("far", [frames["cyst"][7], _png(_letter())])["items"]
     assert outside["abstained"] == {"because": "not_ultrasound", "between": None}
+    assert (outside["decision"], outside["label"]) == ("abstained", None)
+    assert {output["called"] for output in outside["outputs"]} == {None}
+    assert outside["most_probable"] in SCENES
     assert outside["ultrasound_score"] < 0 < inside["ultrasound_score"]
     assert outside["distance_percentile"] == 100
     assert inside["distance"] < outside["distance"]
@@ -257,8 +262,8 @@ def test_erased_examples_are_evidence_no_more(ward, frames) -> None:
     assert "b0" not in {e["scan_id"] for e in later}
     ward.delete_collection("brief")
     last = ward.predict("brief", images[:1])["items"][0]
-    assert (last["nearest"], last["distance"], last["abstained"]) == ([], None, last["abstained"])
-    assert last["probabilities"].keys() == {"t", "m"}
+    assert (last["nearest"], last["distance"]) == ([], None)
+    assert probabilities(last).keys() == {"t", "m"}
     ward.delete_classifier("brief")
 
 
@@ -271,13 +276,13 @@ def test_an_exported_classifier_predicts_the_same_after_import_and_as_onnx(
     assert (made["classes"], made["calibrated"]) == (list(SCENES), True)
     given = ward.predict("copy", images)["items"]
     for ours, theirs in zip(expected, given, strict=True):
-        assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-9)
+        assert probabilities(ours) == pytest.approx(probabilities(theirs), abs=1e-9)
         assert ours["distance"] == pytest.approx(theirs["distance"], abs=1e-6)
         assert theirs["nearest"] == []
     session = onnxruntime.InferenceSession(ward.export_onnx(name))
     rows = [item["embedding"] for item in ward.embed(images)["items"]]
     (shares_NC,) = session.run(None, {"embedding": np.array(rows, np.float32)})
-    wanted = [[item["probabilities"][c] for c in made["classes"]] for item in expected]
+    wanted = [[probabilities(item)[c] for c in made["classes"]] for item in expected]
     np.testing.assert_allclose(shares_NC, wanted, atol=1e-5)
     ward.delete_classifier("copy")
 
@@ -287,7 +292,7 @@ def test_an_exported_classifier_predicts_the_same_after_import_and_as_onnx(
     [
         ({"format": "other"}, "invalid_artifact", 422),
         ({"format_version": 2}, "invalid_artifact", 422),
-        ({"least_margin": 0.7}, "invalid_artifact", 422),
+        ({"card": {"min_margin": 0.7}}, "invalid_artifact", 422),
         ({"arrays": {}}, "invalid_artifact", 422),
     ],
 )
@@ -329,13 +334,13 @@ def test_fits_that_wait_are_bounded_and_embedding_goes_on(ward, tiny, frames) ->
     ward.delete_classifier("late")
 
 
-def test_what_was_learnt_from_is_not_judged_on_unless_asked(ward, name, frames) -> None:
+def test_what_was_learnt_from_is_not_evaluated_on_unless_asked(ward, name, frames) -> None:
     images = frames["cyst"][8:] + frames["stone"][8:]
     fresh = {"examples": [{"label": scene} for scene in SCENES for _ in range(2)]}
     found = ward.evaluate(name, fresh, images=images)
     assert (found["examples"], found["known_examples"]) == (4, 0)
     assert found["balanced_accuracy"] is None
-    assert found["items"][0]["missing_groups"] == {"cyst": 3, "stone": 3}
+    assert found["items"][0]["metrics"]["missing_groups"] == {"cyst": 3, "stone": 3}
     same_subject = {"examples": [{"label": "cyst", "subject_id": "p-cyst-1"}]}
     everything = {"collection": "ward", "task": "t"}
     for body, sent in ((same_subject, images[:1]), (everything, ())):
@@ -343,7 +348,8 @@ def test_what_was_learnt_from_is_not_judged_on_unless_asked(ward, name, frames) 
             ward.evaluate(name, body, images=sent)
     known = ward.evaluate(name, everything | {"allow_known": True})
     assert (known["examples"], known["known_examples"]) == (16, 16)
-    assert known["items"][0]["balanced_accuracy"]["value"] == known["balanced_accuracy"] > 0.5
+    (head,) = known["items"]
+    assert head["metrics"]["balanced_accuracy"]["value"] == known["balanced_accuracy"] > 0.5
     with refused("invalid_input", 422):
         ward.evaluate(name, {"examples": [{"label": "mass"}]}, images=images[:1])
 
@@ -362,7 +368,7 @@ def test_an_import_whose_report_could_not_be_shown_is_refused(ward, name) -> Non
     document = ward.export(name)
     document["card"]["report"]["balanced_accuracy"] = "good"
     with pytest.raises(ApiError, match="balanced_accuracy") as caught:
-        ward.import_classifier("copy", document)
+        ward.import_classifier("copy", signed(document))
     assert caught.value.code == "invalid_artifact"
 
 
@@ -377,7 +383,8 @@ def test_two_versions_are_compared_on_the_examples_that_both_have(ward, name) ->
     )
     found = ward.compare(name, 1, 2)
     (first,), (second,) = found["first"]["items"], found["second"]["items"]
-    assert found["shared_examples"] == first["scored"] == second["scored"] == 14
+    assert found["shared_examples"] == 14
+    assert first["metrics"]["scored"] == second["metrics"]["scored"] == 14
     assert (found["first"]["version"], found["second"]["version"]) == (1, 2)
     with refused("unknown_item", 404):
         ward.compare(name, 1, 3)

@@ -11,9 +11,7 @@ from PIL import Image
 
 from service.catalog.records import NewScan, ScanImage
 from service.client.client import ApiError, Client
-from service.fewshot.calibrator import fit_calibrator
-from service.fewshot.fit import fit
-from service.fewshot.head import LinearHead
+from service.fewshot.classifier_fit import fit_classifier
 from service.fewshot.portable import to_document
 from service.server import LocalService
 from tests.service.expected import refused
@@ -108,13 +106,13 @@ def test_class_weights_are_kept_by_the_next_version_until_they_are_changed(desk,
     said = [{"label": name, "subject_id": f"{name}{i}"} for name in ("a", "b") for i in range(4)]
     weights = {"class_weights": {"a": 3}}
     first = desk.fit_images("k", images, said, fields=weights)
-    assert first["report"]["class_weights"] == {"a": 1.5, "b": 0.5}
+    assert first["report"]["labels"][0]["class_weights"] == {"a": 1.5, "b": 0.5}
     more = {"examples": [{"label": "a", "subject_id": "a9"}]}
     second = desk.change_examples("k", more, images=frames["cyst"][4:5])
-    assert second["report"]["class_weights"] == {"a": 1.5, "b": 0.5}
+    assert second["report"]["labels"][0]["class_weights"] == {"a": 1.5, "b": 0.5}
     example_id = next(iter(desk.version_examples("k", 2)))["example_id"]
     back = {"class_weights": "balanced", "drop": [{"example_id": example_id}]}
-    assert desk.change_examples("k", back)["report"]["class_weights"] is None
+    assert desk.change_examples("k", back)["report"]["labels"][0]["class_weights"] is None
     with refused("invalid_input", 422):
         desk.fit_images("no", images, said, fields={"class_weights": {"c": 2}})
     with refused("validation_error", 422):
@@ -130,7 +128,7 @@ def test_missing_patient_ids_are_said_and_copies_count_once(client, frames) -> N
     report = client.fit_images("bare", images, said)["report"]
     client.delete_classifier("bare")
     assert report["grouping"]["without_ids"] == 9
-    assert report["grouping"]["joined_by_likeness"] >= 4
+    assert report["grouping"]["joined_by_similarity"] >= 4
     assert report["effective_examples"] <= 6
     assert report["warnings"][0].startswith("patient ids are missing for 9 of 9 examples")
 
@@ -156,10 +154,10 @@ def test_a_hundred_classes_of_one_example_are_fitted_and_admit_what_is_not_known
     said = [{"label": f"c{i}", "subject_id": f"p{i}"} for i in range(100)]
     made = desk.fit_images("k", images, said)
     assert len(made["classes"]) == 100
-    assert made["report"]["not_judged_because"]
+    assert made["report"]["not_evaluated_because"]
     answer = desk.predict("k", images[7:8])
-    assert answer["items"][0]["label"] == "c7"
-    assert answer["prediction_sets"]["not_enough_because"]
+    assert answer["items"][0]["most_probable"] == "c7"
+    assert answer["prediction_sets"][0]["not_enough_because"]
 
 
 @pytest.mark.parametrize(
@@ -180,17 +178,16 @@ def test_an_import_whose_numbers_are_none_is_refused_even_with_a_right_digest(
     encoder = tiny.running().pipeline.encoder
     rows = np.random.default_rng(0).normal(size=(24, encoder.dim)).astype(np.float32)
     labels = ["a", "b"] * 12
-    made = fit(rows, labels, [str(i) for i in range(24)], encoder_id=encoder.encoder_id)
-    trusted, head = fit_calibrator(made, rows), made.head
-    desk.import_classifier("good", to_document(head, trusted))
+    groups = [str(i) for i in range(24)]
+    fitted = fit_classifier(rows, {None: labels}, groups, encoder_id=encoder.encoder_id)
+    desk.import_classifier("good", to_document(fitted.classifier))
+    head = fitted.classifier.heads[None]
     if array == "scores_M":
-        trusted.conformal.scores_M[0] = np.nan
+        head.calibrator.conformal.scores_M[0] = np.nan
     else:
-        weights_CD = head.weights_CD.copy()
-        weights_CD[0, 0] = np.nan
-        head = LinearHead(head.encoder_id, head.classes, weights_CD, head.bias_C)
+        head.head.weights_CD[0, 0] = np.nan
     with refused("invalid_artifact", 422):
-        desk.import_classifier("bad", to_document(head, trusted))
+        desk.import_classifier("bad", to_document(fitted.classifier))
     assert [found["name"] for found in desk.classifiers()] == ["good"]
 
 
@@ -226,7 +223,7 @@ def test_two_classes_of_fifty_thousand_stored_scans_are_fitted(desk, tiny, with_
         ]
         running.gallery.store(workspace_id, name, scans)
     report = desk.fit({"name": "k", "collection": name, "task": "t"})["report"]
-    assert report["examples_per_class"] == {"a": 50_000, "b": 50_000}
+    assert report["labels"][0]["examples_per_class"] == {"a": 50_000, "b": 50_000}
     assert report["effective_examples"] == (20_000 if with_ids else 100_000)
     assert report["balanced_accuracy"] > 0.6
     said = " ".join(report["warnings"])

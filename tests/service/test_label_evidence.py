@@ -10,7 +10,7 @@ from PIL import Image
 
 from service.client.client import Client
 from service.server import LocalService
-from tests.service.expected import refused
+from tests.service.expected import probabilities, refused
 
 THERE = {"cyst": ["fluid"], "stone": ["shadow"], "mass": ["fluid", "shadow"], "tissue": []}
 
@@ -32,10 +32,6 @@ def ward(tiny: LocalService, frames) -> Iterator[Client]:
         yield client
 
 
-def probabilities(item: dict) -> dict[str, float]:
-    return {said["label"]: said["probability"] for said in item["labels"]}
-
-
 def sigmoid(logit: float) -> float:
     return float(1 / (1 + np.exp(-logit)))
 
@@ -43,18 +39,19 @@ def sigmoid(logit: float) -> float:
 def test_the_map_of_each_label_adds_up_to_its_probability(ward, frames) -> None:
     (item,) = ward.predict("signs", [frames["mass"][8]], heatmap="array")["items"]
     heatmap = item["heatmap"]
-    assert heatmap["maps"].keys() == {"fluid", "shadow"}
-    for label, rows in heatmap["maps"].items():
-        term = np.mean(rows)
-        assert term == pytest.approx(heatmap["image_terms"][label], abs=1e-9)
-        logit = (term + heatmap["biases"][label]) / heatmap["temperatures"][label]
-        assert sigmoid(logit) == pytest.approx(probabilities(item)[label], abs=1e-5)
+    assert [output["label"] for output in heatmap["outputs"]] == ["fluid", "shadow"]
+    for output in heatmap["outputs"]:
+        assert np.shape(output["map"]) == (heatmap["rows"], heatmap["columns"])
+        assert np.mean(output["map"]) == pytest.approx(output["image_logit"], abs=1e-9)
+        logit = (output["image_logit"] + output["bias"]) / output["temperature"]
+        assert sigmoid(logit) == pytest.approx(probabilities(item)[output["label"]], abs=1e-5)
 
 
 def test_the_picture_shows_the_label_that_was_asked_for_or_the_most_probable(ward, frames) -> None:
     (item,) = ward.predict("signs", [frames["stone"][8]], heatmap="png")["items"]
     likely = max(probabilities(item), key=probabilities(item).__getitem__)
-    assert (item["heatmap"]["label"], item["heatmap"]["maps"]) == (likely, None)
+    assert item["heatmap"]["label"] == item["most_probable"] == likely
+    assert item["heatmap"]["outputs"][0]["map"] is None
     pictures = []
     for label in ("fluid", "shadow"):
         asked = ward.predict("signs", [frames["stone"][8]], heatmap="png", heatmap_label=label)
@@ -68,20 +65,18 @@ def test_the_picture_shows_the_label_that_was_asked_for_or_the_most_probable(war
 def test_thresholds_of_the_request_go_before_those_of_the_version(ward) -> None:
     asked = {"fluid": 0.4, "shadow": 0.999}
     answer = ward.predict_scans("signs", "signs", ["mass-0"], thresholds={"shadow": 0.999})
-    said = {label["label"]: label for label in answer["items"][0]["labels"]}
+    said = {output["label"]: output for output in answer["items"][0]["outputs"]}
     assert {name: one["threshold"] for name, one in said.items()} == asked
     assert {name: one["set_by"] for name, one in said.items()} == {
         "fluid": "version",
         "shadow": "request",
     }
-    above = [name for name, one in said.items() if one["probability"] >= one["threshold"]]
-    assert answer["items"][0]["present"] == above
     for wrong in ({"air": 0.5}, {"fluid": 0.0}, {"fluid": 1.0}):
         with refused("invalid_input", 422):
             ward.predict_scans("signs", "signs", ["mass-0"], thresholds=wrong)
 
 
-def test_a_cine_is_answered_as_one_and_tells_which_frames_carried_each_label(ward, frames) -> None:
+def test_a_cine_is_answered_as_one_and_tells_the_key_frames_of_each_label(ward, frames) -> None:
     images = [
         frames["cyst"][8],
         frames["mass"][8],
@@ -95,13 +90,16 @@ def test_a_cine_is_answered_as_one_and_tells_which_frames_carried_each_label(war
     assert [frame["index"] for frame in cine["frames"]] == [0, 1, 2, 4]
     for frame in cine["frames"]:
         alone = probabilities(answer["items"][frame["index"]])
-        assert frame["probabilities"] == pytest.approx(alone, abs=1e-5)
-    for label in ("fluid", "shadow"):
-        terms = [frame["image_terms"][label] for frame in cine["frames"]]
-        logit = (np.mean(terms) + heatmap["biases"][label]) / heatmap["temperatures"][label]
+        assert probabilities(frame) == pytest.approx(alone, abs=1e-5)
+    for place, label in enumerate(("fluid", "shadow")):
+        output = heatmap["outputs"][place]
+        terms = [frame["outputs"][place]["image_logit"] for frame in cine["frames"]]
+        logit = (np.mean(terms) + output["bias"]) / output["temperature"]
         assert sigmoid(logit) == pytest.approx(probabilities(cine)[label], abs=1e-5)
         strongest = cine["frames"][int(np.argmax(terms))]["index"]
-        assert cine["carried_by"][label][:1] == ([strongest] if max(terms) > 0 else [])
+        key_frames = cine["key_frames"][place]
+        assert key_frames["label"] == label
+        assert key_frames["frames"][:1] == ([strongest] if max(terms) > 0 else [])
     assert ward.predict("signs", images[:1])["cine"] is None
     with refused("invalid_input", 422):
         ward.predict("signs", [b"GIF89a"] * 2, cine=True)
@@ -113,9 +111,9 @@ def test_a_clip_tells_of_its_frames(ward, frames) -> None:
     clip = io.BytesIO()
     stills[0].save(clip, "GIF", save_all=True, append_images=stills[1:], duration=100, loop=0)
     (item,) = ward.predict("signs", [clip.getvalue()])["items"]
-    assert "no_heatmap_because" not in item
+    assert item["no_heatmap_because"] is None
     (item,) = ward.predict("signs", [clip.getvalue()], heatmap="png")["items"]
     assert "mean of several pictures" in item["no_heatmap_because"]
     assert [frame["index"] for frame in item["frames"]] == [0, 1, 2]
-    assert item["carried_by"].keys() == {"fluid", "shadow"}
+    assert [each["label"] for each in item["key_frames"]] == ["fluid", "shadow"]
     assert item["heatmap"] is None

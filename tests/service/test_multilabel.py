@@ -10,7 +10,7 @@ import pytest
 from service.catalog.records import NewScan, ScanImage
 from service.client.client import Client
 from service.server import LocalService
-from tests.service.expected import refused
+from tests.service.expected import calls, probabilities, refused
 
 THERE = {"cyst": ["fluid"], "stone": ["shadow"], "mass": ["fluid", "shadow"], "tissue": []}
 
@@ -46,8 +46,9 @@ def test_a_fit_from_tasks_tells_of_each_label(ward) -> None:
     found = ward.classifier("both")
     assert (found["kind"], found["classes"]) == ("multi_label", ["fluid", "shadow"])
     report = found["report"]
-    assert report["per_label"]["fluid"]["examples_per_class"] == {"absent": 12, "present": 12}
-    assert report["per_label"]["fluid"]["operating_point"]["threshold"] == 0.4
+    fluid = report["labels"][0]
+    assert fluid["examples_per_class"] == {"absent": 12, "present": 12}
+    assert (fluid["label"], fluid["thresholds"][0]["threshold"]) == ("fluid", 0.4)
     assert report["examples_without_label"] == 6
     assert report["effective_examples"] == 24
     assert found["calibrated"] is True
@@ -61,22 +62,28 @@ def test_predictions_are_independent_with_thresholds_sets_and_evidence(ward, fra
     answer = ward.predict("both", [frames["mass"][7]], coverage=0.8, nearest=1)
     (item,) = answer["items"]
     assert answer["kind"] == "multi_label"
-    assert {said["label"]: said["threshold"] for said in item["labels"]} == {
-        "fluid": 0.4,
-        "shadow": 0.5,
+    assert {o["label"]: (o["threshold"], o["set_by"]) for o in item["outputs"]} == {
+        "fluid": (0.4, "version"),
+        "shadow": (0.5, "default"),
     }
-    above = [said["label"] for said in item["labels"] if said["probability"] >= said["threshold"]]
-    assert item["present"] == above
-    assert all(set(said["prediction_set"]) <= {"absent", "present"} for said in item["labels"])
+    for output in item["outputs"]:
+        is_open = item["abstained"] or output["abstained_because"]
+        above = output["probability"] >= output["threshold"]
+        assert output["called"] == (None if is_open else above)
+        assert set(output["prediction_set"]) <= {"absent", "present"}
+    can_be = [o["label"] for o in item["outputs"] if "present" in o["prediction_set"]]
+    assert (item["label"], item["prediction_set"]) == (None, can_be)
+    assert item["most_probable"] == max(item["outputs"], key=lambda o: o["probability"])["label"]
     assert item["nearest"][0]["labels"] == THERE[item["nearest"][0]["scan_id"].split("-")[0]]
     stored = ward.predict_scans("both", "ward", ["cyst-0", "tissue-0"])
-    assert [len(item["labels"]) for item in stored["items"]] == [2, 2]
-    assert stored["prediction_sets"].keys() == {"fluid", "shadow"}
+    assert [len(item["outputs"]) for item in stored["items"]] == [2, 2]
+    assert [sets["label"] for sets in stored["prediction_sets"]] == ["fluid", "shadow"]
     mixed = ward.predict("both", [frames["mass"][7], b"GIF89a"])
     assert "problem" in mixed["items"][1]
     refusals = ward.predict_scans("both", "ward", ["cyst-0"], coverage=0.99)
-    assert refusals["items"][0]["labels"][0]["prediction_set"] is None
-    assert "not enough" in refusals["prediction_sets"]["fluid"]["not_enough_because"]
+    assert refusals["items"][0]["outputs"][0]["prediction_set"] is None
+    assert refusals["items"][0]["prediction_set"] is None
+    assert "not enough" in refusals["prediction_sets"][0]["not_enough_because"]
 
 
 def test_versions_change_compare_and_are_judged(ward, frames) -> None:
@@ -101,10 +108,10 @@ def test_versions_change_compare_and_are_judged(ward, frames) -> None:
         ]
     }
     images = [image for scene in THERE for image in frames[scene][7:10]]
-    judged = ward.evaluate("both", fresh, images=images, version=1)
-    assert judged["examples"] == 12
-    shadow = judged["items"][1]
-    assert shadow["at_threshold"]["present"] == 6
+    evaluation = ward.evaluate("both", fresh, images=images, version=1)
+    assert evaluation["examples"] == 12
+    shadow = evaluation["items"][1]
+    assert (shadow["label"], shadow["thresholds"][0]["positives"]) == ("shadow", 6)
     assert 0 <= shadow["reliability"]["ece"] <= 1
     with refused("invalid_input", 422):
         ward.evaluate("both", {"examples": [{"labels": ["air"]}]}, images=images[:1])
@@ -115,7 +122,7 @@ def test_a_threshold_alone_can_change(ward) -> None:
     assert changed["settings"]["thresholds"] == {"shadow": 0.7}
     assert changed["examples"] == 24
     asked = ward.predict_scans("both", "ward", ["cyst-0"], version=changed["version"])
-    assert [said["threshold"] for said in asked["items"][0]["labels"]] == [0.5, 0.7]
+    assert [output["threshold"] for output in asked["items"][0]["outputs"]] == [0.5, 0.7]
     with refused("invalid_input", 422):
         ward.change_examples("both", {}, version=1)
 
@@ -127,14 +134,15 @@ def test_an_exported_classifier_answers_the_same_after_import_and_as_onnx(ward, 
     made = ward.import_classifier("copy", document)
     assert (made["kind"], made["calibrated"]) == ("multi_label", True)
     for ours, theirs in zip(expected, ward.predict("copy", images)["items"], strict=True):
-        assert ours["labels"] == theirs["labels"]
+        assert probabilities(ours) == pytest.approx(probabilities(theirs), abs=1e-9)
+        assert calls(ours) == calls(theirs)
         assert ours["distance"] == pytest.approx(theirs["distance"], abs=1e-6)
     session = onnxruntime.InferenceSession(ward.export_onnx("both", version=1))
     rows = [item["embedding"] for item in ward.embed(images)["items"]]
     (shares,) = session.run(None, {"embedding": np.array(rows, np.float32)})
-    wanted = [[said["probability"] for said in item["labels"]] for item in expected]
+    wanted = [list(probabilities(item).values()) for item in expected]
     np.testing.assert_allclose(shares, wanted, atol=1e-5)  # float32
-    document["labels"][0]["threshold"] = 0.9
+    document["heads"][0]["thresholds"]["present"] = 0.9
     with refused("invalid_artifact", 422):
         ward.import_classifier("bad", document)
     ward.delete_classifier("copy")
@@ -143,9 +151,9 @@ def test_an_exported_classifier_answers_the_same_after_import_and_as_onnx(ward, 
 @pytest.mark.parametrize(
     ("body", "code", "status"),
     [
-        ({"examples": [{"scan_id": "cyst-0", "label": "a"}]}, "wrong_kind", 409),
-        ({"task": "fluid"}, "wrong_kind", 409),
-        ({"kind": "single_label", "tasks": {"fluid": "yes"}}, "wrong_kind", 409),
+        ({"examples": [{"scan_id": "cyst-0", "label": "a"}]}, "invalid_input", 422),
+        ({"task": "fluid"}, "invalid_input", 422),
+        ({"kind": "single_label", "tasks": {"fluid": "yes"}}, "invalid_input", 422),
         (
             {"kind": "single_label", "task": "fluid", "thresholds": {"yes": 0.3}},
             "invalid_input",
@@ -176,7 +184,7 @@ def test_wrong_labels_fit_nothing(ward, body, code: str, status: int) -> None:
 
 
 def test_what_only_single_label_classifiers_can_do_says_so(ward) -> None:
-    with refused("wrong_kind", 409):
+    with refused("invalid_input", 422):
         ward.change_examples(
             "both", {"relabel": [{"collection": "ward", "scan_id": "cyst-0", "label": "a"}]}
         )
@@ -254,10 +262,10 @@ def test_a_label_gets_the_threshold_of_a_wanted_sensitivity(ward, frames) -> Non
     made = ward.set_thresholds("both", {"thresholds": [{"label": "shadow", "sensitivity": 0.9}]})
     (chosen,) = made["settings"]["operating_points"]
     assert chosen["threshold"] == points[1]["threshold"]
-    shown = made["report"]["per_label"]["shadow"]["operating_point"]
+    (shown,) = made["report"]["labels"][1]["thresholds"]
     assert shown["sensitivity"] == points[1]["sensitivity"]
     (item,) = ward.predict("both", [frames["mass"][7]], version=made["version"])["items"]
-    assert {said["label"]: said["threshold"] for said in item["labels"]} == {
+    assert {label: threshold for label, (threshold, _, _) in calls(item).items()} == {
         "fluid": 0.5,
         "shadow": chosen["threshold"],
     }

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.api.answering import Asked, Frame, Seen, answer_items
-from service.api.heatmaps import HeatmapWish
+from service.classifiers.prediction import PredictionQuery, PredictionRequest, QueryFrame, predict
 from service.client.client import Client
 from service.server import LocalService
-from tests.service.expected import refused
+from tests.service.expected import calls, probabilities, refused
 
 SCENES = ("cyst", "stone")
 
@@ -33,20 +32,22 @@ def ward(tiny: LocalService, frames) -> Iterator[Client]:
 
 def shares_of(heatmap: dict) -> dict[str, float]:
     """What the maps say the probabilities are."""
-    names = list(heatmap["maps"])
-    means = [np.mean(heatmap["maps"][label]) + heatmap["biases"][label] for label in names]
-    powers = np.exp(np.array(means) / heatmap["temperature"])
-    return dict(zip(names, powers / powers.sum(), strict=True))
+    outputs = heatmap["outputs"]
+    means = [(np.mean(o["map"]) + o["bias"]) / o["temperature"] for o in outputs]
+    powers = np.exp(means)
+    labels = [output["label"] for output in outputs]
+    return dict(zip(labels, powers / powers.sum(), strict=True))
 
 
 def check_maps(client: Client, name: str, image: bytes, shape: tuple[int, int]) -> None:
     (item,) = client.predict(name, [image], heatmap="array")["items"]
     heatmap = item["heatmap"]
     assert heatmap["png"] is None
-    for label, rows in heatmap["maps"].items():
-        assert np.shape(rows) == shape
-        assert np.mean(rows) == pytest.approx(heatmap["image_terms"][label], abs=1e-9)
-    assert shares_of(heatmap) == pytest.approx(item["probabilities"], abs=1e-5)
+    assert (heatmap["rows"], heatmap["columns"]) == shape
+    for output in heatmap["outputs"]:
+        assert np.shape(output["map"]) == shape
+        assert np.mean(output["map"]) == pytest.approx(output["image_logit"], abs=1e-9)
+    assert shares_of(heatmap) == pytest.approx(probabilities(item), abs=1e-5)
 
 
 def test_a_heat_map_adds_up_to_the_answer_with_the_shipped_encoder(client, frames) -> None:
@@ -65,7 +66,7 @@ def test_a_heat_map_adds_up_with_a_bundle_that_cannot_leave_maps_out(ward, name,
 def test_a_heat_map_as_a_picture_shows_the_frame_in_its_proportions(ward, name, frames) -> None:
     answer = ward.predict(name, frames["mass"][:1], heatmap="png", heatmap_label="stone")
     heatmap = answer["items"][0]["heatmap"]
-    assert (heatmap["label"], heatmap["maps"]) == ("stone", None)
+    assert (heatmap["label"], heatmap["outputs"][0]["map"]) == ("stone", None)
     shown = Image.open(io.BytesIO(base64.b64decode(heatmap["png"])))
     whole = Image.open(io.BytesIO(frames["mass"][0]))
     assert (shown.mode, max(shown.size)) == ("RGB", min(256, max(whole.size)))
@@ -85,7 +86,8 @@ def test_heat_maps_that_cannot_be_are_refused(ward, name, frames) -> None:
 
 def test_thresholds_are_a_version_of_the_same_head_that_can_be_rolled_back(ward, name) -> None:
     before = ward.predict_scans(name, "ward", ["cyst-0", "stone-0"])
-    assert [item["decisions"] for item in before["items"]] == [[], []]
+    for item in before["items"]:
+        assert {(t, set_by) for t, _, set_by in calls(item).values()} == {(None, "default")}
     wishes = [{"label": "cyst", "sensitivity": 0.9}, {"label": "stone", "threshold": 0.25}]
     made = ward.set_thresholds(name, {"thresholds": wishes, "publish": True})
     assert (made["version"], made["published"], made["examples"]) == (2, True, 20)
@@ -99,22 +101,28 @@ def test_thresholds_are_a_version_of_the_same_head_that_can_be_rolled_back(ward,
     assert (stone["threshold"], stone["cross_fitted"]) == (0.25, None)
     after = ward.predict_scans(name, "ward", ["cyst-0", "stone-0"])
     for old, new in zip(before["items"], after["items"], strict=True):
-        assert new["probabilities"] == old["probabilities"]
-        limits = {d["label"]: d["threshold"] for d in new["decisions"]}
+        assert probabilities(new) == probabilities(old)
+        limits = {label: threshold for label, (threshold, _, _) in calls(new).items()}
         assert limits == {"cyst": cyst["threshold"], "stone": 0.25}
-        for decision in new["decisions"]:
-            assert decision["called"] == (decision["probability"] >= decision["threshold"])
-            assert decision["set_by"] == "version"
+        for output in new["outputs"]:
+            above = output["probability"] >= output["threshold"]
+            assert output["called"] == (None if new["abstained"] else above)
+            assert output["set_by"] == "version"
     ward.publish(name, 1)
-    assert ward.predict_scans(name, "ward", ["cyst-0"])["items"][0]["decisions"] == []
+    (item,) = ward.predict_scans(name, "ward", ["cyst-0"])["items"]
+    assert item["outputs"] == before["items"][0]["outputs"]
 
 
 def test_a_threshold_of_the_request_counts_more_than_that_of_the_version(ward, name) -> None:
     wishes = [{"label": label, "threshold": 0.0} for label in SCENES]
     ward.set_thresholds(name, {"thresholds": wishes, "publish": True})
     (item,) = ward.predict_scans(name, "ward", ["cyst-0"], thresholds={"stone": 1.0})["items"]
-    told = {d["label"]: (d["threshold"], d["called"], d["set_by"]) for d in item["decisions"]}
-    assert told == {"cyst": (0.0, True, "version"), "stone": (1.0, False, "request")}
+    is_open = item["abstained"] is not None
+    assert calls(item) == {
+        "cyst": (0.0, None if is_open else True, "version"),
+        "stone": (1.0, None if is_open else False, "request"),
+    }
+    assert item["label"] == (None if is_open else "cyst")
 
 
 def test_a_new_fit_says_that_it_has_left_the_thresholds_behind(ward, name) -> None:
@@ -183,12 +191,12 @@ def test_an_import_takes_values_and_no_targets_for_it_has_no_examples(ward, name
     wishes = [{"label": "cyst", "threshold": 0.4}]
     (kept,) = ward.set_thresholds("copy", {"thresholds": wishes})["settings"]["operating_points"]
     assert (kept["threshold"], kept["sensitivity"]) == (0.4, None)
-    assert "no examples" in kept["not_judged_because"]
+    assert "no examples" in kept["not_evaluated_because"]
     ward.delete_classifier("copy")
 
 
 def test_the_cells_of_the_confusion_name_their_examples(ward, name) -> None:
-    counts = ward.classifier(name)["report"]["confusion"]
+    counts = ward.classifier(name)["report"]["labels"][0]["confusion"]
     found = ward.confusion(name, 1)
     assert found["scored"] == 20
     seen = {(c["actual"], c["predicted"]): c for c in found["items"]}
@@ -202,6 +210,32 @@ def test_the_cells_of_the_confusion_name_their_examples(ward, name) -> None:
     assert ward.request("GET", example["thumbnail"]).content[:2] == b"\xff\xd8"
     with refused("unknown_item", 404):
         ward.confusion(name, 2)
+
+
+def test_erased_examples_are_in_no_cell_and_the_scores_of_the_others_stay(ward, frames) -> None:
+    ward.create_collection("brief")
+    said = [
+        {"scan_id": f"b{i}", "subject_id": f"brief-{i}", "labels": {"t": "tm"[i // 6]}}
+        for i in range(12)
+    ]
+    ward.add_scans("brief", frames["tissue"][:6] + frames["mass"][:6], said)
+    ward.fit({"name": "brief", "collection": "brief", "task": "t"})
+
+    def cells() -> dict[str, str]:
+        found = ward.confusion("brief", 1)["items"]
+        return {e["scan_id"]: cell["predicted"] for cell in found for e in cell["examples"]}
+
+    before, report = cells(), ward.version("brief", 1)["report"]
+    for i in range(6):
+        ward.erase_subject(f"brief-{i}")
+    assert cells() == {scan_id: before[scan_id] for scan_id in (f"b{i}" for i in range(6, 12))}
+    assert ward.confusion("brief", 1)["scored"] == 6
+    assert ward.version("brief", 1)["report"] == report
+    ward.delete_collection("brief")
+    with refused("not_enough_examples", 422):
+        ward.confusion("brief", 1)
+    assert ward.forecast("brief", 1)["items"][0]["missing_groups"] == {"m": 2, "t": 2}
+    ward.delete_classifier("brief")
 
 
 def test_a_forecast_says_of_which_class_more_examples_would_help(ward, name) -> None:
@@ -218,34 +252,40 @@ def test_a_forecast_says_of_which_class_more_examples_would_help(ward, name) -> 
     assert later["not_forecast_because"]
 
 
-def test_a_cine_is_answered_as_one_and_tells_which_frames_carried_it(ward, name, frames) -> None:
+def test_a_cine_is_answered_as_one_and_tells_its_key_frames(ward, name, frames) -> None:
     images = [*frames["cyst"][:3], b"GIF89a", frames["stone"][0]]
     answer = ward.predict(name, images, cine=True, heatmap="array")
     cine = answer["cine"]
     assert cine["left_out"] == [3]
     assert [f["index"] for f in cine["frames"]] == [0, 1, 2, 4]
     for frame in cine["frames"]:
-        alone = answer["items"][frame["index"]]["probabilities"]
-        assert frame["probabilities"] == pytest.approx(alone, abs=1e-6)
-    biases = answer["items"][0]["heatmap"]["biases"]
-    temperature = answer["items"][0]["heatmap"]["temperature"]
-    term = np.mean([f["image_term"] for f in cine["frames"]])
-    other = next(label for label in SCENES if label != cine["label"])
-    logit = (term + biases[cine["label"]]) / temperature
-    against = np.mean([f["image_term"] - f["speaks_for"] for f in cine["frames"]])  # two classes
-    rival = (against + biases[other]) / temperature
-    share = 1 / (1 + np.exp(rival - logit))
-    assert cine["probabilities"][cine["label"]] == pytest.approx(share, abs=1e-5)
-    speaks = {f["index"]: f["speaks_for"] for f in cine["frames"]}
-    assert cine["carried_by"][0] == max(speaks, key=speaks.__getitem__)
+        alone = probabilities(answer["items"][frame["index"]])
+        assert probabilities(frame) == pytest.approx(alone, abs=1e-6)
+    parts = answer["items"][0]["heatmap"]["outputs"]
+    logits = [
+        (np.mean([f["outputs"][c]["image_logit"] for f in cine["frames"]]) + part["bias"])
+        / part["temperature"]
+        for c, part in enumerate(parts)
+    ]
+    powers = np.exp(logits)
+    shares = dict(zip(SCENES, powers / powers.sum(), strict=True))
+    assert probabilities(cine) == pytest.approx(shares, abs=1e-5)
+    for c, key_frames in enumerate(cine["key_frames"]):
+        contributions = {f["index"]: f["outputs"][c]["contribution"] for f in cine["frames"]}
+        assert key_frames["label"] == SCENES[c]
+        strongest = max(contributions, key=contributions.__getitem__)
+        assert key_frames["frames"][:1] == ([strongest] if max(contributions.values()) > 0 else [])
+    first = cine["frames"][0]["outputs"]
+    difference = first[0]["image_logit"] - first[1]["image_logit"]  # of two classes
+    assert first[0]["contribution"] == pytest.approx(difference, abs=1e-9)
     assert ward.predict(name, images[:1])["cine"] is None
 
 
 def test_a_cine_of_one_frame_says_what_the_frame_says(ward, name) -> None:
     answer = ward.predict_scans(name, "ward", ["stone-3"], cine=True)
     (item,) = answer["items"]
-    assert answer["cine"]["probabilities"] == pytest.approx(item["probabilities"], abs=1e-6)
-    assert answer["cine"]["carried_by"] in ([0], [])
+    assert probabilities(answer["cine"]) == pytest.approx(probabilities(item), abs=1e-6)
+    assert all(each["frames"] in ([0], []) for each in answer["cine"]["key_frames"])
     with refused("invalid_input", 422):
         ward.predict(name, [b"GIF89a", b"GIF89a"], cine=True)
 
@@ -258,16 +298,16 @@ def test_a_clip_is_one_item_that_tells_what_each_of_its_frames_gave(
     sent = ward.embed([frames["cyst"][0], frames["stone"][0]])["items"]
     first, second = (np.array(item["embedding"], np.float32) for item in sent)
     pooled = (3 * first + second) / np.linalg.norm(3 * first + second)
-    clip = Seen({}, pooled.astype(np.float32), frames=(Frame(4, first, 3), Frame(9, second)))
-    (item,) = answer_items(loaded, [clip], Asked(0.9, 1))["items"]
-    assert [(f["index"], f["copies"]) for f in item["frames"]] == [(4, 3), (9, 1)]
-    terms = [f["image_term"] for f in item["frames"]]
-    chosen = loaded.head.classes.index(item["label"])
-    logit = loaded.head.logits(pooled[None])[0, chosen] - loaded.head.bias_C[chosen]
-    assert (3 * terms[0] + terms[1]) / 4 == pytest.approx(logit, abs=1e-5)
-    assert set(item["carried_by"]) <= {4, 9}
-    assert "no_heatmap_because" not in item
-    asked = Asked(0.9, 1, HeatmapWish("png"))
-    (item,) = answer_items(loaded, [clip], asked)["items"]
-    assert item["heatmap"] is None
-    assert "mean of several pictures" in item["no_heatmap_because"]
+    frames_of_clip = (QueryFrame(4, first, 3), QueryFrame(9, second))
+    clip = PredictionQuery(pooled.astype(np.float32), frames_of_clip)
+    (item,) = predict(loaded, [clip], PredictionRequest(0.9, 1)).items
+    assert [(f.index, f.copies) for f in item.frames] == [(4, 3), (9, 1)]
+    head = loaded.model.heads[None].head
+    for c, logit in enumerate(head.logits(pooled[None])[0] - head.bias_C):
+        terms = [frame.outputs[c].image_logit for frame in item.frames]
+        assert (3 * terms[0] + terms[1]) / 4 == pytest.approx(logit, abs=1e-5)
+        assert set(item.key_frames[c].frames) <= {4, 9}
+    assert item.no_heatmap_because is None
+    (item,) = predict(loaded, [clip], PredictionRequest(0.9, 1, "png")).items
+    assert item.heatmap is None
+    assert "mean of several pictures" in item.no_heatmap_because

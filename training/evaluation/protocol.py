@@ -167,8 +167,9 @@ def full_probe(features_ND: Floats, labelled: LabelledSet) -> tuple[Ints, String
     fitted = fit(
         features_ND, labelled.labels_N.tolist(), labelled.groups_N.tolist(), encoder_id=_ENCODER
     )
-    rows = np.flatnonzero(fitted.held_out_N >= 0)
-    return rows, np.array(fitted.head.classes)[fitted.held_out_N[rows]]
+    guesses_N = fitted.scores.nested.guesses()
+    rows = np.flatnonzero(guesses_N >= 0)
+    return rows, np.array(fitted.head.classes)[guesses_N[rows]]
 
 
 def nearest_others(features_ND: Floats, labelled: LabelledSet) -> Iterator[tuple[int, Ints]]:

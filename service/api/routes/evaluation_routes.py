@@ -1,6 +1,7 @@
 """How good classifiers are, which labels to look at, thresholds, confusion, forecast."""
 
 import asyncio
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
@@ -26,13 +27,13 @@ from service.api.shapes.evaluation_shapes import (
     EvaluationBody,
     ForecastAnswer,
     LabelForecast,
+    LabelMetricsAnswer,
     ReviewAnswer,
     ReviewItemAnswer,
     ThresholdsAnswer,
     ThresholdsBody,
-    label_metrics,
 )
-from service.api.shapes.report_shapes import OperatingPointAnswer, VersionReport
+from service.api.shapes.report_shapes import Interval, OperatingPointAnswer, VersionReport
 from service.api.shapes.version_shapes import (
     VersionAnswer,
     thumbnail_path,
@@ -68,16 +69,16 @@ async def evaluate_classifier(
         allow_known=body.allow_known,
     )
     evaluation = await service.fits.run(evaluate)
-    accuracy, items = label_metrics(evaluation.judgement, evaluation.reliability)
+    report = VersionReport.of(version.report)
     return EvaluationAnswer(
         classifier=classifier.name,
         version=version.number,
         encoder_id=version.encoder_id,
-        calibrated=VersionReport.model_validate(version.report).is_calibrated,
+        calibrated=report is not None and report.is_calibrated,
         examples=evaluation.examples,
         known_examples=evaluation.known,
-        balanced_accuracy=accuracy,
-        items=items,
+        balanced_accuracy=evaluation.balanced_accuracy,
+        items=[LabelMetricsAnswer.of(head) for head in evaluation.labels],
     )
 
 
@@ -93,12 +94,12 @@ async def compare_versions(
     name = classifier.name
     _, second = await asyncio.to_thread(service.registry.find, workspace_id, name, other)
     compare = partial(service.evaluator.compare, workspace_id, name, first.number, second.number)
-    shared, *figures = await service.fits.run(compare)
+    comparison = await service.fits.run(compare)
     return ComparisonAnswer(
         classifier=name,
-        shared_examples=shared,
-        first=ComparedVersion.of(first.number, figures[0]),
-        second=ComparedVersion.of(second.number, figures[1]),
+        shared_examples=comparison.shared,
+        first=ComparedVersion.of(first.number, comparison.first),
+        second=ComparedVersion.of(second.number, comparison.second),
     )
 
 
@@ -228,15 +229,15 @@ async def get_confusion(
     items = [
         ConfusionCellAnswer.of(cell, limit)
         for cell in confusion.cells
-        if label in (None, cell.concerns)
-        and actual in (None, cell.label)
+        if label in (None, cell.label)
+        and actual in (None, cell.actual)
         and predicted in (None, cell.predicted)
     ]
     return ConfusionAnswer(
         classifier=name,
         version=number,
         classes=list(confusion.classes),
-        scored=confusion.judged,
+        scored=confusion.scored,
         items=items,
     )
 
@@ -250,9 +251,12 @@ async def get_forecast(
     Of a multi-label classifier for each label, whose classes are absent and present.
     """
     name, number = found[0].name, found[1].number
-    work = partial(service.evaluator.forecast, workspace_id, name, number)
+    work = partial(service.evaluator.forecasts, workspace_id, name, number)
     forecasts = await service.fits.run(work)
-    items = [LabelForecast.of(label, law.to_json()) for label, law in forecasts.items()]
+    items = [
+        LabelForecast.model_validate({**asdict(forecast), "label": label})
+        for label, forecast in forecasts.items()
+    ]
     return ForecastAnswer(classifier=name, version=number, items=items)
 
 
@@ -274,7 +278,5 @@ async def measure_agreement(
         )
         for row in agreement.disagreed_rows
     ]
-    figures = agreement.to_json()
-    return AgreementAnswer(
-        kappa=figures["kappa"], agreed=figures["agreed"], scans=len(scans), items=items
-    )
+    kappa = agreement.kappa and Interval.model_validate(agreement.kappa, from_attributes=True)
+    return AgreementAnswer(kappa=kappa, agreed=agreement.agreed, scans=len(scans), items=items)

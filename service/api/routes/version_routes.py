@@ -37,7 +37,7 @@ from service.api.shapes.version_shapes import (
     VersionPage,
 )
 from service.api.version_names import VersionInPath, VersionName
-from service.classifiers.portable_versions import as_document, as_onnx
+from service.classifiers.portable_versions import export_document, export_onnx
 from service.classifiers.registry import Classifier, ClassifierVersion
 
 router = APIRouter(
@@ -169,11 +169,11 @@ async def export_classifier(
     classifier, version = found
 
     def export() -> Response:  # writes the body too, which can be megabytes long
-        loaded = service.classifiers.open_either(workspace_id, classifier.name, version.number)
+        loaded = service.classifiers.open(workspace_id, classifier.name, version.number)
         if format == "json":
-            return JSONResponse(as_document(loaded))
+            return JSONResponse(export_document(loaded))
         disposition = f'attachment; filename="{classifier.name}.onnx"'
         headers = {"Content-Disposition": disposition}
-        return Response(as_onnx(loaded), media_type=ONNX_TYPE, headers=headers)
+        return Response(export_onnx(loaded), media_type=ONNX_TYPE, headers=headers)
 
     return await service.fits.run(export)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self, cast
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from service.api.shapes.base import (
     ENCODER,
@@ -21,7 +21,6 @@ from service.api.shapes.report_shapes import VersionReport
 from service.classifiers.fitting import FitOptions
 from service.classifiers.registry import Author, Classifier
 from service.classifiers.requests import ExampleSelection, FitRequest, Labelling, ScanExample
-from service.errors import InvalidArtifact
 
 MAX_EXAMPLES = 10_000  # named in one request
 Kind = Literal["single_label", "multi_label"]
@@ -180,16 +179,6 @@ class ClassifierImportBody(Body):
     name: Name
     classifier: JsonObject
 
-    def check_report(self) -> None:
-        """Raises InvalidArtifact: the report of the card could not be shown."""
-        card = self.classifier.get("card")
-        report = card.get("report", {}) if isinstance(card, dict) else {}
-        try:
-            VersionReport.model_validate(report)
-        except ValidationError as error:
-            fields = sorted({str(found["loc"][0]) for found in error.errors() if found["loc"]})
-            raise InvalidArtifact(f"the report of the card has damaged fields: {fields}") from error
-
 
 class ClassifierAnswer(Answer):
     """A classifier and what its published version says of itself."""
@@ -199,7 +188,7 @@ class ClassifierAnswer(Answer):
     encoder_id: str = Field(examples=[ENCODER])
     kind: Kind
     classes: list[str] = Field(examples=[["benign", "malignant"]], description="Or labels.")
-    report: VersionReport
+    report: VersionReport | None = Field(description="Null of an import without one.")
     calibrated: bool = Field(description="Of every label; the report says why not.")
     published_version: int = Field(description="The one that predicts.")
     latest_version: int
@@ -210,7 +199,7 @@ class ClassifierAnswer(Answer):
     def of(cls, classifier: Classifier) -> Self:
         """The shape of a record."""
         version = classifier.published
-        report = VersionReport.model_validate(version.report)
+        report = VersionReport.of(version.report)
         return cls(
             name=classifier.name,
             classifier_id=classifier.classifier_id,
@@ -218,7 +207,7 @@ class ClassifierAnswer(Answer):
             kind=cast(Kind, version.kind),
             classes=list(version.classes),
             report=report,
-            calibrated=report.is_calibrated,
+            calibrated=report is not None and report.is_calibrated,
             published_version=version.number,
             latest_version=classifier.latest,
             created_at=classifier.created_at,

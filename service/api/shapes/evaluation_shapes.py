@@ -1,23 +1,23 @@
 """Evaluation on the wire: metrics, review of labels, thresholds, confusion, forecast, agreement."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, Self, cast
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from service.api.shapes.base import ENCODER, Answer, Body, Identifier, example_of
 from service.api.shapes.classifier_shapes import ExampleSource
 from service.api.shapes.report_shapes import (
+    ForecastReport,
     Interval,
     MetricsAnswer,
     OperatingPointAnswer,
     ReliabilityAnswer,
-    ThresholdCounts,
 )
 from service.api.shapes.scan_shapes import ScanAnswer
 from service.api.shapes.version_shapes import label_fields, thumbnail_path
-from service.classifiers.evaluation import ConfusionCell
-from service.classifiers.examples import Example
+from service.classifiers.evaluation import ConfusionCell, HeadEvaluation, mean_balanced_accuracy
+from service.classifiers.registry import VersionExample
 from service.classifiers.review import ReviewItem
 from service.classifiers.thresholds import Target, ThresholdRequest
 
@@ -35,14 +35,31 @@ class EvaluationBody(ExampleSource):
     )
 
 
-class LabelMetricsAnswer(MetricsAnswer):
-    """Metrics of one label, or of a single-label classifier."""
+class ThresholdCountsAnswer(Answer):
+    """How often a class or label is called at its threshold, where it is true and where not."""
+
+    label: str
+    threshold: float
+    positives: int
+    positives_called: int
+    negatives: int
+    negatives_called: int
+
+
+class LabelMetricsAnswer(Answer):
+    """Figures of one label, or of a single-label classifier."""
 
     label: str | None = Field(description=_OF_LABEL)
-    at_threshold: ThresholdCounts | None = Field(description=_OF_LABEL)
+    metrics: MetricsAnswer
     reliability: ReliabilityAnswer | None = Field(
         description="Of probabilities; null in comparisons."
     )
+    thresholds: list[ThresholdCountsAnswer] = Field(description="Empty in comparisons.")
+
+    @classmethod
+    def of(cls, head: HeadEvaluation) -> Self:
+        """The shape of the figures of one head."""
+        return cls.model_validate(head, from_attributes=True)
 
 
 class EvaluationAnswer(Answer):
@@ -66,10 +83,13 @@ class ComparedVersion(Answer):
     items: list[LabelMetricsAnswer] = Field(description="One per label; one of a single-label one.")
 
     @classmethod
-    def of(cls, number: int, figures: Mapping[str, Any]) -> Self:
-        """The shape of figures as ``ClassifierEvaluator.compare`` gives them."""
-        accuracy, items = label_metrics(figures)
-        return cls(version=number, balanced_accuracy=accuracy, items=items)
+    def of(cls, number: int, heads: Sequence[HeadEvaluation]) -> Self:
+        """The shape of one side of a comparison."""
+        return cls(
+            version=number,
+            balanced_accuracy=mean_balanced_accuracy(heads),
+            items=[LabelMetricsAnswer.of(head) for head in heads],
+        )
 
 
 class ComparisonAnswer(Answer):
@@ -79,46 +99,6 @@ class ComparisonAnswer(Answer):
     shared_examples: int
     first: ComparedVersion
     second: ComparedVersion
-
-
-def label_metrics(
-    figures: Mapping[str, Any], reliability: Mapping[str, Any] | None = None
-) -> tuple[float | None, list[LabelMetricsAnswer]]:
-    """Mean balanced accuracy, and the metrics of each label."""
-    per_label = figures.get("per_label")
-    if per_label is None:
-        accuracy = figures["balanced_accuracy"] and figures["balanced_accuracy"]["value"]
-        return accuracy, [_label_metrics(None, figures, reliability)]
-    items = [
-        _label_metrics(label, metrics, reliability and reliability[label])
-        for label, metrics in per_label.items()
-    ]
-    return figures["balanced_accuracy"], items
-
-
-def _label_metrics(
-    label: str | None, metrics: Mapping[str, Any], reliability: Mapping[str, Any] | None
-) -> LabelMetricsAnswer:
-    return LabelMetricsAnswer.model_validate(
-        {
-            "label": label,
-            "classes": metrics["classes"],
-            "balanced_accuracy": metrics["balanced_accuracy"],
-            "auroc": metrics["auroc"],
-            "per_class": [_renamed(one) for one in metrics["per_class"]],
-            "confusion": metrics["confusion"],
-            "not_evaluated_because": metrics["not_judged_because"],
-            "missing_groups": metrics["missing_groups"],
-            "scored": metrics["judged"],
-            "at_threshold": metrics.get("at_threshold"),
-            "reliability": reliability,
-        }
-    )
-
-
-def _renamed(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    others = {name: value for name, value in metrics.items() if name != "not_judged_because"}
-    return {**others, "not_evaluated_because": metrics["not_judged_because"]}
 
 
 class ReviewExample(Answer):
@@ -132,12 +112,12 @@ class ReviewExample(Answer):
     labels: list[str] | None = Field(description=_OF_LABEL)
 
     @classmethod
-    def of(cls, example: Example, kind: str) -> Self:
+    def of(cls, example: VersionExample, kind: str) -> Self:
         """The shape of an example of a version of this kind."""
         collection, scan_id = example.scan or (None, None)
         label, labels = label_fields(example.label, kind)
         return cls(
-            example_id=example.example_id or "",
+            example_id=example.example_id,
             collection=collection,
             scan_id=scan_id,
             thumbnail=thumbnail_path(example.scan),
@@ -262,7 +242,7 @@ class ConfusionCellAnswer(Answer):
         """The shape of a cell."""
         examples = [
             ConfusionExample(
-                example_id=example.example_id or "",
+                example_id=example.example_id,
                 collection=example.scan and example.scan[0],
                 scan_id=example.scan and example.scan[1],
                 thumbnail=thumbnail_path(example.scan),
@@ -270,8 +250,8 @@ class ConfusionCellAnswer(Answer):
             for example in cell.examples[:limit]
         ]
         return cls(
-            label=cell.concerns,
-            actual=cell.label,
+            label=cell.label,
+            actual=cell.actual,
             predicted=cell.predicted,
             count=len(cell.examples),
             examples=examples,
@@ -288,44 +268,10 @@ class ConfusionAnswer(Answer):
     items: list[ConfusionCellAnswer]
 
 
-class CurvePoint(Answer):
-    """A point of a learning curve."""
-
-    groups_per_class: int
-    balanced_accuracy: float
-
-
-class GainAnswer(Answer):
-    """What more groups of one class alone would give."""
-
-    gain: float
-    gain_90: list[float] = Field(description="Interval over repeats.")
-
-
-class LabelForecast(Answer):
-    """Balanced accuracy against groups per class, and beyond."""
+class LabelForecast(ForecastReport):
+    """The forecast of one label, or of a single-label classifier."""
 
     label: str | None = Field(description=_OF_LABEL)
-    curve: list[CurvePoint]
-    more_groups_per_class: int
-    now: float | None
-    with_more: float | None = Field(description="With so many more groups of every class.")
-    gain: float | None
-    gain_90: list[float] | None = Field(description="Interval over repeats.")
-    weakest_class: str | None
-    gain_per_class: dict[str, GainAnswer] = Field(description="More groups of that class alone.")
-    most_useful_class: str | None
-    not_forecast_because: str | None
-    missing_groups: dict[str, int]
-
-    @classmethod
-    def of(cls, label: str | None, forecast: Mapping[str, Any]) -> Self:
-        """The shape of ``Forecast.to_json``."""
-        curve = [
-            CurvePoint(groups_per_class=groups, balanced_accuracy=accuracy)
-            for groups, accuracy in forecast["curve"]
-        ]
-        return cls.model_validate({**forecast, "label": label, "curve": curve})
 
 
 class ForecastAnswer(Answer):

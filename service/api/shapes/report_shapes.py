@@ -1,6 +1,7 @@
 """Figures of classifiers: what a version reports, and what an evaluation measures."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -49,65 +50,135 @@ class MetricsAnswer(Answer):
     scored: int = Field(description="Examples with scores.")
 
 
-class ThresholdCounts(Answer):
-    """How often a label is called at its threshold, where it is there and where it is not."""
+class CalibrationAnswer(Answer):
+    """How scores became probabilities: by one temperature, all classes equally frequent."""
 
-    threshold: float
-    present: int
-    present_called: int
-    absent: int
-    absent_called: int
-
-
-class _Stored(BaseModel):
-    """Stored with a version, by this or a later release: there may be more fields."""
-
-    model_config = ConfigDict(extra="allow")
+    temperature: float
+    groups: int
+    before: ReliabilityAnswer | None = Field(description="Out of fold, at temperature 1.")
+    after: ReliabilityAnswer | None
+    not_calibrated_because: str | None
+    missing_groups: int = Field(description="That a temperature needs.")
 
 
-class CalibrationReport(_Stored):
-    """How scores became probabilities."""
+class ConformalAnswer(Answer):
+    """By what prediction sets are made."""
 
-    calibrated: bool = False
-    temperature: float | None = None
-    groups: int | None = None
-    before: ReliabilityAnswer | None = None
-    after: ReliabilityAnswer | None = None
-    not_calibrated_because: str | None = None
-    missing_groups: int | None = None
+    method: Literal["lac", "aps"]
+    items: int = Field(description="Independent examples.")
 
 
-class LabelReport(_Stored):
+class ThresholdAnswer(Answer):
+    """A threshold, and what it gives on scores of heads that had not seen the examples."""
+
+    label: str
+    threshold: float = Field(description="The class is called at this probability or above.")
+    sensitivity: Interval | None
+    specificity: Interval | None
+    not_evaluated_because: str | None
+
+
+class CurvePointAnswer(Answer):
+    """Balanced accuracy on other groups, of heads taught with so many groups per class."""
+
+    groups_per_class: int
+    balanced_accuracy: float
+
+
+class GainAnswer(Answer):
+    """What more groups of one class alone would give."""
+
+    gain: float
+    gain_90: list[float] = Field(description="Interval over repeats.")
+
+
+class ForecastReport(Answer):
+    """Balanced accuracy against groups per class, and beyond."""
+
+    curve: list[CurvePointAnswer]
+    more_groups_per_class: int
+    now: float | None
+    with_more: float | None = Field(description="With so many more groups of every class.")
+    gain: float | None
+    gain_90: list[float] | None = Field(description="Interval over repeats.")
+    weakest_class: str | None
+    gain_per_class: dict[str, GainAnswer] = Field(description="More groups of that class alone.")
+    most_useful_class: str | None
+    not_forecast_because: str | None
+    missing_groups: dict[str, int]
+
+
+class HeadReportAnswer(Answer):
     """Grouped cross-validation of one label, or of a single-label classifier."""
 
-    balanced_accuracy: float | None = None
-    interval_95: list[float] | None = None
-    not_judged_because: str | None = None
-    classes: list[str] | None = None
-    examples_per_class: dict[str, int] | None = None
-    groups_per_class: dict[str, int] | None = None
-    recall_per_class: dict[str, float] | None = None
-    confusion: list[list[int]] | None = None
-    chance: float | None = None
-    groups: int | None = None
-    effective_examples: float | None = None
-    class_weights: dict[str, float] | None = None
-    calibration: CalibrationReport | None = None
-    warnings: list[str] = Field(default_factory=list)
+    label: str | None = Field(description="Of a multi-label classifier; else null.")
+    classes: list[str]
+    examples_per_class: dict[str, int]
+    groups_per_class: dict[str, int]
+    groups: int
+    effective_examples: int = Field(description="Frames of one group and class count once.")
+    class_weights: dict[str, float] | None
+    regularisation_c: float
+    c_chosen_by: str
+    n_folds: int
+    balanced_accuracy: float | None
+    interval_95: list[float] | None
+    not_evaluated_because: str | None
+    recall_per_class: dict[str, float] | None
+    confusion: list[list[int]] | None
+    chance: float
+    warnings: list[str]
+    calibration: CalibrationAnswer
+    conformal: ConformalAnswer
+    min_margin: float
+    margin_chosen_by: str
+    metrics: MetricsAnswer
+    thresholds: list[ThresholdAnswer]
+    forecast: ForecastReport
 
 
-class VersionReport(LabelReport):
-    """What a version says of itself."""
+class GroupingAnswer(Answer):
+    """How examples became groups."""
 
-    per_label: dict[str, LabelReport] | None = Field(
-        None, description="Of a multi-label classifier."
-    )
+    without_ids: int = Field(description="Examples with neither subject nor study.")
+    joined_by_similarity: int = Field(description="Of them, those that are copies of another.")
+    similarity: float | None = Field(description="Cosine that makes a copy; null: none sought.")
+
+
+class NoveltyAnswer(Answer):
+    """What distances are usual among the examples."""
+
+    method: Literal["nearest", "class_mean"]
+    anchors: int
+    reference_groups: int
+    usual_distance_median: float | None
+    far_from: float | None = Field(description="Distance above which a query is far; null: none.")
+
+
+class VersionReport(Answer):
+    """What a version says of itself; figures are means over labels."""
+
+    examples: int
+    examples_without_label: int | None = Field(description="Null of a single-label classifier.")
+    groups: int
+    effective_examples: int
+    balanced_accuracy: float | None
+    interval_95: list[float] | None = Field(description="Null of a multi-label classifier.")
+    not_evaluated_because: str | None
+    novelty: NoveltyAnswer
+    grouping: GroupingAnswer
+    warnings: list[str]
+    labels: list[HeadReportAnswer] = Field(description="One of a single-label classifier.")
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Self | None:
+        """The shape of a stored report; None of an import without one."""
+        return cls.model_validate(report) if report else None
 
     @property
     def is_calibrated(self) -> bool:
         """Whether the probabilities of every label are."""
-        parts = [self] if self.per_label is None else list(self.per_label.values())
-        return bool(parts) and all(p.calibration and p.calibration.calibrated for p in parts)
+        return all(head.calibration.not_calibrated_because is None for head in self.labels)
 
 
 class CrossFitted(Answer):
@@ -117,16 +188,17 @@ class CrossFitted(Answer):
     specificity: Interval
 
 
-class OperatingPointAnswer(Answer):
-    """A threshold, and what it gives on scores of heads that had not seen the examples."""
+class OperatingPointAnswer(ThresholdAnswer):
+    """A threshold that was chosen, and by what."""
 
-    label: str
-    threshold: float = Field(description="The class is called at this probability or above.")
     chosen_by: dict[str, float] = Field(examples=[{"sensitivity": 0.95}])
-    sensitivity: Interval | None
-    specificity: Interval | None
     cross_fitted: CrossFitted | None = Field(description="Null for a threshold that was given.")
-    not_judged_because: str | None
+
+
+class _Stored(BaseModel):
+    """Stored with a version, by this or a later release: there may be more fields."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class VersionSettings(_Stored):

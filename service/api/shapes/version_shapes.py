@@ -101,7 +101,7 @@ class VersionAnswer(Answer):
     kind: Kind
     classes: list[str] = Field(examples=[["benign", "malignant"]], description="Or labels.")
     examples: int = Field(description="It was fitted from; see .../examples.")
-    report: VersionReport
+    report: VersionReport | None = Field(description="Null of an import without one.")
     calibrated: bool
     settings: VersionSettings
     created_by: CreatedBy
@@ -111,7 +111,7 @@ class VersionAnswer(Answer):
     @classmethod
     def of(cls, classifier: Classifier, version: ClassifierVersion) -> Self:
         """The shape of a record."""
-        report = VersionReport.model_validate(version.report)
+        report = VersionReport.of(version.report)
         return cls(
             classifier=classifier.name,
             classifier_id=classifier.classifier_id,
@@ -122,7 +122,7 @@ class VersionAnswer(Answer):
             classes=list(version.classes),
             examples=version.examples,
             report=report,
-            calibrated=report.is_calibrated,
+            calibrated=report is not None and report.is_calibrated,
             settings=VersionSettings.model_validate(version.settings),
             created_by=CreatedBy(key_id=version.author.key_id, name=version.author.key_name),
             created_at=version.created_at,
@@ -143,7 +143,7 @@ class ExampleAnswer(Answer):
     example_id: str
     label: str | None = Field(description="Its class; null of a multi-label classifier.")
     labels: list[str] | None = Field(description="Of a multi-label classifier; else null.")
-    group: int | None = Field(description="Equal numbers: same patient, study or image.")
+    group: int = Field(description="Equal numbers: same patient, study or image.")
     collection: str | None
     scan_id: str | None = Field(description="Null for an upload.")
     thumbnail: str | None = Field(description="Path of a small JPEG; null for an upload.")
@@ -175,10 +175,8 @@ class ExamplePage(Answer):
     next_cursor: str | None
 
 
-def label_fields(key: str | None, kind: str) -> tuple[str | None, list[str] | None]:
+def label_fields(key: str, kind: str) -> tuple[str | None, list[str] | None]:
     """``label`` and ``labels`` of an example, of which one is null."""
-    if key is None:
-        return None, None
     labelling = labelling_of(kind, key)
     return (labelling, None) if isinstance(labelling, str) else (None, list(labelling))
 

@@ -191,8 +191,8 @@ _CLASSIFIERS = (
         key_id TEXT, -- of the key that made it
         key_name TEXT,
         examples INTEGER NOT NULL, -- how many
-        head_npz BLOB NOT NULL,
-        trust_npz BLOB NOT NULL, -- what calibrates and judges it; empty = nothing
+        artifact BLOB NOT NULL, -- the portable document of the classifier
+        out_of_fold BLOB NOT NULL, -- scores of heads that had not seen the examples
         UNIQUE (classifier_seq, number)
     )
     """,

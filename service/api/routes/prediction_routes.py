@@ -1,0 +1,171 @@
+"""Predictions of a classifier for uploads and stored scans."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service.api.batches import refuse_if_all_failed
+from service.api.dependencies import Service, Services, WorkspaceId
+from service.api.openapi import image_body
+from service.api.problems import request_id_of
+from service.api.routing import StrictRoute
+from service.api.shapes.base import REGION_HELP, ImageSeen, Problem, RegionChoice, responses_of
+from service.api.shapes.prediction_shapes import (
+    ItemFacts,
+    PredictImagesBody,
+    PredictionsAnswer,
+    PredictScansBody,
+)
+from service.api.uploads import Upload, embed_each, image_files, read_upload, validate
+from service.api.version_names import VersionInQuery
+from service.classifiers.prediction import (
+    HeatmapKind,
+    LoadedClassifier,
+    PredictionQuery,
+    PredictionRequest,
+    QueryFrame,
+    predict,
+)
+from service.embedding.pipeline import EmbeddedImage
+from service.errors import InputError, ServiceError, TooManyItems
+from service.gallery.acceptance import image_of
+
+router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["classifiers"])
+Coverage = Annotated[
+    float, Query(ge=0.5, le=0.999, description="Of the prediction sets: how often they are right.")
+]
+Nearest = Annotated[int, Query(ge=0, le=20, description="Labelled examples to show as evidence.")]
+Heatmap = Annotated[
+    HeatmapKind,
+    Query(description="Where in each uploaded frame the answer comes from: arrays, or a PNG."),
+]
+HeatmapLabel = Annotated[
+    str | None,
+    Query(max_length=200, description="Class or label of the PNG; the most probable if null."),
+]
+ThresholdPairs = Annotated[
+    list[str] | None,
+    Query(
+        alias="threshold",
+        max_length=200,
+        description="label:probability, repeatable; each counts more than the version's own.",
+    ),
+]
+AsCine = Annotated[
+    bool, Query(description="The images or scans are frames of one cine, in order: one answer too.")
+]
+
+
+@router.post(
+    "/classifiers/{name}/predict",
+    openapi_extra=image_body(PredictImagesBody, PredictScansBody),
+    responses=responses_of(PredictionsAnswer, 200, 207) | {409: {}},
+)
+async def predict_items(
+    request: Request,
+    service: Service,
+    workspace_id: WorkspaceId,
+    found: VersionInQuery,
+    coverage: Coverage = 0.9,
+    nearest: Nearest = 3,
+    heatmap: Heatmap = "none",
+    heatmap_label: HeatmapLabel = None,
+    threshold: ThresholdPairs = None,
+    cine: AsCine = False,
+    region: Annotated[RegionChoice | None, Query(description=REGION_HELP)] = None,
+) -> Response:
+    """Class or labels, prediction set, doubts and evidence of each item; 207 if some failed.
+
+    Probabilities are calibrated on out-of-fold scores when there are enough, and the answer says
+    whether. Where the classifier abstains, ``decision`` says so, and ``label`` and ``called`` are
+    null.
+    """
+    wanted = PredictionRequest(
+        coverage,
+        nearest,
+        heatmap,
+        heatmap_label,
+        _thresholds(threshold or []),
+        service.pipeline.encoder.ultrasound,
+        cine,
+    )
+    upload = await read_upload(request, max_items=service.settings.max_items)
+    name, number = found[0].name, found[1].number
+    loaded = await asyncio.to_thread(service.classifiers.open, workspace_id, name, number)
+    if upload.document is not None and "images" not in upload.document:
+        if heatmap != "none":
+            raise InputError("a heat map needs the image: stored scans keep none, so upload it")
+        items, facts = await _of_scans(service, workspace_id, upload.document)
+    else:
+        files = await asyncio.to_thread(_files_of, upload, service.settings.max_items)
+        embedded = await embed_each(service, files, region=region, with_map=heatmap != "none")
+        if not cine:  # a cine without a readable frame is refused as one
+            refuse_if_all_failed(embedded)
+        items = [_item(image) for image in embedded]
+        facts = [_facts(request, image) for image in embedded]
+    return await asyncio.to_thread(_answer, loaded, items, facts, wanted)
+
+
+def _answer(
+    loaded: LoadedClassifier,
+    items: Sequence[PredictionQuery | None],
+    facts: Sequence[ItemFacts],
+    wanted: PredictionRequest,
+) -> Response:
+    predicted = predict(loaded, items, wanted)
+    answer = PredictionsAnswer.of(loaded, predicted, facts, wanted.coverage)
+    status = 207 if any(item is None for item in items) else 200
+    return Response(answer.model_dump_json(), status, media_type="application/json")
+
+
+def _thresholds(pairs: list[str]) -> dict[str, float]:
+    """From label:probability; a label may hold colons. Raises InputError."""
+    thresholds: dict[str, float] = {}
+    for pair in pairs:
+        label, colon, text = pair.rpartition(":")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (label and colon and math.isfinite(value)):
+            raise InputError("expected threshold=label:probability")
+        if label in thresholds:
+            raise InputError("expected one threshold per class")
+        thresholds[label] = value
+    return thresholds
+
+
+def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
+    if upload.document is None:
+        return upload.files
+    body = validate(PredictImagesBody, upload.document)
+    return image_files(body.images, max_items=max_items)
+
+
+async def _of_scans(
+    service: Services, workspace_id: str, document: Any
+) -> tuple[list[PredictionQuery | None], list[ItemFacts]]:
+    body = validate(PredictScansBody, document)
+    if len(body.scan_ids) > service.settings.max_items:
+        raise TooManyItems(f"expected at most {service.settings.max_items} scans")
+    vectors_ND = await asyncio.to_thread(
+        service.gallery.vectors_of, workspace_id, body.collection, body.scan_ids
+    )
+    facts: list[ItemFacts] = [{"scan_id": scan_id, "image": None} for scan_id in body.scan_ids]
+    return [PredictionQuery(embedding_D) for embedding_D in vectors_ND], facts
+
+
+def _item(image: EmbeddedImage | ServiceError) -> PredictionQuery | None:
+    if isinstance(image, ServiceError):
+        return None
+    frames = tuple(QueryFrame(f.index, f.embedding_D, f.copies, f.region) for f in image.used)
+    return PredictionQuery(image.embedding_D, frames, image.mapped)
+
+
+def _facts(request: Request, image: EmbeddedImage | ServiceError) -> ItemFacts:
+    if isinstance(image, ServiceError):
+        return Problem.of(image, request_id_of(request))
+    return {"scan_id": None, "image": ImageSeen.of(image_of(image))}

@@ -1,0 +1,284 @@
+"""What a version predicts, with what stands behind it: examples, places in a frame, frames.
+
+Shape suffixes: Q queries, T frames of a cine, D embedding width, h w places.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.classifiers.loaded import Floats, LoadedClassifier, Neighbour
+from service.errors import InputError
+from service.fewshot.attribution import (
+    CineAttribution,
+    OutputMap,
+    cine_attribution,
+    output_maps,
+)
+from service.fewshot.classifier import Prediction
+from service.fewshot.conformal import PredictionSets
+
+__all__ = ["LoadedClassifier", "Neighbour", "PredictionSets"]
+
+HeatmapKind: TypeAlias = Literal["none", "array", "png"]
+SEVERAL_PICTURES = "the file was embedded as the mean of several pictures: upload one of them"
+
+
+class FrameMap(Protocol):
+    """The feature map of an embedded frame, and the frame to lay a heat map over."""
+
+    @property
+    def map_Dhw(self) -> Floats:  # noqa: N802
+        """Of the whole frame; its mean over places has the direction of the embedding."""
+
+    def picture(self, heat_hw: npt.NDArray[np.floating]) -> bytes:
+        """A heat map laid over the frame, PNG."""
+
+
+class UltrasoundGate(Protocol):
+    """Tells ultrasound from other pictures."""
+
+    def scores(self, embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """(N,) above 0 = rather ultrasound, logits."""
+
+    def passed(self, embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """(N,) whether each passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFrame:
+    """One used frame of a clip: its number in the file, and how many frames it stands for.
+
+    Of a frame with several regions, each is one: ``region`` says which.
+    """
+
+    index: int
+    embedding_D: Floats
+    copies: int = 1
+    region: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionQuery:
+    """One embedded item.
+
+    Attributes:
+        frames: of a clip, whose pooled embedding ``embedding_D`` is; empty for a still.
+        mapped: for a heat map; None where there is none.
+    """
+
+    embedding_D: Floats
+    frames: tuple[QueryFrame, ...] = ()
+    mapped: FrameMap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRequest:
+    """What the caller wants to know.
+
+    Attributes:
+        coverage: of the prediction sets.
+        nearest: labelled examples to show.
+        heatmap_label: that a picture shows; None = the most probable one of each item.
+        thresholds: class or label -> threshold; they count more than the version's.
+        ultrasound: None = the encoder cannot tell.
+        cine: the items are frames of one cine, in order, which is predicted as well.
+    """
+
+    coverage: float
+    nearest: int
+    heatmap: HeatmapKind = "none"
+    heatmap_label: str | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    ultrasound: UltrasoundGate | None = None
+    cine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """Where in a frame the outputs come from; ``png`` shows ``label``, None for arrays."""
+
+    label: str
+    maps: tuple[OutputMap, ...]
+    png: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOutput:
+    """What one frame gives to one output.
+
+    Attributes:
+        probability: of the frame alone.
+        image_logit: the mean over frames is the image term of the cine's logit.
+        contribution: how much it speaks for the output rather than for the others.
+    """
+
+    label: str
+    probability: float
+    image_logit: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedFrame:
+    """A frame of a cine and what it gives to the outputs."""
+
+    index: int
+    region: int
+    copies: int
+    outputs: tuple[FrameOutput, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFrames:
+    """The fewest frames that give half of all that speaks for an output, strongest first."""
+
+    label: str
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedItem:
+    """The prediction of one item.
+
+    Attributes:
+        frames, key_frames: of a clip; empty for a still.
+    """
+
+    prediction: Prediction
+    ultrasound_score: float | None
+    nearest: tuple[Neighbour, ...]
+    heatmap: Heatmap | None
+    no_heatmap_because: str | None
+    frames: tuple[PredictedFrame, ...]
+    key_frames: tuple[KeyFrames, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedItems:
+    """One per query, None where there was no query; and the cine that was asked for."""
+
+    items: tuple[PredictedItem | None, ...]
+    sets: Mapping[str | None, PredictionSets]
+    cine: PredictedItem | None
+
+
+def predict(
+    loaded: LoadedClassifier, queries: Sequence[PredictionQuery | None], request: PredictionRequest
+) -> PredictedItems:
+    """Predict all queries; None stands for an item that failed.
+
+    Raises:
+        InputError: coverage outside 0.5 to 0.999, a threshold or heat map of no class or label, a
+            cine without a readable frame.
+    """
+    if request.heatmap_label is not None:
+        loaded.model.find(request.heatmap_label)
+    items, sets = _predicted([query for query in queries if query is not None], loaded, request)
+    predicted = iter(items)
+    cine = None
+    if request.cine:
+        frames = tuple(
+            QueryFrame(index, query.embedding_D)
+            for index, query in enumerate(queries)
+            if query is not None
+        )
+        if not frames:
+            raise InputError("expected at least one readable frame of the cine, got none")
+        embedding_D = _attribution_of(loaded, frames).embedding_D
+        ((cine,), _) = _predicted([PredictionQuery(embedding_D, frames)], loaded, request)
+    return PredictedItems(
+        tuple(None if query is None else next(predicted) for query in queries), sets, cine
+    )
+
+
+def _predicted(
+    queries: Sequence[PredictionQuery], loaded: LoadedClassifier, request: PredictionRequest
+) -> tuple[list[PredictedItem], Mapping[str | None, PredictionSets]]:
+    rows = [query.embedding_D for query in queries]
+    # Without any query too, what the sets promise is said.
+    stacked_QD = np.stack(rows) if rows else np.eye(1, loaded.model.width, dtype=np.float32)
+    embeddings_QD = stacked_QD.astype(np.float32)
+    gate = request.ultrasound
+    predictions = loaded.model.predict(
+        embeddings_QD,
+        request.coverage,
+        thresholds=request.thresholds,
+        is_ultrasound_N=None if gate is None else gate.passed(embeddings_QD),
+    )
+    scores = [None] * len(rows) if gate is None else gate.scores(embeddings_QD).tolist()
+    items = [
+        _item(loaded, query, predictions.rows[row], scores[row], request)
+        for row, query in enumerate(queries)
+    ]
+    return items, predictions.sets
+
+
+def _item(
+    loaded: LoadedClassifier,
+    query: PredictionQuery,
+    prediction: Prediction,
+    ultrasound_score: float | None,
+    request: PredictionRequest,
+) -> PredictedItem:
+    frames, key_frames = _frames(loaded, query.frames)
+    heatmap = None
+    if query.mapped is not None and request.heatmap != "none":
+        label = request.heatmap_label or prediction.most_probable
+        heatmap = _heatmap(loaded, query.mapped, label, request.heatmap)
+    lacks_heatmap = request.heatmap != "none" and query.mapped is None
+    return PredictedItem(
+        prediction=prediction,
+        ultrasound_score=ultrasound_score,
+        nearest=loaded.support.nearest(query.embedding_D, request.nearest),
+        heatmap=heatmap,
+        no_heatmap_because=SEVERAL_PICTURES if lacks_heatmap else None,
+        frames=frames,
+        key_frames=key_frames,
+    )
+
+
+def _heatmap(loaded: LoadedClassifier, mapped: FrameMap, label: str, kind: HeatmapKind) -> Heatmap:
+    maps = output_maps(loaded.model, mapped.map_Dhw)
+    if kind == "array":
+        return Heatmap(label, maps, None)
+    shown = next(of_output for of_output in maps if of_output.label == label)
+    return Heatmap(label, maps, mapped.picture(shown.contrast_hw))
+
+
+def _frames(
+    loaded: LoadedClassifier, frames: Sequence[QueryFrame]
+) -> tuple[tuple[PredictedFrame, ...], tuple[KeyFrames, ...]]:
+    if not frames:
+        return (), ()
+    outputs = _attribution_of(loaded, frames).outputs
+    predicted = tuple(
+        PredictedFrame(
+            frame.index,
+            frame.region,
+            frame.copies,
+            tuple(
+                FrameOutput(
+                    output.label,
+                    float(output.probabilities_T[t]),
+                    float(output.image_logits_T[t]),
+                    float(output.contributions_T[t]),
+                )
+                for output in outputs
+            ),
+        )
+        for t, frame in enumerate(frames)
+    )
+    key_frames = tuple(
+        KeyFrames(output.label, tuple(dict.fromkeys(frames[t].index for t in output.key_frames)))
+        for output in outputs
+    )
+    return predicted, key_frames
+
+
+def _attribution_of(loaded: LoadedClassifier, frames: Sequence[QueryFrame]) -> CineAttribution:
+    embeddings_TD = np.stack([frame.embedding_D for frame in frames])
+    return cine_attribution(loaded.model, embeddings_TD, [frame.copies for frame in frames])

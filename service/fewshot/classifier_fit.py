@@ -1,0 +1,147 @@
+"""Labelled embeddings -> a classifier, its report, and its out-of-fold scores.
+
+Shape suffixes: N examples, D embedding width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InputError, NotEnoughExamples
+from service.fewshot.calibrator import fit_calibrator
+from service.fewshot.classifier import ABSENT, PRESENT, CalibratedHead, FewShotClassifier
+from service.fewshot.fit import MAX_CLASS_NAME, Counted, Fit, fit
+from service.fewshot.forecast import affordable_forecasts
+from service.fewshot.heldout import OutOfFold
+from service.fewshot.novelty import novelty
+from service.fewshot.report import ClassifierReport, classifier_report, head_report
+
+MAX_LABELS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierFit:
+    """A fitted classifier; rows of ``out_of_fold`` are in the caller's order."""
+
+    classifier: FewShotClassifier
+    report: ClassifierReport
+    out_of_fold: OutOfFold
+
+
+def presence(labels: Sequence[frozenset[str]]) -> dict[str | None, Sequence[str]]:
+    """The targets of a multi-label classifier: label -> whether it is there, example by example.
+
+    Args:
+        labels: what is there in each example; an empty set says that none of the labels is.
+
+    Raises:
+        NotEnoughExamples: no label, or a label that every example has.
+        InputError: too many labels, or a bad name.
+    """
+    names = tuple(sorted(frozenset[str]().union(*labels)))
+    if not names:
+        raise NotEnoughExamples("expected examples of at least 1 label, got none")
+    if len(names) > MAX_LABELS:
+        raise InputError(f"expected at most {MAX_LABELS} labels, got {len(names)}")
+    longest = max(len(name) for name in names)
+    if longest > MAX_CLASS_NAME or not all(name.strip() for name in names):
+        raise InputError(
+            f"expected label names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
+            f"the longest has {longest}"
+        )
+    everywhere = [name for name in names if all(name in there for there in labels)]
+    if everywhere:
+        raise NotEnoughExamples(
+            f"{len(everywhere)} of {len(names)} labels are in every example: "
+            "expected examples without them too"
+        )
+    return {name: [PRESENT if name in there else ABSENT for there in labels] for name in names}
+
+
+def fit_classifier(
+    embeddings_ND: npt.NDArray[np.floating],
+    targets: Mapping[str | None, Sequence[str]],
+    groups: Sequence[str],
+    *,
+    encoder_id: str,
+    thresholds: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
+    counted: Counted = "groups",
+    seed: int = 0,
+) -> ClassifierFit:
+    """Fit one head per target.
+
+    Args:
+        embeddings_ND: one row per example.
+        targets: ``{None: class of each example}``, or ``presence`` of several labels.
+        groups: N patients, studies or images.
+        thresholds: class or label -> probability from which it is called.
+        weights: class -> how much it counts beside the others; label -> how much ``present``
+            counts beside ``absent``; 1 where left out.
+
+    Raises:
+        NotEnoughExamples: fewer than two classes.
+        InputError: lengths differ, a bad name, weight or threshold, or rows that are zero or not
+            finite.
+    """
+    if None not in targets:
+        for names, what in ((thresholds, "thresholds"), (weights, "class weights")):
+            unknown = set(names or {}) - targets.keys()
+            if unknown:
+                raise InputError(f"{len(unknown)} of the {what} name a label without examples")
+    fits = {
+        label: fit(
+            embeddings_ND,
+            classes,
+            groups,
+            encoder_id=encoder_id,
+            seed=seed,
+            weights=_weights(label, weights or {}),
+            counted=counted,
+        )
+        for label, classes in targets.items()
+    }
+    first = next(iter(fits.values())).scores.chosen
+    heads: dict[str | None, CalibratedHead] = {
+        label: CalibratedHead(fitted.head, fit_calibrator(fitted.scores.chosen, seed=seed), {})
+        for label, fitted in fits.items()
+    }
+    usual = novelty(embeddings_ND, first.labels_N, first.groups_N, seed=seed)
+    classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
+    report = _report(classifier, fits, embeddings_ND, seed)
+    without_label = None if None in targets else _without_label(targets)
+    return ClassifierFit(
+        classifier,
+        replace(report, examples_without_label=without_label),
+        OutOfFold({label: fitted.scores for label, fitted in fits.items()}),
+    )
+
+
+def _report(
+    classifier: FewShotClassifier,
+    fits: Mapping[str | None, Fit],
+    embeddings_ND: npt.NDArray[np.floating],
+    seed: int,
+) -> ClassifierReport:
+    nested = {label: fitted.scores.nested for label, fitted in fits.items()}
+    forecasts = affordable_forecasts(embeddings_ND, nested)
+    heads = tuple(
+        head_report(
+            label, fits[label].report, head, fits[label].scores, forecasts[label], seed=seed
+        )
+        for label, head in classifier.heads.items()
+    )
+    return classifier_report(heads, classifier.novelty, len(embeddings_ND))
+
+
+def _weights(label: str | None, weights: Mapping[str, float]) -> Mapping[str, float] | None:
+    if label is None:
+        return weights or None
+    return {PRESENT: weights[label]} if label in weights else None
+
+
+def _without_label(targets: Mapping[str | None, Sequence[str]]) -> int:
+    """Examples that have none of the labels."""
+    return sum(PRESENT not in example for example in zip(*targets.values(), strict=True))

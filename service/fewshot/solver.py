@@ -1,0 +1,269 @@
+"""Class-balanced multinomial logistic regression on a few rows, many times over.
+
+scikit-learn's estimator gives the same solution (a test compares them) and spends most of its
+time on checks when a problem has 100 rows and cross-validation solves it 50 times.
+
+The loss walks through the rows in blocks: what the logits of a block have brought into the
+processor's cache serves its gradient too, where two products with all rows would read them twice.
+
+Shape suffixes: N rows, M rows of one fit, B rows of a block, C classes, R features,
+W = R + 1 columns, bias last.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+MAX_STEPS = 500
+MANY_ROWS = 5000  # above it a step through all rows is worth being prepared
+ROWS_TO_START = 4000
+GRADIENT_TOLERANCE = 1e-4
+SCORING_TOLERANCE = 1e-3  # which class wins is settled long before the weights are
+_BLOCK = 1024
+_REMEMBERED = 30  # steps: far cheaper than walking through the rows once more
+_MIN_CURVATURE = 1e-9  # of the bias, which no penalty holds
+
+
+class Loss:
+    """Balanced cross-entropy + ||weights||^2 / (2 c) of a table (C, W), and its gradient.
+
+    Args:
+        rows_MR: float64 or float32.
+        share_M: weight of each row.
+        c: inverse strength of the penalty; the bias is not penalised.
+    """
+
+    def __init__(
+        self,
+        rows_MR: npt.NDArray[np.floating],
+        labels_M: Ints,
+        share_M: Doubles,
+        classes: int,
+        c: float,
+    ) -> None:
+        self._rows_MR = rows_MR
+        self._labels_M = labels_M
+        self._share_M = share_M
+        self._classes = classes
+        self._c = c
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(C, W)."""
+        return self._classes, self._rows_MR.shape[1] + 1
+
+    def __call__(self, table_CW: Doubles) -> tuple[float, Doubles]:
+        """The loss at a table, and its gradient (C, W)."""
+        weights_CR = table_CW[:, :-1]
+        loss = (weights_CR * weights_CR).sum() / (2 * self._c)
+        gradient_CW = np.zeros_like(table_CW)
+        gradient_CW[:, :-1] = weights_CR / self._c
+        for block in self._blocks(table_CW):
+            loss += block.share_B @ block.entropy_B
+            error_BC = block.chances_BC
+            error_BC[np.arange(len(error_BC)), block.labels_B] -= 1
+            error_BC *= block.share_B[:, None]
+            # The errors of a row sum to 0: with two classes one product serves both.
+            slope_CR = error_BC[:, :-1].T.astype(block.rows_BR.dtype) @ block.rows_BR
+            gradient_CW[:-1, :-1] += slope_CR
+            gradient_CW[-1, :-1] -= slope_CR.sum(0)
+            gradient_CW[:, -1] += error_BC.sum(0)
+        return float(loss), gradient_CW
+
+    def curvature(self, table_CW: Doubles) -> Doubles:
+        """(W, W) about the second derivative of any class beside the others, at a table."""
+        width = self.shape[1]
+        curvature_WW = np.diag(np.full(width, 1 / self._c))
+        curvature_WW[-1, -1] = _MIN_CURVATURE
+        for block in self._blocks(table_CW):
+            chances_BC = block.chances_BC
+            spread_B = (chances_BC * (1 - chances_BC)).sum(1) / (self._classes - 1)
+            wide_BW = np.ones((len(chances_BC), width))
+            wide_BW[:, :-1] = block.rows_BR
+            wide_BW *= np.sqrt(spread_B * block.share_B)[:, None]
+            curvature_WW += wide_BW.T @ wide_BW
+        return curvature_WW
+
+    def _blocks(self, table_CW: Doubles) -> Iterator["_Block"]:
+        # Softmax sees differences alone, so those to the last class will do: with two classes a
+        # product with a vector, twice as fast as one with two columns. A product of float32 and
+        # float64 would copy all rows as float64 first.
+        beyond_CW = table_CW[:-1] - table_CW[-1]
+        beyond_RC = np.ascontiguousarray(beyond_CW[:, :-1].T, self._rows_MR.dtype)
+        for start in range(0, len(self._labels_M), _BLOCK):
+            place = slice(start, start + _BLOCK)
+            rows_BR, labels_B = self._rows_MR[place], self._labels_M[place]
+            logits_BC = np.zeros((len(rows_BR), self._classes))
+            logits_BC[:, :-1] = rows_BR @ beyond_RC
+            logits_BC[:, :-1] += beyond_CW[:, -1]
+            logits_BC -= logits_BC.max(1, keepdims=True)
+            true_B = logits_BC[np.arange(len(rows_BR)), labels_B]
+            powers_BC = np.exp(logits_BC, out=logits_BC)
+            sums_B = powers_BC.sum(1)
+            powers_BC /= sums_B[:, None]
+            share_B = self._share_M[place]
+            yield _Block(rows_BR, labels_B, share_B, powers_BC, np.log(sums_B) - true_B)
+
+
+class _Block(NamedTuple):
+    """Some rows at one table; ``chances_BC`` may be written to."""
+
+    rows_BR: npt.NDArray[np.floating]
+    labels_B: Ints
+    share_B: Doubles
+    chances_BC: Doubles
+    entropy_B: Doubles
+
+
+def lowest(
+    loss: Loss,
+    start_CW: Doubles,
+    *,
+    steps: int,
+    tolerance: float,
+    curvature_WW: Doubles | None = None,
+) -> Doubles:
+    """The table (C, W) of the least loss.
+
+    Args:
+        steps: most of them.
+        tolerance: greatest slope at the end; by coordinates in which ``curvature_WW`` is 1 where
+            that is given.
+        curvature_WW: of every class, roughly: the fewer steps are needed the better it fits.
+    """
+    from scipy.linalg import solve_triangular  # half a second that a starting service saves
+    from scipy.optimize import minimize
+
+    root_WW = None if curvature_WW is None else np.linalg.cholesky(curvature_WW)
+
+    def table_of(flat: Doubles) -> Doubles:
+        table_CW = flat.reshape(loss.shape)
+        if root_WW is None:
+            return table_CW
+        solved_CW: Doubles = solve_triangular(root_WW, table_CW.T, lower=True, trans="T").T
+        return solved_CW
+
+    def loss_and_slope(flat: Doubles) -> tuple[float, Doubles]:
+        value, slope_CW = loss(table_of(flat))
+        if root_WW is not None:
+            slope_CW = solve_triangular(root_WW, slope_CW.T, lower=True).T
+        return value, slope_CW.ravel()
+
+    begin_CW = start_CW if root_WW is None else start_CW @ root_WW
+    options: dict[str, Any] = {"maxiter": steps, "gtol": tolerance, "maxcor": _REMEMBERED}
+    result = minimize(
+        loss_and_slope, begin_CW.ravel(), jac=True, method="L-BFGS-B", options=options
+    )
+    return table_of(result.x)
+
+
+@dataclass(frozen=True)
+class LogisticProblem:
+    """Rows with integer labels 0..classes-1, from which subsets are fitted.
+
+    Attributes:
+        rows_NR: float64; float32 where there are very many.
+        counts_N: how much each row counts before classes are balanced; None = 1 each.
+        class_weights_C: weight of each class beside the others; None = all the same.
+    """
+
+    rows_NR: npt.NDArray[np.floating]
+    labels_N: Ints
+    classes: int
+    counts_N: Doubles | None = None
+    class_weights_C: Doubles | None = None
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return len(self.labels_N)
+
+    def part(self, rows_M: Ints) -> "LogisticProblem":
+        """Some rows; the problem itself when they are all."""
+        if len(rows_M) == self.size:
+            return self
+        return replace(
+            self,
+            rows_NR=self.rows_NR[rows_M],
+            labels_N=self.labels_N[rows_M],
+            counts_N=None if self.counts_N is None else self.counts_N[rows_M],
+        )
+
+    def without(self, rows: Ints) -> Ints:
+        """All other row numbers, ascending."""
+        return np.setdiff1d(np.arange(self.size), rows, assume_unique=True)
+
+    def has_all_classes(self, rows: Ints) -> bool:
+        """Whether every class has at least one of the rows."""
+        return bool((np.bincount(self.labels_N[rows], minlength=self.classes) > 0).all())
+
+    def shares(self, rows_M: Ints) -> Doubles:
+        """(M,) weight of each row in the loss; they sum to the counts of the rows.
+
+        Classes weigh the same in sum, or as ``class_weights_C`` says.
+        """
+        labels_M = self.labels_N[rows_M]
+        counts_M = np.ones(len(rows_M)) if self.counts_N is None else self.counts_N[rows_M]
+        sums_C = np.bincount(labels_M, weights=counts_M, minlength=self.classes)
+        wanted_C = np.ones(self.classes) if self.class_weights_C is None else self.class_weights_C
+        scale_C = wanted_C / (wanted_C.sum() * np.maximum(sums_C, 1e-300))
+        shares_M: Doubles = counts_M * scale_C[labels_M] * counts_M.sum()
+        return shares_M
+
+    def logits(self, train: Ints, test: Ints, c: float) -> Doubles:
+        """Scores (test rows, classes) by the solution on ``train``."""
+        weights_CR, bias_C = self.solve(train, c, tolerance=SCORING_TOLERANCE)
+        scores: Doubles = self.rows_NR[test] @ weights_CR.T + bias_C
+        return scores
+
+    def solve(
+        self, train: Ints, c: float, *, tolerance: float = GRADIENT_TOLERANCE
+    ) -> tuple[Doubles, Doubles]:
+        """weights_CR and bias_C that minimise the balanced cross-entropy + ||W||^2 / (2 c).
+
+        Rows weigh as ``shares`` says; the bias is not penalised. ``train`` must hold all classes.
+        """
+        share_M = self.shares(train)
+        loss = self._loss(train, share_M, c)
+        if len(train) <= MANY_ROWS:
+            start_CW = np.zeros(loss.shape)
+            table_CW = lowest(loss, start_CW, steps=MAX_STEPS, tolerance=tolerance)
+        else:
+            table_CW = self._prepared(loss, train, float(share_M.sum()), c, tolerance)
+        return table_CW[:, :-1], table_CW[:, -1]
+
+    def _prepared(
+        self, loss: Loss, train: Ints, total: float, c: float, tolerance: float
+    ) -> Doubles:
+        """The lowest table of very many rows, starting from the solution of a few of them."""
+        rough = self._loss(*self._few(train, total, 0.0), c)
+        many = max(1.0, total / MANY_ROWS)  # the loss is a sum
+        zeros_CW = np.zeros(loss.shape)
+        start_CW = lowest(rough, zeros_CW, steps=MAX_STEPS, tolerance=tolerance * many)
+        # Of other rows: those that were learnt from are too certain, and seem too flat.
+        curvature_WW = self._loss(*self._few(train, total, 0.5), c).curvature(start_CW)
+        slope = tolerance * math.sqrt(many)
+        return lowest(loss, start_CW, steps=MAX_STEPS, tolerance=slope, curvature_WW=curvature_WW)
+
+    def _few(self, train: Ints, total: float, offset: float) -> tuple[Ints, Doubles]:
+        """Some rows of each class, far apart, and shares by which they weigh ``total``."""
+        parts = []
+        for c in range(self.classes):
+            rows = train[self.labels_N[train] == c]
+            step = -(-len(rows) * self.classes // ROWS_TO_START)
+            parts.append(rows[min(int(offset * step), len(rows) - 1) :: step])
+        few = np.concatenate(parts)
+        share_F = self.shares(few)
+        return few, share_F * (total / share_F.sum())
+
+    def _loss(self, rows_M: Ints, share_M: Doubles, c: float) -> Loss:
+        whole = len(rows_M) == self.size  # ascending, so taken as they are: no second 400 MB
+        rows_MR = self.rows_NR if whole else self.rows_NR[rows_M]
+        return Loss(rows_MR, self.labels_N[rows_M], share_M, self.classes, c)
