@@ -11,9 +11,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.idempotency import KeyLock
 from service.catalog.interface import Catalog
-from service.catalog.records import Author
 from service.classifiers.evaluation import ClassifierEvaluator
-from service.classifiers.registry import ClassifierRegistry
+from service.classifiers.registry import Author, ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
