@@ -41,7 +41,7 @@ WINDOW = 24
 OVERLAY_SIDE_PX = 192  # a map of 5 x 5 places shows no more on a larger picture
 
 
-class FrameEncoder(Protocol):
+class FrameQueue(Protocol):
     """The part of ``MicroBatcher`` that embeds one preprocessed frame, float32 (3, S, S)."""
 
     def submit(self, frame_3SS: Floats) -> Awaitable[Floats]:
@@ -89,7 +89,7 @@ class _DecodedFile:
 class _FrameStream:
     """Carries the frames of one file from the decoding thread to the encoder, in order."""
 
-    def __init__(self, encoder: FrameEncoder) -> None:
+    def __init__(self, encoder: FrameQueue) -> None:
         self._encoder = encoder
         self._loop = asyncio.get_running_loop()
         self._slots = threading.Semaphore(WINDOW)
@@ -144,7 +144,7 @@ class _FrameStream:
             task.cancel()
 
 
-async def _encoded(encoder: FrameEncoder, frame: _PreparedFrame) -> Encoded:
+async def _encoded(encoder: FrameQueue, frame: _PreparedFrame) -> Encoded:
     if frame.with_map:
         return await encoder.submit_mapped(frame.frame_3SS)
     return Encoded(await encoder.submit(frame.frame_3SS), None)
@@ -165,7 +165,7 @@ class FileEmbedder:
     def __init__(
         self,
         decoders: DecoderPool,
-        encoder: FrameEncoder,
+        encoder: FrameQueue,
         spec: PreprocessSpec,
         finder: TextFinder,
         defaults: FileDefaults,

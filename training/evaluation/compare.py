@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from service.fewshot.bootstrap import Doubles, Estimate, estimate, ratio, resampled
+from service.fewshot.metrics import Doubles, Estimate, estimate, group_resamples, ratio
 from training.evaluation.protocol import LabelledSet, Strings, balanced_accuracy
 
 RESAMPLES = 2000
@@ -74,7 +74,7 @@ def resampled_scores(held_out: HeldOutPredictions) -> Doubles:
     totals_GC, right_GC = np.zeros((2, int(groups_N.max()) + 1, true_NC.shape[1]))
     np.add.at(totals_GC, groups_N, true_NC)
     np.add.at(right_GC, groups_N, right_NC)
-    times_RG = resampled(groups_N, resamples=RESAMPLES)
+    times_RG = group_resamples(groups_N, resamples=RESAMPLES)
     scores_R: Doubles = 100 * np.nanmean(ratio(times_RG @ right_GC, times_RG @ totals_GC), axis=1)
     return scores_R
 

@@ -33,7 +33,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from service.errors import InputError
-from service.fewshot.bootstrap import Estimate
+from service.fewshot.metrics import Estimate
 from training.evaluation.compare import (
     estimate_json,
     over_groups,

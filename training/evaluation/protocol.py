@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import NotEnoughExamples
+from service.fewshot import metrics
 from service.fewshot.fit import fit, fit_head
-from service.fewshot.report import balanced
 
 Floats: TypeAlias = npt.NDArray[np.floating]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ def balanced_accuracy(truth_N: Strings, predictions_N: Strings) -> float:
     """Mean recall over the classes of the truth, percent."""
     names, codes = np.unique(np.concatenate([truth_N, predictions_N]), return_inverse=True)
     truth, predictions = codes[: len(truth_N)], codes[len(truth_N) :]
-    return 100 * balanced(truth, predictions, len(names))
+    return 100 * metrics.balanced_accuracy(truth, predictions, len(names))
 
 
 def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
