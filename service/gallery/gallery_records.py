@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from service.arrays import Floats as Floats
 from service.catalog.operation_records import Reembedding as Reembedding
 from service.catalog.records import Collection as Collection
 from service.catalog.records import ErasedSubject as ErasedSubject
@@ -25,7 +23,6 @@ from service.catalog.records import ScanImage as ScanImage
 from service.catalog.records import ScanPatch as ScanPatch
 from service.catalog.records import StoredScan as StoredScan
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 GroupField: TypeAlias = Literal["subject", "study", "cine"]
 SameField: TypeAlias = Literal["subject", "study"]
 MatchUnit: TypeAlias = Literal["scan", "frame"]
