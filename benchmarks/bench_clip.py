@@ -18,6 +18,7 @@ import numpy as np
 from bench_embed import start
 from PIL import Image
 
+from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.demo import SAMPLES
 from service.cli.ingest import image_files
@@ -27,7 +28,6 @@ from service.imaging.analysis.preprocess import preprocess
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
-from service.server import create_key
 
 ROUNDS, BATCH, RATE = 5, 8, 25
 

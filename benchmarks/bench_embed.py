@@ -22,6 +22,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.demo import SAMPLES
 from service.cli.ingest import image_files
@@ -30,7 +31,6 @@ from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import OnnxEncoder, load_encoder
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.formats.decode import decode
-from service.server import create_key
 
 ROUNDS, CLIENTS, SECONDS, SINGLE = 5, 16, 6.0, 60
 

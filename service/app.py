@@ -8,12 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from service.access.keys import DEFAULT_WORKSPACE, KeyRing
+from service.access.saved_answers import AnswerStore
 from service.api import (
     docs,
     openapi,
     problems,
 )
-from service.api.dependencies import DEFAULT_WORKSPACE, Services
+from service.api.dependencies import Services
 from service.api.middleware import Gate
 from service.api.routes import (
     classifier_routes,
@@ -146,7 +148,9 @@ async def _opened(
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
     return Services(
         settings=settings,
-        catalog=truth,
+        keys=KeyRing(truth, workspace.workspace_id, require_key=settings.require_key),
+        answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
+        check_catalog=truth.check,
         pipeline=pipeline,
         gallery=gallery,
         classifiers=classifiers,

@@ -1,8 +1,6 @@
 """Runs the service under uvicorn: in the foreground, or beside a command in this process."""
 
 import contextlib
-import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,22 +11,18 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from service.api.dependencies import DEFAULT_WORKSPACE, Services, hash_key
-from service.api.shapes.base import NAME
+from service.access.keys import DEFAULT_WORKSPACE, create_key
+from service.api.dependencies import Services
 from service.app import create_app, open_encoder
 from service.catalog.access_records import KeyRecord
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.embedding.encoder import Encoder
-from service.errors import InputError, UnknownItem
 from service.jobs.threads import shorten_switch_interval
 from service.settings import Settings
 
 START_TIMEOUT_S = 60.0
-KEY_BYTES = 32
-MAX_KEY_NAME = 128
-NAME_RULE = re.compile(NAME)
 
 
 class DrainingServer(uvicorn.Server):
@@ -155,30 +149,3 @@ def _local_key(settings: Settings, catalog: Catalog | None) -> tuple[KeyRecord, 
         return create_key(opened, "local", DEFAULT_WORKSPACE)
     finally:
         opened.close()
-
-
-def create_key(catalog: Catalog, name: str, workspace: str) -> tuple[KeyRecord, str]:
-    """Create a key, and its workspace if it does not exist.
-
-    The token is returned only here; only its hash is stored.
-
-    Raises:
-        InputError: a name that is empty, too long, or no name.
-    """
-    if not NAME_RULE.fullmatch(workspace):
-        raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
-    if not 1 <= len(name.strip()) <= MAX_KEY_NAME or not name.isprintable():
-        raise InputError(f"expected a key name of 1 to {MAX_KEY_NAME} printable characters")
-    token = "sp_" + secrets.token_urlsafe(KEY_BYTES)
-    owner = catalog.ensure_workspace(workspace)
-    return catalog.create_key(owner.workspace_id, name, hash_key(token)), token
-
-
-def workspace_id_of(catalog: Catalog, name: str) -> str:
-    """The workspace of this name. Raises UnknownItem: none, and it is not the default one."""
-    if name == DEFAULT_WORKSPACE:
-        return catalog.ensure_workspace(name).workspace_id
-    for workspace in catalog.list_workspaces():
-        if workspace.name == name:
-            return workspace.workspace_id
-    raise UnknownItem("no workspace of this name; a key creates it")

@@ -11,7 +11,7 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from service.catalog.access_records import SavedAnswer
+from service.access.saved_answers import SavedAnswer
 from service.errors import IdempotencyConflict, InputError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def idempotent(
     lock.users += 1
     try:
         async with lock.lock:
-            saved = await asyncio.to_thread(service.catalog.find_answer, workspace_id, key)
+            saved = await asyncio.to_thread(service.answers.find, workspace_id, key)
             if saved is not None:
                 return _replay(saved, digest)
             response = await act()
@@ -103,8 +103,7 @@ async def _save(
         return
     kept = {k: v for k, v in response.headers.items() if k in ("content-type", "etag", "location")}
     answer = SavedAnswer(digest, response.status_code, bytes(response.body), kept)
-    keep_s = float(service.settings.idempotency_keep_s)
-    await asyncio.to_thread(service.catalog.save_answer, workspace_id, key, answer, keep_s=keep_s)
+    await asyncio.to_thread(service.answers.save, workspace_id, key, answer)
 
 
 def _failed_in_part(response: Response) -> bool:

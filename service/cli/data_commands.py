@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.api.dependencies import DEFAULT_WORKSPACE
+from service.access.keys import DEFAULT_WORKSPACE, WORKSPACE_NAME, workspace_id_of
 from service.catalog.data_folder import owned
 from service.catalog.sqlite.backup import back_up, backups_in, restore
 from service.catalog.sqlite.inspection import Inspection, inspect
@@ -16,7 +16,6 @@ from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.cli.terminal import errors, explained, progress
 from service.errors import InputError
 from service.gallery.parquet import export_collection, import_collection
-from service.server import NAME_RULE, workspace_id_of
 from service.settings import read_settings
 
 app = typer.Typer()
@@ -157,7 +156,7 @@ def import_folder(
     """Read an exported collection; run it again after a break. The service must not run."""
     with explained():
         settings = read_settings()
-        if not NAME_RULE.fullmatch(collection):
+        if not WORKSPACE_NAME.fullmatch(collection):
             raise InputError("expected a collection of 1 to 64 letters, digits, dots, dashes")
         # A running service would not know of the new scans: its index holds those of its start.
         with owned(settings.data_dir):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from service.api.dependencies import DEFAULT_WORKSPACE
+from service.access.keys import DEFAULT_WORKSPACE, create_key, workspace_id_of
 from service.app import create_app
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.sqlite_catalog import open_catalog
@@ -25,7 +25,7 @@ from service.cli.terminal import Key, Url, console, errors, explained, progress
 from service.client.client import Client
 from service.errors import InputError
 from service.observability import configure_logging
-from service.server import create_key, local_service, workspace_id_of
+from service.server import local_service
 from service.server import serve as run_service
 from service.settings import Settings, program_version, read_settings
 

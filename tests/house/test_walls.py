@@ -21,17 +21,16 @@ ROOMS = {  # room -> what of ours it may import; the first matching row counts
     "service.classifiers": {E, A, "service.catalog", "service.fewshot"},
     # A gallery stores what the pipeline embedded: it takes its results, and no pixels.
     "service.gallery": {E, A, "service.catalog", "service.index", "service.embedding"},
+    "service.access": {E, A, "service.catalog"},
     "service.jobs": {E, A, *USE_CASES, "service.catalog", "service.settings"},
     "service.api": {
         E,
         A,
         *USE_CASES,
+        "service.access",
         "service.jobs",
         "service.settings",
         "service.observability",
-        # Keys and saved responses: no use case stands before them yet.
-        "service.catalog.interface",
-        "service.catalog.access_records",
     },
     "service.client": set(),
     "service.app": {"service"},

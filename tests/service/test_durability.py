@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.client import ApiError, Client
-from service.server import create_key
 
 
 def free_port() -> int:

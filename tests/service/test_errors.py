@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.client import ApiError, Client
 from service.embedding.encoder import OnnxEncoder, load_encoder
 from service.errors import ArtifactMismatch, Overloaded
-from service.server import create_key, local_service
+from service.server import local_service
 from service.settings import Settings, program_version
 from tests.service.expected import BUNDLE
 

@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.client import Client
-from service.server import create_key, local_service
+from service.server import local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
 

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
+from service.access.keys import Caller
 from service.api.dependencies import (
-    Caller,
     IfMatch,
     Service,
     Services,

@@ -32,7 +32,7 @@ async def get_readiness(service: Service) -> JSONResponse:
             await service.pipeline.check()
     except TimeoutError as error:
         raise EncoderFailure(f"the encoder did not answer within {READY_TIMEOUT_S} s") from error
-    await asyncio.to_thread(service.catalog.check)
+    await asyncio.to_thread(service.check_catalog)
     ready = Ready(status="ready", encoder_id=service.pipeline.encoder.encoder_id)
     return JSONResponse(ready.to_json())
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from generated_client import AuthenticatedClient
-from generated_client.api.classifiers import create_classifier, predict
+from generated_client.api.classifiers import create_classifier, predict_items
 from generated_client.api.collections import add_scans, create_collection
 from generated_client.models import (
     AddedScansAnswer,
@@ -14,8 +14,8 @@ from generated_client.models import (
     ClassifierAnswer,
     NewClassifierBody,
     NewCollectionBody,
-    PredictFilesBody,
     PredictionsAnswer,
+    PredictItemsFilesBody,
 )
 from generated_client.types import File
 
@@ -36,8 +36,8 @@ def main(url: str, key: str, folder: Path) -> None:
     fitted = create_classifier.sync(client=client, body=wanted)
     assert isinstance(fitted, ClassifierAnswer)
     (image, *_) = sorted(folder.glob("*/*.png"))
-    query = PredictFilesBody(files=[File(BytesIO(image.read_bytes()), "image", "image/png")])
-    answer = predict.sync("python", client=client, body=query)
+    query = PredictItemsFilesBody(files=[File(BytesIO(image.read_bytes()), "image", "image/png")])
+    answer = predict_items.sync("python", client=client, body=query)
     assert isinstance(answer, PredictionsAnswer)
     print(json.dumps(answer.to_dict()))
 

@@ -57,5 +57,5 @@ const wanted: JsonBody<"create_classifier"> = {
 };
 await post("/v1/classifiers", wanted);
 const query = form([images[0]!.path]);
-const answer = (await post("/v1/classifiers/typescript/predict", query)) as Answer<"predict", 200>;
+const answer = (await post("/v1/classifiers/typescript/predict", query)) as Answer<"predict_items", 200>;
 console.log(JSON.stringify(answer));
