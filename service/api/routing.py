@@ -22,7 +22,10 @@ MAX_INLINE_BYTES = 1_000_000  # a longer JSON body is parsed on a thread
 
 
 class StrictRoute(APIRoute):
-    """The route class of every router of the API."""
+    """The route class of every router of the API; answers hold the fields that were set."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **{**options, "response_model_exclude_unset": True})
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """FastAPI's handler behind the checks."""

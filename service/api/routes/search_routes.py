@@ -14,9 +14,10 @@ from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
 from service.api.problems import request_id_of
 from service.api.routing import StrictRoute
-from service.api.shapes.base import ImageSeen, Problem, responses_of
+from service.api.shapes.base import ImageAnswer, Problem, responses_of
 from service.api.shapes.search_shapes import (
     HitAnswer,
+    QueryAnswer,
     QueryBody,
     SearchAnswer,
     SearchBody,
@@ -25,10 +26,9 @@ from service.api.shapes.search_shapes import (
     SearchExample,
     SearchOptions,
     SearchOptionsAcross,
-    SeenQuery,
 )
 from service.api.uploads import Upload, embed_each, from_base64, parse_json, read_upload, validate
-from service.embedding.pipeline import EmbeddedImage
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
 from service.gallery.gallery_records import QueryExample, SearchRequest
@@ -43,7 +43,7 @@ OptionsText = Annotated[
 class _Hits:
     """The hits of one query, with the images that were uploaded for it."""
 
-    query: SeenQuery
+    query: QueryAnswer
     items: list[HitAnswer]
 
 
@@ -60,8 +60,8 @@ async def search(
     """Find similar scans in one or several collections, which are ranked as one.
 
     A query is an upload, a stored scan, a vector, or positive and negative examples of these;
-    ``queries`` holds many. Files of a form are positive examples; one raw image has its
-    ``options`` in the address.
+    ``queries`` holds several. Files of a form are positive examples; the ``options`` of a raw
+    image are a query parameter.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
     if upload.document is not None:
@@ -101,7 +101,7 @@ def _options(upload: Upload, text: str | None) -> object:
     if text is None:
         return upload.options if upload.options is not None else {}
     if upload.options is not None:
-        raise InputError("expected options once: as a part of the form or in the address")
+        raise InputError("expected options once: as a part of the form or as a query parameter")
     return parse_json(text)
 
 
@@ -113,10 +113,7 @@ async def _search_one(
     files: Sequence[bytes] = (),
 ) -> JSONResponse:
     hits = await _find(service, workspace_id, collections, options, files)
-    encoder = service.pipeline.encoder
-    answer = SearchAnswer(
-        encoder_id=encoder.encoder_id, dim=encoder.dim, query=hits.query, items=hits.items
-    )
+    answer = SearchAnswer.of_record(service.pipeline.encoder, query=hits.query, items=hits.items)
     return JSONResponse(answer.to_json())
 
 
@@ -127,10 +124,9 @@ async def _search_many(
     collections: Sequence[str],
     queries: Sequence[QueryBody],
 ) -> JSONResponse:
-    if len(queries) > service.settings.max_items:
-        raise TooManyItems(
-            f"expected at most {service.settings.max_items} queries, got {len(queries)}"
-        )
+    max_items = service.settings.max_items
+    if len(queries) > max_items:
+        raise TooManyItems(f"expected at most {max_items} queries, got {len(queries)}")
     results: list[_Hits | ServiceError] = []
     for query in queries:
         try:
@@ -138,14 +134,14 @@ async def _search_many(
         except ServiceError as error:
             results.append(error)
     refuse_if_all_failed(results)
-    encoder, request_id = service.pipeline.encoder, request_id_of(request)
+    request_id = request_id_of(request)
     items = [
         SearchesItem(query=result.query, items=result.items)
         if isinstance(result, _Hits)
         else SearchesItem(problem=Problem.of(result, request_id))
         for result in results
     ]
-    answer = SearchesAnswer(encoder_id=encoder.encoder_id, dim=encoder.dim, items=items)
+    answer = SearchesAnswer.of_record(service.pipeline.encoder, items=items)
     return JSONResponse(answer.to_json(), batch_status(results))
 
 
@@ -156,7 +152,7 @@ async def _find(
     options: SearchOptions,
     files: Sequence[bytes] = (),
 ) -> _Hits:
-    """Embed what was uploaded, then search."""
+    """Embed the uploaded images, then search."""
     if options.k > service.settings.max_k:
         raise InputError(f"expected k of at most {service.settings.max_k}, got {options.k}")
     positive, negative = options.examples()
@@ -191,17 +187,17 @@ async def _find(
     hits = await loop.run_in_executor(
         service.searchers, service.gallery.search, workspace_id, request
     )
-    seen = SeenQuery(images=[ImageSeen.of(image_of(image)) for image in images])
+    seen = QueryAnswer(images=[ImageAnswer.of(image_of(image)) for image in images])
     return _Hits(seen, [HitAnswer.of(hit) for hit in hits])
 
 
 async def _embed(
     service: Services, files: Sequence[bytes], region: str | None
 ) -> list[EmbeddedImage]:
-    """Every file, or the error of the first that fails."""
+    """Embed every file. Raises the error of the first file that fails."""
     if not files:
         return []
-    results = await embed_each(service, files, region=region)
+    results = await embed_each(service, files, EmbedOptions().choosing(None, region))
     for result in results:
         if isinstance(result, ServiceError):
             raise result
