@@ -127,9 +127,8 @@ async def _opened(
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
     fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
-    stack.push_async_callback(
-        asyncio.to_thread, fits.close
-    )  # before the catalog, to which fits write
+    # It closes before the catalog, to which fits write.
+    stack.push_async_callback(asyncio.to_thread, fits.close)
     pipeline = Pipeline(model, pipeline_limits(settings), on_batch=metrics.batch_frames.observe)
     metrics.watch_in_flight(lambda: pipeline.in_flight)
     await stack.enter_async_context(pipeline)

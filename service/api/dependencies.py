@@ -1,4 +1,4 @@
-"""What routes receive: the wired service, the caller, and headers with a meaning of their own."""
+"""Dependencies of routes: the wired service, the caller and the workspace."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -62,7 +62,8 @@ Service: TypeAlias = Annotated[Services, Depends(services_of)]
 
 
 async def caller_of(
-    request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Caller:
     """The caller; ``StrictRoute`` has authenticated it before the body was read."""
     caller: Caller = request.state.caller

@@ -1,6 +1,6 @@
-"""The OpenAPI document: FastAPI's own, with the bodies and errors that FastAPI cannot see.
+"""The OpenAPI document: that of FastAPI, with the bodies and errors that FastAPI cannot see.
 
-The document is for generators of clients too; tests/service/test_generated_clients.py runs two.
+Client generators must be able to read it; tests/service/test_generated_clients.py runs two.
 """
 
 from collections.abc import Iterator
@@ -99,9 +99,9 @@ def _document(app: FastAPI) -> JsonObject:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     models = sorted(_described, key=lambda model: model.__name__)
-    _, more = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
+    _, described = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(more["$defs"])
+    schemas.update(described["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):  # replaced by problem documents
         schemas.pop(name, None)
     for path, operation in _operations(document):

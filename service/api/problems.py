@@ -69,13 +69,13 @@ def codes_of(status: int) -> list[str]:
     """Every code of a status, the most specific first."""
     ours = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
     framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
-    more = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
+    others = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
     never = {
         "service_error",
         "conflict",
         "invalid_settings",
     }  # base classes, and an error of commands
-    return [code for code in dict.fromkeys(more + ours + framework) if code not in never]
+    return [code for code in dict.fromkeys(others + ours + framework) if code not in never]
 
 
 def problem_document(code: str, status: int, detail: str, request_id: str) -> dict[str, Any]:

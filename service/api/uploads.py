@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from service.api.dependencies import Services
 from service.api.openapi import FORM_TYPE, JSON_TYPE
-from service.api.routing import load_json, refuse_constant, refuse_unknown
+from service.api.routing import load_json, refuse_unknown, strict_json
 from service.api.shapes.base import JsonObject
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems, UnsupportedFormat
@@ -122,7 +121,7 @@ async def _parse(text: bytes | str) -> Any:
 def parse_json(text: bytes | str) -> Any:
     """Decode short JSON strictly (no NaN). Raises InputError."""
     try:
-        return json.loads(text, parse_constant=refuse_constant)
+        return strict_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError("the JSON cannot be read") from error
 

@@ -70,5 +70,5 @@ def _files_and_options(
         return image_files(body.images, max_items=max_items), options.model_copy(update=update)
     if upload.options is None:
         return upload.files, options
-    sent = validate(EmbeddingOptions, upload.options)
-    return upload.files, options.model_copy(update=sent.model_dump(exclude_unset=True))
+    part = validate(EmbeddingOptions, upload.options)
+    return upload.files, options.model_copy(update=part.model_dump(exclude_unset=True))

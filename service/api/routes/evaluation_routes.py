@@ -27,7 +27,6 @@ from service.api.shapes.evaluation_shapes import (
     EvaluationBody,
     ForecastAnswer,
     LabelForecast,
-    LabelMetricsAnswer,
     ReviewAnswer,
     ReviewItemAnswer,
     ThresholdsAnswer,
@@ -68,15 +67,14 @@ async def evaluate_classifier(
     )
     evaluation = await service.fits.run(evaluate)
     report = VersionReport.of(version.report)
-    return EvaluationAnswer(
+    return EvaluationAnswer.of_record(
+        evaluation,
         classifier=classifier.name,
         version=version.number,
         encoder_id=version.encoder_id,
         calibrated=report is not None and report.is_calibrated,
-        examples=evaluation.examples,
         known_examples=evaluation.known,
-        balanced_accuracy=evaluation.balanced_accuracy,
-        items=[LabelMetricsAnswer.model_validate(head) for head in evaluation.labels],
+        items=evaluation.labels,
     )
 
 
@@ -231,13 +229,7 @@ async def get_confusion(
         and actual in (None, cell.actual)
         and predicted in (None, cell.predicted)
     ]
-    return ConfusionAnswer(
-        classifier=name,
-        version=number,
-        classes=list(confusion.classes),
-        scored=confusion.scored,
-        items=items,
-    )
+    return ConfusionAnswer.of_record(confusion, classifier=name, version=number, items=items)
 
 
 @router.get("/classifiers/{name}/versions/{version}/forecast")

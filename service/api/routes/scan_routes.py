@@ -70,9 +70,9 @@ async def add_scans(
 ) -> Response:
     """Embed, store and index images and clips: one result per item, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
-    own = facts_of_query(scan_id, subject_id, study_id, label or [])
+    raw_facts = facts_of_query(scan_id, subject_id, study_id, label or [])
     files, facts = await asyncio.to_thread(  # base64 is decoded there
-        _files_and_facts, upload, own, service.settings.max_items
+        _files_and_facts, upload, raw_facts, service.settings.max_items
     )
 
     async def act() -> JSONResponse:
@@ -93,11 +93,11 @@ async def add_scans(
 
 
 def _files_and_facts(
-    upload: Upload, own: ScanFacts, max_items: int
+    upload: Upload, raw_facts: ScanFacts, max_items: int
 ) -> tuple[Sequence[bytes | InputError], list[ScanFacts]]:
     if upload.is_raw:
-        return upload.files, [validate(ScanMetadata, asdict(own)).facts()]
-    if own != ScanFacts():
+        return upload.files, [validate(ScanMetadata, asdict(raw_facts)).facts()]
+    if raw_facts != ScanFacts():
         raise InputError("expected scan_id, subject_id, study_id and label in metadata")
     files: Sequence[bytes | InputError] = upload.files
     metadata = upload.metadata
@@ -126,7 +126,7 @@ async def list_scans(
         list[str] | None,
         Query(description="name:value, repeatable; 4.5, true and null are read as JSON"),
     ] = None,
-    more: Annotated[
+    filter_text: Annotated[
         str | None,
         Query(alias="filter", max_length=20_000, description="A filter as in searches, JSON."),
     ] = None,
@@ -145,7 +145,7 @@ async def list_scans(
         "study_id": study_id,
         "labels": _pairs("label=task:class", label),
         "attributes": _pairs("attribute=name:value", attribute, read_value=_value),
-        "and": None if more is None else [parse_json(more)],
+        "and": None if filter_text is None else [parse_json(filter_text)],
     }
     where = validate(FilterBody, conditions).where()
     kind = f"scans/{collection}"

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -39,14 +38,6 @@ OptionsText = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Hits:
-    """The hits of one query, with the images that were uploaded for it."""
-
-    query: QueryAnswer
-    items: list[HitAnswer]
-
-
 @router.post(
     "/search",
     openapi_extra=image_body(SearchBody, options=SearchOptionsAcross),
@@ -64,21 +55,22 @@ async def search(
     image are a query parameter.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
-    if upload.document is not None:
-        body = validate(SearchBody, upload.document)
-        if queries := body.many():
-            return await _search_many(service, workspace_id, request, body.collections, queries)
-        return await _search_one(service, workspace_id, body.collections, body)
-    chosen = validate(SearchOptionsAcross, _options(upload, options))
-    if not chosen.collections:
+    query: SearchOptionsAcross | SearchBody
+    if upload.document is None:
+        query = validate(SearchOptionsAcross, _options(upload, options))
+    else:
+        query = validate(SearchBody, upload.document)
+        if queries := query.many():
+            return await _search_many(service, workspace_id, request, query.collections, queries)
+    if not query.collections:
         raise InputError("expected collections in the options")
-    return await _search_one(service, workspace_id, chosen.collections, chosen, upload.files)
+    answer = await _search(service, workspace_id, query.collections, query, upload.files)
+    return JSONResponse(answer.to_json())
 
 
 @router.post(
     "/collections/{collection}/search",
     openapi_extra=image_body(QueryBody, options=SearchOptions),
-    responses=responses_of(SearchAnswer),
 )
 async def search_collection(
     collection: str,
@@ -86,14 +78,15 @@ async def search_collection(
     service: Service,
     workspace_id: WorkspaceId,
     options: OptionsText = None,
-) -> JSONResponse:
+) -> SearchAnswer:
     """Find similar scans in one collection: the short form of ``POST /v1/search``."""
     upload = await read_upload(request, max_items=service.settings.max_items)
-    if upload.document is not None:
-        query = validate(QueryBody, upload.document)
-        return await _search_one(service, workspace_id, [collection], query)
-    chosen = validate(SearchOptions, _options(upload, options))
-    return await _search_one(service, workspace_id, [collection], chosen, upload.files)
+    query: SearchOptions = (
+        validate(SearchOptions, _options(upload, options))
+        if upload.document is None
+        else validate(QueryBody, upload.document)
+    )
+    return await _search(service, workspace_id, [collection], query, upload.files)
 
 
 def _options(upload: Upload, text: str | None) -> object:
@@ -103,18 +96,6 @@ def _options(upload: Upload, text: str | None) -> object:
     if upload.options is not None:
         raise InputError("expected options once: as a part of the form or as a query parameter")
     return parse_json(text)
-
-
-async def _search_one(
-    service: Services,
-    workspace_id: str,
-    collections: Sequence[str],
-    options: SearchOptions,
-    files: Sequence[bytes] = (),
-) -> JSONResponse:
-    hits = await _find(service, workspace_id, collections, options, files)
-    answer = SearchAnswer.of_record(service.pipeline.encoder, query=hits.query, items=hits.items)
-    return JSONResponse(answer.to_json())
 
 
 async def _search_many(
@@ -127,17 +108,17 @@ async def _search_many(
     max_items = service.settings.max_items
     if len(queries) > max_items:
         raise TooManyItems(f"expected at most {max_items} queries, got {len(queries)}")
-    results: list[_Hits | ServiceError] = []
+    results: list[SearchAnswer | ServiceError] = []
     for query in queries:
         try:
-            results.append(await _find(service, workspace_id, collections, query))
+            results.append(await _search(service, workspace_id, collections, query))
         except ServiceError as error:
             results.append(error)
     refuse_if_all_failed(results)
     request_id = request_id_of(request)
     items = [
         SearchesItem(query=result.query, items=result.items)
-        if isinstance(result, _Hits)
+        if isinstance(result, SearchAnswer)
         else SearchesItem(problem=Problem.of(result, request_id))
         for result in results
     ]
@@ -145,13 +126,13 @@ async def _search_many(
     return JSONResponse(answer.to_json(), batch_status(results))
 
 
-async def _find(
+async def _search(
     service: Services,
     workspace_id: str,
     collections: Sequence[str],
     options: SearchOptions,
     files: Sequence[bytes] = (),
-) -> _Hits:
+) -> SearchAnswer:
     """Embed the uploaded images, then search."""
     if options.k > service.settings.max_k:
         raise InputError(f"expected k of at most {service.settings.max_k}, got {options.k}")
@@ -187,8 +168,11 @@ async def _find(
     hits = await loop.run_in_executor(
         service.searchers, service.gallery.search, workspace_id, request
     )
-    seen = QueryAnswer(images=[ImageAnswer.of(image_of(image)) for image in images])
-    return _Hits(seen, [HitAnswer.of(hit) for hit in hits])
+    return SearchAnswer.of_record(
+        service.pipeline.encoder,
+        query=QueryAnswer(images=[ImageAnswer.of(image_of(image)) for image in images]),
+        items=[HitAnswer.of(hit) for hit in hits],
+    )
 
 
 async def _embed(

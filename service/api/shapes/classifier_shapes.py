@@ -52,7 +52,7 @@ class LabelledExample(Labelled):
     """A stored scan (``scan_id``), an image (``image``), or the next file of a form (neither)."""
 
     scan_id: Identifier | None = None
-    collection: Name | None = Field(None, description="Of the scan; null: as the request.")
+    collection: Name | None = Field(None, description="Of the scan; null: the request's.")
     image: str | None = Field(None, description="One image file, base64.")
     subject_id: Identifier | None = Field(None, description="Only for an image or file.")
     study_id: Identifier | None = Field(None, description="Only for an image or file.")
@@ -117,7 +117,7 @@ class ExampleSource(Body):
 
 
 class FitFields(Body):
-    """How to fit, beside the examples."""
+    """Options of a fit."""
 
     class_weights: Literal["balanced"] | dict[Label, Weight] | None = Field(
         None,
@@ -182,7 +182,7 @@ class ClassifierImportBody(Body):
 
 
 class FittedAnswer(ResourceAnswer):
-    """What classifiers and their versions have in common."""
+    """The common fields of classifiers and their versions."""
 
     classifier_id: str
     encoder_id: str = Field(examples=[ENCODER])

@@ -123,10 +123,7 @@ class CollectionAnswer(EncodedAnswer, ResourceAnswer):
         """The answer for a collection and the state of its index."""
         return cls.of_record(
             collection,
-            intake=IntakeAnswer(
-                refuse_burned_in=collection.intake.get("refuse_burned_in"),
-                refuse_quality=list(collection.intake.get("refuse_quality", ())),
-            ),
+            intake=IntakeBody.model_validate(collection.intake).model_dump(),
             index=None if index is None else IndexAnswer.of(index),
             etag=etag(collection.version),
         )
@@ -145,7 +142,7 @@ class CollectionDeleted(Deleted):
 
 
 class FacetsBody(Body):
-    """What to count."""
+    """Which tasks and attributes to count."""
 
     model_config = example_of(
         {

@@ -66,7 +66,7 @@ class LabelMetricsAnswer(Answer):
     label: str | None = Field(description=MULTI_LABEL_ONLY)
     metrics: MetricsAnswer
     reliability: ReliabilityAnswer | None = Field(
-        description="Of the probabilities; null in comparisons."
+        description="Calibration of the probabilities; null in comparisons."
     )
     thresholds: list[ThresholdCountsAnswer] = Field(description="Empty in comparisons.")
 
@@ -165,12 +165,9 @@ class ThresholdTarget(Body):
     @property
     def request(self) -> ThresholdRequest:
         """The target as the use cases take it."""
-        targets: tuple[Target, ...] = ("sensitivity", "specificity", "threshold")
-        for target in targets:
-            value = cast(float | None, getattr(self, target))
-            if value is not None:
-                return ThresholdRequest(self.label, target, value)
-        raise AssertionError("unreachable: the model has one target")
+        targets = self.model_dump(exclude={"label"}, exclude_none=True)
+        ((target, value),) = targets.items()
+        return ThresholdRequest(self.label, cast(Target, target), value)
 
 
 class ThresholdsBody(Body):
@@ -245,7 +242,7 @@ class Disagreement(Answer):
 
 
 class AgreementAnswer(Answer):
-    """How far two readers agree."""
+    """The agreement of two readers."""
 
     kappa: Interval | None = Field(
         description="Cohen's kappa over patients; null if both readers used only one class."

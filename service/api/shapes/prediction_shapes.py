@@ -1,8 +1,8 @@
 """Predictions on the wire: one shape for single-label and multi-label classifiers."""
 
 import base64
-from collections.abc import Sequence
-from typing import Any, Literal, Self, TypeAlias, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import Field
 
@@ -27,15 +27,8 @@ from service.classifiers.prediction import (
     PredictedItems,
 )
 
-
-class UploadFacts(TypedDict):
-    """The fields of an item beside its prediction."""
-
-    scan_id: str | None
-    image: ImageAnswer | None
-
-
-ItemFacts: TypeAlias = UploadFacts | Problem
+# The fields of an item beside its prediction, or why there is no prediction.
+ItemFacts: TypeAlias = Mapping[str, Any] | Problem
 
 
 class PredictImagesBody(Body):

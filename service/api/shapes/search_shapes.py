@@ -110,8 +110,8 @@ class QueryBody(SearchOptions):
 
     def examples(self) -> tuple[list[SearchExample], list[SearchExample]]:
         """Positive and negative examples. Raises InputError: not exactly one query."""
-        own = {"scan_id": self.scan_id, "vector": self.vector, "image": self.image}
-        named = {name: value for name, value in own.items() if value is not None}
+        fields = {"scan_id": self.scan_id, "vector": self.vector, "image": self.image}
+        named = {name: value for name, value in fields.items() if value is not None}
         if len(named) + bool(self.positive) != 1:
             raise InputError("expected exactly one of image, scan_id, vector, positive")
         positive = [SearchExample.model_validate(named)] if named else _examples(self.positive)
