@@ -94,7 +94,7 @@ async def delete_scan(
     if_match: IfMatch,
     refit: Refit = False,
 ) -> ScanDeleted:
-    """Delete one scan; the receipt names the classifiers that used it."""
+    """Delete one scan; the receipt names the classifiers fitted from it."""
     remove = service.gallery.remove
     receipt = await asyncio.to_thread(
         remove, caller.workspace_id, collection, scan_id, if_version=if_match
@@ -107,7 +107,7 @@ async def delete_scan(
 async def erase_subject(
     subject_id: str, service: Service, caller: KnownCaller, refit: Refit = False
 ) -> ErasureAnswer:
-    """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
+    """Erase one patient everywhere; the receipt names scans and classifiers fitted from them."""
     erase = service.gallery.erase_subject
     receipt = await asyncio.to_thread(erase, caller.workspace_id, subject_id)
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
@@ -117,7 +117,7 @@ async def erase_subject(
 async def erase_study(
     study_id: str, service: Service, caller: KnownCaller, refit: Refit = False
 ) -> ErasureAnswer:
-    """Erase one study everywhere; the receipt names scans and classifiers that used them."""
+    """Erase one study everywhere; the receipt names scans and classifiers fitted from them."""
     erase = service.gallery.erase_study
     receipt = await asyncio.to_thread(erase, caller.workspace_id, study_id)
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)

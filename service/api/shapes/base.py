@@ -27,7 +27,7 @@ JsonObject: TypeAlias = dict[str, Any]
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-# Part of a path: a slash could not be addressed, and clients resolve a leading dot.
+# An id is a part of a path: no slash, and no leading dot, which clients would resolve.
 ScanId = Annotated[
     str,
     StringConstraints(max_length=128, pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"),

@@ -245,7 +245,7 @@ class AgreementAnswer(Answer):
     """The agreement of two readers."""
 
     kappa: Interval | None = Field(
-        description="Cohen's kappa over patients; null if both readers used only one class."
+        description="Cohen's kappa with its interval over patients; null if both used one class."
     )
     agreed: float = Field(description="Share of scans with the same label.")
     scans: int = Field(description="Scans that both readers labelled.")

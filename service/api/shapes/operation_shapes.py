@@ -123,7 +123,7 @@ class ErasureAnswer(Answer):
 
     scans: list[ErasedScan]
     classifiers: list[str] = Field(description="Classifiers fitted from them; they stay.")
-    uploads: int = Field(description="Erased examples that were uploaded to classifiers.")
+    uploads: int = Field(description="Erased examples that were never stored as scans.")
     operation: OperationAnswer | None = Field(None, description="The refit, if requested.")
 
     @classmethod
