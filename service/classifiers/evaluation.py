@@ -8,11 +8,11 @@ Shape suffixes: N examples, C classes.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Doubles
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan, ScanFilter, VersionExample
 from service.classifiers.examples import Examples, group_of, labels_of, without_repetitions
@@ -32,8 +32,6 @@ from service.fewshot.heldout import HeldOut, OutOfFold
 from service.fewshot.label_quality import Agreement, agreement
 from service.fewshot.metrics import ClassificationMetrics, compute_metrics, confusion_rows
 from service.fewshot.portable import from_plain
-
-Doubles: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats
 from service.catalog.interface import Catalog
 from service.catalog.records import LabelledScans, NewExample, Scan, ScanFilter
 from service.errors import (
@@ -27,7 +27,6 @@ from service.errors import (
 )
 from service.fewshot.label_quality import in_conflict
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 _PAGE = 1000
 _TRIES = 3  # of two reads that a deletion may come between
 

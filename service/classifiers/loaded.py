@@ -5,18 +5,15 @@ Shape suffixes: N examples, Q queries, K neighbours, D embedding width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats
 from service.catalog.records import Classifier, ClassifierVersion, VersionExample
 from service.fewshot.classifier import FewShotClassifier
 from service.fewshot.head import cosines, unit_rows
 from service.fewshot.novelty import MAX_ANCHORS
 from service.fewshot.portable import from_bytes
-
-Floats: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

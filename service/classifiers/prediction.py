@@ -10,7 +10,8 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.classifiers.loaded import Floats, LoadedClassifier, Neighbour
+from service.arrays import Bools, Doubles, Floats
+from service.classifiers.loaded import LoadedClassifier, Neighbour
 from service.errors import InputError
 from service.fewshot.attribution import (
     CineAttribution,
@@ -41,10 +42,10 @@ class FrameMap(Protocol):
 class UltrasoundGate(Protocol):
     """Tells ultrasound from other pictures."""
 
-    def scores(self, embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    def scores(self, embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
         """(N,) above 0 = rather ultrasound, logits."""
 
-    def passed(self, embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    def passed(self, embeddings_ND: npt.NDArray[np.floating]) -> Bools:
         """(N,) whether each passes."""
 
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from service.arrays import Floats
 from service.catalog.records import Author, ScanFilter
 from service.classifiers.examples import Reference, key_of, labels_of
 from service.classifiers.fitting import MULTI, SINGLE, FitOptions
@@ -43,7 +41,7 @@ class UploadedExample:
         embedding_D: float32, unit length.
     """
 
-    embedding_D: npt.NDArray[np.float32]
+    embedding_D: Floats
     sha256: str
     label: Labelling
     subject_id: str | None = None

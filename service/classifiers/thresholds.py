@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from service.arrays import Doubles
 from service.catalog.interface import Catalog
 from service.catalog.records import (
     Author,
@@ -32,19 +30,12 @@ from service.fewshot.operating_points import (
     at_threshold,
     cross_fitted,
     operating_point,
-    operating_point_of_specificity,
 )
 from service.fewshot.portable import from_bytes, to_bytes, to_plain
 from service.fewshot.report import ThresholdReport
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-
 Target: TypeAlias = Literal["sensitivity", "specificity", "threshold"]
 POINTS = "operating_points"  # in the settings of a version
-_FINDERS = {
-    "sensitivity": operating_point,
-    "specificity": operating_point_of_specificity,
-}
 _OF_ONE_CHANGE = frozenset({"added", "relabelled", "dropped", "not_kept", "thresholds_dropped"})
 
 
@@ -213,9 +204,9 @@ def _chosen(held_out: HeldOut, shares_NC: Doubles, request: ThresholdRequest) ->
         except NotEnoughExamples as error:
             return ChosenThresholds(request, request.value, None, str(error))
         return ChosenThresholds(request, point.threshold, point, None)
-    find = _FINDERS[request.target]
-    point = find(held_out, shares_NC, request.label, request.value)
-    elsewhere = cross_fitted(held_out, shares_NC, request.label, request.target, request.value)
+    target = (request.label, request.target, request.value)
+    point = operating_point(held_out, shares_NC, *target)
+    elsewhere = cross_fitted(held_out, shares_NC, *target)
     return ChosenThresholds(request, point.threshold, point, None, elsewhere)
 
 
