@@ -50,6 +50,11 @@ class CalibratedHead:
         return self.calibrator.calibration.probabilities(self.head.logits(embeddings_ND))
 
 
+def effective_thresholds(label: str | None, head: CalibratedHead) -> dict[str, float]:
+    """Class of a head -> threshold; a label has the default unless it has its own."""
+    return dict(head.thresholds) if label is None else {PRESENT: THRESHOLD, **head.thresholds}
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One class, or one label, of one row.

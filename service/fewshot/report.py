@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from service.arrays import Doubles, Ints
+from service.arrays import Ints
 from service.errors import NotEnoughExamples
 from service.fewshot.calibrator import Calibration
-from service.fewshot.classifier import PRESENT, THRESHOLD, CalibratedHead
+from service.fewshot.classifier import CalibratedHead, effective_thresholds
 from service.fewshot.conformal import Method
 from service.fewshot.forecast import Forecast
 from service.fewshot.heldout import HeadScores
@@ -37,7 +37,7 @@ class FitReport:
         balanced_accuracy: mean recall over classes on held-out groups; None where
             ``not_evaluated_because`` says why.
         interval_95: percentile bootstrap over groups.
-        confusion: counts, rows = true class, columns = predicted class, in the order of ``classes``.
+        confusion: counts, rows = true class, columns = predicted, in the order of ``classes``.
         chance: balanced accuracy of guessing.
         groups: patients, studies or images.
         effective_examples: frames of one group and class count as one.
@@ -186,16 +186,15 @@ def head_report(
 def _threshold_reports(
     label: str | None, head: CalibratedHead, scores: HeadScores, seed: int
 ) -> Iterator[ThresholdReport]:
-    thresholds = dict(head.thresholds) if label is None else {PRESENT: THRESHOLD, **head.thresholds}
     shares_NC = head.calibrator.calibration.probabilities(scores.chosen.logits_NC)
-    for name, value in thresholds.items():
-        shown = name if label is None else label
+    for name, value in effective_thresholds(label, head).items():
+        output = name if label is None else label
         try:
             point = at_threshold(scores.chosen, shares_NC, name, value, seed=seed)
         except NotEnoughExamples as error:
-            yield ThresholdReport(shown, value, None, None, str(error))
+            yield ThresholdReport(output, value, None, None, str(error))
             continue
-        yield ThresholdReport(shown, value, point.sensitivity, point.specificity, None)
+        yield ThresholdReport(output, value, point.sensitivity, point.specificity, None)
 
 
 def fit_report(
@@ -210,22 +209,33 @@ def fit_report(
     """The report on held-out guesses (-1 = none), without figures when a class has no guess."""
     count = len(classes)
     recalls_C = recalls(labels_N, guesses_N, count)
-    enough = n_folds > 0 and not np.isnan(recalls_C).any()
-    groups_per_class = {name: len(set(groups_N[labels_N == c])) for c, name in enumerate(classes)}
-    return FitReport(
+    examples_per_class, groups_per_class = _counts(labels_N, groups_N, classes)
+    report = FitReport(
         classes=classes,
-        examples_per_class={n: int((labels_N == c).sum()) for c, n in enumerate(classes)},
+        examples_per_class=examples_per_class,
         groups_per_class=groups_per_class,
         regularisation_c=chosen_c,
         c_chosen_by="grouped cross-validation" if n_folds else "default: too few groups",
         n_folds=n_folds,
-        balanced_accuracy=round(float(recalls_C.mean()), 4) if enough else None,
-        interval_95=_interval(labels_N, groups_N, guesses_N, count, seed) if enough else None,
-        not_evaluated_because=None if enough else "a class has examples of a single group only",
-        recall_per_class=_named(classes, recalls_C) if enough else None,
-        confusion=_confusion(labels_N, guesses_N, count) if enough else None,
+        balanced_accuracy=None,
+        interval_95=None,
+        not_evaluated_because="a class has examples of a single group only",
+        recall_per_class=None,
+        confusion=None,
         chance=round(1 / count, 4),
         warnings=tuple(_warnings(groups_per_class)),
+    )
+    if n_folds == 0 or np.isnan(recalls_C).any():
+        return report
+    estimate = balanced_accuracy_estimate(labels_N, guesses_N, groups_N, count, seed=seed)
+    recall_C = [round(recall, 4) for recall in recalls_C.tolist()]
+    return replace(
+        report,
+        balanced_accuracy=round(float(recalls_C.mean()), 4),
+        interval_95=(round(estimate.low, 4), round(estimate.high, 4)),
+        not_evaluated_because=None,
+        recall_per_class=dict(zip(classes, recall_C, strict=True)),
+        confusion=_confusion(labels_N, guesses_N, count),
     )
 
 
@@ -233,26 +243,25 @@ def sample_report(report: FitReport, labels_N: Ints, groups_N: Ints) -> FitRepor
     """A report on some of the rows, with the counts of all rows and a warning."""
     count = sum(report.examples_per_class.values())
     sample = f"{count} of {len(labels_N)} examples"
-    names = enumerate(report.classes)
-    groups_per_class = {n: len(np.unique(groups_N[labels_N == c])) for c, n in names}
+    examples_per_class, groups_per_class = _counts(labels_N, groups_N, report.classes)
     return replace(
         report,
-        examples_per_class={n: int((labels_N == c).sum()) for c, n in enumerate(report.classes)},
+        examples_per_class=examples_per_class,
         groups_per_class=groups_per_class,
         c_chosen_by=f"{report.c_chosen_by}, on {sample}",
         warnings=(f"evaluated on a drawn sample: {sample}", *_warnings(groups_per_class)),
     )
 
 
-def _interval(
-    labels_N: Ints, groups_N: Ints, guesses_N: Ints, classes: int, seed: int
-) -> tuple[float, float]:
-    estimate = balanced_accuracy_estimate(labels_N, guesses_N, groups_N, classes, seed=seed)
-    return round(estimate.low, 4), round(estimate.high, 4)
-
-
-def _named(classes: tuple[str, ...], values_C: Doubles) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in zip(classes, values_C, strict=True)}
+def _counts(
+    labels_N: Ints, groups_N: Ints, classes: tuple[str, ...]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Examples, and distinct groups, of each class."""
+    rows = {name: labels_N == c for c, name in enumerate(classes)}
+    return (
+        {name: int(rows_N.sum()) for name, rows_N in rows.items()},
+        {name: len(np.unique(groups_N[rows_N])) for name, rows_N in rows.items()},
+    )
 
 
 def _confusion(labels_N: Ints, guesses_N: Ints, classes: int) -> tuple[tuple[int, ...], ...]:
