@@ -15,7 +15,8 @@ from service.fewshot.calibrator import Calibrator, fit_calibrator, margins, reli
 from service.fewshot.conformal import conformal
 from service.fewshot.duplicates import near_duplicate_groups
 from service.fewshot.fit import Fit, fit, fit_head
-from service.fewshot.heldout import HeldOut, softmax
+from service.fewshot.head import softmax
+from service.fewshot.heldout import HeldOut
 from service.fewshot.novelty import novelty
 from training.evaluation.protocol import LabelledSet
 
