@@ -180,27 +180,28 @@ def timings(
 def measure(count: int, rounds: int, timed: int, seed: int) -> dict[str, dict[str, float]]:
     """Everything about every detector."""
     cv2.setNumThreads(1)
-    shown, detectors = pictures(count, seed), all_detectors()
-    kinds = [(p.kind, len(p.inks)) for p in shown]
+    frames, detectors = pictures(count, seed), all_detectors()
+    kinds = [(p.kind, len(p.inks)) for p in frames]
     print({kind: sum(max(1, n) for k, n in kinds if k == kind) for kind in dict(kinds)})
-    small = [p.frame for p in shown if p.kind == "drawn"][:timed]
-    screens = [p.frame for p in shown if p.kind == "screen"]
+    small = [p.frame for p in frames if p.kind == "drawn"][:timed]
+    screens = [p.frame for p in frames if p.kind == "screen"]
     spent = timings(detectors, small, rounds)
     spent_screens = timings(detectors, screens, 3) if screens else {}
     table: dict[str, dict[str, float]] = {}
     for detector in detectors:
-        boxes = [detector.find(picture.frame) for picture in shown]
-        row = quality(shown, boxes, detector.score) | speed(spent, detector.name)
+        boxes = [detector.find(picture.frame) for picture in frames]
+        row = quality(frames, boxes, detector.score) | speed(spent, detector.name)
         if screens:
             row["ms screens"] = speed(spent_screens, detector.name)["ms"]
         row["network MB"] = round(detector.network.stat().st_size / 1e6, 3)
         if detector.name != OURS:
             boxes = [
-                low(frame_boxes, p.frame.shape) for frame_boxes, p in zip(boxes, shown, strict=True)
+                low(frame_boxes, p.frame.shape)
+                for frame_boxes, p in zip(boxes, frames, strict=True)
             ]
-            score = score_of_alarms(shown, boxes, table[OURS]["alarms"])
-            row |= prefixed("low", quality(shown, boxes, detector.score))
-            row |= prefixed("as ours", {"score": score} | quality(shown, boxes, score))
+            score = score_of_alarms(frames, boxes, table[OURS]["alarms"])
+            row |= prefixed("low", quality(frames, boxes, detector.score))
+            row |= prefixed("as ours", {"score": score} | quality(frames, boxes, score))
         table[detector.name] = row
     return table
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
@@ -151,7 +152,7 @@ def main() -> None:
         for key in ("all", f"font {line.font}", f"height {heights}", f"contrast {contrasts}"):
             groups[key].append(hit)
         groups[line.place].append(hit)
-    report = {
+    report: dict[str, Any] = {
         "detected": {key: [round(float(np.mean(v)), 3), len(v)] for key, v in groups.items()},
         "clean": {str(f.name): false_alarms(f, arguments, finder) for f in arguments.clean or []},
     }

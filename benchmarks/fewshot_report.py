@@ -96,14 +96,14 @@ def plot(tables: dict[str, list[Row]], folder: Path) -> None:
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (x, y, keys, wanted) in PLOTS.items():
+    for name, (x, y, keys, filters) in PLOTS.items():
         if name not in tables:
             continue
         figure = Figure(figsize=(7, 5), layout="constrained")
         panel = figure.subplots()
         lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for row in tables[name]:
-            if all(row[key] == value for key, value in wanted.items()):
+            if all(row[key] == value for key, value in filters.items()):
                 label = " ".join(str(row[key]) for key in keys)
                 lines[label].append((float(str(row[x])), float(str(row[y]))))
         for label, points in lines.items():

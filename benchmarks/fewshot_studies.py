@@ -252,6 +252,8 @@ def optimism(data: Data, seeds: int) -> list[Row]:
             truly = accuracy_percent(truth_N[test], guesses_Q)
             groups = float(grouped.report.groups)
             values_of[name].append([*(100 * value for value in validated), truly, groups])
+    if not values_of:
+        return []  # no set has frames enough
     rows = [_optimism(name, [np.array(r)]) for name, r in values_of.items()]
     return [*rows, _optimism("all sets", [np.array(r) for r in values_of.values()])]
 

@@ -8,6 +8,7 @@ are no ultrasound.
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -110,7 +111,7 @@ def main() -> None:
         "photo_of_a_screen": [photographed(frame, rng) for frame in sources],
         "not_ultrasound": [page(rng) for _ in sources],
     }
-    report = {
+    report: dict[str, Any] = {
         "real_frames": len(frames),
         "false": {reason: round(alarms[reason] / len(frames), 4) for reason in REASONS},
         "found": {

@@ -18,6 +18,7 @@ from harness import argument_parser, required_shared_folder, write_report
 
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import load_encoder
+from service.errors import NotEnoughExamples
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.analysis.regions import Box, cut, from_pixels, whole
 from training.catalogue.manifest import read_manifest
@@ -125,11 +126,15 @@ def kinds(frames: list[Bytes], classes: list[int]) -> dict[str, list[tuple[Bytes
 
 
 def score(embeddings_ND: np.ndarray, labelled: LabelledSet, seeds: int) -> dict[str, float]:
-    """Mean balanced accuracy by shots."""
-    return {
-        str(shots): round(float(np.mean(shot_scores(embeddings_ND, labelled, shots, seeds))), 1)
-        for shots in SHOTS
-    }
+    """Mean balanced accuracy by shots, as far as each class has enough groups."""
+    means: dict[str, float] = {}
+    for shots in SHOTS:
+        try:
+            scores = shot_scores(embeddings_ND, labelled, shots, seeds)
+        except NotEnoughExamples:
+            break
+        means[str(shots)] = round(float(np.mean(scores)), 1)
+    return means
 
 
 def main() -> None:
