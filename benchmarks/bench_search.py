@@ -141,7 +141,8 @@ def main() -> None:
         rows.append(measure(size, engines, peer, arguments.folder, keep=arguments.keep))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     around_ND, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
-    _, drawn_ND = next(iter(search_engines.gallery_blocks(CACHE / "gallery.f32", 8192)))
+    drawn_rows = min(max(sizes), search_engines.BLOCK_ROWS)
+    _, drawn_ND = next(search_engines.gallery_blocks(CACHE / "gallery.f32", drawn_rows))
     report = {
         "nearest_real_to_query_5_50_95": gallery_vectors.nearest_quantiles(around_ND, queries_QD),
         "nearest_drawn_to_drawn_5_50_95": gallery_vectors.nearest_quantiles(

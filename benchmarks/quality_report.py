@@ -118,7 +118,7 @@ def main() -> None:
             reason: round(float(np.mean([reason in reasons(f) for f in altered[reason]])), 3)
             for reason in altered
         },
-        "made_of_each": len(sources),
+        "altered_of_each": len(sources),
     }
     stills = [np.stack([f[..., 1]] * 5) for f in sources]
     report["found"]["frozen"] = round(float(np.mean([frozen(s) is not None for s in stills])), 3)
