@@ -30,24 +30,24 @@ from training.evaluation.scores import Effort
 from training.evaluation.sets import read_sets, subsample
 from training.evaluation.summary import console, mean_over_sets
 
-QUICK_FRAMES, QUICK_SEEDS = 120, 5
+QUICK_FRAMES, QUICK_SEEDS, SPEED_ROUNDS = 120, 5, 15
 TEACHER = "dinov2_vits14_depthanything_v2_small.fp16.safetensors"
 TRUNK = "resnet50v2_imagenet_stem_to_stage3.fp16.safetensors"
 
 
 def plan_of(
-    shared: Path, encoders: list[FrameEncoder], names: list[str], cache: Path, quick: bool
+    shared: Path, encoders: list[FrameEncoder], names: list[str], cache: Path, frames: int | None
 ) -> EvaluationPlan:
-    """All bench sets and 20 seeds, or a few frames and 5 seeds."""
+    """All frames of the bench sets and 20 seeds, or so many frames of each and 5 seeds."""
     rows = read_manifest(shared / "data" / "manifest.csv")
     corpus = [row for row in rows if row.use == "corpus"]
     sets = read_sets(rows, names)
-    if not quick:
+    if frames is None:
         return EvaluationPlan(encoders, sets, corpus, cache, Effort(fractions=()), maps=False)
     return EvaluationPlan(
         encoders,
-        [subsample(chosen, QUICK_FRAMES) for chosen in sets],
-        corpus[:: max(1, len(corpus) // QUICK_FRAMES)],
+        [subsample(bench_set, frames) for bench_set in sets],
+        corpus[:: max(1, len(corpus) // frames)],
         cache,
         Effort(seeds=QUICK_SEEDS, fractions=()),
         maps=False,
@@ -80,10 +80,10 @@ def accuracy(
     return figures
 
 
-def speed(shipped: BundleEncoder) -> dict[str, float]:
+def speed(shipped: BundleEncoder, rounds: int) -> dict[str, float]:
     """Times faster than the paper's teacher on one frame, and how often smaller."""
     peer = paper_teacher()
-    costs = measure_costs([shipped, peer], rounds=15, batches=(1, 8))
+    costs = measure_costs([shipped, peer], rounds=rounds, batches=(1, 8))
     ours, theirs = costs[shipped.name], costs[peer.name]
     return {
         "cpu_speedup_over_teacher": round(theirs.cpu_ms["1"] / ours.cpu_ms["1"], 2),
@@ -98,7 +98,9 @@ def speed(shipped: BundleEncoder) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--quick", action="store_true", help="few seeds, a part of the groups")
+    parser.add_argument("--quick", action="store_true", help="few frames and seeds")
+    parser.add_argument("--frames", type=int, default=QUICK_FRAMES, help="of each set, if quick")
+    parser.add_argument("--rounds", type=int, default=SPEED_ROUNDS, help="of the clock")
     parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
     parser.add_argument(
         "--reference", type=Path, help="full export folder that holds fp32; empty = the bundle"
@@ -108,8 +110,9 @@ def main() -> None:
     arguments = parser.parse_args()
     shipped = bundle_encoders(arguments.bundle)[0]
     size = sum(file.stat().st_size for file in arguments.bundle.rglob("*") if file.is_file())
-    report: dict[str, Any] = speed(shipped) | {"bundle_mb": round(size / 1e6, 2)}
+    report: dict[str, Any] = speed(shipped, arguments.rounds) | {"bundle_mb": round(size / 1e6, 2)}
     shared = shared_folder()
+    frames = arguments.frames if arguments.quick else None
     names = [name for name in arguments.sets.split(",") if name]
     if shared is None:
         absent = "no frames: SONOPROBE_SHARED and ../shared hold none"
@@ -121,7 +124,7 @@ def main() -> None:
             report |= accuracy(
                 shipped,
                 arguments.reference or arguments.bundle,
-                lambda encoders: plan_of(shared, encoders, names, cache, arguments.quick),
+                lambda encoders: plan_of(shared, encoders, names, cache, frames),
                 shared,
             )
     print_report(report, arguments)
