@@ -57,13 +57,7 @@ def quantise_readout(path: Path) -> None:
 
 
 def correct_bias(path: Path, reference: Path, inputs_N3SS: Floats) -> None:
-    """Correct the mean of the int8 network's embedding on real frames, in place.
-
-    Args:
-        path: the int8 network.
-        reference: the fp32 network.
-        inputs_N3SS: preprocessed real frames that it was trained on.
-    """
+    """Correct the mean of the int8 network's embedding on real frames, in place."""
     missing_D = (_rows_of(reference, inputs_N3SS) - _rows_of(path, inputs_N3SS)).mean(0)
     network = onnx.load(path)
     graph = network.graph

@@ -55,7 +55,6 @@ class SmokeReport:
     Attributes:
         losses: of every step.
         accuracy: balanced, percent, over random choices of labelled frames.
-        chance: percent.
         fidelity: mean cosine of each precision with fp32.
         served_error: largest difference between a served embedding and the network's own.
     """

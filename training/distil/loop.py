@@ -143,7 +143,6 @@ class Trainer:
 
         Args:
             predictions: of the model; the global ones in standardised units.
-            outputs: of each teacher.
             targets: standardised global targets (B, D) of each teacher.
         """
         losses = self.config.losses

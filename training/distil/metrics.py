@@ -17,8 +17,6 @@ class RunMetrics:
     """Writes metrics of steps; rows at or after ``first_step`` of an earlier try are dropped.
 
     Args:
-        folder: of the run.
-        first_step: where this try starts.
         steps: of the whole run, for the bar, which shows in terminals only.
         tensorboard: write event files below ``folder`` as well.
     """

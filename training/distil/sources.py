@@ -161,10 +161,7 @@ class OnlineSource:
 
     Args:
         frames: uint8 (H, W) each; read by number, so it may decode as it goes.
-        teachers: on the device of ``ranks``.
         augment: (B, 1, H, W) in [0, 1] and a generator -> (B, 1, S, S) in [0, 1].
-        config: of the run.
-        ranks: of the run.
         bf16: whether teachers run under autocast.
     """
 

@@ -42,7 +42,6 @@ class Targets:
         streams_MChw: float16, what the student's frozen part gives.
         pooled: float16 (M, D) of each teacher.
         dense: float16 (M, E, h, w) of each teacher; empty when no loss asks for them.
-        grids: (E, h, w) of each teacher.
     """
 
     streams_MChw: Halves
@@ -65,11 +64,8 @@ def make_views(
     """View ``number`` of some frames, uint8 (B, S, S); view 0 is the frame itself.
 
     Args:
-        frames: uint8 (H, W) each.
         start: number of the first of them in the corpus; with ``number`` and the run's seed it
             decides the draws.
-        number: of the view.
-        config: of the run.
     """
     side_px = config.spec.side_px
     if number == 0:

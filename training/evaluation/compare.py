@@ -38,11 +38,7 @@ def over_seeds(scores_S: Sequence[float]) -> Estimate:
 def paired_over_seeds(
     ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]
 ) -> Estimate:
-    """Mean over sets of (ours - theirs) at each seed, with its interval over seeds.
-
-    Args:
-        ours, theirs: set name -> one score per seed, the same sets and seeds.
-    """
+    """Mean over sets of (ours - theirs) at each seed, with its interval over seeds."""
     differences = [np.subtract(ours[name], theirs[name]) for name in sorted(ours)]
     return over_seeds(np.mean(differences, axis=0).tolist())
 

@@ -136,7 +136,6 @@ def bundle_encoders(
     Args:
         folder: of the bundle; every file in it is verified.
         precisions: which of them; all that are there when empty.
-        prefix: tells bundles of one evaluation apart.
 
     Raises:
         ArtifactMismatch: the bundle is damaged, or a precision is not in it.

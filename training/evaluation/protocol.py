@@ -32,8 +32,6 @@ class LabelledSet:
     """Labels and groups of one evaluation set.
 
     Attributes:
-        name: of the set.
-        labels_N: class names.
         groups_N: patient, video or near-duplicate group.
         support_N: True where a frame may only be learnt from; such frames are never tested.
             All False for sets whose frames may be either.

@@ -37,12 +37,8 @@ class EvaluationPlan:
 
     Attributes:
         encoders: all that are evaluated; the first is the shipped one, evaluated as it is served.
-        sets: what they are evaluated on.
         corpus: unlabelled rows whose mean centres the features; may be empty.
         cache: folder for features.
-        effort: how much.
-        jobs: processes for the heads.
-        maps: whether to compute the maps of shipped and teacher.
     """
 
     encoders: Sequence[FrameEncoder]
@@ -61,7 +57,6 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
     """Measure everything in ``plan``; the result is what ``evaluation.json`` holds.
 
     Args:
-        plan: what to measure.
         costs: of the encoders, by name, and of ``dinov3_vitb16`` where it was measured.
 
     Raises:

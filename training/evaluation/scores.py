@@ -30,9 +30,7 @@ class Effort:
 
     Attributes:
         shots: labelled frames per class.
-        seeds: splits per number of shots.
         fractions: shares of the labelled groups.
-        fraction_seeds: splits per share.
     """
 
     shots: tuple[int, ...] = SHOTS

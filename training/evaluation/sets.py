@@ -24,8 +24,6 @@ class EvaluationSet:
     """A labelled set with the rows its frames come from.
 
     Attributes:
-        labelled: labels and groups, one per row.
-        rows: N rows of a manifest.
         in_domain: frames of the same published set were trained on, without their labels.
     """
 

@@ -41,7 +41,6 @@ def mean_over_sets(
     """Encoder -> {"1", "5", ..., "full", "knn"} -> percent, mean over sets.
 
     Args:
-        document: an evaluation.
         which: ``outside`` = sets that no corpus frame comes from; ``all`` = every set.
     """
     return {

@@ -161,7 +161,6 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
 
     Args:
         pooled_NK: float32, as ``pool_features`` gives them, of corpus frames.
-        config: of the read-out.
         views: (N, K) each, of augmented views of the same frames.
 
     Raises:

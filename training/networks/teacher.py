@@ -29,12 +29,7 @@ _ANY_SIDE = ("vit_", "test_vit", "deit_", "deit3_", "eva02_")  # timm names that
 
 @dataclass(frozen=True, slots=True)
 class TeacherOutput:
-    """Targets of a batch, given by a teacher or predicted by the student's heads.
-
-    Attributes:
-        pooled_BD: the global target, float32.
-        dense_BEhw: the dense target, float32.
-    """
+    """Targets of a batch, given by a teacher or predicted by the student's heads."""
 
     pooled_BD: Tensor
     dense_BEhw: Tensor
@@ -100,7 +95,6 @@ class Teacher(nn.Module):
 
     Attributes:
         spec: side and normalisation of its input.
-        weight: of its losses in the sum.
         is_copy: the network is the student as it was before training.
     """
 
@@ -162,7 +156,6 @@ def build_teacher(
     """Build a teacher for students that want ``student_spec``.
 
     Args:
-        config: of the teacher.
         student_spec: what the student sees; side and normalisation are compared with it.
         student: before training, for a teacher that is a copy of it.
 

@@ -46,13 +46,7 @@ def ablate(
     """Fit and evaluate the read-out of every arm; the first is the one without augmentation.
 
     Args:
-        student: trained.
-        config: of its run.
-        corpus: frames that it was trained on.
         sets: to be evaluated on, none of them in-domain.
-        shots: labelled frames per class.
-        seeds: splits per number of shots.
-        on_arm: is told of every finished arm.
     """
     config = serving_config(config)
     plain_NK = pooled_features(student, corpus, config)

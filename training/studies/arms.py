@@ -47,8 +47,6 @@ def scores_of(
     Args:
         embed: what was computed of a set's frames -> features_ND.
         evaluated: labels, and what was computed of the frames.
-        shots: labelled frames per class.
-        seeds: splits per number of shots.
     """
     embedded = [(labelled, embed(given)) for labelled, given in evaluated]
     return {

@@ -150,13 +150,6 @@ def compute_shared(
 ) -> SharedTargets:
     """Compute what all designs share, or read what is there of it already.
 
-    Args:
-        plain: the plain design.
-        corpus: frames to learn from.
-        sets: to be evaluated on.
-        folder: of the arrays.
-        simulated: frames of the simulator.
-
     Raises:
         InputError: the folder holds targets of another run.
     """
@@ -241,10 +234,6 @@ def evaluate_designs(
 
     Args:
         chosen: the first one is what the others are compared with.
-        stock: of the same plain design.
-        out: folder of runs and scores.
-        shots: labelled frames per class.
-        seeds: splits per number of shots.
     """
     base: tuple[Scores, Scores] | None = None
     for design in chosen:

@@ -42,7 +42,6 @@ class TextLine:
     """One line of text on a frame.
 
     Attributes:
-        text: what it says.
         font: a file, or a name of ``STROKE_FONTS``.
         height_px: of capital letters, about.
         grey: of the letters, 0..255.
