@@ -10,6 +10,7 @@ from service.imaging.formats.decode import decode
 from training.bundle.export import ExportFacts, copy_precisions, load_student
 from training.bundle.export import export as write_bundle
 from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest
+from training.commands.options import SHIPPED_CONFIG, ConfigName, ManifestPath, RunFolder
 from training.distil.config import load_config
 
 log = logging.getLogger("training")
@@ -17,16 +18,14 @@ GOLDEN_FRAMES = 6
 
 
 def export(
-    manifest: Annotated[Path, typer.Option(help="manifest.csv naming corpus and bench frames.")],
-    run: Annotated[Path, typer.Option(help="Folder of the finished run.")],
+    manifest: ManifestPath,
+    run: RunFolder,
     golden: Annotated[Path, typer.Option(help="Folder of PNG frames that may be given away.")],
     out: Annotated[Path, typer.Option(help="Folder to write the full bundle to.")],
     shipped: Annotated[Path, typer.Option(help="Folder to write int8 and fp16 to, as they ship.")],
     teacher: Annotated[str, typer.Option(help="Name and licence of the teacher.")],
     initial: Annotated[str, typer.Option(help="Name and licence of the initial weights.")],
-    config_name: Annotated[
-        str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "resnet50_stage3",
+    config_name: ConfigName = SHIPPED_CONFIG,
     version: Annotated[str, typer.Option(help="Version of the encoder.")] = "0.1.0",
     interim: Annotated[bool, typer.Option(help="Say that it is a stand-in.")] = True,
     unseen: Annotated[int, typer.Option(help="Bench frames to measure fidelity on.")] = 256,
