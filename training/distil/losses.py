@@ -45,11 +45,7 @@ def distillation(student_BD: Tensor, teacher_BD: Tensor, *, cosine_weight: float
 
 
 def queue_distillation(
-    student_BD: Tensor,
-    teacher_BD: Tensor,
-    queue_KD: Tensor,
-    *,
-    temperature: float = TEMPERATURE,
+    student_BD: Tensor, teacher_BD: Tensor, queue_KD: Tensor, *, temperature: float = TEMPERATURE
 ) -> Tensor:
     """KL(teacher || student) of the softmaxed cosines to earlier teacher rows, at least 0; scalar.
 

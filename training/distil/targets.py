@@ -129,17 +129,13 @@ def _arrays(
     with torch.inference_mode():
         stream = student.eval().prefix(torch.zeros(1, 3, side, side))
     shapes = [teacher.shapes() for teacher in teachers]
+    streams = _array(folder / "streams.npy", (samples, *stream.shape[1:]))
+    grids = [grid for _, grid in shapes]
+    pooled = [_array(folder / f"pooled{i}.npy", (samples, w)) for i, (w, _) in enumerate(shapes)]
     dense = []
     if config.losses.relational > 0:
-        dense = [
-            _array(folder / f"dense{i}.npy", (samples, *grid)) for i, (_, grid) in enumerate(shapes)
-        ]
-    return Targets(
-        _array(folder / "streams.npy", (samples, *stream.shape[1:])),
-        [_array(folder / f"pooled{i}.npy", (samples, wide)) for i, (wide, _) in enumerate(shapes)],
-        dense,
-        [grid for _, grid in shapes],
-    )
+        dense = [_array(folder / f"dense{i}.npy", (samples, *g)) for i, g in enumerate(grids)]
+    return Targets(streams, pooled, dense, grids)
 
 
 def _array(path: Path, shape: tuple[int, ...]) -> Halves:

@@ -18,11 +18,8 @@ RESAMPLES = 2000
 
 def estimate_json(score: Estimate) -> dict[str, float]:
     """A mean with its 95 % interval, rounded to hundredths of a point."""
-    return {
-        "mean": round(score.value, 2),
-        "low": round(score.low, 2),
-        "high": round(score.high, 2),
-    }
+    rounded = (round(value, 2) for value in (score.value, score.low, score.high))
+    return dict(zip(("mean", "low", "high"), rounded, strict=True))
 
 
 def over_seeds(scores_S: Sequence[float]) -> Estimate:

@@ -116,9 +116,7 @@ def _difference(
         )
         for k in _shots([ours[s] for s in sets])
     }
-    fields["full"] = paired_over_groups(
-        [ours[s].full for s in sets], [theirs[s].full for s in sets]
-    )
+    fields["full"] = paired_over_groups(*([part[s].full for s in sets] for part in (ours, theirs)))
     return {key: estimate_json(estimate) for key, estimate in fields.items()}
 
 

@@ -114,14 +114,13 @@ def _centre(encoder: FrameEncoder, raw_ND: Floats, plan: EvaluationPlan) -> Floa
 
 def _score(embeddings: Features, plan: EvaluationPlan) -> dict[str, dict[str, SetScores]]:
     work = [(name, dataset) for name in embeddings for dataset in plan.sets]
-    answers = Parallel(n_jobs=plan.jobs, return_as="generator")(
+    scores = Parallel(n_jobs=plan.jobs, return_as="generator")(
         delayed(evaluate_set)(embeddings[name][dataset.name], dataset.labelled, plan.effort)
         for name, dataset in work
     )
+    scores = track(scores, "heads", total=len(work))
     results: dict[str, dict[str, SetScores]] = {}
-    for (name, dataset), evaluated in zip(
-        work, track(answers, "heads", total=len(work)), strict=True
-    ):
+    for (name, dataset), evaluated in zip(work, scores, strict=True):
         results.setdefault(name, {})[dataset.name] = evaluated
     return results
 
@@ -196,18 +195,11 @@ def _maps(embeddings: Features, plan: EvaluationPlan) -> list[dict[str, Any]]:
     rows = {s.name: _map_rows(s, rng) for s in plan.sets}
     maps = []
     for name in track(names, "maps"):
-        for dataset in plan.sets:
+        parts = [embeddings[name][s.name][rows[s.name]] for s in plan.sets]
+        for dataset, features_MD in zip(plan.sets, parts, strict=True):
             groups = dataset.labelled.labels_N[rows[dataset.name]].tolist()
-            maps.append(
-                _map(
-                    dataset.name,
-                    name,
-                    embeddings[name][dataset.name][rows[dataset.name]],
-                    groups,
-                )
-            )
+            maps.append(_map(dataset.name, name, features_MD, groups))
         if len(plan.sets) > 1:
-            parts = [embeddings[name][s.name][rows[s.name]] for s in plan.sets]
             groups = [s.name for s in plan.sets for _ in rows[s.name]]
             maps.append(_map("all sets", name, np.concatenate(parts), groups))
     return maps

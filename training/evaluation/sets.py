@@ -133,17 +133,9 @@ def read_subsampled_sets(
 
 
 def _select_rows(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> EvaluationSet:
-    labelled = full.labelled
-    return replace(
-        full,
-        labelled=LabelledSet(
-            labelled.name,
-            labelled.labels_N[rows],
-            labelled.groups_N[rows],
-            labelled.support_N[rows],
-        ),
-        rows=tuple(full.rows[row] for row in rows),
-    )
+    arrays = (full.labelled.labels_N, full.labelled.groups_N, full.labelled.support_N)
+    labelled = LabelledSet(full.name, *(array_N[rows] for array_N in arrays))
+    return replace(full, labelled=labelled, rows=tuple(full.rows[row] for row in rows))
 
 
 def content_of(rows: Sequence[ManifestRow]) -> str:

@@ -20,7 +20,13 @@ from torch import Tensor, nn
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
 from training.networks.backbones import AnyBackbone
-from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_TRUNK, TeacherConfig
+from training.networks.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    IMAGENET_TRUNK,
+    TeacherConfig,
+    Triple,
+)
 from training.networks.timm_models import create
 
 log = logging.getLogger(__name__)
@@ -164,20 +170,15 @@ def build_teacher(
             student's and is not stated in ``config``.
     """
     if config.architecture == IMAGENET_TRUNK:
-        return _copy_of_student(config, student_spec, student)
+        if student is None:
+            raise InputError("expected the student that the teacher is a copy of")
+        spec = _spec(config, student_spec, (student_spec.mean, student_spec.std), 1)
+        network = copy.deepcopy(student)
+        return Teacher(network, read_trunk, spec, weight=config.weight, is_copy=True)
     options = _options(config.architecture, config.options)
     network = create(config.architecture, config.weights, allow_head=True, **options)
     spec = _spec(config, student_spec, _declared(network), _patch(network))
     return Teacher(network, _reader(config, network), spec, weight=config.weight)
-
-
-def _copy_of_student(
-    config: TeacherConfig, student_spec: PreprocessSpec, student: AnyBackbone | None
-) -> Teacher:
-    if student is None:
-        raise InputError("expected the student that the teacher is a copy of")
-    spec = _spec(config, student_spec, (student_spec.mean, student_spec.std), 1)
-    return Teacher(copy.deepcopy(student), read_trunk, spec, weight=config.weight, is_copy=True)
 
 
 def _options(architecture: str, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
@@ -190,7 +191,7 @@ def _options(architecture: str, given: tuple[tuple[str, Any], ...]) -> dict[str,
     return options | dict(given)
 
 
-def _declared(network: Any) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _declared(network: Any) -> tuple[Triple, Triple]:
     facts = network.pretrained_cfg or {}
     return tuple(facts.get("mean", IMAGENET_MEAN)), tuple(facts.get("std", IMAGENET_STD))
 
@@ -201,10 +202,7 @@ def _patch(network: Any) -> int:
 
 
 def _spec(
-    config: TeacherConfig,
-    student: PreprocessSpec,
-    declared: tuple[tuple[float, float, float], tuple[float, float, float]],
-    patch_px: int,
+    config: TeacherConfig, student: PreprocessSpec, declared: tuple[Triple, Triple], patch_px: int
 ) -> PreprocessSpec:
     """The input that the teacher wants; a difference from the student's must be stated."""
     stated = config.mean is not None and config.std is not None

@@ -11,6 +11,7 @@ Shape suffixes: N frames, K pooled features.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from service.arrays import Floats
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.bundle.export import Frames, pooled_features, serving_config
 from training.distil.config import DistillConfig
@@ -18,7 +19,7 @@ from training.evaluation.protocol import SEEDS
 from training.evaluation.sets import EvaluationSet
 from training.networks.backbones import AnyBackbone
 from training.networks.readout import fit_readout
-from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
+from training.studies.arms import SHOTS, Arm, Scores, arm, arms_table, scores_of
 
 NONE, ALL = "none", "all"
 
