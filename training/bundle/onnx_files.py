@@ -66,7 +66,7 @@ class _Frames(CalibrationDataReader):  # type: ignore[misc]
 def write_int8(
     source: Path, path: Path, calibration_N3SS: Floats, *, keep_float: tuple[str, ...] = ()
 ) -> None:
-    """Static QDQ: int8 weights per output channel, uint8 activations by range seen."""
+    """Static QDQ: int8 weights per output channel, uint8 activations by range on real frames."""
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)

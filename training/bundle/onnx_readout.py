@@ -56,7 +56,7 @@ def quantise_readout(path: Path) -> None:
 
 
 def correct_bias(path: Path, reference: Path, inputs_N3SS: Floats) -> None:
-    """Correct the mean of the int8 network's embedding on real frames, in place."""
+    """Give the int8 network, in place, the mean embedding that the fp32 one has on real frames."""
     missing_D = (_rows_of(reference, inputs_N3SS) - _rows_of(path, inputs_N3SS)).mean(0)
     network = onnx.load(path)
     graph = network.graph

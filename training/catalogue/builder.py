@@ -55,7 +55,7 @@ class ManifestBuild:
 
 
 def make_rows(files: Iterable[FoundFile], root: Path, facts: SetFacts) -> ManifestBuild:
-    """Read, hash and decode every file once; those that do not decode are listed, not dropped.
+    """Read, hash and decode every file once; list those that do not decode.
 
     A frame without a group is a group of its own.
 

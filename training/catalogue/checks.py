@@ -150,7 +150,8 @@ def _likeness_rules(
     apart = [pair for pair in within if rows[pair.first].group != rows[pair.second].group]
     yield _violation("pairs of near-duplicates across sets", False, _names(rows, across))
     yield _violation("pairs of near-duplicates in two groups of a set", False, _names(rows, apart))
-    torn = [pair for pair in within if _split_differs(rows[pair.first], rows[pair.second])]
+    splits = [(rows[pair.first].split, rows[pair.second].split) for pair in within]
+    torn = [pair for pair, (a, b) in zip(within, splits, strict=True) if a and b and a != b]
     yield _violation("near-duplicates lie in one split of their set", True, _names(rows, torn))
     joined = join_groups(rows, pairs)
     unmarked = [
@@ -159,10 +160,6 @@ def _likeness_rules(
         if after.label_conflict and not row.label_conflict
     ]
     yield _violation("near-duplicates of other labels are marked", True, unmarked)
-
-
-def _split_differs(first: ManifestRow, second: ManifestRow) -> bool:
-    return first.split != second.split and bool(first.split and second.split)
 
 
 def _tied(rows: Iterable[ManifestRow], catalogue: Mapping[str, Dataset]) -> list[str]:

@@ -22,8 +22,8 @@ from training.commands.options import (
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import load_config
 from training.evaluation.sets import read_subsampled_sets
-from training.studies.ablation import ablate, ablation_table
-from training.studies.arms import Arm
+from training.studies.ablation import ablate
+from training.studies.arms import Arm, arms_table
 
 
 def ablation(
@@ -54,6 +54,7 @@ def ablation(
 
     student = load_student(run / CHECKPOINT_NAME, config.student)
     results = ablate(student, config, corpus, chosen, seeds=seeds, on_arm=report)
+    table = arms_table(results, "augmentation")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(ablation_table(results) + "\n", encoding="utf-8")
-    console.print(ablation_table(results), markup=False, soft_wrap=True)
+    out.write_text(table + "\n", encoding="utf-8")
+    console.print(table, markup=False, soft_wrap=True)

@@ -39,7 +39,7 @@ def export(
     facts = ExportFacts(version, interim, corpus_facts(corpus), teacher, initial)
     files = sorted(golden.rglob("*.png"))
     samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
-    manifest_written = write_bundle(
+    full = write_bundle(
         load_student(run / "checkpoint.pt", config.student),
         config,
         corpus=load_frames(corpus),
@@ -48,10 +48,6 @@ def export(
         facts=facts,
         out=out,
     )
-    shipped_manifest = copy_precisions(
-        out, shipped, facts, precisions=(manifest_written.default_precision, "fp16")
-    )
-    log.info(
-        "exported",
-        extra={"encoder_id": shipped_manifest.encoder_id, **manifest_written.about["fidelity"]},
-    )
+    precisions = (full.default_precision, "fp16")
+    encoder_id = copy_precisions(out, shipped, facts, precisions=precisions).encoder_id
+    log.info("exported", extra={"encoder_id": encoder_id, **full.about["fidelity"]})

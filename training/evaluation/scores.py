@@ -83,7 +83,7 @@ def evaluate_set(features_ND: Floats, labelled: LabelledSet, effort: Effort) -> 
 
 
 def confusion(full: HeldOutPredictions) -> list[list[int]]:
-    """Counts, rows = true class, columns = guessed, in the order of ``labelled.classes``."""
+    """Counts, rows = true class, columns = predicted, in the order of ``labelled.classes``."""
     classes = full.labelled.classes
     truth_N = full.labelled.labels_N[full.rows]
     return [

@@ -118,7 +118,10 @@ def subsample(full: EvaluationSet, frames: int, *, seed: int = 0) -> EvaluationS
             groups = np.unique(labelled.groups_N[of_class_N])
             count = max(MIN_GROUPS, round(share * len(groups)))
             groups_kept |= set(rng.permutation(groups)[:count].tolist())
-    return _select_rows(full, np.flatnonzero(np.isin(labelled.groups_N, list(groups_kept))))
+    rows = np.flatnonzero(np.isin(labelled.groups_N, list(groups_kept)))
+    arrays = (labelled.labels_N, labelled.groups_N, labelled.support_N)
+    part = LabelledSet(full.name, *(array_N[rows] for array_N in arrays))
+    return replace(full, labelled=part, rows=tuple(full.rows[row] for row in rows))
 
 
 def read_subsampled_sets(
@@ -130,12 +133,6 @@ def read_subsampled_sets(
         InputError: as ``read_sets``.
     """
     return [subsample(full, frames) for full in read_sets(rows, names) if not full.in_domain]
-
-
-def _select_rows(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> EvaluationSet:
-    arrays = (full.labelled.labels_N, full.labelled.groups_N, full.labelled.support_N)
-    labelled = LabelledSet(full.name, *(array_N[rows] for array_N in arrays))
-    return replace(full, labelled=labelled, rows=tuple(full.rows[row] for row in rows))
 
 
 def content_of(rows: Sequence[ManifestRow]) -> str:

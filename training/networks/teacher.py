@@ -35,7 +35,7 @@ _ANY_SIDE = ("vit_", "test_vit", "deit_", "deit3_", "eva02_")  # timm names that
 
 @dataclass(frozen=True, slots=True)
 class TeacherOutput:
-    """Targets of a batch, given by a teacher or predicted by the student's heads."""
+    """Targets of a batch, float32, given by a teacher or predicted by the student's heads."""
 
     pooled_BD: Tensor
     dense_BEhw: Tensor

@@ -19,7 +19,7 @@ from training.evaluation.protocol import SEEDS
 from training.evaluation.sets import EvaluationSet
 from training.networks.backbones import AnyBackbone
 from training.networks.readout import fit_readout
-from training.studies.arms import SHOTS, Arm, Scores, arm, arms_table, scores_of
+from training.studies.arms import SHOTS, Arm, Scores, arm, scores_of
 
 NONE, ALL = "none", "all"
 
@@ -70,8 +70,3 @@ def _views(
     changed = replace(config, augment=augment)
     numbers = range(1, config.readout.views + 1)
     return [pooled_features(student, corpus, changed, view=number) for number in numbers]
-
-
-def ablation_table(results: Sequence[Arm]) -> str:
-    """A Markdown table."""
-    return arms_table(results, "augmentation")
