@@ -18,10 +18,11 @@ import matplotlib
 import numpy as np
 from harness import argument_parser, write_report
 
+from service.arrays import Pixels
 from service.embedding.onnx_session import open_text_finder
 from service.imaging.analysis.text import TextFinder
 from service.imaging.formats.decode import decode
-from training.text_detector.synthetic_text import Box, Bytes, TextLine, draw_text, random_text
+from training.text_detector.synthetic_text import Box, TextLine, draw_text, random_text
 
 HERSHEY_FONTS = ("hershey-complex", "hershey-triplex", "hershey-script")
 FONT_FILES = (
@@ -49,12 +50,12 @@ class Line:
     heights: tuple[int, int]
     contrasts: tuple[int, int]
     place: str
-    frame_HW: Bytes
+    frame_HW: Pixels
     ink_HW: np.ndarray
     box: Box
 
 
-def backgrounds(folder: Path, limit: int, side_px: int, seed: int) -> list[Bytes]:
+def backgrounds(folder: Path, limit: int, side_px: int, seed: int) -> list[Pixels]:
     """Frames chosen at random, scaled to the size at which screens show them."""
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in (".jpg", ".png"))
     chosen = np.random.default_rng(seed).permutation(len(files))[:limit]
@@ -68,7 +69,7 @@ def backgrounds(folder: Path, limit: int, side_px: int, seed: int) -> list[Bytes
 
 
 def frame_with_line(
-    frame_HW: Bytes,
+    frame_HW: Pixels,
     font: str,
     heights: tuple[int, int],
     contrasts: tuple[int, int],
@@ -102,7 +103,7 @@ def frame_with_line(
     return Line(Path(font).stem, heights, contrasts, place, drawn_HW, ink_HW, box)
 
 
-def covered_share(box: Box, frame_HW: Bytes, finder: TextFinder) -> float:
+def covered_share(box: Box, frame_HW: Pixels, finder: TextFinder) -> float:
     """Share of the box that the finder would mask."""
     masked_HW = np.zeros(frame_HW.shape, bool)
     for item in finder.find(frame_HW):
@@ -118,7 +119,7 @@ def all_fonts() -> list[str]:
     return [*(str(folder / name) for name in FONT_FILES), *HERSHEY_FONTS]
 
 
-def lines(frames: list[Bytes], fonts: list[str], count: int, seed: int) -> Iterator[Line]:
+def lines(frames: list[Pixels], fonts: list[str], count: int, seed: int) -> Iterator[Line]:
     """Lines of text, each kind as often as the others."""
     rng = np.random.default_rng(seed)
     for number in range(count):

@@ -15,12 +15,13 @@ import numpy as np
 from harness import argument_parser, print_report
 from PIL import Image
 
+from service.arrays import Pixels
 from service.imaging.analysis.quality import REASONS, assess_quality, frozen
 from service.imaging.analysis.regions import from_pixels
-from training.text_detector.synthetic_text import Bytes, TextLine, draw_text, random_text
+from training.text_detector.synthetic_text import TextLine, draw_text, random_text
 
 
-def real_frames(folders: list[Path], limit: int) -> list[Bytes]:
+def real_frames(folders: list[Path], limit: int) -> list[Pixels]:
     """Colour frames (H, W, 3), the same number of each folder, chosen at random."""
     rng = np.random.default_rng(0)
     frames = []
@@ -31,13 +32,13 @@ def real_frames(folders: list[Path], limit: int) -> list[Bytes]:
     return frames
 
 
-def reasons(frame_HW3: Bytes) -> set[str]:
+def reasons(frame_HW3: Pixels) -> set[str]:
     """Reasons that the region which the service would use raises."""
     x0, y0, x1, y1 = from_pixels(frame_HW3).box
     return {finding.reason for finding in assess_quality(frame_HW3[y0:y1, x0:x1])}
 
 
-def photographed(frame_HW3: Bytes, rng: np.random.Generator) -> Bytes:
+def photographed(frame_HW3: Pixels, rng: np.random.Generator) -> Pixels:
     """A screen's red, green and blue stripes, seen askew by a camera with its own pixels."""
     side = 900
     zoom = side / max(frame_HW3.shape[:2])
@@ -63,7 +64,7 @@ def photographed(frame_HW3: Bytes, rng: np.random.Generator) -> Bytes:
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
 
 
-def flowing(frame_HW3: Bytes, rng: np.random.Generator) -> Bytes:
+def flowing(frame_HW3: Pixels, rng: np.random.Generator) -> Pixels:
     """Red and blue blotches in a box, as colour flow is shown."""
     rows, columns = frame_HW3.shape[:2]
     noise = cv2.GaussianBlur(
@@ -78,7 +79,7 @@ def flowing(frame_HW3: Bytes, rng: np.random.Generator) -> Bytes:
     return drawn
 
 
-def page(rng: np.random.Generator) -> Bytes:
+def page(rng: np.random.Generator) -> Pixels:
     """A printed page."""
     drawn = np.full((480, 360), 250, np.uint8)
     for top in range(20, 450, 14):
