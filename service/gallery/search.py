@@ -5,11 +5,11 @@ Shape suffixes: N candidates, P positive and M negative examples, D embedding wi
 
 import heapq
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from service.catalog.interface import Catalog
 from service.embedding.pooling import index_and_region
@@ -47,16 +47,16 @@ class SimilaritySearch:
         self.frames = FrameSearch(catalog)
 
     def search(self, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
-        """Best hits first; with diversity, in the order of choosing.
+        """Return the best hits first; with diversity, in the order of choosing.
 
         Raises:
             UnknownItem: no such collection or scan.
             EncoderMismatch: a collection or vector was made by another encoder.
-            InputError: no positive example, examples that cancel, or a vector of another width.
+            InputError: no positive example, examples that cancel out, or a vector of another width.
         """
         names = tuple(dict.fromkeys(request.collections))
         for name in names:
-            self._require_encoder(workspace_id, name)
+            self._indexes.get_own(workspace_id, name)
         query = self._resolve(workspace_id, request)
         if request.match == "frame":
             hits = self.frames.search(
@@ -67,7 +67,7 @@ class SimilaritySearch:
         return self._complete(workspace_id, hits, query, with_vectors=request.with_vectors)
 
     def rank(self, workspace_id: str, names: Sequence[str], query: Query) -> list[SearchHit]:
-        """The best scans of all the collections, whole. Raises UnknownItem."""
+        """The best whole scans of all the collections. Raises UnknownItem."""
         rankings = [self._best_first(workspace_id, name, query) for name in names]
         ranked = heapq.merge(*rankings, key=lambda hit: -hit.score)
         passed = at_most_per_group(ranked, query.group_by, query.group_size)
@@ -79,16 +79,9 @@ class SimilaritySearch:
 
     # the query ----------------------------------------------------------------------------
 
-    def _require_encoder(self, workspace_id: str, name: str) -> None:
-        collection = self._catalog.get_collection(workspace_id, name)
-        if collection.encoder_id != self._encoder_id:
-            raise EncoderMismatch(
-                f"the collection was made by {collection.encoder_id}, loaded is {self._encoder_id}"
-            )
-
     def _resolve(self, workspace_id: str, request: SearchRequest) -> Query:
         stored_in = request.stored_in or request.collections[0]
-        self._require_encoder(workspace_id, stored_in)
+        self._indexes.get_own(workspace_id, stored_in)
         scans = [
             self._catalog.get_scan(workspace_id, stored_in, example.scan_id)
             for example in (*request.positive, *request.negative)
@@ -150,19 +143,10 @@ class SimilaritySearch:
         return vectors
 
     def _best_first(self, workspace_id: str, name: str, query: Query) -> Iterator[SearchHit]:
+        """Walk down the ranking of one collection; fetch twice as many rows each time."""
         allowed = None
         if not query.where.is_empty:
             allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
-        return self._walk(workspace_id, name, query, allowed)
-
-    def _walk(
-        self,
-        workspace_id: str,
-        name: str,
-        query: Query,
-        allowed: npt.NDArray[np.int64] | None,
-    ) -> Iterator[SearchHit]:
-        """Walk down the ranking of one collection; ask for twice as many each time."""
         index = self._indexes.of(workspace_id, name)
         fetch = query.k + len(query.hide_row_ids)
         seen = set(query.hide_row_ids)
@@ -170,7 +154,7 @@ class SimilaritySearch:
             nearest = index.search(
                 query.embedding_D[None], k=fetch, encoder_id=self._encoder_id, allowed_ids=allowed
             )[0]
-            # By id, not by place: a longer search may find a row that a shorter one missed.
+            # By id, not by position: a longer search may find a row that a shorter one missed.
             fresh = {
                 row_id: rounded(score)
                 for row_id, score in zip(nearest.row_ids_K.tolist(), nearest.scores_K, strict=True)
@@ -192,8 +176,10 @@ class SimilaritySearch:
     def _complete(
         self, workspace_id: str, hits: list[SearchHit], query: Query, *, with_vectors: bool
     ) -> list[SearchHit]:
-        """Add the nearest frame of each cine and dual screen, and the vectors when asked for."""
-        with_frames = [hit for hit in hits if _has_frames(hit.scan.image)]
+        """Add the nearest frame of each cine and dual screen and, on request, the vectors."""
+        with_frames = [
+            hit for hit in hits if hit.scan.image.kind == "cine" or hit.scan.image.regions_used > 1
+        ]
         best: dict[int, BestFrame] = {}
         for name, row_ids in _rows_by_collection(with_frames).items():
             best |= self.frames.best_frames(workspace_id, name, row_ids, query.embedding_D)
@@ -209,14 +195,10 @@ class SimilaritySearch:
 
 
 def _rows_by_collection(hits: Sequence[SearchHit]) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = {}
+    rows: defaultdict[str, list[int]] = defaultdict(list)
     for hit in hits:
-        rows.setdefault(hit.scan.collection, []).append(hit.scan.row_id)
+        rows[hit.scan.collection].append(hit.scan.row_id)
     return rows
-
-
-def _has_frames(image: ScanImage) -> bool:
-    return image.kind == "cine" or image.regions_used > 1
 
 
 def _frame_of(best: BestFrame | None, image: ScanImage) -> NearestFrame | None:
@@ -230,7 +212,7 @@ def direction(positive_PD: Floats, negative_MD: Floats | None = None) -> Floats:
     """Mean of the positives minus half the mean of the negatives, unit length, float32 (D,).
 
     Raises:
-        InputError: no positive, or both cancel.
+        InputError: no positive example, or the examples cancel out.
     """
     if len(positive_PD) == 0:
         raise InputError("expected at least one positive example")
@@ -239,7 +221,7 @@ def direction(positive_PD: Floats, negative_MD: Floats | None = None) -> Floats:
         towards_D = towards_D - NEGATIVE_SHARE * negative_MD.mean(0)
     length = float(np.linalg.norm(towards_D))
     if not np.isfinite(length) or length < MIN_LENGTH:
-        raise InputError("the query has no direction: its examples cancel")
+        raise InputError("the query has no direction: its examples cancel out")
     unit_D: Floats = (towards_D / length).astype(np.float32)
     return unit_D
 

@@ -1,4 +1,4 @@
-"""Fits that were asked for with ``Prefer: respond-async``."""
+"""Fits that run as operations (``Prefer: respond-async``)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from service.jobs.threads import gc_paused
 
 
 def fit_job(registry: ClassifierRegistry) -> JobKind:
-    """The kind of operation whose request is a ``FitRequest``."""
+    """The kind of operation for a ``FitRequest``."""
 
     @gc_paused()
     def fit(operation: Operation, progress: Progress) -> Mapping[str, Any]:
