@@ -1,4 +1,4 @@
-"""The work of operations: refit after an erasure, re-embed, back up, export, import.
+"""The work of operations: fit, refit after an erasure, re-embed, back up, export, import.
 
 Each can stop anywhere and start again, because it continues from the state of the catalog. Each
 calls the same use cases as requests.
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from service.catalog.sqlite.backup import back_up
+from service.classifiers.registry import ClassifierRegistry
+from service.classifiers.requests import FitRequest
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import InvalidSettings, Overloaded, ServiceError
@@ -21,6 +23,7 @@ from service.jobs.job_requests import (
     RefitRequest,
 )
 from service.jobs.operations import JobKind, Operation, Progress
+from service.jobs.threads import gc_paused
 
 Embed: TypeAlias = Callable[[Sequence[bytes]], list[EmbeddedImage | ServiceError]]
 EMBED_AT_ONCE = 8  # few, so that requests get their turn in between
@@ -44,16 +47,30 @@ class JobHandlers:
     catalog_file: Path | None
     backup_dir: Path | None
     backup_keep: int
+    registry: ClassifierRegistry
 
     def kinds(self) -> dict[str, JobKind]:
         """The kinds of operations by name."""
         return {
+            "fit": JobKind(gc_paused()(self.fit)),
             "refit": JobKind(self.refit),
             "reembed": JobKind(self.reembed),
             "backup": JobKind(self.back_up),
             "export": JobKind(self.export),
             "import": JobKind(self.import_),
         }
+
+    def fit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        """Fit a classifier (``Prefer: respond-async``)."""
+        request = FitRequest.from_json(operation.request)
+        self.registry.fit(
+            operation.workspace_id,
+            request,
+            operation_id=operation.operation_id,
+            before_fit=lambda examples: progress.report(0, examples),
+            before_storing=progress.check,
+        )
+        return {"classifier": request.name, "location": f"/v1/classifiers/{request.name}"}
 
     def refit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Fit and publish versions of the named classifiers without the erased examples."""
@@ -80,11 +97,8 @@ class JobHandlers:
             UnknownItem: the collection was deleted, or the re-embedding was ended.
         """
         request = ReembedRequest.from_json(operation.request)
-        owner, name, change = (
-            operation.workspace_id,
-            request.collection,
-            self.gallery.encoder_change,
-        )
+        owner, name = operation.workspace_id, request.collection
+        change = self.gallery.encoder_change
         change.require_target(request.encoder_id)
         state = change.get(owner, name)
         done, total = state.embedded, self.gallery.get(owner, name).scans

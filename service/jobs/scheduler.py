@@ -16,7 +16,6 @@ from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import ServiceError
 from service.gallery.gallery import Gallery
-from service.jobs.fit_job import fit_job
 from service.jobs.handlers import JobHandlers
 from service.jobs.job_requests import BackupRequest
 from service.jobs.operations import Operations
@@ -49,10 +48,11 @@ def operations_of(
         catalog_file=settings.data_dir / FILE_NAME,
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
+        registry=registry,
     )
     return Operations(
         catalog,
-        handlers.kinds() | {"fit": fit_job(registry)},
+        handlers.kinds(),
         threads=settings.operation_threads,
         max_waiting=settings.max_waiting_operations,
     )
