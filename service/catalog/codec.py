@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
 
 import numpy as np
@@ -31,12 +31,6 @@ from service.errors import CatalogFailure, InputError
 
 T = TypeVar("T")
 Decode: TypeAlias = Callable[[Any], Any]
-
-
-class Row(Protocol):
-    """Columns by name: a row of a database or of a table."""
-
-    def __getitem__(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +82,8 @@ def to_columns(record: Any) -> dict[str, Any]:
     return values
 
 
-def from_columns(record: type[T], row: Row, **values: Any) -> T:
-    """The record of a row; ``values`` are the fields that do not come from the row.
+def from_columns(record: type[T], row: Any, **values: Any) -> T:
+    """The record of a row (columns by name); ``values`` are fields that the row does not have.
 
     Raises:
         ValueError: a value does not have the type of its field.

@@ -31,7 +31,7 @@ Labelled = Annotated[
 ]
 Stored = Annotated[
     str | None,
-    typer.Option(help="Collection to store the images in first, if one request cannot hold them."),
+    typer.Option(help="Collection that stores the images first, if they exceed one request."),
 ]
 Version = Annotated[int | None, typer.Option(min=1, help="Version; default: published.")]
 

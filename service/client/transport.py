@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 from urllib.parse import quote
 
@@ -52,12 +51,7 @@ class Transport:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ class FrameSearch:
             InputError: the query wants diversity, which compares whole scans.
             UnknownItem: no such collection.
         """
-        if query.diversity > 0:
+        if query.request.diversity > 0:
             raise InputError("diversity compares whole scans: expected match scan, got frame")
         hits = [
             hit
@@ -74,8 +74,8 @@ class FrameSearch:
             for hit in self._raised(by_scan(name), workspace_id, name, query)
         ]
         hits.sort(key=lambda hit: (-hit.score, hit.scan.row_id))
-        passed = at_most_per_group(hits, query.group_by, query.group_size)
-        return list(itertools.islice(passed, query.k))
+        passed = at_most_per_group(hits, query.request.group_by, query.request.group_size)
+        return list(itertools.islice(passed, query.request.k))
 
     def _raised(
         self, whole: list[SearchHit], workspace_id: str, name: str, query: Query
@@ -85,8 +85,8 @@ class FrameSearch:
         # and is no cine cannot be among the first k here.
         frames = self._frames(workspace_id, name)
         best = _best(frames, query.embedding_D)
-        if not query.where.is_empty:
-            allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
+        if not query.request.where.is_empty:
+            allowed = self._catalog.row_ids_where(workspace_id, name, query.request.where)
             best = {row_id: best[row_id] for row_id in allowed.tolist() if row_id in best}
         ranked = sorted(best, key=lambda row_id: (-best[row_id].score, row_id))
         by_row = {hit.scan.row_id: hit for hit in whole}
@@ -99,10 +99,10 @@ class FrameSearch:
             for row_id in ranked
             if row_id not in by_row
             and row_id not in query.hide_row_ids
-            and best[row_id].score >= query.min_score
+            and best[row_id].score >= query.request.min_score
         ]
         # With groups only the best of each count, so k rows may not be enough.
-        wanted = rising if query.group_by is not None else rising[: query.k]
+        wanted = rising if query.request.group_by is not None else rising[: query.request.k]
         scans = self._catalog.get_scans_by_row(workspace_id, name, wanted)
         return hits + [SearchHit(best[i].score, scans[i]) for i in wanted if i in scans]
 

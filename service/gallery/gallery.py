@@ -286,7 +286,7 @@ class Gallery:
         self._indexes.wake()
 
     def reload(self, workspace_id: str, name: str) -> None:
-        """Fill the index of one collection anew from the catalog. Raises UnknownItem."""
+        """Refill the index of one collection from the catalog. Raises UnknownItem."""
         with self._lock:
             if self.get(workspace_id, name).encoder_id == self._encoder_id:
                 self._indexes.reload(workspace_id, name)

@@ -162,7 +162,7 @@ class CollectionIndexes:
         return sum(self.reload(*key) for key in own)
 
     def reload(self, workspace_id: str, name: str) -> int:
-        """Open one index anew from its files and the catalog; return the number of its scans.
+        """Reopen one index from its files and the catalog; return the number of its scans.
 
         Raises:
             UnknownItem: no such collection.

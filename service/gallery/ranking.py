@@ -5,12 +5,12 @@ Shape suffixes: N candidates, D embedding width.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from service.gallery.gallery_records import Floats, GroupField, Scan, ScanFilter, SearchHit
+from service.gallery.gallery_records import Floats, GroupField, Scan, SearchHit, SearchRequest
 
 CINE_ATTRIBUTE = "cine_id"  # equal for the stills of one clip
 SCORE_DIGITS = 6
@@ -18,23 +18,17 @@ SCORE_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search whose examples are resolved.
+    """A search request whose examples are resolved.
 
     Attributes:
+        request: ``where`` includes the condition of ``exclude_same``.
         embedding_D: float32, the direction to search.
         hide_row_ids: stored scans that the query is made of.
-
-    The other attributes: as of ``SearchRequest``.
     """
 
+    request: SearchRequest
     embedding_D: Floats
-    k: int
-    where: ScanFilter = field(default_factory=ScanFilter)
-    group_by: GroupField | None = None
-    group_size: int = 1
-    diversity: float = 0.0
-    min_score: float = -1.0
-    hide_row_ids: frozenset[int] = frozenset()
+    hide_row_ids: frozenset[int]
 
 
 def rounded(score: float) -> float:

@@ -64,17 +64,18 @@ class SimilaritySearch:
             )
         else:
             hits = self.rank(workspace_id, names, query)
-        return self._complete(workspace_id, hits, query, with_vectors=request.with_vectors)
+        return self._complete(workspace_id, hits, query)
 
     def rank(self, workspace_id: str, names: Sequence[str], query: Query) -> list[SearchHit]:
         """The best whole scans of all the collections. Raises UnknownItem."""
         rankings = [self._best_first(workspace_id, name, query) for name in names]
         ranked = heapq.merge(*rankings, key=lambda hit: -hit.score)
-        passed = at_most_per_group(ranked, query.group_by, query.group_size)
-        if query.diversity == 0:
-            best = list(itertools.islice(passed, query.k))
+        request = query.request
+        passed = at_most_per_group(ranked, request.group_by, request.group_size)
+        if request.diversity == 0:
+            best = list(itertools.islice(passed, request.k))
             return sorted(best, key=lambda hit: (-hit.score, hit.scan.row_id))
-        pool = max(MIN_DIVERSE, DIVERSE_PER_HIT * query.k)
+        pool = max(MIN_DIVERSE, DIVERSE_PER_HIT * request.k)
         return self._diverse(workspace_id, list(itertools.islice(passed, pool)), query)
 
     # the query ----------------------------------------------------------------------------
@@ -93,14 +94,9 @@ class SimilaritySearch:
         for scan in scans:
             where = excluding(where, request.exclude_same, scan)
         return Query(
-            embedding_D=direction(positive_PD, negative_MD),
-            k=request.k,
-            where=where,
-            group_by=request.group_by,
-            group_size=request.group_size,
-            diversity=request.diversity,
-            min_score=request.min_score,
-            hide_row_ids=frozenset(scan.row_id for scan in scans),
+            replace(request, where=where),
+            direction(positive_PD, negative_MD),
+            frozenset(scan.row_id for scan in scans),
         )
 
     def _embeddings(
@@ -133,7 +129,9 @@ class SimilaritySearch:
             return []
         rows_ND = np.stack([vectors[hit.scan.row_id] for hit in present])
         scores_N = np.array([hit.score for hit in present], np.float32)
-        return [present[i] for i in diverse(scores_N, rows_ND, query.k, query.diversity)]
+        return [
+            present[i] for i in diverse(scores_N, rows_ND, query.request.k, query.request.diversity)
+        ]
 
     def _vectors(self, workspace_id: str, hits: Sequence[SearchHit]) -> dict[int, Floats]:
         vectors: dict[int, Floats] = {}
@@ -145,10 +143,10 @@ class SimilaritySearch:
     def _best_first(self, workspace_id: str, name: str, query: Query) -> Iterator[SearchHit]:
         """Walk down the ranking of one collection; fetch twice as many rows each time."""
         allowed = None
-        if not query.where.is_empty:
-            allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
+        if not query.request.where.is_empty:
+            allowed = self._catalog.row_ids_where(workspace_id, name, query.request.where)
         index = self._indexes.of(workspace_id, name)
-        fetch = query.k + len(query.hide_row_ids)
+        fetch = query.request.k + len(query.hide_row_ids)
         seen = set(query.hide_row_ids)
         while True:
             nearest = index.search(
@@ -162,7 +160,7 @@ class SimilaritySearch:
             }
             scans = self._catalog.get_scans_by_row(workspace_id, name, list(fresh))
             for row_id, score in fresh.items():
-                if score < query.min_score:
+                if score < query.request.min_score:
                     return
                 if row_id in scans:
                     yield SearchHit(score, scans[row_id])
@@ -173,9 +171,7 @@ class SimilaritySearch:
 
     # hits ---------------------------------------------------------------------------------
 
-    def _complete(
-        self, workspace_id: str, hits: list[SearchHit], query: Query, *, with_vectors: bool
-    ) -> list[SearchHit]:
+    def _complete(self, workspace_id: str, hits: list[SearchHit], query: Query) -> list[SearchHit]:
         """Add the nearest frame of each cine and dual screen and, on request, the vectors."""
         with_frames = [
             hit for hit in hits if hit.scan.image.kind == "cine" or hit.scan.image.regions_used > 1
@@ -183,7 +179,7 @@ class SimilaritySearch:
         best: dict[int, BestFrame] = {}
         for name, row_ids in _rows_by_collection(with_frames).items():
             best |= self.frames.best_frames(workspace_id, name, row_ids, query.embedding_D)
-        vectors = self._vectors(workspace_id, hits) if with_vectors else {}
+        vectors = self._vectors(workspace_id, hits) if query.request.with_vectors else {}
         return [
             replace(
                 hit,

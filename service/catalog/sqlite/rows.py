@@ -78,8 +78,7 @@ def require_scan(
 
 def new_page(items: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
     """A page of ``limit`` items; one item more means that another page follows."""
-    shown = items[:limit]
-    return Page(tuple(shown), key(shown[-1]) if len(items) > limit else None)
+    return Page(tuple(items[:limit]), key(items[limit - 1]) if len(items) > limit else None)
 
 
 def json_list(values: Iterable[str | int | float]) -> str:
