@@ -9,10 +9,10 @@ Shape suffixes: N scans, D embedding width.
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,8 +30,6 @@ from service.gallery.gallery_records import (
     Page,
     Scan,
     ScanFacts,
-    SearchHit,
-    SearchRequest,
     StoredScan,
 )
 from service.gallery.indexes import CollectionIndexes, IndexStatistics
@@ -70,6 +68,7 @@ class Gallery:
         self._search = SimilaritySearch(catalog, self._indexes, encoder_id=encoder_id, dim=dim)
         self._lock = threading.RLock()  # of writers
         # What concerns no index is the catalog's own answer.
+        self.create = partial(catalog.create_collection, encoder_id=encoder_id, dim=dim)
         self.get = catalog.get_collection
         self.get_own = self._indexes.get_own
         self.list_collections = catalog.list_collections
@@ -81,6 +80,7 @@ class Gallery:
         self.thumbnail = catalog.thumbnail
         self.vectors_of = catalog.embeddings
         self.all_statistics = self._indexes.all_statistics
+        self.search = self._search.search
         self.exports = ExchangeFolder(exchange_dir)
         self.encoder_change = EncoderChange(
             catalog, encoder_id=encoder_id, dim=dim, exchange=self._exchange
@@ -107,28 +107,6 @@ class Gallery:
         return self._indexes.statistics(workspace_id, collection.name)
 
     # collections --------------------------------------------------------------------------
-
-    def create(
-        self,
-        workspace_id: str,
-        name: str,
-        description: str = "",
-        *,
-        keep_images: bool = False,
-        retention_days: float | None = None,
-        intake: Mapping[str, Any] | None = None,
-    ) -> Collection:
-        """Create a collection for the loaded encoder. Raises NameTaken."""
-        return self._catalog.create_collection(
-            workspace_id,
-            name,
-            encoder_id=self._encoder_id,
-            dim=self._dim,
-            description=description,
-            keep_images=keep_images,
-            retention_days=retention_days,
-            intake=intake,
-        )
 
     def delete(self, workspace_id: str, name: str, *, if_version: int | None = None) -> int:
         """Delete a collection and its scans. Raises UnknownItem, PreconditionFailed."""
@@ -269,10 +247,6 @@ class Gallery:
             removed += sum(len(receipt.scans) for _, receipt in receipts)
             if not receipts:
                 return removed
-
-    def search(self, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
-        """Find similar scans. Raises as ``SimilaritySearch.search``."""
-        return self._search.search(workspace_id, request)
 
     # keeping in step ----------------------------------------------------------------------
 

@@ -235,8 +235,8 @@ CREATE TABLE operations (
 
 CREATE INDEX operations_of_workspace ON operations (workspace_id);
 
---A collection on its way to another encoder. The second vector of each scan is staged until
---the switch; after it the first one is, until the re-embedding is confirmed.
+-- Collections that move to another encoder. The second vector of each scan is staged until the
+-- switch; afterwards the first one is, until the re-embedding is confirmed.
 CREATE TABLE reembeddings (
     collection_id INTEGER PRIMARY KEY
         REFERENCES collections (collection_id) ON DELETE CASCADE,
@@ -252,8 +252,8 @@ CREATE TABLE staged_vectors (
     vector BLOB NOT NULL -- little-endian float32
 );
 
---What was deleted on request, so that older backups can follow: a row number is never used
---again, and a subject is known here by a digest alone.
+-- Erased data, which older backups must lose as well: a row number is never used again, and of a
+-- subject only a digest is stored.
 CREATE TABLE erased_scans (
     row_id INTEGER PRIMARY KEY,
     workspace_id TEXT NOT NULL,
