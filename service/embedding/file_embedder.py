@@ -26,10 +26,9 @@ from service.embedding.pooling import FrameEmbedding, pool
 from service.errors import CorruptImage
 from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis
 from service.imaging.analysis.frame_analysis import RegionMode
-from service.imaging.analysis.heatmap_overlay import shrunk
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
 from service.imaging.analysis.text import TextFinder
-from service.imaging.analysis.thumbnails import encode_png, thumbnail
+from service.imaging.analysis.thumbnails import downscaled, encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
@@ -238,7 +237,7 @@ class FileEmbedder:
                 if is_single and options.with_png:
                     file.used_png = encode_png(used[0])
                 if is_single and options.with_map:
-                    file.overlay_HW = shrunk(used[0], OVERLAY_SIDE_PX)
+                    file.overlay_HW = downscaled(used[0], OVERLAY_SIDE_PX)
                 for region, used_hw in enumerate(used):
                     with_map = is_single and options.with_map
                     if not stream.put(self._prepare(frame, region, used_hw, with_map=with_map)):

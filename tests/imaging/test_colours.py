@@ -3,11 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from screens import say, speckle
+from screens import analyze, say, speckle
 
 from service.embedding.onnx_session import open_text_finder
 from service.imaging.analysis.colours import find_colour_overlay, without_flow
-from service.imaging.analysis.frame_analysis import analyze_frame
 from service.imaging.analysis.text import TextFinder
 
 YELLOW, GREEN, WHITE = (255, 255, 0), (60, 255, 60), (255, 255, 255)
@@ -43,7 +42,7 @@ def written(frame: np.ndarray, colour: tuple[int, int, int], x: int, y: int) -> 
 
 
 def filled(frame: np.ndarray, finder: TextFinder) -> np.ndarray:
-    view = analyze_frame(frame, finder, region_mode=(0, 0, 480, 300)).views[0]
+    view = analyze(frame, finder, region_mode=(0, 0, 480, 300)).views[0]
     inside = np.zeros((300, 480), bool)
     for item in view.texts:
         x0, y0, x1, y1 = item.box
@@ -96,7 +95,7 @@ def test_a_colour_scale_is_filled_with_the_labels_that_touch_it(
     say(ink, "PWR", 24, 176, size=0.4, grey=255)
     frame[ink > 100] = WHITE
     big = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    view = analyze_frame(big, finder, region_mode=(0, 0, 480 * scale, 300 * scale)).views[0]
+    view = analyze(big, finder, region_mode=(0, 0, 480 * scale, 300 * scale)).views[0]
     left = view.shown_hw[::scale, ::scale][ink > 100]
     assert left.max() < 200
 

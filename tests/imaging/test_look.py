@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from screens import say, screen, speckle
+from screens import analyze, say, screen, speckle
 
 from service.embedding.onnx_session import open_text_finder
 from service.errors import CorruptImage, InputError
 from service.imaging.analysis.cine_analysis import CineAnalysis
-from service.imaging.analysis.frame_analysis import analyze_frame, parse_region_mode
+from service.imaging.analysis.frame_analysis import parse_region_mode
 from service.imaging.analysis.text import TextFinder
 from service.imaging.formats.frames import DicomRegion, ImageInfo
 
@@ -19,7 +19,7 @@ def finder() -> TextFinder:
 
 def test_a_name_beside_the_scan_is_gone_and_the_risk_is_none(finder: TextFinder) -> None:
     frame, box = screen()
-    analyzed = analyze_frame(frame, finder)
+    analyzed = analyze(frame, finder)
     (view,) = analyzed.views
     assert analyzed.analysis.risk == "none"
     assert finder.find(view.shown_hw) == ()
@@ -30,7 +30,7 @@ def test_a_name_beside_the_scan_is_gone_and_the_risk_is_none(finder: TextFinder)
 def test_a_name_inside_the_scan_is_masked_and_told(finder: TextFinder) -> None:
     frame, _ = screen()
     say(frame, "DOE, JANE", 300, 300, grey=255, size=0.9)
-    analyzed = analyze_frame(frame, finder)
+    analyzed = analyze(frame, finder)
     assert analyzed.analysis.risk == "low"
     assert analyzed.analysis.risk_reasons == ("text_masked",)
     assert finder.find(analyzed.views[0].used_hw) == ()
@@ -40,7 +40,7 @@ def test_without_a_region_the_encoder_gets_the_frame_and_thumbnails_no_name(
     finder: TextFinder,
 ) -> None:
     frame, _ = screen()
-    analyzed = analyze_frame(frame, finder, region_mode="none")
+    analyzed = analyze(frame, finder, region_mode="none")
     assert np.array_equal(analyzed.views[0].used_hw, frame)
     assert not np.array_equal(analyzed.views[0].shown_hw, frame)
     assert analyzed.analysis.risk == "high"
@@ -50,11 +50,11 @@ def test_without_a_region_the_encoder_gets_the_frame_and_thumbnails_no_name(
 
 def test_a_callers_box_is_used(finder: TextFinder) -> None:
     frame, _ = screen()
-    analyzed = analyze_frame(frame, finder, region_mode=(300, 200, 500, 400))
+    analyzed = analyze(frame, finder, region_mode=(300, 200, 500, 400))
     assert np.array_equal(analyzed.views[0].used_hw, frame[200:400, 300:500])
     assert analyzed.analysis.to_json()["regions"][0]["found"] == "caller"
     with pytest.raises(InputError, match="inside 800 x 600"):
-        analyze_frame(frame, finder, region_mode=(300, 200, 801, 400))
+        analyze(frame, finder, region_mode=(300, 200, 801, 400))
 
 
 def test_each_declared_region_is_a_view_and_a_tag_raises_the_risk(finder: TextFinder) -> None:
@@ -62,7 +62,7 @@ def test_each_declared_region_is_a_view_and_a_tag_raises_the_risk(finder: TextFi
     frame[20:280, 20:300] = speckle(260, 280, 1)
     frame[20:280, 360:620] = speckle(260, 260, 2)
     told = [DicomRegion(10, 10, 310, 290, 1, 1), DicomRegion(350, 10, 630, 290, 1, 1)]
-    analyzed = analyze_frame(frame, finder, declared=told, tagged=True)
+    analyzed = analyze(frame, finder, declared=told, tagged=True)
     assert [v.region.source for v in analyzed.views] == ["declared", "declared"]
     assert analyzed.analysis.risk == "low"
     assert analyzed.analysis.risk_reasons == ("tagged_by_file",)
@@ -75,7 +75,7 @@ def test_of_many_declared_regions_the_eight_largest_are_used(finder: TextFinder)
         for x in range(0, 400, 100)
         for y in range(0, 400, 130)
     ]
-    regions = analyze_frame(frame, finder, declared=told).analysis.regions
+    regions = analyze(frame, finder, declared=told).analysis.regions
     assert len(regions) == 8
     assert min(region.box[0] for region in regions) == 100  # the narrow column is left out
 
@@ -86,7 +86,7 @@ def test_a_screen_whose_scan_cannot_be_told_from_its_writing_is_a_high_risk(
     frame = np.zeros((400, 600), np.uint8)
     for line in range(8):
         say(frame, "DOE, JANE 1961-04-02 4711", 30, 60 + 40 * line, size=0.8)
-    analysis = analyze_frame(frame, finder).analysis
+    analysis = analyze(frame, finder).analysis
     assert analysis.risk == "high"
     assert {"much_text", "region_unsure"} <= set(analysis.risk_reasons)
 

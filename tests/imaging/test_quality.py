@@ -66,5 +66,5 @@ def test_a_repeated_still_is_frozen_and_a_noisy_clip_is_not() -> None:
     assert found is not None
     assert found.reason == "frozen"
     assert frozen(np.stack([speckle(100, 100, seed) for seed in range(6)])) is None
-    with pytest.raises(InputError, match="two frames"):
+    with pytest.raises(InputError, match="two uint8 frames"):
         frozen(still[:1])
