@@ -4,7 +4,7 @@ SERVICE := .venv/bin/python
 DEV := .venv-dev/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# ONNX Runtime reports to its maker otherwise.
+# Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
 .PHONY: demo test check smoke bench docs clean
@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY := 1
 demo: .venv/ready
 	$(SERVICE) -m service demo
 
-# The last step walks the offline half once: simulate, distil, judge, export, serve.
+# The last step runs the offline half once: simulate, distil, evaluate, export, serve.
 test: .venv-dev/ready
 	$(DEV) -m pytest
 	$(DEV) -m training smoke

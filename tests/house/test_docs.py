@@ -1,14 +1,22 @@
 """Documentation that cannot rot."""
 
 import json
+import re
 from pathlib import Path
+
+import pytest
 
 from service import errors
 from service.api.problems import STATUS
 from service.app import create_app
 from service.settings import Settings
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(page for room in ("docs", "service", "training") for page in (ROOT / room).rglob("*.md")),
+]
 
 
 def subclasses(kind: type) -> set[type]:
@@ -50,3 +58,29 @@ def test_every_error_code_is_reached_by_some_test() -> None:
     for kind in STATUS:
         said = (f'"{kind.code}"', f"{kind.code}:", kind.__name__)
         assert kind.code in bases or any(word in tests for word in said), kind.code
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Ids in a page, and its headings as GitHub names them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = [re.sub(r"[^\w\- ]", "", h.lower()) for h in re.findall(r"^#+ (.+)$", text, re.M)]
+    return {h.replace(" ", "-") for h in headings} | set(re.findall(r'id="([^"]+)"', text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+def test_every_example_of_the_api_calls_a_route() -> None:
+    routes = [
+        re.sub(r"\{\w+\}", "[^/]+", path) for path in create_app(Settings()).openapi()["paths"]
+    ]
+    for path in re.findall(r"\$U(/[^\s\"?]+)", (DOCS / "api.md").read_text()):
+        assert any(re.fullmatch(route, path) for route in routes), path
