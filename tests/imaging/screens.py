@@ -1,4 +1,4 @@
-"""Screens of a machine, drawn: echoes in a sector or rectangle among writing.
+"""Drawn screens of a machine: echoes in a sector or rectangle, surrounded by text.
 
 Shape suffixes: H height, W width.
 """

@@ -1,4 +1,4 @@
-"""Files of an index: what is damaged, stale or half-written is made again, never believed."""
+"""Damaged, stale or half-written files of an index are rebuilt and never used."""
 
 from pathlib import Path
 
