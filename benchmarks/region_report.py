@@ -19,8 +19,9 @@ from harness import argument_parser, required_shared_folder, write_report
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import load_encoder
 from service.errors import NotEnoughExamples
+from service.imaging.analysis.boxes import Box
 from service.imaging.analysis.preprocess import preprocess
-from service.imaging.analysis.regions import Box, cut, from_pixels, whole
+from service.imaging.analysis.regions import cut, from_pixels, whole
 from training.catalogue.manifest import read_manifest
 from training.evaluation.protocol import LabelledSet, shot_scores
 from training.evaluation.sets import read_sets, subsample
