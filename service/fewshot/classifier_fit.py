@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.calibrator import fit_calibrator
@@ -103,9 +104,11 @@ def fit_classifier(
         label: CalibratedHead(fitted.head, fit_calibrator(fitted.scores.chosen, seed=seed), {})
         for label, fitted in fits.items()
     }
-    usual = novelty(embeddings_ND, first.labels_N, first.groups_N, seed=seed)
-    classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
-    report = _report(classifier, fits, embeddings_ND, seed)
+    # Products are small: their threads would only wait for those of other requests.
+    with threadpool_limits(1):
+        usual = novelty(embeddings_ND, first.labels_N, first.groups_N, seed=seed)
+        classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
+        report = _report(classifier, fits, embeddings_ND, seed)
     without_label = None if None in targets else _without_label(targets)
     return ClassifierFit(
         classifier,
