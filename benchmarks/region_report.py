@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from service.arrays import Pixels
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import load_encoder
 from service.imaging.analysis.preprocess import preprocess
@@ -25,14 +26,14 @@ from service.imaging.analysis.regions import Box, cut, from_pixels, whole
 from training.catalogue.manifest import read_manifest
 from training.evaluation.protocol import LabelledSet, shot_scores
 from training.evaluation.sets import read_sets, subsample
-from training.text_detector.synthetic_text import Bytes, TextLine, draw_text, random_text
+from training.text_detector.synthetic_text import TextLine, draw_text, random_text
 
 SHOTS = (1, 5, 10)
 SCREEN = (600, 800)
-Use = Callable[[Bytes], Bytes]
+Use = Callable[[Pixels], Pixels]
 
 
-def furnish(frame_HW: Bytes, style: int, rng: np.random.Generator) -> tuple[Bytes, Box]:
+def furnish(frame_HW: Pixels, style: int, rng: np.random.Generator) -> tuple[Pixels, Box]:
     """A screen of 800 x 600 with the frame on it, and where the frame lies."""
     screen_HW = np.full(SCREEN, (0, 0, 12, 0)[style], np.uint8)
     zoom = float(rng.uniform(0.6, 0.85)) * min(
@@ -72,17 +73,17 @@ def overlap(one: Box, other: Box) -> float:
     return across * down / (areas - across * down)
 
 
-def as_whole(frame_HW: Bytes) -> Bytes:
+def as_whole(frame_HW: Pixels) -> Pixels:
     """No region."""
     return frame_HW
 
 
-def as_region(frame_HW: Bytes) -> Bytes:
+def as_region(frame_HW: Pixels) -> Pixels:
     """The region's box, black outside its outline; squashed by the encoder as every frame is."""
     return cut(frame_HW, from_pixels(frame_HW))
 
 
-def as_blanked(frame_HW: Bytes) -> Bytes:
+def as_blanked(frame_HW: Pixels) -> Pixels:
     """The whole frame, black outside the region."""
     region = from_pixels(frame_HW)
     x0, y0, x1, y1 = region.box
@@ -91,7 +92,7 @@ def as_blanked(frame_HW: Bytes) -> Bytes:
     return blank_HW
 
 
-def as_letterbox(frame_HW: Bytes) -> Bytes:
+def as_letterbox(frame_HW: Pixels) -> Pixels:
     """The region, made square with black so that its shape is kept."""
     used_hw = as_region(frame_HW)
     side = max(used_hw.shape)
@@ -101,7 +102,7 @@ def as_letterbox(frame_HW: Bytes) -> Bytes:
     return square
 
 
-def as_margin(frame_HW: Bytes) -> Bytes:
+def as_margin(frame_HW: Pixels) -> Pixels:
     """The region's box with a tenth more on each side, nothing blanked."""
     x0, y0, x1, y1 = from_pixels(frame_HW).box
     more_x, more_y = (x1 - x0) // 10, (y1 - y0) // 10
@@ -117,7 +118,7 @@ USES: dict[str, Use] = {
 }
 
 
-def kinds(frames: list[Bytes], classes: list[int]) -> dict[str, list[tuple[Bytes, Box]]]:
+def kinds(frames: list[Pixels], classes: list[int]) -> dict[str, list[tuple[Pixels, Box]]]:
     """Frames as they are, on screens, and on screens that tell the class."""
     rng = np.random.default_rng(0)
     plain = [(f, whole(*f.shape).box) for f in frames]
