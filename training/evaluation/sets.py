@@ -119,8 +119,9 @@ def subsample(full: EvaluationSet, frames: int, *, seed: int = 0) -> EvaluationS
             count = max(MIN_GROUPS, round(share * len(groups)))
             groups_kept |= set(rng.permutation(groups)[:count].tolist())
     rows = np.flatnonzero(np.isin(labelled.groups_N, list(groups_kept)))
-    arrays = (labelled.labels_N, labelled.groups_N, labelled.support_N)
-    part = LabelledSet(full.name, *(array_N[rows] for array_N in arrays))
+    part = LabelledSet(
+        full.name, labelled.labels_N[rows], labelled.groups_N[rows], labelled.support_N[rows]
+    )
     return replace(full, labelled=part, rows=tuple(full.rows[row] for row in rows))
 
 
