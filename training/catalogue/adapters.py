@@ -120,8 +120,8 @@ def csv_table(
     """
     file = _one_table(root, table)
     templates = {"path": path, "label": label, "group": group, "split": split}
-    wanted = {name for text in templates.values() for name in _columns_of(text)}
-    for record in _records(file, delimiter, wanted):
+    columns = {name for text in templates.values() for name in _columns_of(text)}
+    for record in _records(file, delimiter, columns):
         values = {key: text.format_map(record) for key, text in templates.items()}
         yield _of_table(root, file, values, group_wanted=bool(group))
 
@@ -161,12 +161,12 @@ def check_layout(layout: Mapping[str, Any]) -> None:
         raise InputError(f"expected an adapter of {', '.join(ADAPTERS)}, got {name!r}")
     signature = inspect.signature(ADAPTERS[name]).parameters
     known = {key for key in signature if key != "root"}
-    given = set(layout) - {"adapter"}
+    names = set(layout) - {"adapter"}
     needed = {key for key in known if signature[key].default is inspect.Parameter.empty}
-    if given - known or needed - given:
+    if names - known or needed - names:
         raise InputError(
             f"{name}: expected parameters among {sorted(known)}, {sorted(needed)} at least; "
-            f"got {sorted(given)}"
+            f"got {sorted(names)}"
         )
 
 
@@ -238,16 +238,16 @@ def _one_table(root: Path, table: str) -> Path:
     return files[0]
 
 
-def _records(file: Path, delimiter: str, wanted: set[str]) -> list[dict[str, str]]:
-    """The wanted cells of every row, stripped; a column's name is stripped as well."""
+def _records(file: Path, delimiter: str, names: set[str]) -> list[dict[str, str]]:
+    """The cells of these columns of every row, stripped; a column's name is stripped as well."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, delimiter=delimiter)
             columns = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = columns
-            if missing := sorted(wanted - set(columns)):
+            if missing := sorted(names - set(columns)):
                 raise InputError(f"{file.name}: expected the columns {missing}, got {columns}")
-            return [{name: (row[name] or "").strip() for name in wanted} for row in reader]
+            return [{name: (row[name] or "").strip() for name in names} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
         raise InputError(f"{file.name} is no table: {error}") from error
 

@@ -96,14 +96,14 @@ def fetch(
         )
     folder.mkdir(parents=True, exist_ok=True)
     known = _recorded(folder)
-    done: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for remote in list_files(dataset, client, apis):
         entry = known.get(remote.name)
         if entry is None or not _unchanged(entry, remote, folder):
             entry = _record(remote, *download(remote, folder, client, progress, retry_policy))
-        done.append(entry)
-        _write_source(dataset, folder, done, accepted=accept_licence)
-    return [folder / str(entry["name"]) for entry in done]
+        entries.append(entry)
+        _write_source(dataset, folder, entries, accepted=accept_licence)
+    return [folder / str(entry["name"]) for entry in entries]
 
 
 def list_files(
@@ -166,10 +166,10 @@ def download(
     expected_bytes = remote.size_bytes or total
     if expected_bytes and _size(partial) != expected_bytes:
         raise _mismatch(partial, remote, f"{expected_bytes} bytes", f"{_size(partial)} bytes")
-    kind, _, wanted = remote.checksum.partition(":")
-    if wanted and (got := _digest(partial, kind)) != wanted.lower():
-        raise _mismatch(partial, remote, f"{kind} {wanted}", got)
-    sha256 = wanted.lower() if kind == "sha256" else _digest(partial, "sha256")
+    kind, _, expected = remote.checksum.partition(":")
+    if expected and (got := _digest(partial, kind)) != expected.lower():
+        raise _mismatch(partial, remote, f"{kind} {expected}", got)
+    sha256 = expected.lower() if kind == "sha256" else _digest(partial, "sha256")
     _tag(partial).unlink(missing_ok=True)
     return partial.replace(folder / remote.name), sha256
 

@@ -46,14 +46,14 @@ def ablation(
     config = replace(config, readout=readout)
     rows = read_manifest(manifest)
     corpus = load_frames([row for row in rows if row.use == "corpus"][::every])
-    chosen = read_subsampled_sets(rows, split_names(sets), limit)
+    datasets = read_subsampled_sets(rows, split_names(sets), limit)
     console = Console()
 
     def report(arm: Arm) -> None:
         console.print(f"{arm.name}: {dict(arm.scores)}")
 
     student = load_student(run / CHECKPOINT_NAME, config.student)
-    results = ablate(student, config, corpus, chosen, seeds=seeds, on_arm=report)
+    results = ablate(student, config, corpus, datasets, seeds=seeds, on_arm=report)
     table = arms_table(results, "augmentation")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(table + "\n", encoding="utf-8")

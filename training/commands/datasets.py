@@ -44,7 +44,7 @@ def list_sets(
 ) -> None:
     """List the catalogue."""
     console = Console()
-    chosen = [
+    datasets = [
         dataset
         for dataset in packaged_catalogue().values()
         if (not organ or any(organ.lower() in name for name in dataset.organs))
@@ -52,10 +52,10 @@ def list_sets(
         and (not fetchable or dataset.open_direct)
     ]
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(d) for d in chosen], ensure_ascii=False))
+        typer.echo(json.dumps([dataclasses.asdict(d) for d in datasets], ensure_ascii=False))
         return
-    console.print(catalogue_table(chosen))
-    console.print(f"{len(chosen)} sets")
+    console.print(catalogue_table(datasets))
+    console.print(f"{len(datasets)} sets")
 
 
 @app.command()
@@ -150,10 +150,10 @@ def split(
 ) -> None:
     """Split a manifest by group, classes kept even."""
     shares = {"train": train, "val": val, "test": test}
-    wanted = {name: share for name, share in shares.items() if share}
-    rows = split_by_group(read_manifest(manifest_file), wanted, seed)
+    positive = {name: share for name, share in shares.items() if share}
+    rows = split_by_group(read_manifest(manifest_file), positive, seed)
     write_manifest(rows, out)
-    counts = {name: sum(row.split == name for row in rows) for name in wanted}
+    counts = {name: sum(row.split == name for row in rows) for name in positive}
     Console().print(", ".join(f"{name} {number:,}" for name, number in counts.items()))
 
 

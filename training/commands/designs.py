@@ -61,9 +61,9 @@ def compare_designs(
         plain, load_frames(corpus), evaluated, out / "cache", simulated=simulated
     )
     console = Console()
-    done: list[DesignResult] = []
+    results: list[DesignResult] = []
     for result in evaluate_designs(chosen, shared, out, seeds=seeds):
-        done.append(result)
-        (out / "designs.md").write_text(tables(done) + "\n", encoding="utf-8")
+        results.append(result)
+        (out / "designs.md").write_text(tables(results) + "\n", encoding="utf-8")
         console.print(f"{result.shipped.name}: {dict(result.shipped.scores)}", markup=False)
-    console.print(tables(done), markup=False, soft_wrap=True)
+    console.print(tables(results), markup=False, soft_wrap=True)

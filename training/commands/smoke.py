@@ -169,8 +169,8 @@ def _serve(folder: Path, manifest: Manifest, frames: list[Frame]) -> float:
         paths.append(folder / f"served{index}.png")
         paths[-1].write_bytes(encode_png(frame))
     # Whole frames, as the network below gets them: by default the service cuts to the scan.
-    chosen = {"SONOPROBE_BUNDLE_DIR": str(folder / "bundle"), "SONOPROBE_REGION": "none"}
-    environment = os.environ | chosen
+    settings = {"SONOPROBE_BUNDLE_DIR": str(folder / "bundle"), "SONOPROBE_REGION": "none"}
+    environment = os.environ | settings
     command = [sys.executable, "-m", "service", "embed", *map(str, paths)]
     process = subprocess.run(  # noqa: S603 - our own package
         command, env=environment, capture_output=True, text=True, timeout=SERVE_TIMEOUT_S,

@@ -105,8 +105,8 @@ def cache_targets(
 
 
 def _check_facts(path: Path, config: DistillConfig, frames: int) -> None:
-    given = config.to_json()
-    facts: dict[str, Any] = {"frames": frames} | {name: given[name] for name in _FACTS}
+    fields = config.to_json()
+    facts: dict[str, Any] = {"frames": frames} | {name: fields[name] for name in _FACTS}
     if not path.exists():
         path.write_text(json.dumps(facts, indent=1))
         return

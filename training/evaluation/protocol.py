@@ -88,18 +88,18 @@ def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
     for name in labelled.classes:
         of_class_N = labelled.may_teach & (labelled.labels_N == name)
         free = [g for g in np.unique(labelled.groups_N[of_class_N]) if g not in used]
-        chosen = rng.permutation(free)[:shots].tolist()
-        used |= set(chosen)
-        picked = [
+        groups = rng.permutation(free)[:shots].tolist()
+        used |= set(groups)
+        rows = [
             int(rng.choice(np.flatnonzero(of_class_N & (labelled.groups_N == group))))
-            for group in chosen
+            for group in groups
         ]
         if labelled.has_own_split:
-            others = np.setdiff1d(np.flatnonzero(of_class_N), picked)
-            picked += rng.permutation(others)[: shots - len(picked)].tolist()
-        if len(picked) < shots:
-            raise NotEnoughExamples(f"{labelled.name}: a class has {len(picked)} frames to teach")
-        train += picked
+            others = np.setdiff1d(np.flatnonzero(of_class_N), rows)
+            rows += rng.permutation(others)[: shots - len(rows)].tolist()
+        if len(rows) < shots:
+            raise NotEnoughExamples(f"{labelled.name}: a class has {len(rows)} frames to teach")
+        train += rows
     test = np.flatnonzero(~labelled.support_N & ~np.isin(labelled.groups_N, list(used)))
     if set(labelled.labels_N[test]) != set(labelled.classes):
         raise NotEnoughExamples(f"{labelled.name}: {shots} shots leave a class without test frames")
@@ -149,8 +149,8 @@ def fraction_scores(
 
 
 def _usable(labelled: LabelledSet, split: Split) -> bool:
-    wanted = set(labelled.classes)
-    return all(set(labelled.labels_N[rows]) == wanted for rows in (split.train, split.test))
+    classes = set(labelled.classes)
+    return all(set(labelled.labels_N[rows]) == classes for rows in (split.train, split.test))
 
 
 def _scored(features_ND: Floats, labelled: LabelledSet, split: Split) -> float:
@@ -180,11 +180,11 @@ def nearest_others(features_ND: Floats, labelled: LabelledSet) -> Iterator[tuple
     group_ids_N = np.unique(labelled.groups_N, return_inverse=True)[1]
     rows = np.flatnonzero(~labelled.support_N)
     for start in range(0, len(rows), 256):
-        chosen = rows[start : start + 256]
-        scores = unit_ND[chosen] @ unit_ND.T
-        scores[group_ids_N[chosen][:, None] == group_ids_N] = -np.inf
+        batch = rows[start : start + 256]
+        scores = unit_ND[batch] @ unit_ND.T
+        scores[group_ids_N[batch][:, None] == group_ids_N] = -np.inf
         ranked = np.argsort(-scores, axis=1, kind="stable")
-        for row, order, row_scores in zip(chosen, ranked, scores, strict=True):
+        for row, order, row_scores in zip(batch, ranked, scores, strict=True):
             yield int(row), order[: int(np.isfinite(row_scores).sum())]
 
 

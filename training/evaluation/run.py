@@ -172,18 +172,18 @@ def _fidelity(
         cosines = np.concatenate(
             [(embeddings[name][s] * embeddings[reference][s]).sum(1) for s in embeddings[name]]
         )
-        lost = None
+        points_lost = None
         if outside:
-            full, given = (
+            full, rounded = (
                 over_groups([results[n][s].full for s in outside]).value for n in (reference, name)
             )
-            lost = round(full - given, 3)
+            points_lost = round(full - rounded, 3)
         facts[name.removeprefix(BUNDLE)] = {
             "against": exact,
             "frames": len(cosines),
             "mean_cosine": round(float(cosines.mean()), 5),
             "min_cosine": round(float(cosines.min()), 5),
-            "probe_points_lost": lost,
+            "probe_points_lost": points_lost,
         }
     return facts
 

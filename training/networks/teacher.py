@@ -181,14 +181,14 @@ def build_teacher(
     return Teacher(network, _reader(config, network), spec, weight=config.weight)
 
 
-def _options(architecture: str, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def _options(architecture: str, stated: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     """Transformers get sides other than the one they were trained on."""
     options: dict[str, Any] = {}
     if architecture.startswith(_ANY_SIDE):
         options["dynamic_img_size"] = True
     if "dinov2" in architecture:
         options["img_size"] = 518
-    return options | dict(given)
+    return options | dict(stated)
 
 
 def _declared(network: Any) -> tuple[Triple, Triple]:
@@ -231,11 +231,11 @@ def _reader(config: TeacherConfig, network: Any) -> Reader:
     blocks = getattr(network, "blocks", None)
     is_transformer = blocks is not None and hasattr(network, "num_prefix_tokens")
     count = len(blocks) if is_transformer and blocks is not None else len(network.feature_info)
-    chosen = config.blocks or (count - 1,)
-    if not all(0 <= index < count for index in chosen):
-        raise InputError(f"{config.architecture} has blocks 0..{count - 1}, got {chosen}")
+    indices = config.blocks or (count - 1,)
+    if not all(0 <= index < count for index in indices):
+        raise InputError(f"{config.architecture} has blocks 0..{count - 1}, got {indices}")
     if not is_transformer:
-        return StageReader(chosen)
+        return StageReader(indices)
     if "cls" in config.tokens and network.num_prefix_tokens == 0:
         raise InputError(f"{config.architecture} has no class token; read tokens='mean'")
-    return TransformerReader(chosen, config.tokens)
+    return TransformerReader(indices, config.tokens)

@@ -52,16 +52,16 @@ def ablate(
     config = serving_config(config)
     plain_NK = pooled_features(student, corpus, config)
     evaluated = [(s.labelled, pooled_features(student, s.frames(), config)) for s in sets]
-    done: list[Arm] = []
+    results: list[Arm] = []
     base: Scores = {}
     for name, augment in arms(config.augment):
         views = [] if augment is None else _views(student, config, augment, corpus)
         readout = fit_readout(plain_NK, config.readout, views)
         scores = scores_of(readout.embed, evaluated, shots, seeds)
         base = base or scores
-        done.append(arm(name, scores, base))
-        on_arm(done[-1])
-    return done
+        results.append(arm(name, scores, base))
+        on_arm(results[-1])
+    return results
 
 
 def _views(

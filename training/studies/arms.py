@@ -47,7 +47,7 @@ def scores_of(
         embed: what was computed of a set's frames -> features_ND.
         evaluated: labels, and what was computed of the frames.
     """
-    embedded = [(labelled, embed(given)) for labelled, given in evaluated]
+    embedded = [(labelled, embed(features)) for labelled, features in evaluated]
     return {
         k: {
             labelled.name: shot_scores(rows_ND, labelled, k, seeds)

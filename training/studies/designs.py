@@ -156,9 +156,9 @@ def compute_shared(
     student = build_student(config.student)
     built = [build_teacher(teacher, config.spec, student=student) for teacher in teachers]
     frames = [frame for dataset in sets for frame in dataset.frames()]
-    seen = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
+    maps = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
     ends = np.cumsum([len(dataset.rows) for dataset in sets])[:-1]
-    parts = np.split(seen.streams_MChw, ends)
+    parts = np.split(maps.streams_MChw, ends)
     return SharedTargets(
         teachers,
         cache_targets(corpus, student, built, config, folder / "corpus"),
@@ -178,25 +178,25 @@ def targets_of(design: Design, shared: SharedTargets) -> Targets:
     numbers = [_number(teacher, shared.teachers) for teacher in design.config.teachers]
     streams = _joined([part.streams_MChw for part in parts], views)
     pooled_of, dense, grids = [], [], []
-    for number, wanted in zip(numbers, design.config.teachers, strict=True):
+    for number, teacher in zip(numbers, design.config.teachers, strict=True):
         whole_MD = _joined([part.pooled[number] for part in parts], views)
-        columns = _columns(shared.teachers[number], wanted, whole_MD.shape[1])
+        columns = _columns(shared.teachers[number], teacher, whole_MD.shape[1])
         pooled_of.append(whole_MD[:, columns])
         dense.append(_joined([part.dense[number] for part in parts], views))
         grids.append(shared.corpus.grids[number])
     return Targets(streams, pooled_of, dense if design.config.losses.relational > 0 else (), grids)
 
 
-def _number(wanted: TeacherConfig, stored: Sequence[TeacherConfig]) -> int:
-    return [teacher.architecture for teacher in stored].index(wanted.architecture)
+def _number(part: TeacherConfig, stored: Sequence[TeacherConfig]) -> int:
+    return [teacher.architecture for teacher in stored].index(part.architecture)
 
 
-def _columns(stored: TeacherConfig, wanted: TeacherConfig, width: int) -> Ints | slice:
-    """Where the wanted blocks lie in a target that was stored of more of them."""
+def _columns(stored: TeacherConfig, part: TeacherConfig, width: int) -> Ints | slice:
+    """Return where the blocks of ``part`` lie in a target that was stored of more blocks."""
     if not stored.blocks:
         return slice(None)
     block_width = width // len(stored.blocks)
-    starts = [block_width * stored.blocks.index(block) for block in wanted.blocks]
+    starts = [block_width * stored.blocks.index(block) for block in part.blocks]
     return np.concatenate([np.arange(start, start + block_width) for start in starts])
 
 
@@ -241,10 +241,10 @@ def evaluate_designs(
         )
 
 
-def tables(done: list[DesignResult]) -> str:
+def tables(results: list[DesignResult]) -> str:
     """Both tables, Markdown."""
-    alone = [result.alone for result in done if result.alone is not None]
-    shipped = arms_table([result.shipped for result in done], "design, in the read-out")
+    alone = [result.alone for result in results if result.alone is not None]
+    shipped = arms_table([result.shipped for result in results], "design, in the read-out")
     return f"{shipped}\n\n{arms_table(alone, 'design, stage 4 alone')}"
 
 
@@ -266,10 +266,10 @@ def _evaluate(
     views = [_read(student, s) for s in np.split(shared.corpus.streams_MChw, design.config.views)]
     readout = _readout(design, views)
     alone = _stage4_alone(views[0])
-    seen = [(labelled, _read(student, streams)) for labelled, streams in shared.evaluated]
+    evaluated = [(labelled, _read(student, streams)) for labelled, streams in shared.evaluated]
     scores = (
-        scores_of(lambda maps: readout.embed(maps.pooled_NK), seen, shots, seeds),
-        scores_of(alone, seen, shots, seeds),
+        scores_of(lambda maps: readout.embed(maps.pooled_NK), evaluated, shots, seeds),
+        scores_of(alone, evaluated, shots, seeds),
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _SCORES).write_text(json.dumps(scores))
