@@ -21,7 +21,6 @@ def split_by_group(
     Args:
         rows: of any sets; a class is a label of one set.
         shares: of the frames, by name of the split; they sum to 1.
-        seed: same seed, same splits.
 
     Raises:
         InputError: shares that are not positive or do not sum to 1.

@@ -136,7 +136,6 @@ def load_imagenet_trunk(path: Path, stages: int = 4) -> Trunk:
 
     Args:
         path: safetensors with Gluon's names.
-        stages: of the trunk, 3 or 4.
 
     Raises:
         InputError: a weight of those parts is missing or has another shape.
