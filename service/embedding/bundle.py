@@ -58,27 +58,9 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that ``parse_manifest`` reads back to an equal Manifest."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "name": self.name,
-            "version": self.version,
-            "interim": self.interim,
-            "encoder_id": self.encoder_id,
-            "architecture": self.architecture,
-            "dim": self.dim,
-            "feature_map": list(self.feature_map),
-            "input": {
-                "side_px": self.spec.side_px,
-                "channels": 3,
-                "mean": list(self.spec.mean),
-                "std": list(self.spec.std),
-                "resize": self.spec.resize,
-            },
-            "networks": dict(self.networks),
-            "default_precision": self.default_precision,
-            "files": [asdict(file) for file in self.files],
-            "about": dict(self.about),
-        }
+        fields = asdict(self)
+        spec = {**fields.pop("spec"), "channels": 3}
+        return {"format_version": FORMAT_VERSION, **fields, "input": spec}
 
 
 def parse_manifest(document: Any) -> Manifest:

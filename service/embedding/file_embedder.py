@@ -239,8 +239,10 @@ class FileEmbedder:
                 if is_single and options.with_map:
                     file.overlay_HW = downscaled(used[0], OVERLAY_SIDE_PX)
                 for region, used_hw in enumerate(used):
+                    frame_3SS = preprocess(used_hw[None], self._spec)[0]
+                    place = (frame.index, frame.time_s, region, _digest_of(used_hw))
                     with_map = is_single and options.with_map
-                    if not stream.put(self._prepare(frame, region, used_hw, with_map=with_map)):
+                    if not stream.put(_PreparedFrame(*place, frame_3SS, with_map)):
                         return file
         return file
 
@@ -257,13 +259,6 @@ class FileEmbedder:
         file.thumbnail_index = frame.index
         shown_hw = file.analysis.show(frame.pixels)
         file.thumbnail_jpeg = thumbnail(shown_hw, side_px=self._defaults.thumbnail_side_px)
-
-    def _prepare(
-        self, frame: DecodedFrame, region: int, used_hw: Pixels, *, with_map: bool
-    ) -> _PreparedFrame:
-        frame_3SS = preprocess(used_hw[None], self._spec)[0]
-        digest = _digest_of(used_hw)
-        return _PreparedFrame(frame.index, frame.time_s, region, digest, frame_3SS, with_map)
 
 
 def _digest_of(grey_hw: Pixels) -> bytes:

@@ -62,23 +62,6 @@ def next_plan(
     return None
 
 
-def write_merged(
-    folder: Path,
-    plan: Plan,
-    tail: Tail,
-    *,
-    encoder_id: str,
-    dim: int,
-    stopping: Callable[[], bool],
-) -> Segment | None:
-    """Write the alive rows of the plan as one new segment; None when there are none.
-
-    Raises: IndexDamaged, Stopping.
-    """
-    blocks = _merged_blocks(plan.merge, tail if plan.with_tail else None, dim, stopping)
-    return write_segment(folder, blocks, encoder_id=encoder_id, dim=dim)
-
-
 def write_segment(
     folder: Path, blocks: Iterator[Block], *, encoder_id: str, dim: int
 ) -> Segment | None:
@@ -128,14 +111,16 @@ def _new_place(folder: Path) -> Path:
     return folder / f"segment-{max(numbers, default=0) + 1:08d}"
 
 
-def _merged_blocks(
-    segments: Sequence[Segment], tail: Tail | None, dim: int, stopping: Callable[[], bool]
+def merged_blocks(
+    plan: Plan, tail: Tail, dim: int, *, stopping: Callable[[], bool]
 ) -> Iterator[Block]:
+    """Yield the alive rows of the plan, by ascending ids. Raises Stopping."""
+    segments = plan.merge
     places = [np.flatnonzero(segment.alive_N) for segment in segments]
     ids = [segment.row_ids_N[at] for segment, at in zip(segments, places, strict=True)]
     hashes = [segment.hashes_N[at] for segment, at in zip(segments, places, strict=True)]
     takes: list[Callable[[Ids], Floats]] = [segment.take for segment in segments]
-    if tail is not None:
+    if plan.with_tail:
         places.append(np.flatnonzero(tail.alive()))
         ids.append(tail.ids()[places[-1]])
         hashes.append(tail.hashes_C[places[-1]])

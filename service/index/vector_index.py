@@ -238,8 +238,10 @@ class EmbeddingIndex:
         if plan.compress is not None:
             segment_builder.compress(plan.compress, stopping=stopping)
             return True
-        options: dict[str, Any] = {"encoder_id": self._encoder_id, "dim": self._dim}
-        segment = segment_builder.write_merged(folder, plan, taken, **options, stopping=stopping)
+        blocks = segment_builder.merged_blocks(plan, taken, self._dim, stopping=stopping)
+        segment = segment_builder.write_segment(
+            folder, blocks, encoder_id=self._encoder_id, dim=self._dim
+        )
         if segment is not None:
             try:
                 segment_builder.compress(segment, stopping=stopping)

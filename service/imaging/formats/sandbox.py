@@ -203,11 +203,7 @@ class DecoderPool:
                     raise messages.error_from(message)
                 if is_clean:
                     return
-                yield (
-                    messages.image_info_from(message)
-                    if "info" in message
-                    else messages.frame_from(message, raw)
-                )
+                yield messages.result_from(message, raw)
         except messages.ConnectionBroken as error:
             raise CorruptImage("the decoder fails on the file") from error
         finally:

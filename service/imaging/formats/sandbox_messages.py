@@ -73,29 +73,23 @@ def _exactly(link: socket.socket, length: int) -> bytearray:
     return data
 
 
-def image_info_from(message: Mapping[str, Any]) -> ImageInfo:
-    """From JSON. Raises ConnectionBroken."""
-    try:
-        return ImageInfo.from_json(message["info"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ConnectionBroken("the image info of the decoder does not parse") from error
-
-
 def frame_message(frame: DecodedFrame) -> dict[str, Any]:
     """The frame as JSON, without its pixels, which follow as raw bytes."""
     return {"shape": list(frame.pixels.shape), "index": frame.index, "time_s": frame.time_s}
 
 
-def frame_from(message: Mapping[str, Any], raw: bytearray) -> DecodedFrame:
-    """From JSON and pixels. Raises ConnectionBroken."""
+def result_from(message: Mapping[str, Any], raw: bytearray) -> ImageInfo | DecodedFrame:
+    """The image info or the frame of a message. Raises ConnectionBroken."""
     try:
+        if "info" in message:
+            return ImageInfo.from_json(message["info"])
         pixels = np.frombuffer(raw, np.uint8).reshape([int(n) for n in message["shape"]])
         time_s = None if message["time_s"] is None else float(message["time_s"])
         if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
             raise ValueError
         return DecodedFrame(pixels, int(message["index"]), time_s)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConnectionBroken("a frame of the decoder does not parse") from error
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ConnectionBroken("a result of the decoder does not parse") from error
 
 
 def error_from(message: Mapping[str, Any]) -> errors.ServiceError:
