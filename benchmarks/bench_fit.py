@@ -195,7 +195,7 @@ def _store(local: LocalService, per_class: int) -> None:
     """Scans around two directions, ten per subject, put into the service's own collection."""
     services = local.running()
     dim, workspace_id = services.pipeline.encoder.dim, services.default_workspace_id
-    services.gallery.create(workspace_id, "large", "")
+    services.gallery.create(workspace_id, "large")
     rng = np.random.default_rng(0)
     directions_2D = rng.standard_normal((2, dim)) / np.sqrt(dim)
     for start in range(0, 2 * per_class, STORED_AT_ONCE):

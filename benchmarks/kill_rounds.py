@@ -121,7 +121,7 @@ def open_gallery(folder: Path) -> tuple[SqliteCatalog, Gallery, str]:
     owner = catalog.ensure_workspace("ours").workspace_id
     gallery = Gallery(catalog, encoder_id=ENCODER, dim=DIM)
     if not any(collection.name == NAME for _, collection in catalog.all_collections()):
-        gallery.create(owner, NAME, "")
+        gallery.create(owner, NAME)
     gallery.rebuild()
     return catalog, gallery, owner
 
