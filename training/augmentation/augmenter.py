@@ -6,7 +6,7 @@ view, what the beam meets, texture, receiver, generic change of grey, graphics.
 Shape suffixes: B rows of the batch, H height, W width, S output side.
 """
 
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
@@ -29,17 +29,12 @@ REDUCE_ABOVE = 1.5  # larger frames are first reduced to this many sides, agains
 CHUNK_CPU = 8  # rows worked on at once on a CPU, so that the planes stay in its cache
 
 
-class Effect(Protocol):
-    """A change of grey that knows its own chance and ranges."""
-
-    @property
-    def chance(self) -> float:
-        """Probability per frame."""
-        ...
-
-    def __call__(self, frames_B1SS: Tensor, scan: ScanMaps, draws: Draws) -> Tensor:
-        """Return the changed frames, same shape, in [0, 1]."""
-        ...
+# The effects that follow the warp, in the order in which the signal passes them.
+AFTER_WARP = (
+    *("enhancement", "shadow", "attenuation", "speckle", "resolution", "haze"),
+    *("gain_curve", "gain", "dynamic_range", "compression", "photometric", "quantisation"),
+    *("calipers", "text", "ticks"),
+)
 
 
 class Augmenter:
@@ -59,7 +54,8 @@ class Augmenter:
             effect.chance > 0
             for effect in (config.crop, config.flip, config.tilt, config.zoom, config.remap)
         )
-        self._effects = tuple(effect for effect in _in_order(config) if effect.chance > 0)
+        effects: list[Any] = [getattr(config, name) for name in AFTER_WARP]
+        self._effects = [effect for effect in effects if effect.chance > 0]
 
     def __call__(self, frames_B1HW: Tensor, generator: torch.Generator) -> Tensor:
         """Return float32 (B, 1, S, S) in [0, 1] on the frames' device, without gradient.
@@ -126,27 +122,6 @@ class Augmenter:
         points = config.zoom(config.tilt(points, beams, draws), beams, draws)
         row, column = points
         return config.remap((row.expand_as(like_B1SS), column.expand_as(like_B1SS)), beams, draws)
-
-
-def _in_order(config: AugmentationConfig) -> tuple[Effect, ...]:
-    """The effects that follow the warp, as the signal passes them."""
-    return (
-        config.enhancement,
-        config.shadow,
-        config.attenuation,
-        config.speckle,
-        config.resolution,
-        config.haze,
-        config.gain_curve,
-        config.gain,
-        config.dynamic_range,
-        config.compression,
-        config.photometric,
-        config.quantisation,
-        config.calipers,
-        config.text,
-        config.ticks,
-    )
 
 
 def _check_range(frames_B1HW: Tensor) -> None:

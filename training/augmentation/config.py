@@ -3,13 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from service.errors import InputError
-from training.augmentation.beam import (
-    Attenuation,
-    Enhancement,
-    GainCurve,
-    Reverberation,
-    Shadow,
-)
+from training.augmentation.beam import Attenuation, Enhancement, GainCurve, Reverberation, Shadow
 from training.augmentation.overlay import Calipers, Text, Ticks
 from training.augmentation.photometric import Photometric
 from training.augmentation.receiver import Compression, DynamicRange, Gain, Quantisation

@@ -93,12 +93,7 @@ class Beams:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Scan maps of frames and the beams behind them.
-
-    Attributes:
-        scan: per-pixel maps.
-        beams: the parameters behind them.
-    """
+    """Scan maps of frames and the beams behind them."""
 
     scan: ScanMaps
     beams: Beams
@@ -109,9 +104,6 @@ def estimate_geometry(frames_B1HW: Tensor) -> Geometry:
 
     A sector is recognised by straight left and right borders that open downwards; the apex is
     their crossing. All else, a frame without background included, counts as linear.
-
-    Args:
-        frames_B1HW: float32 in [0, 1], transducer at the top.
 
     Raises:
         InputError: not float32 of shape (B, 1, H, W) with sides of at least 16 px.

@@ -4,7 +4,9 @@ Shape suffixes: F frames, S side, H height, W width.
 """
 
 import time
-from collections.abc import Callable, Sequence
+import timeit
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,7 @@ from service.errors import InputError
 from service.imaging.analysis.preprocess import resize
 from service.imaging.formats.decode import decode
 from training.augmentation.augmenter import Augmenter
-from training.augmentation.beam import (
-    Attenuation,
-    Enhancement,
-    GainCurve,
-    Reverberation,
-    Shadow,
-)
+from training.augmentation.beam import Attenuation, Enhancement, GainCurve, Reverberation, Shadow
 from training.augmentation.config import EFFECTS, AugmentationConfig
 from training.augmentation.geometry import estimate_geometry
 from training.augmentation.receiver import Compression, DynamicRange, Gain, Quantisation
@@ -92,8 +88,7 @@ def contact_sheet(
     side_px = frames_F1SS.shape[2]
     columns: list[tuple[str, Tensor]] = [("frame", frames_F1SS)]
     for number, effect in enumerate(EFFECTS):
-        views = _views(STRONG.alone(effect), frames_F1SS, seed + number)
-        columns.append((effect, views))
+        columns.append((effect, _views(STRONG.alone(effect), frames_F1SS, seed + number)))
     for number in range(FULL_DRAWS):
         columns.append((f"all {number + 1}", _views(config, frames_F1SS, seed + 100 + number)))
     height_px = LABEL_PX + len(frames_F1SS) * side_px
@@ -141,22 +136,17 @@ def measure(config: AugmentationConfig, side_px: int, seed: int) -> dict[str, fl
     simulated frames, the best of three.
     """
     frames_F1SS = as_batch(simulated_frames(side_px, seed)).repeat(16, 1, 1, 1)
+
+    def best_ms(chosen: AugmentationConfig) -> float:
+        work = partial(_views, chosen, frames_F1SS, seed)
+        times_s = timeit.repeat(work, timer=time.process_time, number=1, repeat=3)
+        return min(times_s) / len(frames_F1SS) * 1000
+
     return {
-        "whole_chain_cpu_ms": _best_ms(lambda: _views(config, frames_F1SS, seed), len(frames_F1SS)),
-        "nothing_on_cpu_ms": _best_ms(
-            lambda: _views(config.only(), frames_F1SS, seed), len(frames_F1SS)
-        ),
+        "whole_chain_cpu_ms": best_ms(config),
+        "nothing_on_cpu_ms": best_ms(config.only()),
         "threads": float(torch.get_num_threads()),
     }
-
-
-def _best_ms(work: Callable[[], Tensor], frames: int) -> float:
-    times_s = []
-    for _ in range(3):
-        started_s = time.process_time()
-        work()
-        times_s.append(time.process_time() - started_s)
-    return min(times_s) / frames * 1000
 
 
 def _views(config: AugmentationConfig, frames_F1SS: Tensor, seed: int) -> Tensor:

@@ -14,9 +14,7 @@ def blur(planes_BCHW: Tensor, down_px_B: Tensor, across_px_B: Tensor, *, reach_p
     Returns float32 of the same shape.
 
     Args:
-        planes_BCHW: float32.
         down_px_B: standard deviation along H, above 0, any shape of B elements.
-        across_px_B: standard deviation along W.
         reach_px: taps to each side; at least twice the largest standard deviation.
     """
     padded = functional.pad(planes_BCHW, (reach_px,) * 4, mode="replicate")

@@ -40,7 +40,6 @@ def nakagami_field(
             than the field.
         shape_m: one of ``SHAPES`` per row.
         down_px: deviation of the grain along the beam, in coarse pixels, 0.1 to 2.
-        across_px: the same across the beam.
     """
     smooth = blur_inside(normal_BNss, down_px, across_px, reach_px=GRAIN_REACH)
     smooth = smooth / noise_gain(down_px, across_px, reach_px=GRAIN_REACH)

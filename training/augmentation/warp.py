@@ -61,8 +61,6 @@ def fan_out(points: Points, beams: Beams, half_angle: Tensor, surface: Tensor) -
     """Show a rectangle as a fan that fills the height; what is beside the fan is outside.
 
     Args:
-        points: of the fan.
-        beams: of the rectangle.
         half_angle: of the fan, radians.
         surface: radius of its transducer as a share of the imaged depth.
     """

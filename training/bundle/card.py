@@ -38,6 +38,7 @@ def card(facts: ExportFacts, about: dict[str, Any], networks: dict[str, str]) ->
         for p, n in about["fidelity"].items()
     )
     benchmark = "\n" + benchmark_section(about["benchmark"]) if "benchmark" in about else ""
+    frozen = "" if ends_at_stage3(about) else " (stem to stage 3, kept frozen)"
     state = "**Interim**: a stand-in, not meant for use. " if facts.interim else ""
     return f"""# Sonoprobe encoder {facts.version} (bundle format {FORMAT_VERSION})
 
@@ -55,7 +56,7 @@ Its teacher is no DINOv3 and it was not trained at the paper's scale.
 ## Training
 
 - Teacher: {facts.teacher}
-- Initial weights{_frozen(about)}: {facts.initial_weights}
+- Initial weights{frozen}: {facts.initial_weights}
 {_learnt(about)}
 - Settings: `{json.dumps(about["config"])}`
 
@@ -74,10 +75,6 @@ Its teacher is no DINOv3 and it was not trained at the paper's scale.
 def ends_at_stage3(about: Mapping[str, Any]) -> bool:
     """Whether a bundle's facts tell of a network without stage 4."""
     return bool(about.get("stages", 4) == 3)
-
-
-def _frozen(about: Mapping[str, Any]) -> str:
-    return "" if ends_at_stage3(about) else " (stem to stage 3, kept frozen)"
 
 
 def _learnt(about: Mapping[str, Any]) -> str:

@@ -24,7 +24,6 @@ def equalise(student: Student, calibration_B3SS: Tensor, *, balance: float = 0.5
     """Rescale a student made by ``fold_norms`` in place; outputs stay equal to rounding.
 
     Args:
-        student: without batch-norms.
         calibration_B3SS: preprocessed real frames; channel ranges come from them.
         balance: share of a channel's spread that is moved into the weights that read it, 0..1;
             free for the stream, whose readers are quantised per channel.

@@ -3,7 +3,6 @@
 Shape suffixes: N frames, T golden frames, S encoder side, D embedding width, K pooled features.
 """
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from service.arrays import Floats, Pixels
 from service.embedding.bundle import (
     CARD_NAME,
     GOLDEN_NAME,
@@ -51,7 +50,7 @@ from training.networks.config import StudentConfig
 from training.networks.readout import Readout, fit_readout, pool_features
 from training.networks.student import ARCHITECTURE, Student, Trunk
 
-Frames = Sequence[npt.NDArray[np.uint8]]
+Frames = Sequence[Pixels]
 FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
 CALIBRATION_FRAMES = 96
 _BATCH = 32
@@ -76,7 +75,7 @@ def load_student(checkpoint: Path, config: StudentConfig) -> AnyBackbone:
 @torch.inference_mode()
 def pooled_features(
     trunk: AnyBackbone, frames: Frames, config: DistillConfig, *, view: int = 0
-) -> npt.NDArray[np.float32]:
+) -> Floats:
     """pooled_NK of frames, float32; of their augmented view with that number, 0 = as they are.
 
     Views only say how far augmentation moves a frame, so they run in bfloat16 where that is fast.
@@ -102,14 +101,12 @@ def serving_config(config: DistillConfig) -> DistillConfig:
 
 def fit_student_readout(trunk: AnyBackbone, corpus: Frames, config: DistillConfig) -> Readout:
     """The read-out of a trained student, from corpus frames and their augmented views."""
-    numbers = (
-        range(1, config.readout.views + 1) if config.readout.augmentation_invariance > 0 else ()
-    )
-    views = [pooled_features(trunk, corpus, config, view=number) for number in numbers]
+    count = config.readout.views if config.readout.augmentation_invariance > 0 else 0
+    views = [pooled_features(trunk, corpus, config, view=number + 1) for number in range(count)]
     return fit_readout(pooled_features(trunk, corpus, config), config.readout, views)
 
 
-def encoder_inputs(frames: Frames, spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+def encoder_inputs(frames: Frames, spec: PreprocessSpec) -> Floats:
     """Whole frames as an encoder wants them, float32 (N, 3, S, S)."""
     return normalise(np.stack([resize(frame, spec.side_px) for frame in frames]), spec)
 
@@ -139,7 +136,7 @@ def export(
     calibration = encoder_inputs(chosen, spec)
     if isinstance(trunk, Trunk):
         equalise(student, torch.from_numpy(calibration))
-    networks = _write_networks(student, spec, calibration, config.readout.dim, out)
+    networks = _write_networks(student, spec, calibration, out)
     fidelity = measure_fidelity(out, networks, encoder_inputs(unseen, spec))
     _write_golden(out, networks, golden, spec)
     about = {
@@ -159,30 +156,20 @@ def export(
 
 def run_settings(config: DistillConfig) -> dict[str, Any]:
     """The fields of a run that decide its result."""
+    numbers = ("views", "epochs", "steps", "batch", "learning_rate")
+    weights = ("regression", "queue", "relational", "contrastive", "feature_preservation")
+    losses = {name: getattr(config.losses, name) for name in weights}
     return {
         "mode": config.mode,
         "train": config.student.train,
-        "views": config.views,
-        "epochs": config.epochs,
-        "steps": config.steps,
-        "batch": config.batch,
-        "learning_rate": config.learning_rate,
-        "losses": {
-            name: weight
-            for name, weight in dataclasses.asdict(config.losses).items()
-            if name in ("regression", "queue", "relational", "contrastive", "feature_preservation")
-            and weight > 0
-        },
+        **{name: getattr(config, name) for name in numbers},
+        "losses": {name: weight for name, weight in losses.items() if weight > 0},
         "seed": config.seed,
     }
 
 
 def _write_networks(
-    student: Student,
-    spec: PreprocessSpec,
-    calibration: npt.NDArray[np.float32],
-    dim: int,
-    out: Path,
+    student: Student, spec: PreprocessSpec, calibration: Floats, out: Path
 ) -> dict[str, str]:
     networks = {p: f"encoder.{p}.onnx" for p in ("fp32", "fp16", "int8")}
     fp32 = out / networks["fp32"]
@@ -198,7 +185,7 @@ def _write_networks(
 
 
 def measure_fidelity(
-    folder: Path, networks: dict[str, str], inputs_N3SS: npt.NDArray[np.float32]
+    folder: Path, networks: dict[str, str], inputs_N3SS: Floats
 ) -> dict[str, dict[str, float]]:
     """Cosine of each precision with fp32 on the same frames: mean and minimum."""
     reference_ND, _ = embed(open_network(folder / networks["fp32"]), inputs_N3SS)

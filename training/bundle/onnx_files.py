@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
@@ -23,13 +22,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
+from service.arrays import Floats
 from training.bundle.onnx_branches import MAPS_INPUT
 from training.bundle.onnx_graph import needed_for
 from training.networks.onnx_export import export_onnx
 
 PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
 INPUT, OUTPUTS = "frames", ("embedding", "feature_map")
-Floats = npt.NDArray[np.float32]
 
 
 def write_fp32(student: nn.Module, side_px: int, path: Path) -> None:
@@ -67,14 +66,7 @@ class _Frames(CalibrationDataReader):  # type: ignore[misc]
 def write_int8(
     source: Path, path: Path, calibration_N3SS: Floats, *, keep_float: tuple[str, ...] = ()
 ) -> None:
-    """Static QDQ: int8 weights per output channel, uint8 activations by range seen.
-
-    Args:
-        source: the fp32 network.
-        path: where to write.
-        calibration_N3SS: preprocessed real frames; ranges come from them.
-        keep_float: names of nodes that stay float.
-    """
+    """Static QDQ: int8 weights per output channel, uint8 activations by range on real frames."""
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
@@ -108,16 +100,10 @@ def readout_nodes(path: Path) -> tuple[str, ...]:
     """
     graph = onnx.load(path).graph
     trunk = [node for node in graph.node if node.op_type == "Conv"]
-    if _groups(trunk[-1]) > 1:
+    if any(attribute.name == "group" and attribute.i > 1 for attribute in trunk[-1].attribute):
         trunk = trunk[:-1]
     needed = needed_for(graph, [node.output[0] for node in trunk])
     return tuple(node.name for node in graph.node if node.output[0] not in needed)
-
-
-def _groups(convolution: onnx.NodeProto) -> int:
-    return next(
-        (attribute.i for attribute in convolution.attribute if attribute.name == "group"), 1
-    )
 
 
 def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -137,9 +123,9 @@ def embed(
     session: onnxruntime.InferenceSession, inputs_N3SS: Floats, *, batch: int = 8
 ) -> tuple[Floats, Floats]:
     """Run in batches; return embeddings_ND and feature_maps_NDhw, float32."""
-    asked = {MAPS_INPUT: np.array(True)} if takes_maps(session) else {}
+    request = {MAPS_INPUT: np.array(True)} if takes_maps(session) else {}
     parts = [
-        session.run(list(OUTPUTS), {INPUT: inputs_N3SS[i : i + batch], **asked})
+        session.run(list(OUTPUTS), {INPUT: inputs_N3SS[i : i + batch], **request})
         for i in range(0, len(inputs_N3SS), batch)
     ]
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

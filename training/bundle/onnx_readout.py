@@ -11,14 +11,13 @@ Shape suffixes: N frames, S encoder side, D embedding width, K pooled features, 
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from service.arrays import Floats, Pixels
 from training.bundle.onnx_files import INPUT, OUTPUTS, open_network
 from training.bundle.onnx_graph import producers
 
-Floats = npt.NDArray[np.float32]
 BLOCK, ZERO, STEPS = 32, 128, 127  # weights per scale; the stored number that means 0; steps
 INT8_PRODUCT = 4  # accuracy level of MatMulNBits
 _PACKED, _SCALES = "readout_packed", "readout_scales"
@@ -57,13 +56,7 @@ def quantise_readout(path: Path) -> None:
 
 
 def correct_bias(path: Path, reference: Path, inputs_N3SS: Floats) -> None:
-    """Correct the mean of the int8 network's embedding on real frames, in place.
-
-    Args:
-        path: the int8 network.
-        reference: the fp32 network.
-        inputs_N3SS: preprocessed real frames that it was trained on.
-    """
+    """Give the int8 network, in place, the mean embedding that the fp32 one has on real frames."""
     missing_D = (_rows_of(reference, inputs_N3SS) - _rows_of(path, inputs_N3SS)).mean(0)
     network = onnx.load(path)
     graph = network.graph
@@ -73,7 +66,7 @@ def correct_bias(path: Path, reference: Path, inputs_N3SS: Floats) -> None:
     onnx.save(network, str(path))
 
 
-def _packed(weights_DK: Floats) -> tuple[npt.NDArray[np.uint8], Floats]:
+def _packed(weights_DK: Floats) -> tuple[Pixels, Floats]:
     """uint8 (D, J, 32) and the size of one step for each of the J blocks of a row, (D, J)."""
     padded = np.pad(weights_DK, ((0, 0), (0, -weights_DK.shape[1] % BLOCK)))
     blocks_DJB = padded.reshape(len(weights_DK), -1, BLOCK)

@@ -9,7 +9,7 @@ import csv
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
 from typing import Any, TypeAlias
@@ -29,8 +29,6 @@ class FoundFile:
     """One file that should be a frame.
 
     Attributes:
-        path: of the file.
-        label: class name, empty when unlabelled.
         group: patient or video, empty when the layout does not tell.
         split: the set's own split, empty when it has none.
         problem: why the file cannot be used, empty when it can.
@@ -49,12 +47,10 @@ def class_folders(
     """Frames in folders named after their class.
 
     Args:
-        root: the unpacked folder.
         classes: names of class folders at any depth, nearest first; empty: the folders at the
             top are the classes.
         within: only frames below a folder of this name.
         skip: pattern of paths that are no frames, such as masks.
-        group: pattern of the group.
 
     Raises:
         InputError: no folder, or a pattern that is no regular expression.
@@ -81,13 +77,10 @@ def image_folder(
     """Frames anywhere below a folder; label, group and split from patterns of their paths.
 
     Args:
-        root: the unpacked folder.
         label: pattern of the label; a path without it is unlabelled.
         labels: names to give to what ``label`` finds, by lower case; others stay.
         group: pattern of the group; a path without it is reported, not guessed.
         group_depth: instead: so many folders below ``root`` name the group.
-        split: pattern of the set's own split.
-        skip: pattern of paths that are no frames.
 
     Raises:
         InputError: no folder, a pattern that is no regular expression, or two kinds of group.
@@ -101,13 +94,8 @@ def image_folder(
         if skipped and skipped.search(inner):
             continue
         name = _match(labelled, inner)
-        found_file = _found_file(
-            path,
-            inner,
-            grouped,
-            label=names.get(name.lower(), name),
-            split=_match(parted, inner),
-        )
+        name, own_split = names.get(name.lower(), name), _match(parted, inner)
+        found_file = _found_file(path, inner, grouped, label=name, split=own_split)
         yield _by_depth(found_file, inner, group_depth) if group_depth else found_file
 
 
@@ -124,21 +112,16 @@ def csv_table(
     """Frames named by a table; columns in braces make up each value: ``Images/{ID}.png``.
 
     Args:
-        root: the unpacked folder.
         table: name of the file, or a pattern such as ``*.csv``; it lies anywhere below ``root``.
         path: of the frame, from the table's folder.
-        label: class name.
-        group: patient or video.
-        split: the set's own split.
-        delimiter: between the columns.
 
     Raises:
         InputError: not exactly one such table, a column it lacks, or a path outside ``root``.
     """
     file = _one_table(root, table)
     templates = {"path": path, "label": label, "group": group, "split": split}
-    wanted = {name for text in templates.values() for name in _columns_of(text)}
-    for record in _records(file, delimiter, wanted):
+    columns = {name for text in templates.values() for name in _columns_of(text)}
+    for record in _records(file, delimiter, columns):
         values = {key: text.format_map(record) for key, text in templates.items()}
         yield _of_table(root, file, values, group_wanted=bool(group))
 
@@ -147,7 +130,6 @@ def dicom_folder(root: Path, *, group_depth: int = 0) -> Iterator[FoundFile]:
     """DICOM files anywhere below a folder, with or without a suffix.
 
     Args:
-        root: the folder.
         group_depth: so many folders below ``root`` name the group (1 for patient folders);
             0: each folder that holds files is a group.
 
@@ -179,12 +161,12 @@ def check_layout(layout: Mapping[str, Any]) -> None:
         raise InputError(f"expected an adapter of {', '.join(ADAPTERS)}, got {name!r}")
     signature = inspect.signature(ADAPTERS[name]).parameters
     known = {key for key in signature if key != "root"}
-    given = set(layout) - {"adapter"}
+    names = set(layout) - {"adapter"}
     needed = {key for key in known if signature[key].default is inspect.Parameter.empty}
-    if given - known or needed - given:
+    if names - known or needed - names:
         raise InputError(
             f"{name}: expected parameters among {sorted(known)}, {sorted(needed)} at least; "
-            f"got {sorted(given)}"
+            f"got {sorted(names)}"
         )
 
 
@@ -241,20 +223,8 @@ def _found_file(
 def _by_depth(found_file: FoundFile, inner: str, depth: int) -> FoundFile:
     folders = inner.split("/")[:-1]
     if len(folders) < depth:
-        return FoundFile(
-            found_file.path,
-            found_file.label,
-            "",
-            found_file.split,
-            f"lies less than {depth} folders in",
-        )
-    return FoundFile(
-        found_file.path,
-        found_file.label,
-        "/".join(folders[:depth]),
-        found_file.split,
-        found_file.problem,
-    )
+        return replace(found_file, group="", problem=f"lies less than {depth} folders in")
+    return replace(found_file, group="/".join(folders[:depth]))
 
 
 def _one_table(root: Path, table: str) -> Path:
@@ -268,16 +238,16 @@ def _one_table(root: Path, table: str) -> Path:
     return files[0]
 
 
-def _records(file: Path, delimiter: str, wanted: set[str]) -> list[dict[str, str]]:
-    """The wanted cells of every row, stripped; a column's name is stripped as well."""
+def _records(file: Path, delimiter: str, names: set[str]) -> list[dict[str, str]]:
+    """The cells of these columns of every row, stripped; a column's name is stripped as well."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, delimiter=delimiter)
             columns = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = columns
-            if missing := sorted(wanted - set(columns)):
+            if missing := sorted(names - set(columns)):
                 raise InputError(f"{file.name}: expected the columns {missing}, got {columns}")
-            return [{name: (row[name] or "").strip() for name in wanted} for row in reader]
+            return [{name: (row[name] or "").strip() for name in names} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
         raise InputError(f"{file.name} is no table: {error}") from error
 

@@ -25,14 +25,7 @@ USES = ("corpus", "bench")
 
 @dataclass(frozen=True, slots=True)
 class SetFacts:
-    """What all rows of one set share.
-
-    Attributes:
-        dataset: name of the set.
-        licence: as published.
-        use: ``corpus`` or ``bench``.
-        organ: what is shown, empty when unknown.
-    """
+    """What all rows of one set share."""
 
     dataset: str
     licence: str
@@ -53,9 +46,7 @@ class ManifestBuild:
     """Rows of one set.
 
     Attributes:
-        rows: in the order they were found.
         hashes_NK: their perceptual hashes, uint64 (N, K).
-        skipped: files that became no row.
     """
 
     rows: list[ManifestRow]
@@ -64,7 +55,7 @@ class ManifestBuild:
 
 
 def make_rows(files: Iterable[FoundFile], root: Path, facts: SetFacts) -> ManifestBuild:
-    """Read, hash and decode every file once; those that do not decode are listed, not dropped.
+    """Read, hash and decode every file once; list those that do not decode.
 
     A frame without a group is a group of its own.
 

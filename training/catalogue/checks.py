@@ -14,7 +14,7 @@ from service.errors import InputError
 from service.imaging.formats.decode import decode
 from training.catalogue.builder import USES
 from training.catalogue.entries import Dataset
-from training.catalogue.leaks import Leak, find_leaks
+from training.catalogue.leaks import find_leaks
 from training.catalogue.manifest import MAX_PIXELS, ManifestRow
 from training.catalogue.near_duplicates import (
     RADIUS_BITS,
@@ -134,11 +134,10 @@ def _leak_rules(
     corpus, bench = [[rows[number] for number in side] for side in sides]
     hashes = (hashes_NK[sides[0]], hashes_NK[sides[1]])
     leaks = find_leaks(corpus, bench, radius_bits=radius_bits, hashes=hashes)
-    by_kind: dict[str, list[Leak]] = {}
+    by_kind: dict[str, list[str]] = {}
     for leak in leaks:
-        by_kind.setdefault(leak.kind, []).append(leak)
-    for kind, leaks_of_kind in by_kind.items():
-        names = [f"{_name(leak.bench)} = {_name(leak.corpus)}" for leak in leaks_of_kind]
+        by_kind.setdefault(leak.kind, []).append(f"{_name(leak.bench)} = {_name(leak.corpus)}")
+    for kind, names in by_kind.items():
         yield _violation(f"no bench frame is in the corpus: {kind}", True, names)
 
 
@@ -147,15 +146,12 @@ def _likeness_rules(
 ) -> Iterator[RuleViolation]:
     pairs = find_pairs(hashes_NK, radius_bits, [(row.group, row.label) for row in rows])
     across = [pair for pair in pairs if rows[pair.first].dataset != rows[pair.second].dataset]
-    apart = [
-        pair
-        for pair in pairs
-        if rows[pair.first].dataset == rows[pair.second].dataset
-        and rows[pair.first].group != rows[pair.second].group
-    ]
+    within = [pair for pair in pairs if rows[pair.first].dataset == rows[pair.second].dataset]
+    apart = [pair for pair in within if rows[pair.first].group != rows[pair.second].group]
     yield _violation("pairs of near-duplicates across sets", False, _names(rows, across))
     yield _violation("pairs of near-duplicates in two groups of a set", False, _names(rows, apart))
-    torn = [pair for pair in pairs if _split_differs(rows[pair.first], rows[pair.second])]
+    splits = [(rows[pair.first].split, rows[pair.second].split) for pair in within]
+    torn = [pair for pair, (a, b) in zip(within, splits, strict=True) if a and b and a != b]
     yield _violation("near-duplicates lie in one split of their set", True, _names(rows, torn))
     joined = join_groups(rows, pairs)
     unmarked = [
@@ -164,11 +160,6 @@ def _likeness_rules(
         if after.label_conflict and not row.label_conflict
     ]
     yield _violation("near-duplicates of other labels are marked", True, unmarked)
-
-
-def _split_differs(first: ManifestRow, second: ManifestRow) -> bool:
-    same_set = first.dataset == second.dataset
-    return same_set and first.split != second.split and bool(first.split and second.split)
 
 
 def _tied(rows: Iterable[ManifestRow], catalogue: Mapping[str, Dataset]) -> list[str]:

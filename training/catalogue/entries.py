@@ -31,7 +31,6 @@ class Download:
     """One file behind an open direct link.
 
     Attributes:
-        url: of the file.
         sha256: hexadecimal, empty when the publisher gives none.
     """
 
@@ -45,13 +44,9 @@ class Dataset:
 
     Attributes:
         name: short, unique, lower case.
-        title: as published.
         organs: what is shown.
         images: still images or frames; ``count`` repeats what the source says.
-        task: labels that come with it.
-        licence: as published.
         tier: one of ``TIERS``.
-        url: the page of the set.
         downloads: open direct links.
         record: ``zenodo:ID`` or ``figshare:ID``, an open record that lists its files.
         citation: record, DOI or article that names the set.

@@ -35,7 +35,6 @@ class RemoteFile:
 
     Attributes:
         name: to write it under, a plain file name.
-        url: of the bytes.
         checksum: ``sha256:...`` or ``md5:...`` as the publisher gives it, or empty.
         size_bytes: as the publisher gives it, 0 when not known.
     """
@@ -80,13 +79,8 @@ def fetch(
     Files that ``SOURCE.json`` already records and that are unchanged are not fetched again.
 
     Args:
-        dataset: from the catalogue.
-        folder: made when absent.
-        client: from ``open_client``.
         accept_licence: a person read and accepted the terms; needed for tiers C and D.
         progress: called with file name, bytes so far and total bytes (0 = not known).
-        apis: address pattern of each record host.
-        patience: when to give up.
 
     Raises:
         InputError: no direct link; terms not accepted; the server refuses; the connection
@@ -102,14 +96,14 @@ def fetch(
         )
     folder.mkdir(parents=True, exist_ok=True)
     known = _recorded(folder)
-    done: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for remote in list_files(dataset, client, apis):
         entry = known.get(remote.name)
         if entry is None or not _unchanged(entry, remote, folder):
-            entry = _record(remote, download(remote, folder, client, progress, retry_policy))
-        done.append(entry)
-        _write_source(dataset, folder, done, accepted=accept_licence)
-    return [folder / str(entry["name"]) for entry in done]
+            entry = _record(remote, *download(remote, folder, client, progress, retry_policy))
+        entries.append(entry)
+        _write_source(dataset, folder, entries, accepted=accept_licence)
+    return [folder / str(entry["name"]) for entry in entries]
 
 
 def list_files(
@@ -172,10 +166,10 @@ def download(
     expected_bytes = remote.size_bytes or total
     if expected_bytes and _size(partial) != expected_bytes:
         raise _mismatch(partial, remote, f"{expected_bytes} bytes", f"{_size(partial)} bytes")
-    kind, _, wanted = remote.checksum.partition(":")
-    if wanted and (got := _digest(partial, kind)) != wanted.lower():
-        raise _mismatch(partial, remote, f"{kind} {wanted}", got)
-    sha256 = wanted.lower() if kind == "sha256" else _digest(partial, "sha256")
+    kind, _, expected = remote.checksum.partition(":")
+    if expected and (got := _digest(partial, kind)) != expected.lower():
+        raise _mismatch(partial, remote, f"{kind} {expected}", got)
+    sha256 = expected.lower() if kind == "sha256" else _digest(partial, "sha256")
     _tag(partial).unlink(missing_ok=True)
     return partial.replace(folder / remote.name), sha256
 
@@ -237,10 +231,9 @@ def _mismatch(partial: Path, remote: RemoteFile, expected: str, got: str) -> Inp
 def _digest(path: Path, kind: str) -> str:
     if kind not in _DIGESTS:
         raise InputError(f"expected a sha256 or md5 checksum, got {kind!r}")
+    digest = hashlib.new(kind, usedforsecurity=kind == "sha256")
     with path.open("rb") as stream:
-        return hashlib.file_digest(
-            stream, lambda: hashlib.new(kind, usedforsecurity=kind == "sha256")
-        ).hexdigest()
+        return hashlib.file_digest(stream, lambda: digest).hexdigest()
 
 
 def _get_json(url: str, client: httpx.Client) -> Any:
@@ -254,11 +247,10 @@ def _get_json(url: str, client: httpx.Client) -> Any:
 
 def _zenodo_files(answer: Any) -> list[RemoteFile]:
     """Of one record: developers.zenodo.org, "Records"."""
+    items = answer.get("files", ())
     return [
-        RemoteFile(
-            _plain_name(item["key"]), item["links"]["self"], item["checksum"], int(item["size"])
-        )
-        for item in answer.get("files", ())
+        RemoteFile(_plain_name(f["key"]), f["links"]["self"], f["checksum"], int(f["size"]))
+        for f in items
     ]
 
 
@@ -276,10 +268,7 @@ def _figshare_files(answer: Any) -> list[RemoteFile]:
     ]
 
 
-_READERS: Mapping[str, Callable[[Any], list[RemoteFile]]] = {
-    "zenodo": _zenodo_files,
-    "figshare": _figshare_files,
-}
+_READERS = {"zenodo": _zenodo_files, "figshare": _figshare_files}
 
 
 def _plain_name(path: str) -> str:
@@ -308,8 +297,7 @@ def _unchanged(entry: Mapping[str, Any], remote: RemoteFile, folder: Path) -> bo
     )
 
 
-def _record(remote: RemoteFile, got: tuple[Path, str]) -> dict[str, Any]:
-    path, sha256 = got
+def _record(remote: RemoteFile, path: Path, sha256: str) -> dict[str, Any]:
     return {
         "name": remote.name,
         "url": remote.url,

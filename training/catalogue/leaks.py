@@ -26,7 +26,6 @@ class Leak:
     """One evaluation frame and the corpus frame that matches it.
 
     Attributes:
-        kind: ``same file``, ``same group`` or ``near-duplicate``.
         corpus: the row that may be trained on.
         bench: the row that must not be known.
         distance_bits: of the perceptual hashes, 0 for the other kinds.
@@ -48,9 +47,6 @@ def find_leaks(
     """Every leak, one for each evaluation frame and kind: its nearest or first cause.
 
     Args:
-        corpus: rows of the distillation pool.
-        bench: rows of the evaluation.
-        radius_bits: of near-duplicates.
         hashes: perceptual hashes of both, uint64 (N, K) each; computed when not given.
 
     Raises:
@@ -73,11 +69,6 @@ def check_disjoint(
     corpus: Sequence[ManifestRow], bench: Sequence[ManifestRow], *, radius_bits: int = RADIUS_BITS
 ) -> None:
     """Refuse a corpus that holds an evaluation frame, its subject or a near-duplicate of it.
-
-    Args:
-        corpus: rows of the distillation pool.
-        bench: rows of the evaluation.
-        radius_bits: of near-duplicates.
 
     Raises:
         Conflict: with the number of evaluation frames of each kind of leak and examples.

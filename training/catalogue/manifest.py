@@ -4,21 +4,21 @@ Shape suffixes: H height, W width.
 """
 
 import csv
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from service.arrays import Pixels
 from service.errors import InputError
 from service.imaging.formats.decode import decode
 
 MAX_PIXELS = 100_000_000
 _COLUMNS = ("path", "use", "dataset", "label", "group", "split", "licence", "label_conflict")
-_OPTIONAL_COLUMNS = ("organ", "source", "sha256")
+_ALL_COLUMNS = (*_COLUMNS, "organ", "source", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,12 @@ class ManifestRow:
     """One frame of a manifest.
 
     Attributes:
-        path: of the file, absolute.
         use: ``corpus`` (may be trained on) or ``bench`` (never).
-        dataset: name of the published set.
         label: class name, empty when unlabelled.
         group: patient, video or near-duplicate group, after its set's name and a slash; never
             split across folds.
         split: the set's own split, empty when it has none.
-        licence: as published.
         label_conflict: near-duplicates of this frame carry other labels.
-        organ: what is shown, empty when unknown.
         sha256: of the file, hexadecimal, empty when not recorded.
         source: where the frame came from in the published archive, empty when unknown.
     """
@@ -71,19 +67,11 @@ def read_manifest(path: Path) -> list[ManifestRow]:
 
 
 def _row(folder: Path, fields: dict[str, str]) -> ManifestRow:
-    return ManifestRow(
-        path=folder / fields["path"],
-        use=fields["use"],
-        dataset=fields["dataset"],
-        label=fields["label"],
-        group=_group(fields),
-        split=fields["split"],
-        licence=fields["licence"],
-        label_conflict=fields["label_conflict"] == "1",
-        organ=fields.get("organ") or "",
-        sha256=fields.get("sha256") or "",
-        source=fields.get("source") or "",
-    )
+    values: dict[str, Any] = {name: fields.get(name) or "" for name in _ALL_COLUMNS}
+    values["path"] = folder / fields["path"]
+    values["group"] = _group(fields)
+    values["label_conflict"] = fields["label_conflict"] == "1"
+    return ManifestRow(**values)
 
 
 def _group(fields: dict[str, str]) -> str:
@@ -103,31 +91,23 @@ def write_manifest(rows: Iterable[ManifestRow], path: Path) -> None:
     """
     try:
         with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow((*_COLUMNS, *_OPTIONAL_COLUMNS))
+            writer = csv.DictWriter(stream, _ALL_COLUMNS, lineterminator="\n")
+            writer.writeheader()
             writer.writerows(_fields(row, path.parent) for row in rows)
     except OSError as error:
         raise InputError(f"the manifest cannot be written: {error.strerror}") from error
 
 
-def _fields(row: ManifestRow, folder: Path) -> tuple[str, ...]:
+def _fields(row: ManifestRow, folder: Path) -> dict[str, Any]:
     own = f"{row.dataset}/"
-    return (
-        os.path.relpath(row.path, folder),
-        row.use,
-        row.dataset,
-        row.label,
-        row.group.removeprefix(own) if row.group.startswith(own) else f"/{row.group}",
-        row.split,
-        row.licence,
-        str(int(row.label_conflict)),
-        row.organ,
-        row.source,
-        row.sha256,
-    )
+    return dataclasses.asdict(row) | {
+        "path": os.path.relpath(row.path, folder),
+        "group": row.group.removeprefix(own) if row.group.startswith(own) else f"/{row.group}",
+        "label_conflict": int(row.label_conflict),
+    }
 
 
-def load_frames(rows: Iterable[ManifestRow]) -> list[npt.NDArray[np.uint8]]:
+def load_frames(rows: Iterable[ManifestRow]) -> list[Pixels]:
     """Decode every row's frame exactly as the service does: uint8 (H, W) each.
 
     Raises:
@@ -136,7 +116,7 @@ def load_frames(rows: Iterable[ManifestRow]) -> list[npt.NDArray[np.uint8]]:
     return [load_frame(row.path) for row in rows]
 
 
-def load_frame(path: Path) -> npt.NDArray[np.uint8]:
+def load_frame(path: Path) -> Pixels:
     """Decode one frame exactly as the service does: uint8 (H, W).
 
     Raises:

@@ -72,8 +72,6 @@ def find_pairs(
     """All pairs of hashes at most ``radius_bits`` apart, exactly, ordered by row number.
 
     Args:
-        hashes_NK: of ``perceptual_hash``.
-        radius_bits: most differing bits.
         kinds: one a row; pairs of one kind are left out, so that a clip of thousands of frames
             does not give millions of pairs.
     """
@@ -114,13 +112,10 @@ def join_groups(rows: Sequence[ManifestRow], pairs: Iterable[Pair]) -> list[Mani
     same_group = [(first_of[row.group], number) for number, row in enumerate(rows)]
     roots = _roots(len(rows), same_group + [(pair.first, pair.second) for pair in edges])
     conflicted = _conflicts(rows, edges)
+    marks = [row.label_conflict or number in conflicted for number, row in enumerate(rows)]
     return [
-        dataclasses.replace(
-            row,
-            group=rows[root].group,
-            label_conflict=row.label_conflict or number in conflicted,
-        )
-        for number, (row, root) in enumerate(zip(rows, roots, strict=True))
+        dataclasses.replace(row, group=rows[root].group, label_conflict=mark)
+        for row, root, mark in zip(rows, roots, marks, strict=True)
     ]
 
 

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 from scipy.signal import fftconvolve
 
+from service.arrays import Bools, Doubles, Pixels
 from service.errors import InputError
 from service.imaging.analysis.thumbnails import encode_png
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
 ProbeShape: TypeAlias = Literal["linear", "sector"]
 
 DEPTH_SAMPLES, SCAN_LINES = 480, 192
@@ -39,19 +38,17 @@ class SimulatedFrame:
     """One frame with the truth about it.
 
     Attributes:
-        pixels_HW: uint8, 0 = black.
-        scene: one of ``SCENES``.
         parameters: what was drawn, for tests; lengths as shares of depth or width.
     """
 
-    pixels_HW: npt.NDArray[np.uint8]
+    pixels_HW: Pixels
     scene: str
     parameters: dict[str, float]
 
 
 @dataclass(slots=True)
 class _Medium:
-    """What the beam meets. Amplitudes per sample; extra attenuation in dB per sample.
+    """What the beam meets, by sample.
 
     Attributes:
         echo_ZX: scatterer amplitude, 1 = ordinary tissue.
@@ -145,7 +142,7 @@ def _spread(sigma_z: float, sigma_x: float) -> Doubles:
 
 def _blob(
     medium: _Medium, rng: np.random.Generator, roughness: float
-) -> tuple[npt.NDArray[np.bool_], dict[str, float]]:
+) -> tuple[Bools, dict[str, float]]:
     """A closed region with a rim that is a random sum of harmonics."""
     depth, across = rng.uniform(0.32, 0.55), rng.uniform(0.35, 0.65)
     radius = rng.uniform(0.1, 0.17)

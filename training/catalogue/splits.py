@@ -21,7 +21,6 @@ def split_by_group(
     Args:
         rows: of any sets; a class is a label of one set.
         shares: of the frames, by name of the split; they sum to 1.
-        seed: same seed, same splits.
 
     Raises:
         InputError: shares that are not positive or do not sum to 1.
@@ -34,8 +33,8 @@ def split_by_group(
         classes.setdefault(row.group, Counter())[row.dataset, row.label] += 1
     if len(classes) < len(shares):
         raise NotEnoughExamples(f"expected at least {len(shares)} groups, got {len(classes)}")
-    chosen = _assign(classes, shares, seed)
-    return [dataclasses.replace(row, split=chosen[row.group]) for row in rows]
+    splits = _assign(classes, shares, seed)
+    return [dataclasses.replace(row, split=splits[row.group]) for row in rows]
 
 
 def _assign(
@@ -50,14 +49,14 @@ def _assign(
     }
     names = sorted(classes)
     np.random.default_rng(seed).shuffle(names)
-    chosen: dict[str, str] = {}
+    splits: dict[str, str] = {}
     for group in sorted(names, key=lambda name: -classes[name].total()):
         counts = classes[group]
         split = max(shares, key=lambda name: _need(missing[name], counts, totals))
-        chosen[group] = split
+        splits[group] = split
         for kind, number in counts.items():
             missing[split][kind] -= number
-    return chosen
+    return splits
 
 
 def _need(

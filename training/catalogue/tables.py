@@ -28,7 +28,6 @@ def catalogue_table(datasets: Iterable[Dataset]) -> Table:
 def dataset_table(dataset: Dataset) -> Table:
     """All that is known of one set, and how to get it."""
     table = Table(title=dataset.title, show_header=False, box=None)
-    layout = ", ".join(f"{key} = {value}" for key, value in dataset.layout.items())
     facts = {
         "name": dataset.name,
         "organ": ", ".join(dataset.organs),
@@ -43,7 +42,7 @@ def dataset_table(dataset: Dataset) -> Table:
         "citation": dataset.citation,
         "scan area": dataset.geometry,
         "shares images with": ", ".join(dataset.overlaps),
-        "layout": layout,
+        "layout": ", ".join(f"{key} = {value}" for key, value in dataset.layout.items()),
         "note": dataset.note,
         "to get it": _way(dataset),
     }

@@ -30,7 +30,6 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) 
     Nothing is written when a member is refused.
 
     Args:
-        archive: the file.
         folder: made when absent; files of the same name are overwritten.
         max_bytes: most bytes that all members may hold together, unpacked.
 

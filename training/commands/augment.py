@@ -7,12 +7,7 @@ import typer
 
 from service.errors import InputError
 from training.augmentation.config import AugmentationConfig
-from training.augmentation.preview import (
-    contact_sheet,
-    folder_frames,
-    measure,
-    simulated_frames,
-)
+from training.augmentation.preview import contact_sheet, folder_frames, measure, simulated_frames
 
 app = typer.Typer(no_args_is_help=True, help="Ultrasound augmentation.")
 

@@ -31,6 +31,8 @@ app = typer.Typer(cls=ErrorGroup, no_args_is_help=True, help="Public and private
 SHOWN_SKIPS = 10
 Radius = Annotated[int, typer.Option(help="Bits of 256 that near-duplicates may differ in.")]
 Out = Annotated[Path, typer.Option(help="Manifest to write.")]
+Share = Annotated[float, typer.Option(help="Share of the frames.")]
+ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv")]
 
 
 @app.command("list")
@@ -42,7 +44,7 @@ def list_sets(
 ) -> None:
     """List the catalogue."""
     console = Console()
-    chosen = [
+    datasets = [
         dataset
         for dataset in packaged_catalogue().values()
         if (not organ or any(organ.lower() in name for name in dataset.organs))
@@ -50,17 +52,16 @@ def list_sets(
         and (not fetchable or dataset.open_direct)
     ]
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(d) for d in chosen], ensure_ascii=False))
+        typer.echo(json.dumps([dataclasses.asdict(d) for d in datasets], ensure_ascii=False))
         return
-    console.print(catalogue_table(chosen))
-    console.print(f"{len(chosen)} sets")
+    console.print(catalogue_table(datasets))
+    console.print(f"{len(datasets)} sets")
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name of the set.")]) -> None:
     """Show one set, and how to get it."""
-    console = Console()
-    console.print(dataset_table(find(name, packaged_catalogue())))
+    Console().print(dataset_table(find(name, packaged_catalogue())))
 
 
 @app.command()
@@ -108,12 +109,9 @@ def manifest(
     """Write the manifest of a folder: every frame with group, label, licence and digest."""
     console = Console()
     known = packaged_catalogue().get(set_name)
-    facts = SetFacts(
-        set_name,
-        licence or (known.licence if known else ""),
-        use,
-        organ or (known.organs[0] if known else ""),
-    )
+    licence = licence or (known.licence if known else "")
+    organ = organ or (known.organs[0] if known else "")
+    facts = SetFacts(set_name, licence, use, organ)
     layout = _layout(known, adapter, option or ())
     build = make_rows(find_frames(folder, layout), folder, facts)
     rows, pairs = join_near_duplicates(build.rows, build.hashes_NK, radius)
@@ -135,35 +133,33 @@ def merge(
     radius: Radius = RADIUS_BITS,
 ) -> None:
     """Put manifests together; near-duplicates across them become one group."""
-    console = Console()
     rows = [row for path in manifests for row in read_manifest(path)]
     joined, pairs = join_near_duplicates(rows, hash_rows(rows), radius)
     write_manifest(joined, out)
-    console.print(f"{len(joined):,} frames; {len(pairs):,} near-duplicate pairs joined")
+    Console().print(f"{len(joined):,} frames; {len(pairs):,} near-duplicate pairs joined")
 
 
 @app.command()
 def split(
-    manifest_file: Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv")],
+    manifest_file: ManifestFile,
     out: Out,
-    train: Annotated[float, typer.Option(help="Share of the frames.")] = 0.7,
-    val: Annotated[float, typer.Option(help="Share of the frames.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of the frames.")] = 0.2,
+    train: Share = 0.7,
+    val: Share = 0.1,
+    test: Share = 0.2,
     seed: Annotated[int, typer.Option(help="Same seed, same split.")] = 0,
 ) -> None:
     """Split a manifest by group, classes kept even."""
-    console = Console()
     shares = {"train": train, "val": val, "test": test}
-    wanted = {name: share for name, share in shares.items() if share}
-    rows = split_by_group(read_manifest(manifest_file), wanted, seed)
+    positive = {name: share for name, share in shares.items() if share}
+    rows = split_by_group(read_manifest(manifest_file), positive, seed)
     write_manifest(rows, out)
-    counts = {name: sum(row.split == name for row in rows) for name in wanted}
-    console.print(", ".join(f"{name} {number:,}" for name, number in counts.items()))
+    counts = {name: sum(row.split == name for row in rows) for name in positive}
+    Console().print(", ".join(f"{name} {number:,}" for name, number in counts.items()))
 
 
 @app.command()
 def check(
-    manifest_file: Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv")],
+    manifest_file: ManifestFile,
     radius: Radius = RADIUS_BITS,
 ) -> None:
     """Check files, digests, licences, groups, near-duplicates and leaks; 1 when errors exist."""
@@ -181,12 +177,8 @@ def check(
 def _fetch_one(
     dataset: Dataset, folder: Path, console: Console, accept_licence: bool
 ) -> Sequence[Path]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
+    name = TextColumn("{task.description}")
+    columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with fetching.open_client() as client, ProgressBar(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}
 

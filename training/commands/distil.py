@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from training.commands.options import SHIPPED_CONFIG, ConfigName
 from training.distil.config import load_config_with_weights, resize_run
 from training.distil.ranks import join_ranks
 from training.distil.runs import corpus_frames, distil_frames, simulated_frames
@@ -27,9 +28,7 @@ def distil(
     run: Annotated[
         Path | None, typer.Option(help="Folder for cache, checkpoints, metrics and curves.")
     ] = None,
-    config_name: Annotated[
-        str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "resnet50_stage3",
+    config_name: ConfigName = SHIPPED_CONFIG,
     limit: Annotated[int, typer.Option(help="Use only so many frames; 0 = all.")] = 0,
     simulated: Annotated[bool, typer.Option(help="Simulated frames instead of a corpus.")] = False,
     random_teacher: Annotated[

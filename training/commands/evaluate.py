@@ -3,12 +3,19 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from training.bundle.card import write_benchmark
 from training.catalogue.manifest import ManifestRow, load_frames, read_manifest
+from training.commands.options import (
+    SHIPPED_CONFIG,
+    ConfigName,
+    Seeds,
+    SetNames,
+    split_names,
+)
 from training.distil.config import load_config
 from training.evaluation import encoders as known
 from training.evaluation.cost import measure_costs
@@ -24,70 +31,43 @@ from training.evaluation.ultrabench import read_ultrabench
 
 log = logging.getLogger(__name__)
 
-Option = typer.Option
-OutFolder: TypeAlias = Annotated[Path, Option(help="For evaluation.json, report and table.")]
-Source: TypeAlias = Annotated[
-    Path | None, Option("--from", help="Render this evaluation.json; compute nothing.")
-]
-Frames: TypeAlias = Annotated[Path | None, Option(help="manifest.csv naming the frames.")]
-Bundle: TypeAlias = Annotated[
-    Path | None, Option(help="Bundle to evaluate; its default precision is the shipped one.")
-]
-Precisions: TypeAlias = Annotated[
-    list[str] | None, Option(help="Only this precision of the bundle; repeatable.")
-]
-Run: TypeAlias = Annotated[
-    Path | None, Option("--checkpoint", help="Folder of a run that was not exported.")
-]
-ConfigName: TypeAlias = Annotated[
-    str, Option("--config", help="Configuration of the --checkpoint run, as for distil.")
-]
-TeacherFile: TypeAlias = Annotated[Path | None, Option(help="ViT-S/14 teacher, safetensors.")]
-TrunkFile: TypeAlias = Annotated[
-    Path | None, Option(help="ImageNet ResNet-50 v2 trunk, safetensors.")
-]
-Random: TypeAlias = Annotated[bool, Option("--random", help="Evaluate random weights too.")]
-Pixels: TypeAlias = Annotated[bool, Option("--pixels", help="Evaluate raw pixels too.")]
-Names: TypeAlias = Annotated[str, Option(help="Bench sets, comma-separated; empty = all.")]
-Prepared: TypeAlias = Annotated[
-    list[Path] | None, Option(help="Data set folder that ultrabench wrote; repeatable.")
-]
-Cache: TypeAlias = Annotated[Path | None, Option(help="Folder for features; default in out.")]
-CentreOnSet: TypeAlias = Annotated[
-    bool, Option("--centre-on-set", help="Centre by the set's own frames, not by the corpus.")
-]
-Limit: TypeAlias = Annotated[int, Option(min=0, help="About so many frames per set; 0 = all.")]
-Seeds: TypeAlias = Annotated[int, Option(min=2, help="Splits per number of shots.")]
-Jobs: TypeAlias = Annotated[int, Option(min=1, help="Processes for fitting heads.")]
-Costs: TypeAlias = Annotated[bool, Option(help="Measure size and time per frame.")]
-Maps: TypeAlias = Annotated[bool, Option(help="Compute UMAPs of student and teacher.")]
-StateIn: TypeAlias = Annotated[
-    list[Path] | None, Option(help="Bundle whose card shall carry the numbers; repeatable.")
-]
-
 
 def evaluate(
-    out: OutFolder,
-    source: Source = None,
-    manifest: Frames = None,
-    bundle: Bundle = None,
-    precision: Precisions = None,
-    run: Run = None,
-    config_name: ConfigName = "resnet50_stage3",
-    teacher: TeacherFile = None,
-    trunk: TrunkFile = None,
-    random: Random = False,
-    pixels: Pixels = False,
-    sets: Names = "",
-    ultrabench: Prepared = None,
-    cache: Cache = None,
-    centre_on_set: CentreOnSet = False,
-    limit: Limit = 0,
+    out: Annotated[Path, Option(help="For evaluation.json, report and table.")],
+    source: Annotated[
+        Path | None, Option("--from", help="Render this evaluation.json; compute nothing.")
+    ] = None,
+    manifest: Annotated[Path | None, Option(help="manifest.csv naming the frames.")] = None,
+    bundle: Annotated[
+        Path | None, Option(help="Bundle to evaluate; its default precision is the shipped one.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, Option(help="Only this precision of the bundle; repeatable.")
+    ] = None,
+    run: Annotated[
+        Path | None, Option("--checkpoint", help="Folder of a run that was not exported.")
+    ] = None,
+    config_name: ConfigName = SHIPPED_CONFIG,
+    teacher: Annotated[Path | None, Option(help="ViT-S/14 teacher, safetensors.")] = None,
+    trunk: Annotated[Path | None, Option(help="ImageNet ResNet-50 v2 trunk, safetensors.")] = None,
+    random: Annotated[bool, Option("--random", help="Evaluate random weights too.")] = False,
+    pixels: Annotated[bool, Option("--pixels", help="Evaluate raw pixels too.")] = False,
+    sets: SetNames = "",
+    ultrabench: Annotated[
+        list[Path] | None, Option(help="Data set folder that ultrabench wrote; repeatable.")
+    ] = None,
+    cache: Annotated[Path | None, Option(help="Folder for features; default in out.")] = None,
+    centre_on_set: Annotated[
+        bool, Option("--centre-on-set", help="Centre by the set's own frames, not by the corpus.")
+    ] = False,
+    limit: Annotated[int, Option(min=0, help="About so many frames per set; 0 = all.")] = 0,
     seeds: Seeds = 20,
-    jobs: Jobs = 1,
-    costs: Costs = True,
-    maps: Maps = True,
-    state_in: StateIn = None,
+    jobs: Annotated[int, Option(min=1, help="Processes for fitting heads.")] = 1,
+    costs: Annotated[bool, Option(help="Measure size and time per frame.")] = True,
+    maps: Annotated[bool, Option(help="Compute UMAPs of student and teacher.")] = True,
+    state_in: Annotated[
+        list[Path] | None, Option(help="Bundle whose card shall carry the numbers; repeatable.")
+    ] = None,
 ) -> None:
     """Evaluate encoders on the same splits: few shots, full probe, retrieval, clusters, cost."""
     if source is not None:
@@ -125,7 +105,9 @@ def evaluate(
 def _sets(
     rows: list[ManifestRow], names: str, folders: list[Path], limit: int
 ) -> Iterator[EvaluationSet]:
-    wanted = [name for name in names.split(",") if name]
-    datasets = [*(read_sets(rows, wanted) if rows else []), *map(read_ultrabench, folders)]
+    datasets = [
+        *(read_sets(rows, split_names(names)) if rows else []),
+        *map(read_ultrabench, folders),
+    ]
     for dataset in datasets:
         yield subsample(dataset, limit) if limit else dataset

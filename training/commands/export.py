@@ -10,6 +10,7 @@ from service.imaging.formats.decode import decode
 from training.bundle.export import ExportFacts, copy_precisions, load_student
 from training.bundle.export import export as write_bundle
 from training.catalogue.manifest import MAX_PIXELS, corpus_facts, load_frames, read_manifest
+from training.commands.options import SHIPPED_CONFIG, ConfigName, ManifestPath, RunFolder
 from training.distil.config import load_config
 
 log = logging.getLogger("training")
@@ -17,16 +18,14 @@ GOLDEN_FRAMES = 6
 
 
 def export(
-    manifest: Annotated[Path, typer.Option(help="manifest.csv naming corpus and bench frames.")],
-    run: Annotated[Path, typer.Option(help="Folder of the finished run.")],
+    manifest: ManifestPath,
+    run: RunFolder,
     golden: Annotated[Path, typer.Option(help="Folder of PNG frames that may be given away.")],
     out: Annotated[Path, typer.Option(help="Folder to write the full bundle to.")],
     shipped: Annotated[Path, typer.Option(help="Folder to write int8 and fp16 to, as they ship.")],
     teacher: Annotated[str, typer.Option(help="Name and licence of the teacher.")],
     initial: Annotated[str, typer.Option(help="Name and licence of the initial weights.")],
-    config_name: Annotated[
-        str, typer.Option("--config", help="Named config, or a .py file with config().")
-    ] = "resnet50_stage3",
+    config_name: ConfigName = SHIPPED_CONFIG,
     version: Annotated[str, typer.Option(help="Version of the encoder.")] = "0.1.0",
     interim: Annotated[bool, typer.Option(help="Say that it is a stand-in.")] = True,
     unseen: Annotated[int, typer.Option(help="Bench frames to measure fidelity on.")] = 256,
@@ -40,7 +39,7 @@ def export(
     facts = ExportFacts(version, interim, corpus_facts(corpus), teacher, initial)
     files = sorted(golden.rglob("*.png"))
     samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
-    manifest_written = write_bundle(
+    full = write_bundle(
         load_student(run / "checkpoint.pt", config.student),
         config,
         corpus=load_frames(corpus),
@@ -49,10 +48,6 @@ def export(
         facts=facts,
         out=out,
     )
-    shipped_manifest = copy_precisions(
-        out, shipped, facts, precisions=(manifest_written.default_precision, "fp16")
-    )
-    log.info(
-        "exported",
-        extra={"encoder_id": shipped_manifest.encoder_id, **manifest_written.about["fidelity"]},
-    )
+    precisions = (full.default_precision, "fp16")
+    encoder_id = copy_precisions(out, shipped, facts, precisions=precisions).encoder_id
+    log.info("exported", extra={"encoder_id": encoder_id, **full.about["fidelity"]})

@@ -55,7 +55,6 @@ class SmokeReport:
     Attributes:
         losses: of every step.
         accuracy: balanced, percent, over random choices of labelled frames.
-        chance: percent.
         fidelity: mean cosine of each precision with fp32.
         served_error: largest difference between a served embedding and the network's own.
     """
@@ -98,9 +97,7 @@ def run_smoke(folder: Path, report: Report) -> SmokeReport:
     config = load_config(CONFIG)
     corpus = _frames(CORPUS_PER_SCENE, seed=11)[0]
     test_frames, labels = _frames(TEST_PER_SCENE, seed=12)
-    report(
-        f"simulated {len(corpus)} frames to learn from and {len(test_frames)} to be evaluated on"
-    )
+    report(f"simulated {len(corpus)} frames to learn from and {len(test_frames)} to evaluate on")
     losses = distil_frames(corpus, config, folder / "run", ranks=Ranks())
     first, last = float(np.mean(losses[:3])), float(np.mean(losses[-6:]))
     _demand(last < LOSS_FALLS_TO * first, f"the loss did not fall: {losses}")
@@ -172,8 +169,8 @@ def _serve(folder: Path, manifest: Manifest, frames: list[Frame]) -> float:
         paths.append(folder / f"served{index}.png")
         paths[-1].write_bytes(encode_png(frame))
     # Whole frames, as the network below gets them: by default the service cuts to the scan.
-    chosen = {"SONOPROBE_BUNDLE_DIR": str(folder / "bundle"), "SONOPROBE_REGION": "none"}
-    environment = os.environ | chosen
+    settings = {"SONOPROBE_BUNDLE_DIR": str(folder / "bundle"), "SONOPROBE_REGION": "none"}
+    environment = os.environ | settings
     command = [sys.executable, "-m", "service", "embed", *map(str, paths)]
     process = subprocess.run(  # noqa: S603 - our own package
         command, env=environment, capture_output=True, text=True, timeout=SERVE_TIMEOUT_S,

@@ -24,12 +24,8 @@ def text_finder(
     start: Annotated[Path | None, typer.Option(help="Weights (.pt) to go on from.")] = None,
 ) -> None:
     """Train the finder of burned-in text on synthetic text; ``<out>.pt`` keeps the weights."""
-    files = sorted(
-        file
-        for folder in frames
-        for file in folder.rglob("*")
-        if file.suffix.lower() in (".png", ".jpg")
-    )
+    files = [file for folder in frames for file in folder.rglob("*")]
+    files = sorted(file for file in files if file.suffix.lower() in (".png", ".jpg"))
     if not files:
         raise InputError("expected .png or .jpg frames, found none")
     chosen = files[:: max(1, len(files) // limit)][:limit]

@@ -103,9 +103,9 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _check_same(stored: dict[str, Any], given: dict[str, Any]) -> None:
+def _check_same(stored: dict[str, Any], current: dict[str, Any]) -> None:
     differing = sorted(
-        name for name in {*stored, *given} - set(_FREE) if stored.get(name) != given.get(name)
+        name for name in {*stored, *current} - set(_FREE) if stored.get(name) != current.get(name)
     )
     if differing:
         raise InputError(

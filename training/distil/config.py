@@ -41,7 +41,6 @@ class LossConfig:
         statistics_rows: least number of rows that give an online target's mean and spread.
         contrastive: self-supervision without a teacher: two views of a frame find each other in the
             batch, which then holds half as many frames, each twice.
-        contrastive_temperature: of that softmax.
         feature_preservation: cosine + smooth-L1 between what the read-out takes and what it took
             before training, each feature in units of the batch; of students that end at stage 3.
     """
@@ -69,7 +68,6 @@ class DistillConfig:
         mode: ``cached`` computes targets and the frozen part once per view; ``online`` draws a
             new view every time and shows the same one to teachers and student.
         views: cached views per frame; view 0 is the frame itself.
-        epochs: passes over all views.
         steps: of the whole run; 0 = as many as ``epochs`` asks for.
         batch: views per step, over all processes together.
         learning_rate: peak, after ``warmup`` of all steps, then cosine to 0.
@@ -82,8 +80,6 @@ class DistillConfig:
         bf16: autocast to bfloat16; None = where the processor computes in it.
         load_px: side to which frames are brought before augmentation.
         workers: threads that decode.
-        checkpoint_every: steps between checkpoints.
-        log_every: steps between rows of the metrics.
         corpus: names of the catalogue's sets; empty = whatever the manifest holds.
     """
 

@@ -28,8 +28,6 @@ class DistillationHeads(nn.Module):
     Args:
         features: F, what the global prediction is made from.
         channels: C, of the maps that the dense one is made from.
-        shape: of the teacher's targets.
-        dense: whether a dense target is predicted.
     """
 
     def __init__(self, features: int, channels: int, shape: TargetShape, *, dense: bool) -> None:
@@ -80,9 +78,6 @@ class DistillationModel(nn.Module):
     student that ends at stage 3, all that is pooled of it, in units of the batch.
 
     Args:
-        student: gives the maps of its last two stages.
-        shapes: of each teacher's targets.
-        dense: whether a dense target is learnt.
         contrastive: whether views teach each other, in a space of their own: what a view cannot
             know of the other may be lost there, not in the student.
         from_stream: inputs are what ``student.prefix`` gives, not frames.

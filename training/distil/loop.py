@@ -143,32 +143,23 @@ class Trainer:
 
         Args:
             predictions: of the model; the global ones in standardised units.
-            outputs: of each teacher.
             targets: standardised global targets (B, D) of each teacher.
         """
-        losses = self.config.losses
+        losses, temperature = self.config.losses, self.config.losses.temperature
         terms: Terms = {}
         for i, teacher in enumerate(self.config.teachers):
             given_BD = predictions[i].pooled_BD
             if losses.regression > 0:
-                terms[f"regression_{i}_loss"] = (
-                    teacher.weight * losses.regression,
-                    distillation(given_BD, targets[i], cosine_weight=losses.cosine_weight),
-                )
+                loss = distillation(given_BD, targets[i], cosine_weight=losses.cosine_weight)
+                terms[f"regression_{i}_loss"] = teacher.weight * losses.regression, loss
             if losses.queue > 0:
                 queue_KD = cast(MemoryBank, self.memory_banks[i]).queue_KD
-                terms[f"queue_{i}_loss"] = (
-                    teacher.weight * losses.queue,
-                    queue_distillation(
-                        given_BD, targets[i], queue_KD, temperature=losses.temperature
-                    ),
-                )
+                loss = queue_distillation(given_BD, targets[i], queue_KD, temperature=temperature)
+                terms[f"queue_{i}_loss"] = teacher.weight * losses.queue, loss
             if losses.relational > 0:
                 places = (x.dense_BEhw.flatten(2) for x in (predictions[i], outputs[i]))
-                terms[f"relational_{i}_loss"] = (
-                    teacher.weight * losses.relational,
-                    relational_distillation(*places, temperature=losses.temperature),
-                )
+                loss = relational_distillation(*places, temperature=temperature)
+                terms[f"relational_{i}_loss"] = teacher.weight * losses.relational, loss
         return terms
 
     def _contrastive_term(self, rows_BE: Tensor) -> tuple[float, Tensor]:

@@ -45,11 +45,7 @@ def distillation(student_BD: Tensor, teacher_BD: Tensor, *, cosine_weight: float
 
 
 def queue_distillation(
-    student_BD: Tensor,
-    teacher_BD: Tensor,
-    queue_KD: Tensor,
-    *,
-    temperature: float = TEMPERATURE,
+    student_BD: Tensor, teacher_BD: Tensor, queue_KD: Tensor, *, temperature: float = TEMPERATURE
 ) -> Tensor:
     """KL(teacher || student) of the softmaxed cosines to earlier teacher rows, at least 0; scalar.
 
@@ -57,10 +53,7 @@ def queue_distillation(
     image is (SEED, Fang et al. 2021, eq. 4, with both sides in the teacher's space).
 
     Args:
-        student_BD: the student's prediction of the teacher's row; any length.
-        teacher_BD: of the same views; any length.
         queue_KD: rows of other views, all of them real: a row of zeros is a false neighbour.
-        temperature: of both softmaxes, above 0.
 
     Raises:
         InputError: the shapes do not fit, the queue is empty, or the temperature is not positive.
@@ -90,7 +83,6 @@ def relational_distillation(
     Args:
         student_BDL: a feature map with its places flattened.
         teacher_BDL: of the same views on the same grid; its D may differ.
-        temperature: of both softmaxes, above 0.
 
     Raises:
         InputError: the grids differ, have fewer than 2 places, or the temperature is not positive.
@@ -115,11 +107,6 @@ def contrastive_loss(first_BD: Tensor, second_BD: Tensor, *, temperature: float)
 
     Every view looks for the other view of its frame among all other views of the batch, by
     cosine; log(2 B - 1) is what guessing costs. Both sides carry the gradient.
-
-    Args:
-        first_BD: one view of each frame; any length.
-        second_BD: another view of the same frames in the same order.
-        temperature: of the softmax, above 0.
 
     Raises:
         InputError: the shapes differ, a batch of fewer than 2 frames, or the temperature is not

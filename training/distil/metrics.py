@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -17,8 +16,6 @@ class RunMetrics:
     """Writes metrics of steps; rows at or after ``first_step`` of an earlier try are dropped.
 
     Args:
-        folder: of the run.
-        first_step: where this try starts.
         steps: of the whole run, for the bar, which shows in terminals only.
         tensorboard: write event files below ``folder`` as well.
     """
@@ -34,12 +31,8 @@ class RunMetrics:
 
             self._writer = SummaryWriter(str(folder / "tensorboard"))
         console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
+        name = TextColumn("{task.description}")
+        columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bar.add_task("distil", total=steps, completed=first_step)
 
@@ -52,12 +45,7 @@ class RunMetrics:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close bar and event file; draw the curves, after a break as well."""
         self._bar.stop()
         if self._writer is not None:

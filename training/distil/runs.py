@@ -113,17 +113,10 @@ def _source(
         for teacher in teachers:
             teacher.to(ranks.device)
         bf16 = supports_bf16(ranks.device) if config.bf16 is None else config.bf16
-        return OnlineSource(
-            frames,
-            teachers,
-            Augmenter(config.augment, config.spec.side_px),
-            config,
-            ranks,
-            bf16=bf16,
-        )
+        augment = Augmenter(config.augment, config.spec.side_px)
+        return OnlineSource(frames, teachers, augment, config, ranks, bf16=bf16)
     if ranks.leads:
         cache_targets(frames, student, teachers, config, run / "cache")
     ranks.wait()  # the others read what the first has written
-    return CachedSource(
-        cache_targets(frames, student, teachers, config, run / "cache"), config, ranks
-    )
+    targets = cache_targets(frames, student, teachers, config, run / "cache")
+    return CachedSource(targets, config, ranks)

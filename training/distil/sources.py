@@ -131,10 +131,8 @@ class CachedSource:
 
     def sample_targets(self, rows: int) -> list[Tensor]:
         """Every stored target, in a random order (repeated when there are fewer than asked)."""
-        order = np.random.default_rng((self._config.seed, _STATISTICS_DRAWS)).permutation(
-            self.samples
-        )
-        order = np.resize(order, max(rows, self.samples))
+        rng = np.random.default_rng((self._config.seed, _STATISTICS_DRAWS))
+        order = np.resize(rng.permutation(self.samples), max(rows, self.samples))
         return [self._read(pooled_MD, order) for pooled_MD in self._targets.pooled]
 
     def _two_views(self, frames_B: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.int64]:
@@ -161,10 +159,7 @@ class OnlineSource:
 
     Args:
         frames: uint8 (H, W) each; read by number, so it may decode as it goes.
-        teachers: on the device of ``ranks``.
         augment: (B, 1, H, W) in [0, 1] and a generator -> (B, 1, S, S) in [0, 1].
-        config: of the run.
-        ranks: of the run.
         bf16: whether teachers run under autocast.
     """
 
@@ -220,18 +215,15 @@ class OnlineSource:
     def _make_batch(self, frames: list[Frame], step: int) -> Batch:
         device = self._ranks.device
         frames_B1HW = torch.from_numpy(np.stack(frames)[:, None]).to(device).float() / 255
-        if (
-            self._config.losses.contrastive > 0
-        ):  # mixed, both views of a frame still mix the same two
+        if self._config.losses.contrastive > 0:
+            # Mixed, both views of a frame still mix the same two.
             frames_B1HW = frames_B1HW.repeat(2, 1, 1, 1)
         generator = torch.Generator(device).manual_seed(self._seed(step))
         view_B1SS = self._mixup(self._augment(frames_B1HW, generator), step)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
             teacher_outputs = [teacher.observe(view_B1SS) for teacher in self._teachers]
-        inputs = ((view_B1SS - self._mean) / self._std).contiguous(
-            memory_format=torch.channels_last
-        )
-        return Batch(inputs, teacher_outputs)
+        inputs = (view_B1SS - self._mean) / self._std
+        return Batch(inputs.contiguous(memory_format=torch.channels_last), teacher_outputs)
 
     def _seed(self, step: int) -> int:
         words = (self._config.seed, step, self._ranks.rank)

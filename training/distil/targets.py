@@ -42,7 +42,6 @@ class Targets:
         streams_MChw: float16, what the student's frozen part gives.
         pooled: float16 (M, D) of each teacher.
         dense: float16 (M, E, h, w) of each teacher; empty when no loss asks for them.
-        grids: (E, h, w) of each teacher.
     """
 
     streams_MChw: Halves
@@ -65,11 +64,8 @@ def make_views(
     """View ``number`` of some frames, uint8 (B, S, S); view 0 is the frame itself.
 
     Args:
-        frames: uint8 (H, W) each.
         start: number of the first of them in the corpus; with ``number`` and the run's seed it
             decides the draws.
-        number: of the view.
-        config: of the run.
     """
     side_px = config.spec.side_px
     if number == 0:
@@ -109,8 +105,8 @@ def cache_targets(
 
 
 def _check_facts(path: Path, config: DistillConfig, frames: int) -> None:
-    given = config.to_json()
-    facts: dict[str, Any] = {"frames": frames} | {name: given[name] for name in _FACTS}
+    fields = config.to_json()
+    facts: dict[str, Any] = {"frames": frames} | {name: fields[name] for name in _FACTS}
     if not path.exists():
         path.write_text(json.dumps(facts, indent=1))
         return
@@ -133,17 +129,13 @@ def _arrays(
     with torch.inference_mode():
         stream = student.eval().prefix(torch.zeros(1, 3, side, side))
     shapes = [teacher.shapes() for teacher in teachers]
+    streams = _array(folder / "streams.npy", (samples, *stream.shape[1:]))
+    grids = [grid for _, grid in shapes]
+    pooled = [_array(folder / f"pooled{i}.npy", (samples, w)) for i, (w, _) in enumerate(shapes)]
     dense = []
     if config.losses.relational > 0:
-        dense = [
-            _array(folder / f"dense{i}.npy", (samples, *grid)) for i, (_, grid) in enumerate(shapes)
-        ]
-    return Targets(
-        _array(folder / "streams.npy", (samples, *stream.shape[1:])),
-        [_array(folder / f"pooled{i}.npy", (samples, wide)) for i, (wide, _) in enumerate(shapes)],
-        dense,
-        [grid for _, grid in shapes],
-    )
+        dense = [_array(folder / f"dense{i}.npy", (samples, *g)) for i, g in enumerate(grids)]
+    return Targets(streams, pooled, dense, grids)
 
 
 def _array(path: Path, shape: tuple[int, ...]) -> Halves:

@@ -19,11 +19,8 @@ RESAMPLES = 2000
 
 def estimate_json(score: Estimate) -> dict[str, float]:
     """A mean with its 95 % interval, rounded to hundredths of a point."""
-    return {
-        "mean": round(score.value, 2),
-        "low": round(score.low, 2),
-        "high": round(score.high, 2),
-    }
+    rounded = (round(value, 2) for value in (score.value, score.low, score.high))
+    return dict(zip(("mean", "low", "high"), rounded, strict=True))
 
 
 def over_seeds(scores_S: Sequence[float]) -> Estimate:
@@ -39,11 +36,7 @@ def over_seeds(scores_S: Sequence[float]) -> Estimate:
 def paired_over_seeds(
     ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]
 ) -> Estimate:
-    """Mean over sets of (ours - theirs) at each seed, with its interval over seeds.
-
-    Args:
-        ours, theirs: set name -> one score per seed, the same sets and seeds.
-    """
+    """Mean over sets of (ours - theirs) at each seed, with its interval over seeds."""
     differences = [np.subtract(ours[name], theirs[name]) for name in sorted(ours)]
     return over_seeds(np.mean(differences, axis=0).tolist())
 

@@ -62,17 +62,12 @@ def measure_costs(
                     began = time.perf_counter()
                     encoder.forward(inputs[encoder.name])
                     times.setdefault((encoder.name, batch), []).append(time.perf_counter() - began)
-    return {
-        encoder.name: Cost(
-            *_size_and_work(encoder),
-            {
-                str(b): round(1000 * statistics.median(times[encoder.name, b]) / b, 3)
-                for b in batches
-            },
-            torch.get_num_threads(),
-        )
-        for encoder in encoders
-    }
+    costs = {}
+    for encoder in encoders:
+        medians_s = {b: statistics.median(times[encoder.name, b]) for b in batches}
+        cpu_ms = {str(b): round(1000 * median_s / b, 3) for b, median_s in medians_s.items()}
+        costs[encoder.name] = Cost(*_size_and_work(encoder), cpu_ms, torch.get_num_threads())
+    return costs
 
 
 def _inputs(encoder: FrameEncoder, batch: int) -> Any:

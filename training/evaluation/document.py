@@ -51,7 +51,7 @@ Results: TypeAlias = Mapping[str, Mapping[str, SetScores]]  # encoder -> set -> 
 
 def result(scores: SetScores) -> dict[str, Any]:
     """One encoder on one set."""
-    fields = scores.retrieval
+    retrieval = scores.retrieval
     return {
         "shots": {
             str(k): estimate_json(over_seeds(s)) | {"scores": [round(v, 3) for v in s]}
@@ -60,9 +60,9 @@ def result(scores: SetScores) -> dict[str, Any]:
         "full": estimate_json(over_groups([scores.full])) | {"confusion": confusion(scores.full)},
         "fractions": {str(f): estimate_json(over_seeds(s)) for f, s in scores.fractions.items()},
         "retrieval": {
-            "knn": round(fields.knn, 2),
-            "recall_at": {str(k): round(v, 2) for k, v in fields.recall_at.items()},
-            "map": round(fields.mean_average_precision, 2),
+            "knn": round(retrieval.knn, 2),
+            "recall_at": {str(k): round(v, 2) for k, v in retrieval.recall_at.items()},
+            "map": round(retrieval.mean_average_precision, 2),
         },
         "clusters": {
             "silhouette": round(scores.clusters.silhouette, 4),
@@ -116,9 +116,7 @@ def _difference(
         )
         for k in _shots([ours[s] for s in sets])
     }
-    fields["full"] = paired_over_groups(
-        [ours[s].full for s in sets], [theirs[s].full for s in sets]
-    )
+    fields["full"] = paired_over_groups(*([part[s].full for s in sets] for part in (ours, theirs)))
     return {key: estimate_json(estimate) for key, estimate in fields.items()}
 
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from service.embedding.bundle import read_manifest, verify_files
 from service.errors import ArtifactMismatch, InputError
-from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
-from training.bundle.export import fit_student_readout, load_student, serving_config
+from service.imaging.analysis.preprocess import PreprocessSpec
+from training.bundle.export import encoder_inputs, fit_student_readout, load_student, serving_config
 from training.bundle.onnx_files import OUTPUTS, open_network
 from training.distil.checkpoint import CHECKPOINT_NAME
 from training.distil.config import DistillConfig
@@ -68,9 +68,7 @@ def embed(encoder: FrameEncoder, frames: Frames, *, batch: int = BATCH) -> Float
     """features_ND, float32, of whole frames, preprocessed as the service does."""
     parts = []
     for start in range(0, len(frames), batch):
-        chosen = frames[start : start + batch]
-        squares = np.stack([resize(frame, encoder.spec.side_px) for frame in chosen])
-        parts.append(encoder.forward(normalise(squares, encoder.spec)))
+        parts.append(encoder.forward(encoder_inputs(frames[start : start + batch], encoder.spec)))
     return np.concatenate(parts)
 
 
@@ -86,8 +84,7 @@ class BundleEncoder:
 
     def forward(self, inputs_B3SS: npt.NDArray[np.float32]) -> Floats:
         """Unit-length embeddings, float32 (B, D)."""
-        (rows_BD,) = self.session.run([OUTPUTS[0]], {"frames": inputs_B3SS})
-        embeddings_BD: Floats = rows_BD
+        embeddings_BD: Floats = self.session.run([OUTPUTS[0]], {"frames": inputs_B3SS})[0]
         return embeddings_BD
 
 
@@ -136,7 +133,6 @@ def bundle_encoders(
     Args:
         folder: of the bundle; every file in it is verified.
         precisions: which of them; all that are there when empty.
-        prefix: tells bundles of one evaluation apart.
 
     Raises:
         ArtifactMismatch: the bundle is damaged, or a precision is not in it.

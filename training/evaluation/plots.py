@@ -27,11 +27,11 @@ def fraction_curves(document: Mapping[str, Any]) -> bytes:
 
 
 def _curves(document: Mapping[str, Any], part: str, label: str, *, scale: float) -> bytes:
-    figure, panels = _panels([chosen["name"] for chosen in document["sets"]])
+    figure, panels = _panels([dataset["name"] for dataset in document["sets"]])
     ticks = [scale * float(x) for x in document["effort"][part]]
-    for panel, chosen in zip(panels, document["sets"], strict=True):
+    for panel, dataset in zip(panels, document["sets"], strict=True):
         for place, (name, results) in enumerate(document["results"].items()):
-            points = {scale * float(x): e for x, e in results[chosen["name"]][part].items()}
+            points = {scale * float(x): e for x, e in results[dataset["name"]][part].items()}
             _curve(panel, place, name, points, of=len(document["results"]))
         panel.set_xscale("log")
         panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -62,10 +62,10 @@ def _curve(
 
 def confusions(document: Mapping[str, Any], encoder: str) -> bytes:
     """Row-normalised confusion of the full probe of one encoder, counts in the cells."""
-    figure, panels = _panels([chosen["name"] for chosen in document["sets"]])
-    for panel, chosen in zip(panels, document["sets"], strict=True):
-        classes = list(chosen["classes"])
-        result = document["results"][encoder][chosen["name"]]
+    figure, panels = _panels([dataset["name"] for dataset in document["sets"]])
+    for panel, dataset in zip(panels, document["sets"], strict=True):
+        classes = list(dataset["classes"])
+        result = document["results"][encoder][dataset["name"]]
         counts = np.array(result["full"]["confusion"], dtype=float)
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -13,12 +13,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bools, Ints, unit_rows
 from service.errors import NotEnoughExamples
 from service.fewshot import metrics
 from service.fewshot.fit import fit, fit_head
 
 Floats: TypeAlias = npt.NDArray[np.floating]
-Ints: TypeAlias = npt.NDArray[np.int64]
 Strings: TypeAlias = npt.NDArray[np.str_]
 SHOTS = (1, 5, 10, 20)
 SEEDS = 20
@@ -32,8 +32,6 @@ class LabelledSet:
     """Labels and groups of one evaluation set.
 
     Attributes:
-        name: of the set.
-        labels_N: class names.
         groups_N: patient, video or near-duplicate group.
         support_N: True where a frame may only be learnt from; such frames are never tested.
             All False for sets whose frames may be either.
@@ -42,12 +40,17 @@ class LabelledSet:
     name: str
     labels_N: Strings
     groups_N: Strings
-    support_N: npt.NDArray[np.bool_]
+    support_N: Bools
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names, sorted."""
         return tuple(sorted(set(self.labels_N.tolist())))
+
+    @property
+    def may_teach(self) -> Bools:
+        """Where a frame may be learnt from."""
+        return self.support_N if self.has_own_split else ~self.support_N
 
     @property
     def has_own_split(self) -> bool:
@@ -80,24 +83,23 @@ def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
         NotEnoughExamples: a class has too few groups to learn from, or none to be evaluated on.
     """
     rng = np.random.default_rng((seed, shots))
-    may_teach_N = labelled.support_N if labelled.has_own_split else ~labelled.support_N
     train: list[int] = []
     used: set[str] = set()
     for name in labelled.classes:
-        of_class_N = may_teach_N & (labelled.labels_N == name)
+        of_class_N = labelled.may_teach & (labelled.labels_N == name)
         free = [g for g in np.unique(labelled.groups_N[of_class_N]) if g not in used]
-        chosen = rng.permutation(free)[:shots].tolist()
-        used |= set(chosen)
-        picked = [
+        groups = rng.permutation(free)[:shots].tolist()
+        used |= set(groups)
+        rows = [
             int(rng.choice(np.flatnonzero(of_class_N & (labelled.groups_N == group))))
-            for group in chosen
+            for group in groups
         ]
         if labelled.has_own_split:
-            others = np.setdiff1d(np.flatnonzero(of_class_N), picked)
-            picked += rng.permutation(others)[: shots - len(picked)].tolist()
-        if len(picked) < shots:
-            raise NotEnoughExamples(f"{labelled.name}: a class has {len(picked)} frames to teach")
-        train += picked
+            others = np.setdiff1d(np.flatnonzero(of_class_N), rows)
+            rows += rng.permutation(others)[: shots - len(rows)].tolist()
+        if len(rows) < shots:
+            raise NotEnoughExamples(f"{labelled.name}: a class has {len(rows)} frames to teach")
+        train += rows
     test = np.flatnonzero(~labelled.support_N & ~np.isin(labelled.groups_N, list(used)))
     if set(labelled.labels_N[test]) != set(labelled.classes):
         raise NotEnoughExamples(f"{labelled.name}: {shots} shots leave a class without test frames")
@@ -107,15 +109,15 @@ def shot_split(labelled: LabelledSet, shots: int, seed: int) -> Split:
 def fraction_split(labelled: LabelledSet, fraction: float, seed: int) -> Split:
     """A share of the groups of every class (at least one), and all frames of the others."""
     rng = np.random.default_rng((seed, round(1000 * fraction)))
-    may_teach_N = labelled.support_N if labelled.has_own_split else ~labelled.support_N
     used: set[str] = set()
     for name in labelled.classes:
-        groups = np.unique(labelled.groups_N[may_teach_N & (labelled.labels_N == name)])
+        groups = np.unique(labelled.groups_N[labelled.may_teach & (labelled.labels_N == name)])
         free = [group for group in groups if group not in used]
         used |= set(rng.permutation(free)[: max(1, round(fraction * len(groups)))].tolist())
     taught_N = np.isin(labelled.groups_N, list(used))
     return Split(
-        np.flatnonzero(may_teach_N & taught_N), np.flatnonzero(~labelled.support_N & ~taught_N)
+        np.flatnonzero(labelled.may_teach & taught_N),
+        np.flatnonzero(~labelled.support_N & ~taught_N),
     )
 
 
@@ -147,8 +149,8 @@ def fraction_scores(
 
 
 def _usable(labelled: LabelledSet, split: Split) -> bool:
-    wanted = set(labelled.classes)
-    return all(set(labelled.labels_N[rows]) == wanted for rows in (split.train, split.test))
+    classes = set(labelled.classes)
+    return all(set(labelled.labels_N[rows]) == classes for rows in (split.train, split.test))
 
 
 def _scored(features_ND: Floats, labelled: LabelledSet, split: Split) -> float:
@@ -174,15 +176,15 @@ def full_probe(features_ND: Floats, labelled: LabelledSet) -> tuple[Ints, String
 
 def nearest_others(features_ND: Floats, labelled: LabelledSet) -> Iterator[tuple[int, Ints]]:
     """Each testable row with all rows of other groups, nearest first."""
-    unit_ND = features_ND / np.linalg.norm(features_ND, axis=1, keepdims=True)
+    unit_ND = unit_rows(features_ND)
     group_ids_N = np.unique(labelled.groups_N, return_inverse=True)[1]
     rows = np.flatnonzero(~labelled.support_N)
     for start in range(0, len(rows), 256):
-        chosen = rows[start : start + 256]
-        scores = unit_ND[chosen] @ unit_ND.T
-        scores[group_ids_N[chosen][:, None] == group_ids_N] = -np.inf
+        batch = rows[start : start + 256]
+        scores = unit_ND[batch] @ unit_ND.T
+        scores[group_ids_N[batch][:, None] == group_ids_N] = -np.inf
         ranked = np.argsort(-scores, axis=1, kind="stable")
-        for row, order, row_scores in zip(chosen, ranked, scores, strict=True):
+        for row, order, row_scores in zip(batch, ranked, scores, strict=True):
             yield int(row), order[: int(np.isfinite(row_scores).sum())]
 
 

@@ -42,7 +42,7 @@ def html(document: Mapping[str, Any]) -> str:
 
 
 def _pictures(document: Mapping[str, Any]) -> dict[str, str]:
-    compared = [document["shipped"], *(n for n in ("teacher",) if n in document["results"])]
+    compared = [n for n in (document["shipped"], "teacher") if n in document["results"]]
     pictures = {
         "shots": plots.shot_curves(document),
         "fractions": plots.fraction_curves(document),

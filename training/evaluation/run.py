@@ -37,12 +37,8 @@ class EvaluationPlan:
 
     Attributes:
         encoders: all that are evaluated; the first is the shipped one, evaluated as it is served.
-        sets: what they are evaluated on.
         corpus: unlabelled rows whose mean centres the features; may be empty.
         cache: folder for features.
-        effort: how much.
-        jobs: processes for the heads.
-        maps: whether to compute the maps of shipped and teacher.
     """
 
     encoders: Sequence[FrameEncoder]
@@ -61,7 +57,6 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
     """Measure everything in ``plan``; the result is what ``evaluation.json`` holds.
 
     Args:
-        plan: what to measure.
         costs: of the encoders, by name, and of ``dinov3_vitb16`` where it was measured.
 
     Raises:
@@ -119,14 +114,13 @@ def _centre(encoder: FrameEncoder, raw_ND: Floats, plan: EvaluationPlan) -> Floa
 
 def _score(embeddings: Features, plan: EvaluationPlan) -> dict[str, dict[str, SetScores]]:
     work = [(name, dataset) for name in embeddings for dataset in plan.sets]
-    answers = Parallel(n_jobs=plan.jobs, return_as="generator")(
+    scores = Parallel(n_jobs=plan.jobs, return_as="generator")(
         delayed(evaluate_set)(embeddings[name][dataset.name], dataset.labelled, plan.effort)
         for name, dataset in work
     )
+    scores = track(scores, "heads", total=len(work))
     results: dict[str, dict[str, SetScores]] = {}
-    for (name, dataset), evaluated in zip(
-        work, track(answers, "heads", total=len(work)), strict=True
-    ):
+    for (name, dataset), evaluated in zip(work, scores, strict=True):
         results.setdefault(name, {})[dataset.name] = evaluated
     return results
 
@@ -178,18 +172,18 @@ def _fidelity(
         cosines = np.concatenate(
             [(embeddings[name][s] * embeddings[reference][s]).sum(1) for s in embeddings[name]]
         )
-        lost = None
+        points_lost = None
         if outside:
-            full, given = (
+            full, rounded = (
                 over_groups([results[n][s].full for s in outside]).value for n in (reference, name)
             )
-            lost = round(full - given, 3)
+            points_lost = round(full - rounded, 3)
         facts[name.removeprefix(BUNDLE)] = {
             "against": exact,
             "frames": len(cosines),
             "mean_cosine": round(float(cosines.mean()), 5),
             "min_cosine": round(float(cosines.min()), 5),
-            "probe_points_lost": lost,
+            "probe_points_lost": points_lost,
         }
     return facts
 
@@ -201,18 +195,11 @@ def _maps(embeddings: Features, plan: EvaluationPlan) -> list[dict[str, Any]]:
     rows = {s.name: _map_rows(s, rng) for s in plan.sets}
     maps = []
     for name in track(names, "maps"):
-        for dataset in plan.sets:
+        parts = [embeddings[name][s.name][rows[s.name]] for s in plan.sets]
+        for dataset, features_MD in zip(plan.sets, parts, strict=True):
             groups = dataset.labelled.labels_N[rows[dataset.name]].tolist()
-            maps.append(
-                _map(
-                    dataset.name,
-                    name,
-                    embeddings[name][dataset.name][rows[dataset.name]],
-                    groups,
-                )
-            )
+            maps.append(_map(dataset.name, name, features_MD, groups))
         if len(plan.sets) > 1:
-            parts = [embeddings[name][s.name][rows[s.name]] for s in plan.sets]
             groups = [s.name for s in plan.sets for _ in rows[s.name]]
             maps.append(_map("all sets", name, np.concatenate(parts), groups))
     return maps

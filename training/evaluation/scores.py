@@ -30,9 +30,7 @@ class Effort:
 
     Attributes:
         shots: labelled frames per class.
-        seeds: splits per number of shots.
         fractions: shares of the labelled groups.
-        fraction_seeds: splits per share.
     """
 
     shots: tuple[int, ...] = SHOTS
@@ -85,7 +83,7 @@ def evaluate_set(features_ND: Floats, labelled: LabelledSet, effort: Effort) -> 
 
 
 def confusion(full: HeldOutPredictions) -> list[list[int]]:
-    """Counts, rows = true class, columns = guessed, in the order of ``labelled.classes``."""
+    """Counts, rows = true class, columns = predicted, in the order of ``labelled.classes``."""
     classes = full.labelled.classes
     truth_N = full.labelled.labels_N[full.rows]
     return [

@@ -24,8 +24,6 @@ class EvaluationSet:
     """A labelled set with the rows its frames come from.
 
     Attributes:
-        labelled: labels and groups, one per row.
-        rows: N rows of a manifest.
         in_domain: frames of the same published set were trained on, without their labels.
     """
 
@@ -120,7 +118,11 @@ def subsample(full: EvaluationSet, frames: int, *, seed: int = 0) -> EvaluationS
             groups = np.unique(labelled.groups_N[of_class_N])
             count = max(MIN_GROUPS, round(share * len(groups)))
             groups_kept |= set(rng.permutation(groups)[:count].tolist())
-    return _select_rows(full, np.flatnonzero(np.isin(labelled.groups_N, list(groups_kept))))
+    rows = np.flatnonzero(np.isin(labelled.groups_N, list(groups_kept)))
+    part = LabelledSet(
+        full.name, labelled.labels_N[rows], labelled.groups_N[rows], labelled.support_N[rows]
+    )
+    return replace(full, labelled=part, rows=tuple(full.rows[row] for row in rows))
 
 
 def read_subsampled_sets(
@@ -132,20 +134,6 @@ def read_subsampled_sets(
         InputError: as ``read_sets``.
     """
     return [subsample(full, frames) for full in read_sets(rows, names) if not full.in_domain]
-
-
-def _select_rows(full: EvaluationSet, rows: npt.NDArray[np.int64]) -> EvaluationSet:
-    labelled = full.labelled
-    return replace(
-        full,
-        labelled=LabelledSet(
-            labelled.name,
-            labelled.labels_N[rows],
-            labelled.groups_N[rows],
-            labelled.support_N[rows],
-        ),
-        rows=tuple(full.rows[row] for row in rows),
-    )
 
 
 def content_of(rows: Sequence[ManifestRow]) -> str:

@@ -12,20 +12,18 @@ def benchmark_of(document: Mapping[str, Any]) -> dict[str, Any]:
     {k | full: estimate}}, fidelity, cost {encoder: cost}.
     """
     results = document["results"]
+    names = [dataset["name"] for dataset in document["sets"]]
     return {
         "shipped": document["shipped"],
         "seeds": document["effort"]["seeds"],
         "centred_by": document["centred_by"],
         "sets": [
-            {key: chosen[key] for key in ("name", "frames", "in_domain")}
-            for chosen in document["sets"]
+            {key: dataset[key] for key in ("name", "frames", "in_domain")}
+            for dataset in document["sets"]
         ],
         "mean_over_sets": mean_over_sets(document),
         "per_set": {
-            chosen["name"]: {
-                name: _scores(by_set[chosen["name"]]) for name, by_set in results.items()
-            }
-            for chosen in document["sets"]
+            s: {encoder: _scores(by_set[s]) for encoder, by_set in results.items()} for s in names
         },
         "shipped_minus": {
             name: parts["mean"] for name, parts in document["paired"].items() if "mean" in parts
@@ -41,7 +39,6 @@ def mean_over_sets(
     """Encoder -> {"1", "5", ..., "full", "knn"} -> percent, mean over sets.
 
     Args:
-        document: an evaluation.
         which: ``outside`` = sets that no corpus frame comes from; ``all`` = every set.
     """
     return {

@@ -14,13 +14,13 @@ from service.errors import InputError
 from training.catalogue.manifest import ManifestRow
 from training.evaluation.sets import EvaluationSet, assemble
 
-_TAUGHT, _JUDGED = ("train", "validation"), "test"
+_SUPPORT, _TEST = ("train", "validation"), "test"
 _CLASS_NAMES = ("pathology", "class", "image_quality")
 _GROUPS = ("patient", "source")  # source: the video a frame was taken from
 
 
 def read_ultrabench(folder: Path) -> EvaluationSet:
-    """One prepared set: learn from training and validation records, be evaluated on test records.
+    """Read one prepared set: training and validation records are its support, test its test part.
 
     Records without a label (segmentation only) are left out.
 
@@ -28,8 +28,8 @@ def read_ultrabench(folder: Path) -> EvaluationSet:
         InputError: a split file is missing or wrong, a path leaves the folder, fewer than two
             classes, or a patient on both sides.
     """
-    taught = [row for split in _TAUGHT for row in _rows(folder, split)]
-    return assemble(folder.name, taught, _rows(folder, _JUDGED))
+    support = [row for split in _SUPPORT for row in _rows(folder, split)]
+    return assemble(folder.name, support, _rows(folder, _TEST))
 
 
 def _rows(folder: Path, split: str) -> list[ManifestRow]:

@@ -24,7 +24,6 @@ class TeacherConfig:
         weight: of this teacher's losses in the sum.
         mean: normalisation it was trained with; None = as timm declares. To state it is needed
             where timm's differs from the student's.
-        std: as ``mean``.
         side_px: side of its input; 0 = the student's, rounded to whole patches.
         options: further arguments of ``timm.create_model``.
     """

@@ -17,7 +17,6 @@ D embedding width.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +24,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from service.arrays import Doubles, Floats, unit_rows
 from service.errors import InputError
 
-Floats: TypeAlias = npt.NDArray[np.float32]
-Doubles: TypeAlias = npt.NDArray[np.float64]
 STAGE3_WIDTH, STAGE4_WIDTH = 1024, 2048
 BLOCKS = {
     "stage3.spread": STAGE3_WIDTH,
@@ -77,9 +75,7 @@ class Readout:
 
     def embed(self, pooled_NK: Floats) -> Floats:
         """Unit-length embeddings, float32 (N, D)."""
-        rows_ND = pooled_NK @ self.weights_DK.T + self.bias_D
-        unit_ND: Floats = rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)
-        return unit_ND
+        return unit_rows(pooled_NK @ self.weights_DK.T + self.bias_D)
 
 
 def spread(maps_BChw: Tensor) -> Tensor:
@@ -161,7 +157,6 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
 
     Args:
         pooled_NK: float32, as ``pool_features`` gives them, of corpus frames.
-        config: of the read-out.
         views: (N, K) each, of augmented views of the same frames.
 
     Raises:
@@ -188,11 +183,10 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
         views_MK = _shrink_motion(moved_MK, motion) + np.tile(stable_NK, (len(views), 1))
         # Views count among the frames here: what steadying shrank is not to be cut as well, for
         # with many labels it still tells classes apart.
-        axes_DK = _shrink_motion(
-            _strongest(np.concatenate([stable_NK, views_MK]), config.dim), motion
-        )
+        strongest_DK = _principal(np.concatenate([stable_NK, views_MK]), config.dim)[1]
+        axes_DK = _shrink_motion(strongest_DK, motion)
     else:
-        axes_DK = _strongest(whitened_NK, config.dim)
+        axes_DK = _principal(whitened_NK, config.dim)[1]
     weights_DK = _apply(axes_DK, [whiten.T for whiten in maps])
     return Readout(weights_DK.astype(np.float32), (-weights_DK @ mean_K).astype(np.float32))
 
@@ -249,11 +243,6 @@ def _shrink_motion(rows_NK: Doubles, motion: tuple[Doubles, Doubles]) -> Doubles
     axes_RK, change_R = motion
     steadied_NK: Doubles = rows_NK + (rows_NK @ axes_RK.T) * change_R @ axes_RK
     return steadied_NK
-
-
-def _strongest(rows_NK: Doubles, dim: int) -> Doubles:
-    """The ``dim`` principal axes, (D, K), strongest first."""
-    return _principal(rows_NK, dim)[1]
 
 
 def _principal(rows_NK: Doubles, count: int) -> tuple[Doubles, Doubles]:

@@ -136,7 +136,6 @@ def load_imagenet_trunk(path: Path, stages: int = 4) -> Trunk:
 
     Args:
         path: safetensors with Gluon's names.
-        stages: of the trunk, 3 or 4.
 
     Raises:
         InputError: a weight of those parts is missing or has another shape.
@@ -146,12 +145,12 @@ def load_imagenet_trunk(path: Path, stages: int = 4) -> Trunk:
         stored = {_timm_name(k, stages): v.float() for k, v in load_file(path).items()}
     except OSError as error:
         raise InputError(f"{path.name} cannot be read") from error
-    wanted = {name for name in trunk.state_dict() if _is_pretrained(name, stages)}
-    missing = wanted - set(stored)
+    pretrained = {name for name in trunk.state_dict() if _is_pretrained(name, stages)}
+    missing = pretrained - set(stored)
     if missing:
         raise InputError(f"{path.name} lacks {len(missing)} weights, such as {min(missing)}")
     try:
-        trunk.load_state_dict({name: stored[name] for name in wanted}, strict=False)
+        trunk.load_state_dict({name: stored[name] for name in pretrained}, strict=False)
     except RuntimeError as error:
         raise InputError(f"{path.name} holds weights of other shapes") from error
     return trunk

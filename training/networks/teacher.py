@@ -20,7 +20,13 @@ from torch import Tensor, nn
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec
 from training.networks.backbones import AnyBackbone
-from training.networks.config import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_TRUNK, TeacherConfig
+from training.networks.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    IMAGENET_TRUNK,
+    TeacherConfig,
+    Triple,
+)
 from training.networks.timm_models import create
 
 log = logging.getLogger(__name__)
@@ -29,12 +35,7 @@ _ANY_SIDE = ("vit_", "test_vit", "deit_", "deit3_", "eva02_")  # timm names that
 
 @dataclass(frozen=True, slots=True)
 class TeacherOutput:
-    """Targets of a batch, given by a teacher or predicted by the student's heads.
-
-    Attributes:
-        pooled_BD: the global target, float32.
-        dense_BEhw: the dense target, float32.
-    """
+    """Targets of a batch, float32, given by a teacher or predicted by the student's heads."""
 
     pooled_BD: Tensor
     dense_BEhw: Tensor
@@ -100,7 +101,6 @@ class Teacher(nn.Module):
 
     Attributes:
         spec: side and normalisation of its input.
-        weight: of its losses in the sum.
         is_copy: the network is the student as it was before training.
     """
 
@@ -162,7 +162,6 @@ def build_teacher(
     """Build a teacher for students that want ``student_spec``.
 
     Args:
-        config: of the teacher.
         student_spec: what the student sees; side and normalisation are compared with it.
         student: before training, for a teacher that is a copy of it.
 
@@ -171,33 +170,28 @@ def build_teacher(
             student's and is not stated in ``config``.
     """
     if config.architecture == IMAGENET_TRUNK:
-        return _copy_of_student(config, student_spec, student)
+        if student is None:
+            raise InputError("expected the student that the teacher is a copy of")
+        spec = _spec(config, student_spec, (student_spec.mean, student_spec.std), 1)
+        network = copy.deepcopy(student)
+        return Teacher(network, read_trunk, spec, weight=config.weight, is_copy=True)
     options = _options(config.architecture, config.options)
     network = create(config.architecture, config.weights, allow_head=True, **options)
     spec = _spec(config, student_spec, _declared(network), _patch(network))
     return Teacher(network, _reader(config, network), spec, weight=config.weight)
 
 
-def _copy_of_student(
-    config: TeacherConfig, student_spec: PreprocessSpec, student: AnyBackbone | None
-) -> Teacher:
-    if student is None:
-        raise InputError("expected the student that the teacher is a copy of")
-    spec = _spec(config, student_spec, (student_spec.mean, student_spec.std), 1)
-    return Teacher(copy.deepcopy(student), read_trunk, spec, weight=config.weight, is_copy=True)
-
-
-def _options(architecture: str, given: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def _options(architecture: str, stated: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     """Transformers get sides other than the one they were trained on."""
     options: dict[str, Any] = {}
     if architecture.startswith(_ANY_SIDE):
         options["dynamic_img_size"] = True
     if "dinov2" in architecture:
         options["img_size"] = 518
-    return options | dict(given)
+    return options | dict(stated)
 
 
-def _declared(network: Any) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _declared(network: Any) -> tuple[Triple, Triple]:
     facts = network.pretrained_cfg or {}
     return tuple(facts.get("mean", IMAGENET_MEAN)), tuple(facts.get("std", IMAGENET_STD))
 
@@ -208,10 +202,7 @@ def _patch(network: Any) -> int:
 
 
 def _spec(
-    config: TeacherConfig,
-    student: PreprocessSpec,
-    declared: tuple[tuple[float, float, float], tuple[float, float, float]],
-    patch_px: int,
+    config: TeacherConfig, student: PreprocessSpec, declared: tuple[Triple, Triple], patch_px: int
 ) -> PreprocessSpec:
     """The input that the teacher wants; a difference from the student's must be stated."""
     stated = config.mean is not None and config.std is not None
@@ -240,11 +231,11 @@ def _reader(config: TeacherConfig, network: Any) -> Reader:
     blocks = getattr(network, "blocks", None)
     is_transformer = blocks is not None and hasattr(network, "num_prefix_tokens")
     count = len(blocks) if is_transformer and blocks is not None else len(network.feature_info)
-    chosen = config.blocks or (count - 1,)
-    if not all(0 <= index < count for index in chosen):
-        raise InputError(f"{config.architecture} has blocks 0..{count - 1}, got {chosen}")
+    indices = config.blocks or (count - 1,)
+    if not all(0 <= index < count for index in indices):
+        raise InputError(f"{config.architecture} has blocks 0..{count - 1}, got {indices}")
     if not is_transformer:
-        return StageReader(chosen)
+        return StageReader(indices)
     if "cls" in config.tokens and network.num_prefix_tokens == 0:
         raise InputError(f"{config.architecture} has no class token; read tokens='mean'")
-    return TransformerReader(chosen, config.tokens)
+    return TransformerReader(indices, config.tokens)

@@ -17,11 +17,9 @@ def create(architecture: str, weights: str, *, allow_head: bool = False, **optio
     """Build a timm network without classifier and fill it.
 
     Args:
-        architecture: timm name.
         weights: path of a safetensors file (loaded strictly, no pickle), ``hf-hub:...``,
             ``pretrained`` (timm's tag of the architecture), or ``random``.
         allow_head: weights of a classifier in the file are left out instead of refused.
-        options: of ``timm.create_model``.
 
     Returns:
         The network; ``pretrained_cfg`` of it says what timm declares.

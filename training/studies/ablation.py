@@ -11,6 +11,7 @@ Shape suffixes: N frames, K pooled features.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from service.arrays import Floats
 from training.augmentation.config import GROUPS, AugmentationConfig
 from training.bundle.export import Frames, pooled_features, serving_config
 from training.distil.config import DistillConfig
@@ -18,7 +19,7 @@ from training.evaluation.protocol import SEEDS
 from training.evaluation.sets import EvaluationSet
 from training.networks.backbones import AnyBackbone
 from training.networks.readout import fit_readout
-from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
+from training.studies.arms import SHOTS, Arm, Scores, arm, scores_of
 
 NONE, ALL = "none", "all"
 
@@ -46,27 +47,21 @@ def ablate(
     """Fit and evaluate the read-out of every arm; the first is the one without augmentation.
 
     Args:
-        student: trained.
-        config: of its run.
-        corpus: frames that it was trained on.
         sets: to be evaluated on, none of them in-domain.
-        shots: labelled frames per class.
-        seeds: splits per number of shots.
-        on_arm: is told of every finished arm.
     """
     config = serving_config(config)
     plain_NK = pooled_features(student, corpus, config)
     evaluated = [(s.labelled, pooled_features(student, s.frames(), config)) for s in sets]
-    done: list[Arm] = []
+    results: list[Arm] = []
     base: Scores = {}
     for name, augment in arms(config.augment):
         views = [] if augment is None else _views(student, config, augment, corpus)
         readout = fit_readout(plain_NK, config.readout, views)
         scores = scores_of(readout.embed, evaluated, shots, seeds)
         base = base or scores
-        done.append(arm(name, scores, base))
-        on_arm(done[-1])
-    return done
+        results.append(arm(name, scores, base))
+        on_arm(results[-1])
+    return results
 
 
 def _views(
@@ -75,8 +70,3 @@ def _views(
     changed = replace(config, augment=augment)
     numbers = range(1, config.readout.views + 1)
     return [pooled_features(student, corpus, changed, view=number) for number in numbers]
-
-
-def ablation_table(results: Sequence[Arm]) -> str:
-    """A Markdown table."""
-    return arms_table(results, "augmentation")

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats
 from service.fewshot.metrics import Estimate
 from training.bundle.card import table
 from training.evaluation.compare import paired_over_seeds
 from training.evaluation.protocol import LabelledSet, shot_scores
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Scores: TypeAlias = dict[int, dict[str, list[float]]]  # shots -> set -> one score per seed
 Given = TypeVar("Given")
 SHOTS = (5, 20)
@@ -47,10 +46,8 @@ def scores_of(
     Args:
         embed: what was computed of a set's frames -> features_ND.
         evaluated: labels, and what was computed of the frames.
-        shots: labelled frames per class.
-        seeds: splits per number of shots.
     """
-    embedded = [(labelled, embed(given)) for labelled, given in evaluated]
+    embedded = [(labelled, embed(features)) for labelled, features in evaluated]
     return {
         k: {
             labelled.name: shot_scores(rows_ND, labelled, k, seeds)
@@ -74,11 +71,7 @@ def arms_table(results: Sequence[Arm], what: str) -> str:
     rows = []
     for result in results:
         gains = [result.gain[k] for k in shots]
-        rows.append(
-            [
-                result.name,
-                *(f"{result.scores[k]:.2f}" for k in shots),
-                *(f"{g.value:+.2f} [{g.low:+.2f}, {g.high:+.2f}]" for g in gains),
-            ]
-        )
+        scores = [f"{result.scores[k]:.2f}" for k in shots]
+        differences = [f"{g.value:+.2f} [{g.low:+.2f}, {g.high:+.2f}]" for g in gains]
+        rows.append([result.name, *scores, *differences])
     return table(head, rows)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from service.arrays import Floats, Ints, unit_rows
 from service.errors import InputError
 from training.distil.config import DistillConfig, LossConfig
 from training.distil.loop import distil
@@ -31,7 +31,7 @@ from training.networks.backbones import AnyBackbone, build_student
 from training.networks.config import IMAGENET_TRUNK, TeacherConfig
 from training.networks.readout import BLOCKS, Readout, fit_readout, pool_features
 from training.networks.teacher import build_teacher
-from training.studies.arms import SHOTS, Arm, Floats, Scores, arm, arms_table, scores_of
+from training.studies.arms import SHOTS, Arm, Scores, arm, arms_table, scores_of
 
 PLAIN = "plain"
 _BATCH = 64
@@ -72,10 +72,8 @@ def designs(plain: DistillConfig) -> list[Design]:
     def taught(*teachers: TeacherConfig) -> DistillConfig:
         return replace(plain, teachers=teachers)
 
-    def lost(losses: LossConfig) -> DistillConfig:
-        return replace(plain, losses=losses)
-
-    usual = plain.losses
+    def lost(**weights: float) -> DistillConfig:
+        return replace(plain, losses=replace(plain.losses, **weights))  # type: ignore[arg-type]
 
     return [
         Design(PLAIN, plain),
@@ -83,9 +81,9 @@ def designs(plain: DistillConfig) -> list[Design]:
         Design("stage 4 untrained", plain, trained=False),
         Design("plain, another seed", replace(plain, seed=plain.seed + 1)),
         Design("two teachers", taught(teacher, TeacherConfig(IMAGENET_TRUNK, weight=0.5))),
-        Design("contrastive loss on top", lost(replace(usual, contrastive=0.1))),
-        Design("queue loss instead", lost(replace(usual, regression=0.0, queue=1.0))),
-        Design("relational loss on top", lost(replace(usual, relational=1.0))),
+        Design("contrastive loss on top", lost(contrastive=0.1)),
+        Design("queue loss instead", lost(regression=0.0, queue=1.0)),
+        Design("relational loss on top", lost(relational=1.0)),
         Design("last block alone", taught(replace(teacher, blocks=teacher.blocks[-1:]))),
         Design("first block alone", taught(replace(teacher, blocks=teacher.blocks[:1]))),
         Design("simulated frames too", plain, simulated=True),
@@ -150,13 +148,6 @@ def compute_shared(
 ) -> SharedTargets:
     """Compute what all designs share, or read what is there of it already.
 
-    Args:
-        plain: the plain design.
-        corpus: frames to learn from.
-        sets: to be evaluated on.
-        folder: of the arrays.
-        simulated: frames of the simulator.
-
     Raises:
         InputError: the folder holds targets of another run.
     """
@@ -165,9 +156,9 @@ def compute_shared(
     student = build_student(config.student)
     built = [build_teacher(teacher, config.spec, student=student) for teacher in teachers]
     frames = [frame for dataset in sets for frame in dataset.frames()]
-    seen = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
+    maps = cache_targets(frames, student, built, replace(config, views=1), folder / "evaluated")
     ends = np.cumsum([len(dataset.rows) for dataset in sets])[:-1]
-    parts = np.split(seen.streams_MChw, ends)
+    parts = np.split(maps.streams_MChw, ends)
     return SharedTargets(
         teachers,
         cache_targets(corpus, student, built, config, folder / "corpus"),
@@ -178,37 +169,34 @@ def compute_shared(
     )  # fmt: skip
 
 
-def targets_of(design: Design, compute_shared: SharedTargets) -> Targets:
+def targets_of(design: Design, shared: SharedTargets) -> Targets:
     """What the design learns from, out of what is stored: its teachers, blocks and frames."""
-    parts = [compute_shared.corpus]
-    if design.simulated and compute_shared.simulated is not None:
-        parts.append(compute_shared.simulated)
+    parts = [shared.corpus]
+    if design.simulated and shared.simulated is not None:
+        parts.append(shared.simulated)
     views = design.config.views
-    numbers = [_number(teacher, compute_shared.teachers) for teacher in design.config.teachers]
+    numbers = [_number(teacher, shared.teachers) for teacher in design.config.teachers]
     streams = _joined([part.streams_MChw for part in parts], views)
     pooled_of, dense, grids = [], [], []
-    for number, wanted in zip(numbers, design.config.teachers, strict=True):
+    for number, teacher in zip(numbers, design.config.teachers, strict=True):
         whole_MD = _joined([part.pooled[number] for part in parts], views)
-        pooled_of.append(
-            whole_MD[:, _columns(compute_shared.teachers[number], wanted, whole_MD.shape[1])]
-        )
+        columns = _columns(shared.teachers[number], teacher, whole_MD.shape[1])
+        pooled_of.append(whole_MD[:, columns])
         dense.append(_joined([part.dense[number] for part in parts], views))
-        grids.append(compute_shared.corpus.grids[number])
+        grids.append(shared.corpus.grids[number])
     return Targets(streams, pooled_of, dense if design.config.losses.relational > 0 else (), grids)
 
 
-def _number(wanted: TeacherConfig, stored: Sequence[TeacherConfig]) -> int:
-    return [teacher.architecture for teacher in stored].index(wanted.architecture)
+def _number(part: TeacherConfig, stored: Sequence[TeacherConfig]) -> int:
+    return [teacher.architecture for teacher in stored].index(part.architecture)
 
 
-def _columns(
-    stored: TeacherConfig, wanted: TeacherConfig, width: int
-) -> npt.NDArray[np.int64] | slice:
-    """Where the wanted blocks lie in a target that was stored of more of them."""
+def _columns(stored: TeacherConfig, part: TeacherConfig, width: int) -> Ints | slice:
+    """Return where the blocks of ``part`` lie in a target that was stored of more blocks."""
     if not stored.blocks:
         return slice(None)
     block_width = width // len(stored.blocks)
-    starts = [block_width * stored.blocks.index(block) for block in wanted.blocks]
+    starts = [block_width * stored.blocks.index(block) for block in part.blocks]
     return np.concatenate([np.arange(start, start + block_width) for start in starts])
 
 
@@ -231,7 +219,7 @@ class DesignResult:
 
 def evaluate_designs(
     chosen: Sequence[Design],
-    compute_shared: SharedTargets,
+    shared: SharedTargets,
     out: Path,
     *,
     shots: Sequence[int] = SHOTS,
@@ -241,15 +229,11 @@ def evaluate_designs(
 
     Args:
         chosen: the first one is what the others are compared with.
-        stock: of the same plain design.
-        out: folder of runs and scores.
-        shots: labelled frames per class.
-        seeds: splits per number of shots.
     """
     base: tuple[Scores, Scores] | None = None
     for design in chosen:
         folder = out / design.folder
-        shipped, alone = _stored(folder) or _evaluate(design, compute_shared, folder, shots, seeds)
+        shipped, alone = _stored(folder) or _evaluate(design, shared, folder, shots, seeds)
         base = base or (shipped, alone)
         yield DesignResult(
             arm(design.name, shipped, base[0]),
@@ -257,15 +241,11 @@ def evaluate_designs(
         )
 
 
-def tables(done: list[DesignResult]) -> str:
+def tables(results: list[DesignResult]) -> str:
     """Both tables, Markdown."""
-    alone = [result.alone for result in done if result.alone is not None]
-    return "\n\n".join(
-        [
-            arms_table([result.shipped for result in done], "design, in the read-out"),
-            arms_table(alone, "design, stage 4 alone"),
-        ]
-    )
+    alone = [result.alone for result in results if result.alone is not None]
+    shipped = arms_table([result.shipped for result in results], "design, in the read-out")
+    return f"{shipped}\n\n{arms_table(alone, 'design, stage 4 alone')}"
 
 
 def _stored(folder: Path) -> tuple[Scores, Scores] | None:
@@ -280,29 +260,27 @@ def _stored(folder: Path) -> tuple[Scores, Scores] | None:
 
 
 def _evaluate(
-    design: Design, compute_shared: SharedTargets, folder: Path, shots: Sequence[int], seeds: int
+    design: Design, shared: SharedTargets, folder: Path, shots: Sequence[int], seeds: int
 ) -> tuple[Scores, Scores]:
-    student = _trained(design, compute_shared, folder)
-    views = [
-        _read(student, s) for s in np.split(compute_shared.corpus.streams_MChw, design.config.views)
-    ]
+    student = _trained(design, shared, folder)
+    views = [_read(student, s) for s in np.split(shared.corpus.streams_MChw, design.config.views)]
     readout = _readout(design, views)
     alone = _stage4_alone(views[0])
-    seen = [(labelled, _read(student, streams)) for labelled, streams in compute_shared.evaluated]
+    evaluated = [(labelled, _read(student, streams)) for labelled, streams in shared.evaluated]
     scores = (
-        scores_of(lambda maps: readout.embed(maps.pooled_NK), seen, shots, seeds),
-        scores_of(alone, seen, shots, seeds),
+        scores_of(lambda maps: readout.embed(maps.pooled_NK), evaluated, shots, seeds),
+        scores_of(alone, evaluated, shots, seeds),
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _SCORES).write_text(json.dumps(scores))
     return scores
 
 
-def _trained(design: Design, compute_shared: SharedTargets, folder: Path) -> AnyBackbone:
+def _trained(design: Design, shared: SharedTargets, folder: Path) -> AnyBackbone:
     torch.manual_seed(design.config.seed)
     student = build_student(design.config.student)
     if design.trained:
-        source = CachedSource(targets_of(design, compute_shared), design.config, Ranks())
+        source = CachedSource(targets_of(design, shared), design.config, Ranks())
         distil(student, source, design.config, folder)
     return student.eval()
 
@@ -358,7 +336,6 @@ def _stage4_alone(corpus: _Read) -> Callable[[_Read], Floats]:
             for part_NC, centre_C, length in zip(parts(read), centres, lengths, strict=True)
         ]
         rows_NK = np.concatenate(scaled, axis=1)
-        unit_NK: Floats = rows_NK / np.linalg.norm(rows_NK, axis=1, keepdims=True)
-        return unit_NK
+        return unit_rows(rows_NK)
 
     return embed

@@ -13,12 +13,11 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from service.arrays import Pixels
 from service.errors import InputError
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 Box: TypeAlias = tuple[int, int, int, int]
 _STARTS = "An Ber Cor Da El Fe Gu Hol Is Jo Kra Lu Mar No Ol Pe Qui Ro Sche Tan Ul Vi Wei Xi Ya Zo"
 _ENDS = "berg da della ez feld gan ham ing kov lund mann nez owski poulos ri son stein ton uk vic"
@@ -42,7 +41,6 @@ class TextLine:
     """One line of text on a frame.
 
     Attributes:
-        text: what it says.
         font: a file, or a name of ``STROKE_FONTS``.
         height_px: of capital letters, about.
         grey: of the letters, 0..255.
@@ -82,18 +80,14 @@ def random_text(rng: np.random.Generator) -> str:
 
 def find_fonts(folders: Sequence[Path]) -> list[str]:
     """Font files below the folders, sorted. Raises InputError: there are none."""
-    features = sorted(
-        str(file)
-        for folder in folders
-        for file in folder.rglob("*")
-        if file.suffix.lower() in (".ttf", ".otf")
-    )
-    if not features:
+    files = [file for folder in folders for file in folder.rglob("*")]
+    fonts = sorted(str(file) for file in files if file.suffix.lower() in (".ttf", ".otf"))
+    if not fonts:
         raise InputError("expected .ttf or .otf files in the folders of fonts, found none")
-    return features
+    return fonts
 
 
-def render_text(line: TextLine) -> Bytes:
+def render_text(line: TextLine) -> Pixels:
     """Coverage of the line, uint8 (h, w), 255 = ink, cut to the ink."""
     if line.font in STROKE_FONTS:
         face, thick = STROKE_FONTS[line.font], max(1, round(line.height_px / 12))
@@ -114,7 +108,7 @@ def render_text(line: TextLine) -> Bytes:
     return ink_hw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def draw_text(frame_HW: Bytes, line: TextLine, left: int, top: int) -> Box | None:
+def draw_text(frame_HW: Pixels, line: TextLine, left: int, top: int) -> Box | None:
     """Draw in place; the box (x0, y0, x1, y1) of the ink, or None where it does not fit."""
     ink_hw = render_text(line)
     height, width = ink_hw.shape
@@ -131,7 +125,7 @@ def draw_text(frame_HW: Bytes, line: TextLine, left: int, top: int) -> Box | Non
     return x0, y0, x1, y1
 
 
-def draw_mark(frame_HW: Bytes, rng: np.random.Generator) -> None:
+def draw_mark(frame_HW: Pixels, rng: np.random.Generator) -> None:
     """Draw, in place, something that a machine draws and that is not text."""
     height, width = frame_HW.shape
     grey = (int(rng.integers(120, 256)),)

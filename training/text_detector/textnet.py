@@ -8,21 +8,20 @@ Shape suffixes: B batch, S side of a training patch, C channels, N drawn frames.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from service.arrays import Bools, Pixels
 from training.networks.onnx_export import export_onnx
 from training.text_detector.synthetic_text import (
     STROKE_FONTS,
     Box,
-    Bytes,
     TextLine,
     draw_mark,
     draw_text,
@@ -45,7 +44,7 @@ class TextNetConfig:
     rate: float = 3e-3
     channels: tuple[int, int] = (8, 16)
     dilations: tuple[int, ...] = (1, 2, 4, 2)
-    fonts: tuple[str, ...] = field(default=tuple(PEN_FONTS))
+    fonts: tuple[str, ...] = PEN_FONTS
 
 
 class TextNet(nn.Module):
@@ -73,19 +72,17 @@ class TextNet(nn.Module):
 
 
 def draw_example(
-    backgrounds: Sequence[Bytes], config: TextNetConfig, rng: np.random.Generator
-) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+    backgrounds: Sequence[Pixels], config: TextNetConfig, rng: np.random.Generator
+) -> tuple[Pixels, Bools]:
     """One training patch (S, S) and whether each of its (S/4, S/4) cells lies in text."""
     patch_SS = _patch(backgrounds[int(rng.integers(len(backgrounds)))], config.side_px, rng)
     for _ in range(int(rng.integers(0, 4))):
         draw_mark(patch_SS, rng)
-    boxes = []
-    for _ in range(int(rng.choice([0, 1, 2, 3, 5], p=[0.25, 0.3, 0.2, 0.15, 0.1]))):
-        box = _draw_random_text(patch_SS, config, rng)
-        boxes += [box] if box else []
     truth_SS = np.zeros(patch_SS.shape, np.uint8)
-    for x0, y0, x1, y1 in boxes:
-        truth_SS[y0:y1, x0:x1] = 1
+    for _ in range(int(rng.choice([0, 1, 2, 3, 5], p=[0.25, 0.3, 0.2, 0.15, 0.1]))):
+        if box := _draw_random_text(patch_SS, config, rng):
+            x0, y0, x1, y1 = box
+            truth_SS[y0:y1, x0:x1] = 1
     cells = cv2.resize(
         truth_SS.astype(np.float32),
         None,
@@ -96,7 +93,7 @@ def draw_example(
     return _degrade(patch_SS, rng), cells >= 0.5
 
 
-def _patch(background_HW: Bytes, side_px: int, rng: np.random.Generator) -> Bytes:
+def _patch(background_HW: Pixels, side_px: int, rng: np.random.Generator) -> Pixels:
     """Tissue at 0.8 to 3 times its size, or nothing at all, as between sector and banner."""
     if rng.random() < 0.06:
         return np.full((side_px, side_px), int(rng.integers(0, 60)), np.uint8)
@@ -118,18 +115,17 @@ def _patch(background_HW: Bytes, side_px: int, rng: np.random.Generator) -> Byte
     return np.asarray(np.clip(stretched, 0, 255), np.uint8)
 
 
-def _flow(side_px: int, rng: np.random.Generator) -> Bytes:
+def _flow(side_px: int, rng: np.random.Generator) -> Pixels:
     """Blotches with hard edges, as colour flow looks in its brightest channel."""
     noise = rng.normal(0, 1, (side_px, side_px)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(3, 12)))
     fine = cv2.GaussianBlur(noise, (0, 0), 1.5)
-    return np.where(
-        smooth > 1.2 * smooth.std(), np.clip(190 + 60 * fine / fine.std(), 90, 255), 0
-    ).astype(np.uint8)
+    colour = np.clip(190 + 60 * fine / fine.std(), 90, 255)
+    return np.where(smooth > 1.2 * smooth.std(), colour, 0).astype(np.uint8)
 
 
 def _draw_random_text(
-    patch_SS: Bytes, config: TextNetConfig, rng: np.random.Generator
+    patch_SS: Pixels, config: TextNetConfig, rng: np.random.Generator
 ) -> Box | None:
     side_px = config.side_px
     height_px = int(np.exp(rng.uniform(np.log(6), np.log(44))))
@@ -147,12 +143,11 @@ def _draw_random_text(
     opacity = 1.0 if rng.random() < 0.7 else float(rng.uniform(0.55, 1))
     pens = rng.random() < 0.3
     font = str(rng.choice([f for f in config.fonts if (f in STROKE_FONTS) == pens] or config.fonts))
-    return draw_text(
-        patch_SS, TextLine(random_text(rng), font, height_px, grey, opacity, plate), left, top
-    )
+    line = TextLine(random_text(rng), font, height_px, grey, opacity, plate)
+    return draw_text(patch_SS, line, left, top)
 
 
-def _degrade(patch_SS: Bytes, rng: np.random.Generator) -> Bytes:
+def _degrade(patch_SS: Pixels, rng: np.random.Generator) -> Pixels:
     """As files are: blurred by scaling, compressed, or neither."""
     if rng.random() < 0.35:
         blurred = cv2.GaussianBlur(patch_SS, (0, 0), float(rng.uniform(0.3, 0.9)))
@@ -165,7 +160,7 @@ def _degrade(patch_SS: Bytes, rng: np.random.Generator) -> Bytes:
 
 
 def fit(
-    backgrounds: Sequence[Bytes], config: TextNetConfig, start: dict[str, Tensor] | None = None
+    backgrounds: Sequence[Pixels], config: TextNetConfig, start: dict[str, Tensor] | None = None
 ) -> TextNet:
     """Train the network, from the weights ``start`` if given; a few minutes on one core."""
     torch.manual_seed(config.seed)

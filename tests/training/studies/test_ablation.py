@@ -15,8 +15,8 @@ from training.evaluation.sets import read_sets
 from training.networks.config import IMAGENET_MEAN, IMAGENET_STD
 from training.networks.readout import ReadoutConfig
 from training.networks.student import Trunk
-from training.studies.ablation import ablate, ablation_table, arms
-from training.studies.arms import SHOTS, Arm
+from training.studies.ablation import ablate, arms
+from training.studies.arms import SHOTS, Arm, arms_table
 
 
 def test_each_group_stands_alone_once_and_is_left_out_once() -> None:
@@ -33,7 +33,7 @@ def test_each_group_stands_alone_once_and_is_left_out_once() -> None:
 
 def test_the_table_names_every_arm_with_its_interval() -> None:
     gain = dict.fromkeys(SHOTS, Estimate(1.0, 0.5, 1.5))
-    text = ablation_table([Arm("only beam", dict.fromkeys(SHOTS, 60.0), gain)])
+    text = arms_table([Arm("only beam", dict.fromkeys(SHOTS, 60.0), gain)], "augmentation")
     assert "| only beam | 60.00 | 60.00 | +1.00 [+0.50, +1.50] | +1.00 [+0.50, +1.50] |" in text
 
 
