@@ -1,10 +1,10 @@
 """A clip of distinct frames through HTTP, every frame embedded, beside bare ONNX Runtime.
 
-All in one run, in turns: the clip in one request; the same tensors through the bare network in
-full batches, decoding and preprocessing outside its clock; the same frames one by one as PNGs.
+One run takes turns between three ways: the clip in one request; the same tensors through the bare
+network in full batches, decoded and preprocessed before its clock starts; and the same frames one
+by one as PNG files.
 """
 
-import argparse
 import http.client
 import io
 import json
@@ -15,15 +15,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from bench_embed import start
+from harness import argument_parser, print_report, seconds
 from PIL import Image
+from service_process import ServiceProcess, service_process
 
-from service.access.keys import create_key
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.demo import SAMPLES
 from service.cli.ingest import image_files
 from service.embedding.bundle import SHIPPED_BUNDLE
-from service.embedding.encoder import load_encoder
+from service.embedding.encoder import OnnxEncoder, load_encoder
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
@@ -32,7 +31,7 @@ from service.imaging.formats.sampling import Sampling
 ROUNDS, BATCH, RATE = 5, 8, 25
 
 
-def drawn(count: int, width_px: int, height_px: int) -> list[np.ndarray]:
+def drifting_frames(count: int, width_px: int, height_px: int) -> list[np.ndarray]:
     """Distinct grey frames: sample scans that fade into each other while they drift."""
     scenes = [Image.open(path).convert("L") for path in image_files(SAMPLES)]
     stills = [np.asarray(s.resize((width_px, height_px), 3), np.float32) for s in scenes[::7]]
@@ -45,7 +44,7 @@ def drawn(count: int, width_px: int, height_px: int) -> list[np.ndarray]:
     return frames
 
 
-def mp4(frames: list[np.ndarray], folder: Path) -> bytes:
+def mp4_of(frames: list[np.ndarray], folder: Path) -> bytes:
     """MPEG-4 by OpenCV, at the quality of its default."""
     height_px, width_px = frames[0].shape
     file = folder / "clip.mp4"
@@ -57,14 +56,14 @@ def mp4(frames: list[np.ndarray], folder: Path) -> bytes:
     return file.read_bytes()
 
 
-def png(frame: np.ndarray) -> bytes:
+def png_of(frame: np.ndarray) -> bytes:
     """One frame as a file."""
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
-def bare_s(encoder: object, inputs: np.ndarray) -> float:
+def bare_s(encoder: OnnxEncoder, inputs: np.ndarray) -> float:
     """Seconds of the network alone."""
     began = time.perf_counter()
     for at in range(0, len(inputs), BATCH):
@@ -72,12 +71,13 @@ def bare_s(encoder: object, inputs: np.ndarray) -> float:
     return time.perf_counter() - began
 
 
-class Sender:
-    """The plainest client: it shares the cores, and its cost is not the service's."""
+class PlainClient:
+    """A client that costs little, because it shares the cores with the service."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self._link = http.client.HTTPConnection(url.removeprefix("http://"), timeout=600)
-        self._key = key
+    def __init__(self, service: ServiceProcess) -> None:
+        host = service.url.removeprefix("http://")
+        self._link = http.client.HTTPConnection(host, timeout=600)
+        self._key = service.key
 
     def send(self, data: bytes, kind: str) -> dict:
         """Embed one file with all its frames."""
@@ -92,34 +92,33 @@ class Sender:
 
     def clip_s(self, data: bytes, frames: int) -> float:
         """Seconds of one clip."""
-        self._link.close()  # the service has hung up while the bare network ran
+        self._link.close()  # the service closed it while the bare network ran
         began = time.perf_counter()
         item = self.send(data, "video/mp4")
-        took = time.perf_counter() - began
+        clip_s = time.perf_counter() - began
         if len(item["frames"]) != frames:
             raise RuntimeError(f"expected {frames} frames, got {len(item['frames'])}")
-        return took
+        return clip_s
 
     def pngs_s(self, files: list[bytes]) -> float:
         """Seconds of one file after the other."""
-        began = time.perf_counter()
-        for file in files:
-            self.send(file, "image/png")
-        return time.perf_counter() - began
+        return seconds(lambda: [self.send(file, "image/png") for file in files])
 
 
-def measure(url: str, key: str, frames: list[np.ndarray], clip: bytes) -> dict[str, float]:
+def measure(
+    service: ServiceProcess, frames: list[np.ndarray], clip: bytes, count: int
+) -> dict[str, float]:
     """Medians over the rounds of each round's ratio."""
     encoder = load_encoder(SHIPPED_BUNDLE)
     decoded = [f.grey for f in read(clip, Sampling(), DecodeLimits())]
     inputs = np.concatenate([preprocess(grey[None], encoder.spec) for grey in decoded])
-    files = [png(frame) for frame in frames]
-    sender = Sender(url, key)
-    sender.clip_s(clip, len(frames))  # the decoder's process starts with its first file
+    files = [png_of(frame) for frame in frames]
+    client = PlainClient(service)
+    client.clip_s(clip, len(frames))  # the decoder's process starts with its first file
     bare_s(encoder, inputs[:BATCH])
     rounds = [
-        (bare_s(encoder, inputs), sender.clip_s(clip, len(frames)), sender.pngs_s(files))
-        for _ in range(ROUNDS)
+        (bare_s(encoder, inputs), client.clip_s(clip, len(frames)), client.pngs_s(files))
+        for _ in range(count)
     ]
     return {
         "clip_over_bare_ratio": statistics.median(bare / clip for bare, clip, _ in rounds),
@@ -132,30 +131,22 @@ def measure(url: str, key: str, frames: list[np.ndarray], clip: bytes) -> dict[s
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    parser = argument_parser(__doc__)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--size", default="640x480", help="width x height of a frame")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--port", type=int, default=18474)
-    given = parser.parse_args()
-    width_px, height_px = (int(side) for side in given.size.split("x"))
-    frames = drawn(given.frames, width_px, height_px)
+    arguments = parser.parse_args()
+    width_px, height_px = (int(side) for side in arguments.size.split("x"))
+    frames = drifting_frames(arguments.frames, width_px, height_px)
     with tempfile.TemporaryDirectory() as scratch:
-        clip = mp4(frames, Path(scratch))
-        catalog = open_catalog(Path(scratch))
-        key = create_key(catalog, "bench", "default")[1]
-        catalog.close()
-        process, url, _ = start(Path(scratch), given.port)
-        try:
-            found = measure(url, key, frames, clip)
-        finally:
-            process.terminate()
-            process.wait(30)
-    shown = {name: round(value, 3) for name, value in found.items()}
-    for name, value in shown.items():
-        print(f"{name:24}{value}")
-    if given.json:
-        print(json.dumps(shown | {"frames": given.frames, "size": given.size}))
+        folder = Path(scratch)
+        clip = mp4_of(frames, folder)
+        with service_process(folder, arguments.port) as service:
+            figures = measure(service, frames, clip, arguments.rounds)
+    rounded = {name: round(value, 3) for name, value in figures.items()}
+    report = rounded | {"frames": arguments.frames, "size": arguments.size}
+    print_report(report, arguments)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """The shipped encoder beside its ImageNet trunk and its teacher: accuracy, fidelity, size, speed.
 
 Accuracy needs the labelled frames and weights of the folder that SONOPROBE_SHARED names (else
-``../shared``); without it only size and speed are measured. Speed is against DINOv3 ViT-B/16 in
-PyTorch, float32, random weights, 224 px: both in turns in this process, with as many threads.
+``../shared``); without it only size and speed are measured. Speed is compared with DINOv3 ViT-B/16
+in PyTorch (float32, random weights, 224 px). The two take turns in this process and use the same
+number of threads.
 """
 
-import argparse
-import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from harness import argument_parser, print_report, shared_folder
 
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.bundle import read_manifest as read_bundle
@@ -30,31 +30,24 @@ from training.evaluation.scores import Effort
 from training.evaluation.sets import read_sets, subsample
 from training.evaluation.summary import console, mean_over_sets
 
-QUICK_FRAMES, QUICK_SEEDS = 120, 5
+QUICK_FRAMES, QUICK_SEEDS, SPEED_ROUNDS = 120, 5, 15
 TEACHER = "dinov2_vits14_depthanything_v2_small.fp16.safetensors"
 TRUNK = "resnet50v2_imagenet_stem_to_stage3.fp16.safetensors"
 
 
-def shared_folder() -> Path | None:
-    """The folder of real frames and weights, if it is there."""
-    named = os.environ.get("SONOPROBE_SHARED")
-    folder = Path(named) if named else Path(__file__).parents[2] / "shared"
-    return folder if (folder / "data" / "manifest.csv").is_file() else None
-
-
 def plan_of(
-    shared: Path, encoders: list[FrameEncoder], names: list[str], cache: Path, quick: bool
+    shared: Path, encoders: list[FrameEncoder], names: list[str], cache: Path, frames: int | None
 ) -> EvaluationPlan:
-    """All bench sets and 20 seeds, or a few frames and 5 seeds."""
+    """All frames of the bench sets and 20 seeds, or so many frames of each and 5 seeds."""
     rows = read_manifest(shared / "data" / "manifest.csv")
     corpus = [row for row in rows if row.use == "corpus"]
     sets = read_sets(rows, names)
-    if not quick:
+    if frames is None:
         return EvaluationPlan(encoders, sets, corpus, cache, Effort(fractions=()), maps=False)
     return EvaluationPlan(
         encoders,
-        [subsample(chosen, QUICK_FRAMES) for chosen in sets],
-        corpus[:: max(1, len(corpus) // QUICK_FRAMES)],
+        [subsample(bench_set, frames) for bench_set in sets],
+        corpus[:: max(1, len(corpus) // frames)],
         cache,
         Effort(seeds=QUICK_SEEDS, fractions=()),
         maps=False,
@@ -76,21 +69,21 @@ def accuracy(
     print(console(document))
     means = mean_over_sets(document)
     means = {"shipped": means.pop(shipped.name)} | means
-    found: dict[str, Any] = {"mean_over_sets": means}
+    figures: dict[str, Any] = {"mean_over_sets": means}
     fidelity = document["fidelity"].get(shipped.name.removeprefix("bundle_"))
-    found["int8_cosine_mean"] = fidelity["mean_cosine"] if fidelity else None
-    found["int8_probe_points_lost"] = fidelity["probe_points_lost"] if fidelity else None
+    figures["int8_cosine_mean"] = fidelity["mean_cosine"] if fidelity else None
+    figures["int8_probe_points_lost"] = fidelity["probe_points_lost"] if fidelity else None
     if fidelity is None:
-        found["int8_not_compared_because"] = "neither bundle nor --reference holds fp32 or fp16"
+        figures["int8_not_compared_because"] = "neither bundle nor --reference holds fp32 or fp16"
     else:
-        found["int8_compared_with"] = fidelity["against"]
-    return found
+        figures["int8_compared_with"] = fidelity["against"]
+    return figures
 
 
-def speed(shipped: BundleEncoder) -> dict[str, float]:
+def speed(shipped: BundleEncoder, rounds: int) -> dict[str, float]:
     """Times faster than the paper's teacher on one frame, and how often smaller."""
     peer = paper_teacher()
-    costs = measure_costs([shipped, peer], rounds=15, batches=(1, 8))
+    costs = measure_costs([shipped, peer], rounds=rounds, batches=(1, 8))
     ours, theirs = costs[shipped.name], costs[peer.name]
     return {
         "cpu_speedup_over_teacher": round(theirs.cpu_ms["1"] / ours.cpu_ms["1"], 2),
@@ -104,38 +97,37 @@ def speed(shipped: BundleEncoder) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
-    parser.add_argument("--quick", action="store_true", help="few seeds, a part of the groups")
+    parser = argument_parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="few frames and seeds")
+    parser.add_argument("--frames", type=int, default=QUICK_FRAMES, help="of each set, if quick")
+    parser.add_argument("--rounds", type=int, default=SPEED_ROUNDS, help="of the clock")
     parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
     parser.add_argument(
         "--reference", type=Path, help="full export folder that holds fp32; empty = the bundle"
     )
     parser.add_argument("--sets", default="", help="bench sets, comma-separated; empty = all")
     parser.add_argument("--cache", type=Path, help="folder that keeps features between runs")
-    given = parser.parse_args()
-    shipped = bundle_encoders(given.bundle)[0]
-    size = sum(file.stat().st_size for file in given.bundle.rglob("*") if file.is_file())
-    found: dict[str, Any] = speed(shipped) | {"bundle_mb": round(size / 1e6, 2)}
+    arguments = parser.parse_args()
+    shipped = bundle_encoders(arguments.bundle)[0]
+    size = sum(file.stat().st_size for file in arguments.bundle.rglob("*") if file.is_file())
+    report: dict[str, Any] = speed(shipped, arguments.rounds) | {"bundle_mb": round(size / 1e6, 2)}
     shared = shared_folder()
-    names = [name for name in given.sets.split(",") if name]
+    frames = arguments.frames if arguments.quick else None
+    names = [name for name in arguments.sets.split(",") if name]
     if shared is None:
         absent = "no frames: SONOPROBE_SHARED and ../shared hold none"
         nothing = dict.fromkeys(("mean_over_sets", "int8_cosine_mean", "int8_probe_points_lost"))
-        found |= nothing | {"not_judged_because": absent}
+        report |= nothing | {"not_judged_because": absent}
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            cache = given.cache or Path(scratch)
-            found |= accuracy(
+            cache = arguments.cache or Path(scratch)
+            report |= accuracy(
                 shipped,
-                given.reference or given.bundle,
-                lambda encoders: plan_of(shared, encoders, names, cache, given.quick),
+                arguments.reference or arguments.bundle,
+                lambda encoders: plan_of(shared, encoders, names, cache, frames),
                 shared,
             )
-    for name, value in found.items():
-        print(f"{name:30}{value}")
-    if given.json:
-        print(json.dumps(found))
+    print_report(report, arguments)
 
 
 if __name__ == "__main__":

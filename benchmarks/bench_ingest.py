@@ -1,15 +1,15 @@
-"""Send a folder of many pictures to a service in a process of its own, break off, and go on.
+"""Ingest a folder of many pictures from a process that is killed half way and started again.
 
     python benchmarks/bench_ingest.py --files 100000 --bundle tests/fixtures/bundle_v1
 
-Pictures are noise of 64 x 64 px, taken whole. With the tiny bundle of the tests the figures are
-those of reading, sending, decoding and storing; without ``--bundle`` those of the shipped encoder
-as well. The run is killed when half of the files are settled and begun again with the same report;
-a third run finds everything settled, a fourth without a report asks the service for every file.
+Pictures are noise of 64 x 64 px and are embedded whole. With the tiny bundle of the tests the
+figures are those of reading, sending, decoding and storing; without ``--bundle`` they include the
+shipped encoder. The first run is killed when its report names half of the files, and the second
+goes on with the same report. The third finds every file in the report. The fourth has no report and
+asks the service about every file.
 """
 
 import argparse
-import json
 import os
 import resource
 import signal
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from harness import argument_parser, print_report
 from PIL import Image
 
 from service.client.client import Client
@@ -32,7 +33,7 @@ SIDE_PX = 64
 
 
 def write_pictures(folder: Path, count: int) -> None:
-    """Noise, different each."""
+    """Noise, another one in each file."""
     rng = np.random.default_rng(0)
     for start in range(0, count, PER_FOLDER):
         place = folder / f"{start // PER_FOLDER:04d}"
@@ -42,18 +43,18 @@ def write_pictures(folder: Path, count: int) -> None:
             Image.fromarray(noise).save(place / f"{number:07d}.png", compress_level=0)
 
 
-def settled(report: Path) -> int:
-    """Lines of the report."""
+def report_lines(report: Path) -> int:
+    """Lines of the report without its head: files whose outcome is known."""
     return report.read_bytes().count(b"\n") - 1 if report.exists() else 0
 
 
-def send(words: list[str], key: str, *, kill_at: int | None = None, report: Path) -> float:
+def ingest(words: list[str], key: str, *, kill_at: int | None = None, report: Path) -> float:
     """Run the command; return its seconds. Raises RuntimeError: it failed."""
     environment = os.environ | {"SONOPROBE_KEY": key}
     started = time.perf_counter()
     command = [sys.executable, "-m", "service", "ingest", *words]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        while kill_at is not None and process.poll() is None and settled(report) < kill_at:
+        while kill_at is not None and process.poll() is None and report_lines(report) < kill_at:
             time.sleep(0.05)
         if kill_at is not None:
             process.send_signal(signal.SIGKILL)
@@ -63,52 +64,46 @@ def send(words: list[str], key: str, *, kill_at: int | None = None, report: Path
     return time.perf_counter() - started
 
 
-def measure(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """All four runs."""
     pictures, report = scratch / "pictures", scratch / "report.csv"
-    write_pictures(pictures, asked.files)
+    write_pictures(pictures, arguments.files)
     settings = Settings(
-        data_dir=scratch / "data", bundle_dir=asked.bundle, region="none", drain_s=0
+        data_dir=scratch / "data", bundle_dir=arguments.bundle, region="none", drain_s=0
     )
     with local_service(settings) as local, Client(local.url, key=local.key) as client:
         words = [str(pictures), "--collection", "bulk", "--url", local.url]
-        words += ["--workers", str(asked.workers)]
-        told = [*words, "--report", str(report)]
-        first_s = send(told, local.key, kill_at=asked.files // 2, report=report)
-        before = settled(report)
-        second_s = send(told, local.key, report=report)
-        third_s = send(told, local.key, report=report)
-        fourth_s = send(words, local.key, report=report)
+        words += ["--workers", str(arguments.workers)]
+        with_report = [*words, "--report", str(report)]
+        first_s = ingest(with_report, local.key, kill_at=arguments.files // 2, report=report)
+        when_killed = report_lines(report)
+        second_s = ingest(with_report, local.key, report=report)
+        third_s = ingest(with_report, local.key, report=report)
+        fourth_s = ingest(words, local.key, report=report)
         stored = client.collection("bulk")["scans"]
     return {
-        "files": asked.files,
-        "workers": asked.workers,
+        "files": arguments.files,
+        "workers": arguments.workers,
         "cores": os.cpu_count(),
-        "settled_when_killed": before,
-        "files_per_s": round(asked.files / (first_s + second_s), 1),
+        "settled_when_killed": when_killed,
+        "files_per_s": round(arguments.files / (first_s + second_s), 1),
         "all_settled_s": round(third_s, 2),
         "all_known_s": round(fourth_s, 2),
         "stored": stored,
-        "report_lines": settled(report),
+        "report_lines": report_lines(report),
         "command_rss_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
     }
 
 
 def main() -> None:
-    """Measure and write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Measure and print."""
+    parser = argument_parser(__doc__, with_out=True)
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--bundle", type=Path, help="Encoder bundle; the shipped one without it.")
-    parser.add_argument("--out", type=Path, help="JSON file; standard output without it.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
-    asked = parser.parse_args()
+    parser.add_argument("--bundle", type=Path, help="encoder bundle; the shipped one without it")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        text = json.dumps(measure(asked, Path(scratch)), indent=1)
-    if asked.out is not None:
-        asked.out.write_text(text + "\n")
-    if asked.json or asked.out is None:
-        print(json.dumps(json.loads(text)) if asked.json else text)
+        print_report(measure(arguments, Path(scratch)), arguments)
 
 
 if __name__ == "__main__":

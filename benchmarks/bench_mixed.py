@@ -2,17 +2,16 @@
 
     python benchmarks/bench_mixed.py --minutes 10 --out mixed.json
 
-The service runs in this process, each client in one of its own, over HTTP. A writer uploads a new
-picture and changes, finds and deletes it; after each acknowledged write it reads at once, and an
-answer from before that write is a stale read. A reader searches. Meanwhile this process has the
-index of the collection rebuilt from the catalog, with pauses; searches that overlap a rebuild are
-counted apart. Pictures are noise, taken whole, and stored vectors are random: neither matters for
-the time.
-A request that is refused because the service is busy (503) is no error, and is counted.
+The service runs in this process and each client in one of its own; they speak HTTP. A writer
+uploads a new picture, then changes, finds and deletes it. It reads immediately after each
+acknowledged write; an answer from before that write is a stale read. A reader searches. Meanwhile
+this process rebuilds the index of the collection from the catalog, with pauses; searches that
+overlap a rebuild are counted apart. Pictures are noise and are embedded whole, and stored vectors
+are random: neither changes the time. A request that is refused because the service is busy (503)
+is counted, but is no error.
 """
 
 import argparse
-import hashlib
 import io
 import json
 import os
@@ -27,9 +26,11 @@ from typing import Any
 
 import httpx
 import numpy as np
+from drawn_scans import scan_image, unit_rows
+from harness import argument_parser, print_report
 from PIL import Image
 
-from service.catalog.records import NewScan, ScanImage
+from service.catalog.records import NewScan
 from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
@@ -42,7 +43,7 @@ Span = tuple[float, float]
 
 
 class Worker:
-    """One client: what it did, how long it took, and what was wrong.
+    """One client: what it did, how long it took, and what went wrong.
 
     Attributes:
         spans: (begin, end) of each call by kind, in seconds of the system's monotonic clock.
@@ -63,20 +64,20 @@ class Worker:
         self.spans.setdefault(kind, []).append((begin, time.monotonic()))
         return answer
 
-    def anything(self) -> str:
+    def lasting_scan_id(self) -> str:
         """The id of a scan that is never deleted."""
         return f"seed-{self.rng.randrange(self.seeded)}"
 
     def search(self, where: dict[str, Any] | None = None) -> list[str]:
-        """Scan ids that are found around a scan of the first ones."""
-        query: dict[str, Any] = {"scan_id": self.anything(), "k": 10}
+        """Ids of the ten scans most similar to one that is never deleted."""
+        query: dict[str, Any] = {"scan_id": self.lasting_scan_id(), "k": 10}
         query |= {} if where is None else {"filter": where}
         hits = self.timed("search", lambda: self.client.search(NAME, query))["items"]
         return [hit["scan"]["scan_id"] for hit in hits]
 
-    def expect(self, what: str, found: list[str], expected: list[str]) -> None:
+    def expect(self, what: str, answer: list[str], expected: list[str]) -> None:
         """Note a stale read unless the answer is the one after the write."""
-        if found != expected:
+        if answer != expected:
             self.stale.append(what)
 
     def read_once(self) -> None:
@@ -90,10 +91,9 @@ class Worker:
         noise = np.random.default_rng(self.rng.getrandbits(60)).integers(0, 256, (64, 64), np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(noise).save(buffer, "PNG")
-        said = [{"scan_id": tag, "labels": {"tag": tag}}]
-        (item,) = self.timed("add", lambda: self.client.add_scans(NAME, [buffer.getvalue()], said))[
-            "items"
-        ]
+        metadata = [{"scan_id": tag, "labels": {"tag": tag}}]
+        images = [buffer.getvalue()]
+        (item,) = self.timed("add", lambda: self.client.add_scans(NAME, images, metadata))["items"]
         if "problem" in item:
             if item["problem"]["status"] == 503:
                 self.busy += 1
@@ -105,8 +105,8 @@ class Worker:
         self.timed("patch", lambda: self.client.patch_scan(NAME, tag, changes))
         self.expect("search after patch", self.search({"labels": {"tag": tag}}), [])
         self.expect("search for patch", self.search({"labels": {"tag": f"{tag}-b"}}), [tag])
-        found = self.client.scan(NAME, tag)["labels"]["tag"]
-        self.expect("read after patch", [found], [f"{tag}-b"])
+        label = self.client.scan(NAME, tag)["labels"]["tag"]
+        self.expect("read after patch", [label], [f"{tag}-b"])
         if self.rng.random() < 0.5:
             self.timed("delete", lambda: self.client.delete_scan(NAME, tag))
             self.expect("search after delete", self.search({"labels": {"tag": f"{tag}-b"}}), [])
@@ -133,44 +133,38 @@ class Worker:
                 self.errors.append(type(error).__name__)
 
 
-def run_client(asked: argparse.Namespace) -> None:
+def run_client(arguments: argparse.Namespace) -> None:
     """A client's process: waits for the start, works, prints what it saw."""
-    with Client(asked.url, key=os.environ["SONOPROBE_KEY"]) as client:
-        worker = Worker(client, asked.seed, asked.scans)
-        time.sleep(max(0.0, asked.begin_s - time.monotonic()))
-        worker.work(asked.role, asked.until_s)
-    seen = {"spans": worker.spans, "errors": worker.errors, "stale": worker.stale}
-    print(json.dumps(seen | {"busy": worker.busy}))
+    with Client(arguments.url, key=os.environ["SONOPROBE_KEY"]) as client:
+        worker = Worker(client, arguments.seed, arguments.scans)
+        time.sleep(max(0.0, arguments.begin_s - time.monotonic()))
+        worker.work(arguments.role, arguments.until_s)
+    record = {"spans": worker.spans, "errors": worker.errors, "stale": worker.stale}
+    print(json.dumps(record | {"busy": worker.busy}))
 
 
 def fill(local: LocalService, scans: int) -> None:
     """Store scans with random directions, past HTTP."""
-    running = local.running()
-    owner, dim = running.default_workspace_id, running.pipeline.encoder.dim
+    services = local.running()
+    owner, dim = services.default_workspace_id, services.pipeline.encoder.dim
     rng = np.random.default_rng(0)
     for start in range(0, scans, STORED_AT_ONCE):
         count = min(STORED_AT_ONCE, scans - start)
-        rows_ND = rng.standard_normal((count, dim)).astype(np.float32)
-        rows_ND /= np.linalg.norm(rows_ND, axis=1, keepdims=True)
+        rows_ND = unit_rows(rng.standard_normal((count, dim)))
         batch = [
-            NewScan(
-                f"seed-{start + i}",
-                _image(start + i),
-                row_D,
-                b"\xff\xd8\xff\xd9",
-            )
-            for i, row_D in enumerate(rows_ND)
+            NewScan(f"seed-{number}", scan_image(number), row_D, b"\xff\xd8\xff\xd9")
+            for number, row_D in enumerate(rows_ND, start)
         ]
-        running.gallery.store(owner, NAME, batch)
+        services.gallery.store(owner, NAME, batch)
 
 
 def rebuild_until(local: LocalService, begin_s: float, until_s: float) -> list[Span]:
-    """Rebuild the index with pauses; when each rebuild began and ended."""
-    running, spans = local.running(), []
+    """Rebuild the index with pauses; return when each rebuild began and ended."""
+    services, spans = local.running(), []
     time.sleep(max(0.0, begin_s - time.monotonic()) + REBUILD_PAUSE_S)
     while time.monotonic() + REBUILD_PAUSE_S < until_s:
         begin = time.monotonic()
-        running.gallery.reload(running.default_workspace_id, NAME)
+        services.gallery.reload(services.default_workspace_id, NAME)
         spans.append((begin, time.monotonic()))
         time.sleep(REBUILD_PAUSE_S)
     return spans
@@ -182,12 +176,12 @@ def milliseconds(spans: list[Span], percent: float) -> float | None:
     return round(float(np.percentile(lengths, percent)), 2) if lengths else None
 
 
-def summary(seen: list[dict[str, Any]], rebuilds: list[Span]) -> dict[str, Any]:
+def summary(records: list[dict[str, Any]], rebuilds: list[Span]) -> dict[str, Any]:
     """All figures."""
     spans: dict[str, list[Span]] = {}
-    for one in seen:
-        for kind, found in one["spans"].items():
-            spans.setdefault(kind, []).extend((begin, end) for begin, end in found)
+    for record in records:
+        for kind, pairs in record["spans"].items():
+            spans.setdefault(kind, []).extend((begin, end) for begin, end in pairs)
     searches = spans.get("search", [])
     overlapping = [
         span
@@ -195,8 +189,8 @@ def summary(seen: list[dict[str, Any]], rebuilds: list[Span]) -> dict[str, Any]:
         if any(span[0] < end and begin < span[1] for begin, end in rebuilds)
     ]
     apart = sorted(set(searches) - set(overlapping))
-    errors = [error for one in seen for error in one["errors"]]
-    stale = [what for one in seen for what in one["stale"]]
+    errors = [error for record in records for error in record["errors"]]
+    stale = [what for record in records for what in record["stale"]]
     return {
         "acknowledged_writes": sum(len(spans.get(k, [])) for k in ("add", "patch", "delete")),
         "searches": len(searches),
@@ -204,7 +198,7 @@ def summary(seen: list[dict[str, Any]], rebuilds: list[Span]) -> dict[str, Any]:
         "error_kinds": sorted(set(errors)),
         "stale_reads": len(stale),
         "stale_kinds": sorted(set(stale)),
-        "refused_busy": sum(one["busy"] for one in seen),
+        "refused_busy": sum(record["busy"] for record in records),
         "rebuilds": len(rebuilds),
         "rebuild_p50_ms": milliseconds(rebuilds, 50),
         "search_p50_ms": milliseconds(searches, 50),
@@ -218,21 +212,21 @@ def summary(seen: list[dict[str, Any]], rebuilds: list[Span]) -> dict[str, Any]:
     }
 
 
-def measure(asked: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
-    """Start everything, wait, and add it up."""
-    settings = Settings(data_dir=data_dir, bundle_dir=asked.bundle, region="none", drain_s=0)
+def measure(arguments: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
+    """Start everything, wait, and sum it up."""
+    settings = Settings(data_dir=data_dir, bundle_dir=arguments.bundle, region="none", drain_s=0)
     with local_service(settings) as local, Client(local.url, key=local.key) as client:
         client.create_collection(NAME)
-        fill(local, asked.scans)
+        fill(local, arguments.scans)
         begin_s = time.monotonic() + START_S
-        until_s = begin_s + 60 * asked.minutes
+        until_s = begin_s + 60 * arguments.minutes
         times = ["--begin-s", str(begin_s), "--until-s", str(until_s)]
-        roles = ["writer"] * asked.writers + ["reader"] * asked.readers
+        roles = ["writer"] * arguments.writers + ["reader"] * arguments.readers
         processes = [
             subprocess.Popen(
                 [
                     *(sys.executable, __file__, "--role", role, "--url", local.url, *times),
-                    *("--seed", str(number), "--scans", str(asked.scans)),
+                    *("--seed", str(number), "--scans", str(arguments.scans)),
                 ],
                 env=os.environ | {"SONOPROBE_KEY": local.key},
                 stdout=subprocess.PIPE,
@@ -241,49 +235,38 @@ def measure(asked: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
             for number, role in enumerate(roles)
         ]
         rebuilds = rebuild_until(local, begin_s, until_s)
-        seen = [json.loads(process.communicate()[0]) for process in processes]
-        left = client.collection(NAME)["scans"]
-    told = {
-        "minutes": asked.minutes,
-        "writers": asked.writers,
-        "readers": asked.readers,
-        "scans_at_start": asked.scans,
-        "scans_at_end": left,
+        records = [json.loads(process.communicate()[0]) for process in processes]
+        scans_left = client.collection(NAME)["scans"]
+    setup = {
+        "minutes": arguments.minutes,
+        "writers": arguments.writers,
+        "readers": arguments.readers,
+        "scans_at_start": arguments.scans,
+        "scans_at_end": scans_left,
         "cores": os.cpu_count(),
     }
-    return told | summary(seen, rebuilds)
-
-
-def _image(number: int) -> ScanImage:
-    digest = hashlib.sha256(b"%d" % number).hexdigest()
-    return ScanImage(digest, "frame", "png", 640, 480, digest)
+    return setup | summary(records, rebuilds)
 
 
 def main() -> None:
-    """Measure and write JSON, or be one of the clients."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Measure and print, or be one of the clients."""
+    parser = argument_parser(__doc__, with_out=True)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--readers", type=int, default=8)
     parser.add_argument("--scans", type=int, default=20_000)
-    parser.add_argument("--bundle", type=Path, help="Encoder bundle; the shipped one without it.")
-    parser.add_argument("--out", type=Path, help="JSON file; standard output without it.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    parser.add_argument("--bundle", type=Path, help="encoder bundle; the shipped one without it")
     parser.add_argument("--role", choices=("writer", "reader"), help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--begin-s", type=float, default=0.0, help=argparse.SUPPRESS)
     parser.add_argument("--until-s", type=float, default=0.0, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.role is not None:
-        run_client(asked)
+    arguments = parser.parse_args()
+    if arguments.role is not None:
+        run_client(arguments)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        text = json.dumps(measure(asked, Path(scratch) / "data"), indent=1)
-    if asked.out is not None:
-        asked.out.write_text(text + "\n")
-    if asked.json or asked.out is None:
-        print(json.dumps(json.loads(text)) if asked.json else text)
+        print_report(measure(arguments, Path(scratch) / "data"), arguments)
 
 
 if __name__ == "__main__":

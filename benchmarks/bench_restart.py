@@ -1,16 +1,15 @@
-"""Starting over a large collection: without its index files, and with them.
+"""How long a start over a large collection takes: without its index files, and with them.
 
-Fills a catalog with drawn vectors (``gallery_vectors``) through the catalog's own door, then times
-what a start of the service waits for, in a process of its own each time, and what goes on
-behind it.
+Fills a catalog with drawn vectors (``gallery_vectors``) past HTTP. Then it times what a start of
+the service waits for, in a process of its own each time, and how long the work in the background
+goes on.
 
     python benchmarks/bench_restart.py --scans 1000000 --folder runs/bench_restart
 
-Prints one JSON object. Needs 5 KB of disk per scan for the catalog and 4.4 KB for the index.
+Needs 5 KB of disk per scan for the catalog and 4.4 KB for the index.
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 import subprocess
@@ -21,8 +20,10 @@ from pathlib import Path
 import bench_search
 import numpy as np
 import search_engines
+from drawn_scans import scan_image
+from harness import argument_parser, memory_mb, print_report
 
-from service.catalog.records import NewScan, ScanImage
+from service.catalog.records import NewScan
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.gallery.gallery import Gallery
 from service.gallery.gallery_records import QueryExample, SearchRequest
@@ -40,7 +41,7 @@ def fill(catalog: SqliteCatalog, workspace_id: str, scans: int) -> float:
         batch = [
             NewScan(
                 f"s{start + i}",
-                _image(start + i),
+                scan_image(start + i),
                 row_D,
                 rng.bytes(THUMBNAIL_BYTES),
                 subject_id=f"p{(start + i) // 20}",
@@ -72,8 +73,8 @@ def start_once(folder: Path) -> dict[str, float]:
         "ready_s": ready_s,
         "first_search_s": first_s,
         "whole_s": whole_s,
-        "rss_mb": search_engines.memory_mb(),
-        "peak_rss_mb": search_engines.memory_mb("VmHWM"),
+        "rss_mb": memory_mb(),
+        "peak_rss_mb": memory_mb("VmHWM"),
     }
 
 
@@ -81,22 +82,16 @@ def in_own_process(folder: Path) -> dict[str, float]:
     """``start_once`` in a process of its own."""
     command = [sys.executable, __file__, "--folder", str(folder), "--start"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
-
-
-def _image(number: int) -> ScanImage:
-    digest = hashlib.sha256(b"%d" % number).hexdigest()
-    return ScanImage(digest, "frame", "png", 320, 240, digest)
+    figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
 
 
 def main() -> None:
     """Fill, start without files, start with them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--scans", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, default=Path("runs/bench_restart"))
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
-    parser.add_argument("--start", action="store_true", help="only start once over the folder")
+    parser.add_argument("--start", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.start:
         print(json.dumps(start_once(arguments.folder)))
@@ -110,7 +105,7 @@ def main() -> None:
     report["without_files"] = in_own_process(arguments.folder)
     report["with_files"] = in_own_process(arguments.folder)
     shutil.rmtree(arguments.folder, ignore_errors=True)
-    print(json.dumps(report) if arguments.json else json.dumps(report, indent=1))
+    print_report(report, arguments)
 
 
 if __name__ == "__main__":

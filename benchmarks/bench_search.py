@@ -2,9 +2,9 @@
 
 Vectors are drawn around embeddings of real frames and queries are held-out real frames
 (``gallery_vectors``). Every engine runs in a process of its own, so that its memory is its own; all
-answer the same queries against the same exact truth, in one run. LanceDB is asked with the first
-of its settings that reaches our recall; it is installed for this alone, and found in this
-environment, in ``.venv-peer`` or by ``--peer-python``:
+answer the same queries against the same exact truth, in one run. LanceDB uses the first of its
+settings that reaches our recall. It is installed for this benchmark alone: in this environment, in
+``.venv-peer``, or in the one of ``--peer-python``:
 
     python -m venv .venv-peer && .venv-peer/bin/pip install lancedb
     python benchmarks/bench_search.py --sizes 10000,100000,1000000 --json
@@ -14,7 +14,6 @@ Every size has the keys of ``KEYS``, null where an engine did not run; ``<engine
 Shape suffixes: N gallery rows, B rows of a block, Q queries, K neighbours, D embedding width.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ import gallery_vectors
 import numpy as np
 import search_engines
 from gallery_vectors import CACHE, Floats
+from harness import argument_parser, write_report
 
 QUERIES, K, FILTER_EVERY = 500, 10, 100
 PEER_PYTHON = Path(__file__).parents[1] / ".venv-peer" / "bin" / "python"
@@ -71,26 +71,32 @@ def _top(scores_QB: Floats) -> Floats:
 
 
 def run_engine(
-    python: str, engine: str, rows: int, folder: Path, least: float, *, keep: bool = False
+    python: str, engine: str, rows: int, folder: Path, min_recall: float, *, keep: bool = False
 ) -> dict[str, Any]:
     """One engine in a process of its own; what it printed, or why it did not run."""
     command = [python, str(Path(__file__).with_name("search_engines.py")), engine, str(rows)]
-    command += [str(CACHE), str(folder), f"{least:.4f}", *(["keep"] if keep else [])]
+    command += [
+        str(CACHE),
+        str(folder),
+        f"{min_recall:.4f}",
+        "--json",
+        *(["--keep"] if keep else []),
+    ]
     print(f"{engine}, {rows} vectors", file=sys.stderr, flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {"failed": f"status {done.returncode}, reason above"}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
 
 
 def peer_python(named: str | None) -> str | None:
-    """The first interpreter that has LanceDB: the named one, or this one and that of the folder."""
+    """The first interpreter that has LanceDB: only the named one, else this one or .venv-peer's."""
     for python in [named] if named else [sys.executable, str(PEER_PYTHON)]:
-        asked = [python, "-c", "import lancedb"]
+        command = [python, "-c", "import lancedb"]
         if (
             shutil.which(python)
-            and subprocess.run(asked, stderr=subprocess.DEVNULL).returncode == 0
+            and subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
         ):
             return python
     return None
@@ -110,23 +116,21 @@ def measure(
         if python is None:
             row[f"{name}_failed"] = "lancedb is not installed, see the head of bench_search.py"
             continue
-        found = run_engine(python, engine, rows, folder, ours.get("recall_at_10", 0.95))
-        row |= {f"{name}_{key}": value for key, value in found.items()}
-        if engine == "lancedb" and "version" in found:
-            row["peer"] = f"lancedb {found['version']}"
+        figures = run_engine(python, engine, rows, folder, ours.get("recall_at_10", 0.95))
+        row |= {f"{name}_{key}": value for key, value in figures.items()}
+        if engine == "lancedb" and "version" in figures:
+            row["peer"] = f"lancedb {figures['version']}"
     return row
 
 
 def main() -> None:
-    """Print one JSON object: {"rows": [one per size], ...}."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and print; the report has one of ``rows`` per size."""
+    parser = argument_parser(__doc__, with_out=True)
     parser.add_argument("--sizes", default="10000,100000")
     parser.add_argument("--engines", default="flat,hnsw,lancedb", help="beside ours")
     parser.add_argument("--peer-python", help="one that has lancedb")
     parser.add_argument("--folder", type=Path, default=CACHE / "engines")
-    parser.add_argument("--keep", action="store_true", help="our index, for the next run to ask")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    parser.add_argument("--keep", action="store_true", help="keep our index for the next run")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
     write_gallery(max(sizes))
@@ -137,19 +141,18 @@ def main() -> None:
         rows.append(measure(size, engines, peer, arguments.folder, keep=arguments.keep))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     around_ND, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
-    _, drawn_ND = next(iter(search_engines.gallery_blocks(CACHE / "gallery.f32", 8192)))
+    drawn_rows = min(max(sizes), search_engines.BLOCK_ROWS)
+    _, drawn_ND = next(search_engines.gallery_blocks(CACHE / "gallery.f32", drawn_rows))
     report = {
-        "nearest_real_to_query_5_50_95": gallery_vectors.likeness(around_ND, queries_QD),
-        "nearest_drawn_to_drawn_5_50_95": gallery_vectors.likeness(drawn_ND, drawn_ND[:500]),
+        "nearest_real_to_query_5_50_95": gallery_vectors.nearest_quantiles(around_ND, queries_QD),
+        "nearest_drawn_to_drawn_5_50_95": gallery_vectors.nearest_quantiles(
+            drawn_ND, drawn_ND[:500]
+        ),
         "queries": QUERIES,
         "rows": rows,
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
-    if arguments.json:
-        print(json.dumps(report))
+    print(json.dumps(report, indent=1))
+    write_report(report, arguments)
 
 
 if __name__ == "__main__":

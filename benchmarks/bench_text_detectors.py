@@ -1,11 +1,11 @@
 """Our finder of burned-in text beside the text detection of RapidOCR (PP-OCR): the same frames.
 
 Both mask upright boxes. A line counts as found when 90 % of its ink is masked ("half": 50 %).
-A false alarm is a frame without writing in which anything is masked; "alarm pixels" is the share
-of its tissue. RapidOCR takes whole scans for letters. So each of its sizes has two more readings:
-"low" drops boxes that are taller than any line, and "as ours" asks in addition for the score at
-which it has no more false alarms than our finder. Its networks run in our sessions; its own code
-prepares frames and reads answers, with its own settings.
+A false alarm is a frame without writing in which anything is masked; "alarm pixels" is the masked
+share of its tissue. RapidOCR takes whole scans for letters. So each of its sizes has two more
+readings: "low" drops boxes that are taller than any line, and "as ours" also raises the score until
+RapidOCR has no more false alarms than our finder. Its networks run in our sessions; its own code
+prepares the frames and reads the answers, with its own settings.
 
 RapidOCR is optional: ``pip install rapidocr==3.10.0 rapidocr-onnxruntime==1.4.4`` in an environment
 of its own, because the second brings opencv-python, which overwrites the headless build. The real
@@ -13,9 +13,7 @@ frames come from the folder that SONOPROBE_SHARED names (else ``../shared``); wi
 simulated samples are used.
 """
 
-import argparse
 import importlib
-import json
 import statistics
 import time
 from collections import defaultdict
@@ -27,6 +25,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from harness import argument_parser, write_report
 from text_frames import Mask, Picture, Pixels, pictures
 
 from service.embedding.onnx_session import open_session, open_text_finder
@@ -41,7 +40,7 @@ PEERS = {  # package -> its network, in its folder "models"
 }
 SIZES = {"as shipped": (736, "min"), "640 px": (640, "max"), "320 px": (320, "max")}
 PEER_SCORE, MIN_PEER_SCORE = 0.5, 0.3  # what it asks of a box; how low it is tried
-FOUND, HALF = 0.9, 0.5
+WHOLE, HALF = 0.9, 0.5
 TISSUE_GREY = 8
 MAX_HEIGHT = 0.1  # of a line of text, in longer sides of the frame
 OURS = "ours"
@@ -123,16 +122,16 @@ def mask_of(boxes: Boxes, shape: tuple[int, ...], score: float) -> Mask:
     return masked
 
 
-def quality(shown: list[Picture], boxes: list[Boxes], score: float) -> dict[str, float]:
+def quality(frames: list[Picture], boxes: list[Boxes], score: float) -> dict[str, float]:
     """Shares of lines found, and false alarms, of each kind and group."""
     counts: dict[str, list[float]] = defaultdict(list)
-    for picture, frame_boxes in zip(shown, boxes, strict=True):
+    for picture, frame_boxes in zip(frames, boxes, strict=True):
         masked = mask_of(frame_boxes, picture.frame.shape, score)
         for ink in picture.inks:
             share = float(masked[ink].mean())
-            counts[picture.kind].append(share >= FOUND)
+            counts[picture.kind].append(share >= WHOLE)
             if picture.kind == "drawn":
-                counts[f"drawn {picture.group}"].append(share >= FOUND)
+                counts[f"drawn {picture.group}"].append(share >= WHOLE)
             counts[f"{picture.kind} half"].append(share >= HALF)
         if not picture.inks:
             grey = picture.frame if picture.frame.ndim == 2 else picture.frame.max(axis=2)
@@ -143,12 +142,12 @@ def quality(shown: list[Picture], boxes: list[Boxes], score: float) -> dict[str,
     return {key: round(float(np.mean(values)), 4) for key, values in counts.items()}
 
 
-def score_of_alarms(shown: list[Picture], boxes: list[Boxes], alarms: float) -> float:
-    """The lowest score at which no more clean frames are masked than ``alarms`` tells."""
+def score_of_alarms(frames: list[Picture], boxes: list[Boxes], alarms: float) -> float:
+    """The lowest score at which no larger share of clean frames than ``alarms`` is masked."""
     scores = sorted(
         (
             max((s for _, s in frame_boxes), default=0.0)
-            for picture, frame_boxes in zip(shown, boxes, strict=True)
+            for picture, frame_boxes in zip(frames, boxes, strict=True)
             if picture.kind == "clean"
         ),
         reverse=True,
@@ -181,27 +180,28 @@ def timings(
 def measure(count: int, rounds: int, timed: int, seed: int) -> dict[str, dict[str, float]]:
     """Everything about every detector."""
     cv2.setNumThreads(1)
-    shown, detectors = pictures(count, seed), all_detectors()
-    kinds = [(p.kind, len(p.inks)) for p in shown]
+    frames, detectors = pictures(count, seed), all_detectors()
+    kinds = [(p.kind, len(p.inks)) for p in frames]
     print({kind: sum(max(1, n) for k, n in kinds if k == kind) for kind in dict(kinds)})
-    small = [p.frame for p in shown if p.kind == "drawn"][:timed]
-    screens = [p.frame for p in shown if p.kind == "screen"]
+    small = [p.frame for p in frames if p.kind == "drawn"][:timed]
+    screens = [p.frame for p in frames if p.kind == "screen"]
     spent = timings(detectors, small, rounds)
     spent_screens = timings(detectors, screens, 3) if screens else {}
     table: dict[str, dict[str, float]] = {}
     for detector in detectors:
-        boxes = [detector.find(picture.frame) for picture in shown]
-        row = quality(shown, boxes, detector.score) | speed(spent, detector.name)
+        boxes = [detector.find(picture.frame) for picture in frames]
+        row = quality(frames, boxes, detector.score) | speed(spent, detector.name)
         if screens:
             row["ms screens"] = speed(spent_screens, detector.name)["ms"]
         row["network MB"] = round(detector.network.stat().st_size / 1e6, 3)
         if detector.name != OURS:
             boxes = [
-                low(frame_boxes, p.frame.shape) for frame_boxes, p in zip(boxes, shown, strict=True)
+                low(frame_boxes, p.frame.shape)
+                for frame_boxes, p in zip(boxes, frames, strict=True)
             ]
-            score = score_of_alarms(shown, boxes, table[OURS]["alarms"])
-            row |= named("low", quality(shown, boxes, detector.score))
-            row |= named("as ours", {"score": score} | quality(shown, boxes, score))
+            score = score_of_alarms(frames, boxes, table[OURS]["alarms"])
+            row |= prefixed("low", quality(frames, boxes, detector.score))
+            row |= prefixed("as ours", {"score": score} | quality(frames, boxes, score))
         table[detector.name] = row
     return table
 
@@ -212,7 +212,7 @@ def low(boxes: Boxes, shape: tuple[int, ...]) -> Boxes:
     return [(box, score) for box, score in boxes if box[3] - box[1] <= limit]
 
 
-def named(way: str, row: dict[str, float]) -> dict[str, float]:
+def prefixed(way: str, row: dict[str, float]) -> dict[str, float]:
     """The figures of one way to read the boxes; the groups are left out but for the contrasts."""
     kept = {k: v for k, v in row.items() if " " not in k or k.startswith(("drawn", "alarm pixels"))}
     return {f"{way}: {key}": round(value, 4) for key, value in kept.items()}
@@ -230,24 +230,22 @@ def speed(spent: dict[str, dict[str, list[float]]], name: str) -> dict[str, floa
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--count", type=int, default=400, help="drawn lines")
     parser.add_argument("--rounds", type=int, default=5, help="of the clock")
     parser.add_argument("--timed", type=int, default=12, help="frames of a round")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
     parser.add_argument(
         "--side-px", type=int, default=finder_module.WORK_SIDE_PX, help="of what our finder sees"
     )
-    given = parser.parse_args()
-    finder_module.WORK_SIDE_PX = given.side_px
-    table = measure(given.count, given.rounds, given.timed, given.seed)
+    arguments = parser.parse_args()
+    finder_module.WORK_SIDE_PX = arguments.side_px
+    table = measure(arguments.count, arguments.rounds, arguments.timed, arguments.seed)
     keys = list(dict.fromkeys(key for row in table.values() for key in row))
     print(f"{'':34}" + "".join(f"{name:>23}" for name in table))
     for key in keys:
         print(f"{key:34}" + "".join(f"{row.get(key, ''):>23}" for row in table.values()))
-    if given.json:
-        print(json.dumps(table))
+    write_report(table, arguments)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
-"""How much burned-in text is found: drawn names over real frames, and frames without any.
+"""How much burned-in text the finder finds: names drawn over real frames, and frames without text.
 
-Fonts are Matplotlib's and OpenCV's pens, none of which the finder was taught with; backgrounds are
-frames that it has not seen. A line counts as found when boxes cover nine tenths of its ink box.
+The fonts are Matplotlib's and OpenCV's, none of which the finder was trained with, and the
+backgrounds are frames that it was not trained on. A line counts as found when the boxes of the
+finder cover nine tenths of the line's own box.
 """
 
 import argparse
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
 import numpy as np
+from harness import argument_parser, write_report
 
 from service.arrays import Pixels
 from service.embedding.onnx_session import open_text_finder
@@ -22,8 +24,8 @@ from service.imaging.analysis.text import TextFinder
 from service.imaging.formats.decode import decode
 from training.text_detector.synthetic_text import Box, TextLine, draw_text, random_text
 
-PENS = ("hershey-complex", "hershey-triplex", "hershey-script")
-FILES = (
+HERSHEY_FONTS = ("hershey-complex", "hershey-triplex", "hershey-script")
+FONT_FILES = (
     "DejaVuSans.ttf",
     "DejaVuSans-Bold.ttf",
     "DejaVuSansMono.ttf",
@@ -34,7 +36,7 @@ FILES = (
     "cmss10.ttf",
     "cmtt10.ttf",
 )
-HEIGHTS = ((7, 9), (10, 14), (15, 22), (23, 32))  # px of capitals, in a frame of 640 px or less
+HEIGHTS_PX = ((7, 9), (10, 14), (15, 22), (23, 32))  # of capitals, in a frame of 640 px or less
 CONTRASTS = ((30, 60), (60, 110), (110, 256))  # grey levels from the mean under the letters
 PLACES = ("inside", "edge")
 MIN_INK_STEP = 10  # grey levels; the fainter rim of a letter is no ink
@@ -54,19 +56,19 @@ class Line:
 
 
 def backgrounds(folder: Path, limit: int, side_px: int, seed: int) -> list[Pixels]:
-    """Frames, as large as screens show them, chosen at random."""
+    """Frames chosen at random, scaled to the size at which screens show them."""
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in (".jpg", ".png"))
     chosen = np.random.default_rng(seed).permutation(len(files))[:limit]
-    found = []
+    frames = []
     for number in chosen:
         frame_HW = decode(files[number].read_bytes(), max_pixels=10**8).pixels_HW
         zoom = side_px / max(frame_HW.shape)
         way = cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA
-        found.append(np.asarray(cv2.resize(frame_HW, None, fx=zoom, fy=zoom, interpolation=way)))
-    return found
+        frames.append(np.asarray(cv2.resize(frame_HW, None, fx=zoom, fy=zoom, interpolation=way)))
+    return frames
 
 
-def placed(
+def frame_with_line(
     frame_HW: Pixels,
     font: str,
     heights: tuple[int, int],
@@ -84,9 +86,9 @@ def placed(
     else:
         top = int(rng.integers(rows // 6, max(rows // 6 + 1, rows - 2 * height_px)))
         left = int(rng.integers(4, max(5, columns * 2 // 3)))
-    under = frame_HW[top : top + height_px, left : left + 8 * height_px]
+    ground_hw = frame_HW[top : top + height_px, left : left + 8 * height_px]
     step = int(rng.integers(*contrasts))
-    level = round(float(under.mean()))
+    level = round(float(ground_hw.mean()))
     grey = level + step if level + step <= 255 else level - step
     if not 0 <= grey <= 255:
         return None
@@ -101,7 +103,7 @@ def placed(
     return Line(Path(font).stem, heights, contrasts, place, drawn_HW, ink_HW, box)
 
 
-def covered(box: Box, frame_HW: Pixels, finder: TextFinder) -> float:
+def covered_share(box: Box, frame_HW: Pixels, finder: TextFinder) -> float:
     """Share of the box that the finder would mask."""
     masked_HW = np.zeros(frame_HW.shape, bool)
     for item in finder.find(frame_HW):
@@ -112,9 +114,9 @@ def covered(box: Box, frame_HW: Pixels, finder: TextFinder) -> float:
 
 
 def all_fonts() -> list[str]:
-    """Fonts and pens that the finder was not taught with."""
+    """Fonts that the finder was not trained with."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    return [*(str(folder / name) for name in FILES), *PENS]
+    return [*(str(folder / name) for name in FONT_FILES), *HERSHEY_FONTS]
 
 
 def lines(frames: list[Pixels], fonts: list[str], count: int, seed: int) -> Iterator[Line]:
@@ -122,51 +124,51 @@ def lines(frames: list[Pixels], fonts: list[str], count: int, seed: int) -> Iter
     rng = np.random.default_rng(seed)
     for number in range(count):
         font = fonts[number % len(fonts)]
-        heights = HEIGHTS[int(rng.integers(len(HEIGHTS)))]
+        heights = HEIGHTS_PX[int(rng.integers(len(HEIGHTS_PX)))]
         contrasts = CONTRASTS[int(rng.integers(len(CONTRASTS)))]
         place = PLACES[number % 2]
         frame_HW = frames[int(rng.integers(len(frames)))]
-        line = placed(frame_HW, font, heights, contrasts, place, rng)
+        line = frame_with_line(frame_HW, font, heights, contrasts, place, rng)
         if line is not None:
             yield line
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder of real frames")
     parser.add_argument("--clean", type=Path, nargs="*", help="folders of frames without text")
     parser.add_argument("--count", type=int, default=1200)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--side-px", type=int, default=480)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     cv2.setNumThreads(1)
     finder = open_text_finder()
-    frames = backgrounds(given.images, given.frames, given.side_px, given.seed)
+    frames = backgrounds(arguments.images, arguments.frames, arguments.side_px, arguments.seed)
     groups: dict[str, list[bool]] = defaultdict(list)
-    for line in lines(frames, all_fonts(), given.count, given.seed):
-        hit = covered(line.box, line.frame_HW, finder) >= 0.9
+    for line in lines(frames, all_fonts(), arguments.count, arguments.seed):
+        hit = covered_share(line.box, line.frame_HW, finder) >= 0.9
         heights, contrasts = "-".join(map(str, line.heights)), "-".join(map(str, line.contrasts))
         for key in ("all", f"font {line.font}", f"height {heights}", f"contrast {contrasts}"):
             groups[key].append(hit)
         groups[line.place].append(hit)
-    found = {
+    report: dict[str, Any] = {
         "detected": {key: [round(float(np.mean(v)), 3), len(v)] for key, v in groups.items()},
-        "clean": {str(f.name): false_alarms(f, given, finder) for f in given.clean or []},
+        "clean": {str(f.name): false_alarms(f, arguments, finder) for f in arguments.clean or []},
     }
-    for key, (share, count) in found["detected"].items():
+    for key, (share, count) in report["detected"].items():
         print(f"{key:28}{share:7.3f}  of {count}")
-    for key, said in found["clean"].items():
-        print(f"clean {key:22}{said}")
-    if given.json:
-        print(json.dumps(found))
+    for key, alarms in report["clean"].items():
+        print(f"clean {key:22}{alarms}")
+    write_report(report, arguments)
 
 
-def false_alarms(folder: Path, given: argparse.Namespace, finder: TextFinder) -> dict[str, float]:
+def false_alarms(
+    folder: Path, arguments: argparse.Namespace, finder: TextFinder
+) -> dict[str, float]:
     """Share of untouched frames with a box, of their pixels, and processor milliseconds each."""
-    frames = backgrounds(folder, given.frames, given.side_px, given.seed + 1)
+    frames = backgrounds(folder, arguments.frames, arguments.side_px, arguments.seed + 1)
     boxed, masked, began = 0, [], time.process_time()
     for frame_HW in frames:
         boxes = finder.find(frame_HW)

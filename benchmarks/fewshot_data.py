@@ -1,17 +1,18 @@
-"""Real frames for the few-shot report: labels, embeddings, strangers and splits.
+"""Real frames for the few-shot report: labels, embeddings, other pictures and splits.
 
 Shape suffixes: N frames, D embedding width.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from harness import required_shared_folder
 
 from service.errors import NotEnoughExamples
+from service.fewshot.metrics import balanced_accuracy
 from training.catalogue.manifest import read_manifest
 from training.evaluation.cache import features
 from training.evaluation.encoders import BundleEncoder
@@ -23,15 +24,13 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Row: TypeAlias = dict[str, object]
 Data: TypeAlias = dict[str, tuple[LabelledSet, Doubles]]
 
-FRAMES_PER_CLASS = 20  # of supports made of whole groups
+FRAMES_PER_CLASS = 20  # of a support of whole groups
 
 
 def read(encoder: BundleEncoder, names: list[str], frames: int, cache: Path) -> Data:
     """Labels and embeddings of every set."""
-    beside = Path(__file__).parents[2] / "shared"
-    shared = Path(os.environ.get("SONOPROBE_SHARED") or beside)
-    rows = read_manifest(shared / "data" / "manifest.csv")
-    sets = [subsample(chosen, frames) for chosen in read_sets(rows, names)]
+    rows = read_manifest(required_shared_folder() / "data" / "manifest.csv")
+    sets = [subsample(bench_set, frames) for bench_set in read_sets(rows, names)]
     return {s.name: (s.labelled, features(encoder, s.rows, cache).astype(np.float64)) for s in sets}
 
 
@@ -40,11 +39,11 @@ def pictures(count: int) -> list[npt.NDArray[np.uint8]]:
     rng = np.random.default_rng(0)
     side = 256
     across = np.linspace(0, 1, side)
-    found = [rng.integers(0, 256, (side, side)) for _ in range(count)]
+    drawn = [rng.integers(0, 256, (side, side)) for _ in range(count)]
     for _ in range(count):
-        slope, other = rng.normal(size=2)
-        plane = slope * across[:, None] + other * across
-        found.append(255 * (plane - plane.min()) / np.ptp(plane))
+        down, right = rng.normal(size=2)
+        plane = down * across[:, None] + right * across
+        drawn.append(255 * (plane - plane.min()) / np.ptp(plane))
     for _ in range(count):
         page = np.full((side, side), 245)
         for top in range(12, side - 12, 14):
@@ -52,12 +51,12 @@ def pictures(count: int) -> list[npt.NDArray[np.uint8]]:
                 page[top : top + int(rng.integers(4, 9)), left : left + int(rng.integers(2, 6))] = (
                     20
                 )
-        found.append(page)
-    return [np.asarray(picture).astype(np.uint8) for picture in found]
+        drawn.append(page)
+    return [np.asarray(picture).astype(np.uint8) for picture in drawn]
 
 
 def splits(data: Data, shots: int, seeds: int) -> Iterator[tuple[str, Split, LabelledSet, Doubles]]:
-    """Every set and seed that has groups enough for so many shots."""
+    """Every set and seed with enough groups for so many shots."""
     for name, (labelled, rows_ND) in data.items():
         for seed in range(seeds):
             try:
@@ -66,29 +65,29 @@ def splits(data: Data, shots: int, seeds: int) -> Iterator[tuple[str, Split, Lab
                 break
 
 
-def numbers(labelled: LabelledSet) -> Ints:
+def class_numbers(labelled: LabelledSet) -> Ints:
     """Class number of every frame."""
     return np.searchsorted(labelled.classes, labelled.labels_N)
 
 
-def balanced(truth_Q: Ints, right_Q: npt.NDArray[np.floating] | npt.NDArray[np.bool_]) -> float:
-    """Mean over classes of the mean of each."""
-    return float(np.mean([right_Q[truth_Q == c].mean() for c in np.unique(truth_Q)]))
+def accuracy_percent(truth_Q: Ints, guesses_Q: Ints) -> float:
+    """Balanced accuracy of the classes that were tested, in percent."""
+    return 100 * balanced_accuracy(truth_Q, guesses_Q, int(max(truth_Q.max(), guesses_Q.max())) + 1)
 
 
 def whole_groups(labelled: LabelledSet, seed: int) -> tuple[Ints, Ints]:
-    """Rows of whole groups until each class has 20 frames, as someone uploads cines; the rest."""
+    """Rows of whole groups until each class has 20 frames, as in uploaded cines; other rows."""
     rng = np.random.default_rng(seed)
-    taught: set[str] = set()
+    used: set[str] = set()
     train: list[int] = []
     for name in labelled.classes:
         of_class_N = labelled.labels_N == name
         count = 0
         for group in rng.permutation(np.unique(labelled.groups_N[of_class_N])).tolist():
-            if count < FRAMES_PER_CLASS and group not in taught:
+            if count < FRAMES_PER_CLASS and group not in used:
                 rows = np.flatnonzero(of_class_N & (labelled.groups_N == group))
                 rows = rng.permutation(rows)[: FRAMES_PER_CLASS - count]
-                taught.add(group)
+                used.add(group)
                 train += rows.tolist()
                 count += len(rows)
-    return np.array(train), np.flatnonzero(~np.isin(labelled.groups_N, list(taught)))
+    return np.array(train), np.flatnonzero(~np.isin(labelled.groups_N, list(used)))

@@ -1,4 +1,4 @@
-"""Heads that the few-shot report compares: support, labels, tested rows -> scores.
+"""Heads that the few-shot report compares: each maps a support and tested rows to scores.
 
 Shape suffixes: N frames, M frames of the support, Q tested frames, C classes, D embedding width,
 R rank of the support.

@@ -7,7 +7,16 @@ from collections import defaultdict
 from functools import cache
 
 import numpy as np
-from fewshot_data import Data, Doubles, Ints, Row, balanced, numbers, splits, whole_groups
+from fewshot_data import (
+    Data,
+    Doubles,
+    Ints,
+    Row,
+    accuracy_percent,
+    class_numbers,
+    splits,
+    whole_groups,
+)
 from fewshot_heads import HEADS, REFERENCE
 from sklearn.metrics import roc_auc_score
 
@@ -15,25 +24,27 @@ from service.fewshot.calibrator import Calibrator, fit_calibrator, margins, reli
 from service.fewshot.conformal import conformal
 from service.fewshot.duplicates import near_duplicate_groups
 from service.fewshot.fit import Fit, fit, fit_head
-from service.fewshot.heldout import HeldOut, softmax
+from service.fewshot.head import softmax
+from service.fewshot.heldout import HeldOut
+from service.fewshot.metrics import balanced_accuracy
 from service.fewshot.novelty import novelty
 from training.evaluation.protocol import LabelledSet
 
 SHOTS = (1, 5, 10, 20)
 HEAD_SHOTS = (*SHOTS, 50)
-LIKENESSES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+SIMILARITIES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 RESAMPLES = 2000
-STRANGERS = 500  # frames of other organs
+OUTLIERS = 500  # frames of other organs
 
 
-def fitted(labelled: LabelledSet, rows_ND: Doubles, train: Ints) -> Fit:
+def fit_rows(labelled: LabelledSet, rows_ND: Doubles, train: Ints) -> Fit:
     """The service's head on some frames."""
     labels, groups = labelled.labels_N[train].tolist(), labelled.groups_N[train].tolist()
     return fit(rows_ND[train], labels, groups, encoder_id="report")
 
 
-class Trusted:
-    """Fits with their trust, each made once for all studies."""
+class CalibratedFits:
+    """Fits with their calibrators, each computed once for all studies."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
@@ -41,8 +52,8 @@ class Trusted:
 
     def _of(self, name: str, train: tuple[int, ...]) -> tuple[Fit, Calibrator]:
         labelled, rows_ND = self._data[name]
-        made = fitted(labelled, rows_ND, np.array(train))
-        return made, fit_calibrator(made.scores.chosen)
+        head_fit = fit_rows(labelled, rows_ND, np.array(train))
+        return head_fit, fit_calibrator(head_fit.scores.chosen)
 
 
 def heads(data: Data, seeds: int) -> list[Row]:
@@ -54,11 +65,11 @@ def heads(data: Data, seeds: int) -> list[Row]:
     scores: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for shots in HEAD_SHOTS:
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
-            truth_N, train, test = numbers(labelled), split.train, split.test
+            truth_N, train, test = class_numbers(labelled), split.train, split.test
             groups_M = np.unique(labelled.groups_N[train], return_inverse=True)[1]
             for head, make in HEADS.items():
                 logits_QC = make(rows_ND[train], truth_N[train], groups_M, rows_ND[test])
-                score = 100 * balanced(truth_N[test], logits_QC.argmax(1) == truth_N[test])
+                score = accuracy_percent(truth_N[test], logits_QC.argmax(1))
                 scores[head, shots][name].append(score)
     return [
         {
@@ -90,54 +101,59 @@ def _interval(by_set: list[Doubles], name: str, digits: int = 2) -> Row:
 
 
 def tested(
-    made: Fit, labelled: LabelledSet, rows_ND: Doubles, test: Ints
+    head_fit: Fit, labelled: LabelledSet, rows_ND: Doubles, test: Ints
 ) -> tuple[Doubles, HeldOut, Doubles]:
     """Logits of frames that were not fitted, with their labels and balanced weights."""
-    logits_QC = made.head.logits(rows_ND[test])
+    logits_QC = head_fit.head.logits(rows_ND[test])
     groups_Q = np.unique(labelled.groups_N[test], return_inverse=True)[1]
-    held = HeldOut(labelled.classes, logits_QC, numbers(labelled)[test], groups_Q)
+    held = HeldOut(labelled.classes, logits_QC, class_numbers(labelled)[test], groups_Q)
     return logits_QC, held, held.balanced_shares()
 
 
-def calibration(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
+def calibration(data: Data, seeds: int, fits: CalibratedFits) -> list[Row]:
     """ECE, Brier score and log loss on tested frames, before and after the temperature."""
-    found: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
+    values_of: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
     for shots in SHOTS[1:]:
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
-            made, trusted = made_of.of(name, tuple(split.train.tolist()))
-            temperature = trusted.calibration
-            logits_QC, held, shares_Q = tested(made, labelled, rows_ND, split.test)
+            head_fit, calibrator = fits.of(name, tuple(split.train.tolist()))
+            temperature = calibrator.calibration
+            logits_QC, held, shares_Q = tested(head_fit, labelled, rows_ND, split.test)
             figures = [
                 reliability(given_QC, held.labels_N, shares_Q)
                 for given_QC in (softmax(logits_QC), temperature.probabilities(logits_QC))
             ]
             values = [v for r in figures for v in (r.ece, r.brier, r.log_loss)]
-            found[name, shots].append([*values, temperature.temperature])
+            values_of[name, shots].append([*values, temperature.temperature])
     columns = ("ece", "brier", "log_loss", "ece_after", "brier_after", "log_loss_after", "t")
     return [
         {"set": name, "shots": shots, **_means(columns, rows)}
-        for (name, shots), rows in found.items()
+        for (name, shots), rows in values_of.items()
     ]
 
 
-def coverage(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
+def coverage(data: Data, seeds: int, fits: CalibratedFits) -> list[Row]:
     """Share of tested frames whose set holds their class (classes equal), and set sizes."""
-    found: dict[tuple[str, int, str, float], list[list[float]]] = defaultdict(list)
+    values_of: dict[tuple[str, int, str, float], list[list[float]]] = defaultdict(list)
     for shots in SHOTS[1:]:
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
-            made, trusted = made_of.of(name, tuple(split.train.tolist()))
-            inside = trusted.calibration.probabilities(made.scores.chosen.logits_NC)
-            given_QC = trusted.calibration.probabilities(made.head.logits(rows_ND[split.test]))
-            truth_Q = numbers(labelled)[split.test]
+            head_fit, calibrator = fits.of(name, tuple(split.train.tolist()))
+            inside = calibrator.calibration.probabilities(head_fit.scores.chosen.logits_NC)
+            given_QC = calibrator.calibration.probabilities(
+                head_fit.head.logits(rows_ND[split.test])
+            )
+            truth_Q = class_numbers(labelled)[split.test]
             for method in ("lac", "aps"):
-                scores = conformal(made.scores.chosen, inside, method=method)
+                scores = conformal(head_fit.scores.chosen, inside, method=method)
                 for nominal in (0.8, 0.9):
                     sets = scores.sets(given_QC, nominal)
                     if sets.members_NC is not None:
                         hit_Q = sets.members_NC[np.arange(len(truth_Q)), truth_Q]
                         size = float(sets.members_NC.sum(1).mean())
                         key = (name, shots, method, nominal)
-                        found[key].append([balanced(truth_Q, hit_Q), size])
+                        # A miss is a guess of a class that does not exist.
+                        misses_Q = np.where(hit_Q, truth_Q, sets.members_NC.shape[1])
+                        share = balanced_accuracy(truth_Q, misses_Q, sets.members_NC.shape[1])
+                        values_of[key].append([share, size])
     return [
         {
             "set": name,
@@ -146,39 +162,42 @@ def coverage(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
             "nominal": nominal,
             **_means(("coverage", "set_size"), rows),
         }
-        for (name, shots, method, nominal), rows in found.items()
+        for (name, shots, method, nominal), rows in values_of.items()
     ]
 
 
-def outliers(data: Data, strangers: Doubles, seeds: int) -> list[Row]:
+def outliers(data: Data, pictures: Doubles, seeds: int) -> list[Row]:
     """AUROC of the distance: tested frames against other organs and against other pictures."""
-    found: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
-    strange = {name: _of_others(data, name) for name in data}
+    values_of: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
+    other_organs = {name: _of_others(data, name) for name in data}
     for shots in SHOTS[1:]:
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
-            others = strange[name]
+            others = other_organs[name]
             groups_M = np.unique(labelled.groups_N[split.train], return_inverse=True)[1]
             for method in ("nearest", "class_mean"):
-                made = novelty(
-                    rows_ND[split.train], numbers(labelled)[split.train], groups_M, method=method
+                distances = novelty(
+                    rows_ND[split.train],
+                    class_numbers(labelled)[split.train],
+                    groups_M,
+                    method=method,
                 )
                 own, organ, picture = (
-                    made.distances(rows) for rows in (rows_ND[split.test], others, strangers)
+                    distances.distances(rows) for rows in (rows_ND[split.test], others, pictures)
                 )
                 aurocs = [_auroc(own, out) for out in (organ, picture)]
-                flagged = [float(made.far(rows).mean()) for rows in (own, organ, picture)]
-                found[name, shots, method].append([*aurocs, *flagged])
+                flagged = [float(distances.far(rows).mean()) for rows in (own, organ, picture)]
+                values_of[name, shots, method].append([*aurocs, *flagged])
     columns = ("auroc_organ", "auroc_picture", "far_own", "far_organ", "far_picture")
     return [
         {"set": name, "shots": shots, "method": method, **_means(columns, rows)}
-        for (name, shots, method), rows in found.items()
+        for (name, shots, method), rows in values_of.items()
     ]
 
 
 def _of_others(data: Data, name: str) -> Doubles:
-    """Drawn frames of all other sets."""
+    """Random frames of all other sets."""
     rows = np.concatenate([rows for other, (_, rows) in data.items() if other != name])
-    return rows[np.random.default_rng(0).permutation(len(rows))[:STRANGERS]]
+    return rows[np.random.default_rng(0).permutation(len(rows))[:OUTLIERS]]
 
 
 def _auroc(inside: Doubles, outside: Doubles) -> float:
@@ -186,51 +205,58 @@ def _auroc(inside: Doubles, outside: Doubles) -> float:
     return float(roc_auc_score(truth, np.concatenate([inside, outside])))
 
 
-def abstention(data: Data, seeds: int, made_of: Trusted) -> list[Row]:
-    """Accuracy of what is answered against the share answered, by margin, and at the default."""
-    found: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
+def abstention(data: Data, seeds: int, fits: CalibratedFits) -> list[Row]:
+    """Accuracy of the answered frames by the share answered, and at the default margin."""
+    values_of: dict[tuple[str, int, str], list[list[float]]] = defaultdict(list)
     for shots in (10, 20):
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
-            made, trusted = made_of.of(name, tuple(split.train.tolist()))
-            given_QC = trusted.calibration.probabilities(made.head.logits(rows_ND[split.test]))
-            right_Q = given_QC.argmax(1) == numbers(labelled)[split.test]
+            head_fit, calibrator = fits.of(name, tuple(split.train.tolist()))
+            given_QC = calibrator.calibration.probabilities(
+                head_fit.head.logits(rows_ND[split.test])
+            )
+            right_Q = given_QC.argmax(1) == class_numbers(labelled)[split.test]
             margin_Q = margins(given_QC)
             for share in (1.0, 0.8, 0.6, 0.4, 0.2):
                 kept_Q = margin_Q >= np.quantile(margin_Q, 1 - share)
-                found[name, shots, f"{share:.0%}"].append([kept_Q.mean(), right_Q[kept_Q].mean()])
-            kept_Q = margin_Q >= trusted.min_margin
+                values_of[name, shots, f"{share:.0%}"].append(
+                    [kept_Q.mean(), right_Q[kept_Q].mean()]
+                )
+            kept_Q = margin_Q >= calibrator.min_margin
             if kept_Q.any():
-                found[name, shots, "default"].append([kept_Q.mean(), right_Q[kept_Q].mean()])
+                values_of[name, shots, "default"].append([kept_Q.mean(), right_Q[kept_Q].mean()])
     return [
         {"set": name, "shots": shots, "rule": rule, **_means(("answered", "accuracy"), rows)}
-        for (name, shots, rule), rows in found.items()
+        for (name, shots, rule), rows in values_of.items()
     ]
 
 
 def optimism(data: Data, seeds: int) -> list[Row]:
-    """Random and grouped cross-validation of the same fits, and what strangers' frames give.
+    """Random and grouped cross-validation of the same fits, and the accuracy on other groups.
 
-    Percent. The support is whole groups until each class has 20 frames, as someone uploads cines.
+    In percent. The support is whole groups until each class has 20 frames, as cines are uploaded.
     ``optimism`` is random minus other groups, with a 95 % bootstrap interval over fits.
     """
-    found: dict[str, list[list[float]]] = defaultdict(list)
+    values_of: dict[str, list[list[float]]] = defaultdict(list)
     for name, (labelled, rows_ND) in data.items():
         for seed in range(seeds):
             train, test = whole_groups(labelled, seed)
-            truth_N = numbers(labelled)
+            truth_N = class_numbers(labelled)
             if len(np.unique(truth_N[test])) < len(labelled.classes):
                 continue
             labels = labelled.labels_N[train].tolist()
-            grouped = fitted(labelled, rows_ND, train)
+            grouped = fit_rows(labelled, rows_ND, train)
             randomly = fit(rows_ND[train], labels, _rows(train), encoder_id="report").report
             if grouped.report.balanced_accuracy is None or randomly.balanced_accuracy is None:
                 continue
             guesses_Q = grouped.head.logits(rows_ND[test]).argmax(1)
-            truly = balanced(truth_N[test], guesses_Q == truth_N[test])
-            values = (randomly.balanced_accuracy, grouped.report.balanced_accuracy, truly)
-            found[name].append([*(100 * value for value in values), grouped.report.groups])
-    rows = [_optimism(name, [np.array(r)]) for name, r in found.items()]
-    return [*rows, _optimism("all sets", [np.array(r) for r in found.values()])]
+            validated = (randomly.balanced_accuracy, grouped.report.balanced_accuracy)
+            truly = accuracy_percent(truth_N[test], guesses_Q)
+            groups = float(grouped.report.groups)
+            values_of[name].append([*(100 * value for value in validated), truly, groups])
+    if not values_of:
+        return []  # no set has frames enough
+    rows = [_optimism(name, [np.array(r)]) for name, r in values_of.items()]
+    return [*rows, _optimism("all sets", [np.array(r) for r in values_of.values()])]
 
 
 def _rows(train: Ints) -> list[str]:
@@ -240,21 +266,21 @@ def _rows(train: Ints) -> list[str]:
 def _optimism(name: str, by_set: list[Doubles]) -> Row:
     means = np.mean([values.mean(0) for values in by_set], axis=0)
     columns = ("random_cv", "grouped_cv", "other_groups", "groups")
-    found: Row = {"set": name, "fits": sum(len(values) for values in by_set)}
-    found |= {key: round(float(v), 2) for key, v in zip(columns, means, strict=True)}
+    row: Row = {"set": name, "fits": sum(len(values) for values in by_set)}
+    row |= {key: round(float(v), 2) for key, v in zip(columns, means, strict=True)}
     for key, minuend in (("optimism", 0), ("grouped_off", 1)):
-        found[key] = round(float(means[minuend] - means[2]), 2)
-        found |= _interval([values[:, minuend] - values[:, 2] for values in by_set], key)
-    return found
+        row[key] = round(float(means[minuend] - means[2]), 2)
+        row |= _interval([values[:, minuend] - values[:, 2] for values in by_set], key)
+    return row
 
 
 def counting(data: Data, seeds: int) -> list[Row]:
-    """Balanced accuracy on other groups when frames of a group teach once, or one by one."""
-    found: dict[str, list[list[float]]] = defaultdict(list)
+    """Balanced accuracy on other groups when a group counts once, or each of its frames."""
+    values_of: dict[str, list[list[float]]] = defaultdict(list)
     for name, (labelled, rows_ND) in data.items():
         for seed in range(seeds):
             train, test = whole_groups(labelled, seed)
-            truth_N = numbers(labelled)
+            truth_N = class_numbers(labelled)
             if len(np.unique(truth_N[test])) < len(labelled.classes):
                 continue
             labels, groups = labelled.labels_N[train].tolist(), labelled.groups_N[train].tolist()
@@ -262,21 +288,21 @@ def counting(data: Data, seeds: int) -> list[Row]:
             for counted in ("groups", "frames"):
                 head = fit_head(rows_ND[train], labels, groups, encoder_id="r", counted=counted)
                 guesses_Q = head.logits(rows_ND[test]).argmax(1)
-                scores.append(100 * balanced(truth_N[test], guesses_Q == truth_N[test]))
-            found[name].append([*scores, len(set(groups))])
+                scores.append(accuracy_percent(truth_N[test], guesses_Q))
+            values_of[name].append([*scores, len(set(groups))])
     rows: list[Row] = []
-    for name, values in found.items():
+    for name, values in values_of.items():
         table = np.array(values)
         means = _means(("once", "one_by_one", "groups"), values)
         rows.append({"set": name, **means, **_interval([table[:, 0] - table[:, 1]], "gain")})
     return rows
 
 
-def likeness(data: Data, seeds: int) -> list[Row]:
-    """What groups by likeness find of the true groups, per threshold. No draws: all frames.
+def similarity(data: Data, seeds: int) -> list[Row]:
+    """How well groups by similarity match the true groups, per threshold, on all frames.
 
-    ``recall`` is the share of pairs of one true group that are alike; ``mixed`` the share of
-    frames in a found group that holds frames of several true groups.
+    ``recall`` is the share of pairs of one true group that are similar; ``mixed`` is the share of
+    frames whose group by similarity holds frames of several true groups.
     """
     rows: list[Row] = []
     for name, (labelled, rows_ND) in data.items():
@@ -285,28 +311,28 @@ def likeness(data: Data, seeds: int) -> list[Row]:
         first_P, second_P = np.triu_indices(len(unit_ND), 1)
         cosine_P = (unit_ND @ unit_ND.T)[first_P, second_P]
         same_P = truth_N[first_P] == truth_N[second_P]
-        for value in LIKENESSES:
-            found_N = near_duplicate_groups(rows_ND, min_similarity=value)
-            alike_P = cosine_P >= value
+        for value in SIMILARITIES:
+            groups_N = near_duplicate_groups(rows_ND, min_similarity=value)
+            similar_P = cosine_P >= value
             rows.append(
                 {
                     "set": name,
-                    "likeness": value,
-                    "recall": round(float(alike_P[same_P].mean()), 4),
-                    "false_pairs": int((alike_P & ~same_P).sum()),
-                    "found_groups": int(found_N.max()) + 1,
+                    "similarity": value,
+                    "recall": round(float(similar_P[same_P].mean()), 4),
+                    "false_pairs": int((similar_P & ~same_P).sum()),
+                    "groups": int(groups_N.max()) + 1,
                     "true_groups": int(truth_N.max()) + 1,
-                    "mixed": round(_mixed(found_N, truth_N), 4),
-                    "largest": int(np.bincount(found_N).max()),
+                    "mixed": round(_mixed(groups_N, truth_N), 4),
+                    "largest": int(np.bincount(groups_N).max()),
                 }
             )
     return rows
 
 
-def _mixed(found_N: Ints, truth_N: Ints) -> float:
-    pairs = np.unique(np.stack([found_N, truth_N]), axis=1)
-    truths_F = np.bincount(pairs[0])
-    return float((truths_F[found_N] > 1).mean())
+def _mixed(groups_N: Ints, truth_N: Ints) -> float:
+    pairs = np.unique(np.stack([groups_N, truth_N]), axis=1)
+    truths_G = np.bincount(pairs[0])
+    return float((truths_G[groups_N] > 1).mean())
 
 
 def _means(columns: tuple[str, ...], rows: list[list[float]]) -> Row:

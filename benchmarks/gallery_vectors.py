@@ -1,23 +1,23 @@
 """Vectors for search benchmarks: embeddings of real frames, and a million drawn around them.
 
-The real ones are every frame that ``manifest.csv`` of the shared folder names, embedded by the
-shipped bundle once and cached. Held-out real frames are the queries; the gallery is drawn around
-the other ones: a real frame, moved a random part of the way to one of its real neighbours, plus
-noise of the covariance that neighbours differ by. So a drawn frame lies about as far from the
-nearest ones as real frames do from theirs (``likeness`` measures it), and no query was drawn from.
+The real ones are every frame that ``manifest.csv`` of the shared folder names, embedded once by the
+shipped bundle and cached. Held-out real frames are the queries. The gallery is drawn around the
+others: a real frame, moved a random part of the way to one of its real neighbours, plus noise of
+the covariance by which neighbours differ. So a drawn frame lies about as far from the nearest ones
+as real frames do (``nearest_quantiles`` measures it), and no frame is drawn around a query.
 
 Shape suffixes: N real frames, B drawn frames of a block, M rows of the noise pool, K neighbours,
 D embedding width.
 """
 
 import csv
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from harness import required_shared_folder
 
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import load_encoder
@@ -33,20 +33,16 @@ POOL = 20_000
 NOISE = 1.0  # in units of the spread between a frame and its nearest one
 
 
-def shared_folder() -> Path:
-    """Where the real frames lie: ``SONOPROBE_SHARED`` or ``../shared``."""
-    return Path(os.environ.get("SONOPROBE_SHARED", "../shared"))
-
-
 def real_vectors() -> Floats:
     """Unit embeddings of every frame of the manifest, in its order; cached after the first run."""
     cached = CACHE / "real.npy"
     if cached.exists():
-        found: Floats = np.load(cached, allow_pickle=False)
-        return found
+        cached_ND: Floats = np.load(cached, allow_pickle=False)
+        return cached_ND
     encoder = load_encoder(SHIPPED_BUNDLE)
-    with (shared_folder() / "data" / "manifest.csv").open(newline="") as file:
-        paths = [shared_folder() / "data" / row["path"] for row in csv.DictReader(file)]
+    folder = required_shared_folder() / "data"
+    with (folder / "manifest.csv").open(newline="") as file:
+        paths = [folder / row["path"] for row in csv.DictReader(file)]
     print(f"embedding {len(paths)} real frames, once: some minutes", file=sys.stderr, flush=True)
     rows = []
     for path in paths:
@@ -90,7 +86,7 @@ def _mixed(pool_MD: Floats, rng: np.random.Generator, size: int) -> Floats:
     return cos_B1 * pool_MD[one_B] + sin_B1 * pool_MD[other_B]
 
 
-def likeness(rows_ND: Floats, queries_QD: Floats) -> list[float]:
+def nearest_quantiles(rows_ND: Floats, queries_QD: Floats) -> list[float]:
     """5, 50 and 95 % quantiles of the cosine to the nearest row, itself left out."""
     scores_QN = queries_QD @ rows_ND.T
     scores_QN[scores_QN > 0.999999] = -1

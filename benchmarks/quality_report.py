@@ -1,17 +1,18 @@
-"""How often each reason of the quality gate is right and wrong, on real and on made frames.
+"""How often each reason of the quality gate is right and wrong, on real and on altered frames.
 
-Real frames should raise nothing (``false``); made ones their own reason (``found``): black and
-saturated frames, small ones, colour flow painted into tissue, tissue photographed from a screen,
-drawn pages, and, where a folder is given, pictures that are no ultrasound.
+Real frames should raise no reason (``false`` counts those that do). Altered frames should raise
+their own (``found``): black and saturated frames, small ones, colour flow painted into tissue,
+tissue photographed from a screen, and drawn pages. ``--pictures`` adds a folder of pictures that
+are no ultrasound.
 """
 
-import argparse
-import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from harness import argument_parser, print_report
 from PIL import Image
 
 from service.arrays import Pixels
@@ -23,16 +24,16 @@ from training.text_detector.synthetic_text import TextLine, draw_text, random_te
 def real_frames(folders: list[Path], limit: int) -> list[Pixels]:
     """Colour frames (H, W, 3), the same number of each folder, chosen at random."""
     rng = np.random.default_rng(0)
-    found = []
+    frames = []
     for folder in folders:
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in (".jpg", ".png"))
         for number in rng.permutation(len(files))[:limit]:
-            found.append(np.asarray(Image.open(files[number]).convert("RGB")))
-    return found
+            frames.append(np.asarray(Image.open(files[number]).convert("RGB")))
+    return frames
 
 
 def reasons(frame_HW3: Pixels) -> set[str]:
-    """Of the region that the service would use."""
+    """Reasons that the region which the service would use raises."""
     x0, y0, x1, y1 = from_pixels(frame_HW3).box
     return {finding.reason for finding in assess_quality(frame_HW3[y0:y1, x0:x1])}
 
@@ -89,49 +90,47 @@ def page(rng: np.random.Generator) -> Pixels:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--images", type=Path, nargs="+", required=True)
     parser.add_argument("--pictures", type=Path, help="folder of pictures that are no ultrasound")
     parser.add_argument("--limit", type=int, default=80, help="frames of each folder")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
-    frames = real_frames(given.images, given.limit)
+    frames = real_frames(arguments.images, arguments.limit)
     alarms = Counter(reason for frame in frames for reason in reasons(frame))
-    some = [frame for frame in frames if min(frame.shape[:2]) > 100][:: max(1, len(frames) // 100)]
-    made = {
-        "blank": [np.clip(rng.normal(4, 1, (200, 260, 3)), 0, 9).astype(np.uint8) for _ in some],
+    sources = [frame for frame in frames if min(frame.shape[:2]) > 100][
+        :: max(1, len(frames) // 100)
+    ]
+    altered = {
+        "blank": [np.clip(rng.normal(4, 1, (200, 260, 3)), 0, 9).astype(np.uint8) for _ in sources],
         "saturated": [
-            np.clip(frame.astype(np.float32) * 8, 0, 255).astype(np.uint8) for frame in some
+            np.clip(frame.astype(np.float32) * 8, 0, 255).astype(np.uint8) for frame in sources
         ],
-        "tiny": [np.ascontiguousarray(frame[50:90, 50:90]) for frame in some],
-        "colour_doppler": [flowing(frame, rng) for frame in some],
-        "photo_of_a_screen": [photographed(frame, rng) for frame in some],
-        "not_ultrasound": [page(rng) for _ in some],
+        "tiny": [np.ascontiguousarray(frame[50:90, 50:90]) for frame in sources],
+        "colour_doppler": [flowing(frame, rng) for frame in sources],
+        "photo_of_a_screen": [photographed(frame, rng) for frame in sources],
+        "not_ultrasound": [page(rng) for _ in sources],
     }
-    found = {
+    report: dict[str, Any] = {
         "real_frames": len(frames),
         "false": {reason: round(alarms[reason] / len(frames), 4) for reason in REASONS},
         "found": {
-            reason: round(float(np.mean([reason in reasons(f) for f in made[reason]])), 3)
-            for reason in made
+            reason: round(float(np.mean([reason in reasons(f) for f in altered[reason]])), 3)
+            for reason in altered
         },
-        "made_of_each": len(some),
+        "altered_of_each": len(sources),
     }
-    stills = [np.stack([f[..., 1]] * 5) for f in some]
-    found["found"]["frozen"] = round(float(np.mean([frozen(s) is not None for s in stills])), 3)
-    if given.pictures is not None:
-        pictures = real_frames([given.pictures], 10**6)
-        said = [reasons(f) for f in pictures]
-        found["pictures"] = len(pictures)
-        found["pictures_not_ultrasound"] = round(
-            float(np.mean(["not_ultrasound" in s for s in said])), 3
+    stills = [np.stack([f[..., 1]] * 5) for f in sources]
+    report["found"]["frozen"] = round(float(np.mean([frozen(s) is not None for s in stills])), 3)
+    if arguments.pictures is not None:
+        pictures = real_frames([arguments.pictures], 10**6)
+        raised = [reasons(f) for f in pictures]
+        report["pictures"] = len(pictures)
+        report["pictures_not_ultrasound"] = round(
+            float(np.mean(["not_ultrasound" in r for r in raised])), 3
         )
-    for name, value in found.items():
-        print(f"{name:26}{value}")
-    if given.json:
-        print(json.dumps(found))
+    print_report(report, arguments)
 
 
 if __name__ == "__main__":

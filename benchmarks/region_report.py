@@ -1,28 +1,28 @@
 """Whether using the region alone helps few-shot accuracy, and how well regions are found.
 
-Three kinds of the same labelled frames: as they are; as screens, each frame inside one of a few
+The same labelled frames come in three kinds: as they are; as screens, each frame on one of a few
 backgrounds of a machine (banner, ruler, grey bar, buttons) at a random place and size; and as
-screens whose furniture depends on the class, as when one machine saw the ill and another the
-healthy. Each is embedded whole and by its region; judged by the few-shot protocol of
+screens whose background depends on the class, as when one machine scanned the ill and another the
+healthy. Each frame is embedded whole and by its region, and scored by the few-shot protocol of
 ``training.evaluation``. Needs the frames of SONOPROBE_SHARED (else ``../shared``).
 
 Shape suffixes: H height, W width, N frames, D embedding width.
 """
 
-import argparse
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
+from harness import argument_parser, required_shared_folder, write_report
 
 from service.arrays import Pixels
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import load_encoder
+from service.errors import NotEnoughExamples
+from service.imaging.analysis.boxes import Box
 from service.imaging.analysis.preprocess import preprocess
-from service.imaging.analysis.regions import Box, cut, from_pixels, whole
+from service.imaging.analysis.regions import cut, from_pixels, whole
 from training.catalogue.manifest import read_manifest
 from training.evaluation.protocol import LabelledSet, shot_scores
 from training.evaluation.sets import read_sets, subsample
@@ -33,7 +33,7 @@ SCREEN = (600, 800)
 Use = Callable[[Pixels], Pixels]
 
 
-def furnish(frame_HW: Pixels, style: int, rng: np.random.Generator) -> tuple[Pixels, Box]:
+def screen_around(frame_HW: Pixels, style: int, rng: np.random.Generator) -> tuple[Pixels, Box]:
     """A screen of 800 x 600 with the frame on it, and where the frame lies."""
     screen_HW = np.full(SCREEN, (0, 0, 12, 0)[style], np.uint8)
     zoom = float(rng.uniform(0.6, 0.85)) * min(
@@ -65,11 +65,11 @@ def furnish(frame_HW: Pixels, style: int, rng: np.random.Generator) -> tuple[Pix
     return screen_HW, (left, top, left + columns, top + rows)
 
 
-def overlap(one: Box, other: Box) -> float:
+def overlap(box: Box, other: Box) -> float:
     """Intersection over union."""
-    across = max(0, min(one[2], other[2]) - max(one[0], other[0]))
-    down = max(0, min(one[3], other[3]) - max(one[1], other[1]))
-    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    across = max(0, min(box[2], other[2]) - max(box[0], other[0]))
+    down = max(0, min(box[3], other[3]) - max(box[1], other[1]))
+    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other))
     return across * down / (areas - across * down)
 
 
@@ -119,54 +119,56 @@ USES: dict[str, Use] = {
 
 
 def kinds(frames: list[Pixels], classes: list[int]) -> dict[str, list[tuple[Pixels, Box]]]:
-    """Frames as they are, on screens, and on screens that tell the class."""
+    """Frames as they are, on screens, and on screens that depend on the class."""
     rng = np.random.default_rng(0)
     plain = [(f, whole(*f.shape).box) for f in frames]
-    screens = [furnish(f, int(rng.integers(4)), rng) for f in frames]
-    telling = [furnish(f, c % 4, rng) for f, c in zip(frames, classes, strict=True)]
-    return {"as they are": plain, "screens": screens, "telling screens": telling}
+    screens = [screen_around(f, int(rng.integers(4)), rng) for f in frames]
+    class_screens = [screen_around(f, c % 4, rng) for f, c in zip(frames, classes, strict=True)]
+    return {"as they are": plain, "screens": screens, "screens by class": class_screens}
 
 
 def score(embeddings_ND: np.ndarray, labelled: LabelledSet, seeds: int) -> dict[str, float]:
-    """Mean balanced accuracy by shots."""
-    return {
-        str(shots): round(float(np.mean(shot_scores(embeddings_ND, labelled, shots, seeds))), 1)
-        for shots in SHOTS
-    }
+    """Mean balanced accuracy by shots, as far as each class has enough groups."""
+    means: dict[str, float] = {}
+    for shots in SHOTS:
+        try:
+            scores = shot_scores(embeddings_ND, labelled, shots, seeds)
+        except NotEnoughExamples:
+            break
+        means[str(shots)] = round(float(np.mean(scores)), 1)
+    return means
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--frames", type=int, default=200, help="of each set, at most")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sets", nargs="*", default=["busi_full", "liver"])
     parser.add_argument("--uses", nargs="*", default=list(USES))
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    shared = Path(os.environ.get("SONOPROBE_SHARED") or Path(__file__).parents[2] / "shared")
+    shared = required_shared_folder()
     encoder = load_encoder(SHIPPED_BUNDLE)
-    found: list[dict[str, object]] = []
-    for chosen in read_sets(read_manifest(shared / "data" / "manifest.csv"), given.sets):
-        few = subsample(chosen, given.frames)
+    rows: list[dict[str, object]] = []
+    for bench_set in read_sets(read_manifest(shared / "data" / "manifest.csv"), arguments.sets):
+        few = subsample(bench_set, arguments.frames)
         frames = [np.asarray(frame) for frame in few.frames()]
         names = sorted(set(few.labelled.labels_N))
         classes = [names.index(label) for label in few.labelled.labels_N]
         for kind, pairs in kinds(frames, classes).items():
             boxes = [overlap(from_pixels(f).box, box) for f, box in pairs]
             good = round(float(np.mean(np.array(boxes) >= 0.8)), 3)
-            for use in given.uses:
+            for use in arguments.uses:
                 used = [preprocess(USES[use](f)[None], encoder.spec)[0] for f, _ in pairs]
                 embeddings_ND = np.concatenate(
                     [encoder.encode(np.stack(used[i : i + 8])) for i in range(0, len(used), 8)]
                 )
                 row = {"set": few.name, "kind": kind, "use": use, "frames": len(used)}
-                row |= {"overlap_08": good} | score(embeddings_ND, few.labelled, given.seeds)
-                found.append(row)
+                row |= {"overlap_08": good} | score(embeddings_ND, few.labelled, arguments.seeds)
+                rows.append(row)
                 print(json.dumps(row), flush=True)
-    if given.json:
-        print(json.dumps(found))
+    write_report({"rows": rows}, arguments)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""One search engine over one gallery in this process: built, asked, timed. Run by bench_search.
+"""Build one search engine over one gallery in this process, and time it. Run by bench_search.
 
-    python benchmarks/search_engines.py <engine> <rows> <cache> <folder> <least recall> [keep]
+    python benchmarks/search_engines.py <engine> <rows> <cache> <folder> <min recall> --json
 
-Imports nothing of the project but for ``ours``, so that a peer can run in its own environment.
+Only ``ours`` imports the project, so that a peer can run in an environment of its own.
 
 Shape suffixes: N gallery rows, B rows of a block, Q queries, K neighbours, D embedding width.
 """
 
-import json
 import shutil
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from harness import argument_parser, memory_mb, print_report
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -36,37 +36,31 @@ def gallery_blocks(path: Path, rows: int) -> Iterator[tuple[int, Floats]]:
             yield start, np.fromfile(file, np.float32, size * DIM).reshape(size, DIM)
 
 
-def memory_mb(what: str = "VmRSS") -> float:
-    """Resident memory now, or with VmHWM at its peak, MB (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(what))
-
-
-def recall(found_QK: list[Ids], queries_QD: Floats, best_QK: Floats, gallery: Path) -> float:
+def recall(ids_QK: list[Ids], queries_QD: Floats, best_QK: Floats, gallery: Path) -> float:
     """Share of the exact best that was found, by score: ties are no misses."""
     rows_ND = np.memmap(gallery, np.float32, "r").reshape(-1, DIM)
     hits = 0
-    for ids_K, query_D, best_K in zip(found_QK, queries_QD, best_QK, strict=True):
+    for ids_K, query_D, best_K in zip(ids_QK, queries_QD, best_QK, strict=True):
         scores_K = np.asarray(rows_ND[np.unique(ids_K)]) @ query_D
         hits += min(K, int((scores_K >= best_K[-1] - TIE).sum()))
-    return hits / (K * len(found_QK))
+    return hits / (K * len(ids_QK))
 
 
 def timed(ask: Ask, queries_QD: Floats) -> list[float]:
     """Milliseconds of each query, one after the other."""
-    taken = []
+    times_ms = []
     for query_D in queries_QD:
         began = time.perf_counter()
         ask(query_D)
-        taken.append((time.perf_counter() - began) * 1e3)
-    return taken
+        times_ms.append((time.perf_counter() - began) * 1e3)
+    return times_ms
 
 
 def timed_together(ask: Ask, queries_QD: Floats) -> tuple[list[float], float]:
     """Milliseconds of each query while CLIENTS threads ask at once, and queries per second."""
-    taken: list[float] = []
+    times_ms: list[float] = []
     threads = [
-        threading.Thread(target=lambda i=i: taken.extend(timed(ask, queries_QD[i::CLIENTS])))
+        threading.Thread(target=lambda i=i: times_ms.extend(timed(ask, queries_QD[i::CLIENTS])))
         for i in range(CLIENTS)
     ]
     began = time.perf_counter()
@@ -74,19 +68,21 @@ def timed_together(ask: Ask, queries_QD: Floats) -> tuple[list[float], float]:
         thread.start()
     for thread in threads:
         thread.join()
-    return taken, len(queries_QD) / (time.perf_counter() - began)
+    return times_ms, len(queries_QD) / (time.perf_counter() - began)
 
 
-def judged(ask: Ask, truth: Any, gallery: Path, best: str = "best_QK") -> dict[str, float]:
-    """Recall and latency of an engine that is built."""
-    print("asking", file=sys.stderr, flush=True)
+def recall_and_latency(
+    ask: Ask, truth: Any, gallery: Path, best: str = "best_QK"
+) -> dict[str, float]:
+    """Figures of an engine that is ready."""
+    print("searching", file=sys.stderr, flush=True)
     queries_QD, best_QK = truth["queries_QD"], truth[best]
-    found_QK = [ask(query_D) for query_D in queries_QD]  # warms the caches too
+    ids_QK = [ask(query_D) for query_D in queries_QD]  # warms the caches too
     many = np.tile(queries_QD, (ROUNDS, 1))
     alone = timed(ask, many)
     together, per_s = timed_together(ask, many)
     rss_mb = memory_mb()
-    print("asked", file=sys.stderr, flush=True)
+    print("searched", file=sys.stderr, flush=True)
     return {
         "p50_ms": float(np.quantile(alone, 0.5)),
         "p99_ms": float(np.quantile(alone, 0.99)),
@@ -94,12 +90,12 @@ def judged(ask: Ask, truth: Any, gallery: Path, best: str = "best_QK") -> dict[s
         "p99_ms_8_clients": float(np.quantile(together, 0.99)),
         "queries_per_s_8_clients": per_s,
         "rss_mb": rss_mb,
-        "recall_at_10": recall(found_QK, queries_QD, best_QK, gallery),
+        "recall_at_10": recall(ids_QK, queries_QD, best_QK, gallery),
     }
 
 
-def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> dict[str, Any]:
-    """The index of the service: filled, built, opened again and asked; a kept one only asked."""
+def ours(gallery: Path, rows: int, folder: Path, truth: Any, min_recall: float) -> dict[str, Any]:
+    """The index of the service: fill, build, open again and search; a kept one is only searched."""
     from service.index import compressed
     from service.index.vector_index import EmbeddingIndex
 
@@ -110,14 +106,14 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     )
     options: dict[str, Any] = {"folder": folder}
     index = EmbeddingIndex(DIM, "enc", **options)
-    kept = folder.exists()
+    is_kept = folder.exists()
     began = time.perf_counter()
-    if not kept:
+    if not is_kept:
         index.fill(blocks, rows)
     fill_s = time.perf_counter() - began
     while index.build():
         pass
-    build_s = None if kept else time.perf_counter() - began
+    build_s = None if is_kept else time.perf_counter() - began
     peak_mb = memory_mb("VmHWM")
     if folder.exists():
         index = EmbeddingIndex(DIM, "enc", **options)
@@ -126,21 +122,23 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     open_s = time.perf_counter() - began
 
     def ask(query_D: Floats, allowed: Ids | None = None, *, exact: bool = False) -> Ids:
-        found = index.search(query_D[None], k=K, encoder_id="enc", allowed_ids=allowed, exact=exact)
-        return found[0].row_ids_K
+        hits = index.search(query_D[None], k=K, encoder_id="enc", allowed_ids=allowed, exact=exact)
+        return hits[0].row_ids_K
 
-    said: dict[str, Any] = judged(ask, truth, gallery)
+    figures: dict[str, Any] = recall_and_latency(ask, truth, gallery)
     allowed = ids[::FILTER_EVERY]
-    filtered = judged(lambda query_D: ask(query_D, allowed), truth, gallery, "filtered_QK")
+    filtered = recall_and_latency(
+        lambda query_D: ask(query_D, allowed), truth, gallery, "filtered_QK"
+    )
     exact_ms = timed(lambda query_D: ask(query_D, exact=True), truth["queries_QD"][:10])
-    tried = {}
+    by_lists = {}
     for probes in TRIED_PROBES if index.state().segments else ():
         compressed.PROBES = probes
-        found_QK = [ask(query_D) for query_D in truth["queries_QD"]]
-        share = recall(found_QK, truth["queries_QD"], truth["best_QK"], gallery)
-        tried[probes] = [share, float(np.median(timed(ask, truth["queries_QD"])))]
-    return said | {
-        "recall_and_p50_ms_by_lists": tried,
+        ids_QK = [ask(query_D) for query_D in truth["queries_QD"]]
+        share = recall(ids_QK, truth["queries_QD"], truth["best_QK"], gallery)
+        by_lists[probes] = [share, float(np.median(timed(ask, truth["queries_QD"])))]
+    return figures | {
+        "recall_and_p50_ms_by_lists": by_lists,
         "build_s": build_s,
         "fill_s": fill_s,
         "open_s": open_s,
@@ -153,7 +151,7 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     }
 
 
-def flat(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> dict[str, Any]:
+def flat(gallery: Path, rows: int, folder: Path, truth: Any, min_recall: float) -> dict[str, Any]:
     """FAISS, every vector as float32 in memory; all cores for each query."""
     import faiss
 
@@ -163,11 +161,13 @@ def flat(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
         index.add(rows_BD)
     build_s = time.perf_counter() - began
     few = {"queries_QD": truth["queries_QD"][:50], "best_QK": truth["best_QK"][:50]}
-    return judged(lambda q: index.search(q[None], K)[1][0], few, gallery) | {"build_s": build_s}
+    return recall_and_latency(lambda q: index.search(q[None], K)[1][0], few, gallery) | {
+        "build_s": build_s
+    }
 
 
-def hnsw(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> dict[str, Any]:
-    """FAISS, 32 links, float32 in memory; efSearch grows until it finds as much as ours."""
+def hnsw(gallery: Path, rows: int, folder: Path, truth: Any, min_recall: float) -> dict[str, Any]:
+    """FAISS, 32 links, float32 in memory; efSearch grows until its recall is that of ours."""
     import faiss
 
     index: Any = faiss.IndexHNSWFlat(DIM, 32, faiss.METRIC_INNER_PRODUCT)
@@ -179,15 +179,17 @@ def hnsw(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> di
     def ask(query_D: Floats) -> Ids:
         return index.search(query_D[None], K)[1][0]
 
-    def settle(ef: int) -> None:
+    def apply(ef: int) -> None:
         index.hnsw.efSearch = ef
 
-    ef = _first_that_reaches(least, (32, 64, 128, 256, 512, 1024), settle, ask, truth, gallery)
-    return judged(ask, truth, gallery) | {"build_s": build_s, "ef_search": ef}
+    ef = _first_that_reaches(min_recall, (32, 64, 128, 256, 512, 1024), apply, ask, truth, gallery)
+    return recall_and_latency(ask, truth, gallery) | {"build_s": build_s, "ef_search": ef}
 
 
-def lancedb(gallery: Path, rows: int, folder: Path, truth: Any, least: float) -> dict[str, Any]:
-    """LanceDB, IVF-PQ on disk with refinement; the first setting that finds as much as ours."""
+def lancedb(
+    gallery: Path, rows: int, folder: Path, truth: Any, min_recall: float
+) -> dict[str, Any]:
+    """LanceDB, IVF-PQ on disk with refinement; the first setting whose recall is that of ours."""
     import lancedb as engine
     import pyarrow as pa
 
@@ -209,19 +211,17 @@ def lancedb(gallery: Path, rows: int, folder: Path, truth: Any, least: float) ->
     chosen = {"probes": 20, "refine": 10}
 
     def ask(query_D: Floats) -> Ids:
-        wanted = table.search(query_D).distance_type("cosine").nprobes(chosen["probes"])
-        found = (
-            wanted.refine_factor(chosen["refine"]).limit(K).select(["id", "_distance"]).to_arrow()
-        )
-        return found["id"].to_numpy().astype(np.int64)
+        query = table.search(query_D).distance_type("cosine").nprobes(chosen["probes"])
+        rows = query.refine_factor(chosen["refine"]).limit(K).select(["id", "_distance"]).to_arrow()
+        return rows["id"].to_numpy().astype(np.int64)
 
-    def settle(setting: tuple[int, int]) -> None:
+    def apply(setting: tuple[int, int]) -> None:
         chosen.update(probes=setting[0], refine=setting[1])
 
     grid = ((20, 10), (40, 10), (40, 20), (80, 20), (80, 50), (160, 50), (320, 100))
-    _first_that_reaches(least, grid, settle, ask, truth, gallery)
-    said = judged(ask, truth, gallery)
-    return said | {
+    _first_that_reaches(min_recall, grid, apply, ask, truth, gallery)
+    figures = recall_and_latency(ask, truth, gallery)
+    return figures | {
         "build_s": build_s,
         "disk_mb": disk_mb(folder),
         "version": engine.__version__,
@@ -230,13 +230,18 @@ def lancedb(gallery: Path, rows: int, folder: Path, truth: Any, least: float) ->
 
 
 def _first_that_reaches(
-    least: float, settings: Any, settle: Callable[[Any], None], ask: Ask, truth: Any, gallery: Path
+    min_recall: float,
+    settings: Any,
+    apply: Callable[[Any], None],
+    ask: Ask,
+    truth: Any,
+    gallery: Path,
 ) -> Any:
     few_QD, best_QK = truth["queries_QD"][:200], truth["best_QK"][:200]
     setting = None
     for setting in settings:
-        settle(setting)
-        if recall([ask(query_D) for query_D in few_QD], few_QD, best_QK, gallery) >= least:
+        apply(setting)
+        if recall([ask(query_D) for query_D in few_QD], few_QD, best_QK, gallery) >= min_recall:
             break
     return setting
 
@@ -248,15 +253,23 @@ def disk_mb(folder: Path) -> float:
 
 def main() -> None:
     """Build one engine, print its figures as one JSON line, and remove its files unless kept."""
-    name, rows, cache, folder, least, *kept = sys.argv[1:]
-    engine = {"ours": ours, "flat": flat, "hnsw": hnsw, "lancedb": lancedb}[name]
-    place = Path(folder) / f"{name}-{rows}"
-    if not kept:
+    engines = {"ours": ours, "flat": flat, "hnsw": hnsw, "lancedb": lancedb}
+    parser = argument_parser(__doc__)
+    parser.add_argument("engine", choices=engines)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("cache", type=Path, help="folder with the gallery and the truth")
+    parser.add_argument("folder", type=Path, help="of the engine's own files")
+    parser.add_argument("min_recall", type=float, help="that a peer's setting must reach")
+    parser.add_argument("--keep", action="store_true", help="keep the engine's files")
+    arguments = parser.parse_args()
+    name, rows = arguments.engine, arguments.rows
+    place = arguments.folder / f"{name}-{rows}"
+    if not arguments.keep:
         shutil.rmtree(place, ignore_errors=True)
-    truth = dict(np.load(Path(cache) / f"truth-{rows}.npz", allow_pickle=False))
-    gallery = Path(cache) / "gallery.f32"
-    print(json.dumps(engine(gallery, int(rows), place, truth, float(least))))
-    if not kept:
+    truth = dict(np.load(arguments.cache / f"truth-{rows}.npz", allow_pickle=False))
+    gallery = arguments.cache / "gallery.f32"
+    print_report(engines[name](gallery, rows, place, truth, arguments.min_recall), arguments)
+    if not arguments.keep:
         shutil.rmtree(place, ignore_errors=True)
 
 

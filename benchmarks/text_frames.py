@@ -1,13 +1,12 @@
 """Frames with writing whose ink is known, and frames without any, for ``bench_text_detectors``.
 
-Three kinds: lines drawn over frames that the finder was not taught with, real screens of machines,
-and remarks that people typed into real tissue. ``text_truth.json`` holds the boxes of the real
-lines, marked by hand, and the real frames in which a person saw no writing. Single letters and
+There are three kinds: lines drawn over frames that the finder was not trained on, real screens of
+machines, and remarks that people typed into real tissue. ``text_truth.json`` holds the boxes of the
+real lines, marked by hand, and the real frames in which a person saw no writing. Single letters and
 digits are not marked.
 """
 
 import json
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from burned_in_report import all_fonts, backgrounds, lines
+from harness import shared_folder
 from pydicom.pixels import apply_color_lut, pixel_array
 
 from service.cli.demo import SAMPLES
@@ -46,16 +46,10 @@ class Picture:
     inks: tuple[Mask, ...]
 
 
-def shared_folder() -> Path | None:
-    """``data`` of the folder that SONOPROBE_SHARED names, else of ``../shared``."""
-    beside = Path(__file__).parents[2] / "shared"
-    folder = Path(os.environ.get("SONOPROBE_SHARED") or beside) / "data"
-    return folder if folder.is_dir() else None
-
-
 def pictures(count: int, seed: int) -> list[Picture]:
     """All pictures: ``count`` drawn ones and every real one that there is."""
-    shared = shared_folder()
+    folder = shared_folder()
+    shared = None if folder is None else folder / "data"
     source = SAMPLES if shared is None else shared / "bench" / "liver"
     frames = backgrounds(source, 100, SIDE_PX, seed)
     drawn = [

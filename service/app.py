@@ -1,20 +1,15 @@
-"""The only wiring: settings in, ASGI application out."""
+"""The wiring: from settings to the ASGI application."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
-from service.api import (
-    docs,
-    openapi,
-    problems,
-)
+from service.api import docs, openapi, problems
 from service.api.dependencies import Services
 from service.api.middleware import Gate
 from service.api.routes import (
@@ -29,7 +24,6 @@ from service.api.routes import (
     system_routes,
     version_routes,
 )
-from service.api.uploads import InvalidBody
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.sqlite_catalog import open_catalog
@@ -57,7 +51,6 @@ def create_app(
     """Build the service; bundle and catalog are opened when it starts, not here.
 
     Args:
-        settings: of the service.
         encoder: used instead of the bundle.
         catalog: used instead of the SQLite file; the caller closes it.
     """
@@ -104,7 +97,6 @@ def create_app(
         app.include_router(module.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
-    app.add_exception_handler(InvalidBody, _on_invalid_body)
     app.add_middleware(Gate, max_upload_bytes=settings.max_upload_bytes, metrics=metrics)
     return app
 
@@ -131,11 +123,12 @@ async def _opened(
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.rebuild)
     metrics.watch_indexes(lambda: index_figures(gallery))
-    # A pool of their own: one shared with writers could be full of writes.
+    # A separate pool: a pool shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
     fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
-    stack.push_async_callback(asyncio.to_thread, fits.close)  # before the catalog it writes to
+    # It closes before the catalog, to which fits write.
+    stack.push_async_callback(asyncio.to_thread, fits.close)
     pipeline = Pipeline(model, pipeline_limits(settings), on_batch=metrics.batch_frames.observe)
     metrics.watch_in_flight(lambda: pipeline.in_flight)
     await stack.enter_async_context(pipeline)
@@ -174,13 +167,6 @@ async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
     return truth
 
 
-async def _on_invalid_body(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, InvalidBody):
-        raise error
-    document = problems.invalid(error.failures, problems.request_id_of(request))
-    return JSONResponse(document, 422, media_type=problems.MEDIA_TYPE)
-
-
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:
     """{index_id: {figure: value}} for the metrics; an unmeasured recall is left out."""
     by_index: dict[str, dict[str, float]] = {}
@@ -190,8 +176,9 @@ def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:
             "rows": state.rows,
             "compressed_rows": state.compressed_rows,
             "recall_samples": figures.recall_samples,
-            **({} if figures.recall is None else {"recall": figures.recall}),
         }
+        if figures.recall is not None:
+            by_index[figures.index_id]["recall"] = figures.recall
     return by_index
 
 

@@ -38,11 +38,23 @@ No HTTP here: ``service.api.problems`` owns the status codes. Messages give expe
 actual values and nothing of a patient: no file name, no label, no metadata.
 """
 
+import re
+
 
 class ServiceError(Exception):
-    """Base class of all deliberate errors; ``code`` is the stable public name."""
+    """Base class of all deliberate errors.
+
+    Attributes:
+        code: stable public name, listed in ``docs/errors.md``; by default the class name with
+            underscores, such as ``corrupt_image`` of CorruptImage.
+    """
 
     code: str = "service_error"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "code" not in vars(cls):
+            cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
 class InputError(ServiceError):
@@ -54,184 +66,122 @@ class InputError(ServiceError):
 class UnsupportedFormat(InputError):
     """The service does not support the format of the file."""
 
-    code = "unsupported_format"
-
 
 class CorruptImage(InputError):
     """The file has a supported format but cannot be decoded completely."""
-
-    code = "corrupt_image"
 
 
 class ImageTooLarge(InputError):
     """The image has more pixels than the service accepts."""
 
-    code = "image_too_large"
-
 
 class ClipTooLong(InputError):
     """The clip has more frames, or is longer, than the service accepts."""
-
-    code = "clip_too_long"
 
 
 class DecodeLimit(InputError):
     """Decoding the file needs more memory or time than the service allows for one file."""
 
-    code = "decode_limit"
-
 
 class UploadTooLarge(InputError):
     """The request body, or one part of it, is larger than the service accepts."""
-
-    code = "upload_too_large"
 
 
 class TooManyItems(InputError):
     """The request contains more items than the service accepts."""
 
-    code = "too_many_items"
-
 
 class InvalidCursor(InputError):
     """The service did not issue this page cursor for this list."""
-
-    code = "invalid_cursor"
 
 
 class InvalidSettings(InputError):
     """An environment variable has an invalid value; only commands raise this error."""
 
-    code = "invalid_settings"
-
 
 class InvalidArtifact(InputError):
     """An imported classifier is damaged, or has an unknown format or format version."""
-
-    code = "invalid_artifact"
 
 
 class ConflictingLabels(InputError):
     """Identical examples have different labels; the message names the examples."""
 
-    code = "conflicting_labels"
-
 
 class FrameRefused(InputError):
     """The collection refuses the file because of its burned-in risk or quality."""
-
-    code = "frame_refused"
 
 
 class NotEnoughExamples(InputError):
     """There are too few labelled examples to fit or to evaluate a classifier."""
 
-    code = "not_enough_examples"
-
 
 class Unauthenticated(ServiceError):
     """The API key is missing, unknown or revoked."""
-
-    code = "unauthenticated"
 
 
 class UnknownItem(ServiceError):
     """This workspace has no resource with that name or id."""
 
-    code = "unknown_item"
-
 
 class Conflict(ServiceError):
     """The request contradicts what is stored."""
-
-    code = "conflict"
 
 
 class NameTaken(Conflict):
     """Another resource of this workspace already has the name."""
 
-    code = "name_taken"
-
 
 class IdempotencyConflict(Conflict):
     """The Idempotency-Key was already used for a different request."""
-
-    code = "idempotency_conflict"
 
 
 class EncoderMismatch(Conflict):
     """The stored resource belongs to another encoder than the loaded one."""
 
-    code = "encoder_mismatch"
-
 
 class ImagesNotKept(Conflict):
     """The collection keeps no images, so its scans cannot be embedded again."""
-
-    code = "images_not_kept"
 
 
 class PreconditionFailed(ServiceError):
     """The resource has changed since the ETag in If-Match."""
 
-    code = "precondition_failed"
-
 
 class Overloaded(ServiceError):
     """A queue is full; nothing was queued or stored. Try again later."""
-
-    code = "overloaded"
 
 
 class EncoderFailure(ServiceError):
     """The encoder's worker has failed."""
 
-    code = "encoder_failure"
-
 
 class DecoderFailure(ServiceError):
     """No decoder process starts or responds."""
-
-    code = "decoder_failure"
 
 
 class Stopping(ServiceError):
     """The service is shutting down; nothing was queued or stored."""
 
-    code = "stopping"
-
 
 class Interrupted(ServiceError):
     """The service stopped before the operation had finished, and the operation cannot resume."""
-
-    code = "interrupted"
 
 
 class ArtifactMismatch(ServiceError):
     """The encoder bundle is damaged, or does not reproduce its golden embeddings."""
 
-    code = "artifact_mismatch"
-
 
 class CatalogFailure(ServiceError):
     """The catalog on disk cannot be read or written."""
-
-    code = "catalog_failure"
 
 
 class FolderInUse(CatalogFailure):
     """Another service uses the data folder; only commands raise this error."""
 
-    code = "folder_in_use"
-
 
 class DamagedBackup(CatalogFailure):
     """A backup differs from what was written; only commands raise this error."""
 
-    code = "damaged_backup"
-
 
 class IndexDamaged(ServiceError):
     """An index file is missing, damaged, outdated or not writable; the service rebuilds it."""
-
-    code = "index_damaged"

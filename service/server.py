@@ -14,7 +14,6 @@ from fastapi import FastAPI
 from service.access.keys import DEFAULT_WORKSPACE, create_key
 from service.api.dependencies import Services
 from service.app import create_app, open_encoder
-from service.catalog.access_records import KeyRecord
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.sqlite_catalog import open_catalog
@@ -29,7 +28,7 @@ class DrainingServer(uvicorn.Server):
     """On the first signal readiness turns to 503; only after ``drain_s`` it stops listening.
 
     A load balancer learns of the stop before a connection is refused. A second signal ends that
-    pause; a third one does not wait for running requests.
+    pause; a third one also stops waiting for running requests.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, *, drain_s: float) -> None:
@@ -50,8 +49,8 @@ class DrainingServer(uvicorn.Server):
         timer.start()
 
     def _end(self) -> None:
-        # uvicorn's own handler raises the signal again after the end, which would kill the
-        # process before its caller has closed the catalog.
+        # uvicorn's own handler raises the signal again at the end, which would kill the process
+        # before the catalog is closed.
         self.should_exit = True
 
 
@@ -75,27 +74,23 @@ def _server(
 def serve(settings: Settings) -> bool:
     """Run until a signal; return whether the service had started.
 
-    Bundle and catalog are opened first, so that their errors are reported plainly.
+    Bundle and catalog are opened first, so that their errors are raised as they are.
 
     Raises:
-        ArtifactMismatch: of the encoder bundle.
-        FolderInUse: another service holds the data folder.
-        CatalogFailure: of the catalog.
+        ArtifactMismatch: the encoder bundle is damaged.
+        FolderInUse: another service uses the data folder.
+        CatalogFailure: the catalog cannot be opened.
     """
     encoder = open_encoder(settings)
-    with owned(settings.data_dir):
-        catalog = open_catalog(settings.data_dir)
-        try:
-            server = _server(settings, encoder, catalog)
-            server.run()
-            return server.started
-        finally:
-            catalog.close()
+    with owned(settings.data_dir), contextlib.closing(open_catalog(settings.data_dir)) as catalog:
+        server = _server(settings, encoder, catalog)
+        server.run()
+        return server.started
 
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """A service of this process, and a key for it."""
+    """A service in this process, and a key for it."""
 
     url: str
     key: str
@@ -113,12 +108,12 @@ def local_service(
         catalog: used instead of the SQLite file; the caller closes it.
 
     Raises:
-        ArtifactMismatch: of the encoder bundle.
-        CatalogFailure: of the catalog.
-        RuntimeError: it did not start; the log says why.
+        ArtifactMismatch: the encoder bundle is damaged.
+        CatalogFailure: the catalog cannot be opened.
+        RuntimeError: the service did not start; the log gives the reason.
     """
     settings = settings.model_copy(update={"host": "127.0.0.1", "port": 0})
-    _, token = _local_key(settings, catalog)
+    token = _local_key(settings, catalog)
     server = _server(settings, encoder or open_encoder(settings), catalog)
 
     def run() -> None:
@@ -141,11 +136,8 @@ def local_service(
         thread.join(settings.graceful_timeout_s + 5)
 
 
-def _local_key(settings: Settings, catalog: Catalog | None) -> tuple[KeyRecord, str]:
+def _local_key(settings: Settings, catalog: Catalog | None) -> str:
     if catalog is not None:
-        return create_key(catalog, "local", DEFAULT_WORKSPACE)
-    opened = open_catalog(settings.data_dir)
-    try:
-        return create_key(opened, "local", DEFAULT_WORKSPACE)
-    finally:
-        opened.close()
+        return create_key(catalog, "local", DEFAULT_WORKSPACE)[1]
+    with contextlib.closing(open_catalog(settings.data_dir)) as opened:
+        return create_key(opened, "local", DEFAULT_WORKSPACE)[1]

@@ -1,16 +1,15 @@
-"""What routes receive: the wired service, the caller, and headers with a meaning of their own."""
+"""Dependencies of routes: the wired service, the caller and the workspace."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
-from service.api.idempotency import KeyLock
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
@@ -47,7 +46,6 @@ class Services:
     searchers: ThreadPoolExecutor
     default_workspace_id: str
     stopping: bool = False
-    key_locks: dict[tuple[str, str], KeyLock] = field(default_factory=dict)
 
     def forget_deleted(self) -> None:
         """Drop cached examples after scans were deleted."""
@@ -64,26 +62,20 @@ Service: TypeAlias = Annotated[Services, Depends(services_of)]
 
 
 async def caller_of(
-    request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Caller:
-    """The caller, whom ``StrictRoute`` has authenticated before the body was read."""
+    """The caller; ``StrictRoute`` has authenticated it before the body was read."""
     caller: Caller = request.state.caller
     return caller
 
 
-WhoAsks: TypeAlias = Annotated[Caller, Depends(caller_of)]
+KnownCaller: TypeAlias = Annotated[Caller, Depends(caller_of)]
 
 
-async def workspace_of(caller: WhoAsks) -> str:
+async def workspace_of(caller: KnownCaller) -> str:
     """The workspace id of the caller's key."""
     return caller.workspace_id
 
 
 WorkspaceId: TypeAlias = Annotated[str, Depends(workspace_of)]
-IfMatch: TypeAlias = Annotated[str | None, Header(alias="If-Match")]
-IdempotencyKey: TypeAlias = Annotated[str | None, Header(alias="Idempotency-Key")]
-
-
-def page_limit(service: Services, limit: int) -> int:
-    """The caller's limit, at most the service's."""
-    return min(limit, service.settings.max_page)

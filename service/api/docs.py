@@ -1,4 +1,4 @@
-"""The documentation page: Swagger UI, served by this machine because clinics have no CDN."""
+"""The documentation page: Swagger UI, served locally because clinics may block CDNs."""
 
 import asyncio
 from importlib.resources import files
@@ -20,7 +20,7 @@ _TYPES = {
 
 @router.get("/")
 async def start(request: Request) -> Response:
-    """Lead a browser to the documentation."""
+    """Redirect a browser to the documentation."""
     return RedirectResponse(f"{_base(request)}/docs")
 
 
@@ -34,7 +34,7 @@ async def page(request: Request) -> Response:
         swagger_js_url=f"{base}/docs/swagger-ui-bundle.js",
         swagger_css_url=f"{base}/docs/swagger-ui.css",
         swagger_favicon_url=f"{base}/docs/favicon-32x32.png",
-        swagger_ui_parameters={"validatorUrl": None},  # it would send the document abroad
+        swagger_ui_parameters={"validatorUrl": None},  # it would send the document away
     )
 
 

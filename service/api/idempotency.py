@@ -3,90 +3,72 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
 
-from fastapi import Response
+from fastapi import Depends, Header, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from service.access.saved_answers import SavedAnswer
+from service.api.dependencies import Service, Services, WorkspaceId
 from service.errors import IdempotencyConflict, InputError
 
-if TYPE_CHECKING:
-    from service.api.dependencies import Services
-
 _MAX_KEY_LENGTH = 255
-
-
-@dataclass
-class KeyLock:
-    """Serialises the requests under one Idempotency-Key; ``users`` counts them."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
+_KEPT_HEADERS = ("content-type", "etag", "location")
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """The content of a request, without transport details such as form boundaries."""
+class IdempotentRequest:
+    """A request of a workspace, and its Idempotency-Key if it has one."""
 
-    parts: tuple[Any, ...]
+    service: Services
+    workspace_id: str
+    key: str | None
 
-    def sha256(self) -> str:
-        """Hex digest: equal exactly when the parts are. Slow for large bodies: use a thread."""
-        digest = hashlib.sha256()
-        for part in self.parts:
-            data = part if isinstance(part, bytes) else _text_of(part).encode()
-            digest.update(f"{len(data)}:".encode() + data)
-        return digest.hexdigest()
+    async def run(self, act: Callable[[], Awaitable[JSONResponse]], *content: Any) -> Response:
+        """Run ``act``, or replay the response that the same request got before under this key.
 
+        A response that holds a failure of the service (5xx), even of one item, is not kept: the
+        caller may try again.
 
-def _text_of(part: Any) -> str:
-    return part.model_dump_json() if isinstance(part, BaseModel) else repr(part)
+        Args:
+            content: what the request says, as bytes, models and plain values, without details of
+                transport such as form boundaries.
 
-
-def request_fingerprint(*parts: Any) -> Fingerprint:
-    """Of bytes, models and plain values; nothing is hashed before ``idempotent`` needs it."""
-    return Fingerprint(parts)
-
-
-async def idempotent(
-    service: "Services",
-    workspace_id: str,
-    key: str | None,
-    content: Fingerprint,
-    act: Callable[[], Awaitable[JSONResponse]],
-) -> Response:
-    """Run ``act``, or replay the response that the same request got before under this key.
-
-    A response that holds a failure of the service (5xx), even of one item, is not kept: the
-    caller may try again.
-
-    Raises:
-        InputError: the key is empty or too long.
-        IdempotencyConflict: the key was used for a different request.
-    """
-    if key is None:
-        return await act()
-    if not 1 <= len(key) <= _MAX_KEY_LENGTH:
-        raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
-    digest = await asyncio.to_thread(content.sha256)
-    lock = service.key_locks.setdefault((workspace_id, key), KeyLock())
-    lock.users += 1
-    try:
-        async with lock.lock:
-            saved = await asyncio.to_thread(service.answers.find, workspace_id, key)
+        Raises:
+            InputError: the key is empty or too long.
+            IdempotencyConflict: the key was used for a different request.
+        """
+        workspace_id, key, answers = self.workspace_id, self.key, self.service.answers
+        if key is None:
+            return await act()
+        if not 1 <= len(key) <= _MAX_KEY_LENGTH:
+            raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
+        digest = await asyncio.to_thread(request_fingerprint, content)
+        async with answers.lock(workspace_id, key):
+            saved = await asyncio.to_thread(answers.find, workspace_id, key)
             if saved is not None:
                 return _replay(saved, digest)
             response = await act()
-            await _save(service, workspace_id, key, digest, response)
+            if not await asyncio.to_thread(_failed, response):
+                headers = {k: v for k, v in response.headers.items() if k in _KEPT_HEADERS}
+                body = bytes(response.body)
+                answer = SavedAnswer(digest, response.status_code, body, headers)
+                await asyncio.to_thread(answers.save, workspace_id, key, answer)
             return response
-    finally:
-        lock.users -= 1
-        if lock.users == 0:
-            del service.key_locks[workspace_id, key]
+
+
+def request_fingerprint(parts: Iterable[Any]) -> str:
+    """Hex digest: equal exactly when the parts are. Slow for large bodies: use a thread."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if not isinstance(part, bytes):
+            text = part.model_dump_json() if isinstance(part, BaseModel) else repr(part)
+            part = text.encode()
+        digest.update(f"{len(part)}:".encode() + part)
+    return digest.hexdigest()
 
 
 def _replay(saved: SavedAnswer, digest: str) -> Response:
@@ -96,18 +78,20 @@ def _replay(saved: SavedAnswer, digest: str) -> Response:
     return Response(saved.body, saved.status, headers=headers)
 
 
-async def _save(
-    service: "Services", workspace_id: str, key: str, digest: str, response: Response
-) -> None:
-    if response.status_code >= 500 or await asyncio.to_thread(_failed_in_part, response):
-        return
-    kept = {k: v for k, v in response.headers.items() if k in ("content-type", "etag", "location")}
-    answer = SavedAnswer(digest, response.status_code, bytes(response.body), kept)
-    await asyncio.to_thread(service.answers.save, workspace_id, key, answer)
-
-
-def _failed_in_part(response: Response) -> bool:
+def _failed(response: Response) -> bool:
+    """Whether the service failed, for the whole request or for one item of it."""
     if response.status_code != 207:
-        return False
+        return response.status_code >= 500
     items = json.loads(bytes(response.body))["items"]
     return any(item.get("problem", {}).get("status", 0) >= 500 for item in items)
+
+
+async def _idempotent_request(
+    service: Service,
+    workspace_id: WorkspaceId,
+    key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+) -> IdempotentRequest:
+    return IdempotentRequest(service, workspace_id, key)
+
+
+Idempotent: TypeAlias = Annotated[IdempotentRequest, Depends(_idempotent_request)]

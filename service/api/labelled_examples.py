@@ -17,12 +17,12 @@ B = TypeVar("B", bound=ExampleSource)
 async def read_labelled(
     request: Request, service: Services, model: type[B]
 ) -> tuple[B, tuple[bytes, ...]]:
-    """The body, and the image of each of its examples that is no stored scan.
+    """Read the body, and the image of each example that is not a stored scan.
 
     Raises:
-        InvalidBody: the body does not validate.
-        InputError: neither JSON nor a form, or as many files as examples are expected.
-        TooManyItems: more images than one request may carry.
+        RequestValidationError: the body does not validate.
+        InputError: neither JSON nor a form, or another number of files than of examples.
+        TooManyItems: more images than a request may contain.
     """
     max_items = service.settings.max_items
     upload = await read_upload(request, max_items=max_items)
@@ -60,10 +60,10 @@ def _image(example: LabelledExample) -> bytes:
 async def embed_labelled(
     service: Services, body: ExampleSource, files: tuple[bytes, ...]
 ) -> list[UploadedExample]:
-    """The images after embedding; all or nothing.
+    """Embed all images or none.
 
     Raises:
-        ServiceError: of the first image that cannot be embedded; it names its position.
+        ServiceError: an image cannot be embedded; the message gives its position.
     """
     if not files:
         return []

@@ -1,4 +1,4 @@
-"""What surrounds every route: request id, size limit, metrics, log line, last error handler."""
+"""The middleware: request id, size limit, metrics, log line and last error handler."""
 
 import logging
 import secrets
@@ -23,10 +23,10 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Gate:
-    """Gives each request its id, refuses bodies over the limit, counts and times answers.
+    """Gives each request an id, refuses bodies above the limit, counts and times answers.
 
-    Plain ASGI: a body is counted as it streams, so a missing or false Content-Length does not
-    get more of it into memory than the limit. HEAD is answered as GET without the body.
+    Plain ASGI: a body is counted while it streams, so that a missing or false Content-Length
+    cannot bring more than the limit into memory. HEAD is answered as GET without the body.
     """
 
     def __init__(self, app: App, *, max_upload_bytes: int, metrics: ServiceMetrics) -> None:
@@ -100,7 +100,7 @@ class Gate:
         self._metrics.requests.labels(scope["method"], route, str(status)).inc()
         self._metrics.request_s.labels(scope["method"], route).observe(elapsed_s)
         log.log(
-            logging.INFO if route.startswith("/v1/") else logging.DEBUG,  # probes come all day
+            logging.INFO if route.startswith("/v1/") else logging.DEBUG,  # probes are frequent
             "answered",
             extra={
                 "method": scope["method"],

@@ -1,6 +1,6 @@
-"""The OpenAPI document: FastAPI's own, with the bodies and errors that FastAPI cannot see.
+"""The OpenAPI document: that of FastAPI, with the bodies and errors that FastAPI cannot see.
 
-The document is for generators of clients too; tests/service/test_generated_clients.py runs two.
+Client generators must be able to read it; tests/service/test_generated_clients.py runs two.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api.problems import MEDIA_TYPE, codes_of
+from service.api.problems import MEDIA_TYPE, codes_of, problem_document
 from service.api.shapes.base import JsonObject, Problem
 
 FORM_TYPE, JSON_TYPE = "multipart/form-data", "application/json"
@@ -27,28 +27,26 @@ _described: set[type[BaseModel]] = {Problem}
 def image_body(
     *json_models: type[BaseModel],
     metadata: type[BaseModel] | None = None,
-    each: bool = False,
     options: type[BaseModel] | None = None,
     raw: bool = True,
 ) -> JsonObject:
     """The request body of a route that takes images; ``uploads.read_upload`` reads it.
 
     Args:
-        json_models: what a JSON body may be.
-        metadata: what the form's ``metadata`` part holds.
-        each: that part is a list of one object per file.
-        options: what the form's ``options`` part holds.
-        raw: whether one raw image is enough; never where a part has required fields.
+        json_models: the schemas that a JSON body may have.
+        metadata: the schema of an item of the form's ``metadata`` part, which has one per file.
+        options: the schema of the form's ``options`` part.
+        raw: whether one raw image is accepted; never where a part has required fields.
     """
     properties: JsonObject = {"files": {"type": "array", "items": _BINARY, "minItems": 1}}
     encoding: JsonObject = {"files": {"contentType": ", ".join(IMAGE_TYPES)}}
     required = ["files"]
     for name, model in (("metadata", metadata), ("options", options)):
         if model is not None:
-            properties[name] = _json_list(model) if name == "metadata" and each else _refer(model)
+            properties[name] = _json_list(model) if name == "metadata" else _refer(model)
             encoding[name] = {"contentType": JSON_TYPE}
-            is_needed = any(field.is_required() for field in model.model_fields.values())
-            required += [name] if is_needed else []
+            if any(field.is_required() for field in model.model_fields.values()):
+                required.append(name)
     form = {
         "type": "object",
         "required": required,
@@ -71,7 +69,7 @@ def labelled_body(model: type[BaseModel]) -> JsonObject:
 
 
 def _json_list(model: type[BaseModel]) -> JsonObject:
-    """A form part that is a list is one JSON text: generators would send one part per item."""
+    """A form part with a list, as one JSON text: generators would send one part per item."""
     return {
         "type": "string",
         "contentMediaType": JSON_TYPE,
@@ -101,9 +99,9 @@ def _document(app: FastAPI) -> JsonObject:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     models = sorted(_described, key=lambda model: model.__name__)
-    _, more = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
+    _, described = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(more["$defs"])
+    schemas.update(described["$defs"])
     for name in ("HTTPValidationError", "ValidationError"):  # replaced by problem documents
         schemas.pop(name, None)
     for path, operation in _operations(document):
@@ -128,7 +126,7 @@ def _objects(node: Any) -> Iterator[JsonObject]:
 
 
 def _simplify(node: JsonObject, schemas: JsonObject) -> None:
-    """Drop what generators stumble over, and tell the members of a union apart."""
+    """Drop what generators cannot read, and give unions a discriminator."""
     if node.get("default", ...) is None:
         del node["default"]
     refs = [choice.get("$ref", "").rpartition("/")[2] for choice in node.get("anyOf", [])]
@@ -143,7 +141,7 @@ def _simplify(node: JsonObject, schemas: JsonObject) -> None:
         for ref in refs
     ]
     for name in constants[0]:
-        values = [found.get(name) for found in constants]
+        values = [names.get(name) for names in constants]
         if None not in values and len(set(values)) == len(values):
             mapping = {
                 value: _REF.format(model=ref) for value, ref in zip(values, refs, strict=True)
@@ -171,7 +169,7 @@ def _summarise(operation: JsonObject) -> None:
 
 
 def _problems(path: str, operation: JsonObject) -> JsonObject:
-    """Which errors a route can return: those it declares, and those of its parameters and body."""
+    """The errors that a route declares, and those that its parameters and body imply."""
     parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
     content = operation.get("requestBody", {}).get("content", {})
     statuses = {int(status) for status in operation["responses"] if status[0] == "4"}
@@ -188,14 +186,8 @@ def _problems(path: str, operation: JsonObject) -> JsonObject:
 
 def _problem(status: int) -> JsonObject:
     codes = codes_of(status)
-    example: dict[str, Any] = {
-        "type": f"urn:sonoprobe:error:{codes[0]}",
-        "title": codes[0].replace("_", " ").capitalize(),
-        "status": status,
-        "detail": "what was expected and what was sent",
-        "code": codes[0],
-        "request_id": "req_5f2b1c0d9e8a7463",
-    }
+    detail = "what was expected and what was sent"
+    example = problem_document(codes[0], status, detail, "req_5f2b1c0d9e8a7463")
     return {
         "description": f"{HTTPStatus(status).phrase}: " + ", ".join(f"`{c}`" for c in codes),
         "content": {MEDIA_TYPE: {"schema": _refer(Problem), "example": example}},

@@ -1,4 +1,4 @@
-"""The one place where an error becomes an HTTP answer: RFC 9457 problem documents."""
+"""Errors as HTTP answers: RFC 9457 problem documents."""
 
 import logging
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from service import errors
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
-DOCS = "urn:sonoprobe:error:"  # described in docs/errors.md
+TYPE_PREFIX = "urn:sonoprobe:error:"  # described in docs/errors.md
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.ServiceError: 500,
@@ -56,32 +56,32 @@ _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_lar
 
 def problem(error: errors.ServiceError, request_id: str) -> dict[str, Any]:
     """The problem document of a deliberate error."""
-    return _document(error.code, STATUS[type(error)], str(error), request_id)
-
-
-def item_problem(error: errors.ServiceError, request: Request) -> dict[str, Any]:
-    """The problem document of one item of a batch."""
-    return problem(error, request_id_of(request))
+    return problem_document(error.code, STATUS[type(error)], str(error), request_id)
 
 
 def internal_error(request_id: str) -> dict[str, Any]:
     """The problem document of a bug, without any detail of it."""
     detail = "the service failed; see the log line with this request_id"
-    return _document("internal_error", 500, detail, request_id)
+    return problem_document("internal_error", 500, detail, request_id)
 
 
 def codes_of(status: int) -> list[str]:
     """Every code of a status, the most specific first."""
     ours = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
     framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
-    more = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
-    never = {"service_error", "conflict", "invalid_settings"}  # bases, and not of requests
-    return [code for code in dict.fromkeys(more + ours + framework) if code not in never]
+    others = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
+    never = {
+        "service_error",
+        "conflict",
+        "invalid_settings",
+    }  # base classes, and an error of commands
+    return [code for code in dict.fromkeys(others + ours + framework) if code not in never]
 
 
-def _document(code: str, status: int, detail: str, request_id: str) -> dict[str, Any]:
+def problem_document(code: str, status: int, detail: str, request_id: str) -> dict[str, Any]:
+    """The members of an RFC 9457 problem document."""
     return {
-        "type": f"{DOCS}{code}",
+        "type": f"{TYPE_PREFIX}{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
         "detail": detail,
@@ -124,32 +124,29 @@ def request_id_of(request: Request) -> str:
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    """Name the fields and rules that failed, not the values: those may be patient data."""
     if not isinstance(error, RequestValidationError):
         raise error
-    return _answer(invalid(error.errors(), request_id_of(request)))
-
-
-def invalid(failures: Any, request_id: str) -> dict[str, Any]:
-    """Name the fields and rules that failed, not the values: those may be patient data."""
     rules = [
-        # pydantic puts the kind of exception before the message of our own rules.
         {
-            "where": _place(e["loc"]),
-            "rule": e["type"],
-            "says": e["msg"].removeprefix("Value error, "),
+            "where": _place(failure["loc"]),
+            "rule": failure["type"],
+            # Pydantic puts the kind of exception before the message of our own rules.
+            "says": failure["msg"].removeprefix("Value error, "),
         }
-        for e in failures
+        for failure in error.errors()
     ]
     lines = (f"{rule['where']}: {rule['says']}".removeprefix(": ") for rule in rules[:5])
-    return _document("validation_error", 422, "; ".join(lines), request_id) | {"errors": rules}
+    detail, request_id = "; ".join(lines), request_id_of(request)
+    document = problem_document("validation_error", 422, detail, request_id)
+    return _answer(document | {"errors": rules})
 
 
 def _place(loc: tuple[Any, ...]) -> str:
-    """A dotted path; keys that callers choose are masked, for they may be patient data."""
-    before = (None, *loc)
+    """A dotted path; keys that callers choose are masked because they may be patient data."""
     steps = (
         "*" if parent in _FREE_FORM else str(step)
-        for parent, step in zip(before, loc, strict=False)
+        for parent, step in zip((None, *loc), loc, strict=False)
     )
     return ".".join(list(steps)[:4])
 
@@ -160,7 +157,7 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     # FastAPI answers 400 for JSON that does not parse; here that is one code, one status.
     status = 422 if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
     code = _HTTP_CODES.get(status, "invalid_input" if status < 500 else "internal_error")
-    document = _document(code, status, str(error.detail), request_id_of(request))
+    document = problem_document(code, status, str(error.detail), request_id_of(request))
     return _answer(document, dict(error.headers or {}))
 
 

@@ -1,4 +1,4 @@
-"""What every route does before its own work: authenticate, refuse unknown parameters, parse JSON.
+"""Steps before each route: authenticate, refuse unknown parameters, parse JSON.
 
 FastAPI reads and parses a JSON body before it resolves any dependency. ``StrictRoute`` puts the
 cheap checks first, so that no body is read for an unknown caller or a misspelt parameter, and
@@ -22,10 +22,13 @@ MAX_INLINE_BYTES = 1_000_000  # a longer JSON body is parsed on a thread
 
 
 class StrictRoute(APIRoute):
-    """The route class of every router of the API."""
+    """The route class of every router of the API; answers hold the fields that were set."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **{**options, "response_model_exclude_unset": True})
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """FastAPI's handler behind the checks."""
+        """The handler of FastAPI, after the checks."""
         handler = super().get_route_handler()
         names = frozenset(
             field.alias
@@ -37,8 +40,8 @@ class StrictRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             if needs_caller:
-                sent = await bearer(request)
-                token = None if sent is None else sent.credentials.strip()
+                credentials = await bearer(request)
+                token = None if credentials is None else credentials.credentials.strip()
                 keys = services_of(request).keys
                 request.state.caller = await asyncio.to_thread(keys.caller, token)
             refuse_unknown("query parameters", request.query_params, names)
@@ -52,32 +55,31 @@ class _JsonRequest(Request):
     """A request whose large JSON body is parsed on a thread, and strictly (no NaN)."""
 
     async def json(self) -> Any:
-        body = await self.body()
-        return await load_json(body)
+        return await load_json(await self.body())
 
 
 async def load_json(text: bytes | str) -> Any:
     """Decode JSON, on a thread where it is long. Raises ValueError, RecursionError."""
     if len(text) <= MAX_INLINE_BYTES:
-        return _loads(text)
-    return await asyncio.to_thread(_loads, text)
+        return strict_json(text)
+    return await asyncio.to_thread(strict_json, text)
 
 
-def _loads(text: bytes | str) -> Any:
-    return json.loads(text, parse_constant=refuse_constant)
+def strict_json(text: bytes | str) -> Any:
+    """Decode JSON without NaN and infinities. Raises ValueError, RecursionError."""
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
-def refuse_constant(name: str) -> None:
-    """For ``json.loads``: NaN and infinities are no JSON. Raises ValueError."""
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def refuse_unknown(kind: str, given: Iterable[str], allowed: frozenset[str]) -> None:
-    """Raises InputError: a name is not allowed; the allowed names are listed, the given is not.
+def refuse_unknown(kind: str, names: Iterable[str], allowed: frozenset[str]) -> None:
+    """Raise InputError for a name that is not allowed.
 
-    A misspelt name may hold anything, even a patient's.
+    The message lists the allowed names only: a misspelt one may contain the name of a patient.
     """
-    unknown = set(given) - allowed
+    unknown = set(names) - allowed
     if unknown:
         listed = ", ".join(sorted(allowed)) or "none"
         raise InputError(f"expected only known {kind} ({listed}), got {len(unknown)} unknown")

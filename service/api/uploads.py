@@ -2,53 +2,46 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service.api.dependencies import Services
 from service.api.openapi import FORM_TYPE, JSON_TYPE
-from service.api.routing import load_json, refuse_constant, refuse_unknown
+from service.api.routing import load_json, refuse_unknown, strict_json
 from service.api.shapes.base import JsonObject
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems, UnsupportedFormat
 
 M = TypeVar("M", bound=BaseModel)
 _MAX_FIELDS = 32
-
-
-class InvalidBody(Exception):
-    """A body that does not validate; the response is like FastAPI's own 422."""
-
-    def __init__(self, failures: list[Any]) -> None:
-        super().__init__("the body does not validate")
-        self.failures = failures
+_INCOMPLETE = "the connection closed before the body was complete"
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The files of one request, with the JSON beside them.
+    """The files of a request, with the JSON beside them.
 
     Attributes:
-        files: whole image files, in order.
-        metadata: the decoded ``metadata`` part of a form, None without one.
-        options: the decoded ``options`` part of a form, None without one.
-        document: the decoded object of a JSON request, None otherwise.
-        alone: the body was one raw image, so its error is the response to the request.
+        files: image files, in order.
+        metadata: the decoded ``metadata`` part of a form, if it has one.
+        options: the decoded ``options`` part of a form, if it has one.
+        document: the decoded body of a JSON request.
+        is_raw: the body is one raw image.
     """
 
     files: tuple[bytes, ...]
     metadata: Any = None
     options: Any = None
     document: JsonObject | None = None
-    alone: bool = False
+    is_raw: bool = False
 
 
 async def read_upload(request: Request, *, max_items: int) -> Upload:
@@ -65,33 +58,30 @@ async def read_upload(request: Request, *, max_items: int) -> Upload:
         parts = content[FORM_TYPE]["schema"]["properties"]
         return await _read_form(request, max_items, frozenset(parts))
     if kind == JSON_TYPE:
-        return Upload((), document=_object(await _parse(await _body(request))))
+        document = await _parse(await _body(request))
+        if not isinstance(document, dict):
+            raise InputError("expected a JSON object")
+        return Upload((), document=document)
     if not content.keys() - {FORM_TYPE, JSON_TYPE}:
         raise UnsupportedFormat(f"expected {FORM_TYPE} or {JSON_TYPE}, got another content type")
     body = await _body(request)
     if not body:
         raise InputError("expected an image, got an empty body")
-    return Upload((body,), alone=True)
-
-
-def _object(document: Any) -> JsonObject:
-    if not isinstance(document, dict):
-        raise InputError("expected a JSON object")
-    return document
+    return Upload((body,), is_raw=True)
 
 
 async def _body(request: Request) -> bytes:
     try:
         return await request.body()
     except ClientDisconnect as error:
-        raise InputError("the client hung up before the body was complete") from error
+        raise InputError(_INCOMPLETE) from error
 
 
 async def _read_form(request: Request, max_items: int, names: frozenset[str]) -> Upload:
     try:
         form = await request.form(max_files=max_items + 1, max_fields=_MAX_FIELDS)
     except ClientDisconnect as error:
-        raise InputError("the client hung up before the body was complete") from error
+        raise InputError(_INCOMPLETE) from error
     except HTTPException as error:
         if "Too many files" in str(error.detail):
             raise TooManyItems(f"expected at most {max_items} files") from error
@@ -131,35 +121,18 @@ async def _parse(text: bytes | str) -> Any:
 def parse_json(text: bytes | str) -> Any:
     """Decode short JSON strictly (no NaN). Raises InputError."""
     try:
-        return json.loads(text, parse_constant=refuse_constant)
+        return strict_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError("the JSON cannot be read") from error
 
 
 def validate(model: type[M], document: Any) -> M:
-    """Check a decoded document against a schema. Raises InvalidBody."""
+    """Check a decoded document against a schema. Raises RequestValidationError."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise InvalidBody(list(error.errors(include_input=False, include_url=False))) from error
-
-
-def validate_list(model: type[M], document: Any, *, length: int) -> list[M]:
-    """Check one object per file; no document means all defaults.
-
-    Raises:
-        InvalidBody: an object does not validate.
-        InputError: another number of objects than files.
-    """
-    if document is None:
-        return [model() for _ in range(length)]
-    try:
-        items: list[M] = TypeAdapter(list[model]).validate_python(document)  # type: ignore[valid-type]
-    except ValidationError as error:
-        raise InvalidBody(list(error.errors(include_input=False, include_url=False))) from error
-    if len(items) != length:
-        raise InputError(f"expected metadata for {length} files, got {len(items)} objects")
-    return items
+        failures = error.errors(include_input=False, include_url=False)
+        raise RequestValidationError(failures) from error
 
 
 def image_files(images: Sequence[str], *, max_items: int) -> tuple[bytes | InputError, ...]:
@@ -188,31 +161,9 @@ def from_base64(text: str) -> bytes:
 
 
 async def embed_each(
-    service: Services,
-    files: Sequence[bytes | InputError],
-    *,
-    alone: bool = False,
-    frames: str | None = None,
-    region: str | None = None,
-    with_thumbnail: bool = False,
-    with_map: bool = False,
-    with_png: bool = False,
+    service: Services, files: Sequence[bytes | InputError], options: EmbedOptions
 ) -> list[EmbeddedImage | ServiceError]:
-    """Embed each file; one that could not even be read keeps its own error.
-
-    Args:
-        alone: the request is one raw image: its error is raised instead of returned.
-        frames: which frames of a clip are used; None = the default of the settings.
-        region: which part of a frame is used; None = the default of the settings.
-    """
-    results = await service.pipeline.embed_all(
-        [file for file in files if isinstance(file, bytes)],
-        EmbedOptions(with_thumbnail=with_thumbnail, with_map=with_map, with_png=with_png).choosing(
-            frames, region
-        ),
-    )
-    embedded = iter(results)
-    items = [file if isinstance(file, InputError) else next(embedded) for file in files]
-    if alone and isinstance(items[0], ServiceError):
-        raise items[0]
-    return items
+    """Embed each file; one that could not be decoded from base64 keeps its own error."""
+    images = [file for file in files if isinstance(file, bytes)]
+    embedded = iter(await service.pipeline.embed_all(images, options))
+    return [file if isinstance(file, InputError) else next(embedded) for file in files]

@@ -1,4 +1,4 @@
-"""Records of who may ask and of what was answered: workspaces, API keys, remembered answers.
+"""Records of access: workspaces, API keys and saved answers.
 
 Times are UTC, ISO 8601 with a trailing ``Z``.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """One tenant. Every other record belongs to exactly one."""
+    """One tenant. Every other record belongs to exactly one workspace."""
 
     workspace_id: str
     name: str
@@ -18,7 +18,7 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """An API key without its secret, which is never stored."""
+    """An API key; its secret is never stored."""
 
     key_id: str
     workspace_id: str
@@ -29,7 +29,7 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class SavedAnswer:
-    """The answer kept under an Idempotency-Key, with the digest of the request it answered."""
+    """The answer saved under an Idempotency-Key, with the digest of its request."""
 
     request_sha256: str
     status: int

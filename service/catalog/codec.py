@@ -1,14 +1,14 @@
-"""One codec between records and what keeps them: rows, JSON objects and Parquet columns.
+"""One codec between records and their storage: rows, JSON objects and Parquet columns.
 
-The fields of a record (a frozen dataclass) are declared once, and everything else follows:
+The fields of a record (a frozen dataclass) are declared once and define the columns:
 
-- text, numbers, booleans and bytes are columns of their own, nullable where the field is;
+- text, numbers, booleans and bytes have a column each, nullable if the field is optional;
 - a mapping or a tuple is a column of JSON text;
-- a record inside a record gives its columns to the same row, or an object of its own to JSON;
-- arrays, and collections of records, have no column: the caller hands them in.
+- a nested record adds its columns to the same row, and is a nested object in JSON;
+- arrays, and collections of records, have no column: the caller passes them in.
 
-What goes in is checked (InputError). What comes out and cannot be ours is damage: a ValueError
-from JSON and Parquet, which the caller names, a CatalogFailure from the catalog's own columns.
+Input is checked (InputError). Stored values that we cannot have written are damage: a ValueError
+from JSON and Parquet, for the caller to translate; a CatalogFailure from columns of JSON text.
 No message quotes a value.
 
 Shape suffixes: D embedding width.
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
 
 import numpy as np
@@ -33,20 +33,14 @@ T = TypeVar("T")
 Decode: TypeAlias = Callable[[Any], Any]
 
 
-class Row(Protocol):
-    """Columns by name: a row of a database or of a table."""
-
-    def __getitem__(self, name: str, /) -> Any: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column as the field of a record declares it.
 
     Attributes:
         kind: str, int, float, bool or bytes; dict and list stand for JSON text.
-        decode: checks a value and returns what the field holds. Raises ValueError.
-        plain: values of this type are what the field holds; None = all are to be decoded.
+        decode: checks a stored value and returns the value of the field. Raises ValueError.
+        plain: values of exactly this type need no decoding; None = all do.
     """
 
     name: str
@@ -69,7 +63,7 @@ _PLAIN: tuple[Any, ...] = (str, int, float, bytes, str | None, int | None, float
 
 @cache
 def columns(record: type) -> tuple[Column, ...]:
-    """The columns of a record, those of records inside it included."""
+    """The columns of a record, including those of nested records."""
     flat: list[Column] = []
     for _, part in _plan(record):
         flat += [part] if isinstance(part, Column) else columns(part)
@@ -77,7 +71,7 @@ def columns(record: type) -> tuple[Column, ...]:
 
 
 def to_columns(record: Any) -> dict[str, Any]:
-    """Column name -> value. Raises InputError: a value has no JSON."""
+    """Column name -> value. Raises InputError: a value cannot be JSON."""
     values: dict[str, Any] = {}
     for name, part in _plan(type(record)):
         value = getattr(record, name)
@@ -88,31 +82,31 @@ def to_columns(record: Any) -> dict[str, Any]:
     return values
 
 
-def from_columns(record: type[T], row: Row, **given: Any) -> T:
-    """The record of a row; ``given`` are the fields that come from elsewhere.
+def from_columns(record: type[T], row: Any, **values: Any) -> T:
+    """The record of a row (columns by name); ``values`` are fields that the row does not have.
 
     Raises:
-        ValueError: a value is of another type than the field's.
+        ValueError: a value does not have the type of its field.
         CatalogFailure: a column of JSON text does not parse.
     """
     name = ""
     try:
         for name, part in _plan(record):
-            if name in given:
+            if name in values:
                 continue
             if isinstance(part, Column):
                 value = row[name]
-                # Most values are of the very type: only the others need a closer look.
-                given[name] = value if type(value) is part.plain else part.decode(value)
+                # Most values have the right type already, and decoding each would take long.
+                values[name] = value if type(value) is part.plain else part.decode(value)
             else:
-                given[name] = from_columns(part, row)
+                values[name] = from_columns(part, row)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return record(**given)
+    return record(**values)
 
 
 def _plan(record: type) -> Plan:
-    """Each field that is a column, or a record with columns."""
+    """The fields that are a column or a nested record."""
     if record not in _PLANS:
         hints = hints_of(record)
         parts = [(field.name, _part(field.name, hints[field.name])) for field in fields(record)]
@@ -133,7 +127,7 @@ def _part(name: str, hint: Any) -> Column | type | None:
 
 
 def _kind(hint: Any) -> type | None:
-    """The kind of a column; None for what is none."""
+    """The kind of the column for a type; None when it has no column."""
     if get_origin(hint) in (Union, UnionType):
         (inner, *others) = [arg for arg in get_args(hint) if arg is not NoneType]
         return None if others else _kind(inner)
@@ -148,7 +142,7 @@ def _kind(hint: Any) -> type | None:
 
 
 def _parsed(kind: type, *, is_optional: bool) -> Decode:
-    """What JSON text holds; its inside was checked when it was stored."""
+    """Parses JSON text, whose values were checked when they were stored."""
 
     def run(text: Any) -> Any:
         if text is None and is_optional:
@@ -163,14 +157,14 @@ def _parsed(kind: type, *, is_optional: bool) -> Decode:
 
 
 def encode_json(value: object) -> str:
-    """JSON text with sorted keys. Raises InputError: holds NaN or what JSON cannot hold."""
+    """JSON text with sorted keys. Raises InputError: a value is NaN, or not a JSON value."""
     try:
         # Not ASCII-escaped: databases then compare the characters themselves.
         return json.dumps(
             value, ensure_ascii=False, sort_keys=True, allow_nan=False, default=_plain
         )
     except (TypeError, ValueError) as error:
-        raise InputError("a stored object must hold nothing but finite JSON values") from error
+        raise InputError("a stored object must hold only finite JSON values") from error
 
 
 def _plain(value: object) -> dict[str, Any]:
@@ -181,22 +175,18 @@ def _plain(value: object) -> dict[str, Any]:
 
 def encode_labels(labels: Mapping[str, str]) -> str:
     """JSON object with sorted keys. Raises InputError: a name or value is not storable text."""
-    return encode_json(
-        {
-            require_text(name, "a label name"): require_text(value, "a label value")
-            for name, value in labels.items()
-        }
-    )
+    for name, value in labels.items():
+        require_text(name, "a label name")
+        require_text(value, "a label value")
+    return encode_json(labels)
 
 
 def encode_attributes(attributes: Mapping[str, Scalar]) -> str:
     """JSON object with sorted keys. Raises InputError: not scalars, NaN, or over 64 bits."""
-    return encode_json(
-        {
-            require_text(name, "an attribute name"): require_scalar(value)
-            for name, value in attributes.items()
-        }
-    )
+    for name, value in attributes.items():
+        require_text(name, "an attribute name")
+        require_scalar(value)
+    return encode_json(attributes)
 
 
 def decode_json(text: str, expected: type[T]) -> T:
@@ -213,10 +203,10 @@ def decode_json(text: str, expected: type[T]) -> T:
 
 
 def from_json(record: type[T], value: object) -> T:
-    """The record of a parsed JSON object; ``dataclasses.asdict`` is the way back.
+    """The record of a parsed JSON object, as ``dataclasses.asdict`` wrote it.
 
     Raises:
-        ValueError: no object, a field is unknown, missing, or of another type.
+        ValueError: not an object, or a field is unknown, missing, or of another type.
     """
     if not isinstance(value, dict):
         raise ValueError(f"expected an object, got {type(value).__name__}")
@@ -238,7 +228,7 @@ def from_json(record: type[T], value: object) -> T:
 
 @cache
 def _decode_of(hint: Any) -> Decode:
-    """Checks a parsed value against a type. Raises ValueError."""
+    """A function that checks a parsed value against a type and raises ValueError."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return lambda value: value
@@ -249,12 +239,18 @@ def _decode_of(hint: Any) -> Decode:
     if origin is Literal:
         return _chosen(args)
     if origin in (dict, Mapping):
-        return _checked(dict) if args[1] is Any else _mapping(_decode_of(args[1]))
+        if args[1] is Any:
+            return _checked(dict)
+        entry = _decode_of(args[1])
+        return lambda value: {name: entry(v) for name, v in _checked(dict)(value).items()}
     if origin is tuple:
-        return _tuple(_decode_of(args[0]))
+        item = _decode_of(args[0])
+        return lambda value: tuple(item(v) for v in _checked(list)(value))
     if is_dataclass(hint):
         return lambda value: from_json(hint, value)  # type: ignore[arg-type]
-    return {float: _number, bool: _flag}.get(hint) or _checked(hint)
+    if hint is float:
+        return lambda value: float(_checked(int, float)(value))
+    return _flag if hint is bool else _checked(hint)
 
 
 def _checked(*kinds: type) -> Decode:
@@ -266,10 +262,6 @@ def _checked(*kinds: type) -> Decode:
         return value
 
     return run
-
-
-def _number(value: Any) -> float:
-    return float(_checked(int, float)(value))
 
 
 def _flag(value: Any) -> bool:
@@ -287,22 +279,11 @@ def _chosen(words: Sequence[str]) -> Decode:
     return run
 
 
-def _mapping(decode: Decode) -> Decode:
-    def run(value: Any) -> Any:
-        return {name: decode(inner) for name, inner in _checked(dict)(value).items()}
-
-    return run
-
-
-def _tuple(decode: Decode) -> Decode:
-    return lambda value: tuple(decode(inner) for inner in _checked(list)(value))
-
-
 # vectors -------------------------------------------------------------------------------------
 
 
 def encode_vector(embedding_D: npt.NDArray[np.float32], dim: int) -> bytes:
-    """Little-endian float32, 4 * dim bytes. Raises InputError: other dtype, shape, not finite."""
+    """Little-endian float32, 4 * dim bytes. Raises InputError: wrong dtype or shape, not finite."""
     if embedding_D.dtype != np.float32 or embedding_D.shape != (dim,):
         raise InputError(
             f"an embedding must be float32 of shape ({dim},), "
@@ -314,7 +295,7 @@ def encode_vector(embedding_D: npt.NDArray[np.float32], dim: int) -> bytes:
 
 
 def decode_vector(blob: object, dim: int) -> npt.NDArray[np.float32]:
-    """embedding_D, float32 (dim,), read only. Raises CatalogFailure: missing or of other length."""
+    """embedding_D, float32 (dim,), read only. Raises CatalogFailure: missing, or wrong length."""
     if not isinstance(blob, bytes) or len(blob) != 4 * dim:
         size = f"{len(blob)} bytes" if isinstance(blob, bytes) else "nothing"
         raise CatalogFailure(f"a stored vector has {size}, expected {4 * dim} bytes")
@@ -322,7 +303,7 @@ def decode_vector(blob: object, dim: int) -> npt.NDArray[np.float32]:
 
 
 def decode_vectors(blobs: Sequence[object], dim: int) -> npt.NDArray[np.float32]:
-    """float32 (N, dim) of many blobs. Raises CatalogFailure: as ``decode_vector``."""
+    """float32 (N, dim) of many blobs. Raises CatalogFailure as ``decode_vector``."""
     try:
         widths, joined = set(map(len, blobs)), b"".join(blobs)  # type: ignore[arg-type]
     except TypeError:

@@ -1,7 +1,7 @@
-"""One service per data folder: a lock that the system gives back when its process dies.
+"""A lock that lets one service use a data folder; the system releases it when the process dies.
 
-Only who serves needs it. Short commands (keys, backup, check) work beside a service, for SQLite
-keeps them apart; a second service would answer from an index that knows nothing of the first.
+Short commands (keys, backup, check) need no lock, because SQLite isolates them. A second service
+does: its index would miss what the first one stores.
 """
 
 import os
@@ -20,11 +20,11 @@ else:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Hold the folder, which is made if there is none, while the block runs.
+    """Lock the folder, creating it if necessary, while the block runs.
 
     Raises:
-        FolderInUse: another process, or another service of this one, holds it.
-        CatalogFailure: the folder cannot be made or opened.
+        FolderInUse: another service holds the lock, in this process or another one.
+        CatalogFailure: the folder cannot be created or opened.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,11 +35,11 @@ def owned(folder: Path) -> Iterator[None]:
         _lock(handle)
         yield
     finally:
-        os.close(handle)  # which gives the lock back
+        os.close(handle)  # which releases the lock
 
 
 def _open(folder: Path) -> int:
-    if sys.platform == "win32":  # where folders cannot be locked
+    if sys.platform == "win32":  # which cannot lock folders
         return os.open(folder / "in-use", os.O_RDWR | os.O_CREAT)
     return os.open(folder, os.O_RDONLY)
 
@@ -58,8 +58,8 @@ def _lock(handle: int) -> None:
 
 
 def sync(path: Path) -> None:
-    """Force a file or a folder's entries to disk; systems that cannot sync folders do not."""
-    with suppress(PermissionError):  # Windows opens no folders
+    """Force a file, or the entries of a folder, to disk (folders not on Windows)."""
+    with suppress(PermissionError):  # Windows cannot open folders
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,10 +1,9 @@
-"""Ids, times and digests that every engine of the catalog writes alike."""
+"""Ids, times and digests in the one form that every engine of the catalog writes."""
 
 import hashlib
 import secrets
 from datetime import UTC, datetime
-
-_HASH_DIGITS = 16  # hexadecimal, 64 bits
+from pathlib import Path
 
 
 def new_id(prefix: str) -> str:
@@ -13,7 +12,7 @@ def new_id(prefix: str) -> str:
 
 
 def new_ids(prefix: str, count: int) -> list[str]:
-    """Many of ``new_id``, drawn at once: asking the system for each takes longer than all else."""
+    """Many new ids from one call to the system's random source, which is slow."""
     digits = secrets.token_hex(10 * count)
     return [f"{prefix}_{digits[start : start + 20]}" for start in range(0, 20 * count, 20)]
 
@@ -29,13 +28,19 @@ def now() -> str:
 
 
 def content_hash(sha256: str) -> int:
-    """64 bits of the digest of a file: an index checks by it what a row id stands for."""
+    """64 bits of a file's digest, by which an index checks which scan a row id stands for."""
     try:
-        return int(sha256[:_HASH_DIGITS], 16) & (2**64 - 1)
-    except ValueError:  # a catalog takes any text for a digest
+        return int(sha256[:16], 16) & (2**64 - 1)
+    except ValueError:  # a catalog accepts any text as a digest
         return int.from_bytes(hashlib.sha256(sha256.encode()).digest()[:8])
 
 
 def subject_digest(workspace_id: str, subject_id: str) -> str:
-    """SHA-256 hex that is kept of an erased subject: who knows the id can recognise it."""
+    """SHA-256 hex that is kept of an erased subject; only someone who knows the id can match it."""
     return hashlib.sha256(f"{workspace_id}\n{subject_id}".encode()).hexdigest()
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 hex of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,9 +1,9 @@
-"""The durable truth, as one interface with one implementation per engine.
+"""The interface of the catalog, with one implementation per engine.
 
-Every write is on disk when its method returns. Every method takes the workspace first and sees
-nothing of others. Methods block; call them from worker threads; all are thread safe. When the
-engine fails or the catalog is closed they raise CatalogFailure; for text that is not valid
-Unicode, InputError.
+Every write is on disk when its method returns. Methods that take a workspace see nothing of other
+workspaces. All methods block, so call them from worker threads; all are thread safe. They raise
+CatalogFailure when the engine fails or the catalog is closed, and InputError for text that is not
+valid Unicode. UnknownItem means that the workspace has no such item.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -32,10 +32,10 @@ from service.catalog.scan_interface import (
 
 
 class WorkspaceCatalog(Protocol):
-    """Workspaces, their keys, and the answers remembered under an Idempotency-Key."""
+    """Workspaces, their keys, and the answers saved under an Idempotency-Key."""
 
     def ensure_workspace(self, name: str) -> Workspace:
-        """Return the workspace of this name, creating it if there is none."""
+        """The workspace of this name, created if necessary."""
 
     def list_workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, oldest first."""
@@ -45,17 +45,17 @@ class WorkspaceCatalog(Protocol):
 
         Raises:
             UnknownItem: no such workspace.
-            Conflict: a key with this hash exists, here or in another workspace.
+            Conflict: a key with this hash exists, in any workspace.
         """
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        """Return the key with this hash if it exists and is not revoked."""
+        """The key with this hash, if it exists and is not revoked."""
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         """All keys, revoked ones included, oldest first."""
 
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
-        """Revoke at once and for ever; the first time stays. Raises UnknownItem."""
+        """Revoke a key for ever; a second call keeps the first time. Raises UnknownItem."""
 
     def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
         """The answer saved under this Idempotency-Key, unless it has expired."""
@@ -63,25 +63,21 @@ class WorkspaceCatalog(Protocol):
     def save_answer(
         self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float
     ) -> None:
-        """Keep the first answer under this key for ``keep_s`` seconds; drops expired ones.
-
-        Raises:
-            UnknownItem: no such workspace.
-        """
+        """Keep the first answer under a key for ``keep_s`` seconds; drop expired ones."""
 
 
 class ClassifierCatalog(Protocol):
     """Classifiers, their versions, and what each version was fitted from."""
 
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
-        """Store a classifier with its version 1, which is published at once.
+        """Store a classifier with its version 1 and publish it.
 
-        Scans that are gone by now are remembered by name only.
+        Of example scans that were deleted meanwhile only the name is stored.
 
         Raises:
             UnknownItem: no such workspace.
             NameTaken: the workspace has a classifier of this name.
-            InputError: report or settings hold NaN or what JSON cannot hold.
+            InputError: report or settings are not finite JSON values.
         """
 
     def add_version(
@@ -96,20 +92,15 @@ class ClassifierCatalog(Protocol):
         """Store the next version; the published one stays unless ``publish``.
 
         Raises:
-            UnknownItem: no such classifier, or an ``example_id`` that it does not have.
-            PreconditionFailed: ``if_revision`` is not the current one.
-            InputError: report or settings hold NaN or what JSON cannot hold.
+            UnknownItem: no such classifier, or it does not have an ``example_id``.
+            PreconditionFailed: ``if_revision`` is not the current revision.
+            InputError: report or settings are not finite JSON values.
         """
 
     def publish_version(
         self, workspace_id: str, name: str, number: int, *, if_revision: int | None = None
     ) -> Classifier:
-        """Let this version predict from now on, forward or back.
-
-        Raises:
-            UnknownItem: no such classifier or version.
-            PreconditionFailed: ``if_revision`` is not the current one.
-        """
+        """Publish a newer or older version. Raises UnknownItem, PreconditionFailed."""
 
     def get_classifier(self, workspace_id: str, name: str) -> Classifier:
         """Raises UnknownItem."""
@@ -125,19 +116,15 @@ class ClassifierCatalog(Protocol):
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
     ) -> tuple[VersionExample, ...]:
-        """In the order of fitting, those behind position ``after``, at most ``limit`` (-1 = all).
+        """In the order of fitting, starting after the position ``after``; ``limit`` -1 = all.
 
-        Empty as well when there is no such version.
+        Empty if there is no such version.
         """
 
     def version_embeddings(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> npt.NDArray[np.float32]:
-        """embeddings_ND of the examples whose ``is_kept``, in the order of fitting.
-
-        Raises:
-            CatalogFailure: a vector is not of this width.
-        """
+        """embeddings_ND of the examples with ``is_kept``, in the order of fitting."""
 
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None
@@ -151,16 +138,16 @@ class ClassifierCatalog(Protocol):
 
 
 class OperationCatalog(Protocol):
-    """Long work, which outlives the process."""
+    """Long work, which is stored and outlives the process."""
 
     def create_operation(
         self, workspace_id: str, kind: str, request: Mapping[str, Any]
     ) -> Operation:
-        """A waiting operation; those that ended over 30 days ago are dropped.
+        """Store a waiting operation; drop those that ended over 30 days ago.
 
         Raises:
             UnknownItem: no such workspace.
-            InputError: the request holds what JSON cannot hold.
+            InputError: the request is not a JSON object of finite values.
         """
 
     def get_operation(self, workspace_id: str, operation_id: str) -> Operation:
@@ -169,18 +156,18 @@ class OperationCatalog(Protocol):
     def list_operations(
         self, workspace_id: str, *, limit: int, before: int | None = None
     ) -> Page[Operation]:
-        """Newest first, starting below the number ``before`` of an earlier page."""
+        """Newest first, starting below the number ``before`` from an earlier page."""
 
     def unfinished_operations(self) -> tuple[Operation, ...]:
-        """Those of every workspace that have not ended, oldest first."""
+        """The unfinished operations of all workspaces, oldest first."""
 
     def begin_operation(self, workspace_id: str, operation_id: str) -> Operation:
-        """Note that it runs, and one attempt more. Raises UnknownItem."""
+        """Mark it as running and count an attempt. Raises UnknownItem."""
 
     def report_operation(
         self, workspace_id: str, operation_id: str, *, done: int, total: int
     ) -> Operation:
-        """Note how far it is; the answer tells whether it is to stop. Raises UnknownItem."""
+        """Store the progress; ``cancel_asked`` of the answer says to stop. Raises UnknownItem."""
 
     def end_operation(
         self,
@@ -191,28 +178,24 @@ class OperationCatalog(Protocol):
         result: Mapping[str, Any] | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> Operation:
-        """Note how it ended; one that has ended already stays as it is. Raises UnknownItem."""
+        """Store the outcome, unless the operation has ended already. Raises UnknownItem."""
 
     def cancel_operation(self, workspace_id: str, operation_id: str) -> Operation:
-        """Ask it to stop: a waiting one ends at once, a running one at its next report.
-
-        Raises:
-            UnknownItem: no such operation in this workspace.
-        """
+        """End a waiting operation now, a running one at its next report. Raises UnknownItem."""
 
 
 class ReembeddingCatalog(Protocol):
-    """Collections on their way to another encoder."""
+    """Moving collections to another encoder."""
 
     def begin_reembedding(
         self, workspace_id: str, collection: str, *, encoder_id: str, dim: int
     ) -> Reembedding:
-        """Start, or go on with, a re-embedding by this encoder.
+        """Start or continue a re-embedding by this encoder.
 
         Raises:
             UnknownItem: no such collection.
             Conflict: it is of this encoder already, or another re-embedding is not confirmed yet.
-            ImagesNotKept: of some scans no image was kept; it says of how many.
+            ImagesNotKept: some scans have no kept image; the message says how many.
         """
 
     def get_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
@@ -221,7 +204,7 @@ class ReembeddingCatalog(Protocol):
     def images_to_embed(
         self, workspace_id: str, collection: str, *, limit: int
     ) -> tuple[tuple[int, bytes], ...]:
-        """(row_id, PNG) of scans that lack the second vector, at most ``limit``, oldest first."""
+        """(row_id, PNG) of up to ``limit`` scans without a second vector, oldest first."""
 
     def stage_vectors(
         self,
@@ -230,29 +213,25 @@ class ReembeddingCatalog(Protocol):
         row_ids: Sequence[int],
         embeddings_ND: npt.NDArray[np.float32],
     ) -> None:
-        """Store second vectors; rows that are gone by now are passed over.
+        """Store second vectors; rows that were deleted meanwhile are skipped.
 
         Raises:
             UnknownItem: no such collection, or it is not being re-embedded.
-            InputError: not finite float32 of the other encoder's width.
+            InputError: not finite float32 with the width of the other encoder.
         """
 
     def switch_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
-        """Exchange the vectors, forth or back; the collection is of the other encoder at once.
+        """Exchange the vectors, forward or back; the collection then has the other encoder.
 
-        Forth once every scan has its second vector; back after that, until it is confirmed.
+        Forward is possible once every scan has a second vector; back until it is confirmed.
 
         Raises:
             UnknownItem: no such collection, or it is not being re-embedded.
-            Conflict: scans lack the other vector, such as those added after the switch.
+            Conflict: scans have no second vector, such as those added after the switch.
         """
 
     def end_reembedding(self, workspace_id: str, collection: str) -> None:
-        """Drop the staged vectors: confirms after the switch, gives up before it.
-
-        Raises:
-            UnknownItem: no such collection, or it is not being re-embedded.
-        """
+        """Drop the staged vectors: confirm a switch, or give up before it. Raises UnknownItem."""
 
 
 class Catalog(
@@ -266,10 +245,10 @@ class Catalog(
     ReembeddingCatalog,
     Protocol,
 ):
-    """All of it."""
+    """The whole interface."""
 
     def close(self) -> None:
-        """Wait for calls that run and release the file; later calls raise CatalogFailure."""
+        """Wait for running calls and release the file; later calls raise CatalogFailure."""
 
     def check(self) -> None:
         """Raise CatalogFailure unless the catalog can be read and written now."""

@@ -13,14 +13,14 @@ ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Long work that was asked for.
+    """Long work in the background.
 
     Attributes:
-        kind: what it does, such as ``fit``.
-        request: what it was asked with, enough to begin anew after a restart.
-        done, total: of its own units; ``total`` 0 = not known yet.
-        result: of a finished one; ``problem``: code and detail of a failed one.
-        attempts: how often it was begun.
+        kind: such as ``fit``.
+        request: enough to start again after a restart.
+        done, total: progress in units of the work; ``total`` 0 = not known yet.
+        result: of finished work; ``problem``: code and detail of failed work.
+        attempts: how often it was started.
     """
 
     operation_id: str
@@ -43,9 +43,9 @@ class Reembedding:
     """A collection on its way from one encoder to another.
 
     Attributes:
-        state: ``embedding`` until every scan has a new vector, then ``switched``: the old
-            vectors are kept until it is confirmed or taken back.
-        embedded: scans that have a vector of the other encoder.
+        state: ``embedding`` until every scan has a new vector, then ``switched``; the old
+            vectors are kept until the switch is confirmed or reverted.
+        embedded: number of scans that have a vector of the other encoder.
     """
 
     from_encoder_id: str

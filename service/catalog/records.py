@@ -1,4 +1,4 @@
-"""What the catalog holds, as frozen dataclasses; nothing here knows how it is stored.
+"""The records of the catalog: frozen dataclasses, independent of how they are stored.
 
 Shape suffixes: D embedding width. Times are UTC, ISO 8601 with a trailing ``Z``.
 """
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A named gallery, bound to one encoder. ``version`` grows with each change of its fields.
+    """A named set of scans of one encoder. ``version`` grows with each change of its fields.
 
     Attributes:
-        keep_images: the embedded pixels are kept, so that another encoder can read them.
-        retention_days: older scans are deleted; None = never.
+        keep_images: keep the embedded pixels, so that another encoder can embed them.
+        retention_days: delete older scans; None = never.
     """
 
     name: str
@@ -32,15 +32,12 @@ class Collection:
     scans: int
     keep_images: bool = False
     retention_days: float | None = None
-    intake: Mapping[str, Any] = field(default_factory=dict)  # what it refuses
+    intake: Mapping[str, Any] = field(default_factory=dict)  # uploads to refuse
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyPatch:
-    """Changes to a collection; what ``set_fields`` does not name stays.
-
-    Attributes: as of ``Collection``.
-    """
+    """New values for the fields of a ``Collection`` that ``set_fields`` names."""
 
     description: str = ""
     keep_images: bool = False
@@ -50,14 +47,14 @@ class PolicyPatch:
 
 @dataclass(frozen=True, slots=True)
 class ScanImage:
-    """Facts of the uploaded file and of what of it was embedded; never its name.
+    """Facts about an uploaded file and its embedded part, without the file name.
 
     Attributes:
-        content_sha256: of the pixels that the encoder saw.
+        content_sha256: of the embedded pixels.
         frames: in the file.
-        frames_used: whose embeddings were pooled.
+        frames_used: number of embeddings that were pooled.
         regions_used: of each frame.
-        analysis: what was seen in the frame, as answers give it.
+        analysis: result of the frame analysis, as in answers.
     """
 
     sha256: str
@@ -75,7 +72,7 @@ class ScanImage:
 
 @dataclass(frozen=True, slots=True)
 class ClipFrame:
-    """One kept frame of a cine, or region of a frame; ``copies`` are those that it stands for.
+    """A kept frame of a cine, or region of a frame, that stands for ``copies`` equal frames.
 
     Attributes:
         place: number in its file; where n regions of each frame were embedded, the number times n
@@ -93,7 +90,7 @@ class KeptFrames:
     """The kept frames of many scans, as arrays of one length N, by ascending frame.
 
     Attributes:
-        row_ids_N: int64, the scan of each.
+        row_ids_N: int64, the scans of the frames.
         places_N: int64, as ``ClipFrame.place``.
         times_s_N: float64, NaN where unknown.
         embeddings_ND: float32.
@@ -107,11 +104,11 @@ class KeptFrames:
 
 @dataclass(frozen=True, slots=True)
 class NewScan:
-    """A scan to be stored; ``scan_id`` None lets the catalog choose one.
+    """A scan to store; the catalog chooses the ``scan_id`` if it is None.
 
     Attributes:
         image_png: stored only where the collection keeps images.
-        created_at: when it was stored first, of a scan that comes from elsewhere; None = now.
+        created_at: time of an imported scan; None = now.
     """
 
     scan_id: str | None
@@ -129,7 +126,7 @@ class NewScan:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A stored scan without its vector. ``row_id`` is the int64 its vector has in an index."""
+    """A stored scan without its vector; ``row_id`` identifies the vector in an index."""
 
     row_id: int
     scan_id: str
@@ -147,11 +144,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """A scan with everything that belongs to it; ``png`` where images are kept.
-
-    Attributes:
-        embedding_D: float32.
-    """
+    """A scan with all its data; ``png`` is None unless the collection keeps images."""
 
     scan: Scan
     embedding_D: npt.NDArray[np.float32]
@@ -162,7 +155,7 @@ class ExportRow:
 
 @dataclass(frozen=True, slots=True)
 class LabelledScans:
-    """Many scans as columns of one length N: what a fit needs of them and nothing else.
+    """The data of many scans that a fit needs, as columns of length N.
 
     Attributes:
         labels: all labels of each scan.
@@ -179,7 +172,7 @@ class LabelledScans:
 
 @dataclass(frozen=True, slots=True)
 class StoredScan:
-    """The answer to one NewScan; ``created`` is False when the same bytes were there already."""
+    """The answer to a NewScan; ``created`` is False if the same image was stored before."""
 
     scan: Scan
     created: bool
@@ -189,7 +182,7 @@ class StoredScan:
 class Range:
     """Values between two bounds; None = open on that side.
 
-    Bounds are both numbers, or both text (code point order); numbers never meet text.
+    The bounds are all numbers, or all text (in code point order).
     """
 
     least: str | int | float | None = None
@@ -200,14 +193,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class ScanFilter:
-    """Conditions joined by AND; a tuple of values means any of them; empty means no condition.
+    """Conditions that must all hold. One value of a tuple must match; empty = no condition.
 
     Attributes:
         label_presence, attribute_presence: whether a scan has the name at all, null included.
-        has_subject, has_study: whether one is known.
-        created, updated: UTC times as the catalog writes them.
-        all_of, any_of: filters that must all pass, or of which one must.
-        none_of: filters of which none may pass.
+        has_subject, has_study: whether the scan has one.
+        created, updated: UTC times in the catalog's format.
+        all_of, any_of: filters that must all pass, or at least one of them.
+        none_of: filters that must all fail.
     """
 
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -238,7 +231,7 @@ class Facet:
     """How often each value of one label or attribute occurs, commonest first.
 
     Attributes:
-        others: scans with a value that the limit left out.
+        others: scans with a value beyond the limit.
         missing: scans that pass the filter and lack the name.
     """
 
@@ -260,9 +253,9 @@ class Facets:
 
 @dataclass(frozen=True, slots=True)
 class ScanPatch:
-    """Changes to a scan: a value sets, None in ``labels`` or ``attributes`` removes that entry.
+    """Changes to a scan; None in ``labels`` or ``attributes`` removes the entry.
 
-    ``subject_id`` and ``study_id`` change only when named in ``set_fields``.
+    ``subject_id`` and ``study_id`` change only if ``set_fields`` names them.
     """
 
     labels: Mapping[str, str | None] = field(default_factory=dict)
@@ -274,23 +267,23 @@ class ScanPatch:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """The key by which something was made; both None when the service asks for no key."""
+    """The API key of the request; both None if the service requires no key."""
 
     key_id: str | None = None
     key_name: str | None = None
 
 
 class NewExample(NamedTuple):
-    """One labelled example of a version to be stored.
+    """One labelled example of a version to store.
 
-    A tuple, because a fit may store 100,000 and a dataclass takes twice as long to make.
+    A tuple, because a fit may store 100,000 and dataclasses take twice as long to create.
 
     Attributes:
-        group: equal numbers = same patient, study or image; they mean nothing outside the version.
-        example_id: of an example that the classifier has already; None = a new one.
-        scan: (collection, scan_id) of a stored scan; its vector and subject are read from there.
+        group: equal = same patient, study or image; has no meaning outside the version.
+        example_id: of an existing example of the classifier; None = a new one.
+        scan: (collection, scan_id) of a stored scan, which has the vector and the subject.
         sha256: of the image file.
-        subject_id, study_id, embedding_D: of an upload, which is kept here; None for a scan.
+        subject_id, study_id, embedding_D: of an upload; None for a stored scan.
     """
 
     label: str
@@ -305,12 +298,12 @@ class NewExample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A fitted classifier to be stored; report and settings are JSON objects.
+    """A fitted classifier to store; report and settings are JSON objects.
 
     Attributes:
         artifact: the portable document of the classifier; opaque here.
-        out_of_fold: scores of heads that had not seen the examples; opaque here, may be empty.
-        kind: ``single_label`` or ``multi_label``; equal for all versions of a classifier.
+        out_of_fold: scores of heads that did not see the examples; opaque here, may be empty.
+        kind: ``single_label`` or ``multi_label``; the same for all versions of a classifier.
     """
 
     encoder_id: str
@@ -326,7 +319,7 @@ class NewVersion:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierVersion:
-    """A stored version, which never changes; ``examples`` is how many it was fitted from."""
+    """A stored version, which never changes; ``examples`` is the number of its examples."""
 
     number: int
     encoder_id: str
@@ -363,8 +356,8 @@ class VersionExample:
     """One example that a version was fitted from.
 
     Attributes:
-        is_kept: whether its vector is there; not when the scan was deleted or the subject erased.
-        subject_id, study_id: as they are known now.
+        is_kept: whether its vector exists; False after the scan or the subject was erased.
+        subject_id, study_id: the current values.
     """
 
     example_id: str
@@ -379,10 +372,10 @@ class VersionExample:
 
 @dataclass(frozen=True, slots=True)
 class ErasedSubject:
-    """Receipt of erasing a subject, a study or a scan, with the classifiers that learnt from it.
+    """Receipt of an erasure, with the classifiers that learnt from the erased scans.
 
     Attributes:
-        uploads: examples that were uploaded to classifiers and never stored as scans.
+        uploads: number of erased examples that were uploaded to classifiers.
     """
 
     scans: tuple[tuple[str, str], ...]  # (collection, scan_id)
@@ -393,7 +386,7 @@ class ErasedSubject:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list; ``next_after`` is the sort key to go on from, None on the last page."""
+    """One page of a list; ``next_after`` is the sort key of the next page, None on the last one."""
 
     items: tuple[T, ...]
     next_after: str | None

@@ -1,6 +1,6 @@
-"""The part of the catalog's interface that holds collections and their scans.
+"""The part of the catalog's interface for collections and their scans.
 
-The rules of ``interface`` hold here as well. Shape suffixes: N scans, D embedding width.
+The rules in ``interface`` apply. Shape suffixes: N scans, D embedding width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,21 +35,20 @@ class CollectionCatalog(Protocol):
         self,
         workspace_id: str,
         name: str,
+        description: str = "",
         *,
         encoder_id: str,
         dim: int,
-        description: str = "",
         keep_images: bool = False,
         retention_days: float | None = None,
         intake: Mapping[str, Any] | None = None,
     ) -> Collection:
-        """An empty collection for vectors of ``dim`` numbers from one encoder.
+        """Create an empty collection for vectors of ``dim`` numbers from one encoder.
 
         Raises:
             UnknownItem: no such workspace.
             NameTaken: the workspace has a collection of this name.
-            InputError: ``dim`` or ``retention_days`` is not positive, or the name holds NUL or
-                no valid Unicode.
+            InputError: ``dim`` or ``retention_days`` is not positive, or the name is not storable.
         """
 
     def get_collection(self, workspace_id: str, name: str) -> Collection:
@@ -66,18 +65,18 @@ class CollectionCatalog(Protocol):
     def patch_collection(
         self, workspace_id: str, name: str, patch: PolicyPatch, *, if_version: int | None = None
     ) -> Collection:
-        """Apply and bump ``version``; images that are no longer to be kept are overwritten.
+        """Apply the changes and raise ``version``; images that are no longer kept are overwritten.
 
         Raises:
             UnknownItem: no such collection.
-            PreconditionFailed: ``if_version`` is not the current one.
-            InputError: an age that is not positive, or ``set_fields`` names an unknown field.
+            PreconditionFailed: ``if_version`` is not the current version.
+            InputError: an age is not positive, or ``set_fields`` names an unknown field.
         """
 
     def delete_collection(
         self, workspace_id: str, name: str, *, if_version: int | None = None
     ) -> int:
-        """Delete it with all its scans; return how many. Raises UnknownItem, PreconditionFailed."""
+        """Delete it; return the number of its scans. Raises UnknownItem, PreconditionFailed."""
 
     def facets(
         self,
@@ -89,32 +88,31 @@ class CollectionCatalog(Protocol):
         attributes: Sequence[str] = (),
         limit: int = 20,
     ) -> Facets:
-        """How many scans, subjects and studies pass, and their commonest labels and attributes.
+        """Count the scans, subjects and studies that pass, and their labels and attributes.
 
         Args:
-            labels: tasks to count the classes of; None = the commonest ones, at most 64.
-            limit: most values per task or attribute, commonest first.
+            labels: tasks whose classes are counted; None = the 64 commonest tasks.
+            limit: number of values per task or attribute, commonest first.
 
         Raises:
             UnknownItem: no such collection.
-            TooManyItems, InputError: of the filter.
+            TooManyItems, InputError: the filter is not valid.
         """
 
 
 class ScanCatalog(Protocol):
-    """Scans, one or a page at a time."""
+    """Single scans and pages of scans."""
 
     def add_scans(
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
     ) -> list[StoredScan | ServiceError]:
         """Store scans in one transaction; item i answers scan i.
 
-        The same bytes (sha256) or the same pixels (content_sha256) twice in one collection, or in
-        one call, are one scan: the stored one is returned unchanged with ``created=False``. The
-        answer is a NameTaken for a ``scan_id`` that another image has, and an InputError for a
-        scan that cannot be stored (embedding not finite float32 of the collection's width; ids,
-        labels or attributes of another type, with NUL, NaN or beyond 64 bits); the other items
-        are stored.
+        A scan with the bytes (sha256) or pixels (content_sha256) of a stored one is not stored
+        again: the answer is the stored scan with ``created=False``. The answer is a NameTaken if
+        another image has the ``scan_id``, and an InputError if the scan cannot be stored (embedding
+        not finite float32 of the collection's width; ids, labels or attributes of another type,
+        with NUL, NaN or beyond 64 bits); the other scans are stored.
 
         Raises:
             UnknownItem: no such collection.
@@ -130,11 +128,11 @@ class ScanCatalog(Protocol):
         *,
         if_version: int | None = None,
     ) -> Scan:
-        """Apply and bump ``version``, also when nothing differs.
+        """Apply the changes and raise ``version``, even if nothing differs.
 
         Raises:
             UnknownItem: no such collection or scan.
-            PreconditionFailed: ``if_version`` is not the current one.
+            PreconditionFailed: ``if_version`` is not the current version.
             InputError: a value cannot be stored, or ``set_fields`` names an unknown field.
         """
 
@@ -144,12 +142,12 @@ class ScanCatalog(Protocol):
     def get_scans_by_row(
         self, workspace_id: str, collection: str, row_ids: Sequence[int]
     ) -> dict[int, Scan]:
-        """Those of the rows that still exist, by row id; none when the collection is gone."""
+        """The scans of those rows that still exist, by row id; empty if the collection is gone."""
 
     def find_known(
         self, workspace_id: str, collection: str, sha256s: Sequence[str]
     ) -> dict[str, str]:
-        """{sha256: scan_id} of the files that the collection holds already."""
+        """{sha256: scan_id} of the files that the collection has."""
 
     def list_scans(
         self,
@@ -178,7 +176,7 @@ class ScanCatalog(Protocol):
     def export_rows(
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
     ) -> tuple[ExportRow, ...]:
-        """Scans behind the row number ``after``, oldest first; each is of one moment.
+        """Scans after the row number ``after``, oldest first, as of one moment.
 
         Raises:
             UnknownItem: no such collection.
@@ -194,13 +192,13 @@ class ArrayCatalog(Protocol):
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """(row_ids_N, hashes_N) of the whole collection, ascending. Raises UnknownItem.
 
-        A hash is 64 bits of the file's sha256: two rows of one id and one hash are one scan.
+        A hash is 64 bits of the file's sha256; a row id with the same hash is the same scan.
         """
 
     def row_vectors(
         self, workspace_id: str, collection: str, row_ids: Sequence[int]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """(row_ids_N, embeddings_ND) of those of the rows that exist, ascending.
+        """(row_ids_N, embeddings_ND) of those rows that exist, ascending.
 
         Raises:
             UnknownItem: no such collection.
@@ -222,7 +220,7 @@ class ArrayCatalog(Protocol):
     ) -> LabelledScans:
         """All scans that pass, in the order of storing, as columns.
 
-        An object per scan, with all that a catalog knows of it, takes several times as long.
+        Complete ``Scan`` objects would take several times as long.
 
         Raises:
             UnknownItem: no such collection.
@@ -233,7 +231,7 @@ class ArrayCatalog(Protocol):
     def kept_frames(
         self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None
     ) -> KeptFrames:
-        """The kept frames of all cines, or of those scans, by ascending frame.
+        """The kept frames of all cines, or of some scans, by ascending frame.
 
         Raises:
             UnknownItem: no such collection.
@@ -249,39 +247,30 @@ class ArrayCatalog(Protocol):
 
 
 class ErasureCatalog(Protocol):
-    """Deleting for good."""
+    """Permanent deletion."""
 
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
     ) -> tuple[Scan, ErasedSubject]:
-        """Delete; return what it was, with the receipt. Raises UnknownItem, PreconditionFailed."""
+        """Delete a scan; return it and the receipt. Raises UnknownItem, PreconditionFailed."""
 
     def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
-        """Remove every scan and uploaded example of the study, in every collection.
-
-        Otherwise as ``erase_subject``.
-
-        Raises:
-            UnknownItem: no scan and no uploaded example of the workspace is of this study.
-        """
+        """As ``erase_subject``, for every scan and uploaded example of a study."""
 
     def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove every scan of the subject in every collection, and overwrite their bytes.
+        """Delete every scan of the subject in every collection, and overwrite their bytes.
 
-        Classifiers stay; those that learnt from the subject are named, sorted. Of an example
-        that was uploaded to one, only the fact remains that it was there. All saved answers of
-        the workspace go as well, because their bodies may name the subject.
+        Classifiers stay; the receipt names those that learnt from the subject, sorted. Examples
+        that were uploaded to them lose their content. All saved answers of the workspace are
+        deleted as well, because their bodies may name the subject.
 
         Raises:
-            UnknownItem: no scan and no uploaded example of the workspace is of this subject.
+            UnknownItem: the workspace has no scan and no uploaded example of this subject.
         """
 
     def expire(self, *, moment: datetime | None = None) -> tuple[tuple[str, ErasedSubject], ...]:
-        """Delete up to 500 scans of every collection whose age its retention ends.
+        """Delete up to 500 scans per collection that are older than its retention.
 
-        Args:
-            moment: taken as the present; None = now.
-
-        Returns:
-            (workspace_id, receipt) of each collection that lost scans; call again until empty.
+        Returns (workspace_id, receipt) of each collection that lost scans; call it again until
+        the result is empty. ``moment`` replaces the present time.
         """

@@ -1,10 +1,9 @@
-"""What every engine of the catalog refuses: text, numbers, versions and filters out of bounds.
+"""Checks that every engine of the catalog applies to text, numbers, versions and filters.
 
 No message quotes a value.
 """
 
 import math
-from collections.abc import Iterator
 
 from service.catalog.records import Range, Scalar, ScanFilter
 from service.errors import InputError, PreconditionFailed, TooManyItems
@@ -16,7 +15,7 @@ MAX_DAYS = 100_000  # Python's calendar ends in the year 9999
 
 
 def is_storable(text: str) -> bool:
-    """Whether every engine keeps the text: no NUL, where SQLite's JSON ends, and valid Unicode."""
+    """Whether every engine can store the text: valid Unicode, no NUL (it ends SQLite's JSON)."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -25,7 +24,7 @@ def is_storable(text: str) -> bool:
 
 
 def is_comparable(value: str | int | float) -> bool:
-    """Whether anything that is stored can equal the value."""
+    """Whether a stored value can equal this one."""
     if isinstance(value, str):
         return is_storable(value)
     if isinstance(value, float):
@@ -43,7 +42,7 @@ def require_text(text: object, what: str) -> str:
 
 
 def require_optional_text(text: object, what: str) -> None:
-    """As ``require_text``, where there is any."""
+    """As ``require_text``, unless the text is None."""
     if text is not None:
         require_text(text, what)
 
@@ -70,7 +69,7 @@ def require_limit(limit: int) -> int:
 
 
 def require_version(current: int, if_version: int | None) -> None:
-    """Raises PreconditionFailed: the caller named a version and it is not the current one."""
+    """Raises PreconditionFailed: ``if_version`` is set and is not the current version."""
     if if_version is not None and if_version != current:
         raise PreconditionFailed(f"expected version {if_version}, the current one is {current}")
 
@@ -78,7 +77,7 @@ def require_version(current: int, if_version: int | None) -> None:
 def require_days(days: float | None) -> float | None:
     """Return the age. Raises InputError: not above 0, or beyond the calendar."""
     if days is not None and not 0 < days <= MAX_DAYS:
-        raise InputError(f"an age must be above 0 and at most {MAX_DAYS} days")
+        raise InputError(f"an age must be above 0 and at most {MAX_DAYS} days, got {days}")
     return days
 
 
@@ -90,13 +89,13 @@ def require_fields(named: frozenset[str], known: frozenset[str]) -> None:
 
 
 def require_filter(where: ScanFilter) -> None:
-    """Raises TooManyItems: over 100 conditions or 10 deep. InputError: ranges that mix types."""
+    """Raises TooManyItems: over 100 conditions or 10 levels. InputError: a range mixes types."""
     total, level, depth = 0, [where], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise TooManyItems(f"a filter may hold filters {MAX_DEPTH} deep at most")
-        inner = [child for parent in level for child in _children(parent)]
+            raise TooManyItems(f"filters may be nested {MAX_DEPTH} deep at most, got more")
+        inner = [f for parent in level for f in (*parent.all_of, *parent.any_of, *parent.none_of)]
         total += sum(_size(parent) for parent in level) + len(inner)
         if total > MAX_CONDITIONS:
             raise TooManyItems(f"a filter may hold {MAX_CONDITIONS} conditions, got more")
@@ -106,13 +105,9 @@ def require_filter(where: ScanFilter) -> None:
         level = inner
 
 
-def _children(where: ScanFilter) -> Iterator[ScanFilter]:
-    yield from (*where.all_of, *where.any_of, *where.none_of)
-
-
 def _size(where: ScanFilter) -> int:
-    named = (where.labels, where.attributes, where.label_presence, where.attribute_presence)
-    return sum(map(len, named)) + len(where.attribute_ranges)
+    values = len(where.labels) + len(where.attributes) + len(where.attribute_ranges)
+    return values + len(where.label_presence) + len(where.attribute_presence)
 
 
 def _require_range(span: Range) -> None:

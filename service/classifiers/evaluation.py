@@ -1,18 +1,18 @@
 """How good a version is. Blocking.
 
-What was found out at the fit is read and not fitted again: the out-of-fold scores are kept with the
-version. Rows whose examples are gone are left out.
+Nothing here fits: a version holds the out-of-fold scores of its fit. Rows whose examples are gone
+are left out.
 
 Shape suffixes: N examples, C classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Doubles
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan, ScanFilter, VersionExample
 from service.classifiers.examples import Examples, group_of, labels_of, without_repetitions
@@ -22,10 +22,9 @@ from service.classifiers.store import ClassifierStore
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.calibrator import Reliability, reliability
 from service.fewshot.classifier import (
-    PRESENT,
-    THRESHOLD,
     CalibratedHead,
     FewShotClassifier,
+    effective_thresholds,
 )
 from service.fewshot.forecast import Forecast
 from service.fewshot.heldout import HeldOut, OutOfFold
@@ -33,12 +32,10 @@ from service.fewshot.label_quality import Agreement, agreement
 from service.fewshot.metrics import ClassificationMetrics, compute_metrics, confusion_rows
 from service.fewshot.portable import from_plain
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
 class ThresholdCounts:
-    """How often a class or label is called at its threshold, where it is true and where not."""
+    """How often a class or label is called at its threshold, among positives and negatives."""
 
     label: str
     threshold: float
@@ -55,7 +52,7 @@ class HeadEvaluation:
     Attributes:
         label: of a multi-label classifier; None = the head of a single-label one.
         reliability: of its probabilities; None in comparisons.
-        thresholds: of those that it decides by.
+        thresholds: of its thresholds.
     """
 
     label: str | None
@@ -66,7 +63,7 @@ class HeadEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Figures on labelled examples; the version was fitted from ``known`` of them."""
+    """Figures on labelled examples; ``known`` of them took part in the fit."""
 
     examples: int
     known: int
@@ -80,7 +77,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two versions on the examples that both have under the same labels."""
+    """Two versions on the examples that both have with the same labels."""
 
     shared: int
     first: tuple[HeadEvaluation, ...]
@@ -89,10 +86,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ConfusionCell:
-    """Examples of one true class that heads without their groups gave one class.
+    """Examples of one actual class that out-of-fold scores assign to one predicted class.
 
     Attributes:
-        label: that is ``present`` or ``absent``; None = single-label.
+        label: the classes are ``present`` and ``absent`` of it; None = single-label.
     """
 
     label: str | None
@@ -103,7 +100,7 @@ class ConfusionCell:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Cells that hold examples; ``scored`` in all. ``classes`` may be labels."""
+    """Cells that are not empty, of ``scored`` examples; ``classes`` may be labels."""
 
     classes: tuple[str, ...]
     scored: int
@@ -111,7 +108,7 @@ class Confusion:
 
 
 class ClassifierEvaluator:
-    """Evaluates the versions of one catalog; ``store`` opens them."""
+    """Evaluates the versions of one catalog."""
 
     def __init__(self, catalog: Catalog, store: ClassifierStore) -> None:
         self._catalog = catalog
@@ -128,8 +125,9 @@ class ClassifierEvaluator:
         """Evaluate a version on labelled examples.
 
         Raises:
-            InputError: examples that the version was fitted from (same image, subject or study)
-                and not ``allow_known``; a label that it does not know; no examples.
+            InputError: examples that took part in the fit (same image, subject or study) without
+                ``allow_known``, or an unknown label.
+            NotEnoughExamples: no examples.
         """
         examples = without_repetitions(examples)
         if not len(examples):
@@ -144,10 +142,10 @@ class ClassifierEvaluator:
         return Evaluation(len(examples), known, tuple(_evaluated(loaded, examples)))
 
     def compare(self, workspace_id: str, name: str, first: int, second: int) -> Comparison:
-        """Compare two versions by their out-of-fold guesses on the examples that both have.
+        """Compare two versions by their out-of-fold scores of the examples that both have.
 
         Raises:
-            NotEnoughExamples: none under the same labels.
+            NotEnoughExamples: no example has the same labels in both.
         """
         stored = [self.out_of_fold(workspace_id, name, number) for number in (first, second)]
         labels = [{e.example_id: e.label for e in examples} for examples, _ in stored]
@@ -170,7 +168,7 @@ class ClassifierEvaluator:
         return Confusion(version.classes, scored, tuple(cells))
 
     def forecasts(self, workspace_id: str, name: str, number: int) -> dict[str | None, Forecast]:
-        """What more examples would give, by label; None = single-label. It was made at the fit.
+        """The stored forecast of each label; None = single-label.
 
         Raises:
             UnknownItem: no such classifier or version.
@@ -207,7 +205,7 @@ class ClassifierEvaluator:
         """Kappa of two label tasks over the scans that carry both, and those scans.
 
         Raises:
-            NotEnoughExamples: none does.
+            NotEnoughExamples: no scan carries both.
         """
         scans = self._store.sources.scans_of(workspace_id, collection, ScanFilter())
         both = [scan for scan in scans if one in scan.labels and other in scan.labels]
@@ -244,11 +242,10 @@ def _evaluated(loaded: LoadedClassifier, examples: Examples) -> Iterator[HeadEva
     groups_N = np.unique(grouped(examples).groups, return_inverse=True)[1]
     for label, head in loaded.model.heads.items():
         shares_NC = head.probabilities(examples.embeddings_ND)
-        numbers = {name: number for number, name in enumerate(head.head.classes)}
         held_out = HeldOut(
             head.head.classes,
             np.log(np.maximum(shares_NC, 1e-300)),
-            np.array([numbers[name] for name in truths[label]]),
+            np.array([head.head.classes.index(name) for name in truths[label]]),
             groups_N,
             _class_weights(loaded.version, label, head),
         )
@@ -261,18 +258,18 @@ def _evaluated(loaded: LoadedClassifier, examples: Examples) -> Iterator[HeadEva
 
 
 def _truths(model: FewShotClassifier, examples: Examples) -> dict[str | None, list[str]]:
-    """The class of each example, by head. Raises InputError: an unknown class or label."""
+    """The class of each example for each head. Raises InputError: an unknown class or label."""
     if None in model.heads:
         unknown = sum(label not in model.labels for label in examples.labels)
         if unknown:
             raise InputError(f"{unknown} of {len(examples)} labels are no class of the version")
         return {None: list(examples.labels)}
-    there = [labels_of(key) for key in examples.labels]
-    unknown = len(frozenset[str]().union(*there) - set(model.labels))
+    labels = [labels_of(key) for key in examples.labels]
+    unknown = len(frozenset[str]().union(*labels) - set(model.labels))
     if unknown:
-        raise InputError(f"{unknown} labels are none of the version's")
+        raise InputError(f"the version does not know {unknown} labels of the examples")
     return {
-        label: [head.head.classes[label in labels] for labels in there]
+        label: [head.head.classes[label in labels_of_example] for labels_of_example in labels]
         for label, head in model.heads.items()
     }
 
@@ -280,8 +277,7 @@ def _truths(model: FewShotClassifier, examples: Examples) -> dict[str | None, li
 def _counts(
     label: str | None, head: CalibratedHead, held_out: HeldOut, shares_NC: Doubles
 ) -> Iterator[ThresholdCounts]:
-    thresholds = dict(head.thresholds) if label is None else {PRESENT: THRESHOLD, **head.thresholds}
-    for name, threshold in thresholds.items():
+    for name, threshold in effective_thresholds(label, head).items():
         chosen = held_out.classes.index(name)
         called_N = shares_NC[:, chosen] >= threshold
         positive_N = held_out.labels_N == chosen
@@ -314,12 +310,12 @@ def _on_shared(
     )
 
 
-def _known(learnt: Sequence[VersionExample], examples: Examples) -> int:
-    """How many examples share image, scan, subject or study with what was fitted."""
-    images = {e.sha256 for e in learnt} | {e.scan for e in learnt}
-    subjects, studies = {e.subject_id for e in learnt}, {e.study_id for e in learnt}
-    for seen in (images, subjects, studies):
-        seen.discard(None)
+def _known(fitted: Sequence[VersionExample], examples: Examples) -> int:
+    """How many examples share image, scan, subject or study with the examples of the fit."""
+    images = {e.sha256 for e in fitted} | {e.scan for e in fitted}
+    subjects, studies = {e.subject_id for e in fitted}, {e.study_id for e in fitted}
+    for ids in (images, subjects, studies):
+        ids.discard(None)
     columns = (examples.sha256s, examples.scans, examples.subject_ids, examples.study_ids)
     return sum(
         sha256 in images or scan in images or subject_id in subjects or study_id in studies

@@ -1,7 +1,7 @@
 """Labelled examples: from the scans of a collection, from uploads, or from an earlier version.
 
-They are columns: a fit may have 100,000. An example of a multi-label classifier carries its labels
-as one text, ``key_of`` of them: so it is stored, compared, corrected and refused like any other.
+They are columns, because a fit may have 100,000. An example of a multi-label classifier holds its
+labels as one text (``key_of``), so that both kinds are stored, compared and corrected alike.
 
 Shape suffixes: N examples, D embedding width.
 """
@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats
 from service.catalog.interface import Catalog
 from service.catalog.records import LabelledScans, NewExample, Scan, ScanFilter
 from service.errors import (
@@ -27,9 +27,8 @@ from service.errors import (
 )
 from service.fewshot.label_quality import in_conflict
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 _PAGE = 1000
-_TRIES = 3  # of two reads that a deletion may come between
+_TRIES = 3  # of two reads; a deletion may happen between them
 
 
 class Example(NamedTuple):
@@ -37,12 +36,12 @@ class Example(NamedTuple):
 
     Attributes:
         embedding_D: float32, unit length.
-        label: its class; of a multi-label classifier the key of its labels.
+        label: its class; for a multi-label classifier the key of its labels.
         group: subject, study, or the image itself; never on both sides of a split.
-        sha256: of the image file; None when it is not known any more.
-        scan: (collection, scan_id) when it is a stored scan.
-        example_id: when the classifier has it already.
-        file: its place among the files of the request, from 0; None = not uploaded by it.
+        sha256: of the image file; None when it is no longer known.
+        scan: (collection, scan_id) of a stored scan.
+        example_id: of an example of an earlier version.
+        file: its number among the files of the request, from 0; None = not uploaded.
     """
 
     embedding_D: Floats
@@ -58,7 +57,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Labelled embeddings as columns of one length N; fields as those of ``Example``."""
+    """Labelled embeddings as columns of length N, one per field of ``Example``."""
 
     embeddings_ND: Floats
     labels: Sequence[str]
@@ -75,7 +74,7 @@ class Examples:
 
     @classmethod
     def of(cls, rows: Sequence[Example]) -> "Examples":
-        """The columns of some rows."""
+        """The columns of rows."""
         if not rows:
             return cls(np.empty((0, 0), np.float32), (), (), (), (), (), (), (), ())
         embeddings, *columns = zip(*rows, strict=True)
@@ -83,7 +82,7 @@ class Examples:
 
     @classmethod
     def joined(cls, parts: Sequence["Examples"]) -> "Examples":
-        """All of them, one part behind the other; a single one is not copied."""
+        """All parts in order; a single one is not copied."""
         filled = [part for part in parts if len(part)]
         if len(filled) < 2:
             return filled[0] if filled else cls.of(())
@@ -93,19 +92,19 @@ class Examples:
         )
 
     def take(self, rows: Sequence[int]) -> "Examples":
-        """Some rows, ascending; all of them are not copied."""
+        """Some rows, ascending; no copy when they are all."""
         if len(rows) == len(self):
             return self
         columns = ([column_of(self)[row] for row in rows] for column_of in _COLUMNS)
         return Examples(self.embeddings_ND[list(rows)], *columns)
 
     def identities(self) -> list[str]:
-        """One per example, equal for two that are the same image."""
+        """One text per example, equal for the same image."""
         columns = zip(self.sha256s, self.scans, self.example_ids, strict=True)
         return [sha256 or str(scan or example_id) for sha256, scan, example_id in columns]
 
     def name(self, row: int) -> str:
-        """What an error calls an example: by an id of the caller or of ours, not file or label."""
+        """The name of an example in errors: an id, never a file name or label."""
         scan = self.scans[row]
         if scan is not None:
             return f"scan {scan[0]}/{scan[1]}"
@@ -119,23 +118,23 @@ _COLUMNS = tuple(
 
 
 def key_of(labels: Iterable[str]) -> str:
-    """One text for a set of labels: equal exactly when the sets are."""
+    """A text for a set of labels, equal for equal sets."""
     return json.dumps(sorted(set(labels)), ensure_ascii=False)
 
 
 def labels_of(key: str) -> frozenset[str]:
-    """The labels of a ``key_of``. Raises InputError: it is none."""
+    """The labels of a ``key_of``. Raises InputError: the text is not a list."""
     try:
         labels = json.loads(key)
-    except ValueError as error:
-        raise InputError("expected examples with lists of labels") from error
+    except ValueError:
+        labels = None
     if not isinstance(labels, list):
         raise InputError("expected examples with lists of labels")
-    return frozenset(str(name) for name in labels)
+    return frozenset(map(str, labels))
 
 
 class Sources:
-    """Where the examples of one catalog come from."""
+    """Reads examples from one catalog."""
 
     def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int) -> None:
         self._catalog = catalog
@@ -144,11 +143,11 @@ class Sources:
         self._max_examples = max_examples
 
     def of_task(self, workspace_id: str, collection: str, task: str, where: ScanFilter) -> Examples:
-        """Every scan of a collection that carries a label for ``task``.
+        """Every scan of a collection that has a label for ``task``.
 
         Raises:
             UnknownItem: no such collection.
-            EncoderMismatch: the collection was made by another encoder.
+            EncoderMismatch: the collection holds embeddings of another encoder.
             TooManyItems: more scans than one fit may have.
         """
         scans = self._labelled(workspace_id, collection, [task], where)
@@ -157,9 +156,9 @@ class Sources:
     def of_tasks(
         self, workspace_id: str, collection: str, tasks: Mapping[str, str], where: ScanFilter
     ) -> Examples:
-        """Every scan that carries a label for all ``tasks``, for a multi-label classifier.
+        """Every scan that has a label for all ``tasks``, for a multi-label classifier.
 
-        A task gives the label of its name where the scan's value is the one that ``tasks`` holds.
+        A scan has the label named like a task when its value is the one in ``tasks``.
 
         Raises:
             UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
@@ -175,12 +174,12 @@ class Sources:
         self, workspace_id: str, collection: str, tasks: Sequence[str], where: ScanFilter
     ) -> LabelledScans:
         self.check_collection(workspace_id, collection)
-        there = ScanFilter(label_presence=dict.fromkeys(tasks, True))
-        both = replace(where, all_of=(*where.all_of, there))
+        labelled = ScanFilter(label_presence=dict.fromkeys(tasks, True))
+        both = replace(where, all_of=(*where.all_of, labelled))
         return self._catalog.labelled(workspace_id, collection, where=both, most=self._max_examples)
 
     def scans_of(self, workspace_id: str, collection: str, where: ScanFilter) -> list[Scan]:
-        """All scans of a collection that pass. Raises as ``of_task``."""
+        """All scans of a collection that pass a filter. Raises as ``of_task``."""
         self.check_collection(workspace_id, collection)
         scans: list[Scan] = []
         after: str | None = None
@@ -198,11 +197,11 @@ class Sources:
     def of_scans(
         self, workspace_id: str, collection: str, labels: Sequence[tuple[str, str]]
     ) -> Examples:
-        """The named scans with the given labels: (scan_id, label) each.
+        """Scans by (scan_id, label).
 
         Raises:
             UnknownItem: no such collection or scan.
-            EncoderMismatch: the collection was made by another encoder.
+            EncoderMismatch: as ``of_task``.
         """
         self.check_collection(workspace_id, collection)
         scans = [self._catalog.get_scan(workspace_id, collection, scan_id) for scan_id, _ in labels]
@@ -221,7 +220,7 @@ class Sources:
         return _of_scans(collection, columns, [label for _, label in labels])
 
     def of_version(self, workspace_id: str, name: str, number: int) -> Examples:
-        """Those examples of a version whose vectors are kept.
+        """The examples of a version whose vectors are kept.
 
         Raises:
             PreconditionFailed: examples are deleted at the same time.
@@ -252,7 +251,7 @@ class Sources:
         encoder_id = self._catalog.get_collection(workspace_id, name).encoder_id
         if encoder_id != self._encoder_id:
             raise EncoderMismatch(
-                f"the collection was made by {encoder_id}, loaded is {self._encoder_id}"
+                f"the collection holds embeddings of {encoder_id}, loaded is {self._encoder_id}"
             )
 
 
@@ -273,7 +272,7 @@ def _of_scans(collection: str, scans: LabelledScans, labels: Sequence[str]) -> E
 
 
 def group_of(subject_id: str | None, study_id: str | None, sha256: str) -> str:
-    """What must not be split: the subject, else the study, else the image."""
+    """The group that a split keeps together: the subject, else the study, else the image."""
     if subject_id is not None:
         return f"subject:{subject_id}"
     if study_id is not None:
@@ -282,10 +281,10 @@ def group_of(subject_id: str | None, study_id: str | None, sha256: str) -> str:
 
 
 def without_repetitions(examples: Examples) -> Examples:
-    """Each image once.
+    """Every image once.
 
     Raises:
-        ConflictingLabels: one image came with two labels.
+        ConflictingLabels: an image has two labels.
     """
     first_row: dict[str, int] = {}
     conflicts: list[tuple[str, str]] = []
@@ -308,7 +307,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What the next version has otherwise than its base; new examples may correct old ones."""
+    """Changes from a version to the next; added examples may relabel existing ones."""
 
     add: Examples = field(default_factory=lambda: Examples.of(()))
     relabel: tuple[tuple[Reference, str], ...] = ()
@@ -321,11 +320,11 @@ def changed(
     """The examples of the next version, and how many were added, relabelled and dropped.
 
     Args:
-        may_stay: whether the same examples will do, because something else changes.
+        may_stay: whether no change is accepted, because options change.
 
     Raises:
         UnknownItem: a reference names no example of the base.
-        InputError: nothing would change, or two changes contradict each other.
+        InputError: nothing would change, or changes contradict each other.
     """
     rows_by_id = {example_id: row for row, example_id in enumerate(base.example_ids)}
     rows_by_scan = {scan: row for row, scan in enumerate(base.scans) if scan is not None}
@@ -371,7 +370,7 @@ def changed(
 
 
 def to_records(examples: Examples, groups: Sequence[str]) -> tuple[NewExample, ...]:
-    """For the catalog: groups become numbers, and what a scan tells is left to the scan."""
+    """Records for the catalog, with groups as numbers; a scan keeps its own ids and embedding."""
     numbers: dict[str, int] = {}
     return tuple(
         NewExample(

@@ -1,4 +1,4 @@
-"""Examples -> a version to be stored, of either kind."""
+"""Fit a version, single-label or multi-label, to examples."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -21,13 +21,13 @@ REPORT_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How a version is fitted, beside its examples. None = the default, or as the version before.
+    """How a version is fitted. None = the default, or the option of the version before.
 
     Attributes:
-        class_weights: class or label -> how much it counts beside the others (of a label: beside
-            its absence); empty = balanced.
+        class_weights: class -> weight relative to the others, or label -> weight relative to its
+            absence; empty = balanced.
         counted: whether frames of one patient and class count once together, or one by one.
-        thresholds: label -> probability from which it counts as present; multi-label only.
+        thresholds: label -> probability from which it is present; multi-label only.
     """
 
     kind: Kind = SINGLE
@@ -41,13 +41,14 @@ class FitOptions:
         return any(v is not None for v in (self.class_weights, self.counted, self.thresholds))
 
     def after(self, base: "FitOptions", names: Collection[str]) -> "FitOptions":
-        """These, and where they say nothing those of ``base``, as far as ``names`` go on."""
+        """These options; where they are None those of ``base``, restricted to ``names``."""
 
         def inherited(
-            given: Mapping[str, float] | None, known: Mapping[str, float] | None
+            own: Mapping[str, float] | None, known: Mapping[str, float] | None
         ) -> Mapping[str, float]:
-            kept = {name: value for name, value in (known or {}).items() if name in names}
-            return kept if given is None else given
+            if own is not None:
+                return own
+            return {name: value for name, value in (known or {}).items() if name in names}
 
         return FitOptions(
             base.kind,
@@ -57,7 +58,7 @@ class FitOptions:
         )
 
     def to_settings(self) -> dict[str, Any]:
-        """What a version remembers: only what differs from the defaults."""
+        """The settings that a version stores: options that differ from the defaults."""
         options = {
             "class_weights": dict(self.class_weights or {}),
             "counted": self.counted if self.counted != "groups" else None,
@@ -67,8 +68,8 @@ class FitOptions:
 
 
 def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
-    """The options that ``to_settings`` remembered."""
-    # Those of a single-label version are set on the version and hold for no other head.
+    """The options in the settings of a version."""
+    # Thresholds of a single-label version belong to its head and to no other.
     thresholds = settings.get("thresholds") if kind == MULTI else None
     return FitOptions(
         MULTI if kind == MULTI else SINGLE,
@@ -79,7 +80,7 @@ def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
 
 
 def names_of(examples: Examples, kind: str) -> frozenset[str]:
-    """Classes or labels that occur."""
+    """The classes or labels of the examples."""
     names = frozenset(examples.labels)
     return frozenset[str]().union(*map(labels_of, names)) if kind == MULTI else names
 
@@ -91,7 +92,7 @@ def fitted_version(
     author: Author,
     encoder_id: str,
 ) -> NewVersion:
-    """Fit, calibrate, and keep the out-of-fold scores.
+    """Fit and calibrate; the version holds the out-of-fold scores.
 
     Raises:
         ConflictingLabels: equal examples carry different labels.

@@ -1,4 +1,4 @@
-"""Which examples count once and stay on one side of a split: patients, or what stands in.
+"""Group examples by patient, or by similarity where patients are not known.
 
 Shape suffixes: N examples.
 """
@@ -11,42 +11,29 @@ from service.classifiers.examples import Examples
 from service.fewshot.duplicates import closest, near_duplicate_groups, similarity_of_copies
 from service.fewshot.report import GroupingReport
 
-MAX_COMPARED = 10_000  # examples without ids: all pairs are compared, some seconds
+MAX_COMPARED = 10_000  # examples without ids: comparing all pairs takes some seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Groups of examples, and how they came about.
-
-    Attributes:
-        groups: one per example.
-        without_ids: examples with neither subject nor study.
-        joined: of them, those that another one resembles so much that both are one group.
-        similarity: the cosine that makes it so; None where copies were not looked for.
-    """
+    """One group per example, and how the groups came about."""
 
     groups: tuple[str, ...]
-    without_ids: int
-    joined: int
-    similarity: float | None
-
-    @property
-    def report(self) -> GroupingReport:
-        """For the report of the fit."""
-        return GroupingReport(self.without_ids, self.joined, self.similarity)
+    report: GroupingReport
 
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the figures must know."""
-        if not self.without_ids:
+        """Warnings for readers of the report."""
+        without_ids, count = self.report.without_ids, len(self.groups)
+        if not without_ids:
             return ()
-        start = f"patient ids are missing for {self.without_ids} of {len(self.groups)} examples: "
-        if self.similarity is None:
+        start = f"patient ids are missing for {without_ids} of {count} examples: "
+        if self.report.similarity is None:
             return (f"{start}each image stands for a patient; too many to look for copies",)
         return (f"{start}near-duplicates count as one patient, other views of a patient do not",)
 
 
 def grouped(examples: Examples) -> Grouping:
-    """Subjects, else studies; examples without either join what they look like."""
+    """Group by subject, else by study; examples without either join similar examples."""
     groups, embeddings_ND = list(examples.groups), examples.embeddings_ND
     is_bare_N = np.array(
         [
@@ -56,7 +43,7 @@ def grouped(examples: Examples) -> Grouping:
     )
     bare, known = np.flatnonzero(is_bare_N), np.flatnonzero(~is_bare_N)
     if not len(bare) or len(bare) > MAX_COMPARED:
-        return Grouping(tuple(groups), len(bare), 0, None)
+        return Grouping(tuple(groups), GroupingReport(len(bare), 0, None))
     similarity = similarity_of_copies(embeddings_ND, examples.labels)
     number_N = near_duplicate_groups(embeddings_ND[bare], min_similarity=similarity)
     names = {number: f"alike:{number}" for number in number_N.tolist()}
@@ -69,4 +56,5 @@ def grouped(examples: Examples) -> Grouping:
         is_joined_N |= np.array([not names[n].startswith("alike:") for n in number_N.tolist()])
     for row, number in zip(bare.tolist(), number_N.tolist(), strict=True):
         groups[row] = names[number]
-    return Grouping(tuple(groups), len(bare), int(is_joined_N.sum()), similarity)
+    report = GroupingReport(len(bare), int(is_joined_N.sum()), similarity)
+    return Grouping(tuple(groups), report)

@@ -1,27 +1,24 @@
-"""A version ready to answer: its classifier, and the examples it can point at.
+"""A version that is ready to predict, with the examples that it can show.
 
 Shape suffixes: N examples, Q queries, K neighbours, D embedding width.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats
 from service.catalog.records import Classifier, ClassifierVersion, VersionExample
 from service.fewshot.classifier import FewShotClassifier
 from service.fewshot.head import cosines, unit_rows
 from service.fewshot.novelty import MAX_ANCHORS
 from service.fewshot.portable import from_bytes
 
-Floats: TypeAlias = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A labelled example that resembles the query; ``similarity`` is the cosine."""
+    """A labelled example; ``similarity`` is its cosine with the query."""
 
     example: VersionExample
     similarity: float
@@ -29,7 +26,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Examples of a version that are still kept, at most 2000; unit rows, float32."""
+    """Kept examples of a version, at most 2000, and their unit embeddings."""
 
     examples: tuple[VersionExample, ...]
     unit_ND: Floats
@@ -45,12 +42,7 @@ class Support:
 
 @dataclass(frozen=True, slots=True)
 class LoadedClassifier:
-    """A version ready to predict. Distances need examples or an import's own anchors.
-
-    Attributes:
-        classifier, version: as the catalog holds them.
-        model: what predicts.
-    """
+    """A version that is ready to predict: its records, its model and its kept examples."""
 
     classifier: Classifier
     version: ClassifierVersion
@@ -59,7 +51,7 @@ class LoadedClassifier:
 
 
 def support_of(examples: Sequence[VersionExample], embeddings_ND: Floats) -> Support:
-    """Of the kept examples with their vectors; a drawn 2000 when there are more."""
+    """The kept examples with their vectors, or a drawn 2000 of them."""
     chosen = np.arange(len(examples))
     if len(examples) > MAX_ANCHORS:
         drawn = np.random.default_rng(0).permutation(len(examples))[:MAX_ANCHORS]
@@ -73,10 +65,10 @@ def support_of(examples: Sequence[VersionExample], embeddings_ND: Floats) -> Sup
 def load_classifier(
     classifier: Classifier, version: ClassifierVersion, support: Support
 ) -> LoadedClassifier:
-    """Put together what the catalog holds. Raises ArtifactMismatch: it is damaged.
+    """Decode a version. Raises ArtifactMismatch: it is damaged.
 
-    Anchors are embeddings of patients. They are read from the examples, so that they are gone when
-    a scan is deleted or a subject erased.
+    Anchors are embeddings of patients. They come from the examples, so that they disappear when a
+    scan is deleted or a subject erased. An imported version has anchors of its own.
     """
     model = from_bytes(version.artifact)
     if support.examples:

@@ -1,4 +1,4 @@
-"""Classifiers that leave as one file and come back from one."""
+"""Export a version as a file, and import one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ from service.fewshot.report import ClassifierReport
 
 
 def export_document(loaded: LoadedClassifier) -> dict[str, Any]:
-    """The version as JSON values with its card; distances need the anchors, so they travel."""
+    """The version as JSON values, with its card and the anchors that distances need."""
     return to_document(loaded.model, card_of(loaded))
 
 
@@ -30,7 +30,7 @@ def export_onnx(loaded: LoadedClassifier) -> bytes:
 
 
 def card_of(loaded: LoadedClassifier) -> dict[str, Any]:
-    """What a reader should know of the version; names no scan, subject or key."""
+    """Facts about the version for its reader, without scans, subjects or keys."""
     return {
         "classifier": loaded.classifier.name,
         "version": loaded.version.number,
@@ -41,7 +41,7 @@ def card_of(loaded: LoadedClassifier) -> dict[str, Any]:
 
 
 def version_of_document(document: Mapping[str, Any], author: Author, encoder_id: str) -> NewVersion:
-    """What an exported document becomes here: a version without examples.
+    """A version without examples, from an exported document.
 
     Raises:
         InvalidArtifact: damaged, of another format or of another format version.
@@ -69,7 +69,7 @@ def version_of_document(document: Mapping[str, Any], author: Author, encoder_id:
 
 
 def _report_of(portable: PortableClassifier) -> dict[str, Any]:
-    """The report on the card; empty without one. Raises ArtifactMismatch: it is none of ours."""
+    """The report on the card; empty without one. Raises ArtifactMismatch: it cannot be read."""
     report = portable.card.get("report")
     if not report:
         return {}

@@ -1,4 +1,4 @@
-"""What a version predicts, with what stands behind it: examples, places in a frame, frames.
+"""Predict with a version, and explain by examples, heat maps and frames.
 
 Shape suffixes: Q queries, T frames of a cine, D embedding width, h w places.
 """
@@ -10,7 +10,8 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.classifiers.loaded import Floats, LoadedClassifier, Neighbour
+from service.arrays import Bools, Doubles, Floats
+from service.classifiers.loaded import LoadedClassifier, Neighbour
 from service.errors import InputError
 from service.fewshot.attribution import (
     CineAttribution,
@@ -32,27 +33,29 @@ class FrameMap(Protocol):
 
     @property
     def map_Dhw(self) -> Floats:  # noqa: N802
-        """Of the whole frame; its mean over places has the direction of the embedding."""
+        """(D, h, w) of the frame; its mean over places has the direction of the embedding."""
 
     def picture(self, heat_hw: npt.NDArray[np.floating]) -> bytes:
-        """A heat map laid over the frame, PNG."""
+        """PNG of the frame under a heat map."""
 
 
 class UltrasoundGate(Protocol):
-    """Tells ultrasound from other pictures."""
+    """Distinguishes ultrasound from other pictures."""
 
-    def scores(self, embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """(N,) above 0 = rather ultrasound, logits."""
+    def scores(self, embeddings_ND: npt.NDArray[np.floating]) -> Doubles:
+        """(N,) logits; above 0 = more likely ultrasound."""
 
-    def passed(self, embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """(N,) whether each passes."""
+    def passed(self, embeddings_ND: npt.NDArray[np.floating]) -> Bools:
+        """(N,) whether each row counts as ultrasound."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryFrame:
-    """One used frame of a clip: its number in the file, and how many frames it stands for.
+    """A frame of a clip, or one region of it.
 
-    Of a frame with several regions, each is one: ``region`` says which.
+    Attributes:
+        index: number of the frame in the file.
+        copies: how many frames it stands for.
     """
 
     index: int
@@ -66,7 +69,7 @@ class PredictionQuery:
     """One embedded item.
 
     Attributes:
-        frames: of a clip, whose pooled embedding ``embedding_D`` is; empty for a still.
+        frames: of a clip, whose pooled embedding is ``embedding_D``; empty for a still.
         mapped: for a heat map; None where there is none.
     """
 
@@ -77,15 +80,15 @@ class PredictionQuery:
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """What the caller wants to know.
+    """Options of a prediction.
 
     Attributes:
         coverage: of the prediction sets.
-        nearest: labelled examples to show.
-        heatmap_label: that a picture shows; None = the most probable one of each item.
-        thresholds: class or label -> threshold; they count more than the version's.
-        ultrasound: None = the encoder cannot tell.
-        cine: the items are frames of one cine, in order, which is predicted as well.
+        nearest: number of labelled examples to show.
+        heatmap_label: label of the pictures; None = the most probable one of each item.
+        thresholds: class or label -> threshold; they override those of the version.
+        ultrasound: None = the encoder has no gate.
+        cine: the items are the frames of one cine, in order, which is predicted as well.
     """
 
     coverage: float
@@ -99,7 +102,7 @@ class PredictionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """Where in a frame the outputs come from; ``png`` shows ``label``, None for arrays."""
+    """The maps of all outputs; ``png`` shows that of ``label``, and is None for arrays."""
 
     label: str
     maps: tuple[OutputMap, ...]
@@ -108,12 +111,12 @@ class Heatmap:
 
 @dataclass(frozen=True, slots=True)
 class FrameOutput:
-    """What one frame gives to one output.
+    """What one frame adds to one output.
 
     Attributes:
         probability: of the frame alone.
-        image_logit: the mean over frames is the image term of the cine's logit.
-        contribution: how much it speaks for the output rather than for the others.
+        image_logit: the mean over frames is the image term of the logit of the cine.
+        contribution: how much it favours the output over the others.
     """
 
     label: str
@@ -124,7 +127,7 @@ class FrameOutput:
 
 @dataclass(frozen=True, slots=True)
 class PredictedFrame:
-    """A frame of a cine and what it gives to the outputs."""
+    """A frame of a cine, and what it adds to each output."""
 
     index: int
     region: int
@@ -134,7 +137,7 @@ class PredictedFrame:
 
 @dataclass(frozen=True, slots=True)
 class KeyFrames:
-    """The fewest frames that give half of all that speaks for an output, strongest first."""
+    """The fewest frames that give half of the contributions to an output, strongest first."""
 
     label: str
     frames: tuple[int, ...]
@@ -159,7 +162,7 @@ class PredictedItem:
 
 @dataclass(frozen=True, slots=True)
 class PredictedItems:
-    """One per query, None where there was no query; and the cine that was asked for."""
+    """One item per query, None for an item that failed; and the cine, if requested."""
 
     items: tuple[PredictedItem | None, ...]
     sets: Mapping[str | None, PredictionSets]
@@ -172,8 +175,8 @@ def predict(
     """Predict all queries; None stands for an item that failed.
 
     Raises:
-        InputError: coverage outside 0.5 to 0.999, a threshold or heat map of no class or label, a
-            cine without a readable frame.
+        InputError: a coverage outside 0.5 to 0.999, a threshold or heat map of an unknown class or
+            label, or a cine without a readable frame.
     """
     if request.heatmap_label is not None:
         loaded.model.find(request.heatmap_label)
@@ -199,7 +202,7 @@ def _predicted(
     queries: Sequence[PredictionQuery], loaded: LoadedClassifier, request: PredictionRequest
 ) -> tuple[list[PredictedItem], Mapping[str | None, PredictionSets]]:
     rows = [query.embedding_D for query in queries]
-    # Without any query too, what the sets promise is said.
+    # Without queries the response still describes the prediction sets.
     stacked_QD = np.stack(rows) if rows else np.eye(1, loaded.model.width, dtype=np.float32)
     embeddings_QD = stacked_QD.astype(np.float32)
     gate = request.ultrasound
@@ -245,8 +248,8 @@ def _heatmap(loaded: LoadedClassifier, mapped: FrameMap, label: str, kind: Heatm
     maps = output_maps(loaded.model, mapped.map_Dhw)
     if kind == "array":
         return Heatmap(label, maps, None)
-    shown = next(of_output for of_output in maps if of_output.label == label)
-    return Heatmap(label, maps, mapped.picture(shown.contrast_hw))
+    contrast_hw = next(output.contrast_hw for output in maps if output.label == label)
+    return Heatmap(label, maps, mapped.picture(contrast_hw))
 
 
 def _frames(

@@ -1,7 +1,6 @@
 """The classifiers of a workspace: fit, change, publish, list, export, import. Blocking.
 
-This is what the HTTP API and the jobs call. Versions are named by number, ``published`` or
-``latest``.
+The HTTP API and the jobs call this. A version is a number, ``published`` or ``latest``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -66,15 +65,15 @@ class ClassifierRegistry:
         """Fit a new classifier; its version 1 is published.
 
         Args:
-            uploads: more examples; a request that a job stores has none.
-            operation_id: of the job. A job that is begun again after it had stored the
-                classifier returns that one.
+            uploads: more examples; a request in a job has none.
+            operation_id: of the job. A job that restarts after it stored the classifier returns
+                that classifier.
             before_fit: called with the number of examples.
-            before_storing: called after the fit; what it raises abandons the fit.
+            before_storing: called after the fit; its exceptions abandon the fit.
 
         Raises:
             UnknownItem: no such collection or scan.
-            InputError: labels that do not suit the kind of classifier.
+            InputError: labels that do not fit the kind of classifier.
             ServiceError: as ``ClassifierStore.fit``.
         """
         settings = {} if operation_id is None else {"operation_id": operation_id}
@@ -196,7 +195,7 @@ class ClassifierRegistry:
     def list_examples(
         self, workspace_id: str, name: str, number: int, *, limit: int, after: int
     ) -> Sequence[VersionExample]:
-        """Examples of a version behind place ``after``. Raises UnknownItem."""
+        """Examples of a version after number ``after``. Raises UnknownItem."""
         return self._catalog.version_examples(workspace_id, name, number, after=after, limit=limit)
 
     # changing -----------------------------------------------------------------------------
@@ -204,7 +203,7 @@ class ClassifierRegistry:
     def publish(
         self, workspace_id: str, name: str, number: int, *, if_revision: int | None
     ) -> Classifier:
-        """Let a version predict. Raises UnknownItem, PreconditionFailed."""
+        """Make a version the one that predicts. Raises UnknownItem, PreconditionFailed."""
         return self._catalog.publish_version(workspace_id, name, number, if_revision=if_revision)
 
     def delete(self, workspace_id: str, name: str, *, if_revision: int | None) -> None:
@@ -216,7 +215,7 @@ class ClassifierRegistry:
         workspace_id: str,
         name: str,
         version: str,
-        wanted: Sequence[ThresholdRequest],
+        requests: Sequence[ThresholdRequest],
         author: Author,
         *,
         publish: bool,
@@ -227,7 +226,7 @@ class ClassifierRegistry:
         return self._thresholds.store(
             workspace_id,
             name,
-            wanted,
+            requests,
             author,
             base=base.number,
             publish=publish,
@@ -237,7 +236,7 @@ class ClassifierRegistry:
     def import_(
         self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
     ) -> Classifier:
-        """Store what ``export_document`` gave. Raises as ``ClassifierStore.import_document``."""
+        """Store an exported document. Raises as ``ClassifierStore.import_document``."""
         return self._store.import_document(workspace_id, name, document, author)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of classifiers, as plain data: a job stores a request and reads it again.
+"""Requests to classifiers as plain data, which jobs store and read again.
 
 Shape suffixes: D embedding width.
 """
@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from service.arrays import Floats
 from service.catalog.records import Author, ScanFilter
 from service.classifiers.examples import Reference, key_of, labels_of
 from service.classifiers.fitting import MULTI, SINGLE, FitOptions
@@ -22,7 +20,7 @@ ReviewKind: TypeAlias = Literal["next", "suspect", "conflict"]
 
 @dataclass(frozen=True, slots=True)
 class ScanExample:
-    """A stored scan and what it is learnt as: ``label``, or ``labels`` of a multi-label one."""
+    """A stored scan with its class in ``label``, or with ``labels`` for multi-label."""
 
     collection: str
     scan_id: str
@@ -37,13 +35,9 @@ class ScanExample:
 
 @dataclass(frozen=True, slots=True)
 class UploadedExample:
-    """An uploaded image after embedding, and what it is learnt as.
+    """An embedded upload with its class or labels; ``embedding_D`` has unit length."""
 
-    Attributes:
-        embedding_D: float32, unit length.
-    """
-
-    embedding_D: npt.NDArray[np.float32]
+    embedding_D: Floats
     sha256: str
     label: Labelling
     subject_id: str | None = None
@@ -56,8 +50,8 @@ class ExampleSelection:
 
     Attributes:
         task: label task of ``collection`` whose values are the classes.
-        tasks: for multi-label classifiers: task -> value that means its label is there.
-        where: which scans of the task or tasks.
+        tasks: of multi-label classifiers, task -> value that means that the label is present.
+        where: filter of the scans of the task or tasks.
     """
 
     collection: str | None = None
@@ -69,7 +63,7 @@ class ExampleSelection:
 
 @dataclass(frozen=True, slots=True)
 class FitRequest:
-    """A new classifier, and what it is fitted from."""
+    """A new classifier and its examples."""
 
     name: str
     examples: ExampleSelection
@@ -82,7 +76,7 @@ class FitRequest:
 
     @classmethod
     def from_json(cls, document: Any) -> "FitRequest":
-        """What ``to_json`` gave. Raises InputError."""
+        """Read ``to_json``. Raises InputError."""
         return from_plain(cls, document)
 
 
@@ -92,8 +86,8 @@ class ChangeRequest:
 
     Attributes:
         version: number of the version to start from, ``latest`` or ``published``.
-        examples: to add; those that the version has already are relabelled.
-        options: how to fit; where it is empty, as the version it starts from.
+        examples: to add; those of the version are relabelled.
+        options: how to fit; None = as the version it starts from.
     """
 
     name: str
@@ -109,11 +103,11 @@ class ChangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReviewRequest:
-    """Which labels to look at.
+    """Which labels to review.
 
     Attributes:
         number: of the version.
-        collection, tasks: of ``next``: scans of the collection that lack a label for a task.
+        collection, tasks: for ``next``: scans of the collection that lack a label for a task.
     """
 
     name: str
@@ -125,7 +119,7 @@ class ReviewRequest:
 
 
 def label_key(kind: str, label: Labelling) -> str:
-    """The text under which an example of this kind of classifier is stored and compared.
+    """The text that stores the label or labels of an example.
 
     Raises:
         InputError: a class where a list of labels is expected, or the other way round.
@@ -141,5 +135,5 @@ def label_key(kind: str, label: Labelling) -> str:
 
 
 def labelling_of(kind: str, key: str) -> Labelling:
-    """What ``label_key`` made the key of."""
+    """The label or labels of a ``label_key``."""
     return tuple(sorted(labels_of(key))) if kind == MULTI else key

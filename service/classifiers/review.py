@@ -1,4 +1,4 @@
-"""Which labels a person should look at: the next to give, doubtful ones, contradicting ones.
+"""Which labels a person should review: missing, doubtful and conflicting ones.
 
 Shape suffixes: U unlabelled scans, N examples, C classes, L labels, D embedding width.
 """
@@ -23,15 +23,15 @@ from service.fewshot.label_quality import conflicts, next_to_label, suspects
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """One thing to look at, and what the classifier makes of it.
+    """A scan or example to review, with the guess of the classifier.
 
     Attributes:
         scan: the unlabelled scan; None for examples.
-        example, other: the example, and the one that it contradicts.
-        label: of a multi-label classifier: the label in question.
-        guess: class that the classifier gives; ``present`` or ``absent`` for ``label``.
-        probabilities: of the guess and of what competes with it.
-        similarity: cosine of two contradicting examples.
+        example, other: the example, and the one that contradicts it.
+        label: of a multi-label classifier, the label in question.
+        guess: class that the classifier predicts; ``present`` or ``absent`` for ``label``.
+        probabilities: of the guess and its alternatives.
+        similarity: cosine of two examples that contradict each other.
     """
 
     reason: Literal["uncertain", "doubtful_label", "conflicting_labels"]
@@ -46,7 +46,7 @@ class ReviewItem:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The items that were asked for, most urgent first; ``total`` is how many there are."""
+    """The most urgent items first; ``total`` is the number of all, None = not counted."""
 
     items: tuple[ReviewItem, ...]
     total: int | None
@@ -63,11 +63,11 @@ class LabelReview:
         self._evaluator = evaluator
 
     def review(self, workspace_id: str, request: ReviewRequest) -> Review:
-        """What to look at.
+        """What to review.
 
         Raises:
             UnknownItem: no such classifier, version or collection.
-            EncoderMismatch: of the version or the collection.
+            EncoderMismatch: the version or the collection belongs to another encoder.
             InputError: ``next`` without collection and tasks, or more examples than can be
                 compared.
             NotEnoughExamples: no example of the version is still kept.
@@ -91,7 +91,7 @@ class LabelReview:
         groups = [group_of(s.subject_id, s.study_id, s.image.sha256) for s in unlabelled]
         heads = list(loaded.model.heads.items())
         shares = [head.probabilities(embeddings_UD) for _, head in heads]
-        # The entropies of independent labels add up, and so does that of all their columns.
+        # The entropies of independent labels add up, so all columns together have their sum.
         rows = next_to_label(embeddings_UD, np.hstack(shares), groups, request.limit)
         sureness_UL = np.stack([abs(share[:, PRESENT_NUMBER] - 0.5) for share in shares], axis=1)
         items = []
@@ -112,7 +112,7 @@ class LabelReview:
         return Review(tuple(items), None)
 
     def _suspects(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
-        """Examples whose labels a head that had not seen their group doubts, worst first."""
+        """Examples with doubtful labels by out-of-fold scores, the worst first."""
         examples, scores = self._evaluator.out_of_fold(workspace_id, name, number)
         doubted = [
             (label, suspect)
@@ -134,7 +134,7 @@ class LabelReview:
         ]
 
     def _conflicts(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
-        """Examples that look alike and carry different labels, the most alike first."""
+        """Similar examples with different labels, the most similar first."""
         self._store.find(workspace_id, name, number)
         examples = self._store.sources.of_version(workspace_id, name, number)
         if not len(examples):

@@ -1,4 +1,4 @@
-"""Classifiers: heads fitted by ``fewshot``, kept by the catalog. Blocking, thread safe.
+"""Fit, extend and open versions of classifiers in the catalog. Blocking, thread safe.
 
 Shape suffixes: N examples, C classes, D embedding width.
 """
@@ -25,7 +25,7 @@ from service.errors import (
     UnknownItem,
 )
 
-MAX_LOADED = 32  # versions kept ready; each holds at most 2000 embeddings
+MAX_LOADED = 32  # versions in memory; each holds at most 2000 embeddings
 
 
 class ClassifierStore:
@@ -58,8 +58,8 @@ class ClassifierStore:
 
         Args:
             options: None = the defaults.
-            settings: kept with the version.
-            before_storing: called after the fit; what it raises gives the fit up.
+            settings: stored with the version.
+            before_storing: called after the fit; its exceptions abandon the fit.
 
         Raises:
             NotEnoughExamples: fewer than two classes; a label that no example has or lacks.
@@ -86,21 +86,21 @@ class ClassifierStore:
         publish: bool = False,
         if_revision: int | None = None,
     ) -> tuple[Classifier, ClassifierVersion]:
-        """Fit a new version from an earlier one's examples with some added, corrected, dropped.
+        """Fit a new version to the examples of an earlier one and some changes.
 
         Examples whose scans were deleted or whose subjects were erased are left out; the
         settings of the new version say how many.
 
         Args:
             base: number of the version to start from; None = the latest.
-            options: of the new version; what they leave out is as in the base.
+            options: of the new version; those left out are taken from the base.
 
         Raises:
             UnknownItem: no such classifier, version or example.
             EncoderMismatch: the base was fitted on another encoder's embeddings.
             NotEnoughExamples: fewer than two classes are left.
             ConflictingLabels: equal examples carry different labels.
-            InputError: nothing would change, or contradicting changes.
+            InputError: nothing would change, or changes contradict each other.
             PreconditionFailed: ``if_revision`` is not the current one.
         """
         current = self._catalog.get_classifier(workspace_id, name)
@@ -114,8 +114,8 @@ class ClassifierStore:
         examples, counts = changed(kept, changes, may_stay=options.is_given)
         settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
         settings |= _dropped_thresholds(start)
-        remembered = options_of(start.kind, start.settings)
-        chosen = options.after(remembered, names_of(examples, start.kind))
+        earlier = options_of(start.kind, start.settings)
+        chosen = options.after(earlier, names_of(examples, start.kind))
         version = self._fitted(examples, settings, author, chosen)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
@@ -124,9 +124,9 @@ class ClassifierStore:
     def refit(
         self, workspace_id: str, name: str, author: Author
     ) -> tuple[Classifier, ClassifierVersion] | None:
-        """Publish a version that knows nothing of examples that are gone; None when none is.
+        """Publish a version fitted without the examples that are gone; None when none is gone.
 
-        It starts from the published version, for that is the one that predicts.
+        It starts from the published version, which is the one that predicts.
 
         Raises:
             UnknownItem: no such classifier.
@@ -147,7 +147,7 @@ class ClassifierStore:
         return self._catalog.add_version(workspace_id, name, version, publish=True)
 
     def _refuse_taken(self, workspace_id: str, name: str) -> None:
-        """Before the work; the catalog refuses again when two requests race."""
+        """Refuse before the work; the catalog refuses again when two requests race."""
         try:
             self._catalog.get_classifier(workspace_id, name)
         except UnknownItem:
@@ -177,9 +177,9 @@ class ClassifierStore:
             )
 
     def open(self, workspace_id: str, name: str, number: int | None = None) -> LoadedClassifier:
-        """Read the published version, or the one of this number, for use.
+        """Load the published version, or the one of this number.
 
-        A version never changes, so what was read of it is kept ready.
+        Versions never change, so loaded ones stay in memory.
 
         Raises:
             UnknownItem: no such classifier or version.
@@ -195,7 +195,7 @@ class ClassifierStore:
         support, whole = self._support(workspace_id, classifier, version)
         loaded = load_classifier(classifier, version, support)
         with self._lock:
-            # What was read before a deletion must not outlive it.
+            # A version read before a deletion must not stay in memory.
             if generation == self._generation and whole:
                 self._ready[key] = loaded
                 while len(self._ready) > MAX_LOADED:
@@ -221,7 +221,7 @@ class ClassifierStore:
     def _support(
         self, workspace_id: str, classifier: Classifier, version: ClassifierVersion
     ) -> tuple[Support, bool]:
-        """The kept examples, and whether both reads of the catalog agree on them."""
+        """The kept examples, and whether both reads of the catalog agree."""
         where = (workspace_id, classifier.name, version.number)
         stored = self._catalog.version_examples(*where)
         embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
@@ -230,7 +230,7 @@ class ClassifierStore:
         return support, len(kept) == len(embeddings_ND)
 
     def forget(self) -> None:
-        """Drop what is kept ready: scans were deleted or subjects erased."""
+        """Drop all loaded versions, after scans were deleted or subjects erased."""
         with self._lock:
             self._generation += 1
             self._ready.clear()
@@ -251,10 +251,10 @@ class ClassifierStore:
 
 
 def _dropped_thresholds(start: ClassifierVersion) -> dict[str, int]:
-    """Those of a single-label version were chosen for its head, and hold for no other."""
+    """How many thresholds the next version loses: single-label ones belong to one head."""
     if start.kind == MULTI:
         return {}
-    # Those of an import are told by its report alone.
+    # An import has them in its report only.
     count = len(start.settings.get("operating_points", ())) or sum(
         len(head["thresholds"]) for head in start.report.get("labels", ())
     )

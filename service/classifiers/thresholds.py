@@ -1,17 +1,14 @@
-"""Thresholds on probabilities of classes or labels: what they give, versions that carry them.
+"""Choose thresholds on probabilities of classes or labels, and store versions with them. Blocking.
 
-A version's thresholds are part of its classifier. Changing them makes a version of the same heads
-and examples, so that who moved an operating point, and when, is recorded like any other change,
-and rolling back is publishing. Blocking.
+Thresholds are part of a version. Changing them makes a version with the same heads and examples, so
+that the catalog records who moved an operating point and when, and rolling back is publishing.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from service.arrays import Doubles
 from service.catalog.interface import Catalog
 from service.catalog.records import (
     Author,
@@ -32,25 +29,18 @@ from service.fewshot.operating_points import (
     at_threshold,
     cross_fitted,
     operating_point,
-    operating_point_of_specificity,
 )
 from service.fewshot.portable import from_bytes, to_bytes, to_plain
 from service.fewshot.report import ThresholdReport
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-
 Target: TypeAlias = Literal["sensitivity", "specificity", "threshold"]
 POINTS = "operating_points"  # in the settings of a version
-_FINDERS = {
-    "sensitivity": operating_point,
-    "specificity": operating_point_of_specificity,
-}
 _OF_ONE_CHANGE = frozenset({"added", "relabelled", "dropped", "not_kept", "thresholds_dropped"})
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRequest:
-    """A threshold for a class, as a target to reach or as a value."""
+    """A threshold for a class or label, as a target to reach or as a value."""
 
     label: str
     target: Target
@@ -62,16 +52,16 @@ class ChosenThresholds:
     """The threshold that a request led to.
 
     Attributes:
-        point: what it gives on out-of-fold scores; None with ``not_evaluated_because``.
-        elsewhere: sensitivity and specificity of thresholds chosen in this way without the
-            patients they are measured on; None for a value that someone gave.
+        point: its figures on out-of-fold scores; None where ``not_evaluated_because`` says why.
+        cross_fitted: sensitivity and specificity of thresholds chosen for the same target without
+            the patients that measure them; None when the request has a value.
     """
 
     request: ThresholdRequest
     threshold: float
     point: OperatingPoint | None
     not_evaluated_because: str | None
-    elsewhere: tuple[Estimate, Estimate] | None = None
+    cross_fitted: tuple[Estimate, Estimate] | None = None
 
     @property
     def report(self) -> ThresholdReport:
@@ -86,8 +76,8 @@ class ChosenThresholds:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; the threshold is not rounded, for decisions depend on it."""
-        pair = self.elsewhere
+        """Plain JSON values; the threshold is not rounded, because calls depend on it."""
+        pair = self.cross_fitted
         measured = pair and {"sensitivity": pair[0], "specificity": pair[1]}
         plain: dict[str, Any] = to_plain(self.report, REPORT_DIGITS)
         return plain | {
@@ -98,7 +88,7 @@ class ChosenThresholds:
 
 
 class Thresholds:
-    """Chooses thresholds by out-of-fold scores; ``evaluator`` gives those."""
+    """Chooses thresholds by the out-of-fold scores of the evaluator."""
 
     def __init__(
         self, catalog: Catalog, store: ClassifierStore, evaluator: ClassifierEvaluator
@@ -110,32 +100,29 @@ class Thresholds:
     def choose(
         self, workspace_id: str, name: str, number: int, requests: Sequence[ThresholdRequest]
     ) -> list[ChosenThresholds]:
-        """The threshold of each request, and the operating point it gives.
+        """The threshold of each request with its operating point.
 
-        A point is measured on the out-of-fold scores by which its threshold was chosen, which is
-        optimistic; ``cross_fitted`` beside it is not.
+        The out-of-fold scores that choose a threshold also measure its point, which is optimistic;
+        ``cross_fitted`` is not.
 
         Raises:
             UnknownItem: no such classifier or version.
             InputError: no such class or label, or a value out of range.
-            NotEnoughExamples: a target, with fewer than 5 groups with scores of the class or of
-                others.
+            NotEnoughExamples: a target with fewer than 5 groups with scores of the class or of
+                the others.
         """
         model = self._store.open(workspace_id, name, number).model
         _check(requests, model)
         try:
             _, scores = self._evaluator.out_of_fold(workspace_id, name, number)
         except NotEnoughExamples as error:
-            if all(request.target == "threshold" for request in requests):
-                return [
-                    ChosenThresholds(request, request.value, None, str(error))
-                    for request in requests
-                ]
-            raise
+            if any(request.target != "threshold" for request in requests):
+                raise
+            return [ChosenThresholds(r, r.value, None, str(error)) for r in requests]
         chosen = []
         for request in requests:
             key, class_name = model.find(request.label)
-            held_out = scores.heads[key].chosen  # whose scale is that of the head that serves
+            held_out = scores.heads[key].chosen  # on the scale of the head
             calibration = model.heads[key].calibrator.calibration
             shares_NC = calibration.probabilities(held_out.logits_NC)
             of_class = _chosen(held_out, shares_NC, replace(request, label=class_name))
@@ -152,30 +139,29 @@ class Thresholds:
         requests: Sequence[ThresholdRequest],
         author: Author,
         *,
-        base: int | None = None,
+        base: int,
         publish: bool = False,
         if_revision: int | None = None,
     ) -> tuple[Classifier, ClassifierVersion]:
-        """A version of the same heads with these thresholds instead of those it had.
+        """Store a version with the same heads and only these thresholds.
 
-        Labels of a multi-label version that are given none have 0.5 again.
+        Labels without a request return to the default of 0.5.
 
         Args:
-            base: number of the version to start from; None = the published one.
+            base: number of the version to start from.
 
         Raises:
             UnknownItem, InputError, NotEnoughExamples: as ``choose``.
             PreconditionFailed: ``if_revision`` is not the current one.
         """
-        number = base or self._catalog.get_classifier(workspace_id, name).published.number
-        chosen = self.choose(workspace_id, name, number, requests)
-        start = self._catalog.get_version(workspace_id, name, number)
-        examples = self._catalog.version_examples(workspace_id, name, number)
+        chosen = self.choose(workspace_id, name, base, requests)
+        start = self._catalog.get_version(workspace_id, name, base)
+        examples = self._catalog.version_examples(workspace_id, name, base)
         thresholds = {choice.request.label: choice.threshold for choice in chosen}
         settings = {k: v for k, v in start.settings.items() if k not in _OF_ONE_CHANGE}
-        settings |= {"base_version": number, POINTS: [choice.to_json() for choice in chosen]}
+        settings |= {"base_version": base, POINTS: [choice.to_json() for choice in chosen]}
         if start.kind == MULTI:
-            settings["thresholds"] = thresholds  # by which later versions are fitted too
+            settings["thresholds"] = thresholds  # later versions inherit them
         version = NewVersion(
             encoder_id=start.encoder_id,
             classes=start.classes,
@@ -213,22 +199,22 @@ def _chosen(held_out: HeldOut, shares_NC: Doubles, request: ThresholdRequest) ->
         except NotEnoughExamples as error:
             return ChosenThresholds(request, request.value, None, str(error))
         return ChosenThresholds(request, point.threshold, point, None)
-    find = _FINDERS[request.target]
-    point = find(held_out, shares_NC, request.label, request.value)
-    elsewhere = cross_fitted(held_out, shares_NC, request.label, request.target, request.value)
-    return ChosenThresholds(request, point.threshold, point, None, elsewhere)
+    target = (request.label, request.target, request.value)
+    point = operating_point(held_out, shares_NC, *target)
+    rates = cross_fitted(held_out, shares_NC, *target)
+    return ChosenThresholds(request, point.threshold, point, None, rates)
 
 
 def _with_thresholds(
     report: Mapping[str, Any], thresholds: Sequence[ThresholdReport]
 ) -> dict[str, Any]:
-    """A report whose heads tell of the new thresholds."""
+    """A report with the new thresholds of each head."""
     by_label = {threshold.label: threshold for threshold in thresholds}
     heads = []
     for head in report.get("labels", []):
-        shown = list(thresholds)
+        reports = list(thresholds)
         if head["label"] is not None:
             default = ThresholdReport(head["label"], THRESHOLD, None, None, "not asked for")
-            shown = [by_label.get(head["label"], default)]
-        heads.append({**head, "thresholds": to_plain(shown, REPORT_DIGITS)})
+            reports = [by_label.get(head["label"], default)]
+        heads.append({**head, "thresholds": to_plain(reports, REPORT_DIGITS)})
     return {**report, "labels": heads} if heads else dict(report)

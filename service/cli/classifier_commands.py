@@ -1,4 +1,4 @@
-"""The command line of classifiers: fit, list, predict, evaluate, export, import, publish."""
+"""Commands for classifiers: fit, list, predict, evaluate, export, import, publish."""
 
 import base64
 import hashlib
@@ -10,18 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.ingest import ingest
+from service.cli.ingest import ensure_collection, ingest
 from service.cli.labelled_files import LabelledFile, labelled_files
-from service.cli.terminal import Key, Url, errors, explained, progress
+from service.cli.terminal import LOCAL_URL, Key, Url, errors, progress, service_at
 from service.client.client import ApiError, Client
 from service.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="Classifiers of a running service.")
-LOCAL = "http://127.0.0.1:8000"
+app = typer.Typer(no_args_is_help=True, help="Fit and use the classifiers of a running service.")
 TOO_MUCH = frozenset({"too_many_items", "upload_too_large"})
-PREDICTED_AT_ONCE = 32
+PREDICT_FILES = 32
+MAX_CINE_FRAMES = 256
 
-Name = Annotated[str, typer.Argument(help="Of the classifier.")]
+Name = Annotated[str, typer.Argument(help="Name of the classifier.")]
 Labelled = Annotated[
     Path,
     typer.Argument(
@@ -31,17 +31,9 @@ Labelled = Annotated[
 ]
 Stored = Annotated[
     str | None,
-    typer.Option(
-        help="Store the images in this collection first: for more than one request holds."
-    ),
+    typer.Option(help="Collection that stores the images first, if they exceed one request."),
 ]
-Version = Annotated[int | None, typer.Option(min=1, help="Instead of the published one.")]
-
-
-@contextmanager
-def _service(url: str, key: str | None) -> Iterator[Client]:
-    with explained(), Client(url, key=key) as client:
-        yield client
+Version = Annotated[int | None, typer.Option(min=1, help="Version; default: published.")]
 
 
 @app.command()
@@ -49,30 +41,30 @@ def fit(
     name: Name,
     source: Labelled,
     collection: Stored = None,
-    url: Url = LOCAL,
+    url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Fit a classifier from labelled images, and say how good it is."""
-    with _service(url, key) as client:
+    """Fit a classifier from labelled images and print its accuracy."""
+    with service_at(url, key) as client:
         files = labelled_files(source)
         if collection is None:
             images = [file.path.read_bytes() for file in files]
             with _hint():
-                made = client.fit_images(name, images, [file.example for file in files])
+                answer = client.fit_images(name, images, [file.example for file in files])
         else:
             body = {"name": name, "collection": collection}
-            made = client.fit(body | {"examples": _stored(client, collection, files)})
-        typer.echo(_line(made))
-        for warning in made["report"]["warnings"]:
+            answer = client.fit(body | {"examples": _stored(client, collection, files)})
+        typer.echo(_line(answer))
+        for warning in answer["report"]["warnings"]:
             errors.print(warning, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("list")
-def list_all(url: Url = LOCAL, key: Key = None) -> None:
-    """List classifiers with the accuracy that their published versions report."""
-    with _service(url, key) as client:
-        for found in client.classifiers():
-            typer.echo(_line(found))
+def list_all(url: Url = LOCAL_URL, key: Key = None) -> None:
+    """List the classifiers with the accuracy of their published versions."""
+    with service_at(url, key) as client:
+        for classifier in client.classifiers():
+            typer.echo(_line(classifier))
 
 
 @app.command()
@@ -80,33 +72,33 @@ def predict(
     name: Name,
     files: Annotated[list[Path], typer.Argument(help="Image files.", exists=True, dir_okay=False)],
     version: Version = None,
-    coverage: Annotated[float, typer.Option(help="Of the prediction sets.")] = 0.9,
+    coverage: Annotated[float, typer.Option(help="Coverage of the prediction sets.")] = 0.9,
     heatmaps: Annotated[
-        Path | None, typer.Option(help="Folder for a PNG per file of where the answer comes from.")
+        Path | None, typer.Option(help="Folder for one heat map (PNG) per file.")
     ] = None,
     cine: Annotated[
         bool, typer.Option("--cine", help="The files are frames of one cine, in order.")
     ] = False,
-    url: Url = LOCAL,
+    url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Predict image files; one JSON object per line and file, and one for the cine."""
-    if cine and len(files) > PREDICTED_AT_ONCE * 8:
-        raise typer.BadParameter(f"a cine has at most {PREDICTED_AT_ONCE * 8} frames")
-    step = len(files) if cine else PREDICTED_AT_ONCE
+    """Predict image files; print one JSON object per line for each file and for the cine."""
+    if cine and len(files) > MAX_CINE_FRAMES:
+        raise typer.BadParameter(f"a cine has at most {MAX_CINE_FRAMES} frames, got {len(files)}")
+    step = len(files) if cine else PREDICT_FILES
     failed = 0
-    with _service(url, key) as client:
+    with service_at(url, key) as client:
         for start in range(0, len(files), step):
-            part = files[start : start + step]
+            batch = files[start : start + step]
             answer = client.predict(
                 name,
-                [path.read_bytes() for path in part],
+                [path.read_bytes() for path in batch],
                 version=version,
                 coverage=coverage,
                 heatmap="png" if heatmaps else None,
                 cine=cine,
             )
-            for number, (path, item) in enumerate(zip(part, answer["items"], strict=True), start):
+            for number, (path, item) in enumerate(zip(batch, answer["items"], strict=True), start):
                 failed += "problem" in item
                 _write_heatmap(heatmaps, number, path, item.pop("heatmap", None))
                 typer.echo(json.dumps({"file": str(path), "version": answer["version"], **item}))
@@ -125,15 +117,13 @@ def evaluate(
     version: Version = None,
     allow_known: Annotated[
         bool,
-        typer.Option(
-            "--allow-known", help="Also evaluate on examples that the version was fitted from."
-        ),
+        typer.Option("--allow-known", help="Also evaluate on examples of the fit."),
     ] = False,
-    url: Url = LOCAL,
+    url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Evaluate a version on labelled images of other patients; prints one JSON object."""
-    with _service(url, key) as client:
+    """Evaluate a version on labelled images of other patients; print one JSON object."""
+    with service_at(url, key) as client:
         files = labelled_files(source)
         body: dict[str, Any] = {"allow_known": allow_known}
         images: list[bytes] = []
@@ -141,29 +131,30 @@ def evaluate(
             body["examples"] = [file.example for file in files]
             images = [file.path.read_bytes() for file in files]
         else:
-            body |= {"collection": collection}
-            body["examples"] = _stored(client, collection, files)
+            examples = _stored(client, collection, files)
+            body |= {"collection": collection, "examples": examples}
         with _hint():
-            found = client.evaluate(name, body, images=images, version=version)
-        typer.echo(json.dumps(found))
+            evaluation = client.evaluate(name, body, images=images, version=version)
+        typer.echo(json.dumps(evaluation))
 
 
 @app.command()
 def export(
     name: Name,
-    out: Annotated[Path, typer.Option(help="File to write: .json for import, or .onnx.")],
+    out: Annotated[Path, typer.Option(help="File to write: .json (for import) or .onnx.")],
     version: Version = None,
-    url: Url = LOCAL,
+    url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Write a version to a file; JSON holds embeddings of examples: keep it as patient data."""
-    with _service(url, key) as client:
-        if out.suffix not in {".json", ".onnx"}:
-            raise InputError("expected a file that ends in .json or .onnx")
+    """Write a version to a file; JSON holds embeddings of examples: protect it as patient data."""
+    with service_at(url, key) as client:
+        number = version or "published"
         if out.suffix == ".onnx":
-            data = client.export_onnx(name, version=version or "published")
+            data = client.export_onnx(name, version=number)
+        elif out.suffix == ".json":
+            data = json.dumps(client.export(name, version=number)).encode()
         else:
-            data = json.dumps(client.export(name, version=version or "published")).encode()
+            raise InputError(f"expected a file that ends in .json or .onnx, got {out.suffix!r}")
         out.write_bytes(data)
         typer.echo(f"wrote {len(data)} bytes")
 
@@ -171,12 +162,12 @@ def export(
 @app.command("import")
 def import_(
     name: Name,
-    file: Annotated[Path, typer.Argument(help="That export wrote.", exists=True, dir_okay=False)],
-    url: Url = LOCAL,
+    file: Annotated[Path, typer.Argument(help="Exported JSON.", exists=True, dir_okay=False)],
+    url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Create a classifier from JSON that export wrote, under a name of its own."""
-    with _service(url, key) as client:
+    """Create a classifier from exported JSON, under a new name."""
+    with service_at(url, key) as client:
         try:
             document = json.loads(file.read_bytes())
         except ValueError as error:
@@ -189,18 +180,18 @@ def import_(
 @app.command()
 def publish(
     name: Name,
-    version: Annotated[int, typer.Argument(min=1, help="An earlier one rolls back.")],
-    url: Url = LOCAL,
+    version: Annotated[int, typer.Argument(min=1, help="Version number.")],
+    url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Let a version predict from now on."""
-    with _service(url, key) as client:
+    """Publish a version, which then predicts; an earlier one rolls back."""
+    with service_at(url, key) as client:
         typer.echo(_line(client.publish(name, version)))
 
 
 @contextmanager
 def _hint() -> Iterator[None]:
-    """Say what helps against the limits of one request."""
+    """Suggest a collection when one request is too small for the images."""
     try:
         yield
     except ApiError as error:
@@ -210,20 +201,19 @@ def _hint() -> Iterator[None]:
 
 
 def _stored(client: Client, collection: str, files: Sequence[LabelledFile]) -> list[dict[str, str]]:
-    """The files as labelled scans of a collection, which is made when there is none.
+    """Store the files in a collection and return them as examples.
 
     Raises:
-        InputError: a file that the service does not take; nothing is fitted from the others.
+        InputError: the service refused a file; then nothing is fitted.
     """
-    if collection not in {found["name"] for found in client.collections()}:
-        client.create_collection(collection)
-    said = [{k: v for k, v in file.example.items() if k != "label"} for file in files]
+    ensure_collection(client, collection)
+    metadata = [{k: v for k, v in file.example.items() if k != "label"} for file in files]
     paths = [file.path for file in files]
     with progress("sending", len(files)) as advance:
-        done = ingest(client, collection, paths, said, on_done=advance)
+        done = ingest(client, collection, paths, metadata, on_done=advance)
     if done.problems:
-        path, why = done.problems[0]
-        raise InputError(f"{len(done.problems)} files were refused, first {path}: {why}")
+        path, reason = done.problems[0]
+        raise InputError(f"{len(done.problems)} files were refused, first {path}: {reason}")
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     known = client.known(collection, digests)
     return [
@@ -235,20 +225,21 @@ def _stored(client: Client, collection: str, files: Sequence[LabelledFile]) -> l
 def _write_heatmap(
     folder: Path | None, number: int, path: Path, heatmap: dict[str, Any] | None
 ) -> None:
-    """Numbered in the order of the command: two folders may hold files of one name."""
+    """Write a heat map under a number, because two folders may hold files of one name."""
     if folder is None or heatmap is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{number:04d}-{path.stem}.png").write_bytes(base64.b64decode(heatmap["png"]))
 
 
-def _line(found: dict[str, Any]) -> str:
+def _line(classifier: dict[str, Any]) -> str:
     """Name, version, accuracy with its interval, classes."""
-    report = found["report"] or {}
+    report = classifier["report"] or {}
     accuracy, interval = report.get("balanced_accuracy"), report.get("interval_95")
-    said = "not evaluated"
+    quality = "not evaluated"
     if accuracy is not None and interval is not None:
-        said = f"balanced accuracy {accuracy:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
-    calibrated = "calibrated" if found["calibrated"] else "not calibrated"
-    version = f"version {found['published_version']} of {found['latest_version']}"
-    return "\t".join((found["name"], version, said, calibrated, ", ".join(found["classes"])))
+        quality = f"balanced accuracy {accuracy:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+    calibrated = "calibrated" if classifier["calibrated"] else "not calibrated"
+    version = f"version {classifier['published_version']} of {classifier['latest_version']}"
+    classes = ", ".join(classifier["classes"])
+    return "\t".join((classifier["name"], version, quality, calibrated, classes))

@@ -1,9 +1,8 @@
-"""A folder of images -> a collection: parallel, in order, resumable.
+"""Sends a folder of images to a collection: parallel, in order, resumable.
 
-Batches are read ahead and sent by a few threads; at most ``2 x workers`` of them are under way,
-and they are settled in the order of the files, so that memory is bounded and a report reads like
-the folder. A service that is busy is asked again later. The same bytes are one scan, so whatever
-is sent twice after a failure is stored once.
+A few threads read and send batches. At most ``2 x workers`` batches are in memory, and they are
+settled in the order of the files. When the service is busy, a request is repeated later. Equal
+bytes are one scan, so a file that is sent twice after a failure is stored once.
 """
 
 import hashlib
@@ -29,15 +28,15 @@ PER_REQUEST = 32
 BYTES_PER_REQUEST = 16_000_000
 ATTEMPTS = 8
 LONGEST_WAIT_S = 30.0
-_OF_THE_FILE = frozenset({413, 415, 422})  # of a request whose files are all refused
+_OF_THE_FILE = frozenset({413, 415, 422})  # all files of the request were refused
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of the files; ``problems`` holds (path, code and detail).
+    """The outcome of an ingest; ``problems`` holds (path, code and detail).
 
     Attributes:
-        skipped: files that an earlier run had settled; they were not even read.
+        skipped: number of files that an earlier run settled; they were not read.
     """
 
     sent: int
@@ -54,8 +53,14 @@ class _File:
     modified_ns: int
 
 
+def ensure_collection(client: Client, name: str) -> None:
+    """Create the collection if it is missing."""
+    if name not in {collection["name"] for collection in client.collections()}:
+        client.create_collection(name)
+
+
 def image_files(folder: Path) -> list[Path]:
-    """Image files below a folder, sorted; hidden ones are passed over."""
+    """The image files below a folder, sorted, without hidden files."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -73,22 +78,22 @@ def ingest(
     report: Report | None = None,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Ingested:
-    """Send the files that the collection does not hold; bad ones are reported, not fatal.
+    """Send the files that the collection does not have; bad files are reported, not fatal.
 
     Args:
         metadata: one object per file.
-        workers: requests at the same time.
-        report: gets one line per file; files that it tells of as stored are passed over unread,
-            unless they changed since.
-        on_done: called with the number of files settled after each batch.
+        workers: number of parallel requests.
+        report: gets one line per file; files that it lists as stored are skipped, unless they
+            changed since.
+        on_done: called after each batch with the number of its files.
 
     Raises:
         ApiError: the service refused a whole request, or stayed busy.
         httpx.HTTPError: the service could not be reached any more.
-        InputError: another number of metadata than files, or no worker.
+        InputError: not one metadata object per file, or no worker.
     """
-    said = list(metadata) if metadata is not None else [{} for _ in files]
-    if len(said) != len(files) or workers < 1:
+    objects = list(metadata) if metadata is not None else [{} for _ in files]
+    if len(objects) != len(files) or workers < 1:
         raise InputError("expected one metadata object per file, and at least one worker")
     counts = {"stored": 0, "known": 0}
     problems: list[tuple[Path, str]] = []
@@ -96,46 +101,43 @@ def ingest(
         earlier = {} if report is None else report.earlier()
         if report is not None:
             stack.enter_context(report)
-        todo = [f for f in _described(files, said) if not _is_settled(f, earlier)]
+        todo = [f for f in _described(files, objects) if not _is_settled(f, earlier)]
         skipped = len(files) - len(todo)
         if skipped:
             on_done(skipped)
         for batch in _in_order(_Sender(client, collection), _batches(todo), workers):
-            for each in batch:
-                if each.is_there:
-                    counts[each.outcome] += 1
+            for line in batch:
+                if line.is_there:
+                    counts[line.outcome] += 1
                 else:
-                    problems.append((Path(each.path), f"{each.code}: {each.detail}"))
+                    problems.append((Path(line.path), f"{line.code}: {line.detail}"))
             if report is not None:
                 report.add(batch)
             on_done(len(batch))
     return Ingested(counts["stored"], counts["known"], tuple(problems), skipped)
 
 
-def _described(files: Sequence[Path], said: Sequence[dict[str, Any]]) -> Iterator[_File]:
-    for path, metadata in zip(files, said, strict=True):
+def _described(files: Sequence[Path], objects: Sequence[dict[str, Any]]) -> Iterator[_File]:
+    for path, metadata in zip(files, objects, strict=True):
         try:
-            found = path.stat()
-        except OSError:  # told when it is read
+            status = path.stat()
+        except OSError:  # reported when the file is read
             yield _File(path, metadata, 0, 0)
         else:
-            yield _File(path, metadata, found.st_size, found.st_mtime_ns)
+            yield _File(path, metadata, status.st_size, status.st_mtime_ns)
 
 
 def _is_settled(file: _File, earlier: dict[str, Settled]) -> bool:
-    told = earlier.get(str(file.path))
-    return (
-        told is not None
-        and told.is_there
-        and (told.bytes, told.modified_ns) == (file.bytes, file.modified_ns)
-    )
+    line = earlier.get(str(file.path))
+    if line is None or not line.is_there:
+        return False
+    return (line.bytes, line.modified_ns) == (file.bytes, file.modified_ns)
 
 
 def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
     batch: list[_File] = []
     for file in files:
-        full = len(batch) == PER_REQUEST or sum(f.bytes for f in batch) > BYTES_PER_REQUEST
-        if full:
+        if len(batch) == PER_REQUEST or sum(f.bytes for f in batch) > BYTES_PER_REQUEST:
             yield batch
             batch = []
         batch.append(file)
@@ -146,7 +148,7 @@ def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
 def _in_order(
     sender: "_Sender", batches: Iterator[list[_File]], workers: int
 ) -> Iterator[list[Settled]]:
-    """Settled batches in the order of the files; the first failure stops the others."""
+    """The settled batches in the order of the files; the first failure stops the others."""
     under_way: deque[Future[list[Settled]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:
         try:
@@ -162,7 +164,7 @@ def _in_order(
 
 
 class _Sender:
-    """Reads and sends batches; its pause after "busy" is one for all threads."""
+    """Reads and sends batches; all threads share the pause while the service is busy."""
 
     def __init__(self, client: Client, collection: str) -> None:
         self._client = client
@@ -171,27 +173,27 @@ class _Sender:
         self._not_before_s = 0.0
 
     def stop(self) -> None:
-        """End the waiting of all threads; what is sent already is waited for."""
+        """Stop the pauses of all threads; requests that are on the way still end."""
         self._stopping.set()
 
     def settle(self, batch: list[_File]) -> list[Settled]:
-        """One line per file, in order. Raises ApiError, httpx.HTTPError."""
+        """Return one line per file, in order. Raises ApiError, httpx.HTTPError."""
         lines: dict[Path, Settled] = {}
         read: list[tuple[_File, bytes, str]] = []
         for file in batch:
             try:
                 data = file.path.read_bytes()
             except OSError as error:
-                why = type(error).__name__
-                lines[file.path] = _line(file, "unreadable", code="unreadable", detail=why)
+                name = type(error).__name__
+                lines[file.path] = _line(file, "unreadable", code="unreadable", detail=name)
             else:
                 read.append((file, data, hashlib.sha256(data).hexdigest()))
         digests = [digest for _, _, digest in read]
-        known = self._patiently(lambda: self._client.known(self._collection, digests))
+        known = self._retry(lambda: self._client.known(self._collection, digests))
         for file, _, digest in read:
             if digest in known:
                 lines[file.path] = _line(file, "known", sha256=digest, scan_id=known[digest])
-        fresh = [each for each in read if each[2] not in known]
+        fresh = [(file, data, digest) for file, data, digest in read if digest not in known]
         lines |= {Path(line.path): line for line in self._send(fresh)}
         return [lines[file.path] for file in batch]
 
@@ -199,27 +201,27 @@ class _Sender:
         if not fresh:
             return []
         images = [data for _, data, _ in fresh]
-        said = [file.metadata for file, _, _ in fresh]
+        metadata = [file.metadata for file, _, _ in fresh]
         try:
-            items = self._patiently(
-                lambda: self._client.add_scans(self._collection, images, said)["items"]
+            items = self._retry(
+                lambda: self._client.add_scans(self._collection, images, metadata)["items"]
             )
         except ApiError as error:
             if error.status not in _OF_THE_FILE and error.code != "name_taken":
                 raise
             if len(fresh) == 1:
                 file, _, digest = fresh[0]
-                why = str(error).partition(": ")[2]
-                return [_line(file, "refused", code=error.code, detail=why, sha256=digest)]
-            half = len(fresh) // 2  # one of them is too large, say: find out which
+                detail = str(error).partition(": ")[2]
+                return [_line(file, "refused", code=error.code, detail=detail, sha256=digest)]
+            half = len(fresh) // 2  # one file may be too large: send halves to isolate it
             return self._send(fresh[:half]) + self._send(fresh[half:])
         return [
             _answered(file, digest, item)
             for (file, _, digest), item in zip(fresh, items, strict=True)
         ]
 
-    def _patiently(self, call: Callable[[], Any]) -> Any:
-        """Try again while the service is busy or away, all threads after the same pause."""
+    def _retry(self, call: Callable[[], Any]) -> Any:
+        """Repeat a call while the service is busy or unreachable; all threads share the pause."""
         for attempt in range(ATTEMPTS):
             self._stopping.wait(max(0.0, self._not_before_s - time.monotonic()))
             try:

@@ -1,7 +1,7 @@
-"""What became of each file of an ingest: a CSV or JSON Lines file that a later run goes on from.
+"""The report of an ingest: a CSV or JSON Lines file from which a later run continues.
 
-The file names paths, as its owner needs; it is written on the owner's machine alone. A line that
-was cut off by a kill is passed over.
+The report holds paths, because its owner needs them; it stays on the owner's machine. An
+incomplete line at the end, left by a killed run, is skipped.
 """
 
 import csv
@@ -19,11 +19,11 @@ SETTLED: frozenset[str] = frozenset({"stored", "known"})
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One file, settled.
+    """The outcome of one file.
 
     Attributes:
-        code, detail: why it was refused; empty otherwise.
-        bytes, modified_ns: of the file when it was read, so that a changed one is read again.
+        code, detail: reason of a refusal; empty otherwise.
+        bytes, modified_ns: of the file when it was read, so that a changed file is read again.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Settled:
 
     @property
     def is_there(self) -> bool:
-        """Whether the collection holds it."""
+        """Whether the collection has the file."""
         return self.outcome in SETTLED
 
 
@@ -46,13 +46,10 @@ _NUMBERS = ("bytes", "modified_ns")
 
 
 class Report:
-    """Adds lines to a report file; use as a context manager.
-
-    Args:
-        file: ``.csv`` or ``.jsonl``; one that is there is gone on with.
+    """Adds lines to a new or existing report file; use it as a context manager.
 
     Raises:
-        InputError: another suffix.
+        InputError: the file ends neither in ``.csv`` nor in ``.jsonl``.
     """
 
     def __init__(self, file: Path) -> None:
@@ -62,12 +59,12 @@ class Report:
         self._stream: IO[str] | None = None
 
     def earlier(self) -> dict[str, Settled]:
-        """The last word on each path of earlier runs."""
+        """The latest line of earlier runs for each path."""
         if not self._file.exists():
             return {}
         with self._file.open(newline="", encoding="utf-8", errors="replace") as stream:
             rows = csv.DictReader(stream) if self._file.suffix == ".csv" else _objects(stream)
-            return {found.path: found for row in rows if (found := _read(row)) is not None}
+            return {line.path: line for row in rows if (line := _read(row)) is not None}
 
     def __enter__(self) -> "Report":
         is_new = not self._file.exists() or self._file.stat().st_size == 0
@@ -85,11 +82,10 @@ class Report:
             self._stream = None
 
     def add(self, settled: Iterable[Settled]) -> None:
-        """Write lines and hand them to the system, so that a kill loses none of them."""
+        """Write lines and flush them, so that a kill loses none of them."""
         if self._stream is None:
             raise InputError("expected an open report")
-        for each in settled:
-            row = asdict(each)
+        for row in map(asdict, settled):
             if self._file.suffix == ".csv":
                 csv.DictWriter(self._stream, _COLUMNS).writerow(row)
             else:
@@ -100,11 +96,11 @@ class Report:
 def _objects(stream: IO[str]) -> Iterator[dict[str, Any]]:
     for line in stream:
         try:
-            found = json.loads(line)
+            row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(found, dict):
-            yield found
+        if isinstance(row, dict):
+            yield row
 
 
 def _read(row: dict[str, Any]) -> Settled | None:

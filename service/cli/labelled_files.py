@@ -1,4 +1,4 @@
-"""Labelled image files on disk: a folder per class, or a CSV that names files and labels."""
+"""Labelled image files: a folder per class, or a CSV with paths and labels."""
 
 import csv
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ COLUMNS = ("path", "label", "subject_id", "study_id")
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """One image file, its class, and who it is from; empty = not known."""
+    """One image file with its class, subject and study; empty = not known."""
 
     path: Path
     label: str
@@ -21,28 +21,27 @@ class LabelledFile:
 
     @property
     def example(self) -> dict[str, str]:
-        """As requests say it."""
-        said = {"label": self.label, "subject_id": self.subject_id, "study_id": self.study_id}
-        return {name: value for name, value in said.items() if value}
+        """The example in a request."""
+        fields = {"label": self.label, "subject_id": self.subject_id, "study_id": self.study_id}
+        return {name: value for name, value in fields.items() if value}
 
 
 def labelled_files(source: Path) -> list[LabelledFile]:
-    """Of a folder with one sub-folder per class, or of a CSV with the columns path and label.
+    """Read a folder with one sub-folder per class, or a CSV with the columns path and label.
 
-    A CSV may have subject_id and study_id; its paths are relative to its folder.
+    A CSV may also have subject_id and study_id; its paths are relative to its folder.
 
     Raises:
-        InputError: no labelled images, columns that are missing or unknown, or a file that is
-            not there.
+        InputError: no labelled images, missing or unknown columns, or missing files.
     """
-    found = _of_folder(source) if source.is_dir() else _of_csv(source)
-    if not found:
-        raise InputError("expected labelled images, found none")
-    return found
+    files = _of_folder(source) if source.is_dir() else _of_csv(source)
+    if not files:
+        raise InputError("expected labelled images, got none")
+    return files
 
 
 def _of_folder(folder: Path) -> list[LabelledFile]:
-    """Images directly in the folder have no class and are passed over."""
+    """Images directly in the folder have no class and are skipped."""
     files = [file for file in image_files(folder) if file.parent != folder]
     return [LabelledFile(file, file.relative_to(folder).parts[0]) for file in files]
 
@@ -60,15 +59,16 @@ def _of_csv(path: Path) -> list[LabelledFile]:
     missing = [number for number, file in enumerate(rows, 1) if not file.path.is_file()]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(rows)} files are not there, first row {missing[0]}"
+            f"{len(missing)} of {len(rows)} files do not exist, first row {missing[0]}"
         )
     return rows
 
 
 def _of_row(folder: Path, line: int, row: dict[str, str | None]) -> LabelledFile:
-    told = {name: (row.get(name) or "").strip() for name in COLUMNS}
-    if not told["path"] or not told["label"] or None in row:
+    fields = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    if not fields["path"] or not fields["label"] or None in row:
         raise InputError(
             f"line {line}: expected a path and a label, and no more fields than columns"
         )
-    return LabelledFile(folder / told["path"], told["label"], told["subject_id"], told["study_id"])
+    path = folder / fields.pop("path")
+    return LabelledFile(path, **fields)

@@ -1,7 +1,9 @@
-"""What the commands share: output, one-line errors, a progress bar, address and key."""
+"""Shared by the commands: output, one-line errors, a progress bar, connections."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -10,31 +12,63 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.client.client import ApiError
+from service.catalog.interface import Catalog
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.client.client import ApiError, Client
 from service.errors import ServiceError
+from service.server import LocalService, local_service
+from service.settings import read_settings
 
 console = Console()
 errors = Console(stderr=True)
 NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
 
 Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the service.")]
+LOCAL_URL = "http://127.0.0.1:8000"
+NewCollection = Annotated[str, typer.Option(help="Collection; created if it is missing.")]
 Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """An expected failure is one line and exit code 1, not a traceback."""
+    """Print an expected failure in one line and exit with code 1, without a traceback."""
     try:
         yield
     except (ServiceError, ApiError, OSError, RuntimeError, *NO_ANSWER) as error:
-        said = f"no answer: {error}" if isinstance(error, NO_ANSWER) else str(error)
-        errors.print(f"[red]error[/red] {escape(said)}", highlight=False, soft_wrap=True)
+        message = f"no answer: {error}" if isinstance(error, NO_ANSWER) else str(error)
+        errors.print(f"[red]error[/red] {escape(message)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
 @contextmanager
+def service_at(url: str, key: str | None) -> Iterator[Client]:
+    """A client of a running service, for a command."""
+    with explained(), Client(url, key=key) as client:
+        yield client
+
+
+@contextmanager
+def scratch_service() -> Iterator[tuple[LocalService, Client]]:
+    """A service of this process over an empty folder, for a command."""
+    with explained(), tempfile.TemporaryDirectory() as folder:
+        settings = read_settings().model_copy(update={"data_dir": Path(folder), "drain_s": 0.0})
+        with local_service(settings) as local, Client(local.url, key=local.key) as client:
+            yield local, client
+
+
+@contextmanager
+def catalog_at(folder: Path) -> Iterator[Catalog]:
+    """The catalog in a data folder, which may be in use by a service."""
+    catalog = open_catalog(folder)
+    try:
+        yield catalog
+    finally:
+        catalog.close()
+
+
+@contextmanager
 def progress(title: str, total: int) -> Iterator[Any]:
-    """Show a bar on standard error; the block is lent a function that takes what was done more."""
+    """Show a bar on standard error; call the yielded function with the number of new steps."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,28 +1,34 @@
-"""The client's calls of classifiers: fit, change, publish, evaluate, review, export."""
+"""The client's calls about classifiers: fit, change, predict, evaluate, review, export."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
-import httpx
-
-from service.client.request_parts import JsonObject, files, given, match, once, options, part
+from service.client.transport import JsonObject, Transport, files, json_part, part, without_none
 
 
-class ClassifierCalls(ABC):
-    """A part of ``Client``; a version is its number, ``published`` or ``latest``."""
+class PredictOptions(TypedDict, total=False):
+    """Options of a prediction.
 
-    @abstractmethod
-    def request(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        """Send."""
+    Attributes:
+        version: a number, ``published`` or ``latest``; the published version if left out.
+        heatmap: ``array`` or ``png``.
+        thresholds: label -> probability at which it is called.
+        cine: the images are frames of one cine, in order: ``cine`` answers for all of them.
+        region: ``auto``, ``none`` or ``x0,y0,x1,y1``.
+    """
 
-    @abstractmethod
-    def _json(self, method: str, path: str, **sent: Any) -> JsonObject:
-        """Send, and decode the answer."""
+    version: int | str | None
+    coverage: float | None
+    nearest: int | None
+    heatmap: str | None
+    heatmap_label: str | None
+    thresholds: Mapping[str, float] | None
+    cine: bool
+    region: str | None
 
-    @abstractmethod
-    def _pages(self, path: str, params: JsonObject) -> Iterator[JsonObject]:
-        """Items of all pages."""
+
+class ClassifierCalls(Transport):
+    """The part of ``Client`` for classifiers. A version: a number, ``published`` or ``latest``."""
 
     def fit(
         self, body: JsonObject, *, idempotency_key: str | None = None, respond_async: bool = False
@@ -31,9 +37,13 @@ class ClassifierCalls(ABC):
 
         With ``respond_async`` the answer is an operation to ``wait`` for.
         """
-        headers = once(idempotency_key)
-        headers |= {"Prefer": "respond-async"} if respond_async else {}
-        return self._json("POST", "/v1/classifiers", json=body, headers=headers)
+        return self._json(
+            "POST",
+            "/v1/classifiers",
+            json=body,
+            idempotency_key=idempotency_key,
+            prefer="respond-async" if respond_async else None,
+        )
 
     def fit_images(
         self,
@@ -50,12 +60,11 @@ class ClassifierCalls(ABC):
         is ``{"labels": [...]}``. Examples with a ``scan_id`` are stored scans and have no image.
         """
         body = {**(fields or {}), "name": name, "examples": list(examples)}
-        headers = once(idempotency_key)
-        return self._post_labelled("/v1/classifiers", body, images, headers=headers)
+        return self._post("/v1/classifiers", body, images, idempotency_key=idempotency_key)
 
     def classifiers(self) -> Iterator[JsonObject]:
         """GET /v1/classifiers, all pages."""
-        return self._pages("/v1/classifiers", {})
+        return self._pages("/v1/classifiers")
 
     def classifier(self, name: str) -> JsonObject:
         """GET /v1/classifiers/{name}."""
@@ -64,25 +73,41 @@ class ClassifierCalls(ABC):
     def publish(self, name: str, number: int, *, if_match: str | None = None) -> JsonObject:
         """PATCH /v1/classifiers/{name}: let this version predict; an earlier one rolls back."""
         body = {"published_version": number}
-        return self._json("PATCH", _path(name), json=body, headers=match(if_match))
+        return self._json("PATCH", _path(name), json=body, if_match=if_match)
 
     def delete_classifier(self, name: str, *, if_match: str | None = None) -> JsonObject:
         """DELETE /v1/classifiers/{name}."""
-        return self._json("DELETE", _path(name), headers=match(if_match))
+        return self._json("DELETE", _path(name), if_match=if_match)
 
     def import_classifier(
         self, name: str, classifier: JsonObject, *, idempotency_key: str | None = None
     ) -> JsonObject:
-        """POST /v1/classifiers/import of what ``export`` gave."""
+        """POST /v1/classifiers/import of what ``export`` returned."""
         body = {"name": name, "classifier": classifier}
-        headers = once(idempotency_key)
-        return self._json("POST", "/v1/classifiers/import", json=body, headers=headers)
+        path = "/v1/classifiers/import"
+        return self._json("POST", path, json=body, idempotency_key=idempotency_key)
+
+    # predictions --------------------------------------------------------------------------
+
+    def predict(
+        self, name: str, images: Sequence[bytes], **options: Unpack[PredictOptions]
+    ) -> JsonObject:
+        """POST .../predict; one item per image."""
+        path = f"{_path(name)}/predict"
+        return self._json("POST", path, files=files(images), params=_query(options))
+
+    def predict_scans(
+        self, name: str, collection: str, scan_ids: Sequence[str], **options: Unpack[PredictOptions]
+    ) -> JsonObject:
+        """POST .../predict for stored scans, which have no heat map."""
+        body = {"collection": collection, "scan_ids": list(scan_ids)}
+        return self._json("POST", f"{_path(name)}/predict", json=body, params=_query(options))
 
     # versions -----------------------------------------------------------------------------
 
     def versions(self, name: str) -> Iterator[JsonObject]:
         """GET .../versions, all pages, newest first."""
-        return self._pages(f"{_path(name)}/versions", {})
+        return self._pages(f"{_path(name)}/versions")
 
     def version(self, name: str, version: int | str) -> JsonObject:
         """GET .../versions/{version}."""
@@ -90,7 +115,7 @@ class ClassifierCalls(ABC):
 
     def version_examples(self, name: str, version: int | str) -> Iterator[JsonObject]:
         """GET .../versions/{version}/examples, all pages."""
-        return self._pages(f"{_path(name, version)}/examples", {})
+        return self._pages(f"{_path(name, version)}/examples")
 
     def change_examples(
         self,
@@ -106,9 +131,8 @@ class ClassifierCalls(ABC):
 
         With ``images``, ``changes`` holds one ``{"label": ...}`` per image in ``examples``.
         """
-        headers = once(idempotency_key) | match(if_match)
         path = f"{_path(name, version)}/examples"
-        return self._post_labelled(path, changes, images, headers=headers)
+        return self._post(path, changes, images, if_match=if_match, idempotency_key=idempotency_key)
 
     def export(self, name: str, *, version: int | str = "published") -> JsonObject:
         """GET .../versions/{version}/export as JSON, for ``import_classifier``."""
@@ -130,8 +154,8 @@ class ClassifierCalls(ABC):
         version: int | str | None = None,
     ) -> JsonObject:
         """POST .../evaluate; with ``images``, ``body`` holds ``examples``, one per image."""
-        params = given(version=version)
-        return self._post_labelled(f"{_path(name)}/evaluate", body, images, params=params)
+        params = without_none({"version": version})
+        return self._post(f"{_path(name)}/evaluate", body, images, params=params)
 
     def compare(self, name: str, version: int | str, other: int | str) -> JsonObject:
         """GET .../versions/{version}/compare: two versions on the examples that both have."""
@@ -147,14 +171,10 @@ class ClassifierCalls(ABC):
         version: int | str | None = None,
         limit: int | None = None,
     ) -> JsonObject:
-        """GET .../review: labels to give next (of ``collection``), doubtful or contradicting."""
-        asked = given(kind=kind, collection=collection, version=version, limit=limit)
-        return self._json("GET", f"{_path(name)}/review", params=asked | {"task": list(tasks)})
-
-    def agreement(self, collection: str, task: str, other_task: str) -> JsonObject:
-        """POST /v1/collections/{collection}/agreement of two label tasks."""
-        path, body = f"/v1/collections/{part(collection)}/agreement", {"task": task}
-        return self._json("POST", path, json=body | {"other_task": other_task})
+        """GET .../review: labels to give next (in ``collection``), doubtful or contradicting."""
+        params: JsonObject = {"kind": kind, "collection": collection, "task": list(tasks)}
+        params |= {"version": version, "limit": limit}
+        return self._json("GET", f"{_path(name)}/review", params=without_none(params))
 
     def set_thresholds(
         self,
@@ -166,8 +186,10 @@ class ClassifierCalls(ABC):
         idempotency_key: str | None = None,
     ) -> JsonObject:
         """POST .../thresholds: ``thresholds`` by value, sensitivity or specificity."""
-        headers = once(idempotency_key) | match(if_match)
-        return self._json("POST", f"{_path(name, version)}/thresholds", json=body, headers=headers)
+        path = f"{_path(name, version)}/thresholds"
+        return self._json(
+            "POST", path, json=body, if_match=if_match, idempotency_key=idempotency_key
+        )
 
     def thresholds(
         self,
@@ -178,8 +200,8 @@ class ClassifierCalls(ABC):
         **target: float,
     ) -> JsonObject:
         """GET .../thresholds by ``sensitivity``, ``specificity`` or ``threshold``."""
-        asked: JsonObject = {**target, "label": list(labels)}
-        return self._json("GET", f"{_path(name, version)}/thresholds", params=asked)
+        params: JsonObject = {**target, "label": list(labels)}
+        return self._json("GET", f"{_path(name, version)}/thresholds", params=params)
 
     def confusion(
         self,
@@ -192,21 +214,33 @@ class ClassifierCalls(ABC):
         limit: int | None = None,
     ) -> JsonObject:
         """GET .../confusion with the examples behind each cell."""
-        asked = given(label=label, actual=actual, predicted=predicted, limit=limit)
-        return self._json("GET", f"{_path(name, version)}/confusion", params=asked)
+        params = {"label": label, "actual": actual, "predicted": predicted, "limit": limit}
+        path = f"{_path(name, version)}/confusion"
+        return self._json("GET", path, params=without_none(params))
 
     def forecast(self, name: str, version: int | str = "published") -> JsonObject:
-        """GET .../forecast: what more examples would give."""
+        """GET .../forecast: the accuracy to expect from more examples."""
         return self._json("GET", f"{_path(name, version)}/forecast")
 
-    def _post_labelled(
-        self, path: str, body: JsonObject, images: Sequence[bytes], **sent: Any
+    def _post(
+        self, path: str, body: JsonObject, images: Sequence[bytes], **request: Any
     ) -> JsonObject:
+        """Send JSON, or a form when there are images."""
         if not images:
-            return self._json("POST", path, json=body, **sent)
-        return self._json("POST", path, files=files(images), data=options(body), **sent)
+            return self._json("POST", path, json=body, **request)
+        form = json_part("options", body)
+        return self._json("POST", path, files=files(images), data=form, **request)
 
 
 def _path(name: str, version: int | str | None = None) -> str:
     path = f"/v1/classifiers/{part(name)}"
     return path if version is None else f"{path}/versions/{part(str(version))}"
+
+
+def _query(options: PredictOptions) -> JsonObject:
+    """The options as query parameters; those left out or None take the service's defaults."""
+    thresholds = options.get("thresholds") or {}
+    query = without_none({key: value for key, value in options.items() if key != "thresholds"})
+    if thresholds:
+        query["threshold"] = [f"{label}:{value!r}" for label, value in thresholds.items()]
+    return query

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TypeAlias
 
 import numpy as np
@@ -51,7 +50,7 @@ class _WaitingFrame:
 class _Lane:
     """One worker: its passes, its frames, and whether they are being encoded."""
 
-    beside: Passes
+    passes: Passes
     gathered: list[_WaitingFrame] = field(default_factory=list)
     is_encoding: bool = False
 
@@ -64,7 +63,7 @@ class MicroBatcher:
     """Runs an encoder on batches gathered from concurrent ``submit`` calls.
 
     Without ``lanes`` one thread owns the encoder, so ``alone`` need not be thread safe. With
-    lanes, several batches run side by side, each on few cores: two passes of one thread each are
+    lanes, several batches run in parallel, each on few cores: two passes of one thread each are
     a sixth faster than one pass of two threads, which wait for each other at every layer. A batch
     runs ``alone``, on all cores, when every other lane is idle.
 
@@ -72,9 +71,9 @@ class MicroBatcher:
     waiting frames with Stopping, so that no caller hangs.
 
     Args:
-        alone: passes of a batch that runs alone; one call at a time, but beside those of lanes.
-        lanes: passes of batches side by side, one thread each; the same may come twice where
-            it is thread safe.
+        alone: for a batch that runs alone; called once at a time, but in parallel to the lanes.
+        lanes: for batches that run in parallel, one thread each; an element that is thread safe
+            may be repeated.
     """
 
     def __init__(
@@ -112,12 +111,7 @@ class MicroBatcher:
         self._tasks = [asyncio.create_task(self._run(lane)) for lane in self._lanes]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._closed = True
         for task in self._tasks:
             task.cancel()
@@ -135,14 +129,14 @@ class MicroBatcher:
         """Return the embedding, float32 (D,), of one preprocessed frame, float32 (3, S, S).
 
         Raises:
-            EncoderFailure: the worker is gone; nothing was queued.
+            EncoderFailure: the worker has ended; nothing was queued.
             Overloaded: the queue is full; nothing was queued.
             Stopping: the batcher was closed before the frame reached the encoder.
         """
         return (await self._submit(frame_3SS, mapped=False)).embedding_D
 
     async def submit_mapped(self, frame_3SS: Floats) -> Encoded:
-        """The embedding with its feature map, at no cost for other frames of the batch.
+        """Return the embedding with its feature map, at no cost for other frames of the batch.
 
         Raises: as ``submit``.
         """
@@ -152,12 +146,12 @@ class MicroBatcher:
         if self._closed:
             raise Stopping("the service is shutting down")
         if not self.is_running:
-            raise EncoderFailure("the encoder's worker is gone")
+            raise EncoderFailure("the worker of the encoder has ended")
         result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait(_WaitingFrame(frame_3SS, mapped, result))
         except asyncio.QueueFull:
-            raise Overloaded(f"{self._queue.maxsize} frames already wait") from None
+            raise Overloaded(f"{self._queue.maxsize} frames wait already") from None
         return await result
 
     async def _run(self, lane: _Lane) -> None:
@@ -173,7 +167,7 @@ class MicroBatcher:
         """Encode a batch and resolve its frames, also when the batcher is closed meanwhile."""
         loop = asyncio.get_running_loop()
         others = any(other.is_busy for other in self._lanes if other is not lane)
-        passes = lane.beside if others else self._alone
+        passes = lane.passes if others else self._alone
         lane.is_encoding = True
         work = loop.run_in_executor(self._threads, self._encode_all, passes, batch)
         cancelled = False
@@ -190,9 +184,9 @@ class MicroBatcher:
     def _encode_all(self, passes: Passes, batch: list[_WaitingFrame]) -> list[Encoded]:
         """On a thread of the lane: a failure reaches the callers and not the worker."""
         self._on_batch(len(batch))
-        # Two passes for a mixed batch: maps cost time.
-        plain = iter(_without_maps(passes, [w.frame_3SS for w in batch if not w.mapped]))
-        mapped = iter(_with_maps(passes, [w.frame_3SS for w in batch if w.mapped]))
+        # A mixed batch takes two passes, because maps cost time.
+        plain = iter(_encoded(passes, [w.frame_3SS for w in batch if not w.mapped], mapped=False))
+        mapped = iter(_encoded(passes, [w.frame_3SS for w in batch if w.mapped], mapped=True))
         return [next(mapped) if frame.mapped else next(plain) for frame in batch]
 
     async def _gather(self, lane: _Lane) -> None:
@@ -212,29 +206,21 @@ class MicroBatcher:
                 return
 
 
-def _without_maps(passes: Passes, frames: list[Floats]) -> list[Encoded]:
+def _encoded(passes: Passes, frames: list[Floats], *, mapped: bool) -> list[Encoded]:
     if not frames:
         return []
-    embeddings_BD = passes.encode(np.stack(frames))
-    _require(len(embeddings_BD), "embeddings", len(frames))
-    return [Encoded(embedding_D, None) for embedding_D in embeddings_BD]
-
-
-def _with_maps(passes: Passes, frames: list[Floats]) -> list[Encoded]:
-    if not frames:
-        return []
-    if passes.encode_mapped is None:
+    maps: Sequence[Floats | None] = [None] * len(frames)
+    if not mapped:
+        embeddings_BD = passes.encode(np.stack(frames))
+    elif passes.encode_mapped is not None:
+        embeddings_BD, maps_BDhw = passes.encode_mapped(np.stack(frames))
+        maps = list(maps_BDhw)
+    else:
         raise EncoderFailure("the encoder gives no feature maps")
-    embeddings_BD, maps_BDhw = passes.encode_mapped(np.stack(frames))
-    _require(len(embeddings_BD), "embeddings", len(frames))
-    _require(len(maps_BDhw), "feature maps", len(frames))
-    pairs = zip(embeddings_BD, maps_BDhw, strict=True)
-    return [Encoded(embedding_D, map_Dhw) for embedding_D, map_Dhw in pairs]
-
-
-def _require(given: int, what: str, expected: int) -> None:
-    if given != expected:
-        raise EncoderFailure(f"expected {expected} {what}, got {given}")
+    for rows, name in ((embeddings_BD, "embeddings"), (maps, "feature maps")):
+        if len(rows) != len(frames):
+            raise EncoderFailure(f"expected {len(frames)} {name}, got {len(rows)}")
+    return [Encoded(*pair) for pair in zip(embeddings_BD, maps, strict=True)]
 
 
 def _resolve(batch: list[_WaitingFrame], work: asyncio.Future[list[Encoded]]) -> None:

@@ -1,12 +1,12 @@
 """The encoder bundle, format 1: its manifest, and the verification of its files.
 
-Nothing here runs the network. No pickle anywhere.
+Nothing here runs the network or reads a pickle.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Manifest:
         dim: D, width of the embedding.
         feature_map: (D, h, w) of the ``feature_map`` output.
         networks: precision -> file name; ``default_precision`` is one of them.
-        interim: the encoder is a stand-in and says so.
+        interim: whether the encoder is a stand-in.
         about: everything else, verbatim: teacher, student, corpus, licences, fidelity, numbers.
     """
 
@@ -76,7 +76,7 @@ class Manifest:
             },
             "networks": dict(self.networks),
             "default_precision": self.default_precision,
-            "files": [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256} for f in self.files],
+            "files": [asdict(file) for file in self.files],
             "about": dict(self.about),
         }
 
@@ -85,8 +85,8 @@ def parse_manifest(document: Any) -> Manifest:
     """Check a decoded ``manifest.json``.
 
     Raises:
-        ArtifactMismatch: another format version, a missing or wrong field, or an
-            ``encoder_id`` that the named files and preprocessing do not give.
+        ArtifactMismatch: the format version is another one, a field is missing or wrong, or the
+            ``encoder_id`` does not belong to the listed files and the preprocessing.
     """
     if not isinstance(document, dict):
         raise ArtifactMismatch("expected the manifest to be a JSON object")
@@ -106,7 +106,7 @@ def parse_manifest(document: Any) -> Manifest:
 
 
 def _from_fields(document: dict[str, Any]) -> Manifest:
-    given = document["input"]
+    spec = document["input"]
     map_d, map_h, map_w = document["feature_map"]
     return Manifest(
         name=str(document["name"]),
@@ -117,7 +117,7 @@ def _from_fields(document: dict[str, Any]) -> Manifest:
         dim=int(document["dim"]),
         feature_map=(int(map_d), int(map_h), int(map_w)),
         spec=PreprocessSpec(
-            int(given["side_px"]), tuple(given["mean"]), tuple(given["std"]), str(given["resize"])
+            int(spec["side_px"]), tuple(spec["mean"]), tuple(spec["std"]), str(spec["resize"])
         ),
         networks={str(k): str(v) for k, v in document["networks"].items()},
         default_precision=str(document["default_precision"]),
@@ -132,12 +132,15 @@ def _check_names(manifest: Manifest) -> None:
     listed = {file.name for file in manifest.files}
     for name in listed:
         if name.startswith(("/", "\\")) or ".." in Path(name).parts:
-            raise ArtifactMismatch("a file of the bundle lies outside its folder")
+            raise ArtifactMismatch("the manifest lists a file outside the folder of the bundle")
     missing = ({*manifest.networks.values(), GOLDEN_NAME, CARD_NAME}) - listed
     if missing:
         raise ArtifactMismatch(f"the manifest does not list {min(missing)}")
     if manifest.default_precision not in manifest.networks:
-        raise ArtifactMismatch(f"no network of the default precision {manifest.default_precision}")
+        raise ArtifactMismatch(
+            f"expected a default precision of {sorted(manifest.networks)}, "
+            f"got {manifest.default_precision!r}"
+        )
 
 
 def encoder_id_of(
@@ -160,11 +163,7 @@ def describe_file(folder: Path, name: str) -> BundleFile:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check ``manifest.json`` of a bundle; its other files are not opened.
-
-    Raises:
-        ArtifactMismatch: missing, not JSON, or wrong.
-    """
+    """Read and check ``manifest.json`` of a bundle, and no other file. Raises ArtifactMismatch."""
     try:
         document = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -176,7 +175,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     """Compare every listed file with its length and sha256.
 
     Raises:
-        ArtifactMismatch: a file is missing or differs; both values are named.
+        ArtifactMismatch: a file is missing or differs; the message gives both values.
     """
     for file in manifest.files:
         try:

@@ -1,4 +1,4 @@
-"""What a request can ask of the pipeline, and what the pipeline returns for one file.
+"""The options of a request to the pipeline, and the result for one file.
 
 Shape suffixes: H W frame, D embedding width, h w places of a feature map.
 """
@@ -18,7 +18,7 @@ from service.imaging.formats.sampling import Sampling, parse_sampling
 
 @dataclass(frozen=True, slots=True)
 class EmbedOptions:
-    """How files are embedded, and what is returned beside the embedding.
+    """Options of embedding, and results beside the embedding.
 
     Attributes:
         sampling: which frames of a clip are used; None = the default of the settings.
@@ -35,7 +35,7 @@ class EmbedOptions:
     with_png: bool = False
 
     def choosing(self, frames: str | None, region: str | None) -> "EmbedOptions":
-        """With sampling and region mode from the text of a request. Raises InputError."""
+        """These options with sampling and region mode from a request. Raises InputError."""
         return replace(
             self,
             sampling=None if frames is None else parse_sampling(frames),
@@ -50,8 +50,8 @@ class MappedImage:
     Attributes:
         map_Dhw: float32 feature map of the whole frame; its mean over places has the direction
             of the embedding.
-        pixels_HW: uint8, the embedded frame, scaled down: a request may hold hundreds of large
-            frames.
+        pixels_HW: uint8, the embedded frame, scaled down because a request may contain hundreds
+            of large frames.
     """
 
     map_Dhw: Floats
@@ -73,12 +73,12 @@ class EmbeddedImage:
         embedding_D: float32, unit length; the pooled embedding when ``used`` has several.
         content_sha256: hex digest of the pixels that the encoder received: equal for equal
             pixels in any file format.
-        used: the used frames of a clip in order, or the regions of a still; empty for a file
-            of one frame and one region.
+        used: the used frames of a clip in order, or the regions of a still; empty for a still
+            of one region.
         thumbnail_jpeg: empty unless requested.
         mapped: None unless requested, and for files of several frames or regions.
-        used_png: the pixels that the encoder received, lossless and without metadata; with the
-            region mode ``none`` they give the same embedding. None as ``mapped``.
+        used_png: the pixels that the encoder received, without loss or metadata; with the region
+            mode ``none`` they give the same embedding. None as ``mapped``.
     """
 
     sha256: str

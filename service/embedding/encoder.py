@@ -46,7 +46,7 @@ class Encoder(Protocol):
 
     @property
     def spec(self) -> PreprocessSpec:
-        """How it wants its input."""
+        """The input that it expects."""
 
     @property
     def manifest(self) -> Manifest | None:
@@ -68,10 +68,10 @@ class Encoder(Protocol):
         """Preprocessed frames, float32 (B, 3, S, S) -> unit embeddings, float32 (B, D)."""
 
     def encode_mapped(self, frames_B3SS: Floats) -> tuple[Floats, Floats]:
-        """The embeddings (B, D), and the feature maps float32 (B, D, h, w) they are means of.
+        """The embeddings (B, D) and the feature maps, float32 (B, D, h, w).
 
-        The mean of a map over its places has the direction of its embedding. Maps cost extra:
-        ``encode`` does not compute them where the network can go without.
+        The mean of a map over its places has the direction of its embedding. Maps cost extra
+        time, so ``encode`` does not compute them where the network allows that.
         """
 
 
@@ -88,52 +88,28 @@ class OnnxEncoder:
         lanes: Sequence["OnnxEncoder"] = (),
     ) -> None:
         self._session = session
-        self._manifest = manifest
-        self._card = card
+        self.manifest = manifest
+        self.encoder_id = manifest.encoder_id
+        self.dim = manifest.dim
+        self.spec = manifest.spec
+        self.card = card
         self.precision = precision
         self.ultrasound = ultrasound
         self.lanes = tuple(lanes)
-        self._asks = any(
-            entry.name == MAPS_INPUT for entry in session.get_overridable_initializers()
-        )
-
-    @property
-    def encoder_id(self) -> str:
-        """Of the manifest and the precision that runs."""
-        return self._manifest.encoder_id
-
-    @property
-    def dim(self) -> int:
-        """D."""
-        return self._manifest.dim
-
-    @property
-    def spec(self) -> PreprocessSpec:
-        """Of the manifest."""
-        return self._manifest.spec
-
-    @property
-    def manifest(self) -> Manifest:
-        """Of the bundle."""
-        return self._manifest
-
-    @property
-    def card(self) -> str:
-        """Model card, Markdown."""
-        return self._card
+        optional = session.get_overridable_initializers()
+        self._has_switch = any(entry.name == MAPS_INPUT for entry in optional)
 
     def encode(self, frames_B3SS: Floats) -> Floats:
-        """Preprocessed frames, float32 (B, 3, S, S) -> unit embeddings, float32 (B, D)."""
+        """See ``Encoder``."""
         (embeddings_BD,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: frames_B3SS})
-        result: Floats = embeddings_BD
-        return result
+        return np.asarray(embeddings_BD)
 
     def encode_mapped(self, frames_B3SS: Floats) -> tuple[Floats, Floats]:
-        """Embeddings (B, D) and feature maps (B, D, h, w); see ``Encoder``."""
-        given = {INPUT_NAME: frames_B3SS}
-        if self._asks:
-            given[MAPS_INPUT] = np.array(True)
-        embeddings_BD, maps_BDhw = self._session.run([OUTPUT_NAME, MAP_NAME], given)
+        """See ``Encoder``."""
+        inputs = {INPUT_NAME: frames_B3SS}
+        if self._has_switch:
+            inputs[MAPS_INPUT] = np.array(True)
+        embeddings_BD, maps_BDhw = self._session.run([OUTPUT_NAME, MAP_NAME], inputs)
         return embeddings_BD, maps_BDhw
 
 
@@ -144,10 +120,10 @@ def load_encoder(
 
     Args:
         folder: of the bundle.
-        precision: a key of ``manifest.networks``; ``auto`` = the bundle's default.
+        precision: a key of ``manifest.networks``; ``auto`` = the default of the bundle.
         threads: of one forward pass; 0 = every core.
-        with_lanes: open the network again for two parallel passes on half of the threads each;
-            about 100 MB of memory. Not for a single thread.
+        with_lanes: open the network again for two parallel passes on half of the threads each,
+            which takes about 100 MB; without effect on a single thread.
 
     Raises:
         ArtifactMismatch: a file is missing or differs from the manifest, the precision is not
@@ -155,29 +131,31 @@ def load_encoder(
     """
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    chosen = manifest.default_precision if precision == "auto" else precision
-    if chosen not in manifest.networks:
-        raise ArtifactMismatch(f"expected one of {sorted(manifest.networks)}, got {chosen!r}")
-    session = open_session(folder / manifest.networks[chosen], threads)
+    precision = manifest.default_precision if precision == "auto" else precision
+    if precision not in manifest.networks:
+        expected = sorted(manifest.networks)
+        raise ArtifactMismatch(f"expected a precision of {expected}, got {precision!r}")
+    network = folder / manifest.networks[precision]
+    session = open_session(network, threads)
     card = (folder / CARD_NAME).read_text(encoding="utf-8")
     test = None
     if any(file.name == ULTRASOUND_NAME for file in manifest.files):
         test = read_ultrasound_test(folder / ULTRASOUND_NAME, manifest.dim)
-    halves = _open_halves(folder / manifest.networks[chosen], threads) if with_lanes else []
-    lanes = [OnnxEncoder(half, manifest, card, chosen, test) for half in halves]
-    encoder = OnnxEncoder(session, manifest, card, chosen, test, lanes)
-    for network in (encoder, *lanes):
-        _check_golden(network, folder / GOLDEN_NAME)
+    halves = _open_halves(network, threads) if with_lanes else []
+    lanes = [OnnxEncoder(half, manifest, card, precision, test) for half in halves]
+    encoder = OnnxEncoder(session, manifest, card, precision, test, lanes)
+    for variant in (encoder, *lanes):
+        _check_golden(variant, folder / GOLDEN_NAME)
     return encoder
 
 
 def _open_halves(path: Path, threads: int) -> list[Any]:
-    """Two sessions of half of the threads each; the same one twice where that is one thread."""
+    """Two sessions with half of the threads each; one session twice when half is one thread."""
     whole = threads or _cores()
     if whole < 2:
         return []
     half = open_session(path, whole // 2)
-    # A session of one thread has no pool: passes of two callers run on their own threads.
+    # A session of one thread has no pool: the passes of two callers run on their own threads.
     return [half, half if whole < 4 else open_session(path, whole // 2)]
 
 
@@ -197,14 +175,14 @@ def _check_golden(encoder: OnnxEncoder, path: Path) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactMismatch(f"{path.name} lacks frames or embeddings") from error
     try:
-        given_TD = encoder.encode(normalise(frames_TSS, encoder.spec))
+        actual_TD = encoder.encode(normalise(frames_TSS, encoder.spec))
     except Exception as error:  # ONNX Runtime raises many types, none of one base
         raise ArtifactMismatch("the network does not run on its golden frames") from error
-    if given_TD.shape != expected_TD.shape or given_TD.shape[1] != encoder.dim:
+    if actual_TD.shape != expected_TD.shape or actual_TD.shape[1] != encoder.dim:
         raise ArtifactMismatch(
-            f"expected golden embeddings of shape {expected_TD.shape}, got {given_TD.shape}"
+            f"expected golden embeddings of shape {expected_TD.shape}, got {actual_TD.shape}"
         )
-    cosine = float((given_TD * expected_TD).sum(1).min())
+    cosine = float((actual_TD * expected_TD).sum(1).min())
     min_cosine = GOLDEN_COSINE.get(encoder.precision, 0.999)
     if not cosine >= min_cosine:
         raise ArtifactMismatch(f"expected golden cosine of at least {min_cosine}, got {cosine:.4f}")

@@ -1,6 +1,6 @@
 """One file -> its frames -> their embeddings, frame by frame while the file is decoded.
 
-A thread decodes, analyses and preprocesses each frame; the event loop hands it to the encoder. At
+A thread decodes, analyses and preprocesses each frame; the event loop passes it to the encoder. At
 most ``WINDOW`` frames of one file are between the two, so a long clip needs little memory and
 leaves room in the queue for other requests. A still is a file of one frame.
 
@@ -10,7 +10,7 @@ Shape suffixes: S encoder side, h w used region.
 import asyncio
 import hashlib
 import threading
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,10 +26,9 @@ from service.embedding.pooling import FrameEmbedding, pool
 from service.errors import CorruptImage
 from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis
 from service.imaging.analysis.frame_analysis import RegionMode
-from service.imaging.analysis.heatmap_overlay import shrunk
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
 from service.imaging.analysis.text import TextFinder
-from service.imaging.analysis.thumbnails import encode_png, thumbnail
+from service.imaging.analysis.thumbnails import downscaled, encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
@@ -38,7 +37,7 @@ from service.imaging.formats.sampling import Sampling
 from service.imaging.formats.sandbox import DecoderPool
 
 WINDOW = 24
-OVERLAY_SIDE_PX = 192  # a map of 5 x 5 places shows no more on a larger picture
+OVERLAY_SIDE_PX = 192  # enough for a map of 5 x 5 places
 
 
 class FrameQueue(Protocol):
@@ -53,7 +52,7 @@ class FrameQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileDefaults:
-    """What applies where ``EmbedOptions`` leaves a choice open, and limits of decoding."""
+    """What applies where ``EmbedOptions`` leaves a choice open, and the limits of decoding."""
 
     sampling: Sampling
     region_mode: RegionMode
@@ -75,7 +74,7 @@ class _PreparedFrame:
 
 @dataclass(slots=True)
 class _DecodedFile:
-    """What the decoding thread keeps of a file beside its frames."""
+    """The results of the decoding thread beside the frames."""
 
     sha256: str
     info: ImageInfo
@@ -98,7 +97,7 @@ class _FrameStream:
         self._places: list[tuple[int, float | None, int, bytes]] = []  # without the large tensors
 
     def put(self, frame: _PreparedFrame) -> bool:
-        """On the thread: wait for a slot and pass a frame on. False: decoding must stop."""
+        """On the thread: wait for a slot and pass a frame on; return False to stop decoding."""
         self._slots.acquire()
         if self._stopped.is_set():
             return False
@@ -107,7 +106,7 @@ class _FrameStream:
 
     def _encode(self, frame: _PreparedFrame) -> None:
         self._places.append((frame.index, frame.time_s, frame.region, frame.digest))
-        if frame.digest in self._tasks:  # a frozen clip: the same pixels, the same embedding
+        if frame.digest in self._tasks:  # equal pixels, as in a frozen clip, are encoded once
             self._slots.release()
             return
         task = asyncio.ensure_future(_encoded(self._encoder, frame))
@@ -120,7 +119,7 @@ class _FrameStream:
             self._stopped.set()
 
     async def results(self) -> tuple[list[FrameEmbedding], list[Encoded], str]:
-        """Embeddings in the order of the file, what the encoder gave, and the content digest.
+        """Embeddings in the order of the file, results of the encoder, and the content digest.
 
         Raises:
             CorruptImage: the file had no frame.
@@ -133,7 +132,7 @@ class _FrameStream:
             FrameEmbedding(index, time_s, results[digest].embedding_D, region=region)
             for index, time_s, region, digest in self._places
         ]
-        content = content_sha256(digest for *_, digest in self._places)
+        content = hashlib.sha256(b"".join(digest for *_, digest in self._places)).hexdigest()
         return frames, list(results.values()), content
 
     def close(self) -> None:
@@ -210,7 +209,7 @@ class FileEmbedder:
             file.sha256,
             file.info,
             file.analysis.analysis,
-            # The one frame of a still is not normalised again: its embedding stays bit for bit.
+            # Pooling one frame would normalise it again and change its last bits.
             frames[0].embedding_D if is_still else pool(tuple(frames)),
             content,
             tuple(frames) if file.info.kind == "cine" or len(frames) > 1 else (),
@@ -226,7 +225,7 @@ class FileEmbedder:
         region_mode = options.region_mode or self._defaults.region_mode
         analysis = CineAnalysis(image.info, self._finder, region_mode)
         file = _DecodedFile(sha256, image.info, analysis)
-        with closing(cast(Any, image.frames)):  # gives a decoder process back
+        with closing(cast(Any, image.frames)):  # returns the decoder process to its pool
             frames = iter(image)
             preview = list(islice(frames, PREVIEW))
             analysis.decide([frame.pixels for frame in preview])
@@ -238,7 +237,7 @@ class FileEmbedder:
                 if is_single and options.with_png:
                     file.used_png = encode_png(used[0])
                 if is_single and options.with_map:
-                    file.overlay_HW = shrunk(used[0], OVERLAY_SIDE_PX)
+                    file.overlay_HW = downscaled(used[0], OVERLAY_SIDE_PX)
                 for region, used_hw in enumerate(used):
                     with_map = is_single and options.with_map
                     if not stream.put(self._prepare(frame, region, used_hw, with_map=with_map)):
@@ -251,7 +250,7 @@ class FileEmbedder:
         return self._decoders.open(data, sampling)
 
     def _make_thumbnail(self, file: _DecodedFile, frame: DecodedFrame) -> None:
-        """Of the first frame, replaced by that of the first used frame after the middle."""
+        """Show the first frame, and later the first used frame from the middle on."""
         middle = file.info.frames_in_file // 2
         if file.thumbnail_jpeg and not file.thumbnail_index < middle <= frame.index:
             return
@@ -263,16 +262,11 @@ class FileEmbedder:
         self, frame: DecodedFrame, region: int, used_hw: Pixels, *, with_map: bool
     ) -> _PreparedFrame:
         frame_3SS = preprocess(used_hw[None], self._spec)[0]
-        digest = digest_of(used_hw)
+        digest = _digest_of(used_hw)
         return _PreparedFrame(frame.index, frame.time_s, region, digest, frame_3SS, with_map)
 
 
-def digest_of(grey_hw: Pixels) -> bytes:
+def _digest_of(grey_hw: Pixels) -> bytes:
     """SHA-256 of the shape and the pixels of one used region."""
     shape = np.array(grey_hw.shape, "<u4").tobytes()
     return hashlib.sha256(shape + np.ascontiguousarray(grey_hw).tobytes()).digest()
-
-
-def content_sha256(digests: Iterable[bytes]) -> str:
-    """Hex digest over the digests of all used regions of a file."""
-    return hashlib.sha256(b"".join(digests)).hexdigest()

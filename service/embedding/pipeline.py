@@ -1,16 +1,13 @@
 """The pipeline: uploaded files in, embeddings out, around one encoder.
 
-The event loop only hands work on: stills are decoded on threads, other formats in decoder
+The event loop only passes work on: stills are decoded on threads, other formats in decoder
 processes, and the encoder has threads of its own.
-
-Shape suffixes: S encoder side.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 
@@ -90,14 +87,9 @@ class Pipeline:
         await self._batcher.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._batcher.__aexit__(kind, error, trace)
-        self._decoders.__exit__(kind, error, trace)
+    async def __aexit__(self, *error: object) -> None:
+        await self._batcher.__aexit__(*error)
+        self._decoders.__exit__(*error)
         self._files.close()
 
     @property
@@ -114,7 +106,7 @@ class Pipeline:
         """Embed one black frame.
 
         Raises:
-            EncoderFailure: the encoder fails on it, or its worker is gone.
+            EncoderFailure: the encoder fails on it, or its worker has ended.
             Overloaded, Stopping: as for ``embed_all``.
         """
         side = self.encoder.spec.side_px
@@ -127,11 +119,11 @@ class Pipeline:
 
     @contextmanager
     def _admission(self, images: int) -> Iterator[None]:
-        """Accept a whole request or refuse it, before any of it costs time."""
+        """Accept or refuse a request as a whole, before any work on it."""
         if self._admitted + images > self._limits.max_queue:
             raise Overloaded(
-                f"expected at most {self._limits.max_queue} images in work, "
-                f"got {images} beside {self._admitted}"
+                f"expected at most {self._limits.max_queue} images at a time, "
+                f"got {images} in addition to {self._admitted}"
             )
         self._admitted += images
         try:
@@ -142,10 +134,10 @@ class Pipeline:
     async def embed_all(
         self, files: Sequence[bytes], options: EmbedOptions = DEFAULT_OPTIONS
     ) -> list[EmbeddedImage | ServiceError]:
-        """Embed each file; item i is its result or its own error, so a bad file fails alone.
+        """Embed each file; item i is its result or its error, so a bad file fails alone.
 
         Raises:
-            Overloaded: the whole request does not fit the queue; nothing was done.
+            Overloaded: the request does not fit into the queue; nothing was done.
             Stopping: the service is shutting down.
         """
         with self._admission(len(files)):

@@ -9,7 +9,7 @@ import numpy as np
 
 from service.arrays import Floats
 
-# In real clips repeated frames are at 0.995 and above, all others below 0.99 (decision 0013).
+# In real clips repeated frames have 0.995 and more, all other pairs less than 0.99 (decision 0013).
 REPEAT_COSINE = 0.995
 
 
@@ -18,7 +18,7 @@ class FrameEmbedding:
     """One used frame of a clip, or one region of a frame.
 
     Attributes:
-        index: place of the frame in the file, from 0.
+        index: of the frame in the file, from 0.
         time_s: since the first frame of the file, None when unknown.
         embedding_D: float32, unit length.
         copies: number of frames of the clip that it represents, itself included.
@@ -43,20 +43,19 @@ def index_and_region(place: int, regions_used: int) -> tuple[int, int]:
 
 
 def pool(frames: tuple[FrameEmbedding, ...]) -> Floats:
-    """Mean of the unit embeddings, each as often as it has copies, made unit: float32 (D,)."""
+    """Mean of the unit embeddings, weighted by their copies, at unit length: float32 (D,)."""
     embeddings_TD = np.stack([frame.embedding_D for frame in frames]).astype(np.float64)
     weights_T = np.array([frame.copies for frame in frames], np.float64)
     mean_D = weights_T @ embeddings_TD
     length = float(np.linalg.norm(mean_D))
-    # Opposite frames may cancel: then the first frame represents all.
-    unit_D: Floats = (mean_D / length if length > 1e-9 else embeddings_TD[0]).astype(np.float32)
-    return unit_D
+    # Opposite embeddings may cancel; then the first frame represents all.
+    return np.asarray(mean_D / length if length > 1e-9 else embeddings_TD[0], np.float32)
 
 
 def without_repeats(
     frames: tuple[FrameEmbedding, ...], min_cosine: float = REPEAT_COSINE
 ) -> tuple[FrameEmbedding, ...]:
-    """The frames that differ from all frames kept before; others count as their copies."""
+    """The frames that differ from all earlier kept frames; the others become copies of these."""
     kept: list[FrameEmbedding] = []
     for frame in frames:
         if kept:

@@ -1,4 +1,4 @@
-"""Embeddings in the number formats that callers ask for.
+"""Embeddings in the number formats that a request can choose.
 
 Shape suffixes: D embedding width.
 """

@@ -1,4 +1,4 @@
-"""Is a frame ultrasound at all? A linear score of its embedding, measured for one encoder.
+"""The test whether a frame is ultrasound: a linear score of its embedding, for one encoder.
 
 Shape suffixes: N rows, D embedding width.
 """
@@ -20,7 +20,7 @@ class UltrasoundTest:
 
     Attributes:
         weights_D: float32.
-        bias: added to the product; the score is in logits, above 0 = rather ultrasound.
+        bias: added to the product; the score is a logit, above 0 = probably ultrasound.
         threshold: lower scores fail.
     """
 
@@ -35,20 +35,18 @@ class UltrasoundTest:
                 f"expected embeddings of width {len(self.weights_D)}, got {embeddings_ND.shape}"
             )
         wide_ND = embeddings_ND.astype(np.float64)
-        scores_N: Doubles = wide_ND @ self.weights_D.astype(np.float64) + self.bias
-        return scores_N
+        return np.asarray(wide_ND @ self.weights_D.astype(np.float64) + self.bias)
 
     def passed(self, embeddings_ND: npt.NDArray[np.floating]) -> Bools:
         """(N,) whether each passes. Raises InputError: another width."""
-        passed_N: Bools = self.scores(embeddings_ND) >= self.threshold
-        return passed_N
+        return np.asarray(self.scores(embeddings_ND) >= self.threshold)
 
 
 def read_ultrasound_test(path: Path, dim: int) -> UltrasoundTest:
-    """Of a bundle whose files were verified.
+    """The test of a bundle whose files were verified.
 
     Raises:
-        ArtifactMismatch: unreadable, not finite, or of another width than ``dim``.
+        ArtifactMismatch: the file is unreadable, not finite, or of another width than ``dim``.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:

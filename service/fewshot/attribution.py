@@ -1,30 +1,28 @@
-"""Where a logit comes from: places of a frame, and frames of a cine. Exact, for heads are linear.
+"""Which places of a frame, and which frames of a cine, a logit comes from.
 
-The encoder's embedding is the mean over places of the feature map, divided by the length of that
-mean (see the bundle's format). So the image term of a logit is the mean over places of
-w . f(y, x) / |mean f|: the class activation map whose mean it is needs no approximation.
+Heads are linear, so both are exact. The embedding is the mean over places of the feature map f,
+divided by the length of that mean (see the bundle's format). So the image term of a logit is the
+mean over places of w . f(y, x) / |mean f|, and that product is the class activation map.
 
-The embedding of a cine is the mean of its frames' unit embeddings, at unit length. So the image
-term is the mean over frames of w . u(t) / |mean u|. A frame that stands for several counts as often
-in both means.
+The embedding of a cine is the mean of its frames' unit embeddings u(t), scaled to unit length. So
+the image term is the mean over frames of w . u(t) / |mean u|. A frame that stands for several
+frames counts as often in both means.
 
 Shape suffixes: N rows, T frames, C classes, D embedding width, h w places.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Doubles, Floats
 from service.errors import InputError
 from service.fewshot.classifier import PRESENT_NUMBER, FewShotClassifier
 from service.fewshot.head import MIN_LENGTH, LinearHead, unit_rows
 
-Floats: TypeAlias = npt.NDArray[np.float32]
-Doubles: TypeAlias = npt.NDArray[np.float64]
-KEY_SHARE = 0.5  # of all that speaks for a class; the fewest frames that give it are key frames
+KEY_SHARE = 0.5  # of all positive contributions; key frames are the fewest that give it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +45,10 @@ class ActivationMaps:
 
 
 def activation_maps(head: LinearHead, feature_map_Dhw: npt.NDArray[np.floating]) -> ActivationMaps:
-    """Share the logits of one frame out among its places.
+    """Divide the logits of one frame among its places.
 
     Args:
-        feature_map_Dhw: the encoder's, whose mean over places has the embedding's direction.
+        feature_map_Dhw: from the encoder; its mean over places has the embedding's direction.
 
     Raises:
         InputError: another width, not three axes, not finite, or a mean of length 0.
@@ -68,26 +66,25 @@ def activation_maps(head: LinearHead, feature_map_Dhw: npt.NDArray[np.floating])
 
 
 def contrast(maps_Chw: Doubles, chosen: int) -> Doubles:
-    """(h, w) what speaks for a class rather than for the others: its map minus their mean.
+    """(h, w) the map of a class minus the mean map of the others.
 
-    Softmax sees differences of logits alone; what raises all classes explains nothing.
+    Softmax depends on differences of logits only: what raises all classes explains nothing.
 
     Raises:
         InputError: no such class.
     """
     if not 0 <= chosen < len(maps_Chw):
         raise InputError(f"expected a class number of 0 to {len(maps_Chw) - 1}, got {chosen}")
-    others_hw = np.delete(maps_Chw, chosen, axis=0).mean(0)
-    difference_hw: Doubles = maps_Chw[chosen] - others_hw
+    difference_hw: Doubles = maps_Chw[chosen] - np.delete(maps_Chw, chosen, axis=0).mean(0)
     return difference_hw
 
 
 @dataclass(frozen=True, slots=True)
 class FrameTerms:
-    """What each frame gives to the logits of the whole cine.
+    """What each frame adds to the logits of the whole cine.
 
     Attributes:
-        embedding_D: float32, unit length: of the cine.
+        embedding_D: of the cine, float32 of unit length.
         terms_TC: float64; the mean over frames is the image term of each class's logit.
         shares_T: of each frame in that mean; they sum to 1.
         bias_C: the rest of the logit.
@@ -105,7 +102,7 @@ class FrameTerms:
         return logits_C
 
     def contributions(self, chosen: int) -> Doubles:
-        """(T,) how much each frame speaks for a class rather than for the others.
+        """(T,) how much each frame favours a class over the others.
 
         Raises:
             InputError: no such class.
@@ -118,17 +115,17 @@ def frame_terms(
     embeddings_TD: npt.NDArray[np.floating],
     copies_T: npt.NDArray[np.number] | None = None,
 ) -> FrameTerms:
-    """Share the logits of a cine out among its frames.
+    """Divide the logits of a cine among its frames.
 
     Args:
         embeddings_TD: of its frames, in order; their lengths do not count.
-        copies_T: frames that each stands for, above 0; None = itself alone.
+        copies_T: how many frames each stands for, above 0; None = 1 each.
 
     Raises:
         InputError: no frames, another width, zero or non-finite rows, rows that cancel out, or
             copies that do not fit.
     """
-    unit_TD = unit_rows(np.asarray(embeddings_TD))
+    unit_TD = unit_rows(embeddings_TD)
     width = head.weights_CD.shape[1]
     if not len(unit_TD) or unit_TD.shape[1] != width:
         raise InputError(f"expected frames of width {width}, got {unit_TD.shape}")
@@ -146,16 +143,16 @@ def frame_terms(
 
 
 def key_frames(contributions_T: Doubles, share: float = KEY_SHARE) -> list[int]:
-    """The fewest frames that give a share of all that speaks for a class, strongest first.
+    """The fewest frames that give a share of all positive contributions, strongest first.
 
-    Empty when no frame speaks for it.
+    Empty when no contribution is positive.
     """
-    for_T = np.maximum(contributions_T, 0)
-    if not for_T.any():
+    positive_T = np.maximum(contributions_T, 0)
+    if not positive_T.any():
         return []
-    order_T = np.argsort(-for_T, kind="stable")
-    given_T = np.cumsum(for_T[order_T]) / for_T.sum()
-    enough = int(np.searchsorted(given_T, share - 1e-9)) + 1
+    order_T = np.argsort(-positive_T, kind="stable")
+    sums_T = np.cumsum(positive_T[order_T]) / positive_T.sum()
+    enough = int(np.searchsorted(sums_T, share - 1e-9)) + 1
     frames: list[int] = order_T[:enough].tolist()
     return frames
 
@@ -164,12 +161,12 @@ def key_frames(contributions_T: Doubles, share: float = KEY_SHARE) -> list[int]:
 class OutputMap:
     """The activation map of one output of a classifier.
 
-    softmax((image_logit + bias) / temperature) over the classes of a single-label classifier, and
-    sigmoid of the same for a label, is the calibrated probability.
+    The calibrated probability is the softmax of (image_logit + bias) / temperature over the classes
+    of a single-label classifier, and the sigmoid of it for a label.
 
     Attributes:
         map_hw: float64; its mean is the image term of the logit (of a label: of its log odds).
-        contrast_hw: what speaks for the output rather than for the others; what a picture shows.
+        contrast_hw: how much each place favours the output over the others; a picture shows it.
     """
 
     label: str
@@ -190,17 +187,17 @@ def output_maps(
     """One map per output. Raises InputError: as ``activation_maps``."""
     maps: list[OutputMap] = []
     for label, head in classifier.heads.items():
-        of_head = activation_maps(head.head, feature_map_Dhw)
+        activation = activation_maps(head.head, feature_map_Dhw)
         temperature = head.calibrator.calibration.temperature
         if label is not None:
-            odds_hw = contrast(of_head.maps_Chw, PRESENT_NUMBER)
-            bias = float(np.diff(of_head.bias_C)[0])
+            odds_hw = contrast(activation.maps_Chw, PRESENT_NUMBER)
+            bias = float(np.diff(activation.bias_C)[0])
             maps.append(OutputMap(label, odds_hw, odds_hw, bias, temperature))
             continue
         maps += [
-            OutputMap(name, map_hw, contrast(of_head.maps_Chw, c), float(bias), temperature)
+            OutputMap(name, map_hw, contrast(activation.maps_Chw, c), float(bias), temperature)
             for c, (name, map_hw, bias) in enumerate(
-                zip(head.head.classes, of_head.maps_Chw, of_head.bias_C, strict=True)
+                zip(head.head.classes, activation.maps_Chw, activation.bias_C, strict=True)
             )
         ]
     return tuple(maps)
@@ -208,13 +205,13 @@ def output_maps(
 
 @dataclass(frozen=True, slots=True)
 class OutputFrames:
-    """What each frame of a cine gives to one output.
+    """What each frame of a cine adds to one output.
 
     Attributes:
         probabilities_T: of each frame alone, calibrated.
-        image_logits_T: the mean over frames, by how many each stands for, is that of the cine.
-        contributions_T: how much each frame speaks for the output rather than for the others.
-        key_frames: the fewest frames that give half of all that speaks for the output.
+        image_logits_T: their mean, weighted by the frames each stands for, is that of the cine.
+        contributions_T: how much each frame favours the output over the others.
+        key_frames: the fewest frames that give half of all positive contributions.
     """
 
     label: str
@@ -235,14 +232,7 @@ class CineAttribution:
 def cine_attribution(
     classifier: FewShotClassifier, embeddings_TD: Floats, copies: Sequence[int] | None = None
 ) -> CineAttribution:
-    """Pool frames, in order.
-
-    Args:
-        copies: frames that each stands for; None = itself alone.
-
-    Raises:
-        InputError: as ``frame_terms``.
-    """
+    """Pool the frames of a cine. Args and Raises: as ``frame_terms``."""
     copies_T = None if copies is None else np.asarray(copies)
     outputs: list[OutputFrames] = []
     for label, head in classifier.heads.items():

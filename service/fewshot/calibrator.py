@@ -1,44 +1,41 @@
-"""From logits to honest probabilities, prediction sets, and the margin of an ambiguous row.
+"""Turn logits into calibrated probabilities, prediction sets and a margin for ambiguous rows.
 
 A temperature changes no ranking and needs few examples (Guo et al. 2017, "On calibration of
 modern neural networks", section 4.2). Classes count equally, as in the fit: the probabilities
-are those of a population in which all classes are equally frequent.
+hold for a population in which all classes are equally frequent.
 
 Shape suffixes: N rows, M rows with scores, C classes, B bins.
 """
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Doubles, Ints
 from service.errors import InputError
 from service.fewshot.conformal import Conformal, conformal
-from service.fewshot.heldout import HeldOut, softmax
+from service.fewshot.head import softmax
+from service.fewshot.heldout import HeldOut
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-
-MIN_GROUPS = 10  # groups with scores; below, a temperature says more of the draw than of the head
+MIN_GROUPS = 10  # groups with scores; with fewer, a temperature depends on the draw
 PRIOR_SD = 1.0  # of log temperature: as if one standard deviation were a factor of e
 LOG_RANGE = (-4.0, 4.0)
 BINS = 10
 FOLDS = 5
-FALLBACK_MARGIN = 0.1  # between the two most probable classes, where the fit cannot tell
-MIN_ANSWERED = 10  # groups above a margin, for the margin to be believed
-ERROR_SHARE = 0.5  # wanted errors among the answered, as a share of those among all
+FALLBACK_MARGIN = 0.1  # between the two most probable classes, where none can be chosen
+MIN_ANSWERED = 10  # groups above a margin
+ERROR_SHARE = 0.5  # error rate of the answered rows, as a share of that of all rows
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrator:
-    """What turns the logits of one head into honest answers.
+    """What turns the logits of one head into answers.
 
     Attributes:
-        min_margin: probability between the two most probable classes below which a row is
-            ambiguous.
-        margin_chosen_by: how.
+        min_margin: a row is ambiguous when its two most probable classes differ by less.
+        margin_chosen_by: how the margin was chosen.
     """
 
     calibration: "Calibration"
@@ -48,11 +45,7 @@ class Calibrator:
 
 
 def fit_calibrator(held_out: HeldOut, *, seed: int = 0) -> Calibrator:
-    """Calibrate, and choose the margin.
-
-    Args:
-        held_out: ``Fit.scores.chosen``.
-    """
+    """Calibrate on ``Fit.scores.chosen``, make prediction sets, and choose the margin."""
     calibration = calibrate(held_out)
     probabilities_NC = calibration.probabilities(held_out.logits_NC)
     margin, chosen_by = choose_margin(held_out, probabilities_NC)
@@ -62,7 +55,7 @@ def fit_calibrator(held_out: HeldOut, *, seed: int = 0) -> Calibrator:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How far probabilities are from frequencies; groups count once, classes equally.
+    """How far probabilities are from frequencies; groups count once and classes equally.
 
     Attributes:
         ece: expected calibration error of the most probable class, in [0, 1], 10 bins of equal
@@ -132,13 +125,12 @@ def calibrate(held_out: HeldOut, *, prior_sd: float = PRIOR_SD) -> Calibration:
 def fit_temperature(
     logits_MC: Doubles, labels_M: Ints, weights_M: Doubles, *, prior_sd: float = PRIOR_SD
 ) -> float:
-    """The temperature of the least weighted cross-entropy plus (log t)^2 / (2 prior_sd^2).
+    """The temperature t that minimises weighted cross-entropy + (log t)^2 / (2 prior_sd^2).
 
     Args:
-        weights_M: should sum to the number of independent examples, against which the prior
-            is one observation.
+        weights_M: should sum to the number of independent examples; the prior counts as one.
     """
-    from scipy.optimize import minimize_scalar  # half a second that a starting service saves
+    from scipy.optimize import minimize_scalar  # the import takes half a second
 
     rows_M = np.arange(len(labels_M))
 
@@ -162,13 +154,12 @@ def reliability(probabilities_MC: Doubles, labels_M: Ints, weights_M: Doubles) -
         raise InputError("expected at least one row of finite probabilities")
     shares_M = weights_M / weights_M.sum()
     rows_M = np.arange(len(labels_M))
-    truth_MC = np.zeros_like(probabilities_MC)
-    truth_MC[rows_M, labels_M] = 1
-    given_M = np.maximum(probabilities_MC[rows_M, labels_M], 1e-12)
+    truth_MC = np.eye(probabilities_MC.shape[1])[labels_M]
+    true_M = np.maximum(probabilities_MC[rows_M, labels_M], 1e-12)
     return Reliability(
         ece=expected_calibration_error(probabilities_MC, labels_M, shares_M),
         brier=float(shares_M @ ((probabilities_MC - truth_MC) ** 2).sum(1)),
-        log_loss=float(-(shares_M @ np.log(given_M))),
+        log_loss=float(-(shares_M @ np.log(true_M))),
     )
 
 
@@ -204,11 +195,11 @@ def margins(probabilities_NC: Doubles) -> Doubles:
 
 
 def choose_margin(held_out: HeldOut, probabilities_NC: Doubles) -> tuple[float, str]:
-    """The least margin at which answers err half as often as all out-of-fold rows do.
+    """The smallest margin above which answers are wrong half as often as all out-of-fold rows.
 
     Returns:
-        The margin, and how it was found: by the default when nothing has scores, no error was
-        made, or no margin halves the errors of enough groups.
+        The margin, and how it was chosen. The default applies when nothing has scores, no row is
+        wrong, or no margin halves the errors of enough groups.
     """
     keep_N = np.asarray(np.isfinite(probabilities_NC).all(axis=1))
     scored = held_out.rows(keep_N)

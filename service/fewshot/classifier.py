@@ -14,15 +14,13 @@ from typing import Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bools, Doubles, Floats
 from service.errors import InputError
 from service.fewshot.calibrator import Calibrator
 from service.fewshot.conformal import PredictionSets
 from service.fewshot.head import LinearHead
 from service.fewshot.novelty import Novelty
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Floats: TypeAlias = npt.NDArray[np.float32]
-Bools: TypeAlias = npt.NDArray[np.bool_]
 Presence: TypeAlias = Literal["absent", "present"]
 Name = TypeVar("Name", bound=str)
 SetBy: TypeAlias = Literal["request", "version", "default"]
@@ -32,7 +30,7 @@ ABSENT: Presence = "absent"
 PRESENT: Presence = "present"
 PRESENCE: tuple[Presence, Presence] = (ABSENT, PRESENT)  # as they sort
 PRESENT_NUMBER = 1  # its place among them
-THRESHOLD = 0.5  # of a label that is given none
+THRESHOLD = 0.5  # default of a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class CalibratedHead:
     """A head with what its answers need.
 
     Attributes:
-        thresholds: class -> calibrated probability from which it is called; those that were set.
+        thresholds: class -> calibrated probability from which it is called; without defaults.
     """
 
     head: LinearHead
@@ -52,17 +50,22 @@ class CalibratedHead:
         return self.calibrator.calibration.probabilities(self.head.logits(embeddings_ND))
 
 
+def effective_thresholds(label: str | None, head: CalibratedHead) -> dict[str, float]:
+    """Class of a head -> threshold; a label has the default unless it has its own."""
+    return dict(head.thresholds) if label is None else {PRESENT: THRESHOLD, **head.thresholds}
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One class, or one label, of one row.
 
     Attributes:
-        threshold: from which it is called; None = the most probable class is.
-        called: None where the row, or this output, is abstained from.
+        threshold: probability from which it is called; None = the most probable class is called.
+        called: None when the classifier abstains from the row or from this output.
         set_by: where the threshold comes from.
-        abstained_because: a label so near its threshold that neither side should be used.
-        prediction_set: of a label: what can be true at the coverage; None of a class, or where
-            there are too few examples for sets.
+        abstained_because: set when a label is too near its threshold to be called or not.
+        prediction_set: of a label, what can be true at the coverage; None for a class, or with
+            too few examples.
     """
 
     label: str
@@ -76,7 +79,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Abstention:
-    """Why no answer should be used; ``between`` are the two classes of an ambiguous row."""
+    """Why a row has no answer; ``between`` names the two classes of an ambiguous row."""
 
     because: Reason
     between: tuple[str, str] | None = None
@@ -84,15 +87,15 @@ class Abstention:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a classifier says of one row.
+    """The prediction of a classifier for one row.
 
     Attributes:
-        label: the called class; None when abstained, where thresholds call no class, and of a
-            multi-label classifier.
+        label: the called class; None when the classifier abstains, when no class reaches its
+            threshold, and for a multi-label classifier.
         most_probable: class or label of the greatest probability, also when abstained.
         prediction_set: classes or labels that can be true at the coverage; None = too few examples.
-        distance: to the nearest example, 1 - cosine; None where none is known.
-        distance_percentile: share of the examples' own distances that are smaller, percent.
+        distance: to the nearest example, 1 - cosine; None without anchors.
+        distance_percentile: percentage of the examples' own distances that are smaller.
     """
 
     label: str | None
@@ -105,13 +108,13 @@ class Prediction:
 
     @property
     def decision(self) -> Literal["called", "abstained"]:
-        """Whether an answer should be used."""
+        """``abstained`` when the row has no answer."""
         return "called" if self.abstained is None else "abstained"
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Of N rows, with what the prediction sets of each head promise."""
+    """Predictions of N rows, with the prediction sets of each head."""
 
     rows: tuple[Prediction, ...]
     sets: Mapping[str | None, PredictionSets]
@@ -119,7 +122,7 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class FewShotClassifier:
-    """Calibrated heads by label, sorted, and one measure of what is usual among the examples."""
+    """Calibrated heads by label, sorted, and what distances are usual among the examples."""
 
     encoder_id: str
     heads: Mapping[str | None, CalibratedHead]
@@ -137,13 +140,8 @@ class FewShotClassifier:
         return int(next(iter(self.heads.values())).head.weights_CD.shape[1])
 
     @property
-    def knows_distances(self) -> bool:
-        """Whether it can tell how far a row is from what was taught."""
-        return len(self.novelty.anchors_SD) > 0
-
-    @property
     def not_calibrated_because(self) -> str | None:
-        """None when all heads are calibrated."""
+        """The reasons of all heads; None when all are calibrated."""
         reasons = [
             reason if label is None else f"label {label!r}: {reason}"
             for label, head in self.heads.items()
@@ -153,7 +151,7 @@ class FewShotClassifier:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Class or label -> threshold, of those that were set."""
+        """Class or label -> threshold, without defaults."""
         return {
             name if label is None else label: value
             for label, head in self.heads.items()
@@ -161,7 +159,7 @@ class FewShotClassifier:
         }
 
     def find(self, label: str) -> tuple[str | None, str]:
-        """The key of the head that an output belongs to, and its class there.
+        """The key of the head of an output, and the class of the output there.
 
         Raises:
             InputError: no such class or label.
@@ -173,7 +171,7 @@ class FewShotClassifier:
     def check_thresholds(self, thresholds: Mapping[str, float]) -> None:
         """Raises InputError: an unknown class or label, or a threshold out of range.
 
-        Classes may have thresholds of 0 to 1, labels such above 0 and below 1.
+        Thresholds of classes may be 0 or 1, those of labels may not.
         """
         for label, value in thresholds.items():
             key, _ = self.find(label)
@@ -195,11 +193,11 @@ class FewShotClassifier:
         return replace(self, heads=heads)
 
     def with_anchors(self, anchors_SD: Floats) -> "FewShotClassifier":
-        """The same, measuring distances to these unit rows; none = no distances."""
+        """The same classifier measuring distances to these unit rows; no rows = no distances."""
         return replace(self, novelty=replace(self.novelty, anchors_SD=anchors_SD))
 
     def without_anchors(self) -> "FewShotClassifier":
-        """The same without anchors, which are embeddings of patients."""
+        """The same classifier without anchors, which are embeddings of patients."""
         return self.with_anchors(np.empty((0, self.width), np.float32))
 
     def predict(
@@ -214,8 +212,8 @@ class FewShotClassifier:
 
         Args:
             coverage: share of rows whose prediction set holds the truth, 0.5 to 0.999.
-            thresholds: class or label -> threshold; they count more than those of the heads.
-            is_ultrasound_N: rows that are none are abstained from; None = not known.
+            thresholds: class or label -> threshold; they override those of the heads.
+            is_ultrasound_N: the classifier abstains from the other rows; None = not known.
 
         Raises:
             InputError: wrong width, zero or non-finite rows, another coverage, a threshold that
@@ -242,10 +240,10 @@ class FewShotClassifier:
     def _reasons(
         self, embeddings_ND: npt.NDArray[np.floating], is_ultrasound_N: Bools | None
     ) -> Iterator[tuple[Reason | None, tuple[float | None, float | None]]]:
-        """Why each row cannot be told whatever its probabilities; its distance and percentile."""
+        """Why to abstain from each row whatever its probabilities; its distance and percentile."""
         count = len(embeddings_ND)
         passed_N = np.ones(count, bool) if is_ultrasound_N is None else is_ultrasound_N
-        if not self.knows_distances:
+        if not len(self.novelty.anchors_SD):
             for passed in passed_N.tolist():
                 yield (None if passed else "not_ultrasound"), (None, None)
             return
@@ -332,7 +330,7 @@ class FewShotClassifier:
         )
 
     def _ambiguity(self, ranked: list[Output]) -> Abstention | None:
-        """Of a single-label classifier, whose two most probable classes are too close."""
+        """Set when the two most probable classes of a single-label classifier are too close."""
         whole = self.heads.get(None)
         if whole is None:
             return None

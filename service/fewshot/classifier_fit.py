@@ -1,4 +1,4 @@
-"""Labelled embeddings -> a classifier, its report, and its out-of-fold scores.
+"""Fit a classifier to labelled embeddings, with its report and its out-of-fold scores.
 
 Shape suffixes: N examples, D embedding width.
 """
@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.calibrator import fit_calibrator
 from service.fewshot.classifier import ABSENT, PRESENT, CalibratedHead, FewShotClassifier
-from service.fewshot.fit import MAX_CLASS_NAME, Counted, Fit, fit
+from service.fewshot.fit import Counted, Fit, check_names, fit
 from service.fewshot.forecast import affordable_forecasts
 from service.fewshot.heldout import OutOfFold
 from service.fewshot.novelty import novelty
@@ -31,10 +32,10 @@ class ClassifierFit:
 
 
 def presence(labels: Sequence[frozenset[str]]) -> dict[str | None, Sequence[str]]:
-    """The targets of a multi-label classifier: label -> whether it is there, example by example.
+    """The targets of a multi-label classifier: label -> ``present`` or ``absent`` per example.
 
     Args:
-        labels: what is there in each example; an empty set says that none of the labels is.
+        labels: those of each example; an empty set says that none of the labels applies.
 
     Raises:
         NotEnoughExamples: no label, or a label that every example has.
@@ -45,19 +46,14 @@ def presence(labels: Sequence[frozenset[str]]) -> dict[str | None, Sequence[str]
         raise NotEnoughExamples("expected examples of at least 1 label, got none")
     if len(names) > MAX_LABELS:
         raise InputError(f"expected at most {MAX_LABELS} labels, got {len(names)}")
-    longest = max(len(name) for name in names)
-    if longest > MAX_CLASS_NAME or not all(name.strip() for name in names):
-        raise InputError(
-            f"expected label names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
-            f"the longest has {longest}"
-        )
-    everywhere = [name for name in names if all(name in there for there in labels)]
+    check_names(names, "label")
+    everywhere = frozenset(names).intersection(*labels)
     if everywhere:
         raise NotEnoughExamples(
             f"{len(everywhere)} of {len(names)} labels are in every example: "
             "expected examples without them too"
         )
-    return {name: [PRESENT if name in there else ABSENT for there in labels] for name in names}
+    return {name: [PRESENT if name in example else ABSENT for example in labels] for name in names}
 
 
 def fit_classifier(
@@ -108,9 +104,11 @@ def fit_classifier(
         label: CalibratedHead(fitted.head, fit_calibrator(fitted.scores.chosen, seed=seed), {})
         for label, fitted in fits.items()
     }
-    usual = novelty(embeddings_ND, first.labels_N, first.groups_N, seed=seed)
-    classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
-    report = _report(classifier, fits, embeddings_ND, seed)
+    # Products are small: their threads would only wait for those of other requests.
+    with threadpool_limits(1):
+        usual = novelty(embeddings_ND, first.labels_N, first.groups_N, seed=seed)
+        classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
+        report = _report(classifier, fits, embeddings_ND, seed)
     without_label = None if None in targets else _without_label(targets)
     return ClassifierFit(
         classifier,
@@ -143,5 +141,5 @@ def _weights(label: str | None, weights: Mapping[str, float]) -> Mapping[str, fl
 
 
 def _without_label(targets: Mapping[str | None, Sequence[str]]) -> int:
-    """Examples that have none of the labels."""
+    """How many examples have none of the labels."""
     return sum(PRESENT not in example for example in zip(*targets.values(), strict=True))

@@ -3,8 +3,8 @@
 Split conformal prediction on out-of-fold scores: LAC (Sadinle, Lei, Wasserman 2019, "Least
 ambiguous set-valued classifiers with bounded error levels") or APS without randomisation (Romano,
 Sesia, Candès 2020, "Classification with valid and adaptive coverage"). One drawn row per group
-counts. Scores of several folds stand in for those of a calibration set, so the coverage is
-measured (``benchmarks/fewshot_report.py``) rather than guaranteed.
+counts. Scores of several folds replace those of a calibration set, so the coverage is measured
+(``benchmarks/fewshot_report.py``) and not guaranteed.
 
 Shape suffixes: N rows, M calibration rows, C classes.
 """
@@ -16,12 +16,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bools, Doubles, Ints
 from service.errors import InputError
 from service.fewshot.heldout import HeldOut
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
 Method: TypeAlias = Literal["lac", "aps"]
 Mode: TypeAlias = Literal["auto", "marginal", "per_class"]
 
@@ -46,10 +44,10 @@ class PredictionSets:
 
     Attributes:
         members_NC: which classes are in each row's set; never empty; None when refused.
-        per_class: whether each class has the coverage for itself, not only all together.
+        per_class: whether the coverage holds for each class by itself.
         not_enough_because: None when there are sets.
-        missing: class -> calibration items (independent groups) that are lacking; under
-            "any class" when only the total matters. Empty when there are sets.
+        missing: class -> missing calibration items (independent groups), with the key "any class"
+            when only the total matters. Empty when there are sets.
     """
 
     coverage: float
@@ -62,7 +60,7 @@ class PredictionSets:
 
 @dataclass(frozen=True, slots=True)
 class Conformal:
-    """Calibration scores of one head; from them sets at any coverage.
+    """Calibration scores of one head, from which sets at any coverage follow.
 
     Attributes:
         scores_M: nonconformity of the true class of each calibration item.
@@ -80,7 +78,7 @@ class Conformal:
         """Sets at a coverage.
 
         Args:
-            probabilities_NC: calibrated as those that made the scores.
+            probabilities_NC: calibrated like those of the scores.
             coverage: share of rows whose set holds the true class, 0.5 to 0.999.
             mode: ``auto`` = per class when every class has enough items, else marginal.
 
@@ -96,7 +94,7 @@ class Conformal:
             return PredictionSets(coverage, self.method, None, per_class, reason, missing)
         scores_NC = nonconformity(self._checked(probabilities_NC), self.method)
         members_NC = scores_NC <= thresholds_C
-        # An empty set would deny every class; the most probable one only adds coverage.
+        # An empty set would exclude every class; adding the most probable one only adds coverage.
         members_NC[np.arange(len(members_NC)), probabilities_NC.argmax(1)] = True
         return PredictionSets(coverage, self.method, members_NC, per_class, None, {})
 
@@ -114,10 +112,9 @@ class Conformal:
         """Greatest score of a member per class, whether per class, and what is missing."""
         needed = items_needed(coverage)
         items_C = np.bincount(self.labels_M, minlength=len(self.classes))
-        enough_in_each = bool((items_C >= needed).all())
-        if mode == "per_class" or (mode == "auto" and enough_in_each):
-            if not enough_in_each:
-                lacking_C = np.maximum(needed - items_C, 0).tolist()
+        lacking_C = np.maximum(needed - items_C, 0).tolist()
+        if mode == "per_class" or (mode == "auto" and not any(lacking_C)):
+            if any(lacking_C):
                 pairs = zip(self.classes, lacking_C, strict=True)
                 return None, True, {name: lacking for name, lacking in pairs if lacking}
             by_class = [self.scores_M[self.labels_M == c] for c in range(len(self.classes))]
@@ -141,7 +138,7 @@ def threshold(scores_M: Doubles, coverage: float) -> float:
 
 
 def nonconformity(probabilities_NC: Doubles, method: Method) -> Doubles:
-    """How strange each class would be for each row, (N, C); greater is stranger.
+    """How unusual each class would be for each row, (N, C).
 
     ``lac``: 1 - probability. ``aps``: the probability of all classes down to this one.
     """

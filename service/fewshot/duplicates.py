@@ -5,29 +5,26 @@ Shape suffixes: N rows, D embedding width, P pairs, B rows of a block.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from service.arrays import Doubles, Floats, Ints
 from service.errors import InputError
 from service.fewshot.head import unit_rows
-
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
 
 MIN_SIMILARITY = 0.9  # cosine of near-duplicates; docs/measurements/few-shot-learning.md
 MAX_ROWS = 20_000  # all pairs are compared: 4e8 products of rows, some ten seconds
 USUAL = 99.0  # percentile of pairs with different labels, which are not copies of each other
-USUAL_OF_CONFLICTS = 90.0  # where those that are copies are what is looked for
+USUAL_OF_CONFLICTS = 90.0  # when copies with different labels are searched for
 _CHUNK = 256
 _SAMPLED = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Pairs of rows that look alike, the most alike first.
+    """Similar pairs of rows, the most similar first.
 
     Attributes:
         first_P, second_P: row numbers, first < second.
@@ -59,25 +56,25 @@ def alike(
 
 def _blocks(
     embeddings_ND: npt.NDArray[np.floating], min_similarity: float
-) -> Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]:
-    """First rows, second rows and cosines of alike pairs, one block of first rows at a time."""
+) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """First rows, second rows and cosines of similar pairs, one block of first rows at a time."""
     if not 0 < min_similarity <= 1:
         raise InputError(f"expected a min_similarity above 0 and up to 1, got {min_similarity}")
     if len(embeddings_ND) > MAX_ROWS:
         raise InputError(f"expected at most {MAX_ROWS} rows, got {len(embeddings_ND)}")
-    unit_ND = unit_rows(np.asarray(embeddings_ND)).astype(np.float32)
+    unit_ND = unit_rows(embeddings_ND).astype(np.float32)
     for start in range(0, len(unit_ND), _CHUNK):
         with threadpool_limits(1):
             cosines_BN = unit_ND[start : start + _CHUNK] @ unit_ND[start:].T
-        # float32 gives a row 1 - 1e-7 with its own copy.
+        # In float32 the cosine of two equal rows may be 1 - 1e-7.
         rows_P, columns_P = np.nonzero(np.triu(cosines_BN >= min_similarity - 1e-6, k=1))
         yield rows_P + start, columns_P + start, cosines_BN[rows_P, columns_P]
 
 
 def fingerprints(embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.uint64]:
-    """(N,) equal for equal rows, and hardly ever for others: 64 bits of a random linear sum.
+    """(N,) 64 bits of a random linear sum: equal for equal rows, and hardly ever for others.
 
-    Whole blocks at a time; a digest per row takes ten times as long for 100,000 rows.
+    For 100,000 rows a digest per row would take ten times as long.
     """
     whole_ND = np.ascontiguousarray(embeddings_ND)
     words_NW = whole_ND.view(np.uint32)
@@ -91,9 +88,9 @@ def fingerprints(embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.uint
 def near_duplicate_groups(
     embeddings_ND: npt.NDArray[np.floating], *, min_similarity: float = MIN_SIMILARITY
 ) -> Ints:
-    """(N,) group numbers: rows joined by a chain of pairs that look alike.
+    """(N,) group numbers; a chain of similar pairs joins rows.
 
-    A stand-in for patients: it finds repeated frames, not two views of one patient.
+    The groups stand in for patients: they hold repeated frames, not two views of one patient.
 
     Raises:
         InputError: as ``alike``.
@@ -103,7 +100,7 @@ def near_duplicate_groups(
 
     count = len(embeddings_ND)
     groups_N = np.arange(count)
-    # Block by block: a thousand copies of one frame are half a million pairs.
+    # Block by block, because a thousand copies of one frame are half a million pairs.
     for first_P, second_P, _ in _blocks(embeddings_ND, min_similarity):
         heads_N = np.unique(groups_N, return_index=True)[1][groups_N]
         first, second = np.append(np.arange(count), first_P), np.append(heads_N, second_P)
@@ -115,13 +112,13 @@ def near_duplicate_groups(
 def closest(
     embeddings_ND: npt.NDArray[np.floating], others_MD: npt.NDArray[np.floating]
 ) -> tuple[Ints, Doubles]:
-    """(N,) row number of the most alike other row, and (N,) its cosine.
+    """(N,) number of the most similar other row, and (N,) its cosine.
 
     Raises:
         InputError: zero or non-finite rows.
     """
-    unit_ND = unit_rows(np.asarray(embeddings_ND)).astype(np.float32)
-    unit_MD = unit_rows(np.asarray(others_MD)).astype(np.float32)
+    unit_ND = unit_rows(embeddings_ND).astype(np.float32)
+    unit_MD = unit_rows(others_MD).astype(np.float32)
     best_N, cosine_N = np.zeros(len(unit_ND), np.int64), np.zeros(len(unit_ND))
     for start in range(0, len(unit_ND), _CHUNK):
         with threadpool_limits(1):
@@ -138,11 +135,10 @@ def similarity_of_copies(
     usual: float = USUAL,
     seed: int = 0,
 ) -> float:
-    """The cosine from which rows of this encoder count as copies: ``MIN_SIMILARITY``, or more.
+    """The cosine from which rows of this encoder count as copies: ``MIN_SIMILARITY`` or more.
 
-    ``MIN_SIMILARITY`` is measured on the shipped encoder. Where even rows of different labels are
-    more alike, as another encoder may give them, the threshold is what most of those pairs stay
-    below.
+    ``MIN_SIMILARITY`` was measured on the shipped encoder. With another encoder rows of different
+    labels may be more similar; then the threshold is a percentile of the cosines of those pairs.
 
     Args:
         usual: percentile of the pairs of different labels.
@@ -153,7 +149,7 @@ def similarity_of_copies(
     if len(embeddings_ND) != len(labels):
         raise InputError(f"expected {len(embeddings_ND)} labels, got {len(labels)}")
     rows = np.random.default_rng(seed).permutation(len(labels))[:_SAMPLED]
-    unit_ND = unit_rows(np.asarray(embeddings_ND)[rows]).astype(np.float32)
+    unit_ND = unit_rows(embeddings_ND[rows]).astype(np.float32)
     number_N = np.unique(np.asarray(labels, object)[rows].astype(str), return_inverse=True)[1]
     with threadpool_limits(1):
         cosines_NN = unit_ND @ unit_ND.T

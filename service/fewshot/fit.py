@@ -1,7 +1,7 @@
-"""Labelled embeddings -> a linear head and an honest account of how good it is.
+"""Fit a linear head to labelled embeddings, and measure how good it is.
 
-All examples teach the head. Of very many examples the penalty is chosen, and the head evaluated, on
-a drawn sample: with so many rows both are settled long before all have been looked at.
+The head is fitted to all examples. With very many, a drawn sample serves to choose the penalty and
+to evaluate the head, because more rows would change neither.
 
 Shape suffixes: N examples, M sampled examples, C classes, D embedding width, R rank of the
 examples.
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from service.arrays import Doubles, Floats, Ints
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.crossval import (
     MIN_GROUPS_TO_CHOOSE,
@@ -29,15 +30,12 @@ from service.fewshot.heldout import HeadScores, HeldOut, guesses
 from service.fewshot.report import FitReport, fit_report, sample_report
 from service.fewshot.solver import LogisticProblem
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float32]
 Counted: TypeAlias = Literal["groups", "frames"]
 Name = TypeVar("Name", str, bytes)
 
 MAX_CLASS_NAME = 200  # characters
-MAX_WEIGHT_RATIO = 1000.0  # of a class, as a multiple of another's; beyond it the other is ignored
-LARGE = 5000  # examples above which a sample is scored
+MAX_WEIGHT_RATIO = 1000.0  # between two classes; beyond it one would be ignored
+LARGE = 5000  # examples; with more, a sample is scored
 SAMPLE_ROWS = 1000  # rows of the sample, in all
 MIN_ROWS_PER_CLASS = 5  # rows of each class, where it has them
 _CHUNK = 1024
@@ -64,23 +62,23 @@ def fit(
 ) -> Fit:
     """Fit class-balanced multinomial logistic regression on unit-length embeddings.
 
-    C is 10 where a class has fewer than 100 groups; else it is chosen by cross-validation over
-    groups, and again, for the reported accuracy, without the fold that is scored.
+    C is 10 when a class has fewer than 100 groups. Otherwise cross-validation over groups chooses
+    it, and for the reported accuracy chooses it again without the fold that is scored.
 
     Args:
         embeddings_ND: one row per example.
         labels: N class names.
         groups: N patients, studies or images that must not be on both sides of a split.
-        weights: class -> how much it counts beside the others; None = all the same.
+        weights: class -> weight relative to the others; None = all the same.
         counted: whether the frames of one group and class count once together, or one by one.
 
     Raises:
         NotEnoughExamples: fewer than two classes.
-        InputError: lengths differ, a class name is empty or too long, a weight of no class or out
+        InputError: lengths differ, a class name is blank or too long, a weight of no class or out
             of range, or rows are zero or not finite.
     """
     task = _task(embeddings_ND, labels, groups, weights, counted)
-    # One small problem per request: BLAS threads would only fight those of other requests.
+    # One small problem per request: BLAS threads would only compete with other requests.
     with threadpool_limits(1):
         return _fit(task, encoder_id, seed)
 
@@ -95,7 +93,7 @@ def fit_head(
     weights: Mapping[str, float] | None = None,
     counted: Counted = "groups",
 ) -> LinearHead:
-    """The head that ``fit`` gives, without evaluating it: for studies with held-out data.
+    """The head of ``fit`` without its evaluation, for studies with held-out data.
 
     Raises:
         NotEnoughExamples, InputError: as ``fit``.
@@ -112,8 +110,8 @@ def fit_head(
 class _Task:
     """Checked examples in an order that the upload cannot change.
 
-    The solution of an L2 problem lies in the span of its rows, so rotating them to at most N
-    dimensions (``axes_RD``) changes no prediction and makes every fit cheaper.
+    The solution of an L2 problem lies in the span of its rows. Rotating the rows to at most N
+    dimensions (``axes_RD``) therefore changes no prediction, and every fit is cheaper.
     """
 
     problem: LogisticProblem
@@ -146,10 +144,10 @@ def _task(
     labels_N, groups_N = labels_N[order_N], groups_N[order_N]
     weights_C = class_weights(classes, weights)
     if large:
-        rows_NR: npt.NDArray[np.floating] = slim_unit_rows(np.asarray(embeddings_ND), order_N)
-        axes_RD = np.eye(rows_NR.shape[1])  # more rows than axes: nothing to gain by rotating
+        rows_NR: npt.NDArray[np.floating] = slim_unit_rows(embeddings_ND, order_N)
+        axes_RD = np.eye(rows_NR.shape[1])  # there are more rows than axes: rotation gains nothing
     else:
-        rows_NR, axes_RD = _rotated(unit_rows(np.asarray(embeddings_ND)[order_N]))
+        rows_NR, axes_RD = _rotated(unit_rows(embeddings_ND[order_N]))
     counts_N = counts_of(labels_N, groups_N, counted)
     problem = LogisticProblem(rows_NR, labels_N, len(classes), counts_N, weights_C)
     return _Task(problem, groups_N, classes, axes_RD, order_N)
@@ -166,17 +164,22 @@ def _classes(labels: Sequence[str]) -> tuple[str, ...]:
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise NotEnoughExamples(f"expected examples of at least 2 classes, got {len(classes)}")
-    longest = max(len(name) for name in classes)
-    if longest > MAX_CLASS_NAME or not all(name.strip() for name in classes):
-        raise InputError(
-            f"expected class names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
-            f"the longest has {longest}"
-        )
+    check_names(classes, "class")
     return classes
 
 
+def check_names(names: Sequence[str], what: str) -> None:
+    """Raises InputError: a blank name, or one that is too long."""
+    longest = max(len(name) for name in names)
+    if longest > MAX_CLASS_NAME or not all(name.strip() for name in names):
+        raise InputError(
+            f"expected {what} names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
+            f"the longest has {longest}"
+        )
+
+
 def _numbered(names: Sequence[Name]) -> Ints:
-    """(N,) the place of each name, or of a row's bytes, among the sorted different ones."""
+    """(N,) the place of each name, or of the bytes of each row, among the sorted distinct ones."""
     places = {name: place for place, name in enumerate(sorted(set(names)))}
     return np.fromiter((places[name] for name in names), np.int64, len(names))
 
@@ -216,7 +219,7 @@ def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
 
 
 def _counted(task: _Task) -> dict[str, Any]:
-    """What counted how much, for the report."""
+    """Group, example and class weights, for the report."""
     weights_C = task.problem.class_weights_C
     weights = None if weights_C is None else zip(task.classes, weights_C.tolist(), strict=True)
     return {
@@ -240,9 +243,9 @@ def _held_out(task: _Task, rows_M: Ints, logits_MC: Doubles) -> HeldOut:
 
 def _restored(task: _Task, values_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Rows in the caller's order."""
-    given_N = np.empty_like(values_N)
-    given_N[task.order_N] = values_N
-    return given_N
+    restored_N = np.empty_like(values_N)
+    restored_N[task.order_N] = values_N
+    return restored_N
 
 
 def sample_rows(problem: LogisticProblem, seed: int) -> Ints:
@@ -260,7 +263,7 @@ def sample_rows(problem: LogisticProblem, seed: int) -> Ints:
 
 
 def slim_unit_rows(embeddings_ND: npt.NDArray[np.floating], order_N: Ints) -> Floats:
-    """Rows in an order, at unit length, float32: half the memory to walk through at each step.
+    """Rows in an order, at unit length, as float32, which halves the memory that each step reads.
 
     Raises:
         InputError: not 2-D, zero or non-finite rows.
@@ -270,7 +273,7 @@ def slim_unit_rows(embeddings_ND: npt.NDArray[np.floating], order_N: Ints) -> Fl
     slim_ND = np.empty(embeddings_ND.shape, np.float32)
     for start in range(0, len(order_N), _CHUNK):
         rows_BD = embeddings_ND[order_N[start : start + _CHUNK]]
-        # Lengths in float64, the division in the rows' own type: no second, wider copy of them.
+        # Lengths are float64; the division keeps the type of the rows and needs no wider copy.
         lengths_B = np.sqrt(np.einsum("bd,bd->b", rows_BD, rows_BD, dtype=np.float64))
         refuse_lengths(lengths_B)
         np.divide(rows_BD, lengths_B[:, None].astype(rows_BD.dtype), out=rows_BD)
@@ -279,9 +282,9 @@ def slim_unit_rows(embeddings_ND: npt.NDArray[np.floating], order_N: Ints) -> Fl
 
 
 def counts_of(labels_N: Ints, groups_N: Ints, counted: Counted = "groups") -> Doubles:
-    """(N,) what each example counts: 1 / examples of the same group and class, or 1.
+    """(N,) the weight of each example: 1 / examples of the same group and class, or 1.
 
-    The sum is the number of examples that count: a cine of 30 frames of one class is one.
+    Their sum is the number of independent examples: a cine of 30 frames of one class is one.
     """
     if counted == "frames":
         return np.ones(len(labels_N))
@@ -292,10 +295,10 @@ def counts_of(labels_N: Ints, groups_N: Ints, counted: Counted = "groups") -> Do
 
 
 def class_weights(classes: tuple[str, ...], factors: Mapping[str, float] | None) -> Doubles | None:
-    """(C,) factors with mean 1 beside balanced classes; None when all are the same.
+    """(C,) weights with mean 1 on top of balanced classes; None when all are the same.
 
     Args:
-        factors: class -> how much it counts beside the others; a class that is left out has 1.
+        factors: class -> weight relative to the others; 1 for a class that is left out.
 
     Raises:
         InputError: a class that has no examples, or a weight that is not finite, not above 0, or

@@ -1,38 +1,37 @@
 """What more examples would give: a learning curve and its inverse power law.
 
-Shape suffixes: N examples, P points of the curve.
+Shape suffixes: N examples, M sampled examples, R repeats, P points of a curve, C classes, T test
+rows.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from service.arrays import Doubles, Ints
 from service.errors import InputError
 from service.fewshot.crossval import DEFAULT_C, grouped_folds
 from service.fewshot.head import unit_rows
 from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import balanced_accuracy
-from service.fewshot.solver import LogisticProblem
+from service.fewshot.solver import LogisticProblem, kernel_logits, kernel_of
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-
-MIN_GROUPS = 8  # of each class: three sizes that differ, and a fold to score
+MIN_GROUPS = 8  # of each class: enough for three different sizes and a fold to score
 REPEATS = 6
 MORE = 10  # groups per class that are forecast
-MAX_COST = 1000  # of the forecasts of one fit, about milliseconds
+MAX_COST = 1000  # of the forecasts of one fit; the whole of it takes less than a second
 _CURVE_COST = 100  # of one curve, and its groups x classes
-MAX_CLASSES = 6  # for gains of single classes: each takes as many fits as the whole curve
-_DECAYS = np.linspace(0.2, 1.0, 17)  # exponents seen in practice; free ones overshoot on few points
+MAX_CLASSES = 6  # for gains of single classes: each takes as long as the whole curve
+_DECAYS = np.linspace(0.2, 1.0, 17)  # usual exponents; free ones overshoot on few points
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """Balanced accuracy on other groups, of heads taught with so many groups per class."""
+    """Balanced accuracy, on other groups, of heads fitted to so many groups per class."""
 
     groups_per_class: int
     balanced_accuracy: float
@@ -40,7 +39,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class ClassGain:
-    """What ``MORE`` more groups of one class alone would add to balanced accuracy."""
+    """What ``MORE`` groups of one class alone would add to balanced accuracy."""
 
     gain: float
     gain_90: tuple[float, float]
@@ -52,15 +51,15 @@ class Forecast:
 
     Attributes:
         curve: by ascending groups per class.
-        now: of the law at the groups there are.
-        with_more: of the law with ``MORE`` more groups of every class.
-        gain: ``with_more`` - ``now``, with a 90 % interval over repeats; never below 0 by the law.
-        weakest_class: of the lowest held-out recall.
-        gain_per_class: class -> gain of balanced accuracy by ``MORE`` more groups of that class
-            alone; empty with more than ``MAX_CLASSES`` classes.
-        most_useful_class: whose examples alone would gain most; None when none would.
+        now: by the law, with the present groups.
+        with_more: by the law, with ``MORE`` more groups of every class.
+        gain: ``with_more`` - ``now``, never below 0; ``gain_90`` is its 90 % interval over repeats.
+        weakest_class: class of the lowest held-out recall.
+        gain_per_class: class -> gain by ``MORE`` more groups of that class alone; empty with more
+            than ``MAX_CLASSES`` classes.
+        most_useful_class: class of the greatest gain; None when no class has any.
         not_forecast_because: None when there is a forecast.
-        missing_groups: class -> groups that are lacking.
+        missing_groups: class -> number of missing groups.
     """
 
     curve: tuple[CurvePoint, ...]
@@ -84,13 +83,13 @@ def forecast(
     max_per_class: int | None = None,
     seed: int = 0,
 ) -> Forecast:
-    """Fit heads on ever more groups, score them on other groups, and extrapolate.
+    """Fit heads to more and more groups, score them on other groups, and extrapolate.
 
     Args:
-        embeddings_ND: the rows that were fitted.
+        embeddings_ND: the fitted rows.
         held_out: ``Fit.scores.nested`` of the same rows.
-        each_class: the gains of single classes too, which take several times as long.
-        max_per_class: groups of each class that the curve is made of, at most; None = all.
+        each_class: whether to forecast the gains of single classes, which takes longer.
+        max_per_class: greatest number of groups per class to use; None = all.
 
     Raises:
         InputError: lengths differ, or rows that are zero or not finite.
@@ -107,41 +106,83 @@ def forecast(
         reason = f"a class has fewer than {MIN_GROUPS} groups"
         return Forecast((), None, None, None, None, None, reason, lacking)
     rows_M = _sample(held_out, max_per_class, seed)
-    unit_MD = unit_rows(np.asarray(embeddings_ND)[rows_M])
+    few = held_out.rows(rows_M)
+    problem = LogisticProblem(unit_rows(embeddings_ND[rows_M]), few.labels_N, len(few.classes))
+    own_groups_C, gains = few.groups_per_class().tolist(), {}
+    # Many small problems: the threads of the products would only wait for each other.
     with threadpool_limits(1):
-        axes_RD = np.linalg.svd(unit_MD, full_matrices=False)[2]
-        few = held_out.rows(rows_M)
-        problem = LogisticProblem(unit_MD @ axes_RD.T, few.labels_N, len(few.classes))
-        sizes_P = _sizes(int(few.groups_per_class().min()))
-        scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, None)
-        with_gains = each_class and len(few.classes) <= MAX_CLASSES
-        gains = _gains(problem, few, seed) if with_gains else {}
-    whole = _forecast(held_out, sizes_P, scores_RP, int(groups_C.min()))
+        kernel_MM = kernel_of(problem.rows_NR)
+        splits = list(_splits(problem, few.groups_N, seed))
+        sizes_P = _sizes(min(own_groups_C))
+        scores_RP = _curves(problem, kernel_MM, splits, sizes_P)
+        if each_class and len(few.classes) <= MAX_CLASSES:
+            for c, groups in enumerate(own_groups_C):
+                sizes_Q = _sizes(groups)
+                scores_RQ = _curves(problem, kernel_MM, splits, sizes_Q, only=c)
+                gain, low, high = _gain(sizes_Q, scores_RQ, groups)[2:]
+                gains[few.classes[c]] = ClassGain(gain, (low, high))
     useful = {name: gain.gain for name, gain in gains.items() if gain.gain > 0}
-    best = max(useful, key=useful.__getitem__) if useful else None
-    return replace(whole, gain_per_class=gains, most_useful_class=best)
+    now, more, gain, low, high = _gain(sizes_P, scores_RP, int(groups_C.min()))
+    return Forecast(
+        curve=tuple(map(CurvePoint, sizes_P.tolist(), scores_RP.mean(0).tolist())),
+        now=now,
+        with_more=more,
+        gain=gain,
+        gain_90=(low, high),
+        weakest_class=_weakest(held_out),
+        not_forecast_because=None,
+        missing_groups={},
+        gain_per_class=gains,
+        most_useful_class=max(useful, key=useful.__getitem__) if useful else None,
+    )
 
 
-def _repeated(
-    problem: LogisticProblem, groups_N: Ints, sizes_P: Ints, seed: int, only: int | None
+class _Split(NamedTuple):
+    """Test rows of one fold of one repeat, and the other rows by class, in drawn order."""
+
+    repeat: int
+    test: Ints
+    by_class: list[Ints]
+
+
+def _splits(problem: LogisticProblem, groups_N: Ints, seed: int) -> Iterator[_Split]:
+    for repeat in range(REPEATS):
+        rng = np.random.default_rng(seed + repeat)
+        for test in grouped_folds(problem, groups_N, seed + repeat):
+            train = rng.permutation(problem.without(test))
+            by_class = [train[problem.labels_N[train] == c] for c in range(problem.classes)]
+            yield _Split(repeat, test, by_class)
+
+
+def _curves(
+    problem: LogisticProblem,
+    kernel_NN: Doubles,
+    splits: Sequence[_Split],
+    sizes_P: Ints,
+    only: int | None = None,
 ) -> Doubles:
-    """(R, P) curves of several draws."""
-    return np.array([_curve(problem, groups_N, sizes_P, seed + r, only) for r in range(REPEATS)])
+    """(R, P) held-out balanced accuracy, per repeat, of heads taught with so many rows per class.
 
-
-def _gains(problem: LogisticProblem, few: HeldOut, seed: int) -> dict[str, ClassGain]:
-    """Each class's own curve, with all examples of the others."""
-    gains = {}
-    for c, groups in enumerate(few.groups_per_class().tolist()):
-        sizes_P = _sizes(groups)
-        scores_RP = _repeated(problem, few.groups_N, sizes_P, seed, c)
-        gain, low, high = _gain(sizes_P, scores_RP, groups)[2:]
-        gains[few.classes[c]] = ClassGain(gain, (low, high))
-    return gains
+    Args:
+        only: class of which so many rows teach; the others teach with all of theirs. None = all.
+    """
+    guesses_RPN = np.full((REPEATS, len(sizes_P), problem.size), -1)
+    for p, size in enumerate(sizes_P.tolist()):
+        fits = []
+        for _, test, by_class in splits:
+            parts = [rows[:size] if only in (None, c) else rows for c, rows in enumerate(by_class)]
+            fits.append((np.concatenate(parts), test))
+        logits = kernel_logits(problem, kernel_NN, fits, DEFAULT_C)
+        for split, logits_TC in zip(splits, logits, strict=True):
+            guesses_RPN[split.repeat, p, split.test] = logits_TC.argmax(1)
+    labels_N, classes = problem.labels_N, problem.classes
+    guesses_XN = guesses_RPN.reshape(-1, problem.size)
+    scores_X = [balanced_accuracy(labels_N, guesses_N, classes) for guesses_N in guesses_XN]
+    return np.array(scores_X).reshape(REPEATS, len(sizes_P))
 
 
 def _sample(held_out: HeldOut, max_per_class: int | None, seed: int) -> Ints:
-    """One row per group and class, at most so many of each class."""
+    """Row numbers, one per group and class, at most so many of each class."""
     rows_M = held_out.one_row_per_group(seed)
     if max_per_class is None:
         return rows_M
@@ -154,13 +195,13 @@ def _sample(held_out: HeldOut, max_per_class: int | None, seed: int) -> Ints:
 def affordable_forecasts(
     embeddings_ND: npt.NDArray[np.floating], heads: Mapping[str | None, HeldOut]
 ) -> dict[str | None, Forecast]:
-    """The forecast of each head, made of so many examples that a fit stays within seconds.
+    """The forecast of each head, from a sample of examples that keeps a fit fast.
 
-    Gains of single classes are left out where they would take too long, and all of a forecast
-    where there are too many classes or labels for it.
+    Gains of single classes are left out when they would take too long, and whole forecasts when
+    there are too many classes or labels.
 
     Args:
-        embeddings_ND: the rows that were fitted.
+        embeddings_ND: the fitted rows.
         heads: label -> ``Fit.scores.nested`` of the same rows.
 
     Raises:
@@ -186,34 +227,10 @@ def affordable_forecasts(
 
 
 def _sizes(fewest: int) -> Ints:
-    """Groups per class that teach: four steps up to what cross-validation leaves."""
+    """Up to four numbers of groups per class, the last as many as cross-validation leaves."""
     most = max(3, int(fewest * 0.8))
     sizes_P: Ints = np.unique(np.geomspace(2, most, 4).round().astype(np.int64))
     return sizes_P
-
-
-def _curve(
-    problem: LogisticProblem,
-    groups_N: Ints,
-    sizes_P: Sequence[int] | Ints,
-    seed: int,
-    only: int | None,
-) -> Doubles:
-    """(P,) held-out balanced accuracy of heads taught with so many rows of each class.
-
-    With ``only``, of that class alone; the others teach with all their rows.
-    """
-    rng = np.random.default_rng(seed)
-    guesses_PN = np.full((len(sizes_P), problem.size), -1)
-    for test in grouped_folds(problem, groups_N, seed):
-        train = rng.permutation(problem.without(test))
-        by_class = [train[problem.labels_N[train] == c] for c in range(problem.classes)]
-        for p, size in enumerate(sizes_P):
-            parts = [rows[:size] if only in (None, c) else rows for c, rows in enumerate(by_class)]
-            chosen = np.concatenate(parts)
-            guesses_PN[p, test] = problem.logits(chosen, test, DEFAULT_C).argmax(1)
-    labels_N, classes = problem.labels_N, problem.classes
-    return np.array([balanced_accuracy(labels_N, row_N, classes) for row_N in guesses_PN])
 
 
 def power_law(sizes_P: Doubles, scores_P: Doubles) -> tuple[float, float, float]:
@@ -240,7 +257,7 @@ def power_law(sizes_P: Doubles, scores_P: Doubles) -> tuple[float, float, float]
 def _gain(
     sizes_P: Ints, scores_RP: Doubles, groups: int
 ) -> tuple[float, float, float, float, float]:
-    """Of the law: now, with more, the gain, and its 5th and 95th percentile over repeats."""
+    """By the law: now, with more, the gain, and its 5th and 95th percentile over repeats."""
     wide_P = sizes_P.astype(np.float64)
 
     def now_and_more(scores_P: Doubles) -> tuple[float, float]:
@@ -252,20 +269,6 @@ def _gain(
     gains = [b - a for a, b in (now_and_more(scores_P) for scores_P in scores_RP)]
     low, high = np.percentile(gains, [5, 95]).tolist()
     return round(now, 4), round(more, 4), round(more - now, 4), round(low, 4), round(high, 4)
-
-
-def _forecast(held_out: HeldOut, sizes_P: Ints, scores_RP: Doubles, groups: int) -> Forecast:
-    now, more, gain, low, high = _gain(sizes_P, scores_RP, groups)
-    return Forecast(
-        curve=tuple(map(CurvePoint, sizes_P.tolist(), scores_RP.mean(0).tolist())),
-        now=now,
-        with_more=more,
-        gain=gain,
-        gain_90=(low, high),
-        weakest_class=_weakest(held_out),
-        not_forecast_because=None,
-        missing_groups={},
-    )
 
 
 def _weakest(held_out: HeldOut) -> str | None:

@@ -1,7 +1,6 @@
-"""Scores that heads gave to examples they had not seen, and how much each example counts.
+"""Out-of-fold scores, by heads that had not seen the examples, and the weight of each example.
 
-The file of a version's scores (format 1) is an npz of arrays and one JSON document; nothing in it
-can run code.
+A version stores them in format 1: an npz of arrays and one JSON document, without pickles.
 
 Shape suffixes: N examples, M examples with scores, C classes.
 """
@@ -10,17 +9,14 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bools, Doubles, Ints
 from service.errors import ArtifactMismatch
 from service.fewshot.head import UNREADABLE
-
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +25,10 @@ class HeldOut:
 
     Attributes:
         classes: C names.
-        logits_NC: float64; each row by a head fitted without the row's group; NaN = no scores.
-        labels_N: number of the given class.
-        groups_N: number of the patient, study or image that is never on both sides.
-        class_weights_C: how frequent each class is beside the others; None = all equally.
+        logits_NC: float64, from heads fitted without the row's group; NaN = no scores.
+        labels_N: class numbers.
+        groups_N: numbers of patients, studies or images; a group is never on both sides of a split.
+        class_weights_C: weight of each class relative to the others; None = all the same.
     """
 
     classes: tuple[str, ...]
@@ -65,13 +61,13 @@ class HeldOut:
         )
 
     def groups_per_class(self) -> Ints:
-        """(C,) how many different groups each class has."""
+        """(C,) number of distinct groups of each class."""
         labels_M = self._pairs()[0]
         counts_C: Ints = np.bincount(labels_M, minlength=len(self.classes))
         return counts_C
 
     def _pairs(self) -> tuple[Ints, Ints, Ints]:
-        """Label of each different (group, label), pair number of each row, rows per pair."""
+        """Label of each distinct (group, label) pair, pair number of each row, rows per pair."""
         keys_N = self.groups_N * len(self.classes) + self.labels_N
         keys_P, pair_N, rows_P = np.unique(keys_N, return_inverse=True, return_counts=True)
         return keys_P % len(self.classes), pair_N, rows_P
@@ -83,21 +79,21 @@ class HeldOut:
         return shares_N
 
     def balanced_shares(self) -> Doubles:
-        """(N,) ``shares``, scaled so that classes weigh as in the fit; they sum to the pairs.
+        """(N,) ``shares`` scaled so that classes weigh as in the fit; same sum as ``shares``.
 
-        The heads are fitted for classes that are equally frequent, or as frequent as
-        ``class_weights_C`` says, and so their probabilities are evaluated.
+        Heads are fitted for classes that are equally frequent, or weighted by ``class_weights_C``,
+        and their probabilities are evaluated in the same way.
         """
         labels_P, pair_N, rows_P = self._pairs()
         pairs_C = np.bincount(labels_P, minlength=len(self.classes))
-        given_C = self.class_weights_C
-        wanted_C = (pairs_C > 0) * (np.ones(len(pairs_C)) if given_C is None else given_C)
+        weights_C = 1.0 if self.class_weights_C is None else self.class_weights_C
+        wanted_C = (pairs_C > 0) * weights_C
         scale_C = len(labels_P) * wanted_C / (wanted_C.sum() * np.maximum(pairs_C, 1))
         shares_N: Doubles = scale_C[self.labels_N] / rows_P[pair_N]
         return shares_N
 
     def one_row_per_group(self, seed: int = 0) -> Ints:
-        """A drawn row number of each (group, label), ascending.
+        """One drawn row number per (group, label), ascending.
 
         One row per group keeps rows exchangeable (Dunn, Wasserman, Ramdas 2022, "Distribution-
         free prediction sets for two-layer hierarchical models", subsampling once).
@@ -116,13 +112,6 @@ def guesses(logits_NC: Doubles) -> Ints:
     return guesses_N
 
 
-def softmax(logits_NC: Doubles) -> Doubles:
-    """Rows that sum to 1; a row of NaN stays NaN."""
-    powers_NC = np.exp(logits_NC - logits_NC.max(1, keepdims=True))
-    shares_NC: Doubles = powers_NC / powers_NC.sum(1, keepdims=True)
-    return shares_NC
-
-
 FORMAT_VERSION = 1
 
 
@@ -132,7 +121,7 @@ class HeadScores:
 
     Attributes:
         nested: C chosen without the row's fold: for metrics.
-        chosen: at the C of the head itself, whose scale they have: for calibration and thresholds.
+        chosen: at the C, and so on the scale, of the head: for calibration and thresholds.
     """
 
     nested: HeldOut
@@ -141,10 +130,10 @@ class HeadScores:
 
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
-    """Out-of-fold scores of all heads of a classifier; None = that of a single-label one.
+    """Out-of-fold scores of all heads by label; None = the head of a single-label classifier.
 
-    Rows are the examples in the order of fitting. The scores are kept with the version, so that
-    whoever reads them need not fit again.
+    Rows are the examples in the order of the fit. A version stores them, so that no reader fits
+    again.
     """
 
     heads: Mapping[str | None, HeadScores]
@@ -153,7 +142,7 @@ class OutOfFold:
         return len(next(iter(self.heads.values())).nested.labels_N)
 
     def rows(self, chosen: Bools | Ints) -> "OutOfFold":
-        """Some rows, by mask or number: those whose examples are still kept."""
+        """Some rows, by mask or number."""
         heads = {
             label: HeadScores(scores.nested.rows(chosen), scores.chosen.rows(chosen))
             for label, scores in self.heads.items()
@@ -161,12 +150,13 @@ class OutOfFold:
         return OutOfFold(heads)
 
     def to_bytes(self) -> bytes:
-        """An npz of arrays and JSON; ``from_bytes`` reads it."""
+        """The stored format; ``from_bytes`` reads it."""
         first = next(iter(self.heads.values())).nested
         arrays: dict[str, npt.NDArray[Any]] = {"groups_N": first.groups_N}
         facts = []
         for number, (label, scores) in enumerate(self.heads.items()):
-            weights_C, rows_M = scores.nested.class_weights_C, np.flatnonzero(_any_scored(scores))
+            weights_C = scores.nested.class_weights_C
+            rows_M = np.flatnonzero(scores.nested.is_scored | scores.chosen.is_scored)
             differs = scores.chosen.logits_NC is not scores.nested.logits_NC
             facts.append(
                 {
@@ -189,19 +179,18 @@ class OutOfFold:
 
     @staticmethod
     def from_bytes(data: bytes) -> "OutOfFold":
-        """Read what ``to_bytes`` wrote. Raises ArtifactMismatch: damaged or of another format."""
+        """Read the stored format. Raises ArtifactMismatch: damaged, or another format."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 facts = json.loads(stored["facts"].tobytes())
                 if facts["format_version"] != FORMAT_VERSION:
-                    raise ArtifactMismatch(f"expected out-of-fold scores {FORMAT_VERSION}")
+                    raise ArtifactMismatch(
+                        f"expected out-of-fold scores of format {FORMAT_VERSION}, "
+                        f"got {facts['format_version']}"
+                    )
                 return OutOfFold(dict(_read_heads(stored, facts["heads"])))
         except UNREADABLE as error:
             raise ArtifactMismatch("the stored out-of-fold scores cannot be read") from error
-
-
-def _any_scored(scores: HeadScores) -> Bools:
-    return scores.nested.is_scored | scores.chosen.is_scored
 
 
 def _read_heads(

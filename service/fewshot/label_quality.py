@@ -1,36 +1,33 @@
-"""Which labels to look at again, and which frames to label next.
+"""Which labels to check again, and which frames to label next.
 
 Shape suffixes: N rows, C classes, D embedding width, U unlabelled rows.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Doubles
 from service.errors import ConflictingLabels, InputError
 from service.fewshot.duplicates import MIN_SIMILARITY, alike, fingerprints
-from service.fewshot.head import unit_rows
-from service.fewshot.heldout import HeldOut, softmax
+from service.fewshot.head import softmax, unit_rows
+from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import Estimate, group_resamples, over_rows, ratio
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-
-DOUBTFUL = 0.2  # probability of the given label below which it is worth a second look
+DOUBTFUL = 0.2  # probability of its label below which a row is worth a second look
 MAX_POOL = 20_000
 NAMED_CONFLICTS = 3  # pairs that an error names
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A row whose label a head that had not seen it doubts.
+    """A row whose label is improbable to a head that had not seen it.
 
     Attributes:
         given: out-of-fold probability of its label.
-        suggested: the class that is more probable, with ``probability``.
+        suggested: a more probable class; ``probability`` is its probability.
     """
 
     row: int
@@ -41,10 +38,10 @@ class Suspect:
 
 
 def suspects(held_out: HeldOut, probabilities_NC: Doubles | None = None) -> list[Suspect]:
-    """Rows whose own label is improbable and another's is not, the most doubtful first.
+    """Rows whose own label is improbable and another is not, the most doubtful first.
 
     Args:
-        probabilities_NC: calibrated, of the rows of ``held_out``; else the softmax of its logits.
+        probabilities_NC: calibrated, of the same rows; None = the softmax of the logits.
     """
     shares_NC = softmax(held_out.logits_NC) if probabilities_NC is None else probabilities_NC
     rows = np.flatnonzero(np.isfinite(shares_NC).all(axis=1))
@@ -66,7 +63,7 @@ def suspects(held_out: HeldOut, probabilities_NC: Doubles | None = None) -> list
 
 @dataclass(frozen=True, slots=True)
 class LabelConflict:
-    """Two rows that look alike and carry different labels; cosine 1 = the same embedding."""
+    """Two similar rows with different labels; cosine 1 = the same embedding."""
 
     first: int
     second: int
@@ -99,13 +96,13 @@ def refuse_conflicts(
     labels: Sequence[str],
     names: Sequence[str] | None = None,
 ) -> None:
-    """For callers that fit: the same embedding may not carry two labels.
+    """Refuse equal embeddings with different labels.
 
     Args:
-        names: what each row is called in the error; its number when there are none.
+        names: of the rows, for the error; None = their numbers.
 
     Raises:
-        ConflictingLabels: naming pairs of rows that contradict each other, at most three.
+        ConflictingLabels: naming at most three pairs of rows that contradict each other.
         InputError: lengths differ.
     """
     if len(embeddings_ND) != len(labels) or len(names or labels) != len(labels):
@@ -114,10 +111,10 @@ def refuse_conflicts(
     _, firsts, number_N = np.unique(
         fingerprints(embeddings_ND), return_index=True, return_inverse=True
     )
-    again = np.flatnonzero(firsts[number_N] != np.arange(len(labels)))
+    first_N = firsts[number_N].tolist()
     pairs = [
         (called[first], called[row])
-        for row, first in ((int(row), int(firsts[number_N[row]])) for row in again)
+        for row, first in enumerate(first_N)
         if labels[first] != labels[row] and np.array_equal(embeddings_ND[first], embeddings_ND[row])
     ]
     if pairs:
@@ -125,7 +122,7 @@ def refuse_conflicts(
 
 
 def in_conflict(pairs: Sequence[tuple[str, str]]) -> str:
-    """What an error says of examples that are equal and carry different labels."""
+    """The message about equal examples with different labels."""
     shown = "; ".join(f"{first} and {second}" for first, second in pairs[:NAMED_CONFLICTS])
     more = len(pairs) - NAMED_CONFLICTS
     rest = f"; and {more} more pairs" if more > 0 else ""
@@ -134,11 +131,11 @@ def in_conflict(pairs: Sequence[tuple[str, str]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far two readers agree beyond chance.
+    """How well two readers agree beyond chance.
 
     Attributes:
         kappa: Cohen 1960, unweighted, with a bootstrap interval over groups; None when both
-            readers used a single class throughout.
+            readers used one class only.
         agreed: share of rows with the same label.
         disagreed_rows: row numbers.
     """
@@ -151,10 +148,10 @@ class Agreement:
 def agreement(
     one: Sequence[str], other: Sequence[str], groups: Sequence[str] | None = None, *, seed: int = 0
 ) -> Agreement:
-    """Compare two readers' labels of the same rows.
+    """Compare the labels of two readers for the same rows.
 
     Args:
-        groups: patients, for the interval; without them each row is its own.
+        groups: patients, for the interval; None = one per row.
 
     Raises:
         InputError: lengths differ, or no rows.
@@ -184,15 +181,15 @@ def next_to_label(
     groups: Sequence[str],
     count: int,
 ) -> list[int]:
-    """Rows whose labels would teach most: uncertain, and unlike those already picked.
+    """Rows whose labels would help most: uncertain, and unlike those already picked.
 
-    Each step takes the row of the greatest entropy times distance to the nearest picked row, one
-    row of a group.
+    Each step takes the row with the greatest product of entropy and distance to the nearest picked
+    row, at most one row per group.
 
     Args:
         embeddings_UD: unlabelled rows.
         groups: patients, studies or cines.
-        count: wanted; fewer when there are fewer groups.
+        count: rows to pick; fewer when there are fewer groups.
 
     Raises:
         InputError: lengths differ, too many rows, a count below 1, or rows that are zero or not
@@ -202,7 +199,7 @@ def next_to_label(
         raise InputError(f"expected as many groups as rows, and at most {MAX_POOL}")
     if count < 1:
         raise InputError(f"expected a count of 1 or more, got {count}")
-    unit_UD = unit_rows(np.asarray(embeddings_UD))
+    unit_UD = unit_rows(embeddings_UD)
     group_U = np.unique(groups, return_inverse=True)[1]
     safe_UC = np.maximum(probabilities_UC, 1e-12)
     entropy_U = -(safe_UC * np.log(safe_UC)).sum(1) + 1e-9

@@ -1,28 +1,24 @@
-"""How good held-out scores are, per class and in all, with intervals that respect groups.
+"""How good held-out scores are, per class and overall, with intervals that respect groups.
 
-Frames of one group and class count once together. A figure for which there are too few groups is
-not given; the refusal says how many more would give it. Intervals are percentile bootstraps: whole
-groups are drawn again, never single frames.
+Frames of one group and class count once together. With too few groups a figure is left out, and the
+result says how many more are needed. Intervals are percentile bootstraps over whole groups.
 
 Shape suffixes: N rows, C classes, G groups, B resamples.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from service.fewshot.heldout import HeldOut, softmax
-
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
+from service.arrays import Bools, Doubles, Ints
+from service.fewshot.head import softmax
+from service.fewshot.heldout import HeldOut
 
 RESAMPLES = 1000
-MIN_RESAMPLES = 100  # of very many groups, whose intervals are narrow anyway
+MIN_RESAMPLES = 100  # with very many groups, whose intervals are narrow anyway
 MIN_GROUPS = 5  # of a class, for a figure about it
-MANY_CLASSES, RESAMPLES_OF_MANY = 20, 200  # a confusion matrix per resample grows by the square
+MANY_CLASSES, RESAMPLES_OF_MANY = 20, 200  # each resample has a confusion matrix
 _CELLS = 4_000_000  # of one block of resamples x rows, 32 MB
 
 
@@ -38,7 +34,7 @@ class Estimate:
 def group_resamples(groups_N: Ints, seed: int = 0, resamples: int = RESAMPLES) -> Doubles:
     """(B + 1, G) how often each group is drawn; the first row is the sample itself.
 
-    Groups are numbered as ``numpy.unique`` orders them.
+    Groups are in the order of ``numpy.unique``.
     """
     groups = len(np.unique(groups_N))
     resamples = min(resamples, max(MIN_RESAMPLES, _CELLS // groups))
@@ -60,10 +56,17 @@ def estimate(values_B: Doubles) -> Estimate:
 def over_rows(
     measure: Callable[[Doubles], Doubles], times_BG: Doubles, groups_N: Ints, shares_N: Doubles
 ) -> Estimate:
-    """An estimate of a figure of row weights.
+    """An estimate of a figure of row weights. Args: as ``weighted_figures``."""
+    return estimate(weighted_figures(measure, times_BG, groups_N, shares_N))
+
+
+def weighted_figures(
+    measure: Callable[[Doubles], Doubles], times_BG: Doubles, groups_N: Ints, shares_N: Doubles
+) -> Doubles:
+    """(B, ...) figures of the sample and of each resample.
 
     Args:
-        measure: row weights (B, N) -> figures (B,); called on blocks of resamples.
+        measure: row weights (B, N) -> figures (B, ...); called on blocks of resamples.
         shares_N: weight of each row of the sample itself.
     """
     group_N = np.unique(groups_N, return_inverse=True)[1]
@@ -72,7 +75,7 @@ def over_rows(
         measure(times_BG[start : start + step, group_N] * shares_N)
         for start in range(0, len(times_BG), step)
     ]
-    return estimate(np.concatenate(figures))
+    return np.concatenate(figures)
 
 
 def ratio(above_BX: Doubles, below_BX: Doubles) -> Doubles:
@@ -83,7 +86,7 @@ def ratio(above_BX: Doubles, below_BX: Doubles) -> Doubles:
 
 
 def recalls(labels_N: Ints, guesses_N: Ints, classes: int) -> Doubles:
-    """(C,) share of each class's rows that is right; NaN for a class without any.
+    """(C,) share of correct rows of each class; NaN for a class without rows.
 
     Args:
         guesses_N: -1 = no guess; such rows are left out.
@@ -111,7 +114,7 @@ def balanced_accuracy_estimate(
     resamples: Doubles | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """Balanced accuracy with its interval; a resample may miss a class, which it leaves out.
+    """Balanced accuracy with its interval; the mean is over the classes of each resample.
 
     Args:
         guesses_N: -1 = no guess; such rows are left out.
@@ -131,7 +134,7 @@ def balanced_accuracy_estimate(
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """One class against the others; a figure is None where ``not_evaluated_because`` says why.
+    """One class against the others; figures are None where ``not_evaluated_because`` says why.
 
     Attributes:
         auroc: of the class's probability, the class against all others.
@@ -151,7 +154,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True, slots=True)
 class ClassificationMetrics:
-    """What held-out scores are worth.
+    """Figures of held-out scores.
 
     Attributes:
         confusion: [true class][predicted class] -> rows.
@@ -173,32 +176,45 @@ def compute_metrics(held_out: HeldOut, *, seed: int = 0) -> ClassificationMetric
     """Figures of the rows that have scores.
 
     Args:
-        held_out: ``Fit.held_out``, or logits of an evaluation set by a fitted head; for
-            calibrated probabilities give their logarithm (it changes AUROC alone).
+        held_out: ``Fit.scores.nested``, or logits of an evaluation set by a fitted head; for
+            calibrated probabilities give their logarithm, which changes AUROC only.
     """
     scored = held_out.scored()
-    groups_C = scored.groups_per_class()
-    missing_C = np.maximum(MIN_GROUPS - groups_C, 0)
-    guesses_N = scored.logits_NC.argmax(1) if len(scored.labels_N) else scored.labels_N
-    times_BG = _times(scored, seed)
-    per_class = _per_class(scored, guesses_N, missing_C, times_BG)
+    missing_C = np.maximum(MIN_GROUPS - scored.groups_per_class(), 0)
+    accuracy = auroc = None
     enough = not missing_C.any()
+    if len(scored.labels_N):
+        resamples = RESAMPLES if len(scored.classes) <= MANY_CLASSES else RESAMPLES_OF_MANY
+        times_BG = group_resamples(scored.groups_N, seed, resamples)
+        guesses_N, areas_BC = scored.logits_NC.argmax(1), _areas(scored, times_BG)
+        table_BCC = _confusion(scored, guesses_N, times_BG)
+        per_class = tuple(_per_class(scored, missing_C, table_BCC, areas_BC))
+        if enough:
+            accuracy = balanced_accuracy_estimate(
+                scored.labels_N,
+                guesses_N,
+                scored.groups_N,
+                len(scored.classes),
+                shares_N=scored.shares(),
+                resamples=times_BG,
+            )
+            auroc = estimate(_mean_of_present(areas_BC))
+    else:
+        per_class = tuple(_per_class(scored, missing_C, None, None))
     pairs = zip(held_out.classes, missing_C.tolist(), strict=True)
     return ClassificationMetrics(
         classes=held_out.classes,
-        balanced_accuracy=_balanced(scored, guesses_N, times_BG) if enough else None,
-        auroc=_mean_auroc(scored, times_BG) if enough else None,
+        balanced_accuracy=accuracy,
+        auroc=auroc,
         per_class=per_class,
         confusion=tuple(tuple(len(cell) for cell in row) for row in confusion_rows(scored)),
         not_evaluated_because=None if enough else f"a class has fewer than {MIN_GROUPS} groups",
-        missing_groups={name: int(lacking) for name, lacking in pairs if lacking},
+        missing_groups={name: lacking for name, lacking in pairs if lacking},
         scored=len(scored.labels_N),
     )
 
 
-def area_under_roc(
-    scores_N: Doubles, positive_N: npt.NDArray[np.bool_], weights_BN: Doubles
-) -> Doubles:
+def area_under_roc(scores_N: Doubles, positive_N: Bools, weights_BN: Doubles) -> Doubles:
     """(B,) chance that a positive row outscores a negative one, ties half; NaN without both."""
     order_N = np.argsort(scores_N, kind="stable")
     starts_U = np.unique(scores_N[order_N], return_index=True)[1]
@@ -208,24 +224,6 @@ def area_under_roc(
     beaten_BU = np.cumsum(below_BU, axis=1) - below_BU / 2
     won_B, all_B = (above_BU * beaten_BU).sum(1), above_BU.sum(1) * below_BU.sum(1)
     return ratio(won_B, all_B)
-
-
-def _balanced(scored: HeldOut, guesses_N: Ints, times_BG: Doubles) -> Estimate:
-    return balanced_accuracy_estimate(
-        scored.labels_N,
-        guesses_N,
-        scored.groups_N,
-        len(scored.classes),
-        shares_N=scored.shares(),
-        resamples=times_BG,
-    )
-
-
-def _times(scored: HeldOut, seed: int) -> Doubles:
-    """One set of resamples for all figures; (1, 0) when nothing was scored."""
-    resamples = RESAMPLES if len(scored.classes) <= MANY_CLASSES else RESAMPLES_OF_MANY
-    empty = not len(scored.groups_N)
-    return np.ones((1, 0)) if empty else group_resamples(scored.groups_N, seed, resamples)
 
 
 def _confusion(scored: HeldOut, guesses_N: Ints, times_BG: Doubles) -> Doubles:
@@ -239,65 +237,50 @@ def _confusion(scored: HeldOut, guesses_N: Ints, times_BG: Doubles) -> Doubles:
 
 
 def _mean_of_present(values_BC: Doubles) -> Doubles:
-    """A resample may miss a class, which is then left out of that resample's mean."""
+    """(B,) mean over the classes of each resample; one without rows there is left out."""
     there_BC = np.isfinite(values_BC)
     return ratio(np.where(there_BC, values_BC, 0).sum(1), there_BC.sum(1).astype(np.float64))
 
 
-def _one_against_all(scored: HeldOut, times_BG: Doubles, chosen: int) -> Estimate:
-    scores_N = softmax(scored.logits_NC)[:, chosen]
-    positive_N = scored.labels_N == chosen
-    return over_rows(
-        lambda weights_BN: area_under_roc(scores_N, positive_N, weights_BN),
-        times_BG,
-        scored.groups_N,
-        scored.shares(),
-    )
-
-
-def _mean_auroc(scored: HeldOut, times_BG: Doubles) -> Estimate:
+def _areas(scored: HeldOut, times_BG: Doubles) -> Doubles:
+    """(B, C) area under the ROC curve of each class against all others."""
     scores_NC = softmax(scored.logits_NC)
 
-    def means(weights_BN: Doubles) -> Doubles:
-        areas = [
+    def areas(weights_BN: Doubles) -> Doubles:
+        of_class = [
             area_under_roc(scores_NC[:, c], scored.labels_N == c, weights_BN)
             for c in range(len(scored.classes))
         ]
-        return _mean_of_present(np.stack(areas, axis=1))
+        return np.stack(of_class, axis=1)
 
-    return over_rows(means, times_BG, scored.groups_N, scored.shares())
+    return weighted_figures(areas, times_BG, scored.groups_N, scored.shares())
 
 
 def _per_class(
-    scored: HeldOut, guesses_N: Ints, missing_C: Ints, times_BG: Doubles
-) -> tuple[ClassMetrics, ...]:
+    scored: HeldOut, missing_C: Ints, table_BCC: Doubles | None, areas_BC: Doubles | None
+) -> Iterator[ClassMetrics]:
+    """Args: table_BCC, areas_BC: None when no row has scores."""
     groups_C = scored.groups_per_class()
     examples_C = np.bincount(scored.labels_N, minlength=len(scored.classes))
-    empty = not len(scored.labels_N)
-    table_BCC = None if empty else _confusion(scored, guesses_N, times_BG)
-    per_class = []
     for c, name in enumerate(scored.classes):
         lacking, rest = int(missing_C[c]), int(groups_C.sum() - groups_C[c])
-        enough = table_BCC is not None and not lacking and rest >= MIN_GROUPS
-        recall, precision = _rates(table_BCC, c) if table_BCC is not None else (None, None)
-        per_class.append(
-            ClassMetrics(
-                name=name,
-                examples=int(examples_C[c]),
-                groups=int(groups_C[c]),
-                recall=recall if enough else None,
-                precision=precision if enough else None,
-                auroc=_one_against_all(scored, times_BG, c) if enough else None,
-                not_evaluated_because=None if enough else _why(lacking),
-                missing_groups=lacking,
-            )
+        recall = precision = auroc = reason = None
+        if lacking or rest < MIN_GROUPS or table_BCC is None or areas_BC is None:
+            where = "the class has" if lacking else "the other classes together have"
+            reason = f"{where} fewer than {MIN_GROUPS} groups with scores"
+        else:
+            recall, precision = _rates(table_BCC, c)
+            auroc = estimate(areas_BC[:, c])
+        yield ClassMetrics(
+            name=name,
+            examples=int(examples_C[c]),
+            groups=int(groups_C[c]),
+            recall=recall,
+            precision=precision,
+            auroc=auroc,
+            not_evaluated_because=reason,
+            missing_groups=lacking,
         )
-    return tuple(per_class)
-
-
-def _why(lacking: int) -> str:
-    where = "the class has" if lacking else "the other classes together have"
-    return f"{where} fewer than {MIN_GROUPS} groups with scores"
 
 
 def _rates(table_BCC: Doubles, chosen: int) -> tuple[Estimate, Estimate]:

@@ -1,7 +1,7 @@
-"""How far an embedding lies from everything a classifier was taught.
+"""How far an embedding lies from all examples of a classifier.
 
-Distances are 1 - cosine. What is usual is measured on the support itself: every example's
-distance to the examples of other groups (of any class).
+Distances are 1 - cosine. The usual distances are measured on the examples (the support): from each
+one to the examples of other groups, of any class.
 
 Shape suffixes: N rows, S support rows, G groups, D embedding width, M reference distances.
 """
@@ -12,19 +12,15 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bools, Doubles, Floats, Ints
 from service.errors import InputError
 from service.fewshot.head import cosines, unit_rows
 
-Floats: TypeAlias = npt.NDArray[np.float32]
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
 Method: TypeAlias = Literal["nearest", "class_mean"]
 
 MAX_ANCHORS = 2000  # rows kept to measure distances to
-FAR_SHARE = 0.05  # of the support itself that would be called far
-MIN_REFERENCES = 5  # groups; below, nothing is called far
-_CHUNK = 4096
+FAR_SHARE = 0.05  # of the support that would be called far
+MIN_REFERENCES = 5  # groups; with fewer, nothing is called far
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class Novelty:
         Raises:
             InputError: wrong width, zero or non-finite rows.
         """
-        unit_ND = unit_rows(np.asarray(embeddings_ND))
+        unit_ND = unit_rows(embeddings_ND)
         if unit_ND.shape[1] != self.anchors_SD.shape[1]:
             raise InputError(f"expected width {self.anchors_SD.shape[1]}, got {unit_ND.shape[1]}")
         cosines_NS = cosines(unit_ND, self.anchors_SD)
@@ -57,7 +53,7 @@ class Novelty:
         return distances_N
 
     def percentiles(self, distances_N: Doubles) -> Doubles:
-        """(N,) share of the support's own distances that are smaller, percent; NaN without any."""
+        """(N,) percentage of the usual distances that are smaller; NaN without any."""
         if not len(self.usual_M):
             return np.full(len(distances_N), np.nan)
         below_N = np.searchsorted(self.usual_M, distances_N, side="left")
@@ -66,8 +62,7 @@ class Novelty:
 
     def far(self, distances_N: Doubles) -> Bools:
         """(N,) whether a row is far from every class."""
-        far_N: Bools = distances_N > self.far_from
-        return far_N
+        return np.asarray(distances_N > self.far_from)
 
     def facts(self) -> "NoveltyFacts":
         """The settings and the usual distances, without the anchors."""
@@ -83,7 +78,7 @@ class Novelty:
 
 @dataclass(frozen=True, slots=True)
 class NoveltyFacts:
-    """What a report says of the usual distances; ``far_from`` is None where nothing is far."""
+    """The usual distances in a report; ``far_from`` is None where nothing is far."""
 
     method: Method
     anchors: int
@@ -100,10 +95,10 @@ def novelty(
     method: Method = "nearest",
     seed: int = 0,
 ) -> Novelty:
-    """Measure what is usual among the support.
+    """Measure the usual distances among the support.
 
-    ``far_from`` is the distance that 5 % of the support's groups exceed when they are left out;
-    with fewer than 20 groups the greatest distance seen, with fewer than 5 infinity.
+    ``far_from`` is the distance that 5 % of the groups exceed when they are left out; with fewer
+    than 20 groups it is the greatest distance, with fewer than 5 infinity.
 
     Raises:
         InputError: zero or non-finite rows, or lengths that differ.
@@ -111,7 +106,7 @@ def novelty(
     if not len(embeddings_SD) == len(labels_S) == len(groups_S):
         raise InputError("expected one label and one group per row")
     kept_S = _thinned(groups_S, seed)
-    unit_SD = unit_rows(np.asarray(embeddings_SD)[kept_S])
+    unit_SD = unit_rows(embeddings_SD[kept_S])
     labels_S, groups_S = labels_S[kept_S], groups_S[kept_S]
     if method == "nearest":
         anchors_SD, own_S = unit_SD, _nearest_of_other_groups(unit_SD, groups_S)
@@ -123,7 +118,7 @@ def novelty(
 
 
 def _thinned(groups_S: Ints, seed: int) -> Ints:
-    """At most ``MAX_ANCHORS`` rows, first of all one of each group."""
+    """At most ``MAX_ANCHORS`` rows; one of each group comes first."""
     if len(groups_S) <= MAX_ANCHORS:
         return np.arange(len(groups_S))
     order_S = np.random.default_rng(seed).permutation(len(groups_S))
@@ -142,9 +137,9 @@ def _nearest_of_other_groups(unit_SD: Doubles, groups_S: Ints) -> Doubles:
 
 
 def _class_means(unit_SD: Doubles, labels_S: Ints, groups_S: Ints) -> tuple[Doubles, Doubles]:
-    """Unit class means (C, D), and (S,) each row's distance to the nearest made without its group.
+    """Unit class means (C, D), and (S,) distance of each row to the nearest mean without its group.
 
-    A class that has nothing but the row's group is left out for that row.
+    A class that consists of the group of the row is left out for that row.
     """
     classes = int(labels_S.max()) + 1
     sums_CD = np.stack([unit_SD[labels_S == c].sum(0) for c in range(classes)])

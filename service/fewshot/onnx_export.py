@@ -17,7 +17,7 @@ from service.fewshot.classifier import FewShotClassifier
 from service.fewshot.head import MIN_LENGTH
 
 INPUT_NAME, OUTPUT_NAME = "embedding", "probabilities"
-OPSET, IR_VERSION = 17, 8  # old enough for runtimes of 2022, new enough for all that is used
+OPSET, IR_VERSION = 17, 8  # runtimes of 2022 and later
 
 
 def to_onnx(classifier: FewShotClassifier, card: Mapping[str, Any] | None = None) -> bytes:
@@ -39,7 +39,7 @@ def to_onnx(classifier: FewShotClassifier, card: Mapping[str, Any] | None = None
     if whole is not None:
         weights_CD, bias_C = whole.head.weights_CD * scales[0], whole.head.bias_C * scales[0]
         return _model(weights_CD, bias_C, metadata, "Softmax", {"axis": 1})
-    # Of two classes softmax is the sigmoid of the difference, here divided by the temperature.
+    # The softmax of two classes is the sigmoid of the difference of their logits.
     scales_L = np.array(scales)
     weights_LD = np.stack([np.diff(head.head.weights_CD, axis=0)[0] for head in heads])
     bias_L = np.array([np.diff(head.head.bias_C)[0] for head in heads])
@@ -53,7 +53,7 @@ def _model(
     link: str,
     link_options: Mapping[str, Any],
 ) -> bytes:
-    import onnx  # a third of a second that a starting service saves
+    import onnx  # the import takes a third of a second
     from onnx import TensorProto, helper, numpy_helper
 
     tensors = {

@@ -1,8 +1,8 @@
-"""A classifier with everything its answers need, as one document that outlives this program.
+"""A classifier with all that its predictions need, as one portable document.
 
-The document (format 1) is JSON: facts, arrays as base64, and a digest of all of it. A reader
-refuses other formats, other encoders and any value that changed. The catalog keeps the same
-document, without the anchors, as UTF-8.
+The document (format 1) is JSON: facts, arrays as base64, and a digest of everything. A reader
+refuses other formats, other encoders and any changed value. The catalog keeps the same document
+without the anchors, as UTF-8.
 
 Shape suffixes: C classes, D embedding width, S anchors, M calibration items or distances.
 """
@@ -45,10 +45,10 @@ _UNREADABLE = (InputError, KeyError, TypeError, ValueError, AttributeError)
 
 @dataclass(frozen=True, slots=True)
 class PortableClassifier:
-    """What one document carries.
+    """The content of a document.
 
     Attributes:
-        card: any JSON that should travel along: the report, provenance, a licence.
+        card: any other JSON: the report, provenance, a licence.
     """
 
     classifier: FewShotClassifier
@@ -58,7 +58,7 @@ class PortableClassifier:
 def to_document(
     classifier: FewShotClassifier, card: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """JSON values; ``from_document`` reads them. Raises ValueError: NaN or infinity."""
+    """The document as JSON values. Raises ValueError: NaN or infinity."""
     novelty = classifier.novelty
     far_from = novelty.far_from if math.isfinite(novelty.far_from) else None
     facts = {
@@ -79,10 +79,10 @@ def to_document(
 def from_document(
     document: Mapping[str, Any], *, encoder_id: str | None = None
 ) -> PortableClassifier:
-    """Read what ``to_document`` made.
+    """Read a document.
 
     Raises:
-        ArtifactMismatch: damaged, of another format, or of a version this reader does not know.
+        ArtifactMismatch: damaged, or of another format or format version.
         EncoderMismatch: made for another encoder than ``encoder_id``.
     """
     try:
@@ -112,13 +112,11 @@ def to_bytes(classifier: FewShotClassifier) -> bytes:
 
 
 def from_bytes(data: bytes, *, encoder_id: str | None = None) -> FewShotClassifier:
-    """Read what ``to_bytes`` wrote. Raises as ``from_document``."""
+    """Read the document from UTF-8. Raises as ``from_document``."""
     try:
         document = json.loads(data)
     except ValueError as error:
         raise ArtifactMismatch("the classifier file cannot be read") from error
-    if not isinstance(document, dict):
-        raise ArtifactMismatch("the classifier file cannot be read")
     return from_document(document, encoder_id=encoder_id).classifier
 
 
@@ -214,7 +212,7 @@ def _decoded(stored: Mapping[str, Any], dtypes: Mapping[str, type[np.generic]]) 
 
 
 def _check(classifier: FewShotClassifier) -> None:
-    """Names, shapes and values that fit together."""
+    """Raises ArtifactMismatch: names, shapes or values do not fit together."""
     labels, novelty = list(classifier.heads), classifier.novelty
     named = [str(label) for label in labels if label]
     is_multi_label = bool(named) and len(named) == len(labels)
@@ -255,7 +253,7 @@ def to_plain(value: Any, digits: int | None = None) -> Any:
 
 
 def from_plain(kind: type[T], document: Any) -> T:
-    """The dataclass that ``to_plain``, or ``dataclasses.asdict``, made ``document`` of.
+    """The dataclass whose ``to_plain``, or ``dataclasses.asdict``, gave ``document``.
 
     Raises:
         InputError: unknown or missing fields, or a value of another type.

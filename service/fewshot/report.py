@@ -1,4 +1,4 @@
-"""The report of a fit: of one head, and of a classifier with all its heads.
+"""The report of a fit, for each head and for the whole classifier.
 
 Shape suffixes: N examples, C classes.
 """
@@ -6,14 +6,13 @@ Shape suffixes: N examples, C classes.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Ints
 from service.errors import NotEnoughExamples
 from service.fewshot.calibrator import Calibration
-from service.fewshot.classifier import PRESENT, THRESHOLD, CalibratedHead
+from service.fewshot.classifier import CalibratedHead, effective_thresholds
 from service.fewshot.conformal import Method
 from service.fewshot.forecast import Forecast
 from service.fewshot.heldout import HeadScores
@@ -27,25 +26,22 @@ from service.fewshot.metrics import (
 from service.fewshot.novelty import Novelty, NoveltyFacts
 from service.fewshot.operating_points import at_threshold
 
-Doubles: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-
 FEW_GROUPS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """How the head was fitted and what grouped cross-validation says of it.
+    """How a head was fitted, and its figures by grouped cross-validation.
 
     Attributes:
-        balanced_accuracy: mean recall over classes on held-out groups; None when it cannot be
-            computed, with ``not_evaluated_because``.
-        interval_95: percentile bootstrap over groups of the held-out predictions.
+        balanced_accuracy: mean recall over classes on held-out groups; None where
+            ``not_evaluated_because`` says why.
+        interval_95: percentile bootstrap over groups.
         confusion: counts, rows = true class, columns = predicted, in the order of ``classes``.
         chance: balanced accuracy of guessing.
         groups: patients, studies or images.
-        effective_examples: how many count: frames of one group and class are one together.
-        class_weights: class -> weight beside the others, mean 1; None = all the same.
+        effective_examples: frames of one group and class count as one.
+        class_weights: class -> relative weight, mean 1; None = all the same.
     """
 
     classes: tuple[str, ...]
@@ -68,7 +64,7 @@ class FitReport:
 
 @dataclass(frozen=True, slots=True)
 class ConformalFacts:
-    """By what prediction sets are made; ``items`` are independent examples."""
+    """How prediction sets are made; ``items`` is the number of independent examples."""
 
     method: Method
     items: int
@@ -76,10 +72,10 @@ class ConformalFacts:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdReport:
-    """A threshold of a class or label, and what it gives on out-of-fold scores.
+    """A threshold of a class or label, with its figures on out-of-fold scores.
 
     Attributes:
-        sensitivity, specificity: None with ``not_evaluated_because``.
+        sensitivity, specificity: None where ``not_evaluated_because`` says why.
     """
 
     label: str
@@ -95,7 +91,7 @@ class HeadReport(FitReport):
 
     Attributes:
         label: of a multi-label classifier; None = the head of a single-label one.
-        metrics: of the out-of-fold scores.
+        metrics: from the out-of-fold scores.
     """
 
     label: str | None
@@ -110,7 +106,7 @@ class HeadReport(FitReport):
 
 @dataclass(frozen=True, slots=True)
 class GroupingReport:
-    """How examples became groups: those without ids, and which of them were joined as copies."""
+    """How examples became groups: how many have no ids, and how many of them joined as copies."""
 
     without_ids: int
     joined_by_similarity: int
@@ -119,10 +115,10 @@ class GroupingReport:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierReport:
-    """The report of a fit; figures are means over ``labels``, None where one has none.
+    """The report of a fit; figures are means over ``labels``, None when one of them has none.
 
     Attributes:
-        examples_without_label: that have none of the labels; None = single-label.
+        examples_without_label: number of examples without any label; None = single-label.
     """
 
     examples: int
@@ -141,18 +137,17 @@ class ClassifierReport:
 def classifier_report(
     heads: tuple[HeadReport, ...], novelty: Novelty, examples: int
 ) -> ClassifierReport:
-    """The heads together."""
+    """The report of all heads together."""
     scores = [head.balanced_accuracy for head in heads if head.balanced_accuracy is not None]
-    whole = len(scores) == len(heads)
-    lacking = next((head for head in heads if head.balanced_accuracy is None), None)
+    reasons = [_named_label(h, h.not_evaluated_because) for h in heads if h.not_evaluated_because]
     return ClassifierReport(
         examples=examples,
         examples_without_label=None,
         groups=max(head.groups for head in heads),
         effective_examples=max(head.effective_examples for head in heads),
-        balanced_accuracy=round(float(np.mean(scores)), 4) if whole else None,
+        balanced_accuracy=None if reasons else round(float(np.mean(scores)), 4),
         interval_95=heads[0].interval_95 if len(heads) == 1 else None,
-        not_evaluated_because=None if lacking is None else _reason(lacking),
+        not_evaluated_because=reasons[0] if reasons else None,
         novelty=novelty.facts(),
         labels=heads,
         warnings=tuple(_named_label(head, text) for head in heads for text in head.warnings),
@@ -161,10 +156,6 @@ def classifier_report(
 
 def _named_label(head: HeadReport, text: str) -> str:
     return text if head.label is None else f"label {head.label!r}: {text}"
-
-
-def _reason(head: HeadReport) -> str:
-    return _named_label(head, str(head.not_evaluated_because))
 
 
 def head_report(
@@ -176,7 +167,7 @@ def head_report(
     *,
     seed: int = 0,
 ) -> HeadReport:
-    """All that is known of a head."""
+    """The whole report of a head."""
     calibrator = head.calibrator
     sets = calibrator.conformal
     return HeadReport(
@@ -195,16 +186,15 @@ def head_report(
 def _threshold_reports(
     label: str | None, head: CalibratedHead, scores: HeadScores, seed: int
 ) -> Iterator[ThresholdReport]:
-    thresholds = dict(head.thresholds) if label is None else {PRESENT: THRESHOLD, **head.thresholds}
     shares_NC = head.calibrator.calibration.probabilities(scores.chosen.logits_NC)
-    for name, value in thresholds.items():
-        shown = name if label is None else label
+    for name, value in effective_thresholds(label, head).items():
+        output = name if label is None else label
         try:
             point = at_threshold(scores.chosen, shares_NC, name, value, seed=seed)
         except NotEnoughExamples as error:
-            yield ThresholdReport(shown, value, None, None, str(error))
+            yield ThresholdReport(output, value, None, None, str(error))
             continue
-        yield ThresholdReport(shown, value, point.sensitivity, point.specificity, None)
+        yield ThresholdReport(output, value, point.sensitivity, point.specificity, None)
 
 
 def fit_report(
@@ -216,52 +206,62 @@ def fit_report(
     n_folds: int,
     seed: int,
 ) -> FitReport:
-    """What held-out guesses (-1 = none) say; no figures where a class has none."""
+    """The report on held-out guesses (-1 = none), without figures when a class has no guess."""
     count = len(classes)
     recalls_C = recalls(labels_N, guesses_N, count)
-    enough = n_folds > 0 and not np.isnan(recalls_C).any()
-    groups_per_class = {name: len(set(groups_N[labels_N == c])) for c, name in enumerate(classes)}
-    return FitReport(
+    examples_per_class, groups_per_class = _counts(labels_N, groups_N, classes)
+    report = FitReport(
         classes=classes,
-        examples_per_class={n: int((labels_N == c).sum()) for c, n in enumerate(classes)},
+        examples_per_class=examples_per_class,
         groups_per_class=groups_per_class,
         regularisation_c=chosen_c,
         c_chosen_by="grouped cross-validation" if n_folds else "default: too few groups",
         n_folds=n_folds,
-        balanced_accuracy=round(float(recalls_C.mean()), 4) if enough else None,
-        interval_95=_interval(labels_N, groups_N, guesses_N, count, seed) if enough else None,
-        not_evaluated_because=None if enough else "a class has examples of a single group only",
-        recall_per_class=_named(classes, recalls_C) if enough else None,
-        confusion=_confusion(labels_N, guesses_N, count) if enough else None,
+        balanced_accuracy=None,
+        interval_95=None,
+        not_evaluated_because="a class has examples of a single group only",
+        recall_per_class=None,
+        confusion=None,
         chance=round(1 / count, 4),
         warnings=tuple(_warnings(groups_per_class)),
+    )
+    if n_folds == 0 or np.isnan(recalls_C).any():
+        return report
+    estimate = balanced_accuracy_estimate(labels_N, guesses_N, groups_N, count, seed=seed)
+    recall_C = [round(recall, 4) for recall in recalls_C.tolist()]
+    return replace(
+        report,
+        balanced_accuracy=round(float(recalls_C.mean()), 4),
+        interval_95=(round(estimate.low, 4), round(estimate.high, 4)),
+        not_evaluated_because=None,
+        recall_per_class=dict(zip(classes, recall_C, strict=True)),
+        confusion=_confusion(labels_N, guesses_N, count),
     )
 
 
 def sample_report(report: FitReport, labels_N: Ints, groups_N: Ints) -> FitReport:
-    """A report on some of the rows, with the counts of all and a word on it."""
+    """A report on some of the rows, with the counts of all rows and a warning."""
     count = sum(report.examples_per_class.values())
     sample = f"{count} of {len(labels_N)} examples"
-    names = enumerate(report.classes)
-    groups_per_class = {n: len(np.unique(groups_N[labels_N == c])) for c, n in names}
+    examples_per_class, groups_per_class = _counts(labels_N, groups_N, report.classes)
     return replace(
         report,
-        examples_per_class={n: int((labels_N == c).sum()) for c, n in enumerate(report.classes)},
+        examples_per_class=examples_per_class,
         groups_per_class=groups_per_class,
         c_chosen_by=f"{report.c_chosen_by}, on {sample}",
         warnings=(f"evaluated on a drawn sample: {sample}", *_warnings(groups_per_class)),
     )
 
 
-def _interval(
-    labels_N: Ints, groups_N: Ints, guesses_N: Ints, classes: int, seed: int
-) -> tuple[float, float]:
-    estimate = balanced_accuracy_estimate(labels_N, guesses_N, groups_N, classes, seed=seed)
-    return round(estimate.low, 4), round(estimate.high, 4)
-
-
-def _named(classes: tuple[str, ...], values_C: Doubles) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in zip(classes, values_C, strict=True)}
+def _counts(
+    labels_N: Ints, groups_N: Ints, classes: tuple[str, ...]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Examples, and distinct groups, of each class."""
+    rows = {name: labels_N == c for c, name in enumerate(classes)}
+    return (
+        {name: int(rows_N.sum()) for name, rows_N in rows.items()},
+        {name: len(np.unique(groups_N[rows_N])) for name, rows_N in rows.items()},
+    )
 
 
 def _confusion(labels_N: Ints, guesses_N: Ints, classes: int) -> tuple[tuple[int, ...], ...]:

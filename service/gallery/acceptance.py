@@ -14,10 +14,10 @@ from service.gallery.gallery_records import ScanFacts
 
 @dataclass(frozen=True, slots=True)
 class AcceptancePolicy:
-    """What a collection refuses; by default nothing.
+    """Which uploads a collection refuses; by default none.
 
     Attributes:
-        refuse_burned_in: least burned-in risk that is refused; None = none is.
+        refuse_burned_in: lowest burned-in risk that is refused; None = any risk is accepted.
         refuse_quality: quality findings that are refused.
     """
 
@@ -26,12 +26,12 @@ class AcceptancePolicy:
 
     @classmethod
     def from_json(cls, policy: Mapping[str, Any]) -> "AcceptancePolicy":
-        """From what the catalog holds of a collection."""
+        """The policy in the ``intake`` field of a collection."""
         quality = frozenset(policy.get("refuse_quality", ()))
         return cls(policy.get("refuse_burned_in"), quality)
 
     def refusal(self, analysis: FrameAnalysis) -> FrameRefused | None:
-        """Why the collection does not take a file; None when it does."""
+        """The reason to refuse a file; None when the collection accepts it."""
         limit = self.refuse_burned_in
         if limit is not None and RISKS.index(analysis.risk) >= RISKS.index(limit):
             reasons = ", ".join(analysis.risk_reasons)
@@ -60,7 +60,7 @@ def image_of(embedded: EmbeddedImage) -> ScanImage:
 
 
 def scan_of(embedded: EmbeddedImage, facts: ScanFacts) -> NewScan:
-    """A scan to be stored, with those frames of a cine that differ."""
+    """The scan to store, with the frames of a cine that differ."""
     regions_used = embedded.regions_used
     return NewScan(
         scan_id=facts.scan_id,

@@ -1,7 +1,7 @@
-"""A collection's change to the loaded encoder, from the images that it kept.
+"""Moves a collection to the loaded encoder by embedding its kept images again.
 
-While it lasts the catalog holds two vectors of each scan: those in use and staged ones. The
-change is over when one set is dropped.
+Meanwhile the catalog holds two vectors of each scan: the one in use and a staged one. The change
+ends when one set is dropped.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -22,34 +22,26 @@ Exchange: TypeAlias = Callable[[str, str], AbstractContextManager[None]]
 
 
 class EncoderChange:
-    """Re-embeds the collections of one catalog; ``exchange`` keeps an index in step."""
+    """Re-embeds the collections of one catalog; ``exchange`` refills the index of one."""
 
     def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int, exchange: Exchange) -> None:
         self._catalog = catalog
         self._encoder_id = encoder_id
         self._dim = dim
         self._exchange = exchange
+        self.get = catalog.get_reembedding
+        self.next_images = catalog.images_to_embed
 
     def begin(self, workspace_id: str, name: str) -> Reembedding:
-        """Begin, or go on with, a change. Raises UnknownItem, Conflict, ImagesNotKept."""
+        """Begin or continue a change. Raises UnknownItem, Conflict, ImagesNotKept."""
         return self._catalog.begin_reembedding(
             workspace_id, name, encoder_id=self._encoder_id, dim=self._dim
         )
 
-    def get(self, workspace_id: str, name: str) -> Reembedding:
-        """How far a change is. Raises UnknownItem: the collection is not changing."""
-        return self._catalog.get_reembedding(workspace_id, name)
-
     def require_target(self, encoder_id: str) -> None:
-        """Raises EncoderMismatch: another encoder is loaded than the change is to."""
+        """Raises EncoderMismatch: the loaded encoder is not the target of the change."""
         if encoder_id != self._encoder_id:
             raise EncoderMismatch(f"the change is to {encoder_id}, loaded is {self._encoder_id}")
-
-    def next_images(
-        self, workspace_id: str, name: str, *, limit: int
-    ) -> tuple[tuple[int, bytes], ...]:
-        """(row_id, PNG) of scans without a staged vector, oldest first."""
-        return self._catalog.images_to_embed(workspace_id, name, limit=limit)
 
     def stage(
         self,
@@ -58,7 +50,7 @@ class EncoderChange:
         row_ids: Sequence[int],
         embedded: Sequence[EmbeddedImage | ServiceError],
     ) -> None:
-        """Stage vectors of the loaded encoder. Raises ServiceError: of the first that failed."""
+        """Stage vectors of the loaded encoder. Raises the first error among ``embedded``."""
         for image in embedded:
             if isinstance(image, ServiceError):
                 raise image
@@ -71,16 +63,16 @@ class EncoderChange:
             return self._catalog.switch_reembedding(workspace_id, name)
 
     def end(self, workspace_id: str, name: str, keep: KeptVectors) -> Collection:
-        """Keep one set of vectors and drop the other; return the collection as it is then.
+        """Keep one set of vectors and drop the other; return the changed collection.
 
         Raises:
             UnknownItem: no such collection, or it is not changing.
-            Conflict: the new vectors are to be kept and not all are there.
+            Conflict: the new vectors are to be kept, and some are missing.
         """
-        state = self._catalog.get_reembedding(workspace_id, name).state
+        state = self.get(workspace_id, name).state
         if keep == "new" and state != "switched":
             raise Conflict(
-                "the collection is still being embedded: its new vectors are not all there"
+                "expected a switched collection to keep the new vectors: it is still embedding"
             )
         if keep == "old" and state == "switched":
             self.switch(workspace_id, name)

@@ -1,7 +1,7 @@
-"""The single frames of cines: which one is nearest, and search by frames. Blocking, thread safe.
+"""Search by single frames of cines, and the nearest frame of each. Blocking, thread safe.
 
-Frames are compared one by one with NumPy, exactly, from a copy in memory that is read again
-when the catalog's stamp says that it holds other frames.
+NumPy compares all frames exactly. They are kept in memory and read again when the catalog's
+stamp shows that its frames changed.
 
 Shape suffixes: N frames, D embedding width.
 """
@@ -30,7 +30,7 @@ class BestFrame:
 
 
 class FrameSearch:
-    """Frames of all collections of one catalog."""
+    """Searches the frames of all collections of one catalog."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -45,7 +45,7 @@ class FrameSearch:
     def best_frames(
         self, workspace_id: str, name: str, row_ids: Sequence[int], embedding_D: Floats
     ) -> dict[int, BestFrame]:
-        """{row id: its nearest frame} of those scans that are cines. Raises UnknownItem."""
+        """{row id: nearest frame} of the scans that are cines. Raises UnknownItem."""
         if not row_ids:
             return {}
         return _best(self._catalog.kept_frames(workspace_id, name, row_ids), embedding_D)
@@ -60,24 +60,24 @@ class FrameSearch:
         """Rank whole scans, but let a cine score as its nearest frame when that is more.
 
         Args:
-            by_scan: the best whole scans of one collection.
+            by_scan: returns the best whole scans of a collection.
 
         Raises:
-            InputError: with diversity, which compares whole scans.
+            InputError: the query wants diversity, which compares whole scans.
             UnknownItem: no such collection.
         """
-        if query.diversity > 0:
+        if query.request.diversity > 0:
             raise InputError("diversity compares whole scans: expected match scan, got frame")
         hits = [
             hit
             for name in dict.fromkeys(names)
-            for hit in self._risen(by_scan(name), workspace_id, name, query)
+            for hit in self._raised(by_scan(name), workspace_id, name, query)
         ]
         hits.sort(key=lambda hit: (-hit.score, hit.scan.row_id))
-        passed = at_most_per_group(hits, query.group_by, query.group_size)
-        return list(itertools.islice(passed, query.k))
+        passed = at_most_per_group(hits, query.request.group_by, query.request.group_size)
+        return list(itertools.islice(passed, query.request.k))
 
-    def _risen(
+    def _raised(
         self, whole: list[SearchHit], workspace_id: str, name: str, query: Query
     ) -> list[SearchHit]:
         """Hits of one collection by whole scans, and cines that rise above them; not ranked."""
@@ -85,8 +85,8 @@ class FrameSearch:
         # and is no cine cannot be among the first k here.
         frames = self._frames(workspace_id, name)
         best = _best(frames, query.embedding_D)
-        if not query.where.is_empty:
-            allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
+        if not query.request.where.is_empty:
+            allowed = self._catalog.row_ids_where(workspace_id, name, query.request.where)
             best = {row_id: best[row_id] for row_id in allowed.tolist() if row_id in best}
         ranked = sorted(best, key=lambda row_id: (-best[row_id].score, row_id))
         by_row = {hit.scan.row_id: hit for hit in whole}
@@ -99,10 +99,10 @@ class FrameSearch:
             for row_id in ranked
             if row_id not in by_row
             and row_id not in query.hide_row_ids
-            and best[row_id].score >= query.min_score
+            and best[row_id].score >= query.request.min_score
         ]
-        # Of one group only the best count: then more are needed to fill k.
-        wanted = rising if query.group_by is not None else rising[: query.k]
+        # With groups only the best of each count, so k rows may not be enough.
+        wanted = rising if query.request.group_by is not None else rising[: query.request.k]
         scans = self._catalog.get_scans_by_row(workspace_id, name, wanted)
         return hits + [SearchHit(best[i].score, scans[i]) for i in wanted if i in scans]
 
@@ -114,7 +114,7 @@ class FrameSearch:
             return known[1]
         frames = self._catalog.kept_frames(workspace_id, name)
         with self._lock:
-            # Stamped before it was read: frames that came in between are read again next time.
+            # The stamp is older than the frames: frames added in between are read again next time.
             self._read[workspace_id, name] = (stamp, frames)
         return frames
 
@@ -122,11 +122,11 @@ class FrameSearch:
 def _best(frames: KeptFrames, embedding_D: Floats) -> dict[int, BestFrame]:
     length = float(np.linalg.norm(embedding_D))
     scores_N = np.clip(frames.embeddings_ND @ (embedding_D / max(length, 1e-12)), -1, 1)
+    order_N = np.lexsort((frames.places_N, -scores_N))
+    row_ids, first = np.unique(frames.row_ids_N[order_N], return_index=True)
     best: dict[int, BestFrame] = {}
-    for i in np.lexsort((frames.places_N, -scores_N)).tolist():
-        row_id, time_s = int(frames.row_ids_N[i]), float(frames.times_s_N[i])
-        if row_id not in best:
-            best[row_id] = BestFrame(
-                int(frames.places_N[i]), None if np.isnan(time_s) else time_s, rounded(scores_N[i])
-            )
+    for row_id, i in zip(row_ids.tolist(), order_N[first].tolist(), strict=True):
+        time_s = float(frames.times_s_N[i])
+        known_s = None if np.isnan(time_s) else time_s
+        best[row_id] = BestFrame(int(frames.places_N[i]), known_s, rounded(scores_N[i]))
     return best

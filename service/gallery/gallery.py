@@ -1,17 +1,18 @@
 """Collections: the catalog's truth and the index over it, kept in step. Blocking, thread safe.
 
 A write is committed to the catalog first and put into the index second; only then is it
-acknowledged. So an index never knows what the catalog does not, and a lost index is rebuilt.
-Writers take turns; searches wait for none of them.
+acknowledged. So an index never holds what the catalog does not, and a lost index is rebuilt.
+Writers take turns; searches do not wait for them.
 
 Shape suffixes: N scans, D embedding width.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,23 +20,16 @@ from service.catalog.ids import content_hash
 from service.catalog.interface import Catalog
 from service.catalog.records import NewScan
 from service.embedding.pipeline import EmbeddedImage
-from service.errors import EncoderMismatch, ServiceError, TooManyItems
+from service.errors import ServiceError, TooManyItems
 from service.gallery.acceptance import AcceptancePolicy, scan_of
 from service.gallery.encoder_change import EncoderChange
 from service.gallery.exchange_folder import ExchangeFolder
 from service.gallery.gallery_records import (
     Collection,
     ErasedSubject,
-    Facets,
-    Floats,
     Page,
-    PolicyPatch,
     Scan,
     ScanFacts,
-    ScanFilter,
-    ScanPatch,
-    SearchHit,
-    SearchRequest,
     StoredScan,
 )
 from service.gallery.indexes import CollectionIndexes, IndexStatistics
@@ -73,6 +67,20 @@ class Gallery:
         )
         self._search = SimilaritySearch(catalog, self._indexes, encoder_id=encoder_id, dim=dim)
         self._lock = threading.RLock()  # of writers
+        # What concerns no index is the catalog's own answer.
+        self.create = partial(catalog.create_collection, encoder_id=encoder_id, dim=dim)
+        self.get = catalog.get_collection
+        self.get_own = self._indexes.get_own
+        self.list_collections = catalog.list_collections
+        self.patch = catalog.patch_collection
+        self.facets = catalog.facets
+        self.get_scan = catalog.get_scan
+        self.list_scans = catalog.list_scans
+        self.patch_scan = catalog.patch_scan
+        self.thumbnail = catalog.thumbnail
+        self.vectors_of = catalog.embeddings
+        self.all_statistics = self._indexes.all_statistics
+        self.search = self._search.search
         self.exports = ExchangeFolder(exchange_dir)
         self.encoder_change = EncoderChange(
             catalog, encoder_id=encoder_id, dim=dim, exchange=self._exchange
@@ -81,7 +89,7 @@ class Gallery:
     def rebuild(self) -> int:
         """Open every index, or fill it from the catalog; return the number of scans.
 
-        From then on indexes are kept up in the background, until ``close``.
+        A thread in the background then keeps the indexes up to date until ``close``.
         """
         with self._lock:
             total = self._indexes.load()
@@ -98,63 +106,7 @@ class Gallery:
             return None
         return self._indexes.statistics(workspace_id, collection.name)
 
-    def all_statistics(self) -> list[IndexStatistics]:
-        """The state of every index."""
-        return self._indexes.all_statistics()
-
     # collections --------------------------------------------------------------------------
-
-    def create(
-        self,
-        workspace_id: str,
-        name: str,
-        description: str = "",
-        *,
-        keep_images: bool = False,
-        retention_days: float | None = None,
-        intake: Mapping[str, Any] | None = None,
-    ) -> Collection:
-        """Create a collection bound to the loaded encoder; ``intake`` tells what it refuses.
-
-        Raises:
-            NameTaken: there is one of this name.
-        """
-        return self._catalog.create_collection(
-            workspace_id,
-            name,
-            encoder_id=self._encoder_id,
-            dim=self._dim,
-            description=description,
-            keep_images=keep_images,
-            retention_days=retention_days,
-            intake=intake,
-        )
-
-    def get(self, workspace_id: str, name: str) -> Collection:
-        """Read a collection. Raises UnknownItem."""
-        return self._catalog.get_collection(workspace_id, name)
-
-    def get_own(self, workspace_id: str, name: str) -> Collection:
-        """Read a collection of the loaded encoder. Raises UnknownItem, EncoderMismatch."""
-        collection = self._catalog.get_collection(workspace_id, name)
-        if collection.encoder_id != self._encoder_id:
-            raise EncoderMismatch(
-                f"the collection was made by {collection.encoder_id}, loaded is "
-                f"{self._encoder_id}: re-embed the collection, or upload its files into a new one"
-            )
-        return collection
-
-    def list_collections(
-        self, workspace_id: str, *, limit: int, after: str | None = None
-    ) -> Page[Collection]:
-        """One page of collections, sorted by name."""
-        return self._catalog.list_collections(workspace_id, limit=limit, after=after)
-
-    def patch(
-        self, workspace_id: str, name: str, patch: PolicyPatch, *, if_version: int | None = None
-    ) -> Collection:
-        """Change a collection. Raises UnknownItem, PreconditionFailed, InputError."""
-        return self._catalog.patch_collection(workspace_id, name, patch, if_version=if_version)
 
     def delete(self, workspace_id: str, name: str, *, if_version: int | None = None) -> int:
         """Delete a collection and its scans. Raises UnknownItem, PreconditionFailed."""
@@ -163,21 +115,6 @@ class Gallery:
             self._indexes.drop(workspace_id, name)
         self._search.frames.forget()
         return removed
-
-    def facets(
-        self,
-        workspace_id: str,
-        name: str,
-        *,
-        where: ScanFilter,
-        labels: Sequence[str] | None = None,
-        attributes: Sequence[str] = (),
-        limit: int = 20,
-    ) -> Facets:
-        """Count the scans that pass. Raises UnknownItem."""
-        return self._catalog.facets(
-            workspace_id, name, where=where, labels=labels, attributes=attributes, limit=limit
-        )
 
     def export(
         self, workspace_id: str, name: str, to: str, *, on_scan: OnScan = lambda *_: None
@@ -207,11 +144,11 @@ class Gallery:
         """Store and index the uploads that the collection accepts.
 
         Args:
-            uploads: embedded files; an error stays in its place.
-            facts: what the caller knows of each.
+            uploads: embedded files; an error is returned in its place.
+            facts: what the caller knows of each file.
 
         Returns:
-            In the order of the uploads: the stored scan, or why there is none.
+            The stored scan of each upload, or the reason why there is none.
 
         Raises:
             UnknownItem: no such collection. EncoderMismatch: of another encoder.
@@ -251,37 +188,18 @@ class Gallery:
                 if isinstance(item, StoredScan) and item.created
             ]
             if fresh and origin == self._encoder_id:
+                row_ids, hashes, embeddings = zip(*fresh, strict=True)
                 self._indexes.of(workspace_id, name).add(
-                    np.array([row_id for row_id, _, _ in fresh], np.int64),
-                    np.stack([embedding_D for _, _, embedding_D in fresh]),
+                    np.array(row_ids, np.int64),
+                    np.stack(embeddings),
                     encoder_id=self._encoder_id,
-                    hashes_N=np.array([mark for _, mark, _ in fresh], np.uint64),
+                    hashes_N=np.array(hashes, np.uint64),
                 )
         self._indexes.wake()
         return stored
 
-    def get_scan(self, workspace_id: str, name: str, scan_id: str) -> Scan:
-        """Read a scan. Raises UnknownItem."""
-        return self._catalog.get_scan(workspace_id, name, scan_id)
-
-    def thumbnail(self, workspace_id: str, name: str, scan_id: str) -> bytes:
-        """The JPEG of a scan. Raises UnknownItem."""
-        return self._catalog.thumbnail(workspace_id, name, scan_id)
-
-    def list_scans(
-        self,
-        workspace_id: str,
-        name: str,
-        *,
-        where: ScanFilter,
-        limit: int,
-        after: str | None = None,
-    ) -> Page[Scan]:
-        """One page of scans that pass, in the order of storing. Raises UnknownItem."""
-        return self._catalog.list_scans(workspace_id, name, where=where, limit=limit, after=after)
-
     def scans_of_files(self, workspace_id: str, name: str, sha256s: Sequence[str]) -> Page[Scan]:
-        """The scans of these files, as far as the collection has them.
+        """The scans of those files that the collection has.
 
         Raises:
             UnknownItem: no such collection. TooManyItems: more than ``MAX_DIGESTS``.
@@ -292,18 +210,6 @@ class Gallery:
         known = self._catalog.find_known(workspace_id, name, sha256s)
         ids = sorted(set(known.values()))
         return Page(tuple(self.get_scan(workspace_id, name, scan_id) for scan_id in ids), None)
-
-    def patch_scan(
-        self,
-        workspace_id: str,
-        name: str,
-        scan_id: str,
-        patch: ScanPatch,
-        *,
-        if_version: int | None = None,
-    ) -> Scan:
-        """Change a scan. Raises UnknownItem, PreconditionFailed."""
-        return self._catalog.patch_scan(workspace_id, name, scan_id, patch, if_version=if_version)
 
     def remove(
         self, workspace_id: str, name: str, scan_id: str, *, if_version: int | None = None
@@ -334,7 +240,7 @@ class Gallery:
         """Delete all scans that are past their collection's retention; return how many."""
         removed = 0
         while True:
-            with self._lock:  # given back between two steps, so that others come in
+            with self._lock:  # released between two steps, so that other writers get a turn
                 receipts = self._catalog.expire()
                 for workspace_id, receipt in receipts:
                     self._unindex(workspace_id, receipt)
@@ -342,30 +248,21 @@ class Gallery:
             if not receipts:
                 return removed
 
-    def search(self, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
-        """Find similar scans. Raises as ``SimilaritySearch.search``."""
-        return self._search.search(workspace_id, request)
-
-    def vectors_of(self, workspace_id: str, name: str, scan_ids: Sequence[str]) -> Floats:
-        """embeddings_ND in the order of ``scan_ids``. Raises UnknownItem."""
-        return self._catalog.embeddings(workspace_id, name, scan_ids)
-
     # keeping in step ----------------------------------------------------------------------
 
     def _unindex(self, workspace_id: str, receipt: ErasedSubject) -> None:
-        by_name: dict[str, list[int]] = {}
+        by_name: defaultdict[str, list[int]] = defaultdict(list)
         for name, row_id in receipt.row_ids:
-            by_name.setdefault(name, []).append(row_id)
+            by_name[name].append(row_id)
         for name, row_ids in by_name.items():
             self._indexes.of(workspace_id, name).remove(np.array(row_ids, np.int64), purge=True)
         self._search.frames.forget()  # nothing deleted stays in memory
         self._indexes.wake()
 
     def reload(self, workspace_id: str, name: str) -> None:
-        """Fill the index of one collection anew from the catalog. Raises UnknownItem."""
+        """Refill the index of one collection from the catalog. Raises UnknownItem."""
         with self._lock:
-            collection = self._catalog.get_collection(workspace_id, name)
-            if collection.encoder_id == self._encoder_id:
+            if self.get(workspace_id, name).encoder_id == self._encoder_id:
                 self._indexes.reload(workspace_id, name)
             else:
                 self._indexes.drop(workspace_id, name)

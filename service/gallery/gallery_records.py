@@ -1,4 +1,4 @@
-"""What callers ask of a gallery and what it answers; records of the catalog are passed on.
+"""Requests to a gallery and its answers; records of the catalog are passed on.
 
 Shape suffixes: D embedding width.
 """
@@ -30,7 +30,7 @@ MatchUnit: TypeAlias = Literal["scan", "frame"]
 
 @dataclass(frozen=True, slots=True)
 class ScanFacts:
-    """What the caller knows of one uploaded image; all of it optional."""
+    """What the caller knows of one uploaded image; every field is optional."""
 
     scan_id: str | None = None
     subject_id: str | None = None
@@ -46,7 +46,7 @@ class QueryExample:
     Attributes:
         scan_id: of a stored scan; None for an embedding.
         embedding_D: float32, of any length but zero; None for a stored scan.
-        encoder_id: of the embedding; checked when given.
+        encoder_id: of the embedding; checked unless None.
     """
 
     scan_id: str | None = None
@@ -59,15 +59,15 @@ class SearchRequest:
     """One search over one or several collections.
 
     Attributes:
-        collections: searched as if they were one.
-        positive, negative: examples of what to find and of what to avoid.
+        collections: are searched as if they were one.
+        positive, negative: examples to find and examples to avoid.
         stored_in: collection of the scans that the examples name; None = the first.
         k: most hits.
         where: only scans that pass.
         match: a cine scores as a whole, or as its nearest frame.
-        group_by, group_size: at most so many hits, the best, per subject, study or cine.
-        diversity: 0 = best first; up to 1 = the more hits differ from each other, the better.
-        min_score: least cosine.
+        group_by, group_size: only the best ``group_size`` hits per subject, study or cine.
+        diversity: 0 = best first; up to 1 = hits that differ from each other rank higher.
+        min_score: lowest cosine.
         exclude_same: leave out scans of the same subject or study as the examples.
         subject_id, study_id: of an uploaded example, for ``exclude_same``.
         with_vectors: return the embedding of each hit.
@@ -113,7 +113,7 @@ class SearchHit:
     Attributes:
         score: cosine, in [-1, 1].
         frame: None for a still of one region.
-        embedding_D: None unless asked for.
+        embedding_D: None unless the request has ``with_vectors``.
     """
 
     score: float

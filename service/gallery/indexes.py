@@ -1,7 +1,7 @@
-"""The indexes of all collections: opened or made from the catalog, kept up in the background.
+"""The indexes of all collections: opened or filled from the catalog, kept up in the background.
 
-One thread takes the next step of one index after the other, and while there is nothing to build
-it measures now and then what the approximate searches find.
+One thread builds one index after the other. While there is nothing to build, it measures the
+recall of approximate searches from time to time.
 
 Shape suffixes: N rows, B rows of a block.
 """
@@ -20,27 +20,28 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.interface import Catalog
-from service.errors import IndexDamaged, ServiceError, Stopping
+from service.errors import EncoderMismatch, IndexDamaged, ServiceError, Stopping
+from service.gallery.gallery_records import Collection
 from service.index.segment_builder import discard
 from service.index.vector_index import EXACT_ROWS, TAIL_ROWS, EmbeddingIndex, IndexState
 
 log = logging.getLogger(__name__)
 BLOCK_ROWS = 4096
 RECALL_SAMPLES = 100
-RETRY_S = 60.0  # after a build that the disk refused
+RETRY_S = 60.0  # after a failed build
 CLOSE_TIMEOUT_S = 30.0
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class IndexStatistics:
-    """How the index of one collection stands.
+    """The state of the index of one collection.
 
     Attributes:
-        index_id: names it in metrics, without telling the collection.
-        recall: mean share of the exact 10 best that recent searches would find; None = exact,
-            or nobody has searched.
-        recall_samples: how many searches that mean is over.
+        index_id: names the index in metrics without naming the collection.
+        recall: mean share of the exact 10 best that recent searches would find; None = the index
+            is exact, or nobody has searched.
+        recall_samples: number of searches in that mean.
     """
 
     index_id: str
@@ -83,22 +84,32 @@ class CollectionIndexes:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    # looking up ---------------------------------------------------------------------------
+    # lookup -------------------------------------------------------------------------------
+
+    def get_own(self, workspace_id: str, name: str) -> Collection:
+        """Read a collection of the loaded encoder. Raises UnknownItem, EncoderMismatch."""
+        collection = self._catalog.get_collection(workspace_id, name)
+        if collection.encoder_id != self._encoder_id:
+            raise EncoderMismatch(
+                f"the collection was made by {collection.encoder_id}, loaded is "
+                f"{self._encoder_id}: re-embed the collection, or upload its files into a new one"
+            )
+        return collection
 
     def of(self, workspace_id: str, name: str) -> EmbeddingIndex:
-        """The index of a collection; an empty one if there was none."""
+        """The index of a collection; an empty new one if there is none."""
         loading = self._loading.get((workspace_id, name))
         if loading is not None:
             loading.wait()
-        found = self._indexes.get((workspace_id, name))
-        if found is not None:
-            return found
+        index = self._indexes.get((workspace_id, name))
+        if index is not None:
+            return index
         with self._changing:
             return self._indexes.setdefault((workspace_id, name), self._new(workspace_id, name))
 
     @contextmanager
     def held(self, workspace_id: str, name: str) -> Iterator[None]:
-        """Let others who look this index up wait until the block is left."""
+        """Make other threads that look this index up wait until the block ends."""
         done = self._loading[workspace_id, name] = threading.Event()
         try:
             yield
@@ -107,15 +118,15 @@ class CollectionIndexes:
             done.set()
 
     def drop(self, workspace_id: str, name: str) -> None:
-        """Forget a collection, its files too."""
+        """Forget the index of a collection and delete its files."""
         with self._changing:
-            found = self._indexes.pop((workspace_id, name), None)
+            index = self._indexes.pop((workspace_id, name), None)
             self._recalls.pop((workspace_id, name), None)
-        if found is not None:
-            found.discard()
+        if index is not None:
+            index.discard()
 
     def statistics(self, workspace_id: str, name: str) -> IndexStatistics:
-        """How the index of a collection stands."""
+        """The state of the index of a collection."""
         recalls = tuple(self._recalls.get((workspace_id, name), ()))
         return IndexStatistics(
             index_id=_digest(workspace_id, name)[:12],
@@ -125,7 +136,7 @@ class CollectionIndexes:
         )
 
     def all_statistics(self) -> list[IndexStatistics]:
-        """Of every collection."""
+        """The state of every index."""
         return [self.statistics(*key) for key in tuple(self._indexes)]
 
     def _new(self, workspace_id: str, name: str) -> EmbeddingIndex:
@@ -141,46 +152,42 @@ class CollectionIndexes:
     # filling ------------------------------------------------------------------------------
 
     def load(self) -> int:
-        """Open or make every index of the loaded encoder; return the number of scans.
-
-        Raises:
-            CatalogFailure: of the catalog.
-        """
-        mine = [
+        """Open or fill every index of the loaded encoder; return the number of scans."""
+        own = [
             (workspace_id, collection.name)
             for workspace_id, collection in self._catalog.all_collections()
             if collection.encoder_id == self._encoder_id
         ]
-        self._sweep(mine)
-        return sum(self.reload(*key) for key in mine)
+        self._sweep(own)
+        return sum(self.reload(*key) for key in own)
 
     def reload(self, workspace_id: str, name: str) -> int:
-        """Open or make one index anew from its files and the catalog; return its scans.
+        """Reopen one index from its files and the catalog; return the number of its scans.
 
         Raises:
-            UnknownItem: no such collection. CatalogFailure: of the catalog.
+            UnknownItem: no such collection.
         """
         began = time.monotonic()
         index = self._new(workspace_id, name)
-        row_ids_N, marks_N = self._catalog.content_hashes(workspace_id, name)
-        damaged = index.open_files(row_ids_N, marks_N)
+        row_ids_N, hashes_N = self._catalog.content_hashes(workspace_id, name)
+        damaged = index.open_files(row_ids_N, hashes_N)
         missing_N = index.missing(row_ids_N)
         try:
             index.fill(
-                self._blocks(workspace_id, name, row_ids_N, marks_N, missing_N), len(missing_N)
+                self._blocks(workspace_id, name, row_ids_N, hashes_N, missing_N), len(missing_N)
             )
         except IndexDamaged:  # no room on the disk: in memory, and exact
             log.warning("index files cannot be written", extra={"rows": len(row_ids_N)})
             index = EmbeddingIndex(self._dim, self._encoder_id)
-            index.fill(self._blocks(workspace_id, name, row_ids_N, marks_N, row_ids_N), 0)
+            index.fill(self._blocks(workspace_id, name, row_ids_N, hashes_N, row_ids_N), 0)
         self._indexes[workspace_id, name] = index
-        said = {
+        fields = {
             "rows": len(row_ids_N),
             "from_catalog": len(missing_N),
             "damaged_segments": damaged,
             "seconds": round(time.monotonic() - began, 3),
         }
-        log.log(logging.WARNING if damaged else logging.INFO, "index opened", extra=said)
+        log.log(logging.WARNING if damaged else logging.INFO, "index opened", extra=fields)
         return len(row_ids_N)
 
     def _blocks(
@@ -188,19 +195,19 @@ class CollectionIndexes:
         workspace_id: str,
         name: str,
         row_ids_N: npt.NDArray[np.int64],
-        marks_N: npt.NDArray[np.uint64],
+        hashes_N: npt.NDArray[np.uint64],
         wanted_N: npt.NDArray[np.int64],
     ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.float32]]]:
         for start in range(0, len(wanted_N), BLOCK_ROWS):
             ids = wanted_N[start : start + BLOCK_ROWS].tolist()
             ids_B, rows_BD = self._catalog.row_vectors(workspace_id, name, ids)
-            yield ids_B, marks_N[np.searchsorted(row_ids_N, ids_B)], rows_BD
+            yield ids_B, hashes_N[np.searchsorted(row_ids_N, ids_B)], rows_BD
 
-    def _sweep(self, mine: list[Key]) -> None:
+    def _sweep(self, own: list[Key]) -> None:
         """Remove the files of collections that are gone or of another encoder."""
         if self._folder is None or not self._folder.is_dir():
             return
-        known = {_digest(*key) for key in mine}
+        known = {_digest(*key) for key in own}
         for place in self._folder.iterdir():
             if place.name not in known:
                 discard(place)
@@ -208,17 +215,17 @@ class CollectionIndexes:
     # in the background --------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to build and to measure; ``close`` ends it."""
+        """Start the thread that builds and measures; ``close`` ends it."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="indexes", daemon=True)
             self._thread.start()
 
     def wake(self) -> None:
-        """Rows came or went: see whether there is something to build."""
+        """Tell the thread that rows came or went."""
         self._wake.set()
 
     def close(self) -> None:
-        """Give up what is being built, which is made again at the next start."""
+        """Abandon an unfinished build; the next start repeats it."""
         self._closed.set()
         self._wake.set()
         if self._thread is not None:
@@ -262,5 +269,5 @@ class CollectionIndexes:
 
 
 def _digest(workspace_id: str, name: str) -> str:
-    """A folder name that tells nothing of the collection."""
+    """A folder name that reveals nothing about the collection."""
     return hashlib.sha256(f"{workspace_id}\0{name}".encode()).hexdigest()[:32]

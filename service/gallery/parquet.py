@@ -7,28 +7,28 @@ Format 1:
     thumbnails.parquet    scan_id, jpeg
     images.parquet        scan_id, png; only of collections that keep images
 
-The folder appears under its name only when it is complete. It holds patient data and no erasure
-reaches it: keep it as you keep the images.
+The folder gets its name only when it is complete. It holds patient data, and an erasure does not
+reach it: protect it as you protect the images.
 
 Needs pyarrow (``pip install 'sonoprobe[parquet]'``).
 
 Shape suffixes: D embedding width.
 """
 
-import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from service.catalog.codec import columns, from_columns, from_json, to_columns
+from service.catalog.ids import file_sha256
 from service.catalog.interface import Catalog
 from service.catalog.records import ClipFrame, Collection, ExportRow, NewScan, Scan, StoredScan
 from service.errors import (
@@ -42,29 +42,17 @@ from service.errors import (
 )
 
 FORMAT, VERSION = "sonoprobe-collection", 1
-MANIFEST, SCANS, THUMBNAILS, IMAGES = (
-    "collection.json",
-    "scans.parquet",
-    "thumbnails.parquet",
-    "images.parquet",
-)
+MANIFEST = "collection.json"
+SCANS, THUMBNAILS, IMAGES = "scans.parquet", "thumbnails.parquet", "images.parquet"
 AT_ONCE = 200  # rows of one row group, and of one transaction
 _SCAN_ID = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,127}")  # as of uploads
 _UNIT = 1e-3
 MAX_REGIONS = 999  # of a frame
-# What a scan has of one catalog, or gets anew in the next one.
+# Fields that belong to one catalog; the next one gives its own.
 LOCAL = frozenset({"row_id", "collection", "encoder_id", "updated_at", "version"})
 
-OnScan = Callable[[int, int], None]
-
-
-class Store(Protocol):
-    """As ``Catalog.add_scans``."""
-
-    def __call__(
-        self, workspace_id: str, collection: str, scans: Sequence[NewScan], /, *, encoder_id: str
-    ) -> list[StoredScan | ServiceError]:
-        """Store scans; item i answers scan i."""
+OnScan: TypeAlias = Callable[[int, int], None]
+Store: TypeAlias = Callable[..., list[StoredScan | ServiceError]]  # as ``Catalog.add_scans``
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +65,7 @@ class ExportedFile:
 
 @dataclass(frozen=True, slots=True)
 class ExportManifest:
-    """What ``collection.json`` says."""
+    """The content of ``collection.json``."""
 
     format: str
     format_version: int
@@ -93,7 +81,7 @@ class ExportManifest:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of the rows of an export."""
+    """How many scans of an export were new, and how many the collection had already."""
 
     stored: int
     known: int
@@ -107,21 +95,21 @@ def export_collection(
     *,
     on_scan: OnScan = lambda done, total: None,
 ) -> int:
-    """Write a collection into a folder that is not there yet; return how many scans.
+    """Write a collection into a new folder; return the number of scans.
 
     Args:
-        on_scan: called with the scans written and of all; what it raises ends the writing.
+        on_scan: called with the number of scans written and of all; its exception stops the export.
 
     Raises:
         UnknownItem: no such collection.
-        NameTaken: the folder is there already.
+        NameTaken: the folder exists.
         InputError: pyarrow is not installed.
         CatalogFailure: the folder cannot be written.
     """
     arrow = _Arrow()
     source = catalog.get_collection(workspace_id, name)
     if folder.exists():
-        raise NameTaken("the folder to export to is there already")
+        raise NameTaken("the folder to export to exists already")
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -147,18 +135,18 @@ def import_collection(
     on_scan: OnScan = lambda done, total: None,
     store: Store | None = None,
 ) -> Imported:
-    """Take an exported collection in; one that was broken off goes on where it was.
+    """Import an exported collection; after an interruption, call it again to continue.
 
-    The collection is created when there is none, for the encoder of the export. Ages, labels
-    and ids are kept; a scan whose bytes the collection holds stays as it is there.
+    A missing collection is created for the encoder of the export. Ages, labels and ids are kept;
+    a scan whose bytes the collection has already is left unchanged.
 
     Args:
-        store: stores a batch of scans; None = the catalog does, without an index.
+        store: stores a batch of scans; None = the catalog stores them, without an index.
 
     Raises:
-        UnknownItem: no export in the folder.
-        InvalidArtifact: damaged, of another format or of another format version.
-        EncoderMismatch: the collection is there and of another encoder.
+        UnknownItem: the folder holds no export.
+        InvalidArtifact: damaged, or of another format or format version.
+        EncoderMismatch: the collection exists and is of another encoder.
         InputError: pyarrow is not installed.
     """
     arrow = _Arrow()
@@ -172,14 +160,14 @@ def import_collection(
         for answer in answers:
             if isinstance(answer, ServiceError):
                 raise InvalidArtifact(f"a row cannot be stored: {answer}") from answer
-        stored += sum(isinstance(answer, StoredScan) and answer.created for answer in answers)
-        known += sum(isinstance(answer, StoredScan) and not answer.created for answer in answers)
+            stored += answer.created
+            known += not answer.created
         on_scan(stored + known, manifest.scans)
     return Imported(stored, known)
 
 
 class _Arrow:
-    """pyarrow, which only exports need. Raises InputError: it is not installed."""
+    """pyarrow, which only exports and imports need. Raises InputError: it is not installed."""
 
     def __init__(self) -> None:
         try:
@@ -191,7 +179,7 @@ class _Arrow:
         self.parquet: Any = parquet
 
     def scans(self, dim: int) -> Any:
-        """The schema of ``scans.parquet``: the columns of a scan that hold anywhere."""
+        """The schema of ``scans.parquet``: the columns that do not depend on one catalog."""
         lib = self.lib
         vector = ("embedding", lib.list_(lib.float32(), dim))
         frame = lib.struct([*self._columns(ClipFrame), vector])
@@ -205,6 +193,10 @@ class _Arrow:
     def blobs(self, column: str) -> Any:
         """The schema of the other two files."""
         return self.lib.schema([("scan_id", self.lib.string()), (column, self.lib.binary())])
+
+    def batch(self, schema: Any, rows: Iterable[Mapping[str, Any]]) -> Any:
+        """Rows as one batch of a Parquet file."""
+        return self.lib.RecordBatch.from_pylist(list(rows), schema=schema)
 
 
 def _write(
@@ -226,21 +218,16 @@ def _write(
         thumbnails = writer(THUMBNAILS, arrow.blobs("jpeg"))
         images = writer(IMAGES, arrow.blobs("png")) if source.keep_images else None
         while page := catalog.export_rows(workspace_id, source.name, after=after, limit=AT_ONCE):
-            ids = [row.scan.scan_id for row in page]
-            scans.write_batch(_batch(arrow, arrow.scans(source.dim), [_row(w) for w in page]))
-            jpegs = [{"scan_id": i, "jpeg": w.jpeg} for i, w in zip(ids, page, strict=True)]
-            thumbnails.write_batch(_batch(arrow, arrow.blobs("jpeg"), jpegs))
+            scans.write_batch(arrow.batch(arrow.scans(source.dim), map(_row, page)))
+            jpegs = ({"scan_id": row.scan.scan_id, "jpeg": row.jpeg} for row in page)
+            thumbnails.write_batch(arrow.batch(arrow.blobs("jpeg"), jpegs))
             if images is not None:
-                kept = zip(ids, page, strict=True)
-                pngs = [{"scan_id": i, "png": w.png} for i, w in kept if w.png is not None]
-                images.write_batch(_batch(arrow, arrow.blobs("png"), pngs))
+                kept = (row for row in page if row.png is not None)
+                pngs = ({"scan_id": row.scan.scan_id, "png": row.png} for row in kept)
+                images.write_batch(arrow.batch(arrow.blobs("png"), pngs))
             done, after = done + len(page), page[-1].scan.row_id
             on_scan(done, max(done, source.scans))
     return done
-
-
-def _batch(arrow: _Arrow, schema: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
-    return arrow.lib.RecordBatch.from_pylist(list(rows), schema=schema)
 
 
 def _row(row: ExportRow) -> dict[str, Any]:
@@ -260,7 +247,7 @@ def _describe(folder: Path, source: Collection, scans: int) -> None:
         retention_days=source.retention_days,
         intake=dict(source.intake),
         files={
-            file.name: ExportedFile(file.stat().st_size, _sha256(file))
+            file.name: ExportedFile(file.stat().st_size, file_sha256(file))
             for file in sorted(folder.iterdir())
         },
     )
@@ -270,16 +257,16 @@ def _describe(folder: Path, source: Collection, scans: int) -> None:
 
 def _verified(folder: Path) -> ExportManifest:
     if not (folder / MANIFEST).is_file():
-        raise UnknownItem("no exported collection in this folder")
+        raise UnknownItem("the folder holds no exported collection")
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if (document["format"], document["format_version"]) != (FORMAT, VERSION):
             raise InvalidArtifact(f"expected {FORMAT} {VERSION}, got another format or version")
         manifest = from_json(ExportManifest, document)
         if not {SCANS, THUMBNAILS} <= manifest.files.keys() <= {SCANS, THUMBNAILS, IMAGES}:
-            raise InvalidArtifact("expected scans, thumbnails and perhaps images")
+            raise InvalidArtifact(f"expected the files {SCANS}, {THUMBNAILS} and perhaps {IMAGES}")
         for name, file in manifest.files.items():
-            if _sha256(folder / name) != file.sha256:
+            if file_sha256(folder / name) != file.sha256:
                 raise InvalidArtifact(f"{name} is not what was written")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidArtifact("the exported collection cannot be read") from error
@@ -353,7 +340,7 @@ def _new_scan(row: Mapping[str, Any], jpeg: bytes, png: bytes | None) -> NewScan
         ),
     )
     if not _SCAN_ID.fullmatch(scan.scan_id or ""):
-        raise InvalidArtifact("a scan id holds characters that no URL can address")
+        raise InvalidArtifact("a scan id holds characters that a URL cannot address")
     if not 1 <= scan.image.regions_used <= MAX_REGIONS:
         raise InvalidArtifact(f"expected 1 to {MAX_REGIONS} regions of a frame")
     return scan
@@ -364,8 +351,3 @@ def _unit(numbers: Sequence[float]) -> npt.NDArray[np.float32]:
     if not abs(float(np.linalg.norm(embedding_D)) - 1) < _UNIT:
         raise InvalidArtifact("an embedding is not of unit length")
     return embedding_D
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,61 +1,55 @@
-"""From a ranking to an answer: so many hits per group, and hits that differ from each other.
+"""From a ranking to an answer: a limit of hits per group, and hits that differ.
 
 Shape suffixes: N candidates, D embedding width.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from service.gallery.gallery_records import Floats, GroupField, Scan, ScanFilter, SearchHit
+from service.gallery.gallery_records import Floats, GroupField, Scan, SearchHit, SearchRequest
 
-CINE_ATTRIBUTE = "cine_id"  # stills of one clip say so by this attribute
+CINE_ATTRIBUTE = "cine_id"  # equal for the stills of one clip
 SCORE_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search whose examples are resolved.
+    """A search request whose examples are resolved.
 
     Attributes:
+        request: ``where`` includes the condition of ``exclude_same``.
         embedding_D: float32, the direction to search.
         hide_row_ids: stored scans that the query is made of.
-
-    The other attributes: as of ``SearchRequest``.
     """
 
+    request: SearchRequest
     embedding_D: Floats
-    k: int
-    where: ScanFilter = field(default_factory=ScanFilter)
-    group_by: GroupField | None = None
-    group_size: int = 1
-    diversity: float = 0.0
-    min_score: float = -1.0
-    hide_row_ids: frozenset[int] = frozenset()
+    hide_row_ids: frozenset[int]
 
 
 def rounded(score: float) -> float:
-    """A cosine as it is ranked, compared and answered."""
+    """A cosine with the digits that ranking, thresholds and answers use."""
     return round(float(score), SCORE_DIGITS)
 
 
 def at_most_per_group(
     hits: Iterable[SearchHit], group_by: GroupField | None, group_size: int
 ) -> Iterator[SearchHit]:
-    """Pass on the first ``group_size`` hits of each group; None = every hit.
+    """The first ``group_size`` hits of each group; with ``group_by`` None, every hit.
 
     A scan without subject, study or ``cine_id`` is its own group.
     """
-    seen: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for hit in hits:
         group = _group_of(hit.scan, group_by)
         if group is not None:
-            seen[group] = seen.get(group, 0) + 1
-            if seen[group] > group_size:
-                continue
-        yield hit
+            counts[group] += 1
+        if group is None or counts[group] <= group_size:
+            yield hit
 
 
 def diverse(
@@ -66,9 +60,9 @@ def diverse(
 ) -> list[int]:
     """Positions of k candidates in the order of choosing, by maximal marginal relevance.
 
-    Each time the one of greatest ``(1 - diversity) * score - diversity * similarity`` is chosen,
-    where similarity is the greatest cosine to what was chosen before (Carbonell & Goldstein,
-    SIGIR 1998, with lambda = 1 - diversity).
+    Each step takes the candidate with the greatest ``(1 - diversity) * score - diversity *
+    similarity``; similarity is its greatest cosine to the candidates taken before (Carbonell &
+    Goldstein, SIGIR 1998, with lambda = 1 - diversity).
     """
     lengths_N1 = np.linalg.norm(embeddings_ND, axis=1, keepdims=True)
     unit_ND = embeddings_ND / np.maximum(lengths_N1, 1e-12)
@@ -87,6 +81,6 @@ def diverse(
 
 def _group_of(scan: Scan, group_by: GroupField | None) -> str | None:
     if group_by == "cine":
-        named = scan.attributes.get(CINE_ATTRIBUTE)
-        return None if named is None else f"{type(named).__name__}:{named}"
+        cine = scan.attributes.get(CINE_ATTRIBUTE)
+        return None if cine is None else f"{type(cine).__name__}:{cine}"
     return {"subject": scan.subject_id, "study": scan.study_id, None: None}[group_by]

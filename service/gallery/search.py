@@ -5,11 +5,11 @@ Shape suffixes: N candidates, P positive and M negative examples, D embedding wi
 
 import heapq
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from service.catalog.interface import Catalog
 from service.embedding.pooling import index_and_region
@@ -47,16 +47,16 @@ class SimilaritySearch:
         self.frames = FrameSearch(catalog)
 
     def search(self, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
-        """Best hits first; with diversity, in the order of choosing.
+        """Return the best hits first; with diversity, in the order of choosing.
 
         Raises:
             UnknownItem: no such collection or scan.
             EncoderMismatch: a collection or vector was made by another encoder.
-            InputError: no positive example, examples that cancel, or a vector of another width.
+            InputError: no positive example, examples that cancel out, or a vector of another width.
         """
         names = tuple(dict.fromkeys(request.collections))
         for name in names:
-            self._require_encoder(workspace_id, name)
+            self._indexes.get_own(workspace_id, name)
         query = self._resolve(workspace_id, request)
         if request.match == "frame":
             hits = self.frames.search(
@@ -64,31 +64,25 @@ class SimilaritySearch:
             )
         else:
             hits = self.rank(workspace_id, names, query)
-        return self._complete(workspace_id, hits, query, with_vectors=request.with_vectors)
+        return self._complete(workspace_id, hits, query)
 
     def rank(self, workspace_id: str, names: Sequence[str], query: Query) -> list[SearchHit]:
-        """The best scans of all the collections, whole. Raises UnknownItem."""
+        """The best whole scans of all the collections. Raises UnknownItem."""
         rankings = [self._best_first(workspace_id, name, query) for name in names]
         ranked = heapq.merge(*rankings, key=lambda hit: -hit.score)
-        passed = at_most_per_group(ranked, query.group_by, query.group_size)
-        if query.diversity == 0:
-            best = list(itertools.islice(passed, query.k))
+        request = query.request
+        passed = at_most_per_group(ranked, request.group_by, request.group_size)
+        if request.diversity == 0:
+            best = list(itertools.islice(passed, request.k))
             return sorted(best, key=lambda hit: (-hit.score, hit.scan.row_id))
-        pool = max(MIN_DIVERSE, DIVERSE_PER_HIT * query.k)
+        pool = max(MIN_DIVERSE, DIVERSE_PER_HIT * request.k)
         return self._diverse(workspace_id, list(itertools.islice(passed, pool)), query)
 
     # the query ----------------------------------------------------------------------------
 
-    def _require_encoder(self, workspace_id: str, name: str) -> None:
-        collection = self._catalog.get_collection(workspace_id, name)
-        if collection.encoder_id != self._encoder_id:
-            raise EncoderMismatch(
-                f"the collection was made by {collection.encoder_id}, loaded is {self._encoder_id}"
-            )
-
     def _resolve(self, workspace_id: str, request: SearchRequest) -> Query:
         stored_in = request.stored_in or request.collections[0]
-        self._require_encoder(workspace_id, stored_in)
+        self._indexes.get_own(workspace_id, stored_in)
         scans = [
             self._catalog.get_scan(workspace_id, stored_in, example.scan_id)
             for example in (*request.positive, *request.negative)
@@ -100,14 +94,9 @@ class SimilaritySearch:
         for scan in scans:
             where = excluding(where, request.exclude_same, scan)
         return Query(
-            embedding_D=direction(positive_PD, negative_MD),
-            k=request.k,
-            where=where,
-            group_by=request.group_by,
-            group_size=request.group_size,
-            diversity=request.diversity,
-            min_score=request.min_score,
-            hide_row_ids=frozenset(scan.row_id for scan in scans),
+            replace(request, where=where),
+            direction(positive_PD, negative_MD),
+            frozenset(scan.row_id for scan in scans),
         )
 
     def _embeddings(
@@ -140,7 +129,9 @@ class SimilaritySearch:
             return []
         rows_ND = np.stack([vectors[hit.scan.row_id] for hit in present])
         scores_N = np.array([hit.score for hit in present], np.float32)
-        return [present[i] for i in diverse(scores_N, rows_ND, query.k, query.diversity)]
+        return [
+            present[i] for i in diverse(scores_N, rows_ND, query.request.k, query.request.diversity)
+        ]
 
     def _vectors(self, workspace_id: str, hits: Sequence[SearchHit]) -> dict[int, Floats]:
         vectors: dict[int, Floats] = {}
@@ -150,27 +141,18 @@ class SimilaritySearch:
         return vectors
 
     def _best_first(self, workspace_id: str, name: str, query: Query) -> Iterator[SearchHit]:
+        """Walk down the ranking of one collection; fetch twice as many rows each time."""
         allowed = None
-        if not query.where.is_empty:
-            allowed = self._catalog.row_ids_where(workspace_id, name, query.where)
-        return self._walk(workspace_id, name, query, allowed)
-
-    def _walk(
-        self,
-        workspace_id: str,
-        name: str,
-        query: Query,
-        allowed: npt.NDArray[np.int64] | None,
-    ) -> Iterator[SearchHit]:
-        """Walk down the ranking of one collection; ask for twice as many each time."""
+        if not query.request.where.is_empty:
+            allowed = self._catalog.row_ids_where(workspace_id, name, query.request.where)
         index = self._indexes.of(workspace_id, name)
-        fetch = query.k + len(query.hide_row_ids)
+        fetch = query.request.k + len(query.hide_row_ids)
         seen = set(query.hide_row_ids)
         while True:
             nearest = index.search(
                 query.embedding_D[None], k=fetch, encoder_id=self._encoder_id, allowed_ids=allowed
             )[0]
-            # By id, not by place: a longer search may find a row that a shorter one missed.
+            # By id, not by position: a longer search may find a row that a shorter one missed.
             fresh = {
                 row_id: rounded(score)
                 for row_id, score in zip(nearest.row_ids_K.tolist(), nearest.scores_K, strict=True)
@@ -178,7 +160,7 @@ class SimilaritySearch:
             }
             scans = self._catalog.get_scans_by_row(workspace_id, name, list(fresh))
             for row_id, score in fresh.items():
-                if score < query.min_score:
+                if score < query.request.min_score:
                     return
                 if row_id in scans:
                     yield SearchHit(score, scans[row_id])
@@ -189,15 +171,15 @@ class SimilaritySearch:
 
     # hits ---------------------------------------------------------------------------------
 
-    def _complete(
-        self, workspace_id: str, hits: list[SearchHit], query: Query, *, with_vectors: bool
-    ) -> list[SearchHit]:
-        """Add the nearest frame of each cine and dual screen, and the vectors when asked for."""
-        with_frames = [hit for hit in hits if _has_frames(hit.scan.image)]
+    def _complete(self, workspace_id: str, hits: list[SearchHit], query: Query) -> list[SearchHit]:
+        """Add the nearest frame of each cine and dual screen and, on request, the vectors."""
+        with_frames = [
+            hit for hit in hits if hit.scan.image.kind == "cine" or hit.scan.image.regions_used > 1
+        ]
         best: dict[int, BestFrame] = {}
         for name, row_ids in _rows_by_collection(with_frames).items():
             best |= self.frames.best_frames(workspace_id, name, row_ids, query.embedding_D)
-        vectors = self._vectors(workspace_id, hits) if with_vectors else {}
+        vectors = self._vectors(workspace_id, hits) if query.request.with_vectors else {}
         return [
             replace(
                 hit,
@@ -209,14 +191,10 @@ class SimilaritySearch:
 
 
 def _rows_by_collection(hits: Sequence[SearchHit]) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = {}
+    rows: defaultdict[str, list[int]] = defaultdict(list)
     for hit in hits:
-        rows.setdefault(hit.scan.collection, []).append(hit.scan.row_id)
+        rows[hit.scan.collection].append(hit.scan.row_id)
     return rows
-
-
-def _has_frames(image: ScanImage) -> bool:
-    return image.kind == "cine" or image.regions_used > 1
 
 
 def _frame_of(best: BestFrame | None, image: ScanImage) -> NearestFrame | None:
@@ -230,7 +208,7 @@ def direction(positive_PD: Floats, negative_MD: Floats | None = None) -> Floats:
     """Mean of the positives minus half the mean of the negatives, unit length, float32 (D,).
 
     Raises:
-        InputError: no positive, or both cancel.
+        InputError: no positive example, or the examples cancel out.
     """
     if len(positive_PD) == 0:
         raise InputError("expected at least one positive example")
@@ -239,7 +217,7 @@ def direction(positive_PD: Floats, negative_MD: Floats | None = None) -> Floats:
         towards_D = towards_D - NEGATIVE_SHARE * negative_MD.mean(0)
     length = float(np.linalg.norm(towards_D))
     if not np.isfinite(length) or length < MIN_LENGTH:
-        raise InputError("the query has no direction: its examples cancel")
+        raise InputError("the query has no direction: its examples cancel out")
     unit_D: Floats = (towards_D / length).astype(np.float32)
     return unit_D
 

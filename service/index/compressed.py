@@ -1,8 +1,8 @@
-"""The compressed index: finds candidates among many rows, for exact scoring of a few.
+"""The compressed index: it finds candidates among many rows, so that few need exact scores.
 
 Rows are rotated at random and quantised to two bits per number, relative to the nearest of some
 thousand centroids (extended RaBitQ, Gao et al., SIGMOD 2025, in inverted lists; decision 0015).
-Ids are positions in a segment. A built index never changes.
+Ids are positions in a segment. A built index does not change.
 
 Shape suffixes: N rows, B rows of a block, Q queries, R candidates, D embedding width, C centroids.
 """
@@ -20,7 +20,7 @@ from service.arrays import Floats
 from service.errors import IndexDamaged, Stopping
 from service.index.neighbours import Ids
 
-LISTS_PER_ROOT = 2.0  # lists = this x the root of N, to a power of two
+LISTS_PER_ROOT = 2.0  # lists = this x the root of N, rounded to a power of two
 MIN_LISTS = 16
 PROBES = 24
 BITS = 2
@@ -29,7 +29,7 @@ TRAIN_STEPS = 8
 ADD_ROWS = 8192
 SEED = 1234
 
-Take = Callable[[Ids], Floats]
+Take = Callable[[Ids], Floats]  # positions -> rows
 
 
 class CompressedIndex:
@@ -46,7 +46,7 @@ class CompressedIndex:
         Args:
             allowed_bits: a bit per position, least significant first, 1 = allowed; None = all are.
         """
-        faiss.omp_set_num_threads(1)  # of this thread: many searches at once share the cores
+        faiss.omp_set_num_threads(1)  # for this thread: parallel searches share the cores
         selector = None
         if allowed_bits is not None:
             selector = faiss.IDSelectorBitmap(allowed_bits)  # type: ignore[call-arg, arg-type]
@@ -57,11 +57,7 @@ class CompressedIndex:
         return candidates_QR
 
     def write(self, path: Path) -> None:
-        """Write the file ``compressed.faiss`` without a copy in memory.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Write the file without a copy in memory. Raises OSError."""
         try:
             faiss.write_index(self._index, str(path))
         except RuntimeError as error:
@@ -72,14 +68,15 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
     """Train on a sample and add every row; minutes for a million, on one core.
 
     Args:
-        take: the rows of some positions, float32.
-        stopping: whether to give up; called about once a second.
+        take: returns rows, float32.
+        stopping: whether to stop; called about once a second.
 
     Raises:
         Stopping: ``stopping`` returned True.
     """
-    faiss.omp_set_num_threads(1)  # of this thread: a build must not crowd out searches
-    lists = lists_for(rows)
+    faiss.omp_set_num_threads(1)  # for this thread: a build must not slow down searches
+    # A power of two.
+    lists = max(MIN_LISTS, 2 ** round(math.log2(LISTS_PER_ROOT * math.sqrt(rows))))
     rotation: Any = faiss.RandomRotationMatrix(dim, dim)
     rotation.init(SEED)
     centroids_CD = _centroids(take, rows, lists, stopping)
@@ -89,25 +86,20 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
     quantizer.this.disown()
     turned_CD = rotation.apply(centroids_CD)
     quantizer.add(turned_CD)
-    inverted.train(turned_CD)  # the centroids are set already; this lets it accept rows
+    inverted.train(turned_CD)  # the centroids are set already, but FAISS requires this call
     index: Any = faiss.IndexPreTransform(rotation, inverted)
     index.own_fields = True
     rotation.this.disown()
     inverted.this.disown()
     for start in range(0, rows, ADD_ROWS):
-        _stop_if(stopping)
+        stop_if(stopping)
         positions_B = np.arange(start, min(start + ADD_ROWS, rows), dtype=np.int64)
         index.add(take(positions_B))
     return CompressedIndex(index)
 
 
-def lists_for(rows: int) -> int:
-    """Number of inverted lists of a segment: a power of two."""
-    return int(max(MIN_LISTS, 2 ** round(math.log2(LISTS_PER_ROOT * math.sqrt(rows)))))
-
-
 def read(path: Path, *, rows: int) -> CompressedIndex:
-    """Open a file whose checksum was verified. Raises IndexDamaged: not what was written."""
+    """Open a file whose checksum was verified. Raises IndexDamaged."""
     try:
         index: Any = faiss.read_index(str(path))
     except RuntimeError as error:
@@ -123,8 +115,8 @@ def _centroids(take: Take, rows: int, lists: int, stopping: Callable[[], bool]) 
     sample_ND = take(np.sort(rng.choice(rows, count, replace=False)))
     centroids_CD: Floats = sample_ND[rng.choice(count, lists, replace=False)]
     for _ in range(TRAIN_STEPS):
-        _stop_if(stopping)
-        # One step at a time: a whole training could not be interrupted.
+        stop_if(stopping)
+        # One step at a time, because FAISS cannot interrupt a training.
         step: Any = faiss.Kmeans(
             sample_ND.shape[1],
             lists,
@@ -138,6 +130,7 @@ def _centroids(take: Take, rows: int, lists: int, stopping: Callable[[], bool]) 
     return centroids_CD
 
 
-def _stop_if(stopping: Callable[[], bool]) -> None:
+def stop_if(stopping: Callable[[], bool]) -> None:
+    """Raises Stopping: ``stopping`` returned True."""
     if stopping():
-        raise Stopping("an index was being built while the service stopped")
+        raise Stopping("the service stopped while it built an index")

@@ -1,7 +1,7 @@
 """Immutable rows on disk, with or without a compressed index.
 
-Only the flags ``alive_N`` change, from True to False and in place: a reader sees a removal at once,
-without a lock. Rows are addressed by position; ids ascend with positions.
+Only the flags ``alive_N`` change, from True to False and in place, so that a reader sees a removal
+at once and without a lock. Rows are addressed by position; ids ascend with positions.
 
 Shape suffixes: N rows, P positions, Q queries, R candidates, D embedding width, K neighbours.
 """
@@ -18,14 +18,14 @@ from service.index.compressed import CompressedIndex
 from service.index.neighbours import Ids, Neighbours, best
 from service.index.vector_file import VectorFile
 
-# Up to so many rows an exact scan is as fast as the index (docs/measurements/search.md).
+# Up to this number of rows an exact scan is as fast as the index (docs/measurements/search.md).
 EXACT_ALLOWED = 20_000
 MIN_CANDIDATES = 64
 CANDIDATES_PER_HIT = 4
 
 
 class Segment:
-    """One verified folder. Readers need no lock; writing methods have one caller at a time."""
+    """One verified folder. Readers need no lock; methods that write need one caller at a time."""
 
     def __init__(self, folder: Path, manifest: files.SegmentManifest) -> None:
         self.folder = folder
@@ -44,32 +44,23 @@ class Segment:
         return self.manifest.rows - self.removed
 
     def positions_of(self, row_ids: Ids) -> Ids:
-        """Positions of those ids that are alive here, in the order of the ids."""
+        """Positions of the ids that are alive in this segment, in the order of the ids."""
         at = np.minimum(np.searchsorted(self.row_ids_N, row_ids), self.manifest.rows - 1)
-        here = (self.row_ids_N[at] == row_ids) & self.alive_N[at]
-        positions: Ids = at[here].astype(np.int64)
-        return positions
+        return np.asarray(at[(self.row_ids_N[at] == row_ids) & self.alive_N[at]], np.int64)
 
     def remove(self, row_ids: Ids) -> int:
-        """Remove rows; return how many were alive here."""
+        """Remove rows; return how many were alive in this segment."""
         positions_P = self.positions_of(row_ids)
         self.alive_N[positions_P] = False
-        np.bitwise_and.at(
-            self._alive_bits,
-            positions_P >> 3,
-            np.invert(np.left_shift(1, positions_P & 7)).astype(np.uint8),
-        )
+        kept_bits_P = np.invert(np.left_shift(1, positions_P & 7)).astype(np.uint8)
+        np.bitwise_and.at(self._alive_bits, positions_P >> 3, kept_bits_P)
         self.removed += len(positions_P)
         return len(positions_P)
 
     def put_compressed(self, index: CompressedIndex) -> None:
-        """Write the compressed index beside the rows and use it from now on.
-
-        Raises:
-            IndexDamaged: the file cannot be written.
-        """
+        """Write the compressed index beside the rows, and use it. Raises IndexDamaged."""
         self.manifest = files.add_file(self.folder, self.manifest, files.COMPRESSED, index.write)
-        # A read index has no spare capacity in its lists; a grown one has half as much again.
+        # The lists of a built index have half of their length as spare capacity, read ones none.
         self.compressed = compressed.read(self.folder / files.COMPRESSED, rows=self.manifest.rows)
 
     def take(self, positions_P: Ids) -> Floats:
@@ -81,20 +72,16 @@ class Segment:
     ) -> list[Neighbours]:
         """The k best alive rows per query; ``allowed_ids`` are sorted.
 
-        Few allowed rows are scanned exactly. So are more when the compressed index returns too
-        few candidates: no row that a filter allows is lost.
+        A few allowed rows are scanned exactly. Many are scanned exactly when the compressed index
+        returns too few candidates, so that no row that a filter allows is lost.
         """
         positions_P = None if allowed_ids is None else self.positions_of(allowed_ids)
         allowed_rows = len(self) if positions_P is None else len(positions_P)
         depth = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * k)
         few = max(depth, 0 if positions_P is None else EXACT_ALLOWED)
-        if (
-            self.compressed is None
-            or exact
-            or allowed_rows <= few
-            or 4 * depth > self.manifest.rows
-        ):
-            return self._named(self._scan(queries_QD, k, positions_P))
+        exact |= allowed_rows <= few or 4 * depth > self.manifest.rows
+        if self.compressed is None or exact:
+            return self._with_ids(self._scan(queries_QD, k, positions_P))
         near_QR = self.compressed.search(queries_QD, depth, self._allowed_bits(positions_P))
         full = (near_QR >= 0).sum(1) >= depth
         answers = [
@@ -103,10 +90,10 @@ class Segment:
         ]
         if not full.all():
             short = np.flatnonzero(~full)
-            again = self._scan(queries_QD[short], k, positions_P)
-            for number, answer in zip(short, again, strict=True):
+            scanned = self._scan(queries_QD[short], k, positions_P)
+            for number, answer in zip(short, scanned, strict=True):
                 answers[number] = answer
-        return self._named(answers)
+        return self._with_ids(answers)
 
     def _reranked(self, near_R: Ids, query_D: Floats, k: int) -> Neighbours:
         near_R = near_R[self.alive_N[near_R]]
@@ -125,11 +112,6 @@ class Segment:
         allowed_N[positions_P] = True
         return np.packbits(allowed_N, bitorder="little")
 
-    def _named(self, answers: list[Neighbours]) -> list[Neighbours]:
-        """Positions -> row ids; both ascend together, so ties stay in order."""
+    def _with_ids(self, answers: list[Neighbours]) -> list[Neighbours]:
+        """Positions -> row ids; both ascend together, so that ties stay in order."""
         return [Neighbours(self.row_ids_N[n.row_ids_K], n.scores_K) for n in answers]
-
-
-def open_segment(folder: Path, *, encoder_id: str, dim: int) -> Segment:
-    """Verify and open. Raises IndexDamaged: see ``files.verified``."""
-    return Segment(folder, files.verified(folder, encoder_id=encoder_id, dim=dim))

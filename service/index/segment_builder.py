@@ -15,19 +15,19 @@ from service.errors import IndexDamaged, Stopping
 from service.index import compressed
 from service.index import segment_files as files
 from service.index.neighbours import ContentHashes, Ids
-from service.index.segment import Segment, open_segment
+from service.index.segment import Segment
 from service.index.segment_files import Block
 from service.index.tail import Tail
 
 BLOCK_ROWS = 8192
-MIN_COMPRESSED_ROWS = 1000  # fewer rows are scanned faster than their lists
+MIN_COMPRESSED_ROWS = 1000  # scanning fewer rows is faster than searching lists
 REMOVED_SHARE = 0.1  # of a segment, before it is rewritten without its removed rows
-MERGE_RATIO = 2  # a segment is merged when it is at most this many times as long as the rest
+MERGE_RATIO = 2  # a segment is merged when it is at most this many times as long as newer rows
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The next step: compress one segment, or write some (and the tail) as one new segment."""
+    """The next step: compress one segment, or merge segments and the tail into a new one."""
 
     compress: Segment | None = None
     merge: tuple[Segment, ...] = ()
@@ -37,13 +37,13 @@ class Plan:
 def next_plan(
     segments: Sequence[Segment], tail: Tail, *, exact_rows: int, tail_rows: int, purge: bool
 ) -> Plan | None:
-    """The next step; None = nothing to do.
+    """The next step; None when there is nothing to do.
 
     Args:
         segments: oldest first.
-        exact_rows: maximum number of rows of a tail without segments.
-        tail_rows: maximum number of rows of a tail beside segments.
-        purge: rewrite every segment that holds a removed row.
+        exact_rows: maximum number of rows in the tail when there is no segment.
+        tail_rows: maximum number of rows in the tail when there are segments.
+        purge: rewrite every segment that contains a removed row.
     """
     plain = [s for s in segments if s.compressed is None and s.manifest.rows >= MIN_COMPRESSED_ROWS]
     if plain:
@@ -71,24 +71,20 @@ def write_merged(
     dim: int,
     stopping: Callable[[], bool],
 ) -> Segment | None:
-    """The alive rows of the plan as one new segment; None when there are none.
+    """Write the alive rows of the plan as one new segment; None when there are none.
 
-    Raises:
-        IndexDamaged: the files cannot be written.
-        Stopping: ``stopping`` returned True.
+    Raises: IndexDamaged, Stopping.
     """
-    merged_tail = tail if plan.with_tail else None
-    blocks = _merged_blocks(plan.merge, merged_tail, dim, stopping)
+    blocks = _merged_blocks(plan.merge, tail if plan.with_tail else None, dim, stopping)
     return write_segment(folder, blocks, encoder_id=encoder_id, dim=dim)
 
 
 def write_segment(
     folder: Path, blocks: Iterator[Block], *, encoder_id: str, dim: int
 ) -> Segment | None:
-    """Blocks of ascending ids as one new segment under the folder; None when there is no row.
+    """Write blocks of ascending ids as one new segment under the folder; None without a row.
 
-    Raises:
-        IndexDamaged: the files cannot be written.
+    Raises: IndexDamaged, Stopping.
     """
     place = _new_place(folder)
     try:
@@ -103,23 +99,19 @@ def write_segment(
 
 
 def compress(segment: Segment, *, stopping: Callable[[], bool]) -> None:
-    """Add a compressed index to a segment that is long enough to gain from it.
-
-    Raises:
-        IndexDamaged: the files cannot be written.
-        Stopping: ``stopping`` returned True.
-    """
-    if segment.manifest.rows >= MIN_COMPRESSED_ROWS:
-        rows, dim = segment.manifest.rows, segment.manifest.dim
+    """Add a compressed index to a segment that is long enough. Raises IndexDamaged, Stopping."""
+    rows, dim = segment.manifest.rows, segment.manifest.dim
+    if rows >= MIN_COMPRESSED_ROWS:
         segment.put_compressed(compressed.build(segment.take, rows, dim, stopping=stopping))
 
 
 def open_all(folder: Path, *, encoder_id: str, dim: int) -> tuple[list[Segment], int]:
-    """(valid segments, oldest first; number of invalid folders, which are removed)."""
+    """Open valid segments, oldest first, and remove invalid ones; return also their number."""
     segments, refused = [], 0
-    for place in sorted(folder.glob("segment-*")) if folder.is_dir() else []:
+    for place in sorted(folder.glob("segment-*")):
         try:
-            segments.append(open_segment(place, encoder_id=encoder_id, dim=dim))
+            manifest = files.verified(place, encoder_id=encoder_id, dim=dim)
+            segments.append(Segment(place, manifest))
         except IndexDamaged:
             refused += 1
             discard(place)
@@ -154,8 +146,7 @@ def _merged_blocks(
     hashes_N: ContentHashes = np.concatenate(hashes)
     order_N = np.argsort(ids_N, kind="stable")
     for start in range(0, len(order_N), BLOCK_ROWS):
-        if stopping():
-            raise Stopping("an index was being built while the service stopped")
+        compressed.stop_if(stopping)
         order_B = order_N[start : start + BLOCK_ROWS]
         rows_BD = np.empty((len(order_B), dim), np.float32)
         for number, take in enumerate(takes):

@@ -1,13 +1,13 @@
 """Segments on disk, format 1: a folder of files and a manifest with the checksum of each.
 
 No file is opened before its checksum is verified, because a damaged file can overflow FAISS.
-Nothing is synced: a file that a power cut leaves incomplete fails its checksum, and everything
-here can be rebuilt from the catalog.
+Nothing is synced: a file that a power cut leaves incomplete fails its checksum, and every file
+can be rebuilt from the catalog.
 
     rows.f32        N x D little-endian float32, unit rows
     ids.i64         N little-endian int64, ascending row ids
-    hashes.u64       N little-endian uint64, content hash of each row (see ``vector_index``)
-    compressed.faiss    the compressed index over positions 0 .. N-1; absent until built
+    hashes.u64      N little-endian uint64, content hash of each row (see ``vector_index``)
+    compressed.faiss  the compressed index over positions 0 .. N-1; absent until built
     manifest.json   format_version, encoder_id, dim, rows, files; and the sha256 of all that
 
 Shape suffixes: N rows, B rows of a block, D embedding width.
@@ -18,7 +18,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -55,7 +55,7 @@ def write_rows(
     """Write a segment without a compressed index; ids ascend over all blocks.
 
     Raises:
-        IndexDamaged: the files cannot be written; nothing that looks complete is left.
+        IndexDamaged: the files cannot be written; none of them is left.
     """
     digests = {name: hashlib.sha256() for name in (ROWS, IDS, HASHES)}
     count = 0
@@ -89,12 +89,9 @@ def add_file(
     try:
         part = folder / f"{name}.part"
         write(part)
-        with part.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _sha256_of(part)
         part.replace(folder / name)
-        grown = SegmentManifest(
-            manifest.encoder_id, manifest.dim, manifest.rows, manifest.files | {name: digest}
-        )
+        grown = replace(manifest, files=manifest.files | {name: digest})
         write_manifest(folder, grown)
     except OSError as error:
         raise IndexDamaged("the index files cannot be written") from error
@@ -103,13 +100,7 @@ def add_file(
 
 def write_manifest(folder: Path, manifest: SegmentManifest) -> None:
     """Replace the manifest atomically."""
-    fields = {
-        "format_version": FORMAT_VERSION,
-        "encoder_id": manifest.encoder_id,
-        "dim": manifest.dim,
-        "rows": manifest.rows,
-        "files": manifest.files,
-    }
+    fields = {"format_version": FORMAT_VERSION, **asdict(manifest)}
     part = folder / f"{MANIFEST}.part"
     part.write_text(json.dumps({"segment": fields, "sha256": _digest_of(fields)}, indent=1))
     part.replace(folder / MANIFEST)
@@ -124,11 +115,9 @@ def verified(folder: Path, *, encoder_id: str, dim: int) -> SegmentManifest:
     try:
         manifest = _parsed(json.loads((folder / MANIFEST).read_text()))
         if (manifest.encoder_id, manifest.dim) != (encoder_id, dim):
-            raise IndexDamaged("the index files are of another encoder")
+            raise IndexDamaged("the index files belong to another encoder")
         for name, expected in manifest.files.items():
-            with (folder / name).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if digest != expected:
+            if _sha256_of(folder / name) != expected:
                 raise IndexDamaged(f"{name} of an index does not have its checksum")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexDamaged("the index files cannot be read") from error
@@ -136,7 +125,7 @@ def verified(folder: Path, *, encoder_id: str, dim: int) -> SegmentManifest:
 
 
 def read_ids(folder: Path, manifest: SegmentManifest) -> tuple[Ids, ContentHashes]:
-    """(row_ids_N, hashes_N) of a verified segment. Raises IndexDamaged: they do not match."""
+    """(row_ids_N, hashes_N) of a verified segment. Raises IndexDamaged: they do not fit."""
     ids_N = np.fromfile(folder / IDS, "<i8")
     hashes_N = np.fromfile(folder / HASHES, "<u8")
     if not len(ids_N) == len(hashes_N) == manifest.rows or (np.diff(ids_N) <= 0).any():
@@ -147,11 +136,16 @@ def read_ids(folder: Path, manifest: SegmentManifest) -> tuple[Ids, ContentHashe
 def _parsed(document: Any) -> SegmentManifest:
     fields = document["segment"]
     if document["sha256"] != _digest_of(fields) or fields["format_version"] != FORMAT_VERSION:
-        raise IndexDamaged("the manifest of an index is damaged or of another format")
+        raise IndexDamaged("the manifest of an index is damaged or has another format")
     files = fields["files"]
     if not {ROWS, IDS, HASHES} <= files.keys() <= {ROWS, IDS, HASHES, COMPRESSED}:
-        raise IndexDamaged("the manifest of an index names other files than expected")
+        raise IndexDamaged(f"the manifest of an index lists unexpected files: {sorted(files)}")
     return SegmentManifest(fields["encoder_id"], fields["dim"], fields["rows"], files)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest_of(fields: dict[str, Any]) -> str:

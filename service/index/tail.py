@@ -11,13 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from service.arrays import Bools, Floats
-from service.index.neighbours import (
-    ContentHashes,
-    Ids,
-    Neighbours,
-    best,
-    inner_products,
-)
+from service.index.neighbours import ContentHashes, Ids, Neighbours, best, inner_products
 
 FIRST_CAPACITY = 64
 
@@ -33,15 +27,15 @@ class Tail:
     count: int = 0
 
     def ids(self) -> Ids:
-        """Ids of all rows, removed ones too."""
+        """Ids of all rows, including removed ones."""
         return self.row_ids_C[: self.count]
 
     def alive(self) -> Bools:
-        """Which rows are alive: not removed."""
+        """Which rows are not removed."""
         return self.alive_C[: self.count]
 
     def appended(self, row_ids_N: Ids, hashes_N: ContentHashes, vectors_ND: Floats) -> "Tail":
-        """This tail and more rows; only for its one writer, and only on the newest tail."""
+        """This tail with more rows; only for the one writer, and only on the newest tail."""
         end = self.count + len(row_ids_N)
         grown = self if end <= len(self.row_ids_C) else _grown(self, end)
         grown.row_ids_C[self.count : end] = row_ids_N
@@ -70,10 +64,10 @@ class Tail:
 
 def empty(dim: int) -> Tail:
     """A tail without rows."""
-    return _of_capacity(FIRST_CAPACITY, dim)
+    return _allocated(FIRST_CAPACITY, dim)
 
 
-def _of_capacity(capacity: int, dim: int) -> Tail:
+def _allocated(capacity: int, dim: int) -> Tail:
     return Tail(
         np.empty(capacity, np.int64),
         np.empty(capacity, np.uint64),
@@ -84,7 +78,7 @@ def _of_capacity(capacity: int, dim: int) -> Tail:
 
 def _grown(tail: Tail, min_rows: int) -> Tail:
     """A copy for at least ``min_rows`` rows, doubled so that appending stays cheap."""
-    grown = _of_capacity(max(min_rows, 2 * len(tail.row_ids_C)), tail.vectors_CD.shape[1])
+    grown = _allocated(max(min_rows, 2 * len(tail.row_ids_C)), tail.vectors_CD.shape[1])
     n = tail.count
     grown.row_ids_C[:n], grown.hashes_C[:n] = tail.row_ids_C[:n], tail.hashes_C[:n]
     grown.vectors_CD[:n], grown.alive_C[:n] = tail.vectors_CD[:n], tail.alive_C[:n]

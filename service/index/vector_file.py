@@ -1,7 +1,7 @@
 """Vectors on disk, read by memory map, and their exact scores.
 
-They are float32: half precision changed a cosine by 1e-5, enough to exchange the tenth hit for the
-eleventh.
+They are float32, because half precision changed cosines by 1e-5, enough to swap the tenth hit with
+the eleventh.
 
 Shape suffixes: N rows, P positions, Q queries, D embedding width.
 """
@@ -20,16 +20,16 @@ from service.errors import IndexDamaged
 from service.index.neighbours import Ids, Neighbours, best, inner_products, merged
 
 SCAN_ROWS = 4096
-# An access to a page maps 64 KB to 2 MB around it. Beyond this limit all maps are emptied, so that
-# the process does not seem to own whole files; the pages stay in the operating system's cache.
-MAPPED_BYTES = 512 * 2**20  # of files, including those of the program
-TOUCHED_ROWS = 128  # at most, between two checks of what is mapped
+# Reading a page maps 64 KB to 2 MB around it. Beyond this limit all maps are emptied, so that the
+# process does not seem to own whole files; the pages stay in the cache of the operating system.
+MAX_MAPPED_BYTES = 512 * 2**20  # of files, including those of the program
+CHECKED_ROWS = 128  # are read between two checks of the limit
 
 _open_files: "weakref.WeakSet[VectorFile]" = weakref.WeakSet()
 
 
 class VectorFile:
-    """N rows of D little-endian float32. Thread safe: nothing of it changes."""
+    """N rows of D little-endian float32. Thread safe, because it does not change."""
 
     def __init__(self, path: Path, count: int, dim: int) -> None:
         try:
@@ -42,31 +42,23 @@ class VectorFile:
         self._rows_ND: Floats = np.frombuffer(self._map, "<f4").reshape(count, dim)
         _open_files.add(self)
 
-    def __len__(self) -> int:
-        return len(self._rows_ND)
-
-    @property
-    def dim(self) -> int:
-        """Embedding width."""
-        return int(self._rows_ND.shape[1])
-
     def take(self, positions_P: Ids) -> Floats:
         """Copies of the rows, float32 (P, D); other threads may run meanwhile."""
-        rows_PD: Floats = np.empty((len(positions_P), self.dim), np.float32)
-        for start in range(0, len(positions_P), TOUCHED_ROWS):
-            part = slice(start, start + TOUCHED_ROWS)
-            # Clipping (of positions that are all in range) writes straight into the copy.
+        rows_PD: Floats = np.empty((len(positions_P), self._rows_ND.shape[1]), np.float32)
+        for start in range(0, len(positions_P), CHECKED_ROWS):
+            part = slice(start, start + CHECKED_ROWS)
+            # All positions are in range; the mode ``clip`` avoids a second copy.
             self._rows_ND.take(positions_P[part], axis=0, out=rows_PD[part], mode="clip")
-            _keep_little_mapped()
+            _limit_mapped_bytes()
         return rows_PD
 
     def scores(self, positions_P: Ids, queries_QD: Floats) -> Floats:
         """Inner products of chosen rows, float32 (Q, P)."""
         scores_QP: Floats = np.empty((len(queries_QD), len(positions_P)), np.float32)
-        for start in range(0, len(positions_P), TOUCHED_ROWS):
-            part = slice(start, start + TOUCHED_ROWS)
+        for start in range(0, len(positions_P), CHECKED_ROWS):
+            part = slice(start, start + CHECKED_ROWS)
             scores_QP[:, part] = inner_products(self._rows_ND, positions_P[part], queries_QD)
-            _keep_little_mapped()
+            _limit_mapped_bytes()
         return scores_QP
 
     def unmap(self) -> None:
@@ -87,18 +79,18 @@ class VectorFile:
 
 @functools.cache
 def _statm() -> int | None:
-    """The memory statistics of this process on Linux, kept open: every search reads them."""
+    """The memory statistics of this process on Linux; open, because every search reads them."""
     try:
         return os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
         return None
 
 
-def _keep_little_mapped() -> None:
+def _limit_mapped_bytes() -> None:
     statm = _statm()
     if statm is None:
         return
     mapped_bytes = int(os.pread(statm, 128, 0).split()[2]) * mmap.PAGESIZE
-    if mapped_bytes > MAPPED_BYTES:
+    if mapped_bytes > MAX_MAPPED_BYTES:
         for rows in list(_open_files):
             rows.unmap()

@@ -31,8 +31,8 @@ from service.index.segment import Segment
 from service.index.segment_builder import Plan
 from service.index.tail import Tail
 
-EXACT_ROWS = 10_000  # an exact search of so many takes 5 ms of a core (docs/measurements/search.md)
-TAIL_ROWS = 4096  # what the tail may hold beside segments before a build takes it over
+EXACT_ROWS = 10_000  # an exact search takes 5 ms of a core (docs/measurements/search.md)
+TAIL_ROWS = 4096  # of the tail beside segments; more rows cause a build
 RECENT_QUERIES = 64
 RECALL_AT = 10
 
@@ -41,7 +41,7 @@ __all__ = ["EmbeddingIndex", "IndexState", "Neighbours"]
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """Numbers of alive rows, of compressed ones among them, of segments and of rows in the tail."""
+    """Numbers of alive rows, of compressed rows among them, of segments and of rows in the tail."""
 
     rows: int
     compressed_rows: int
@@ -90,7 +90,7 @@ class EmbeddingIndex:
         return self.state().rows
 
     def state(self) -> IndexState:
-        """Where the rows are."""
+        """The numbers of rows and segments."""
         now = self._state
         compressed = sum(len(s) for s in now.segments if s.compressed is not None)
         in_segments = sum(len(segment) for segment in now.segments)
@@ -110,11 +110,12 @@ class EmbeddingIndex:
         """Store rows under their ids; a known id is replaced. The next search finds them.
 
         Args:
-            hashes_N: content hashes of the rows; None = 0, which never matches a file later.
+            hashes_N: content hashes of the rows; None = 0, which matches no file later.
 
         Raises:
             EncoderMismatch: the rows come from another encoder.
-            InputError: wrong shape or type, zero or non-finite rows, or an id twice.
+            InputError: the shape or type is wrong, a row is zero or not finite, or an id is
+                repeated.
         """
         unit_ND = self._unit(embeddings_ND, encoder_id)
         ids_N = np.asarray(row_ids_N, np.int64)
@@ -135,7 +136,7 @@ class EmbeddingIndex:
         """Remove rows at once; unknown ids are ignored. Return how many were removed.
 
         Args:
-            purge: the next build also removes their bytes from the files.
+            purge: the next build removes their bytes from the files as well.
         """
         with self._writing:
             removed = self._forget(np.unique(np.asarray(row_ids_N, np.int64)))
@@ -167,7 +168,7 @@ class EmbeddingIndex:
             queries_QD: float32, any length above 0.
             k: at least 1.
             encoder_id: of the encoder that made the queries.
-            allowed_ids: only these rows; None = all.
+            allowed_ids: search only these rows; None = all.
             exact: score every row.
 
         Raises:
@@ -188,15 +189,15 @@ class EmbeddingIndex:
     def sample_recall(self) -> float | None:
         """Recall at 10 of the approximate search for one recent query.
 
-        A row that scores as well as the last exact hit counts as found. None: no search is
-        approximate, or there was none yet. Takes about a second for a million rows.
+        A row with the score of the last exact hit counts as a hit. None when no search is
+        approximate, or before the first one. Takes about a second for a million rows.
         """
         if not self._recent or not any(s.compressed for s in self._state.segments):
             return None
         query_1D = self._recent.popleft()[None]
-        options = {"k": RECALL_AT, "encoder_id": self._encoder_id}
-        (exact,) = self.search(query_1D, **options, exact=True)  # type: ignore[arg-type]
-        (approximate,) = self.search(query_1D, **options)  # type: ignore[arg-type]
+        options: dict[str, Any] = {"k": RECALL_AT, "encoder_id": self._encoder_id}
+        (exact,) = self.search(query_1D, **options, exact=True)
+        (approximate,) = self.search(query_1D, **options)
         self._recent.pop()  # the search above recorded its query again
         if len(exact.scores_K) == 0:
             return None
@@ -225,7 +226,7 @@ class EmbeddingIndex:
     def build(self, *, stopping: Callable[[], bool] = lambda: False) -> bool:
         """Do the next step: move the tail to disk, merge, compress, or drop removed rows.
 
-        One caller at a time; searches and writes continue. Return whether there was a step.
+        Only one thread may build; searches and writes continue. Return whether there was a step.
 
         Raises:
             IndexDamaged: the files cannot be written; searches work as before.
@@ -260,8 +261,7 @@ class EmbeddingIndex:
                 kept.append(new)
             rest = now.tail.after(taken) if taken else now.tail
             if taken:
-                places = zip(rest.ids().tolist(), range(rest.count), strict=True)
-                self._in_tail = dict(places)
+                self._in_tail = {row_id: place for place, row_id in enumerate(rest.ids().tolist())}
             self._purge &= any(segment.removed for segment in kept)
             closed = self._closed
             self._state = _State(tuple(kept), rest)
@@ -273,14 +273,14 @@ class EmbeddingIndex:
     # files --------------------------------------------------------------------------------
 
     def open_files(self, row_ids_N: Ids, hashes_N: ContentHashes) -> int:
-        """Open the valid segments on disk and drop their stale rows; call it first.
+        """Open the valid segments on disk and drop their stale rows; call this method first.
 
         Args:
             row_ids_N: all rows of the collection, ascending.
             hashes_N: their content hashes.
 
         Returns:
-            Number of segments that were damaged or of another encoder; they are removed.
+            Number of segments that were removed: they were damaged or of another encoder.
         """
         if self._folder is None:
             return 0
@@ -289,7 +289,7 @@ class EmbeddingIndex:
         )
         missing_N = row_ids_N
         kept: list[Segment] = []
-        for segment in reversed(segments):  # of two copies, left by a kill, the newer one counts
+        for segment in reversed(segments):  # of two copies, left by a crash, the newer one is used
             segment.remove(_stale_ids(segment, row_ids_N, hashes_N, missing_N))
             missing_N = np.setdiff1d(missing_N, segment.row_ids_N[segment.alive_N])
             if len(segment):
@@ -301,10 +301,10 @@ class EmbeddingIndex:
         return refused
 
     def missing(self, row_ids_N: Ids) -> Ids:
-        """Those ids that the index lacks, ascending."""
+        """The ids that the index lacks, ascending."""
         now = self._state
-        here = [s.row_ids_N[s.alive_N] for s in now.segments]
-        return np.setdiff1d(row_ids_N, np.concatenate([*here, now.tail.ids()[now.tail.alive()]]))
+        stored = [s.row_ids_N[s.alive_N] for s in now.segments]
+        return np.setdiff1d(row_ids_N, np.concatenate([*stored, now.tail.ids()[now.tail.alive()]]))
 
     def fill(self, blocks: Iterator[tuple[Ids, ContentHashes, Floats]], count: int) -> None:
         """Add rows of new, ascending ids: to the tail, or as a segment when there are many.
@@ -326,18 +326,15 @@ class EmbeddingIndex:
                 self._state = _State((*self._state.segments, segment), self._state.tail)
 
     def discard(self) -> None:
-        """Remove every file; the index must not be used afterwards."""
+        """Remove every file. The index must not be used afterwards."""
         with self._writing:
             self._closed = True
-            segments = self._state.segments
-        for segment in segments:
-            segment_builder.discard(segment.folder)
         if self._folder is not None:
             segment_builder.discard(self._folder)
 
     def _unit(self, rows_ND: Floats, encoder_id: str) -> Floats:
         if encoder_id != self._encoder_id:
-            raise EncoderMismatch(f"the index is for {self._encoder_id}, the rows for {encoder_id}")
+            raise EncoderMismatch(f"expected rows of {self._encoder_id}, got rows of {encoder_id}")
         return self._checked(rows_ND)
 
     def _checked(self, rows_ND: Floats) -> Floats:
@@ -355,5 +352,4 @@ def _stale_ids(segment: Segment, row_ids_N: Ids, hashes_N: ContentHashes, missin
         return ids_S
     at_S = np.minimum(np.searchsorted(row_ids_N, ids_S), len(row_ids_N) - 1)
     current_S = (row_ids_N[at_S] == ids_S) & (hashes_N[at_S] == segment.hashes_N)
-    stale_ids: Ids = ids_S[~(current_S & np.isin(ids_S, missing_N))]
-    return stale_ids
+    return np.asarray(ids_S[~(current_S & np.isin(ids_S, missing_N))])

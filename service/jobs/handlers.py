@@ -1,15 +1,17 @@
-"""What operations do: refit after an erasure, re-embed, back up, export, import.
+"""The work of operations: fit, refit after an erasure, re-embed, back up, export, import.
 
-Each can be broken off anywhere and begun anew: it goes on from what the catalog holds. Each calls
-the use cases that requests call.
+Each can stop anywhere and start again, because it continues from the state of the catalog. Each
+calls the same use cases as requests.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from service.catalog.sqlite.backup import back_up
+from service.classifiers.registry import ClassifierRegistry
+from service.classifiers.requests import FitRequest
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import InvalidSettings, Overloaded, ServiceError
@@ -21,21 +23,22 @@ from service.jobs.job_requests import (
     RefitRequest,
 )
 from service.jobs.operations import JobKind, Operation, Progress
+from service.jobs.threads import gc_paused
 
 Embed: TypeAlias = Callable[[Sequence[bytes]], list[EmbeddedImage | ServiceError]]
-EMBED_AT_ONCE = 8  # few, so that requests come in between
+EMBED_AT_ONCE = 8  # few, so that requests get their turn in between
 BUSY_WAIT_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class JobHandlers:
-    """The parts of a service that long work needs.
+    """The parts of a service that operations need.
 
     Attributes:
-        embed: blocks; embeds kept images as requests embed files.
-        catalog_file: None where the catalog is of no file that could be copied.
+        embed: embeds kept images as requests embed files; blocks.
+        catalog_file: None if the catalog is not one file that can be copied.
         backup_dir: None = no backups.
-        backup_keep: most backups that stay.
+        backup_keep: maximal number of backups.
     """
 
     gallery: Gallery
@@ -44,10 +47,12 @@ class JobHandlers:
     catalog_file: Path | None
     backup_dir: Path | None
     backup_keep: int
+    registry: ClassifierRegistry
 
     def kinds(self) -> dict[str, JobKind]:
-        """By name, for ``Operations``."""
+        """The kinds of operations by name."""
         return {
+            "fit": JobKind(gc_paused()(self.fit)),
             "refit": JobKind(self.refit),
             "reembed": JobKind(self.reembed),
             "backup": JobKind(self.back_up),
@@ -55,8 +60,20 @@ class JobHandlers:
             "import": JobKind(self.import_),
         }
 
+    def fit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        """Fit a classifier (``Prefer: respond-async``)."""
+        request = FitRequest.from_json(operation.request)
+        self.registry.fit(
+            operation.workspace_id,
+            request,
+            operation_id=operation.operation_id,
+            before_fit=lambda examples: progress.report(0, examples),
+            before_storing=progress.check,
+        )
+        return {"classifier": request.name, "location": f"/v1/classifiers/{request.name}"}
+
     def refit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
-        """Publish versions of the named classifiers that know nothing of what was erased."""
+        """Fit and publish versions of the named classifiers without the erased examples."""
         request = RefitRequest.from_json(operation.request)
         names = request.classifiers
         results: list[dict[str, Any]] = []
@@ -64,7 +81,7 @@ class JobHandlers:
             progress.report(done, len(names))
             try:
                 refitted = self.classifiers.refit(operation.workspace_id, name, request.author)
-            except ServiceError as error:  # too few examples are left of one: the others go on
+            except ServiceError as error:  # one may have too few examples left: refit the others
                 results.append({"name": name, "code": error.code, "detail": str(error)})
             else:
                 number = refitted[1].number if refitted else None
@@ -76,73 +93,56 @@ class JobHandlers:
         """Embed the kept images of a collection, then switch to the new vectors.
 
         Raises:
-            EncoderMismatch: another encoder is loaded by now than was asked for.
-            UnknownItem: the collection is gone, or the re-embedding was taken back.
+            EncoderMismatch: the loaded encoder is not the one of the request.
+            UnknownItem: the collection was deleted, or the re-embedding was ended.
         """
         request = ReembedRequest.from_json(operation.request)
-        owner, name, change = (
-            operation.workspace_id,
-            request.collection,
-            self.gallery.encoder_change,
-        )
+        owner, name = operation.workspace_id, request.collection
+        change = self.gallery.encoder_change
         change.require_target(request.encoder_id)
         state = change.get(owner, name)
         done, total = state.embedded, self.gallery.get(owner, name).scans
         while images := change.next_images(owner, name, limit=EMBED_AT_ONCE):
             if state.state == "switched":
                 break
-            embedded = self._patiently([png for _, png in images], progress)
+            embedded = self._embed([png for _, png in images], progress)
             change.stage(owner, name, [row_id for row_id, _ in images], embedded)
             done += len(images)
             progress.report(min(done, total), total)
-        if state.state == "embedding":  # else an earlier attempt ended just behind the switch
+        if state.state == "embedding":  # else an earlier attempt ended just after the switch
             progress.check()
             change.switch(owner, name)
         return {"collection": name, "encoder_id": request.encoder_id, "scans": total}
 
-    def _patiently(
-        self, images: list[bytes], progress: Progress
-    ) -> list[EmbeddedImage | ServiceError]:
+    def _embed(self, images: list[bytes], progress: Progress) -> list[EmbeddedImage | ServiceError]:
+        """Embed when the service is not busy."""
         while True:
             try:
                 return self.embed(images)
-            except Overloaded:  # requests go first
+            except Overloaded:  # requests have priority
                 progress.wait(BUSY_WAIT_S)
 
     def back_up(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
-        """One cycle of backups.
-
-        Raises:
-            InvalidSettings: no folder is set.
-            CatalogFailure: the folder cannot be written.
-        """
+        """Run one cycle of backups. Raises InvalidSettings, CatalogFailure."""
         if self.backup_dir is None or self.catalog_file is None:
-            raise InvalidSettings("SONOPROBE_BACKUP_DIR: no folder for backups is set")
-        folder = back_up(
-            self.catalog_file,
-            self.backup_dir,
-            keep=self.backup_keep,
-            on_page=progress.report,
-        )
+            raise InvalidSettings("expected a folder for backups in SONOPROBE_BACKUP_DIR, got none")
+        keep, on_page = self.backup_keep, progress.report
+        folder = back_up(self.catalog_file, self.backup_dir, keep=keep, on_page=on_page)
         return {"backup": folder.name}
 
     def export(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
-        """Write a collection into the workspace's folder of exports. Raises as the gallery."""
+        """Write a collection into the workspace's folder of exports; see ``Gallery.export``."""
         request = ExportRequest.from_json(operation.request)
         owner, folder = operation.workspace_id, self.gallery.exports
         if operation.attempts > 1 and folder.of(owner, request.to).exists():
-            return {"export": request.to}  # whole: the attempt before could not say so
+            return {"export": request.to}  # complete: the earlier attempt could not record it
         scans = self.gallery.export(owner, request.collection, request.to, on_scan=progress.report)
         return {"export": request.to, "scans": scans}
 
     def import_(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
-        """Read a collection from the workspace's folder of exports. Raises as the gallery."""
+        """Read a collection from the workspace's folder of exports; see ``Gallery.import_``."""
         request = ImportRequest.from_json(operation.request)
         imported = self.gallery.import_(
             operation.workspace_id, request.source, request.collection, on_scan=progress.report
         )
-        return {
-            "collection": request.collection,
-            "stored": imported.stored,
-            "known": imported.known,
-        }
+        return {"collection": request.collection, **asdict(imported)}

@@ -1,4 +1,4 @@
-"""What operations are asked with, as the catalog keeps it until they are done."""
+"""The requests of operations, which the catalog keeps until they are done."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ class JobRequest:
     kind: ClassVar[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The request as plain JSON values."""
         return asdict(self)
 
     @classmethod
@@ -32,7 +32,7 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True)
 class RefitRequest(JobRequest):
-    """Classifiers to fit anew without what was erased."""
+    """Classifiers to fit again without erased examples."""
 
     kind: ClassVar[str] = "refit"
     classifiers: tuple[str, ...]
@@ -41,7 +41,7 @@ class RefitRequest(JobRequest):
 
 @dataclass(frozen=True, slots=True)
 class ReembedRequest(JobRequest):
-    """A collection to embed anew by the encoder that is loaded when it is asked for."""
+    """A collection to embed again with the encoder that is loaded at the time of the request."""
 
     kind: ClassVar[str] = "reembed"
     collection: str

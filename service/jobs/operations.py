@@ -1,8 +1,8 @@
-"""Long work beside the requests: begun, followed, cancelled, and taken up again after a restart.
+"""Long work in the background, which can be followed, cancelled and resumed after a restart.
 
-The catalog remembers each operation. Its threads are of low priority and few. When the service
-stops, work that is under way is left as it is; the next start begins it anew if its kind can go
-on from what the catalog holds, else says that it was interrupted.
+The catalog stores each operation; a few threads of low priority run them. When the service stops,
+running work is left unfinished. The next start runs it again if its kind is resumable, and
+otherwise marks it as interrupted.
 
 Blocking, thread safe.
 """
@@ -18,27 +18,26 @@ from typing import Any, TypeAlias
 from service.catalog.interface import Catalog
 from service.catalog.operation_records import ENDED
 from service.catalog.operation_records import Operation as Operation
-from service.catalog.records import Page
 from service.errors import CatalogFailure, Interrupted, Overloaded, ServiceError
 from service.jobs.job_requests import JobRequest
 from service.jobs.threads import lower_priority
 
 log = logging.getLogger(__name__)
 REPORT_EVERY_S = 0.5  # each report is a write to disk
-MAX_ATTEMPTS = 3  # work that brings the process down must not do so for ever
+MAX_ATTEMPTS = 3  # work that crashes the process must not do so for ever
 NICENESS = 5
 
 
 class Cancellation(Exception):
-    """Somebody asked the operation to stop."""
+    """A client cancelled the operation."""
 
 
 class Interruption(Exception):
-    """The service stops; the operation stays as it is."""
+    """The service stops; the operation stays unfinished."""
 
 
 class Progress:
-    """What work is given to tell how far it is, and to learn that it is to stop."""
+    """Lets work report its progress, and tells it when to stop."""
 
     def __init__(self, catalog: Catalog, operation: Operation, stopping: threading.Event) -> None:
         self._catalog = catalog
@@ -48,11 +47,7 @@ class Progress:
         self.cancelled = threading.Event()
 
     def report(self, done: int, total: int) -> None:
-        """Note how far it is, twice a second at most.
-
-        Raises:
-            Cancellation, Interruption: the work is to end here.
-        """
+        """Store the progress, at most twice a second. Raises Cancellation, Interruption."""
         self.check()
         moment = time.monotonic()
         if done < total and moment - self._reported_s < REPORT_EVERY_S:
@@ -63,14 +58,14 @@ class Progress:
             raise Cancellation
 
     def check(self) -> None:
-        """Raises Cancellation, Interruption: the work is to end here."""
+        """Raises Cancellation, Interruption: the work must stop."""
         if self._stopping.is_set():
             raise Interruption
         if self.cancelled.is_set():
             raise Cancellation
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not through a stop. Raises Cancellation, Interruption."""
+        """Sleep until the time or the service is over. Raises Cancellation, Interruption."""
         self._stopping.wait(seconds)
         self.check()
 
@@ -83,12 +78,12 @@ class JobKind:
     """One kind of operation.
 
     Attributes:
-        work: blocks; its answer is the result.
-        goes_on: whether it can begin anew after a restart, from request and catalog alone.
+        work: blocks and returns the result.
+        is_resumable: whether the request and the catalog suffice to run it again after a restart.
     """
 
     work: Work
-    goes_on: bool = True
+    is_resumable: bool = True
 
 
 class Operations:
@@ -96,8 +91,8 @@ class Operations:
 
     Args:
         kinds: by name.
-        threads: operations at the same time.
-        max_waiting: operations that may wait for a thread.
+        threads: number of operations that run at the same time.
+        max_waiting: number of operations that may wait for a thread.
     """
 
     def __init__(
@@ -110,6 +105,8 @@ class Operations:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._under_way: dict[str, Progress | None] = {}  # None = waiting
+        self.get = catalog.get_operation
+        self.list_operations = catalog.list_operations
         # Daemons: a fit of minutes cannot be stopped and must not keep the process alive.
         self._threads = [
             threading.Thread(target=self._work, name=f"operation-{n}", daemon=True)
@@ -119,11 +116,7 @@ class Operations:
             thread.start()
 
     def start(self, workspace_id: str, kind: str, request: Mapping[str, Any]) -> Operation:
-        """Remember it and put it in line.
-
-        Raises:
-            Overloaded: too many wait already; nothing was remembered.
-        """
+        """Store an operation and queue it. Raises Overloaded: too many wait; nothing is stored."""
         with self._lock:
             waiting = sum(progress is None for progress in self._under_way.values())
             if self._stopping.is_set() or waiting >= self._max_waiting:
@@ -134,51 +127,41 @@ class Operations:
         return operation
 
     def begin(self, workspace_id: str, request: JobRequest) -> Operation:
-        """Start the kind of operation that the request is of. Raises as ``start``."""
+        """Start the kind of operation that the request names. Raises as ``start``."""
         return self.start(workspace_id, request.kind, request.to_json())
 
-    def get(self, workspace_id: str, operation_id: str) -> Operation:
-        """Read one operation. Raises UnknownItem."""
-        return self._catalog.get_operation(workspace_id, operation_id)
-
-    def list_operations(
-        self, workspace_id: str, *, limit: int, before: int | None = None
-    ) -> Page[Operation]:
-        """One page of operations, newest first."""
-        return self._catalog.list_operations(workspace_id, limit=limit, before=before)
-
     def resume(self) -> int:
-        """Take up what an earlier process left; return how many go on."""
-        going_on = 0
+        """Queue the unfinished operations of an earlier process; return how many."""
+        resumed = 0
         for operation in self._catalog.unfinished_operations():
             kind = self._kinds.get(operation.kind)
-            waited = operation.state == "waiting"
-            if kind is not None and operation.attempts < MAX_ATTEMPTS and (kind.goes_on or waited):
+            can_run = kind is not None and (kind.is_resumable or operation.state == "waiting")
+            if can_run and operation.attempts < MAX_ATTEMPTS:
                 with self._lock:
                     self._under_way[operation.operation_id] = None
                 self._queue.put(operation)
-                going_on += 1
-                continue
-            error = Interrupted("the service stopped before it was done: ask for it again")
-            self._end_failed(operation, error)
-        return going_on
+                resumed += 1
+            else:
+                error = Interrupted("the service stopped before it ended: start it again")
+                self._end_failed(operation, error)
+        return resumed
 
     def cancel(self, workspace_id: str, operation_id: str) -> Operation:
-        """Ask it to stop; one that has ended stays as it is. Raises UnknownItem."""
-        found = self._catalog.cancel_operation(workspace_id, operation_id)
+        """Cancel an operation, unless it has ended. Raises UnknownItem."""
+        operation = self._catalog.cancel_operation(workspace_id, operation_id)
         with self._lock:
             progress = self._under_way.get(operation_id)
         if progress is not None:
             progress.cancelled.set()
-        return found
+        return operation
 
     @property
     def in_flight(self) -> int:
-        """Operations that run or wait."""
+        """The number of operations that run or wait."""
         return len(self._under_way)
 
     def close(self, *, timeout_s: float) -> bool:
-        """Leave what runs at its next report; return whether all threads ended in time."""
+        """Stop running work at its next report; return whether all threads ended in time."""
         self._stopping.set()
         for _ in self._threads:
             self._queue.put(None)
@@ -192,7 +175,7 @@ class Operations:
         while (operation := self._queue.get()) is not None and not self._stopping.is_set():
             try:
                 self._run(operation)
-            except CatalogFailure as error:  # it stays unfinished, and the next start resumes it
+            except CatalogFailure as error:  # it stays unfinished, so the next start resumes it
                 log.error("operation not noted", extra={"code": error.code, **_fields(operation)})
             finally:
                 with self._lock:
@@ -213,14 +196,14 @@ class Operations:
         except Interruption:
             return
         except ServiceError as error:
-            if self._stopping.is_set():  # it may have failed for that alone
+            if self._stopping.is_set():  # the stop itself may have caused the error
                 return
             self._end_failed(begun, error)
         except Cancellation:
             self._catalog.end_operation(*where, "cancelled")
         except Exception as error:  # a bug must not cost the thread
             log.error("bug", exc_info=error, extra=_fields(begun))
-            problem = {"code": "internal_error", "detail": "the log line of the operation tells"}
+            problem = {"code": "internal_error", "detail": "see the log line of the operation"}
             self._catalog.end_operation(*where, "failed", problem=problem)
         else:
             self._catalog.end_operation(*where, "done", result=result)

@@ -1,4 +1,4 @@
-"""What a running service does unasked: take up operations, let scans expire, back up."""
+"""Scheduled work of a running service: resume operations, expire scans, make backups."""
 
 import asyncio
 import logging
@@ -16,7 +16,6 @@ from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import ServiceError
 from service.gallery.gallery import Gallery
-from service.jobs.fit_job import fit_job
 from service.jobs.handlers import JobHandlers
 from service.jobs.job_requests import BackupRequest
 from service.jobs.operations import Operations
@@ -34,11 +33,11 @@ def operations_of(
     classifiers: ClassifierStore,
     registry: ClassifierRegistry,
 ) -> Operations:
-    """The operations of one service; call within its event loop, and ``run_schedule`` after it."""
+    """The operations of one service; call it in the event loop, before ``run_schedule``."""
     loop = asyncio.get_running_loop()
 
     def embed(images: Sequence[bytes]) -> list[EmbeddedImage | ServiceError]:
-        # The kept pixels are what the encoder saw: nothing is left to be cut off.
+        # The kept pixels are what the encoder saw, so no region must be cut out.
         work = pipeline.embed_all(images, EmbedOptions(region_mode="none"))
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
@@ -49,10 +48,11 @@ def operations_of(
         catalog_file=settings.data_dir / FILE_NAME,
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
+        registry=registry,
     )
     return Operations(
         catalog,
-        handlers.kinds() | {"fit": fit_job(registry)},
+        handlers.kinds(),
         threads=settings.operation_threads,
         max_waiting=settings.max_waiting_operations,
     )
@@ -60,11 +60,11 @@ def operations_of(
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What a service does unasked.
+    """What scheduled work needs.
 
     Attributes:
         on_expired: called after scans were deleted.
-        backup_owner: workspace of the operations that make backups.
+        backup_owner: workspace of the backup operations.
     """
 
     settings: Settings
@@ -76,10 +76,10 @@ class Schedule:
 
 @asynccontextmanager
 async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
-    """Do it while the block runs; at its end operations are left for the next start."""
-    going_on = await asyncio.to_thread(schedule.operations.resume)
-    if going_on:
-        log.info("operations resumed", extra={"operations": going_on})
+    """Run the schedule while the block runs; unfinished operations wait for the next start."""
+    resumed = await asyncio.to_thread(schedule.operations.resume)
+    if resumed:
+        log.info("operations resumed", extra={"operations": resumed})
     sweeps = [asyncio.create_task(_expire_for_ever(schedule))]
     if schedule.settings.backup_dir is not None:
         sweeps.append(asyncio.create_task(_back_up_for_ever(schedule)))
@@ -96,7 +96,7 @@ async def _expire_for_ever(schedule: Schedule) -> None:
     while True:
         try:
             removed = await asyncio.to_thread(schedule.gallery.expire)
-        except ServiceError as error:  # a full disk, say: the next sweep tries again
+        except ServiceError as error:  # such as a full disk: the next sweep tries again
             log.error("retention failed", extra={"code": error.code})
         else:
             if removed:
@@ -117,9 +117,9 @@ async def _back_up_for_ever(schedule: Schedule) -> None:
 
 
 def _until_next_backup_s(settings: Settings) -> float:
-    """A restart must not make the cycle longer or shorter."""
-    made = [] if settings.backup_dir is None else backups_in(settings.backup_dir)
-    if not made:
+    """Time until the next backup is due; a restart does not change the cycle."""
+    backups = [] if settings.backup_dir is None else backups_in(settings.backup_dir)
+    if not backups:
         return 0.0
-    written = datetime.strptime(made[-1].name, f"{PREFIX}%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    written = datetime.strptime(backups[-1].name, f"{PREFIX}%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
     return max(0.0, settings.backup_every_s - (time.time() - written.timestamp()))

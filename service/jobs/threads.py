@@ -1,4 +1,4 @@
-"""Threads whose work may wait while somebody's request is answered."""
+"""Priorities and pauses, so that background threads do not delay requests."""
 
 import gc
 import os
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LAST = 19  # the least urgent niceness
-TURN_S = 0.0002  # Python's own 5 ms is what each step of a request would wait for a fit
+TURN_S = 0.0002  # with Python's default of 5 ms each step of a request waits for a fit
 
 
 def lower_priority(by: int) -> None:
-    """Make the calling thread less urgent than it is, where each thread has its own niceness.
+    """Raise the niceness of the calling thread, on systems where each thread has its own.
 
     Args:
-        by: steps; counted from where the process stands, for nobody may go back up to 0.
+        by: steps above the niceness of the process, which cannot be lowered again.
     """
     if sys.platform == "linux":
         own = os.getpriority(os.PRIO_PROCESS, 0)
@@ -23,15 +23,15 @@ def lower_priority(by: int) -> None:
 
 
 def shorten_switch_interval() -> None:
-    """Let the threads of this process take turns in Python more often than they do by themselves.
+    """Let the threads of this process switch more often than by default.
 
-    An answer passes through several threads, and each waits for its turn.
+    An answer passes through several threads, and each one waits for its turn.
     """
     sys.setswitchinterval(TURN_S)
 
 
 class _Pauses:
-    """How many want no collections now, and whether there were any before the first."""
+    """The number of callers that pause collections, and whether they were on before."""
 
     lock = threading.Lock()
     count = 0
@@ -40,12 +40,10 @@ class _Pauses:
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Let Python look for unused cycles afterwards; many threads may ask for it at once.
+    """Pause the garbage collector in a block or a decorated call; threads may overlap.
 
-    Of a block, or as a decorator of each call.
-
-    It walks through every object there is: half a second, in which no other thread runs, while a
-    fit holds 100,000 examples. Cycles that others leave meanwhile wait for their collection.
+    A collection visits every object: half a second, in which no other thread runs, while a fit
+    holds 100,000 examples. Cycles that others leave meanwhile are collected afterwards.
     """
     with _Pauses.lock:
         if _Pauses.count == 0:

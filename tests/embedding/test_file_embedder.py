@@ -1,4 +1,4 @@
-"""A file between decoder and encoder: an error reaches its caller and frees what it held."""
+"""A file between decoder and encoder: an error reaches the caller and frees all resources."""
 
 import asyncio
 from collections.abc import Iterator

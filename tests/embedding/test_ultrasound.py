@@ -1,4 +1,4 @@
-"""What is no ultrasound frame is told from its embedding."""
+"""The embedding of a frame shows whether it is ultrasound."""
 
 from pathlib import Path
 

@@ -18,7 +18,8 @@ from service.fewshot.calibrator import (
     margins,
 )
 from service.fewshot.conformal import Conformal, conformal, items_needed, nonconformity
-from service.fewshot.heldout import HeldOut, softmax
+from service.fewshot.head import softmax
+from service.fewshot.heldout import HeldOut
 from service.fewshot.novelty import novelty
 from tests.fewshot.drawing import drawn, drawn_logits
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from service.errors import NotEnoughExamples
 from service.fewshot.fit import fit
+from service.fewshot.solver import LogisticProblem, kernel_logits, kernel_of
 
 
 def drawn(seed: int, groups: int, spread: float, dim: int = 32) -> tuple[np.ndarray, list[str]]:
@@ -72,3 +74,20 @@ def test_a_single_group_per_class_is_fitted_and_not_evaluated() -> None:
 def test_one_class_is_refused() -> None:
     with pytest.raises(NotEnoughExamples):
         fit(np.ones((3, 4), np.float32), ["a"] * 3, ["1", "2", "3"], encoder_id="e")
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_many_small_fits_at_once_have_the_solutions_of_single_ones(classes: int) -> None:
+    rows, labels = (values[: 20 * classes] for values in drawn(4, 20, 2.0))
+    numbers = np.unique(labels, return_inverse=True)[1]
+    unit = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    problem = LogisticProblem(unit, numbers, classes)
+    order = np.random.default_rng(0).permutation(len(numbers))
+    splits = [(order[:size], order[size:]) for size in (12, 20, 30)]
+    together = kernel_logits(problem, kernel_of(unit), splits, 10.0)
+    for (train, test), logits in zip(splits, together, strict=True):
+        weights, bias = problem.solve(train, 10.0, tolerance=1e-9)
+        alone = unit[test] @ weights.T + bias
+        difference = softmax(logits, axis=1) - softmax(alone, axis=1)
+        assert abs(difference).max() < 1e-3  # kernels penalise the bias by a hundredth
+        assert (logits.argmax(1) == alone.argmax(1)).all()

@@ -8,7 +8,8 @@ from sklearn.metrics import balanced_accuracy_score, precision_score, roc_auc_sc
 
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.duplicates import alike, near_duplicate_groups
-from service.fewshot.heldout import HeldOut, softmax
+from service.fewshot.head import softmax
+from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import (
     area_under_roc,
     compute_metrics,
@@ -104,7 +105,7 @@ def test_a_resample_draws_as_many_groups_as_there_are() -> None:
 def test_an_operating_point_reaches_its_sensitivity_at_the_best_specificity(wanted) -> None:
     held = drawn_logits(3, 300)
     shares = softmax(held.logits_NC)
-    found = operating_point(held, shares, "c1", wanted)
+    found = operating_point(held, shares, "c1", "sensitivity", wanted)
     assert found.sensitivity.value >= wanted
     higher = np.nextafter(found.threshold, 1)
     assert at_threshold(held, shares, "c1", higher).sensitivity.value < wanted
@@ -118,12 +119,12 @@ def test_impossible_operating_points_are_refused() -> None:
     shares = softmax(held.logits_NC)
     for name, wanted in (("unknown", 0.9), ("c0", 0.0), ("c0", 1.1)):
         with pytest.raises(InputError):
-            operating_point(held, shares, name, wanted)
+            operating_point(held, shares, name, "sensitivity", wanted)
     with pytest.raises(InputError):
         at_threshold(held, shares, "c0", -0.1)
     few = held.rows(np.flatnonzero(held.labels_N == 0))
     with pytest.raises(NotEnoughExamples):
-        operating_point(few, softmax(few.logits_NC), "c0", 0.9)
+        operating_point(few, softmax(few.logits_NC), "c0", "sensitivity", 0.9)
 
 
 def test_near_duplicates_become_one_group_and_others_do_not() -> None:

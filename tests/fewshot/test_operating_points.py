@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from service.errors import InputError, NotEnoughExamples
-from service.fewshot.heldout import softmax
+from service.fewshot.head import softmax
 from service.fewshot.operating_points import (
     at_threshold,
     cross_fitted,
     operating_point,
-    operating_point_of_specificity,
 )
 from tests.fewshot.drawing import drawn_logits
 
@@ -18,7 +17,7 @@ from tests.fewshot.drawing import drawn_logits
 def test_a_specificity_is_reached_at_the_best_sensitivity(wanted: float) -> None:
     held = drawn_logits(5, 300)
     shares = softmax(held.logits_NC)
-    found = operating_point_of_specificity(held, shares, "c2", wanted)
+    found = operating_point(held, shares, "c2", "specificity", wanted)
     assert found.specificity.value >= wanted - 1e-9
     lower = np.nextafter(found.threshold, -1)  # calls one more of the others
     assert at_threshold(held, shares, "c2", lower).specificity.value < wanted
@@ -31,23 +30,22 @@ def test_impossible_specificities_are_refused() -> None:
     shares = softmax(held.logits_NC)
     for name, wanted in (("none", 0.9), ("c0", 0.0), ("c0", 1.1)):
         with pytest.raises(InputError):
-            operating_point_of_specificity(held, shares, name, wanted)
+            operating_point(held, shares, name, "specificity", wanted)
     with pytest.raises(InputError, match="reach 1"):
-        operating_point_of_specificity(held, np.ones_like(shares), "c0", 0.9)
+        operating_point(held, np.ones_like(shares), "c0", "specificity", 0.9)
     few = held.rows(np.flatnonzero(held.labels_N == 0))
     with pytest.raises(NotEnoughExamples):
-        operating_point_of_specificity(few, softmax(few.logits_NC), "c0", 0.9)
+        operating_point(few, softmax(few.logits_NC), "c0", "specificity", 0.9)
 
 
 @pytest.mark.parametrize("target", ["sensitivity", "specificity"])
 def test_thresholds_chosen_without_the_scored_groups_promise_what_others_get(target) -> None:
-    find = {"sensitivity": operating_point, "specificity": operating_point_of_specificity}[target]
     promised, honest, truth = [], [], []
     others = drawn_logits(99, 20_000)
     for seed in range(30):
         held = drawn_logits(seed, 40)
         shares = softmax(held.logits_NC)
-        point = find(held, shares, "c1", 0.95)
+        point = operating_point(held, shares, "c1", target, 0.95)
         promised.append(getattr(point, target).value)
         found = cross_fitted(held, shares, "c1", target, 0.95)
         honest.append(found[target == "specificity"].value)

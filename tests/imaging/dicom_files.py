@@ -1,4 +1,4 @@
-"""DICOM files made here, in every transfer syntax that can be written."""
+"""Synthetic DICOM files in every transfer syntax that can be written."""
 
 import io
 import warnings
@@ -26,44 +26,44 @@ NAME = "SECRET^PATIENT"
 
 def dataset(frames: np.ndarray, *, photometric: str, bits: int, **tags: Any) -> Dataset:
     """frames: (T, H, W) or (T, H, W, 3), uint8 or uint16."""
-    made = Dataset()
-    made.SOPClassUID = UltrasoundMultiFrameImageStorage
-    made.SOPInstanceUID = "1.2.3"
-    made.Modality = "US"
-    made.PatientName, made.PatientID = NAME, NAME
-    made.Rows, made.Columns = frames.shape[1:3]
-    made.SamplesPerPixel = 3 if frames.ndim == 4 else 1
+    item = Dataset()
+    item.SOPClassUID = UltrasoundMultiFrameImageStorage
+    item.SOPInstanceUID = "1.2.3"
+    item.Modality = "US"
+    item.PatientName, item.PatientID = NAME, NAME
+    item.Rows, item.Columns = frames.shape[1:3]
+    item.SamplesPerPixel = 3 if frames.ndim == 4 else 1
     if frames.ndim == 4:
-        made.PlanarConfiguration = 0
-    made.BitsAllocated = 8 * frames.dtype.itemsize
-    made.BitsStored, made.HighBit = bits, bits - 1
-    made.PixelRepresentation = 0
-    made.PhotometricInterpretation = photometric
-    made.NumberOfFrames = len(frames)
+        item.PlanarConfiguration = 0
+    item.BitsAllocated = 8 * frames.dtype.itemsize
+    item.BitsStored, item.HighBit = bits, bits - 1
+    item.PixelRepresentation = 0
+    item.PhotometricInterpretation = photometric
+    item.NumberOfFrames = len(frames)
     for name, value in tags.items():
-        setattr(made, name, value)
-    return made
+        setattr(item, name, value)
+    return item
 
 
-def written(made: Dataset, syntax: str, *, preamble: bool = True) -> bytes:
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = UID(syntax)
-    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+def written(item: Dataset, syntax: str, *, preamble: bool = True) -> bytes:
+    item.file_meta = FileMetaDataset()
+    item.file_meta.TransferSyntaxUID = UID(syntax)
+    item.file_meta.MediaStorageSOPClassUID = item.SOPClassUID
+    item.file_meta.MediaStorageSOPInstanceUID = item.SOPInstanceUID
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not preamble:
-            del made.file_meta
+            del item.file_meta
             dcmwrite(
                 buffer,
-                made,
+                item,
                 enforce_file_format=False,
                 implicit_vr=syntax == IMPLICIT,
                 little_endian=syntax != BIG,
             )
         else:
-            dcmwrite(buffer, made, enforce_file_format=True)
+            dcmwrite(buffer, item, enforce_file_format=True)
     return buffer.getvalue()
 
 
@@ -78,29 +78,29 @@ def dicom(
 ) -> bytes:
     """A whole file. Colour is given as RGB and stored as ``photometric`` only names it."""
     photometric = photometric or ("RGB" if frames.ndim == 4 else "MONOCHROME2")
-    made = dataset(frames, photometric=photometric, bits=bits, **tags)
+    item = dataset(frames, photometric=photometric, bits=bits, **tags)
     if syntax in NATIVE:
         order = frames.astype(frames.dtype.newbyteorder(">" if syntax == BIG else "<"))
-        made.PixelData = order.tobytes() + b"\0" * (order.nbytes % 2)
-        made["PixelData"].VR = "OB" if frames.dtype == np.uint8 else "OW"
+        item.PixelData = order.tobytes() + b"\0" * (order.nbytes % 2)
+        item["PixelData"].VR = "OB" if frames.dtype == np.uint8 else "OW"
     elif syntax == RLE:
-        made.PixelData = encapsulate([_rle(frame) for frame in frames])
-        made["PixelData"].VR = "OB"
+        item.PixelData = encapsulate([_rle(frame) for frame in frames])
+        item["PixelData"].VR = "OB"
     else:
-        made.PixelData = encapsulate([compressed(frame, syntax, bits) for frame in frames])
-        made["PixelData"].VR = "OB"
-    return written(made, syntax, preamble=preamble)
+        item.PixelData = encapsulate([compressed(frame, syntax, bits) for frame in frames])
+        item["PixelData"].VR = "OB"
+    return written(item, syntax, preamble=preamble)
 
 
 def stream(data: bytes, syntax: str, **tags: Any) -> bytes:
     """A video stream wrapped as DICOM."""
-    made = dataset(
+    item = dataset(
         np.zeros((1, 64, 96, 3), np.uint8), photometric="YBR_PARTIAL_420", bits=8, **tags
     )
-    made.NumberOfFrames = 12
-    made.PixelData = encapsulate([data])
-    made["PixelData"].VR = "OB"
-    return written(made, syntax)
+    item.NumberOfFrames = 12
+    item.PixelData = encapsulate([data])
+    item["PixelData"].VR = "OB"
+    return written(item, syntax)
 
 
 def deflated_zeros(blocks: int) -> bytes:

@@ -1,11 +1,22 @@
-"""Screens of a machine, drawn: echoes in a sector or rectangle among writing.
+"""Drawn screens of a machine: echoes in a sector or rectangle, surrounded by text.
 
 Shape suffixes: H height, W width.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from service.imaging.analysis.frame_analysis import (
+    AnalyzedFrame,
+    RegionMode,
+    analyze_frame,
+    choose_regions,
+)
+from service.imaging.analysis.text import TextFinder
+from service.imaging.formats.frames import DicomRegion
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -48,3 +59,16 @@ def sector(seed: int = 0) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     frame = np.where(inside, speckle(480, 640, seed), 0).astype(np.uint8)
     say(frame, "SMITH 4711", 60, 60)
     return frame, inside
+
+
+def analyze(
+    frame: Pixels,
+    finder: TextFinder,
+    *,
+    region_mode: RegionMode = "auto",
+    declared: Sequence[DicomRegion] = (),
+    tagged: bool | None = None,
+) -> AnalyzedFrame:
+    """The analysis of a frame in its regions."""
+    regions = choose_regions(frame, region_mode, declared)
+    return analyze_frame(frame, regions, finder, keep_text=region_mode == "none", tagged=tagged)

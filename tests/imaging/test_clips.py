@@ -1,4 +1,4 @@
-"""Clips in, the frames that were asked for out, in order and with their times."""
+"""Clips give the requested frames, in order and with their times."""
 
 import io
 from pathlib import Path
@@ -49,11 +49,11 @@ GIF = saved("GIF", DRAWN, duration=40, loop=0)
 )
 def test_every_frame_of_a_video_comes_in_its_colours(name, kind, tolerance) -> None:
     image = read((CLIPS / name).read_bytes(), parse_sampling("all"), LIMITS)
-    found = list(image)
-    assert (image.info.format, image.info.kind, len(found)) == (kind, "cine", 12)
+    actual = list(image)
+    assert (image.info.format, image.info.kind, len(actual)) == (kind, "cine", 12)
     assert image.info.frame_rate_hz == pytest.approx(25)
-    assert [f.time_s for f in found] == pytest.approx([i / 25 for i in range(12)])
-    for frame, picture in zip(found, DRAWN, strict=True):
+    assert [f.time_s for f in actual] == pytest.approx([i / 25 for i in range(12)])
+    for frame, picture in zip(actual, DRAWN, strict=True):
         assert np.abs(frame.rgb.astype(int) - picture).mean() < tolerance
 
 
@@ -66,11 +66,11 @@ def test_avi_gif_and_tiff_of_several_pictures_are_clips(tmp_path: Path) -> None:
         (saved("PNG", DRAWN, duration=40), "png", 0),
     ):
         image = read(data, parse_sampling("all"), LIMITS)
-        found = list(image)
-        assert (image.info.format, image.info.kind, len(found)) == (kind, "cine", 12)
+        actual = list(image)
+        assert (image.info.format, image.info.kind, len(actual)) == (kind, "cine", 12)
         clock = None if kind in ("tiff", "webp") else pytest.approx(25)
         assert image.info.frame_rate_hz == clock
-        for frame, picture in zip(found, DRAWN, strict=True):
+        for frame, picture in zip(actual, DRAWN, strict=True):
             assert np.abs(frame.rgb.astype(int) - picture).mean() <= tolerance, kind
 
 

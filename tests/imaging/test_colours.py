@@ -1,21 +1,14 @@
-"""Colour flow is no writing, letters in colour are, and a colour scale goes with its labels."""
+"""Colour flow is not text, coloured letters are, and a colour scale is masked with its labels."""
 
 import cv2
 import numpy as np
 import pytest
-from screens import say, speckle
+from screens import analyze, say, speckle
 
-from service.embedding.onnx_session import open_text_finder
 from service.imaging.analysis.colours import find_colour_overlay, without_flow
-from service.imaging.analysis.frame_analysis import analyze_frame
 from service.imaging.analysis.text import TextFinder
 
 YELLOW, GREEN, WHITE = (255, 255, 0), (60, 255, 60), (255, 255, 255)
-
-
-@pytest.fixture(scope="module")
-def finder() -> TextFinder:
-    return open_text_finder()
 
 
 def tissue(seed: int = 0) -> np.ndarray:
@@ -43,7 +36,7 @@ def written(frame: np.ndarray, colour: tuple[int, int, int], x: int, y: int) -> 
 
 
 def filled(frame: np.ndarray, finder: TextFinder) -> np.ndarray:
-    view = analyze_frame(frame, finder, region_mode=(0, 0, 480, 300)).views[0]
+    view = analyze(frame, finder, region_mode=(0, 0, 480, 300)).views[0]
     inside = np.zeros((300, 480), bool)
     for item in view.texts:
         x0, y0, x1, y1 = item.box
@@ -96,7 +89,7 @@ def test_a_colour_scale_is_filled_with_the_labels_that_touch_it(
     say(ink, "PWR", 24, 176, size=0.4, grey=255)
     frame[ink > 100] = WHITE
     big = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    view = analyze_frame(big, finder, region_mode=(0, 0, 480 * scale, 300 * scale)).views[0]
+    view = analyze(big, finder, region_mode=(0, 0, 480 * scale, 300 * scale)).views[0]
     left = view.shown_hw[::scale, ::scale][ink > 100]
     assert left.max() < 200
 
@@ -105,6 +98,6 @@ def test_frames_without_patches_of_colour_are_not_touched() -> None:
     frame = tissue()
     assert find_colour_overlay(frame) is None
     tinted = (frame * np.array([1.0, 0.8, 0.5])).astype(np.uint8)
-    found = find_colour_overlay(tinted)
-    assert found is None or not found.flow_hw.any()
+    overlay = find_colour_overlay(tinted)
+    assert overlay is None or not overlay.flow_hw.any()
     assert np.array_equal(without_flow(frame, np.zeros((300, 480), np.uint8)), frame[..., 0])

@@ -1,4 +1,4 @@
-"""Stills in, one grey frame out; damaged files get an error of ours and nothing else."""
+"""Stills become one grey frame; damaged files raise an error of the service and no other."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Files decoded in other processes: the same frames, and nothing that a file does reaches us."""
+"""Decoder processes give the same frames, and no file can harm the service."""
 
 import os
 import signal
@@ -132,10 +132,10 @@ def test_a_program_that_does_not_start_is_a_failure_of_ours() -> None:
 
 
 def test_many_threads_share_few_processes() -> None:
-    found: list[int] = []
+    counts: list[int] = []
     with DecoderPool(2, LIMITS) as pool:
         work = [
-            threading.Thread(target=lambda: found.append(len(list(pool.open(MP4, ALL)))))
+            threading.Thread(target=lambda: counts.append(len(list(pool.open(MP4, ALL)))))
             for _ in range(6)
         ]
         for thread in work:
@@ -143,7 +143,7 @@ def test_many_threads_share_few_processes() -> None:
         for thread in work:
             thread.join()
         assert len(pool.pids) <= 2
-    assert found == [12] * 6
+    assert counts == [12] * 6
 
 
 def test_a_closed_pool_leaves_no_process_and_takes_no_file() -> None:

@@ -37,8 +37,8 @@ def info(data: bytes, sampling: str = "all") -> tuple[ImageInfo, list[DecodedFra
     return image.info, list(image.frames)
 
 
-def worst(found: list[DecodedFrame], expected: np.ndarray) -> int:
-    shown = [f.rgb if expected.ndim == 4 else f.grey for f in found]
+def worst(actual: list[DecodedFrame], expected: np.ndarray) -> int:
+    shown = [f.rgb if expected.ndim == 4 else f.grey for f in actual]
     return int(np.abs(np.stack(shown).astype(int) - expected).max())
 
 
@@ -58,8 +58,8 @@ LOSSLESS = (
 @pytest.mark.parametrize("syntax", LOSSLESS)
 @pytest.mark.parametrize("frames", [GREY_THW, RGB_THW3], ids=["grey", "rgb"])
 def test_every_lossless_syntax_gives_the_pixels_that_went_in(syntax: str, frames) -> None:
-    facts, found = info(made.dicom(frames, syntax))
-    assert worst(found, frames) == 0
+    facts, actual = info(made.dicom(frames, syntax))
+    assert worst(actual, frames) == 0
     assert (facts.format, facts.kind, facts.frames_in_file) == ("dicom", "cine", 3)
     assert (facts.width_px, facts.height_px) == (96, 64)
 
@@ -72,44 +72,44 @@ def test_every_lossless_syntax_gives_the_pixels_that_went_in(syntax: str, frames
 def test_every_lossy_syntax_gives_nearly_the_same(syntax: str, tolerance: int, frames) -> None:
     coloured = "YBR_FULL_422" if syntax == made.JPEG else "RGB"
     photometric = coloured if frames.ndim == 4 else "MONOCHROME2"
-    _, found = info(made.dicom(frames, syntax, photometric=photometric))
-    assert worst(found, frames) <= tolerance
-    mean = np.abs(np.stack([f.rgb for f in found]).mean((0, 1, 2)) - RGB_THW3.mean((0, 1, 2)))
+    _, actual = info(made.dicom(frames, syntax, photometric=photometric))
+    assert worst(actual, frames) <= tolerance
+    mean = np.abs(np.stack([f.rgb for f in actual]).mean((0, 1, 2)) - RGB_THW3.mean((0, 1, 2)))
     assert frames.ndim == 3 or mean.max() < 1.5
 
 
 @pytest.mark.parametrize("syntax", [*LOSSLESS, made.EXTENDED])
 def test_twelve_bits_are_shown_in_eight(syntax: str) -> None:
     expected = np.rint(WIDE_THW / 4095 * 255)
-    _, found = info(made.dicom(WIDE_THW, syntax, bits=12))
+    _, actual = info(made.dicom(WIDE_THW, syntax, bits=12))
     tolerance = 30 if syntax == made.EXTENDED else 1
-    assert worst(found, expected) <= tolerance
-    assert float(np.abs(np.stack([f.grey for f in found]) - expected).mean()) < 2
+    assert worst(actual, expected) <= tolerance
+    assert float(np.abs(np.stack([f.grey for f in actual]) - expected).mean()) < 2
 
 
 def test_monochrome_1_is_shown_inverted() -> None:
-    _, found = info(made.dicom(GREY_THW, photometric="MONOCHROME1"))
-    assert worst(found, 255 - GREY_THW) == 0
+    _, actual = info(made.dicom(GREY_THW, photometric="MONOCHROME1"))
+    assert worst(actual, 255 - GREY_THW) == 0
 
 
 def test_a_window_is_applied_as_the_standard_says() -> None:
     data = made.dicom(WIDE_THW, bits=12, WindowCenter=1000, WindowWidth=400)
-    _, found = info(data)
+    _, actual = info(data)
     # PS3.3 C.11.2.1.2.1: black at centre - 0.5 - (width - 1) / 2, white as far above.
     share = np.clip((WIDE_THW - 999.5) / 399 + 0.5, 0, 1)
-    assert worst(found, np.rint(share * 255)) <= 1
+    assert worst(actual, np.rint(share * 255)) <= 1
 
 
 def test_signed_values_keep_their_order() -> None:
     signed = (WIDE_THW.astype(np.int32) - 2048).astype(np.int16).view(np.uint16) & 0x0FFF
-    _, found = info(made.dicom(signed, bits=12, PixelRepresentation=1))
-    assert worst(found, np.rint(WIDE_THW / 4095 * 255)) <= 1
+    _, actual = info(made.dicom(signed, bits=12, PixelRepresentation=1))
+    assert worst(actual, np.rint(WIDE_THW / 4095 * 255)) <= 1
 
 
 def test_planes_one_after_the_other_are_put_together() -> None:
     planar = np.ascontiguousarray(RGB_THW3.transpose(0, 3, 1, 2)).reshape(RGB_THW3.shape)
-    _, found = info(made.dicom(planar, PlanarConfiguration=1))
-    assert worst(found, RGB_THW3) == 0
+    _, actual = info(made.dicom(planar, PlanarConfiguration=1))
+    assert worst(actual, RGB_THW3) == 0
 
 
 def ybr(rgb_THW3: np.ndarray) -> np.ndarray:
@@ -122,8 +122,8 @@ def ybr(rgb_THW3: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("syntax", [made.EXPLICIT, made.RLE, made.LS, made.LOSSLESS])
 def test_full_ybr_becomes_the_right_colours(syntax: str) -> None:
-    _, found = info(made.dicom(ybr(RGB_THW3), syntax, photometric="YBR_FULL"))
-    assert worst(found, RGB_THW3) <= 3
+    _, actual = info(made.dicom(ybr(RGB_THW3), syntax, photometric="YBR_FULL"))
+    assert worst(actual, RGB_THW3) <= 3
 
 
 def test_half_sampled_ybr_becomes_the_right_colours() -> None:
@@ -134,8 +134,8 @@ def test_half_sampled_ybr_becomes_the_right_colours() -> None:
     item = made.dataset(RGB_THW3, photometric="YBR_FULL_422", bits=8)
     item.PixelData = packed.tobytes()
     item["PixelData"].VR = "OB"
-    _, found = info(made.written(item, made.EXPLICIT))
-    difference = np.abs(np.stack([f.rgb for f in found]).astype(int) - RGB_THW3)
+    _, actual = info(made.written(item, made.EXPLICIT))
+    difference = np.abs(np.stack([f.rgb for f in actual]).astype(int) - RGB_THW3)
     assert float(difference.mean()) < 1.5  # the bar's edge lies inside a pair of pixels
 
 
@@ -150,8 +150,8 @@ def test_a_jpeg_of_rgb_without_a_marker_is_not_taken_for_ycbcr() -> None:
     item = made.dataset(RGB_THW3, photometric="RGB", bits=8)
     item.PixelData = encapsulate(bare)
     item["PixelData"].VR = "OB"
-    _, found = info(made.written(item, made.JPEG))
-    assert worst(found, RGB_THW3) <= 40
+    _, actual = info(made.written(item, made.JPEG))
+    assert worst(actual, RGB_THW3) <= 40
 
 
 def _without_app_markers(data: bytes) -> bytes:
@@ -176,8 +176,8 @@ def test_studio_range_colours_are_spread() -> None:
         [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
     )
     studio = np.rint(RGB_THW3 / 255 @ forward.T + [16, 128, 128]).astype(np.uint8)
-    _, found = info(made.dicom(studio, made.LS, photometric="YBR_PARTIAL_420"))
-    assert worst(found, RGB_THW3) <= 3
+    _, actual = info(made.dicom(studio, made.LS, photometric="YBR_PARTIAL_420"))
+    assert worst(actual, RGB_THW3) <= 3
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -190,8 +190,8 @@ def test_a_palette_is_applied(bits: int) -> None:
         tags[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
         stored = column.astype("<u2" if bits == 16 else "u1")
         tags[f"{colour}PaletteColorLookupTableData"] = stored.tobytes()
-    _, found = info(made.dicom(GREY_THW, photometric="PALETTE COLOR", **tags))
-    assert worst(found, palette[GREY_THW]) == 0
+    _, actual = info(made.dicom(GREY_THW, photometric="PALETTE COLOR", **tags))
+    assert worst(actual, palette[GREY_THW]) == 0
 
 
 @pytest.mark.parametrize(
@@ -199,16 +199,16 @@ def test_a_palette_is_applied(bits: int) -> None:
     [("mpeg2.ts", made.MPEG2), ("h264.mp4", made.H264), ("hevc.mp4", made.HEVC)],
 )
 def test_video_streams_inside_dicom_are_decoded(name: str, syntax: str) -> None:
-    facts, found = info(made.stream((CLIPS / name).read_bytes(), syntax))
-    assert (facts.format, facts.kind, len(found)) == ("dicom", "cine", 12)
-    for index, frame in enumerate(found):
+    facts, actual = info(made.stream((CLIPS / name).read_bytes(), syntax))
+    assert (facts.format, facts.kind, len(actual)) == ("dicom", "cine", 12)
+    for index, frame in enumerate(actual):
         assert float(np.abs(frame.rgb.astype(int) - drawn(index)).mean()) < 1.5
 
 
 @pytest.mark.parametrize("syntax", [made.IMPLICIT, made.EXPLICIT, made.BIG])
 def test_a_file_without_preamble_and_header_is_read(syntax: str) -> None:
-    _, found = info(made.dicom(GREY_THW, syntax, preamble=False))
-    assert worst(found, GREY_THW) == 0
+    _, actual = info(made.dicom(GREY_THW, syntax, preamble=False))
+    assert worst(actual, GREY_THW) == 0
 
 
 def test_a_dicom_file_whose_preamble_looks_like_a_tiff_is_dicom() -> None:
@@ -244,13 +244,13 @@ def test_regions_timing_spacing_and_device_are_read_and_the_patient_is_not() -> 
         BurnedInAnnotation="NO",
         SequenceOfUltrasoundRegions=Sequence([area, region(RegionSpatialFormat=3)]),
     )
-    facts, found = info(data)
+    facts, actual = info(data)
     (seen,) = facts.regions
     assert (seen.x0, seen.y0, seen.x1, seen.y1) == (10, 5, 81, 64)
     assert (seen.spatial_format, seen.unit_x, seen.delta_y) == (1, "cm", 0.03)
     assert facts.spacing_mm == pytest.approx((0.3, 0.2))
     assert facts.frame_rate_hz == 25
-    assert [frame.time_s for frame in found] == [0, 0.04, 0.08]
+    assert [frame.time_s for frame in actual] == [0, 0.04, 0.08]
     assert (facts.device.manufacturer, facts.device.transducer) == ("Maker", "LINEAR")
     assert facts.burned_in is False
     assert made.NAME.encode() in data
@@ -258,8 +258,8 @@ def test_regions_timing_spacing_and_device_are_read_and_the_patient_is_not() -> 
 
 
 def test_frames_of_uneven_times_keep_their_times() -> None:
-    facts, found = info(made.dicom(GREY_THW, FrameTimeVector=[0, 30, 50]))
-    assert [frame.time_s for frame in found] == [0, 0.03, 0.08]
+    facts, actual = info(made.dicom(GREY_THW, FrameTimeVector=[0, 30, 50]))
+    assert [frame.time_s for frame in actual] == [0, 0.03, 0.08]
     assert facts.frame_rate_hz == pytest.approx(25)
 
 

@@ -2,7 +2,9 @@
 
 import itertools
 
-from benchmarks.fuzz_intake import LIMITS, corpus, fuzz, mutated, resident_mb
+from fuzz_files import LIMITS, corpus, fuzz, mutate
+from harness import memory_mb
+
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sandbox import DecoderPool
 
@@ -11,24 +13,24 @@ def test_mutated_files_decode_or_are_refused_and_the_parent_does_not_grow() -> N
     with DecoderPool(1, LIMITS) as pool:
         run = fuzz(pool, 7, range(600))
         *_, half = itertools.islice(run, 200)
-        before = resident_mb()
+        before = memory_mb()
         *_, outcome = run
     assert outcome is half  # one running record
     assert outcome.failures == []
     assert outcome.counts["decoded"] > 50
     assert outcome.counts["corrupt_image"] > 50
     assert sum(outcome.counts.values()) == 600
-    assert resident_mb() - before < 20
+    assert memory_mb() - before < 20
 
 
 def test_every_file_of_the_corpus_decodes_before_it_is_changed() -> None:
     with DecoderPool(1, DecodeLimits()) as pool:
         for name, data in corpus().items():
-            _, sampling = mutated([data], 0, 0)
+            _, sampling = mutate([data], 0, 0)
             assert len(list(pool.open(data, sampling))) >= 1, name
 
 
 def test_equal_seeds_give_equal_inputs() -> None:
     files = list(corpus().values())
-    assert mutated(files, 3, 5) == mutated(files, 3, 5)
-    assert mutated(files, 3, 5) != mutated(files, 4, 5)
+    assert mutate(files, 3, 5) == mutate(files, 3, 5)
+    assert mutate(files, 3, 5) != mutate(files, 4, 5)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from service.errors import InputError
-from service.imaging.analysis.heatmap_overlay import overlay, shrunk
+from service.imaging.analysis.heatmap_overlay import overlay
+from service.imaging.analysis.thumbnails import downscaled
 
 
 def shown(data: bytes) -> np.ndarray:
@@ -30,9 +31,9 @@ def test_a_map_of_zeros_leaves_the_frame_as_it_is() -> None:
 
 
 def test_a_large_frame_is_scaled_down_in_its_proportions() -> None:
-    assert shrunk(np.zeros((300, 900), np.uint8), 320).shape == (107, 320)
+    assert downscaled(np.zeros((300, 900), np.uint8), 320).shape == (107, 320)
     small = np.zeros((30, 90), np.uint8)
-    assert shrunk(small, 320) is small
+    assert downscaled(small, 320) is small
 
 
 @pytest.mark.parametrize("heat", [np.zeros(4), np.empty((0, 3)), np.array([[np.nan]])])

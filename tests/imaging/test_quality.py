@@ -62,9 +62,9 @@ def test_the_lattice_of_a_photographed_screen_is_named() -> None:
 
 def test_a_repeated_still_is_frozen_and_a_noisy_clip_is_not() -> None:
     still = np.stack([speckle(100, 100)] * 6)
-    found = frozen(still)
-    assert found is not None
-    assert found.reason == "frozen"
+    finding = frozen(still)
+    assert finding is not None
+    assert finding.reason == "frozen"
     assert frozen(np.stack([speckle(100, 100, seed) for seed in range(6)])) is None
-    with pytest.raises(InputError, match="two frames"):
+    with pytest.raises(InputError, match="two uint8 frames"):
         frozen(still[:1])

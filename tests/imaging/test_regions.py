@@ -19,29 +19,29 @@ def overlap(one: regions.Box, other: regions.Box) -> float:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_rectangle_among_banner_ruler_and_bar_is_found(seed: int) -> None:
     frame, box = screen(seed)
-    found = regions.from_pixels(frame)
-    assert found.source == "pixels"
-    assert found.confidence > 0.8
-    assert overlap(found.box, box) > 0.93
+    region = regions.from_pixels(frame)
+    assert region.source == "pixels"
+    assert region.confidence > 0.8
+    assert overlap(region.box, box) > 0.93
 
 
 def test_a_sector_is_outlined_and_writing_in_the_corner_of_its_box_is_cut() -> None:
     frame, inside = sector()
-    found = regions.from_pixels(frame)
-    used = regions.cut(frame, found)
-    x0, y0, x1, y1 = found.box
+    region = regions.from_pixels(frame)
+    used = regions.cut(frame, region)
+    x0, y0, x1, y1 = region.box
     outside = ~inside[y0:y1, x0:x1]
-    assert found.outline
+    assert region.outline
     # The hull runs straight over the curved top of the sector, and nowhere else.
     assert (used[outside] > 0).mean() < 0.08
     assert (used > 0).sum() > 0.95 * inside.sum()
 
 
 def test_tissue_that_fills_the_frame_is_the_whole_frame() -> None:
-    found = regions.from_pixels(speckle(300, 400))
-    assert found.box == (0, 0, 400, 300)
-    assert found.confidence == 1
-    assert found.mask() is None
+    region = regions.from_pixels(speckle(300, 400))
+    assert region.box == (0, 0, 400, 300)
+    assert region.confidence == 1
+    assert region.mask() is None
 
 
 def test_a_scan_on_a_white_page_is_found() -> None:
@@ -58,9 +58,9 @@ def test_colour_frames_and_small_ones_are_searched_as_well() -> None:
 
 
 def test_an_empty_frame_has_no_region() -> None:
-    found = regions.from_pixels(np.zeros((300, 400), np.uint8))
-    assert found == regions.whole(300, 400)
-    assert found.confidence == 0
+    region = regions.from_pixels(np.zeros((300, 400), np.uint8))
+    assert region == regions.whole(300, 400)
+    assert region.confidence == 0
 
 
 def test_motion_tells_tissue_from_a_still_picture_beside_it() -> None:
@@ -68,16 +68,16 @@ def test_motion_tells_tissue_from_a_still_picture_beside_it() -> None:
     frames[:, 40:260, 20:180] = speckle(220, 160, seed=9)
     for t in range(6):
         frames[t, 40:260, 220:480] = speckle(220, 260, seed=t)
-    found = regions.from_clip(frames)
-    assert found.source == "motion"
-    assert overlap(found.box, (220, 40, 480, 260)) > 0.9
+    region = regions.from_clip(frames)
+    assert region.source == "motion"
+    assert overlap(region.box, (220, 40, 480, 260)) > 0.9
 
 
 def test_a_clip_in_which_nothing_moves_is_searched_as_a_still() -> None:
     frame, box = screen()
-    found = regions.from_clip(np.stack([frame] * 3))
-    assert found.source == "pixels"
-    assert overlap(found.box, box) > 0.93
+    region = regions.from_clip(np.stack([frame] * 3))
+    assert region.source == "pixels"
+    assert overlap(region.box, box) > 0.93
 
 
 def test_a_clip_must_be_uint8_of_three_axes() -> None:
@@ -85,31 +85,33 @@ def test_a_clip_must_be_uint8_of_three_axes() -> None:
         regions.from_clip(np.zeros((3, 4), np.uint8))
 
 
-def told(x0: int, y0: int, x1: int, y1: int, spatial: int = 1, **more: object) -> DicomRegion:
+def dicom_region(
+    x0: int, y0: int, x1: int, y1: int, spatial: int = 1, **more: object
+) -> DicomRegion:
     return DicomRegion(x0, y0, x1, y1, spatial, 1, **more)  # type: ignore[arg-type]
 
 
 def test_only_2d_regions_count_the_largest_first_and_none_inside_another() -> None:
-    found = regions.declared(
+    areas = regions.declared(
         [
-            told(0, 0, 100, 100),
-            told(110, 0, 390, 280, delta_x=-0.02, delta_y=0.03, unit_x="cm", unit_y="cm"),
-            told(150, 50, 200, 90),
-            told(0, 200, 100, 290, spatial=3),
-            told(0, 200, 100, 290, spatial=2),
-            told(0, 0, 4, 4),
+            dicom_region(0, 0, 100, 100),
+            dicom_region(110, 0, 390, 280, delta_x=-0.02, delta_y=0.03, unit_x="cm", unit_y="cm"),
+            dicom_region(150, 50, 200, 90),
+            dicom_region(0, 200, 100, 290, spatial=3),
+            dicom_region(0, 200, 100, 290, spatial=2),
+            dicom_region(0, 0, 4, 4),
         ],
         height_px=300,
         width_px=400,
     )
-    assert [item.box for item in found] == [(110, 0, 390, 280), (0, 0, 100, 100)]
-    assert found[0].spacing_mm == pytest.approx((0.3, 0.2))
-    assert found[1].spacing_mm is None
+    assert [item.box for item in areas] == [(110, 0, 390, 280), (0, 0, 100, 100)]
+    assert areas[0].spacing_mm == pytest.approx((0.3, 0.2))
+    assert areas[1].spacing_mm is None
 
 
 def test_a_declared_box_is_cut_to_the_frame_and_tightened_to_the_scan() -> None:
     frame, box = screen()
-    (region,) = regions.declared([told(-5, -5, 900, 900)], *frame.shape)
+    (region,) = regions.declared([dicom_region(-5, -5, 900, 900)], *frame.shape)
     assert region.box == (0, 0, 800, 600)
     tight = regions.within(region, frame)
     assert tight.source == "declared"
@@ -117,7 +119,7 @@ def test_a_declared_box_is_cut_to_the_frame_and_tightened_to_the_scan() -> None:
 
 
 def test_a_declared_box_that_holds_nothing_stays() -> None:
-    (region,) = regions.declared([told(10, 10, 200, 200)], 300, 400)
+    (region,) = regions.declared([dicom_region(10, 10, 200, 200)], 300, 400)
     assert regions.within(region, np.zeros((300, 400), np.uint8)) == region
 
 

@@ -1,4 +1,4 @@
-"""Writing burned into a frame is found and filled; tissue is left alone."""
+"""Burned-in text is found and masked; tissue is not changed."""
 
 from pathlib import Path
 
@@ -12,11 +12,6 @@ from service.cli.demo import SAMPLES
 from service.embedding.onnx_session import open_text_finder
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.text import TextFinder, without
-
-
-@pytest.fixture(scope="module")
-def finder() -> TextFinder:
-    return open_text_finder()
 
 
 def masked(finder: TextFinder, frame: np.ndarray) -> np.ndarray:

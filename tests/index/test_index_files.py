@@ -1,4 +1,4 @@
-"""Files of an index: what is damaged, stale or half-written is made again, never believed."""
+"""Damaged, stale or half-written files of an index are rebuilt and never used."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from service.arrays import unit_rows
 from service.errors import IndexDamaged
 from service.index import segment_files as files
-from service.index.segment import open_segment
+from service.index.segment import Segment
 from service.index.vector_index import EmbeddingIndex
 from tests.index.clustered_rows import (
     DIM,
@@ -30,6 +30,10 @@ def written(tmp_path: Path) -> Path:
     put(index, IDS, clustered(ROWS))
     built(index)
     return next(tmp_path.glob("segment-*"))
+
+
+def open_segment(folder: Path, *, encoder_id: str, dim: int) -> Segment:
+    return Segment(folder, files.verified(folder, encoder_id=encoder_id, dim=dim))
 
 
 def reopened(folder: Path, ids: np.ndarray, hashes: np.ndarray) -> tuple[EmbeddingIndex, int, list]:

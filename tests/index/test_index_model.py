@@ -1,4 +1,4 @@
-"""Any order of adding, replacing, removing, building and starting anew leaves what a dict holds."""
+"""After any sequence of adding, removing, building and reopening the index agrees with a dict."""
 
 from pathlib import Path
 

@@ -158,7 +158,7 @@ def test_reading_rows_everywhere_in_a_file_keeps_little_of_it_mapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel maps up to 2 MB around a touched row, so rows cannot be counted for it."""
-    monkeypatch.setattr(vector_file, "MAPPED_BYTES", 0)
+    monkeypatch.setattr(vector_file, "MAX_MAPPED_BYTES", 0)
     rows = np.random.default_rng(0).standard_normal((3000, 1024)).astype(np.float32)
     (tmp_path / "rows").write_bytes(rows.tobytes())
     read = VectorFile(tmp_path / "rows", 3000, 1024)

@@ -169,7 +169,7 @@ def test_of_equal_requests_at_once_one_acts_and_the_others_get_its_answer(local,
     assert len({answer.text for answer in answers}) == 1
     assert len({answer.headers["etag"] for answer in answers}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
-    assert local.running().key_locks == {}
+    assert local.running().answers.locks == {}
     client.delete_collection("at-once")
 
 

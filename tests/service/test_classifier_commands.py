@@ -113,7 +113,7 @@ def test_what_is_no_export_is_not_imported(run, tmp_path: Path) -> None:
     [
         ("file,label\na.png,x", "columns"),
         ("path,label,age\na.png,x,3", "columns"),
-        ("path,label\na.png,x", "not there"),
+        ("path,label\na.png,x", "do not exist"),
         ("path,label\na.png,", "line 2"),
         ("path,label\na.png,x,y", "line 2"),
         ("path,label\n", "none"),

@@ -40,6 +40,28 @@ class Watched:
         return self._encoder.encode_mapped(frames_B3SS)
 
 
+def failing_encoder(error: Exception) -> tuple[threading.Event, Watched]:
+    """An encoder that raises the error while the event is set."""
+    failing = threading.Event()
+
+    def fail(_frames: int) -> None:
+        if failing.is_set():
+            raise error
+
+    return failing, Watched(fail)
+
+
+def held_encoder() -> tuple[threading.Event, threading.Event, Watched]:
+    """An encoder that waits for the first event, and sets the second when it has work."""
+    release, busy = threading.Event(), threading.Event()
+
+    def hold(_frames: int) -> None:
+        busy.set()
+        release.wait(30)
+
+    return release, busy, Watched(hold)
+
+
 def settings(data_dir: Path, **changed: object) -> Settings:
     return Settings(data_dir=data_dir, drain_s=0, **changed)
 
@@ -53,14 +75,9 @@ def png(side: int) -> bytes:
 def test_a_full_queue_refuses_at_once_with_retry_after_and_stores_nothing(
     tmp_path: Path, frames
 ) -> None:
-    release, busy = threading.Event(), threading.Event()
-
-    def hold(_frames: int) -> None:
-        busy.set()
-        release.wait(30)
-
+    release, busy, encoder = held_encoder()
     with (
-        local_service(settings(tmp_path, max_queue=4), encoder=Watched(hold)) as local,
+        local_service(settings(tmp_path, max_queue=4), encoder=encoder) as local,
         Client(local.url, key=local.key) as client,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -79,14 +96,9 @@ def test_a_full_queue_refuses_at_once_with_retry_after_and_stores_nothing(
 def test_a_failing_encoder_is_an_internal_error_of_its_request_alone(
     tmp_path: Path, frames
 ) -> None:
-    failing = threading.Event()
-
-    def fail(_frames: int) -> None:
-        if failing.is_set():
-            raise RuntimeError("secret of the encoder")
-
+    failing, encoder = failing_encoder(RuntimeError("secret of the encoder"))
     with (
-        local_service(settings(tmp_path), encoder=Watched(fail)) as local,
+        local_service(settings(tmp_path), encoder=encoder) as local,
         Client(local.url, key=local.key) as client,
     ):
         client.create_collection("c")
@@ -104,14 +116,9 @@ def test_a_failing_encoder_is_an_internal_error_of_its_request_alone(
 def test_a_dead_encoder_is_unready_but_alive_and_ready_again_when_it_recovers(
     tmp_path: Path,
 ) -> None:
-    failing = threading.Event()
-
-    def fail(_frames: int) -> None:
-        if failing.is_set():
-            raise RuntimeError("secret of the encoder")
-
+    failing, encoder = failing_encoder(RuntimeError("secret of the encoder"))
     with (
-        local_service(settings(tmp_path), encoder=Watched(fail)) as local,
+        local_service(settings(tmp_path), encoder=encoder) as local,
         Client(local.url, key=local.key) as client,
     ):
         failing.set()
@@ -126,14 +133,9 @@ def test_a_dead_encoder_is_unready_but_alive_and_ready_again_when_it_recovers(
 
 
 def test_an_upload_in_flight_at_a_stop_is_answered_and_kept(tmp_path: Path, frames) -> None:
-    release, busy = threading.Event(), threading.Event()
-
-    def hold(_frames: int) -> None:
-        busy.set()
-        release.wait(30)
-
+    release, busy, encoder = held_encoder()
     with ThreadPoolExecutor(1) as pool:
-        with local_service(settings(tmp_path), encoder=Watched(hold)) as local:
+        with local_service(settings(tmp_path), encoder=encoder) as local:
             client = Client(local.url, key=local.key)
             client.create_collection("c")
             upload = pool.submit(client.add_scans, "c", frames["cyst"][:3])
@@ -151,14 +153,9 @@ def test_an_upload_in_flight_at_a_stop_is_answered_and_kept(tmp_path: Path, fram
 def test_an_answer_with_a_failure_of_ours_is_not_kept_for_a_repetition(
     tmp_path: Path, frames
 ) -> None:
-    failing = threading.Event()
-
-    def fail(_frames: int) -> None:
-        if failing.is_set():
-            raise Overloaded("the encoder is busy")
-
+    failing, encoder = failing_encoder(Overloaded("the encoder is busy"))
     with (
-        local_service(settings(tmp_path), encoder=Watched(fail)) as local,
+        local_service(settings(tmp_path), encoder=encoder) as local,
         Client(local.url, key=local.key) as client,
     ):
         client.create_collection("c")

@@ -38,8 +38,8 @@ def test_logs_hold_no_file_name_label_id_key_or_bytes(
         Client(local.url, key=local.key) as client,
     ):
         client.create_collection("ward7")
-        said = {"scan_id": "SCANID", "subject_id": "DOE", "labels": {"TASK": "MALIGNANT"}}
-        said["attributes"] = {"NOTE": "SMITH"}
+        metadata = {"scan_id": "SCANID", "subject_id": "DOE", "labels": {"TASK": "MALIGNANT"}}
+        metadata["attributes"] = {"NOTE": "SMITH"}
         client.request(
             "POST",
             "/v1/collections/ward7/scans",
@@ -47,7 +47,7 @@ def test_logs_hold_no_file_name_label_id_key_or_bytes(
                 ("files", ("JONES.png", frames["cyst"][0], "image/png")),
                 ("files", ("JONES.dcm", b"\0" * 128 + b"DICM", "application/dicom")),
             ],
-            data={"metadata": json.dumps([said, {}])},
+            data={"metadata": json.dumps([metadata, {}])},
         )
         client.scan("ward7", "SCANID"), list(client.scans("ward7", label=["TASK:MALIGNANT"]))
         with pytest.raises(ApiError):

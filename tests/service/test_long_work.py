@@ -155,7 +155,7 @@ def test_what_cannot_go_on_says_that_it_was_interrupted(catalog, owner, running)
     made = first.start(owner, "gate", {})
     assert gate.begun.wait(PATIENCE_S)
     first.close(timeout_s=PATIENCE_S)
-    for kinds in ({"gate": JobKind(gate, goes_on=False)}, {}):
+    for kinds in ({"gate": JobKind(gate, is_resumable=False)}, {}):
         assert running(**kinds).resume() == 0
     found = catalog.get_operation(owner, made.operation_id)
     assert (found.state, found.problem["code"]) == ("failed", "interrupted")

@@ -54,14 +54,14 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     """Use each public method once or more; return their names."""
     images = frames["cyst"][:3] + frames["stone"][:3]
-    said = [{"scan_id": f"s{i}", "subject_id": f"p{i}"} for i in range(6)]
+    metadata = [{"scan_id": f"s{i}", "subject_id": f"p{i}"} for i in range(6)]
     client.live(), client.ready(), client.metrics(), client.encoder()
     client.embed([*images[:1], b"GIF89a"])
     client.embed(images[:1], encoding_format="base64", dtype="int8")
     clip = (BUNDLE.parent / "clips" / "h264.mp4").read_bytes()
     client.embed([clip], frames="uniform:2", pool="none")
     client.create_collection("c")
-    client.add_scans("c", [*images, b"GIF89a"], [*said, {}])
+    client.add_scans("c", [*images, b"GIF89a"], [*metadata, {}])
     client.add_scans("c", [clip], [{"scan_id": "clip"}], frames="uniform:3")
     list(client.collections()), client.collection("c")
     sha256 = client.scan("c", "s0")["image"]["sha256"]
@@ -206,7 +206,7 @@ def test_every_operation_is_explained_with_its_errors(document) -> None:
 
 def test_every_json_body_has_an_example_that_validates(document) -> None:
     schemas = document["components"]["schemas"]
-    found = 0
+    count = 0
     for method, path, operation in operations(document):
         content = operation.get("requestBody", {}).get("content", {})
         schema = content.get("application/json", {}).get("schema")
@@ -217,8 +217,8 @@ def test_every_json_body_has_an_example_that_validates(document) -> None:
             whole = choice | {"components": document["components"]}
             assert "example" in body, f"{method} {path}"
             Draft202012Validator(whole).validate(body["example"])
-            found += 1
-    assert found >= 9
+            count += 1
+    assert count >= 9
 
 
 def test_every_code_that_a_request_can_get_is_named_by_some_status() -> None:

@@ -21,8 +21,8 @@ from tests.service.expected import refused
 
 @pytest.fixture(scope="module")
 def client(tiny: LocalService) -> Iterator[Client]:
-    with Client(tiny.url, key=tiny.key) as found:
-        yield found
+    with Client(tiny.url, key=tiny.key) as session:
+        yield session
 
 
 def test_every_route_of_the_contract_is_strict(tmp_path) -> None:
@@ -61,14 +61,17 @@ def test_a_misspelt_form_part_is_refused_with_the_known_ones(client: Client, fra
 
 
 def test_options_of_a_form_count_more_than_those_of_the_query(client: Client, frames) -> None:
-    sent = {"files": [("files", ("a", frames["cyst"][0], "image/png"))], "params": {"pool": "none"}}
+    request = {
+        "files": [("files", ("a", frames["cyst"][0], "image/png"))],
+        "params": {"pool": "none"},
+    }
     options = {"dtype": "int8", "encoding_format": "base64"}
     body = client.request(
-        "POST", "/v1/embeddings", data={"options": json.dumps(options)}, **sent
+        "POST", "/v1/embeddings", data={"options": json.dumps(options)}, **request
     ).json()
     assert (body["dtype"], body["encoding_format"]) == ("int8", "base64")
     with refused("validation_error", 422):
-        client.request("POST", "/v1/embeddings", data={"options": '{"dtyp": "int8"}'}, **sent)
+        client.request("POST", "/v1/embeddings", data={"options": '{"dtyp": "int8"}'}, **request)
 
 
 def test_a_raw_image_is_refused_where_it_could_only_fail(client: Client, frames) -> None:
@@ -109,13 +112,13 @@ def test_one_raw_image_searches_with_options_in_the_address(client: Client, fram
     client.create_collection("raw")
     client.add_scans("raw", frames["cyst"][:2])
     options = {"collections": ["raw"], "k": 1}
-    found = client.request(
+    answer = client.request(
         "POST",
         "/v1/search",
         params={"options": json.dumps(options)},
         content=frames["cyst"][0],
         headers={"content-type": "image/png"},
     ).json()
-    assert len(found["items"]) == 1
+    assert len(answer["items"]) == 1
     with refused("invalid_input", 422):
         client.request("POST", "/v1/search", content=b"x", headers={"content-type": "image/png"})

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from service.fewshot.metrics import Doubles, Estimate, estimate, group_resamples, ratio
+from service.arrays import Doubles
+from service.fewshot.metrics import Estimate, estimate, group_resamples, ratio
 from training.evaluation.protocol import LabelledSet, Strings, balanced_accuracy
 
 RESAMPLES = 2000

@@ -7,27 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 
-from service.api.dependencies import (
-    IdempotencyKey,
-    IfMatch,
-    Service,
-    Services,
-    WorkspaceId,
-    page_limit,
-)
-from service.api.etags import created, read
-from service.api.idempotency import idempotent, request_fingerprint
+from service.api.dependencies import Service, Services, WorkspaceId
+from service.api.etags import IfMatch, created, with_etag
+from service.api.idempotency import Idempotent
+from service.api.paging import Paging, next_cursor
 from service.api.routes.operation_routes import ACCEPTED, accepted, begin
 from service.api.routing import StrictRoute
-from service.api.shapes.base import (
-    NAME,
-    Cursor,
-    Limit,
-    Responses,
-    read_cursor,
-    responses_of,
-    version_of,
-)
+from service.api.shapes.base import NAME, Responses, responses_of
 from service.api.shapes.collection_shapes import (
     CollectionAnswer,
     CollectionDeleted,
@@ -40,7 +26,6 @@ from service.api.shapes.collection_shapes import (
     NewCollectionBody,
     ReembeddingAnswer,
     ReembeddingEnded,
-    collection_page,
 )
 from service.gallery.encoder_change import KeptVectors
 from service.gallery.gallery_records import Collection
@@ -56,7 +41,7 @@ def _answer(service: Services, workspace_id: str, collection: Collection) -> Col
 
 @router.post("", status_code=201, responses=responses_of(CollectionAnswer, 201))
 async def create_collection(
-    body: NewCollectionBody, service: Service, workspace_id: WorkspaceId, key: IdempotencyKey = None
+    body: NewCollectionBody, service: Service, workspace_id: WorkspaceId, idempotent: Idempotent
 ) -> Response:
     """Create a collection bound to the loaded encoder."""
 
@@ -72,71 +57,68 @@ async def create_collection(
         )
         collection = await asyncio.to_thread(create)
         answer = _answer(service, workspace_id, collection)
-        return created(answer.to_json(), f"/v1/collections/{collection.name}")
+        return created(answer, f"/v1/collections/{collection.name}")
 
-    content = request_fingerprint("collection", body)
-    return await idempotent(service, workspace_id, key, content, act)
+    return await idempotent.run(act, "collection", body)
 
 
-@router.get("", response_model=None, responses=responses_of(CollectionPage))
+@router.get("")
 async def list_collections(
-    service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
-) -> JSONResponse:
+    service: Service, workspace_id: WorkspaceId, paging: Paging
+) -> CollectionPage:
     """List collections, sorted by name."""
     page = await asyncio.to_thread(
         service.gallery.list_collections,
         workspace_id,
-        limit=page_limit(service, limit),
-        after=read_cursor("collections", cursor),
+        limit=paging.limit,
+        after=paging.after("collections"),
     )
-    items = [(item, service.gallery.statistics(workspace_id, item)) for item in page.items]
-    return JSONResponse(collection_page(items, page.next_after).to_json())
+    items = [_answer(service, workspace_id, collection) for collection in page.items]
+    return CollectionPage(items=items, next_cursor=next_cursor("collections", page.next_after))
 
 
-@router.get("/{collection}", responses=responses_of(CollectionAnswer))
+@router.get("/{collection}")
 async def get_collection(
-    collection: str, service: Service, workspace_id: WorkspaceId
-) -> JSONResponse:
+    collection: str, service: Service, workspace_id: WorkspaceId, response: Response
+) -> CollectionAnswer:
     """Read one collection, and how it is searched."""
     record = await asyncio.to_thread(service.gallery.get, workspace_id, collection)
-    return read(_answer(service, workspace_id, record).to_json())
+    return with_etag(response, _answer(service, workspace_id, record))
 
 
-@router.patch("/{collection}", responses=responses_of(CollectionAnswer))
+@router.patch("/{collection}")
 async def patch_collection(
     collection: str,
     body: CollectionPatchBody,
     service: Service,
     workspace_id: WorkspaceId,
-    if_match: IfMatch = None,
-) -> JSONResponse:
+    response: Response,
+    if_match: IfMatch,
+) -> CollectionAnswer:
     """Change description, retention, and whether images are kept."""
+    patch = service.gallery.patch
     record = await asyncio.to_thread(
-        service.gallery.patch,
-        workspace_id,
-        collection,
-        body.patch(),
-        if_version=version_of(if_match),
+        patch, workspace_id, collection, body.patch(), if_version=if_match
     )
-    return read(_answer(service, workspace_id, record).to_json())
+    return with_etag(response, _answer(service, workspace_id, record))
 
 
-@router.delete("/{collection}", response_model=None, responses=responses_of(CollectionDeleted))
+@router.delete("/{collection}")
 async def delete_collection(
-    collection: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch = None
-) -> JSONResponse:
+    collection: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch
+) -> CollectionDeleted:
     """Delete a collection with all its scans."""
     removed = await asyncio.to_thread(
-        service.gallery.delete, workspace_id, collection, if_version=version_of(if_match)
+        service.gallery.delete, workspace_id, collection, if_version=if_match
     )
     service.forget_deleted()
-    return JSONResponse(CollectionDeleted(deleted=collection, scans=removed).to_json())
+    return CollectionDeleted(deleted=collection, scans=removed)
 
 
-@router.post("/{collection}/facets", response_model=None, responses=responses_of(FacetsAnswer))
+@router.post("/{collection}/facets")
 async def count_scans(
     collection: str, body: FacetsBody, service: Service, workspace_id: WorkspaceId
-) -> JSONResponse:
+) -> FacetsAnswer:
     """Count the scans that pass a filter, by label and attribute."""
     facets = await asyncio.to_thread(
         service.gallery.facets,
@@ -147,13 +129,13 @@ async def count_scans(
         attributes=body.attributes,
         limit=body.limit,
     )
-    return JSONResponse(FacetsAnswer.of(facets).to_json())
+    return FacetsAnswer.of(facets)
 
 
 # long work ------------------------------------------------------------------------------------
 
 
-@router.post("/{collection}/export", status_code=202, response_model=None, responses=ACCEPTED)
+@router.post("/{collection}/export", status_code=202, responses=ACCEPTED)
 async def export_collection(
     collection: str, body: ExportBody, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
@@ -163,52 +145,43 @@ async def export_collection(
     return accepted(await begin(service, workspace_id, ExportRequest(collection, body.to)))
 
 
-@router.post("/{collection}/import", status_code=202, response_model=None, responses=ACCEPTED)
+@router.post("/{collection}/import", status_code=202, responses=ACCEPTED)
 async def import_collection(
     collection: Annotated[str, Path(pattern=NAME)],
     body: CollectionImportBody,
     service: Service,
     workspace_id: WorkspaceId,
 ) -> JSONResponse:
-    """Read an exported collection; it is created when there is none of this name."""
+    """Import an exported collection; a missing collection is created."""
     await asyncio.to_thread(service.gallery.exports.require, workspace_id, body.source)
     return accepted(await begin(service, workspace_id, ImportRequest(collection, body.source)))
 
 
-@router.post(
-    "/{collection}/reembed",
-    status_code=202,
-    response_model=None,
-    responses=ACCEPTED | CONFLICT,
-)
+@router.post("/{collection}/reembed", status_code=202, responses=ACCEPTED | CONFLICT)
 async def reembed_collection(
     collection: str, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
     """Embed the kept images of a collection with the loaded encoder.
 
-    It is done in the background; then all vectors are switched at once. Until then the collection
-    answers 409 to searches and uploads, as any collection of another encoder does. The old vectors
-    are kept until ``DELETE`` ends the re-embedding.
+    The work is done in the background; then all vectors are switched at once. Until then the
+    collection answers 409 to searches and uploads, like any collection of another encoder. The old
+    vectors are kept until ``DELETE`` ends the re-embedding.
     """
     await asyncio.to_thread(service.gallery.encoder_change.begin, workspace_id, collection)
     request = ReembedRequest(collection, service.pipeline.encoder.encoder_id)
     return accepted(await begin(service, workspace_id, request))
 
 
-@router.get("/{collection}/reembed", response_model=None, responses=responses_of(ReembeddingAnswer))
+@router.get("/{collection}/reembed")
 async def get_reembedding(
     collection: str, service: Service, workspace_id: WorkspaceId
-) -> JSONResponse:
-    """Read how far a re-embedding is; 404 when there is none."""
+) -> ReembeddingAnswer:
+    """Read the progress of a re-embedding; 404 when there is none."""
     change = await asyncio.to_thread(service.gallery.encoder_change.get, workspace_id, collection)
-    return JSONResponse(ReembeddingAnswer.of(collection, change).to_json())
+    return ReembeddingAnswer.of_record(change, collection=collection)
 
 
-@router.delete(
-    "/{collection}/reembed",
-    response_model=None,
-    responses=responses_of(ReembeddingEnded) | CONFLICT,
-)
+@router.delete("/{collection}/reembed", responses=CONFLICT)
 async def end_reembedding(
     collection: str,
     keep: Annotated[
@@ -217,9 +190,8 @@ async def end_reembedding(
     ],
     service: Service,
     workspace_id: WorkspaceId,
-) -> JSONResponse:
+) -> ReembeddingEnded:
     """End a re-embedding: keep the new vectors or the old ones, and drop the others."""
     end = service.gallery.encoder_change.end
     record = await asyncio.to_thread(end, workspace_id, collection, keep)
-    ended = ReembeddingEnded(collection=collection, encoder_id=record.encoder_id)
-    return JSONResponse(ended.to_json())
+    return ReembeddingEnded(collection=collection, encoder_id=record.encoder_id)

@@ -20,6 +20,7 @@ from service.api.shapes.embedding_shapes import (
     EmbeddingsBody,
 )
 from service.api.uploads import Upload, embed_each, image_files, read_upload, validate
+from service.embedding.pipeline import EmbedOptions
 from service.errors import InputError
 
 router = APIRouter(route_class=StrictRoute)
@@ -42,14 +43,14 @@ async def embed_images(
     files, options = await asyncio.to_thread(
         _files_and_options, upload, options, service.settings.max_items
     )
-    results = await embed_each(service, files, frames=options.frames, region=options.region)
+    embed_options = EmbedOptions().choosing(options.frames, options.region)
+    results = await embed_each(service, files, embed_options)
     refuse_if_all_failed(results)
     encoder, request_id = service.pipeline.encoder, request_id_of(request)
 
     def render() -> JSONResponse:  # numbers of many embeddings: on a thread
-        answer = EmbeddingsAnswer(
-            encoder_id=encoder.encoder_id,
-            dim=encoder.dim,
+        answer = EmbeddingsAnswer.of_record(
+            encoder,
             dtype=options.dtype,
             encoding_format=options.encoding_format,
             items=[EmbeddingItem.of(result, options, request_id) for result in results],
@@ -62,12 +63,12 @@ async def embed_images(
 def _files_and_options(
     upload: Upload, options: EmbeddingOptions, max_items: int
 ) -> tuple[Sequence[bytes | InputError], EmbeddingOptions]:
-    """Options of the body count more than those of the query. Raises InvalidBody."""
+    """Options of the body override those of the query. Raises RequestValidationError."""
     if upload.document is not None:
         body = validate(EmbeddingsBody, upload.document)
-        named = body.model_dump(include=set(EmbeddingOptions.model_fields), exclude_none=True)
-        return image_files(body.images, max_items=max_items), options.model_copy(update=named)
+        update = body.model_dump(include=set(EmbeddingOptions.model_fields), exclude_none=True)
+        return image_files(body.images, max_items=max_items), options.model_copy(update=update)
     if upload.options is None:
         return upload.files, options
-    sent = validate(EmbeddingOptions, upload.options)
-    return upload.files, options.model_copy(update=sent.model_dump(exclude_unset=True))
+    part = validate(EmbeddingOptions, upload.options)
+    return upload.files, options.model_copy(update=part.model_dump(exclude_unset=True))

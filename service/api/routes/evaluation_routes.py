@@ -1,20 +1,20 @@
-"""How good classifiers are, which labels to look at, thresholds, confusion, forecast."""
+"""Evaluation of classifiers, review of labels, thresholds, confusion and forecast."""
 
 import asyncio
-from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.api.dependencies import IdempotencyKey, IfMatch, Service, WhoAsks, WorkspaceId
-from service.api.idempotency import idempotent, request_fingerprint
+from service.api.dependencies import KnownCaller, Service, WorkspaceId
+from service.api.etags import IfMatch
+from service.api.idempotency import Idempotent
 from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
 from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
-from service.api.shapes.base import Identifier, responses_of, version_of
+from service.api.shapes.base import Identifier, responses_of
 from service.api.shapes.evaluation_shapes import (
     AgreementAnswer,
     AgreementBody,
@@ -27,36 +27,33 @@ from service.api.shapes.evaluation_shapes import (
     EvaluationBody,
     ForecastAnswer,
     LabelForecast,
-    LabelMetricsAnswer,
     ReviewAnswer,
     ReviewItemAnswer,
     ThresholdsAnswer,
     ThresholdsBody,
 )
 from service.api.shapes.report_shapes import Interval, OperatingPointAnswer, VersionReport
-from service.api.shapes.version_shapes import (
-    VersionAnswer,
-    thumbnail_path,
-)
+from service.api.shapes.scan_shapes import thumbnail_path
+from service.api.shapes.version_shapes import VersionAnswer
 from service.api.version_names import PATTERN, VersionInPath, VersionInQuery, VersionName
 from service.classifiers.requests import ReviewKind, ReviewRequest
 from service.classifiers.thresholds import Target, ThresholdRequest
 from service.errors import InputError
 
-router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["classifiers"])
+router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["classifiers"], responses={409: {}})
 Share = Annotated[float | None, Query(gt=0, le=1)]
 
 
 @router.post("/classifiers/{name}/evaluate", openapi_extra=labelled_body(EvaluationBody))
 async def evaluate_classifier(
-    request: Request, service: Service, workspace_id: WorkspaceId, found: VersionInQuery
+    request: Request, service: Service, workspace_id: WorkspaceId, target: VersionInQuery
 ) -> EvaluationAnswer:
     """Evaluate a version on labelled images or scans that it was not fitted from.
 
-    Examples of the same image, subject or study as one it was fitted from are refused unless
-    ``allow_known``; the answer then says how many there were.
+    Examples with the same image, subject or study as one it was fitted from are refused without
+    ``allow_known``; the answer gives their number.
     """
-    classifier, version = found
+    classifier, version = target
     body, files = await read_labelled(request, service, EvaluationBody)
     uploads = await embed_labelled(service, body, files)
     evaluate = partial(
@@ -70,27 +67,26 @@ async def evaluate_classifier(
     )
     evaluation = await service.fits.run(evaluate)
     report = VersionReport.of(version.report)
-    return EvaluationAnswer(
+    return EvaluationAnswer.of_record(
+        evaluation,
         classifier=classifier.name,
         version=version.number,
         encoder_id=version.encoder_id,
         calibrated=report is not None and report.is_calibrated,
-        examples=evaluation.examples,
         known_examples=evaluation.known,
-        balanced_accuracy=evaluation.balanced_accuracy,
-        items=[LabelMetricsAnswer.of(head) for head in evaluation.labels],
+        items=evaluation.labels,
     )
 
 
-@router.get("/classifiers/{name}/versions/{version}/compare", responses={409: {}})
+@router.get("/classifiers/{name}/versions/{version}/compare")
 async def compare_versions(
-    found: VersionInPath,
+    target: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
     other: Annotated[str, Query(alias="with", pattern=PATTERN, description="The other version.")],
 ) -> ComparisonAnswer:
-    """Two versions evaluated on the examples that both have, by their out-of-fold guesses."""
-    classifier, first = found
+    """Compare two versions on the examples that both have, by their out-of-fold scores."""
+    classifier, first = target
     name = classifier.name
     _, second = await asyncio.to_thread(service.registry.find, workspace_id, name, other)
     compare = partial(service.evaluator.compare, workspace_id, name, first.number, second.number)
@@ -103,29 +99,29 @@ async def compare_versions(
     )
 
 
-@router.get("/classifiers/{name}/review", responses={409: {}})
+@router.get("/classifiers/{name}/review")
 async def review_labels(
     service: Service,
     workspace_id: WorkspaceId,
-    found: VersionInQuery,
+    target: VersionInQuery,
     kind: ReviewKind,
     collection: Annotated[
-        str | None, Query(max_length=64, description="Of kind `next`, which needs it.")
+        str | None, Query(max_length=64, description="Required for kind `next`.")
     ] = None,
     task: Annotated[
         list[Identifier] | None,
-        Query(max_length=64, description="Of kind `next`: scans that lack any of these labels."),
+        Query(max_length=64, description="For kind `next`: scans that lack a label for a task."),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> ReviewAnswer:
-    """Labels that a person should look at: `next` to give, `suspect`, or in `conflict`.
+    """List labels to review: the `next` to give, `suspect` ones, or those in `conflict`.
 
-    ``next``: scans without a label for a task that would teach the classifier most, one per
-    patient. ``suspect``: examples whose labels a head that had not seen their group doubts.
-    ``conflict``: pairs of examples that look alike and carry different labels. Of a multi-label
-    classifier ``label`` names the label in question.
+    ``next``: unlabelled scans that would improve the classifier most, one per patient.
+    ``suspect``: examples whose labels are doubted by a head that had not seen their group.
+    ``conflict``: pairs of examples that look alike and have different labels. For a multi-label
+    classifier, ``label`` names the label in question.
     """
-    name, version = found[0].name, found[1]
+    name, version = target[0].name, target[1]
     request = ReviewRequest(name, version.number, kind, limit, collection, tuple(task or ()))
     review = await service.fits.run(partial(service.review.review, workspace_id, request))
     dim = service.pipeline.encoder.dim
@@ -138,9 +134,9 @@ async def review_labels(
     )
 
 
-@router.get("/classifiers/{name}/versions/{version}/thresholds", responses={409: {}})
+@router.get("/classifiers/{name}/versions/{version}/thresholds")
 async def get_thresholds(
-    found: VersionInPath,
+    target: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
     sensitivity: Share = None,
@@ -148,23 +144,23 @@ async def get_thresholds(
     threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
     label: Annotated[list[str] | None, Query(max_length=1000)] = None,
 ) -> ThresholdsAnswer:
-    """Which threshold gives a wanted sensitivity or specificity, or what a threshold gives.
+    """Find the threshold for a sensitivity or specificity, or measure a given threshold.
 
-    Exactly one of the three; for the classes or labels in ``label`` (repeatable), or for all.
-    Nothing is stored.
+    The request has exactly one of the three; ``label`` (repeatable) selects classes or labels, by
+    default all. Nothing is stored.
     """
-    asked: dict[Target, float | None] = {
+    targets: dict[Target, float | None] = {
         "sensitivity": sensitivity,
         "specificity": specificity,
         "threshold": threshold,
     }
-    given = [(target, value) for target, value in asked.items() if value is not None]
-    if len(given) != 1:
+    values = [(name, value) for name, value in targets.items() if value is not None]
+    if len(values) != 1:
         raise InputError("expected one of sensitivity, specificity and threshold")
-    classifier, version = found
-    targets = [ThresholdRequest(name, *given[0]) for name in label or version.classes]
+    classifier, version = target
+    requests = [ThresholdRequest(name, *values[0]) for name in label or version.classes]
     choose = partial(
-        service.thresholds.choose, workspace_id, classifier.name, version.number, targets
+        service.thresholds.choose, workspace_id, classifier.name, version.number, requests
     )
     points = await service.fits.run(choose)
     items = [OperatingPointAnswer.model_validate(point.to_json()) for point in points]
@@ -174,23 +170,22 @@ async def get_thresholds(
 @router.post(
     "/classifiers/{name}/versions/{version}/thresholds",
     status_code=201,
-    responses=responses_of(VersionAnswer, 201) | {409: {}},
+    responses=responses_of(VersionAnswer, 201),
 )
 async def set_thresholds(
     name: str,
     version: VersionName,
     body: ThresholdsBody,
     service: Service,
-    caller: WhoAsks,
-    if_match: IfMatch = None,
-    key: IdempotencyKey = None,
+    caller: KnownCaller,
+    if_match: IfMatch,
+    idempotent: Idempotent,
 ) -> Response:
-    """Give a version's head other thresholds: a new version of the same head and examples.
+    """Set thresholds: a new version with the same head and examples.
 
-    Predictions then say per class whether its probability reaches the threshold. The settings of
-    the version hold each threshold with the operating point it gives.
+    Predictions then say for each class whether its probability reaches the threshold. The settings
+    of the version hold each threshold with its operating point.
     """
-    revision = version_of(if_match)
 
     async def act() -> JSONResponse:
         store = partial(
@@ -201,29 +196,30 @@ async def set_thresholds(
             [target.request for target in body.thresholds],
             caller.author,
             publish=body.publish,
-            if_revision=revision,
+            if_revision=if_match,
         )
         return version_created(*await service.fits.run(store))
 
-    content = request_fingerprint("thresholds", name, version, str(revision), body)
-    return await idempotent(service, caller.workspace_id, key, content, act)
+    return await idempotent.run(act, "thresholds", name, version, str(if_match), body)
 
 
-@router.get("/classifiers/{name}/versions/{version}/confusion", responses={409: {}})
+@router.get("/classifiers/{name}/versions/{version}/confusion")
 async def get_confusion(
-    found: VersionInPath,
+    target: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
-    label: Annotated[str | None, Query(description="Multi-label: of this label alone.")] = None,
-    actual: Annotated[str | None, Query(description="True class: its cells alone.")] = None,
-    predicted: Annotated[str | None, Query(description="Given class: its cells alone.")] = None,
-    limit: Annotated[int, Query(ge=0, le=1000, description="Examples named per cell.")] = 50,
+    label: Annotated[str | None, Query(description="Multi-label: only this label.")] = None,
+    actual: Annotated[str | None, Query(description="Only cells of this true class.")] = None,
+    predicted: Annotated[
+        str | None, Query(description="Only cells of this predicted class.")
+    ] = None,
+    limit: Annotated[int, Query(ge=0, le=1000, description="Most examples per cell.")] = 50,
 ) -> ConfusionAnswer:
-    """Which examples were given which class by heads that had not seen their groups.
+    """Which class heads that had not seen its group gave to each example.
 
-    Of a multi-label classifier the cells of each label, whose classes are absent and present.
+    For a multi-label classifier, each label has its own cells, with the classes absent and present.
     """
-    name, number = found[0].name, found[1].number
+    name, number = target[0].name, target[1].number
     work = partial(service.evaluator.confusion, workspace_id, name, number)
     confusion = await service.fits.run(work)
     items = [
@@ -233,29 +229,22 @@ async def get_confusion(
         and actual in (None, cell.actual)
         and predicted in (None, cell.predicted)
     ]
-    return ConfusionAnswer(
-        classifier=name,
-        version=number,
-        classes=list(confusion.classes),
-        scored=confusion.scored,
-        items=items,
-    )
+    return ConfusionAnswer.of_record(confusion, classifier=name, version=number, items=items)
 
 
-@router.get("/classifiers/{name}/versions/{version}/forecast", responses={409: {}})
+@router.get("/classifiers/{name}/versions/{version}/forecast")
 async def get_forecast(
-    found: VersionInPath, service: Service, workspace_id: WorkspaceId
+    target: VersionInPath, service: Service, workspace_id: WorkspaceId
 ) -> ForecastAnswer:
-    """What 10 more patients of every class would give, and of which class alone the most.
+    """The expected gain from 10 more patients of every class, and of the most useful class.
 
-    Of a multi-label classifier for each label, whose classes are absent and present.
+    For a multi-label classifier, each label has its own forecast, for absent and present.
     """
-    name, number = found[0].name, found[1].number
+    name, number = target[0].name, target[1].number
     work = partial(service.evaluator.forecasts, workspace_id, name, number)
     forecasts = await service.fits.run(work)
     items = [
-        LabelForecast.model_validate({**asdict(forecast), "label": label})
-        for label, forecast in forecasts.items()
+        LabelForecast.of_record(forecast, label=label) for label, forecast in forecasts.items()
     ]
     return ForecastAnswer(classifier=name, version=number, items=items)
 
@@ -264,7 +253,7 @@ async def get_forecast(
 async def measure_agreement(
     collection: str, body: AgreementBody, service: Service, workspace_id: WorkspaceId
 ) -> AgreementAnswer:
-    """Agreement of two readers, whose labels are two tasks of a collection: kappa with interval."""
+    """Measure the agreement of two readers, whose labels are two tasks of a collection."""
     work = partial(
         service.evaluator.agreement, workspace_id, collection, body.task, body.other_task
     )
@@ -274,9 +263,9 @@ async def measure_agreement(
             scan_id=scans[row].scan_id,
             label=scans[row].labels[body.task],
             other_label=scans[row].labels[body.other_task],
-            thumbnail=thumbnail_path((collection, scans[row].scan_id)),
+            thumbnail=thumbnail_path(collection, scans[row].scan_id),
         )
         for row in agreement.disagreed_rows
     ]
-    kappa = agreement.kappa and Interval.model_validate(agreement.kappa, from_attributes=True)
+    kappa = agreement.kappa and Interval.model_validate(agreement.kappa)
     return AgreementAnswer(kappa=kappa, agreed=agreement.agreed, scans=len(scans), items=items)

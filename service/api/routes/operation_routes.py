@@ -1,31 +1,17 @@
-"""Operations (long work: state, result, cancel) and erasures, which may begin one."""
+"""Operations (state, result, cancel), and erasures, which may start one."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
 from service.access.keys import Caller
-from service.api.dependencies import (
-    IfMatch,
-    Service,
-    Services,
-    WhoAsks,
-    WorkspaceId,
-    page_limit,
-)
+from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
+from service.api.etags import IfMatch
+from service.api.paging import Paging, next_cursor
 from service.api.routing import StrictRoute
-from service.api.shapes.base import (
-    Cursor,
-    Limit,
-    Responses,
-    number_of,
-    read_cursor,
-    responses_of,
-    version_of,
-    write_cursor,
-)
+from service.api.shapes.base import Responses
 from service.api.shapes.operation_shapes import ErasureAnswer, OperationAnswer, OperationPage
 from service.api.shapes.scan_shapes import ScanDeleted
 from service.gallery.gallery_records import ErasedSubject
@@ -33,74 +19,58 @@ from service.jobs.job_requests import JobRequest, RefitRequest
 from service.jobs.operations import Operation
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1")
+A = TypeVar("A", ErasureAnswer, ScanDeleted)
 Prefer = Annotated[
     str | None, Header(alias="Prefer", description="`respond-async`: answer 202 at once.")
 ]
 Refit = Annotated[
-    bool, Query(description="Fit the classifiers that learnt from it anew without it, and publish.")
+    bool, Query(description="Refit and publish the classifiers that were fitted from it.")
 ]
-ACCEPTED: Responses = {202: {"model": OperationAnswer, "description": "Begun; poll the operation."}}
+ACCEPTED: Responses = {
+    202: {"model": OperationAnswer, "description": "Started; poll the operation."}
+}
 
 
-@router.get(
-    "/operations",
-    tags=["operations"],
-    response_model=None,
-    responses=responses_of(OperationPage),
-)
+@router.get("/operations", tags=["operations"])
 async def list_operations(
-    service: Service, workspace_id: WorkspaceId, limit: Limit = 50, cursor: Cursor = None
-) -> JSONResponse:
+    service: Service, workspace_id: WorkspaceId, paging: Paging
+) -> OperationPage:
     """List operations of the workspace, newest first; ended ones are kept for 30 days."""
-    before = read_cursor("operations", cursor)
     page = await asyncio.to_thread(
         service.operations.list_operations,
         workspace_id,
-        limit=page_limit(service, limit),
-        before=None if before is None else number_of(before),
+        limit=paging.limit,
+        before=paging.number_after("operations"),
     )
-    answer = OperationPage(
-        items=[OperationAnswer.of(operation) for operation in page.items],
-        next_cursor=write_cursor("operations", page.next_after),
-    )
-    return JSONResponse(answer.to_json())
+    items = [OperationAnswer.of(operation) for operation in page.items]
+    return OperationPage(items=items, next_cursor=next_cursor("operations", page.next_after))
 
 
-@router.get(
-    "/operations/{operation_id}",
-    tags=["operations"],
-    response_model=None,
-    responses=responses_of(OperationAnswer),
-)
+@router.get("/operations/{operation_id}", tags=["operations"])
 async def get_operation(
     operation_id: str, service: Service, workspace_id: WorkspaceId
-) -> JSONResponse:
+) -> OperationAnswer:
     """Read state and progress of one operation, its result or its problem."""
     operation = await asyncio.to_thread(service.operations.get, workspace_id, operation_id)
-    return JSONResponse(OperationAnswer.of(operation).to_json())
+    return OperationAnswer.of(operation)
 
 
-@router.delete(
-    "/operations/{operation_id}",
-    tags=["operations"],
-    response_model=None,
-    responses=responses_of(OperationAnswer),
-)
+@router.delete("/operations/{operation_id}", tags=["operations"])
 async def cancel_operation(
     operation_id: str, service: Service, workspace_id: WorkspaceId
-) -> JSONResponse:
-    """Ask one operation to stop; what has ended already stays as it is."""
+) -> OperationAnswer:
+    """Ask an operation to stop; one that has ended stays as it is."""
     operation = await asyncio.to_thread(service.operations.cancel, workspace_id, operation_id)
-    return JSONResponse(OperationAnswer.of(operation).to_json())
+    return OperationAnswer.of(operation)
 
 
 async def begin(service: Services, workspace_id: str, request: JobRequest) -> Operation:
-    """Begin long work. Raises Overloaded."""
+    """Start long work. Raises Overloaded."""
     return await asyncio.to_thread(service.operations.begin, workspace_id, request)
 
 
 def accepted(operation: Operation, *, preferred: bool = False) -> JSONResponse:
-    """202 with where to look; ``preferred``: the caller asked for it by a header."""
+    """202 with the place of the operation; ``preferred``: a Prefer header asked for it."""
     headers = {"Location": f"/v1/operations/{operation.operation_id}"}
     headers |= {"Preference-Applied": "respond-async"} if preferred else {}
     return JSONResponse(OperationAnswer.of(operation).to_json(), 202, headers)
@@ -108,78 +78,58 @@ def accepted(operation: Operation, *, preferred: bool = False) -> JSONResponse:
 
 def prefers_async(prefer: str | None) -> bool:
     """Whether a Prefer header asks for 202 (RFC 7240)."""
-    wishes = (prefer or "").lower().split(",")
-    return any(wish.partition(";")[0].strip() == "respond-async" for wish in wishes)
+    preferences = (prefer or "").lower().split(",")
+    return any(item.partition(";")[0].strip() == "respond-async" for item in preferences)
 
 
 # erasure --------------------------------------------------------------------------------------
 
 
-@router.delete(
-    "/collections/{collection}/scans/{scan_id}",
-    tags=["collections"],
-    response_model=None,
-    responses=responses_of(ScanDeleted),
-)
+@router.delete("/collections/{collection}/scans/{scan_id}", tags=["collections"])
 async def delete_scan(
     collection: str,
     scan_id: str,
     service: Service,
-    caller: WhoAsks,
-    if_match: IfMatch = None,
+    caller: KnownCaller,
+    if_match: IfMatch,
     refit: Refit = False,
-) -> JSONResponse:
-    """Delete one scan; the receipt names the classifiers that used it."""
-    version, remove = version_of(if_match), service.gallery.remove
+) -> ScanDeleted:
+    """Delete one scan; the receipt names the classifiers fitted from it."""
+    remove = service.gallery.remove
     receipt = await asyncio.to_thread(
-        remove, caller.workspace_id, collection, scan_id, if_version=version
+        remove, caller.workspace_id, collection, scan_id, if_version=if_match
     )
     answer = ScanDeleted(deleted=scan_id, classifiers=list(receipt.classifiers))
     return await _erased(service, caller, receipt, answer, refit=refit)
 
 
-@router.delete(
-    "/subjects/{subject_id:path}",
-    tags=["subjects"],
-    response_model=None,
-    responses=responses_of(ErasureAnswer),
-)
+@router.delete("/subjects/{subject_id:path}", tags=["subjects"])
 async def erase_subject(
-    subject_id: str, service: Service, caller: WhoAsks, refit: Refit = False
-) -> JSONResponse:
-    """Erase one patient everywhere; the receipt names scans and classifiers that used them."""
+    subject_id: str, service: Service, caller: KnownCaller, refit: Refit = False
+) -> ErasureAnswer:
+    """Erase one patient everywhere; the receipt names scans and classifiers fitted from them."""
     erase = service.gallery.erase_subject
     receipt = await asyncio.to_thread(erase, caller.workspace_id, subject_id)
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
 
 
-@router.delete(
-    "/studies/{study_id:path}",
-    tags=["subjects"],
-    response_model=None,
-    responses=responses_of(ErasureAnswer),
-)
+@router.delete("/studies/{study_id:path}", tags=["subjects"])
 async def erase_study(
-    study_id: str, service: Service, caller: WhoAsks, refit: Refit = False
-) -> JSONResponse:
-    """Erase one study everywhere; the receipt names scans and classifiers that used them."""
+    study_id: str, service: Service, caller: KnownCaller, refit: Refit = False
+) -> ErasureAnswer:
+    """Erase one study everywhere; the receipt names scans and classifiers fitted from them."""
     erase = service.gallery.erase_study
     receipt = await asyncio.to_thread(erase, caller.workspace_id, study_id)
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
 
 
 async def _erased(
-    service: Services,
-    caller: Caller,
-    receipt: ErasedSubject,
-    answer: ErasureAnswer | ScanDeleted,
-    *,
-    refit: bool,
-) -> JSONResponse:
-    """The answer, with the refit that was asked for where classifiers learnt from it."""
+    service: Services, caller: Caller, receipt: ErasedSubject, answer: A, *, refit: bool
+) -> A:
+    """The answer, with the requested refit if classifiers were fitted from what was erased."""
     service.forget_deleted()
     if refit and receipt.classifiers:
         request = RefitRequest(receipt.classifiers, caller.author)
         operation = await begin(service, caller.workspace_id, request)
         answer.operation = OperationAnswer.of(operation)
-    return JSONResponse(answer.to_json())
+    return answer

@@ -12,7 +12,7 @@ from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
 from service.api.problems import request_id_of
 from service.api.routing import StrictRoute
-from service.api.shapes.base import REGION_HELP, ImageSeen, Problem, RegionChoice, responses_of
+from service.api.shapes.base import REGION_HELP, ImageAnswer, Problem, RegionChoice, responses_of
 from service.api.shapes.prediction_shapes import (
     ItemFacts,
     PredictImagesBody,
@@ -29,33 +29,33 @@ from service.classifiers.prediction import (
     QueryFrame,
     predict,
 )
-from service.embedding.pipeline import EmbeddedImage
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["classifiers"])
 Coverage = Annotated[
-    float, Query(ge=0.5, le=0.999, description="Of the prediction sets: how often they are right.")
+    float, Query(ge=0.5, le=0.999, description="How often prediction sets contain the truth.")
 ]
 Nearest = Annotated[int, Query(ge=0, le=20, description="Labelled examples to show as evidence.")]
 Heatmap = Annotated[
     HeatmapKind,
-    Query(description="Where in each uploaded frame the answer comes from: arrays, or a PNG."),
+    Query(description="Where in each uploaded frame the answer comes from, as arrays or as a PNG."),
 ]
 HeatmapLabel = Annotated[
     str | None,
-    Query(max_length=200, description="Class or label of the PNG; the most probable if null."),
+    Query(max_length=200, description="Class or label of the PNG; null: the most probable one."),
 ]
 ThresholdPairs = Annotated[
     list[str] | None,
     Query(
         alias="threshold",
         max_length=200,
-        description="label:probability, repeatable; each counts more than the version's own.",
+        description="label:probability, repeatable; each overrides that of the version.",
     ),
 ]
 AsCine = Annotated[
-    bool, Query(description="The images or scans are frames of one cine, in order: one answer too.")
+    bool, Query(description="Also predict the images or scans as frames of one cine, in order.")
 ]
 
 
@@ -68,7 +68,7 @@ async def predict_items(
     request: Request,
     service: Service,
     workspace_id: WorkspaceId,
-    found: VersionInQuery,
+    target: VersionInQuery,
     coverage: Coverage = 0.9,
     nearest: Nearest = 3,
     heatmap: Heatmap = "none",
@@ -77,13 +77,13 @@ async def predict_items(
     cine: AsCine = False,
     region: Annotated[RegionChoice | None, Query(description=REGION_HELP)] = None,
 ) -> Response:
-    """Class or labels, prediction set, doubts and evidence of each item; 207 if some failed.
+    """Predict class or labels, prediction set and evidence for each item; 207 if some failed.
 
-    Probabilities are calibrated on out-of-fold scores when there are enough, and the answer says
-    whether. Where the classifier abstains, ``decision`` says so, and ``label`` and ``called`` are
-    null.
+    Probabilities are calibrated on out-of-fold scores if there are enough; ``calibrated`` says
+    whether. When the classifier abstains, ``decision`` is abstained, and ``label`` and ``called``
+    are null.
     """
-    wanted = PredictionRequest(
+    prediction_request = PredictionRequest(
         coverage,
         nearest,
         heatmap,
@@ -93,7 +93,7 @@ async def predict_items(
         cine,
     )
     upload = await read_upload(request, max_items=service.settings.max_items)
-    name, number = found[0].name, found[1].number
+    name, number = target[0].name, target[1].number
     loaded = await asyncio.to_thread(service.classifiers.open, workspace_id, name, number)
     if upload.document is not None and "images" not in upload.document:
         if heatmap != "none":
@@ -101,28 +101,29 @@ async def predict_items(
         items, facts = await _of_scans(service, workspace_id, upload.document)
     else:
         files = await asyncio.to_thread(_files_of, upload, service.settings.max_items)
-        embedded = await embed_each(service, files, region=region, with_map=heatmap != "none")
-        if not cine:  # a cine without a readable frame is refused as one
+        options = EmbedOptions(with_map=heatmap != "none").choosing(None, region)
+        embedded = await embed_each(service, files, options)
+        if not cine:  # predict refuses a cine without a readable frame
             refuse_if_all_failed(embedded)
         items = [_item(image) for image in embedded]
         facts = [_facts(request, image) for image in embedded]
-    return await asyncio.to_thread(_answer, loaded, items, facts, wanted)
+    return await asyncio.to_thread(_answer, loaded, items, facts, prediction_request)
 
 
 def _answer(
     loaded: LoadedClassifier,
     items: Sequence[PredictionQuery | None],
     facts: Sequence[ItemFacts],
-    wanted: PredictionRequest,
+    prediction_request: PredictionRequest,
 ) -> Response:
-    predicted = predict(loaded, items, wanted)
-    answer = PredictionsAnswer.of(loaded, predicted, facts, wanted.coverage)
+    predicted = predict(loaded, items, prediction_request)
+    answer = PredictionsAnswer.of(loaded, predicted, facts, prediction_request.coverage)
     status = 207 if any(item is None for item in items) else 200
     return Response(answer.model_dump_json(), status, media_type="application/json")
 
 
 def _thresholds(pairs: list[str]) -> dict[str, float]:
-    """From label:probability; a label may hold colons. Raises InputError."""
+    """Parse label:probability; a label may contain colons. Raises InputError."""
     thresholds: dict[str, float] = {}
     for pair in pairs:
         label, colon, text = pair.rpartition(":")
@@ -168,4 +169,4 @@ def _item(image: EmbeddedImage | ServiceError) -> PredictionQuery | None:
 def _facts(request: Request, image: EmbeddedImage | ServiceError) -> ItemFacts:
     if isinstance(image, ServiceError):
         return Problem.of(image, request_id_of(request))
-    return {"scan_id": None, "image": ImageSeen.of(image_of(image))}
+    return {"scan_id": None, "image": ImageAnswer.of(image_of(image))}

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -14,9 +13,10 @@ from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
 from service.api.problems import request_id_of
 from service.api.routing import StrictRoute
-from service.api.shapes.base import ImageSeen, Problem, responses_of
+from service.api.shapes.base import ImageAnswer, Problem, responses_of
 from service.api.shapes.search_shapes import (
     HitAnswer,
+    QueryAnswer,
     QueryBody,
     SearchAnswer,
     SearchBody,
@@ -25,10 +25,9 @@ from service.api.shapes.search_shapes import (
     SearchExample,
     SearchOptions,
     SearchOptionsAcross,
-    SeenQuery,
 )
 from service.api.uploads import Upload, embed_each, from_base64, parse_json, read_upload, validate
-from service.embedding.pipeline import EmbeddedImage
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
 from service.gallery.gallery_records import QueryExample, SearchRequest
@@ -37,14 +36,6 @@ router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["search"])
 OptionsText = Annotated[
     str | None, Query(max_length=20_000, description="Options of a raw image, JSON.")
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Hits:
-    """The hits of one query, with the images that were uploaded for it."""
-
-    query: SeenQuery
-    items: list[HitAnswer]
 
 
 @router.post(
@@ -60,25 +51,26 @@ async def search(
     """Find similar scans in one or several collections, which are ranked as one.
 
     A query is an upload, a stored scan, a vector, or positive and negative examples of these;
-    ``queries`` holds many. Files of a form are positive examples; one raw image has its
-    ``options`` in the address.
+    ``queries`` holds several. Files of a form are positive examples; the ``options`` of a raw
+    image are a query parameter.
     """
     upload = await read_upload(request, max_items=service.settings.max_items)
-    if upload.document is not None:
-        body = validate(SearchBody, upload.document)
-        if queries := body.many():
-            return await _search_many(service, workspace_id, request, body.collections, queries)
-        return await _search_one(service, workspace_id, body.collections, body)
-    chosen = validate(SearchOptionsAcross, _options(upload, options))
-    if not chosen.collections:
+    query: SearchOptionsAcross | SearchBody
+    if upload.document is None:
+        query = validate(SearchOptionsAcross, _options(upload, options))
+    else:
+        query = validate(SearchBody, upload.document)
+        if queries := query.many():
+            return await _search_many(service, workspace_id, request, query.collections, queries)
+    if not query.collections:
         raise InputError("expected collections in the options")
-    return await _search_one(service, workspace_id, chosen.collections, chosen, upload.files)
+    answer = await _search(service, workspace_id, query.collections, query, upload.files)
+    return JSONResponse(answer.to_json())
 
 
 @router.post(
     "/collections/{collection}/search",
     openapi_extra=image_body(QueryBody, options=SearchOptions),
-    responses=responses_of(SearchAnswer),
 )
 async def search_collection(
     collection: str,
@@ -86,14 +78,15 @@ async def search_collection(
     service: Service,
     workspace_id: WorkspaceId,
     options: OptionsText = None,
-) -> JSONResponse:
+) -> SearchAnswer:
     """Find similar scans in one collection: the short form of ``POST /v1/search``."""
     upload = await read_upload(request, max_items=service.settings.max_items)
-    if upload.document is not None:
-        query = validate(QueryBody, upload.document)
-        return await _search_one(service, workspace_id, [collection], query)
-    chosen = validate(SearchOptions, _options(upload, options))
-    return await _search_one(service, workspace_id, [collection], chosen, upload.files)
+    query: SearchOptions = (
+        validate(SearchOptions, _options(upload, options))
+        if upload.document is None
+        else validate(QueryBody, upload.document)
+    )
+    return await _search(service, workspace_id, [collection], query, upload.files)
 
 
 def _options(upload: Upload, text: str | None) -> object:
@@ -101,23 +94,8 @@ def _options(upload: Upload, text: str | None) -> object:
     if text is None:
         return upload.options if upload.options is not None else {}
     if upload.options is not None:
-        raise InputError("expected options once: as a part of the form or in the address")
+        raise InputError("expected options once: as a part of the form or as a query parameter")
     return parse_json(text)
-
-
-async def _search_one(
-    service: Services,
-    workspace_id: str,
-    collections: Sequence[str],
-    options: SearchOptions,
-    files: Sequence[bytes] = (),
-) -> JSONResponse:
-    hits = await _find(service, workspace_id, collections, options, files)
-    encoder = service.pipeline.encoder
-    answer = SearchAnswer(
-        encoder_id=encoder.encoder_id, dim=encoder.dim, query=hits.query, items=hits.items
-    )
-    return JSONResponse(answer.to_json())
 
 
 async def _search_many(
@@ -127,36 +105,35 @@ async def _search_many(
     collections: Sequence[str],
     queries: Sequence[QueryBody],
 ) -> JSONResponse:
-    if len(queries) > service.settings.max_items:
-        raise TooManyItems(
-            f"expected at most {service.settings.max_items} queries, got {len(queries)}"
-        )
-    results: list[_Hits | ServiceError] = []
+    max_items = service.settings.max_items
+    if len(queries) > max_items:
+        raise TooManyItems(f"expected at most {max_items} queries, got {len(queries)}")
+    results: list[SearchAnswer | ServiceError] = []
     for query in queries:
         try:
-            results.append(await _find(service, workspace_id, collections, query))
+            results.append(await _search(service, workspace_id, collections, query))
         except ServiceError as error:
             results.append(error)
     refuse_if_all_failed(results)
-    encoder, request_id = service.pipeline.encoder, request_id_of(request)
+    request_id = request_id_of(request)
     items = [
         SearchesItem(query=result.query, items=result.items)
-        if isinstance(result, _Hits)
+        if isinstance(result, SearchAnswer)
         else SearchesItem(problem=Problem.of(result, request_id))
         for result in results
     ]
-    answer = SearchesAnswer(encoder_id=encoder.encoder_id, dim=encoder.dim, items=items)
+    answer = SearchesAnswer.of_record(service.pipeline.encoder, items=items)
     return JSONResponse(answer.to_json(), batch_status(results))
 
 
-async def _find(
+async def _search(
     service: Services,
     workspace_id: str,
     collections: Sequence[str],
     options: SearchOptions,
     files: Sequence[bytes] = (),
-) -> _Hits:
-    """Embed what was uploaded, then search."""
+) -> SearchAnswer:
+    """Embed the uploaded images, then search."""
     if options.k > service.settings.max_k:
         raise InputError(f"expected k of at most {service.settings.max_k}, got {options.k}")
     positive, negative = options.examples()
@@ -191,17 +168,20 @@ async def _find(
     hits = await loop.run_in_executor(
         service.searchers, service.gallery.search, workspace_id, request
     )
-    seen = SeenQuery(images=[ImageSeen.of(image_of(image)) for image in images])
-    return _Hits(seen, [HitAnswer.of(hit) for hit in hits])
+    return SearchAnswer.of_record(
+        service.pipeline.encoder,
+        query=QueryAnswer(images=[ImageAnswer.of(image_of(image)) for image in images]),
+        items=[HitAnswer.of(hit) for hit in hits],
+    )
 
 
 async def _embed(
     service: Services, files: Sequence[bytes], region: str | None
 ) -> list[EmbeddedImage]:
-    """Every file, or the error of the first that fails."""
+    """Embed every file. Raises the error of the first file that fails."""
     if not files:
         return []
-    results = await embed_each(service, files, region=region)
+    results = await embed_each(service, files, EmbedOptions().choosing(None, region))
     for result in results:
         if isinstance(result, ServiceError):
             raise result

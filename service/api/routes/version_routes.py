@@ -7,28 +7,14 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.api.dependencies import (
-    IdempotencyKey,
-    IfMatch,
-    Service,
-    WhoAsks,
-    WorkspaceId,
-    page_limit,
-)
-from service.api.etags import created
-from service.api.idempotency import idempotent, request_fingerprint
+from service.api.dependencies import KnownCaller, Service, WorkspaceId
+from service.api.etags import IfMatch, created, with_etag
+from service.api.idempotency import Idempotent
 from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
+from service.api.paging import Paging, next_cursor
 from service.api.routing import StrictRoute
-from service.api.shapes.base import (
-    Cursor,
-    Limit,
-    number_of,
-    read_cursor,
-    responses_of,
-    version_of,
-    write_cursor,
-)
+from service.api.shapes.base import responses_of
 from service.api.shapes.version_shapes import (
     ExampleAnswer,
     ExampleChangesBody,
@@ -46,60 +32,52 @@ router = APIRouter(
 ONNX_TYPE = "application/octet-stream"
 
 
-@router.get("", response_model_exclude_unset=True)
+@router.get("")
 async def list_versions(
-    name: str,
-    service: Service,
-    workspace_id: WorkspaceId,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    name: str, service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> VersionPage:
     """Versions with their reports, newest first."""
     kind = f"versions/{name}"
-    before = read_cursor(kind, cursor)
     classifier, page = await asyncio.to_thread(
         service.registry.list_versions,
         workspace_id,
         name,
-        limit=page_limit(service, limit),
-        before=None if before is None else number_of(before),
+        limit=paging.limit,
+        before=paging.number_after(kind),
     )
     items = [VersionAnswer.of(classifier, version) for version in page.items]
-    return VersionPage(items=items, next_cursor=write_cursor(kind, page.next_after))
+    return VersionPage(items=items, next_cursor=next_cursor(kind, page.next_after))
 
 
-@router.get("/{version}", response_model_exclude_unset=True)
-async def get_version(found: VersionInPath, response: Response) -> VersionAnswer:
+@router.get("/{version}")
+async def get_version(target: VersionInPath, response: Response) -> VersionAnswer:
     """Read one version: its report, who made it, when, and from what."""
-    answer = VersionAnswer.of(*found)
-    response.headers["ETag"] = answer.etag
-    return answer
+    return with_etag(response, VersionAnswer.of(*target))
 
 
 @router.get("/{version}/examples")
 async def list_examples(
-    found: VersionInPath,
-    service: Service,
-    workspace_id: WorkspaceId,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    target: VersionInPath, service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> ExamplePage:
-    """What a version was fitted from, with labels and groups, in the order of fitting."""
-    classifier, version = found
+    """The examples that a version was fitted from, with labels and groups, in that order."""
+    classifier, version = target
     kind = f"examples/{classifier.name}/{version.number}"
-    text = read_cursor(kind, cursor)
-    after, most = -1 if text is None else number_of(text), page_limit(service, limit)
+    number = paging.number_after(kind)
+    after = -1 if number is None else number
     examples = await asyncio.to_thread(
         service.registry.list_examples,
         workspace_id,
         classifier.name,
         version.number,
-        limit=most + 1,
+        limit=paging.limit + 1,
         after=after,
     )
-    last = str(after + most) if len(examples) > most else None
-    items = [ExampleAnswer.of(example, version.kind) for example in examples[:most]]
-    return ExamplePage(items=items, next_cursor=write_cursor(kind, last))
+    last = str(after + paging.limit) if len(examples) > paging.limit else None
+    items = [
+        ExampleAnswer.of(example, version.kind, kept=example.is_kept)
+        for example in examples[: paging.limit]
+    ]
+    return ExamplePage(items=items, next_cursor=next_cursor(kind, last))
 
 
 @router.post(
@@ -113,33 +91,30 @@ async def change_examples(
     version: VersionName,
     request: Request,
     service: Service,
-    caller: WhoAsks,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    caller: KnownCaller,
+    idempotent: Idempotent,
+    if_match: IfMatch,
 ) -> Response:
-    """Add, relabel or drop examples of a version: a new version, published only when asked.
+    """Add, relabel or drop examples of a version: a new version, published only on request.
 
-    A scan or image that is an example already is relabelled. Examples whose scans were deleted
-    or whose subjects were erased are left out; ``settings.not_kept`` says how many.
+    A scan or image that is already an example is relabelled. Examples whose scans were deleted
+    or whose subjects were erased are left out; ``settings.not_kept`` gives their number.
     """
     body, files = await read_labelled(request, service, ExampleChangesBody)
-    revision = version_of(if_match)
-    wanted = body.request(name, version, caller.author, revision)
+    change_request = body.request(name, version, caller.author, if_match)
 
     async def act() -> JSONResponse:
         uploads = await embed_labelled(service, body, files)
-        change = partial(service.registry.change, caller.workspace_id, wanted, uploads)
+        change = partial(service.registry.change, caller.workspace_id, change_request, uploads)
         return version_created(*await service.fits.run(change))
 
-    content = request_fingerprint("examples", name, version, str(revision), body, *files)
-    return await idempotent(service, caller.workspace_id, key, content, act)
+    return await idempotent.run(act, "examples", name, version, str(if_match), body, *files)
 
 
 def version_created(classifier: Classifier, version: ClassifierVersion) -> JSONResponse:
     """201 for a new version, with its place."""
-    answer = VersionAnswer.of(classifier, version)
-    document = answer.model_dump(mode="json", exclude_unset=True)
-    return created(document, f"/v1/classifiers/{classifier.name}/versions/{version.number}")
+    location = f"/v1/classifiers/{classifier.name}/versions/{version.number}"
+    return created(VersionAnswer.of(classifier, version), location)
 
 
 @router.get(
@@ -156,17 +131,17 @@ def version_created(classifier: Classifier, version: ClassifierVersion) -> JSONR
     },
 )
 async def export_classifier(
-    found: VersionInPath,
+    target: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
     format: Literal["json", "onnx"] = "json",
 ) -> Response:
-    """A version as JSON that can be imported, or as ONNX: embedding to probabilities.
+    """Export a version as JSON that can be imported, or as ONNX: embedding to probabilities.
 
-    The JSON carries embeddings of examples (at most 2000), by which distances are measured; the
-    ONNX does not. Both carry the card: report, classes, encoder_id.
+    The JSON contains embeddings of examples (at most 2000), from which distances are measured; the
+    ONNX file does not. Both contain the card: report, classes, encoder_id.
     """
-    classifier, version = found
+    classifier, version = target
 
     def export() -> Response:  # writes the body too, which can be megabytes long
         loaded = service.classifiers.open(workspace_id, classifier.name, version.number)

@@ -1,25 +1,25 @@
 """Classifiers on the wire: labelled examples, fits, and classifiers as they are read."""
 
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from service.api.shapes.base import (
     ENCODER,
-    TIME,
-    Answer,
     Body,
     Identifier,
     JsonObject,
     Label,
     Name,
+    PageAnswer,
+    ResourceAnswer,
     etag,
     example_of,
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
 from service.classifiers.fitting import FitOptions
-from service.classifiers.registry import Author, Classifier
+from service.classifiers.registry import Author, Classifier, ClassifierVersion
 from service.classifiers.requests import ExampleSelection, FitRequest, Labelling, ScanExample
 
 MAX_EXAMPLES = 10_000  # named in one request
@@ -29,11 +29,11 @@ Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Labelled(Body):
-    """``label``: the one class; ``labels``: all that is there, for multi-label classifiers."""
+    """``label``: the class; ``labels``: every label that is present (multi-label)."""
 
     label: Label | None = None
     labels: list[Label] | None = Field(
-        None, max_length=64, description="Empty: none of the labels is there."
+        None, max_length=64, description="Empty: no label is present."
     )
 
     @model_validator(mode="after")
@@ -44,7 +44,7 @@ class Labelled(Body):
 
     @property
     def labelling(self) -> Labelling:
-        """As the use cases take it."""
+        """The label or labels as the use cases take them."""
         return self.label if self.label is not None else tuple(self.labels or ())
 
 
@@ -52,10 +52,10 @@ class LabelledExample(Labelled):
     """A stored scan (``scan_id``), an image (``image``), or the next file of a form (neither)."""
 
     scan_id: Identifier | None = None
-    collection: Name | None = Field(None, description="Of the scan, when not the request's.")
-    image: str | None = Field(None, description="A whole image file, base64.")
-    subject_id: Identifier | None = Field(None, description="Of an image or file.")
-    study_id: Identifier | None = Field(None, description="Of an image or file.")
+    collection: Name | None = Field(None, description="Of the scan; null: the request's.")
+    image: str | None = Field(None, description="One image file, base64.")
+    subject_id: Identifier | None = Field(None, description="Only for an image or file.")
+    study_id: Identifier | None = Field(None, description="Only for an image or file.")
 
     @model_validator(mode="after")
     def _is_scan_or_image(self) -> Self:
@@ -71,13 +71,15 @@ class ExampleSource(Body):
     """Labelled examples: the scans of a task of a collection, and those in ``examples``."""
 
     collection: Name | None = None
-    task: Identifier | None = Field(None, description="Take every scan with this label.")
+    task: Identifier | None = Field(None, description="Use every scan with a label for this task.")
     tasks: dict[Identifier, Label] = Field(
         default_factory=dict,
         max_length=64,
-        description="Multi-label: task -> value that means its label is there; scans with all.",
+        description="Multi-label: task -> value that means present; scans with all these tasks.",
     )
-    filter: FilterBody = Field(default_factory=FilterBody, description="Of the task's scans.")
+    filter: FilterBody = Field(
+        default_factory=FilterBody, description="Restricts the scans of the task."
+    )
     examples: list[LabelledExample] = Field(default_factory=list, max_length=MAX_EXAMPLES)
 
     @model_validator(mode="after")
@@ -90,12 +92,12 @@ class ExampleSource(Body):
 
     @property
     def unstored(self) -> list[LabelledExample]:
-        """Examples that are images or files."""
+        """The examples that are images or files."""
         return [example for example in self.examples if example.scan_id is None]
 
     @property
     def stored(self) -> ExampleSelection:
-        """Examples that are stored scans."""
+        """The examples that are stored scans."""
         return ExampleSelection(
             self.collection,
             self.task,
@@ -115,24 +117,23 @@ class ExampleSource(Body):
 
 
 class FitFields(Body):
-    """How to fit, beside the examples."""
+    """Options of a fit."""
 
     class_weights: Literal["balanced"] | dict[Label, Weight] | None = Field(
         None,
-        description="Class or label -> how much it counts beside the others, when balanced is "
-        "not wanted. Null: balanced, or as in the version before.",
+        description="Class or label -> weight. Null: balanced, or as in the version before.",
     )
     counted: Literal["groups", "frames"] | None = Field(
         None,
-        description="groups (as null in a new classifier): frames of one patient and class count "
-        "once together; frames: each for itself.",
+        description="groups: frames of one patient and class count once together; frames: each "
+        "frame counts. Null: groups, or as in the version before.",
     )
     thresholds: dict[Label, Threshold] | None = Field(
-        None, description="Multi-label: label -> probability from which it is present; else 0.5."
+        None, description="Multi-label: label -> threshold of its probability; 0.5 by default."
     )
 
     def fit_options(self, kind: Kind = "single_label") -> FitOptions:
-        """As the use cases take it; None where the request says nothing."""
+        """The options as the use cases take them; None where the request names none."""
         weights = {} if self.class_weights == "balanced" else self.class_weights
         return FitOptions(
             kind, weights if isinstance(weights, dict) else None, self.counted, self.thresholds
@@ -154,12 +155,12 @@ class NewClassifierBody(ExampleSource, FitFields):
         return self
 
     def request(self, author: Author) -> FitRequest:
-        """As the use cases take it."""
+        """The fit as the use cases take it."""
         return FitRequest(self.name, self.stored, self.fit_options(self.kind), author)
 
 
 class ClassifierPatchBody(Body):
-    """Which version predicts from now on; an earlier one rolls back."""
+    """The version that predicts from now on; an earlier one rolls back."""
 
     model_config = example_of({"published_version": 2})
 
@@ -167,7 +168,7 @@ class ClassifierPatchBody(Body):
 
 
 class ClassifierImportBody(Body):
-    """A classifier that was exported as JSON, and the name it gets here."""
+    """A classifier that was exported as JSON, and its name here."""
 
     model_config = example_of(
         {
@@ -180,43 +181,46 @@ class ClassifierImportBody(Body):
     classifier: JsonObject
 
 
-class ClassifierAnswer(Answer):
-    """A classifier and what its published version says of itself."""
+class FittedAnswer(ResourceAnswer):
+    """The common fields of classifiers and their versions."""
 
-    name: str = Field(examples=["finding"])
     classifier_id: str
     encoder_id: str = Field(examples=[ENCODER])
     kind: Kind
-    classes: list[str] = Field(examples=[["benign", "malignant"]], description="Or labels.")
-    report: VersionReport | None = Field(description="Null of an import without one.")
-    calibrated: bool = Field(description="Of every label; the report says why not.")
-    published_version: int = Field(description="The one that predicts.")
+    classes: list[str] = Field(examples=[["benign", "malignant"]], description="Classes or labels.")
+    report: VersionReport | None = Field(description="Null for an import without a report.")
+    calibrated: bool = Field(description="Whether every label is; the report gives the reason.")
+
+    @classmethod
+    def of_version(cls, version: ClassifierVersion, /, **others: Any) -> Self:
+        """The answer for a record; ``others`` are the fields that are not of the version."""
+        report = VersionReport.of(version.report)
+        is_calibrated = report is not None and report.is_calibrated
+        return cls.of_record(version, report=report, calibrated=is_calibrated, **others)
+
+
+class ClassifierAnswer(FittedAnswer):
+    """A classifier, with the report of its published version."""
+
+    name: str = Field(examples=["finding"])
+    published_version: int = Field(description="The version that predicts.")
     latest_version: int
-    created_at: str = Field(examples=[TIME])
-    etag: str = Field(examples=['"1"'])
 
     @classmethod
     def of(cls, classifier: Classifier) -> Self:
-        """The shape of a record."""
-        version = classifier.published
-        report = VersionReport.of(version.report)
-        return cls(
+        """The answer for a record."""
+        return cls.of_version(
+            classifier.published,
             name=classifier.name,
             classifier_id=classifier.classifier_id,
-            encoder_id=version.encoder_id,
-            kind=cast(Kind, version.kind),
-            classes=list(version.classes),
-            report=report,
-            calibrated=report is not None and report.is_calibrated,
-            published_version=version.number,
+            published_version=classifier.published.number,
             latest_version=classifier.latest,
             created_at=classifier.created_at,
             etag=etag(classifier.revision),
         )
 
 
-class ClassifierPage(Answer):
-    """``next_cursor`` is null on the last page."""
+class ClassifierPage(PageAnswer):
+    """Classifiers, sorted by name."""
 
     items: list[ClassifierAnswer]
-    next_cursor: str | None

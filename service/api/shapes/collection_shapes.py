@@ -1,42 +1,62 @@
 """Bodies and answers of collections: create, change, count, export, import, re-embed."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from service.api.shapes.base import (
-    ENCODER,
-    TIME,
     Answer,
     Body,
+    Deleted,
+    EncodedAnswer,
     Identifier,
     Name,
     PageAnswer,
+    ResourceAnswer,
     Share,
     Text,
     etag,
     example_of,
-    write_cursor,
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.embedding.analysis_terms import Reason
-from service.gallery.gallery_records import Collection, Facet, Facets, PolicyPatch, Reembedding
+from service.gallery.gallery_records import Collection, Facet, Facets, PolicyPatch
 from service.gallery.indexes import IndexStatistics
 
 
 class IntakeBody(Body):
-    """What a collection refuses; by default nothing, and answers only advise."""
+    """What a collection refuses; by default it refuses nothing, and answers only advise."""
 
     refuse_burned_in: Literal["low", "high"] | None = Field(
-        None, description="Least burned-in risk that is refused."
+        None, description="The lowest burned-in risk that is refused."
     )
     refuse_quality: list[Reason] = Field(
-        default_factory=list, max_length=16, description="Findings that are refused."
+        default_factory=list, max_length=16, description="Quality problems that are refused."
     )
 
 
-class NewCollectionBody(Body):
+class CollectionPatchBody(Body):
+    """Change a collection; what is not named stays."""
+
+    model_config = example_of({"retention_days": 365, "keep_images": True})
+
+    description: Text = ""
+    keep_images: bool = Field(
+        False,
+        description="Keep the embedded pixels of new scans, without metadata, for a later "
+        "encoder; false deletes those that were kept.",
+    )
+    retention_days: float | None = Field(
+        None, gt=0, le=100_000, description="Older scans are deleted; null means never."
+    )
+
+    def patch(self) -> PolicyPatch:
+        """The changes as the gallery takes them."""
+        set_fields = frozenset(self.model_fields_set)
+        return PolicyPatch(self.description, self.keep_images, self.retention_days, set_fields)
+
+
+class NewCollectionBody(CollectionPatchBody):
     """Create a collection."""
 
     model_config = example_of(
@@ -48,33 +68,7 @@ class NewCollectionBody(Body):
     )
 
     name: Name
-    description: Text = ""
-    keep_images: bool = Field(
-        False, description="Keep the embedded pixels, without metadata, for a later encoder."
-    )
-    retention_days: float | None = Field(
-        None, gt=0, le=100_000, description="Older scans are deleted; null = never."
-    )
     intake: IntakeBody = Field(default_factory=IntakeBody)
-
-
-class CollectionPatchBody(Body):
-    """Change a collection; what is not named stays."""
-
-    model_config = example_of({"retention_days": 365, "keep_images": True})
-
-    description: Text = ""
-    keep_images: bool = Field(
-        False, description="Keep the pixels of scans added from now on; false drops all."
-    )
-    retention_days: float | None = Field(
-        None, gt=0, le=100_000, description="Older scans are deleted; null = never."
-    )
-
-    def patch(self) -> PolicyPatch:
-        """What the gallery is to change."""
-        named = frozenset(self.model_fields_set)
-        return PolicyPatch(self.description, self.keep_images, self.retention_days, named)
 
 
 class IntakeAnswer(Answer):
@@ -87,82 +81,68 @@ class IntakeAnswer(Answer):
 class IndexAnswer(Answer):
     """How a collection is searched."""
 
-    index_id: str = Field(description="Names it in /metrics.", examples=["6f1d0c3b9a27"])
+    index_id: str = Field(description="Name of the index in /metrics.", examples=["6f1d0c3b9a27"])
     mode: Literal["exact", "approximate"]
     scans: int
-    compressed_scans: int = Field(description="Searched approximately; scores are always exact.")
+    compressed_scans: int = Field(
+        description="Scans that are searched approximately; scores are always exact."
+    )
     segments: int
     recall_at_10: Share | None = Field(
-        description="Share of the exact 10 best that recent searches find; null = not measured."
+        description="Share of the exact 10 best that recent searches found; null: not measured."
     )
     recall_samples: int
 
     @classmethod
-    def of(cls, statistics: IndexStatistics) -> "IndexAnswer":
-        """From the state of an index."""
+    def of(cls, statistics: IndexStatistics) -> Self:
+        """The answer for the state of an index."""
         state = statistics.state
-        return cls(
-            index_id=statistics.index_id,
+        return cls.of_record(
+            statistics,
             mode="approximate" if state.compressed_rows else "exact",
             scans=state.rows,
             compressed_scans=state.compressed_rows,
             segments=state.segments,
             recall_at_10=statistics.recall,
-            recall_samples=statistics.recall_samples,
         )
 
 
-class CollectionAnswer(Answer):
+class CollectionAnswer(EncodedAnswer, ResourceAnswer):
     """A collection of scans, bound to one encoder."""
 
     name: str = Field(examples=["liver"])
     description: str
-    encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[1024])
     scans: int
     keep_images: bool
     retention_days: float | None
     intake: IntakeAnswer
     index: IndexAnswer | None = Field(description="Null for a collection of another encoder.")
-    created_at: str = Field(examples=[TIME])
-    etag: str = Field(examples=['"1"'])
 
     @classmethod
-    def of(cls, collection: Collection, index: IndexStatistics | None) -> "CollectionAnswer":
-        """From the collection and the state of its index."""
-        return cls(
-            name=collection.name,
-            description=collection.description,
-            encoder_id=collection.encoder_id,
-            dim=collection.dim,
-            scans=collection.scans,
-            keep_images=collection.keep_images,
-            retention_days=collection.retention_days,
-            intake=IntakeAnswer(
-                refuse_burned_in=collection.intake.get("refuse_burned_in"),
-                refuse_quality=list(collection.intake.get("refuse_quality", ())),
-            ),
+    def of(cls, collection: Collection, index: IndexStatistics | None) -> Self:
+        """The answer for a collection and the state of its index."""
+        return cls.of_record(
+            collection,
+            intake=IntakeBody.model_validate(collection.intake).model_dump(),
             index=None if index is None else IndexAnswer.of(index),
-            created_at=collection.created_at,
             etag=etag(collection.version),
         )
 
 
 class CollectionPage(PageAnswer):
-    """Collections, sorted by name; ``next_cursor`` is null on the last page."""
+    """Collections, sorted by name."""
 
     items: list[CollectionAnswer]
 
 
-class CollectionDeleted(Answer):
-    """What was deleted."""
+class CollectionDeleted(Deleted):
+    """What was deleted, with its number of scans."""
 
-    deleted: str
     scans: int
 
 
 class FacetsBody(Body):
-    """What to count."""
+    """Which tasks and attributes to count."""
 
     model_config = example_of(
         {
@@ -175,31 +155,33 @@ class FacetsBody(Body):
 
     filter: FilterBody = Field(default_factory=FilterBody)
     labels: list[Identifier] | None = Field(
-        None, max_length=64, description="Tasks to count classes of; null = the commonest 64."
+        None, max_length=64, description="Tasks whose classes are counted; null: the commonest 64."
     )
     attributes: list[Identifier] = Field(default_factory=list, max_length=64)
-    limit: int = Field(20, ge=1, le=1000, description="Most values each, commonest first.")
+    limit: int = Field(
+        20, ge=1, le=1000, description="Most values of each task or attribute, commonest first."
+    )
 
 
 class FacetValue(Answer):
-    """One value and how many scans have it."""
+    """A value and how many scans have it."""
 
     value: Any
     scans: int
 
 
 class FacetAnswer(Answer):
-    """Values of one label or attribute, commonest first."""
+    """Values of one task or attribute, commonest first."""
 
     values: list[FacetValue]
     others: int = Field(description="Scans with a value that the limit left out.")
-    missing: int = Field(description="Scans that pass the filter and lack the name.")
+    missing: int = Field(description="Scans that pass the filter and lack the task or attribute.")
 
     @classmethod
-    def of(cls, facet: Facet) -> "FacetAnswer":
-        """From the counts of one name."""
+    def of(cls, facet: Facet) -> Self:
+        """The answer for the counts of one task or attribute."""
         values = [FacetValue(value=value, scans=scans) for value, scans in facet.values]
-        return cls(values=values, others=facet.others, missing=facet.missing)
+        return cls.of_record(facet, values=values)
 
 
 class FacetsAnswer(Answer):
@@ -212,12 +194,10 @@ class FacetsAnswer(Answer):
     attributes: dict[str, FacetAnswer]
 
     @classmethod
-    def of(cls, facets: Facets) -> "FacetsAnswer":
-        """From the catalog's counts."""
-        return cls(
-            scans=facets.scans,
-            subjects=facets.subjects,
-            studies=facets.studies,
+    def of(cls, facets: Facets) -> Self:
+        """The answer for the counts of the catalog."""
+        return cls.of_record(
+            facets,
             labels={name: FacetAnswer.of(facet) for name, facet in facets.labels.items()},
             attributes={name: FacetAnswer.of(facet) for name, facet in facets.attributes.items()},
         )
@@ -240,38 +220,17 @@ class CollectionImportBody(Body):
 
 
 class ReembeddingAnswer(Answer):
-    """A collection whose scans are embedded anew by another encoder."""
+    """The change of a collection from one encoder to another."""
 
     collection: str
     from_encoder_id: str
     to_encoder_id: str
     state: Literal["embedding", "switched"]
-    embedded: int = Field(description="Scans that have a vector of the other encoder.")
-
-    @classmethod
-    def of(cls, collection: str, change: Reembedding) -> "ReembeddingAnswer":
-        """From what the catalog tells of it."""
-        return cls(
-            collection=collection,
-            from_encoder_id=change.from_encoder_id,
-            to_encoder_id=change.to_encoder_id,
-            state=change.state,
-            embedded=change.embedded,
-        )
+    embedded: int = Field(description="Scans that have a vector of the new encoder.")
 
 
 class ReembeddingEnded(Answer):
     """A re-embedding that was confirmed or taken back."""
 
     collection: str
-    encoder_id: str = Field(description="Whose vectors were kept.")
-
-
-def collection_page(
-    items: Sequence[tuple[Collection, IndexStatistics | None]], next_after: str | None
-) -> CollectionPage:
-    """One page of collections."""
-    return CollectionPage(
-        items=[CollectionAnswer.of(*item) for item in items],
-        next_cursor=write_cursor("collections", next_after),
-    )
+    encoder_id: str = Field(description="The encoder whose vectors were kept.")

@@ -1,20 +1,20 @@
 """Bodies and answers of embeddings that are not stored."""
 
 import base64
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from pydantic import Field
 
 from service.api.shapes.base import (
-    ENCODER,
     FRAMES_HELP,
     REGION_HELP,
     REGION_NUMBER,
     Answer,
     Base64Image,
     Body,
+    EncodedAnswer,
     FrameChoice,
-    ImageSeen,
+    ImageAnswer,
     Problem,
     RegionChoice,
     example_of,
@@ -30,14 +30,14 @@ Pooling: TypeAlias = Literal["mean", "none"]
 
 
 class EmbeddingOptions(Body):
-    """How embeddings are written; query parameters, or the ``options`` of a form."""
+    """How to embed and to write numbers: query parameters, or the ``options`` of a form."""
 
     encoding_format: Encoding = "float"
     dtype: NumberFormat = "float32"
     frames: FrameChoice | None = Field(None, description=FRAMES_HELP)
     region: RegionChoice | None = Field(None, description=REGION_HELP)
     pool: Pooling = Field(
-        "mean", description="none adds the embedding of each used frame of a clip."
+        "mean", description="none also returns the embedding of each used frame of a clip."
     )
 
     def write(self, embedding_D: Floats) -> list[float] | str:
@@ -50,7 +50,7 @@ class EmbeddingOptions(Body):
 
 
 class EmbeddingsBody(Body):
-    """Images as JSON; what is named here counts more than the query parameters."""
+    """Images as JSON; fields override the query parameters."""
 
     model_config = example_of(
         {"images": ["iVBORw0KGgo..."], "encoding_format": "base64", "dtype": "int8"}
@@ -65,11 +65,11 @@ class EmbeddingsBody(Body):
 
 
 class FrameEmbeddingAnswer(Answer):
-    """One used frame of a clip, or one region of a frame, with `pool=none`."""
+    """A used frame of a clip, or a region of a frame; only with `pool=none`."""
 
-    index: int = Field(ge=0, description="In the file.")
+    index: int = Field(ge=0, description="Number of the frame in the file.")
     region: int = Field(ge=0, description=REGION_NUMBER)
-    time_s: float | None = Field(description="Since the first frame of the file.")
+    time_s: float | None = Field(description="Time since the first frame of the file.")
     embedding: list[float] | str
 
 
@@ -80,37 +80,30 @@ class EmbeddingItem(Answer):
         None, description="Numbers, or base64 of little-endian values; int8 is value x 127."
     )
     frames: list[FrameEmbeddingAnswer] | None = None
-    image: ImageSeen | None = None
+    image: ImageAnswer | None = None
     problem: Problem | None = None
 
     @classmethod
     def of(
         cls, result: EmbeddedImage | ServiceError, options: EmbeddingOptions, request_id: str
-    ) -> "EmbeddingItem":
-        """From what became of one image."""
+    ) -> Self:
+        """The answer for one image."""
         if isinstance(result, ServiceError):
             return cls(problem=Problem.of(result, request_id))
         item = cls(
-            embedding=options.write(result.embedding_D), image=ImageSeen.of(image_of(result))
+            embedding=options.write(result.embedding_D), image=ImageAnswer.of(image_of(result))
         )
         if options.pool == "none" and result.used:
             item.frames = [
-                FrameEmbeddingAnswer(
-                    index=frame.index,
-                    region=frame.region,
-                    time_s=frame.time_s,
-                    embedding=options.write(frame.embedding_D),
-                )
+                FrameEmbeddingAnswer.of_record(frame, embedding=options.write(frame.embedding_D))
                 for frame in result.used
             ]
         return item
 
 
-class EmbeddingsAnswer(Answer):
+class EmbeddingsAnswer(EncodedAnswer):
     """One item per image, in order."""
 
-    encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[1024])
     dtype: NumberFormat
     encoding_format: Encoding
     items: list[EmbeddingItem]

@@ -13,13 +13,13 @@ MAX_FILTER_DEPTH = 8  # as the catalog's; refused here before anything recurses
 
 
 class Presence(Body):
-    """Whether it is there at all."""
+    """Whether a scan has the label or id at all."""
 
     exists: bool
 
 
 class TimeRange(Body):
-    """Between two times; a day alone means its first moment, no offset means UTC."""
+    """A range of times; a date means its first moment, a time without offset is UTC."""
 
     gte: datetime | date | None = None
     gt: datetime | date | None = None
@@ -27,7 +27,7 @@ class TimeRange(Body):
     lt: datetime | date | None = None
 
     def range(self) -> Range:
-        """As the catalog compares times."""
+        """The range as the catalog compares times."""
         return Range(_moment(self.gte), _moment(self.lte), _moment(self.gt), _moment(self.lt))
 
 
@@ -35,9 +35,9 @@ Bound = Annotated[str, StringConstraints(max_length=1000)] | int | float
 
 
 class AttributeTest(Body):
-    """Every test named must pass. Bounds are all numbers or all text (ISO dates, for example)."""
+    """Every named test must pass. Bounds are all numbers or all text, such as ISO dates."""
 
-    exists: bool | None = Field(None, description="Whether the scan has the attribute, null too.")
+    exists: bool | None = Field(None, description="Whether the scan has the attribute, even null.")
     any_of: list[Value] | None = Field(None, alias="in", max_length=1000)
     none_of: list[Value] | None = Field(None, alias="not_in", max_length=1000)
     gte: Bound | None = None
@@ -47,9 +47,9 @@ class AttributeTest(Body):
 
 
 class FilterBody(Body):
-    """Conditions joined by AND; a list of values means any of them.
+    """Conditions that must all hold; a list of values means any of them.
 
-    ``and``, ``or`` and ``not`` hold further filters, 8 deep and 100 conditions at most.
+    ``and``, ``or`` and ``not`` contain further filters, at most 8 deep and 100 conditions.
     """
 
     model_config = example_of(
@@ -89,32 +89,32 @@ class FilterBody(Body):
         return document
 
     def where(self) -> ScanFilter:
-        """As the gallery filters; a single value means a list of one. Raises InputError."""
+        """The filter as the gallery takes it. Raises InputError."""
         tests = {n: v for n, v in self.attributes.items() if isinstance(v, AttributeTest)}
         values = {n: _many(v) for n, v in self.attributes.items() if n not in tests}
-        wanted = {n: tuple(v.any_of) for n, v in tests.items() if v.any_of}
-        refused = [
+        any_of = {n: tuple(v.any_of) for n, v in tests.items() if v.any_of}
+        none_of = [
             ScanFilter(attributes={n: tuple(v.none_of)}) for n, v in tests.items() if v.none_of
         ]
         spans = {n: Range(v.gte, v.lte, v.gt, v.lt) for n, v in tests.items()}
         presence = {n: v.exists for n, v in self.labels.items() if isinstance(v, Presence)}
         return ScanFilter(
             labels={n: _many(v) for n, v in self.labels.items() if n not in presence},
-            attributes=values | wanted,
-            subject_ids=_given(self.subject_id),
-            study_ids=_given(self.study_id),
-            not_subject_ids=_given(self.not_subject_id),
-            not_study_ids=_given(self.not_study_id),
+            attributes=values | any_of,
+            subject_ids=_values(self.subject_id),
+            study_ids=_values(self.study_id),
+            not_subject_ids=_values(self.not_subject_id),
+            not_study_ids=_values(self.not_study_id),
             label_presence=presence,
             attribute_presence={n: v.exists for n, v in tests.items() if v.exists is not None},
             attribute_ranges={n: span for n, span in spans.items() if span != Range()},
-            has_subject=_known(self.subject_id),
-            has_study=_known(self.study_id),
+            has_subject=_exists(self.subject_id),
+            has_study=_exists(self.study_id),
             created=self.created_at.range() if self.created_at else Range(),
             updated=self.updated_at.range() if self.updated_at else Range(),
             all_of=tuple(inner.where() for inner in self.all_of or ()),
             any_of=tuple(inner.where() for inner in self.any_of or ()),
-            none_of=(*refused, *((self.none_of.where(),) if self.none_of else ())),
+            none_of=(*none_of, *((self.none_of.where(),) if self.none_of else ())),
         )
 
 
@@ -130,16 +130,16 @@ def _many(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
-def _given(value: Any) -> tuple[Any, ...]:
+def _values(value: Any) -> tuple[Any, ...]:
     return () if value is None or isinstance(value, Presence) else _many(value)
 
 
-def _known(value: Any) -> bool | None:
+def _exists(value: Any) -> bool | None:
     return value.exists if isinstance(value, Presence) else None
 
 
 def _moment(time: date | datetime | None) -> str | None:
-    """As the catalog writes times: its text sorts by time."""
+    """The time as the catalog writes it: its text sorts by time."""
     if time is None:
         return None
     moment = time if isinstance(time, datetime) else datetime(time.year, time.month, time.day)

@@ -1,6 +1,6 @@
 """Answers of operations, and of erasures that may begin one."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ _ERRORS = {kind.code: kind for kind in STATUS}
 
 
 class ProgressAnswer(Answer):
-    """In units of the operation's own; ``total`` is 0 while it is not known."""
+    """Progress in units of the operation; ``total`` is 0 until it is known."""
 
     done: int
     total: int
@@ -27,7 +27,7 @@ class FitResult(Answer):
 
 
 class RefittedClassifier(Answer):
-    """A classifier's new version (null when nothing of it was erased), or why there is none."""
+    """The new version of a classifier (null when nothing of it was erased), or its error."""
 
     name: str
     version: int | None = None
@@ -36,13 +36,13 @@ class RefittedClassifier(Answer):
 
 
 class RefitResult(Answer):
-    """One item per classifier that had learnt from what was erased."""
+    """One item per classifier that was fitted from what was erased."""
 
     classifiers: list[RefittedClassifier]
 
 
 class ReembedResult(Answer):
-    """The collection is of the loaded encoder."""
+    """The collection now belongs to the loaded encoder."""
 
     collection: str
     encoder_id: str
@@ -56,14 +56,14 @@ class BackupResult(Answer):
 
 
 class ExportResult(Answer):
-    """The export; ``scans`` is missing when an earlier attempt wrote it."""
+    """The export; ``scans`` is missing if an earlier attempt wrote it."""
 
     export: str
     scans: int | None = None
 
 
 class ImportResult(Answer):
-    """How many scans were stored, and how many were known before."""
+    """How many scans were stored, and how many were already known."""
 
     collection: str
     stored: int
@@ -76,7 +76,7 @@ OperationResult: TypeAlias = (
 
 
 class OperationAnswer(Answer):
-    """Long work that was asked for."""
+    """A long-running task."""
 
     operation_id: str = Field(examples=["op_5f2b1c0d9e8a7463aa01"])
     kind: Literal["fit", "refit", "reembed", "export", "import", "backup"]
@@ -89,25 +89,14 @@ class OperationAnswer(Answer):
     updated_at: str
 
     @classmethod
-    def of(cls, operation: Operation) -> "OperationAnswer":
-        """As clients see it; what it was asked with stays inside."""
-        return cls.model_validate(
-            {
-                "operation_id": operation.operation_id,
-                "kind": operation.kind,
-                "state": operation.state,
-                "progress": {"done": operation.done, "total": operation.total},
-                "cancel_asked": operation.cancel_asked,
-                "result": operation.result,
-                "problem": _problem(operation),
-                "created_at": operation.created_at,
-                "updated_at": operation.updated_at,
-            }
-        )
+    def of(cls, operation: Operation) -> Self:
+        """The answer for an operation, without its request."""
+        progress = ProgressAnswer(done=operation.done, total=operation.total)
+        return cls.of_record(operation, progress=progress, problem=_problem(operation))
 
 
 def _problem(operation: Operation) -> Problem | None:
-    """The problem document; the operation's own id stands where a request's would."""
+    """The problem document, with the id of the operation as ``request_id``."""
     if operation.problem is None:
         return None
     error = _ERRORS.get(operation.problem["code"])
@@ -117,31 +106,29 @@ def _problem(operation: Operation) -> Problem | None:
 
 
 class OperationPage(PageAnswer):
-    """Operations, newest first; ``next_cursor`` is null on the last page."""
+    """Operations, newest first."""
 
     items: list[OperationAnswer]
 
 
 class ErasedScan(Answer):
-    """One scan that was erased."""
+    """A scan that was erased."""
 
     collection: str
     scan_id: str
 
 
 class ErasureAnswer(Answer):
-    """What was erased, and which classifiers had learnt from it."""
+    """What was erased, and which classifiers were fitted from it."""
 
     scans: list[ErasedScan]
-    classifiers: list[str] = Field(description="That learnt from them; they stay.")
-    uploads: int = Field(description="Erased examples that were uploaded to classifiers.")
-    operation: OperationAnswer | None = Field(None, description="The refit, when asked for.")
+    classifiers: list[str] = Field(description="Classifiers fitted from them; they stay.")
+    uploads: int = Field(description="Erased examples that were never stored as scans.")
+    operation: OperationAnswer | None = Field(None, description="The refit, if requested.")
 
     @classmethod
-    def of(cls, receipt: ErasedSubject) -> "ErasureAnswer":
-        """From the receipt, before any refit."""
-        return cls(
-            scans=[ErasedScan(collection=c, scan_id=s) for c, s in receipt.scans],
-            classifiers=list(receipt.classifiers),
-            uploads=receipt.uploads,
+    def of(cls, receipt: ErasedSubject) -> Self:
+        """The receipt, before any refit."""
+        return cls.of_record(
+            receipt, scans=[ErasedScan(collection=c, scan_id=s) for c, s in receipt.scans]
         )

@@ -1,44 +1,34 @@
 """Predictions on the wire: one shape for single-label and multi-label classifiers."""
 
 import base64
-from collections.abc import Sequence
-from functools import cache
-from typing import Any, Literal, Self, TypeAlias, TypedDict, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from service.api.shapes.base import (
-    ENCODER,
     Answer,
     Base64Image,
     Body,
+    EncodedAnswer,
     Identifier,
-    ImageSeen,
+    ImageAnswer,
     Name,
     Problem,
     example_of,
 )
 from service.api.shapes.classifier_shapes import Kind
-from service.api.shapes.report_shapes import VersionReport
-from service.api.shapes.version_shapes import label_fields, thumbnail_path
+from service.api.shapes.report_shapes import MULTI_LABEL_ONLY, SINGLE_LABEL_ONLY, VersionReport
+from service.api.shapes.version_shapes import LabelledSummary
 from service.classifiers.prediction import (
     Heatmap,
     LoadedClassifier,
-    Neighbour,
     PredictedItem,
     PredictedItems,
-    PredictionSets,
 )
 
-
-class UploadFacts(TypedDict):
-    """What is told of an item beside its prediction."""
-
-    scan_id: str | None
-    image: ImageSeen | None
-
-
-ItemFacts: TypeAlias = UploadFacts | Problem
+# The fields of an item beside its prediction, or why there is no prediction.
+ItemFacts: TypeAlias = Mapping[str, Any] | Problem
 
 
 class PredictImagesBody(Body):
@@ -59,62 +49,42 @@ class PredictScansBody(Body):
 
 
 class OutputAnswer(Answer):
-    """One class of a single-label classifier, or one label of a multi-label one."""
+    """A class of a single-label classifier, or a label of a multi-label one."""
 
     label: str = Field(examples=["benign"])
     probability: float = Field(
-        ge=0, le=1, description="Of classes they sum to 1; labels are independent of each other."
+        ge=0,
+        le=1,
+        description="Probabilities of classes sum to 1; those of labels are independent.",
     )
-    threshold: float | None = Field(description="Null: the most probable class is called.")
+    threshold: float | None = Field(description="Null if the most probable class is called.")
     called: bool | None = Field(
-        description="The probability is at or above the threshold; null when abstained."
+        description="Whether the probability reaches the threshold; null when abstained."
     )
-    set_by: Literal["request", "version", "default"] = Field(description="The threshold.")
+    set_by: Literal["request", "version", "default"] = Field(description="Source of the threshold.")
     abstained_because: Literal["ambiguous"] | None = Field(
-        description="Of a label: too near its threshold."
+        description="Only for a label that is too near its threshold."
     )
     prediction_set: list[Literal["absent", "present"]] | None = Field(
-        description="Of a label: what can be true at the coverage; both: cannot tell. Else null."
+        description="Only for a label: what can be true at the coverage."
     )
 
 
 class AbstentionAnswer(Answer):
-    """Why no answer should be used."""
+    """Why the classifier abstained."""
 
     because: Literal["not_ultrasound", "far_from_every_example", "ambiguous"]
     between: list[str] | None = Field(description="The two classes of an ambiguous item.")
 
 
-class NearestExample(Answer):
+class NearestExample(LabelledSummary):
     """A labelled example that resembles the item."""
 
-    example_id: str
-    label: str | None = Field(description="Its class; null of a multi-label classifier.")
-    labels: list[str] | None = Field(description="Of a multi-label classifier; else null.")
     similarity: float = Field(ge=-1.001, le=1.001, description="Cosine.")
-    collection: str | None
-    scan_id: str | None = Field(description="Null for an upload.")
-    thumbnail: str | None = Field(description="Path of a small JPEG; null for an upload.")
-
-    @classmethod
-    def of(cls, neighbour: Neighbour, kind: str) -> Self:
-        """The shape of an example of a version of this kind."""
-        example = neighbour.example
-        collection, scan_id = example.scan or (None, None)
-        label, labels = label_fields(example.label, kind)
-        return cls(
-            example_id=example.example_id,
-            label=label,
-            labels=labels,
-            similarity=neighbour.similarity,
-            collection=collection,
-            scan_id=scan_id,
-            thumbnail=thumbnail_path(example.scan),
-        )
 
 
 class HeatmapOutput(Answer):
-    """Where one output comes from."""
+    """The part of an output that comes from each place of the frame."""
 
     label: str
     image_logit: float = Field(description="The mean of the map.")
@@ -128,7 +98,7 @@ class HeatmapOutput(Answer):
 class HeatmapAnswer(Answer):
     """Where the probabilities come from.
 
-    They are the softmax over the classes of (image_logit + bias) / temperature; of a label the
+    They are the softmax over the classes of (image_logit + bias) / temperature; for a label, the
     sigmoid of the same.
     """
 
@@ -137,13 +107,13 @@ class HeatmapAnswer(Answer):
     columns: int
     outputs: list[HeatmapOutput]
     png: str | None = Field(
-        description="Base64: the frame with orange where it speaks for the class rather than "
-        "for the others, blue where against; null for arrays."
+        description="Base64: the frame with orange where it is evidence for the class rather "
+        "than for the others, and blue where it is evidence against; null for arrays."
     )
 
     @classmethod
     def of(cls, heatmap: Heatmap) -> Self:
-        """The shape of a heat map."""
+        """The answer for a heat map."""
         rows, columns = heatmap.maps[0].map_hw.shape
         is_array = heatmap.png is None
         return cls(
@@ -151,13 +121,7 @@ class HeatmapAnswer(Answer):
             rows=rows,
             columns=columns,
             outputs=[
-                HeatmapOutput(
-                    label=output.label,
-                    image_logit=output.image_logit,
-                    bias=output.bias,
-                    temperature=output.temperature,
-                    map=output.map_hw.tolist() if is_array else None,
-                )
+                HeatmapOutput.of_record(output, map=output.map_hw.tolist() if is_array else None)
                 for output in heatmap.maps
             ],
             png=None if heatmap.png is None else base64.b64encode(heatmap.png).decode(),
@@ -165,27 +129,27 @@ class HeatmapAnswer(Answer):
 
 
 class FrameOutputAnswer(Answer):
-    """What one frame gives to one output of its cine."""
+    """The contribution of a frame to an output of its cine."""
 
     label: str
-    probability: float = Field(description="Of the frame alone.")
-    image_logit: float = Field(description="The mean over frames is that of the cine's logit.")
-    contribution: float = Field(
-        description="How much it speaks for the output rather than for the others."
-    )
+    probability: float = Field(description="Probability from the frame alone.")
+    image_logit: float = Field(description="The mean over frames is the image_logit of the cine.")
+    contribution: float = Field(description="Evidence for the output rather than for the others.")
 
 
 class FrameAnswer(Answer):
-    """One frame of a cine."""
+    """A frame of a cine."""
 
-    index: int = Field(description="Of the item of the request, or of the frame in its file.")
-    region: int = Field(description="Of the frame, numbered as in its image's regions.")
-    copies: int = Field(description="Frames that it stands for, itself included.")
+    index: int = Field(
+        description="Number of the item in the request, or of the frame in its file."
+    )
+    region: int = Field(description="Number of the region in the image's list, from 0.")
+    copies: int = Field(description="Number of frames that it represents, itself included.")
     outputs: list[FrameOutputAnswer]
 
 
 class KeyFramesAnswer(Answer):
-    """The fewest frames that give half of all that speaks for an output, strongest first."""
+    """The fewest frames that hold half of the evidence for an output, strongest first."""
 
     label: str
     frames: list[int]
@@ -196,59 +160,56 @@ class PredictionFields(Answer):
 
     decision: Literal["called", "abstained"]
     label: str | None = Field(
-        description="The called class; null when abstained, where thresholds call no class, and "
-        "of a multi-label classifier.",
+        description="The called class; null when abstained, when thresholds call no class, and "
+        "for a multi-label classifier.",
         examples=["benign"],
     )
-    most_probable: str = Field(description="Class or label, also when abstained.")
+    most_probable: str = Field(description="Most probable class or label, also when abstained.")
     outputs: list[OutputAnswer] = Field(description="Every class or label, in order.")
     prediction_set: list[str] | None = Field(
         description="Classes or labels that can be true at the coverage; null: too few examples."
     )
     abstained: AbstentionAnswer | None
-    distance: float | None = Field(description="To the nearest example, 1 - cosine.")
+    distance: float | None = Field(description="Distance to the nearest example, 1 - cosine.")
     distance_percentile: float | None = Field(
-        description="Share of the examples' own distances that are smaller, percent."
+        description="Percentage of the examples whose own distance is smaller."
     )
     ultrasound_score: float | None = Field(
-        description="Above 0 = rather ultrasound, logits; null when the encoder cannot tell."
+        description="Logit, above 0 for ultrasound; null when the encoder cannot tell."
     )
     nearest: list[NearestExample]
     heatmap: HeatmapAnswer | None
-    no_heatmap_because: str | None = Field(description="Where one was asked for.")
-    frames: list[FrameAnswer] | None = Field(description="Of a clip or cine, in order.")
+    no_heatmap_because: str | None = Field(
+        description="Null unless a heat map was requested and there is none."
+    )
+    frames: list[FrameAnswer] | None = Field(description="Only for a clip or cine, in order.")
     key_frames: list[KeyFramesAnswer] | None = Field(
-        description="Of a clip or cine: per output the frames that it comes from."
+        description="Only for a clip or cine: the frames that explain each output."
     )
 
     @classmethod
-    def of(cls, item: PredictedItem, kind: str, **more: Any) -> Self:
-        """The shape of a prediction of a version of this kind; ``more`` are fields beside it."""
-        prediction = item.prediction
-        return cls(
-            decision=prediction.decision,
-            label=prediction.label,
-            most_probable=prediction.most_probable,
-            outputs=_read(list[OutputAnswer], prediction.outputs),
-            prediction_set=_read(list[str] | None, prediction.prediction_set),
-            abstained=_read(AbstentionAnswer | None, prediction.abstained),
-            distance=prediction.distance,
-            distance_percentile=prediction.distance_percentile,
+    def of(cls, item: PredictedItem, kind: str, **others: Any) -> Self:
+        """The answer for an item of a version of this kind; ``others`` are further fields."""
+        return cls.of_record(
+            item.prediction,
             ultrasound_score=item.ultrasound_score,
-            nearest=[NearestExample.of(neighbour, kind) for neighbour in item.nearest],
+            nearest=[
+                NearestExample.of(neighbour.example, kind, similarity=neighbour.similarity)
+                for neighbour in item.nearest
+            ],
             heatmap=item.heatmap and HeatmapAnswer.of(item.heatmap),
             no_heatmap_because=item.no_heatmap_because,
-            frames=_read(list[FrameAnswer], item.frames) or None,
-            key_frames=_read(list[KeyFramesAnswer], item.key_frames) or None,
-            **more,
+            frames=item.frames or None,
+            key_frames=item.key_frames or None,
+            **others,
         )
 
 
 class PredictionItem(PredictionFields):
-    """The prediction of one image, clip or stored scan."""
+    """The prediction for an image, clip or stored scan."""
 
-    scan_id: str | None = Field(description="Of a stored scan.")
-    image: ImageSeen | None = Field(description="Of an upload.")
+    scan_id: str | None = Field(description="Only for a stored scan.")
+    image: ImageAnswer | None = Field(description="Only for an upload.")
 
 
 class FailedItem(Answer):
@@ -258,50 +219,40 @@ class FailedItem(Answer):
 
 
 class CinePrediction(PredictionFields):
-    """One prediction for all items as frames of a cine."""
+    """The prediction for all items as frames of one cine."""
 
-    left_out: list[int] = Field(description="Items that failed.")
+    left_out: list[int] = Field(description="Numbers of the items that failed.")
 
 
 class PredictionSetsAnswer(Answer):
-    """What the prediction sets promise, or why there are none."""
+    """What the prediction sets guarantee, or why there are none."""
 
-    label: str | None = Field(description="Of a multi-label classifier; else null.")
-    per_class: bool = Field(description="Each class, or presence and absence, has the coverage.")
+    label: str | None = Field(description=MULTI_LABEL_ONLY)
+    per_class: bool = Field(
+        description="Whether each class, or presence and absence, has the coverage by itself."
+    )
     not_enough_because: str | None
-    missing: dict[str, int] = Field(description="Class: independent examples that are lacking.")
-
-    @classmethod
-    def of(cls, label: str | None, sets: PredictionSets) -> Self:
-        """The shape of the sets of one head."""
-        return cls(
-            label=label,
-            per_class=sets.per_class,
-            not_enough_because=sets.not_enough_because,
-            missing=sets.missing,
-        )
+    missing: dict[str, int] = Field(description="Class -> independent examples still needed.")
 
 
-class PredictionsAnswer(Answer):
-    """One item per image or scan, in order; the classifier's own accuracy beside them."""
+class PredictionsAnswer(EncodedAnswer):
+    """One item per image or scan, in order, with the accuracy of the classifier."""
 
     classifier: str = Field(examples=["finding"])
     classifier_id: str
     version: int
     kind: Kind
-    encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[1024])
-    calibrated: bool = Field(description="The probabilities of every class or label are.")
+    calibrated: bool = Field(description="Whether the probabilities of every output are.")
     not_calibrated_because: str | None
     coverage: float
     prediction_sets: list[PredictionSetsAnswer] = Field(
-        description="One per label; one of a single-label classifier."
+        description="One per label; exactly one for a single-label classifier."
     )
     balanced_accuracy: float | None = Field(description="Mean over labels.")
-    interval_95: list[float] | None = Field(description="Null of a multi-label classifier.")
+    interval_95: list[float] | None = Field(description=SINGLE_LABEL_ONLY)
     warnings: list[str]
     items: list[PredictionItem | FailedItem]
-    cine: CinePrediction | None = Field(description="Of a request with `cine=true`; else null.")
+    cine: CinePrediction | None = Field(description="Only with `cine=true`.")
 
     @classmethod
     def of(
@@ -311,7 +262,7 @@ class PredictionsAnswer(Answer):
         facts: Sequence[ItemFacts],
         coverage: float,
     ) -> Self:
-        """The shape of predictions; ``facts`` are of each item."""
+        """The answer for predicted items; ``facts`` belong to each of them."""
         version, model = loaded.version, loaded.model
         report = VersionReport.of(version.report)
         items: list[PredictionItem | FailedItem] = [
@@ -322,18 +273,18 @@ class PredictionsAnswer(Answer):
         ]
         failed = [index for index, item in enumerate(predicted.items) if item is None]
         cine = predicted.cine
-        return cls(
+        return cls.of_record(
+            version,
             classifier=loaded.classifier.name,
             classifier_id=loaded.classifier.classifier_id,
             version=version.number,
-            kind=cast(Kind, version.kind),
-            encoder_id=version.encoder_id,
             dim=model.width,
             calibrated=model.not_calibrated_because is None,
             not_calibrated_because=model.not_calibrated_because,
             coverage=coverage,
             prediction_sets=[
-                PredictionSetsAnswer.of(label, sets) for label, sets in predicted.sets.items()
+                PredictionSetsAnswer.of_record(sets, label=label)
+                for label, sets in predicted.sets.items()
             ],
             balanced_accuracy=report and report.balanced_accuracy,
             interval_95=report and report.interval_95,
@@ -341,13 +292,3 @@ class PredictionsAnswer(Answer):
             items=items,
             cine=cine and CinePrediction.of(cine, version.kind, left_out=failed),
         )
-
-
-def _read(shape: Any, values: Any) -> Any:
-    """Models of dataclasses with the same fields."""
-    return _adapter(shape).validate_python(values, from_attributes=True)
-
-
-@cache
-def _adapter(shape: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(shape)

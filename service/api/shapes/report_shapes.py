@@ -1,4 +1,4 @@
-"""Figures of classifiers: what a version reports, and what an evaluation measures."""
+"""Metrics of classifiers: the report of a version, and what an evaluation measures."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -7,9 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.shapes.base import Answer
 
+MULTI_LABEL_ONLY = "Only for a multi-label classifier; else null."
+SINGLE_LABEL_ONLY = "Only for a single-label classifier; else null."
+
 
 class Interval(Answer):
-    """A figure with its 95 % interval over patients (groups)."""
+    """A metric with its 95 % interval over patients (groups)."""
 
     value: float
     low: float
@@ -17,7 +20,7 @@ class Interval(Answer):
 
 
 class ReliabilityAnswer(Answer):
-    """How exact probabilities are; 0 is best."""
+    """How well probabilities are calibrated; 0 is best."""
 
     ece: float = Field(description="Expected calibration error.")
     brier: float
@@ -25,7 +28,7 @@ class ReliabilityAnswer(Answer):
 
 
 class ClassMetricsAnswer(Answer):
-    """What held-out scores are worth for one class."""
+    """Metrics of held-out scores for a class."""
 
     name: str
     examples: int
@@ -34,11 +37,11 @@ class ClassMetricsAnswer(Answer):
     precision: Interval | None
     auroc: Interval | None
     not_evaluated_because: str | None
-    missing_groups: int = Field(description="That the figures need.")
+    missing_groups: int = Field(description="Groups that the metrics still need.")
 
 
 class MetricsAnswer(Answer):
-    """What held-out scores are worth."""
+    """Metrics of held-out scores."""
 
     classes: list[str]
     balanced_accuracy: Interval | None
@@ -46,30 +49,32 @@ class MetricsAnswer(Answer):
     per_class: list[ClassMetricsAnswer]
     confusion: list[list[int]] = Field(description="[true class][predicted class] -> examples.")
     not_evaluated_because: str | None
-    missing_groups: dict[str, int] = Field(description="Class -> groups that figures need.")
+    missing_groups: dict[str, int] = Field(
+        description="Class -> groups that the metrics still need."
+    )
     scored: int = Field(description="Examples with scores.")
 
 
 class CalibrationAnswer(Answer):
-    """How scores became probabilities: by one temperature, all classes equally frequent."""
+    """How scores become probabilities: one temperature, with all classes equally frequent."""
 
     temperature: float
     groups: int
     before: ReliabilityAnswer | None = Field(description="Out of fold, at temperature 1.")
     after: ReliabilityAnswer | None
     not_calibrated_because: str | None
-    missing_groups: int = Field(description="That a temperature needs.")
+    missing_groups: int = Field(description="Groups that a temperature still needs.")
 
 
 class ConformalAnswer(Answer):
-    """By what prediction sets are made."""
+    """How prediction sets are made."""
 
     method: Literal["lac", "aps"]
     items: int = Field(description="Independent examples.")
 
 
 class ThresholdAnswer(Answer):
-    """A threshold, and what it gives on scores of heads that had not seen the examples."""
+    """A threshold and its metrics on out-of-fold scores."""
 
     label: str
     threshold: float = Field(description="The class is called at this probability or above.")
@@ -79,14 +84,14 @@ class ThresholdAnswer(Answer):
 
 
 class CurvePointAnswer(Answer):
-    """Balanced accuracy on other groups, of heads taught with so many groups per class."""
+    """Balanced accuracy on other groups, for heads fitted from so many groups per class."""
 
     groups_per_class: int
     balanced_accuracy: float
 
 
 class GainAnswer(Answer):
-    """What more groups of one class alone would give."""
+    """The expected gain from more groups of one class."""
 
     gain: float
     gain_90: list[float] = Field(description="Interval over repeats.")
@@ -98,20 +103,24 @@ class ForecastReport(Answer):
     curve: list[CurvePointAnswer]
     more_groups_per_class: int
     now: float | None
-    with_more: float | None = Field(description="With so many more groups of every class.")
+    with_more: float | None = Field(
+        description="Expected with that many more groups of every class."
+    )
     gain: float | None
     gain_90: list[float] | None = Field(description="Interval over repeats.")
     weakest_class: str | None
-    gain_per_class: dict[str, GainAnswer] = Field(description="More groups of that class alone.")
+    gain_per_class: dict[str, GainAnswer] = Field(
+        description="Class -> gain from more groups of it alone."
+    )
     most_useful_class: str | None
     not_forecast_because: str | None
     missing_groups: dict[str, int]
 
 
 class HeadReportAnswer(Answer):
-    """Grouped cross-validation of one label, or of a single-label classifier."""
+    """Grouped cross-validation of a label, or of a single-label classifier."""
 
-    label: str | None = Field(description="Of a multi-label classifier; else null.")
+    label: str | None = Field(description=MULTI_LABEL_ONLY)
     classes: list[str]
     examples_per_class: dict[str, int]
     groups_per_class: dict[str, int]
@@ -138,73 +147,75 @@ class HeadReportAnswer(Answer):
 
 
 class GroupingAnswer(Answer):
-    """How examples became groups."""
+    """How examples were grouped."""
 
-    without_ids: int = Field(description="Examples with neither subject nor study.")
-    joined_by_similarity: int = Field(description="Of them, those that are copies of another.")
-    similarity: float | None = Field(description="Cosine that makes a copy; null: none sought.")
+    without_ids: int = Field(description="Examples without subject and study.")
+    joined_by_similarity: int = Field(description="Examples without ids that copy another.")
+    similarity: float | None = Field(
+        description="Cosine from which an example is a copy; null: not checked."
+    )
 
 
 class NoveltyAnswer(Answer):
-    """What distances are usual among the examples."""
+    """Which distances are usual among the examples."""
 
     method: Literal["nearest", "class_mean"]
     anchors: int
     reference_groups: int
     usual_distance_median: float | None
-    far_from: float | None = Field(description="Distance above which a query is far; null: none.")
+    far_from: float | None = Field(
+        description="Distance above which a query is far; null: no limit."
+    )
 
 
 class VersionReport(Answer):
-    """What a version says of itself; figures are means over labels."""
+    """The report of a version; metrics are means over labels."""
 
     examples: int
-    examples_without_label: int | None = Field(description="Null of a single-label classifier.")
+    examples_without_label: int | None = Field(description=MULTI_LABEL_ONLY)
     groups: int
     effective_examples: int
     balanced_accuracy: float | None
-    interval_95: list[float] | None = Field(description="Null of a multi-label classifier.")
+    interval_95: list[float] | None = Field(description=SINGLE_LABEL_ONLY)
     not_evaluated_because: str | None
     novelty: NoveltyAnswer
     grouping: GroupingAnswer
     warnings: list[str]
-    labels: list[HeadReportAnswer] = Field(description="One of a single-label classifier.")
+    labels: list[HeadReportAnswer] = Field(
+        description="One per label; exactly one for a single-label classifier."
+    )
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> Self | None:
-        """The shape of a stored report; None of an import without one."""
+        """The answer for a stored report; None for an import without one."""
         return cls.model_validate(report) if report else None
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the probabilities of every label are."""
+        """Whether the probabilities of every label are calibrated."""
         return all(head.calibration.not_calibrated_because is None for head in self.labels)
 
 
 class CrossFitted(Answer):
-    """What thresholds give that were chosen without the patients they are measured on."""
+    """Metrics of thresholds that were chosen without the patients they are measured on."""
 
     sensitivity: Interval
     specificity: Interval
 
 
 class OperatingPointAnswer(ThresholdAnswer):
-    """A threshold that was chosen, and by what."""
+    """A threshold, with the target that it was chosen for."""
 
     chosen_by: dict[str, float] = Field(examples=[{"sensitivity": 0.95}])
-    cross_fitted: CrossFitted | None = Field(description="Null for a threshold that was given.")
+    cross_fitted: CrossFitted | None = Field(description="Null for a given threshold.")
 
 
-class _Stored(BaseModel):
-    """Stored with a version, by this or a later release: there may be more fields."""
+class VersionSettings(BaseModel):
+    """How a version was made; a later release may have stored more fields."""
 
     model_config = ConfigDict(extra="allow")
 
-
-class VersionSettings(_Stored):
-    """How a version came about."""
-
-    base_version: int | None = Field(None, description="The version that it was made from.")
+    base_version: int | None = Field(None, description="The version it was made from.")
     added: int | None = None
     relabelled: int | None = None
     dropped: int | None = None
@@ -215,10 +226,10 @@ class VersionSettings(_Stored):
     operation_id: str | None = None
     class_weights: dict[str, float] | None = None
     counted: str | None = None
-    thresholds: dict[str, float] | None = Field(None, description="Of a multi-label classifier.")
+    thresholds: dict[str, float] | None = Field(None, description=MULTI_LABEL_ONLY)
     operating_points: list[OperatingPointAnswer] | None = Field(
-        None, description="Thresholds that were set, with what they give."
+        None, description="Thresholds that were set, with their metrics."
     )
     thresholds_dropped: int | None = Field(
-        None, description="Thresholds of the version before: they hold for no other head."
+        None, description="Thresholds of the version before, which do not apply to the new head."
     )

@@ -1,22 +1,24 @@
 """Bodies and answers of scans: upload, list, read, change, delete."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from service.api.shapes.base import (
-    ENCODER,
     TIME,
     Answer,
     Base64Image,
     Body,
+    Deleted,
+    EncodedAnswer,
     Identifier,
-    ImageSeen,
+    ImageAnswer,
     Label,
     PageAnswer,
     Problem,
+    ResourceAnswer,
     ScanId,
     Value,
     etag,
@@ -28,7 +30,7 @@ from service.gallery.gallery_records import Scan, ScanFacts, ScanPatch, StoredSc
 
 
 class ScanMetadata(Body):
-    """What is known of one uploaded image; all of it optional."""
+    """What the caller knows of an uploaded image; every field is optional."""
 
     scan_id: ScanId | None = None
     subject_id: Identifier | None = None
@@ -37,12 +39,16 @@ class ScanMetadata(Body):
     attributes: dict[Identifier, Value] = Field(default_factory=dict, max_length=64)
 
     def facts(self) -> ScanFacts:
-        """For the gallery."""
+        """The facts as the gallery takes them."""
         return ScanFacts(self.scan_id, self.subject_id, self.study_id, self.labels, self.attributes)
 
 
+class ScanMetadataList(RootModel[list[ScanMetadata]]):
+    """One object per file of a form."""
+
+
 class NewScansBody(Body):
-    """Images as JSON, and what is known of each."""
+    """Images as JSON, with what the caller knows of each."""
 
     model_config = example_of(
         {
@@ -56,7 +62,7 @@ class NewScansBody(Body):
 
 
 class ScanPatchBody(Body):
-    """Change a scan: a value sets, null in labels or attributes removes the entry."""
+    """Change a scan; null in labels or attributes removes the entry."""
 
     model_config = example_of({"labels": {"finding": "malignant", "draft": None}, "study_id": "s7"})
 
@@ -66,7 +72,7 @@ class ScanPatchBody(Body):
     attributes: dict[Identifier, Value] = Field(default_factory=dict, max_length=64)
 
     def patch(self) -> ScanPatch:
-        """What the gallery is to change."""
+        """The changes as the gallery takes them."""
         return ScanPatch(
             labels=self.labels,
             attributes=self.attributes,
@@ -76,8 +82,8 @@ class ScanPatchBody(Body):
         )
 
 
-class ScanRecord(Answer):
-    """A stored scan, wherever it is told of."""
+class ScanRecord(ResourceAnswer):
+    """A stored scan, without its encoder."""
 
     scan_id: str = Field(examples=["scan-1"])
     collection: str = Field(examples=["liver"])
@@ -85,55 +91,31 @@ class ScanRecord(Answer):
     study_id: str | None
     labels: dict[str, str] = Field(examples=[{"finding": "benign"}])
     attributes: dict[str, Any] = Field(examples=[{"device": "handheld"}])
-    image: ImageSeen
+    image: ImageAnswer
     thumbnail: str = Field(
         description="Path of a small JPEG.",
         examples=["/v1/collections/liver/scans/scan-1/thumbnail"],
     )
-    created_at: str = Field(examples=[TIME])
     updated_at: str = Field(examples=[TIME])
-    etag: str = Field(examples=['"1"'])
-
-
-class HitScan(ScanRecord):
-    """A similar scan; the encoder is told once for all hits."""
 
     @classmethod
-    def of(cls, scan: Scan) -> "HitScan":
-        """From the catalog's record; row ids and vectors stay inside."""
-        return cls(**_fields(scan))
+    def of(cls, scan: Scan, **others: Any) -> Self:
+        """The answer for a record of the catalog; row ids and vectors stay inside."""
+        return cls.of_record(
+            scan,
+            image=ImageAnswer.of(scan.image),
+            thumbnail=thumbnail_path(scan.collection, scan.scan_id),
+            etag=etag(scan.version),
+            **others,
+        )
 
 
-class ScanAnswer(ScanRecord):
+class ScanAnswer(EncodedAnswer, ScanRecord):
     """A stored scan."""
-
-    encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[1024])
-
-    @classmethod
-    def of(cls, scan: Scan, dim: int) -> "ScanAnswer":
-        """From the catalog's record; row ids and vectors stay inside."""
-        return cls(encoder_id=scan.encoder_id, dim=dim, **_fields(scan))
-
-
-def _fields(scan: Scan) -> dict[str, Any]:
-    return {
-        "scan_id": scan.scan_id,
-        "collection": scan.collection,
-        "subject_id": scan.subject_id,
-        "study_id": scan.study_id,
-        "labels": dict(scan.labels),
-        "attributes": dict(scan.attributes),
-        "image": ImageSeen.of(scan.image),
-        "thumbnail": thumbnail_path(scan.collection, scan.scan_id),
-        "created_at": scan.created_at,
-        "updated_at": scan.updated_at,
-        "etag": etag(scan.version),
-    }
 
 
 class ScanPage(PageAnswer):
-    """Scans in the order of storing; ``next_cursor`` is null on the last page."""
+    """Scans in the order in which they were stored."""
 
     items: list[ScanAnswer]
 
@@ -146,38 +128,35 @@ class AddedScan(Answer):
     problem: Problem | None = None
 
     @classmethod
-    def of(cls, result: StoredScan | ServiceError, dim: int, request_id: str) -> "AddedScan":
-        """From what became of one upload."""
+    def of(cls, result: StoredScan | ServiceError, dim: int, request_id: str) -> Self:
+        """The answer for one upload."""
         if isinstance(result, ServiceError):
             return cls(problem=Problem.of(result, request_id))
-        return cls(scan=ScanAnswer.of(result.scan, dim), created=result.created)
+        return cls(scan=ScanAnswer.of(result.scan, dim=dim), created=result.created)
 
 
-class AddedScansAnswer(Answer):
+class AddedScansAnswer(EncodedAnswer):
     """One item per image, in order."""
 
-    encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[1024])
     items: list[AddedScan]
 
 
-class ScanDeleted(Answer):
-    """What was deleted, and which classifiers had learnt from it."""
+class ScanDeleted(Deleted):
+    """What was deleted, and which classifiers were fitted from it."""
 
-    deleted: str
-    classifiers: list[str] = Field(description="That learnt from the scan; they stay.")
-    operation: OperationAnswer | None = Field(None, description="The refit, when asked for.")
+    classifiers: list[str] = Field(description="Classifiers fitted from the scan; they stay.")
+    operation: OperationAnswer | None = Field(None, description="The refit, if requested.")
 
 
 def thumbnail_path(collection: str, scan_id: str) -> str:
-    """Where the thumbnail of a stored scan is read."""
+    """The path of the thumbnail of a stored scan."""
     return f"/v1/collections/{quote(collection)}/scans/{quote(scan_id, safe='')}/thumbnail"
 
 
 def facts_of_query(
     scan_id: str | None, subject_id: str | None, study_id: str | None, labels: Sequence[str]
 ) -> ScanFacts:
-    """What the query parameters of a raw upload tell. Raises InputError."""
+    """The facts in the query parameters of a raw upload. Raises InputError."""
     pairs: dict[str, str] = {}
     for pair in labels:
         task, colon, name = pair.partition(":")

@@ -1,11 +1,10 @@
 """Bodies and answers of searches."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from service.api.shapes.base import (
-    ENCODER,
     REGION_HELP,
     REGION_NUMBER,
     Answer,
@@ -13,28 +12,29 @@ from service.api.shapes.base import (
     Body,
     Component,
     Cosine,
+    EncodedAnswer,
     Identifier,
-    ImageSeen,
+    ImageAnswer,
     Name,
     Problem,
     RegionChoice,
     example_of,
 )
 from service.api.shapes.filter_shapes import FilterBody
-from service.api.shapes.scan_shapes import HitScan
+from service.api.shapes.scan_shapes import ScanRecord
 from service.errors import InputError
-from service.gallery.gallery_records import NearestFrame, SearchHit
+from service.gallery.gallery_records import SearchHit
 
 
 class SearchExample(Body):
-    """One example to search by: exactly one of a stored scan, a vector, an image."""
+    """An example to search by: a stored scan, a vector or an image."""
 
     scan_id: Identifier | None = None
     vector: list[Component] | None = Field(None, max_length=65_536)
     image: Base64Image | None = None
 
     @model_validator(mode="after")
-    def _is_one(self) -> "SearchExample":
+    def _is_one(self) -> Self:
         if sum(part is not None for part in (self.scan_id, self.vector, self.image)) != 1:
             raise ValueError("expected exactly one of scan_id, vector, image")
         return self
@@ -55,34 +55,34 @@ class SearchOptions(Body):
     )
     group_size: int = Field(1, ge=1, le=1000)
     diversity: float = Field(
-        0.0, ge=0, le=1, description="0 = best first; more = hits that differ (MMR, 1 - lambda)."
+        0.0, ge=0, le=1, description="0: best first; higher: more varied hits (MMR, 1 - lambda)."
     )
     exclude_same: Literal["subject", "study"] | None = None
     min_score: float = Field(-1.0, ge=-1, le=1)
     match: Literal["scan", "frame"] = Field(
-        "scan", description="A cine scores as a whole, or as its nearest frame."
+        "scan", description="Whether a cine scores as a whole or by its nearest frame."
     )
     region: RegionChoice | None = Field(None, description=REGION_HELP)
-    subject_id: Identifier | None = Field(None, description="Of the uploaded query.")
-    study_id: Identifier | None = Field(None, description="Of the uploaded query.")
+    subject_id: Identifier | None = Field(None, description="Subject of the uploaded query.")
+    study_id: Identifier | None = Field(None, description="Study of the uploaded query.")
     stored_in: Name | None = Field(
-        None, description="Collection of the scans that the query names; default: the first."
+        None, description="Collection of the scans in the query; null: the first collection."
     )
     positive: list[ExampleChoice] = Field(
-        default_factory=list, max_length=256, description="Scan ids, or objects of other examples."
+        default_factory=list, max_length=256, description="Scan ids or other examples."
     )
     negative: list[ExampleChoice] = Field(
-        default_factory=list, max_length=256, description="As positive; what to avoid."
+        default_factory=list, max_length=256, description="Scan ids or other examples to avoid."
     )
-    with_vector: bool = Field(False, description="Answer the embedding of each hit.")
+    with_vector: bool = Field(False, description="Return the embedding of each hit.")
 
     def examples(self) -> tuple[list[SearchExample], list[SearchExample]]:
-        """Positive and negative ones, uploaded files left out. Raises InputError."""
+        """Positive and negative examples, without uploaded files. Raises InputError."""
         return _examples(self.positive), _examples(self.negative)
 
 
 class SearchOptionsAcross(SearchOptions):
-    """And in which collections, one at least."""
+    """How to search, and in which collections: at least one."""
 
     model_config = example_of({"collections": ["liver", "liver-2025"], "k": 5})
 
@@ -105,13 +105,13 @@ class QueryBody(SearchOptions):
 
     scan_id: Identifier | None = None
     vector: list[Component] | None = Field(None, max_length=65_536)
-    encoder_id: str | None = Field(None, description="Of the vectors; checked when given.")
+    encoder_id: str | None = Field(None, description="Encoder of the vectors; checked if present.")
     image: Base64Image | None = None
 
     def examples(self) -> tuple[list[SearchExample], list[SearchExample]]:
-        """Positive and negative ones. Raises InputError: not one query."""
-        own = {"scan_id": self.scan_id, "vector": self.vector, "image": self.image}
-        named = {name: value for name, value in own.items() if value is not None}
+        """Positive and negative examples. Raises InputError: not exactly one query."""
+        fields = {"scan_id": self.scan_id, "vector": self.vector, "image": self.image}
+        named = {name: value for name, value in fields.items() if value is not None}
         if len(named) + bool(self.positive) != 1:
             raise InputError("expected exactly one of image, scan_id, vector, positive")
         positive = [SearchExample.model_validate(named)] if named else _examples(self.positive)
@@ -127,7 +127,7 @@ def _examples(choices: list[ExampleChoice]) -> list[SearchExample]:
 class SearchBody(QueryBody):
     """One query over one or several collections, which are ranked as one; or ``queries``.
 
-    Each of ``queries`` is a search of its own, with options of its own; beside them stand only
+    Each of ``queries`` is a separate search with its own options; the only other field is then
     ``collections``.
     """
 
@@ -148,63 +148,51 @@ class SearchBody(QueryBody):
 
 
 class HitFrame(Answer):
-    """What of a cine or dual screen is nearest to the query; ``score`` is its cosine."""
+    """The frame or region that is nearest to the query; ``score`` is its cosine."""
 
     index: int = Field(ge=0, examples=[12])
     region: int = Field(ge=0, description=REGION_NUMBER)
     time_s: float | None = Field(examples=[0.48])
     score: Cosine
 
-    @classmethod
-    def of(cls, frame: NearestFrame) -> "HitFrame":
-        """From the nearest frame."""
-        return cls(index=frame.index, region=frame.region, time_s=frame.time_s, score=frame.score)
-
 
 class HitAnswer(Answer):
     """A similar scan; ``score`` is the cosine."""
 
     score: Cosine = Field(examples=[0.93])
-    scan: HitScan
+    scan: ScanRecord
     frame: HitFrame | None = Field(description="Null for a still of one region.")
-    vector: list[float] | None = Field(None, description="When with_vector asks for it.")
+    vector: list[float] | None = Field(None, description="Only with with_vector.")
 
     @classmethod
-    def of(cls, hit: SearchHit) -> "HitAnswer":
-        """From one hit."""
-        frame = None if hit.frame is None else HitFrame.of(hit.frame)
-        scan = HitScan.of(hit.scan)
-        if hit.embedding_D is None:
-            return cls(score=hit.score, scan=scan, frame=frame)
-        return cls(score=hit.score, scan=scan, frame=frame, vector=hit.embedding_D.tolist())
+    def of(cls, hit: SearchHit) -> Self:
+        """The answer for one hit."""
+        vector = {} if hit.embedding_D is None else {"vector": hit.embedding_D.tolist()}
+        return cls.of_record(hit, scan=ScanRecord.of(hit.scan), **vector)
 
 
-class SeenQuery(Answer):
-    """The uploaded images of the query as they were read."""
+class QueryAnswer(Answer):
+    """The uploaded images of the query as the service read them."""
 
-    images: list[ImageSeen]
+    images: list[ImageAnswer]
 
 
-class SearchAnswer(Answer):
+class SearchAnswer(EncodedAnswer):
     """Best hits first."""
 
-    encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[1024])
-    query: SeenQuery
+    query: QueryAnswer
     items: list[HitAnswer]
 
 
 class SearchesItem(Answer):
     """``query`` and its hits in ``items``, or ``problem``."""
 
-    query: SeenQuery | None = None
+    query: QueryAnswer | None = None
     items: list[HitAnswer] | None = None
     problem: Problem | None = None
 
 
-class SearchesAnswer(Answer):
+class SearchesAnswer(EncodedAnswer):
     """One item per query, in order."""
 
-    encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[1024])
     items: list[SearchesItem]

@@ -4,27 +4,25 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.api.shapes.base import ENCODER, Answer, JsonObject
+from service.api.shapes.base import ENCODER, Answer, EncodedAnswer, JsonObject
 
 
 class Live(Answer):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["live"]
-    version: str = Field(description="Of the program.", examples=["0.1.0"])
+    version: str = Field(description="Version of the program.", examples=["0.1.0"])
 
 
 class Ready(Answer):
-    """The service takes work."""
+    """The service accepts requests."""
 
     status: Literal["ready"]
     encoder_id: str = Field(examples=[ENCODER])
 
 
-class EncoderAnswer(Answer):
+class EncoderAnswer(EncodedAnswer):
     """The loaded bundle."""
 
-    encoder_id: str = Field(examples=[ENCODER])
-    dim: int = Field(examples=[1024])
     manifest: JsonObject | None
     model_card: str = Field(description="Markdown.")

@@ -1,19 +1,28 @@
 """Versions of classifiers on the wire: their examples, and changes of them."""
 
-from typing import Self, cast
-from urllib.parse import quote
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from service.api.shapes.base import ENCODER, TIME, Answer, Body, Identifier, Name, etag, example_of
+from service.api.shapes.base import (
+    THUMBNAIL_HELP,
+    Answer,
+    Body,
+    Identifier,
+    Name,
+    PageAnswer,
+    etag,
+    example_of,
+)
 from service.api.shapes.classifier_shapes import (
     MAX_EXAMPLES,
     ExampleSource,
     FitFields,
-    Kind,
+    FittedAnswer,
     Labelled,
 )
-from service.api.shapes.report_shapes import VersionReport, VersionSettings
+from service.api.shapes.report_shapes import MULTI_LABEL_ONLY, VersionSettings
+from service.api.shapes.scan_shapes import thumbnail_path
 from service.classifiers.examples import Reference
 from service.classifiers.registry import Author, Classifier, ClassifierVersion, VersionExample
 from service.classifiers.requests import ChangeRequest, labelling_of
@@ -36,20 +45,20 @@ class ExampleReference(Body):
 
     @property
     def reference(self) -> Reference:
-        """As the use cases take it."""
+        """The reference as the use cases take it."""
         if self.collection is not None and self.scan_id is not None:
             return Reference(scan=(self.collection, self.scan_id))
         return Reference(self.example_id)
 
 
 class RelabelledExample(ExampleReference, Labelled):
-    """An example, and its right class or labels."""
+    """An example, and its correct class or labels."""
 
 
 class ExampleChangesBody(ExampleSource, FitFields):
-    """What the next version has otherwise; at least one change.
+    """How the next version differs: at least one change.
 
-    Scans and images in ``examples`` that the version has already are relabelled.
+    Scans and images in ``examples`` that the version already has are relabelled.
     """
 
     model_config = example_of(
@@ -62,14 +71,14 @@ class ExampleChangesBody(ExampleSource, FitFields):
         }
     )
 
-    publish: bool = Field(False, description="Let the new version predict at once.")
+    publish: bool = Field(False, description="Publish the new version at once.")
     relabel: list[RelabelledExample] = Field(default_factory=list, max_length=MAX_EXAMPLES)
     drop: list[ExampleReference] = Field(default_factory=list, max_length=MAX_EXAMPLES)
 
     def request(
         self, name: str, version: str, author: Author, if_revision: int | None
     ) -> ChangeRequest:
-        """As the use cases take it; the kind stays that of the version."""
+        """The change as the use cases take it; the kind of the version stays."""
         return ChangeRequest(
             name,
             version,
@@ -84,45 +93,31 @@ class ExampleChangesBody(ExampleSource, FitFields):
 
 
 class CreatedBy(Answer):
-    """The key that made a version; nulls when the service asks for no key."""
+    """The API key that created a version; nulls when the service requires no key."""
 
     key_id: str | None
     name: str | None
 
 
-class VersionAnswer(Answer):
+class VersionAnswer(FittedAnswer):
     """A version, which never changes; the ETag is that of its classifier."""
 
     classifier: str = Field(examples=["finding"])
-    classifier_id: str
     version: int
     published: bool
-    encoder_id: str = Field(examples=[ENCODER])
-    kind: Kind
-    classes: list[str] = Field(examples=[["benign", "malignant"]], description="Or labels.")
-    examples: int = Field(description="It was fitted from; see .../examples.")
-    report: VersionReport | None = Field(description="Null of an import without one.")
-    calibrated: bool
+    examples: int = Field(description="Number of examples; see .../examples.")
     settings: VersionSettings
     created_by: CreatedBy
-    created_at: str = Field(examples=[TIME])
-    etag: str = Field(examples=['"1"'])
 
     @classmethod
     def of(cls, classifier: Classifier, version: ClassifierVersion) -> Self:
-        """The shape of a record."""
-        report = VersionReport.of(version.report)
-        return cls(
+        """The answer for a record."""
+        return cls.of_version(
+            version,
             classifier=classifier.name,
             classifier_id=classifier.classifier_id,
             version=version.number,
             published=version.number == classifier.published.number,
-            encoder_id=version.encoder_id,
-            kind=cast(Kind, version.kind),
-            classes=list(version.classes),
-            examples=version.examples,
-            report=report,
-            calibrated=report is not None and report.is_calibrated,
             settings=VersionSettings.model_validate(version.settings),
             created_by=CreatedBy(key_id=version.author.key_id, name=version.author.key_name),
             created_at=version.created_at,
@@ -130,60 +125,56 @@ class VersionAnswer(Answer):
         )
 
 
-class VersionPage(Answer):
-    """Newest first; ``next_cursor`` is null on the last page."""
+class VersionPage(PageAnswer):
+    """Versions, newest first."""
 
     items: list[VersionAnswer]
-    next_cursor: str | None
 
 
-class ExampleAnswer(Answer):
-    """One example of a version."""
+class ExampleSummary(Answer):
+    """An example and its scan; an upload has no scan."""
 
     example_id: str
-    label: str | None = Field(description="Its class; null of a multi-label classifier.")
-    labels: list[str] | None = Field(description="Of a multi-label classifier; else null.")
-    group: int = Field(description="Equal numbers: same patient, study or image.")
     collection: str | None
     scan_id: str | None = Field(description="Null for an upload.")
-    thumbnail: str | None = Field(description="Path of a small JPEG; null for an upload.")
-    sha256: str | None = Field(description="Of the image; null once its subject was erased.")
-    kept: bool = Field(description="False once its scan was deleted or its subject erased.")
+    thumbnail: str | None = Field(description=THUMBNAIL_HELP)
 
     @classmethod
-    def of(cls, example: VersionExample, kind: str) -> Self:
-        """The shape of a record of a version of this kind."""
+    def of_example(cls, example: VersionExample, **others: Any) -> Self:
+        """The answer for a record; ``others`` are further fields."""
         collection, scan_id = example.scan or (None, None)
-        label, labels = label_fields(example.label, kind)
-        return cls(
-            example_id=example.example_id,
-            label=label,
-            labels=labels,
-            group=example.group,
+        return cls.of_record(
+            example,
             collection=collection,
             scan_id=scan_id,
-            thumbnail=thumbnail_path(example.scan),
-            sha256=example.sha256,
-            kept=example.is_kept,
+            thumbnail=None if example.scan is None else thumbnail_path(*example.scan),
+            **others,
         )
 
 
-class ExamplePage(Answer):
-    """In the order of fitting; ``next_cursor`` is null on the last page."""
+class LabelledSummary(ExampleSummary):
+    """An example with its class or labels."""
+
+    label: str | None = Field(description="Its class; null for a multi-label classifier.")
+    labels: list[str] | None = Field(description=MULTI_LABEL_ONLY)
+
+    @classmethod
+    def of(cls, example: VersionExample, kind: str, **others: Any) -> Self:
+        """The answer for an example of a version of this kind."""
+        labelling = labelling_of(kind, example.label)
+        label, labels = (labelling, None) if isinstance(labelling, str) else (None, labelling)
+        return cls.of_example(example, label=label, labels=labels, **others)
+
+
+class ExampleAnswer(LabelledSummary):
+    """An example that a version was fitted from."""
+
+    group: int = Field(description="Equal numbers: same patient, study or image.")
+    sha256: str | None = Field(description="Of the image; null once its subject was erased.")
+    kept: bool = Field(description="False once its scan was deleted or its subject erased.")
+
+
+class ExamplePage(PageAnswer):
+    """Examples in the order in which they were fitted."""
 
     items: list[ExampleAnswer]
-    next_cursor: str | None
-
-
-def label_fields(key: str, kind: str) -> tuple[str | None, list[str] | None]:
-    """``label`` and ``labels`` of an example, of which one is null."""
-    labelling = labelling_of(kind, key)
-    return (labelling, None) if isinstance(labelling, str) else (None, list(labelling))
-
-
-def thumbnail_path(scan: tuple[str, str] | None) -> str | None:
-    """The path of a stored scan's thumbnail; None for an upload."""
-    if scan is None:
-        return None
-    collection, scan_id = scan
-    return f"/v1/collections/{quote(collection)}/scans/{quote(scan_id, safe='')}/thumbnail"

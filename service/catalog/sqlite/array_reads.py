@@ -1,4 +1,4 @@
-"""Vectors, labels and kept frames of many scans at once, in SQLite.
+"""Vectors, labels and kept frames of many scans, in SQLite.
 
 Shape suffixes: N scans or frames, D embedding width.
 """
@@ -13,23 +13,20 @@ import numpy.typing as npt
 from service.catalog.codec import decode_json, decode_vector, decode_vectors
 from service.catalog.ids import content_hash
 from service.catalog.records import KeptFrames, LabelledScans, ScanFilter
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import json_list, require_collection
+from service.catalog.sqlite.rows import SqliteTable, json_list, require_collection
 from service.catalog.sqlite.sql_filter import condition
 from service.errors import TooManyItems, UnknownItem
 
 _ROWS_AT_ONCE = 1000
 
 
-class SqliteArrays:
+class SqliteArrays(SqliteTable):
     """The part of the catalog that fills indexes and hands labelled vectors to fits."""
-
-    _database: Database
 
     def content_hashes(
         self, workspace_id: str, collection: str
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        # Answered from the index over (collection_id, sha256) alone: no row is read.
+        # SQLite answers from the index over (collection_id, sha256) and reads no row.
         sql = "SELECT row_id, sha256 FROM scans WHERE collection_id = ?"
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
@@ -69,17 +66,15 @@ class SqliteArrays:
         missing = len(set(scan_ids) - vectors.keys())
         if missing:
             raise UnknownItem(f"{missing} of {len(scan_ids)} scans are not in the collection")
-        embeddings_ND = np.empty((len(scan_ids), parent["dim"]), np.float32)
-        for i, scan_id in enumerate(scan_ids):
-            embeddings_ND[i] = vectors[scan_id]
-        return embeddings_ND
+        rows_D = [vectors[scan_id] for scan_id in scan_ids]
+        return np.array(rows_D, np.float32).reshape(len(rows_D), parent["dim"])
 
     def labelled(
         self, workspace_id: str, collection: str, *, where: ScanFilter, most: int
     ) -> LabelledScans:
         passes, variables = condition(where)
         scans = f"FROM scans WHERE workspace_id = ? AND collection_id = ? AND {passes}"
-        wanted = f"""
+        select = f"""
             SELECT s.scan_id, s.sha256, s.subject_id, s.study_id, s.labels, v.vector
             FROM (SELECT * {scans}) AS s LEFT JOIN scan_vectors AS v USING (row_id)
             ORDER BY s.row_id
@@ -90,7 +85,7 @@ class SqliteArrays:
             count = int(connection.execute(f"SELECT count(*) {scans}", bound).fetchone()[0])
             if count > most:
                 raise TooManyItems(f"expected at most {most} scans in one request, got {count}")
-            return _columns(connection.execute(wanted, bound), count, parent["dim"])
+            return _columns(connection.execute(select, bound), count, parent["dim"])
 
     def kept_frames(
         self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None
@@ -100,8 +95,8 @@ class SqliteArrays:
             sql += " AND row_id IN (SELECT value FROM json_each(?))"
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
-            wanted = [] if row_ids is None else [json_list(int(row_id) for row_id in row_ids)]
-            variables = (parent["collection_id"], *wanted)
+            ids = [] if row_ids is None else [json_list(int(row_id) for row_id in row_ids)]
+            variables = (parent["collection_id"], *ids)
             rows = connection.execute(f"{sql} ORDER BY frame_id", variables).fetchall()
         return _arrays(rows, parent["dim"])
 
@@ -115,20 +110,20 @@ class SqliteArrays:
 
 def _columns(rows: sqlite3.Cursor, count: int, dim: int) -> LabelledScans:
     embeddings_ND = np.empty((count, dim), np.float32)
-    read = LabelledScans([], [], [], [], [], embeddings_ND)
-    parsed: dict[str, Mapping[str, str]] = {}  # thousands of scans carry the same few labels
-    rows.row_factory = None  # tuples: half the time of rows that know their names
+    scans = LabelledScans([], [], [], [], [], embeddings_ND)
+    parsed: dict[str, Mapping[str, str]] = {}  # thousands of scans have the same few labels
+    rows.row_factory = None  # tuples take half the time of rows with names
     while block := rows.fetchmany(_ROWS_AT_ONCE):
-        start = len(read.scan_ids)
+        start = len(scans.scan_ids)
         scan_ids, sha256s, subject_ids, study_ids, labels, vectors = zip(*block, strict=True)
-        read.scan_ids.extend(scan_ids)
-        read.sha256s.extend(sha256s)
-        read.subject_ids.extend(subject_ids)
-        read.study_ids.extend(study_ids)
+        scans.scan_ids.extend(scan_ids)
+        scans.sha256s.extend(sha256s)
+        scans.subject_ids.extend(subject_ids)
+        scans.study_ids.extend(study_ids)
         parsed |= {text: decode_json(text, dict) for text in set(labels) - parsed.keys()}
-        read.labels.extend(parsed[text] for text in labels)
+        scans.labels.extend(parsed[text] for text in labels)
         embeddings_ND[start : start + len(block)] = decode_vectors(vectors, dim)
-    return read
+    return scans
 
 
 def _arrays(rows: list[sqlite3.Row], dim: int) -> KeptFrames:

@@ -1,14 +1,13 @@
-"""Copies of a catalog: made while it is in use, checked, restored, and following erasures.
+"""Backups of a catalog: made while it is in use, checked and restored; they follow erasures.
 
 A backup is a folder with ``catalog.sqlite`` and ``backup.json`` (sha256, bytes, time, counts).
-It appears under its name only when it is whole and on disk.
+It gets its name only when it is complete and on disk.
 
-A cycle makes a new backup and then brings the older ones into line: what was erased from the
-catalog on request (scans, studies, subjects, retention) is deleted from them as well, its bytes
-overwritten, and their digests written anew. Collections deleted as a whole stay in older ones.
+A cycle makes a new backup and then updates the older ones: data that was erased from the catalog
+(scans, studies, subjects, retention) is deleted from them as well, its bytes are overwritten, and
+their digests are written again. Collections that were deleted as a whole stay in older backups.
 """
 
-import hashlib
 import json
 import shutil
 import sqlite3
@@ -20,16 +19,15 @@ from pathlib import Path
 
 from service.catalog.codec import from_json
 from service.catalog.data_folder import sync
-from service.catalog.ids import subject_digest
+from service.catalog.ids import file_sha256, subject_digest
 from service.catalog.sqlite import schema
 from service.catalog.sqlite.database import connect, opened_to_read, translated
 from service.errors import CatalogFailure, DamagedBackup
 
 FILE, MANIFEST = "catalog.sqlite", "backup.json"
-FOLLOWING = "backup.json.following"  # in place of the other while the copy is changed
+FOLLOWING = "backup.json.following"  # the manifest's name while the copy is being changed
 PREFIX = "sonoprobe-"
 PAGES_AT_ONCE = 2000  # 8 MB between two reports of progress
-_CHUNK = 1 << 20
 
 _FORGET_EXAMPLES = """
     UPDATE classifier_examples
@@ -58,7 +56,7 @@ _FORGET_SCANS = """
         WHERE o.subject_id IS NOT NULL
     )
 """
-# What only repeats what was manifest of scans goes whenever something was erased.
+# Saved answers may repeat erased data: they are all deleted whenever something was erased.
 _FOLLOW = (
     _FORGET_EXAMPLES,
     _FORGET_SCANS,
@@ -70,7 +68,7 @@ _FOLLOW = (
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What ``backup.json`` says."""
+    """The content of ``backup.json``."""
 
     created_at: str
     schema: int
@@ -86,21 +84,21 @@ def back_up(
     keep: int = 7,
     on_page: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """One cycle: copy the catalog as it is at one moment, let older copies follow, drop the oldest.
+    """Run one cycle: copy the catalog, erase from older copies, drop the oldest ones.
 
-    Writers of the catalog go on while it is copied; the copy holds none of what they add.
+    Writers of the catalog are not blocked; the copy does not hold what they add meanwhile.
 
     Args:
         file: the catalog, which may be in use.
-        folder: of all backups; made if there is none.
-        keep: most backups that stay, the new one included.
-        on_page: called with the pages copied and of all; what it raises ends the copying.
+        folder: of all backups; created if necessary.
+        keep: maximal number of backups, including the new one.
+        on_page: called with the number of pages copied and of all; its exception stops the copy.
 
     Returns:
         The folder of the new backup.
 
     Raises:
-        CatalogFailure: the catalog cannot be read, or the folder not written (a full disk).
+        CatalogFailure: the catalog cannot be read, or the folder cannot be written (a full disk).
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +125,7 @@ def back_up(
 
 
 def backups_in(folder: Path) -> list[Path]:
-    """Whole backups, oldest first."""
+    """The complete backups in a folder, oldest first."""
     return sorted(
         path
         for path in folder.glob(f"{PREFIX}*")
@@ -138,10 +136,10 @@ def backups_in(folder: Path) -> list[Path]:
 def follow(backup: Path, file: Path) -> bool:
     """Delete from a backup what was erased from the catalog since; return whether it changed.
 
-    When it is broken off the backup has no digest until the next call has gone through.
+    After an interruption the backup has no digest until the next call succeeds.
 
     Raises:
-        CatalogFailure: one of the two cannot be read or written.
+        CatalogFailure: the catalog cannot be read, or the backup cannot be written.
     """
     with translated(), closing(connect(backup / FILE, mode="rw")) as connection:
         schema.refuse_foreign(connection)
@@ -165,21 +163,21 @@ def follow(backup: Path, file: Path) -> bool:
 
 
 def restore(backup: Path, file: Path) -> Path | None:
-    """Put a backup in the catalog's place; what was erased since the backup stays erased.
+    """Replace the catalog by a backup; data that was erased after the backup stays erased.
 
-    The caller holds the data folder (``folder.owned``). An interruption leaves the old catalog
-    or the new one.
+    The caller owns the data folder (``data_folder.owned``). An interruption leaves either the old
+    catalog or the new one.
 
     Args:
         backup: folder of one backup.
-        file: the catalog to be; an existing one is renamed.
+        file: path of the catalog; an existing catalog is renamed.
 
     Returns:
-        The renamed earlier catalog, None when there was none.
+        The path of the earlier catalog; None when there was none.
 
     Raises:
-        DamagedBackup: it is not what was written.
-        CatalogFailure: the earlier catalog cannot be read for its erasures, or a disk is full.
+        DamagedBackup: the backup differs from what was written.
+        CatalogFailure: the erasures of the earlier catalog cannot be read, or a disk is full.
     """
     verify(backup)
     fresh = file.with_name(f".{file.name}.restoring")
@@ -192,7 +190,7 @@ def restore(backup: Path, file: Path) -> Path | None:
             follow(fresh, file)
         sync(fresh / FILE)
         earlier = _keep_aside(file) if file.exists() else None
-        (fresh / FILE).replace(file)  # at once: there is a catalog at every moment
+        (fresh / FILE).replace(file)  # in one step: there is a catalog at every moment
         shutil.rmtree(fresh)
         sync(file.parent)
     except OSError as error:
@@ -201,10 +199,10 @@ def restore(backup: Path, file: Path) -> Path | None:
 
 
 def verify(backup: Path) -> Backup:
-    """What the backup says of itself, proven. Raises DamagedBackup."""
+    """The manifest of a backup whose digest is right. Raises DamagedBackup."""
     try:
         manifest = from_json(Backup, json.loads((backup / MANIFEST).read_text()))
-        digest = _sha256(backup / FILE)
+        digest = file_sha256(backup / FILE)
     except (OSError, ValueError, TypeError) as error:
         raise DamagedBackup("expected a folder with backup.json and catalog.sqlite") from error
     if digest != manifest.sha256:
@@ -214,8 +212,8 @@ def verify(backup: Path) -> Backup:
 
 def _copy(file: Path, to: Path, on_page: Callable[[int, int], None]) -> None:
     with opened_to_read(file) as source, closing(sqlite3.connect(to)) as copy:
-        # With a transaction open the copy is of one moment, however long it takes, and starts
-        # never anew for what others write meanwhile.
+        # An open transaction makes the copy of one moment, however long it takes, so that it
+        # never restarts because of other writers.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
@@ -223,7 +221,7 @@ def _copy(file: Path, to: Path, on_page: Callable[[int, int], None]) -> None:
             on_page(total - remaining, total)
 
         source.backup(copy, pages=PAGES_AT_ONCE, progress=report)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file without a log
     sync(to)
 
 
@@ -233,7 +231,7 @@ def _describe(backup: Path) -> None:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         scans = int(connection.execute("SELECT count(*) FROM scans").fetchone()[0])
     moment = backup.name.removeprefix(".").removeprefix(PREFIX)
-    manifest = Backup(moment, version, _sha256(file), file.stat().st_size, scans)
+    manifest = Backup(moment, version, file_sha256(file), file.stat().st_size, scans)
     draft = backup / f"{MANIFEST}.draft"
     draft.write_text(json.dumps(asdict(manifest), indent=1))
     sync(draft)
@@ -243,31 +241,23 @@ def _describe(backup: Path) -> None:
 
 
 def _fold_log(file: Path) -> None:
-    """Bring what the write-ahead log of a stopped service holds into the file."""
+    """Move the write-ahead log of a stopped service into the file."""
     with translated(), closing(connect(file, mode="rw")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _keep_aside(file: Path) -> Path:
-    """A second name of the catalog that is to be replaced; its log was folded in before."""
+    """Give the catalog that will be replaced a second name; its log is empty already."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = file.with_name(f"{file.name}.before-{moment}")
     try:
         aside.hardlink_to(file)
     except OSError:  # a file system without links
         shutil.copyfile(file, aside)
-    for suffix in ("-wal", "-shm"):  # of another catalog they would be poison
+    for suffix in ("-wal", "-shm"):  # they would damage another catalog
         file.with_name(file.name + suffix).unlink(missing_ok=True)
     return aside
 
 
 def _digest(workspace_id: str, subject_id: str | None) -> str | None:
     return None if subject_id is None else subject_digest(workspace_id, subject_id)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -1,24 +1,28 @@
-"""Classifiers, in SQLite: names, numbered versions that never change, and the published one."""
+"""Classifiers in SQLite: names, immutable numbered versions, and the published one."""
 
 import sqlite3
 
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import decode, insert, new_page, require_workspace
+from service.catalog.sqlite.rows import (
+    SqliteTable,
+    decode,
+    insert,
+    new_page,
+    require_row,
+    require_workspace,
+)
 from service.catalog.sqlite.version_examples import add_examples
 from service.catalog.validation import require_limit, require_text, require_version
-from service.errors import CatalogFailure, NameTaken, UnknownItem
+from service.errors import CatalogFailure, NameTaken
 
 _LATEST = "SELECT max(number) FROM classifier_versions WHERE classifier_seq = ?"
 _VERSION = "SELECT * FROM classifier_versions WHERE classifier_seq = ? AND number = ?"
 
 
-class SqliteClassifiers:
-    """The part of the catalog that holds fitted heads."""
-
-    _database: Database
+class SqliteClassifiers(SqliteTable):
+    """The part of the catalog for classifiers."""
 
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
         require_text(name, "a classifier name")
@@ -84,12 +88,11 @@ class SqliteClassifiers:
             WHERE classifier_seq = ? AND (? IS NULL OR number < ?) ORDER BY number DESC LIMIT ?
         """
         with self._database.read() as connection:
-            row = require_classifier(connection, workspace_id, name)
-            variables = (row["seq"], before, before, require_limit(limit) + 1)
+            seq = require_classifier(connection, workspace_id, name)["seq"]
+            variables = (seq, before, before, require_limit(limit) + 1)
             rows = connection.execute(sql, variables).fetchall()
-        return new_page(
-            [decode(ClassifierVersion, r) for r in rows], limit, lambda item: str(item.number)
-        )
+        versions = [decode(ClassifierVersion, row) for row in rows]
+        return new_page(versions, limit, lambda version: str(version.number))
 
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None
@@ -116,10 +119,7 @@ class SqliteClassifiers:
 def require_classifier(connection: sqlite3.Connection, workspace_id: str, name: str) -> sqlite3.Row:
     """Row of the table ``classifiers``. Raises UnknownItem."""
     sql = "SELECT * FROM classifiers WHERE workspace_id = ? AND name = ?"
-    row: sqlite3.Row | None = connection.execute(sql, (workspace_id, name)).fetchone()
-    if row is None:
-        raise UnknownItem("no such classifier in this workspace")
-    return row
+    return require_row(connection, "no such classifier in this workspace", sql, workspace_id, name)
 
 
 def _classifier(connection: sqlite3.Connection, row: sqlite3.Row) -> Classifier:
@@ -132,10 +132,8 @@ def _classifier(connection: sqlite3.Connection, row: sqlite3.Row) -> Classifier:
 
 
 def _version(connection: sqlite3.Connection, row: sqlite3.Row, number: int) -> ClassifierVersion:
-    version = connection.execute(_VERSION, (row["seq"], number)).fetchone()
-    if version is None:
-        raise UnknownItem("the classifier has no version of this number")
-    return decode(ClassifierVersion, version)
+    missing = "the classifier has no version of this number"
+    return decode(ClassifierVersion, require_row(connection, missing, _VERSION, row["seq"], number))
 
 
 def _publish(connection: sqlite3.Connection, row: sqlite3.Row, published: int) -> None:
@@ -146,12 +144,12 @@ def _publish(connection: sqlite3.Connection, row: sqlite3.Row, published: int) -
 def _insert_version(
     connection: sqlite3.Connection, row: sqlite3.Row, number: int, version: NewVersion
 ) -> None:
-    place = {
+    columns = {
         "workspace_id": row["workspace_id"],
         "classifier_seq": row["seq"],
         "number": number,
         "created_at": now(),
         "examples": len(version.examples),
     }
-    version_seq = insert(connection, "classifier_versions", place | to_columns(version))
+    version_seq = insert(connection, "classifier_versions", columns | to_columns(version))
     add_examples(connection, row, int(version_seq or 0), version.examples)

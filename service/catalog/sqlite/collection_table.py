@@ -1,4 +1,4 @@
-"""Collections, in SQLite: a name and an encoder, and a number inside that scans point to."""
+"""Collections in SQLite: a name, an encoder, and an internal number for scans to refer to."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 from service.catalog.codec import to_columns
 from service.catalog.ids import now
 from service.catalog.records import Collection, Page, PolicyPatch
-from service.catalog.sqlite.database import Database
 from service.catalog.sqlite.rows import (
+    SqliteTable,
     decode,
     insert,
     new_page,
     require_collection,
+    require_row,
     require_workspace,
 )
 from service.catalog.validation import (
@@ -21,35 +22,33 @@ from service.catalog.validation import (
     require_text,
     require_version,
 )
-from service.errors import InputError, NameTaken, UnknownItem
+from service.errors import InputError, NameTaken
 
 POLICY = frozenset({"description", "keep_images", "retention_days"})
 
 
-class SqliteCollections:
-    """The part of the catalog that holds galleries."""
-
-    _database: Database
+class SqliteCollections(SqliteTable):
+    """The part of the catalog for collections."""
 
     def create_collection(
         self,
         workspace_id: str,
         name: str,
+        description: str = "",
         *,
         encoder_id: str,
         dim: int,
-        description: str = "",
         keep_images: bool = False,
         retention_days: float | None = None,
         intake: Mapping[str, Any] | None = None,
     ) -> Collection:
         require_text(name, "a collection name")
         if dim < 1:
-            raise InputError(f"an embedding must have at least 1 number, got {dim}")
+            raise InputError(f"expected embeddings of at least 1 number, got {dim}")
         policy = (keep_images, require_days(retention_days), dict(intake or {}))
         record = Collection(name, encoder_id, dim, description, now(), 1, 0, *policy)
         values = {"workspace_id": workspace_id} | to_columns(record)
-        del values["scans"]  # which are counted
+        del values["scans"]  # counted, not stored
         unless = "ON CONFLICT (workspace_id, name) DO NOTHING"
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
@@ -85,11 +84,9 @@ class SqliteCollections:
 
     def get_collection(self, workspace_id: str, name: str) -> Collection:
         sql = "SELECT * FROM collection_records WHERE workspace_id = ? AND name = ?"
+        missing = "no such collection in this workspace"
         with self._database.read() as connection:
-            row = connection.execute(sql, (workspace_id, name)).fetchone()
-        if row is None:
-            raise UnknownItem("no such collection in this workspace")
-        return decode(Collection, row)
+            return decode(Collection, require_row(connection, missing, sql, workspace_id, name))
 
     def list_collections(
         self, workspace_id: str, *, limit: int, after: str | None = None
@@ -99,9 +96,7 @@ class SqliteCollections:
             WHERE workspace_id = ? AND (? IS NULL OR name > ?) ORDER BY name LIMIT ?
         """
         variables = (workspace_id, after, after, require_limit(limit) + 1)
-        with self._database.read() as connection:
-            rows = connection.execute(sql, variables).fetchall()
-        return new_page([decode(Collection, row) for row in rows], limit, lambda item: item.name)
+        return new_page(self._select(Collection, sql, *variables), limit, lambda item: item.name)
 
     def delete_collection(
         self, workspace_id: str, name: str, *, if_version: int | None = None
@@ -113,7 +108,7 @@ class SqliteCollections:
             require_version(parent["version"], if_version)
             variables = (workspace_id, parent["collection_id"])
             scans = int(connection.execute(count, variables).fetchone()[0])
-            connection.execute(delete, variables)  # scans, vectors, thumbnails: by cascade
+            connection.execute(delete, variables)  # and by cascade its scans and their data
         return scans
 
     def all_collections(self) -> tuple[tuple[str, Collection], ...]:

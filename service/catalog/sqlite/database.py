@@ -1,7 +1,7 @@
-"""One SQLite file: one writer behind a lock, readers that are lent out, errors translated once.
+"""One SQLite file: one writer behind a lock, a pool of readers, and the translation of errors.
 
-Every ``sqlite3.Error`` leaves this room as CatalogFailure, named by SQLite's own error name and
-never by its text, which may quote stored data.
+Every ``sqlite3.Error`` leaves this room as a CatalogFailure with SQLite's name of the error,
+never with its text, which may quote stored data.
 """
 
 import sqlite3
@@ -45,10 +45,10 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Lend the writer in a transaction: on disk at a normal exit, undone at any exception."""
+        """Lend the writer in a transaction: committed at a normal exit, undone at an exception."""
         with self._write_lock, translated():
             self._refuse_closed()
-            # IMMEDIATE takes the lock now; a deferred one may fail half way with SQLITE_BUSY.
+            # IMMEDIATE takes the lock now; a deferred transaction may fail later with SQLITE_BUSY.
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -59,7 +59,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Lend a reader that sees one moment: every write acknowledged before, none after."""
+        """Lend a reader that sees one moment: all writes before it, none after it."""
         with translated():
             connection = self._borrow()
             try:
@@ -71,16 +71,16 @@ class Database:
     def check(self) -> None:
         """Write and sync one page. Raises CatalogFailure: the file is gone or not writable."""
         with self.write() as connection:
-            # A file deleted under an open connection still takes writes, and keeps none of them.
+            # A deleted file with an open connection still accepts writes, and loses them.
             if not self._path.exists():
                 raise CatalogFailure("the catalog file is no longer in its folder")
             schema.stamp(connection)
 
     def forget_deleted(self) -> None:
-        """Empty the write-ahead log, where deleted rows linger until it is reused.
+        """Empty the write-ahead log, which holds deleted rows until it is reused.
 
-        Best effort: the deletion is durable already. Writers wait meanwhile, so a long reader
-        (a backup, say) postpones this to the next call instead of holding them up.
+        Best effort, because the deletion is durable already: writers wait meanwhile, so a long
+        reader (such as a backup) postpones this to the next call.
         """
         with self._write_lock, suppress(sqlite3.Error):
             if not self._closed:
@@ -94,7 +94,7 @@ class Database:
         self._writer.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
 
     def close(self) -> None:
-        """Wait for the transactions that run, then release the file. Closing twice is allowed."""
+        """Wait for running transactions, then release the file. Closing twice is allowed."""
         with self._write_lock, self._readers, translated():
             if self._closed:
                 return
@@ -103,7 +103,7 @@ class Database:
             for connection in self._idle:
                 connection.close()
             self._idle.clear()
-            self._writer.close()  # last, because the last connection folds the log into the file
+            self._writer.close()  # last, because the last connection moves the log into the file
 
     def _borrow(self) -> sqlite3.Connection:
         with self._readers:
@@ -146,10 +146,10 @@ class Database:
 
 @contextmanager
 def opened_to_read(file: Path, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
-    """Lend a connection of its own that cannot write, also beside a running service.
+    """Lend a new read-only connection, which may run beside a service.
 
     Args:
-        immutable: nothing else has the file open; no log is looked for.
+        immutable: nothing else has the file open, so there is no log to read.
 
     Raises:
         CatalogFailure: no such file, not a catalog, of another schema, or damaged.
@@ -164,8 +164,8 @@ def opened_to_read(file: Path, *, immutable: bool = False) -> Iterator[sqlite3.C
 
 
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:
-    """A connection as every part of this room uses it; ``mode`` is of SQLite's URI."""
-    # A reader must not create the file: an empty one in place of a lost one would hide the loss.
+    """A connection with the settings of this room; ``mode`` is that of SQLite's URI."""
+    # A reader must not create the file: an empty file would hide the loss of the real one.
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode={mode}",
         uri=True,
@@ -181,12 +181,12 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
 
 
 def _prepare_writer(connection: sqlite3.Connection) -> None:
-    schema.refuse_foreign(connection)  # first: nothing of a stranger's file may change
+    schema.refuse_foreign(connection)  # first: a foreign file must not change
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise CatalogFailure(f"the catalog's file system gives journal mode {mode}, expected wal")
     connection.execute("PRAGMA synchronous = FULL")
-    # Deleted rows are overwritten with zeros: an erased patient's bytes must not stay in the file.
+    # Overwrite deleted rows with zeros: an erased patient's bytes must not stay in the file.
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -199,7 +199,7 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise what SQLite raises as errors of this room, without its text."""
+    """Translate errors of SQLite, without their text."""
     try:
         yield
     except sqlite3.Error as error:

@@ -1,22 +1,22 @@
-"""Deleting scans, studies and subjects for good, on request or by age, in SQLite.
+"""Erasing scans, studies and subjects in SQLite, on request or by age.
 
-What goes is noted by its row number, and a subject by a digest, so that backups which still
-hold it can follow (``backup``).
+The row numbers of erased scans and a digest of each erased subject are kept, so that the same
+data can be deleted from older backups (``backup``).
 """
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from service.catalog.ids import now, subject_digest, timestamp
 from service.catalog.records import ErasedSubject, Scan
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import decode, require_scan
+from service.catalog.sqlite.rows import SqliteTable, decode, require_scan
 from service.catalog.validation import require_version
 from service.errors import UnknownItem
 
-EXPIRE_AT_ONCE = 500  # rows of one transaction, so that writers wait for milliseconds only
+EXPIRE_AT_ONCE = 500  # rows of one transaction, so that other writers wait only milliseconds
 
-# The rows to go stand in the temporary table ``going``, which no transaction leaves behind.
+# The temporary table ``going`` lists the rows to delete; it is dropped in the same transaction.
 _COLLECT = "CREATE TEMP TABLE going AS SELECT row_id FROM scans WHERE {which}"
 _SCANS = """
     SELECT collection, scan_id, row_id FROM scan_records
@@ -52,10 +52,8 @@ _NOTE_SUBJECT = """
 _DELETE = "DELETE FROM scans WHERE row_id IN (SELECT row_id FROM going)"
 
 
-class SqliteErasure:
-    """The part of the catalog that makes data go away."""
-
-    _database: Database
+class SqliteErasure(SqliteTable):
+    """The part of the catalog that erases data."""
 
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
@@ -64,7 +62,7 @@ class SqliteErasure:
             scan = decode(Scan, require_scan(connection, workspace_id, collection, scan_id))
             require_version(scan.version, if_version)
             _collect(connection, "row_id = ?", scan.row_id)
-            receipt = _receipt(connection, ())
+            receipt = _receipt(connection)
             _finish(connection, forget_examples=False)
         return scan, receipt
 
@@ -81,11 +79,11 @@ class SqliteErasure:
             uploads = connection.execute(learnt, (workspace_id, value)).fetchall()
             erased = _receipt(connection, uploads)
             if not erased.scans and not erased.uploads:
-                what = column.removesuffix("_id")
-                raise UnknownItem(f"no scan of this workspace is of this {what}")
+                owner = column.removesuffix("_id")
+                raise UnknownItem(f"no scan of this workspace is of this {owner}")
             if column == "subject_id":
-                noted = (workspace_id, subject_digest(workspace_id, value), now())
-                connection.execute(_NOTE_SUBJECT, noted)
+                digest = subject_digest(workspace_id, value)
+                connection.execute(_NOTE_SUBJECT, (workspace_id, digest, now()))
             connection.execute(_FORGET_UPLOADS.format(column=column), (workspace_id, value))
             _finish(connection, forget_examples=True)
             connection.execute("DELETE FROM answers WHERE workspace_id = ?", (workspace_id,))
@@ -98,7 +96,7 @@ class SqliteErasure:
             limited = connection.execute(sql).fetchall()
         present = moment or datetime.now(UTC)
         receipts = [self._expire(row, present) for row in limited]
-        # In any case: scans that were deleted one by one linger in the log as well.
+        # Always: scans that were deleted one by one are still in the log as well.
         self._database.forget_deleted()
         return tuple((owner, receipt) for owner, receipt in receipts if receipt.scans)
 
@@ -106,9 +104,8 @@ class SqliteErasure:
         cutoff = timestamp(present - timedelta(days=collection["retention_days"]))
         which = "collection_id = ? AND created_at < ? ORDER BY created_at LIMIT ?"
         with self._database.write() as connection:
-            variables = (collection["collection_id"], cutoff, EXPIRE_AT_ONCE)
-            _collect(connection, which, *variables)
-            receipt = _receipt(connection, ())
+            _collect(connection, which, collection["collection_id"], cutoff, EXPIRE_AT_ONCE)
+            receipt = _receipt(connection)
             _finish(connection, forget_examples=True)
         return collection["workspace_id"], receipt
 
@@ -125,9 +122,7 @@ def _finish(connection: sqlite3.Connection, *, forget_examples: bool) -> None:
     connection.execute("DROP TABLE going")
 
 
-def _receipt(
-    connection: sqlite3.Connection, uploads: "list[sqlite3.Row] | tuple[()]"
-) -> ErasedSubject:
+def _receipt(connection: sqlite3.Connection, uploads: Sequence[sqlite3.Row] = ()) -> ErasedSubject:
     scans = connection.execute(_SCANS).fetchall()
     examples = connection.execute(_LEARNT).fetchall()
     return ErasedSubject(

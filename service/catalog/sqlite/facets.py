@@ -1,11 +1,10 @@
-"""Counting the scans that pass a filter, by label, attribute, subject and study, in SQLite."""
+"""Counts of the scans that pass a filter, by label, attribute, subject and study, in SQLite."""
 
 import sqlite3
 from collections.abc import Sequence
 
 from service.catalog.records import Facet, Facets, Scalar, ScanFilter
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import require_collection
+from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
 from service.catalog.validation import require_limit
 
@@ -21,7 +20,7 @@ _TASKS = """
     WHERE workspace_id = ? AND collection_id = ? AND {passes}
     GROUP BY facet.key ORDER BY count(*) DESC, facet.key LIMIT ?
 """
-# Sums over the window count what the limit leaves out.
+# The sum over the window includes the values that the limit leaves out.
 _VALUES = """
     SELECT facet.type, facet.value, count(*) AS scans, sum(count(*)) OVER () AS all_scans
     FROM scans, json_each(scans.{column}) AS facet
@@ -30,10 +29,8 @@ _VALUES = """
 """
 
 
-class SqliteFacets:
+class SqliteFacets(SqliteTable):
     """The part of the catalog that counts scans."""
-
-    _database: Database
 
     def facets(
         self,
@@ -55,30 +52,21 @@ class SqliteFacets:
                 rows = connection.execute(_TASKS.format(passes=passes), [*scope, MAX_TASKS])
                 labels = [row["key"] for row in rows]
             total = counts["scans"]
-            asked = (("labels", labels), ("attributes", attributes))
-            by_label, by_attribute = (
-                {
-                    name: _facet(
-                        connection,
-                        _VALUES.format(column=column, passes=passes),
-                        [*scope, name, limit],
-                        total,
-                    )
+            by_column: dict[str, dict[str, Facet]] = {}
+            for column, names in (("labels", labels), ("attributes", attributes)):
+                sql = _VALUES.format(column=column, passes=passes)
+                by_column[column] = {
+                    name: _facet(connection.execute(sql, [*scope, name, limit]).fetchall(), total)
                     for name in names
                 }
-                for column, names in asked
-            )
-        return Facets(total, counts["subjects"], counts["studies"], by_label, by_attribute)
+        return Facets(total, counts["subjects"], counts["studies"], **by_column)
 
 
-def _facet(
-    connection: sqlite3.Connection, sql: str, variables: list[Variable], total: int
-) -> Facet:
-    rows = connection.execute(sql, variables).fetchall()
-    named = rows[0]["all_scans"] if rows else 0
+def _facet(rows: Sequence[sqlite3.Row], total: int) -> Facet:
     values = tuple((_scalar(row), int(row["scans"])) for row in rows)
-    shown = sum(scans for _, scans in values)
-    return Facet(values, others=named - shown, missing=total - named)
+    all_scans = rows[0]["all_scans"] if rows else 0
+    listed = sum(scans for _, scans in values)
+    return Facet(values, others=all_scans - listed, missing=total - all_scans)
 
 
 def _scalar(row: sqlite3.Row) -> Scalar:

@@ -1,6 +1,6 @@
-"""Inspecting a catalog file: is every row there, whole, and what it must be.
+"""Checks that every row of a catalog file is present and valid.
 
-Read only: safe beside a running service.
+It only reads, so it can run beside a running service.
 
 Shape suffixes: D embedding width.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from service.catalog.sqlite.database import opened_to_read
 
-MAX_FINDINGS = 100  # of one kind are listed
+MAX_FINDINGS = 100  # listed of each kind
 _JPEG, _JPEG_END, _PNG = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 _UNIT = 1e-3  # embeddings are of unit length; float32 leaves 1e-6, a damaged one far more
 
@@ -32,10 +32,10 @@ _ROWS = """
 
 @dataclass
 class Inspection:
-    """What was inspected and what was wrong with it.
+    """The size of a catalog and the damage in it.
 
     Attributes:
-        findings: by kind, the row numbers (or texts of SQLite's own check, which quote no data).
+        findings: row numbers by kind, or messages of SQLite's own check, which quote no data.
     """
 
     scans: int = 0
@@ -45,11 +45,11 @@ class Inspection:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing was wrong."""
+        """Whether there is no finding."""
         return not self.findings
 
     def note(self, kind: str, what: str) -> None:
-        """Add a finding; beyond a hundred of one kind they are only as good as a hundred."""
+        """Add a finding, unless the kind has ``MAX_FINDINGS`` already."""
         findings = self.findings.setdefault(kind, [])
         if len(findings) < MAX_FINDINGS:
             findings.append(what)
@@ -61,10 +61,10 @@ def inspect(
     """Check pages, references, vectors, thumbnails and kept images of a catalog file.
 
     Args:
-        on_scan: called with the number of scans inspected and of all.
+        on_scan: called with the number of scans checked and of all.
 
     Raises:
-        CatalogFailure: no catalog, of another schema, or too damaged to be read at all.
+        CatalogFailure: not a catalog, of another schema, or too damaged to read.
     """
     with opened_to_read(file) as connection:
         report = Inspection()

@@ -1,34 +1,35 @@
-"""Long work that was asked for, and how far it is, in SQLite: it outlives the process."""
+"""Long work and its progress in SQLite, which outlives the process."""
 
 import sqlite3
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.catalog.codec import encode_json, to_columns
 from service.catalog.ids import new_id, now, timestamp
 from service.catalog.operation_records import ENDED, Operation, State
 from service.catalog.records import Page
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import decode, insert, new_page, require_workspace
+from service.catalog.sqlite.rows import (
+    SqliteTable,
+    decode,
+    insert,
+    new_page,
+    require_row,
+    require_workspace,
+)
 from service.catalog.validation import require_limit
-from service.errors import UnknownItem
 
-KEEP_ENDED_S = 30 * 86_400.0
+KEEP_ENDED = timedelta(days=30)
 
-_ONE = "SELECT * FROM operations WHERE workspace_id = ? AND operation_id = ?"
-# What was asked may name subjects: it goes as soon as it is not needed to begin anew.
+# A request may name subjects: it is deleted once it is not needed to start again.
 _END = """
     UPDATE operations SET state = ?, result = ?, problem = ?, request = '{}', updated_at = ?
     WHERE operation_id = ? AND state IN ('waiting', 'running')
 """
 
 
-class SqliteOperations:
-    """The part of the catalog that remembers long work."""
-
-    _database: Database
+class SqliteOperations(SqliteTable):
+    """The part of the catalog for long work."""
 
     def create_operation(
         self, workspace_id: str, kind: str, request: Mapping[str, Any]
@@ -36,7 +37,7 @@ class SqliteOperations:
         moment = now()
         new = Operation(new_id("op"), workspace_id, kind, "waiting", request, moment, moment)
         values = to_columns(new)
-        cutoff = timestamp(datetime.fromtimestamp(time.time() - KEEP_ENDED_S, UTC))
+        cutoff = timestamp(datetime.now(UTC) - KEEP_ENDED)
         drop = "DELETE FROM operations WHERE updated_at < ? AND state IN (?, ?, ?)"
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
@@ -64,8 +65,7 @@ class SqliteOperations:
 
     def unfinished_operations(self) -> tuple[Operation, ...]:
         sql = "SELECT * FROM operations WHERE state IN ('waiting', 'running') ORDER BY seq"
-        with self._database.read() as connection:
-            return tuple(decode(Operation, row) for row in connection.execute(sql))
+        return tuple(self._select(Operation, sql))
 
     def begin_operation(self, workspace_id: str, operation_id: str) -> Operation:
         update = """
@@ -93,7 +93,7 @@ class SqliteOperations:
         result: Mapping[str, Any] | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> Operation:
-        outcome = [None if part is None else encode_json(part) for part in (result, problem)]
+        outcome = [part if part is None else encode_json(part) for part in (result, problem)]
         with self._database.write() as connection:
             connection.execute(_END, (state, *outcome, now(), operation_id))
             return _require(connection, workspace_id, operation_id)
@@ -110,7 +110,6 @@ class SqliteOperations:
 
 
 def _require(connection: sqlite3.Connection, workspace_id: str, operation_id: str) -> Operation:
-    row = connection.execute(_ONE, (workspace_id, operation_id)).fetchone()
-    if row is None:
-        raise UnknownItem("no such operation in this workspace")
-    return decode(Operation, row)
+    sql = "SELECT * FROM operations WHERE workspace_id = ? AND operation_id = ?"
+    missing = "no such operation in this workspace"
+    return decode(Operation, require_row(connection, missing, sql, workspace_id, operation_id))

@@ -1,7 +1,7 @@
-"""Collections on their way from one encoder to another, in SQLite.
+"""Moving collections from one encoder to another, in SQLite.
 
-Scans keep their rows: labels, ids and deletions of any moment hold for both vectors. The second
-vector of each scan is kept in ``staged_vectors``; the switch exchanges the two in one transaction.
+Scans keep their rows, so labels, ids and deletions apply to both vectors at any time. The second
+vector of each scan is in ``staged_vectors``; the switch exchanges the two in one transaction.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -14,14 +14,13 @@ import numpy.typing as npt
 
 from service.catalog.codec import encode_vector
 from service.catalog.operation_records import Reembedding
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import require_collection
+from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.errors import Conflict, ImagesNotKept, UnknownItem
 
 _SCOPE = "SELECT row_id FROM scans WHERE workspace_id = ? AND collection_id = ?"
 _COUNT_STAGED = f"SELECT count(*) FROM staged_vectors WHERE row_id IN ({_SCOPE})"  # noqa: S608
 _DROP_STAGED = f"DELETE FROM staged_vectors WHERE row_id IN ({_SCOPE})"  # noqa: S608
-EXCHANGE_AT_ONCE = 1000  # rows, so that memory holds a few megabytes of them
+EXCHANGE_AT_ONCE = 1000  # rows, which take a few megabytes of memory
 _ROWS = f"{_SCOPE} AND row_id > ? ORDER BY row_id LIMIT {EXCHANGE_AT_ONCE}"
 _EXCHANGE = (
     f"""
@@ -40,10 +39,8 @@ _EXCHANGE = (
 )
 
 
-class SqliteReembeddings:
+class SqliteReembeddings(SqliteTable):
     """The part of the catalog that exchanges the vectors of a collection."""
-
-    _database: Database
 
     def begin_reembedding(
         self, workspace_id: str, collection: str, *, encoder_id: str, dim: int
@@ -77,9 +74,8 @@ class SqliteReembeddings:
 
     def get_reembedding(self, workspace_id: str, collection: str) -> Reembedding:
         with self._database.read() as connection:
-            return _reembedding(
-                connection, require_collection(connection, workspace_id, collection)
-            )
+            parent = require_collection(connection, workspace_id, collection)
+            return _reembedding(connection, parent)
 
     def images_to_embed(
         self, workspace_id: str, collection: str, *, limit: int
@@ -135,9 +131,8 @@ class SqliteReembeddings:
             connection.execute(bind, scope[1:])
             state = "switched" if current.state == "embedding" else "embedding"
             connection.execute(turn, (parent["encoder_id"], parent["dim"], state, scope[1]))
-            return _reembedding(
-                connection, require_collection(connection, workspace_id, collection)
-            )
+            parent = require_collection(connection, workspace_id, collection)
+            return _reembedding(connection, parent)
 
     def end_reembedding(self, workspace_id: str, collection: str) -> None:
         with self._database.write() as connection:
@@ -150,7 +145,7 @@ class SqliteReembeddings:
 
 
 def _exchange(connection: sqlite3.Connection, scope: tuple[str, int]) -> None:
-    """Every first vector for its second one, in the caller's transaction."""
+    """Exchange the two vectors of every scan, in the caller's transaction."""
     connection.execute("CREATE TEMP TABLE exchanged (row_id INTEGER PRIMARY KEY, vector BLOB)")
     last = 0
     while last is not None:

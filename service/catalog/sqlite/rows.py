@@ -1,4 +1,4 @@
-"""Finding, decoding and inserting rows of the catalog's tables."""
+"""Reading, decoding and inserting rows of the catalog's tables."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
@@ -6,16 +6,28 @@ from typing import Any, TypeVar
 
 from service.catalog.codec import encode_json, from_columns
 from service.catalog.records import Page
+from service.catalog.sqlite.database import Database
 from service.catalog.validation import is_comparable
 from service.errors import CatalogFailure, UnknownItem
 
 T = TypeVar("T")
 
 
-def decode(record: type[T], row: sqlite3.Row, **given: Any) -> T:
+class SqliteTable:
+    """A part of the catalog over one database."""
+
+    _database: Database
+
+    def _select(self, record: type[T], sql: str, *variables: Any) -> list[T]:
+        """The records of all rows. Raises CatalogFailure: a column is damaged."""
+        with self._database.read() as connection:
+            return [decode(record, row) for row in connection.execute(sql, variables)]
+
+
+def decode(record: type[T], row: sqlite3.Row, **values: Any) -> T:
     """The record of a row. Raises CatalogFailure: a column is damaged."""
     try:
-        return from_columns(record, row, **given)
+        return from_columns(record, row, **values)
     except ValueError as error:
         raise CatalogFailure(f"a stored {record.__name__} is damaged: {error}") from error
 
@@ -23,7 +35,7 @@ def decode(record: type[T], row: sqlite3.Row, **given: Any) -> T:
 def insert(
     connection: sqlite3.Connection, table: str, values: Mapping[str, Any], otherwise: str = ""
 ) -> int | None:
-    """Store one row and return its number; None when ``otherwise`` (ON CONFLICT) held it back."""
+    """Store a row and return its number; None when ``otherwise`` (ON CONFLICT) skipped it."""
     sql = f"""
         INSERT INTO {table} ({", ".join(values)})
         VALUES ({", ".join("?" * len(values))}) {otherwise}
@@ -32,20 +44,26 @@ def insert(
     return cursor.lastrowid if cursor.rowcount else None
 
 
+def require_row(
+    connection: sqlite3.Connection, missing: str, sql: str, *variables: Any
+) -> sqlite3.Row:
+    """The first row. Raises UnknownItem, with the message ``missing``: there is none."""
+    row: sqlite3.Row | None = connection.execute(sql, variables).fetchone()
+    if row is None:
+        raise UnknownItem(missing)
+    return row
+
+
 def require_workspace(connection: sqlite3.Connection, workspace_id: str) -> None:
     """Raises UnknownItem: no such workspace."""
     sql = "SELECT 1 FROM workspaces WHERE workspace_id = ?"
-    if connection.execute(sql, (workspace_id,)).fetchone() is None:
-        raise UnknownItem("no such workspace")
+    require_row(connection, "no such workspace", sql, workspace_id)
 
 
 def require_collection(connection: sqlite3.Connection, workspace_id: str, name: str) -> sqlite3.Row:
     """Row of the table ``collections``. Raises UnknownItem."""
     sql = "SELECT * FROM collections WHERE workspace_id = ? AND name = ?"
-    row: sqlite3.Row | None = connection.execute(sql, (workspace_id, name)).fetchone()
-    if row is None:
-        raise UnknownItem("no such collection in this workspace")
-    return row
+    return require_row(connection, "no such collection in this workspace", sql, workspace_id, name)
 
 
 def require_scan(
@@ -54,21 +72,18 @@ def require_scan(
     """Row of the view ``scan_records``. Raises UnknownItem: no such collection or scan."""
     parent = require_collection(connection, workspace_id, collection)
     sql = "SELECT * FROM scan_records WHERE collection_id = ? AND scan_id = ?"
-    row: sqlite3.Row | None = connection.execute(sql, (parent["collection_id"], scan_id)).fetchone()
-    if row is None:
-        raise UnknownItem("no such scan in this collection")
-    return row
+    missing = "no such scan in this collection"
+    return require_row(connection, missing, sql, parent["collection_id"], scan_id)
 
 
 def new_page(items: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
-    """A page of at most ``limit`` from up to ``limit + 1`` items; one too many means: go on."""
-    shown = items[:limit]
-    return Page(tuple(shown), key(shown[-1]) if len(items) > limit else None)
+    """A page of ``limit`` items; one item more means that another page follows."""
+    return Page(tuple(items[:limit]), key(items[limit - 1]) if len(items) > limit else None)
 
 
 def json_list(values: Iterable[str | int | float]) -> str:
     """A JSON array for ``IN (SELECT value FROM json_each(?))``: one variable, however long.
 
-    Values that nothing stored can equal are left out, because SQLite would misread them.
+    Values that no stored value can equal are left out, because SQLite would misread them.
     """
     return encode_json([value for value in values if is_comparable(value)])

@@ -1,11 +1,11 @@
-"""Looking up, filtering, listing and exporting scans, in SQLite.
+"""Reading, filtering, listing and exporting scans in SQLite.
 
 Only ``thumbnail`` and ``export_rows`` touch the tables of blobs.
 
 Shape suffixes: N scans, D embedding width.
 """
 
-import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from service.catalog.codec import decode_vector
 from service.catalog.records import ClipFrame, ExportRow, Page, Scan, ScanFilter
-from service.catalog.sqlite.database import Database
 from service.catalog.sqlite.rows import (
+    SqliteTable,
     decode,
     json_list,
     new_page,
@@ -40,10 +40,8 @@ _FRAMES = """
 """
 
 
-class SqliteScanReads:
-    """The part of the catalog that finds scans."""
-
-    _database: Database
+class SqliteScanReads(SqliteTable):
+    """The part of the catalog that reads scans."""
 
     def get_scan(self, workspace_id: str, collection: str, scan_id: str) -> Scan:
         with self._database.read() as connection:
@@ -57,10 +55,10 @@ class SqliteScanReads:
             WHERE +workspace_id = ? AND +collection = ?
                 AND row_id IN (SELECT value FROM json_each(?))
         """  # the plus signs keep SQLite from walking the workspace instead of the rows
-        wanted = json_list(int(row_id) for row_id in row_ids)
-        with self._database.read() as connection:
-            rows = connection.execute(sql, (workspace_id, collection, wanted)).fetchall()
-        return {row["row_id"]: decode(Scan, row) for row in rows}
+        ids = json_list(int(row_id) for row_id in row_ids)
+        return {
+            scan.row_id: scan for scan in self._select(Scan, sql, workspace_id, collection, ids)
+        }
 
     def find_known(
         self, workspace_id: str, collection: str, sha256s: Sequence[str]
@@ -91,19 +89,12 @@ class SqliteScanReads:
             ORDER BY row_id LIMIT ?
         """  # noqa: S608 - ``passes`` is made of constants
         start = 0 if after is None else _row_id(after)
+        bounds = (start, *variables, require_limit(limit) + 1)
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
-            rows = connection.execute(
-                sql,
-                (
-                    workspace_id,
-                    parent["collection_id"],
-                    start,
-                    *variables,
-                    require_limit(limit) + 1,
-                ),
-            ).fetchall()
-        return new_page([decode(Scan, row) for row in rows], limit, lambda scan: str(scan.row_id))
+            rows = connection.execute(sql, (workspace_id, parent["collection_id"], *bounds))
+            scans = [decode(Scan, row) for row in rows]
+        return new_page(scans, limit, lambda scan: str(scan.row_id))
 
     def row_ids_where(
         self, workspace_id: str, collection: str, where: ScanFilter
@@ -136,9 +127,10 @@ class SqliteScanReads:
             rows = connection.execute(_EXPORT, variables).fetchall()
             ids = json_list(row["row_id"] for row in rows)
             kept = connection.execute(_FRAMES, (ids,)).fetchall()
-        frames: dict[int, list[ClipFrame]] = {}
+        frames: defaultdict[int, list[ClipFrame]] = defaultdict(list)
         for frame in kept:
-            frames.setdefault(frame["row_id"], []).append(_clip_frame(frame, parent["dim"]))
+            embedding_D = decode_vector(frame["vector"], parent["dim"])
+            frames[frame["row_id"]].append(decode(ClipFrame, frame, embedding_D=embedding_D))
         if any(row["jpeg"] is None for row in rows):
             raise CatalogFailure("a stored scan has no thumbnail")
         return tuple(
@@ -147,18 +139,14 @@ class SqliteScanReads:
                 decode_vector(row["vector"], parent["dim"]),
                 row["jpeg"],
                 row["png"],
-                tuple(frames.get(row["row_id"], ())),
+                tuple(frames[row["row_id"]]),
             )
             for row in rows
         )
 
 
-def _clip_frame(row: sqlite3.Row, dim: int) -> ClipFrame:
-    return decode(ClipFrame, row, embedding_D=decode_vector(row["vector"], dim))
-
-
 def _row_id(after: str) -> int:
-    # The length goes first: int() refuses texts of many thousand digits with a ValueError.
+    # The length comes first: int() raises ValueError for texts of many thousand digits.
     if after.isascii() and after.isdecimal() and len(after) <= 19 and int(after) <= INT64_MAX:
         return int(after)
     raise InvalidCursor("the cursor of a list of scans must be a decimal row id")

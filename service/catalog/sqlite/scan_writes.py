@@ -1,4 +1,4 @@
-"""Storing and changing scans, in SQLite.
+"""Storing and changing scans in SQLite.
 
 Shape suffixes: D embedding width.
 """
@@ -15,9 +15,14 @@ from service.catalog.codec import (
     to_columns,
 )
 from service.catalog.ids import new_id, now
-from service.catalog.records import NewScan, Scalar, Scan, ScanPatch, StoredScan
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import decode, insert, require_collection, require_scan
+from service.catalog.records import NewScan, Scan, ScanPatch, StoredScan
+from service.catalog.sqlite.rows import (
+    SqliteTable,
+    decode,
+    insert,
+    require_collection,
+    require_scan,
+)
 from service.catalog.validation import (
     require_fields,
     require_optional_text,
@@ -31,7 +36,7 @@ PATCHABLE = frozenset({"subject_id", "study_id"})
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A NewScan that passed every check, with its columns encoded."""
+    """A NewScan that passed every check, with its encoded columns."""
 
     new: NewScan
     columns: dict[str, Any]
@@ -39,10 +44,8 @@ class _Prepared:
     frames: tuple[bytes, ...]
 
 
-class SqliteScanWrites:
+class SqliteScanWrites(SqliteTable):
     """The part of the catalog that changes scans."""
-
-    _database: Database
 
     def add_scans(
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
@@ -82,16 +85,16 @@ def _answer(
     connection: sqlite3.Connection, collection: sqlite3.Row, new: NewScan
 ) -> StoredScan | ServiceError:
     collection_id = collection["collection_id"]
-    known = "SELECT * FROM scan_records WHERE collection_id = ? AND sha256 = ?"
+    same_bytes = "SELECT * FROM scan_records WHERE collection_id = ? AND sha256 = ?"
+    same_pixels = "SELECT * FROM scan_records WHERE collection_id = ? AND content_sha256 = ?"
     taken = "SELECT 1 FROM scans WHERE collection_id = ? AND scan_id = ?"
     try:
         prepared = _prepare(new, collection["dim"])
     except InputError as error:
         return error
-    same = "SELECT * FROM scan_records WHERE collection_id = ? AND content_sha256 = ?"
     row = (
-        connection.execute(known, (collection_id, new.image.sha256)).fetchone()
-        or connection.execute(same, (collection_id, new.image.content_sha256)).fetchone()
+        connection.execute(same_bytes, (collection_id, new.image.sha256)).fetchone()
+        or connection.execute(same_pixels, (collection_id, new.image.content_sha256)).fetchone()
     )
     if row is not None:
         return StoredScan(decode(Scan, row), created=False)
@@ -123,16 +126,16 @@ def _prepare(new: NewScan, dim: int) -> _Prepared:
 def _insert(connection: sqlite3.Connection, collection: sqlite3.Row, prepared: _Prepared) -> int:
     new, moment = prepared.new, now()
     owner = {"workspace_id": collection["workspace_id"]}
-    place = owner | {"collection_id": collection["collection_id"]}
+    parent = owner | {"collection_id": collection["collection_id"]}
     times = {"created_at": new.created_at or moment, "updated_at": moment, "version": 1}
-    row_id = insert(connection, "scans", place | prepared.columns | times)
+    row_id = insert(connection, "scans", parent | prepared.columns | times)
     row = {"row_id": row_id} | owner
     insert(connection, "scan_vectors", row | {"vector": prepared.vector})
     insert(connection, "scan_thumbnails", row | {"jpeg": new.thumbnail_jpeg})
     if collection["keep_images"] and new.image_png is not None:
         insert(connection, "scan_images", row | {"png": new.image_png})
     for frame, vector in zip(new.frames, prepared.frames, strict=True):
-        insert(connection, "scan_frames", place | row | to_columns(frame) | {"vector": vector})
+        insert(connection, "scan_frames", parent | row | to_columns(frame) | {"vector": vector})
     return int(row_id or 0)
 
 
@@ -144,11 +147,7 @@ def _patched(scan: Scan, patch: ScanPatch) -> tuple[str | None, str | None, str,
     labels = {
         name: value for name, value in {**scan.labels, **patch.labels}.items() if value is not None
     }
-    # Only the patch's own None removes: an attribute may be stored as null.
-    attributes: dict[str, Scalar] = dict(scan.attributes)
-    for name, scalar in patch.attributes.items():
-        if scalar is None:
-            attributes.pop(name, None)
-        else:
-            attributes[name] = scalar
+    # Only a None of the patch removes an attribute; a stored null stays.
+    attributes = {n: value for n, value in scan.attributes.items() if n not in patch.attributes}
+    attributes |= {n: value for n, value in patch.attributes.items() if value is not None}
     return subject_id, study_id, encode_labels(labels), encode_attributes(attributes)

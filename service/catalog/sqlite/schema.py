@@ -5,14 +5,14 @@ Why the tables look like this:
 - Vectors, thumbnails and images have tables of their own. SQLite reads whole pages, and a row of
   a few hundred bytes beside kilobytes of blob would make a filter over 100k scans read gigabytes.
 - ``row_id`` is AUTOINCREMENT: a deleted scan's number is never given to another, so an index
-  that has not heard of the deletion cannot answer with the wrong scan.
-- Every table carries ``workspace_id``, children too, so that no query has to trust a join for it.
-- ``classifier_examples`` has no foreign key to scans: it must tell what a classifier learnt from
-  after the scan is gone. It keeps the row number as well, because a scan id can be used again.
-- Examples belong to the classifier and not to one version: a version is the list of those it
-  was fitted from, so ten versions of a thousand examples hold each vector once.
-- A scan's vector is read from the scan. When the scan is deleted it is gone from here as well.
-- Columns that hold the fields of a record carry the names of the fields (``codec``).
+  that missed the deletion cannot answer with the wrong scan.
+- Every table has ``workspace_id``, children too, so that no query depends on a join for it.
+- ``classifier_examples`` has no foreign key to scans: it must name what a classifier learnt from
+  even after the scan is deleted. It keeps the row number too, because a scan id can be reused.
+- Examples belong to the classifier, not to one version; a version lists the examples that it was
+  fitted from. So ten versions of a thousand examples store each vector once.
+- The vector of an example from a scan is read from the scan, and disappears with it.
+- Columns that hold the fields of a record have the names of the fields (``codec``).
 """
 
 import sqlite3
@@ -21,277 +21,256 @@ from service.errors import CatalogFailure
 
 SCHEMA_VERSION = 1
 
-_ACCESS = (
-    """
-    CREATE TABLE workspaces (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        workspace_id TEXT NOT NULL UNIQUE,
-        name TEXT NOT NULL UNIQUE,
-        created_at TEXT NOT NULL
-    )
-    """,
-    """
-    CREATE TABLE keys (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
-        key_id TEXT NOT NULL UNIQUE,
-        name TEXT NOT NULL,
-        secret_sha256 TEXT NOT NULL UNIQUE,
-        created_at TEXT NOT NULL,
-        revoked_at TEXT
-    )
-    """,
-    "CREATE INDEX keys_of_workspace ON keys (workspace_id)",
-    """
-    CREATE TABLE answers (
-        workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
-        key TEXT NOT NULL,
-        request_sha256 TEXT NOT NULL,
-        status INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        headers TEXT NOT NULL,
-        expires_at REAL NOT NULL, -- seconds since 1970, UTC
-        PRIMARY KEY (workspace_id, key)
-    )
-    """,
-    "CREATE INDEX answers_by_expiry ON answers (expires_at)",
-)
-_SCANS = (
-    """
-    CREATE TABLE collections (
-        collection_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
-        name TEXT NOT NULL,
-        encoder_id TEXT NOT NULL,
-        dim INTEGER NOT NULL CHECK (dim > 0),
-        description TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        keep_images INTEGER NOT NULL,
-        retention_days REAL, -- NULL = for ever
-        intake TEXT NOT NULL, -- JSON: what it refuses
-        UNIQUE (workspace_id, name),
-        UNIQUE (workspace_id, collection_id)
-    )
-    """,
-    """
-    CREATE TABLE scans (
-        row_id INTEGER PRIMARY KEY AUTOINCREMENT,
-        workspace_id TEXT NOT NULL,
-        collection_id INTEGER NOT NULL,
-        scan_id TEXT NOT NULL,
-        sha256 TEXT NOT NULL, -- of the file
-        kind TEXT NOT NULL,
-        format TEXT NOT NULL,
-        width_px INTEGER NOT NULL,
-        height_px INTEGER NOT NULL,
-        content_sha256 TEXT NOT NULL, -- of the pixels that were embedded
-        frames INTEGER NOT NULL, -- in the file
-        frames_used INTEGER NOT NULL,
-        frame_rate_hz REAL,
-        regions_used INTEGER NOT NULL DEFAULT 1, -- of each frame
-        analysis TEXT NOT NULL, -- JSON: regions, masked_px, risk, quality, device
-        subject_id TEXT,
-        study_id TEXT,
-        labels TEXT NOT NULL,
-        attributes TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        updated_at TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        UNIQUE (collection_id, scan_id),
-        UNIQUE (collection_id, sha256),
-        UNIQUE (collection_id, content_sha256),
-        FOREIGN KEY (workspace_id, collection_id)
-            REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE
-    )
-    """,
-    "CREATE INDEX scans_of_collection ON scans (workspace_id, collection_id)",
-    "CREATE INDEX scans_by_age ON scans (collection_id, created_at)",
-    """
-    CREATE INDEX scans_of_subject ON scans (workspace_id, subject_id)
-    WHERE subject_id IS NOT NULL
-    """,
-    """
-    CREATE INDEX scans_of_study ON scans (workspace_id, study_id) WHERE study_id IS NOT NULL
-    """,
-    """
-    CREATE TABLE scan_vectors (
-        row_id INTEGER PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
-        workspace_id TEXT NOT NULL,
-        vector BLOB NOT NULL -- little-endian float32, 4 * dim bytes
-    )
-    """,
-    """
-    CREATE TABLE scan_thumbnails (
-        row_id INTEGER PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
-        workspace_id TEXT NOT NULL,
-        jpeg BLOB NOT NULL
-    )
-    """,
-    """
-    CREATE TABLE scan_images (
-        row_id INTEGER PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
-        workspace_id TEXT NOT NULL,
-        png BLOB NOT NULL -- the embedded pixels without metadata, lossless
-    )
-    """,
-    """
-    CREATE TABLE scan_frames (
-        frame_id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given again, as scans.row_id
-        row_id INTEGER NOT NULL REFERENCES scans (row_id) ON DELETE CASCADE,
-        workspace_id TEXT NOT NULL,
-        collection_id INTEGER NOT NULL,
-        place INTEGER NOT NULL, -- in the file, from 0
-        time_s REAL, -- since the first frame of the file
-        copies INTEGER NOT NULL CHECK (copies > 0), -- used frames that it stands for
-        vector BLOB NOT NULL, -- little-endian float32, 4 * dim bytes
-        UNIQUE (row_id, place)
-    )
-    """,
-    "CREATE INDEX frames_of_collection ON scan_frames (collection_id)",
-    """
-    CREATE VIEW collection_records AS
-    SELECT c.*, (
-        SELECT count(*) FROM scans AS s
-        WHERE s.workspace_id = c.workspace_id AND s.collection_id = c.collection_id
-    ) AS scans
-    FROM collections AS c
-    """,
-    """
-    CREATE VIEW scan_records AS
-    SELECT s.*, c.name AS collection, c.encoder_id
-    FROM scans AS s JOIN collections AS c ON c.collection_id = s.collection_id
-    """,
-)
-_CLASSIFIERS = (
-    """
-    CREATE TABLE classifiers (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
-        classifier_id TEXT NOT NULL UNIQUE,
-        name TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        published INTEGER NOT NULL, -- number of the version that predicts
-        revision INTEGER NOT NULL, -- grows with each new version and each publishing
-        UNIQUE (workspace_id, name)
-    )
-    """,
-    """
-    CREATE TABLE classifier_versions (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        workspace_id TEXT NOT NULL,
-        classifier_seq INTEGER NOT NULL REFERENCES classifiers (seq) ON DELETE CASCADE,
-        number INTEGER NOT NULL CHECK (number > 0),
-        kind TEXT NOT NULL,
-        encoder_id TEXT NOT NULL,
-        classes TEXT NOT NULL,
-        report TEXT NOT NULL,
-        settings TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        key_id TEXT, -- of the key that made it
-        key_name TEXT,
-        examples INTEGER NOT NULL, -- how many
-        artifact BLOB NOT NULL, -- the portable document of the classifier
-        out_of_fold BLOB NOT NULL, -- scores of heads that had not seen the examples
-        UNIQUE (classifier_seq, number)
-    )
-    """,
-    """
-    CREATE TABLE classifier_examples (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        workspace_id TEXT NOT NULL,
-        classifier_seq INTEGER NOT NULL REFERENCES classifiers (seq) ON DELETE CASCADE,
-        example_id TEXT NOT NULL,
-        collection TEXT, -- of a stored scan; NULL = an upload
-        scan_id TEXT,
-        scan_row_id INTEGER, -- NULL when the scan was gone before the classifier was stored
-        sha256 TEXT, -- of the image file
-        subject_id TEXT, -- of an upload; that of a scan is read from the scan
-        study_id TEXT,
-        vector BLOB, -- of an upload; NULL after its subject was erased
-        UNIQUE (classifier_seq, example_id)
-    )
-    """,
-    "CREATE INDEX examples_of_scan ON classifier_examples (scan_row_id)",
-    """
-    CREATE INDEX examples_of_subject ON classifier_examples (workspace_id, subject_id)
-    WHERE subject_id IS NOT NULL
-    """,
-    """
-    CREATE TABLE version_examples (
-        version_seq INTEGER NOT NULL REFERENCES classifier_versions (seq) ON DELETE CASCADE,
-        workspace_id TEXT NOT NULL,
-        position INTEGER NOT NULL, -- 0, 1, ... in the order of fitting
-        example_seq INTEGER NOT NULL REFERENCES classifier_examples (seq) ON DELETE CASCADE,
-        label TEXT NOT NULL,
-        group_number INTEGER NOT NULL, -- equal = same patient, study or image; says not who
-        PRIMARY KEY (version_seq, position)
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX versions_of_example ON version_examples (example_seq)",
-)
-_WORK = (
-    """
-    CREATE TABLE operations (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
-        operation_id TEXT NOT NULL UNIQUE,
-        kind TEXT NOT NULL,
-        state TEXT NOT NULL
-            CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
-        request TEXT NOT NULL,
-        done INTEGER NOT NULL,
-        total INTEGER NOT NULL,
-        cancel_asked INTEGER NOT NULL,
-        attempts INTEGER NOT NULL,
-        result TEXT,
-        problem TEXT,
-        created_at TEXT NOT NULL,
-        updated_at TEXT NOT NULL
-    )
-    """,
-    "CREATE INDEX operations_of_workspace ON operations (workspace_id)",
-    # A collection on its way to another encoder. The second vector of each scan is staged until
-    # the switch; after it the first one is, until the re-embedding is confirmed.
-    """
-    CREATE TABLE reembeddings (
-        collection_id INTEGER PRIMARY KEY
-            REFERENCES collections (collection_id) ON DELETE CASCADE,
-        workspace_id TEXT NOT NULL,
-        encoder_id TEXT NOT NULL, -- of the vectors in staged_vectors
-        dim INTEGER NOT NULL CHECK (dim > 0),
-        state TEXT NOT NULL CHECK (state IN ('embedding', 'switched'))
-    )
-    """,
-    """
-    CREATE TABLE staged_vectors (
-        row_id INTEGER PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
-        workspace_id TEXT NOT NULL,
-        vector BLOB NOT NULL -- little-endian float32
-    )
-    """,
-    # What was deleted on request, so that older backups can follow: a row number is never used
-    # again, and a subject is known here by a digest alone.
-    """
-    CREATE TABLE erased_scans (
-        row_id INTEGER PRIMARY KEY,
-        workspace_id TEXT NOT NULL,
-        erased_at TEXT NOT NULL
-    )
-    """,
-    """
-    CREATE TABLE erased_subjects (
-        workspace_id TEXT NOT NULL,
-        subject_sha256 TEXT NOT NULL, -- of the workspace id, a line feed and the subject id
-        erased_at TEXT NOT NULL,
-        PRIMARY KEY (workspace_id, subject_sha256)
-    ) WITHOUT ROWID
-    """,
-)
+# Statements are separated by a semicolon and an empty line.
+_TABLES = """\
+CREATE TABLE workspaces (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE,
+    created_at TEXT NOT NULL
+);
+
+CREATE TABLE keys (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
+    key_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    secret_sha256 TEXT NOT NULL UNIQUE,
+    created_at TEXT NOT NULL,
+    revoked_at TEXT
+);
+
+CREATE INDEX keys_of_workspace ON keys (workspace_id);
+
+CREATE TABLE answers (
+    workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
+    key TEXT NOT NULL,
+    request_sha256 TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    headers TEXT NOT NULL,
+    expires_at REAL NOT NULL, -- seconds since 1970, UTC
+    PRIMARY KEY (workspace_id, key)
+);
+
+CREATE INDEX answers_by_expiry ON answers (expires_at);
+
+CREATE TABLE collections (
+    collection_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
+    name TEXT NOT NULL,
+    encoder_id TEXT NOT NULL,
+    dim INTEGER NOT NULL CHECK (dim > 0),
+    description TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    keep_images INTEGER NOT NULL,
+    retention_days REAL, -- NULL = for ever
+    intake TEXT NOT NULL, -- JSON: what it refuses
+    UNIQUE (workspace_id, name),
+    UNIQUE (workspace_id, collection_id)
+);
+
+CREATE TABLE scans (
+    row_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id TEXT NOT NULL,
+    collection_id INTEGER NOT NULL,
+    scan_id TEXT NOT NULL,
+    sha256 TEXT NOT NULL, -- of the file
+    kind TEXT NOT NULL,
+    format TEXT NOT NULL,
+    width_px INTEGER NOT NULL,
+    height_px INTEGER NOT NULL,
+    content_sha256 TEXT NOT NULL, -- of the pixels that were embedded
+    frames INTEGER NOT NULL, -- in the file
+    frames_used INTEGER NOT NULL,
+    frame_rate_hz REAL,
+    regions_used INTEGER NOT NULL DEFAULT 1, -- of each frame
+    analysis TEXT NOT NULL, -- JSON: regions, masked_px, risk, quality, device
+    subject_id TEXT,
+    study_id TEXT,
+    labels TEXT NOT NULL,
+    attributes TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    UNIQUE (collection_id, scan_id),
+    UNIQUE (collection_id, sha256),
+    UNIQUE (collection_id, content_sha256),
+    FOREIGN KEY (workspace_id, collection_id)
+        REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE
+);
+
+CREATE INDEX scans_of_collection ON scans (workspace_id, collection_id);
+
+CREATE INDEX scans_by_age ON scans (collection_id, created_at);
+
+CREATE INDEX scans_of_subject ON scans (workspace_id, subject_id)
+WHERE subject_id IS NOT NULL;
+
+CREATE INDEX scans_of_study ON scans (workspace_id, study_id) WHERE study_id IS NOT NULL;
+
+CREATE TABLE scan_vectors (
+    row_id INTEGER PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
+    workspace_id TEXT NOT NULL,
+    vector BLOB NOT NULL -- little-endian float32, 4 * dim bytes
+);
+
+CREATE TABLE scan_thumbnails (
+    row_id INTEGER PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
+    workspace_id TEXT NOT NULL,
+    jpeg BLOB NOT NULL
+);
+
+CREATE TABLE scan_images (
+    row_id INTEGER PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
+    workspace_id TEXT NOT NULL,
+    png BLOB NOT NULL -- the embedded pixels without metadata, lossless
+);
+
+CREATE TABLE scan_frames (
+    frame_id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given again, as scans.row_id
+    row_id INTEGER NOT NULL REFERENCES scans (row_id) ON DELETE CASCADE,
+    workspace_id TEXT NOT NULL,
+    collection_id INTEGER NOT NULL,
+    place INTEGER NOT NULL, -- in the file, from 0
+    time_s REAL, -- since the first frame of the file
+    copies INTEGER NOT NULL CHECK (copies > 0), -- used frames that it stands for
+    vector BLOB NOT NULL, -- little-endian float32, 4 * dim bytes
+    UNIQUE (row_id, place)
+);
+
+CREATE INDEX frames_of_collection ON scan_frames (collection_id);
+
+CREATE VIEW collection_records AS
+SELECT c.*, (
+    SELECT count(*) FROM scans AS s
+    WHERE s.workspace_id = c.workspace_id AND s.collection_id = c.collection_id
+) AS scans
+FROM collections AS c;
+
+CREATE VIEW scan_records AS
+SELECT s.*, c.name AS collection, c.encoder_id
+FROM scans AS s JOIN collections AS c ON c.collection_id = s.collection_id;
+
+CREATE TABLE classifiers (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
+    classifier_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    published INTEGER NOT NULL, -- number of the version that predicts
+    revision INTEGER NOT NULL, -- grows with each new version and each publishing
+    UNIQUE (workspace_id, name)
+);
+
+CREATE TABLE classifier_versions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id TEXT NOT NULL,
+    classifier_seq INTEGER NOT NULL REFERENCES classifiers (seq) ON DELETE CASCADE,
+    number INTEGER NOT NULL CHECK (number > 0),
+    kind TEXT NOT NULL,
+    encoder_id TEXT NOT NULL,
+    classes TEXT NOT NULL,
+    report TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    key_id TEXT, -- of the key that made it
+    key_name TEXT,
+    examples INTEGER NOT NULL, -- how many
+    artifact BLOB NOT NULL, -- the portable document of the classifier
+    out_of_fold BLOB NOT NULL, -- scores of heads that had not seen the examples
+    UNIQUE (classifier_seq, number)
+);
+
+CREATE TABLE classifier_examples (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id TEXT NOT NULL,
+    classifier_seq INTEGER NOT NULL REFERENCES classifiers (seq) ON DELETE CASCADE,
+    example_id TEXT NOT NULL,
+    collection TEXT, -- of a stored scan; NULL = an upload
+    scan_id TEXT,
+    scan_row_id INTEGER, -- NULL when the scan was gone before the classifier was stored
+    sha256 TEXT, -- of the image file
+    subject_id TEXT, -- of an upload; that of a scan is read from the scan
+    study_id TEXT,
+    vector BLOB, -- of an upload; NULL after its subject was erased
+    UNIQUE (classifier_seq, example_id)
+);
+
+CREATE INDEX examples_of_scan ON classifier_examples (scan_row_id);
+
+CREATE INDEX examples_of_subject ON classifier_examples (workspace_id, subject_id)
+WHERE subject_id IS NOT NULL;
+
+CREATE TABLE version_examples (
+    version_seq INTEGER NOT NULL REFERENCES classifier_versions (seq) ON DELETE CASCADE,
+    workspace_id TEXT NOT NULL,
+    position INTEGER NOT NULL, -- 0, 1, ... in the order of fitting
+    example_seq INTEGER NOT NULL REFERENCES classifier_examples (seq) ON DELETE CASCADE,
+    label TEXT NOT NULL,
+    group_number INTEGER NOT NULL, -- equal = same patient, study or image; says not who
+    PRIMARY KEY (version_seq, position)
+) WITHOUT ROWID;
+
+CREATE INDEX versions_of_example ON version_examples (example_seq);
+
+CREATE TABLE operations (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id TEXT NOT NULL REFERENCES workspaces (workspace_id),
+    operation_id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL
+        CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
+    request TEXT NOT NULL,
+    done INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    cancel_asked INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    result TEXT,
+    problem TEXT,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+);
+
+CREATE INDEX operations_of_workspace ON operations (workspace_id);
+
+-- Collections that move to another encoder. The second vector of each scan is staged until the
+-- switch; afterwards the first one is, until the re-embedding is confirmed.
+CREATE TABLE reembeddings (
+    collection_id INTEGER PRIMARY KEY
+        REFERENCES collections (collection_id) ON DELETE CASCADE,
+    workspace_id TEXT NOT NULL,
+    encoder_id TEXT NOT NULL, -- of the vectors in staged_vectors
+    dim INTEGER NOT NULL CHECK (dim > 0),
+    state TEXT NOT NULL CHECK (state IN ('embedding', 'switched'))
+);
+
+CREATE TABLE staged_vectors (
+    row_id INTEGER PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
+    workspace_id TEXT NOT NULL,
+    vector BLOB NOT NULL -- little-endian float32
+);
+
+-- Erased data, which older backups must lose as well: a row number is never used again, and of a
+-- subject only a digest is stored.
+CREATE TABLE erased_scans (
+    row_id INTEGER PRIMARY KEY,
+    workspace_id TEXT NOT NULL,
+    erased_at TEXT NOT NULL
+);
+
+CREATE TABLE erased_subjects (
+    workspace_id TEXT NOT NULL,
+    subject_sha256 TEXT NOT NULL, -- of the workspace id, a line feed and the subject id
+    erased_at TEXT NOT NULL,
+    PRIMARY KEY (workspace_id, subject_sha256)
+) WITHOUT ROWID
+"""
 
 
 def refuse_foreign(connection: sqlite3.Connection) -> None:
-    """Raise CatalogFailure for another schema, or for a database that is not a catalog."""
+    """Raises CatalogFailure: another schema, or a database that is not a catalog."""
     version = _version(connection)
     if version not in (0, SCHEMA_VERSION):
         raise CatalogFailure(
@@ -303,16 +282,16 @@ def refuse_foreign(connection: sqlite3.Connection) -> None:
 
 def create(connection: sqlite3.Connection) -> None:
     """Create all tables in an empty database, inside the caller's transaction."""
-    # Again, now under the write lock: another process may have been faster.
+    # Check again under the write lock: another process may have been faster.
     refuse_foreign(connection)
     if _version(connection) == 0:
-        for statement in (*_ACCESS, *_SCANS, *_CLASSIFIERS, *_WORK):
+        for statement in _TABLES.split(";\n\n"):
             connection.execute(statement)
         stamp(connection)
 
 
 def stamp(connection: sqlite3.Connection) -> None:
-    """Write the schema version, which is a real write even when it does not change."""
+    """Write the schema version; SQLite writes the page even when the value stays the same."""
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -1,8 +1,8 @@
 """A ScanFilter as an SQL condition over the columns of ``scans``.
 
-The SQL text is made of the constants below alone. Names and values, which may hold any
-character, travel as bound variables; a whole list of values is one variable, so no list is too
-long for SQLite. Every part is true or false and never NULL, so that NOT means the opposite.
+The SQL text consists of the constants below. Names and values, which may hold any character, are
+bound variables; a whole list of values is one variable, so no list is too long for SQLite. Every
+part is true or false and never NULL, so that NOT means the opposite.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,8 +36,8 @@ _ATTRIBUTE = """
         )
     )
 """
-_LABEL_THERE = "EXISTS (SELECT 1 FROM json_each(labels) AS entry WHERE entry.key = ?)"
-_ATTRIBUTE_THERE = "EXISTS (SELECT 1 FROM json_each(attributes) AS entry WHERE entry.key = ?)"
+_HAS_LABEL = "EXISTS (SELECT 1 FROM json_each(labels) AS entry WHERE entry.key = ?)"
+_HAS_ATTRIBUTE = "EXISTS (SELECT 1 FROM json_each(attributes) AS entry WHERE entry.key = ?)"
 _RANGE = """
     EXISTS (
         SELECT 1 FROM json_each(attributes) AS entry
@@ -46,14 +46,14 @@ _RANGE = """
 """
 _SUBJECT = "(subject_id IS NOT NULL AND subject_id IN (SELECT value FROM json_each(?)))"
 _STUDY = "(study_id IS NOT NULL AND study_id IN (SELECT value FROM json_each(?)))"
-# Without the first half a scan of nobody would vanish: NULL NOT IN (...) is not true.
+# Without the first half a scan without a subject would not pass: NULL NOT IN (...) is not true.
 _NOT_SUBJECT = "(subject_id IS NULL OR subject_id NOT IN (SELECT value FROM json_each(?)))"
 _NOT_STUDY = "(study_id IS NULL OR study_id NOT IN (SELECT value FROM json_each(?)))"
 _BOUNDS = (("least", ">="), ("above", ">"), ("most", "<="), ("below", "<"))
 
 
 def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
-    """SQL to follow a WHERE, and its variables; ``TRUE`` for the empty filter.
+    """The SQL after WHERE, and its variables; ``TRUE`` for the empty filter.
 
     Numbers compare by value (1 equals 1.0), never with booleans; None equals JSON null and not
     an attribute that is absent.
@@ -91,18 +91,18 @@ def _named(where: ScanFilter) -> Iterator[Part]:
     for name, scalars in where.attributes.items():
         if scalars:
             yield (_ATTRIBUTE, [name, *_by_type(scalars)]) if is_storable(name) else NEVER
-    yield from _present(_LABEL_THERE, where.label_presence)
-    yield from _present(_ATTRIBUTE_THERE, where.attribute_presence)
+    yield from _present(_HAS_LABEL, where.label_presence)
+    yield from _present(_HAS_ATTRIBUTE, where.attribute_presence)
     for name, span in where.attribute_ranges.items():
         if span != Range():
             yield _between(name, span)
 
 
-def _present(sql: str, wanted: Mapping[str, bool]) -> Iterator[Part]:
-    for name, there in wanted.items():
+def _present(sql: str, presence: Mapping[str, bool]) -> Iterator[Part]:
+    for name, is_present in presence.items():
         if is_storable(name):
-            yield (sql if there else f"NOT {sql}"), [name]
-        elif there:
+            yield (sql if is_present else f"NOT {sql}"), [name]
+        elif is_present:
             yield NEVER
 
 
@@ -116,9 +116,9 @@ def _between(name: str, span: Range) -> Part:
 
 
 def _bounds(column: str, span: Range) -> Part:
-    bounds = [(sign, getattr(span, bound)) for bound, sign in _BOUNDS]
-    given = [(sign, value) for sign, value in bounds if value is not None]
-    return " AND ".join(f"{column} {sign} ?" for sign, _ in given), [value for _, value in given]
+    values = [(sign, getattr(span, bound)) for bound, sign in _BOUNDS]
+    bounds = [(sign, value) for sign, value in values if value is not None]
+    return " AND ".join(f"{column} {sign} ?" for sign, _ in bounds), [value for _, value in bounds]
 
 
 def _identities(where: ScanFilter) -> Iterator[Part]:

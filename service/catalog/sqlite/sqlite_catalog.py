@@ -1,7 +1,7 @@
 """The catalog in one SQLite file: durable, thread safe, nothing to install.
 
-``SqliteCatalog`` is put together from the parts of this room; ``database`` owns the
-connections, ``schema`` the tables.
+``SqliteCatalog`` combines the parts of this room; ``database`` owns the connections, ``schema``
+the tables.
 """
 
 from pathlib import Path
@@ -40,8 +40,8 @@ class SqliteCatalog(
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.
 
-    Beyond what the interface tells, every method raises CatalogFailure when SQLite fails or the
-    catalog is closed, and InputError for text that is not valid Unicode.
+    Every method also raises CatalogFailure when SQLite fails or the catalog is closed, and
+    InputError for text that is not valid Unicode.
     """
 
     def __init__(self, database: Database) -> None:
@@ -55,11 +55,11 @@ class SqliteCatalog(
 
 
 def open_catalog(folder: Path) -> SqliteCatalog:
-    """Open ``catalog.sqlite`` in the folder, creating both if there are none.
+    """Open ``catalog.sqlite`` in the folder, creating both if necessary.
 
     Raises:
-        CatalogFailure: the folder cannot be made, or the file is damaged, no catalog, or of
-            another schema than this program reads.
+        CatalogFailure: the folder cannot be created, or the file is damaged, not a catalog, or of
+            a schema that this program cannot read.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

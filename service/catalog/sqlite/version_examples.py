@@ -1,9 +1,10 @@
-"""What a version of a classifier was fitted from, in SQLite.
+"""The examples that a version of a classifier was fitted from, in SQLite.
 
 Shape suffixes: N examples, D embedding width.
 """
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import count, repeat
 from typing import Any
@@ -14,8 +15,7 @@ import numpy.typing as npt
 from service.catalog.codec import decode_vectors, encode_vector
 from service.catalog.ids import new_ids
 from service.catalog.records import NewExample, VersionExample
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import json_list
+from service.catalog.sqlite.rows import SqliteTable, json_list
 from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
@@ -47,10 +47,8 @@ _LINK = """
 """
 
 
-class SqliteVersionExamples:
-    """The part of the catalog that tells what classifiers learnt from."""
-
-    _database: Database
+class SqliteVersionExamples(SqliteTable):
+    """The part of the catalog for the examples of classifiers."""
 
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
@@ -64,7 +62,7 @@ class SqliteVersionExamples:
         """
         with self._database.read() as connection:
             rows = connection.execute(sql, (workspace_id, name, number, after, limit))
-            rows.row_factory = None  # tuples: half the time of rows that know their names
+            rows.row_factory = None  # tuples take half the time of rows with names
             return tuple(map(_example, rows))
 
     def version_embeddings(
@@ -83,15 +81,15 @@ def add_examples(
     version_seq: int,
     examples: Sequence[NewExample],
 ) -> None:
-    """Write the examples that are new, and list all as those of the version.
+    """Store the new examples, and list all examples as those of the version.
 
     Raises:
-        UnknownItem: an ``example_id`` that the classifier does not have.
+        UnknownItem: the classifier does not have an ``example_id``.
         InputError: text or a vector that cannot be stored.
     """
     if not examples:
         return
-    # Columns, and tuples that only ``zip`` makes: a fit may have 100,000 examples.
+    # Whole columns, built by ``zip``: a fit may have 100,000 examples.
     labels, groups, example_ids, *_ = zip(*examples, strict=True)
     for label in set(labels):
         require_text(label, "a label")
@@ -106,16 +104,16 @@ def add_examples(
     if None in places:
         missing = places.count(None)
         raise UnknownItem(f"the classifier does not have {missing} of the named examples")
-    many = len(examples)
-    owner = (repeat(version_seq, many), repeat(workspace_id, many))
-    columns = (*owner, range(many), places, labels, groups)
+    total = len(examples)
+    owner = (repeat(version_seq, total), repeat(workspace_id, total))
+    columns = (*owner, range(total), places, labels, groups)
     connection.executemany(_LINK, zip(*columns, strict=True))
 
 
 def _insert_new(
     connection: sqlite3.Connection, classifier: sqlite3.Row, first: int, new: Sequence[NewExample]
 ) -> None:
-    # Ascending, so that the index over them grows at its end and is not rewritten all over.
+    # Ascending, so that the index over them only grows at its end.
     ids = sorted(new_ids("exm", len(new)))
     _, _, _, scans, sha256s, subject_ids, study_ids, embeddings = zip(*new, strict=True)
     row_ids = _scan_rows(connection, classifier["workspace_id"], scans)
@@ -136,7 +134,7 @@ def _insert_new(
 
 
 def _next_place(connection: sqlite3.Connection) -> int:
-    """The ``seq`` that SQLite would give next: one that no example ever had."""
+    """The ``seq`` that SQLite would assign next, which no example ever had."""
     sql = "SELECT seq FROM sqlite_sequence WHERE name = 'classifier_examples'"
     row = connection.execute(sql).fetchone()
     return 1 if row is None else int(row["seq"]) + 1
@@ -145,16 +143,16 @@ def _next_place(connection: sqlite3.Connection) -> int:
 def _scan_rows(
     connection: sqlite3.Connection, workspace_id: str, scans: Sequence[tuple[str, str] | None]
 ) -> dict[tuple[str, str] | None, int]:
-    """(collection, scan_id) -> row_id of the scans that are there, asked once per collection."""
-    named: dict[str, list[str]] = {}
+    """(collection, scan_id) -> row_id of the scans that exist; one query per collection."""
+    by_collection: defaultdict[str, list[str]] = defaultdict(list)
     for scan in scans:
         if scan is not None:
-            named.setdefault(scan[0], []).append(scan[1])
+            by_collection[scan[0]].append(scan[1])
     return {
         (collection, scan_id): row_id
-        for collection, scan_ids in named.items()
+        for collection, scan_ids in by_collection.items()
         for scan_id, row_id in connection.execute(
-            # Sorted, as the index is: found one behind the other.
+            # Sorted as the index is, which makes the look-up sequential.
             _SCAN_ROWS,
             (workspace_id, collection, json_list(sorted(scan_ids))),
         )
@@ -162,7 +160,7 @@ def _scan_rows(
 
 
 def _places(connection: sqlite3.Connection, classifier_seq: int) -> dict[str, int]:
-    """example_id -> seq of all examples of a classifier, read at once and not one by one."""
+    """example_id -> seq of all examples of a classifier, in one query."""
     sql = "SELECT example_id, seq FROM classifier_examples WHERE classifier_seq = ?"
     return dict(connection.execute(sql, (classifier_seq,)).fetchall())
 
@@ -170,5 +168,5 @@ def _places(connection: sqlite3.Connection, classifier_seq: int) -> dict[str, in
 def _example(row: tuple[Any, ...]) -> VersionExample:
     example_id, label, group, collection, scan_id, sha256, subject_id, study_id, is_kept = row
     scan = None if collection is None else (collection, scan_id)
-    who = (subject_id, study_id)
-    return VersionExample(example_id, label, group, scan, sha256, *who, bool(is_kept))
+    kept = bool(is_kept)
+    return VersionExample(example_id, label, group, scan, sha256, subject_id, study_id, kept)

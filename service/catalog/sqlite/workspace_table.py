@@ -1,19 +1,16 @@
-"""Workspaces, API keys and the answers remembered under an Idempotency-Key, in SQLite."""
+"""Workspaces, API keys and the answers saved under an Idempotency-Key, in SQLite."""
 
 import time
 
 from service.catalog.access_records import KeyRecord, SavedAnswer, Workspace
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
-from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import decode, insert, require_workspace
-from service.errors import Conflict, UnknownItem
+from service.catalog.sqlite.rows import SqliteTable, decode, insert, require_row, require_workspace
+from service.errors import Conflict
 
 
-class SqliteWorkspaces:
-    """The part of the catalog that knows who may ask."""
-
-    _database: Database
+class SqliteWorkspaces(SqliteTable):
+    """The part of the catalog for access."""
 
     def ensure_workspace(self, name: str) -> Workspace:
         new = Workspace(new_id("ws"), name, now())
@@ -23,9 +20,7 @@ class SqliteWorkspaces:
         return decode(Workspace, row)
 
     def list_workspaces(self) -> tuple[Workspace, ...]:
-        with self._database.read() as connection:
-            rows = connection.execute("SELECT * FROM workspaces ORDER BY seq").fetchall()
-        return tuple(decode(Workspace, row) for row in rows)
+        return tuple(self._select(Workspace, "SELECT * FROM workspaces ORDER BY seq"))
 
     def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
         record = KeyRecord(new_id("key"), workspace_id, name, now(), None)
@@ -38,45 +33,29 @@ class SqliteWorkspaces:
         return record
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        sql = """
-            SELECT * FROM keys WHERE secret_sha256 = ? AND revoked_at IS NULL
-        """
-        with self._database.read() as connection:
-            row = connection.execute(sql, (secret_sha256,)).fetchone()
-        return None if row is None else decode(KeyRecord, row)
+        sql = "SELECT * FROM keys WHERE secret_sha256 = ? AND revoked_at IS NULL"
+        return next(iter(self._select(KeyRecord, sql, secret_sha256)), None)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
-        sql = """
-            SELECT * FROM keys WHERE workspace_id = ? ORDER BY seq
-        """
-        with self._database.read() as connection:
-            rows = connection.execute(sql, (workspace_id,)).fetchall()
-        return tuple(decode(KeyRecord, row) for row in rows)
+        sql = "SELECT * FROM keys WHERE workspace_id = ? ORDER BY seq"
+        return tuple(self._select(KeyRecord, sql, workspace_id))
 
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
         update = """
             UPDATE keys SET revoked_at = coalesce(revoked_at, ?)
             WHERE workspace_id = ? AND key_id = ?
         """
-        select = """
-            SELECT * FROM keys WHERE key_id = ?
-        """
+        select = "SELECT * FROM keys WHERE workspace_id = ? AND key_id = ?"
+        missing = "no such key in this workspace"
         with self._database.write() as connection:
-            if connection.execute(update, (now(), workspace_id, key_id)).rowcount == 0:
-                raise UnknownItem("no such key in this workspace")
-            row = connection.execute(select, (key_id,)).fetchone()
+            connection.execute(update, (now(), workspace_id, key_id))
+            row = require_row(connection, missing, select, workspace_id, key_id)
         return decode(KeyRecord, row)
 
     def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
-        sql = """
-            SELECT * FROM answers
-            WHERE workspace_id = ? AND key = ? AND expires_at > ?
-        """
-        with self._database.read() as connection:
-            row = connection.execute(sql, (workspace_id, key, time.time())).fetchone()
-        if row is None:
-            return None
-        return decode(SavedAnswer, row)
+        sql = "SELECT * FROM answers WHERE workspace_id = ? AND key = ? AND expires_at > ?"
+        answers = self._select(SavedAnswer, sql, workspace_id, key, time.time())
+        return next(iter(answers), None)
 
     def save_answer(
         self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float

@@ -1,4 +1,4 @@
-"""The frames of one file, all analysed alike: its first frames decide on the regions.
+"""The frames of one file, with the same regions in all: the first frames decide on them.
 
 Shape suffixes: T frames, h height, w width of the used region.
 """
@@ -11,23 +11,24 @@ import numpy as np
 from service.arrays import Pixels
 from service.errors import CorruptImage
 from service.imaging.analysis import quality, regions
+from service.imaging.analysis.boxes import crop
 from service.imaging.analysis.frame_analysis import (
     RISKS,
     AnalyzedFrame,
     FrameAnalysis,
     RegionMode,
-    analyze_regions,
+    analyze_frame,
     choose_regions,
 )
 from service.imaging.analysis.regions import Region
 from service.imaging.analysis.text import TextBox, TextFinder, without
 from service.imaging.formats.frames import ImageInfo, grey_of
 
-PREVIEW = 8  # frames that are gathered before the first is used
+PREVIEW = 8  # frames that are decoded before the first is used
 
 
 class CineAnalysis:
-    """``decide`` once, then ``use`` each frame. For one thread. A still is a cine of one frame."""
+    """Call ``decide`` once, then ``use`` for each frame, on one thread. A still has one frame."""
 
     def __init__(self, info: ImageInfo, finder: TextFinder, region_mode: RegionMode) -> None:
         self._info = info
@@ -38,7 +39,7 @@ class CineAnalysis:
         self._texts: tuple[tuple[TextBox, ...], ...] = ()  # of each region
 
     def decide(self, preview: Sequence[Pixels]) -> None:
-        """Find regions, text and quality findings in the first frames, all of one size.
+        """Find regions, text and quality findings in the first frames.
 
         Raises:
             InputError: the requested box is not inside the frame.
@@ -59,18 +60,18 @@ class CineAnalysis:
         self._analyzed = analyzed
 
     def _analyze(self, pixels: Pixels, chosen: Sequence[Region]) -> AnalyzedFrame:
-        keep, tagged = self._region_mode == "none", self._info.burned_in
-        return analyze_regions(pixels, chosen, self._finder, keep=keep, tagged=tagged)
+        keep_text, tagged = self._region_mode == "none", self._info.burned_in
+        return analyze_frame(pixels, chosen, self._finder, keep_text=keep_text, tagged=tagged)
 
     def _with_last(self, analyzed: AnalyzedFrame, preview: Sequence[Pixels]) -> AnalyzedFrame:
-        """Text that appears later counts as well; a clip whose frames never differ is frozen."""
+        """Add the text of the last frame, and the finding that a clip is frozen."""
         first = analyzed.analysis
         last = self._analyze(preview[-1], first.regions)
         pairs = zip(self._texts, last.views, strict=True)
         self._texts = tuple((*texts, *view.texts) for texts, view in pairs)
         worse = max((first, last.analysis), key=lambda analysis: RISKS.index(analysis.risk))
-        x0, y0, x1, y1 = first.regions[0].box
-        frozen = quality.frozen(np.stack([grey_of(p[y0:y1, x0:x1]) for p in preview]))
+        box = first.regions[0].box
+        frozen = quality.frozen(np.stack([grey_of(crop(p, box)) for p in preview]))
         findings = first.findings if frozen is None else (*first.findings, frozen)
         return AnalyzedFrame(analyzed.views, replace(worse, findings=findings))
 
@@ -86,7 +87,7 @@ class CineAnalysis:
         return self._analyzed
 
     def use(self, pixels: Pixels) -> tuple[Pixels, ...]:
-        """The encoder's input of a frame: uint8 (h, w) of each region, largest first."""
+        """The input of the encoder for a frame: uint8 (h, w) of each region, largest first."""
         if self._is_single:
             return tuple(view.used_hw for view in self._decided.views)
         grey_HW = grey_of(pixels)
@@ -96,9 +97,9 @@ class CineAnalysis:
         return tuple(without(u, t) for u, t in zip(used, self._texts, strict=True))
 
     def show(self, pixels: Pixels) -> Pixels:
-        """What a thumbnail may show: (h, w) of the largest region, searched for text again."""
+        """The pixels for a thumbnail: (h, w) of the largest region, searched for text again."""
         if self._is_single:
             return self._decided.views[0].shown_hw
         largest = self._decided.analysis.regions[:1]
-        analyzed = analyze_regions(pixels, largest, self._finder, keep=False)
+        analyzed = analyze_frame(pixels, largest, self._finder, keep_text=False)
         return without(analyzed.views[0].shown_hw, self._texts[0])

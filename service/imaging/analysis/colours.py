@@ -7,21 +7,19 @@ Shape suffixes: h height, w width, 3 = red, green, blue.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Pixels
-from service.imaging.analysis.grey_levels import brightest, chroma, darkest
+from service.imaging.analysis.boxes import Box, clipped
+from service.imaging.analysis.pixels import above, brightest, chroma, darkest
 from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA
 
-Box: TypeAlias = tuple[int, int, int, int]
-
-PATCH_SHARE = 1 / 130  # of the longer side: strokes of coloured letters are thinner
+PATCH_SHARE = 1 / 130  # of the longer side; the strokes of coloured letters are thinner
 PATCH_PX = (3, 9)
-HUES_APART = 5.0  # of 180: flow runs from red to yellow or blue to cyan, letters are of one hue
+HUES_APART = 5.0  # of 180: flow runs from red to yellow or blue to cyan; letters have one hue
 SPLINTER_HUES_APART, SPECK_PX = 3.0, 8
 RIM_PX, WHITE = 5, 120
 SCALE_MIN_PX = (5, 20)  # across, down
@@ -45,25 +43,23 @@ class ColourOverlay:
 def find_colour_overlay(frame_hw3: Pixels) -> ColourOverlay | None:
     """Flow and scales of a frame in colour; None when it has no patch of strong colour."""
     chroma_hw = chroma(frame_hw3)
-    strong_hw = _above(chroma_hw, STRONG_CHROMA)
+    strong_hw = above(chroma_hw, STRONG_CHROMA)
     side = round(max(strong_hw.shape) * PATCH_SHARE) | 1
     side = min(max(side, PATCH_PX[0]), PATCH_PX[1])
     patches_hw = cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     if not cv2.countNonZero(patches_hw):
         return None
     hue_hw = cv2.cvtColor(np.ascontiguousarray(frame_hw3), cv2.COLOR_RGB2HSV)[..., 0]
-    weak_hw = _above(chroma_hw, WEAK_CHROMA)
-    flow_hw = _flow(
-        weak_hw, strong_hw, np.asarray(patches_hw, np.uint8), np.asarray(hue_hw, np.uint8)
-    )
-    # Its dark rim as well, but not white letters that touch it.
+    weak_hw = above(chroma_hw, WEAK_CHROMA)
+    flow_hw = _flow(weak_hw, strong_hw, np.asarray(patches_hw), np.asarray(hue_hw))
+    # The dark rim of flow belongs to it, but white letters that touch it do not.
     rim_hw = cv2.dilate(flow_hw, np.ones((RIM_PX, RIM_PX), np.uint8))
-    rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - _above(darkest(frame_hw3), WHITE)), np.uint8)
+    rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - above(darkest(frame_hw3), WHITE)), np.uint8)
     return ColourOverlay(cv2.max(flow_hw, rim_hw).astype(np.uint8), _scales(frame_hw3, weak_hw))
 
 
 def without_flow(frame_hw3: Pixels, flow_hw: Pixels) -> Pixels:
-    """The brightest channel (h, w); flow is of the grey around it."""
+    """The brightest channel (h, w), with flow replaced by the grey around it."""
     grey_hw = brightest(frame_hw3)
     kept_hw = (1 - flow_hw).astype(np.float32)
     around = (_reach(flow_hw), _reach(flow_hw))
@@ -74,7 +70,7 @@ def without_flow(frame_hw3: Pixels, flow_hw: Pixels) -> Pixels:
 
 
 def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels) -> Pixels:
-    """Connected colour whose patches are of several hues: letters and tints are of one."""
+    """Connected colour whose patches have several hues: letters and tints have one hue."""
     parts = _parts(weak_hw)
     flow_hw, rest = np.zeros_like(weak_hw), []
     for cut, part_hw in parts:
@@ -83,7 +79,7 @@ def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels
         else:
             rest.append((cut, part_hw))
     near_hw = cv2.dilate(flow_hw, np.ones((_reach(flow_hw), _reach(flow_hw)), np.uint8)) > 0
-    for cut, part_hw in rest:  # the splinters of flow, too thin for a patch
+    for cut, part_hw in rest:  # splinters of flow are too thin for a patch
         hues = hue_hw[cut][part_hw & (strong_hw[cut] > 0)]
         is_splinter = len(hues) < SPECK_PX or _hues_apart(hues) > SPLINTER_HUES_APART
         if is_splinter and near_hw[cut][part_hw].any():
@@ -92,7 +88,7 @@ def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels
 
 
 def _parts(weak_hw: Pixels) -> list[tuple[tuple[slice, slice], npt.NDArray[np.bool_]]]:
-    """Connected parts: the slices of each one's box, and where in it the part is."""
+    """The connected parts: the slices of the box of each, and its mask in the box."""
     count, labels_hw, stats, _ = cv2.connectedComponentsWithStats(weak_hw, connectivity=8)
     parts = []
     for label in range(1, count):
@@ -103,24 +99,23 @@ def _parts(weak_hw: Pixels) -> list[tuple[tuple[slice, slice], npt.NDArray[np.bo
 
 
 def _reach(frame_hw: Pixels) -> int:
-    """Pixels that count as around a place; odd."""
+    """Side of the neighbourhood of a pixel; odd."""
     return int(max(frame_hw.shape) // 16) | 1
 
 
 def _hues_apart(hues: Pixels) -> float:
-    """Between the 5th and the 95th percentile, around the circle of 180 whose seam is red."""
+    """From the 5th to the 95th percentile, on a circle of 180 that begins at red."""
     if not len(hues):
         return 0.0
-    turned = (hues.astype(np.int16) + 60) % 180  # the seam goes to where no map of flow is
+    turned = (hues.astype(np.int16) + 60) % 180  # now it begins at a hue that no flow has
     low, high = np.percentile(turned, (5, 95))
     return float(high - low)
 
 
 def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:
-    """Upright rectangles whose rows are of one colour each, with room for their labels."""
+    """Upright rectangles with one colour in each row, enlarged by the space of their labels."""
     height, width = weak_hw.shape
-    # The middle of a scale is black.
-    gap = max(5, height // 40)
+    gap = max(5, height // 40)  # the middle of a scale is black
     whole_hw = cv2.morphologyEx(weak_hw, cv2.MORPH_CLOSE, np.ones((gap, 1), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(whole_hw, connectivity=4)
     scales = []
@@ -133,10 +128,6 @@ def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:
         steps = float(inner.mean(1).std(0).max())
         if float(inner.std(1).mean()) < SCALE_FLAT and steps > SCALE_STEPS:
             x, y = round(across * LABEL_ACROSS), round(down * LABEL_DOWN)
-            corner = min(width, left + across + x), min(height, top + down + y)
-            scales.append((max(0, left - x), max(0, top - y), *corner))
+            box = (left - x, top - y, left + across + x, top + down + y)
+            scales.append(clipped(box, width, height))
     return tuple(scales)
-
-
-def _above(values_hw: Pixels, limit: int) -> Pixels:
-    return np.asarray(cv2.threshold(values_hw, limit, 1, cv2.THRESH_BINARY)[1], np.uint8)

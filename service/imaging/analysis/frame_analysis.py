@@ -1,24 +1,24 @@
-"""One frame -> its used regions, what may be shown of it, and the findings about it.
+"""One frame -> its used regions, the pixels that may be shown, and the findings about it.
 
-Regions, text and quality are combined only here.
+Only this module combines regions, text and quality.
 
 Shape suffixes: h height, w width of a used region.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from service.arrays import Pixels
+from service.arrays import Bools, Pixels
 from service.errors import InputError
 from service.imaging.analysis import quality, regions
+from service.imaging.analysis.boxes import Box, area_px, clipped, crop, shifted
 from service.imaging.analysis.colours import find_colour_overlay, without_flow
 from service.imaging.analysis.quality import QualityFinding
-from service.imaging.analysis.regions import Box, Region
+from service.imaging.analysis.regions import Region
 from service.imaging.analysis.text import TextBox, TextFinder, without
 from service.imaging.formats.frames import DicomRegion, grey_of
 
@@ -26,9 +26,9 @@ RegionMode: TypeAlias = Literal["auto", "none"] | Box
 Risk: TypeAlias = Literal["none", "low", "high"]
 RISKS: tuple[Risk, ...] = ("none", "low", "high")
 
-SURE = 0.5  # minimum confidence of a region that counts as separated from the screen
-CONTEXT_PX = 24  # around a region, where letters that reach into it begin
-MANY_BOXES, MUCH_SHARE = 4, 0.04  # more text than a label or a measurement: the screen itself
+SURE = 0.5  # minimum confidence that a region is separated from the rest of the screen
+CONTEXT_PX = 24  # searched around a region, because letters may reach into it
+MANY_BOXES, MUCH_SHARE = 4, 0.04  # above these, text is more than a label or a measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class RegionView:
     Attributes:
         used_hw: uint8, the input of the encoder: the box of the region, black outside its outline,
             with text masked. Unchanged when the caller requested no region.
-        shown_hw: uint8, what a thumbnail may show: always with text masked.
+        shown_hw: uint8, the pixels for a thumbnail, always with text masked.
         texts: burned-in text inside the region, in its pixels.
-        text_px: pixels of their boxes.
-        masked_px: changed pixels in the box of the region.
+        text_px: number of pixels in the boxes of text.
+        masked_px: number of changed pixels in the box of the region.
     """
 
     region: Region
@@ -57,11 +57,11 @@ class FrameAnalysis:
     """The analysis without pixels, for responses and the catalog.
 
     Attributes:
-        regions: used ones, largest first; each is embedded.
-        masked_px: pixels of the frame that were not used, or were changed.
-        risk: that a name is left in the used or shown pixels.
-        risk_reasons: closed list, see ``docs/frame-analysis.md``.
-        findings: of the quality gate, on the largest region.
+        regions: the used regions, largest first; each is embedded.
+        masked_px: number of pixels of the frame that were not used or were changed.
+        risk: that the used or shown pixels still contain a name.
+        risk_reasons: words of the list in ``docs/frame-analysis.md``.
+        findings: of the quality checks, on the largest region.
     """
 
     regions: tuple[Region, ...]
@@ -77,15 +77,13 @@ class FrameAnalysis:
             "masked_px": self.masked_px,
             "burned_in_risk": self.risk,
             "burned_in_reasons": list(self.risk_reasons),
-            "quality": [
-                {"reason": f.reason, "value": f.value, "limit": f.limit} for f in self.findings
-            ],
+            "quality": [asdict(finding) for finding in self.findings],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzedFrame:
-    """An analysed frame: a view per region, largest first, and the analysis."""
+    """An analysed frame: one view per region, largest first, and the analysis."""
 
     views: tuple[RegionView, ...]
     analysis: FrameAnalysis
@@ -113,47 +111,30 @@ def use_one_thread() -> None:
 
 def analyze_frame(
     pixels: Pixels,
+    used: Sequence[Region],
     finder: TextFinder,
     *,
-    region_mode: RegionMode = "auto",
-    declared: Sequence[DicomRegion] = (),
+    keep_text: bool,
     tagged: bool | None = None,
 ) -> AnalyzedFrame:
-    """Find the ultrasound region, blank everything else, mask text, and assess quality.
+    """Blank everything outside the used regions, mask text, and assess quality.
 
     Args:
         pixels: uint8 (H, W) or (H, W, 3).
+        used: see ``choose_regions``.
         finder: of text.
-        region_mode: ``auto``, ``none`` (the whole frame, unmasked for the encoder), or a box.
-        declared: regions that the file declares.
+        keep_text: do not mask text for the encoder.
         tagged: BurnedInAnnotation of the file.
-
-    Raises:
-        InputError: the requested box is not inside the frame.
     """
-    chosen = choose_regions(pixels, region_mode, declared)
-    return analyze_regions(pixels, chosen, finder, keep=region_mode == "none", tagged=tagged)
-
-
-def analyze_regions(
-    pixels: Pixels,
-    chosen: Sequence[Region],
-    finder: TextFinder,
-    *,
-    keep: bool,
-    tagged: bool | None = None,
-) -> AnalyzedFrame:
-    """As ``analyze_frame``, with known regions; ``keep``: text is not masked for the encoder."""
-    views = tuple(_view(pixels, region, finder, keep=keep) for region in chosen)
+    views = tuple(_view(pixels, region, finder, keep_text=keep_text) for region in used)
     kept = sum(v.used_hw.size - v.masked_px for v in views)
-    risk, reasons = _risk(views, keep, tagged)
-    x0, y0, x1, y1 = chosen[0].box
+    risk, reasons = _risk(views, keep_text, tagged)
     analysis = FrameAnalysis(
-        regions=tuple(chosen),
+        regions=tuple(used),
         masked_px=max(0, pixels.shape[0] * pixels.shape[1] - kept),
         risk=risk,
         risk_reasons=reasons,
-        findings=quality.assess_quality(pixels[y0:y1, x0:x1]),
+        findings=quality.assess_quality(crop(pixels, used[0].box)),
     )
     return AnalyzedFrame(views, analysis)
 
@@ -161,7 +142,16 @@ def analyze_regions(
 def choose_regions(
     pixels: Pixels, region_mode: RegionMode, declared: Sequence[DicomRegion] = ()
 ) -> tuple[Region, ...]:
-    """The used regions, largest first. Raises InputError: a box that is not inside the frame."""
+    """The used regions, largest first.
+
+    Args:
+        pixels: uint8 (H, W) or (H, W, 3).
+        region_mode: ``auto``, ``none`` (the whole frame), or a box.
+        declared: regions that the file declares.
+
+    Raises:
+        InputError: the requested box is not inside the frame.
+    """
     height, width = pixels.shape[:2]
     if region_mode == "none":
         return (regions.whole(height, width),)
@@ -173,10 +163,8 @@ def choose_regions(
     return (regions.from_pixels(pixels),)
 
 
-def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep: bool) -> RegionView:
-    x0, y0, x1, y1 = region.box
-    inner = pixels[y0:y1, x0:x1]
-    used_hw = grey_of(inner).copy()
+def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep_text: bool) -> RegionView:
+    used_hw = grey_of(crop(pixels, region.box)).copy()
     inside_hw = region.mask()
     if inside_hw is not None:
         used_hw[~inside_hw] = 0
@@ -184,75 +172,56 @@ def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep: bool) -> 
     shown_hw = without(used_hw, texts)
     text_hw = np.zeros(used_hw.shape, bool)
     for item in texts:
-        text_hw[_slices(item.box)] = True
+        crop(text_hw, item.box)[:] = True
     text_px = int(text_hw.sum())
-    if keep:
+    if keep_text:
         return RegionView(region, used_hw, shown_hw, texts, text_px, 0)
-    masked_px = text_px
-    if inside_hw is not None:
-        masked_px = int((text_hw | ~inside_hw).sum())
+    masked_px = text_px if inside_hw is None else int((text_hw | ~inside_hw).sum())
     return RegionView(region, shown_hw, shown_hw, texts, text_px, masked_px)
 
 
 def _texts(
-    pixels: Pixels,
-    region: Region,
-    inside_hw: npt.NDArray[np.bool_] | None,
-    finder: TextFinder,
+    pixels: Pixels, region: Region, inside_hw: Bools | None, finder: TextFinder
 ) -> tuple[TextBox, ...]:
-    """Text in the region, in its pixels; the search includes letters across the edge."""
+    """Text in the region, in its pixels, with letters that reach into it."""
     x0, y0, x1, y1 = region.box
     left, top = max(0, x0 - CONTEXT_PX), max(0, y0 - CONTEXT_PX)
     around = pixels[top : y1 + CONTEXT_PX, left : x1 + CONTEXT_PX]
     texts = []
     for item in _find_text(around, finder):
-        box = (
-            max(0, item.box[0] + left - x0),
-            max(0, item.box[1] + top - y0),
-            min(x1 - x0, item.box[2] + left - x0),
-            min(y1 - y0, item.box[3] + top - y0),
-        )
-        if box[0] >= box[2] or box[1] >= box[3]:
-            continue
-        if inside_hw is None or inside_hw[_slices(box)].any():
+        box = clipped(shifted(item.box, left - x0, top - y0), x1 - x0, y1 - y0)
+        if area_px(box) and (inside_hw is None or crop(inside_hw, box).any()):
             texts.append(TextBox(box, item.confidence))
     return tuple(texts)
 
 
 def _find_text(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
     """Text, and colour scales with their labels; colour flow is not text."""
-    paint = find_colour_overlay(around) if around.ndim == 3 else None
-    if paint is None:
+    colours = find_colour_overlay(around) if around.ndim == 3 else None
+    if colours is None:
         return finder.find(around)
-    texts = finder.find(without_flow(around, paint.flow_hw))
-    return (*texts, *(TextBox(box, 1.0) for box in paint.scales))
-
-
-def _slices(box: Box) -> tuple[slice, slice]:
-    x0, y0, x1, y1 = box
-    return slice(y0, y1), slice(x0, x1)
+    texts = finder.find(without_flow(around, colours.flow_hw))
+    return (*texts, *(TextBox(box, 1.0) for box in colours.scales))
 
 
 def _risk(
-    views: Sequence[RegionView], keep: bool, tagged: bool | None
+    views: Sequence[RegionView], keep_text: bool, tagged: bool | None
 ) -> tuple[Risk, tuple[str, ...]]:
     boxes = sum(len(view.texts) for view in views)
     area = sum(view.text_px for view in views)
     unsure = any(view.region.confidence < SURE for view in views)
-    reasons: list[str] = []
-    if boxes:
-        reasons.append("text_kept" if keep else "text_masked")
     much = boxes > MANY_BOXES or area > MUCH_SHARE * sum(v.used_hw.size for v in views)
-    if much:
-        reasons.append("much_text")
-    if unsure:
-        reasons.append("region_unsure")
-    if tagged:
-        reasons.append("tagged_by_file")
-    high = much or (boxes > 0 and (keep or unsure)) or (bool(tagged) and unsure)
-    if high:
-        return "high", tuple(reasons)
-    return ("low" if reasons else "none"), tuple(reasons)
+    holds = {
+        "text_kept": boxes > 0 and keep_text,
+        "text_masked": boxes > 0 and not keep_text,
+        "much_text": much,
+        "region_unsure": unsure,
+        "tagged_by_file": bool(tagged),
+    }
+    reasons = tuple(reason for reason, is_true in holds.items() if is_true)
+    if much or (boxes > 0 and (keep_text or unsure)) or (tagged and unsure):
+        return "high", reasons
+    return ("low" if reasons else "none"), reasons
 
 
 def _region_json(region: Region) -> dict[str, Any]:

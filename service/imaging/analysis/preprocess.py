@@ -1,4 +1,4 @@
-"""uint8 frame -> encoder input: THE definition, used by the service and by training.
+"""uint8 frame -> encoder input: the one definition, used by the service and by training.
 
 Shape suffixes: T frames, H height, W width, S encoder side, C = 3 channels.
 """
@@ -6,9 +6,9 @@ Shape suffixes: T frames, H height, W width, S encoder side, C = 3 channels.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from service.arrays import Floats, Pixels
 from service.errors import InputError
 
 SQUASH = "squash_bicubic"  # both sides resized to S; the aspect ratio is not kept
@@ -16,7 +16,7 @@ SQUASH = "squash_bicubic"  # both sides resized to S; the aspect ratio is not ke
 
 @dataclass(frozen=True, slots=True)
 class PreprocessSpec:
-    """How one encoder wants its input; stored in its manifest, part of its ``encoder_id``.
+    """The input that one encoder expects; stored in its manifest, part of its ``encoder_id``.
 
     Attributes:
         side_px: S, side of the square input.
@@ -39,18 +39,18 @@ class PreprocessSpec:
             raise InputError(f"expected resize rule {SQUASH!r}, got {self.resize!r}")
 
 
-def preprocess(frames_THW: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+def preprocess(frames_THW: Pixels, spec: PreprocessSpec) -> Floats:
     """Resize, scale and normalise greyscale frames.
 
     Args:
         frames_THW: uint8 intensities, 0 = black, one plane per frame.
-        spec: what the encoder was trained with.
+        spec: of the encoder.
 
     Returns:
         float32, shape (T, 3, S, S), the grey plane repeated over C.
 
     Raises:
-        InputError: not uint8, not three axes, or an empty axis.
+        InputError: the frames are not uint8, or have not three axes, or one of them is empty.
     """
     if frames_THW.dtype != np.uint8 or frames_THW.ndim != 3 or 0 in frames_THW.shape:
         raise InputError(
@@ -61,7 +61,7 @@ def preprocess(frames_THW: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.N
     return normalise(frames_TSS, spec)
 
 
-def resize(frame_HW: npt.NDArray[np.uint8], side_px: int) -> npt.NDArray[np.uint8]:
+def resize(frame_HW: Pixels, side_px: int) -> Pixels:
     """Return the frame as uint8 (S, S): bicubic with antialiasing, aspect ratio not kept."""
     if frame_HW.shape == (side_px, side_px):
         return frame_HW
@@ -69,12 +69,9 @@ def resize(frame_HW: npt.NDArray[np.uint8], side_px: int) -> npt.NDArray[np.uint
     return np.asarray(image)
 
 
-def normalise(frames_TSS: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+def normalise(frames_TSS: Pixels, spec: PreprocessSpec) -> Floats:
     """Return float32 (T, 3, S, S): intensities in [0, 1], minus mean, over std, per channel."""
     scale_C = (1 / (255 * np.asarray(spec.std))).astype(np.float32)
     offset_C = (np.asarray(spec.mean) / np.asarray(spec.std)).astype(np.float32)
     planes_T1SS = frames_TSS[:, None].astype(np.float32)
-    normalised: npt.NDArray[np.float32] = (
-        planes_T1SS * scale_C[:, None, None] - offset_C[:, None, None]
-    )
-    return normalised
+    return np.asarray(planes_T1SS * scale_C[:, None, None] - offset_C[:, None, None])

@@ -1,7 +1,7 @@
 """Findings on the quality of a frame, from its pixels alone.
 
-They are advice: each finding names its measure and the limit that was passed. How often each is
-right and wrong is in ``docs/measurements/frame-analysis.md``.
+They are advice: each finding gives its measure and the limit that was passed. The error rates are
+in ``docs/measurements/frame-analysis.md``.
 
 Shape suffixes: T frames, h height, w width of the used region, 3 = red, green, blue.
 """
@@ -19,22 +19,22 @@ import scipy.fft
 
 from service.arrays import Pixels
 from service.errors import InputError
-from service.imaging.analysis.grey_levels import Counts, chroma, histogram
+from service.imaging.analysis.pixels import Counts, above, chroma, grey, histogram, shrunk
 
 Reason: TypeAlias = Literal[
     "blank", "frozen", "saturated", "tiny", "colour_doppler", "photo_of_a_screen", "not_ultrasound"
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
-TINY_SIDE_PX = 48  # the shorter side: less is a stamp, and the encoder sees it enlarged fourfold
+TINY_SIDE_PX = 48  # the shorter side; the encoder gets smaller frames enlarged fourfold and more
 BLANK_SPREAD = 6.0  # between the 5th and the 99th percentile of greys
 SATURATED_SHARE = 0.25  # of pixels at 250 and above
 DOPPLER_SHARE = 0.004  # of pixels in strongly coloured patches
-STRONG_CHROMA, WEAK_CHROMA = 80, 40  # brightest less darkest channel
+STRONG_CHROMA, WEAK_CHROMA = 80, 40  # brightest minus darkest channel
 COLOURED_SHARE = 0.5
-ONE_HUE = 0.93  # length of the mean hue vector: a tint, as many machines give
+ONE_HUE = 0.93  # length of the mean hue vector of a tint, as many machines add
 PAGE_SHARE, PAGE_GREY = 0.35, 190
-BRIGHT_DARKEST = 85  # 5th percentile; tissue has black in it
+BRIGHT_DARKEST = 85  # 5th percentile; tissue contains black
 MOIRE_PEAK = 1.85  # natural logarithm over the spectrum around
 FROZEN_CHANGE = 0.35  # mean absolute grey levels between two frames
 FROZEN_SHARE = 0.9
@@ -54,11 +54,11 @@ def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
     """Findings on one frame, in the order of ``REASONS``.
 
     Args:
-        used: uint8 (h, w) or (h, w, 3), the box of the used region before anything is blanked.
+        used: uint8 (h, w) or (h, w, 3), the box of the used region before any masking.
     """
     findings: list[QualityFinding] = []
-    small = _shrunk(used)
-    small_hw = _grey(small)
+    small = shrunk(used, _SIDE_PX / max(used.shape[:2]))
+    small_hw = grey(small)
     counts = histogram(small_hw)
     darkest, brightest = _percentile(counts, 5), _percentile(counts, 99)
     if brightest - darkest < BLANK_SPREAD:
@@ -83,35 +83,38 @@ def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
 
 
 def frozen(frames_THW: Pixels) -> QualityFinding | None:
-    """Whether a clip is one still repeated: its frames differ by less than noise does.
+    """Whether a clip repeats one still: its frames differ by less than noise does.
 
     Args:
         frames_THW: uint8 greys of the used region, in order, two or more.
 
     Raises:
-        InputError: not uint8 of three axes, or fewer than two frames.
+        InputError: the frames are not uint8 of three axes, or fewer than two.
     """
     if frames_THW.dtype != np.uint8 or frames_THW.ndim != 3 or len(frames_THW) < 2:
-        raise InputError(f"expected two frames of uint8 or more, got {frames_THW.shape}")
+        raise InputError(f"expected at least two uint8 frames, got shape {frames_THW.shape}")
     steps = [float(cv2.absdiff(a, b).mean()) for a, b in pairwise(frames_THW)]
     share = float(np.mean(np.array(steps) < FROZEN_CHANGE))
-    return (
-        QualityFinding("frozen", round(share, 3), FROZEN_SHARE) if share >= FROZEN_SHARE else None
-    )
+    if share < FROZEN_SHARE:
+        return None
+    return QualityFinding("frozen", round(share, 3), FROZEN_SHARE)
 
 
 def moire(used: Pixels) -> float:
-    """Height of the sharpest peak off the axes of the middle's spectrum; screens give a lattice."""
+    """Height of the sharpest peak off the axes of the spectrum: a photo of a screen has a lattice.
+
+    Only the middle of the region is measured.
+    """
     side = min(_SPECTRUM_PX, *used.shape[:2])
     if side < 96:
         return 0.0
     top, left = (used.shape[0] - side) // 2, (used.shape[1] - side) // 2
-    middle = _grey(used[top : top + side, left : left + side]).astype(np.float32)
+    middle = grey(used[top : top + side, left : left + side]).astype(np.float32)
     window, allowed = _spectrum_plane(side)
     plane = (middle - middle.mean()) * window[:, None] * window[None, :]
     spectrum = scipy.fft.fftshift(scipy.fft.rfft2(plane), axes=0)
     power = np.abs(spectrum) + np.float32(1)
-    # The logarithm keeps order: that of the median is the median of logarithms.
+    # The logarithm is monotonic, so it may be taken after the median.
     excess = power / cv2.medianBlur(power, 5)
     return math.log(float(excess[allowed].max()))
 
@@ -142,10 +145,10 @@ def _percentile(counts: Counts, percent: float) -> float:
 
 
 def _foreign(small: Pixels, counts: Counts, darkest: float) -> QualityFinding | None:
-    """A page, a colourful picture, or a bright one without any black."""
+    """A page, a colourful picture, or a bright picture without any black."""
     near = np.convolve(counts, np.ones(7, np.int64), mode="same")[PAGE_GREY:]
     page = float(near.max()) / int(counts.sum())
-    # Saturated echoes are as white as paper, and never a third of a scan with grey around them.
+    # Saturated echoes are as white as paper, but never cover a third of a scan.
     if page > PAGE_SHARE:
         return QualityFinding("not_ultrasound", round(page, 3), PAGE_SHARE)
     if small.ndim == 3:
@@ -170,20 +173,5 @@ def _colours(small_hw3: Pixels) -> tuple[float, float]:
 
 def _flow_share(small_hw3: Pixels) -> float:
     """Share of pixels in patches of strong colour; coloured lines and letters are opened away."""
-    chroma_hw = chroma(small_hw3)
-    strong_hw = (chroma_hw > STRONG_CHROMA).astype(np.uint8)
+    strong_hw = above(chroma(small_hw3), STRONG_CHROMA)
     return float(cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).mean())
-
-
-def _grey(pixels: Pixels) -> Pixels:
-    if pixels.ndim == 2:
-        return pixels
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-def _shrunk(used: Pixels) -> Pixels:
-    scale = _SIDE_PX / max(used.shape[:2])
-    if scale >= 1:
-        return used
-    size = (max(8, round(used.shape[1] * scale)), max(8, round(used.shape[0] * scale)))
-    return np.asarray(cv2.resize(used, size, interpolation=cv2.INTER_AREA), np.uint8)

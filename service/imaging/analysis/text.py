@@ -1,8 +1,8 @@
 """Text burned into a frame: where it is, and a frame without it.
 
 A small network (``text_finder.onnx``, trained by ``python -m training text-finder`` on drawn text
-over real frames) classifies every 4 x 4 pixels as text or not; neighbours form a box. Nothing is
-read: burned-in text is never turned into characters.
+over real frames) classifies every 4 x 4 pixels as text or not; neighbours form a box. The text is
+not read: it is never turned into characters.
 
 Shape suffixes: h height, w width of a used region, r rows, c columns of cells.
 """
@@ -14,30 +14,29 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from service.arrays import Pixels
-from service.imaging.analysis.grey_levels import brightest
+from service.arrays import Floats, Pixels
+from service.imaging.analysis.boxes import Box, clipped, crop, is_inside
+from service.imaging.analysis.pixels import brightest, shrunk
 
-Box: TypeAlias = tuple[int, int, int, int]
-TextNetwork: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+TextNetwork: TypeAlias = Callable[[Floats], Floats]
 
 NETWORK = Path(__file__).with_name("text_finder.onnx")
-CELL_PX = 4  # of the picture that the network sees
+CELL_PX = 4  # in the picture that the network gets
 WORK_SIDE_PX = 640  # a longer frame is shrunk to this: its letters stay 6 px and more
-SECOND_SIDE_PX = 160  # at half its size the network sees headings; smaller frames have none
-SEED_LOGIT = 1.5  # a box needs one cell that is as sure as this
-GROW_LOGIT = -0.5  # and takes in its neighbours down to this
-SECOND_SEED_LOGIT = 3.0  # vessels look like headings now and then
+SECOND_SIDE_PX = 160  # at half this size the network finds headings; smaller frames have none
+SEED_LOGIT = 1.5  # a box needs one cell of at least this logit
+GROW_LOGIT = -0.5  # and includes neighbours above this one
+SECOND_SEED_LOGIT = 3.0  # vessels sometimes look like headings
 MIN_CELLS = 4
-# Tissue between bright lines looks like a line of letters; but its edges are all alike, and lie.
+# Tissue between bright lines looks like a line of letters, but its edges are alike and horizontal.
 EVEN_EDGES = 2.8  # 95th percentile of the gradient over its median
-LYING_EDGES = 0.85  # gradient across over gradient down, in the middle rows
+HORIZONTAL_EDGES = 0.85  # gradient across over gradient down, in the middle rows
 
 
 @dataclass(frozen=True, slots=True)
 class TextBox:
-    """Burned-in text: half open pixels x0, y0, x1, y1, and the confidence of its best cell."""
+    """Burned-in text: its box, and the confidence of its best cell."""
 
     box: Box
     confidence: float
@@ -58,83 +57,72 @@ class TextFinder:
         """Boxes of burned-in text, top first.
 
         Args:
-            frame: uint8 (h, w), or (h, w, 3): the brightest channel counts, so that red and blue
-                letters are no darker than white ones.
+            frame: uint8 (h, w) or (h, w, 3); the brightest channel is searched, so that red and
+                blue letters are as bright as white letters.
         """
         height, width = frame.shape[:2]
         scale = min(1.0, WORK_SIDE_PX / max(height, width))
-        grey_hw = _brightest(_shrunk(frame, scale))
+        small = shrunk(frame, scale)
+        grey_hw = small if small.ndim == 2 else brightest(small)
         boxes = self._find_in(grey_hw, width, height, SEED_LOGIT)
         if max(grey_hw.shape) >= 2 * SECOND_SIDE_PX:
-            coarse = self._find_in(_shrunk(grey_hw, 0.5), width, height, SECOND_SEED_LOGIT)
-            fresh = [item for item in coarse if not _is_known(item.box, boxes)]
-            boxes = [item for item in boxes if not _is_known(item.box, fresh)] + fresh
+            coarse = self._find_in(shrunk(grey_hw, 0.5), width, height, SECOND_SEED_LOGIT)
+            added = [item for item in coarse if not _is_covered(item, boxes)]
+            boxes = [item for item in boxes if not _is_covered(item, added)] + added
         boxes = [item for item in boxes if not _is_tissue(_part(grey_hw, item.box, scale))]
         return tuple(sorted(boxes, key=lambda item: (item.box[1], item.box[0])))
 
     def _find_in(self, grey_hw: Pixels, width: int, height: int, seed: float) -> list[TextBox]:
-        """Boxes in pixels of the frame, of which ``grey_hw`` is a picture of any size."""
+        """Boxes in pixels of the frame; ``grey_hw`` may be smaller than the frame."""
         step_x, step_y = CELL_PX * width / grey_hw.shape[1], CELL_PX * height / grey_hw.shape[0]
         boxes = _boxes(self._logits(grey_hw), step_x, step_y, width, height)
         return [item for item in boxes if item.confidence >= 1 / (1 + np.exp(-seed))]
 
-    def _logits(self, grey_hw: Pixels) -> npt.NDArray[np.float32]:
-        # Whole cells only; the edge is repeated, for a black one would be an edge of its own.
+    def _logits(self, grey_hw: Pixels) -> Floats:
+        # The network needs whole cells. The edge is repeated: black pixels would add an edge.
         down, right = -grey_hw.shape[0] % CELL_PX, -grey_hw.shape[1] % CELL_PX
         padded_hw = cv2.copyMakeBorder(grey_hw, 0, down, 0, right, cv2.BORDER_REPLICATE)
         frame_11hw = padded_hw[None, None].astype(np.float32) / np.float32(255)
-        logits_rc: npt.NDArray[np.float32] = self._network(frame_11hw)[0, 0]
-        return logits_rc
-
-
-def _shrunk(frame: Pixels, scale: float) -> Pixels:
-    if scale == 1:
-        return frame
-    height, width = frame.shape[:2]
-    size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _brightest(frame: Pixels) -> Pixels:
-    return frame if frame.ndim == 2 else brightest(frame)
+        return np.asarray(self._network(frame_11hw)[0, 0])
 
 
 def _boxes(
-    logits_rc: npt.NDArray[np.float32], step_x: float, step_y: float, width: int, height: int
+    logits_rc: Floats, step_x: float, step_y: float, width: int, height: int
 ) -> list[TextBox]:
     cells_rc = (logits_rc > GROW_LOGIT).astype(np.uint8)
-    # Gaps between words are closed sideways only: lines stay apart.
+    # Gaps are closed sideways only, so that lines stay separate.
     joined_rc = cv2.morphologyEx(cells_rc, cv2.MORPH_CLOSE, np.ones((1, 3), np.uint8))
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(joined_rc, connectivity=8)
     labels_rc = np.asarray(numbers, np.int64)
     if count == 1:
         return []
-    surest = np.full(count, -np.inf, np.float32)
-    np.maximum.at(surest, labels_rc.ravel(), logits_rc.ravel())
+    max_logits = np.full(count, -np.inf, np.float32)
+    np.maximum.at(max_logits, labels_rc.ravel(), logits_rc.ravel())
     boxes = []
     for label in range(1, count):
         left, top, across, down, area = (int(v) for v in stats[label])
-        if area < MIN_CELLS or surest[label] < SEED_LOGIT:
+        if area < MIN_CELLS or max_logits[label] < SEED_LOGIT:
             continue
-        # A cell more on each side: letters reach over the cells that are surely theirs.
+        # One cell more on each side: letters may reach into cells below the limit.
         box = (
-            max(0, int((left - 1) * step_x)),
-            max(0, int((top - 1) * step_y)),
-            min(width, int(np.ceil((left + across + 1) * step_x))),
-            min(height, int(np.ceil((top + down + 1) * step_y))),
+            int((left - 1) * step_x),
+            int((top - 1) * step_y),
+            int(np.ceil((left + across + 1) * step_x)),
+            int(np.ceil((top + down + 1) * step_y)),
         )
-        boxes.append(TextBox(box, float(1 / (1 + np.exp(-surest[label])))))
+        confidence = float(1 / (1 + np.exp(-max_logits[label])))
+        boxes.append(TextBox(clipped(box, width, height), confidence))
     return boxes
 
 
 def _part(grey_hw: Pixels, box: Box, scale: float) -> Pixels:
-    """What lies under a box of the frame in its smaller picture."""
+    """The pixels of a box of the frame in its smaller picture, at least one."""
     x0, y0, x1, y1 = (round(corner * scale) for corner in box)
-    return grey_hw[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    return crop(grey_hw, (x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
 
 
 def _is_tissue(part_hw: Pixels) -> bool:
-    """Whether a box holds even texture that runs across, rather than strokes on a ground."""
+    """Whether the pixels are an even texture that runs across, rather than strokes."""
     across_hw = np.abs(cv2.Sobel(part_hw, cv2.CV_32F, 1, 0))
     down_hw = np.abs(cv2.Sobel(part_hw, cv2.CV_32F, 0, 1))
     edges_hw = across_hw + down_hw
@@ -142,23 +130,19 @@ def _is_tissue(part_hw: Pixels) -> bool:
         return False
     rows = part_hw.shape[0]
     middle = slice(rows // 4, max(rows // 4 + 1, 3 * rows // 4))
-    return bool(across_hw[middle].sum() < LYING_EDGES * down_hw[middle].sum())
+    return bool(across_hw[middle].sum() < HORIZONTAL_EDGES * down_hw[middle].sum())
 
 
-def _is_known(box: Box, others: list[TextBox]) -> bool:
-    """Whether all of a box, but for the cell around it, lies in one of the others."""
-    x0, y0, x1, y1 = box
-    return any(
-        x0 >= o.box[0] and y0 >= o.box[1] and x1 <= o.box[2] and y1 <= o.box[3] for o in others
-    )
+def _is_covered(text: TextBox, others: list[TextBox]) -> bool:
+    """Whether one of the other boxes contains the whole box."""
+    return any(is_inside(text.box, other.box, share=1.0) for other in others)
 
 
 def without(frame_hw: Pixels, boxes: tuple[TextBox, ...]) -> Pixels:
     """A copy whose boxes are filled with the median grey of their own border."""
     clean_hw = frame_hw.copy()
     for item in boxes:
-        x0, y0, x1, y1 = item.box
-        inner_hw = frame_hw[y0:y1, x0:x1]
+        inner_hw = crop(frame_hw, item.box)
         border = np.concatenate([inner_hw[0], inner_hw[-1], inner_hw[:, 0], inner_hw[:, -1]])
-        clean_hw[y0:y1, x0:x1] = int(np.median(border))
+        crop(clean_hw, item.box)[:] = int(np.median(border))
     return clean_hw

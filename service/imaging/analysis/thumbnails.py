@@ -3,23 +3,31 @@
 import io
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-
-def encode_png(pixels_HW: npt.NDArray[np.uint8]) -> bytes:
-    """Return the uint8 frame (H, W) as a PNG file without any metadata."""
-    return _save(Image.fromarray(pixels_HW), "PNG")
+from service.arrays import Pixels
 
 
-def thumbnail(pixels_HW: npt.NDArray[np.uint8], *, side_px: int) -> bytes:
-    """Return the uint8 frame (H, W) as a JPEG whose longer side is at most ``side_px``."""
+def encode_png(pixels_HW: Pixels) -> bytes:
+    """The frame as a PNG file without any metadata."""
+    return _encoded(Image.fromarray(pixels_HW), "PNG")
+
+
+def thumbnail(pixels_HW: Pixels, *, side_px: int) -> bytes:
+    """The frame as a JPEG whose longer side is at most ``side_px``."""
+    return _encoded(Image.fromarray(downscaled(pixels_HW, side_px)), "JPEG", quality=80)
+
+
+def downscaled(pixels_HW: Pixels, side_px: int) -> Pixels:
+    """The frame with its longer side at most ``side_px``; a smaller frame is returned unchanged."""
+    if max(pixels_HW.shape) <= side_px:
+        return pixels_HW
     image = Image.fromarray(pixels_HW)
     image.thumbnail((side_px, side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return _save(image, "JPEG", quality=80)
+    return np.asarray(image)
 
 
-def _save(image: Image.Image, file_format: str, **options: int) -> bytes:
+def _encoded(image: Image.Image, file_format: str, **options: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=file_format, **options)
     return buffer.getvalue()

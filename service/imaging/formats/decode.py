@@ -1,4 +1,4 @@
-"""Bytes of a still image -> one greyscale frame, or an error that says why not.
+"""Bytes of a still image -> one greyscale frame.
 
 Shape suffixes: H height, W width.
 """
@@ -6,8 +6,8 @@ Shape suffixes: H height, W width.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Pixels
 from service.errors import UnsupportedFormat
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
@@ -23,32 +23,22 @@ class Frame:
         format: lower-case name of the file format, such as ``png``.
     """
 
-    pixels_HW: npt.NDArray[np.uint8]
+    pixels_HW: Pixels
     format: str
-
-    @property
-    def height_px(self) -> int:
-        """Rows of the upright frame."""
-        return int(self.pixels_HW.shape[0])
-
-    @property
-    def width_px(self) -> int:
-        """Columns of the upright frame."""
-        return int(self.pixels_HW.shape[1])
 
 
 def decode(data: bytes, *, max_pixels: int) -> Frame:
-    """Decode one still image completely, as ``read_still`` does; colour becomes luma.
+    """Decode one still image completely; colour becomes luma.
 
     Args:
         data: the whole file.
-        max_pixels: most pixels (width x height) the file may declare.
+        max_pixels: most pixels (width x height) that the file may declare.
 
     Raises:
         UnsupportedFormat, CorruptImage, ImageTooLarge: as ``read_still``.
     """
     family = family_of(data)
     if family in ("video", "dicom"):
-        raise UnsupportedFormat(f"expected a still picture, got {family}")
+        raise UnsupportedFormat(f"expected a still image, got {family}")
     info, frame = read_still(data, DecodeLimits(max_pixels=max_pixels))
     return Frame(np.ascontiguousarray(frame.grey), info.format)

@@ -1,6 +1,6 @@
-"""DICOM files: the few tags that are needed, and their frames in order.
+"""DICOM files: the few tags that are needed, and the frames in order.
 
-Nothing of a patient is read: only the tags in ``TAGS`` are parsed.
+Only the tags in ``TAGS`` are parsed: nothing of a patient enters memory.
 """
 
 import io
@@ -8,6 +8,8 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,15 @@ from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     MPEGTransferSyntaxes,
+    UncompressedTransferSyntaxes,
 )
 
 from service.arrays import Pixels
 from service.errors import CorruptImage, DecodeLimit, ServiceError, UnsupportedFormat
-from service.imaging.formats.dicom_pixels import RLE, FrameDecoder, PixelFacts
+from service.imaging.formats.dicom_pixels import RLE, FrameDecoder, PixelFormat
 from service.imaging.formats.dicom_tags import (
     TAGS,
     burned_in,
@@ -40,30 +45,24 @@ from service.imaging.formats.dicom_tags import (
 from service.imaging.formats.file_type import MAGIC, PREAMBLE
 from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
-from service.imaging.formats.sampling import Chooser
+from service.imaging.formats.sampling import FrameSelector
 from service.imaging.formats.video import VideoReader
 
-_NATIVE = frozenset(
-    {
-        "1.2.840.10008.1.2",
-        "1.2.840.10008.1.2.1",
-        "1.2.840.10008.1.2.1.99",
-        "1.2.840.10008.1.2.2",
-    }
-)
+_NATIVE = frozenset(map(str, UncompressedTransferSyntaxes))
 _COMPRESSED = frozenset(
     {RLE, *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))}
 )
-_MPEG = frozenset(str(uid) for uid in MPEGTransferSyntaxes)
+_MPEG = frozenset(map(str, MPEGTransferSyntaxes))
 
 
 class DicomReader:
-    """One opened file; ``frames`` may be walked more than once.
+    """One opened file; ``frames`` may be called more than once.
 
     Raises:
-        UnsupportedFormat: no pixels, or a transfer syntax or pixel type that is not read.
-        CorruptImage: damaged.
-        ImageTooLarge, ClipTooLong, DecodeLimit: over the limits.
+        UnsupportedFormat: the file has no pixels, or its transfer syntax or pixel type is not
+            supported.
+        CorruptImage: the file is damaged.
+        ImageTooLarge, ClipTooLong, DecodeLimit: the file exceeds the limits.
     """
 
     def __init__(self, data: bytes, limits: DecodeLimits) -> None:
@@ -73,10 +72,15 @@ class DicomReader:
             self._syntax = str(self._dataset.file_meta.TransferSyntaxUID)
             self._refuse_unreadable()
             self._times_s = frame_times(self._dataset)
-            if self._syntax in _MPEG:
-                self._open_video()
-            else:
-                self._open_frames()
+            info = self._open_video() if self._syntax in _MPEG else self._open_frames()
+            areas = regions(self._dataset, info.width_px, info.height_px)
+            self.info = replace(
+                info,
+                regions=areas,
+                spacing_mm=spacing_mm(self._dataset, areas),
+                burned_in=burned_in(self._dataset),
+                device=device(self._dataset),
+            )
 
     def _refuse_unreadable(self) -> None:
         if "PixelData" not in self._dataset:
@@ -85,72 +89,54 @@ class DicomReader:
             name = UID(self._syntax).name if UID(self._syntax).is_valid else "an invalid one"
             raise UnsupportedFormat(f"the DICOM transfer syntax is not supported: {name[:64]}")
 
-    def _open_video(self) -> None:
+    def _open_video(self) -> ImageInfo:
         stream = b"".join(generate_frames(self._dataset.PixelData, number_of_frames=1))
         self._video = VideoReader(stream, self._limits, file_format="dicom")
-        seen = self._video.info
-        self._describe(
-            seen.width_px, seen.height_px, seen.frames_in_file, seen.frame_rate_hz, seen.encoding
-        )
+        return self._video.info
 
-    def _open_frames(self) -> None:
-        self._facts = _pixel_facts(self._dataset, self._syntax)
-        columns, rows = self._facts.columns, self._facts.rows
-        check_size(columns, rows, self._limits)
+    def _open_frames(self) -> ImageInfo:
+        self._pixels = _pixel_format(self._dataset, self._syntax)
+        check_size(self._pixels.columns, self._pixels.rows, self._limits)
         frames = max(1, int(number(self._dataset, "NumberOfFrames") or 1))
-        if self._syntax in _NATIVE:
-            there = len(self._dataset.PixelData)
-            self._frame_bytes = self._facts.frame_bytes(there, frames)
-        name = UID(self._syntax).name
-        self._describe(columns, rows, frames, rate_hz(self._dataset), name)
-        if self._syntax in _NATIVE and there < self._frame_bytes * frames:
-            raise CorruptImage(
-                f"expected {self._frame_bytes * frames} bytes of pixels, got {there}"
-            )
-
-    def _describe(
-        self, width_px: int, height_px: int, frames: int, rate: float | None, encoding: str
-    ) -> None:
+        rate = rate_hz(self._dataset)
         check_length(frames, rate, self._limits)
-        areas = regions(self._dataset, width_px, height_px)
-        self.info = ImageInfo(
+        if self._syntax in _NATIVE:
+            actual = len(self._dataset.PixelData)
+            self._frame_bytes = self._pixels.frame_bytes(actual, frames)
+            expected = self._frame_bytes * frames
+            if actual < expected:
+                raise CorruptImage(f"expected {expected} bytes of pixels, got {actual}")
+        return ImageInfo(
             format="dicom",
             kind="cine" if frames > 1 else "frame",
-            width_px=width_px,
-            height_px=height_px,
+            width_px=self._pixels.columns,
+            height_px=self._pixels.rows,
             frames_in_file=frames,
             frame_rate_hz=rate if frames > 1 else None,
-            encoding=encoding,
-            regions=areas,
-            spacing_mm=spacing_mm(self._dataset, areas),
-            burned_in=burned_in(self._dataset),
-            device=device(self._dataset),
+            encoding=UID(self._syntax).name,
         )
 
-    def frames(self, chooser: Chooser) -> Iterator[DecodedFrame]:
-        """Decode the chosen frames, in the order of the file. Raises as the class does."""
+    def frames(self, selector: FrameSelector) -> Iterator[DecodedFrame]:
+        """Decode the selected frames, in the order of the file. Raises as the class does."""
         if self._syntax in _MPEG:
-            yield from self._video.frames(chooser)
+            yield from self._video.frames(selector)
             return
         with _translated():
-            decoder = FrameDecoder(self._facts, self._limits)
+            decoder = FrameDecoder(self._pixels, self._limits)
+            decode = decoder.native if self._syntax in _NATIVE else decoder.encapsulated
             count = 0
             for index, packed in enumerate(self._packed()):
                 count += 1
                 time_s = self._time_of(index)
-                if chooser.takes(index, time_s):
-                    yield DecodedFrame(self._decoded(decoder, packed), index, time_s)
-                if index == chooser.last:
+                if selector.takes(index, time_s):
+                    yield DecodedFrame(decode(packed), index, time_s)
+                if index == selector.last:
                     return
             if count < self.info.frames_in_file:
                 raise CorruptImage(f"expected {self.info.frames_in_file} frames, got {count}")
 
-    def _decoded(self, decoder: FrameDecoder, packed: bytes) -> Pixels:
-        native = self._syntax in _NATIVE
-        return decoder.native(packed) if native else decoder.encapsulated(packed)
-
     def _packed(self) -> Iterator[bytes]:
-        """The bytes of each frame."""
+        """Yield the bytes of each frame."""
         pixels, frames = self._dataset.PixelData, self.info.frames_in_file
         if self._syntax in _NATIVE:
             size = self._frame_bytes
@@ -162,8 +148,7 @@ class DicomReader:
             table = self._dataset
             offsets = (table.ExtendedOffsetTable, table.ExtendedOffsetTableLengths)
         packed_frames = generate_frames(pixels, number_of_frames=frames, extended_offsets=offsets)
-        for _, packed in zip(range(frames), packed_frames, strict=False):
-            yield packed
+        yield from islice(packed_frames, frames)
 
     def _time_of(self, index: int) -> float | None:
         if self._times_s is not None:
@@ -174,7 +159,7 @@ class DicomReader:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn every exception of pydicom on a damaged file into CorruptImage; no warnings."""
+    """Turn every exception of pydicom into CorruptImage and suppress its warnings."""
     mode = config.settings.reading_validation_mode
     config.settings.reading_validation_mode = config.IGNORE
     try:
@@ -201,8 +186,8 @@ def _read(data: bytes, limits: DecodeLimits) -> pydicom.FileDataset:
     dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(TAGS))
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
-        guessed = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
-        dataset.file_meta.TransferSyntaxUID = UID(guessed) if little else ExplicitVRBigEndian
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = syntax if little else ExplicitVRBigEndian
     return dataset
 
 
@@ -215,8 +200,8 @@ def _plain_header() -> bytes:
 
 
 def _inflate(packed: bytes, limits: DecodeLimits) -> bytes:
-    """Raw deflate (PS3.5 annex A.5). Raises DecodeLimit: it holds more than is allowed."""
-    max_bytes = limits.max_decode_bytes // 4  # it is copied while it is parsed
+    """Raw deflate (PS3.5 annex A.5). Raises DecodeLimit: the content is longer than allowed."""
+    max_bytes = limits.max_decode_bytes // 4  # parsing copies the content
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     plain = engine.decompress(packed, max_bytes)
     if engine.unconsumed_tail and engine.decompress(engine.unconsumed_tail, 1):
@@ -224,7 +209,7 @@ def _inflate(packed: bytes, limits: DecodeLimits) -> bytes:
     return plain
 
 
-def _pixel_facts(dataset: pydicom.Dataset, syntax: str) -> PixelFacts:
+def _pixel_format(dataset: pydicom.Dataset, syntax: str) -> PixelFormat:
     samples = int(dataset.get("SamplesPerPixel") or 1)
     allocated = int(dataset.BitsAllocated)
     photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).strip().upper()
@@ -236,7 +221,7 @@ def _pixel_facts(dataset: pydicom.Dataset, syntax: str) -> PixelFacts:
     if not 0 < stored <= allocated:
         raise CorruptImage(f"expected 1 to {allocated} bits stored, got {stored}")
     is_little_endian = syntax != str(ExplicitVRBigEndian)
-    return PixelFacts(
+    return PixelFormat(
         syntax=syntax,
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
@@ -254,10 +239,9 @@ def _pixel_facts(dataset: pydicom.Dataset, syntax: str) -> PixelFacts:
 
 
 def _palette(dataset: pydicom.Dataset, stored: int) -> Pixels:
-    """What every possible index shows. Many writers keep 8-bit values in 16-bit tables."""
+    """The colour of every possible index, uint8 (L, 3)."""
     indexes = np.arange(2**stored, dtype=np.uint8 if stored <= 8 else np.uint16)
     table: Any = apply_color_lut(indexes[None], dataset)[0]
-    if table.dtype == np.uint8:
-        return np.asarray(table)
-    is_narrow = int(table.max()) < 256
+    # Many writers store 8-bit values in a 16-bit table.
+    is_narrow = table.dtype == np.uint8 or int(table.max()) < 256
     return np.asarray(table if is_narrow else table >> 8, np.uint8)

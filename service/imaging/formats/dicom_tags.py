@@ -1,4 +1,4 @@
-"""What is read from a DICOM header beside the pixels: regions, spacing, timing, device."""
+"""The tags of a DICOM header that are read beside the pixels: regions, spacing, timing, device."""
 
 import math
 from typing import Any
@@ -51,19 +51,19 @@ _MAX_TEXT = 64
 
 
 def number(dataset: Dataset, name: str) -> float | None:
-    """The first value of a tag as a finite number, None when it is missing or none."""
+    """The first value of a tag as a finite number; None without one."""
     value = dataset.get(name)
-    if isinstance(value, str) or value is None:
-        value = [value] if value else []
     try:
-        first = float(value if not hasattr(value, "__len__") else value[0])
+        first = float(
+            value if isinstance(value, str) or not hasattr(value, "__len__") else value[0]
+        )
     except (TypeError, ValueError, IndexError):
         return None
     return first if math.isfinite(first) else None
 
 
 def rate_hz(dataset: Dataset) -> float | None:
-    """Frames per second: FrameTime, FrameTimeVector, CineRate or the recommended one."""
+    """Frames per second: FrameTime, FrameTimeVector, CineRate or RecommendedDisplayFrameRate."""
     frame_ms = number(dataset, "FrameTime")
     if frame_ms is not None and frame_ms > 0:
         return 1000 / frame_ms
@@ -91,13 +91,10 @@ def frame_times(dataset: Dataset) -> list[float] | None:
 
 
 def regions(dataset: Dataset, width_px: int, height_px: int) -> tuple[DicomRegion, ...]:
-    """Ultrasound regions inside the frame; those without an area are left out."""
-    areas = (_region(item, width_px, height_px) for item in _items(dataset))
+    """Ultrasound regions, cut to the frame; those without an area are left out."""
+    items = dataset.get("SequenceOfUltrasoundRegions") or []
+    areas = (_region(item, width_px, height_px) for item in items)
     return tuple(area for area in areas if area is not None)
-
-
-def _items(dataset: Dataset) -> list[Dataset]:
-    return list(dataset.get("SequenceOfUltrasoundRegions") or [])
 
 
 def _region(item: Dataset, width_px: int, height_px: int) -> DicomRegion | None:
@@ -133,10 +130,8 @@ def _unit(item: Dataset, name: str) -> str:
 def spacing_mm(dataset: Dataset, areas: tuple[DicomRegion, ...]) -> tuple[float, float] | None:
     """(row, column) size of a pixel: of the first 2D region in cm, else PixelSpacing."""
     for region in areas:
-        if region.spatial_format == SPATIAL_2D and (region.unit_x, region.unit_y) == ("cm", "cm"):
-            across, down = region.delta_x, region.delta_y
-            if across and down:
-                return abs(down) * 10, abs(across) * 10
+        if region.spatial_format == SPATIAL_2D and region.spacing_mm is not None:
+            return region.spacing_mm
     spacing = dataset.get("PixelSpacing")
     if spacing is None or not hasattr(spacing, "__len__") or len(spacing) != 2:
         return None
@@ -145,7 +140,7 @@ def spacing_mm(dataset: Dataset, areas: tuple[DicomRegion, ...]) -> tuple[float,
 
 
 def rescaled_window(dataset: Dataset) -> tuple[float, float] | None:
-    """(centre, width) of the first VOI window, in stored values; None without a usable one."""
+    """(centre, width) of the first VOI window, in stored values; None without a valid one."""
     centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
     if centre is None or width is None or width < 1:
         return None
@@ -154,7 +149,7 @@ def rescaled_window(dataset: Dataset) -> tuple[float, float] | None:
 
 
 def burned_in(dataset: Dataset) -> bool | None:
-    """BurnedInAnnotation, None when it says neither YES nor NO."""
+    """BurnedInAnnotation; None when it is neither YES nor NO."""
     return {"YES": True, "NO": False}.get(str(dataset.get("BurnedInAnnotation", "")).strip())
 
 

@@ -15,8 +15,8 @@ _IMPLICIT = (b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
 
 
 def family_of(data: bytes) -> Family:
-    """Which of ``reader.READERS`` reads the file. Raises UnsupportedFormat."""
-    if is_dicom(data):  # first: its preamble may look like a TIFF (PS3.10, 7.1)
+    """The key in ``reader.READERS`` for the file. Raises UnsupportedFormat."""
+    if _is_dicom(data):  # first: its preamble may look like a TIFF (PS3.10, 7.1)
         return "dicom"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return "stack" if b"acTL" in data[:200] else "still"
@@ -37,13 +37,12 @@ def unsupported(data: bytes) -> UnsupportedFormat:
     return UnsupportedFormat(f"expected {FORMATS}, got {content}")
 
 
-def is_dicom(data: bytes) -> bool:
-    """By the magic word, or, without a preamble, by a plausible first element."""
+def _is_dicom(data: bytes) -> bool:
+    """Whether there is the magic word or, without a preamble, a plausible first element."""
     if data[PREAMBLE : PREAMBLE + 4] == MAGIC:
         return True
-    if data[:6] in _META + _LITTLE + _BIG:
-        return True
-    return data[:4] in _IMPLICIT and data[5:8] == b"\0\0\0"
+    is_explicit = data[:6] in _META + _LITTLE + _BIG
+    return is_explicit or (data[:4] in _IMPLICIT and data[5:8] == b"\0\0\0")
 
 
 def container_of(data: bytes) -> str:

@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from service.arrays import Pixels
 
 Kind: TypeAlias = Literal["frame", "cine"]
 
-# RegionSpatialFormat and RegionDataType (DICOM PS3.3 C.8.5.5.1.1 and C.8.5.5.1.2).
-SPATIAL_2D, SPATIAL_M_MODE, SPATIAL_SPECTRAL, SPATIAL_WAVEFORM, SPATIAL_GRAPHICS = 1, 2, 3, 4, 5
-TISSUE = 1
+SPATIAL_2D = 1  # RegionSpatialFormat (DICOM PS3.3 C.8.5.5.1.1)
+MM_PER_CM = 10.0
+_SIGNIFICANT_BITS = (8, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class DicomRegion:
     Attributes:
         x0, y0, x1, y1: pixels, half open: the region is ``pixels_HW[y0:y1, x0:x1]``.
         spatial_format: 1 = 2D, 2 = M-mode, 3 = spectral, 4 = waveform, 5 = graphics, 0 = none.
-        data_type: 1 = tissue, 2 = colour flow, ...; 0 = not declared.
+        data_type: 1 = tissue, 2 = colour flow, ...; 0 = not declared (C.8.5.5.1.2).
         delta_x, delta_y: physical size of a pixel, None when not declared.
-        unit_x, unit_y: ``cm``, ``s``, ``Hz``, ... of the deltas; empty = none.
+        unit_x, unit_y: unit of the deltas, such as ``cm``, ``s`` or ``Hz``; empty = none.
     """
 
     x0: int
@@ -41,6 +42,13 @@ class DicomRegion:
     delta_y: float | None = None
     unit_x: str = ""
     unit_y: str = ""
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """(row, column) size of a pixel; None unless both deltas are in cm."""
+        if (self.unit_x, self.unit_y) != ("cm", "cm") or not self.delta_x or not self.delta_y:
+            return None
+        return abs(self.delta_y) * MM_PER_CM, abs(self.delta_x) * MM_PER_CM
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +71,9 @@ class ImageInfo:
 
     Attributes:
         format: lower-case name, such as ``png``, ``dicom``, ``mp4``.
-        encoding: how the pixels are packed: a DICOM transfer syntax or a video codec, or empty.
-        frames_in_file: as the file declares or as counted; at least 1.
-        frame_rate_hz: None when unknown or for a still.
+        encoding: name of the DICOM transfer syntax or of the video codec; otherwise empty.
+        frames_in_file: declared by the file or counted; at least 1.
+        frame_rate_hz: None when unknown, and for a still.
         spacing_mm: (row, column) size of a pixel, None when not declared.
         burned_in: BurnedInAnnotation (0028,0301) of DICOM, None when not declared.
     """
@@ -82,13 +90,9 @@ class ImageInfo:
     burned_in: bool | None = None
     device: Device = Device()
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; tuples become lists in JSON text."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "ImageInfo":
-        """From ``to_json`` after JSON text. Raises KeyError, TypeError, ValueError, IndexError."""
+        """From ``asdict`` after JSON text. Raises KeyError, TypeError, ValueError, IndexError."""
         spacing = fields["spacing_mm"]
         nested = {
             "regions": tuple(DicomRegion(**region) for region in fields["regions"]),
@@ -104,7 +108,7 @@ class DecodedFrame:
 
     Attributes:
         pixels: uint8, (H, W) when it holds no colour, else (H, W, 3); 0 = black.
-        index: its place in the file, from 0.
+        index: position in the file, from 0.
         time_s: since the first frame of the file, None when unknown.
     """
 
@@ -125,9 +129,9 @@ class DecodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An opened file and the frames that were asked for, in the order of the file.
+    """An opened file and its selected frames, in the order of the file.
 
-    ``frames`` may be an iterator that decodes as it is walked: walk it once.
+    ``frames`` may decode lazily: iterate over it once.
     """
 
     info: ImageInfo
@@ -137,20 +141,25 @@ class DecodedImage:
         return iter(self.frames)
 
 
-def luma(rgb_HW3: Pixels) -> Pixels:
-    """ITU-R BT.601 luma, uint8 (H, W), as the encoder was trained on."""
-    return np.asarray(Image.fromarray(rgb_HW3).convert("L"))
-
-
 def grey_of(pixels: Pixels) -> Pixels:
-    """uint8 (H, W); luma of a frame with colour."""
-    return pixels if pixels.ndim == 2 else luma(pixels)
+    """uint8 (H, W); of a frame with colour the ITU-R BT.601 luma, as the encoder was trained on."""
+    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
+
+
+def rounded(values: npt.NDArray[np.floating]) -> Pixels:
+    """The nearest uint8 of each value in 0..255."""
+    return np.asarray(np.rint(values).astype(np.uint8))
+
+
+def significant_bits(brightest: int) -> int:
+    """The smallest of 8, 10, 12, 14 or 16 bits that hold a value of at most 65535."""
+    return next(bits for bits in _SIGNIFICANT_BITS if brightest < 2**bits)
 
 
 def without_colour(rgb_HW3: Pixels) -> Pixels:
     """(H, W) when the three planes are equal everywhere, else the same array."""
     red_HW = rgb_HW3[..., 0]
-    # A sparse comparison first: it is enough for most coloured frames.
+    # Compare a few pixels first: that is enough for most coloured frames.
     for step in (16, 1):
         for plane in (1, 2):
             if not np.array_equal(red_HW[::step, ::step], rgb_HW3[::step, ::step, plane]):

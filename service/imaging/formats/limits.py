@@ -1,4 +1,4 @@
-"""How much one file may cost, and the errors of those that would cost more."""
+"""Limits on the cost of decoding one file, and the checks that enforce them."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,11 @@ class DecodeLimits:
     """See the settings of the same names.
 
     Attributes:
-        max_pixels: of one frame, width x height.
-        max_clip_frames: that a file may hold, used or not.
-        max_clip_s: longest clip, by its own clock.
-        max_decode_bytes: memory that decoding may take beyond the program's own, and the most
-            that a deflated file may inflate to.
-        max_decode_s: wall clock of one file.
+        max_pixels: width x height of one frame.
+        max_clip_frames: frames in a file, used or not.
+        max_clip_s: length of a clip by its own timing.
+        max_decode_bytes: memory of decoding beyond that of the program itself.
+        max_decode_s: wall-clock time for one file.
     """
 
     max_pixels: int = 50_000_000
@@ -28,7 +27,7 @@ class DecodeLimits:
 
 
 def check_size(width_px: int, height_px: int, limits: DecodeLimits) -> None:
-    """Raises ImageTooLarge, or CorruptImage for a side under ``MIN_SIDE_PX``."""
+    """Raises ImageTooLarge, or CorruptImage: a side is shorter than ``MIN_SIDE_PX``."""
     if width_px * height_px > limits.max_pixels:
         raise ImageTooLarge(
             f"expected at most {limits.max_pixels} pixels, got {width_px} x {height_px}"
@@ -40,7 +39,7 @@ def check_size(width_px: int, height_px: int, limits: DecodeLimits) -> None:
 
 
 def check_length(frames: int, rate_hz: float | None, limits: DecodeLimits) -> None:
-    """Raises ClipTooLong: more frames than allowed, or a longer time at this rate."""
+    """Raises ClipTooLong: more frames, or more seconds at this rate, than allowed."""
     if frames > limits.max_clip_frames:
         raise ClipTooLong(f"expected at most {limits.max_clip_frames} frames, got {frames}")
     if frames > 1 and rate_hz:
@@ -48,7 +47,7 @@ def check_length(frames: int, rate_hz: float | None, limits: DecodeLimits) -> No
 
 
 def check_time(duration_s: float, limits: DecodeLimits) -> None:
-    """Raises ClipTooLong: longer than allowed."""
+    """Raises ClipTooLong: more seconds than allowed."""
     if duration_s > limits.max_clip_s:
         raise ClipTooLong(
             f"expected a clip of at most {limits.max_clip_s:g} s, got {duration_s:.0f} s"

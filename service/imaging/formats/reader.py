@@ -1,6 +1,6 @@
 """The entrance to decoding: a file of any supported format -> its frames.
 
-``sandbox`` runs it in another process for the formats whose decoders may fail on hostile files.
+``sandbox`` calls it in another process for the formats whose decoders may fail on hostile files.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from service.imaging.formats.file_type import Family, family_of
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.image_stack import StackReader
 from service.imaging.formats.limits import DecodeLimits
-from service.imaging.formats.sampling import Chooser, Sampling, evenly, most_different, sketch
+from service.imaging.formats.sampling import FrameSelector, Sampling, evenly, most_different, sketch
 from service.imaging.formats.still import read_still
 from service.imaging.formats.video import VideoReader
 
@@ -23,19 +23,18 @@ class Reader(Protocol):
 
     info: ImageInfo
 
-    def frames(self, chooser: Chooser) -> Iterator[DecodedFrame]:
-        """Decode the chosen frames, in the order of the file."""
+    def frames(self, selector: FrameSelector) -> Iterator[DecodedFrame]:
+        """Decode the selected frames, in the order of the file."""
 
 
 class _StillReader:
-    """A still as a reader of one frame."""
+    """A reader of one frame."""
 
     def __init__(self, data: bytes, limits: DecodeLimits) -> None:
         self.info, self._frame = read_still(data, limits)
 
-    def frames(self, chooser: Chooser) -> Iterator[DecodedFrame]:
-        """The one frame."""
-        if chooser.takes(0, None):
+    def frames(self, selector: FrameSelector) -> Iterator[DecodedFrame]:
+        if selector.takes(0, None):
             yield self._frame
 
 
@@ -47,36 +46,26 @@ READERS: dict[Family, Callable[[bytes, DecodeLimits], Reader]] = {
 }
 
 
-def open_reader(data: bytes, limits: DecodeLimits) -> Reader:
-    """Open a file of any format that is read.
-
-    Raises:
-        UnsupportedFormat, CorruptImage, ImageTooLarge, ClipTooLong, DecodeLimit: see
-            ``service.errors``.
-    """
-    return READERS[family_of(data)](data, limits)
-
-
 def read(data: bytes, sampling: Sampling, limits: DecodeLimits) -> DecodedImage:
-    """Open a file and choose its frames; they are decoded while they are walked.
+    """Open a file and select its frames; iterating over the result decodes them.
 
     Raises:
         UnsupportedFormat, CorruptImage, ImageTooLarge, ClipTooLong, DecodeLimit: at once, or
-            while the frames are walked.
+            during iteration.
     """
-    reader = open_reader(data, limits)
-    return DecodedImage(reader.info, reader.frames(choose(reader, sampling)))
+    reader = READERS[family_of(data)](data, limits)
+    return DecodedImage(reader.info, reader.frames(_selector(reader, sampling)))
 
 
-def choose(reader: Reader, sampling: Sampling) -> Chooser:
-    """Which frames to take. ``different`` decodes the whole clip once to find them."""
+def _selector(reader: Reader, sampling: Sampling) -> FrameSelector:
+    """The rule ``different`` decodes the whole clip once to compare its frames."""
     total = reader.info.frames_in_file
     if sampling.rule == "fps":
-        return Chooser(per_s=sampling.amount)
+        return FrameSelector(per_s=sampling.amount)
     if sampling.rule == "all" or total == 1 or sampling.amount >= total:
-        return Chooser()
+        return FrameSelector()
     count = int(sampling.amount)
     if sampling.rule == "uniform":
-        return Chooser(evenly(total, count))
-    sketches_TP = np.stack([sketch(frame.grey) for frame in reader.frames(Chooser())])
-    return Chooser(most_different(sketches_TP, count))
+        return FrameSelector(evenly(total, count))
+    sketches_TP = np.stack([sketch(frame.grey) for frame in reader.frames(FrameSelector())])
+    return FrameSelector(most_different(sketches_TP, count))

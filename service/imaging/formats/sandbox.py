@@ -14,8 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 from service.errors import CorruptImage, DecodeLimit, DecoderFailure, ServiceError, Stopping
 from service.imaging.formats import sandbox_messages as messages
@@ -23,10 +22,10 @@ from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import Sampling
 
-_START_S = 60.0  # a first start on a busy machine reads a hundred megabytes of libraries
+_START_S = 60.0  # the first start on a busy machine reads a hundred megabytes of libraries
 _POLL_S = 0.5
 _BUFFER_BYTES = 4_000_000
-_FILES_PER_PROCESS = 1000  # then replaced: what leaks in a library stays small
+_FILES_PER_PROCESS = 1000  # then it is replaced, so that leaks of libraries stay small
 _PROGRAM = (sys.executable, "-m", "service.imaging.formats.sandbox_worker")
 _ROOT = Path(__file__).parents[3]
 
@@ -39,8 +38,9 @@ class _Process:
         for side in (ours, theirs):
             side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         command = [*program, str(theirs.fileno())]
-        # Nothing of the environment of the service: it may hold secrets. One thread and one heap:
-        # the memory limit counts addresses, and every further thread would reserve some.
+        # The environment of the service may hold secrets, so the process gets none of it. It gets
+        # one thread and one heap, because every further thread would reserve addresses, which
+        # the memory limit counts.
         environment = {
             "PYTHONPATH": str(_ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -59,16 +59,16 @@ class _Process:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can take a file; the system may have ended it while it was idle."""
+        """Whether it runs; the system may have killed it while it was idle."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self._process.pid
 
     def send(self, data: bytes, sampling: Sampling, limits: DecodeLimits) -> None:
-        """Hand over one file. Raises DecoderFailure: the process does not start."""
+        """Pass on one file. Raises DecoderFailure: the process does not start."""
         self.files += 1
         try:
             if not self._is_ready:
@@ -81,17 +81,17 @@ class _Process:
         except (messages.ConnectionBroken, OSError) as error:
             raise DecoderFailure("a decoder process does not start or answer") from error
 
-    def answers(self, limits: DecodeLimits) -> Iterator[tuple[dict[str, object], bytearray]]:
-        """Messages as they arrive. Only time spent waiting for the process counts.
+    def answers(self, limits: DecodeLimits) -> Iterator[tuple[dict[str, Any], bytearray]]:
+        """Yield messages as they arrive; only time spent waiting for the process counts.
 
         Raises:
-            DecodeLimit: out of time, or killed by a limit.
+            DecodeLimit: the time is over, or a limit killed the process.
             CorruptImage: the process failed on the file.
         """
         left_s = limits.max_decode_s
         while True:
             self._link.settimeout(max(left_s, 0.001))
-            began = time.monotonic()
+            start_s = time.monotonic()
             try:
                 yield messages.receive(self._link, max_raw=3 * limits.max_pixels)
             except TimeoutError as error:
@@ -99,11 +99,11 @@ class _Process:
                     f"decoding takes longer than {limits.max_decode_s:g} s"
                 ) from error
             except messages.ConnectionBroken as error:
-                raise self._why_gone() from error
+                raise self._end_reason() from error
             finally:
-                left_s -= time.monotonic() - began
+                left_s -= time.monotonic() - start_s
 
-    def _why_gone(self) -> ServiceError:
+    def _end_reason(self) -> ServiceError:
         self._process.kill()
         status = self._process.wait()
         if status in (-signal.SIGXCPU, -signal.SIGKILL):
@@ -111,7 +111,7 @@ class _Process:
         return CorruptImage("the decoder fails on the file")
 
     def close(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         self._link.close()
         self._process.kill()
         self._process.wait()
@@ -137,21 +137,16 @@ class DecoderPool:
     def __enter__(self) -> "DecoderPool":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._is_closed = True
-            left, self._all = self._all, set()
-        for process in left:
+            processes, self._all = self._all, set()
+        for process in processes:
             process.close()
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that live now."""
+        """Ids of the running processes."""
         with self._lock:
             return sorted(process.pid for process in self._all)
 
@@ -182,21 +177,21 @@ class DecoderPool:
         self._idle.put(process)
 
     def open(self, data: bytes, sampling: Sampling) -> DecodedImage:
-        """Decode in a process of the pool; blocks while all are busy.
+        """Decode in a process of the pool; block while all are busy.
 
-        Walk the frames to their end or close their iterator: until then the process is busy.
+        The process stays busy until the frames are exhausted or their iterator is closed.
 
         Raises:
             UnsupportedFormat, CorruptImage, ImageTooLarge, ClipTooLong, DecodeLimit: at once,
-                or while the frames are walked.
+                or during iteration.
             DecoderFailure: no process starts.
             Stopping: the pool is closed.
         """
-        walk = self._walk(data, sampling)
-        info = cast(ImageInfo, next(walk))
-        return DecodedImage(info, cast(Iterator[DecodedFrame], walk))
+        results = self._decode(data, sampling)
+        info = cast(ImageInfo, next(results))
+        return DecodedImage(info, cast(Iterator[DecodedFrame], results))
 
-    def _walk(self, data: bytes, sampling: Sampling) -> Iterator[ImageInfo | DecodedFrame]:
+    def _decode(self, data: bytes, sampling: Sampling) -> Iterator[ImageInfo | DecodedFrame]:
         """The image info, then the frames; closing this generator returns the process."""
         process = self._borrow()
         is_clean = False

@@ -1,6 +1,6 @@
 """The messages between a decoder process and its parent: JSON, followed by raw bytes.
 
-No pickle: whatever a hostile file does to the child, it can only send text and pixels.
+There is no pickle: a decoder that a hostile file has taken over can send only text and pixels.
 """
 
 import json
@@ -16,7 +16,7 @@ from service.imaging.formats.frames import DecodedFrame, ImageInfo
 
 _HEAD = struct.Struct("<IQ")  # length of the JSON, length of the raw bytes
 _MAX_JSON = 1_000_000
-_KNOWN = {
+_ERRORS = {
     kind.code: kind
     for kind in (
         errors.UnsupportedFormat,
@@ -34,9 +34,9 @@ class ConnectionBroken(Exception):
 
 
 def send(link: socket.socket, message: Mapping[str, Any], raw: bytes | memoryview = b"") -> None:
-    """Raises OSError (TimeoutError too) when the other side does not take it."""
+    """Raises OSError (TimeoutError too): the other side does not accept the message."""
     text = json.dumps(message, separators=(",", ":")).encode()
-    size = raw.nbytes if isinstance(raw, memoryview) else len(raw)
+    size = memoryview(raw).nbytes
     link.sendall(_HEAD.pack(len(text), size) + text)
     if size:
         link.sendall(raw)
@@ -52,7 +52,7 @@ def receive(link: socket.socket, *, max_raw: int) -> tuple[dict[str, Any], bytea
     except ValueError as error:
         raise ConnectionBroken("a message of the decoder does not parse") from error
     if not isinstance(message, dict):
-        raise ConnectionBroken("a message of the decoder is no object")
+        raise ConnectionBroken("a message of the decoder is not an object")
     return message, _exactly(link, raw_bytes)
 
 
@@ -62,20 +62,15 @@ def _exactly(link: socket.socket, length: int) -> bytearray:
     at = 0
     while at < length:
         try:
-            got = link.recv_into(view[at:])
+            count = link.recv_into(view[at:])
         except TimeoutError:
             raise
         except OSError as error:
             raise ConnectionBroken("the decoder hung up") from error
-        if got == 0:
+        if count == 0:
             raise ConnectionBroken("the decoder hung up")
-        at += got
+        at += count
     return data
-
-
-def image_info_message(info: ImageInfo) -> dict[str, Any]:
-    """As JSON."""
-    return {"info": info.to_json()}
 
 
 def image_info_from(message: Mapping[str, Any]) -> ImageInfo:
@@ -87,7 +82,7 @@ def image_info_from(message: Mapping[str, Any]) -> ImageInfo:
 
 
 def frame_message(frame: DecodedFrame) -> dict[str, Any]:
-    """As JSON, without the pixels, which follow as raw bytes."""
+    """The frame as JSON, without its pixels, which follow as raw bytes."""
     return {"shape": list(frame.pixels.shape), "index": frame.index, "time_s": frame.time_s}
 
 
@@ -103,12 +98,7 @@ def frame_from(message: Mapping[str, Any], raw: bytearray) -> DecodedFrame:
         raise ConnectionBroken("a frame of the decoder does not parse") from error
 
 
-def error_message(error: errors.ServiceError) -> dict[str, Any]:
-    """As JSON."""
-    return {"error": error.code, "message": str(error)}
-
-
 def error_from(message: Mapping[str, Any]) -> errors.ServiceError:
     """From JSON; an unknown code becomes CorruptImage."""
-    kind = _KNOWN.get(str(message.get("error")), errors.CorruptImage)
+    kind = _ERRORS.get(str(message.get("error")), errors.CorruptImage)
     return kind(str(message.get("message", ""))[:500])

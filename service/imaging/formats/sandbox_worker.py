@@ -1,7 +1,7 @@
 """The program of a decoder process: receives files from its parent and returns frames.
 
-Started by ``sandbox`` as ``python -m service.imaging.formats.sandbox_worker FD``. Before the first
-file it drops what it does not need: files, memory beyond the limit, the terminal.
+``sandbox`` starts it as ``python -m service.imaging.formats.sandbox_worker FD``. Before the first
+file it gives up what it does not need: files, memory beyond the limit, the terminal.
 """
 
 import math
@@ -9,6 +9,7 @@ import os
 import resource
 import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ _MAX_OPEN_FILES = 32
 
 
 def main(link: socket.socket) -> None:
-    """Serve until the parent hangs up, or until memory ran out once."""
+    """Decode files until the parent hangs up or the memory runs out."""
     messages.send(link, {"ready": os.getpid()})
     is_confined = False
     while True:
@@ -41,42 +42,42 @@ def main(link: socket.socket) -> None:
 
 
 def _answer(link: socket.socket, data: bytes, sampling: str, limits: DecodeLimits) -> bool:
-    """Send the frames of one file; False when the process must not be used again."""
+    """Send the frames of one file; return False when the process must not be used again."""
     try:
         image = read(data, parse_sampling(sampling), limits)
-        messages.send(link, messages.image_info_message(image.info))
+        messages.send(link, {"info": asdict(image.info)})
         for frame in image.frames:
             pixels = np.ascontiguousarray(frame.pixels)
             messages.send(link, messages.frame_message(frame), pixels.data.cast("B"))
         messages.send(link, {"end": True})
     except ServiceError as error:
-        messages.send(link, messages.error_message(error))
+        messages.send(link, {"error": error.code, "message": str(error)})
     except MemoryError:
-        refusal = DecodeLimit("decoding takes more memory than allowed for one file")
-        messages.send(link, messages.error_message(refusal))
+        text = "decoding takes more memory than allowed for one file"
+        messages.send(link, {"error": DecodeLimit.code, "message": text})
         return False
     return True
 
 
 def confine(max_bytes: int) -> None:
-    """No new files, few handles, no core dump, and ``max_bytes`` more memory than now."""
+    """Allow no new files, few handles, no core dump, and ``max_bytes`` more memory than now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    most = pages * resource.getpagesize() + max_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    limit = pages * resource.getpagesize() + max_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, _MAX_OPEN_FILES))
 
 
 def _allow_seconds(seconds: float) -> None:
-    """The system ends the process when one file takes more processor time than this."""
+    """Let the system end the process when one file takes more processor time than this."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    most = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+    limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
 def _silence() -> None:
-    """Messages of libraries about damaged files quote the files."""
+    """Close the terminal: libraries quote damaged files in their messages."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for handle in (0, 1, 2):
         os.dup2(nowhere, handle)

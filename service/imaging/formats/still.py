@@ -12,14 +12,18 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from service.arrays import Pixels
 from service.errors import CorruptImage, ImageTooLarge, UnsupportedFormat
 from service.imaging.formats.file_type import unsupported
-from service.imaging.formats.frames import DecodedFrame, ImageInfo, without_colour
+from service.imaging.formats.frames import (
+    DecodedFrame,
+    ImageInfo,
+    rounded,
+    significant_bits,
+    without_colour,
+)
 from service.imaging.formats.limits import DecodeLimits, check_size
 
-PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 _STARTS = (b"\x89PNG", b"\xff\xd8", b"BM", b"RIFF", b"GIF8", b"II*\0", b"MM\0*")
 _WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-_GREY_MODES = ("L", "1")
-_SIGNIFICANT_BITS = (8, 10, 12, 14, 16)
 
 
 def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFrame]:
@@ -29,20 +33,20 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
     16 significant bits that holds its brightest pixel; EXIF rotation is applied.
 
     Raises:
-        UnsupportedFormat: not a format of ``PILLOW_FORMATS``; several frames; or a pixel type other
-            than 8- or 16-bit integers.
-        CorruptImage: truncated or damaged, or a side that is too short.
-        ImageTooLarge: over the limit; nothing was decoded.
+        UnsupportedFormat: another format, several frames, or a pixel type other than 8- or 16-bit
+            integers.
+        CorruptImage: the file is truncated or damaged, or a side is too short.
+        ImageTooLarge: the image exceeds the limit; nothing was decoded.
     """
     image = open_image(data)
     check_size(*image.size, limits)
-    # MPO is a JPEG with smaller or stereo copies behind it, as phones write: one still.
-    is_copies = image.format == "MPO"
-    if not is_copies and _count(image) > 1:
+    # Phones write MPO: a JPEG followed by smaller or stereo copies, which is one still.
+    is_mpo = image.format == "MPO"
+    if not is_mpo and _count(image) > 1:
         raise UnsupportedFormat("expected one still frame, got an image of several frames")
     pixels = frame_of(image)
     info = ImageInfo(
-        format="jpeg" if is_copies else str(image.format).lower(),
+        format="jpeg" if is_mpo else str(image.format).lower(),
         kind="frame",
         width_px=int(pixels.shape[1]),
         height_px=int(pixels.shape[0]),
@@ -60,7 +64,7 @@ def _count(image: Image.Image) -> int:
 def open_image(data: bytes) -> ImageFile.ImageFile:
     """Read the header. Raises UnsupportedFormat, CorruptImage, ImageTooLarge."""
     try:
-        return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image declares too many pixels") from error
     except UnidentifiedImageError as error:
@@ -72,11 +76,11 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
 
 
 def frame_of(image: Image.Image) -> Pixels:
-    """The present frame, upright: uint8 (H, W) or, with colour, (H, W, 3).
+    """The current frame, upright: uint8 (H, W) or, with colour, (H, W, 3).
 
     Raises:
-        UnsupportedFormat: floating point, or more than 16 bits.
-        CorruptImage: damaged.
+        UnsupportedFormat: the pixels are floating point or have more than 16 bits.
+        CorruptImage: the file is damaged.
     """
     try:
         image.load()
@@ -94,24 +98,21 @@ def _to_pixels(image: Image.Image) -> Pixels:
         raise UnsupportedFormat("expected 8- or 16-bit integer pixels, got floating point")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = _over_black(image)
-    if image.mode in _GREY_MODES:
+    if image.mode in ("L", "1"):
         return np.array(image.convert("L"), dtype=np.uint8)
     return without_colour(np.array(image.convert("RGB"), dtype=np.uint8))
 
 
 def _over_black(image: Image.Image) -> Image.Image:
-    """Transparent pixels carry no echo: they become black, not their hidden colour."""
+    """Replace transparent pixels, which hold no echo, by black and not by their hidden colour."""
     rgba = image.convert("RGBA")
     black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, rgba)
 
 
-def _narrow(wide_HW: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-    """Scale 16-bit grey to 8 bits by its significant bits, so that 12-bit data is not black."""
+def _narrow(wide_HW: npt.NDArray[np.integer]) -> Pixels:
+    """Scale 16-bit grey to 8 bits by its significant bits, so that 12-bit data is not dark."""
     brightest = int(wide_HW.max())
     if int(wide_HW.min()) < 0 or brightest > 65535:
         raise UnsupportedFormat("expected 8- or 16-bit unsigned pixels, got wider integers")
-    bits = next(b for b in _SIGNIFICANT_BITS if brightest < 2**b)
-    scaled_HW = wide_HW.astype(np.float32) * (255 / (2**bits - 1))
-    narrow_HW: npt.NDArray[np.uint8] = np.rint(scaled_HW).astype(np.uint8)
-    return narrow_HW
+    return rounded(wide_HW.astype(np.float32) * (255 / (2 ** significant_bits(brightest) - 1)))

@@ -16,20 +16,20 @@ from service.errors import CorruptImage
 from service.imaging.formats.file_type import container_of
 from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
-from service.imaging.formats.sampling import Chooser
+from service.imaging.formats.sampling import FrameSelector
 
-# FFmpeg would also read playlists, which open other files and addresses.
+# Without this list FFmpeg would also read playlists, which open other files and addresses.
 _DEMUXERS = "mov,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v"
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_RATES_HZ = (0.1, 1000.0)  # outside, what the file says is no frame rate
+_RATES_HZ = (0.1, 1000.0)  # values outside are not frame rates
 
 
 class VideoReader:
-    """One opened stream; ``frames`` may be walked more than once.
+    """One opened stream; ``frames`` may be called more than once.
 
     Raises:
-        CorruptImage: does not open, or no frame decodes.
-        ImageTooLarge, ClipTooLong: over the limits.
+        CorruptImage: the stream does not open, or no frame decodes.
+        ImageTooLarge, ClipTooLong: the stream exceeds the limits.
     """
 
     def __init__(self, data: bytes, limits: DecodeLimits, *, file_format: str = "") -> None:
@@ -61,11 +61,9 @@ class VideoReader:
     def _open(self) -> Any:
         os.environ[_OPTIONS] = f"format_whitelist;{_DEMUXERS}"
         one_thread = [cv2.CAP_PROP_N_THREADS, 1]
-        # OpenCV does not keep the stream that it reads from alive.
-        self._stream = io.BytesIO(self._data)
+        stream: Any = io.BytesIO(self._data)  # OpenCV's stubs accept only a class of its own
+        self._stream = stream  # OpenCV does not keep it alive
         try:
-            # Any stream will do; OpenCV's stubs know only its own.
-            stream: Any = self._stream
             capture = cv2.VideoCapture(stream, cv2.CAP_FFMPEG, one_thread)
         except cv2.error as error:
             raise CorruptImage("the video stream does not open") from error
@@ -74,7 +72,7 @@ class VideoReader:
         return capture
 
     def _count(self, declared: int, rate_hz: float | None) -> int:
-        """MP4 and AVI hold a list of their frames; for others FFmpeg only guesses."""
+        """MP4 and AVI hold a list of their frames; other streams are counted by decoding."""
         if declared > 0 and container_of(self._data) in ("mp4", "avi"):
             return declared
         capture = self._open()
@@ -89,21 +87,21 @@ class VideoReader:
             raise CorruptImage("no frame of the video stream decodes")
         return count
 
-    def frames(self, chooser: Chooser) -> Iterator[DecodedFrame]:
-        """Decode the chosen frames, in order of showing. Raises as the class does."""
+    def frames(self, selector: FrameSelector) -> Iterator[DecodedFrame]:
+        """Decode the selected frames, in display order. Raises as the class does."""
         capture = self._open()
         index = -1
         try:
-            while index != chooser.last and _grabbed(capture):
+            while index != selector.last and _grabbed(capture):
                 index += 1
                 check_length(index + 1, None, self._limits)
                 time_s = self._time_of(index, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-                if chooser.takes(index, time_s):
+                if selector.takes(index, time_s):
                     yield DecodedFrame(self._retrieved(capture), index, time_s)
         finally:
             capture.release()
-        # The list may count a frame that is never shown; a file that was cut lacks many.
-        if index != chooser.last and index + 1 < 0.9 * self.info.frames_in_file - 1:
+        # The list may count a frame that is never shown; a truncated file lacks many.
+        if index != selector.last and index + 1 < 0.9 * self.info.frames_in_file - 1:
             raise CorruptImage(f"expected {self.info.frames_in_file} frames, got {index + 1}")
 
     def _time_of(self, index: int, stamp_s: float) -> float | None:

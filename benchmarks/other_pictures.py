@@ -42,9 +42,9 @@ class Picture:
 
 
 def pictures(seed: int = 0) -> list[Picture]:
-    """All kinds, the same at every call."""
+    """Pictures of all kinds; equal seeds give equal pictures."""
     rng = np.random.default_rng(seed)
-    found: list[Picture] = []
+    images: list[Picture] = []
     for kind, source in {
         "photographs": PHOTOS,
         "textures": TEXTURES,
@@ -52,8 +52,8 @@ def pictures(seed: int = 0) -> list[Picture]:
         "scanned letters": LETTERS,
     }.items():
         for number, whole_HW in enumerate(shipped(source)):
-            found += [Picture(kind, crop_HW, number) for crop_HW in crops(whole_HW, rng)]
-    found += [Picture("faces", face_HW, number) for number, face_HW in enumerate(faces())]
+            images += [Picture(kind, crop_HW, number) for crop_HW in crops(whole_HW, rng)]
+    images += [Picture("faces", face_HW, number) for number, face_HW in enumerate(faces())]
     drawn: dict[str, Callable[[np.random.Generator], Pixels]] = {
         "pages": page,
         "screens": screen,
@@ -61,8 +61,8 @@ def pictures(seed: int = 0) -> list[Picture]:
         "patterns": pattern,
     }
     for kind, draw in drawn.items():
-        found += [Picture(kind, draw(rng), number) for number in range(DRAWN)]
-    return found
+        images += [Picture(kind, draw(rng), number) for number in range(DRAWN)]
+    return images
 
 
 def shipped(source: dict[str, str]) -> Iterator[Pixels]:

@@ -1,18 +1,15 @@
-"""What becomes of each file of a folder: one row of a Markdown table, or one JSON object, a file.
+"""How each file of a folder is decoded, and what of it is embedded and shown: one row per file.
 
-How it is decoded, and what of it is used and shown, through the whole corridor.
-
-``python benchmarks/intake_report.py FOLDER [FOLDER ...] [--json]``
+python benchmarks/file_format_report.py FOLDER [FOLDER ...] --json
 """
 
-import argparse
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
-import look_report
+import frame_analysis_report
 import numpy as np
+from harness import argument_parser, write_report
 
 from service.errors import ServiceError
 from service.imaging.formats.limits import DecodeLimits
@@ -46,50 +43,53 @@ def row_of(file: Path, root: Path) -> dict[str, Any]:
         frames = list(image.frames)
     except ServiceError as error:
         return {"file": name, "error": f"{error.code}: {error}"}
-    facts = image.info
+    info = image.info
     return {
         "file": name,
-        "format": facts.format,
-        "encoding": facts.encoding,
-        "size": f"{facts.width_px} x {facts.height_px}",
+        "format": info.format,
+        "encoding": info.encoding,
+        "size": f"{info.width_px} x {info.height_px}",
         "frames": len(frames),
-        "per_s": None if facts.frame_rate_hz is None else round(facts.frame_rate_hz, 1),
+        "per_s": None if info.frame_rate_hz is None else round(info.frame_rate_hz, 1),
         "colour": any(frame.pixels.ndim == 3 for frame in frames),
         "mean": round(float(np.mean([frame.grey.mean() for frame in frames])), 1),
         "declared": ", ".join(
             _SPATIAL[r.spatial_format] if r.spatial_format < len(_SPATIAL) else "other"
-            for r in facts.regions
+            for r in info.regions
         ),
-        "mm": None if facts.spacing_mm is None else round(facts.spacing_mm[0], 3),
+        "mm": None if info.spacing_mm is None else round(info.spacing_mm[0], 3),
     }
 
 
 def rows_of(folders: list[Path]) -> list[dict[str, Any]]:
-    """Every file below the folders, sorted; notes are passed over."""
-    files = [(file, folder) for folder in folders for file in look_report.files_of([folder])]
-    analysis = asyncio.run(look_report.look_at([file for file, _ in files]))
+    """Every file below the folders, sorted; text files are left out."""
+    files = [
+        (file, folder) for folder in folders for file in frame_analysis_report.files_of([folder])
+    ]
+    results = asyncio.run(frame_analysis_report.embed_each([file for file, _ in files]))
     rows = []
-    for (file, folder), found in zip(files, analysis, strict=True):
+    for (file, folder), result in zip(files, results, strict=True):
         row = row_of(file, folder)
-        seen = look_report.row_of("", found)
-        rows.append(row if "problem" in seen else row | looked_at(seen))
+        analysis = frame_analysis_report.row_of("", result)
+        rows.append(row if "problem" in analysis else row | analysis_columns(analysis))
     return rows
 
 
-def looked_at(seen: dict[str, Any]) -> dict[str, Any]:
-    """The columns of what is used and shown."""
-    said = [seen["risk"], *seen["reasons"]]
-    more = f" of {seen['regions']}" if seen["regions"] > 1 else ""
+def analysis_columns(analysis: dict[str, Any]) -> dict[str, Any]:
+    """The columns that say what is embedded and shown."""
+    risk = [analysis["risk"], *analysis["reasons"]]
+    more = f" of {analysis['regions']}" if analysis["regions"] > 1 else ""
+    box = " ".join(map(str, analysis["box"]))
     return {
-        "region": f"{seen['found']} {seen['confidence']}: {' '.join(map(str, seen['box']))}{more}",
-        "masked": seen["masked"],
-        "risk": ", ".join(said),
-        "quality": ", ".join(seen["quality"]),
+        "region": f"{analysis['source']} {analysis['confidence']}: {box}{more}",
+        "masked": analysis["masked"],
+        "risk": ", ".join(risk),
+        "quality": ", ".join(analysis["quality"]),
     }
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A table of the decoded, then the refused."""
+    """A table; a refused file has its error instead."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
         if "error" in row:
@@ -107,12 +107,12 @@ def _shown(value: object) -> str:
 
 def main() -> None:
     """Decode and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    given = parser.parse_args()
-    rows = rows_of(given.folders)
-    print("\n".join(json.dumps(row) for row in rows) if given.json else markdown(rows))
+    arguments = parser.parse_args()
+    rows = rows_of(arguments.folders)
+    print(markdown(rows))
+    write_report({"rows": rows}, arguments)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,15 @@
-"""Tell ultrasound frames from other pictures by their embedding: fit, measure, write to a bundle.
+"""Fit the test that tells ultrasound frames from other pictures, measure it, write it to a bundle.
 
-The test is one linear score. It is fitted on the corpus that may be trained on against pictures
-that ship in Python packages or are drawn here, and judged on frames of other published sets and
-pictures that it was not fitted on: each kind is left out in turn, and each fifth of the pictures of
-all kinds. Needs scikit-image (its sample pictures), and the folder that SONOPROBE_SHARED names
-(else ``../shared``).
+The test is one linear score of the embedding. Its positives are the corpus that may be trained on,
+its negatives pictures that ship in Python packages or are drawn here. It is evaluated on frames of
+other published sets and on pictures that it was not fitted on: each kind of picture is left out in
+turn, and each fifth of the pictures of all kinds. Needs scikit-image (for its sample pictures) and
+the folder that SONOPROBE_SHARED names (else ``../shared``).
 
 Shape suffixes: N frames or pictures, D embedding width, HW picture.
 """
 
-import argparse
 import json
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from not_ultrasound_pictures import Picture, pictures
+from harness import ROOT, argument_parser, required_shared_folder, write_report
+from other_pictures import Picture, pictures
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from service.embedding.bundle import (
     MANIFEST_NAME,
+    SHIPPED_BUNDLE,
     ULTRASOUND_NAME,
     describe_file,
     read_manifest,
@@ -40,20 +40,16 @@ from training.evaluation.encoders import BundleEncoder, bundle_encoders, embed
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Row: TypeAlias = dict[str, float]
 
-ROOT = Path(__file__).parents[1]
-BUNDLE, SAMPLES = (
-    ROOT / "service" / "embedding" / "default_bundle",
-    ROOT / "service" / "cli" / "samples",
-)
+SAMPLES = ROOT / "service" / "cli" / "samples"
 PENALTY_C = 1.0
-SPARED = 0.002  # of the corpus frames of patients, their source left out of the fit, that may fail
-NO_PATIENTS = ("pluslib_phantom", "simulated")  # taught, but no measure of what clinics send
+MAX_FAILED = 0.002  # share of corpus frames of patients that may fail when their source is left out
+NO_PATIENTS = ("pluslib_phantom", "simulated")  # fitted, but unlike what clinics send
 FOLDS = 5
 SMALL, SMALL_PX = " (small)", 64
 
 
 @dataclass(frozen=True)
-class Strangers:
+class Negatives:
     """By kind of picture: unit embeddings, and the number of the fold of each."""
 
     rows: dict[str, Doubles]
@@ -66,73 +62,71 @@ class Strangers:
 
 def main() -> None:
     """Measure and print; with --write, put the test into the bundle."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    parser = argument_parser(__doc__)
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="folder of features")
     parser.add_argument("--frames", type=int, default=150, help="of each source, at most")
     parser.add_argument("--write", action="store_true", help="write the test into the bundle")
-    given = parser.parse_args()
-    encoder = bundle_encoders(BUNDLE)[0]
-    corpus, bench = frames(encoder, given.frames, given.cache)
+    arguments = parser.parse_args()
+    encoder = bundle_encoders(SHIPPED_BUNDLE)[0]
+    corpus, bench = frames(encoder, arguments.frames, arguments.cache)
     corpus["simulated"] = simulated(encoder)
-    others = strangers(encoder, pictures())
-    weights_D, bias, least = fit(corpus, others.rows)
-    found: dict[str, Any] = dict(report(corpus, bench, others, least))
-    found["false_alarms"] = false_alarms(bench, weights_D, bias, least)
-    found["least"] = round(least, 3)
-    print(json.dumps(found, indent=1))
-    if given.write:
-        write(weights_D, bias, least, found)
-    if given.json:
-        print(json.dumps(found))
+    others = embed_pictures(encoder, pictures())
+    weights_D, bias, threshold = fit(corpus, others.rows)
+    figures: dict[str, Any] = dict(report(corpus, bench, others, threshold))
+    figures["false_alarms"] = false_alarms(bench, weights_D, bias, threshold)
+    figures["least"] = round(threshold, 3)
+    print(json.dumps(figures, indent=1))
+    if arguments.write:
+        write(weights_D, bias, threshold, figures)
+    write_report(figures, arguments)
 
 
 def frames(
-    encoder: BundleEncoder, most: int, cache: Path
+    encoder: BundleEncoder, limit: int, cache: Path
 ) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
-    """Unit embeddings by source: of the corpus, and of the sets that nothing may be fitted on."""
-    shared = Path(os.environ.get("SONOPROBE_SHARED") or ROOT.parent / "shared")
+    """Unit embeddings by source: of the corpus, and of the sets that are never fitted on."""
+    shared = required_shared_folder()
     by_source: dict[tuple[str, str], list[Frame]] = defaultdict(list)
     for row in read_rows(shared / "data" / "manifest.csv"):
         by_source[row.use, row.dataset].append(row)
     rng = np.random.default_rng(0)
-    found: dict[str, dict[str, Doubles]] = {"corpus": {}, "bench": {}}
+    rows_of: dict[str, dict[str, Doubles]] = {"corpus": {}, "bench": {}}
     for (use, name), rows in sorted(by_source.items()):
-        if use in found:
-            chosen = [rows[i] for i in sorted(rng.permutation(len(rows))[:most])]
-            found[use][name] = unit(features(encoder, chosen, cache))
+        if use in rows_of:
+            chosen = [rows[i] for i in sorted(rng.permutation(len(rows))[:limit])]
+            rows_of[use][name] = unit(features(encoder, chosen, cache))
             if use == "corpus":
-                found[use][name + SMALL] = unit(embed(encoder, [small(row) for row in chosen]))
+                rows_of[use][name + SMALL] = unit(embed(encoder, [small(row) for row in chosen]))
     full = [
         decode(f.read_bytes(), max_pixels=10**8)
         for f in sorted((shared / "data" / "fullres").glob("*.*g"))
     ]
-    found["bench"]["full screens"] = unit(embed(encoder, [frame.pixels_HW for frame in full]))
-    return found["corpus"], found["bench"]
+    rows_of["bench"]["full screens"] = unit(embed(encoder, [frame.pixels_HW for frame in full]))
+    return rows_of["corpus"], rows_of["bench"]
 
 
 def small(row: Frame) -> npt.NDArray[np.uint8]:
-    """The frame at the resolution of a thumbnail: such are uploaded too, and look unlike others."""
+    """The frame at the size of a thumbnail: such frames are uploaded too, and look different."""
     frame = decode(row.path.read_bytes(), max_pixels=10**8).pixels_HW
-    shown = Image.fromarray(frame)
-    shown.thumbnail((SMALL_PX, SMALL_PX))
-    return np.asarray(shown)
+    image = Image.fromarray(frame)
+    image.thumbnail((SMALL_PX, SMALL_PX))
+    return np.asarray(image)
 
 
 def simulated(encoder: BundleEncoder) -> Doubles:
-    """Of the frames that the demo uploads."""
+    """Unit embeddings of the frames that the demo uploads."""
     files = sorted(SAMPLES.rglob("*.png"))
     return unit(embed(encoder, [decode(f.read_bytes(), max_pixels=10**6).pixels_HW for f in files]))
 
 
-def strangers(encoder: BundleEncoder, made: list[Picture]) -> Strangers:
+def embed_pictures(encoder: BundleEncoder, images: list[Picture]) -> Negatives:
     """Unit embeddings of pictures by kind, and the fold of each: parts of one stay together."""
     rows, folds = {}, {}
-    for kind in dict.fromkeys(picture.kind for picture in made):
-        own = [picture for picture in made if picture.kind == kind]
+    for kind in dict.fromkeys(picture.kind for picture in images):
+        own = [picture for picture in images if picture.kind == kind]
         rows[kind] = unit(embed(encoder, [picture.pixels_HW for picture in own]))
         folds[kind] = np.array([picture.whole % FOLDS for picture in own])
-    return Strangers(rows, folds)
+    return Negatives(rows, folds)
 
 
 def unit(rows_ND: npt.NDArray[np.floating]) -> Doubles:
@@ -165,70 +159,70 @@ def fit(corpus: dict[str, Doubles], others: dict[str, Doubles]) -> tuple[Doubles
     for name in sorted({source(k) for k in corpus} - set(NO_PATIENTS)):
         weights_D, bias = linear({k: v for k, v in corpus.items() if source(k) != name}, others)
         left_out += [v @ weights_D + bias for k, v in corpus.items() if source(k) == name]
-    least = float(np.quantile(np.concatenate(left_out), SPARED))
-    return *linear(corpus, others), least
+    threshold = float(np.quantile(np.concatenate(left_out), MAX_FAILED))
+    return *linear(corpus, others), threshold
 
 
 def source(name: str) -> str:
-    """Of frames as they are or reduced."""
+    """The source of frames at their own size or small."""
     return name.removesuffix(SMALL)
 
 
 def report(
-    corpus: dict[str, Doubles], bench: dict[str, Doubles], others: Strangers, least: float
+    corpus: dict[str, Doubles], bench: dict[str, Doubles], others: Negatives, threshold: float
 ) -> dict[str, dict[str, Row]]:
-    """Pictures by tests that were fitted without them, or without their kind; bench frames."""
+    """Rates of tests that were fitted without each kind, or without the pictures tested."""
     bench_ND = np.concatenate(list(bench.values()))
     kinds, parts = {}, {}
     folds = [linear(corpus, others.without(fold)) for fold in range(FOLDS)]
     for kind, rows_ND in others.rows.items():
         rest = {k: v for k, v in others.rows.items() if k != kind}
         weights_D, bias = linear(corpus, rest)
-        kinds[kind] = told(bench_ND @ weights_D + bias, rows_ND @ weights_D + bias, least)
+        kinds[kind] = rates(bench_ND @ weights_D + bias, rows_ND @ weights_D + bias, threshold)
         scores_FN = np.stack([rows_ND @ w_D + b for w_D, b in folds])
         own_N = scores_FN[others.folds[kind], np.arange(len(rows_ND))]
         mean_N = np.mean([bench_ND @ w_D + b for w_D, b in folds], axis=0)
-        parts[kind] = told(mean_N, own_N, least)
+        parts[kind] = rates(mean_N, own_N, threshold)
     return {"kind_left_out": kinds, "pictures_left_out": parts}
 
 
-def told(inside_N: Doubles, outside_N: Doubles, least: float) -> Row:
+def rates(inside_N: Doubles, outside_N: Doubles, threshold: float) -> Row:
     """AUROC of frames against pictures, and shares below the threshold."""
     truth = np.r_[np.ones(len(inside_N)), np.zeros(len(outside_N))]
     return {
         "pictures": len(outside_N),
         "auroc": round(float(roc_auc_score(truth, np.r_[inside_N, outside_N])), 4),
-        "caught": round(float((outside_N < least).mean()), 3),
-        "false_alarms": round(float((inside_N < least).mean()), 4),
+        "caught": round(float((outside_N < threshold).mean()), 3),
+        "false_alarms": round(float((inside_N < threshold).mean()), 4),
     }
 
 
 def false_alarms(
-    bench: dict[str, Doubles], weights_D: Doubles, bias: float, least: float
+    bench: dict[str, Doubles], weights_D: Doubles, bias: float, threshold: float
 ) -> dict[str, Row]:
-    """Share of real frames that the shipped test would turn away, by set."""
+    """Share of real frames that the shipped test rejects, by set."""
     return {
         name: {
             "frames": len(rows),
-            "share": round(float((rows @ weights_D + bias < least).mean()), 4),
+            "share": round(float((rows @ weights_D + bias < threshold).mean()), 4),
         }
         for name, rows in bench.items()
     }
 
 
-def write(weights_D: Doubles, bias: float, least: float, found: dict[str, Any]) -> None:
-    """Put the file into the bundle, list it in the manifest, and say what it is worth."""
+def write(weights_D: Doubles, bias: float, threshold: float, figures: dict[str, Any]) -> None:
+    """Write the test and its figures into the bundle and its manifest."""
     slim_D = weights_D.astype(np.float32)
-    np.savez(BUNDLE / ULTRASOUND_NAME, weights_D=slim_D, bias=bias, least=least)
-    manifest = read_manifest(BUNDLE)
+    np.savez(SHIPPED_BUNDLE / ULTRASOUND_NAME, weights_D=slim_D, bias=bias, least=threshold)
+    manifest = read_manifest(SHIPPED_BUNDLE)
     document = manifest.to_json()
     kept = [file for file in document["files"] if file["name"] != ULTRASOUND_NAME]
-    own = describe_file(BUNDLE, ULTRASOUND_NAME)
+    own = describe_file(SHIPPED_BUNDLE, ULTRASOUND_NAME)
     document["files"] = [*kept, {"name": own.name, "bytes": own.bytes, "sha256": own.sha256}]
-    document["about"]["ultrasound_test"] = found
+    document["about"]["ultrasound_test"] = figures
     text = json.dumps(document, indent=1, ensure_ascii=False)
-    (BUNDLE / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
-    verify_files(BUNDLE, read_manifest(BUNDLE))
+    (SHIPPED_BUNDLE / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+    verify_files(SHIPPED_BUNDLE, read_manifest(SHIPPED_BUNDLE))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
 """Mutated files through every decoder, as the service decodes them.
 
-Each input must decode or be refused by an InputError within its limits; the parent must not
-grow. ``python benchmarks/fuzz_intake.py --count 1000000``; equal seeds, equal inputs.
+Each input must decode, or be refused by an InputError, within its limits, and the parent process
+must not grow. Equal seeds give equal inputs.
+
+    python benchmarks/fuzz_files.py --count 1000000
 """
 
-import argparse
 import collections
 import io
-import json
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
+from harness import ROOT, argument_parser, memory_mb, print_report
 from PIL import Image
 
 from service.errors import InputError
@@ -24,8 +24,8 @@ from service.imaging.formats.sampling import Sampling, parse_sampling
 from service.imaging.formats.sandbox import DecoderPool
 from service.imaging.formats.still import read_still
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the files are made by the tests' own maker
-from tests.imaging import dicom_files as made
+sys.path.insert(0, str(ROOT))  # the tests know how to write DICOM files
+from tests.imaging import dicom_files
 
 LIMITS = DecodeLimits(
     max_pixels=1_000_000,
@@ -35,7 +35,7 @@ LIMITS = DecodeLimits(
     max_decode_s=10,
 )
 SAMPLINGS = ("all", "uniform:2", "fps:5", "different:2")
-CLIPS = Path(__file__).parents[1] / "tests" / "fixtures" / "clips"
+CLIPS = ROOT / "tests" / "fixtures" / "clips"
 WARM_UP = 2000  # inputs after which the parent's memory should stand still
 
 
@@ -45,36 +45,36 @@ def corpus() -> dict[str, bytes]:
     grey_THW = rng.integers(0, 256, (2, 24, 32), dtype=np.uint8)
     rgb_THW3 = rng.integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
     wide_THW = rng.integers(0, 4096, (1, 24, 32), dtype=np.uint16)
-    found = {file.name: file.read_bytes() for file in sorted(CLIPS.iterdir())}
+    files = {file.name: file.read_bytes() for file in sorted(CLIPS.iterdir())}
     for name in ("IMPLICIT", "EXPLICIT", "DEFLATED", "BIG", "RLE", "LOSSLESS", "SV1", "LS"):
-        syntax = getattr(made, name)
-        found[f"{name} grey"] = made.dicom(grey_THW, syntax, FrameTime=40)
-        found[f"{name} rgb"] = made.dicom(rgb_THW3, syntax)
-        found[f"{name} 12"] = made.dicom(wide_THW, syntax, bits=12)
+        syntax = getattr(dicom_files, name)
+        files[f"{name} grey"] = dicom_files.dicom(grey_THW, syntax, FrameTime=40)
+        files[f"{name} rgb"] = dicom_files.dicom(rgb_THW3, syntax)
+        files[f"{name} 12"] = dicom_files.dicom(wide_THW, syntax, bits=12)
     for name in ("JPEG", "J2K", "J2K_LOSSLESS", "LS_NEAR"):
-        found[f"{name} rgb"] = made.dicom(rgb_THW3, getattr(made, name))
-    found["EXTENDED 12"] = made.dicom(wide_THW, made.EXTENDED, bits=12)
-    found["MPEG2"] = made.stream(found["mpeg2.ts"], made.MPEG2)
-    found["H264"] = made.stream(found["h264.mp4"], made.H264)
-    return found | _pictures(grey_THW, rgb_THW3)
+        files[f"{name} rgb"] = dicom_files.dicom(rgb_THW3, getattr(dicom_files, name))
+    files["EXTENDED 12"] = dicom_files.dicom(wide_THW, dicom_files.EXTENDED, bits=12)
+    files["MPEG2"] = dicom_files.stream(files["mpeg2.ts"], dicom_files.MPEG2)
+    files["H264"] = dicom_files.stream(files["h264.mp4"], dicom_files.H264)
+    return files | _pictures(grey_THW, rgb_THW3)
 
 
 def _pictures(grey_THW: np.ndarray, rgb_THW3: np.ndarray) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
         for name, frames in (("grey", grey_THW), ("rgb", rgb_THW3)):
             buffer = io.BytesIO()
             first, *rest = (Image.fromarray(frame) for frame in frames)
             first.save(buffer, kind)
-            found[f"{kind} {name}"] = buffer.getvalue()
+            files[f"{kind} {name}"] = buffer.getvalue()
             if kind in ("GIF", "TIFF", "WEBP", "PNG"):
                 buffer = io.BytesIO()
                 first.save(buffer, kind, save_all=True, append_images=rest, duration=40)
-                found[f"{kind} clip {name}"] = buffer.getvalue()
-    return found
+                files[f"{kind} clip {name}"] = buffer.getvalue()
+    return files
 
 
-def mutated(files: list[bytes], seed: int, number: int) -> tuple[bytes, Sampling]:
+def mutate(files: list[bytes], seed: int, number: int) -> tuple[bytes, Sampling]:
     """Input ``number`` of a seed: one file with one to four changes."""
     rng = np.random.default_rng((seed, number))
     data = bytearray(files[rng.integers(len(files))])
@@ -112,7 +112,7 @@ def _change(data: bytearray, files: list[bytes], rng: np.random.Generator) -> No
 
 @dataclass
 class Outcome:
-    """What became of the inputs; ``failures`` holds (number, error) of what must not be."""
+    """What became of the inputs; ``failures`` holds (number, error) of what must not happen."""
 
     counts: collections.Counter[str] = field(default_factory=collections.Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
@@ -120,18 +120,12 @@ class Outcome:
     restarts: int = 0
 
 
-def resident_mb() -> float:
-    """Resident memory of this process now, MB (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
-
-
 def fuzz(pool: DecoderPool, seed: int, numbers: range) -> Iterator[Outcome]:
-    """Decode each input as the service does; yields the running outcome after each."""
+    """Decode each input as the service does; yield the running outcome after each."""
     files, outcome = list(corpus().values()), Outcome()
-    known: list[int] = []
+    pids: list[int] = []
     for number in numbers:
-        data, sampling = mutated(files, seed, number)
+        data, sampling = mutate(files, seed, number)
         began = time.perf_counter()
         try:
             if family_of(data) == "still":
@@ -142,46 +136,42 @@ def fuzz(pool: DecoderPool, seed: int, numbers: range) -> Iterator[Outcome]:
             outcome.counts["decoded"] += 1
         except InputError as error:
             outcome.counts[error.code] += 1
-        except Exception as error:  # what the run is for
+        except Exception as error:  # what the run looks for
             outcome.failures.append((number, repr(error)))
         outcome.longest_s = max(outcome.longest_s, time.perf_counter() - began)
-        if pool.pids != known:
-            outcome.restarts, known = outcome.restarts + bool(known), pool.pids
+        if pool.pids != pids:
+            outcome.restarts, pids = outcome.restarts + bool(pids), pool.pids
         yield outcome
 
 
 def main() -> int:
-    """Run, report now and then, and fail when anything was not refused in order."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run, print progress, and fail when an input was neither decoded nor refused."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     began, at_start = time.perf_counter(), 0.0
     outcome = Outcome()
     with DecoderPool(1, LIMITS) as pool:
-        for done, outcome in enumerate(fuzz(pool, given.seed, range(given.count)), 1):
-            if done == min(WARM_UP, given.count):
-                at_start = resident_mb()
+        for done, outcome in enumerate(fuzz(pool, arguments.seed, range(arguments.count)), 1):
+            if done == min(WARM_UP, arguments.count):
+                at_start = memory_mb()
             if done % 10_000 == 0:
                 rate = done / (time.perf_counter() - began)
                 print(
-                    f"{done} {rate:.0f}/s {resident_mb():.0f} MB {dict(outcome.counts)}", flush=True
+                    f"{done} {rate:.0f}/s {memory_mb():.0f} MB {dict(outcome.counts)}", flush=True
                 )
-    found = {
-        "inputs": given.count,
-        "seed": given.seed,
-        "per_s": round(given.count / (time.perf_counter() - began), 1),
+    report = {
+        "inputs": arguments.count,
+        "seed": arguments.seed,
+        "per_s": round(arguments.count / (time.perf_counter() - began), 1),
         "longest_s": round(outcome.longest_s, 2),
         "processes_replaced": outcome.restarts,
-        "parent_grew_mb": round(resident_mb() - at_start, 1),
+        "parent_grew_mb": round(memory_mb() - at_start, 1),
         "outcomes": dict(outcome.counts),
         "failures": outcome.failures[:20],
     }
-    for name, value in found.items():
-        print(f"{name:20}{value}")
-    if given.json:
-        print(json.dumps(found))
+    print_report(report, arguments)
     return 1 if outcome.failures else 0
 
 

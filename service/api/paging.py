@@ -1,0 +1,63 @@
+"""Pages of lists: what a request asks for, and the cursor of the next page."""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends, Query
+
+from service.api.dependencies import Service
+from service.errors import InvalidCursor
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """The page that a request asks for; ``limit`` is within the service's own limit."""
+
+    limit: int
+    cursor: str | None
+
+    def after(self, kind: str) -> str | None:
+        """The key after which the page of the list ``kind`` starts. Raises InvalidCursor."""
+        if self.cursor is None:
+            return None
+        try:
+            parts = json.loads(base64.urlsafe_b64decode(self.cursor.encode("ascii")))
+        except (binascii.Error, ValueError) as error:
+            raise InvalidCursor("expected a cursor that this service gave") from error
+        if not (isinstance(parts, list) and len(parts) == 2 and parts[0] == kind):
+            raise InvalidCursor("expected a cursor of this list")
+        if not isinstance(parts[1], str):
+            raise InvalidCursor("expected a cursor that this service gave")
+        return parts[1]
+
+    def number_after(self, kind: str) -> int | None:
+        """The same for lists whose key is a number. Raises InvalidCursor."""
+        text = self.after(kind)
+        if text is None:
+            return None
+        # The length goes first: int() refuses texts of many thousand digits with a ValueError.
+        if len(text) < 16 and text.isascii() and text.isdecimal():
+            return int(text)
+        raise InvalidCursor("expected a cursor that this service gave")
+
+
+def next_cursor(kind: str, after: str | None) -> str | None:
+    """An opaque cursor of the list ``kind``; None on the last page."""
+    if after is None:
+        return None
+    text = json.dumps([kind, after], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode("ascii")
+
+
+async def _page_query(
+    service: Service,
+    limit: Annotated[int, Query(ge=1, description="Most items on this page.")] = 50,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+) -> PageQuery:
+    return PageQuery(min(limit, service.settings.max_page), cursor)
+
+
+Paging: TypeAlias = Annotated[PageQuery, Depends(_page_query)]

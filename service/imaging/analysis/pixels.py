@@ -1,0 +1,68 @@
+"""Operations on pictures that several analyses share.
+
+Shape suffixes: h, w rows and columns, 3 = red, green, blue.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from service.arrays import Pixels
+
+Counts: TypeAlias = npt.NDArray[np.int64]
+MIN_SIDE_PX = 8
+
+
+def histogram(greys_hw: Pixels, mask_hw: Pixels | None = None) -> Counts:
+    """Counts of the 256 grey levels, int64 (256,), where a mask is not 0."""
+    counts = cv2.calcHist([greys_hw], [0], mask_hw, [256], [0, 256])
+    return np.asarray(np.rint(counts).astype(np.int64).ravel())
+
+
+def grey(pixels: Pixels) -> Pixels:
+    """(h, w), quickly: for measuring; the encoder gets ``frames.grey_of``."""
+    if pixels.ndim == 2:
+        return pixels
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def shrunk(pixels: Pixels, scale: float) -> Pixels:
+    """The picture scaled down, with sides of at least 8 px; a scale from 1 on changes nothing."""
+    if scale >= 1:
+        return pixels
+    height, width = pixels.shape[:2]
+    size = (max(MIN_SIDE_PX, round(width * scale)), max(MIN_SIDE_PX, round(height * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def above(values_hw: cv2.typing.MatLike, limit: int) -> Pixels:
+    """1 where a value is above the limit, else 0."""
+    return np.asarray(cv2.threshold(values_hw, limit, 1, cv2.THRESH_BINARY)[1], np.uint8)
+
+
+def brightest(frame_hw3: Pixels) -> Pixels:
+    """The brightest channel, (h, w)."""
+    return _reduced(cv2.max, *_channels(frame_hw3))
+
+
+def darkest(frame_hw3: Pixels) -> Pixels:
+    """The darkest channel, (h, w)."""
+    return _reduced(cv2.min, *_channels(frame_hw3))
+
+
+def chroma(frame_hw3: Pixels) -> Pixels:
+    """The brightest channel minus the darkest, (h, w): 0 where there is no colour."""
+    channels = _channels(frame_hw3)
+    max_hw, min_hw = _reduced(cv2.max, *channels), _reduced(cv2.min, *channels)
+    return np.asarray(cv2.subtract(max_hw, min_hw), np.uint8)
+
+
+def _channels(frame_hw3: Pixels) -> Sequence[Any]:
+    return cv2.split(np.ascontiguousarray(frame_hw3))
+
+
+def _reduced(operation: Callable[..., Any], red_hw: Any, green_hw: Any, blue_hw: Any) -> Pixels:
+    return np.asarray(operation(operation(red_hw, green_hw), blue_hw), np.uint8)
