@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from typer import Option
 
@@ -32,15 +32,18 @@ from training.evaluation.ultrabench import read_ultrabench
 log = logging.getLogger(__name__)
 
 
+Bundle: TypeAlias = Annotated[
+    Path | None, Option(help="Bundle to evaluate; its default precision is the shipped one.")
+]
+
+
 def evaluate(
     out: Annotated[Path, Option(help="For evaluation.json, report and table.")],
     source: Annotated[
         Path | None, Option("--from", help="Render this evaluation.json; compute nothing.")
     ] = None,
     manifest: Annotated[Path | None, Option(help="manifest.csv naming the frames.")] = None,
-    bundle: Annotated[
-        Path | None, Option(help="Bundle to evaluate; its default precision is the shipped one.")
-    ] = None,
+    bundle: Bundle = None,
     precision: Annotated[
         list[str] | None, Option(help="Only this precision of the bundle; repeatable.")
     ] = None,
@@ -81,14 +84,7 @@ def evaluate(
             evaluated += known.bundle_encoders(bundle, precision or [])
         if run:
             evaluated.append(known.checkpoint(run, load_frames(corpus), load_config(config_name)))
-        if teacher:
-            evaluated.append(known.teacher(teacher))
-        if trunk:
-            evaluated.append(known.imagenet_trunk(trunk))
-        if random:
-            evaluated.append(known.random_resnet50())
-        if pixels:
-            evaluated.append(known.PixelEncoder())
+        evaluated += _baselines(teacher, trunk, random=random, pixels=pixels)
         datasets = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
         centre = [] if centre_on_set else corpus
@@ -100,6 +96,19 @@ def evaluate(
     for folder in state_in or []:
         write_benchmark(folder, benchmark_of(document))
     log.info("evaluated", extra={"shipped": document["shipped"], "report": str(report)})
+
+
+def _baselines(
+    teacher: Path | None, trunk: Path | None, *, random: bool, pixels: bool
+) -> Iterator[FrameEncoder]:
+    if teacher:
+        yield known.teacher(teacher)
+    if trunk:
+        yield known.imagenet_trunk(trunk)
+    if random:
+        yield known.random_resnet50()
+    if pixels:
+        yield known.PixelEncoder()
 
 
 def _sets(
