@@ -1,5 +1,6 @@
 """A real service over TCP with the shipped encoder, and frames to send."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """A command configures logging for its process; the next test starts without that."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

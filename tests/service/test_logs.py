@@ -2,9 +2,7 @@
 
 import io
 import json
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +15,12 @@ from tests.service.expected import BUNDLE
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def written(monkeypatch: pytest.MonkeyPatch, restored_logging: None) -> io.StringIO:
     """Standard error as the service writes it at its most talkative."""
     stream = io.StringIO()
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "stderr", stream)
     configure_logging("DEBUG")
-    yield stream
-    root.handlers[:] = before
-    root.setLevel(level)
+    return stream
 
 
 def test_logs_hold_no_file_name_label_id_key_or_bytes(

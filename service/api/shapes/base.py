@@ -10,7 +10,7 @@ from service.errors import ServiceError, UnknownItem
 from service.gallery.gallery_records import ScanImage
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-DIGITS = 6  # of every score, similarity and probability
+DIGITS = 6  # of scores, similarities, probabilities, distances; logits that add up stay whole
 ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
 TIME = "2026-11-24T09:30:00.000000Z"
 REGION_NUMBER = "Number of the region in the image's list, from 0."
@@ -95,8 +95,8 @@ def _rounded(value: Any) -> Any:
 
 
 Rounded = Annotated[float, BeforeValidator(_rounded)]
-Cosine = Annotated[float, BeforeValidator(_rounded), Field(ge=-1, le=1)]
-Share = Annotated[float, BeforeValidator(_rounded), Field(ge=0, le=1)]
+Cosine = Annotated[float, Field(ge=-1, le=1), BeforeValidator(_rounded)]
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_rounded)]
 Similarity = Annotated[float, Field(ge=-1.001, le=1.001), BeforeValidator(_rounded)]  # float32
 
 

@@ -173,7 +173,7 @@ class ClassifierImportBody(Body):
     model_config = example_of(
         {
             "name": "finding",
-            "classifier": {"format": "sonoprobe-classifier", "format_version": 1, "arrays": {}},
+            "classifier": {"format": "sonoprobe-classifier", "format_version": 1, "heads": []},
         }
     )
 

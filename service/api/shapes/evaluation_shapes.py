@@ -247,6 +247,6 @@ class AgreementAnswer(Answer):
     kappa: Interval | None = Field(
         description="Cohen's kappa with its interval over patients; null if both used one class."
     )
-    agreed: float = Field(description="Share of scans with the same label.")
+    agreed: Rounded = Field(description="Share of scans with the same label.")
     scans: int = Field(description="Scans that both readers labelled.")
     items: list[Disagreement]

@@ -15,6 +15,9 @@ from service.api.shapes.base import (
     ImageAnswer,
     Name,
     Problem,
+    Rounded,
+    Share,
+    Similarity,
     example_of,
 )
 from service.api.shapes.classifier_shapes import Kind
@@ -52,10 +55,8 @@ class OutputAnswer(Answer):
     """A class of a single-label classifier, or a label of a multi-label one."""
 
     label: str = Field(examples=["benign"])
-    probability: float = Field(
-        ge=0,
-        le=1,
-        description="Probabilities of classes sum to 1; those of labels are independent.",
+    probability: Share = Field(
+        description="Probabilities of classes sum to 1; those of labels are independent."
     )
     threshold: float | None = Field(description="Null if the most probable class is called.")
     called: bool | None = Field(
@@ -80,7 +81,7 @@ class AbstentionAnswer(Answer):
 class NearestExample(LabelledSummary):
     """A labelled example that resembles the item."""
 
-    similarity: float = Field(ge=-1.001, le=1.001, description="Cosine.")
+    similarity: Similarity = Field(description="Cosine.")
 
 
 class HeatmapOutput(Answer):
@@ -132,7 +133,7 @@ class FrameOutputAnswer(Answer):
     """The contribution of a frame to an output of its cine."""
 
     label: str
-    probability: float = Field(description="Probability from the frame alone.")
+    probability: Share = Field(description="Probability from the frame alone.")
     image_logit: float = Field(description="The mean over frames is the image_logit of the cine.")
     contribution: float = Field(description="Evidence for the output rather than for the others.")
 
@@ -170,11 +171,11 @@ class PredictionFields(Answer):
         description="Classes or labels that can be true at the coverage; null: too few examples."
     )
     abstained: AbstentionAnswer | None
-    distance: float | None = Field(description="Distance to the nearest example, 1 - cosine.")
+    distance: Rounded | None = Field(description="Distance to the nearest example, 1 - cosine.")
     distance_percentile: float | None = Field(
         description="Percentage of the examples whose own distance is smaller."
     )
-    ultrasound_score: float | None = Field(
+    ultrasound_score: Rounded | None = Field(
         description="Logit, above 0 for ultrasound; null when the encoder cannot tell."
     )
     nearest: list[NearestExample]
