@@ -13,7 +13,7 @@ from service.server import LocalService
 from tests.imaging import dicom_files as made
 from tests.imaging.screens import speckle
 from tests.imaging.test_clips import saved
-from tests.service.test_cines import png
+from tests.service.test_frame_search import png
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from service.client.client import Client
 from tests.imaging import dicom_files as made
 from tests.imaging.screens import say
 from tests.service.expected import probabilities
-from tests.service.test_cines import PIXELS, embedded, png
+from tests.service.test_frame_search import PIXELS, embedded, png
 
 LEFT, RIGHT = (20, 30, 180, 174), (220, 30, 380, 174)  # 160 x 144, as the frames are
 SIDES = PIXELS["cyst"][0], PIXELS["b_lines"][1]
