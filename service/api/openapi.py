@@ -161,7 +161,7 @@ def _operations(document: JsonObject) -> Iterator[tuple[str, JsonObject]]:
 def _summarise(operation: JsonObject) -> None:
     """The first line of the docstring is the summary, the rest the description."""
     first, _, rest = str(operation.get("description", "")).partition("\n")
-    operation["summary"] = first.rstrip(".")
+    operation["summary"] = first.rstrip(".").replace("``", "")  # a summary is no Markdown
     if rest.strip():
         operation["description"] = rest.strip()
     else:
