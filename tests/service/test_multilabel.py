@@ -80,6 +80,7 @@ def test_predictions_are_independent_with_thresholds_sets_and_evidence(ward, fra
     assert [sets["label"] for sets in stored["prediction_sets"]] == ["fluid", "shadow"]
     mixed = ward.predict("both", [frames["mass"][7], b"GIF89a"])
     assert "problem" in mixed["items"][1]
+    assert "errors" not in mixed["items"][1]["problem"], "as in every other problem"
     refusals = ward.predict_scans("both", "ward", ["cyst-0"], coverage=0.99)
     assert refusals["items"][0]["outputs"][0]["prediction_set"] is None
     assert refusals["items"][0]["prediction_set"] is None

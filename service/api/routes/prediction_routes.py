@@ -119,7 +119,9 @@ def _answer(
     predicted = predict(loaded, items, prediction_request)
     answer = PredictionsAnswer.of(loaded, predicted, facts, prediction_request.coverage)
     status = 207 if any(item is None for item in items) else 200
-    return Response(answer.model_dump_json(), status, media_type="application/json")
+    return Response(
+        answer.model_dump_json(exclude_unset=True), status, media_type="application/json"
+    )
 
 
 def _thresholds(pairs: list[str]) -> dict[str, float]:
