@@ -20,10 +20,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from drawn_scans import scan_image, unit_rows
+from drawn_scans import scan_image
 from harness import argument_parser, median_ms, print_report, seconds
 from sklearn.linear_model import LogisticRegression
 
+from service.arrays import unit_rows
 from service.catalog.records import NewScan
 from service.cli.ingest import image_files, ingest
 from service.client.client import Client
@@ -202,7 +203,8 @@ def _store(local: LocalService, per_class: int) -> None:
         numbers = range(start, min(start + STORED_AT_ONCE, 2 * per_class))
         noise_ND = rng.standard_normal((len(numbers), dim)) / np.sqrt(dim)
         rows_ND = directions_2D[np.array(numbers) % 2] + 2 * noise_ND
-        scans = [_scan(n, row_D) for n, row_D in zip(numbers, unit_rows(rows_ND), strict=True)]
+        unit_ND = unit_rows(rows_ND).astype(np.float32)
+        scans = [_scan(n, row_D) for n, row_D in zip(numbers, unit_ND, strict=True)]
         services.gallery.store(workspace_id, "large", scans)
 
 

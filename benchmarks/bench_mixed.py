@@ -26,10 +26,11 @@ from typing import Any
 
 import httpx
 import numpy as np
-from drawn_scans import scan_image, unit_rows
+from drawn_scans import scan_image
 from harness import argument_parser, print_report
 from PIL import Image
 
+from service.arrays import unit_rows
 from service.catalog.records import NewScan
 from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
@@ -150,7 +151,7 @@ def fill(local: LocalService, scans: int) -> None:
     rng = np.random.default_rng(0)
     for start in range(0, scans, STORED_AT_ONCE):
         count = min(STORED_AT_ONCE, scans - start)
-        rows_ND = unit_rows(rng.standard_normal((count, dim)))
+        rows_ND = unit_rows(rng.standard_normal((count, dim))).astype(np.float32)
         batch = [
             NewScan(f"seed-{number}", scan_image(number), row_D, b"\xff\xd8\xff\xd9")
             for number, row_D in enumerate(rows_ND, start)

@@ -20,6 +20,7 @@ from fewshot_data import (
 from fewshot_heads import HEADS, REFERENCE
 from sklearn.metrics import roc_auc_score
 
+from service.arrays import unit_rows
 from service.fewshot.calibrator import Calibrator, fit_calibrator, margins, reliability
 from service.fewshot.conformal import conformal
 from service.fewshot.duplicates import near_duplicate_groups
@@ -307,7 +308,7 @@ def similarity(data: Data, seeds: int) -> list[Row]:
     rows: list[Row] = []
     for name, (labelled, rows_ND) in data.items():
         truth_N = np.unique(labelled.groups_N, return_inverse=True)[1]
-        unit_ND = rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)
+        unit_ND = unit_rows(rows_ND)
         first_P, second_P = np.triu_indices(len(unit_ND), 1)
         cosine_P = (unit_ND @ unit_ND.T)[first_P, second_P]
         same_P = truth_N[first_P] == truth_N[second_P]

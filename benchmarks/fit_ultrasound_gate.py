@@ -23,6 +23,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from service.arrays import unit_rows
 from service.embedding.bundle import (
     MANIFEST_NAME,
     SHIPPED_BUNDLE,
@@ -131,8 +132,7 @@ def embed_pictures(encoder: BundleEncoder, images: list[Picture]) -> Negatives:
 
 def unit(rows_ND: npt.NDArray[np.floating]) -> Doubles:
     """Rows at unit length, as the service serves them."""
-    wide_ND = rows_ND.astype(np.float64)
-    return wide_ND / np.linalg.norm(wide_ND, axis=1, keepdims=True)
+    return unit_rows(rows_ND.astype(np.float64))
 
 
 def linear(positives: dict[str, Doubles], negatives: dict[str, Doubles]) -> tuple[Doubles, float]:

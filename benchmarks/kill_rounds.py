@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from drawn_scans import scan_image, unit_rows
+from drawn_scans import scan_image
 from harness import argument_parser, print_report
 
+from service.arrays import unit_rows
 from service.catalog.records import NewScan, Scan, ScanFilter, ScanPatch, StoredScan
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
@@ -47,7 +48,7 @@ State = dict[str, tuple[int, str, dict[str, str]]]  # scan_id -> (seed, subject_
 
 def vector(seed: int) -> np.ndarray:
     """A unit vector that follows from its seed, float32 (D,)."""
-    return unit_rows(np.random.default_rng(seed).standard_normal((1, DIM)))[0]
+    return unit_rows(np.random.default_rng(seed).standard_normal((1, DIM)))[0].astype(np.float32)
 
 
 def thumbnail(seed: int) -> bytes:
