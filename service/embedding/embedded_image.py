@@ -3,7 +3,8 @@
 Shape suffixes: H W frame, D embedding width, h w places of a feature map.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,3 +116,10 @@ class EmbeddedImage:
     def frames_used(self) -> int:
         """Number of embedded frames of the file."""
         return max(1, len({frame.index for frame in self.used}))
+
+    def analysis_json(self) -> dict[str, Any]:
+        """The analysis, the device and the corrections, for responses and the catalog."""
+        return self.analysis.to_json() | {
+            "device": self.info.device.to_json(),
+            "corrections": [asdict(correction) for correction in self.info.corrections],
+        }

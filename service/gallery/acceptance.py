@@ -55,7 +55,7 @@ def image_of(embedded: EmbeddedImage) -> ScanImage:
         frames_used=embedded.frames_used,
         frame_rate_hz=embedded.info.frame_rate_hz,
         regions_used=embedded.regions_used,
-        analysis=embedded.analysis.to_json() | {"device": embedded.info.device.to_json()},
+        analysis=embedded.analysis_json(),
     )
 
 

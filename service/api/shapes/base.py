@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from service.api.problems import problem
-from service.embedding.analysis_terms import Reason
+from service.embedding.analysis_terms import CorrectedFact, Reason
 from service.errors import ServiceError, UnknownItem
 from service.gallery.gallery_records import ScanImage
 
@@ -158,6 +158,14 @@ class DeviceAnswer(Answer):
     depth_mm: float | None = Field(description="DepthOfScanField.")
 
 
+class CorrectionAnswer(Answer):
+    """A statement of the file that its own content contradicts, and that was not believed."""
+
+    fact: CorrectedFact
+    declared: float | None = Field(description="By the file; null when it gives no number.")
+    used: float | None = Field(description="Instead; null when nothing was used.")
+
+
 class ImageAnswer(Answer):
     """What the service read from a file, and which part of it was embedded."""
 
@@ -184,6 +192,7 @@ class ImageAnswer(Answer):
         Literal["text_masked", "text_kept", "much_text", "region_unsure", "tagged_by_file"]
     ]
     quality: list[QualityAnswer] = Field(description="Reasons not to trust the frame.")
+    corrections: list[CorrectionAnswer] = Field(description="What the file states wrongly.")
 
     @classmethod
     def of(cls, image: ScanImage) -> Self:
@@ -198,6 +207,7 @@ _UNMEASURED: JsonObject = {  # of an imported scan without an analysis
     "burned_in_risk": "high",
     "burned_in_reasons": [],
     "quality": [],
+    "corrections": [],
 }
 
 

@@ -14,6 +14,17 @@ from PIL import Image
 from service.arrays import Pixels
 
 Kind: TypeAlias = Literal["frame", "cine"]
+CorrectedFact: TypeAlias = Literal[
+    "alpha",
+    "colour_space",
+    "frame_count",
+    "frame_rate",
+    "frame_times",
+    "pixel_shape",
+    "regions",
+    "spacing",
+    "window",
+]
 
 SPATIAL_2D = 1  # RegionSpatialFormat (DICOM PS3.3 C.8.5.5.1.1)
 MM_PER_CM = 10.0
@@ -66,16 +77,31 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """A statement of the file that its own content contradicts, and that was not believed.
+
+    Attributes:
+        declared: what the file says; None when it says nothing or no number.
+        used: what was used instead; None when nothing was.
+    """
+
+    fact: CorrectedFact
+    declared: float | None = None
+    used: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What a file declares before its first frame is decoded.
 
     Attributes:
         format: lower-case name, such as ``png``, ``dicom``, ``mp4``.
         encoding: name of the DICOM transfer syntax or of the video codec; otherwise empty.
-        frames_in_file: declared by the file or counted; at least 1.
+        frames_in_file: counted, or declared where that was checked; at least 1.
         frame_rate_hz: None when unknown, and for a still.
         spacing_mm: (row, column) size of a pixel, None when not declared.
         burned_in: BurnedInAnnotation (0028,0301) of DICOM, None when not declared.
+        corrections: what the file states wrongly, each fact at most once.
     """
 
     format: str
@@ -89,6 +115,7 @@ class ImageInfo:
     spacing_mm: tuple[float, float] | None = None
     burned_in: bool | None = None
     device: Device = Device()
+    corrections: tuple[Correction, ...] = ()
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "ImageInfo":
@@ -97,6 +124,7 @@ class ImageInfo:
         nested = {
             "regions": tuple(DicomRegion(**region) for region in fields["regions"]),
             "device": Device(**fields["device"]),
+            "corrections": tuple(Correction(**entry) for entry in fields["corrections"]),
             "spacing_mm": None if spacing is None else (spacing[0], spacing[1]),
         }
         return cls(**{**fields, **nested})
