@@ -13,10 +13,9 @@ from fastapi import FastAPI
 
 from service.access.keys import DEFAULT_WORKSPACE, create_key
 from service.api.dependencies import Services
-from service.app import create_app, open_encoder
+from service.app import catalog_of, create_app, open_encoder
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.embedding.encoder import Encoder
 from service.jobs.threads import shorten_switch_interval
 from service.settings import Settings
@@ -82,7 +81,10 @@ def serve(settings: Settings) -> bool:
         CatalogFailure: the catalog cannot be opened.
     """
     encoder = open_encoder(settings)
-    with owned(settings.data_dir), contextlib.closing(open_catalog(settings.data_dir)) as catalog:
+    with (
+        owned(settings.data_dir),
+        contextlib.closing(catalog_of(settings, is_owner=True)) as catalog,
+    ):
         server = _server(settings, encoder, catalog)
         server.run()
         return server.started
@@ -139,5 +141,5 @@ def local_service(
 def _local_key(settings: Settings, catalog: Catalog | None) -> str:
     if catalog is not None:
         return create_key(catalog, "local", DEFAULT_WORKSPACE)[1]
-    with contextlib.closing(open_catalog(settings.data_dir)) as opened:
+    with contextlib.closing(catalog_of(settings)) as opened:
         return create_key(opened, "local", DEFAULT_WORKSPACE)[1]

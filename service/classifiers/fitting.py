@@ -10,6 +10,7 @@ from service.classifiers.grouping import grouped
 from service.errors import InputError
 from service.fewshot.classifier_fit import ClassifierFit, fit_classifier, presence
 from service.fewshot.fit import Counted
+from service.fewshot.heldout import without_scores as without_scores
 from service.fewshot.label_quality import refuse_conflicts
 from service.fewshot.portable import to_bytes, to_plain
 

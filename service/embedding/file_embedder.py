@@ -27,6 +27,7 @@ from service.errors import CorruptImage
 from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis
 from service.imaging.analysis.frame_analysis import RegionMode
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
+from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.text import TextFinder
 from service.imaging.analysis.thumbnails import downscaled, encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
@@ -83,6 +84,7 @@ class _DecodedFile:
     thumbnail_index: int = -1
     used_png: bytes | None = None
     overlay_HW: Pixels | None = None
+    is_blank: bool = True  # until a frame shows something
 
 
 class _FrameStream:
@@ -211,7 +213,8 @@ class FileEmbedder:
             file.analysis.analysis,
             # Pooling one frame would normalise it again and change its last bits.
             frames[0].embedding_D if is_still else pool(tuple(frames)),
-            content,
+            # Equal pixels mean the same image only if there is something to see.
+            _digest_of_blank(file.sha256, content) if file.is_blank else content,
             tuple(frames) if file.info.kind == "cine" or len(frames) > 1 else (),
             file.thumbnail_jpeg,
             mapped,
@@ -240,6 +243,7 @@ class FileEmbedder:
                     file.overlay_HW = downscaled(used[0], OVERLAY_SIDE_PX)
                 for region, used_hw in enumerate(used):
                     frame_3SS = preprocess(used_hw[None], self._spec)[0]
+                    file.is_blank = file.is_blank and is_blank(used_hw)
                     place = (frame.index, frame.time_s, region, _digest_of(used_hw))
                     with_map = is_single and options.with_map
                     if not stream.put(_PreparedFrame(*place, frame_3SS, with_map)):
@@ -259,6 +263,11 @@ class FileEmbedder:
         file.thumbnail_index = frame.index
         shown_hw = file.analysis.show(frame.pixels)
         file.thumbnail_jpeg = thumbnail(shown_hw, side_px=self._defaults.thumbnail_side_px)
+
+
+def _digest_of_blank(sha256: str, content: str) -> str:
+    """Digest of a blank content that no other file has."""
+    return hashlib.sha256(f"{sha256}\n{content}".encode()).hexdigest()
 
 
 def _digest_of(grey_hw: Pixels) -> bytes:

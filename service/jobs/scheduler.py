@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX, backups_in
+from service.catalog.sqlite.rows import Redact
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
@@ -32,6 +33,7 @@ def operations_of(
     gallery: Gallery,
     classifiers: ClassifierStore,
     registry: ClassifierRegistry,
+    redact: Redact,
 ) -> Operations:
     """The operations of one service; call it in the event loop, before ``run_schedule``."""
     loop = asyncio.get_running_loop()
@@ -49,6 +51,7 @@ def operations_of(
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
         registry=registry,
+        redact=redact,
     )
     return Operations(
         catalog,

@@ -271,7 +271,7 @@ def test_export_and_import_over_http_are_operations_and_what_came_is_searchable(
         assert caught.value.code == "name_taken"
         client.delete_collection("c")
         done = client.wait(client.import_collection("back", "out")["operation_id"])
-        assert done["result"] == {"collection": "back", "stored": 3, "known": 0}
+        assert done["result"] == {"collection": "back", "stored": 3, "known": 0, "ignored": 0}
         hits = client.search_image("back", frames["cyst"][1])["items"]
         assert hits[0]["scan"]["scan_id"] == "s1"
         assert len(hits) == 3
