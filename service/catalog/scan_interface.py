@@ -298,6 +298,9 @@ class ErasureCatalog(Protocol):
             UnknownItem: no such collection.
         """
 
+    def were_erased(self, workspace_id: str, scans: Sequence[NewScan]) -> list[bool]:
+        """Whether the subject or study of each scan was erased after the scan was first stored."""
+
     def settle_erasures(self) -> bool:
         """Write every erasure to the folder of the backups that is not there yet.
 

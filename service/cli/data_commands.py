@@ -186,6 +186,11 @@ def import_folder(
                 on_scan = _steps(advance)
                 done = import_collection(catalog, owner, folder, collection, on_scan=on_scan)
         typer.echo(f"{done.stored} stored, {done.known} known already")
+        if done.erased:
+            errors.print(
+                f"{done.erased} scans were left out: their subject or study was erased since",
+                highlight=False,
+            )
         if done.ignored:
             errors.print(
                 f"{done.ignored} of the known scans have other labels or ids in the export, which "

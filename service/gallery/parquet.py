@@ -87,11 +87,13 @@ class Imported:
 
     Attributes:
         ignored: how many of the known ones have other labels or ids in the export.
+        erased: how many were left out, because their subject or study was erased since.
     """
 
     stored: int
     known: int
     ignored: int = 0
+    erased: int = 0
 
 
 def export_collection(
@@ -146,7 +148,8 @@ def import_collection(
     """Import an exported collection; after an interruption, call it again to continue.
 
     A missing collection is created for the encoder of the export. Ages, labels and ids are kept;
-    a scan whose image the collection has already under the same subject is left unchanged.
+    a scan whose image the collection has already under the same subject is left unchanged. Scans
+    of a subject or study that was erased since they were first stored are left out.
 
     Args:
         store: stores a batch of scans; None = the catalog stores them, without an index.
@@ -160,8 +163,11 @@ def import_collection(
     arrow = _Arrow()
     manifest = _verified(folder)
     _prepare(catalog, workspace_id, name, manifest)
-    stored = known = ignored = 0
-    for batch in _read(arrow, folder, manifest):
+    stored = known = ignored = erased = 0
+    for whole in _read(arrow, folder, manifest):
+        gone = catalog.were_erased(workspace_id, whole)
+        batch = [scan for scan, is_gone in zip(whole, gone, strict=True) if not is_gone]
+        erased += len(whole) - len(batch)
         answers = (store or catalog.add_scans)(
             workspace_id, name, batch, encoder_id=manifest.encoder_id
         )
@@ -171,8 +177,8 @@ def import_collection(
             stored += answer.created
             known += not answer.created
             ignored += bool(answer.ignored)
-        on_scan(stored + known, manifest.scans)
-    return Imported(stored, known, ignored)
+        on_scan(stored + known + erased, manifest.scans)
+    return Imported(stored, known, ignored, erased)
 
 
 class _Arrow:

@@ -158,3 +158,15 @@ def test_scores_that_nobody_can_read_go_as_a_whole(scored):
     assert without_scores(b"damaged", [0]) == b""
     whole = without_scores(scored.to_bytes(), range(4))
     assert not OutOfFold.from_bytes(whole).heads[None].nested.is_scored.any()
+
+
+def test_an_answer_to_a_request_during_a_deletion_is_not_saved(catalog, ours, theirs, ward):
+    before = {owner: catalog.forgettings(owner) for owner in (ours, theirs)}
+    catalog.erase_scan(ours, "lungs", "a")
+    for owner in (ours, theirs):
+        answer = SavedAnswer("d", 200, SECRET.encode())
+        catalog.save_answer(owner, "late", answer, keep_s=60, forgettings=before[owner])
+    assert catalog.find_answer(ours, "late") is None
+    assert catalog.find_answer(theirs, "late") is not None
+    catalog.save_answer(ours, "next", answer, keep_s=60, forgettings=catalog.forgettings(ours))
+    assert catalog.find_answer(ours, "next") is not None

@@ -80,6 +80,9 @@ class ImportResult(Answer):
     ignored: int | None = Field(
         None, description="Known scans that have other labels or ids in the export, which stay."
     )
+    erased: int | None = Field(
+        None, description="Scans left out, because their subject or study was erased since."
+    )
 
 
 OperationResult: TypeAlias = (

@@ -7,7 +7,7 @@ erased, and empties the write-ahead log.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import (
@@ -19,7 +19,7 @@ from service.catalog.erasure_ledger import (
 )
 from service.catalog.ids import subject_digest
 from service.catalog.plain_text import name_of
-from service.catalog.records import ErasedSubject, Scan
+from service.catalog.records import ErasedSubject, NewScan, Scan
 from service.catalog.sqlite.rows import Redact, SqliteTable, decode, insert, require_scan
 from service.catalog.sqlite.schema import ERASURES_OF_SCHEMA_1
 from service.catalog.validation import require_version
@@ -87,6 +87,17 @@ class SqliteErasure(SqliteTable):
             known = erasures_in(connection)
         return self._ledger.settle(known)
 
+    def were_erased(self, workspace_id: str, scans: Sequence[NewScan]) -> list[bool]:
+        sql = """
+            SELECT kind, digest, max(erased_at) FROM erasures
+            WHERE workspace_id = ? AND kind IN ('subject', 'study') GROUP BY kind, digest
+        """
+        with self._database.read() as connection:
+            times = {
+                row[:2]: row[2] for row in map(tuple, connection.execute(sql, (workspace_id,)))
+            }
+        return [_was_erased(times, workspace_id, scan) for scan in scans]
+
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
     ) -> tuple[Scan, ErasedSubject]:
@@ -123,6 +134,17 @@ class SqliteErasure(SqliteTable):
             note(connection, [whole])
             forget_answers(connection, workspace_id)
         return self._finished(receipt, [whole, *noted])
+
+
+def _was_erased(times: Mapping[tuple[str, str], str], workspace_id: str, scan: NewScan) -> bool:
+    digests: list[tuple[str, str]] = []
+    if scan.subject_id is not None:
+        digests.append(("subject", subject_digest(workspace_id, name_of(scan.subject_id))))
+    if scan.study_id is not None:
+        study_id = name_of(scan.study_id)
+        digests.append(("study", digest_of_kind("study", workspace_id, study_id)))
+    made_at = scan.created_at
+    return made_at is not None and any(made_at <= times.get(digest, "") for digest in digests)
 
 
 def collect(connection: sqlite3.Connection, which: str, *variables: str | int) -> None:
@@ -196,8 +218,13 @@ def note(connection: sqlite3.Connection, erasures: Sequence[Erasure]) -> None:
 
 
 def forget_answers(connection: sqlite3.Connection, workspace_id: str) -> None:
-    """Delete all saved answers of a workspace: which of them repeat erased data is not known."""
+    """Delete all saved answers of a workspace: which of them repeat erased data is not known.
+
+    Those of requests that are under way will not be saved.
+    """
     connection.execute("DELETE FROM answers WHERE workspace_id = ?", (workspace_id,))
+    count = "UPDATE workspaces SET forgettings = forgettings + 1 WHERE workspace_id = ?"
+    connection.execute(count, (workspace_id,))
 
 
 def erasures_in(connection: sqlite3.Connection, database: str = "main") -> list[Erasure]:

@@ -61,8 +61,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     _settle_scan_ids(connection)
     for view in _VIEWS:
         connection.execute(f"DROP VIEW {view}")
-    sql = "ALTER TABLE collections ADD COLUMN retention_held INTEGER NOT NULL DEFAULT 0"
-    connection.execute(sql)
+    for column in ("collections ADD COLUMN retention_held", "workspaces ADD COLUMN forgettings"):
+        connection.execute(f"ALTER TABLE {column} INTEGER NOT NULL DEFAULT 0")
     _rebuild_scans(connection)
     for statement in _EXAMPLES:
         connection.execute(statement)

@@ -30,7 +30,8 @@ CREATE TABLE workspaces (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     workspace_id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL UNIQUE,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    forgettings INTEGER NOT NULL DEFAULT 0 -- how often its saved answers were dropped
 );
 
 CREATE TABLE keys (
