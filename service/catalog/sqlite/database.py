@@ -6,6 +6,7 @@ never with its text, which may quote stored data.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,8 @@ from service.catalog.sqlite import migration, schema
 from service.errors import CatalogFailure, InputError
 
 BUSY_TIMEOUT_S = 10.0
-EMPTYING_TIMEOUT_S = 0.5
+EMPTYING_TIMEOUT_S = 0.1  # writers wait meanwhile
+EMPTYING_EVERY_S = 0.5  # after readers prevented it
 MAX_IDLE_READERS = 8
 _VERSION_IN_HEADER = slice(60, 64)  # user_version, big endian (sqlite.org/fileformat2.html)
 
@@ -37,7 +39,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._lent = 0
         self._closed = False
-        self._log_holds_deleted = False
+        self._empty_log_at_s: float | None = None  # monotonic; None = it holds nothing deleted
         make_private(path)  # first: SQLite gives its log the mode of the file
         with translated():
             self._writer = connect(path, mode="rwc")
@@ -60,7 +62,7 @@ class Database:
             finally:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
-            if self._log_holds_deleted:
+            if self._empty_log_at_s is not None and time.monotonic() >= self._empty_log_at_s:
                 self._empty_log(wait_s=0)
 
     @contextmanager
@@ -86,19 +88,20 @@ class Database:
         """Empty the write-ahead log, which holds deleted rows until it is reused.
 
         Best effort, because the deletion is durable already: writers wait meanwhile, so a long
-        reader (such as a backup) postpones this to the first write after it.
+        reader (such as a backup) postpones this to a write soon after it.
         """
         with self._write_lock:
             if not self._closed:
                 self._empty_log(wait_s=EMPTYING_TIMEOUT_S)
 
     def _empty_log(self, *, wait_s: float) -> None:
-        self._log_holds_deleted = True
+        self._empty_log_at_s = time.monotonic() + EMPTYING_EVERY_S
         with suppress(sqlite3.Error):
             self._wait_at_most(wait_s)
             try:
                 row = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                self._log_holds_deleted = bool(row[0])
+                if not row[0]:
+                    self._empty_log_at_s = None
             finally:
                 self._wait_at_most(BUSY_TIMEOUT_S)
 
