@@ -75,7 +75,7 @@ def require_name(text: object, what: str) -> str:
     """The stored form. Raises InputError: not text, empty, too long, or with refused characters."""
     name = _required(text, what, MAX_NAME)
     if not name or name in _FOLDERS:
-        raise InputError(f"{what} must not be empty, a dot or two dots")
+        raise InputError(f"{what} must be not blank, and neither a dot nor two dots")
     return name
 
 

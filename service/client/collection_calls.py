@@ -150,14 +150,17 @@ class CollectionCalls(Transport):
         return self._json("DELETE", _path(collection, scan_id), if_match=if_match, params=params)
 
     def erase_subject(self, subject_id: str, *, refit: bool = False) -> JsonObject:
-        """DELETE /v1/subjects?subject_id=; returns the receipt."""
-        params = {"subject_id": subject_id, "refit": refit}  # a path cannot carry every id
-        return self._json("DELETE", "/v1/subjects", params=params)
+        """DELETE /v1/subjects/{subject_id}, or ?subject_id= with slashes; returns the receipt."""
+        return self._erase("/v1/subjects", "subject_id", subject_id, refit=refit)
 
     def erase_study(self, study_id: str, *, refit: bool = False) -> JsonObject:
-        """DELETE /v1/studies?study_id=; returns the receipt."""
-        params = {"study_id": study_id, "refit": refit}
-        return self._json("DELETE", "/v1/studies", params=params)
+        """DELETE /v1/studies/{study_id}, or ?study_id= with slashes; returns the receipt."""
+        return self._erase("/v1/studies", "study_id", study_id, refit=refit)
+
+    def _erase(self, path: str, name: str, value: str, *, refit: bool) -> JsonObject:
+        if "/" in value or not value.strip("."):  # proxies and clients change such paths
+            return self._json("DELETE", path, params={name: value, "refit": refit})
+        return self._json("DELETE", f"{path}/{part(value)}", params={"refit": refit})
 
     # searches -----------------------------------------------------------------------------
 
