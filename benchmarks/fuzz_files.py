@@ -61,13 +61,13 @@ def corpus() -> dict[str, bytes]:
 
 def _pictures(grey_THW: np.ndarray, rgb_THW3: np.ndarray) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
+    for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000"):
         for name, frames in (("grey", grey_THW), ("rgb", rgb_THW3)):
             buffer = io.BytesIO()
             first, *rest = (Image.fromarray(frame) for frame in frames)
             first.save(buffer, kind)
             files[f"{kind} {name}"] = buffer.getvalue()
-            if kind in ("GIF", "TIFF", "WEBP", "PNG"):
+            if kind in ("GIF", "TIFF", "WEBP", "PNG", "AVIF"):
                 buffer = io.BytesIO()
                 first.save(buffer, kind, save_all=True, append_images=rest, duration=40)
                 files[f"{kind} clip {name}"] = buffer.getvalue()

@@ -15,7 +15,7 @@ from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import parse_sampling
 from service.imaging.formats.sandbox import DecoderPool
-from tests.fixtures.make_clips import VARIABLE_MS, drawn
+from tests.fixtures.make_clips import REFUSED, VARIABLE_MS, drawn
 
 CLIPS = Path(__file__).parents[1] / "fixtures" / "clips"
 H264 = (CLIPS / "h264.mp4").read_bytes()
@@ -217,7 +217,7 @@ def read_or_named(frames: Callable[[], Iterable[DecodedFrame]]) -> None:
 
 
 def test_other_interlaced_video_is_read_or_named(capfd: pytest.CaptureFixture[str]) -> None:
-    data = (CLIPS / "interlaced.mp4").read_bytes()
+    data = (REFUSED / "interlaced.mp4").read_bytes()
     read_or_named(lambda: decoded(data)[1])
     os.write(2, b"still open")
     assert "still open" in capfd.readouterr().err
@@ -225,8 +225,8 @@ def test_other_interlaced_video_is_read_or_named(capfd: pytest.CaptureFixture[st
 
 def test_a_decoder_process_reads_or_names_interlaced_video_too() -> None:
     with DecoderPool(1, LIMITS) as pool:
-        for name in ("interlaced.mp4", "interlaced.ts"):
-            data = (CLIPS / name).read_bytes()
+        for file in (REFUSED / "interlaced.mp4", CLIPS / "interlaced.ts"):
+            data = file.read_bytes()
             read_or_named(lambda data=data: pool.open(data, parse_sampling("uniform:2")))
 
 
@@ -241,7 +241,7 @@ def test_webm_and_wmv_are_read(name: str, kind: str, tolerance: float) -> None:
 
 def test_a_codec_that_is_missing_is_named() -> None:
     with pytest.raises(UnsupportedFormat, match=r"AV01.*H\.264"):
-        decoded((CLIPS / "av1.mp4").read_bytes())
+        decoded((REFUSED / "av1.mp4").read_bytes())
 
 
 def test_raw_pictures_of_an_avi_come_out_upright_and_in_their_colours() -> None:

@@ -238,8 +238,13 @@ def _over_black(rgba: Image.Image) -> Image.Image:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """1 to 8, as EXIF and TIFF count."""
-    value = image.getexif().get(_ORIENTATION)
+    """1 to 8, as EXIF and TIFF count. Loads some formats. Raises CorruptImage."""
+    try:
+        value = image.getexif().get(_ORIENTATION)
+    except (ServiceError, MemoryError):
+        raise
+    except Exception as error:
+        raise CorruptImage(f"the {image.format} image does not decode completely") from error
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

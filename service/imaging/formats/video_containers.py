@@ -152,10 +152,15 @@ def with_main_track_only(data: bytes, mp4: Mp4) -> bytes:
     hidden = [*mp4.covers_at, *(track.kind_at for track in mp4.tracks if track is not mp4.main)]
     if not hidden:
         return data
-    changed = bytearray(data)
     for at in hidden:
-        changed[at : at + 4] = b"free"
-    return bytes(changed)
+        data = _replaced(data, at, b"free")
+    return data
+
+
+def _replaced(data: bytes, at: int, content: bytes) -> bytes:
+    """With one copy of the file, which may be large."""
+    view = memoryview(data)
+    return b"".join((view[:at], content, view[at + len(content) :]))
 
 
 def _walk(data: bytes) -> Iterator[Box]:
@@ -298,8 +303,7 @@ def with_rows_from_the_top(data: bytes, avi: Avi) -> bytes:
 
     FFmpeg then gives them upside down; OpenCV 5 crashes when FFmpeg turns them itself.
     """
-    changed = bytearray(data)
-    (height,) = struct.unpack_from("<i", data, avi.layout_at + 8)
-    struct.pack_into("<i", changed, avi.layout_at + 8, -height)
-    changed[avi.layout_at + 16 : avi.layout_at + 20] = bytes(4)
-    return bytes(changed)
+    at = avi.layout_at
+    (height,) = struct.unpack_from("<i", data, at + 8)
+    changed = struct.pack("<i", -height) + data[at + 12 : at + 16] + bytes(4)
+    return _replaced(data, at + 8, changed)
