@@ -46,7 +46,7 @@ from service.imaging.formats.file_type import MAGIC, PREAMBLE
 from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
 from service.imaging.formats.sampling import FrameSelector
-from service.imaging.formats.video import VideoReader
+from service.imaging.video.video_reader import VideoReader
 
 _NATIVE = frozenset(map(str, UncompressedTransferSyntaxes))
 _COMPRESSED = frozenset(

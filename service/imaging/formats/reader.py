@@ -16,7 +16,7 @@ from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import FrameSelector, Sampling, evenly, most_different, sketch
 from service.imaging.formats.still import read_still
 from service.imaging.formats.tiff import TiffReader
-from service.imaging.formats.video import VideoReader
+from service.imaging.video.video_reader import VideoReader
 
 
 class Reader(Protocol):

@@ -16,8 +16,8 @@ from service.imaging.formats.file_type import container_of
 from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo, with_pixel_aspect
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
 from service.imaging.formats.sampling import FrameSelector
-from service.imaging.formats.video_capture import Capture, marked_progressive, packets
-from service.imaging.formats.video_containers import (
+from service.imaging.video.capture import Capture, marked_progressive, packets
+from service.imaging.video.containers import (
     Mp4,
     read_avi,
     read_mp4,
