@@ -34,7 +34,7 @@ from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.sandbox.decoder_pool import DecoderPool
 
 WINDOW = 24
 OVERLAY_SIDE_PX = 192  # enough for a map of 5 x 5 places

@@ -24,7 +24,7 @@ from service.imaging.analysis.frame_analysis import parse_region_mode, use_one_t
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import parse_sampling
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.sandbox.decoder_pool import DecoderPool
 
 DEFAULT_OPTIONS = EmbedOptions()
 

@@ -22,7 +22,7 @@ from service.errors import (
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.sandbox.decoder_pool import DecoderPool
 from tests.fixtures.make_clips import drawn
 from tests.imaging import dicom_files as made
 

@@ -1,7 +1,7 @@
 """The program of a decoder process: receives files from its parent and returns frames.
 
-``sandbox`` starts it as ``python -m service.imaging.formats.sandbox_worker FD``. Before the first
-file it gives up what it does not need: files, memory beyond the limit, the terminal.
+``decoder_pool`` starts it as ``python -m service.imaging.sandbox.decoder_process FD``. Before the
+first file it gives up what it does not need: files, memory beyond the limit, the terminal.
 """
 
 import math
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from service.errors import DecodeLimit, ServiceError
-from service.imaging.formats import sandbox_messages as messages
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import parse_sampling
+from service.imaging.sandbox import messages
 
 _MAX_OPEN_FILES = 32
 

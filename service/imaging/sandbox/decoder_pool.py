@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from service.errors import CorruptImage, DecodeLimit, DecoderFailure, ServiceError, Stopping
-from service.imaging.formats import sandbox_messages as messages
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import Sampling
+from service.imaging.sandbox import messages
 
 _START_S = 60.0  # the first start on a busy machine reads a hundred megabytes of libraries
 _POLL_S = 0.5
 _BUFFER_BYTES = 4_000_000
 _FILES_PER_PROCESS = 1000  # then it is replaced, so that leaks of libraries stay small
-_PROGRAM = (sys.executable, "-m", "service.imaging.formats.sandbox_worker")
+_PROGRAM = (sys.executable, "-m", "service.imaging.sandbox.decoder_process")
 _ROOT = Path(__file__).parents[3]
 
 
