@@ -20,7 +20,7 @@ from service.fairness.workspace_turn import SERVICE, current_workspace
 
 Encode: TypeAlias = Callable[[Floats], Floats]  # (B, 3, S, S) -> (B, D)
 EncodeMapped: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # -> (B, D), (B, D, h, w)
-CLOSE_TIMEOUT_S = 10.0  # a forward pass takes a fraction of a second
+CLOSE_TIMEOUT_S = 3.0  # a forward pass takes a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)

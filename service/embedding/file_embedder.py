@@ -44,7 +44,7 @@ from service.imaging.formats.still_cost import is_ordinary
 from service.imaging.sandbox.decoder_pool import DecoderPool
 
 WINDOW = 24
-CLOSE_TIMEOUT_S = 3.0  # an ordinary still takes tenths of a second, a killed process none
+CLOSE_TIMEOUT_S = 1.5  # an ordinary still takes tenths of a second, a killed process none
 PREVIEW_PIXELS = 64_000_000  # held at once; the first frames of nearly every clip are fewer
 
 

@@ -51,7 +51,13 @@ class PipelineLimits:
 
 
 class Pipeline:
-    """Embeds files with one encoder. Use as an async context manager."""
+    """Embeds files with one encoder. Use as an async context manager.
+
+    Args:
+        on_batch: called with the number of frames of each forward pass.
+        fresh_s: an encoder that succeeded in this time is ready.
+        stall_s: an encoder that has work and ends no pass in this time is not.
+    """
 
     def __init__(
         self,
@@ -59,8 +65,12 @@ class Pipeline:
         limits: PipelineLimits,
         *,
         on_batch: Callable[[int], None] = lambda size: None,
+        fresh_s: float = FRESH_S,
+        stall_s: float = STALL_S,
     ) -> None:
         self.encoder = encoder
+        self._fresh_s = fresh_s
+        self._stall_s = stall_s
         self._limits = limits
         use_one_thread()
         processes = limits.decode_processes + SPARE
@@ -110,6 +120,16 @@ class Pipeline:
         return {**self._files.states, "encoder": self._batcher.state}
 
     @property
+    def last_pass_s(self) -> float | None:
+        """Seconds since the encoder's last pass; None before the first, or when it failed."""
+        return self._batcher.heartbeat.last_pass_s
+
+    @property
+    def confined(self) -> dict[str, bool]:
+        """Which measures confine the decoder processes; empty before the first one starts."""
+        return self._decoders.confined
+
+    @property
     def is_running(self) -> bool:
         """Whether the encoder accepts frames."""
         return self._batcher.is_running
@@ -122,19 +142,20 @@ class Pipeline:
             Overloaded, Stopping: as for ``embed_all``.
         """
         heartbeat = self._batcher.heartbeat
-        if heartbeat.stalled_s > STALL_S:
-            raise EncoderFailure(f"the encoder has not ended a pass for {STALL_S:g} s")
+        if heartbeat.stalled_s > self._stall_s:
+            raise EncoderFailure(f"the encoder has not ended a pass for {self._stall_s:g} s")
         age_s = heartbeat.last_pass_s
-        if self.is_running and age_s is not None and age_s < FRESH_S:
+        if self.is_running and age_s is not None and age_s < self._fresh_s:
             return
         if self._probe is None or self._probe.done():  # one for all who ask meanwhile
             with working_for(SERVICE):
                 self._probe = asyncio.create_task(self._try_black_frame())
         try:
-            async with asyncio.timeout(STALL_S):
+            async with asyncio.timeout(self._stall_s):
                 await asyncio.shield(self._probe)
         except TimeoutError as error:
-            raise EncoderFailure(f"the encoder did not answer within {STALL_S:g} s") from error
+            said = f"the encoder did not answer within {self._stall_s:g} s"
+            raise EncoderFailure(said) from error
 
     async def _try_black_frame(self) -> None:
         side = self.encoder.spec.side_px

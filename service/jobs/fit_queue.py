@@ -18,7 +18,7 @@ from service.jobs.threads import gc_paused, lower_priority
 
 T = TypeVar("T")
 NICENESS = 4  # steps: embedding has priority over fits
-CLOSE_TIMEOUT_S = 5.0  # a fit of minutes cannot be stopped; it has stored nothing yet
+CLOSE_TIMEOUT_S = 2.0  # a fit of minutes cannot be stopped; it has stored nothing yet
 
 
 class FitQueue:

@@ -23,7 +23,7 @@ from service.jobs.operations import Operations
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
-CLOSE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 4.0  # what has not ended is resumed by the next start
 
 
 def operations_of(

@@ -5,6 +5,7 @@ pixels to its parent, and little else. Each step goes on without the ones that t
 ``confine`` tells which hold.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -56,7 +57,8 @@ def _drop_privileges() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     if os.geteuid() == 0:
-        os.setgroups([])
+        with contextlib.suppress(PermissionError):  # a container may lack the capability
+            os.setgroups([])
     libc = ctypes.CDLL(None, use_errno=True)
     # capset(2): a version and this process; then effective, permitted, inheritable, twice.
     none = libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)) == 0
