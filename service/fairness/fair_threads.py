@@ -6,6 +6,7 @@ the process alive after a signal, as the threads of ``concurrent.futures`` do.
 
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,7 +21,7 @@ UNBOUNDED = 10**9
 SPARE = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Job:
     work: Callable[[], Any]
     future: Future[Any]
@@ -74,10 +75,14 @@ class FairThreads:
             self._queue.put(workspace_id, job)
             self._changed.notify()
 
+        # A strong reference would be a cycle, which keeps large results until a collection.
+        waiting = weakref.ref(job)
+
         def leave(done: Future[T]) -> None:
-            if done.cancelled():
+            cancelled = waiting() if done.cancelled() else None
+            if cancelled is not None:
                 with self._changed:
-                    self._queue.remove(workspace_id, job)
+                    self._queue.remove(workspace_id, cancelled)
 
         future.add_done_callback(leave)
         return future

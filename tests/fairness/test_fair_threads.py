@@ -1,9 +1,11 @@
 """Threads serve workspaces in turn, keep a place for who comes later, and never keep a process."""
 
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -96,6 +98,23 @@ def test_a_caller_that_hangs_up_leaves_the_queue(gate: Gate) -> None:
     assert threads.state.waiting == 0
     with pytest.raises(CancelledError):
         waiting.result(0)
+
+
+def test_a_result_is_freed_as_soon_as_its_caller_lets_go() -> None:
+    class Picture:
+        pass
+
+    threads = FairThreads(1, name="t")
+    gc.disable()
+    try:
+        future = threads.submit("a", Picture)
+        picture = weakref.ref(future.result(30))
+        assert picture() is not None
+        del future
+        threads.submit("a", lambda: None).result(30)
+        assert picture() is None
+    finally:
+        gc.enable()
 
 
 def test_closing_refuses_what_waits_and_does_not_wait_for_ever(gate: Gate) -> None:
