@@ -21,8 +21,8 @@ from service.errors import InputError
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import Sampling, parse_sampling
-from service.imaging.formats.sandbox import DecoderPool
 from service.imaging.formats.still import read_still
+from service.imaging.sandbox.decoder_pool import DecoderPool
 
 sys.path.insert(0, str(ROOT))  # the tests know how to write DICOM files
 from tests.imaging import dicom_files
