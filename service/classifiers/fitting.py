@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from service.catalog.records import Author, NewVersion
+from service.classifiers.class_names import by_class_name
 from service.classifiers.examples import Examples, labels_of, to_records
 from service.classifiers.grouping import grouped
 from service.errors import InputError
@@ -55,6 +56,14 @@ class FitOptions:
             inherited(self.class_weights, base.class_weights),
             self.counted or base.counted,
             inherited(self.thresholds, base.thresholds),
+        )
+
+    def in_one_spelling(self) -> "FitOptions":
+        """These options by ``class_name``. Raises InputError: two values of one name."""
+        return replace(
+            self,
+            class_weights=by_class_name(self.class_weights),
+            thresholds=by_class_name(self.thresholds),
         )
 
     def to_settings(self) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class ClassifierRegistry:
                 request.name,
                 examples,
                 request.author,
-                request.options,
+                request.options.in_one_spelling(),
                 settings=settings,
                 before_storing=before_storing,
             )
@@ -115,7 +115,7 @@ class ClassifierRegistry:
             Changes(added, relabelled, request.drop),
             request.author,
             base=base.number,
-            options=request.options,
+            options=request.options.in_one_spelling(),
             publish=request.publish,
             if_revision=request.if_revision,
         )

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from service.arrays import Floats
 from service.catalog.records import Author, ScanFilter
+from service.classifiers.class_names import class_name, class_names
 from service.classifiers.examples import Reference, key_of, labels_of
 from service.classifiers.fitting import MULTI, SINGLE, FitOptions
 from service.errors import InputError
@@ -122,12 +123,13 @@ def label_key(kind: str, label: Labelling) -> str:
     """The text that stores the label or labels of an example.
 
     Raises:
-        InputError: a class where a list of labels is expected, or the other way round.
+        InputError: a class where a list of labels is expected, or the other way round; a name that
+            no class may have.
     """
     if kind == MULTI and not isinstance(label, str):
-        return key_of(label)
+        return key_of(class_names(label))
     if kind == SINGLE and isinstance(label, str):
-        return label
+        return class_name(label)
     raise InputError(
         "a multi-label classifier takes a list of labels per example, and tasks instead of a task; "
         "a single-label one takes a label, and a task"

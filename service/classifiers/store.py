@@ -11,11 +11,12 @@ from typing import Any
 
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
-from service.classifiers.examples import Changes, Examples, Sources, changed
+from service.classifiers.examples import Changes, Examples, changed
 from service.classifiers.examples import without_repetitions as unrepeated
 from service.classifiers.fitting import MULTI, FitOptions, fitted_version, names_of, options_of
 from service.classifiers.loaded import LoadedClassifier, Support, load_classifier, support_of
 from service.classifiers.portable_versions import version_of_document
+from service.classifiers.sources import Sources
 from service.errors import (
     EncoderMismatch,
     NameTaken,
@@ -246,7 +247,7 @@ class ClassifierStore:
             NameTaken: the workspace has a classifier of this name.
         """
         self._refuse_taken(workspace_id, name)
-        version = version_of_document(document, author, self._encoder_id)
+        version = version_of_document(document, author, self._encoder_id, self._dim)
         return self._catalog.create_classifier(workspace_id, name, version)
 
 

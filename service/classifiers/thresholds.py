@@ -17,6 +17,7 @@ from service.catalog.records import (
     NewExample,
     NewVersion,
 )
+from service.classifiers.class_names import class_name
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import MULTI, REPORT_DIGITS
 from service.classifiers.store import ClassifierStore
@@ -112,6 +113,12 @@ class Thresholds:
                 the others.
         """
         model = self._store.open(workspace_id, name, number).model
+        requests = [
+            request
+            if request.label in model.labels
+            else replace(request, label=class_name(request.label))
+            for request in requests
+        ]
         _check(requests, model)
         try:
             _, scores = self._evaluator.out_of_fold(workspace_id, name, number)

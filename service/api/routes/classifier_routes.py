@@ -22,6 +22,7 @@ from service.api.shapes.classifier_shapes import (
     ClassifierPatchBody,
     NewClassifierBody,
 )
+from service.classifiers.document_rules import check_json
 from service.classifiers.registry import Classifier
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1/classifiers", tags=["classifiers"])
@@ -125,7 +126,13 @@ async def delete_classifier(
 async def import_classifier(
     body: ClassifierImportBody, service: Service, caller: KnownCaller, idempotent: Idempotent
 ) -> Response:
-    """Create a classifier from an exported JSON document of the loaded encoder."""
+    """Create a classifier from an exported JSON document of the loaded encoder.
+
+    The document is checked whole before anything is stored; `invalid_artifact` names the place of
+    a value that no export has.
+    """
+    # What is nested too deep, or is no Unicode, could not even be compared with a repetition.
+    await asyncio.to_thread(check_json, body.classifier, "classifier")
 
     async def act() -> JSONResponse:
         import_ = service.registry.import_

@@ -10,6 +10,7 @@ from service.api.shapes.base import (
     Answer,
     Body,
     Identifier,
+    Label,
     Rounded,
     Similarity,
     example_of,
@@ -151,7 +152,7 @@ class ReviewAnswer(VersionedAnswer):
 class ThresholdTarget(Body):
     """A threshold for a class: a value, or the sensitivity or specificity it must reach."""
 
-    label: str = Field(max_length=200)
+    label: Label
     sensitivity: float | None = Field(None, gt=0, le=1)
     specificity: float | None = Field(None, gt=0, le=1)
     threshold: float | None = Field(None, ge=0, le=1)
