@@ -14,6 +14,7 @@ ServiceError
 │   ├── InvalidArtifact        an imported classifier is damaged or has another format
 │   ├── ConflictingLabels      identical examples have different labels
 │   ├── FrameRefused           the acceptance policy of the collection refuses the file
+│   ├── ExamplesRefused        an evaluation cannot use some of its examples
 │   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
 ├── Unauthenticated            the key is missing, unknown or revoked
 ├── UnknownItem                this workspace has no such name or id
@@ -39,6 +40,8 @@ actual values and nothing of a patient: no file name, no label, no metadata.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class ServiceError(Exception):
@@ -47,9 +50,11 @@ class ServiceError(Exception):
     Attributes:
         code: stable public name, listed in ``docs/errors.md``; by default the class name with
             underscores, such as ``corrupt_image`` of CorruptImage.
+        members: further members of the problem document.
     """
 
     code: str = "service_error"
+    members: Mapping[str, Any] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -113,6 +118,16 @@ class FrameRefused(InputError):
 
 class NotEnoughExamples(InputError):
     """There are too few labelled examples to fit or to evaluate a classifier."""
+
+
+class ExamplesRefused(InputError):
+    """An evaluation cannot use some of its examples; ``refused`` in ``members`` lists them."""
+
+    code = InputError.code
+
+    def __init__(self, says: str, refused: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(says)
+        self.members = {"refused": list(refused)}
 
 
 class Unauthenticated(ServiceError):

@@ -4,6 +4,7 @@ The HTTP API and the jobs call this. A version is a number, ``published`` or ``l
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from service.catalog.interface import Catalog
@@ -14,11 +15,14 @@ from service.catalog.records import (
     Page,
     VersionExample,
 )
+from service.classifiers.comparison import Comparison, compare_versions
 from service.classifiers.evaluation import ClassifierEvaluator, Evaluation
 from service.classifiers.examples import Changes, Example, Examples, group_of
 from service.classifiers.fitting import MULTI, SINGLE
+from service.classifiers.refusals import RefusedExample
 from service.classifiers.requests import (
     ChangeRequest,
+    EvaluationRequest,
     ExampleSelection,
     FitRequest,
     UploadedExample,
@@ -26,7 +30,7 @@ from service.classifiers.requests import (
 )
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import ThresholdRequest, Thresholds
-from service.errors import InputError, NameTaken
+from service.errors import InputError, NameTaken, UnknownItem
 
 __all__ = [
     "Author",
@@ -120,20 +124,41 @@ class ClassifierRegistry:
             if_revision=request.if_revision,
         )
 
-    def evaluate(
-        self,
-        workspace_id: str,
-        name: str,
-        number: int,
-        examples: ExampleSelection,
-        uploads: Sequence[UploadedExample],
-        *,
-        allow_known: bool,
-    ) -> Evaluation:
+    def evaluate(self, workspace_id: str, request: EvaluationRequest) -> Evaluation:
         """Evaluate a version on labelled examples. Raises as ``ClassifierEvaluator.evaluate``."""
-        loaded = self._store.open(workspace_id, name, number)
-        labelled = self._examples(workspace_id, examples, uploads, loaded.version.kind)
-        return self._evaluator.evaluate(workspace_id, loaded, labelled, allow_known=allow_known)
+        loaded = self._store.open(workspace_id, request.name, request.number)
+        selection, unusable = request.examples, list(request.unusable)
+        if request.on_refused == "leave_out":
+            selection, unknown = self._stored_scans(workspace_id, selection)
+            unusable += unknown
+        labelled = self._examples(workspace_id, selection, request.uploads, loaded.version.kind)
+        return self._evaluator.evaluate(
+            workspace_id,
+            loaded,
+            labelled,
+            allow_known=request.allow_known,
+            on_refused=request.on_refused,
+            unusable=unusable,
+        )
+
+    def _stored_scans(
+        self, workspace_id: str, selection: ExampleSelection
+    ) -> tuple[ExampleSelection, list[RefusedExample]]:
+        """The selection without named scans that do not exist, and those."""
+        scans, unknown = [], []
+        for scan in selection.scans:
+            try:
+                self._catalog.get_scan(workspace_id, scan.collection, scan.scan_id)
+            except UnknownItem:
+                unknown.append(RefusedExample("unknown_scan", (scan.collection, scan.scan_id)))
+            else:
+                scans.append(scan)
+        return replace(selection, scans=tuple(scans)), unknown
+
+    def compare(self, workspace_id: str, name: str, first: int, second: int) -> Comparison:
+        """Compare two versions. Raises as ``compare_versions``."""
+        numbers = (first, second)
+        return compare_versions(self._store, self._evaluator, workspace_id, name, numbers)
 
     def _examples(
         self,
@@ -148,7 +173,10 @@ class ClassifierRegistry:
             raise InputError(
                 "expected a task of a single-label, or tasks of a multi-label classifier"
             )
-        uploaded = [_uploaded(kind, upload, file) for file, upload in enumerate(uploads)]
+        uploaded = [
+            _uploaded(kind, upload, file if upload.file is None else upload.file)
+            for file, upload in enumerate(uploads)
+        ]
         parts: list[Examples] = []
         if stored.tasks and collection is not None:
             parts.append(sources.of_tasks(workspace_id, collection, stored.tasks, stored.where))

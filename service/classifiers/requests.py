@@ -12,6 +12,7 @@ from service.catalog.records import Author, ScanFilter
 from service.classifiers.class_names import class_name, class_names
 from service.classifiers.examples import Reference, key_of, labels_of
 from service.classifiers.fitting import MULTI, SINGLE, FitOptions
+from service.classifiers.refusals import OnRefused, RefusedExample
 from service.errors import InputError
 from service.fewshot.portable import from_plain
 
@@ -36,13 +37,18 @@ class ScanExample:
 
 @dataclass(frozen=True, slots=True)
 class UploadedExample:
-    """An embedded upload with its class or labels; ``embedding_D`` has unit length."""
+    """An embedded upload with its class or labels; ``embedding_D`` has unit length.
+
+    Attributes:
+        file: its number among the files of the request, from 0.
+    """
 
     embedding_D: Floats
     sha256: str
     label: Labelling
     subject_id: str | None = None
     study_id: str | None = None
+    file: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,25 @@ class ChangeRequest:
     author: Author = field(default_factory=Author)
     publish: bool = False
     if_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """Labelled examples to evaluate a version on.
+
+    Attributes:
+        allow_known: also use examples that took part in the fit.
+        on_refused: whether refused examples fail the request or are left out.
+        unusable: uploads that could not be embedded.
+    """
+
+    name: str
+    number: int
+    examples: ExampleSelection
+    uploads: tuple[UploadedExample, ...] = ()
+    unusable: tuple[RefusedExample, ...] = ()
+    allow_known: bool = False
+    on_refused: OnRefused = "fail"
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,9 @@ def evaluate(
         bool,
         typer.Option("--allow-known", help="Also evaluate on examples of the fit."),
     ] = False,
+    on_refused: Annotated[
+        str, typer.Option(help="fail, or leave-out: evaluate on what is not refused.")
+    ] = "fail",
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -126,6 +129,7 @@ def evaluate(
     with service_at(url, key) as client:
         files = labelled_files(source)
         body: dict[str, Any] = {"allow_known": allow_known}
+        body["on_refused"] = on_refused.replace("-", "_")
         images: list[bytes] = []
         if collection is None:
             body["examples"] = [file.example for file in files]
