@@ -22,6 +22,8 @@ ServiceError
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        belongs to another encoder than the loaded one
+│   ├── NoLabelSource          the classifier has no labels of a collection to refit from
+│   ├── NothingChanged         the version has learnt the labels of its source already
 │   └── ImagesNotKept          the collection keeps no images to embed again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 a queue is full; nothing was done
@@ -156,6 +158,14 @@ class EncoderMismatch(Conflict):
 
 class ImagesNotKept(Conflict):
     """The collection keeps no images, so its scans cannot be embedded again."""
+
+
+class NoLabelSource(Conflict):
+    """The classifier has no collection and task whose labels could be read again."""
+
+
+class NothingChanged(Conflict):
+    """The version was fitted from the same labels and examples already; no version was made."""
 
 
 class PreconditionFailed(ServiceError):

@@ -39,6 +39,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.IdempotencyConflict: 409,
     errors.EncoderMismatch: 409,
     errors.ImagesNotKept: 409,
+    errors.NoLabelSource: 409,
+    errors.NothingChanged: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
     errors.EncoderFailure: 503,

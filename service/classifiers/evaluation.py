@@ -16,7 +16,7 @@ from service.arrays import Doubles
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan, ScanFilter, VersionExample
 from service.classifiers.examples import Examples, group_of, labels_of, without_repetitions
-from service.classifiers.grouping import grouped
+from service.classifiers.fitting import grouped
 from service.classifiers.loaded import LoadedClassifier
 from service.classifiers.refusals import (
     LEARNT,

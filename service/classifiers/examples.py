@@ -7,10 +7,11 @@ Shape suffixes: N examples, D embedding width.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from service.errors import (
     InputError,
     UnknownItem,
 )
+from service.fewshot.fit import MAX_CLASS_NAME
 from service.fewshot.label_quality import in_conflict
 
 
@@ -110,6 +112,38 @@ _COLUMNS = tuple(
 )
 
 
+def class_name(name: str) -> str:
+    """The name in NFC, without blanks around it.
+
+    Raises:
+        InputError: then not of 1 to 128 characters, with control characters, or no valid Unicode.
+    """
+    composed = unicodedata.normalize("NFC", name).strip()
+    is_valid = not any(unicodedata.category(c) in ("Cc", "Cs") for c in composed)
+    if not (is_valid and 0 < len(composed) <= MAX_CLASS_NAME):
+        raise InputError(
+            f"expected class names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
+            "without control characters"
+        )
+    return composed
+
+
+def class_names(names: Iterable[str]) -> list[str]:
+    """``class_name`` of each; each spelling is looked at once. Raises InputError."""
+    known: dict[str, str] = {}
+    return [known.get(name) or known.setdefault(name, class_name(name)) for name in names]
+
+
+def by_class_name(values: Mapping[str, float] | None) -> dict[str, float] | None:
+    """The same values by ``class_name``. Raises InputError: two are of one name."""
+    if values is None:
+        return None
+    named = {class_name(name): value for name, value in values.items()}
+    if len(named) < len(values):
+        raise InputError("expected one value per class or label, got two spellings of one name")
+    return named
+
+
 def key_of(labels: Iterable[str]) -> str:
     """A text for a set of labels, equal for equal sets."""
     return json.dumps(sorted(set(labels)), ensure_ascii=False)
@@ -162,20 +196,22 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changes from a version to the next; added examples may relabel existing ones."""
+    """Changes from a version to the next; added examples may relabel existing ones.
+
+    Attributes:
+        may_stay: whether no change is accepted.
+        settings: further ones of the next version.
+    """
 
     add: Examples = field(default_factory=lambda: Examples.of(()))
     relabel: tuple[tuple[Reference, str], ...] = ()
     drop: tuple[Reference, ...] = ()
+    may_stay: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def changed(
-    base: Examples, changes: Changes, *, may_stay: bool = False
-) -> tuple[Examples, dict[str, int]]:
+def changed(base: Examples, changes: Changes) -> tuple[Examples, dict[str, int]]:
     """The examples of the next version, and how many were added, relabelled and dropped.
-
-    Args:
-        may_stay: whether no change is accepted, because options change.
 
     Raises:
         UnknownItem: a reference names no example of the base.
@@ -215,7 +251,7 @@ def changed(
         raise InputError("one example was both dropped and relabelled")
     differs = sum(base.labels[row] != label for row, label in labels.items())
     counts = {"added": len(fresh), "relabelled": differs, "dropped": len(dropped)}
-    if not may_stay and not any(counts.values()):
+    if not changes.may_stay and not any(counts.values()):
         raise InputError("expected a change: examples to add, to relabel or to drop")
     relabelled = replace(
         base, labels=[labels.get(row, label) for row, label in enumerate(base.labels)]

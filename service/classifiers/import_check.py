@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.classifiers.class_names import class_name
 from service.classifiers.document_rules import (
     Rule,
     between,
@@ -32,6 +31,7 @@ from service.classifiers.document_rules import (
     refuse,
     text,
 )
+from service.classifiers.examples import class_name
 from service.classifiers.report_check import CALIBRATION, ROUNDING, WHERE
 from service.errors import InputError, InvalidArtifact
 from service.fewshot.classifier import PRESENCE

@@ -9,8 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from service.arrays import Floats
 from service.catalog.records import Author, ScanFilter
-from service.classifiers.class_names import class_name, class_names
-from service.classifiers.examples import Reference, key_of, labels_of
+from service.classifiers.examples import Reference, class_name, class_names, key_of, labels_of
 from service.classifiers.fitting import MULTI, SINGLE, FitOptions
 from service.classifiers.refusals import OnRefused, RefusedExample
 from service.errors import InputError
@@ -58,7 +57,7 @@ class ExampleSelection:
     Attributes:
         task: label task of ``collection`` whose values are the classes.
         tasks: of multi-label classifiers, task -> value that means that the label is present.
-        where: filter of the scans of the task or tasks.
+        where: filter of the scans of the task or tasks; ``filter`` as the request wrote it.
     """
 
     collection: str | None = None
@@ -66,6 +65,7 @@ class ExampleSelection:
     tasks: Mapping[str, str] = field(default_factory=dict)
     where: ScanFilter = field(default_factory=ScanFilter)
     scans: tuple[ScanExample, ...] = ()
+    filter: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,34 @@ class ChangeRequest:
     author: Author = field(default_factory=Author)
     publish: bool = False
     if_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefitFromSource:
+    """The next version of a classifier, with the labels that its source has now.
+
+    Attributes:
+        version: number of the version to start from, ``latest`` or ``published``.
+        source: another source; None = that of the version.
+        options: how to fit; None = as the version it starts from.
+    """
+
+    name: str
+    version: str = "latest"
+    source: ExampleSelection | None = None
+    options: FitOptions = field(default_factory=FitOptions)
+    author: Author = field(default_factory=Author)
+    publish: bool = False
+    if_revision: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Any) -> "RefitFromSource":
+        """Read ``to_json``. Raises InputError."""
+        return from_plain(cls, document)
 
 
 @dataclass(frozen=True, slots=True)

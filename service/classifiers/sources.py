@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from service.catalog.interface import Catalog
 from service.catalog.records import LabelledScans, Scan, ScanFilter
-from service.classifiers.class_names import class_name, class_names
-from service.classifiers.examples import Examples, group_of, key_of
-from service.errors import EncoderMismatch, PreconditionFailed, TooManyItems
+from service.classifiers.examples import Examples, class_name, class_names, group_of, key_of
+from service.classifiers.fitting import MULTI, SINGLE
+from service.classifiers.requests import ExampleSelection
+from service.errors import EncoderMismatch, InputError, PreconditionFailed, TooManyItems
 
 _PAGE = 1000
 _TRIES = 3  # of two reads; a deletion may happen between them
@@ -20,6 +21,12 @@ def present_of(tasks: Mapping[str, str], labels: Mapping[str, str]) -> str:
         for task, value in tasks.items()
         if labels[task] == value or class_name(labels[task]) == class_name(value)
     )
+
+
+def require_tasks(selection: ExampleSelection, kind: str) -> None:
+    """Raises InputError: a task of a multi-label, or tasks of a single-label classifier."""
+    if (selection.tasks and kind == SINGLE) or (selection.task is not None and kind == MULTI):
+        raise InputError("expected a task of a single-label, or tasks of a multi-label classifier")
 
 
 class Sources:
@@ -45,6 +52,39 @@ class Sources:
         scans = self._labelled(workspace_id, collection, [task], where)
         return _of_scans(collection, scans, class_names(labels[task] for labels in scans.labels))
 
+    def of_selection(self, workspace_id: str, selection: ExampleSelection, kind: str) -> Examples:
+        """The scans of the task or tasks of a selection.
+
+        Raises:
+            InputError: a task of a multi-label, or tasks of a single-label classifier.
+            UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
+        """
+        require_tasks(selection, kind)
+        if selection.collection is None:
+            return Examples.of(())
+        parts = []
+        if selection.tasks:
+            where = (selection.collection, selection.tasks, selection.where)
+            parts.append(self.of_tasks(workspace_id, *where))
+        if selection.task is not None:
+            where_one = (selection.collection, selection.task, selection.where)
+            parts.append(self.of_task(workspace_id, *where_one))
+        return Examples.joined(parts)
+
+    def labels_of(self, workspace_id: str, selection: ExampleSelection) -> dict[str, str]:
+        """Scan id -> class or labels that ``of_selection`` would give, without embeddings."""
+        if selection.collection is None:
+            return {}
+        tasks = [selection.task] if selection.task is not None else list(selection.tasks)
+        scans = self._labelled(
+            workspace_id, selection.collection, tasks, selection.where, vectors=False
+        )
+        if selection.task is not None:
+            keys = class_names(labels[selection.task] for labels in scans.labels)
+        else:
+            keys = [present_of(selection.tasks, labels) for labels in scans.labels]
+        return dict(zip(scans.scan_ids, keys, strict=True))
+
     def of_tasks(
         self, workspace_id: str, collection: str, tasks: Mapping[str, str], where: ScanFilter
     ) -> Examples:
@@ -59,12 +99,20 @@ class Sources:
         return _of_scans(collection, scans, [present_of(tasks, labels) for labels in scans.labels])
 
     def _labelled(
-        self, workspace_id: str, collection: str, tasks: Sequence[str], where: ScanFilter
+        self,
+        workspace_id: str,
+        collection: str,
+        tasks: Sequence[str],
+        where: ScanFilter,
+        *,
+        vectors: bool = True,
     ) -> LabelledScans:
         self.check_collection(workspace_id, collection)
         labelled = ScanFilter(label_presence=dict.fromkeys(tasks, True))
         both = replace(where, all_of=(*where.all_of, labelled))
-        return self._catalog.labelled(workspace_id, collection, where=both, most=self._max_examples)
+        return self._catalog.labelled(
+            workspace_id, collection, where=both, most=self._max_examples, vectors=vectors
+        )
 
     def scans_of(self, workspace_id: str, collection: str, where: ScanFilter) -> list[Scan]:
         """All scans of a collection that pass a filter. Raises as ``of_task``."""

@@ -17,8 +17,8 @@ from service.catalog.records import (
     NewExample,
     NewVersion,
 )
-from service.classifiers.class_names import class_name
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.examples import class_name
 from service.classifiers.fitting import MULTI, REPORT_DIGITS
 from service.classifiers.store import ClassifierStore
 from service.errors import InputError, NotEnoughExamples

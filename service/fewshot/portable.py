@@ -267,6 +267,8 @@ def from_plain(kind: type[T], document: Any, *, where: str | None = None) -> T:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
+    if kind is Any:
+        return value
     if is_dataclass(kind):
         return _read_dataclass(kind, value, where)
     origin, arguments = get_origin(kind), get_args(kind)

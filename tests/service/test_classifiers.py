@@ -493,8 +493,11 @@ def test_what_to_label_next_has_no_label_yet_and_one_scan_per_patient(ward, name
         shares = item["probabilities"]
         assert (item["reason"], item["guess"]) == ("uncertain", max(shares, key=shares.get))
         assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+    assert ward.review(name, "next", limit=9)["items"] == found  # as the version was fitted
+    ward.import_classifier("sourceless", ward.export(name))
     with refused("invalid_input", 422):
-        ward.review(name, "next")
+        ward.review("sourceless", "next")
+    ward.delete_classifier("sourceless")
     for i in range(6):
         ward.delete_scan("ward", f"u{i}")
 

@@ -129,7 +129,8 @@ async def review_labels(
     target: VersionInQuery,
     kind: ReviewKind,
     collection: Annotated[
-        str | None, Query(max_length=64, description="Required for kind `next`.")
+        str | None,
+        Query(max_length=64, description="For kind `next`; null: as the version was fitted."),
     ] = None,
     task: Annotated[
         list[Identifier] | None,
@@ -139,7 +140,8 @@ async def review_labels(
 ) -> ReviewAnswer:
     """List labels to review: the `next` to give, `suspect` ones, or those in `conflict`.
 
-    ``next``: unlabelled scans that would improve the classifier most, one per patient.
+    ``next``: unlabelled scans that would improve the classifier most, one per patient, without
+    copies of what it has learnt. Without a classifier: `GET /v1/collections/{collection}/next`.
     ``suspect``: examples whose labels are doubted by a head that had not seen their group.
     ``conflict``: pairs of examples that look alike and have different labels. For a multi-label
     classifier, ``label`` names the label in question.
@@ -153,6 +155,7 @@ async def review_labels(
         version=version.number,
         kind=kind,
         total=review.total,
+        left_out=review.left_out,
         items=[ReviewItemAnswer.of(item, version.kind, dim=dim) for item in review.items],
     )
 

@@ -10,6 +10,7 @@ from service.embedding.analysis_terms import CorrectedFact, Reason
 from service.errors import ServiceError, UnknownItem
 from service.gallery.gallery_records import ScanImage
 
+VERSION_NAME = r"^([1-9][0-9]{0,8}|published|latest)$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 DIGITS = 6  # of scores, similarities, probabilities, distances; logits that add up stay whole
 ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"

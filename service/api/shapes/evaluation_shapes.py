@@ -186,6 +186,10 @@ class ReviewAnswer(VersionedAnswer):
     total: int | None = Field(
         description="Number of items without the `limit`; null for kind `next`."
     )
+    left_out: int | None = Field(
+        description="Only for kind `next`: unlabelled scans that the version has learnt already, "
+        "that copy a labelled scan, or that are blank."
+    )
     items: list[ReviewItemAnswer]
 
 
