@@ -25,6 +25,9 @@ from service.errors import (
 from service.fewshot.fit import MAX_CLASS_NAME
 from service.fewshot.label_quality import in_conflict
 
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # general categories of Unicode
+_JOINERS = "\u200c\u200d"  # letters of some scripts need them
+
 
 class Example(NamedTuple):
     """One labelled embedding.
@@ -113,17 +116,18 @@ _COLUMNS = tuple(
 
 
 def class_name(name: str) -> str:
-    """The name in NFC, without blanks around it.
+    """The name in NFC, with plain blanks and none around it.
 
     Raises:
-        InputError: then not of 1 to 128 characters, with control characters, or no valid Unicode.
+        InputError: then not of 1 to 128 characters, or with characters that nobody sees.
     """
-    composed = unicodedata.normalize("NFC", name).strip()
-    is_valid = not any(unicodedata.category(c) in ("Cc", "Cs") for c in composed)
+    composed = unicodedata.normalize("NFC", name)
+    composed = "".join(" " if unicodedata.category(c) == "Zs" else c for c in composed).strip()
+    is_valid = not any(unicodedata.category(c) in _UNSEEN and c not in _JOINERS for c in composed)
     if not (is_valid and 0 < len(composed) <= MAX_CLASS_NAME):
         raise InputError(
             f"expected class names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
-            "without control characters"
+            "without control or invisible characters"
         )
     return composed
 

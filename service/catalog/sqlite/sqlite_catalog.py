@@ -13,7 +13,6 @@ from service.catalog.sqlite.collection_table import SqliteCollections
 from service.catalog.sqlite.database import Database
 from service.catalog.sqlite.erasure import SqliteErasure
 from service.catalog.sqlite.facets import SqliteFacets
-from service.catalog.sqlite.label_writes import SqliteLabelWrites
 from service.catalog.sqlite.operation_table import SqliteOperations
 from service.catalog.sqlite.reembedding import SqliteReembeddings
 from service.catalog.sqlite.scan_reads import SqliteScanReads
@@ -30,7 +29,6 @@ class SqliteCatalog(
     SqliteCollections,
     SqliteFacets,
     SqliteScanWrites,
-    SqliteLabelWrites,
     SqliteScanReads,
     SqliteArrays,
     SqliteErasure,
