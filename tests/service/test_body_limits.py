@@ -86,7 +86,8 @@ def test_a_second_large_body_waits_its_turn_and_small_ones_do_not(small: LocalSe
     address = urlsplit(small.url)
     data = loop(40)
     head = (
-        f"POST /v1/embeddings HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {small.key}\r\n"
+        f"POST /v1/embeddings HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Authorization: Bearer {small.key}\r\n"
         f"Content-Type: image/tiff\r\nContent-Length: {len(data)}\r\n\r\n"
     )
     with (
