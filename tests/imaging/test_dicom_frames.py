@@ -172,6 +172,16 @@ def test_a_still_that_is_cut_off_is_refused(syntax: str) -> None:
             opened(data)
 
 
+@pytest.mark.parametrize("header", [[2, 64, 64], [1, 10**6], [1, 0], [15, *range(64, 79)], [0]])
+def test_a_wrong_header_of_run_lengths_is_refused(header: list[int]) -> None:
+    packed = made.compressed(GREY_THW[0], made.RLE)
+    broken = struct.pack(f"<{len(header)}I", *header).ljust(64, b"\0") + packed[64:]
+    for part in (broken, made.even(broken[: 4 * len(header)])):
+        data = made.encapsulated(item_of(GREY_THW[:1]), made.RLE, [part])
+        with pytest.raises(CorruptImage):
+            opened(data)
+
+
 @pytest.mark.parametrize("syntax", [made.IMPLICIT, made.EXPLICIT, made.BIG])
 @pytest.mark.parametrize("frames", [GREY_THW, RGB_THW3], ids=["grey", "rgb"])
 def test_an_uncompressed_recording_cut_off_gives_its_whole_frames(syntax, frames) -> None:

@@ -163,12 +163,21 @@ def test_a_voi_lut_is_applied(syntax, bits, scale, is_words) -> None:
     assert close(grey(inverted), 255 - CURVE[frames])
 
 
-def test_a_voi_lut_clamps_what_lies_outside_and_may_begin_below_zero() -> None:
+@pytest.mark.parametrize("syntax", [made.IMPLICIT, made.EXPLICIT, made.DEFLATED, made.BIG])
+@pytest.mark.parametrize("packing", ["words", "bytes", "list"])
+def test_a_voi_lut_clamps_what_lies_outside_and_may_begin_below_zero(syntax, packing) -> None:
     frames = (picture(4000).astype(np.int16) - 2000).astype(np.int16)
-    table = lut(1000, -500, 8, np.arange(1000) // 4)
-    data = made.dicom(
-        frames.view(np.uint16), bits=16, PixelRepresentation=1, VOILUTSequence=Sequence([table])
-    )
+    entries = np.arange(1000) // 4
+    order = ">u2" if syntax == made.BIG else "<u2"
+    table = Dataset()
+    table.LUTDescriptor = [1000, -500, 8]
+    if packing == "list":
+        table.add_new("LUTData", "US", entries.tolist())
+    else:
+        words = entries if packing == "words" else entries.astype("u1").view("<u2")
+        table.add_new("LUTData", "OW", words.astype(order).tobytes())
+    tags = {"PixelRepresentation": 1, "VOILUTSequence": Sequence([table])}
+    data = made.dicom(frames.view(np.uint16), syntax, bits=16, **tags)
     expected = np.clip(frames.astype(int) + 500, 0, 999) // 4
     assert close(grey(data), expected)
 

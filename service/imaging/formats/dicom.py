@@ -123,7 +123,7 @@ class DicomReader:
         if form.swaps_bytes:
             element = replace(element, value=_swapped(element.value))
         if self._syntax in NATIVE:
-            spans = native_frames(element, form, self._declared_frames())
+            spans = native_frames(element, form, self._declared_frames(), self._limits)
         else:
             spans = encapsulated_frames(element, form, self._limits)
         check_length(len(spans), self._rate_hz, self._limits)

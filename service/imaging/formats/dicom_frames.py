@@ -56,11 +56,14 @@ class FrameSpans:
         return b"".join(self.value[start:stop] for start, stop in self.spans[index])
 
 
-def native_frames(element: PixelElement, form: PixelFormat, declared: int | None) -> FrameSpans:
+def native_frames(
+    element: PixelElement, form: PixelFormat, declared: int | None, limits: DecodeLimits
+) -> FrameSpans:
     """The whole frames; those beyond the declared number that repeat one byte are padding.
 
     Raises:
         CorruptImage: there is not one whole frame, or the data is compressed.
+        ClipTooLong: there are more frames than allowed.
     """
     value = element.value
     if element.length is None or _is_items(value):
@@ -74,6 +77,7 @@ def native_frames(element: PixelElement, form: PixelFormat, declared: int | None
         if value.count(value[start : start + 1], start, start + size) < size:
             break
         count -= 1
+    check_length(count, None, limits)
     return FrameSpans(value, [[(i * size, (i + 1) * size)] for i in range(count)])
 
 

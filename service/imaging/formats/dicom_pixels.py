@@ -228,6 +228,11 @@ def _spread_chroma(values: npt.NDArray[Any], form: PixelFormat) -> npt.NDArray[A
 
 def _unpack_rle(data: bytes, form: PixelFormat) -> npt.NDArray[Any]:
     """Planes one after the other, most significant bytes first (PS3.5 annex G)."""
+    count, *offsets = np.frombuffer(data[:64].ljust(64, b"\0"), "<u4").tolist()
+    ends = [*offsets[:count], len(data)]
+    # The decoder would read beyond the end.
+    if count != form.samples * form.allocated // 8 or ends != sorted(ends) or ends[0] < 64:
+        raise CorruptImage("the header of a run-length encoded frame is wrong")
     dtype = f"<u{form.allocated // 8}"
     shape = (form.samples, form.rows, form.columns)
     try:
