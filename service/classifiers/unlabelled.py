@@ -12,7 +12,7 @@ from service.arrays import Bools, Floats
 from service.catalog.interface import Catalog
 from service.catalog.records import Scan, ScanFilter
 from service.classifiers.examples import Examples, group_of
-from service.classifiers.refusals import Learnt, copy_reasons
+from service.classifiers.refusals import IDENTICAL, Learnt, copy_reasons
 from service.classifiers.sources import Sources
 from service.fewshot.duplicates import similarity_of_copies
 from service.fewshot.label_quality import MAX_POOL, farthest_rows
@@ -158,10 +158,10 @@ def is_new(
         known: with embeddings. A frame that is similar to one of another known patient is new.
         scans, sha256s: further ones that are known, by id and by file.
     """
-    learnt = Learnt((), known.embeddings_ND, known.subject_ids, 1.0)
-    if len(known):
+    similarity = IDENTICAL
+    if len(set(known.labels)) > 1:  # how similar frames of other classes are tells what a copy is
         similarity = similarity_of_copies(known.embeddings_ND, known.labels)
-        learnt = Learnt((), known.embeddings_ND, known.subject_ids, similarity)
+    learnt = Learnt((), known.embeddings_ND, known.subject_ids, similarity)
     subject_ids = [scan.subject_id for scan in pool.scans]
     copies = copy_reasons(pool.embeddings_UD, subject_ids, learnt)
     files = sha256s | frozenset(known.sha256s)
