@@ -80,6 +80,7 @@ class Gallery:
         self.get_scan = catalog.get_scan
         self.list_scans = catalog.list_scans
         self.patch_scan = catalog.patch_scan
+        self.rename_label = catalog.rename_label
         self.thumbnail = catalog.thumbnail
         self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings
@@ -266,6 +267,10 @@ class Gallery:
                     return removed
                 self._unindex(workspace_id, receipt)
             removed += len(receipt.scans)
+
+    def erasures_owed(self) -> int:
+        """Number of erasures that could not be written beside the backups yet."""
+        return self._catalog.erasures_owed
 
     def retention_held(self) -> int:
         """Number of scans that the last sweep refused to delete, in all collections."""
