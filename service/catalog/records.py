@@ -5,14 +5,17 @@ Shape suffixes: D embedding width. Times are UTC, ISO 8601 with a trailing ``Z``
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from service.catalog.erasure_records import ErasedSubject as ErasedSubject
+from service.catalog.facet_records import Facet as Facet
+from service.catalog.facet_records import Facets as Facets
+from service.catalog.facet_records import RenamedLabel as RenamedLabel
+from service.catalog.facet_records import Scalar as Scalar
 
-Scalar: TypeAlias = str | int | float | bool | None
 T = TypeVar("T")
 
 
@@ -247,31 +250,6 @@ class ScanFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Facet:
-    """How often each value of one label or attribute occurs, commonest first.
-
-    Attributes:
-        others: scans with a value beyond the limit.
-        missing: scans that pass the filter and lack the name.
-    """
-
-    values: tuple[tuple[Scalar, int], ...]
-    others: int
-    missing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Facets:
-    """Counts over the scans that pass one filter."""
-
-    scans: int
-    subjects: int
-    studies: int
-    labels: Mapping[str, Facet]
-    attributes: Mapping[str, Facet]
-
-
-@dataclass(frozen=True, slots=True)
 class ScanPatch:
     """Changes to a scan; None in ``labels`` or ``attributes`` removes the entry.
 
@@ -283,14 +261,6 @@ class ScanPatch:
     subject_id: str | None = None
     study_id: str | None = None
     set_fields: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class RenamedLabel:
-    """How many scans were renamed, and how many had the new label before."""
-
-    renamed: int
-    merged_into: int
 
 
 @dataclass(frozen=True, slots=True)
