@@ -49,6 +49,8 @@ OWNERS = {  # library -> the only rooms that may import it
     "onnxruntime": ("service.embedding", "training.bundle.onnx_files"),
     "pydicom": ("service.imaging", "training.catalogue"),
     "imagecodecs": ("service.imaging",),
+    "tifffile": ("service.imaging",),
+    "pi_heif": ("service.imaging",),
     "PIL": ("service.imaging", "training"),
     "cv2": ("service.imaging", "training"),
     "sklearn": ("training.evaluation.clusters",),
