@@ -29,6 +29,7 @@ ServiceError
 ├── Overloaded                 a queue is full; nothing was done
 ├── EncoderFailure             the encoder's worker has failed
 ├── DecoderFailure             no decoder process starts or responds
+├── TemporaryFolderFailure     the folder for temporary files is full; nothing was stored
 ├── Stopping                   the service is shutting down; nothing was done
 ├── Interrupted                the service stopped before an operation had finished
 ├── ArtifactMismatch           the bundle is damaged or does not reproduce its golden embeddings
@@ -182,6 +183,10 @@ class EncoderFailure(ServiceError):
 
 class DecoderFailure(ServiceError):
     """No decoder process starts or responds."""
+
+
+class TemporaryFolderFailure(ServiceError):
+    """The folder for temporary files is full or cannot be written; nothing was stored."""
 
 
 class Stopping(ServiceError):

@@ -45,6 +45,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Overloaded: 503,
     errors.EncoderFailure: 503,
     errors.DecoderFailure: 503,
+    errors.TemporaryFolderFailure: 503,
     errors.Stopping: 503,
     errors.Interrupted: 503,
     errors.ArtifactMismatch: 500,

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from service.client.client import ApiError, Client
+from service.fairness.workspace_turn import working_for
 from service.server import LocalService
 from tests.service.expected import probabilities, refused, signed
 
@@ -313,7 +314,12 @@ def _hold(tiny: LocalService, release: threading.Event) -> Future[bool]:
     running = tiny.running()
     before = running.fits.in_flight
     pool = ThreadPoolExecutor(1)
-    future = pool.submit(asyncio.run, running.fits.run(lambda: release.wait(30)))
+
+    def hold() -> bool:
+        with working_for(running.default_workspace_id):
+            return asyncio.run(running.fits.run(lambda: release.wait(30)))
+
+    future = pool.submit(hold)
     while running.fits.in_flight == before:
         time.sleep(0.005)
     pool.shutdown(wait=False)
