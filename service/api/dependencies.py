@@ -44,6 +44,7 @@ class Services:
     metrics: ServiceMetrics
     operations: Operations
     searchers: ThreadPoolExecutor
+    slow_lane: ThreadPoolExecutor
     default_workspace_id: str
     stopping: bool = False
 

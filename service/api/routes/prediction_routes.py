@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -98,7 +98,7 @@ async def predict_items(
     if upload.document is not None and "images" not in upload.document:
         if heatmap != "none":
             raise InputError("a heat map needs the image: stored scans keep none, so upload it")
-        items, facts = await _of_scans(service, workspace_id, upload.document)
+        items, facts = await _of_scans(service, workspace_id, upload)
     else:
         files = await asyncio.to_thread(_files_of, upload, service.settings.max_items)
         options = EmbedOptions(with_map=heatmap != "none").choosing(None, region)
@@ -149,9 +149,9 @@ def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
 
 
 async def _of_scans(
-    service: Services, workspace_id: str, document: Any
+    service: Services, workspace_id: str, upload: Upload
 ) -> tuple[list[PredictionQuery | None], list[ItemFacts]]:
-    body = validate(PredictScansBody, document)
+    body = await upload.validated(PredictScansBody, upload.document)
     if len(body.scan_ids) > service.settings.max_items:
         raise TooManyItems(f"expected at most {service.settings.max_items} scans")
     vectors_ND = await asyncio.to_thread(
