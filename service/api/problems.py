@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service import errors
 from service.api.security_headers import SECURITY_HEADERS
@@ -215,7 +216,21 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     status = 422 if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
     code = _HTTP_CODES.get(status, "invalid_input" if status < 500 else "internal_error")
     document = problem_document(code, status, str(error.detail), request_id_of(request))
-    return _answer(document, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    return _answer(document, headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of all routes of an address; Starlette names those of the first alone."""
+    allowed = [
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+        for route in request.app.router.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    ]
+    return sorted({*allowed, *(["HEAD"] if "GET" in allowed else [])})
 
 
 def _answer(document: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:

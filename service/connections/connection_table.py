@@ -59,8 +59,8 @@ class TrackedConnection(Protocol):
     def check(self, now_s: float) -> None:
         """End the connection if it is over one of its time limits."""
 
-    def abort(self) -> None:
-        """End the connection at once."""
+    def drop(self) -> None:
+        """End the connection at once, although nothing is wrong with it."""
 
 
 class ConnectionTable:
@@ -122,7 +122,7 @@ class ConnectionTable:
         # max() returns the first of equals, which is the oldest.
         victim = max(spare, key=lambda connection: self._counts[self._address(connection)])
         self.remove(victim)
-        victim.abort()
+        victim.drop()
         return True
 
     def _start_timer(self) -> None:

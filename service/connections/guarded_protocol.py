@@ -215,12 +215,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def check(self, now_s: float) -> None:
         """See ``TrackedConnection``."""
         limits = self._limits
-        if self._is_read_too_slowly(now_s):
-            self.abort()
+        link = self.transport
+        if isinstance(link, LingeringTransport) and self._is_read_too_slowly(link, now_s):
+            self._is_deaf = True
+            link.reset()
         elif self.transport.is_closing():
             self._closing_s = self._closing_s or now_s
             if now_s - self._closing_s > limits.body_timeout_s:
-                self.abort()
+                link.abort()
         elif self._reading == "body":
             self._check_body(now_s)
         elif not self.is_answering and self._reading == "head":
@@ -239,11 +241,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if now_s > min(end_s, self._moved_s + limits.body_timeout_s):
             self._refuse(RequestTimeout("expected the body in time, got it too slowly"))
 
-    def _is_read_too_slowly(self, now_s: float) -> bool:
+    def _is_read_too_slowly(self, link: LingeringTransport, now_s: float) -> bool:
         """Whether the client leaves its answer in our memory."""
-        link = self.transport
         waiting = link.get_write_buffer_size()
-        if not waiting or not isinstance(link, LingeringTransport):
+        if not waiting:
             self._stall = None
             return False
         drained = link.written_bytes - waiting
@@ -271,7 +272,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             return
         elif cycle.response_started or self.pipeline:
-            self.abort()
+            link.abort()
             return
         else:
             link.write(self._guard.answer(error))
@@ -279,14 +280,21 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.message_event.set()
         link.close()
 
-    def abort(self) -> None:
-        """End the connection at once; what is being done for it goes on without a listener."""
+    def drop(self) -> None:
+        """See ``TrackedConnection``. An answer that the system has is still sent."""
         self._is_deaf = True
-        self.transport.abort()
+        self._reading = "nothing"
+        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def shutdown(self) -> None:
-        """Asked by the server at its end: idle clients are not waited for."""
-        if self.is_spare:
-            self.abort()
+        """Asked by the server at its end: clients without a request are not waited for."""
+        if self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self.transport.abort()
+        elif self.is_spare:
+            self._reading = "nothing"
+            self.transport.close()
         else:
             super().shutdown()

@@ -45,12 +45,16 @@ class LingeringTransport(asyncio.Transport):
             self._inner.close()
 
     def abort(self) -> None:
-        """Close without sending what is left, the system's own buffer included."""
+        """Close without sending what is left here; what the system has is still sent."""
         self._is_closing = True
+        self._inner.abort()
+
+    def reset(self) -> None:
+        """Close without sending what is left, the system's own buffer included."""
         link = self._inner.get_extra_info("socket")
         if link is not None and not self._inner.is_closing():
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._inner.abort()
+        self.abort()
 
     def is_closing(self) -> bool:
         """Whether ``close`` was called."""

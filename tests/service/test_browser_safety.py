@@ -140,6 +140,16 @@ def test_a_start_names_unknown_variables_without_their_values(
     )
 
 
+def test_other_commands_name_unknown_variables_as_well(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SONOPROBE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SONOPROBE_DATADIR", "hunter2")
+    output = CliRunner().invoke(command_line, ["keys", "list"]).output
+    assert "unknown setting SONOPROBE_DATADIR, ignored; the nearest is SONOPROBE_DATA_DIR" in output
+    assert "hunter2" not in output
+
+
 def test_a_start_without_keys_warns_and_louder_where_others_can_reach_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
