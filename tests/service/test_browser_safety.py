@@ -20,7 +20,7 @@ EVIL = "evil.example"
 
 
 def plain(local: LocalService) -> httpx.Client:
-    return httpx.Client(base_url=local.url, trust_env=False)
+    return httpx.Client(base_url=local.url, trust_env=False, timeout=60)
 
 
 def test_every_answer_tells_browsers_to_do_nothing_with_it(tiny: LocalService) -> None:

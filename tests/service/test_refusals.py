@@ -30,7 +30,7 @@ MAX_REFUSAL = 64_000
 def http(tiny: LocalService) -> Iterator[httpx.Client]:
     """A client that shows answers as they are."""
     headers = {"Authorization": f"Bearer {tiny.key}"}
-    with httpx.Client(base_url=tiny.url, headers=headers, trust_env=False) as session:
+    with httpx.Client(base_url=tiny.url, headers=headers, trust_env=False, timeout=60) as session:
         session.post("/v1/collections", json={"name": "c"})
         yield session
 
