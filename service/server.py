@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from service.settings import Settings, listed, unknown_variables
 log = logging.getLogger(__name__)
 START_TIMEOUT_S = 60.0
 FILES_BESIDE_CONNECTIONS = 256  # catalog, index, decoder processes, threads
+EXIT_MARGIN_S = 8.0  # after the graceful time, to close everything
 
 
 class DrainingServer(uvicorn.Server):
@@ -62,7 +64,18 @@ class DrainingServer(uvicorn.Server):
     def _end(self) -> None:
         # uvicorn's own handler raises the signal again at the end, which would kill the process
         # before the catalog is closed.
+        if not self.should_exit:
+            grace_s = self.config.timeout_graceful_shutdown or 0
+            leave = threading.Timer(grace_s + EXIT_MARGIN_S, _leave)
+            leave.daemon = True
+            leave.start()
         self.should_exit = True
+
+
+def _leave() -> None:
+    """End the process although a thread hangs; what was acknowledged is on disk."""
+    log.error("stopped without an orderly end")
+    os._exit(1)
 
 
 def _server(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from service.api.body_limits import BodyLimits, LargeBody
 from service.api.problems import MEDIA_TYPE, STATUS, internal_error, problem
 from service.api.security_headers import with_security_headers
 from service.errors import HostNotAllowed, ServiceError, UploadTooLarge
@@ -39,12 +40,12 @@ class Gate:
         self,
         app: App,
         *,
-        max_upload_bytes: int,
+        body_limits: BodyLimits,
         metrics: ServiceMetrics,
         allowed_hosts: Sequence[str] = (),
     ) -> None:
         self._app = app
-        self._max_upload_bytes = max_upload_bytes
+        self._body_limits = body_limits
         self._metrics = metrics
         self._allowed_hosts = tuple(allowed_hosts)
 
@@ -94,21 +95,24 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._require_host(scope)
-        limit = self._max_upload_bytes
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        limit = self._body_limits.largest(headers.get(b"content-type", b""))
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
             raise UploadTooLarge(f"expected a body of at most {limit} bytes, got {int(declared)}")
         received = 0
+        with LargeBody(self._body_limits) as large_body:
 
-        async def counted_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise UploadTooLarge(f"expected a body of at most {limit} bytes, got more")
-            return message
+            async def counted_receive() -> Message:
+                nonlocal received
+                message = await receive()
+                received += len(message.get("body", b""))
+                if received > limit:
+                    raise UploadTooLarge(f"expected a body of at most {limit} bytes, got more")
+                large_body.received(received)
+                return message
 
-        await self._app(scope, counted_receive, send)
+            await self._app(scope, counted_receive, send)
 
     def _require_host(self, scope: Scope) -> None:
         if not self._allowed_hosts:

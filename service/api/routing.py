@@ -21,6 +21,7 @@ from service.api.dependencies import bearer, caller_of, services_of
 from service.api.shapes.base import Body
 from service.api.strict_json import load_json
 from service.errors import InputError, UnsupportedFormat, UploadTooLarge
+from service.fairness.workspace_turn import SERVICE, working_for
 
 
 class StrictRoute(APIRoute):
@@ -56,7 +57,8 @@ class StrictRoute(APIRoute):
             if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise UnsupportedFormat("expected a body without Content-Encoding, got an encoded")
             request.state.body_content = content
-            return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
+            with working_for(request.state.caller.workspace_id if needs_caller else SERVICE):
+                return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
 
         return handle
 
