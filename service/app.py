@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from service.access.failed_keys import FailedKeys
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.api import docs, openapi, problems
@@ -44,6 +45,20 @@ from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 
+ROUTES = (
+    system_routes,
+    embedding_routes,
+    collection_routes,
+    label_routes,
+    scan_routes,
+    search_routes,
+    classifier_routes,
+    version_routes,
+    evaluation_routes,
+    prediction_routes,
+    operation_routes,
+    docs,
+)
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
 
@@ -77,6 +92,7 @@ def create_app(
 
     app = FastAPI(
         title="Sonoprobe",
+        openapi_url=None,  # docs.py serves it, as strictly as every other route
         version=program_version(),
         description="Few-shot classification and similarity search for ultrasound frames.",
         lifespan=lifespan,
@@ -84,27 +100,16 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )
-    for module in (
-        system_routes,
-        embedding_routes,
-        collection_routes,
-        label_routes,
-        scan_routes,
-        search_routes,
-        classifier_routes,
-        version_routes,
-        evaluation_routes,
-        prediction_routes,
-        operation_routes,
-        docs,
-    ):
+    for module in ROUTES:
         app.include_router(module.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     body_limits = BodyLimits(
         settings.max_upload_bytes, settings.max_json_bytes, settings.max_large_uploads
     )
-    app.add_middleware(Gate, body_limits=body_limits, metrics=metrics)
+    app.add_middleware(
+        Gate, body_limits=body_limits, metrics=metrics, allowed_hosts=settings.hosts()
+    )
     return app
 
 
@@ -132,6 +137,8 @@ async def _opened(
     # A separate pool: a pool shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
+    slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
+    stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
     fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
@@ -146,7 +153,7 @@ async def _opened(
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
     return Services(
         settings=settings,
-        keys=KeyRing(truth, workspace.workspace_id, require_key=settings.require_key),
+        keys=_key_ring(settings, truth, workspace.workspace_id),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,
@@ -160,6 +167,7 @@ async def _opened(
         metrics=metrics,
         operations=operations_of(settings, truth, pipeline, gallery, classifiers, registry),
         searchers=searchers,
+        slow_lane=slow_lane,
         default_workspace_id=workspace.workspace_id,
     )
 
@@ -196,6 +204,12 @@ async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
     truth = await asyncio.to_thread(open_catalog, settings.data_dir)
     stack.push_async_callback(asyncio.to_thread, truth.close)
     return truth
+
+
+def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
+    failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
+    required = settings.require_key
+    return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
 
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:

@@ -97,7 +97,7 @@ class CollectionCatalog(Protocol):
 
         Raises:
             UnknownItem: no such collection.
-            TooManyItems, InputError: the filter is not valid.
+            InputError: the filter is not valid.
         """
 
 

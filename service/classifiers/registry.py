@@ -105,6 +105,13 @@ class ClassifierRegistry:
                 raise
             return classifier
 
+    def check_sources(self, workspace_id: str, selection: ExampleSelection) -> None:
+        """Before work that is only accepted now. Raises UnknownItem, EncoderMismatch."""
+        names = {scan.collection for scan in selection.scans}
+        names |= set() if selection.collection is None else {selection.collection}
+        for name in sorted(names):
+            self._store.sources.check_collection(workspace_id, name)
+
     def change(
         self,
         workspace_id: str,

@@ -32,7 +32,7 @@ from service.client.client import Client
 from service.errors import InputError
 from service.observability import configure_logging
 from service.server import serve as run_service
-from service.settings import Settings, program_version, read_settings
+from service.settings import Settings, program_version, read_settings, unknown_variables
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -52,12 +52,19 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Few-shot classification and similarity search for ultrasound frames."""
+    if context.invoked_subcommand == "serve":
+        return  # it logs them
+    for variable, nearest in unknown_variables().items():
+        hint = f"; the nearest is {nearest}" if nearest else ""
+        line = escape(f"unknown setting {variable}, ignored{hint}")
+        errors.print(f"[yellow]warning[/yellow] {line}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -10,7 +10,8 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from typer.testing import CliRunner
 
-from service.api.routing import MAX_INLINE_BYTES, StrictRoute
+from service.api.routing import StrictRoute
+from service.api.strict_json import MAX_INLINE_BYTES
 from service.app import create_app
 from service.cli.main import app as command_line
 from service.client.client import ApiError, Client

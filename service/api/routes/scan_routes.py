@@ -37,7 +37,8 @@ from service.api.shapes.scan_shapes import (
     ScanPatchBody,
     facts_of_query,
 )
-from service.api.uploads import Upload, embed_each, image_files, parse_json, read_upload, validate
+from service.api.strict_json import strict_json
+from service.api.uploads import Upload, embed_each, image_files, read_upload, validate
 from service.embedding.pipeline import EmbedOptions
 from service.errors import InputError
 from service.gallery.gallery_records import ScanFacts, ScanFilter
@@ -145,7 +146,7 @@ async def list_scans(
         "study_id": study_id,
         "labels": _pairs("label=task:class", label),
         "attributes": _pairs("attribute=name:value", attribute, read_value=_value),
-        "and": None if filter_text is None else [parse_json(filter_text)],
+        "and": None if filter_text is None else [strict_json(filter_text)],
     }
     where = validate(FilterBody, conditions).where()
     kind = f"scans/{collection}"
@@ -183,7 +184,7 @@ def _pairs(
 def _value(text: str) -> Any:
     """A JSON number, true, false or null; anything else is text."""
     try:
-        value = parse_json(text)
+        value = strict_json(text)
     except InputError:
         return text
     return text if isinstance(value, list | dict) else value

@@ -59,8 +59,8 @@ def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
     an attribute that is absent.
 
     Raises:
-        TooManyItems: over 100 conditions, or filters in filters more than 10 deep.
-        InputError: a range between a number and a text, or over 64 bits.
+        InputError: over 100 conditions, filters in filters more than 10 deep, a range between a
+            number and a text, or over 64 bits.
     """
     require_filter(where)
     return _joined(where)
