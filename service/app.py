@@ -27,10 +27,14 @@ from service.api.routes import (
     system_routes,
     version_routes,
 )
-from service.catalog.data_folder import owned
+from service.catalog.data_folder import owned, tighten
+from service.catalog.erasure_ledger import LEDGER
+from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
-from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.catalog.sqlite.backup import PREFIX
+from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.fitting import without_scores as without_scores
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
@@ -131,6 +135,7 @@ async def _opened(
         exchange_dir=settings.exchange_dir,
         exact_rows=settings.exact_scans,
         recall_every_s=settings.recall_every_s,
+        sweep_limits=SweepLimits(settings.retention_max_share, settings.retention_min_scans),
     )
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.rebuild)
@@ -165,7 +170,9 @@ async def _opened(
         review=LabelReview(truth, classifiers, evaluator),
         fits=fits,
         metrics=metrics,
-        operations=operations_of(settings, truth, pipeline, gallery, classifiers, registry),
+        operations=operations_of(
+            settings, truth, pipeline, gallery, classifiers, registry, without_scores
+        ),
         searchers=searchers,
         slow_lane=slow_lane,
         default_workspace_id=workspace.workspace_id,
@@ -177,6 +184,7 @@ def _watch(metrics: ServiceMetrics, running: Services) -> None:
     pipeline = running.pipeline
     metrics.watch_in_flight(lambda: pipeline.in_flight)
     metrics.watch_indexes(lambda: index_figures(running.gallery))
+    metrics.watch_records(running.gallery.retention_held, running.gallery.erasures_owed)
     metrics.watch_queues(
         lambda: {
             name: {
@@ -201,7 +209,7 @@ def _encoder_figures(pipeline: Pipeline) -> dict[str, float]:
 async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
     """The catalog of the data folder, locked against other services."""
     stack.enter_context(owned(settings.data_dir))
-    truth = await asyncio.to_thread(open_catalog, settings.data_dir)
+    truth = await asyncio.to_thread(catalog_of, settings, is_owner=True)
     stack.push_async_callback(asyncio.to_thread, truth.close)
     return truth
 
@@ -210,6 +218,30 @@ def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
     required = settings.require_key
     return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
+
+
+def catalog_of(settings: Settings, *, is_owner: bool = False) -> SqliteCatalog:
+    """The catalog of the settings, as the service and the commands open it.
+
+    What others may read of its folders is taken from them.
+
+    Args:
+        is_owner: the caller holds the lock of the data folder.
+
+    Raises:
+        CatalogFailure, FolderInUse: as ``open_catalog``.
+    """
+    tighten(settings.data_dir, (f"{FILE_NAME}*", f".{FILE_NAME}*", INDEX_FOLDER, "in-use"))
+    if settings.backup_dir is not None:
+        tighten(settings.backup_dir, (f"{PREFIX}*", f".{PREFIX}*", f"{LEDGER}*"))
+    if settings.exchange_dir is not None:
+        tighten(settings.exchange_dir, ("ws_*",))
+    return open_catalog(
+        settings.data_dir,
+        is_owner=is_owner,
+        backup_dir=settings.backup_dir,
+        redact=without_scores,
+    )
 
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:

@@ -20,10 +20,9 @@ from service.access.failed_keys import network_of
 from service.access.keys import DEFAULT_WORKSPACE, create_key
 from service.api.dependencies import Services
 from service.api.problems import raw_answer
-from service.app import create_app, open_encoder
+from service.app import catalog_of, create_app, open_encoder
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.connections.connection_table import ConnectionLimits, ConnectionTable
 from service.connections.guarded_protocol import Guard, GuardedProtocol
 from service.connections.open_files import allow_files
@@ -149,7 +148,10 @@ def serve(settings: Settings) -> bool:
     """
     _warn(settings)
     encoder = open_encoder(settings)
-    with owned(settings.data_dir), contextlib.closing(open_catalog(settings.data_dir)) as catalog:
+    with (
+        owned(settings.data_dir),
+        contextlib.closing(catalog_of(settings, is_owner=True)) as catalog,
+    ):
         server = _server(settings, encoder, catalog)
         server.run()
         return server.started
@@ -206,5 +208,5 @@ def local_service(
 def _local_key(settings: Settings, catalog: Catalog | None) -> str:
     if catalog is not None:
         return create_key(catalog, "local", DEFAULT_WORKSPACE)[1]
-    with contextlib.closing(open_catalog(settings.data_dir)) as opened:
+    with contextlib.closing(catalog_of(settings)) as opened:
         return create_key(opened, "local", DEFAULT_WORKSPACE)[1]

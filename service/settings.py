@@ -197,6 +197,19 @@ class Settings(BaseSettings):
     retention_sweep_s: int = Field(
         3600, gt=0, description="Time between two deletions of expired scans, seconds."
     )
+    retention_max_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Largest share of a collection that a sweep deletes on a clock that it cannot "
+        "prove; if more is due, it deletes none and waits for a confirmation.",
+    )
+    retention_min_scans: int = Field(
+        5,
+        ge=0,
+        description="Number of scans of a collection that such a sweep may delete whatever their "
+        "share.",
+    )
     operation_threads: int = Field(
         1,
         gt=0,

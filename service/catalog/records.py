@@ -10,6 +10,8 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.erasure_records import ErasedSubject as ErasedSubject
+
 Scalar: TypeAlias = str | int | float | bool | None
 T = TypeVar("T")
 
@@ -21,6 +23,7 @@ class Collection:
     Attributes:
         keep_images: keep the embedded pixels, so that another encoder can embed them.
         retention_days: delete older scans; None = never.
+        retention_held: older scans that the last sweep kept, because they are too many at once.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Collection:
     keep_images: bool = False
     retention_days: float | None = None
     intake: Mapping[str, Any] = field(default_factory=dict)  # uploads to refuse
+    retention_held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +175,27 @@ class LabelledScans:
 
 
 @dataclass(frozen=True, slots=True)
+class IgnoredField:
+    """A value that was sent and ignored, such as of ``labels.view``; ``kept`` is the stored one."""
+
+    field: str
+    sent: Scalar
+    kept: Scalar
+
+
+@dataclass(frozen=True, slots=True)
 class StoredScan:
-    """The answer to a NewScan; ``created`` is False if the same image was stored before."""
+    """The answer to a NewScan; ``created`` is False if its subject had the image before.
+
+    Attributes:
+        ignored: what the NewScan says otherwise; the stored scan is not changed.
+        copies: scan ids with the same file or pixels under another subject or none, at most 100.
+    """
 
     scan: Scan
     created: bool
+    ignored: tuple[IgnoredField, ...] = ()
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,20 +396,6 @@ class VersionExample:
     subject_id: str | None
     study_id: str | None
     is_kept: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ErasedSubject:
-    """Receipt of an erasure, with the classifiers that learnt from the erased scans.
-
-    Attributes:
-        uploads: number of erased examples that were uploaded to classifiers.
-    """
-
-    scans: tuple[tuple[str, str], ...]  # (collection, scan_id)
-    row_ids: tuple[tuple[str, int], ...]  # (collection, row_id)
-    classifiers: tuple[str, ...]
-    uploads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

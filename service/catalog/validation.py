@@ -5,6 +5,7 @@ No message quotes a value.
 
 import math
 
+from service.catalog.plain_text import require_value
 from service.catalog.records import Range, Scalar, ScanFilter
 from service.errors import InputError, PreconditionFailed
 
@@ -48,11 +49,11 @@ def require_optional_text(text: object, what: str) -> None:
 
 
 def require_scalar(value: object) -> Scalar:
-    """Return an attribute's value. Raises InputError: not a scalar, NaN, or over 64 bits."""
+    """An attribute's value as it is stored. Raises InputError: not a scalar, NaN, over 64 bits."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return require_text(value, "an attribute value")
+        return require_value(value, "an attribute value")
     if isinstance(value, int | float) and is_comparable(value):
         return value
     raise InputError(

@@ -1,6 +1,7 @@
 """The command line: serve, demo, keys, embed, ingest, openapi, and the commands of the room."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,6 +60,7 @@ def main(
     ] = False,
 ) -> None:
     """Few-shot classification and similarity search for ultrasound frames."""
+    os.umask(0o077)  # whatever a command writes may hold patient data
     if context.invoked_subcommand == "serve":
         return  # it logs them
     for variable, nearest in unknown_variables().items():
@@ -133,7 +135,7 @@ def keys_create(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Create a key and print it once; the catalog stores only its hash."""
-    with explained(), catalog_at(read_settings().data_dir) as catalog:
+    with explained(), catalog_at(read_settings()) as catalog:
         record, token = create_key(catalog, name, workspace)
         errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
         typer.echo(token)
@@ -142,7 +144,7 @@ def keys_create(
 @keys.command("list")
 def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
     """List all keys, including revoked ones."""
-    with explained(), catalog_at(read_settings().data_dir) as catalog:
+    with explained(), catalog_at(read_settings()) as catalog:
         for key in catalog.list_keys(workspace_id_of(catalog, workspace)):
             state = f"revoked {key.revoked_at}" if key.revoked_at else "active"
             typer.echo(f"{key.key_id}\t{key.name}\t{key.created_at}\t{state}")
@@ -154,7 +156,7 @@ def keys_revoke(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Revoke a key permanently."""
-    with explained(), catalog_at(read_settings().data_dir) as catalog:
+    with explained(), catalog_at(read_settings()) as catalog:
         owner_id = workspace_id_of(catalog, workspace)
         typer.echo(f"revoked {catalog.revoke_key(owner_id, key_id).key_id}")
 

@@ -38,7 +38,10 @@ class CollectionCalls(Transport):
     def patch_collection(
         self, name: str, changes: JsonObject, *, if_match: str | None = None
     ) -> JsonObject:
-        """PATCH /v1/collections/{name}: ``description``, ``keep_images``, ``retention_days``."""
+        """PATCH /v1/collections/{name}: ``description``, ``keep_images``, ``retention_days``.
+
+        ``confirm_retention`` deletes what a sweep held back.
+        """
         return self._json("PATCH", _path(name), json=changes, if_match=if_match)
 
     def delete_collection(self, name: str, *, if_match: str | None = None) -> JsonObject:
@@ -120,7 +123,7 @@ class CollectionCalls(Transport):
         )
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
-        """GET .../scans?sha256=: {sha256: scan_id} of files that need not be sent again."""
+        """GET .../scans?sha256=: {sha256: scan_id} of files that are stored, of any subject."""
         known: dict[str, str] = {}
         for start in range(0, len(sha256s), DIGESTS_PER_REQUEST):
             params = {"sha256": list(sha256s[start : start + DIGESTS_PER_REQUEST])}
@@ -170,12 +173,17 @@ class CollectionCalls(Transport):
         return self._json("DELETE", _path(collection, scan_id), if_match=if_match, params=params)
 
     def erase_subject(self, subject_id: str, *, refit: bool = False) -> JsonObject:
-        """DELETE /v1/subjects/{subject_id}; returns the receipt."""
-        return self._json("DELETE", f"/v1/subjects/{part(subject_id)}", params={"refit": refit})
+        """DELETE /v1/subjects/{subject_id}, or ?subject_id= with slashes; returns the receipt."""
+        return self._erase("/v1/subjects", "subject_id", subject_id, refit=refit)
 
     def erase_study(self, study_id: str, *, refit: bool = False) -> JsonObject:
-        """DELETE /v1/studies/{study_id}; returns the receipt."""
-        return self._json("DELETE", f"/v1/studies/{part(study_id)}", params={"refit": refit})
+        """DELETE /v1/studies/{study_id}, or ?study_id= with slashes; returns the receipt."""
+        return self._erase("/v1/studies", "study_id", study_id, refit=refit)
+
+    def _erase(self, path: str, name: str, value: str, *, refit: bool) -> JsonObject:
+        if "/" in value or not value.strip("."):  # proxies and clients change such paths
+            return self._json("DELETE", path, params={name: value, "refit": refit})
+        return self._json("DELETE", f"{path}/{part(value)}", params={"refit": refit})
 
     # searches -----------------------------------------------------------------------------
 

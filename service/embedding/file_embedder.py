@@ -33,6 +33,7 @@ from service.fairness.workspace_turn import current_workspace
 from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis
 from service.imaging.analysis.frame_analysis import RegionMode
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
+from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.text import TextFinder
 from service.imaging.analysis.thumbnails import encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
@@ -90,6 +91,7 @@ class _DecodedFile:
     thumbnail_jpeg: bytes = b""
     thumbnail_index: int = -1
     used_png: bytes | None = None
+    is_blank: bool = True  # until a frame shows something
 
 
 class _AnalysisTime:
@@ -251,7 +253,8 @@ class FileEmbedder:
             file.analysis.analysis,
             # Pooling one frame would normalise it again and change its last bits.
             frames[0].embedding_D if is_still else pool(tuple(frames)),
-            content,
+            # Equal pixels mean the same image only if there is something to see.
+            _digest_of_blank(file.sha256, content) if file.is_blank else content,
             tuple(frames) if file.info.kind == "cine" or len(frames) > 1 else (),
             file.thumbnail_jpeg,
             mapped,
@@ -291,6 +294,7 @@ class FileEmbedder:
         is_single = file.info.kind == "frame" and len(used) == 1
         if is_single and options.with_png:
             file.used_png = encode_png(used[0])
+        file.is_blank = file.is_blank and all(map(is_blank, used))
         return [
             _PreparedFrame(
                 frame.index,
@@ -311,6 +315,11 @@ class FileEmbedder:
         file.thumbnail_index = frame.index
         shown_hw = file.analysis.show(frame.pixels)
         file.thumbnail_jpeg = thumbnail(shown_hw, side_px=self._defaults.thumbnail_side_px)
+
+
+def _digest_of_blank(sha256: str, content: str) -> str:
+    """Digest of a blank content that no other file has."""
+    return hashlib.sha256(f"{sha256}\n{content}".encode()).hexdigest()
 
 
 def _preview_of(info: ImageInfo) -> int:

@@ -6,7 +6,19 @@ import pytest
 from service.catalog.records import ScanFilter
 from service.errors import InputError
 
-ODD_NAMES = ['a"b', "a.b", "$.x", "it's", "[0]", "back\\slash", "é\u2028", "😀", "", "%_", "a\tb"]
+ODD_NAMES = [
+    'a"b',
+    "a.b",
+    "$.x",
+    "it's",
+    "[0]",
+    "back\\slash",
+    "é\u2028",
+    "😀",
+    "%_",
+    "a\u00a0b",
+    "e\u0301",
+]
 
 
 @pytest.fixture

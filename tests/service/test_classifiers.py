@@ -168,7 +168,7 @@ def test_a_version_is_named_by_number_or_as_published_or_latest(ward, name) -> N
     [
         ([("cyst-0", "a"), ("cyst-0", "b")], "conflicting_labels"),
         ([("cyst-0", "a"), ("cyst-1", "a")], "not_enough_examples"),
-        ([("cyst-0", "a"), ("cyst-1", " ")], "(invalid_input|validation_error)"),
+        ([("cyst-0", "a"), ("cyst-1", " ")], "validation_error"),
         ([("cyst-0", "a"), ("cyst-1", "")], "validation_error"),
         ([("cyst-0", "a"), ("cyst-1", "x" * 10_000)], "validation_error"),
         ([], "validation_error"),

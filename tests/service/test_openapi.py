@@ -110,6 +110,8 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     assert client.cancel(begun["operation_id"]) == client.operation(begun["operation_id"])
     client.erase_subject("p1", refit=True), client.delete_scan("c", "s2", refit=True)
     client.patch_scan("c", "s3", {"study_id": "st"}), client.erase_study("st", refit=True)
+    client.patch_scan("c", "s4", {"study_id": "s/t"}), client.erase_study("s/t")
+    client.patch_scan("c", "s5", {"subject_id": "p/5"}), client.erase_subject("p/5")
     for operation in client.operations():
         client.wait(operation["operation_id"])
     with pytest.raises(ApiError):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -21,6 +21,7 @@ from service.api.shapes.base import (
     REGION_HELP,
     FrameChoice,
     Identifier,
+    JsonObject,
     RegionChoice,
     ScanId,
     responses_of,
@@ -68,10 +69,18 @@ async def add_scans(
     label: Annotated[
         list[str] | None, Query(description=f"task:class, repeatable. {OF_RAW}", max_length=64)
     ] = None,
+    labels: Annotated[
+        str | None, Query(description=f"JSON object, task -> class. {OF_RAW}", max_length=20_000)
+    ] = None,
+    attributes: Annotated[
+        str | None, Query(description=f"JSON object, name -> value. {OF_RAW}", max_length=80_000)
+    ] = None,
 ) -> Response:
     """Embed, store and index images and clips: one result per item, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
-    raw_facts = facts_of_query(scan_id, subject_id, study_id, label or [])
+    ids = (scan_id, subject_id, study_id)
+    objects = (_object("labels", labels), _object("attributes", attributes))
+    raw_facts = facts_of_query(ids, label or [], *objects)
     files, facts = await asyncio.to_thread(  # base64 is decoded there
         _files_and_facts, upload, raw_facts, service.settings.max_items
     )
@@ -94,12 +103,12 @@ async def add_scans(
 
 
 def _files_and_facts(
-    upload: Upload, raw_facts: ScanFacts, max_items: int
+    upload: Upload, raw_facts: JsonObject, max_items: int
 ) -> tuple[Sequence[bytes | InputError], list[ScanFacts]]:
     if upload.is_raw:
-        return upload.files, [validate(ScanMetadata, asdict(raw_facts)).facts()]
-    if raw_facts != ScanFacts():
-        raise InputError("expected scan_id, subject_id, study_id and label in metadata")
+        return upload.files, [validate(ScanMetadata, raw_facts).facts()]
+    if raw_facts:
+        raise InputError("expected ids, labels and attributes in metadata")
     files: Sequence[bytes | InputError] = upload.files
     metadata = upload.metadata
     if upload.document is not None:
@@ -167,6 +176,16 @@ async def list_scans(
     dim = service.pipeline.encoder.dim
     items = [ScanAnswer.of(scan, dim=dim) for scan in page.items]
     return ScanPage(items=items, next_cursor=next_cursor(kind, page.next_after))
+
+
+def _object(name: str, text: str | None) -> JsonObject | None:
+    """A query parameter that holds a JSON object. Raises InputError."""
+    if text is None:
+        return None
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise InputError(f"expected {name} to be a JSON object")
+    return value
 
 
 def _pairs(

@@ -9,6 +9,8 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -16,8 +18,8 @@ from service.api.problems import MAX_RULES, problem
 from service.api.strict_json import MAX_INLINE_BYTES
 from service.classifiers.refusals import RefusalReason
 from service.embedding.analysis_terms import CorrectedFact, Reason
-from service.errors import ServiceError, UnknownItem
-from service.gallery.gallery_records import ScanImage
+from service.errors import InputError, ServiceError, UnknownItem
+from service.gallery.gallery_records import ScanImage, require_name, require_value
 
 VERSION_NAME = r"^([1-9][0-9]{0,8}|published|latest)$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -34,18 +36,52 @@ FRAMES_HELP = (
 )
 THUMBNAIL_HELP = "Path of a small JPEG; null for an upload."
 
+
+def _name(text: Any) -> Any:
+    try:
+        return require_name(text, "the text") if isinstance(text, str) else text
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _value(text: Any) -> Any:
+    try:
+        return require_value(text, "the text") if isinstance(text, str) else text
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _distinct(values: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Refuse two names of an object that become one text in the stored form."""
+    checked = handler(values)
+    if isinstance(values, dict) and len(checked) < len(values):
+        raise ValueError("two names are the same text")
+    return checked
+
+
 JsonObject: TypeAlias = dict[str, Any]
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+# Ids, names and values of labels get the form in which they are stored: composed and trimmed.
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128), BeforeValidator(_name)]
 # An id is a part of a path: no slash, and no leading dot, which clients would resolve.
 ScanId = Annotated[
     str,
     StringConstraints(max_length=128, pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"),
+    BeforeValidator(_name),
 ]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128), BeforeValidator(_name)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
-Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float | None
+Value = (
+    Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_value)]
+    | bool
+    | int
+    | float
+    | None
+)
+Labels = Annotated[dict[Identifier, Label], WrapValidator(_distinct)]
+Attributes = Annotated[dict[Identifier, Value], WrapValidator(_distinct)]
+LabelChanges = Annotated[dict[Identifier, Label | None], WrapValidator(_distinct)]
 FrameChoice = Annotated[
     str,
     StringConstraints(

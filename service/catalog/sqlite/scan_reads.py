@@ -62,16 +62,15 @@ class SqliteScanReads(SqliteTable):
 
     def find_known(
         self, workspace_id: str, collection: str, sha256s: Sequence[str]
-    ) -> dict[str, str]:
+    ) -> tuple[Scan, ...]:
         sql = """
-            SELECT s.sha256, s.scan_id
-            FROM collections AS c JOIN scans AS s USING (collection_id)
-            WHERE c.workspace_id = ? AND c.name = ?
-                AND s.sha256 IN (SELECT value FROM json_each(?))
+            SELECT * FROM scan_records
+            WHERE collection_id = ? AND sha256 IN (SELECT value FROM json_each(?)) ORDER BY row_id
         """
         with self._database.read() as connection:
-            rows = connection.execute(sql, (workspace_id, collection, json_list(sha256s)))
-            return {row["sha256"]: row["scan_id"] for row in rows}
+            parent = require_collection(connection, workspace_id, collection)
+            rows = connection.execute(sql, (parent["collection_id"], json_list(sha256s)))
+            return tuple(decode(Scan, row) for row in rows)
 
     def list_scans(
         self,

@@ -50,6 +50,12 @@ class QualityFinding:
     limit: float
 
 
+def is_blank(grey_hw: Pixels) -> bool:
+    """Whether there is nothing to see: an empty frame, or one that is masked as a whole."""
+    counts = histogram(shrunk(grey_hw, _SIDE_PX / max(grey_hw.shape[:2])))
+    return _percentile(counts, 99) - _percentile(counts, 5) < BLANK_SPREAD
+
+
 def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
     """Findings on one frame, in the order of ``REASONS``.
 
