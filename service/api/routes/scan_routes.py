@@ -182,7 +182,7 @@ def _object(name: str, text: str | None) -> JsonObject | None:
     """A query parameter that holds a JSON object. Raises InputError."""
     if text is None:
         return None
-    value = parse_json(text)
+    value = strict_json(text)
     if not isinstance(value, dict):
         raise InputError(f"expected {name} to be a JSON object")
     return value
