@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from service.catalog.clock import Clock
 from service.catalog.erasure_records import ErasedSubject, SweepLimits
+from service.catalog.filter_records import Facets, ScanFilter
 from service.catalog.records import (
     Collection,
     ExportRow,
-    Facets,
     KeptFrames,
     LabelledScans,
     NewScan,
@@ -22,7 +22,6 @@ from service.catalog.records import (
     PolicyPatch,
     RenamedLabel,
     Scan,
-    ScanFilter,
     ScanPatch,
     StoredScan,
 )

@@ -5,8 +5,9 @@ No message quotes a value.
 
 import math
 
+from service.catalog.filter_records import Range, ScanFilter
 from service.catalog.plain_text import require_value
-from service.catalog.records import Range, Scalar, ScanFilter
+from service.catalog.records import Scalar
 from service.errors import InputError, PreconditionFailed
 
 INT64_MAX = 2**63 - 1

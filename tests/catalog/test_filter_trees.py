@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.catalog.records import Range, ScanFilter
+from service.catalog.filter_records import Range, ScanFilter
 from service.errors import InputError, UnknownItem
 
 DEVICES = ("handheld", "cart", None, 1, True)

@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Sequence
 
 from service.catalog.codec import decode_json, encode_json
+from service.catalog.filter_records import Facet, Facets, ScanFilter
 from service.catalog.ids import now
-from service.catalog.records import Facet, Facets, RenamedLabel, Scalar, ScanFilter
+from service.catalog.records import RenamedLabel, Scalar
 from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
 from service.catalog.validation import require_limit, require_text

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.codec import decode_vector
-from service.catalog.records import ClipFrame, ExportRow, Page, Scan, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import ClipFrame, ExportRow, Page, Scan
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,

@@ -8,8 +8,9 @@ part is true or false and never NULL, so that NOT means the opposite.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+from service.catalog.filter_records import Range, ScanFilter
 from service.catalog.plain_text import name_of, value_of
-from service.catalog.records import Range, Scalar, ScanFilter
+from service.catalog.records import Scalar
 from service.catalog.sqlite.rows import json_list
 from service.catalog.validation import require_filter
 
