@@ -173,3 +173,13 @@ def test_an_answer_to_a_request_during_a_deletion_is_not_saved(catalog, ours, th
     assert catalog.find_answer(theirs, "late") is not None
     catalog.save_answer(ours, "next", answer, keep_s=60, forgettings=catalog.forgettings(ours))
     assert catalog.find_answer(ours, "next") is not None
+
+
+def test_a_renamed_class_leaves_no_byte_of_its_old_name(catalog, folder, ours, ward):
+    catalog.rename_label(ours, "lungs", "finding", f" {SECRET}-finding", "cyst", dry_run=True)
+    assert catalog.find_answer(ours, "idem") is not None
+    renamed = catalog.rename_label(ours, "lungs", "finding", f" {SECRET}-finding", "cyst ")
+    assert renamed.renamed == 1
+    assert catalog.get_scan(ours, "lungs", "a").labels == {"finding": "cyst"}
+    assert catalog.find_answer(ours, "idem") is None
+    assert f"{SECRET}-finding".encode() not in bytes_on_disk(folder)
