@@ -98,11 +98,16 @@ class CollectionCalls(Transport):
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
         """GET .../scans?sha256=: {sha256: scan_id} of files that need not be sent again."""
-        known: dict[str, str] = {}
+        found = self.known_scans(collection, sha256s)
+        return {sha256: scans[0]["scan_id"] for sha256, scans in found.items()}
+
+    def known_scans(self, collection: str, sha256s: Sequence[str]) -> dict[str, list[JsonObject]]:
+        """As ``known``, with the scans of each file: one of each subject that it was sent for."""
+        known: dict[str, list[JsonObject]] = {}
         for start in range(0, len(sha256s), DIGESTS_PER_REQUEST):
             params = {"sha256": list(sha256s[start : start + DIGESTS_PER_REQUEST])}
-            items = self._json("GET", f"{_path(collection)}/scans", params=params)["items"]
-            known |= {item["image"]["sha256"]: item["scan_id"] for item in items}
+            for item in self._json("GET", f"{_path(collection)}/scans", params=params)["items"]:
+                known.setdefault(item["image"]["sha256"], []).append(item)
         return known
 
     def scans(
