@@ -31,6 +31,7 @@ from service.imaging.formats.dicom_identity import plain_id
 app = typer.Typer()
 pseudonyms = typer.Typer(no_args_is_help=True, help="The key of pseudonyms from DICOM headers.")
 NOT_CLEAN = 3  # exit code: all images are there, but the report names others or odd ones
+NO_IMAGES = "expected a folder that holds images, found none"
 MAX_SHOWN = 20  # names on the terminal of each kind; the report has all
 REMARKS = {
     "duplicate": "have the same bytes as another file of the folder",
@@ -100,9 +101,10 @@ def ingest(
         own = {real(p): code for p, code in ((table, "table"), (report, "report")) if p}
         found = [_unless_own(file, own) for file in walk(folder)]
         files, not_sent = _chosen(found, folder, rows)
-        if not files:
-            raise InputError("expected a folder that holds images, found none")
-        ensure_collection(client, collection)
+        if not files and not not_sent:
+            raise InputError(NO_IMAGES)
+        if files:
+            ensure_collection(client, collection)
         with progress("sending", len(files)) as advance:
             done = send_files(
                 client,
@@ -116,7 +118,9 @@ def ingest(
                 report=lines,
                 on_done=advance,
             )
-    _tell(done, has_report=report is not None)
+        _tell(done, has_report=report is not None)
+        if not (done.sent or done.known or done.skipped or done.problems):
+            raise InputError(NO_IMAGES)
     raise typer.Exit(_exit_code(done, ignore_others=ignore_others))
 
 

@@ -205,6 +205,19 @@ def test_loops_of_links_pipes_and_odd_names_end_and_are_named(
     assert rows["other"]["detail"] == "the same bytes as inner/a"
 
 
+def test_a_folder_of_other_files_or_a_table_of_missing_ones_is_told_and_fails(
+    client: Client, send, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "note.txt").write_text("note")
+    output, rows = send("--ignore-others", code=1)
+    assert "expected a folder that holds images" in output
+    assert outcomes(rows) == {"note.txt": ("passed_over", "not_an_image")}
+    table = tmp_path / "table.csv"
+    table.write_text("path\na.png\n")
+    _, rows = send("--table", table, code=1)
+    assert outcomes(rows)["a.png"] == ("missing", "no_file")
+
+
 def test_long_lists_are_cut_on_the_terminal_and_whole_in_the_report(
     client: Client, send, folder: Path
 ) -> None:
