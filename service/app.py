@@ -21,6 +21,7 @@ from service.api.routes import (
     prediction_routes,
     scan_routes,
     search_routes,
+    subject_routes,
     system_routes,
     version_routes,
 )
@@ -91,6 +92,7 @@ def create_app(
         version_routes,
         evaluation_routes,
         prediction_routes,
+        subject_routes,
         operation_routes,
         docs,
     ):

@@ -79,6 +79,8 @@ class Gallery:
         self.patch_scan = catalog.patch_scan
         self.thumbnail = catalog.thumbnail
         self.vectors_of = catalog.embeddings
+        self.row_vectors = catalog.row_vectors
+        self.subject = catalog.subject
         self.all_statistics = self._indexes.all_statistics
         self.search = self._search.search
         self.exports = ExchangeFolder(exchange_dir)

@@ -77,6 +77,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},
         ("POST", f"{ward}/import"): {"json": {"from": "x"}},
         ("DELETE", f"{ward}/reembed"): {"params": {"keep": "new"}},
+        ("GET", "/v1/subjects"): {"params": {"subject_id": "subject-1"}},
         ("PATCH", ward): {"json": {"description": "mine"}},
         ("POST", f"{ward}/agreement"): {"json": {"task": "finding", "other_task": "finding"}},
         ("POST", "/v1/classifiers/import"): {"json": {"name": "mine", "classifier": {}}},
@@ -108,7 +109,11 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
             options = bodies.get((method.upper(), path), {})
             answer = stranger._http.request(method.upper(), path.format(**names), **options)
             where = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
-            if "{" in path or (method == "post" and path in ("/v1/classifiers", "/v1/search")):
+            if (
+                path == "/v1/subjects"
+                or "{" in path
+                or (method == "post" and path in ("/v1/classifiers", "/v1/search"))
+            ):
                 assert answer.status_code == 404, where
             elif path.endswith("/classifiers/import"):
                 assert answer.json()["code"] == "invalid_artifact", where
