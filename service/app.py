@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.api import docs, openapi, problems
+from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
 from service.api.middleware import Gate
 from service.api.routes import (
@@ -17,6 +18,7 @@ from service.api.routes import (
     collection_routes,
     embedding_routes,
     evaluation_routes,
+    label_routes,
     operation_routes,
     prediction_routes,
     scan_routes,
@@ -62,6 +64,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             running = await _opened(stack, settings, metrics, encoder, catalog)
             app.state.running = running
+            _watch(metrics, running)
             schedule = Schedule(
                 settings=settings,
                 gallery=running.gallery,
@@ -86,6 +89,7 @@ def create_app(
         system_routes,
         embedding_routes,
         collection_routes,
+        label_routes,
         scan_routes,
         search_routes,
         classifier_routes,
@@ -99,7 +103,10 @@ def create_app(
         app.include_router(module.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
-    app.add_middleware(Gate, max_upload_bytes=settings.max_upload_bytes, metrics=metrics)
+    body_limits = BodyLimits(
+        settings.max_upload_bytes, settings.max_json_bytes, settings.max_large_uploads
+    )
+    app.add_middleware(Gate, body_limits=body_limits, metrics=metrics)
     return app
 
 
@@ -124,7 +131,6 @@ async def _opened(
     )
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.rebuild)
-    metrics.watch_indexes(lambda: index_figures(gallery))
     # A separate pool: a pool shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
@@ -132,7 +138,6 @@ async def _opened(
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
     pipeline = Pipeline(model, pipeline_limits(settings), on_batch=metrics.batch_frames.observe)
-    metrics.watch_in_flight(lambda: pipeline.in_flight)
     await stack.enter_async_context(pipeline)
     classifiers = ClassifierStore(
         truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
@@ -159,6 +164,32 @@ async def _opened(
         searchers=searchers,
         default_workspace_id=workspace.workspace_id,
     )
+
+
+def _watch(metrics: ServiceMetrics, running: Services) -> None:
+    """Report the state of the parts whenever the metrics are read."""
+    pipeline = running.pipeline
+    metrics.watch_in_flight(lambda: pipeline.in_flight)
+    metrics.watch_indexes(lambda: index_figures(running.gallery))
+    metrics.watch_queues(
+        lambda: {
+            name: {
+                "waiting": state.waiting,
+                "running": state.running,
+                "oldest_seconds": state.oldest_s,
+            }
+            for name, state in running.queues.items()
+        }
+    )
+    metrics.watch_decoders(
+        lambda: {name: {"confined": float(holds)} for name, holds in pipeline.confined.items()}
+    )
+    metrics.watch_encoder(lambda: {pipeline.encoder.encoder_id: _encoder_figures(pipeline)})
+
+
+def _encoder_figures(pipeline: Pipeline) -> dict[str, float]:
+    age_s = pipeline.last_pass_s
+    return {} if age_s is None else {"last_pass_seconds": age_s}
 
 
 async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
@@ -198,6 +229,7 @@ def pipeline_limits(settings: Settings) -> PipelineLimits:
     """The limits of the pipeline, from the settings."""
     return PipelineLimits(
         max_image_bytes=settings.max_image_bytes,
+        max_clip_bytes=settings.max_clip_bytes,
         max_batch=settings.max_batch,
         batch_wait_s=settings.batch_wait_s,
         max_queue=settings.max_queue,

@@ -77,7 +77,9 @@ class Gallery:
         self.get_scan = catalog.get_scan
         self.list_scans = catalog.list_scans
         self.patch_scan = catalog.patch_scan
+        self.rename_label = catalog.rename_label
         self.thumbnail = catalog.thumbnail
+        self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings
         self.row_vectors = catalog.row_vectors
         self.subject = catalog.subject
