@@ -24,6 +24,7 @@ from service.api.routes import (
     prediction_routes,
     scan_routes,
     search_routes,
+    subject_routes,
     system_routes,
     version_routes,
 )
@@ -60,6 +61,7 @@ ROUTES = (
     version_routes,
     evaluation_routes,
     prediction_routes,
+    subject_routes,
     operation_routes,
     docs,
 )

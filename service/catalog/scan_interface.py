@@ -25,6 +25,7 @@ from service.catalog.records import (
     ScanPatch,
     StoredScan,
 )
+from service.catalog.subject_records import HeldSubject
 from service.errors import ServiceError
 
 
@@ -194,6 +195,16 @@ class ScanCatalog(Protocol):
 
         Raises:
             UnknownItem: no such collection.
+            InvalidCursor: ``after`` is not a decimal row id.
+        """
+
+    def subject(
+        self, workspace_id: str, subject_id: str, *, limit: int, after: str | None = None
+    ) -> tuple[HeldSubject, Page[Scan]]:
+        """What the workspace holds of a patient as of one moment, and a page of the scans.
+
+        Raises:
+            UnknownItem: neither a scan nor an uploaded example.
             InvalidCursor: ``after`` is not a decimal row id.
         """
 

@@ -1,36 +1,27 @@
-"""The command line: serve, demo, keys, embed, ingest, openapi, and the commands of the room."""
+"""The command line: serve, demo, keys, embed, openapi, and the commands of the room."""
 
 import json
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from service.access.keys import DEFAULT_WORKSPACE, create_key, workspace_id_of
 from service.app import create_app
-from service.cli import classifier_commands, data_commands
+from service.cli import classifier_commands, data_commands, ingest_commands
 from service.cli import demo as steps
-from service.cli.ingest import ensure_collection, image_files
-from service.cli.ingest import ingest as send_folder
-from service.cli.ingest_report import Report
 from service.cli.terminal import (
-    LOCAL_URL,
-    Key,
-    NewCollection,
-    Url,
     catalog_at,
     console,
     errors,
     explained,
     progress,
     scratch_service,
-    service_at,
 )
 from service.client.client import Client
-from service.errors import InputError
 from service.observability import configure_logging
 from service.server import serve as run_service
 from service.settings import Settings, program_version, read_settings, unknown_variables
@@ -40,6 +31,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog in SONOPROBE_DATA_DIR.")
 app.add_typer(keys, name="keys")
 app.add_typer(data_commands.app)
+app.add_typer(ingest_commands.app)
+app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
 EMBED_AT_ONCE = 32
 Workspace = Annotated[str, typer.Option(help="Workspace that the key opens.")]
@@ -182,57 +175,10 @@ def embed(
 
 
 @app.command()
-def ingest(
-    folder: Annotated[Path, typer.Argument(help="Folder of images.", exists=True, file_okay=False)],
-    collection: NewCollection,
-    url: Url = LOCAL_URL,
-    key: Key = None,
-    label_task: Annotated[
-        str | None, typer.Option(help="Label each image for this task by its sub-folder.")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Number of parallel requests.")] = 4,
-    report: Annotated[
-        Path | None, typer.Option(help="File for the outcome of each image, .csv or .jsonl.")
-    ] = None,
-) -> None:
-    """Send a folder to a running service; run it again, with the same report, to continue."""
-    with service_at(url, key) as client:
-        files = image_files(folder)
-        if not files:
-            raise InputError("expected a folder that holds images, found none")
-        metadata = [_labels(path, folder, label_task) for path in files]
-        ensure_collection(client, collection)
-        with progress("sending", len(files)) as advance:
-            done = send_folder(
-                client,
-                collection,
-                files,
-                metadata,
-                workers=workers,
-                report=None if report is None else Report(report),
-                on_done=advance,
-            )
-    for path, reason in done.problems:
-        line = escape(f"{path}: {reason}")
-        errors.print(f"[red]refused[/red] {line}", highlight=False, soft_wrap=True)
-    skipped = f", {done.skipped} settled before" if done.skipped else ""
-    counts = f"{done.sent} stored, {done.known} known already, {len(done.problems)} refused"
-    typer.echo(counts + skipped)
-    if done.problems:
-        raise typer.Exit(1)
-
-
-@app.command()
 def openapi() -> None:
     """Print the OpenAPI document of the service."""
     document = create_app(Settings.model_construct()).openapi()
     typer.echo(json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False))
-
-
-def _labels(path: Path, folder: Path, task: str | None) -> dict[str, Any]:
-    if task is None or path.parent == folder:
-        return {}
-    return {"labels": {task: path.relative_to(folder).parts[0]}}
 
 
 if __name__ == "__main__":
