@@ -154,6 +154,19 @@ class ClassifierRegistry:
         labels = self._store.sources.labels_of(workspace_id, selection)
         return replace(source, by_hand=tuple(sorted(named - labels.keys())))
 
+    def check_refit(self, workspace_id: str, request: RefitFromSource) -> None:
+        """Before work that is only accepted now.
+
+        Raises:
+            UnknownItem: no such classifier, version or collection.
+            PreconditionFailed: the classifier has another revision than ``if_revision``.
+            EncoderMismatch: the collection holds embeddings of another encoder.
+        """
+        classifier, _ = self.find(workspace_id, request.name, request.version)
+        require_revision(classifier, request.if_revision)
+        if request.source is not None:
+            self.check_sources(workspace_id, request.source)
+
     def refit(
         self,
         workspace_id: str,

@@ -73,6 +73,11 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("GET", "/v1/classifiers/{name}/review"): {
             "params": {"kind": "next", "collection": "ward", "task": "finding"}
         },
+        ("GET", f"{ward}/next"): {"params": {"task": "finding"}},
+        ("POST", f"{ward}/labels/rename"): {
+            "json": {"task": "finding", "from": "benign", "to": "x"}
+        },
+        ("POST", "/v1/classifiers/{name}/refit"): {"json": {}},
         ("POST", f"{ward}/facets"): {"json": {}},
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},
         ("POST", f"{ward}/import"): {"json": {"from": "x"}},

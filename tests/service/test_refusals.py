@@ -320,3 +320,19 @@ def test_an_accepted_fit_names_collections_that_exist(tiny: LocalService) -> Non
             with refused("unknown_item", 404):
                 client.fit({"name": "k", **body}, respond_async=True)
         assert not list(client.operations())
+
+
+def test_an_accepted_refit_can_begin(tiny: LocalService, frames) -> None:
+    images = frames["cyst"][:3] + frames["mass"][:3]
+    facts = [{"scan_id": f"s{i}", "labels": {"t": "ab"[i // 3]}} for i in range(6)]
+    with Client(tiny.url, key=tiny.key) as client:
+        client.create_collection("source")
+        client.add_scans("source", images, facts)
+        client.fit({"name": "refit", "collection": "source", "task": "t"})
+        with refused("unknown_item", 404):
+            client.refit("refit", {"collection": "none", "task": "t"}, respond_async=True)
+        with refused("unknown_item", 404):
+            client.refit("refit", {"version": "9"}, respond_async=True)
+        with refused("precondition_failed", 412):
+            client.refit("refit", {}, if_match='"99"', respond_async=True)
+        assert not list(client.operations())

@@ -125,7 +125,8 @@ async def refit_classifier(
     refit_request = body.request(name, caller.author, if_match)
 
     async def act() -> JSONResponse:
-        await asyncio.to_thread(service.registry.get, caller.workspace_id, name)
+        check = service.registry.check_refit
+        await asyncio.to_thread(check, caller.workspace_id, refit_request)
         if prefers_async(prefer):
             start = service.operations.start
             operation = await asyncio.to_thread(
