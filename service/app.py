@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.api import docs, openapi, problems
+from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
 from service.api.middleware import Gate
 from service.api.routes import (
@@ -17,6 +18,7 @@ from service.api.routes import (
     collection_routes,
     embedding_routes,
     evaluation_routes,
+    label_routes,
     operation_routes,
     prediction_routes,
     scan_routes,
@@ -86,6 +88,7 @@ def create_app(
         system_routes,
         embedding_routes,
         collection_routes,
+        label_routes,
         scan_routes,
         search_routes,
         classifier_routes,
@@ -98,7 +101,10 @@ def create_app(
         app.include_router(module.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
-    app.add_middleware(Gate, max_upload_bytes=settings.max_upload_bytes, metrics=metrics)
+    body_limits = BodyLimits(
+        settings.max_upload_bytes, settings.max_json_bytes, settings.max_large_uploads
+    )
+    app.add_middleware(Gate, body_limits=body_limits, metrics=metrics)
     return app
 
 
@@ -221,6 +227,7 @@ def pipeline_limits(settings: Settings) -> PipelineLimits:
     """The limits of the pipeline, from the settings."""
     return PipelineLimits(
         max_image_bytes=settings.max_image_bytes,
+        max_clip_bytes=settings.max_clip_bytes,
         max_batch=settings.max_batch,
         batch_wait_s=settings.batch_wait_s,
         max_queue=settings.max_queue,

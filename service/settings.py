@@ -31,10 +31,25 @@ class Settings(BaseSettings):
         True, description="Require an API key; set false only behind a gateway that authenticates."
     )
     max_upload_bytes: int = Field(
-        64_000_000, gt=0, description="Largest accepted request body, bytes."
+        320_000_000, gt=0, description="Largest accepted request body, bytes."
+    )
+    max_json_bytes: int = Field(
+        64_000_000, gt=0, description="Largest accepted body that is no file, such as JSON, bytes."
+    )
+    max_large_uploads: int = Field(
+        3,
+        gt=0,
+        description="Number of bodies above max_json_bytes that are held at a time; further ones "
+        "get 503.",
     )
     max_image_bytes: int = Field(
-        20_000_000, gt=0, description="Largest accepted image file, bytes."
+        20_000_000, gt=0, description="Largest accepted PNG, JPEG, WebP or BMP file, bytes."
+    )
+    max_clip_bytes: int = Field(
+        300_000_000,
+        gt=0,
+        description="Largest accepted file of another format (DICOM, video, TIFF, GIF), bytes; its "
+        "frames are limited by their number and size.",
     )
     max_pixels: int = Field(50_000_000, gt=0, description="Maximum number of pixels of one frame.")
     max_items: int = Field(

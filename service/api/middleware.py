@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from service.api.body_limits import BodyLimits, LargeBody
 from service.api.problems import MEDIA_TYPE, internal_error, problem
 from service.errors import UploadTooLarge
 from service.observability import ServiceMetrics
@@ -29,9 +30,9 @@ class Gate:
     cannot bring more than the limit into memory. HEAD is answered as GET without the body.
     """
 
-    def __init__(self, app: App, *, max_upload_bytes: int, metrics: ServiceMetrics) -> None:
+    def __init__(self, app: App, *, body_limits: BodyLimits, metrics: ServiceMetrics) -> None:
         self._app = app
-        self._max_upload_bytes = max_upload_bytes
+        self._body_limits = body_limits
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,21 +79,24 @@ class Gate:
             self._report(scope, status, time.perf_counter() - started)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._max_upload_bytes
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        limit = self._body_limits.largest(headers.get(b"content-type", b""))
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
             raise UploadTooLarge(f"expected a body of at most {limit} bytes, got {int(declared)}")
         received = 0
+        with LargeBody(self._body_limits) as large_body:
 
-        async def counted_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise UploadTooLarge(f"expected a body of at most {limit} bytes, got more")
-            return message
+            async def counted_receive() -> Message:
+                nonlocal received
+                message = await receive()
+                received += len(message.get("body", b""))
+                if received > limit:
+                    raise UploadTooLarge(f"expected a body of at most {limit} bytes, got more")
+                large_body.received(received)
+                return message
 
-        await self._app(scope, counted_receive, send)
+            await self._app(scope, counted_receive, send)
 
     def _report(self, scope: Scope, status: int, elapsed_s: float) -> None:
         """Count the answer, and log it by its route: an address may name a patient."""

@@ -154,7 +154,7 @@ def validate(model: type[M], document: Any) -> M:
 def image_files(images: Sequence[str], *, max_items: int) -> tuple[bytes | InputError, ...]:
     """Each base64 image, or the error of that one alone. Raises TooManyItems.
 
-    Decodes up to ``max_upload_bytes``: call it on a thread.
+    Decodes up to ``max_json_bytes``: call it on a thread.
     """
     if len(images) > max_items:
         raise TooManyItems(f"expected at most {max_items} images, got {len(images)}")

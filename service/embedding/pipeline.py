@@ -25,6 +25,7 @@ from service.fairness.fair_threads import SPARE
 from service.fairness.workspace_turn import SERVICE, current_workspace, working_for
 from service.imaging.analysis.frame_analysis import parse_region_mode, use_one_thread
 from service.imaging.analysis.preprocess import preprocess
+from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import parse_sampling
 from service.imaging.sandbox.decoder_pool import DecoderPool
@@ -39,6 +40,7 @@ class PipelineLimits:
     """See the settings of the same names."""
 
     max_image_bytes: int
+    max_clip_bytes: int
     max_batch: int
     batch_wait_s: float
     max_queue: int
@@ -192,13 +194,18 @@ class Pipeline:
     async def _result_or_error(
         self, data: bytes, options: EmbedOptions
     ) -> EmbeddedImage | ServiceError:
-        limit = self._limits.max_image_bytes
-        if len(data) > limit:
-            return UploadTooLarge(f"expected at most {limit} bytes per image, got {len(data)}")
         try:
+            self._check_size(data)
             return await self._files.embed(data, options)
         except ServiceError as error:
             return error
+
+    def _check_size(self, data: bytes) -> None:
+        """Raises UploadTooLarge, UnsupportedFormat, CorruptImage."""
+        is_still = family_of(data) == "still"
+        limit = self._limits.max_image_bytes if is_still else self._limits.max_clip_bytes
+        if len(data) > limit:
+            raise UploadTooLarge(f"expected at most {limit} bytes per file, got {len(data)}")
 
 
 def _passes_of(encoder: Encoder) -> Passes:

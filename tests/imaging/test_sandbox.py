@@ -56,7 +56,7 @@ def test_another_process_gives_the_same_frames_and_facts(decoders: DecoderPool) 
         (b"hello", UnsupportedFormat),
         (MP4[:500], CorruptImage),
         (made.dicom(np.zeros((1, 64, 96), np.uint8), Rows=65535, Columns=65535), ImageTooLarge),
-        (made.dicom(np.zeros((1, 64, 96), np.uint8), NumberOfFrames=100_000), ClipTooLong),
+        (made.dicom(np.zeros((2, 64, 96), np.uint8), FrameTime=10**9), ClipTooLong),
     ],
 )
 def test_an_error_comes_across_by_its_name_and_the_process_stays(decoders, data, kind) -> None:

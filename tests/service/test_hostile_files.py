@@ -58,8 +58,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "image_too_large",
     ),
     "a clip of 100,000 frames": (lambda: repeated_gif(100_000), "clip_too_long"),
-    "the same in DICOM tags": (
-        lambda: made.dicom(STILL, NumberOfFrames=100_000),
+    "a DICOM cine of 100,000 frames": (
+        lambda: made.dicom(np.zeros((100_000, 8, 8), np.uint8)),
         "clip_too_long",
     ),
     "a progressive JPEG of 3,000 scans": (

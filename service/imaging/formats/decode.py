@@ -11,7 +11,9 @@ from service.arrays import Pixels
 from service.errors import UnsupportedFormat
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.sampling import FrameSelector
 from service.imaging.formats.still import read_still
+from service.imaging.formats.tiff import TiffReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +42,12 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
     family = family_of(data)
     if family in ("video", "dicom"):
         raise UnsupportedFormat(f"expected a still image, got {family}")
-    info, frame = read_still(data, DecodeLimits(max_pixels=max_pixels))
+    limits = DecodeLimits(max_pixels=max_pixels)
+    if family == "tiff":
+        reader = TiffReader(data, limits)
+        if reader.info.kind == "cine":
+            raise UnsupportedFormat("expected one still frame, got an image of several frames")
+        info, frame = reader.info, next(reader.frames(FrameSelector()))
+    else:
+        info, frame = read_still(data, limits)
     return Frame(np.ascontiguousarray(frame.grey), info.format)

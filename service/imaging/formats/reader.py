@@ -15,7 +15,8 @@ from service.imaging.formats.image_stack import StackReader
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import FrameSelector, Sampling, evenly, most_different, sketch
 from service.imaging.formats.still import read_still
-from service.imaging.formats.video import VideoReader
+from service.imaging.formats.tiff import TiffReader
+from service.imaging.video.video_reader import VideoReader
 
 
 class Reader(Protocol):
@@ -41,6 +42,7 @@ class _StillReader:
 READERS: dict[Family, Callable[[bytes, DecodeLimits], Reader]] = {
     "still": _StillReader,
     "stack": StackReader,
+    "tiff": TiffReader,
     "dicom": DicomReader,
     "video": VideoReader,
 }
