@@ -120,13 +120,20 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         512,
         gt=0,
-        description="Maximum number of frames that wait for the encoder; further requests get 503.",
+        description="Maximum number of images under way of one workspace; further requests get 503."
+        " A quarter more is kept for others.",
     )
     decode_threads: int = Field(
-        2, gt=0, description="Threads that decode stills and preprocess frames."
+        2,
+        gt=0,
+        description="Threads that decode ordinary stills and preprocess frames; one more for a "
+        "workspace that has none.",
     )
     decode_processes: int = Field(
-        2, gt=0, description="Processes that decode DICOM, clips, TIFF and GIF."
+        2,
+        gt=0,
+        description="Processes that decode all other files; one more for a workspace that has "
+        "none.",
     )
     clip_frames: str = Field(
         "uniform:32",
@@ -143,9 +150,17 @@ class Settings(BaseSettings):
     encoder_threads: int = Field(
         0, ge=0, description="Threads of one forward pass; 0 = one per core."
     )
-    fit_threads: int = Field(1, gt=0, description="Number of classifiers fitted at the same time.")
+    fit_threads: int = Field(
+        1,
+        gt=0,
+        description="Number of classifiers fitted at the same time; one more for a workspace that "
+        "has none.",
+    )
     max_waiting_fits: int = Field(
-        8, ge=0, description="Maximum number of fits that wait for a thread; further ones get 503."
+        8,
+        ge=0,
+        description="Maximum number of fits of one workspace that wait for a thread; further ones "
+        "get 503. A quarter more is kept for others.",
     )
     max_fit_examples: int = Field(
         120_000, gt=0, description="Maximum number of examples in one fit."
@@ -213,12 +228,14 @@ class Settings(BaseSettings):
     operation_threads: int = Field(
         1,
         gt=0,
-        description="Number of operations (long work) that run at the same time, at low priority.",
+        description="Number of operations (long work) that run at the same time, at low priority; "
+        "one more for a workspace that has none.",
     )
     max_waiting_operations: int = Field(
         100,
         gt=0,
-        description="Maximum number of operations that wait for a thread; further ones get 503.",
+        description="Maximum number of operations of one workspace that wait for a thread; further "
+        "ones get 503. A quarter more is kept for others.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest severity that is logged."
