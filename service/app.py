@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from service.access.failed_keys import FailedKeys
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.api import docs, openapi, problems
@@ -23,6 +24,7 @@ from service.api.routes import (
     prediction_routes,
     scan_routes,
     search_routes,
+    subject_routes,
     system_routes,
     version_routes,
 )
@@ -48,6 +50,21 @@ from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 
+ROUTES = (
+    system_routes,
+    embedding_routes,
+    collection_routes,
+    label_routes,
+    scan_routes,
+    search_routes,
+    classifier_routes,
+    version_routes,
+    evaluation_routes,
+    prediction_routes,
+    subject_routes,
+    operation_routes,
+    docs,
+)
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
 
@@ -81,6 +98,7 @@ def create_app(
 
     app = FastAPI(
         title="Sonoprobe",
+        openapi_url=None,  # docs.py serves it, as strictly as every other route
         version=program_version(),
         description="Few-shot classification and similarity search for ultrasound frames.",
         lifespan=lifespan,
@@ -88,27 +106,16 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )
-    for module in (
-        system_routes,
-        embedding_routes,
-        collection_routes,
-        label_routes,
-        scan_routes,
-        search_routes,
-        classifier_routes,
-        version_routes,
-        evaluation_routes,
-        prediction_routes,
-        operation_routes,
-        docs,
-    ):
+    for module in ROUTES:
         app.include_router(module.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     body_limits = BodyLimits(
         settings.max_upload_bytes, settings.max_json_bytes, settings.max_large_uploads
     )
-    app.add_middleware(Gate, body_limits=body_limits, metrics=metrics)
+    app.add_middleware(
+        Gate, body_limits=body_limits, metrics=metrics, allowed_hosts=settings.hosts()
+    )
     return app
 
 
@@ -137,6 +144,8 @@ async def _opened(
     # A separate pool: a pool shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
+    slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
+    stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
     fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
@@ -151,7 +160,7 @@ async def _opened(
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
     return Services(
         settings=settings,
-        keys=KeyRing(truth, workspace.workspace_id, require_key=settings.require_key),
+        keys=_key_ring(settings, truth, workspace.workspace_id),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,
@@ -167,6 +176,7 @@ async def _opened(
             settings, truth, pipeline, gallery, classifiers, registry, without_scores
         ),
         searchers=searchers,
+        slow_lane=slow_lane,
         default_workspace_id=workspace.workspace_id,
     )
 
@@ -204,6 +214,12 @@ async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
     truth = await asyncio.to_thread(catalog_of, settings, is_owner=True)
     stack.push_async_callback(asyncio.to_thread, truth.close)
     return truth
+
+
+def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
+    failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
+    required = settings.require_key
+    return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
 
 
 def catalog_of(settings: Settings, *, is_owner: bool = False) -> SqliteCatalog:

@@ -5,17 +5,14 @@ Shape suffixes: D embedding width. Times are UTC, ISO 8601 with a trailing ``Z``
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from service.catalog.erasure_records import ErasedSubject as ErasedSubject
-from service.catalog.facet_records import Facet as Facet
-from service.catalog.facet_records import Facets as Facets
-from service.catalog.facet_records import RenamedLabel as RenamedLabel
-from service.catalog.facet_records import Scalar as Scalar
 
+Scalar: TypeAlias = str | int | float | bool | None
 T = TypeVar("T")
 
 
@@ -202,54 +199,6 @@ class StoredScan:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """Values between two bounds; None = open on that side.
-
-    The bounds are all numbers, or all text (in code point order).
-    """
-
-    least: str | int | float | None = None
-    most: str | int | float | None = None
-    above: str | int | float | None = None  # greater, not equal
-    below: str | int | float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScanFilter:
-    """Conditions that must all hold. One value of a tuple must match; empty = no condition.
-
-    Attributes:
-        label_presence, attribute_presence: whether a scan has the name at all, null included.
-        has_subject, has_study: whether the scan has one.
-        created, updated: UTC times in the catalog's format.
-        all_of, any_of: filters that must all pass, or at least one of them.
-        none_of: filters that must all fail.
-    """
-
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    attributes: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
-    subject_ids: tuple[str, ...] = ()
-    study_ids: tuple[str, ...] = ()
-    not_subject_ids: tuple[str, ...] = ()
-    not_study_ids: tuple[str, ...] = ()
-    label_presence: Mapping[str, bool] = field(default_factory=dict)
-    attribute_presence: Mapping[str, bool] = field(default_factory=dict)
-    attribute_ranges: Mapping[str, Range] = field(default_factory=dict)
-    has_subject: bool | None = None
-    has_study: bool | None = None
-    created: Range = field(default_factory=Range)
-    updated: Range = field(default_factory=Range)
-    all_of: "tuple[ScanFilter, ...]" = ()
-    any_of: "tuple[ScanFilter, ...]" = ()
-    none_of: "tuple[ScanFilter, ...]" = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether every scan passes."""
-        return self == ScanFilter()
-
-
-@dataclass(frozen=True, slots=True)
 class ScanPatch:
     """Changes to a scan; None in ``labels`` or ``attributes`` removes the entry.
 
@@ -261,6 +210,14 @@ class ScanPatch:
     subject_id: str | None = None
     study_id: str | None = None
     set_fields: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RenamedLabel:
+    """How many scans were renamed, and how many had the new label before."""
+
+    renamed: int
+    merged_into: int
 
 
 @dataclass(frozen=True, slots=True)

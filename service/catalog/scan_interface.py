@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from service.catalog.clock import Clock
 from service.catalog.erasure_records import ErasedSubject, SweepLimits
+from service.catalog.filter_records import Facets, ScanFilter
 from service.catalog.records import (
     Collection,
     ExportRow,
-    Facets,
     KeptFrames,
     LabelledScans,
     NewScan,
@@ -22,10 +22,10 @@ from service.catalog.records import (
     PolicyPatch,
     RenamedLabel,
     Scan,
-    ScanFilter,
     ScanPatch,
     StoredScan,
 )
+from service.catalog.subject_records import HeldSubject
 from service.errors import ServiceError
 
 
@@ -97,7 +97,7 @@ class CollectionCatalog(Protocol):
 
         Raises:
             UnknownItem: no such collection.
-            TooManyItems, InputError: the filter is not valid.
+            InputError: the filter is not valid.
         """
 
 
@@ -195,6 +195,16 @@ class ScanCatalog(Protocol):
 
         Raises:
             UnknownItem: no such collection.
+            InvalidCursor: ``after`` is not a decimal row id.
+        """
+
+    def subject(
+        self, workspace_id: str, subject_id: str, *, limit: int, after: str | None = None
+    ) -> tuple[HeldSubject, Page[Scan]]:
+        """What the workspace holds of a patient as of one moment, and a page of the scans.
+
+        Raises:
+            UnknownItem: neither a scan nor an uploaded example.
             InvalidCursor: ``after`` is not a decimal row id.
         """
 

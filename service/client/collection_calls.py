@@ -124,11 +124,16 @@ class CollectionCalls(Transport):
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
         """GET .../scans?sha256=: {sha256: scan_id} of files that are stored, of any subject."""
-        known: dict[str, str] = {}
+        found = self.known_scans(collection, sha256s)
+        return {sha256: scans[0]["scan_id"] for sha256, scans in found.items()}
+
+    def known_scans(self, collection: str, sha256s: Sequence[str]) -> dict[str, list[JsonObject]]:
+        """As ``known``, with the scans of each file: one of each subject that it was sent for."""
+        known: dict[str, list[JsonObject]] = {}
         for start in range(0, len(sha256s), DIGESTS_PER_REQUEST):
             params = {"sha256": list(sha256s[start : start + DIGESTS_PER_REQUEST])}
-            items = self._json("GET", f"{_path(collection)}/scans", params=params)["items"]
-            known |= {item["image"]["sha256"]: item["scan_id"] for item in items}
+            for item in self._json("GET", f"{_path(collection)}/scans", params=params)["items"]:
+                known.setdefault(item["image"]["sha256"], []).append(item)
         return known
 
     def scans(
@@ -140,20 +145,32 @@ class CollectionCalls(Transport):
         study_id: str | None = None,
         attribute: Sequence[str] = (),
         where: JsonObject | None = None,
+        with_vector: bool = False,
     ) -> Iterator[JsonObject]:
         """GET .../scans, all pages; ``label`` holds task:class, ``attribute`` name:value.
 
-        ``where`` is a filter as in searches.
+        ``where`` is a filter as in searches; ``with_vector`` adds the embedding of each scan.
         """
         params: JsonObject = {"label": list(label), "subject_id": subject_id, "study_id": study_id}
+        params["with_vector"] = with_vector
         params["filter"] = None if where is None else json.dumps(where)
         params["attribute"] = list(attribute)
         chosen = {name: value for name, value in params.items() if value}
         return self._pages(f"{_path(collection)}/scans", chosen)
 
-    def scan(self, collection: str, scan_id: str) -> JsonObject:
-        """GET .../scans/{scan_id}."""
-        return self._json("GET", _path(collection, scan_id))
+    def scan(
+        self,
+        collection: str,
+        scan_id: str,
+        *,
+        with_vector: bool = False,
+        encoding_format: str | None = None,
+        dtype: str | None = None,
+    ) -> JsonObject:
+        """GET .../scans/{scan_id}; ``encoding_format`` and ``dtype`` are of the vector."""
+        params = {"with_vector": with_vector or None, "encoding_format": encoding_format}
+        params = without_none(params | {"dtype": dtype})
+        return self._json("GET", _path(collection, scan_id), params=params)
 
     def thumbnail(self, collection: str, scan_id: str) -> bytes:
         """GET .../scans/{scan_id}/thumbnail, JPEG."""
@@ -171,6 +188,11 @@ class CollectionCalls(Transport):
         """DELETE .../scans/{scan_id}; the answer names the classifiers that learnt from it."""
         params = {"refit": refit}
         return self._json("DELETE", _path(collection, scan_id), if_match=if_match, params=params)
+
+    def subject(self, subject_id: str, *, cursor: str | None = None) -> JsonObject:
+        """GET /v1/subjects?subject_id=: what is held of a patient, with one page of scans."""
+        params = without_none({"subject_id": subject_id, "cursor": cursor})
+        return self._json("GET", "/v1/subjects", params=params)
 
     def erase_subject(self, subject_id: str, *, refit: bool = False) -> JsonObject:
         """DELETE /v1/subjects/{subject_id}, or ?subject_id= with slashes; returns the receipt."""

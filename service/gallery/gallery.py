@@ -84,6 +84,8 @@ class Gallery:
         self.thumbnail = catalog.thumbnail
         self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings
+        self.row_vectors = catalog.row_vectors
+        self.subject = catalog.subject
         self.all_statistics = self._indexes.all_statistics
         self.search = self._search.search
         self.exports = ExchangeFolder(exchange_dir)

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanFilter, ScanPatch
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanPatch
 from service.catalog.sqlite.backup import (
     back_up,
     backups_in,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import NewExample, NewVersion, PolicyPatch
 from service.errors import InputError, PreconditionFailed, UnknownItem
 from tests.catalog.set_clock import SetClock
 

@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from service.catalog.erasure_ledger import LEDGER, ErasureLedger
-from service.catalog.records import NewExample, NewScan, NewVersion, PolicyPatch, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import NewExample, NewScan, NewVersion, PolicyPatch
 from service.catalog.sqlite.backup import back_up, backups_in, restore
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import DamagedBackup, InputError, UnknownItem

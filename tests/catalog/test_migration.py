@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from service.catalog.data_folder import owned
+from service.catalog.filter_records import ScanFilter
 from service.catalog.ids import subject_digest
-from service.catalog.records import ScanFilter
 from service.catalog.sqlite.backup import back_up, follow, restore, verify
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog

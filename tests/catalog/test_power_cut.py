@@ -9,7 +9,8 @@ import shutil
 
 import pytest
 
-from service.catalog.records import ScanFilter, ScanPatch
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import ScanPatch
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from service.catalog.access_records import SavedAnswer
-from service.catalog.records import Author, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import Author
 from service.catalog.sqlite.inspection import inspect
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -3,7 +3,8 @@
 import pytest
 
 from service.catalog.erasure_records import SweepLimits
-from service.catalog.records import PolicyPatch, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import PolicyPatch
 from tests.catalog.set_clock import SetClock
 
 CONFIRMED = SweepLimits(is_confirmed=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.catalog.records import ScanFilter
+from service.catalog.filter_records import ScanFilter
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from service.catalog.access_records import SavedAnswer
-from service.catalog.records import NewVersion, ScanFilter, ScanPatch, StoredScan
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import NewVersion, ScanPatch, StoredScan
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
 from tests.catalog.vectors import all_vectors

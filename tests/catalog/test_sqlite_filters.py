@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from service.catalog.records import ScanFilter
-from service.errors import TooManyItems
+from service.catalog.filter_records import ScanFilter
+from service.errors import InputError
 
 ODD_NAMES = [
     'a"b',
@@ -158,5 +158,5 @@ def test_a_hundred_named_conditions_are_answered(passing, add):
 
 
 def test_more_named_conditions_than_that_are_too_many(passing):
-    with pytest.raises(TooManyItems):
+    with pytest.raises(InputError, match="100 conditions"):
         passing(labels={str(n): ("x",) for n in range(101)})

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from service.catalog.records import ScanFilter, ScanImage, ScanPatch, StoredScan
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import ScanImage, ScanPatch, StoredScan
 from service.errors import (
     EncoderMismatch,
     InputError,

@@ -2,8 +2,9 @@
 
 import pytest
 
+from service.catalog.filter_records import ScanFilter
 from service.catalog.plain_text import name_of, require_name
-from service.catalog.records import IgnoredField, NewExample, NewVersion, ScanFilter, ScanPatch
+from service.catalog.records import IgnoredField, NewExample, NewVersion, ScanPatch
 from service.errors import Conflict, InputError, UnknownItem
 
 EVERYTHING = ScanFilter()

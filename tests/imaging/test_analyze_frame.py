@@ -23,7 +23,7 @@ def test_a_name_beside_the_scan_is_gone_and_the_risk_is_none(finder: TextFinder)
 
 def test_a_name_inside_the_scan_is_masked_and_reported(finder: TextFinder) -> None:
     frame, _ = screen()
-    say(frame, "DOE, JANE", 300, 300, grey=255, size=0.9)
+    say(frame, "DOE, JANE", 300, 300, grey=255, size=0.8)  # OpenCV 4 draws it larger than 5
     analyzed = analyze(frame, finder)
     assert analyzed.analysis.risk == "low"
     assert analyzed.analysis.risk_reasons == ("text_masked",)

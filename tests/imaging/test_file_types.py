@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from service.imaging.formats.sandbox import DecoderPool
 
 from service.errors import CorruptImage, ImageTooLarge, UnsupportedFormat
 from service.imaging.formats.file_type import family_of
@@ -15,6 +14,7 @@ from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import parse_sampling
+from service.imaging.sandbox.decoder_pool import DecoderPool
 from tests.fixtures.make_clips import drawn
 
 CLIPS = Path(__file__).parents[1] / "fixtures" / "clips"

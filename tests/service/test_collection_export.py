@@ -9,7 +9,8 @@ import pyarrow.parquet as parquet
 import pytest
 from typer.testing import CliRunner
 
-from service.catalog.records import ClipFrame, NewScan, ScanFilter, ScanImage
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import ClipFrame, NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.main import app
 from service.client.client import ApiError, Client

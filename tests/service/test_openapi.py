@@ -68,6 +68,10 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     assert client.known("c", [sha256]) == {sha256: "s0"}
     client.patch_scan("c", "s0", {"labels": {"t": "a"}, "attributes": {"depth": 4.5}})
     list(client.scans("c")), client.thumbnail("c", "s0")
+    assert client.known_scans("c", [sha256])[sha256][0]["subject_id"] == "p0"
+    client.scan("c", "s0", with_vector=True, encoding_format="base64", dtype="int8")
+    list(client.scans("c", with_vector=True)), client.subject("p0")
+    client.request("GET", "/v1/subjects/p0")
     client.search("c", {"scan_id": "s0", "match": "frame"}), client.search_image("c", images[0])
     client.search_many(["c"], [{"scan_id": "s0"}, {"scan_id": "none"}])
     client.search_across(["c"], {"scan_id": "s0", "with_vector": True})

@@ -1,6 +1,7 @@
 """What all requests and answers share. Pydantic stops here."""
 
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -10,9 +11,11 @@ from pydantic import (
     StringConstraints,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
 
-from service.api.problems import problem
+from service.api.problems import MAX_RULES, problem
+from service.api.strict_json import MAX_INLINE_BYTES
 from service.classifiers.refusals import RefusalReason
 from service.embedding.analysis_terms import CorrectedFact, Reason
 from service.errors import InputError, ServiceError, UnknownItem
@@ -98,9 +101,45 @@ def example_of(value: JsonObject) -> ConfigDict:
 
 
 class Body(BaseModel):
-    """A request. Unknown fields are refused, so that a misspelt name is not silently ignored."""
+    """A request. Unknown fields are refused, so that a misspelt name is not silently ignored.
+
+    Every list and object of a request has a greatest length, which is checked before its items:
+    Pydantic would write an error for each wrong one. ``max_bytes`` is the longest JSON of the model
+    where it is the whole body of a request.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    max_bytes: ClassVar[int] = 2 * MAX_INLINE_BYTES
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counts_its_items(cls, document: Any) -> Any:
+        if isinstance(document, dict):
+            names = _names_of(cls)
+            unknown = sum(name not in names for name in document)
+            if unknown > MAX_RULES:  # Pydantic names a few
+                raise ValueError(f"expected only known names, got {unknown} unknown")
+            for name, most in _lengths_of(cls).items():
+                items = document.get(name)
+                if isinstance(items, list | dict) and len(items) > most:
+                    raise ValueError(f"{name}: expected at most {most} items, got {len(items)}")
+        return document
+
+
+@cache
+def _names_of(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(field.alias or name for name, field in model.model_fields.items())
+
+
+@cache
+def _lengths_of(model: type[BaseModel]) -> dict[str, int]:
+    """{name: most} of the fields with a greatest length of their own."""
+    return {
+        field.alias or name: rule.max_length
+        for name, field in model.model_fields.items()
+        for rule in field.metadata
+        if isinstance(getattr(rule, "max_length", None), int)
+    }
 
 
 class Answer(BaseModel):
@@ -175,7 +214,12 @@ class Problem(BaseModel):
     detail: str
     code: str
     request_id: str = Field(description="Also in the header X-Request-Id and in the log.")
-    errors: list[BrokenRule] | None = Field(None, description="Only for validation_error.")
+    errors: list[BrokenRule] | None = Field(
+        None, description=f"Only for validation_error; the first {MAX_RULES}."
+    )
+    more_errors: int | None = Field(
+        None, description="Number of broken rules that are not in errors; only if there are any."
+    )
     refused: list[RefusedExampleAnswer] | None = Field(
         None, description="Only for an evaluation: the first 50 examples that it cannot use."
     )

@@ -1,6 +1,7 @@
 """Bodies and answers of scans: upload, list, read, change, delete."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -26,7 +27,10 @@ from service.api.shapes.base import (
     etag,
     example_of,
 )
+from service.api.shapes.embedding_shapes import EmbeddingOptions, Encoding
 from service.api.shapes.operation_shapes import COPIES_HELP, KNOWN_HELP, ErasedScan, OperationAnswer
+from service.arrays import Floats
+from service.embedding.quantisation import NumberFormat
 from service.errors import InputError, ServiceError
 from service.gallery.gallery_records import Scan, ScanFacts, ScanPatch, StoredScan
 
@@ -114,6 +118,26 @@ class ScanRecord(ResourceAnswer):
 
 class ScanAnswer(EncodedAnswer, ScanRecord):
     """A stored scan."""
+
+    vector: list[float] | str | None = Field(
+        None,
+        description="Only with with_vector: numbers, or base64 of little-endian values; int8 is "
+        "value x 127.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VectorOptions:
+    """Whether and how to write the embeddings of stored scans."""
+
+    with_vector: bool
+    encoding_format: Encoding
+    dtype: NumberFormat
+
+    def write(self, embedding_D: Floats) -> list[float] | str:
+        """Numbers, or base64, as of images that are not stored."""
+        options = EmbeddingOptions(encoding_format=self.encoding_format, dtype=self.dtype)
+        return options.write(embedding_D)
 
 
 class ScanPage(PageAnswer):

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.codec import decode_json, decode_vector, decode_vectors
+from service.catalog.filter_records import ScanFilter
 from service.catalog.ids import content_hash
 from service.catalog.plain_text import name_of
-from service.catalog.records import KeptFrames, LabelledScans, ScanFilter
+from service.catalog.records import KeptFrames, LabelledScans
 from service.catalog.sqlite.rows import SqliteTable, json_list, require_collection
 from service.catalog.sqlite.sql_filter import condition
 from service.errors import TooManyItems, UnknownItem

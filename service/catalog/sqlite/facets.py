@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from service.catalog.codec import decode_json, encode_json
+from service.catalog.filter_records import Facet, Facets, ScanFilter
 from service.catalog.ids import now
 from service.catalog.plain_text import name_of, require_name
-from service.catalog.records import Facet, Facets, RenamedLabel, Scalar, ScanFilter
+from service.catalog.records import RenamedLabel, Scalar
 from service.catalog.sqlite.erasure import forget_answers
 from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition

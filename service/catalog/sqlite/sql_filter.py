@@ -8,8 +8,9 @@ part is true or false and never NULL, so that NOT means the opposite.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+from service.catalog.filter_records import Range, ScanFilter
 from service.catalog.plain_text import name_of, value_of
-from service.catalog.records import Range, Scalar, ScanFilter
+from service.catalog.records import Scalar
 from service.catalog.sqlite.rows import json_list
 from service.catalog.validation import require_filter
 
@@ -59,8 +60,8 @@ def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
     an attribute that is absent.
 
     Raises:
-        TooManyItems: over 100 conditions, or filters in filters more than 10 deep.
-        InputError: a range between a number and a text, or over 64 bits.
+        InputError: over 100 conditions, filters in filters more than 10 deep, a range between a
+            number and a text, or over 64 bits.
     """
     require_filter(where)
     return _joined(where)

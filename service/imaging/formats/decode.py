@@ -13,7 +13,7 @@ from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.formats.still import read_still
-from service.imaging.formats.tiff import TiffReader
+from service.imaging.stacks.tiff import TiffReader
 
 
 @dataclass(frozen=True, slots=True)

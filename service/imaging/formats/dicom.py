@@ -26,21 +26,6 @@ from pydicom.uid import (
 )
 
 from service.errors import CorruptImage, DecodeLimit, ServiceError, UnsupportedFormat
-from service.imaging.formats.dicom_format import (
-    COMPRESSED,
-    MPEG,
-    NATIVE,
-    pixel_format,
-    syntax_name,
-)
-from service.imaging.formats.dicom_frames import (
-    PixelElement,
-    encapsulated_frames,
-    native_frames,
-    stream_of,
-)
-from service.imaging.formats.dicom_grey import grey_tags
-from service.imaging.formats.dicom_pixels import FramePixels
 from service.imaging.formats.dicom_tags import (
     TAGS,
     burned_in,
@@ -55,6 +40,21 @@ from service.imaging.formats.file_type import MAGIC, PREAMBLE
 from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
 from service.imaging.formats.sampling import FrameSelector
+from service.imaging.pixel_data.frame_pixels import FramePixels
+from service.imaging.pixel_data.frame_spans import (
+    PixelElement,
+    encapsulated_frames,
+    native_frames,
+    stream_of,
+)
+from service.imaging.pixel_data.grey_scale import grey_tags
+from service.imaging.pixel_data.pixel_format import (
+    COMPRESSED,
+    MPEG,
+    NATIVE,
+    pixel_format,
+    syntax_name,
+)
 from service.imaging.video.video_reader import VideoReader
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF

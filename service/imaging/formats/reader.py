@@ -11,11 +11,11 @@ import numpy as np
 from service.imaging.formats.dicom import DicomReader
 from service.imaging.formats.file_type import Family, family_of
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
-from service.imaging.formats.image_stack import StackReader
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import FrameSelector, Sampling, evenly, most_different, sketch
 from service.imaging.formats.still import read_still
-from service.imaging.formats.tiff import TiffReader
+from service.imaging.stacks.image_stack import StackReader
+from service.imaging.stacks.tiff import TiffReader
 from service.imaging.video.video_reader import VideoReader
 
 
