@@ -100,6 +100,7 @@ class ImageInfo:
         frames_in_file: counted, or declared where that was checked; at least 1.
         frame_rate_hz: None when unknown, and for a still.
         spacing_mm: (row, column) size of a pixel, None when not declared.
+        pixel_aspect: height of a pixel divided by its width, as the file declares it.
         burned_in: BurnedInAnnotation (0028,0301) of DICOM, None when not declared.
         corrections: what the file states wrongly, each fact at most once.
     """
@@ -113,6 +114,7 @@ class ImageInfo:
     encoding: str = ""
     regions: tuple[DicomRegion, ...] = ()
     spacing_mm: tuple[float, float] | None = None
+    pixel_aspect: float = 1.0
     burned_in: bool | None = None
     device: Device = Device()
     corrections: tuple[Correction, ...] = ()
