@@ -11,6 +11,7 @@ from service.arrays import Pixels
 from service.errors import UnsupportedFormat
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.square_pixels import squared_frame, squared_info
 from service.imaging.formats.still import read_still
 
 
@@ -19,7 +20,7 @@ class Frame:
     """One decoded greyscale frame.
 
     Attributes:
-        pixels_HW: uint8 intensities, 0 = black, upright (EXIF rotation applied).
+        pixels_HW: uint8 intensities, 0 = black, upright (EXIF rotation applied), square.
         format: lower-case name of the file format, such as ``png``.
     """
 
@@ -40,5 +41,7 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
     family = family_of(data)
     if family in ("video", "dicom"):
         raise UnsupportedFormat(f"expected a still image, got {family}")
-    info, frame = read_still(data, DecodeLimits(max_pixels=max_pixels))
-    return Frame(np.ascontiguousarray(frame.grey), info.format)
+    limits = DecodeLimits(max_pixels=max_pixels)
+    stored, frame = read_still(data, limits)
+    info = squared_info(stored, limits)
+    return Frame(np.ascontiguousarray(squared_frame(frame, info).grey), info.format)

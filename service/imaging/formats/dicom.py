@@ -35,13 +35,11 @@ from service.imaging.formats.dicom_tags import (
     TAGS,
     burned_in,
     device,
-    frame_times,
+    geometry,
     number,
-    rate_hz,
-    regions,
     rescaled_window,
-    spacing_mm,
 )
+from service.imaging.formats.dicom_timing import timing
 from service.imaging.formats.file_type import MAGIC, PREAMBLE
 from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
@@ -71,15 +69,16 @@ class DicomReader:
             self._dataset = _read(data, limits)
             self._syntax = str(self._dataset.file_meta.TransferSyntaxUID)
             self._refuse_unreadable()
-            self._times_s = frame_times(self._dataset)
             info = self._open_video() if self._syntax in _MPEG else self._open_frames()
-            areas = regions(self._dataset, info.width_px, info.height_px)
+            shape = geometry(self._dataset, info.width_px, info.height_px)
             self.info = replace(
                 info,
-                regions=areas,
-                spacing_mm=spacing_mm(self._dataset, areas),
+                regions=shape.regions,
+                spacing_mm=shape.spacing_mm,
+                pixel_aspect=shape.pixel_aspect or info.pixel_aspect,
                 burned_in=burned_in(self._dataset),
                 device=device(self._dataset),
+                corrections=(*info.corrections, *shape.corrections),
             )
 
     def _refuse_unreadable(self) -> None:
@@ -98,7 +97,8 @@ class DicomReader:
         self._pixels = _pixel_format(self._dataset, self._syntax)
         check_size(self._pixels.columns, self._pixels.rows, self._limits)
         frames = max(1, int(number(self._dataset, "NumberOfFrames") or 1))
-        rate = rate_hz(self._dataset)
+        self._timing = timing(self._dataset, frames)
+        rate = self._timing.rate_hz
         check_length(frames, rate, self._limits)
         if self._syntax in _NATIVE:
             actual = len(self._dataset.PixelData)
@@ -112,8 +112,9 @@ class DicomReader:
             width_px=self._pixels.columns,
             height_px=self._pixels.rows,
             frames_in_file=frames,
-            frame_rate_hz=rate if frames > 1 else None,
+            frame_rate_hz=rate,
             encoding=UID(self._syntax).name,
+            corrections=self._timing.corrections,
         )
 
     def frames(self, selector: FrameSelector) -> Iterator[DecodedFrame]:
@@ -127,7 +128,7 @@ class DicomReader:
             count = 0
             for index, packed in enumerate(self._packed()):
                 count += 1
-                time_s = self._time_of(index)
+                time_s = self._timing.time_of(index)
                 if selector.takes(index, time_s):
                     yield DecodedFrame(decode(packed), index, time_s)
                 if index == selector.last:
@@ -149,12 +150,6 @@ class DicomReader:
             offsets = (table.ExtendedOffsetTable, table.ExtendedOffsetTableLengths)
         packed_frames = generate_frames(pixels, number_of_frames=frames, extended_offsets=offsets)
         yield from islice(packed_frames, frames)
-
-    def _time_of(self, index: int) -> float | None:
-        if self._times_s is not None:
-            return self._times_s[index] if index < len(self._times_s) else None
-        rate = self.info.frame_rate_hz
-        return index / rate if rate else None
 
 
 @contextmanager
