@@ -52,7 +52,7 @@ class CineAnalysis:
         same_size = [p for p in preview if p.shape[:2] == first.shape[:2]]
         is_searched = self._region_mode == "auto" and chosen[0].source != "declared"
         if is_searched and len(same_size) > 1:
-            chosen = (regions.from_clip(np.stack([grey_of(p) for p in same_size])),)
+            chosen = regions.clip_panes(np.stack([grey_of(p) for p in same_size]))
         analyzed = self._analyze(first, chosen)
         self._texts = tuple(view.texts for view in analyzed.views)
         if len(same_size) > 1:

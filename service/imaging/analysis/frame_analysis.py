@@ -160,7 +160,7 @@ def choose_regions(
     areas = regions.declared(declared, height, width)
     if areas:
         return tuple(regions.within(area, pixels) for area in areas)
-    return (regions.from_pixels(pixels),)
+    return regions.panes(pixels)
 
 
 def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep_text: bool) -> RegionView:
