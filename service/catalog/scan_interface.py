@@ -173,6 +173,9 @@ class ScanCatalog(Protocol):
     def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
         """The JPEG bytes. Raises UnknownItem."""
 
+    def kept_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes | None:
+        """The embedded pixels as PNG; None where they were not kept. Raises UnknownItem."""
+
     def export_rows(
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
     ) -> tuple[ExportRow, ...]:

@@ -19,24 +19,29 @@ from service.fewshot.attribution import (
     cine_attribution,
     output_maps,
 )
-from service.fewshot.classifier import Prediction
+from service.fewshot.classifier import Prediction, Unusable
 from service.fewshot.conformal import PredictionSets
 
 __all__ = ["LoadedClassifier", "Neighbour", "PredictionSets"]
 
 HeatmapKind: TypeAlias = Literal["none", "array", "png"]
+ABSTAIN_ON: tuple[Unusable, ...] = ("blank", "frozen")  # findings of the quality checks
 SEVERAL_PICTURES = "the file was embedded as the mean of several pictures: upload one of them"
 
 
 class FrameMap(Protocol):
-    """The feature map of an embedded frame, and the frame to lay a heat map over."""
+    """The feature map of an embedded region of a frame."""
 
     @property
     def map_Dhw(self) -> Floats:  # noqa: N802
-        """(D, h, w) of the frame; its mean over places has the direction of the embedding."""
+        """(D, h, w) of the region; its mean over places has the direction of the embedding."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1 of the region in pixels of the frame, half open."""
 
     def picture(self, heat_hw: npt.NDArray[np.floating]) -> bytes:
-        """PNG of the frame under a heat map."""
+        """Transparent PNG of the frame's size."""
 
 
 class UltrasoundGate(Protocol):
@@ -71,11 +76,15 @@ class PredictionQuery:
     Attributes:
         frames: of a clip, whose pooled embedding is ``embedding_D``; empty for a still.
         mapped: for a heat map; None where there is none.
+        unmapped_because: why there is none.
+        findings: of the quality checks on the picture.
     """
 
     embedding_D: Floats
     frames: tuple[QueryFrame, ...] = ()
     mapped: FrameMap | None = None
+    unmapped_because: str = SEVERAL_PICTURES
+    findings: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +111,14 @@ class PredictionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """The maps of all outputs; ``png`` shows that of ``label``, and is None for arrays."""
+    """The maps of all outputs; ``png`` shows that of ``label``, and is None for arrays.
+
+    Attributes:
+        box: x0, y0, x1, y1 in pixels of the frame: the places of the maps tile it.
+    """
 
     label: str
+    box: tuple[int, int, int, int]
     maps: tuple[OutputMap, ...]
     png: bytes | None
 
@@ -192,7 +206,9 @@ def predict(
         if not frames:
             raise InputError("expected at least one readable frame of the cine, got none")
         embedding_D = _attribution_of(loaded, frames).embedding_D
-        ((cine,), _) = _predicted([PredictionQuery(embedding_D, frames)], loaded, request)
+        shared = frozenset.intersection(*(query.findings for query in queries if query))
+        query = PredictionQuery(embedding_D, frames, findings=shared)
+        ((cine,), _) = _predicted([query], loaded, request)
     return PredictedItems(
         tuple(None if query is None else next(predicted) for query in queries), sets, cine
     )
@@ -206,11 +222,12 @@ def _predicted(
     stacked_QD = np.stack(rows) if rows else np.eye(1, loaded.model.width, dtype=np.float32)
     embeddings_QD = stacked_QD.astype(np.float32)
     gate = request.ultrasound
+    passed_Q = np.ones(len(queries), bool) if gate is None else gate.passed(embeddings_QD)
     predictions = loaded.model.predict(
         embeddings_QD,
         request.coverage,
         thresholds=request.thresholds,
-        is_ultrasound_N=None if gate is None else gate.passed(embeddings_QD),
+        unusable_N=[_unusable(*pair) for pair in zip(queries, passed_Q, strict=False)] or [None],
     )
     scores = [None] * len(rows) if gate is None else gate.scores(embeddings_QD).tolist()
     items = [
@@ -218,6 +235,14 @@ def _predicted(
         for row, query in enumerate(queries)
     ]
     return items, predictions.sets
+
+
+def _unusable(query: PredictionQuery, is_ultrasound: np.bool_) -> Unusable | None:
+    """A blank or frozen picture shows nothing to classify, whatever its embedding is near to."""
+    for finding in ABSTAIN_ON:
+        if finding in query.findings:
+            return finding
+    return None if is_ultrasound else "not_ultrasound"
 
 
 def _item(
@@ -238,7 +263,7 @@ def _item(
         ultrasound_score=ultrasound_score,
         nearest=loaded.support.nearest(query.embedding_D, request.nearest),
         heatmap=heatmap,
-        no_heatmap_because=SEVERAL_PICTURES if lacks_heatmap else None,
+        no_heatmap_because=query.unmapped_because if lacks_heatmap else None,
         frames=frames,
         key_frames=key_frames,
     )
@@ -247,9 +272,9 @@ def _item(
 def _heatmap(loaded: LoadedClassifier, mapped: FrameMap, label: str, kind: HeatmapKind) -> Heatmap:
     maps = output_maps(loaded.model, mapped.map_Dhw)
     if kind == "array":
-        return Heatmap(label, maps, None)
+        return Heatmap(label, mapped.box, maps, None)
     contrast_hw = next(output.contrast_hw for output in maps if output.label == label)
-    return Heatmap(label, maps, mapped.picture(contrast_hw))
+    return Heatmap(label, mapped.box, maps, mapped.picture(contrast_hw))
 
 
 def _frames(

@@ -99,7 +99,7 @@ class ClassifierCalls(Transport):
     def predict_scans(
         self, name: str, collection: str, scan_ids: Sequence[str], **options: Unpack[PredictOptions]
     ) -> JsonObject:
-        """POST .../predict for stored scans, which have no heat map."""
+        """POST .../predict for stored scans; heat maps need a collection that keeps images."""
         body = {"collection": collection, "scan_ids": list(scan_ids)}
         return self._json("POST", f"{_path(name)}/predict", json=body, params=_query(options))
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.arrays import Floats, Pixels
+from service.arrays import Floats
 from service.embedding.pooling import FrameEmbedding
+from service.imaging.analysis.boxes import Box
 from service.imaging.analysis.frame_analysis import FrameAnalysis, RegionMode, parse_region_mode
 from service.imaging.analysis.heatmap_overlay import overlay
 from service.imaging.formats.frames import ImageInfo
@@ -46,21 +47,22 @@ class EmbedOptions:
 
 @dataclass(frozen=True, slots=True)
 class MappedImage:
-    """The feature map of one frame, for heat maps.
+    """The feature map of one region of a frame, for heat maps.
 
     Attributes:
-        map_Dhw: float32 feature map of the whole frame; its mean over places has the direction
-            of the embedding.
-        pixels_HW: uint8, the embedded frame, scaled down because a request may contain hundreds
-            of large frames.
+        map_Dhw: float32; its places tile the box, and its mean over them has the direction of the
+            embedding.
+        box: x0, y0, x1, y1 in pixels of the frame, half open.
+        frame_px: width and height of the frame.
     """
 
     map_Dhw: Floats
-    pixels_HW: Pixels
+    box: Box
+    frame_px: tuple[int, int]
 
     def picture(self, heat_hw: npt.NDArray[np.floating]) -> bytes:
-        """A heat map laid over the frame, PNG. Raises InputError: not finite, not two axes."""
-        return overlay(self.pixels_HW, heat_hw)
+        """A heat map of the frame's size, PNG. Raises InputError: not finite, not two axes."""
+        return overlay(heat_hw, self.box, self.frame_px)
 
 
 @dataclass(frozen=True, slots=True)

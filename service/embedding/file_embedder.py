@@ -28,7 +28,7 @@ from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis
 from service.imaging.analysis.frame_analysis import RegionMode
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
 from service.imaging.analysis.text import TextFinder
-from service.imaging.analysis.thumbnails import downscaled, encode_png, thumbnail
+from service.imaging.analysis.thumbnails import encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
@@ -37,7 +37,6 @@ from service.imaging.formats.sampling import Sampling
 from service.imaging.formats.sandbox import DecoderPool
 
 WINDOW = 24
-OVERLAY_SIDE_PX = 192  # enough for a map of 5 x 5 places
 
 
 class FrameQueue(Protocol):
@@ -82,7 +81,6 @@ class _DecodedFile:
     thumbnail_jpeg: bytes = b""
     thumbnail_index: int = -1
     used_png: bytes | None = None
-    overlay_HW: Pixels | None = None
 
 
 class _FrameStream:
@@ -203,8 +201,9 @@ class FileEmbedder:
         finally:
             stream.close()
         mapped = None
-        if file.overlay_HW is not None and encoded[0].map_Dhw is not None:
-            mapped = MappedImage(encoded[0].map_Dhw, file.overlay_HW)
+        if encoded[0].map_Dhw is not None:
+            box, info = file.analysis.analysis.regions[0].box, file.info
+            mapped = MappedImage(encoded[0].map_Dhw, box, (info.width_px, info.height_px))
         return EmbeddedImage(
             file.sha256,
             file.info,
@@ -236,8 +235,6 @@ class FileEmbedder:
                 is_single = image.info.kind == "frame" and len(used) == 1
                 if is_single and options.with_png:
                     file.used_png = encode_png(used[0])
-                if is_single and options.with_map:
-                    file.overlay_HW = downscaled(used[0], OVERLAY_SIDE_PX)
                 for region, used_hw in enumerate(used):
                     frame_3SS = preprocess(used_hw[None], self._spec)[0]
                     place = (frame.index, frame.time_s, region, _digest_of(used_hw))

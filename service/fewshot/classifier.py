@@ -7,14 +7,14 @@ Shape suffixes: N rows, C classes, D embedding width.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from service.arrays import Bools, Doubles, Floats
+from service.arrays import Doubles, Floats
 from service.errors import InputError
 from service.fewshot.calibrator import Calibrator
 from service.fewshot.conformal import PredictionSets
@@ -24,7 +24,8 @@ from service.fewshot.novelty import Novelty
 Presence: TypeAlias = Literal["absent", "present"]
 Name = TypeVar("Name", bound=str)
 SetBy: TypeAlias = Literal["request", "version", "default"]
-Reason: TypeAlias = Literal["not_ultrasound", "far_from_every_example", "ambiguous"]
+Unusable: TypeAlias = Literal["blank", "frozen", "not_ultrasound"]  # what no head can tell
+Reason: TypeAlias = Unusable | Literal["far_from_every_example", "ambiguous"]
 
 ABSENT: Presence = "absent"
 PRESENT: Presence = "present"
@@ -206,14 +207,14 @@ class FewShotClassifier:
         coverage: float,
         *,
         thresholds: Mapping[str, float] | None = None,
-        is_ultrasound_N: Bools | None = None,
+        unusable_N: Sequence[Unusable | None] | None = None,
     ) -> Predictions:
         """Classify rows, or say why not.
 
         Args:
             coverage: share of rows whose prediction set holds the truth, 0.5 to 0.999.
             thresholds: class or label -> threshold; they override those of the heads.
-            is_ultrasound_N: the classifier abstains from the other rows; None = not known.
+            unusable_N: why the classifier abstains from a row, known from its picture.
 
         Raises:
             InputError: wrong width, zero or non-finite rows, another coverage, a threshold that
@@ -233,19 +234,21 @@ class FewShotClassifier:
                 reason,
                 *distances,
             )
-            for row, (reason, distances) in enumerate(self._reasons(embeddings_ND, is_ultrasound_N))
+            for row, (reason, distances) in enumerate(self._reasons(embeddings_ND, unusable_N))
         )
         return Predictions(rows, sets)
 
     def _reasons(
-        self, embeddings_ND: npt.NDArray[np.floating], is_ultrasound_N: Bools | None
+        self,
+        embeddings_ND: npt.NDArray[np.floating],
+        unusable_N: Sequence[Unusable | None] | None,
     ) -> Iterator[tuple[Reason | None, tuple[float | None, float | None]]]:
         """Why to abstain from each row whatever its probabilities; its distance and percentile."""
         count = len(embeddings_ND)
-        passed_N = np.ones(count, bool) if is_ultrasound_N is None else is_ultrasound_N
+        known_N = [None] * count if unusable_N is None else unusable_N
         if not len(self.novelty.anchors_SD):
-            for passed in passed_N.tolist():
-                yield (None if passed else "not_ultrasound"), (None, None)
+            for unusable in known_N:
+                yield unusable, (None, None)
             return
         distances_N = self.novelty.distances(embeddings_ND)
         percentiles_N = self.novelty.percentiles(distances_N)
@@ -254,7 +257,7 @@ class FewShotClassifier:
             reason: Reason | None = "far_from_every_example" if far_N[row] else None
             percentile = float(percentiles_N[row])
             yield (
-                reason if passed_N[row] else "not_ultrasound",
+                known_N[row] or reason,
                 (float(distances_N[row]), round(percentile, 2) if percentile >= 0 else None),
             )
 

@@ -78,6 +78,7 @@ class Gallery:
         self.list_scans = catalog.list_scans
         self.patch_scan = catalog.patch_scan
         self.thumbnail = catalog.thumbnail
+        self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings
         self.all_statistics = self._indexes.all_statistics
         self.search = self._search.search

@@ -45,10 +45,11 @@ def test_an_answer_is_given_or_it_is_said_why_not(classes) -> None:
 
 
 def test_what_a_client_would_show_is_empty_when_abstained(classes) -> None:
-    gate = np.zeros(3, bool)
-    for row in classes.predict(between(classes), 0.8, is_ultrasound_N=gate).rows:
+    why = ["blank", "frozen", "not_ultrasound"]
+    rows = classes.predict(between(classes), 0.8, unusable_N=why).rows
+    for row, reason in zip(rows, why, strict=True):
         assert (row.decision, row.label) == ("abstained", None)
-        assert row.abstained == Abstention("not_ultrasound")
+        assert row.abstained == Abstention(reason)
         assert {output.called for output in row.outputs} == {None}
         assert row.most_probable in classes.labels
 

@@ -1,4 +1,4 @@
-"""A heat map over its frame: colours, size, and what is refused."""
+"""A heat map over its frame: colours, opacity, place and size, and what is refused."""
 
 import io
 
@@ -7,27 +7,48 @@ import pytest
 from PIL import Image
 
 from service.errors import InputError
-from service.imaging.analysis.heatmap_overlay import overlay
+from service.imaging.analysis.heatmap_overlay import FOR_RGB, MAX_OPACITY, MAX_SIDE_PX, overlay
 from service.imaging.analysis.thumbnails import downscaled
 
 
 def shown(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)))
+    picture = Image.open(io.BytesIO(data))
+    assert picture.mode == "RGBA"
+    return np.asarray(picture).astype(int)
 
 
-def test_what_speaks_for_is_orange_and_what_speaks_against_is_blue() -> None:
-    frame = np.full((40, 80), 100, np.uint8)
-    picture = shown(overlay(frame, np.array([[1.0, -1.0]]))).astype(int)
-    assert picture.shape == (40, 80, 3)
+def test_evidence_for_is_orange_and_evidence_against_is_blue() -> None:
+    picture = shown(overlay(np.array([[1.0, -1.0]]), (0, 0, 80, 40), (80, 40)))
+    assert picture.shape == (40, 80, 4)
     left, right = picture[20, 0], picture[20, -1]
-    assert left[0] > 100 > left[2]
-    assert right[2] > 100 > right[0]
+    assert tuple(left[:3]) == FOR_RGB
+    assert right[2] > right[0]
+    assert left[3] == right[3] == round(255 * MAX_OPACITY)
 
 
-def test_a_map_of_zeros_leaves_the_frame_as_it_is() -> None:
-    frame = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    picture = shown(overlay(frame, np.zeros((2, 2))))
-    np.testing.assert_array_equal(picture, np.repeat(frame[..., None], 3, axis=2))
+def test_the_picture_has_the_size_of_the_frame_and_is_clear_outside_the_region() -> None:
+    picture = shown(overlay(np.ones((5, 5)), (30, 10, 70, 40), (100, 60)))
+    assert picture.shape == (60, 100, 4)
+    assert (picture[10:40, 30:70, 3] > 0).all()
+    picture[10:40, 30:70] = 0
+    assert not picture.any()
+
+
+def test_a_map_of_zeros_is_clear() -> None:
+    assert not shown(overlay(np.zeros((2, 2)), (0, 0, 8, 8), (8, 8))).any()
+
+
+def test_weaker_evidence_is_more_transparent() -> None:
+    opacity = shown(overlay(np.array([[0.0, 0.5, 1.0]]), (0, 0, 90, 30), (90, 30)))[15, :, 3]
+    assert (np.diff(opacity) >= 0).all()
+    assert 0 == opacity[0] < opacity[45] < opacity[-1]
+
+
+@pytest.mark.parametrize("box", [(0, 0, 20_000, 30), (19_999, 29, 20_000, 30)])
+def test_a_very_long_frame_gets_a_picture_of_its_proportions(box) -> None:
+    picture = shown(overlay(np.ones((1, 1)), box, (20_000, 30)))
+    assert picture.shape[:2] == (7, MAX_SIDE_PX)
+    assert picture[-1, -1, 3] > 0
 
 
 def test_a_large_frame_is_scaled_down_in_its_proportions() -> None:
@@ -39,4 +60,4 @@ def test_a_large_frame_is_scaled_down_in_its_proportions() -> None:
 @pytest.mark.parametrize("heat", [np.zeros(4), np.empty((0, 3)), np.array([[np.nan]])])
 def test_what_is_no_map_is_refused(heat: np.ndarray) -> None:
     with pytest.raises(InputError):
-        overlay(np.zeros((8, 8), np.uint8), heat)
+        overlay(heat, (0, 0, 8, 8), (8, 8))

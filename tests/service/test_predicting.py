@@ -63,14 +63,80 @@ def test_a_heat_map_adds_up_with_a_bundle_that_cannot_leave_maps_out(ward, name,
     assert ward.predict(name, frames["mass"][:1])["items"][0]["heatmap"] is None
 
 
-def test_a_heat_map_as_a_picture_shows_the_frame_in_its_proportions(ward, name, frames) -> None:
-    answer = ward.predict(name, frames["mass"][:1], heatmap="png", heatmap_label="stone")
-    heatmap = answer["items"][0]["heatmap"]
+def picture_of(heatmap: dict) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(heatmap["png"])))
+
+
+def test_a_heat_map_as_a_picture_fits_over_the_frame(ward, name, frames) -> None:
+    options = {"heatmap": "png", "heatmap_label": "stone", "region": "20,10,100,90"}
+    (item,) = ward.predict(name, frames["mass"][:1], **options)["items"]
+    heatmap = item["heatmap"]
     assert (heatmap["label"], heatmap["outputs"][0]["map"]) == ("stone", None)
-    shown = Image.open(io.BytesIO(base64.b64decode(heatmap["png"])))
-    whole = Image.open(io.BytesIO(frames["mass"][0]))
-    assert (shown.mode, max(shown.size)) == ("RGB", min(256, max(whole.size)))
-    assert shown.width / shown.height == pytest.approx(whole.width / whole.height, rel=0.02)
+    assert heatmap["box"] == item["image"]["regions"][0]["box"] == [20, 10, 100, 90]
+    shown = picture_of(heatmap)
+    assert (shown.mode, shown.size) == ("RGBA", Image.open(io.BytesIO(frames["mass"][0])).size)
+    left, top, right, bottom = shown.getchannel("A").getbbox()
+    assert (left, top) >= (20, 10)
+    assert (right, bottom) <= (100, 90)
+
+
+def test_a_stored_scan_has_the_heat_map_of_its_upload_if_its_image_is_kept(
+    ward, name, frames
+) -> None:
+    image = frames["mass"][4]
+    (sent,) = ward.predict(name, [image], heatmap="array")["items"]
+    for keeps in (True, False):
+        ward.create_collection("kept", keep_images=keeps)
+        (scan,) = ward.add_scans("kept", [image])["items"]
+        ids = [scan["scan"]["scan_id"]]
+        (item,) = ward.predict_scans(name, "kept", ids, heatmap="array")["items"]
+        ward.delete_collection("kept")
+        if not keeps:
+            assert item["heatmap"] is None
+            assert "not kept" in item["no_heatmap_because"]
+            continue
+        assert item["no_heatmap_because"] is None
+        assert item["heatmap"]["box"] == sent["heatmap"]["box"]
+        for stored, upload in zip(
+            item["heatmap"]["outputs"], sent["heatmap"]["outputs"], strict=True
+        ):
+            np.testing.assert_allclose(stored["map"], upload["map"], atol=1e-6)
+        assert shares_of(item["heatmap"]) == pytest.approx(probabilities(item), abs=1e-5)
+
+
+def test_a_blank_frame_is_never_called(ward, name) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (200, 150), 3).save(buffer, "PNG")
+    (item,) = ward.predict(name, [buffer.getvalue()])["items"]
+    assert [finding["reason"] for finding in item["image"]["quality"]] == ["blank"]
+    assert (item["decision"], item["label"]) == ("abstained", None)
+    assert item["abstained"] == {"because": "blank", "between": None}
+    ward.create_collection("blanks")
+    (scan,) = ward.add_scans("blanks", [buffer.getvalue()])["items"]
+    (stored,) = ward.predict_scans(name, "blanks", [scan["scan"]["scan_id"]])["items"]
+    ward.delete_collection("blanks")
+    assert stored["abstained"] == item["abstained"]
+
+
+def test_a_cine_is_blank_only_if_all_its_frames_are(ward, name, frames) -> None:
+    blanks = []
+    for level in (0, 2):
+        buffer = io.BytesIO()
+        Image.new("L", (200, 150), level).save(buffer, "PNG")
+        blanks.append(buffer.getvalue())
+    whole = ward.predict(name, blanks, cine=True)["cine"]
+    assert whole["abstained"]["because"] == "blank"
+    mixed = ward.predict(name, [*blanks, frames["cyst"][0]], cine=True)["cine"]
+    assert (mixed["abstained"] or {"because": None})["because"] != "blank"
+
+
+def test_a_frozen_clip_is_never_called(ward, name, frames) -> None:
+    still = Image.open(io.BytesIO(frames["cyst"][0])).convert("L")
+    buffer = io.BytesIO()
+    still.save(buffer, "TIFF", save_all=True, append_images=[still] * 8)
+    (item,) = ward.predict(name, [buffer.getvalue()])["items"]
+    assert "frozen" in [finding["reason"] for finding in item["image"]["quality"]]
+    assert item["abstained"] == {"because": "frozen", "between": None}
 
 
 def test_heat_maps_that_cannot_be_are_refused(ward, name, frames) -> None:
@@ -78,10 +144,6 @@ def test_heat_maps_that_cannot_be_are_refused(ward, name, frames) -> None:
         ward.predict(name, frames["mass"][:1], heatmap="png", heatmap_label="mass")
     with refused("validation_error", 422):
         ward.predict(name, frames["mass"][:1], heatmap="mesh")
-    with refused("invalid_input", 422):
-        body = {"collection": "ward", "scan_ids": ["cyst-0"]}
-        path = f"/v1/classifiers/{name}/predict"
-        ward.request("POST", path, json=body, params={"heatmap": "array"})
 
 
 def test_thresholds_are_a_version_of_the_same_head_that_can_be_rolled_back(ward, name) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -29,10 +30,12 @@ from service.classifiers.prediction import (
     QueryFrame,
     predict,
 )
-from service.embedding.pipeline import EmbeddedImage, EmbedOptions
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions, MappedImage
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
+from service.gallery.gallery_records import Scan
 
+NOT_KEPT = "the embedded pixels of the scan are not kept as one picture: upload the file"
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["classifiers"])
 Coverage = Annotated[
     float, Query(ge=0.5, le=0.999, description="How often prediction sets contain the truth.")
@@ -40,7 +43,7 @@ Coverage = Annotated[
 Nearest = Annotated[int, Query(ge=0, le=20, description="Labelled examples to show as evidence.")]
 Heatmap = Annotated[
     HeatmapKind,
-    Query(description="Where in each uploaded frame the answer comes from, as arrays or as a PNG."),
+    Query(description="Where in each frame the answer comes from, as arrays or as a PNG."),
 ]
 HeatmapLabel = Annotated[
     str | None,
@@ -96,9 +99,8 @@ async def predict_items(
     name, number = target[0].name, target[1].number
     loaded = await asyncio.to_thread(service.classifiers.open, workspace_id, name, number)
     if upload.document is not None and "images" not in upload.document:
-        if heatmap != "none":
-            raise InputError("a heat map needs the image: stored scans keep none, so upload it")
-        items, facts = await _of_scans(service, workspace_id, upload.document)
+        with_map = heatmap != "none"
+        items, facts = await _of_scans(service, workspace_id, upload.document, with_map=with_map)
     else:
         files = await asyncio.to_thread(_files_of, upload, service.settings.max_items)
         options = EmbedOptions(with_map=heatmap != "none").choosing(None, region)
@@ -149,7 +151,7 @@ def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
 
 
 async def _of_scans(
-    service: Services, workspace_id: str, document: Any
+    service: Services, workspace_id: str, document: Any, *, with_map: bool
 ) -> tuple[list[PredictionQuery | None], list[ItemFacts]]:
     body = validate(PredictScansBody, document)
     if len(body.scan_ids) > service.settings.max_items:
@@ -157,15 +159,51 @@ async def _of_scans(
     vectors_ND = await asyncio.to_thread(
         service.gallery.vectors_of, workspace_id, body.collection, body.scan_ids
     )
+    scans = [
+        await asyncio.to_thread(service.gallery.get_scan, workspace_id, body.collection, scan_id)
+        for scan_id in body.scan_ids
+    ]
+    maps: list[MappedImage | None] = [None] * len(scans)
+    if with_map:
+        maps = [await _map_of(service, workspace_id, scan) for scan in scans]
     facts: list[ItemFacts] = [{"scan_id": scan_id, "image": None} for scan_id in body.scan_ids]
-    return [PredictionQuery(embedding_D) for embedding_D in vectors_ND], facts
+    queries: list[PredictionQuery | None] = [
+        PredictionQuery(
+            embedding_D,
+            mapped=mapped,
+            unmapped_because=NOT_KEPT,
+            findings=frozenset(found["reason"] for found in scan.image.analysis.get("quality", ())),
+        )
+        for embedding_D, scan, mapped in zip(vectors_ND, scans, maps, strict=True)
+    ]
+    return queries, facts
+
+
+async def _map_of(service: Services, workspace_id: str, scan: Scan) -> MappedImage | None:
+    """The feature map of a stored scan, from the embedded pixels that its collection keeps."""
+    png = await asyncio.to_thread(
+        service.gallery.kept_image, workspace_id, scan.collection, scan.scan_id
+    )
+    regions = scan.image.analysis.get("regions", ())
+    if png is None or len(regions) != 1:
+        return None
+    options = EmbedOptions(with_map=True, region_mode="none")  # the pixels are the region
+    (embedded,) = await service.pipeline.embed_all([png], options)
+    if isinstance(embedded, ServiceError):
+        raise embedded
+    if embedded.mapped is None:
+        return None
+    x0, y0, x1, y1 = regions[0]["box"]
+    size = (scan.image.width_px, scan.image.height_px)
+    return replace(embedded.mapped, box=(x0, y0, x1, y1), frame_px=size)
 
 
 def _item(image: EmbeddedImage | ServiceError) -> PredictionQuery | None:
     if isinstance(image, ServiceError):
         return None
     frames = tuple(QueryFrame(f.index, f.embedding_D, f.copies, f.region) for f in image.used)
-    return PredictionQuery(image.embedding_D, frames, image.mapped)
+    findings = frozenset(finding.reason for finding in image.analysis.findings)
+    return PredictionQuery(image.embedding_D, frames, image.mapped, findings=findings)
 
 
 def _facts(request: Request, image: EmbeddedImage | ServiceError) -> ItemFacts:

@@ -74,7 +74,7 @@ class OutputAnswer(Answer):
 class AbstentionAnswer(Answer):
     """Why the classifier abstained."""
 
-    because: Literal["not_ultrasound", "far_from_every_example", "ambiguous"]
+    because: Literal["blank", "frozen", "not_ultrasound", "far_from_every_example", "ambiguous"]
     between: list[str] | None = Field(description="The two classes of an ambiguous item.")
 
 
@@ -92,7 +92,7 @@ class HeatmapOutput(Answer):
     bias: float
     temperature: float
     map: list[list[float]] | None = Field(
-        description="Rows of places that tile the whole frame; null for a PNG."
+        description="Rows of places that tile the box; null for a PNG."
     )
 
 
@@ -104,12 +104,17 @@ class HeatmapAnswer(Answer):
     """
 
     label: str = Field(description="Class or label that the PNG shows.")
+    box: list[int] = Field(
+        description="x0, y0, x1, y1 in pixels of the frame, half open: the used region.",
+        examples=[[120, 60, 800, 518]],
+    )
     rows: int
     columns: int
     outputs: list[HeatmapOutput]
     png: str | None = Field(
-        description="Base64: the frame with orange where it is evidence for the class rather "
-        "than for the others, and blue where it is evidence against; null for arrays."
+        description="Base64: a transparent picture to lay over the frame, of its width and height "
+        "(of at most 4,096 px). Orange is evidence for the class rather than for the others, "
+        "blue is evidence against; null for arrays."
     )
 
     @classmethod
@@ -119,6 +124,7 @@ class HeatmapAnswer(Answer):
         is_array = heatmap.png is None
         return cls(
             label=heatmap.label,
+            box=list(heatmap.box),
             rows=rows,
             columns=columns,
             outputs=[

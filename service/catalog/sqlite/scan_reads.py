@@ -1,6 +1,6 @@
 """Reading, filtering, listing and exporting scans in SQLite.
 
-Only ``thumbnail`` and ``export_rows`` touch the tables of blobs.
+Only ``thumbnail``, ``kept_image`` and ``export_rows`` touch the tables of blobs.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -117,6 +117,13 @@ class SqliteScanReads(SqliteTable):
         if row is None:
             raise CatalogFailure("a stored scan has no thumbnail")
         return bytes(row["jpeg"])
+
+    def kept_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes | None:
+        sql = "SELECT png FROM scan_images WHERE row_id = ?"
+        with self._database.read() as connection:
+            scan = require_scan(connection, workspace_id, collection, scan_id)
+            row = connection.execute(sql, (scan["row_id"],)).fetchone()
+        return None if row is None else bytes(row["png"])
 
     def export_rows(
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
