@@ -17,6 +17,7 @@ ServiceError
 │   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
 ├── Unauthenticated            the key is missing, unknown or revoked
 ├── UnknownItem                this workspace has no such name or id
+│   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
@@ -121,6 +122,10 @@ class Unauthenticated(ServiceError):
 
 class UnknownItem(ServiceError):
     """This workspace has no resource with that name or id."""
+
+
+class NoThumbnail(UnknownItem):
+    """The collection stored no thumbnail of the scan, because names may be left in the picture."""
 
 
 class Conflict(ServiceError):

@@ -33,6 +33,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
     errors.UnknownItem: 404,
+    errors.NoThumbnail: 404,
     errors.Conflict: 409,
     errors.NameTaken: 409,
     errors.IdempotencyConflict: 409,
