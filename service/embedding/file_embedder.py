@@ -24,7 +24,7 @@ from service.embedding.batcher import Encoded
 from service.embedding.embedded_image import EmbeddedImage, EmbedOptions, MappedImage
 from service.embedding.pooling import FrameEmbedding, pool
 from service.errors import CorruptImage
-from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis
+from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis, needs_more
 from service.imaging.analysis.frame_analysis import RegionMode
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
 from service.imaging.analysis.text import TextFinder
@@ -202,11 +202,11 @@ class FileEmbedder:
             stream.close()
         mapped = None
         if encoded[0].map_Dhw is not None:
-            box, info = file.analysis.analysis.regions[0].box, file.info
+            box, info = file.analysis.analysis.regions[0].box, file.analysis.info
             mapped = MappedImage(encoded[0].map_Dhw, box, (info.width_px, info.height_px))
         return EmbeddedImage(
             file.sha256,
-            file.info,
+            file.analysis.info,
             file.analysis.analysis,
             # Pooling one frame would normalise it again and change its last bits.
             frames[0].embedding_D if is_still else pool(tuple(frames)),
@@ -227,6 +227,11 @@ class FileEmbedder:
         with closing(cast(Any, image.frames)):  # returns the decoder process to its pool
             frames = iter(image)
             preview = list(islice(frames, PREVIEW))
+            while needs_more([frame.pixels for frame in preview]):
+                more = list(islice(frames, PREVIEW))
+                preview += more
+                if not more:
+                    break
             analysis.decide([frame.pixels for frame in preview])
             for frame in chain(preview, frames):
                 if options.with_thumbnail:

@@ -257,6 +257,26 @@ def test_a_declared_box_is_cut_to_the_frame_and_tightened_to_the_scan() -> None:
     assert overlap(tight.box, box) > 0.93
 
 
+@pytest.mark.parametrize("height", [12, 30])
+def test_a_near_field_over_black_stays_in_a_declared_region(height: int) -> None:
+    frame = np.zeros((420, 500), np.uint8)
+    frame[20 : 20 + height, 20:480] = speckle(height, 460, 1)  # skin, then a standoff or fluid
+    frame[150:400, 20:480] = speckle(250, 460, 2)
+    (region,) = regions.declared([dicom_region(0, 0, 500, 420)], *frame.shape)
+    assert regions.within(region, frame).box[1] <= 24
+
+
+def test_a_saturated_near_field_and_the_apex_of_a_fan_stay_in_a_declared_region() -> None:
+    frame = speckle(420, 500, 4)
+    frame[:30] = 255
+    (region,) = regions.declared([dicom_region(0, 0, 500, 420)], *frame.shape)
+    assert regions.within(region, frame).box[1] <= 4
+    sector_HW = fan(420, 500, 5)
+    tight = regions.within(region, sector_HW)
+    lit = sector_HW[:60] > 20
+    assert used_of(sector_HW, (tight,))[:60][lit].mean() > 0.9
+
+
 def test_a_declared_box_that_holds_nothing_stays() -> None:
     (region,) = regions.declared([dicom_region(10, 10, 200, 200)], 300, 400)
     assert regions.within(region, np.zeros((300, 400), np.uint8)) == region

@@ -25,6 +25,7 @@ MIN_GROUND_SHARE = 0.5  # of a strip; the rest is writing and buttons
 MIN_LAST_SHARE = 0.55  # of its last line
 MIN_EDGE_SHARE = 0.6  # of the end of a strip; the picture may have the same grey elsewhere
 PURE_SHARE, MIN_PURE_LINES = 0.9, 0.2  # lines without writing, and their share of a strip
+UNWRITTEN_SHARE = 0.98  # of ground in a strip that holds no letter
 MAX_STRIPS = 8
 PIECES = 8  # of a line; in each the ground of a strip changes evenly
 
@@ -39,36 +40,37 @@ MIN_GAP_PX = 2
 MIN_PANE_SHARE = 0.15  # of the width of both panes
 
 
-def without_strips(small_hw: Pixels, dark: int) -> Box:
+def without_strips(small_hw: Pixels, dark: int, *, only_written: bool = False) -> Box:
     """The box of the picture that is left when all drawn strips are taken off its edges.
 
     Args:
         small_hw: uint8.
         dark: the grey that counts as black; a black strip is a margin and no furniture.
+        only_written: leave strips without writing, which may be a saturated near field.
     """
     height, width = small_hw.shape
     box: Box = (0, 0, width, height)
     for _ in range(MAX_STRIPS):
-        tighter = _without_one(small_hw, box, dark)
+        tighter = _without_one(small_hw, box, dark, only_written)
         if tighter == box:
             break
         box = tighter
     return box
 
 
-def _without_one(small_hw: Pixels, box: Box, dark: int) -> Box:
+def _without_one(small_hw: Pixels, box: Box, dark: int, only_written: bool) -> Box:
     x0, y0, x1, y1 = box
     part_hw = crop(small_hw, box)
-    if top := _strip_px(part_hw, dark):
+    if top := _strip_px(part_hw, dark, only_written):
         return x0, y0 + top, x1, y1
-    if bottom := _strip_px(part_hw[::-1], dark):
+    if bottom := _strip_px(part_hw[::-1], dark, only_written):
         return x0, y0, x1, y1 - bottom
-    if left := _strip_px(part_hw.T, dark):
+    if left := _strip_px(part_hw.T, dark, only_written):
         return x0 + left, y0, x1, y1
-    return x0, y0, x1 - _strip_px(part_hw.T[::-1], dark), y1
+    return x0, y0, x1 - _strip_px(part_hw.T[::-1], dark, only_written), y1
 
 
-def _strip_px(lines_lp: Pixels, dark: int) -> int:
+def _strip_px(lines_lp: Pixels, dark: int, only_written: bool) -> int:
     """How many lines from the first on are one drawn strip; 0 without one."""
     longest = int(len(lines_lp) * MAX_STRIP_SHARE) + 2
     if longest < MIN_STRIP_PX + 2 or lines_lp.shape[1] < 4 * PIECES:
@@ -90,7 +92,10 @@ def _strip_px(lines_lp: Pixels, dark: int) -> int:
         & (pure_l[:-2] >= MIN_PURE_LINES)
     )
     ends_l[: MIN_STRIP_PX - 1] = False
-    return int(ends_l.argmax()) + 2 if ends_l.any() else 0
+    end = int(ends_l.argmax())
+    if not ends_l.any() or (only_written and upto_l[end] >= UNWRITTEN_SHARE):
+        return 0
+    return end + 2
 
 
 def _ground_share(

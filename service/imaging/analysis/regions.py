@@ -25,12 +25,15 @@ from service.imaging.analysis.scan_search import (
     FoundScan,
     find_scans,
     moving_parts,
+    tissue_of,
 )
 from service.imaging.formats.frames import SPATIAL_2D, DicomRegion
 
 RegionSource: TypeAlias = Literal["declared", "pixels", "motion", "caller", "whole"]
 
 MAX_REGIONS = 8  # of a frame, each embedded separately; machines show at most four
+MUCH_OUTSIDE, MUCH_CROSSED = 0.15, 0.5  # of the tissue; of an edge of a declared region
+BESIDE_PX = 3  # from such an edge, at the small size
 CROWDED_CONFIDENCE = 0.9  # at most, where furniture was cut off or panes were told apart
 
 
@@ -100,6 +103,48 @@ def declared(regions: Sequence[DicomRegion], height_px: int, width_px: int) -> t
     return tuple(kept[:MAX_REGIONS])
 
 
+def cut_tissue(regions: Sequence[DicomRegion], pixels: Pixels) -> bool:
+    """Whether declared regions cannot be those of this frame, although they lie inside it.
+
+    After a frame was enlarged, cropped or padded, an edge of a 2D region runs through the tissue
+    and much of it lies outside every region, or a region is black and the scan elsewhere.
+    """
+    found = tissue_of(pixels)
+    if found is None:
+        return False
+    tissue_hw, scale = found
+    boxes = [_scaled((r.x0, r.y0, r.x1, r.y1), scale) for r in regions]
+    scans = [box for box, r in zip(boxes, regions, strict=True) if r.spatial_format == SPATIAL_2D]
+    outside_hw = tissue_hw.copy()
+    for box in boxes:
+        crop(outside_hw, box)[:] = 0
+    outside = float(outside_hw.sum()) / max(1, int(tissue_hw.sum()))
+    if outside >= MUCH_OUTSIDE and any(_crossed(tissue_hw, box) >= MUCH_CROSSED for box in scans):
+        return True
+    is_black = all(crop(tissue_hw, box).mean() < MIN_AREA_SHARE for box in scans)
+    return is_black and outside >= 1 - MIN_AREA_SHARE
+
+
+def _crossed(tissue_hw: Pixels, box: Box) -> float:
+    """The largest share of an edge of the box with tissue on both sides of it."""
+    x0, y0, x1, y1 = box
+    pairs = [
+        *((tissue_hw[y0:y1], x) for x in (x0, x1)),
+        *((tissue_hw.T[x0:x1], y) for y in (y0, y1)),
+    ]
+    shares = [0.0]
+    for lines_hw, edge in pairs:
+        before, after = edge - BESIDE_PX, edge + BESIDE_PX
+        if before >= 0 and after < lines_hw.shape[1] and len(lines_hw):
+            shares.append(float((lines_hw[:, before] & lines_hw[:, after]).mean()))
+    return max(shares)
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    x0, y0, x1, y1 = (round(side * scale) for side in box)
+    return x0, y0, x1, y1
+
+
 def from_pixels(pixels: Pixels) -> Region:
     """The region of one frame, uint8 (H, W) or (H, W, 3): the hull of lit, textured pixels."""
     return _regions(find_scans(pixels, splits=0), pixels, "pixels")[0]
@@ -111,9 +156,13 @@ def panes(pixels: Pixels) -> tuple[Region, ...]:
 
 
 def within(region: Region, pixels: Pixels) -> Region:
-    """A declared region, tightened to the scan inside it: its corners often contain text."""
+    """A declared region, tightened to the scan inside it: its corners often contain text.
+
+    The near field stays, also where black lies between it and the rest.
+    """
     x0, y0 = region.box[:2]
-    inner = from_pixels(crop(pixels, region.box))
+    inside = crop(pixels, region.box)
+    inner = _regions(find_scans(inside, splits=0, is_declared=True), inside, "pixels")[0]
     if inner.source == "whole" or inner.confidence < 0.5:
         return region
     return replace(

@@ -27,6 +27,7 @@ MAX_SPLITS = 2  # panes side by side, each of which may be two, one above the ot
 MIN_PANE_AREA = 0.2  # of the area of the other pane; smaller ones are body marks and previews
 MIN_PANE_OVERLAP = 0.5  # of the shorter pane, along the gap
 MIN_PANE_FILL = 0.35  # lit share of the hull of a pane
+MIN_LAYER_SHARE, MIN_LAYER_PX = 0.3, 3  # of the width of a declared region; and its height
 GROUND_INSET_PX = 2  # of the background from the edge, where panes have frames
 _PASSES = 3  # each pass removes one border of one colour, as around a scan in a window on a page
 
@@ -47,19 +48,40 @@ class FoundScan:
 
 
 def find_scans(
-    pixels: Pixels, moving_hw: Pixels | None = None, *, splits: int = MAX_SPLITS
+    pixels: Pixels,
+    moving_hw: Pixels | None = None,
+    *,
+    splits: int = MAX_SPLITS,
+    is_declared: bool = False,
 ) -> list[FoundScan]:
     """The scans of a frame, one for each pane; without ``splits`` all panes are one.
 
     Args:
         pixels: uint8 (H, W) or (H, W, 3).
         moving_hw: what moves in a clip, see ``moving_parts``; None for a still.
+        is_declared: the pixels are a declared region, so thin layers of echoes in them belong to
+            the scan, such as the near field over black.
     """
-    screen = _Screen(pixels, moving_hw)
+    screen = _Screen(pixels, moving_hw, is_declared)
     return [
         FoundScan(screen.in_frame(scan.hull), scan.fill, scan.is_crowded)
         for scan in _scans(screen, screen.box, splits)
     ]
+
+
+def tissue_of(pixels: Pixels) -> tuple[Pixels, float] | None:
+    """Where the scans of a frame are lit, 1 or 0 at the small size, and its scale; None without."""
+    screen = _Screen(pixels, None, is_declared=False)
+    scan = _scan(screen, screen.box, is_pane=False)
+    if scan is None or scan.fill < MIN_PANE_FILL:
+        return None
+    inside_hw = np.zeros(screen.small_hw.shape, np.uint8)
+    cv2.fillConvexPoly(inside_hw, scan.hull.astype(np.int32), (1,))
+    lit_hw = above(screen.small_hw, BACKGROUND_TOLERANCE)
+    tissue_hw = _morphed(
+        np.asarray(cv2.bitwise_and(lit_hw, inside_hw), np.uint8), cv2.MORPH_CLOSE, 5
+    )
+    return tissue_hw, _scale(*pixels.shape[:2])
 
 
 def moving_parts(frames_THW: Pixels) -> Pixels | None:
@@ -103,7 +125,8 @@ class _Scan:
 class _Screen:
     """A frame in the sizes that the search needs."""
 
-    def __init__(self, pixels: Pixels, moving_hw: Pixels | None) -> None:
+    def __init__(self, pixels: Pixels, moving_hw: Pixels | None, is_declared: bool) -> None:
+        self.is_declared = is_declared
         self._height, self._width = pixels.shape[:2]
         self._scale = _scale(self._height, self._width)
         self.small_hw = grey(shrunk(pixels, self._scale))  # converted quicker at a small size
@@ -120,7 +143,7 @@ class _Screen:
     def without_strips(self, box: Box) -> Box:
         """The part of a box of ``small_hw`` inside the strips that are drawn along its edges."""
         drawn_hw = self._drawn(box)
-        inner = without_strips(drawn_hw, BACKGROUND_TOLERANCE)
+        inner = without_strips(drawn_hw, BACKGROUND_TOLERANCE, only_written=self.is_declared)
         if inner == (0, 0, drawn_hw.shape[1], drawn_hw.shape[0]):
             return box
         x0, y0 = (int(np.ceil(side / self._more)) for side in inner[:2])
@@ -216,7 +239,8 @@ def _scan(screen: _Screen, box: Box, *, is_pane: bool) -> _Scan | None:
     scan, inset_px = None, GROUND_INSET_PX if is_crowded else 0
     for _ in range(_PASSES):
         motion = None if screen.moving_hw is None else crop(screen.moving_hw, box)
-        lit_hull = _hull(crop(screen.small_hw, box), motion, inset_px)
+        small_hw = crop(screen.small_hw, box)
+        lit_hull = _hull(small_hw, motion, inset_px, keeps_layers=screen.is_declared)
         if lit_hull is None:
             break
         corners, fill, around = lit_hull
@@ -236,7 +260,7 @@ def _scan(screen: _Screen, box: Box, *, is_pane: bool) -> _Scan | None:
 
 
 def _hull(
-    small_hw: Pixels, moving_hw: Pixels | None, inset_px: int
+    small_hw: Pixels, moving_hw: Pixels | None, inset_px: int, *, keeps_layers: bool
 ) -> tuple[npt.NDArray[np.int64], float, Box] | None:
     """Convex hull (corners, 2) of the scan, its lit share, and the box of all that looks so."""
     level_hw = np.full_like(small_hw, _background(small_hw, inset_px))
@@ -255,14 +279,39 @@ def _hull(
         return None
     kept.sort(key=lambda item: -item[0])
     large = [part_hw for area, part_hw in kept if area >= 0.15 * kept[0][0]]
+    if keeps_layers:
+        layers = _layers(lit_hw, flat_hw, small_hw)
+        corners = _corners([*large, *layers])
+        return corners, _fill(lit_hw, corners), _around(corners)
     for parts in (large, large[:1]):
         corners = _corners(parts)
-        inside_hw = np.zeros(small_hw.shape, np.uint8)
-        cv2.fillConvexPoly(inside_hw, corners.astype(np.int32), (1,))
-        fill = _share_of(lit_hw, inside_hw)
+        fill = _fill(lit_hw, corners)
         if fill >= 0.5 or len(large) == 1:
             break
     return corners, fill, _around(_corners(large))
+
+
+def _fill(lit_hw: Pixels, corners: npt.NDArray[np.int64]) -> float:
+    """Lit share of a convex polygon."""
+    inside_hw = np.zeros(lit_hw.shape, np.uint8)
+    cv2.fillConvexPoly(inside_hw, corners.astype(np.int32), (1,))
+    return _share_of(lit_hw, inside_hw)
+
+
+def _layers(lit_hw: Pixels, flat_hw: Pixels, small_hw: Pixels) -> list[Pixels]:
+    """Layers of echoes that are too thin to be a part; letters are apart, and bars are flat."""
+    thin_hw = cv2.morphologyEx(lit_hw, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    count, labels_hw, stats, _ = cv2.connectedComponentsWithStats(thin_hw, connectivity=8)
+    layers = []
+    for label in range(1, count):
+        across, down = int(stats[label, cv2.CC_STAT_WIDTH]), int(stats[label, cv2.CC_STAT_HEIGHT])
+        if across < MIN_LAYER_SHARE * lit_hw.shape[1] or down < MIN_LAYER_PX:
+            continue
+        layer_hw = (labels_hw == label).astype(np.uint8)
+        is_drawn = _share_of(flat_hw, layer_hw) > 0.5
+        if not is_drawn and _one_grey(histogram(small_hw, layer_hw)) <= 0.45:
+            layers.append(layer_hw)
+    return layers
 
 
 def _parts(solid_hw: Pixels) -> list[tuple[int, Pixels]]:
