@@ -23,6 +23,7 @@ ServiceError
 ├── Unauthenticated            the key is missing, unknown or revoked
 │   └── TooManyFailedKeys      too many unknown keys from one address
 ├── UnknownItem                this workspace has no such name or id
+│   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
@@ -172,6 +173,10 @@ class TooManyFailedKeys(Unauthenticated):
 
 class UnknownItem(ServiceError):
     """This workspace has no resource with that name or id."""
+
+
+class NoThumbnail(UnknownItem):
+    """The collection stored no thumbnail of the scan, because names may be left in the picture."""
 
 
 class Conflict(ServiceError):

@@ -45,6 +45,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Unauthenticated: 401,
     errors.TooManyFailedKeys: 429,
     errors.UnknownItem: 404,
+    errors.NoThumbnail: 404,
     errors.Conflict: 409,
     errors.NameTaken: 409,
     errors.IdempotencyConflict: 409,

@@ -35,7 +35,7 @@ class Collection:
     scans: int
     keep_images: bool = False
     retention_days: float | None = None
-    intake: Mapping[str, Any] = field(default_factory=dict)  # uploads to refuse
+    intake: Mapping[str, Any] = field(default_factory=dict)  # what it refuses and stores
     retention_held: int = 0
 
 
@@ -118,7 +118,7 @@ class NewScan:
     scan_id: str | None
     image: ScanImage
     embedding_D: npt.NDArray[np.float32]
-    thumbnail_jpeg: bytes
+    thumbnail_jpeg: bytes  # empty: none is stored
     subject_id: str | None = None
     study_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)

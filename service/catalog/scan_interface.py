@@ -214,7 +214,7 @@ class ScanCatalog(Protocol):
         """Row ids of all scans that pass, ascending, int64 (N,). Raises UnknownItem."""
 
     def thumbnail(self, workspace_id: str, collection: str, scan_id: str) -> bytes:
-        """The JPEG bytes. Raises UnknownItem."""
+        """The JPEG bytes. Raises UnknownItem, NoThumbnail."""
 
     def kept_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes | None:
         """The embedded pixels as PNG; None where they were not kept. Raises UnknownItem."""

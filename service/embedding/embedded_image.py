@@ -120,8 +120,10 @@ class EmbeddedImage:
         return max(1, len({frame.index for frame in self.used}))
 
     def analysis_json(self) -> dict[str, Any]:
-        """The analysis, the device and the corrections, for responses and the catalog."""
+        """The analysis and what the file declares, for responses and the catalog."""
+        spacing = self.info.spacing_mm
         return self.analysis.to_json() | {
+            "spacing_mm": None if spacing is None else list(spacing),
             "device": self.info.device.to_json(),
             "corrections": [asdict(correction) for correction in self.info.corrections],
         }

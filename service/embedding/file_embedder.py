@@ -30,10 +30,10 @@ from service.errors import CorruptImage, DecodeLimit
 from service.fairness.fair_queue import QueueState
 from service.fairness.fair_threads import FairThreads
 from service.fairness.workspace_turn import current_workspace
-from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis
+from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis, needs_more
+from service.imaging.analysis.clip_quality import is_blank
 from service.imaging.analysis.frame_analysis import RegionMode
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
-from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.text import TextFinder
 from service.imaging.analysis.thumbnails import encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
@@ -245,11 +245,11 @@ class FileEmbedder:
             stream.close()
         mapped = None
         if encoded[0].map_Dhw is not None:
-            box, info = file.analysis.analysis.regions[0].box, file.info
+            box, info = file.analysis.analysis.regions[0].box, file.analysis.info
             mapped = MappedImage(encoded[0].map_Dhw, box, (info.width_px, info.height_px))
         return EmbeddedImage(
             file.sha256,
-            file.info,
+            file.analysis.info,
             file.analysis.analysis,
             # Pooling one frame would normalise it again and change its last bits.
             frames[0].embedding_D if is_still else pool(tuple(frames)),
@@ -274,8 +274,14 @@ class FileEmbedder:
         time_left = _AnalysisTime(limits.max_decode_s)
         with closing(cast(Any, image.frames)):  # returns the decoder process to its pool
             frames = iter(image)
-            preview = list(islice(frames, _preview_of(image.info)))
+            step = _preview_of(image.info)
+            preview = list(islice(frames, step))
             with time_left.spend():
+                while needs_more([frame.pixels for frame in preview]):
+                    more = list(islice(frames, step))
+                    preview += more
+                    if not more:
+                        break
                 analysis.decide([frame.pixels for frame in preview])
             for frame in chain(preview, frames):
                 with time_left.spend():

@@ -166,7 +166,7 @@ class Gallery:
         for upload, known in zip(uploads, facts, strict=True):
             if isinstance(upload, EmbeddedImage):
                 refusal = policy.refusal(upload.analysis)
-                results.append(scan_of(upload, known) if refusal is None else refusal)
+                results.append(scan_of(upload, known, policy) if refusal is None else refusal)
             else:
                 results.append(upload)
         scans = [result for result in results if isinstance(result, NewScan)]

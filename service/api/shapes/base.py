@@ -231,7 +231,7 @@ class Problem(BaseModel):
 
 
 class RegionAnswer(Answer):
-    """A region of the frame that was used, in pixels of the frame."""
+    """A region of the frame that was used, in pixels of the upright frame, which are square."""
 
     box: list[int] = Field(description="x0, y0, x1, y1, half open.", examples=[[120, 60, 800, 518]])
     outline: list[list[int]] = Field(
@@ -272,7 +272,7 @@ class ImageAnswer(Answer):
 
     kind: Literal["frame", "cine"]
     format: str = Field(examples=["png"])
-    width_px: int
+    width_px: int = Field(description="Of the upright frame, after its pixels became square.")
     height_px: int
     frames: int = Field(description="Frames in the file.")
     frames_used: int = Field(description="Frames that were embedded.")
@@ -283,6 +283,9 @@ class ImageAnswer(Answer):
     regions_used: int = Field(
         description="Number of regions of each frame that were embedded, each by itself; the "
         "embedding of the file is the unit mean of all its embeddings."
+    )
+    spacing_mm: list[float] | None = Field(
+        description="Row and column size of a pixel anywhere in the frame; null when unknown."
     )
     device: DeviceAnswer | None = Field(description="From DICOM; null when the file names none.")
     masked_px: int = Field(description="Pixels of the frame that were not used or were filled.")
@@ -303,6 +306,7 @@ class ImageAnswer(Answer):
 
 _UNMEASURED: JsonObject = {  # of an imported scan without an analysis
     "regions": [],
+    "spacing_mm": None,
     "device": None,
     "masked_px": 0,
     "burned_in_risk": "high",

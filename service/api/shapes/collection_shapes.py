@@ -26,13 +26,18 @@ from service.gallery.indexes import IndexStatistics
 
 
 class IntakeBody(Body):
-    """What a collection refuses; by default it refuses nothing, and answers only advise."""
+    """What a collection refuses and stores; by default it refuses nothing, and only advises."""
 
     refuse_burned_in: Literal["low", "high"] | None = Field(
         None, description="The lowest burned-in risk that is refused."
     )
     refuse_quality: list[Reason] = Field(
         default_factory=list, max_length=16, description="Quality problems that are refused."
+    )
+    high_risk_thumbnails: bool = Field(
+        False,
+        description="Store thumbnails of pictures of burned-in risk high, in which names may be "
+        "legible; otherwise such a scan has none.",
     )
 
 
@@ -90,10 +95,11 @@ class NewCollectionBody(CollectionPatchBody):
 
 
 class IntakeAnswer(Answer):
-    """What the collection refuses."""
+    """What the collection refuses and stores."""
 
     refuse_burned_in: Literal["low", "high"] | None
     refuse_quality: list[Reason]
+    high_risk_thumbnails: bool
 
 
 class IndexAnswer(Answer):

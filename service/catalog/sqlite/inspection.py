@@ -109,7 +109,7 @@ def _check_row(row: sqlite3.Row, report: Inspection) -> None:
         report.note("vector_not_of_unit_length", where)
     if jpeg is None:
         report.note("missing_thumbnail", where)
-    elif not (jpeg.startswith(_JPEG) and jpeg.endswith(_JPEG_END)):
+    elif jpeg and not (jpeg.startswith(_JPEG) and jpeg.endswith(_JPEG_END)):
         report.note("damaged_thumbnail", where)
     if row["image_row"] is not None and not png.startswith(_PNG):
         report.note("damaged_image", where)

@@ -27,7 +27,7 @@ from service.catalog.sqlite.rows import (
 from service.catalog.sqlite.sql_filter import condition
 from service.catalog.subject_records import HeldExamples, HeldScans, HeldSubject
 from service.catalog.validation import INT64_MAX, require_limit
-from service.errors import CatalogFailure, InvalidCursor, UnknownItem
+from service.errors import CatalogFailure, InvalidCursor, NoThumbnail, UnknownItem
 
 _EXPORT = """
     SELECT r.*, v.vector, t.jpeg, i.png
@@ -174,6 +174,11 @@ class SqliteScanReads(SqliteTable):
             row = connection.execute(sql, (scan["row_id"],)).fetchone()
         if row is None:
             raise CatalogFailure("a stored scan has no thumbnail")
+        if not row["jpeg"]:
+            raise NoThumbnail(
+                "no thumbnail was stored, because the picture has a high burned-in risk; a "
+                "collection whose intake has high_risk_thumbnails stores it"
+            )
         return bytes(row["jpeg"])
 
     def kept_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes | None:
