@@ -82,11 +82,6 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},
         ("POST", f"{ward}/import"): {"json": {"from": "x"}},
         ("DELETE", f"{ward}/reembed"): {"params": {"keep": "new"}},
-        ("GET", f"{ward}/next"): {"params": {"task": "finding"}},
-        ("POST", f"{ward}/labels/rename"): {
-            "json": {"task": "finding", "from": "malignant", "to": "x"}
-        },
-        ("POST", "/v1/classifiers/{name}/refit"): {"json": {}},
         ("DELETE", "/v1/subjects"): {"params": {"subject_id": "subject-1"}},
         ("DELETE", "/v1/studies"): {"params": {"study_id": "study-1"}},
         ("GET", "/v1/subjects"): {"params": {"subject_id": "subject-1"}},
