@@ -135,6 +135,8 @@ def test_text_that_looks_the_same_is_the_same_id_everywhere(catalog, ours, new_s
             assert len(catalog.row_ids_where(ours, "lungs", where)) == 1
     (again,) = store(catalog, ours, new_scan(1, subject_id=one))
     assert again.created is False
+    for text in (one, same):
+        assert len(catalog.subject(ours, text, limit=9)[1].items) == 1
     assert len(catalog.erase_subject(ours, same).scans) == 1
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from service.catalog.codec import decode_vector
 from service.catalog.filter_records import ScanFilter
+from service.catalog.plain_text import name_of
 from service.catalog.records import ClipFrame, ExportRow, Page, Scan
 from service.catalog.sqlite.rows import (
     SqliteTable,
@@ -137,7 +138,7 @@ class SqliteScanReads(SqliteTable):
     def subject(
         self, workspace_id: str, subject_id: str, *, limit: int, after: str | None = None
     ) -> tuple[HeldSubject, Page[Scan]]:
-        owner = (workspace_id, subject_id)
+        owner = (workspace_id, name_of(subject_id))
         start = 0 if after is None else _row_id(after)
         with self._database.read() as connection:
             rows = connection.execute(_OF_SUBJECT, (*owner, start, require_limit(limit) + 1))
