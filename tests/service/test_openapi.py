@@ -42,7 +42,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
 
 @pytest.fixture(scope="module")
 def document(quick: LocalService) -> dict[str, Any]:
-    return httpx.get(f"{quick.url}/openapi.json", trust_env=False).json()
+    return httpx.get(f"{quick.url}/openapi.json", trust_env=False, timeout=60).json()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
