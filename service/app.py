@@ -18,6 +18,7 @@ from service.api.routes import (
     collection_routes,
     embedding_routes,
     evaluation_routes,
+    label_routes,
     operation_routes,
     prediction_routes,
     scan_routes,
@@ -62,6 +63,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             running = await _opened(stack, settings, metrics, encoder, catalog)
             app.state.running = running
+            _watch(metrics, running)
             schedule = Schedule(
                 settings=settings,
                 gallery=running.gallery,
@@ -86,6 +88,7 @@ def create_app(
         system_routes,
         embedding_routes,
         collection_routes,
+        label_routes,
         scan_routes,
         search_routes,
         classifier_routes,
@@ -126,7 +129,6 @@ async def _opened(
     )
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.rebuild)
-    metrics.watch_indexes(lambda: index_figures(gallery))
     # A separate pool: a pool shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
@@ -134,7 +136,6 @@ async def _opened(
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
     pipeline = Pipeline(model, pipeline_limits(settings), on_batch=metrics.batch_frames.observe)
-    metrics.watch_in_flight(lambda: pipeline.in_flight)
     await stack.enter_async_context(pipeline)
     classifiers = ClassifierStore(
         truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
@@ -161,6 +162,32 @@ async def _opened(
         searchers=searchers,
         default_workspace_id=workspace.workspace_id,
     )
+
+
+def _watch(metrics: ServiceMetrics, running: Services) -> None:
+    """Report the state of the parts whenever the metrics are read."""
+    pipeline = running.pipeline
+    metrics.watch_in_flight(lambda: pipeline.in_flight)
+    metrics.watch_indexes(lambda: index_figures(running.gallery))
+    metrics.watch_queues(
+        lambda: {
+            name: {
+                "waiting": state.waiting,
+                "running": state.running,
+                "oldest_seconds": state.oldest_s,
+            }
+            for name, state in running.queues.items()
+        }
+    )
+    metrics.watch_decoders(
+        lambda: {name: {"confined": float(holds)} for name, holds in pipeline.confined.items()}
+    )
+    metrics.watch_encoder(lambda: {pipeline.encoder.encoder_id: _encoder_figures(pipeline)})
+
+
+def _encoder_figures(pipeline: Pipeline) -> dict[str, float]:
+    age_s = pipeline.last_pass_s
+    return {} if age_s is None else {"last_pass_seconds": age_s}
 
 
 async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:

@@ -1,6 +1,8 @@
 """Runs the service under uvicorn: in the foreground, or beside a command in this process."""
 
 import contextlib
+import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,8 @@ from service.jobs.threads import shorten_switch_interval
 from service.settings import Settings
 
 START_TIMEOUT_S = 60.0
+EXIT_MARGIN_S = 8.0  # after the graceful time, to close everything
+log = logging.getLogger(__name__)
 
 
 class DrainingServer(uvicorn.Server):
@@ -51,7 +55,18 @@ class DrainingServer(uvicorn.Server):
     def _end(self) -> None:
         # uvicorn's own handler raises the signal again at the end, which would kill the process
         # before the catalog is closed.
+        if not self.should_exit:
+            grace_s = self.config.timeout_graceful_shutdown or 0
+            leave = threading.Timer(grace_s + EXIT_MARGIN_S, _leave)
+            leave.daemon = True
+            leave.start()
         self.should_exit = True
+
+
+def _leave() -> None:
+    """End the process although a thread hangs; what was acknowledged is on disk."""
+    log.error("stopped without an orderly end")
+    os._exit(1)
 
 
 def _server(

@@ -65,20 +65,31 @@ async def embed_labelled(
     Raises:
         ServiceError: an image cannot be embedded; the message gives its position.
     """
+    uploads = []
+    for index, upload in enumerate(await embed_each_labelled(service, body, files)):
+        if isinstance(upload, ServiceError):
+            raise type(upload)(f"file {index}: {upload}") from upload
+        uploads.append(upload)
+    return uploads
+
+
+async def embed_each_labelled(
+    service: Services, body: ExampleSource, files: tuple[bytes, ...]
+) -> list[UploadedExample | ServiceError]:
+    """Embed each image, or say why it cannot be embedded."""
     if not files:
         return []
-    uploads: list[UploadedExample] = []
     embedded = await service.pipeline.embed_all(files)
-    for index, (image, example) in enumerate(zip(embedded, body.unstored, strict=True)):
-        if isinstance(image, ServiceError):
-            raise type(image)(f"file {index}: {image}") from image
-        uploads.append(
-            UploadedExample(
-                image.embedding_D,
-                image.sha256,
-                example.labelling,
-                example.subject_id,
-                example.study_id,
-            )
+    return [
+        image
+        if isinstance(image, ServiceError)
+        else UploadedExample(
+            image.embedding_D,
+            image.sha256,
+            example.labelling,
+            example.subject_id,
+            example.study_id,
+            file,
         )
-    return uploads
+        for file, (image, example) in enumerate(zip(embedded, body.unstored, strict=True))
+    ]

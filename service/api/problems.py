@@ -30,6 +30,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidSettings: 500,
     errors.InvalidArtifact: 422,
     errors.ConflictingLabels: 422,
+    errors.ExamplesRefused: 422,
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
     errors.UnknownItem: 404,
@@ -38,10 +39,13 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.IdempotencyConflict: 409,
     errors.EncoderMismatch: 409,
     errors.ImagesNotKept: 409,
+    errors.NoLabelSource: 409,
+    errors.NothingChanged: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
     errors.EncoderFailure: 503,
     errors.DecoderFailure: 503,
+    errors.TemporaryFolderFailure: 503,
     errors.Stopping: 503,
     errors.Interrupted: 503,
     errors.ArtifactMismatch: 500,
@@ -56,7 +60,8 @@ _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_lar
 
 def problem(error: errors.ServiceError, request_id: str) -> dict[str, Any]:
     """The problem document of a deliberate error."""
-    return problem_document(error.code, STATUS[type(error)], str(error), request_id)
+    document = problem_document(error.code, STATUS[type(error)], str(error), request_id)
+    return document | dict(error.members)
 
 
 def internal_error(request_id: str) -> dict[str, Any]:

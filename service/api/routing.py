@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 
 from service.api.dependencies import bearer, caller_of, services_of
 from service.errors import InputError
+from service.fairness.workspace_turn import SERVICE, working_for
 
 MAX_INLINE_BYTES = 1_000_000  # a longer JSON body is parsed on a thread
 
@@ -46,7 +47,8 @@ class StrictRoute(APIRoute):
                 request.state.caller = await asyncio.to_thread(keys.caller, token)
             refuse_unknown("query parameters", request.query_params, names)
             request.state.body_content = content
-            return await handler(_JsonRequest(request.scope, request.receive))
+            with working_for(request.state.caller.workspace_id if needs_caller else SERVICE):
+                return await handler(_JsonRequest(request.scope, request.receive))
 
         return handle
 

@@ -18,7 +18,13 @@ from service.api.openapi import FORM_TYPE, JSON_TYPE
 from service.api.routing import load_json, refuse_unknown, strict_json
 from service.api.shapes.base import JsonObject
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
-from service.errors import InputError, ServiceError, TooManyItems, UnsupportedFormat
+from service.errors import (
+    InputError,
+    ServiceError,
+    TemporaryFolderFailure,
+    TooManyItems,
+    UnsupportedFormat,
+)
 
 M = TypeVar("M", bound=BaseModel)
 _MAX_FIELDS = 32
@@ -51,6 +57,7 @@ async def read_upload(request: Request, *, max_items: int) -> Upload:
         InputError: an unreadable form or JSON, an unknown form part, or an empty body.
         UnsupportedFormat: one raw image where the route takes none.
         TooManyItems: more files than ``max_items``.
+        TemporaryFolderFailure: a long part of a form cannot be kept while the others arrive.
     """
     content = request.state.body_content
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -78,6 +85,15 @@ async def _body(request: Request) -> bytes:
 
 
 async def _read_form(request: Request, max_items: int, names: frozenset[str]) -> Upload:
+    try:
+        return await _read_parts(request, max_items, names)
+    except OSError as error:  # Starlette keeps long parts in temporary files
+        raise TemporaryFolderFailure(
+            "the folder for temporary files is full or cannot be written; nothing was stored"
+        ) from error
+
+
+async def _read_parts(request: Request, max_items: int, names: frozenset[str]) -> Upload:
     try:
         form = await request.form(max_files=max_items + 1, max_fields=_MAX_FIELDS)
     except ClientDisconnect as error:

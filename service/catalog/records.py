@@ -266,6 +266,14 @@ class ScanPatch:
 
 
 @dataclass(frozen=True, slots=True)
+class RenamedLabel:
+    """How many scans were renamed, and how many had the new label before."""
+
+    renamed: int
+    merged_into: int
+
+
+@dataclass(frozen=True, slots=True)
 class Author:
     """The API key of the request; both None if the service requires no key."""
 

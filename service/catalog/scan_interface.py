@@ -20,6 +20,7 @@ from service.catalog.records import (
     NewScan,
     Page,
     PolicyPatch,
+    RenamedLabel,
     Scan,
     ScanFilter,
     ScanPatch,
@@ -136,6 +137,31 @@ class ScanCatalog(Protocol):
             InputError: a value cannot be stored, or ``set_fields`` names an unknown field.
         """
 
+    def rename_label(
+        self,
+        workspace_id: str,
+        collection: str,
+        task: str,
+        old: str,
+        new: str,
+        *,
+        merge: bool = False,
+        dry_run: bool = False,
+    ) -> RenamedLabel:
+        """Give every scan that has one label of a task another, in one transaction.
+
+        The ``version`` of each of these scans rises.
+
+        Args:
+            merge: whether scans may have the new label already.
+            dry_run: count, and change nothing.
+
+        Raises:
+            UnknownItem: no such collection, or no scan has the label.
+            NameTaken: scans have the new label, without ``merge``.
+            InputError: the new label cannot be stored.
+        """
+
     def get_scan(self, workspace_id: str, collection: str, scan_id: str) -> Scan:
         """Raises UnknownItem: no such collection or scan."""
 
@@ -219,11 +245,20 @@ class ArrayCatalog(Protocol):
         """
 
     def labelled(
-        self, workspace_id: str, collection: str, *, where: ScanFilter, most: int
+        self,
+        workspace_id: str,
+        collection: str,
+        *,
+        where: ScanFilter,
+        most: int,
+        vectors: bool = True,
     ) -> LabelledScans:
         """All scans that pass, in the order of storing, as columns.
 
         Complete ``Scan`` objects would take several times as long.
+
+        Args:
+            vectors: False = ``embeddings_ND`` has no rows.
 
         Raises:
             UnknownItem: no such collection.

@@ -54,6 +54,29 @@ class CollectionCalls(Transport):
         body = {"task": task, "other_task": other_task}
         return self._json("POST", f"{_path(collection)}/agreement", json=body)
 
+    def next_scans(
+        self, collection: str, tasks: Sequence[str], *, limit: int | None = None
+    ) -> JsonObject:
+        """GET .../next: scans to label where no classifier exists, as different as possible."""
+        params = without_none({"task": list(tasks), "limit": limit})
+        return self._json("GET", f"{_path(collection)}/next", params=params)
+
+    def rename_label(
+        self,
+        collection: str,
+        task: str,
+        old: str,
+        new: str,
+        *,
+        merge: bool = False,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> JsonObject:
+        """POST .../labels/rename: another name for a class, in all scans at once."""
+        body = {"task": task, "from": old, "to": new, "merge": merge, "dry_run": dry_run}
+        path = f"{_path(collection)}/labels/rename"
+        return self._json("POST", path, json=body, idempotency_key=idempotency_key)
+
     def reembed(self, collection: str) -> JsonObject:
         """POST .../reembed with the loaded encoder; ``wait`` for the operation."""
         return self._json("POST", f"{_path(collection)}/reembed")

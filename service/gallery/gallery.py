@@ -77,6 +77,7 @@ class Gallery:
         self.get_scan = catalog.get_scan
         self.list_scans = catalog.list_scans
         self.patch_scan = catalog.patch_scan
+        self.rename_label = catalog.rename_label
         self.thumbnail = catalog.thumbnail
         self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from service.catalog.sqlite.backup import back_up
 from service.classifiers.registry import ClassifierRegistry
-from service.classifiers.requests import FitRequest
+from service.classifiers.requests import FitRequest, RefitFromSource
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import InvalidSettings, Overloaded, ServiceError
@@ -53,7 +53,7 @@ class JobHandlers:
         """The kinds of operations by name."""
         return {
             "fit": JobKind(gc_paused()(self.fit)),
-            "refit": JobKind(self.refit),
+            "refit": JobKind(gc_paused()(self.refit)),
             "reembed": JobKind(self.reembed),
             "backup": JobKind(self.back_up),
             "export": JobKind(self.export),
@@ -73,7 +73,12 @@ class JobHandlers:
         return {"classifier": request.name, "location": f"/v1/classifiers/{request.name}"}
 
     def refit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
-        """Fit and publish versions of the named classifiers without the erased examples."""
+        """Fit and publish versions of the named classifiers without the erased examples.
+
+        Or fit the next version of one classifier from its source, which fails if that fails.
+        """
+        if "classifiers" not in operation.request:
+            return self._refit_from_source(operation, progress)
         request = RefitRequest.from_json(operation.request)
         names = request.classifiers
         results: list[dict[str, Any]] = []
@@ -88,6 +93,16 @@ class JobHandlers:
                 results.append({"name": name, "version": number})
         progress.report(len(names), len(names))
         return {"classifiers": results}
+
+    def _refit_from_source(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        request = RefitFromSource.from_json(operation.request)
+        _, version = self.registry.refit(
+            operation.workspace_id,
+            request,
+            operation_id=operation.operation_id,
+            before_fit=lambda labels: progress.report(0, labels),
+        )
+        return {"classifiers": [{"name": request.name, "version": version.number}]}
 
     def reembed(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Embed the kept images of a collection, then switch to the new vectors.

@@ -14,7 +14,7 @@ from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import parse_sampling
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.sandbox.decoder_pool import DecoderPool
 from tests.fixtures.make_clips import REFUSED, VARIABLE_MS, drawn
 
 CLIPS = Path(__file__).parents[1] / "fixtures" / "clips"

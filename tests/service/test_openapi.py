@@ -94,7 +94,13 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.compare("k", 1, 2), client.review("k", "next", collection="c", tasks=["none"])
     client.patch_scan("c", "s0", {"labels": {"r1": "a", "r2": "a"}})
     client.patch_scan("c", "s1", {"labels": {"r1": "b", "r2": "a"}})
-    client.agreement("c", "r1", "r2")
+    client.agreement("c", "r1", "r2"), client.next_scans("c", ["r1"], limit=2)
+    client.fit({"name": "sourced", "collection": "c", "task": "r1"})
+    client.patch_scan("c", "s2", {"labels": {"r1": "b"}}), client.classifier("sourced")
+    client.refit("sourced", {"publish": True})
+    client.patch_scan("c", "s3", {"labels": {"r1": "b"}})
+    assert client.wait(client.refit("sourced", respond_async=True)["operation_id"])["result"]
+    client.rename_label("c", "r1", "b", "d", dry_run=True), client.rename_label("c", "r1", "b", "d")
     client.import_classifier("copy", client.export("k")), client.export_onnx("k")
     client.facets("c", {"attributes": ["depth"]}), client.patch_collection("c", {"description": ""})
     known = {"study_id": {"exists": False}, "created_at": {"lt": "2100-01-01"}}
@@ -119,7 +125,10 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.fit_images("many", images, many, fields={"kind": "multi_label"})
     client.predict("many", [*images[:1], b"GIF89a"]), list(client.version_examples("many", 1))
     client.forecast("many"), client.confusion("many"), client.thresholds("many", threshold=0.5)
-    client.evaluate("many", {"examples": many[:1]}, images=frames["mass"][:1])
+    other = [{**many[0], "subject_id": "other"}]
+    client.evaluate("many", {"examples": other, "allow_known": True}, images=frames["mass"][:1])
+    leave_out = {"examples": [*other, many[0]], "on_refused": "leave_out", "allow_known": True}
+    client.evaluate("many", leave_out, images=[frames["mass"][0], b"GIF89a"])
     client.import_classifier("many2", client.export("many")), client.export_onnx("many")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from service.api.problems import problem
+from service.classifiers.refusals import RefusalReason
 from service.embedding.analysis_terms import CorrectedFact, Reason
 from service.errors import ServiceError, UnknownItem
 from service.gallery.gallery_records import ScanImage
 
+VERSION_NAME = r"^([1-9][0-9]{0,8}|published|latest)$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 DIGITS = 6  # of scores, similarities, probabilities, distances; logits that add up stay whole
 ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
@@ -108,6 +110,16 @@ class BrokenRule(Answer):
     says: str
 
 
+class RefusedExampleAnswer(Answer):
+    """A labelled example that cannot evaluate a version."""
+
+    collection: str | None
+    scan_id: str | None = Field(description="Null for an upload.")
+    file: int | None = Field(description="Number of the upload, from 0; null for a stored scan.")
+    reason: RefusalReason
+    code: str | None = Field(description="Of the error of an unreadable image.")
+
+
 class Problem(BaseModel):
     """RFC 9457 problem document; match on ``code``, a closed list (docs/errors.md)."""
 
@@ -122,6 +134,9 @@ class Problem(BaseModel):
     code: str
     request_id: str = Field(description="Also in the header X-Request-Id and in the log.")
     errors: list[BrokenRule] | None = Field(None, description="Only for validation_error.")
+    refused: list[RefusedExampleAnswer] | None = Field(
+        None, description="Only for an evaluation: the first 50 examples that it cannot use."
+    )
 
     @classmethod
     def of(cls, error: ServiceError, request_id: str) -> Self:

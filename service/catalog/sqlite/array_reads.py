@@ -70,22 +70,32 @@ class SqliteArrays(SqliteTable):
         return np.array(rows_D, np.float32).reshape(len(rows_D), parent["dim"])
 
     def labelled(
-        self, workspace_id: str, collection: str, *, where: ScanFilter, most: int
+        self,
+        workspace_id: str,
+        collection: str,
+        *,
+        where: ScanFilter,
+        most: int,
+        vectors: bool = True,
     ) -> LabelledScans:
         passes, variables = condition(where)
         scans = f"FROM scans WHERE workspace_id = ? AND collection_id = ? AND {passes}"
+        vector, join = "v.vector", "LEFT JOIN scan_vectors AS v USING (row_id)"
+        if not vectors:
+            vector, join = "x''", ""
         select = f"""
-            SELECT s.scan_id, s.sha256, s.subject_id, s.study_id, s.labels, v.vector
-            FROM (SELECT * {scans}) AS s LEFT JOIN scan_vectors AS v USING (row_id)
+            SELECT s.scan_id, s.sha256, s.subject_id, s.study_id, s.labels, {vector}
+            FROM (SELECT * {scans}) AS s {join}
             ORDER BY s.row_id
-        """  # noqa: S608 - ``passes`` is made of constants
+        """  # noqa: S608 - all parts are constants
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
             bound = (workspace_id, parent["collection_id"], *variables)
             count = int(connection.execute(f"SELECT count(*) {scans}", bound).fetchone()[0])
             if count > most:
                 raise TooManyItems(f"expected at most {most} scans in one request, got {count}")
-            return _columns(connection.execute(select, bound), count, parent["dim"])
+            dim = parent["dim"] if vectors else 0
+            return _columns(connection.execute(select, bound), count, dim)
 
     def kept_frames(
         self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None

@@ -1,133 +1,212 @@
-"""One frame of DICOM pixel data -> uint8 pixels as a viewer shows them.
+"""Frames of DICOM pixel data -> uint8 pixels as a viewer shows them.
 
-The header of a compressed frame counts more than the DICOM tags around it.
+The header of a compressed frame counts more than the DICOM tags around it. What holds for the
+whole file (grey scale, colour model) is learnt when it is opened, from its first frames on, so
+that it does not depend on the frames that are asked for.
 
-Shape suffixes: H height, W width, 3 = red, green, blue, L entries of a palette.
+Shape suffixes: H height, W width, 3 = the planes as stored.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from service.arrays import Pixels
 from service.errors import CorruptImage, UnsupportedFormat
-from service.imaging.formats.codestream import CodestreamHeader, read_header
-from service.imaging.formats.frames import rounded, significant_bits, without_colour
+from service.imaging.formats.codestream import (
+    CodestreamHeader,
+    ColourModel,
+    is_ended,
+    read_header,
+)
+from service.imaging.formats.dicom_colour import ColourScale, model_of_tag
+from service.imaging.formats.dicom_format import (
+    NATIVE,
+    RLE,
+    PixelFormat,
+    WordFormat,
+    looked_up,
+)
+from service.imaging.formats.dicom_frames import FrameSpans
+from service.imaging.formats.dicom_grey import GreyScale, GreyTags
+from service.imaging.formats.frames import Correction, without_colour
 from service.imaging.formats.limits import DecodeLimits, check_size
-
-RLE = "1.2.840.10008.1.2.5"
-_YBR = ("YBR_FULL", "YBR_FULL_422")
 
 
 @dataclass(frozen=True, slots=True)
-class PixelFormat:
-    """How a file stores its pixels: the Image Pixel module (DICOM PS3.3 C.7.6.3).
+class _Stored:
+    """One frame before it is shown.
 
     Attributes:
-        window: (centre, width) of the first VOI window, None without one.
-        palette_L3: uint8, the colour of each index; None unless PALETTE COLOR.
-        swaps_bytes: 8-bit pixels in big-endian words (PS3.5 annex A.3).
+        words: unsigned, (H, W) or (H, W, 3).
+        is_rgb: whether the decoder has turned the planes into RGB.
+        stated: the colour model of the codestream, by its own word.
+        is_raw: planes of a JPEG that does not say what they are, for learning only.
     """
 
-    syntax: str
-    rows: int
-    columns: int
-    samples: int
-    allocated: int
-    stored: int
-    is_signed: bool
-    photometric: str
-    is_planar: bool
-    is_little_endian: bool = True
-    swaps_bytes: bool = False
-    window: tuple[float, float] | None = None
-    palette_L3: Pixels | None = None
+    words: npt.NDArray[Any]
+    word: WordFormat
+    is_rgb: bool = False
+    stated: ColourModel | None = None
+    is_raw: bool = False
+
+
+class FramePixels:
+    """The frames of one file.
+
+    Raises:
+        CorruptImage, UnsupportedFormat, ImageTooLarge: in the constructor, or from ``pixels``.
+    """
+
+    def __init__(
+        self, form: PixelFormat, grey: GreyTags, frames: FrameSpans, limits: DecodeLimits
+    ) -> None:
+        self._form, self._grey_tags = form, grey
+        self._frames, self._limits = frames, limits
+        self._greys: dict[WordFormat, GreyScale] = {}
+        self._colours: dict[WordFormat, ColourScale] = {}
+        self._kept: dict[int, _Stored] = {}  # decoded while learning
+        self._room = limits.max_decode_bytes // 8
+        self._learn()
+
+    def __len__(self) -> int:
+        return len(self._frames)
 
     @property
-    def is_half_sampled(self) -> bool:
-        """Whether native chroma is shared by two pixels (PS3.3 C.7.6.3.1.2)."""
-        return self.samples == 3 and self.photometric in ("YBR_FULL_422", "YBR_PARTIAL_422")
+    def corrections(self) -> tuple[Correction, ...]:
+        """What the tags say wrongly about colours and grey values."""
+        of_colours = [scale.correction for scale in self._colours.values()]
+        of_greys = [scale.correction for scale in self._greys.values()]
+        found = {c.fact: c for c in (*of_colours, *of_greys) if c is not None}
+        return tuple(found.values())
 
-    def frame_bytes(self, available: int, frames: int) -> int:
-        """Length of one native frame; some writers declare 422 and store every chroma sample."""
-        full = self.rows * self.columns * self.samples * self.allocated // 8
-        if self.is_half_sampled and available < full * frames:
-            return full * 2 // 3
-        return full
+    def pixels(self, index: int) -> Pixels:
+        """uint8 (H, W) or (H, W, 3)."""
+        stored = self._decoded(index)
+        if stored.words.ndim == 3:
+            return self._colour(stored.word).shown(stored.words, is_rgb=stored.is_rgb)
+        if self._form.palette_L3 is not None:
+            words = np.minimum(stored.words, len(self._form.palette_L3) - 1)
+            return without_colour(looked_up(self._form.palette_L3, words))
+        return self._grey(stored.word).shown(stored.words)
 
+    def _learn(self) -> None:
+        """Decode frames until the scale of the file is settled, which mostly needs none or one.
 
-class FrameDecoder:
-    """Turns the bytes of each frame into pixels, with the same grey scale for all frames."""
+        Damaged frames tell nothing; asking for them raises.
+        """
+        for index in range(len(self._frames)):
+            try:
+                if self._is_told_by_header(index):
+                    return
+                stored = self._decoded(index, is_raw=True)
+            except CorruptImage:
+                continue
+            if stored.words.ndim == 2 and self._form.palette_L3 is not None:
+                return
+            self._keep(index, stored)
+            scale: ColourScale | GreyScale
+            if stored.words.ndim == 2:
+                scale = self._grey(stored.word)
+            else:
+                scale = self._colour(stored.word)
+                scale.state(stored.stated)
+            scale.learn(stored.words)
+            if scale.is_settled:
+                return
 
-    def __init__(self, pixel_format: PixelFormat, limits: DecodeLimits) -> None:
-        self._format = pixel_format
-        self._limits = limits
-        self._bits: int | None = None
+    def _keep(self, index: int, stored: _Stored) -> None:
+        """So that it is not decoded again, while there is room."""
+        is_cheap = self._form.syntax in NATIVE
+        if stored.words.nbytes <= self._room and not stored.is_raw and not is_cheap:
+            self._kept[index] = stored
+            self._room -= stored.words.nbytes
 
-    def native(self, data: bytes) -> Pixels:
-        """An uncompressed frame. Raises CorruptImage, UnsupportedFormat."""
-        form = self._format
-        if form.swaps_bytes:
-            data = np.frombuffer(data, "<u2").byteswap().tobytes()
-        order = "<" if form.is_little_endian else ">"
-        values = np.frombuffer(data, f"{order}u{form.allocated // 8}")
-        if form.is_half_sampled and len(values) == form.rows * form.columns * 2:
-            return self._shown(_spread_chroma(values, form), form.stored, form.photometric)
-        return self._shown(_in_planes(values, form), form.stored, form.photometric)
+    def _is_told_by_header(self, index: int) -> bool:
+        """Whether nothing needs to be learnt from the pixels of a frame."""
+        form = self._form
+        if form.syntax in NATIVE or form.syntax == RLE:
+            is_grey = form.samples == 1
+            return is_grey and (form.palette_L3 is not None or self._grey(_word(form)).is_settled)
+        header = self._header(self._frames.packed(index))
+        word = _word(form, header)
+        if header.components == 1:
+            return form.palette_L3 is None and self._grey(word).is_settled
+        stated = _stated(header, form)
+        if header.components != 3 or stated is None:
+            return False
+        self._colour(word).state(stated)
+        return self._colour(word).is_settled
 
-    def encapsulated(self, data: bytes) -> Pixels:
-        """A compressed frame. Raises CorruptImage, UnsupportedFormat, ImageTooLarge."""
-        form = self._format
+    def _grey(self, word: WordFormat) -> GreyScale:
+        if word not in self._greys:
+            self._greys[word] = GreyScale(word, self._grey_tags)
+        return self._greys[word]
+
+    def _colour(self, word: WordFormat) -> ColourScale:
+        if word not in self._colours:
+            is_stream = self._form.syntax not in NATIVE | {RLE}
+            self._colours[word] = ColourScale(word, self._form.photometric, is_stream=is_stream)
+        return self._colours[word]
+
+    def _decoded(self, index: int, *, is_raw: bool = False) -> _Stored:
+        """One frame as stored; ``is_raw`` leaves the planes of a JPEG without a marker alone."""
+        if index in self._kept:
+            return self._kept[index]
+        form, data = self._form, self._frames.packed(index)
+        if form.syntax in NATIVE:
+            return _Stored(_native(data, form), _word(form))
         if form.syntax == RLE:
-            values = _unpack_rle(data, form)
-            return self._shown(values, form.stored, form.photometric)
-        header = read_header(data)
+            return _Stored(_unpack_rle(data, form), _word(form))
+        header = self._header(data)
+        if not _is_bare_jpeg(header):
+            return _decompress(data, header, form)
+        word = _word(form, header)
+        model = "RGB" if is_raw else self._colour(word).model
+        return replace(_decompress(data, header, form, model), is_rgb=not is_raw, is_raw=is_raw)
+
+    def _header(self, data: bytes) -> CodestreamHeader:
+        form, header = self._form, read_header(data)
         check_size(header.width_px, header.height_px, self._limits)
         if (header.height_px, header.width_px) != (form.rows, form.columns):
             raise CorruptImage(
                 f"expected frames of {form.columns} x {form.rows} px, got a compressed frame of "
                 f"{header.width_px} x {header.height_px}"
             )
-        values, photometric = _decompress(data, header, form.photometric)
-        return self._shown(values, header.bits, photometric)
-
-    def _shown(self, values: npt.NDArray[Any], bits: int, photometric: str) -> Pixels:
-        if values.ndim == 3:
-            return _coloured(_eight_bits(values, bits), photometric)
-        form = self._format
-        if form.palette_L3 is not None:
-            indexes = np.minimum(values & (2**form.stored - 1), len(form.palette_L3) - 1)
-            return without_colour(form.palette_L3[indexes])
-        grey_HW = self._grey(values, bits)
-        return np.invert(grey_HW) if photometric == "MONOCHROME1" else grey_HW
-
-    def _grey(self, values: npt.NDArray[Any], bits: int) -> Pixels:
-        form = self._format
-        lowest = 0
-        if values.dtype.kind == "u":
-            values = values & np.array(2**bits - 1, values.dtype)
-            if form.is_signed:
-                values = _signed(values, bits)
-        if values.dtype.kind == "i":
-            lowest = -(2 ** (bits - 1))
-        if form.window is not None:
-            return _windowed(values, form.window)
-        if bits <= 8 and lowest == 0:
-            return _eight_bits(values, bits)
-        if self._bits is None:
-            # From the first frame, so that brightness does not jump from frame to frame.
-            self._bits = min(bits, significant_bits(int(values.max()) - lowest))
-        return _eight_bits(values.astype(np.int32) - lowest, self._bits)
+        # libjpeg would not notice, and CharLS may need half a minute for half a kilobyte.
+        if header.family in ("jpeg", "jpegls") and not is_ended(data):
+            raise CorruptImage("a compressed frame is cut off")
+        return header
 
 
-def _in_planes(values: npt.NDArray[Any], form: PixelFormat) -> npt.NDArray[Any]:
-    if len(values) < form.rows * form.columns * form.samples:
-        raise CorruptImage("a frame holds fewer pixels than its rows and columns")
-    values = values[: form.rows * form.columns * form.samples]
+def _word(form: PixelFormat, header: CodestreamHeader | None = None) -> WordFormat:
+    """Of native and run-length encoded words, or of the samples of a codestream."""
+    if header is None:
+        return WordFormat(form.allocated, form.stored, form.shift, form.is_signed, form.stored)
+    if form.shift and header.bits >= form.stored + form.shift:
+        return WordFormat(header.bits, form.stored, form.shift, form.is_signed, form.stored)
+    # Two's complement may fill the codestream's sample or only the declared bits.
+    claimed = min(form.stored, header.bits)
+    stored = claimed if form.is_signed else header.bits
+    return WordFormat(header.bits, stored, 0, form.is_signed, claimed)
+
+
+def _is_bare_jpeg(header: CodestreamHeader) -> bool:
+    """Whether a lossy JPEG has three components and does not say what they are."""
+    is_lossy = header.family == "jpeg" and not header.is_lossless
+    return is_lossy and header.components == 3 and header.colour is None
+
+
+def _native(data: bytes, form: PixelFormat) -> npt.NDArray[Any]:
+    order = "<" if form.is_little_endian else ">"
+    values = np.frombuffer(data, f"{order}u{form.allocated // 8}")
+    if not form.is_little_endian:
+        values = values.astype(values.dtype.newbyteorder("<"))
+    if form.is_half_sampled and len(values) == form.rows * form.columns * 2:
+        return _spread_chroma(values, form)
     if form.samples == 1:
         return values.reshape(form.rows, form.columns)
     if form.is_planar:
@@ -149,6 +228,11 @@ def _spread_chroma(values: npt.NDArray[Any], form: PixelFormat) -> npt.NDArray[A
 
 def _unpack_rle(data: bytes, form: PixelFormat) -> npt.NDArray[Any]:
     """Planes one after the other, most significant bytes first (PS3.5 annex G)."""
+    count, *offsets = np.frombuffer(data[:64].ljust(64, b"\0"), "<u4").tolist()
+    ends = [*offsets[:count], len(data)]
+    # The decoder would read beyond the end.
+    if count != form.samples * form.allocated // 8 or ends != sorted(ends) or ends[0] < 64:
+        raise CorruptImage("the header of a run-length encoded frame is wrong")
     dtype = f"<u{form.allocated // 8}"
     shape = (form.samples, form.rows, form.columns)
     try:
@@ -159,75 +243,61 @@ def _unpack_rle(data: bytes, form: PixelFormat) -> npt.NDArray[Any]:
 
 
 def _decompress(
-    data: bytes, header: CodestreamHeader, photometric: str
-) -> tuple[npt.NDArray[Any], str]:
-    """Samples (H, W) or (H, W, 3), and their photometric interpretation after decoding."""
+    data: bytes, header: CodestreamHeader, form: PixelFormat, model: ColourModel = "RGB"
+) -> _Stored:
+    """``model`` is that of a JPEG which states none. Raises CorruptImage, UnsupportedFormat."""
     try:
         if header.family == "jpegls":
             samples = imagecodecs.jpegls_decode(data)
         elif header.family == "jpeg2000":
             samples = imagecodecs.jpeg2k_decode(data)
-            photometric = "RGB" if header.mixes_colours else photometric
+        elif header.family == "jpegxl":
+            samples = imagecodecs.jpegxl_decode(data, numthreads=1)
         elif header.is_lossless:
             samples = imagecodecs.ljpeg_decode(data)
         else:
-            samples, photometric = _jpeg(data, header, photometric)
+            samples = _jpeg(data, header, header.colour or model)
     except Exception as error:  # imagecodecs has an error type for each codec
         raise CorruptImage(f"a {header.family} frame does not decode completely") from error
     values = np.asarray(samples)
-    if values.ndim == 3 and values.shape[2] in (1, 3):
-        values = values[..., 0] if values.shape[2] == 1 else values
-    elif values.ndim != 2:
-        raise UnsupportedFormat(f"expected 1 or 3 samples per pixel, got {header.components}")
-    return values, photometric
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.shape not in ((form.rows, form.columns), (form.rows, form.columns, 3)):
+        raise UnsupportedFormat(
+            f"expected 1 or 3 samples for each of {form.columns} x {form.rows} pixels, got an "
+            f"array of {' x '.join(map(str, values.shape))}"
+        )
+    if values.dtype.kind not in "ui":
+        raise UnsupportedFormat("expected whole numbers as samples, got floating point")
+    stated = _stated(header, form)
+    return _Stored(*_unsigned(values, _word(form, header)), stated is not None, stated)
 
 
-def _jpeg(data: bytes, header: CodestreamHeader, photometric: str) -> tuple[Any, str]:
-    """Without a marker of the colour space, libjpeg assumes YCbCr; the DICOM tag may differ."""
+def _stated(header: CodestreamHeader, form: PixelFormat) -> ColourModel | None:
+    """The colour model of the codestream if it says so; its decoder then returns RGB."""
+    if header.mixes_colours:
+        return "RGB"
+    if header.family == "jpegxl" and form.photometric != "YBR_FULL":
+        # A recompressed JPEG keeps the tag of its chroma and is returned as RGB all the same.
+        return model_of_tag(form.photometric) or "RGB"
+    return header.colour
+
+
+def _unsigned(values: npt.NDArray[Any], word: WordFormat) -> tuple[npt.NDArray[Any], WordFormat]:
+    """Signed samples of a codestream as two's complement; signed colours moved above zero."""
+    if values.dtype.kind == "i":
+        word = replace(word, is_signed=True)
+        if values.ndim == 3:
+            values = values + np.array(2 ** (word.bits - 1), values.dtype)
+        values = values.view(f"u{values.dtype.itemsize}")
+    if word.bits < 8 * values.dtype.itemsize:
+        values = values & np.array(2**word.bits - 1, values.dtype)
+    return values, word
+
+
+def _jpeg(data: bytes, header: CodestreamHeader, model: ColourModel) -> npt.NDArray[Any]:
+    """Turned into RGB from this colour model, which libjpeg would only guess."""
     if header.components != 3:
-        return imagecodecs.jpeg8_decode(data), photometric
-    is_declared = header.is_jfif or header.adobe_transform is not None
-    stored = "RGB" if photometric == "RGB" and not is_declared else None
-    return imagecodecs.jpeg8_decode(data, colorspace=stored, outcolorspace="RGB"), "RGB"
-
-
-def _coloured(values_HW3: Pixels, photometric: str) -> Pixels:
-    values_HW3 = np.ascontiguousarray(values_HW3)
-    if photometric in _YBR:
-        image = Image.frombytes("YCbCr", values_HW3.shape[1::-1], values_HW3.tobytes())
-        values_HW3 = np.asarray(image.convert("RGB"))
-    elif photometric.startswith("YBR_PARTIAL"):
-        values_HW3 = _from_studio_range(values_HW3)
-    elif photometric not in ("RGB", "YBR_RCT", "YBR_ICT"):
-        raise UnsupportedFormat(f"expected RGB or YBR for three samples, got {photometric[:16]}")
-    return without_colour(values_HW3)
-
-
-def _from_studio_range(ybr_HW3: Pixels) -> Pixels:
-    """ITU-R BT.601 with black at 16 and white at 235 (PS3.3 C.7.6.3.1.2)."""
-    y, blue, red = (ybr_HW3[..., c].astype(np.float32) for c in range(3))
-    y, blue, red = 1.164383 * (y - 16), blue - 128, red - 128
-    rgb_HW3 = np.stack(
-        [y + 1.596027 * red, y - 0.391762 * blue - 0.812968 * red, y + 2.017232 * blue], axis=-1
-    )
-    return rounded(np.clip(rgb_HW3, 0, 255))
-
-
-def _signed(values: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
-    wide = values.astype(np.int32)
-    return np.where(wide >= 2 ** (bits - 1), wide - 2**bits, wide)
-
-
-def _windowed(values: npt.NDArray[Any], window: tuple[float, float]) -> Pixels:
-    """The linear VOI function (PS3.3 C.11.2.1.2.1)."""
-    centre, width = window
-    share = (values.astype(np.float32) - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5
-    return rounded(np.clip(share, 0, 1) * 255)
-
-
-def _eight_bits(values: npt.NDArray[Any], bits: int) -> Pixels:
-    if values.dtype.kind == "i" and values.size and int(values.min()) < 0:
-        values = values.astype(np.int32) + 2 ** (bits - 1)
-    if bits == 8 and values.dtype == np.uint8:
-        return values
-    return rounded(np.clip(values.astype(np.float32) / (2**bits - 1), 0, 1) * 255)
+        return np.asarray(imagecodecs.jpeg8_decode(data))
+    space = "YCBCR" if model == "YBR" else "RGB"
+    return np.asarray(imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace="RGB"))

@@ -1,6 +1,6 @@
 """The entrance to decoding: a file of any supported format -> its frames.
 
-``sandbox`` calls it in another process for the formats whose decoders may fail on hostile files.
+``sandbox.decoder_process`` calls it for files whose decoders may fail.
 """
 
 from collections.abc import Callable, Iterator

@@ -29,6 +29,7 @@ from service.imaging.formats.frames import (
     without_colour,
 )
 from service.imaging.formats.limits import DecodeLimits, check_size
+from service.imaging.formats.still_cost import check_scans
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF", "JPEG2000")
 _STARTS = (b"\x89PNG", b"\xff\xd8", b"BM", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
@@ -63,11 +64,14 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
             integers.
         CorruptImage: the file is truncated or damaged, or a side is too short.
         ImageTooLarge: the image exceeds the limit; nothing was decoded.
+        DecodeLimit: a JPEG of too many scans; nothing was decoded.
     """
     image = open_image(data)
     check_size(*image.size, limits)
     # Phones write MPO: a JPEG followed by smaller or stereo copies, which is one still.
     is_mpo = image.format == "MPO"
+    if is_mpo or image.format == "JPEG":
+        check_scans(data, *image.size)
     if not is_mpo and _count(image) > 1:
         raise UnsupportedFormat("expected one still frame, got an image of several frames")
     tone = tone_of(image, data)

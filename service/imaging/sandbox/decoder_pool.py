@@ -4,6 +4,7 @@ Each process decodes one file at a time, with limits on memory, processor time a
 A process that exceeds a limit is killed and replaced, and its file gets an error.
 """
 
+import logging
 import queue
 import signal
 import socket
@@ -17,16 +18,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from service.errors import CorruptImage, DecodeLimit, DecoderFailure, ServiceError, Stopping
-from service.imaging.formats import sandbox_messages as messages
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import Sampling
+from service.imaging.sandbox import messages
 
+log = logging.getLogger(__name__)
 _START_S = 60.0  # the first start on a busy machine reads a hundred megabytes of libraries
 _POLL_S = 0.5
 _BUFFER_BYTES = 4_000_000
 _FILES_PER_PROCESS = 1000  # then it is replaced, so that leaks of libraries stay small
-_PROGRAM = (sys.executable, "-m", "service.imaging.formats.sandbox_worker")
+_PROGRAM = (sys.executable, "-m", "service.imaging.sandbox.decoder_process")
 _ROOT = Path(__file__).parents[3]
 
 
@@ -54,7 +56,7 @@ class _Process:
         )
         theirs.close()
         self._link = ours
-        self._is_ready = False
+        self.confined: dict[str, bool] | None = None  # what the process gave up, when it is known
         self.files = 0
 
     @property
@@ -71,10 +73,12 @@ class _Process:
         """Pass on one file. Raises DecoderFailure: the process does not start."""
         self.files += 1
         try:
-            if not self._is_ready:
+            if self.confined is None:
                 self._link.settimeout(_START_S)
                 messages.receive(self._link, max_raw=0)
-                self._is_ready = True
+                messages.send(self._link, {"max_bytes": limits.max_decode_bytes})
+                report, _ = messages.receive(self._link, max_raw=0)
+                self.confined = messages.confined_from(report)
             self._link.settimeout(limits.max_decode_s)
             message = {"sampling": str(sampling), "limits": asdict(limits)}
             messages.send(self._link, message, data)
@@ -133,6 +137,7 @@ class DecoderPool:
         self._all: set[_Process] = set()
         self._lock = threading.Lock()
         self._is_closed = False
+        self._confined: dict[str, bool] = {}
 
     def __enter__(self) -> "DecoderPool":
         return self
@@ -197,6 +202,7 @@ class DecoderPool:
         is_clean = False
         try:
             process.send(data, sampling, self._limits)
+            self._note(process)
             for message, raw in process.answers(self._limits):
                 is_clean = "error" in message or "end" in message
                 if "error" in message:
@@ -208,6 +214,20 @@ class DecoderPool:
             raise CorruptImage("the decoder fails on the file") from error
         finally:
             self._give_back(process, is_clean)
+
+    @property
+    def confined(self) -> dict[str, bool]:
+        """Which measures of ``confinement`` hold for the processes; empty before the first file."""
+        return dict(self._confined)
+
+    def _note(self, process: _Process) -> None:
+        """Log once what the processes give up, and what this system does not let them."""
+        if self._confined or not process.confined:
+            return
+        self._confined = process.confined
+        missing = sorted(name for name, holds in self._confined.items() if not holds)
+        level = logging.WARNING if missing else logging.INFO
+        log.log(level, "decoders confined", extra={"confined": self._confined, "missing": missing})
 
     def _give_back(self, process: _Process, is_clean: bool) -> None:
         """Reuse the process unless it may be in the middle of a file or is old."""

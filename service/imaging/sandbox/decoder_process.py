@@ -1,7 +1,7 @@
 """The program of a decoder process: receives files from its parent and returns frames.
 
-``sandbox`` starts it as ``python -m service.imaging.formats.sandbox_worker FD``. Before the first
-file it gives up what it does not need: files, memory beyond the limit, the terminal.
+``decoder_pool`` starts it as ``python -m service.imaging.sandbox.decoder_process FD``. Before the
+first file it gives up what it does not need; see ``confinement``.
 """
 
 import math
@@ -10,35 +10,31 @@ import resource
 import socket
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from service.errors import DecodeLimit, ServiceError
-from service.imaging.formats import sandbox_messages as messages
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import parse_sampling
-
-_MAX_OPEN_FILES = 32
+from service.imaging.sandbox import messages
+from service.imaging.sandbox.confinement import confine
 
 
 def main(link: socket.socket) -> None:
     """Decode files until the parent hangs up or the memory runs out."""
     messages.send(link, {"ready": os.getpid()})
-    is_confined = False
-    while True:
-        try:
+    try:
+        message, _ = messages.receive(link, max_raw=0)
+        messages.send(link, {"confined": confine(int(message["max_bytes"]))})
+        while True:
             message, data = messages.receive(link, max_raw=2**40)
-        except messages.ConnectionBroken:
-            return
-        limits = DecodeLimits(**message["limits"])
-        if not is_confined:
-            confine(limits.max_decode_bytes)
-            is_confined = True
-        _allow_seconds(limits.max_decode_s)
-        if not _answer(link, bytes(data), str(message["sampling"]), limits):
-            return
+            limits = DecodeLimits(**message["limits"])
+            _allow_seconds(limits.max_decode_s)
+            if not _answer(link, bytes(data), str(message["sampling"]), limits):
+                return
+    except messages.ConnectionBroken:
+        return
 
 
 def _answer(link: socket.socket, data: bytes, sampling: str, limits: DecodeLimits) -> bool:
@@ -57,16 +53,6 @@ def _answer(link: socket.socket, data: bytes, sampling: str, limits: DecodeLimit
         messages.send(link, {"error": DecodeLimit.code, "message": text})
         return False
     return True
-
-
-def confine(max_bytes: int) -> None:
-    """Allow no new files, few handles, no core dump, and ``max_bytes`` more memory than now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + max_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, _MAX_OPEN_FILES))
 
 
 def _allow_seconds(seconds: float) -> None:

@@ -92,6 +92,14 @@ def result_from(message: Mapping[str, Any], raw: bytearray) -> ImageInfo | Decod
         raise ConnectionBroken("a result of the decoder does not parse") from error
 
 
+def confined_from(message: Mapping[str, Any]) -> dict[str, bool]:
+    """The report of ``confinement.confine``. Raises ConnectionBroken."""
+    report = message.get("confined")
+    if not isinstance(report, dict):
+        raise ConnectionBroken("a report of the decoder does not parse")
+    return {str(name): bool(holds) for name, holds in report.items()}
+
+
 def error_from(message: Mapping[str, Any]) -> errors.ServiceError:
     """From JSON; an unknown code becomes CorruptImage."""
     kind = _ERRORS.get(str(message.get("error")), errors.CorruptImage)
