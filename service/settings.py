@@ -13,7 +13,7 @@ from service.errors import InvalidSettings
 
 PREFIX = "SONOPROBE_"
 # Read by commands that talk to a running service, and by tests and benchmarks.
-OTHER_VARIABLES = frozenset({"URL", "KEY", "SHARED"})
+OTHER_VARIABLES = frozenset({"URL", "KEY", "PSEUDONYM_KEY_FILE", "SHARED"})
 
 
 class Settings(BaseSettings):
