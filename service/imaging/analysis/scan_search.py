@@ -16,7 +16,17 @@ import numpy.typing as npt
 from service.arrays import Pixels
 from service.imaging.analysis.boxes import Box, clipped, crop, shifted
 from service.imaging.analysis.furniture import gap_between_panes, without_strips
-from service.imaging.analysis.pixels import MIN_SIDE_PX, Counts, above, grey, histogram, shrunk
+from service.imaging.analysis.pixels import (
+    MIN_SIDE_PX,
+    Counts,
+    above,
+    grey,
+    histogram,
+    morphed,
+    quickly_shrunk,
+    share_of,
+    shrunk,
+)
 
 WORK_SIDE_PX = 256  # the outline of a scan is coarse, and the search is quick at this size
 DRAWN_SIDE_PX = 640  # strips and gaps are a few pixels wide on a screen of this size
@@ -78,7 +88,7 @@ def tissue_of(pixels: Pixels) -> tuple[Pixels, float] | None:
     inside_hw = np.zeros(screen.small_hw.shape, np.uint8)
     cv2.fillConvexPoly(inside_hw, scan.hull.astype(np.int32), (1,))
     lit_hw = above(screen.small_hw, BACKGROUND_TOLERANCE)
-    tissue_hw = _morphed(
+    tissue_hw = morphed(
         np.asarray(cv2.bitwise_and(lit_hw, inside_hw), np.uint8), cv2.MORPH_CLOSE, 5
     )
     return tissue_hw, _scale(*pixels.shape[:2])
@@ -90,12 +100,12 @@ def moving_parts(frames_THW: Pixels) -> Pixels | None:
     small_Thw = np.stack([shrunk(frame_HW, scale) for frame_HW in frames_THW])
     moving_hw = (np.ptp(small_Thw, axis=0) > 2 * BACKGROUND_TOLERANCE).astype(np.uint8)
     # Close the holes of speckle; remove clocks, ECG traces and digits, which move but are thin.
-    moving_hw = _morphed(_morphed(moving_hw, cv2.MORPH_CLOSE, 5), cv2.MORPH_OPEN, 9)
+    moving_hw = morphed(morphed(moving_hw, cv2.MORPH_CLOSE, 5), cv2.MORPH_OPEN, 9)
     return moving_hw if moving_hw.mean() >= MIN_AREA_SHARE else None
 
 
 @dataclass(frozen=True, slots=True)
-class _Split:
+class _PaneSplit:
     """A box in two: the halves beside a gap, and the axis along the gap (0 = x, 1 = y)."""
 
     halves: tuple[Box, Box]
@@ -131,7 +141,7 @@ class _Screen:
         self._scale = _scale(self._height, self._width)
         self.small_hw = grey(shrunk(pixels, self._scale))  # converted quicker at a small size
         self.moving_hw = moving_hw
-        self._drawn_hw = _quickly_shrunk(pixels)
+        self._drawn_hw = quickly_shrunk(pixels, DRAWN_SIDE_PX)
         self._more = self._drawn_hw.shape[1] / self.small_hw.shape[1]
 
     @property
@@ -152,7 +162,7 @@ class _Screen:
             return box
         return clipped(shifted((x0, y0, x1, y1), box[0], box[1]), box[2], box[3])
 
-    def splits(self, box: Box, around: Box) -> tuple[_Split | None, _Split | None]:
+    def splits(self, box: Box, around: Box) -> tuple[_PaneSplit | None, _PaneSplit | None]:
         """A box of ``small_hw`` in left and right, and in upper and lower.
 
         Args:
@@ -167,11 +177,11 @@ class _Screen:
         gap = gap_between_panes(drawn_hw, BACKGROUND_TOLERANCE)
         if gap is not None:
             left, right = (around[0] + round(side / self._more) for side in (gap.start, gap.end))
-            across = _Split(((x0, y0, left, y1), (right, y0, x1, y1)), 1, gap.has_line)
+            across = _PaneSplit(((x0, y0, left, y1), (right, y0, x1, y1)), 1, gap.has_line)
         gap = gap_between_panes(drawn_hw.T, BACKGROUND_TOLERANCE)
         if gap is not None:
             upper, lower = (around[1] + round(side / self._more) for side in (gap.start, gap.end))
-            down = _Split(((x0, y0, x1, upper), (x0, lower, x1, y1)), 0, gap.has_line)
+            down = _PaneSplit(((x0, y0, x1, upper), (x0, lower, x1, y1)), 0, gap.has_line)
         return across, down
 
     def in_frame(self, hull: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -209,7 +219,7 @@ def _scans(screen: _Screen, box: Box, splits: int, *, is_pane: bool = False) -> 
 
 
 def _are_panes(
-    screen: _Screen, scan: _Scan, split: _Split, sides: Sequence[Sequence[_Scan]]
+    screen: _Screen, scan: _Scan, split: _PaneSplit, sides: Sequence[Sequence[_Scan]]
 ) -> bool:
     """Whether the sides of a gap are two scans and not one with a shadow, or with a preview.
 
@@ -266,8 +276,8 @@ def _hull(
     level_hw = np.full_like(small_hw, _background(small_hw, inset_px))
     lit_hw = above(cv2.absdiff(small_hw, level_hw), BACKGROUND_TOLERANCE)
     side = max(small_hw.shape)
-    solid_hw = _morphed(lit_hw, cv2.MORPH_OPEN, max(3, side // 36))
-    solid_hw = _morphed(solid_hw, cv2.MORPH_CLOSE, max(3, side // 24))
+    solid_hw = morphed(lit_hw, cv2.MORPH_OPEN, max(3, side // 36))
+    solid_hw = morphed(solid_hw, cv2.MORPH_CLOSE, max(3, side // 24))
     flat_hw = _flat(small_hw)
     kept = [
         (area, part_hw)
@@ -295,7 +305,7 @@ def _fill(lit_hw: Pixels, corners: npt.NDArray[np.int64]) -> float:
     """Lit share of a convex polygon."""
     inside_hw = np.zeros(lit_hw.shape, np.uint8)
     cv2.fillConvexPoly(inside_hw, corners.astype(np.int32), (1,))
-    return _share_of(lit_hw, inside_hw)
+    return share_of(lit_hw, inside_hw)
 
 
 def _layers(lit_hw: Pixels, flat_hw: Pixels, small_hw: Pixels) -> list[Pixels]:
@@ -308,7 +318,7 @@ def _layers(lit_hw: Pixels, flat_hw: Pixels, small_hw: Pixels) -> list[Pixels]:
         if across < MIN_LAYER_SHARE * lit_hw.shape[1] or down < MIN_LAYER_PX:
             continue
         layer_hw = (labels_hw == label).astype(np.uint8)
-        is_drawn = _share_of(flat_hw, layer_hw) > 0.5
+        is_drawn = share_of(flat_hw, layer_hw) > 0.5
         if not is_drawn and _one_grey(histogram(small_hw, layer_hw)) <= 0.45:
             layers.append(layer_hw)
     return layers
@@ -341,17 +351,11 @@ def _is_scan(
     if short < 0.09 * max(part_hw.shape) and long > 4 * short:
         return False
     if moving_hw is not None:  # the mean of moving speckle is flat like a button
-        return _share_of(moving_hw, part_hw) > 0.1
+        return share_of(moving_hw, part_hw) > 0.1
     lit_part_hw = np.asarray(cv2.bitwise_and(part_hw, lit_hw), np.uint8)
-    if _share_of(flat_hw, lit_part_hw) > 0.5:
+    if share_of(flat_hw, lit_part_hw) > 0.5:
         return False
     return _one_grey(histogram(small_hw, lit_part_hw)) <= 0.45
-
-
-def _share_of(mask_hw: Pixels, part_hw: Pixels) -> float:
-    """Share of the pixels of a part that are in a mask; both 0 or 1."""
-    both = cv2.countNonZero(cv2.bitwise_and(mask_hw, part_hw))
-    return both / max(1, cv2.countNonZero(part_hw))
 
 
 def _background(small_hw: Pixels, inset_px: int) -> int:
@@ -392,22 +396,5 @@ def _around(corners: npt.NDArray[np.int64]) -> Box:
     return int(x0), int(y0), int(x1), int(y1)
 
 
-def _quickly_shrunk(pixels: Pixels) -> Pixels:
-    """Grey, the longer side at most DRAWN_SIDE_PX; single lines may get lost."""
-    height, width = pixels.shape[:2]
-    scale = DRAWN_SIDE_PX / max(height, width)
-    if scale < 1:
-        size = (max(MIN_SIDE_PX, round(width * scale)), max(MIN_SIDE_PX, round(height * scale)))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return grey(pixels)
-
-
 def _scale(height_px: int, width_px: int) -> float:
     return min(1.0, WORK_SIDE_PX / max(height_px, width_px))
-
-
-def _morphed(mask_hw: Pixels, operation: int, side_px: int) -> Pixels:
-    """Open or close a mask with a disc."""
-    odd = side_px | 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (odd, odd))
-    return np.asarray(cv2.morphologyEx(mask_hw, operation, disc), np.uint8)

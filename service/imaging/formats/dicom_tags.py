@@ -255,15 +255,6 @@ def _pixel_aspect(
     return aspect, ()
 
 
-def rescaled_window(dataset: Dataset) -> tuple[float, float] | None:
-    """(centre, width) of the first VOI window, in stored values; None without a valid one."""
-    centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
-    if centre is None or width is None or width < 1:
-        return None
-    slope = number(dataset, "RescaleSlope") or 1.0
-    return (centre - (number(dataset, "RescaleIntercept") or 0.0)) / slope, width / abs(slope)
-
-
 def burned_in(dataset: Dataset) -> bool | None:
     """BurnedInAnnotation; None when it is neither YES nor NO."""
     return {"YES": True, "NO": False}.get(str(dataset.get("BurnedInAnnotation", "")).strip())
