@@ -20,7 +20,7 @@ from PIL import Image
 from service_process import ServiceProcess, service_process
 
 from service.cli.demo import SAMPLES
-from service.cli.ingest import image_files
+from service.cli.folder_walk import image_files
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import OnnxEncoder, load_encoder
 from service.imaging.analysis.preprocess import preprocess

@@ -19,7 +19,7 @@ from harness import argument_parser, median_ms, memory_mb, print_report
 from service_process import ServiceProcess, service_process
 
 from service.cli.demo import SAMPLES
-from service.cli.ingest import image_files
+from service.cli.folder_walk import image_files
 from service.client.client import Client
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import OnnxEncoder, load_encoder

@@ -18,7 +18,7 @@ from service_process import service_process
 from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.demo import SAMPLES
-from service.cli.ingest import image_files
+from service.cli.folder_walk import image_files
 from service.client.client import Client
 
 LARGE_SIDE_PX, LARGE_COUNT = 7000, 24

@@ -11,7 +11,7 @@ from harness import argument_parser, median_ms, print_report, seconds
 from PIL import Image
 
 from service.cli.demo import SAMPLES
-from service.cli.ingest import image_files
+from service.cli.folder_walk import image_files
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
