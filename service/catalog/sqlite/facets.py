@@ -12,7 +12,7 @@ from service.catalog.sqlite.erasure import forget_answers
 from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
 from service.catalog.validation import require_limit
-from service.errors import NameTaken, UnknownItem
+from service.errors import InputError, NameTaken, UnknownItem
 
 MAX_TASKS = 64  # label names that are counted when none is named
 
@@ -79,6 +79,8 @@ class SqliteFacets(SqliteTable):
         dry_run: bool = False,
     ) -> RenamedLabel:
         task, old, new = name_of(task), name_of(old), require_name(new, "a label value")
+        if old == new:
+            raise InputError("the old label and the new one are the same text")
 
         def of(label: str) -> tuple[str, list[object]]:
             passes, variables = condition(ScanFilter(labels={task: (label,)}))
