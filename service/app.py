@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from service.access.failed_keys import FailedKeys
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.api import docs, openapi, problems
@@ -23,13 +24,18 @@ from service.api.routes import (
     prediction_routes,
     scan_routes,
     search_routes,
+    subject_routes,
     system_routes,
     version_routes,
 )
-from service.catalog.data_folder import owned
+from service.catalog.data_folder import owned, tighten
+from service.catalog.erasure_ledger import LEDGER
+from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
-from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.catalog.sqlite.backup import PREFIX
+from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.fitting import without_scores as without_scores
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
@@ -44,6 +50,21 @@ from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 
+ROUTES = (
+    system_routes,
+    embedding_routes,
+    collection_routes,
+    label_routes,
+    scan_routes,
+    search_routes,
+    classifier_routes,
+    version_routes,
+    evaluation_routes,
+    prediction_routes,
+    subject_routes,
+    operation_routes,
+    docs,
+)
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
 
@@ -77,6 +98,7 @@ def create_app(
 
     app = FastAPI(
         title="Sonoprobe",
+        openapi_url=None,  # docs.py serves it, as strictly as every other route
         version=program_version(),
         description="Few-shot classification and similarity search for ultrasound frames.",
         lifespan=lifespan,
@@ -84,27 +106,16 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )
-    for module in (
-        system_routes,
-        embedding_routes,
-        collection_routes,
-        label_routes,
-        scan_routes,
-        search_routes,
-        classifier_routes,
-        version_routes,
-        evaluation_routes,
-        prediction_routes,
-        operation_routes,
-        docs,
-    ):
+    for module in ROUTES:
         app.include_router(module.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     body_limits = BodyLimits(
         settings.max_upload_bytes, settings.max_json_bytes, settings.max_large_uploads
     )
-    app.add_middleware(Gate, body_limits=body_limits, metrics=metrics)
+    app.add_middleware(
+        Gate, body_limits=body_limits, metrics=metrics, allowed_hosts=settings.hosts()
+    )
     return app
 
 
@@ -126,12 +137,15 @@ async def _opened(
         exchange_dir=settings.exchange_dir,
         exact_rows=settings.exact_scans,
         recall_every_s=settings.recall_every_s,
+        sweep_limits=SweepLimits(settings.retention_max_share, settings.retention_min_scans),
     )
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.rebuild)
     # A separate pool: a pool shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
+    slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
+    stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
     fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
@@ -146,7 +160,7 @@ async def _opened(
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
     return Services(
         settings=settings,
-        keys=KeyRing(truth, workspace.workspace_id, require_key=settings.require_key),
+        keys=_key_ring(settings, truth, workspace.workspace_id),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,
@@ -158,8 +172,11 @@ async def _opened(
         review=LabelReview(truth, classifiers, evaluator),
         fits=fits,
         metrics=metrics,
-        operations=operations_of(settings, truth, pipeline, gallery, classifiers, registry),
+        operations=operations_of(
+            settings, truth, pipeline, gallery, classifiers, registry, without_scores
+        ),
         searchers=searchers,
+        slow_lane=slow_lane,
         default_workspace_id=workspace.workspace_id,
     )
 
@@ -169,6 +186,7 @@ def _watch(metrics: ServiceMetrics, running: Services) -> None:
     pipeline = running.pipeline
     metrics.watch_in_flight(lambda: pipeline.in_flight)
     metrics.watch_indexes(lambda: index_figures(running.gallery))
+    metrics.watch_records(running.gallery.retention_held, running.gallery.erasures_owed)
     metrics.watch_queues(
         lambda: {
             name: {
@@ -193,9 +211,39 @@ def _encoder_figures(pipeline: Pipeline) -> dict[str, float]:
 async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
     """The catalog of the data folder, locked against other services."""
     stack.enter_context(owned(settings.data_dir))
-    truth = await asyncio.to_thread(open_catalog, settings.data_dir)
+    truth = await asyncio.to_thread(catalog_of, settings, is_owner=True)
     stack.push_async_callback(asyncio.to_thread, truth.close)
     return truth
+
+
+def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
+    failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
+    required = settings.require_key
+    return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
+
+
+def catalog_of(settings: Settings, *, is_owner: bool = False) -> SqliteCatalog:
+    """The catalog of the settings, as the service and the commands open it.
+
+    What others may read of its folders is taken from them.
+
+    Args:
+        is_owner: the caller holds the lock of the data folder.
+
+    Raises:
+        CatalogFailure, FolderInUse: as ``open_catalog``.
+    """
+    tighten(settings.data_dir, (f"{FILE_NAME}*", f".{FILE_NAME}*", INDEX_FOLDER, "in-use"))
+    if settings.backup_dir is not None:
+        tighten(settings.backup_dir, (f"{PREFIX}*", f".{PREFIX}*", f"{LEDGER}*"))
+    if settings.exchange_dir is not None:
+        tighten(settings.exchange_dir, ("ws_*",))
+    return open_catalog(
+        settings.data_dir,
+        is_owner=is_owner,
+        backup_dir=settings.backup_dir,
+        redact=without_scores,
+    )
 
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:

@@ -9,6 +9,10 @@ ServiceError
 │   ├── DecodeLimit            decoding needs more memory or time than allowed
 │   ├── UploadTooLarge         more bytes than the service accepts
 │   ├── TooManyItems           more items in one request than the service accepts
+│   ├── MalformedRequest       not a valid HTTP request
+│   ├── HeadersTooLarge        address and headers are larger than the service accepts
+│   ├── RequestTimeout         headers or body did not arrive in time
+│   ├── HostNotAllowed         the Host header names none of the allowed hosts
 │   ├── InvalidCursor          a page cursor that the service did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an imported classifier is damaged or has another format
@@ -17,7 +21,9 @@ ServiceError
 │   ├── ExamplesRefused        an evaluation cannot use some of its examples
 │   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
 ├── Unauthenticated            the key is missing, unknown or revoked
+│   └── TooManyFailedKeys      too many unknown keys from one address
 ├── UnknownItem                this workspace has no such name or id
+│   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
@@ -99,6 +105,22 @@ class TooManyItems(InputError):
     """The request contains more items than the service accepts."""
 
 
+class MalformedRequest(InputError):
+    """The request is not valid HTTP, or a proxy in front may have understood it otherwise."""
+
+
+class HeadersTooLarge(InputError):
+    """Address and headers of the request are larger, or more, than the service accepts."""
+
+
+class RequestTimeout(InputError):
+    """The headers or the body of the request did not arrive in time."""
+
+
+class HostNotAllowed(InputError):
+    """The Host header names none of the hosts in the settings."""
+
+
 class InvalidCursor(InputError):
     """The service did not issue this page cursor for this list."""
 
@@ -137,8 +159,24 @@ class Unauthenticated(ServiceError):
     """The API key is missing, unknown or revoked."""
 
 
+class TooManyFailedKeys(Unauthenticated):
+    """Too many unknown keys came from one address; known keys go on working.
+
+    Attributes:
+        retry_after_s: when the next unknown key is answered with 401 again.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class UnknownItem(ServiceError):
     """This workspace has no resource with that name or id."""
+
+
+class NoThumbnail(UnknownItem):
+    """The collection stored no thumbnail of the scan, because names may be left in the picture."""
 
 
 class Conflict(ServiceError):

@@ -110,6 +110,15 @@ class ServiceMetrics:
         """Report ``read()`` as the number of images in flight."""
         self._in_flight.set_function(read)
 
+    def watch_records(self, held: Callable[[], int], owed: Callable[[], int]) -> None:
+        """Report scans that retention refused to delete, and erasures that backups lack."""
+        for name, description, read in (
+            ("retention_held_scans", "Expired scans that a sweep refused to delete.", held),
+            ("erasures_owed", "Erasures not yet written beside the backups.", owed),
+        ):
+            gauge = Gauge(f"sonoprobe_{name}", description, registry=self._registry)
+            gauge.set_function(read)
+
     def watch_indexes(self, read: Read) -> None:
         """Report ``read()``, {index_id: {figure: value}}, with the figures of INDEX_FIGURES."""
         self._registry.register(LabelledGauges("index", INDEX_FIGURES, read))

@@ -45,6 +45,7 @@ class Services:
     metrics: ServiceMetrics
     operations: Operations
     searchers: ThreadPoolExecutor
+    slow_lane: ThreadPoolExecutor
     default_workspace_id: str
     stopping: bool = False
 

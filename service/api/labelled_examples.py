@@ -7,7 +7,7 @@ from fastapi import Request
 
 from service.api.dependencies import Services
 from service.api.shapes.classifier_shapes import ExampleSource, LabelledExample
-from service.api.uploads import Upload, from_base64, read_upload, validate
+from service.api.uploads import Upload, from_base64, read_upload
 from service.classifiers.requests import UploadedExample
 from service.errors import InputError, ServiceError, TooManyItems
 
@@ -27,8 +27,9 @@ async def read_labelled(
     max_items = service.settings.max_items
     upload = await read_upload(request, max_items=max_items)
     if upload.document is None:
-        return _from_form(upload, model)
-    return await asyncio.to_thread(_from_json, validate(model, upload.document), max_items)
+        return await _from_form(upload, model)
+    body = await upload.validated(model, upload.document)
+    return await asyncio.to_thread(_from_json, body, max_items)
 
 
 def _from_json(body: B, max_items: int) -> tuple[B, tuple[bytes, ...]]:
@@ -38,10 +39,10 @@ def _from_json(body: B, max_items: int) -> tuple[B, tuple[bytes, ...]]:
     return body, tuple(_image(example) for example in examples)
 
 
-def _from_form(upload: Upload, model: type[B]) -> tuple[B, tuple[bytes, ...]]:
+async def _from_form(upload: Upload, model: type[B]) -> tuple[B, tuple[bytes, ...]]:
     if upload.options is None:
         raise InputError("expected JSON, or a form with files and the part options")
-    body = validate(model, upload.options)
+    body = await upload.validated(model, upload.options)
     examples = body.unstored
     if any(example.image is not None for example in examples):
         raise InputError("expected the images of a form as its files")

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from service.arrays import Doubles
+from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
-from service.catalog.records import ClassifierVersion, Scan, ScanFilter, VersionExample
+from service.catalog.records import ClassifierVersion, Scan, VersionExample
 from service.classifiers.examples import Examples, group_of, labels_of, without_repetitions
 from service.classifiers.fitting import grouped
 from service.classifiers.loaded import LoadedClassifier

@@ -7,7 +7,6 @@ Shape suffixes: N examples, D embedding width.
 """
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.arrays import Floats
+from service.catalog.plain_text import require_name
 from service.catalog.records import NewExample
 from service.errors import (
     ConflictingLabels,
@@ -24,9 +24,6 @@ from service.errors import (
 )
 from service.fewshot.fit import MAX_CLASS_NAME
 from service.fewshot.label_quality import in_conflict
-
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # general categories of Unicode
-_JOINERS = "\u200c\u200d"  # letters of some scripts need them
 
 
 class Example(NamedTuple):
@@ -121,14 +118,9 @@ def class_name(name: str) -> str:
     Raises:
         InputError: then not of 1 to 128 characters, or with characters that nobody sees.
     """
-    composed = unicodedata.normalize("NFC", name)
-    composed = "".join(" " if unicodedata.category(c) == "Zs" else c for c in composed).strip()
-    is_valid = not any(unicodedata.category(c) in _UNSEEN and c not in _JOINERS for c in composed)
-    if not (is_valid and 0 < len(composed) <= MAX_CLASS_NAME):
-        raise InputError(
-            f"expected class names of 1 to {MAX_CLASS_NAME} characters that are not blank, "
-            "without control or invisible characters"
-        )
+    composed = require_name(name, "a class name")
+    if len(composed) > MAX_CLASS_NAME:
+        raise InputError(f"expected class names of at most {MAX_CLASS_NAME} characters")
     return composed
 
 

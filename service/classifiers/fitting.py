@@ -15,6 +15,7 @@ from service.errors import InputError
 from service.fewshot.classifier_fit import ClassifierFit, fit_classifier, presence
 from service.fewshot.duplicates import closest, near_duplicate_groups, similarity_of_copies
 from service.fewshot.fit import Counted
+from service.fewshot.heldout import without_scores as without_scores
 from service.fewshot.label_quality import refuse_conflicts
 from service.fewshot.portable import to_bytes, to_plain
 from service.fewshot.report import GroupingReport

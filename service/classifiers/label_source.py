@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from service.catalog.records import ClassifierVersion, ScanFilter, VersionExample
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import ClassifierVersion, VersionExample
 from service.classifiers.requests import ExampleSelection
 from service.errors import InputError
 from service.fewshot.portable import from_plain

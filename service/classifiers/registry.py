@@ -105,6 +105,13 @@ class ClassifierRegistry:
                 raise
             return classifier
 
+    def check_sources(self, workspace_id: str, selection: ExampleSelection) -> None:
+        """Before work that is only accepted now. Raises UnknownItem, EncoderMismatch."""
+        names = {scan.collection for scan in selection.scans}
+        names |= set() if selection.collection is None else {selection.collection}
+        for name in sorted(names):
+            self._store.sources.check_collection(workspace_id, name)
+
     def change(
         self,
         workspace_id: str,
@@ -146,6 +153,19 @@ class ClassifierRegistry:
             return source
         labels = self._store.sources.labels_of(workspace_id, selection)
         return replace(source, by_hand=tuple(sorted(named - labels.keys())))
+
+    def check_refit(self, workspace_id: str, request: RefitFromSource) -> None:
+        """Before work that is only accepted now.
+
+        Raises:
+            UnknownItem: no such classifier, version or collection.
+            PreconditionFailed: the classifier has another revision than ``if_revision``.
+            EncoderMismatch: the collection holds embeddings of another encoder.
+        """
+        classifier, _ = self.find(workspace_id, request.name, request.version)
+        require_revision(classifier, request.if_revision)
+        if request.source is not None:
+            self.check_sources(workspace_id, request.source)
 
     def refit(
         self,

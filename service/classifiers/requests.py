@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from service.arrays import Floats
-from service.catalog.records import Author, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import Author
 from service.classifiers.examples import Reference, class_name, class_names, key_of, labels_of
 from service.classifiers.fitting import MULTI, SINGLE, FitOptions
 from service.classifiers.refusals import OnRefused, RefusedExample

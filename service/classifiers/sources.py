@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
-from service.catalog.records import LabelledScans, Scan, ScanFilter
+from service.catalog.records import LabelledScans, Scan
 from service.classifiers.examples import Examples, class_name, class_names, group_of, key_of
 from service.classifiers.fitting import MULTI, SINGLE
 from service.classifiers.requests import ExampleSelection

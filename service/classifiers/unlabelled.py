@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.arrays import Bools, Floats
+from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
-from service.catalog.records import Scan, ScanFilter
+from service.catalog.records import Scan
 from service.classifiers.examples import Examples, group_of
 from service.classifiers.refusals import IDENTICAL, Learnt, copy_reasons
 from service.classifiers.sources import Sources

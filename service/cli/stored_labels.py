@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.cli.ingest import ensure_collection, ingest
-from service.cli.ingest_report import Report, Settled
+from service.cli.ingest_report import Report, Settled, path_text
 from service.cli.labelled_files import LabelledFile
 from service.cli.terminal import progress
 from service.client.client import Client
@@ -79,7 +79,9 @@ def store_examples(
         InputError: the service refused a file.
     """
     outcomes = _sent(client, collection, files)
-    return [{"scan_id": outcomes[str(file.path)].scan_id, "label": file.label} for file in files]
+    return [
+        {"scan_id": outcomes[path_text(file.path)].scan_id, "label": file.label} for file in files
+    ]
 
 
 def _sent(
@@ -103,7 +105,7 @@ def _sent(
 
 def _label_per_scan(files: Sequence[LabelledFile], outcomes: dict[str, Settled]) -> dict[str, str]:
     """Scan id -> label. Raises InputError: two files are one picture with two labels."""
-    pairs = [(outcomes[str(file.path)].scan_id, file.label) for file in files]
+    pairs = [(outcomes[path_text(file.path)].scan_id, file.label) for file in files]
     _refuse_two_labels(pairs, [file.path for file in files])
     return dict(pairs)
 

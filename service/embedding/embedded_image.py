@@ -75,7 +75,7 @@ class EmbeddedImage:
         analysis: regions, masked text and quality.
         embedding_D: float32, unit length; the pooled embedding when ``used`` has several.
         content_sha256: hex digest of the pixels that the encoder received: equal for equal
-            pixels in any file format.
+            pixels in any file format. Files without anything to see have one each.
         used: the used frames of a clip in order, or the regions of a still; empty for a still
             of one region.
         thumbnail_jpeg: empty unless requested.
@@ -120,8 +120,10 @@ class EmbeddedImage:
         return max(1, len({frame.index for frame in self.used}))
 
     def analysis_json(self) -> dict[str, Any]:
-        """The analysis, the device and the corrections, for responses and the catalog."""
+        """The analysis and what the file declares, for responses and the catalog."""
+        spacing = self.info.spacing_mm
         return self.analysis.to_json() | {
+            "spacing_mm": None if spacing is None else list(spacing),
             "device": self.info.device.to_json(),
             "corrections": [asdict(correction) for correction in self.info.corrections],
         }

@@ -30,7 +30,8 @@ from service.errors import CorruptImage, DecodeLimit
 from service.fairness.fair_queue import QueueState
 from service.fairness.fair_threads import FairThreads
 from service.fairness.workspace_turn import current_workspace
-from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis
+from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis, needs_more
+from service.imaging.analysis.clip_quality import is_blank
 from service.imaging.analysis.frame_analysis import RegionMode
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
 from service.imaging.analysis.text import TextFinder
@@ -90,6 +91,7 @@ class _DecodedFile:
     thumbnail_jpeg: bytes = b""
     thumbnail_index: int = -1
     used_png: bytes | None = None
+    is_blank: bool = True  # until a frame shows something
 
 
 class _AnalysisTime:
@@ -243,15 +245,16 @@ class FileEmbedder:
             stream.close()
         mapped = None
         if encoded[0].map_Dhw is not None:
-            box, info = file.analysis.analysis.regions[0].box, file.info
+            box, info = file.analysis.analysis.regions[0].box, file.analysis.info
             mapped = MappedImage(encoded[0].map_Dhw, box, (info.width_px, info.height_px))
         return EmbeddedImage(
             file.sha256,
-            file.info,
+            file.analysis.info,
             file.analysis.analysis,
             # Pooling one frame would normalise it again and change its last bits.
             frames[0].embedding_D if is_still else pool(tuple(frames)),
-            content,
+            # Equal pixels mean the same image only if there is something to see.
+            _digest_of_blank(file.sha256, content) if file.is_blank else content,
             tuple(frames) if file.info.kind == "cine" or len(frames) > 1 else (),
             file.thumbnail_jpeg,
             mapped,
@@ -271,8 +274,14 @@ class FileEmbedder:
         time_left = _AnalysisTime(limits.max_decode_s)
         with closing(cast(Any, image.frames)):  # returns the decoder process to its pool
             frames = iter(image)
-            preview = list(islice(frames, _preview_of(image.info)))
+            step = _preview_of(image.info)
+            preview = list(islice(frames, step))
             with time_left.spend():
+                while needs_more([frame.pixels for frame in preview]):
+                    more = list(islice(frames, step))
+                    preview += more
+                    if not more:
+                        break
                 analysis.decide([frame.pixels for frame in preview])
             for frame in chain(preview, frames):
                 with time_left.spend():
@@ -291,6 +300,7 @@ class FileEmbedder:
         is_single = file.info.kind == "frame" and len(used) == 1
         if is_single and options.with_png:
             file.used_png = encode_png(used[0])
+        file.is_blank = file.is_blank and all(map(is_blank, used))
         return [
             _PreparedFrame(
                 frame.index,
@@ -311,6 +321,11 @@ class FileEmbedder:
         file.thumbnail_index = frame.index
         shown_hw = file.analysis.show(frame.pixels)
         file.thumbnail_jpeg = thumbnail(shown_hw, side_px=self._defaults.thumbnail_side_px)
+
+
+def _digest_of_blank(sha256: str, content: str) -> str:
+    """Digest of a blank content that no other file has."""
+    return hashlib.sha256(f"{sha256}\n{content}".encode()).hexdigest()
 
 
 def _preview_of(info: ImageInfo) -> int:

@@ -14,21 +14,29 @@ from service.gallery.gallery_records import ScanFacts
 
 @dataclass(frozen=True, slots=True)
 class AcceptancePolicy:
-    """Which uploads a collection refuses; by default none.
+    """Which uploads a collection refuses, and what it stores of those it accepts.
 
     Attributes:
         refuse_burned_in: lowest burned-in risk that is refused; None = any risk is accepted.
         refuse_quality: quality findings that are refused.
+        high_risk_thumbnails: store thumbnails in which names may be legible. Images are kept at
+            any risk, because ``keep_images`` is an explicit wish for the pixels.
     """
 
     refuse_burned_in: str | None = None
     refuse_quality: frozenset[str] = frozenset()
+    high_risk_thumbnails: bool = False
 
     @classmethod
     def from_json(cls, policy: Mapping[str, Any]) -> "AcceptancePolicy":
         """The policy in the ``intake`` field of a collection."""
         quality = frozenset(policy.get("refuse_quality", ()))
-        return cls(policy.get("refuse_burned_in"), quality)
+        risky = bool(policy.get("high_risk_thumbnails", False))
+        return cls(policy.get("refuse_burned_in"), quality, risky)
+
+    def stores_thumbnail(self, analysis: FrameAnalysis) -> bool:
+        """Whether a thumbnail of the file is stored."""
+        return self.high_risk_thumbnails or analysis.risk != "high"
 
     def refusal(self, analysis: FrameAnalysis) -> FrameRefused | None:
         """The reason to refuse a file; None when the collection accepts it."""
@@ -59,14 +67,15 @@ def image_of(embedded: EmbeddedImage) -> ScanImage:
     )
 
 
-def scan_of(embedded: EmbeddedImage, facts: ScanFacts) -> NewScan:
+def scan_of(embedded: EmbeddedImage, facts: ScanFacts, policy: AcceptancePolicy) -> NewScan:
     """The scan to store, with the frames of a cine that differ."""
     regions_used = embedded.regions_used
+    shows = policy.stores_thumbnail(embedded.analysis)
     return NewScan(
         scan_id=facts.scan_id,
         image=image_of(embedded),
         embedding_D=embedded.embedding_D,
-        thumbnail_jpeg=embedded.thumbnail_jpeg,
+        thumbnail_jpeg=embedded.thumbnail_jpeg if shows else b"",
         subject_id=facts.subject_id,
         study_id=facts.study_id,
         labels=facts.labels,

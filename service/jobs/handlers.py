@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from service.catalog.sqlite.backup import back_up
+from service.catalog.sqlite.rows import Redact
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.requests import FitRequest, RefitFromSource
 from service.classifiers.store import ClassifierStore
@@ -39,6 +40,7 @@ class JobHandlers:
         catalog_file: None if the catalog is not one file that can be copied.
         backup_dir: None = no backups.
         backup_keep: maximal number of backups.
+        redact: removes the out-of-fold scores of erased examples.
     """
 
     gallery: Gallery
@@ -48,6 +50,7 @@ class JobHandlers:
     backup_dir: Path | None
     backup_keep: int
     registry: ClassifierRegistry
+    redact: Redact
 
     def kinds(self) -> dict[str, JobKind]:
         """The kinds of operations by name."""
@@ -142,7 +145,9 @@ class JobHandlers:
         if self.backup_dir is None or self.catalog_file is None:
             raise InvalidSettings("expected a folder for backups in SONOPROBE_BACKUP_DIR, got none")
         keep, on_page = self.backup_keep, progress.report
-        folder = back_up(self.catalog_file, self.backup_dir, keep=keep, on_page=on_page)
+        folder = back_up(
+            self.catalog_file, self.backup_dir, keep=keep, on_page=on_page, redact=self.redact
+        )
         return {"backup": folder.name}
 
     def export(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:

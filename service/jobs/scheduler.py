@@ -11,6 +11,7 @@ from functools import partial
 
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX, backups_in
+from service.catalog.sqlite.rows import Redact
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
@@ -33,6 +34,7 @@ def operations_of(
     gallery: Gallery,
     classifiers: ClassifierStore,
     registry: ClassifierRegistry,
+    redact: Redact,
 ) -> Operations:
     """The operations of one service; call it in the event loop, before ``run_schedule``."""
     loop = asyncio.get_running_loop()
@@ -50,6 +52,7 @@ def operations_of(
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
         registry=registry,
+        redact=redact,
     )
     return Operations(
         catalog,

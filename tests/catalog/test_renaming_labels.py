@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.catalog.records import ScanFilter
+from service.catalog.filter_records import ScanFilter
 from service.errors import NameTaken, UnknownItem
 
 

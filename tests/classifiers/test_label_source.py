@@ -1,6 +1,6 @@
 """What has to change so that a version has the labels of its source."""
 
-from service.catalog.records import ScanFilter
+from service.catalog.filter_records import ScanFilter
 from service.classifiers.label_source import LabelSource, merged
 from service.classifiers.requests import ExampleSelection, FitRequest, RefitFromSource
 

@@ -18,6 +18,7 @@ ROOMS = {  # room -> what of ours it may import; the first matching row counts
     "service.fewshot": {E, A},
     "service.catalog": {E, A},
     "service.index": {E, A},
+    "service.connections": {E},
     "service.embedding": {E, A, "service.imaging", "service.fairness"},
     "service.classifiers": {E, A, "service.catalog", "service.fewshot"},
     # A gallery stores what the pipeline embedded: it takes its results, and no pixels.
@@ -44,7 +45,8 @@ ROOMS = {  # room -> what of ours it may import; the first matching row counts
 OWNERS = {  # library -> the only rooms that may import it
     "fastapi": ("service.api", "service.app", "service.server"),
     "starlette": ("service.api", "service.app"),
-    "uvicorn": ("service.server",),
+    "uvicorn": ("service.server", "service.connections"),
+    "httptools": ("service.connections",),
     "faiss": ("service.index",),
     "onnxruntime": ("service.embedding", "training.bundle.onnx_files"),
     "pydicom": ("service.imaging", "training.catalogue"),

@@ -1,11 +1,12 @@
 """Region, text and quality of one frame or clip."""
 
+import cv2
 import numpy as np
 import pytest
 from screens import analyze, say, screen, speckle
 
 from service.errors import CorruptImage, InputError
-from service.imaging.analysis.cine_analysis import CineAnalysis
+from service.imaging.analysis.cine_analysis import CineAnalysis, needs_more
 from service.imaging.analysis.frame_analysis import parse_region_mode
 from service.imaging.analysis.text import TextFinder
 from service.imaging.formats.frames import DicomRegion, ImageInfo
@@ -23,7 +24,7 @@ def test_a_name_beside_the_scan_is_gone_and_the_risk_is_none(finder: TextFinder)
 
 def test_a_name_inside_the_scan_is_masked_and_reported(finder: TextFinder) -> None:
     frame, _ = screen()
-    say(frame, "DOE, JANE", 300, 300, grey=255, size=0.9)
+    say(frame, "DOE, JANE", 300, 300, grey=255, size=0.8)  # OpenCV 4 draws it larger than 5
     analyzed = analyze(frame, finder)
     assert analyzed.analysis.risk == "low"
     assert analyzed.analysis.risk_reasons == ("text_masked",)
@@ -114,6 +115,125 @@ def test_a_clip_has_one_region_and_its_text_is_masked_in_every_frame(finder: Tex
     assert not any(finder.find(u) for u in used)
     assert finder.find(clip.show(frames[3])) == ()
     assert clip.analysis.findings == ()
+
+
+def reasons_of(frames: list[np.ndarray], finder: TextFinder, used: int | None = None) -> list[str]:
+    """The findings on a clip whose first ``PREVIEW`` frames decide, and all of which are used."""
+    clip = CineAnalysis(info(len(frames)), finder, "auto")
+    clip.decide(frames[:8])
+    for frame in frames[:used]:
+        clip.use(frame)
+    return [finding.reason for finding in clip.analysis.findings]
+
+
+def test_a_clip_that_begins_blank_is_not_blank_and_one_that_stays_blank_is(
+    finder: TextFinder,
+) -> None:
+    blank = np.full((300, 400), 3, np.uint8)
+    tissue = [speckle(300, 400, seed) for seed in range(12)]
+    assert reasons_of([blank, *tissue[:6]], finder) == []
+    assert reasons_of([blank] * 8 + tissue, finder) == []
+    assert reasons_of([blank] * 12, finder) == ["blank", "frozen"]
+    noise = [
+        blank + np.random.default_rng(t).integers(0, 4, blank.shape, np.uint8) for t in range(9)
+    ]
+    assert reasons_of(noise, finder) == ["blank"]
+
+
+def test_a_clip_whose_later_frames_are_burnt_out_says_so(finder: TextFinder) -> None:
+    tissue = [speckle(300, 400, seed) for seed in range(20)]
+    burnt = [np.clip(frame.astype(int) * 5, 0, 255).astype(np.uint8) for frame in tissue]
+    assert reasons_of(tissue, finder) == []
+    assert "saturated" in reasons_of([*tissue[:5], *burnt[5:7]], finder)
+    assert "saturated" in reasons_of([*tissue[:16], *burnt[16:]], finder)
+    assert "saturated" not in reasons_of([*tissue[:19], burnt[19]], finder)  # one flash
+
+
+def test_flow_that_comes_and_goes_is_colour_and_frames_that_stop_at_the_end_are_not_frozen(
+    finder: TextFinder,
+) -> None:
+    grey = [np.stack([speckle(300, 400, seed)] * 3, axis=-1) for seed in range(12)]
+    flow = [frame.copy() for frame in grey]
+    for frame in flow[6:8]:
+        frame[100:160, 150:230] = (210, 30, 20)
+        frame[160:200, 150:230] = (20, 40, 220)
+    assert "colour_doppler" in reasons_of(flow, finder)
+    assert reasons_of(grey[:8] + [grey[7]] * 4, finder) == []
+    assert "frozen" in reasons_of([grey[0]] * 20 + grey[1:2], finder)
+
+
+def test_a_preview_of_blank_frames_asks_for_more(finder: TextFinder) -> None:
+    blank, tissue = np.full((300, 400), 3, np.uint8), speckle(300, 400)
+    assert needs_more([blank] * 8)
+    assert not needs_more([*[blank] * 8, tissue])
+    assert not needs_more([blank] * 3)  # the clip has no more frames
+    assert not needs_more([blank] * 64)
+    assert not needs_more([np.zeros((3000, 3000), np.uint8)] * 8)  # 72 MB wait in memory
+
+
+def declared_as(box: tuple[int, int, int, int], frame: np.ndarray) -> ImageInfo:
+    region = DicomRegion(*box, 1, 1, 0.02, 0.02, "cm", "cm")
+    size = frame.shape[1], frame.shape[0]
+    return ImageInfo("dicom", "frame", *size, regions=(region,), spacing_mm=(0.2, 0.2))
+
+
+def test_a_region_that_cuts_tissue_was_written_for_another_size_and_is_left(
+    finder: TextFinder,
+) -> None:
+    frame, box = screen()
+    large = cv2.resize(frame, None, fx=2, fy=2)
+    for shown, is_true in ((frame, True), (large, False)):
+        still = CineAnalysis(declared_as(box, shown), finder, "auto")
+        still.decide([shown])
+        (region,) = still.analysis.regions
+        assert (region.source == "declared") == is_true
+        assert (region.spacing_mm is not None) == is_true
+        assert still.info.spacing_mm == ((0.2, 0.2) if is_true else None)
+        facts = [(c.fact, c.declared, c.used) for c in still.info.corrections]
+        assert facts == ([] if is_true else [("regions", 1, None)])
+        zoom = shown.shape[0] // 600
+        assert region.box == pytest.approx([zoom * side for side in box], abs=16)
+
+
+def test_a_region_over_black_beside_the_scan_is_left(finder: TextFinder) -> None:
+    frame = np.zeros((400, 800), np.uint8)
+    frame[50:350, 420:780] = speckle(300, 360)
+    still = CineAnalysis(declared_as((10, 50, 380, 350), frame), finder, "auto")
+    still.decide([frame])
+    assert still.analysis.regions[0].source == "pixels"
+    assert [c.fact for c in still.info.corrections] == ["regions"]
+
+
+def test_a_declared_region_of_a_clip_is_tightened_to_what_any_of_its_frames_shows(
+    finder: TextFinder,
+) -> None:
+    frames = np.zeros((4, 300, 400), np.uint8)
+    for t in range(4):
+        frames[t, 20:280, 20:380] = speckle(260, 360, t)
+    frames[0, :, 200:] = 0  # half of the scan appears later
+    clip = CineAnalysis(declared_as((0, 0, 400, 300), frames[0]), finder, "auto")
+    clip.decide(list(frames))
+    assert clip.analysis.regions[0].box == pytest.approx((20, 20, 380, 280), abs=6)
+
+
+def test_the_spacing_of_the_frame_is_that_of_every_region_without_its_own(
+    finder: TextFinder,
+) -> None:
+    frame, _ = screen()
+    facts = ImageInfo("dicom", "frame", 800, 600, spacing_mm=(0.3, 0.3))
+    for mode in ("auto", "none", (300, 200, 500, 400)):
+        still = CineAnalysis(facts, finder, mode)
+        still.decide([frame])
+        assert still.analysis.regions[0].spacing_mm == (0.3, 0.3)
+
+
+def test_a_whole_frame_with_writing_beside_the_tissue_is_never_sure(finder: TextFinder) -> None:
+    frame = speckle(400, 640, 3)
+    frame[:60] = 90
+    frame[:60, ::7] = 97  # a header that is not flat enough to be cut off
+    say(frame, "DOE, JANE  1961-04-02", 30, 36, grey=255, size=0.7)
+    analysis = analyze(frame, finder).analysis
+    assert analysis.regions[0].confidence < 1
 
 
 def test_a_frozen_clip_is_reported_and_a_clip_without_frames_is_corrupt(finder: TextFinder) -> None:

@@ -1,8 +1,9 @@
 """Where the scan is: declared, found in pixels, found by motion, or given."""
 
+import cv2
 import numpy as np
 import pytest
-from screens import screen, sector, speckle
+from screens import crowded_screen, fan, screen, sector, speckle
 
 from service.errors import InputError
 from service.imaging.analysis import regions
@@ -85,6 +86,144 @@ def test_a_clip_must_be_uint8_of_three_axes() -> None:
         regions.from_clip(np.zeros((3, 4), np.uint8))
 
 
+def used_of(frame: np.ndarray, found: tuple[regions.Region, ...]) -> np.ndarray:
+    """Where any of the regions is, bool (H, W)."""
+    is_used = np.zeros(frame.shape[:2], bool)
+    for region in found:
+        inside = region.mask()
+        x0, y0, x1, y1 = region.box
+        is_used[y0:y1, x0:x1] |= True if inside is None else inside
+    return is_used
+
+
+FURNITURE = [
+    ("top",),
+    ("bottom",),
+    ("top", "right"),
+    ("left", "right"),
+    ("top", "bottom", "left", "right"),
+]
+
+
+@pytest.mark.parametrize("furniture", FURNITURE)
+@pytest.mark.parametrize("header", [(41, 61, 107), (0, 0, 255), (70, 70, 70), (225, 225, 230)])
+def test_headers_and_panels_that_touch_the_scan_are_no_part_of_it(
+    furniture: tuple[str, ...], header: tuple[int, int, int]
+) -> None:
+    for pane in (speckle(500, 500, 1), fan(440, 500, 2)):
+        frame, (box,), is_drawn = crowded_screen(
+            [pane], furniture=furniture, header_rgb=header, line=False, gap=0
+        )
+        found = regions.panes(frame)
+        assert len(found) == 1
+        is_used = used_of(frame, found)
+        is_lit = ~is_drawn & (frame.max(2) > 20)
+        x0, y0, x1, y1 = box
+        assert (is_used & is_lit)[y0:y1, x0:x1].sum() > 0.96 * is_lit[y0:y1, x0:x1].sum()
+        assert (is_used & is_drawn).sum() <= 0.02 * is_drawn.sum()
+        assert found[0].confidence < 1
+
+
+def test_a_header_whose_grey_changes_from_side_to_side_or_down_is_cut_off() -> None:
+    for axis in (0, 1):
+        frame, (box,), is_drawn = crowded_screen([speckle(500, 500)], furniture=("top",), gap=0)
+        length = (40, 640)[axis]
+        ramp = np.linspace(0.5, 1.8, length).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        frame[:40] = np.clip(frame[:40] * ramp, 0, 255).astype(np.uint8)
+        found = regions.panes(frame)
+        assert overlap(found[0].box, box) > 0.9
+        assert not (used_of(frame, found) & is_drawn).any()
+
+
+def test_a_header_of_the_grey_of_the_tissue_is_cut_off_and_compression_changes_nothing() -> None:
+    tissue = speckle(500, 500, 5)
+    grey = int(tissue[:60].mean())
+    frame, (box,), is_drawn = crowded_screen(
+        [tissue], furniture=("top", "left"), header_rgb=(grey, grey, grey), gap=0
+    )
+    _, coded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    for shown in (frame, np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))):
+        found = regions.panes(shown)
+        assert overlap(found[0].box, box) > 0.9
+        assert (used_of(frame, found) & is_drawn).mean() < 0.01
+
+
+@pytest.mark.parametrize("line", [True, False])
+def test_two_panes_under_a_header_and_beside_a_panel_are_two_regions(line: bool) -> None:
+    for panes in (
+        [speckle(380, 300, 1), fan(400, 300, 2)],
+        [fan(400, 300, 3), fan(380, 300, 4)],
+        [speckle(400, 300, 5), speckle(400, 300, 6)],
+    ):
+        frame, boxes, is_drawn = crowded_screen(panes, line=line)
+        found = sorted(regions.panes(frame), key=lambda region: region.box[0])
+        assert [overlap(r.box, box) > 0.7 for r, box in zip(found, boxes, strict=True)] == [
+            True
+        ] * 2
+        assert not (used_of(frame, tuple(found)) & is_drawn).any()
+        assert max(region.confidence for region in found) < 1
+
+
+def test_four_panes_with_lines_between_them_are_four_regions() -> None:
+    frame = np.zeros((480, 640), np.uint8)
+    for number in range(4):
+        left, top = 320 * (number % 2), 240 * (number // 2)
+        frame[top + 12 : top + 228, left + 14 : left + 306] = speckle(216, 292, number)
+        cv2.rectangle(frame, (left, top), (left + 319, top + 239), (90,), 1)
+    found = regions.panes(frame)
+    assert len(found) == 4
+    assert all(overlap(region.box, (0, 0, 640, 480)) < 0.25 for region in found)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.05])
+def test_a_scan_with_a_dark_shadow_in_its_middle_is_one_region(start: float) -> None:
+    frame, box = screen()
+    x0, y0, x1, y1 = box
+    across = np.abs(np.arange(x1 - x0) - (x1 - x0) / 2)
+    shadow = 1 / (1 + np.exp((25 - across) / 4))  # soft on both sides, as shadows are
+    depth = np.linspace(0, 1, y1 - y0)[:, None] >= start
+    tissue = frame[y0:y1, x0:x1] * np.where(depth, shadow[None], 1)
+    frame[y0:y1, x0:x1] = tissue.astype(np.uint8)
+    assert len(regions.panes(frame)) == 1
+    assert len(regions.panes(frame[y0:y1, x0:x1])) == 1
+
+
+def test_a_black_layer_from_side_to_side_and_a_cursor_do_not_divide_a_scan() -> None:
+    frame, (x0, y0, x1, y1) = screen()
+    layer = frame.copy()
+    layer[y0 + 150 : y0 + 260, x0:x1] = 0  # the vitreous body of an eye
+    assert len(regions.panes(layer)) == 1
+    cursor = frame.copy()
+    cursor[y0:y1, 418:420] = 230
+    assert len(regions.panes(cursor)) == 1
+
+
+def test_a_preview_beside_the_scan_is_no_pane() -> None:
+    frame, (x0, y0, _, _) = screen()
+    frame[y0 : y0 + 90, 80:190] = speckle(90, 110, 7)
+    found = regions.panes(frame)
+    assert len(found) == 1
+    assert found[0].box[0] == pytest.approx(x0, abs=8)
+
+
+def test_without_a_scan_the_furniture_is_cut_off_all_the_same() -> None:
+    frame, _, is_drawn = crowded_screen([np.full((400, 500), 3, np.uint8)])
+    found = regions.panes(frame)
+    assert not (used_of(frame, found) & is_drawn).any()
+    assert found[0].confidence < 0.1
+
+
+def test_two_panes_that_move_are_two_regions_of_a_clip() -> None:
+    frames = np.zeros((5, 300, 600), np.uint8)
+    for t in range(5):
+        frames[t, 30:270, 20:280] = speckle(240, 260, 2 * t)
+        frames[t, 30:270, 320:580] = speckle(240, 260, 2 * t + 1)
+    found = sorted(regions.clip_panes(frames), key=lambda region: region.box)
+    assert [region.source for region in found] == ["motion"] * 2
+    assert overlap(found[0].box, (20, 30, 280, 270)) > 0.9
+    assert overlap(found[1].box, (320, 30, 580, 270)) > 0.9
+
+
 def dicom_region(
     x0: int, y0: int, x1: int, y1: int, spatial: int = 1, **more: object
 ) -> DicomRegion:
@@ -116,6 +255,26 @@ def test_a_declared_box_is_cut_to_the_frame_and_tightened_to_the_scan() -> None:
     tight = regions.within(region, frame)
     assert tight.source == "declared"
     assert overlap(tight.box, box) > 0.93
+
+
+@pytest.mark.parametrize("height", [12, 30])
+def test_a_near_field_over_black_stays_in_a_declared_region(height: int) -> None:
+    frame = np.zeros((420, 500), np.uint8)
+    frame[20 : 20 + height, 20:480] = speckle(height, 460, 1)  # skin, then a standoff or fluid
+    frame[150:400, 20:480] = speckle(250, 460, 2)
+    (region,) = regions.declared([dicom_region(0, 0, 500, 420)], *frame.shape)
+    assert regions.within(region, frame).box[1] <= 24
+
+
+def test_a_saturated_near_field_and_the_apex_of_a_fan_stay_in_a_declared_region() -> None:
+    frame = speckle(420, 500, 4)
+    frame[:30] = 255
+    (region,) = regions.declared([dicom_region(0, 0, 500, 420)], *frame.shape)
+    assert regions.within(region, frame).box[1] <= 4
+    sector_HW = fan(420, 500, 5)
+    tight = regions.within(region, sector_HW)
+    lit = sector_HW[:60] > 20
+    assert used_of(sector_HW, (tight,))[:60][lit].mean() > 0.9
 
 
 def test_a_declared_box_that_holds_nothing_stays() -> None:

@@ -25,6 +25,7 @@ from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
 from service.imaging.sandbox.decoder_pool import DecoderPool
 from tests.fixtures.make_clips import drawn
+from tests.imaging import costly_files as costly
 from tests.imaging import dicom_files as made
 
 MP4 = (Path(__file__).parents[1] / "fixtures" / "clips" / "h264.mp4").read_bytes()
@@ -55,7 +56,7 @@ def test_another_process_gives_the_same_frames_and_facts(decoders: DecoderPool) 
         (b"hello", UnsupportedFormat),
         (MP4[:500], CorruptImage),
         (made.dicom(np.zeros((1, 64, 96), np.uint8), Rows=65535, Columns=65535), ImageTooLarge),
-        (made.dicom(np.zeros((2, 64, 96), np.uint8), FrameTime=10**9), ClipTooLong),
+        (made.dicom(np.zeros((40, 64, 96), np.uint8), FrameTime=9000), ClipTooLong),
     ],
 )
 def test_an_error_comes_across_by_its_name_and_the_process_stays(decoders, data, kind) -> None:
@@ -100,6 +101,22 @@ def test_a_process_that_is_slow_is_killed_and_replaced() -> None:
         with pytest.raises(DecodeLimit):
             list(pool.open(slow, ALL))
         assert pool.pids != [replaced]
+
+
+@pytest.mark.parametrize("what", ["a PNG of thousands of profiles", "a BMP of runs of one"])
+def test_a_still_that_takes_long_is_killed_as_a_clip_is(what: str) -> None:
+    with DecoderPool(1, DecodeLimits(max_decode_s=1)) as pool:
+        with pytest.raises(DecodeLimit):
+            list(pool.open(costly.COSTLY[what](), ALL))
+        assert len(list(pool.open(SMALL, ALL))) == 3
+
+
+@pytest.mark.parametrize("what", ["a PNG of 49 megapixels", "a JPEG of 49 megapixels"])
+def test_a_still_that_takes_much_memory_is_an_error_of_its_own(what: str) -> None:
+    with DecoderPool(1, DecodeLimits(max_decode_bytes=60_000_000)) as pool:
+        with pytest.raises((DecodeLimit, CorruptImage)):
+            list(pool.open(costly.COSTLY[what](), ALL))
+        assert len(list(pool.open(SMALL, ALL))) == 3
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from service.embedding.onnx_session import open_text_finder
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.imaging import dicom_files as made
-from tests.imaging.screens import say, screen
+from tests.imaging.screens import HEADER_RGB, crowded_screen, fan, say, screen, speckle
 from tests.service.expected import BUNDLE
 
 
@@ -101,8 +101,8 @@ def test_the_same_scan_under_another_banner_is_one_scan(door: Client) -> None:
 def test_a_collection_refuses_what_its_settings_name_and_nothing_else(door: Client) -> None:
     intake = {"refuse_burned_in": "low", "refuse_quality": ["blank"]}
     made = door.create_collection("strict", intake=intake)
-    assert made["intake"] == intake
-    assert door.collection("strict")["intake"] == intake
+    assert made["intake"] == intake | {"high_risk_thumbnails": False}
+    assert door.collection("strict")["intake"] == made["intake"]
     good, _ = screen(7)
     named = screen(8)[0]
     say(named, "DOE, JANE", 300, 300, grey=255, size=0.9)
@@ -121,6 +121,47 @@ def test_a_collection_refuses_what_its_settings_name_and_nothing_else(door: Clie
     assert caught.value.code == "frame_refused"
     assert "DOE" not in str(caught.value)
     door.delete_collection("strict")
+
+
+def page_of_names() -> np.ndarray:
+    """Writing from edge to edge and no scan: the analysis cannot vouch for it."""
+    page = np.zeros((400, 600), np.uint8)
+    for line in range(8):
+        say(page, "DOE, JANE 1961-04-02 4711", 30, 60 + 40 * line, size=0.8)
+    return page
+
+
+def test_a_picture_of_high_risk_has_no_thumbnail_unless_the_collection_asks(door: Client) -> None:
+    file = png(page_of_names())
+    door.create_collection("careful", keep_images=True)
+    scan = only(door.add_scans("careful", [file], [{"scan_id": "page"}]))["scan"]
+    assert scan["image"]["burned_in_risk"] == "high"
+    with pytest.raises(ApiError) as caught:
+        door.thumbnail("careful", "page")
+    assert (caught.value.status, caught.value.code) == (404, "no_thumbnail")
+    assert "high_risk_thumbnails" in str(caught.value)
+    with pytest.raises(ApiError) as unknown:
+        door.thumbnail("careful", "other")
+    assert unknown.value.code == "unknown_item"
+    door.create_collection("daring", intake={"high_risk_thumbnails": True})
+    door.add_scans("daring", [file], [{"scan_id": "page"}])
+    assert door.thumbnail("daring", "page")[:2] == b"\xff\xd8"
+    for name in ("careful", "daring"):
+        door.delete_collection(name)
+
+
+def test_a_screen_with_panes_and_a_header_is_two_regions_without_the_name(door: Client) -> None:
+    panes = [speckle(380, 300, 1), fan(400, 300, 2)]
+    frame, boxes, _ = crowded_screen(panes)
+    renamed = frame.copy()
+    renamed[:40] = HEADER_RGB
+    say(renamed, "OTHER, NAME 4712", 60, 26, size=0.5)
+    one, other = door.embed([png(frame), png(renamed)])["items"]
+    assert one["image"]["regions_used"] == 2
+    assert one["image"]["burned_in_risk"] == "none"
+    assert one["image"]["content_sha256"] == other["image"]["content_sha256"]
+    left = min(region["box"] for region in one["image"]["regions"])
+    assert left[0] == pytest.approx(boxes[0][0], abs=10)
 
 
 def test_a_frozen_clip_is_told_and_refused_on_demand(door: Client) -> None:
@@ -143,6 +184,7 @@ def test_by_default_a_collection_advises_only(door: Client) -> None:
     assert door.create_collection("mild")["intake"] == {
         "refuse_burned_in": None,
         "refuse_quality": [],
+        "high_risk_thumbnails": False,
     }
     blank = only(door.add_scans("mild", [png(np.full((200, 200), 5, np.uint8))]))["scan"]["image"]
     assert [finding["reason"] for finding in blank["quality"]] == ["blank"]

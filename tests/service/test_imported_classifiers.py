@@ -233,6 +233,18 @@ def test_every_changed_document_breaks_nothing(ward, name) -> None:
     assert 0 < sum(outcomes) < len(outcomes)
 
 
+def test_a_class_of_one_example_breaks_no_route(ward) -> None:
+    """Nothing is imported here: the same calls hold for what the service fits itself."""
+    examples = [{"scan_id": f"cyst-{i}", "label": "cyst"} for i in range(7)]
+    examples.append({"scan_id": "stone-0", "label": "stone"})
+    ward.fit({"name": "lone", "collection": "imports", "examples": examples})
+    found = ward.classifier("lone")["report"]
+    assert found["labels"][0]["examples_per_class"] == {"cyst": 7, "stone": 1}
+    assert found["not_evaluated_because"]
+    used(ward, "lone")
+    ward.delete_classifier("lone")
+
+
 def test_the_place_of_a_wrong_value_is_named_and_no_value_or_name(ward) -> None:
     document = ward.export("single")
     wrong = [

@@ -42,7 +42,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
 
 @pytest.fixture(scope="module")
 def document(quick: LocalService) -> dict[str, Any]:
-    return httpx.get(f"{quick.url}/openapi.json", trust_env=False).json()
+    return httpx.get(f"{quick.url}/openapi.json", trust_env=False, timeout=60).json()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -68,6 +68,10 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     assert client.known("c", [sha256]) == {sha256: "s0"}
     client.patch_scan("c", "s0", {"labels": {"t": "a"}, "attributes": {"depth": 4.5}})
     list(client.scans("c")), client.thumbnail("c", "s0")
+    assert client.known_scans("c", [sha256])[sha256][0]["subject_id"] == "p0"
+    client.scan("c", "s0", with_vector=True, encoding_format="base64", dtype="int8")
+    list(client.scans("c", with_vector=True)), client.subject("p0")
+    client.request("GET", "/v1/subjects/p0")
     client.search("c", {"scan_id": "s0", "match": "frame"}), client.search_image("c", images[0])
     client.search_many(["c"], [{"scan_id": "s0"}, {"scan_id": "none"}])
     client.search_across(["c"], {"scan_id": "s0", "with_vector": True})
@@ -110,6 +114,8 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     assert client.cancel(begun["operation_id"]) == client.operation(begun["operation_id"])
     client.erase_subject("p1", refit=True), client.delete_scan("c", "s2", refit=True)
     client.patch_scan("c", "s3", {"study_id": "st"}), client.erase_study("st", refit=True)
+    client.patch_scan("c", "s4", {"study_id": "s/t"}), client.erase_study("s/t")
+    client.patch_scan("c", "s5", {"subject_id": "p/5"}), client.erase_subject("p/5")
     for operation in client.operations():
         client.wait(operation["operation_id"])
     with pytest.raises(ApiError):

@@ -56,6 +56,8 @@ async def create_classifier(
 
     async def act() -> JSONResponse:
         if prefers_async(prefer) and not files:
+            check = service.registry.check_sources
+            await asyncio.to_thread(check, caller.workspace_id, fit_request.examples)
             start = service.operations.start
             operation = await asyncio.to_thread(
                 start, caller.workspace_id, "fit", fit_request.to_json()
@@ -123,7 +125,8 @@ async def refit_classifier(
     refit_request = body.request(name, caller.author, if_match)
 
     async def act() -> JSONResponse:
-        await asyncio.to_thread(service.registry.get, caller.workspace_id, name)
+        check = service.registry.check_refit
+        await asyncio.to_thread(check, caller.workspace_id, refit_request)
         if prefers_async(prefer):
             start = service.operations.start
             operation = await asyncio.to_thread(

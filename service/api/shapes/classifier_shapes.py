@@ -1,8 +1,8 @@
 """Classifiers on the wire: labelled examples, fits, and classifiers as they are read."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from service.api.shapes.base import (
     ENCODER,
@@ -20,6 +20,7 @@ from service.api.shapes.base import (
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
+from service.api.strict_json import is_unicode
 from service.classifiers.fitting import FitOptions
 from service.classifiers.label_source import LabelSource, SourceChanges
 from service.classifiers.registry import Author, Classifier, ClassifierVersion
@@ -32,8 +33,10 @@ from service.classifiers.requests import (
 )
 
 MAX_EXAMPLES = 10_000  # named in one request
+MAX_CLASSES = 1000  # with a weight or a threshold of their own in one request
 Kind = Literal["single_label", "multi_label"]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
+Weights = Annotated[dict[Label, Weight], Field(max_length=MAX_CLASSES)]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -41,7 +44,7 @@ class Labelled(Body):
     """``label``: the class; ``labels``: every label that is present (multi-label)."""
 
     label: Label | None = None
-    labels: list[Label] | None = Field(
+    labels: Annotated[list[Label], Field(fail_fast=True)] | None = Field(
         None, max_length=64, description="Empty: no label is present."
     )
 
@@ -129,7 +132,7 @@ class ExampleSource(Body):
 class FitFields(Body):
     """Options of a fit."""
 
-    class_weights: Literal["balanced"] | dict[Label, Weight] | None = Field(
+    class_weights: Literal["balanced"] | Weights | None = Field(
         None,
         description="Class or label -> weight. Null: balanced, or as in the version before.",
     )
@@ -139,7 +142,9 @@ class FitFields(Body):
         "frame counts. Null: groups, or as in the version before.",
     )
     thresholds: dict[Label, Threshold] | None = Field(
-        None, description="Multi-label: label -> threshold of its probability; 0.5 by default."
+        None,
+        max_length=MAX_CLASSES,
+        description="Multi-label: label -> threshold of its probability; 0.5 by default.",
     )
 
     def fit_options(self, kind: Kind = "single_label") -> FitOptions:
@@ -224,8 +229,17 @@ class ClassifierImportBody(Body):
         }
     )
 
+    max_bytes: ClassVar[int] = 64_000_000  # the embeddings of 2000 examples
+
     name: Name
     classifier: JsonObject
+
+    @field_validator("classifier")
+    @classmethod
+    def _is_unicode(cls, document: JsonObject) -> JsonObject:
+        if not is_unicode(document):
+            raise ValueError("expected text of whole Unicode characters, got half of one")
+        return document
 
 
 class SourceAnswer(Answer):

@@ -1,5 +1,6 @@
 """Bodies and answers of collections: create, change, count, export, import, re-embed."""
 
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -25,13 +26,18 @@ from service.gallery.indexes import IndexStatistics
 
 
 class IntakeBody(Body):
-    """What a collection refuses; by default it refuses nothing, and answers only advise."""
+    """What a collection refuses and stores; by default it refuses nothing, and only advises."""
 
     refuse_burned_in: Literal["low", "high"] | None = Field(
         None, description="The lowest burned-in risk that is refused."
     )
     refuse_quality: list[Reason] = Field(
         default_factory=list, max_length=16, description="Quality problems that are refused."
+    )
+    high_risk_thumbnails: bool = Field(
+        False,
+        description="Store thumbnails of pictures of burned-in risk high, in which names may be "
+        "legible; otherwise such a scan has none.",
     )
 
 
@@ -56,6 +62,23 @@ class CollectionPatchBody(Body):
         return PolicyPatch(self.description, self.keep_images, self.retention_days, set_fields)
 
 
+class CollectionChangeBody(CollectionPatchBody):
+    """Change a collection, or confirm its expiry."""
+
+    confirm_retention: bool = Field(
+        False,
+        description="Delete now all scans that are past retention_days, also those that the sweep "
+        "held back because they are many.",
+    )
+
+    def patch(self) -> PolicyPatch:
+        """The changes as the gallery takes them."""
+        return replace(super().patch(), set_fields=frozenset(self.model_fields_set - _ACTIONS))
+
+
+_ACTIONS = {"confirm_retention"}
+
+
 class NewCollectionBody(CollectionPatchBody):
     """Create a collection."""
 
@@ -72,10 +95,11 @@ class NewCollectionBody(CollectionPatchBody):
 
 
 class IntakeAnswer(Answer):
-    """What the collection refuses."""
+    """What the collection refuses and stores."""
 
     refuse_burned_in: Literal["low", "high"] | None
     refuse_quality: list[Reason]
+    high_risk_thumbnails: bool
 
 
 class IndexAnswer(Answer):
@@ -115,6 +139,10 @@ class CollectionAnswer(EncodedAnswer, ResourceAnswer):
     scans: int
     keep_images: bool
     retention_days: float | None
+    retention_held: int = Field(
+        description="Scans past retention_days that the last sweep did not delete, because too "
+        "many were due at once; confirm_retention deletes them."
+    )
     intake: IntakeAnswer
     index: IndexAnswer | None = Field(description="Null for a collection of another encoder.")
 

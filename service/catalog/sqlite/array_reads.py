@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.codec import decode_json, decode_vector, decode_vectors
+from service.catalog.filter_records import ScanFilter
 from service.catalog.ids import content_hash
-from service.catalog.records import KeptFrames, LabelledScans, ScanFilter
+from service.catalog.plain_text import name_of
+from service.catalog.records import KeptFrames, LabelledScans
 from service.catalog.sqlite.rows import SqliteTable, json_list, require_collection
 from service.catalog.sqlite.sql_filter import condition
 from service.errors import TooManyItems, UnknownItem
@@ -59,6 +61,7 @@ class SqliteArrays(SqliteTable):
             FROM scans AS s LEFT JOIN scan_vectors AS v USING (row_id)
             WHERE s.collection_id = ? AND s.scan_id IN (SELECT value FROM json_each(?))
         """
+        scan_ids = [name_of(scan_id) for scan_id in scan_ids]
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
             rows = connection.execute(sql, (parent["collection_id"], json_list(scan_ids)))

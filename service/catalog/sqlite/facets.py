@@ -4,11 +4,14 @@ import sqlite3
 from collections.abc import Sequence
 
 from service.catalog.codec import decode_json, encode_json
+from service.catalog.filter_records import Facet, Facets, ScanFilter
 from service.catalog.ids import now
-from service.catalog.records import Facet, Facets, RenamedLabel, Scalar, ScanFilter
+from service.catalog.plain_text import name_of, require_name
+from service.catalog.records import RenamedLabel, Scalar
+from service.catalog.sqlite.erasure import forget_answers
 from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
-from service.catalog.validation import require_limit, require_text
+from service.catalog.validation import require_limit
 from service.errors import NameTaken, UnknownItem
 
 MAX_TASKS = 64  # label names that are counted when none is named
@@ -75,7 +78,7 @@ class SqliteFacets(SqliteTable):
         merge: bool = False,
         dry_run: bool = False,
     ) -> RenamedLabel:
-        require_text(new, "a label value")
+        task, old, new = name_of(task), name_of(old), require_name(new, "a label value")
 
         def of(label: str) -> tuple[str, list[object]]:
             passes, variables = condition(ScanFilter(labels={task: (label,)}))
@@ -104,6 +107,9 @@ class SqliteFacets(SqliteTable):
                     " WHERE row_id = ?",
                     [(renamed[row["labels"]], now(), row["row_id"]) for row in rows],
                 )
+                forget_answers(connection, workspace_id)
+        if not dry_run:
+            self._database.forget_deleted()
         return RenamedLabel(len(rows), count)
 
 

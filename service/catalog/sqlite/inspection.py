@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from service.catalog.sqlite import schema
 from service.catalog.sqlite.database import opened_to_read
 
 MAX_FINDINGS = 100  # listed of each kind
@@ -35,9 +36,11 @@ class Inspection:
     """The size of a catalog and the damage in it.
 
     Attributes:
+        schema: version of the file.
         findings: row numbers by kind, or messages of SQLite's own check, which quote no data.
     """
 
+    schema: int = 0
     scans: int = 0
     collections: int = 0
     classifiers: int = 0
@@ -67,7 +70,7 @@ def inspect(
         CatalogFailure: not a catalog, of another schema, or too damaged to read.
     """
     with opened_to_read(file) as connection:
-        report = Inspection()
+        report = Inspection(schema.version_of(connection))
         try:
             _check_pages(connection, report)
             _check_rows(connection, report, on_scan)
@@ -106,7 +109,7 @@ def _check_row(row: sqlite3.Row, report: Inspection) -> None:
         report.note("vector_not_of_unit_length", where)
     if jpeg is None:
         report.note("missing_thumbnail", where)
-    elif not (jpeg.startswith(_JPEG) and jpeg.endswith(_JPEG_END)):
+    elif jpeg and not (jpeg.startswith(_JPEG) and jpeg.endswith(_JPEG_END)):
         report.note("damaged_thumbnail", where)
     if row["image_row"] is not None and not png.startswith(_PNG):
         report.note("damaged_image", where)

@@ -1,7 +1,8 @@
 """Colours over a scan: Doppler flow, and the colour scale beside it.
 
 The brightest channel of flow looks like letters, so the text finder gets frames without flow. The
-labels of a scale touch it, so they are masked together.
+labels of a scale touch it, so they are masked together. White on bright blue has no contrast in
+that channel, so the finder gets letters on coloured plates by their distance from the plate.
 
 Shape suffixes: h height, w width, 3 = red, green, blue.
 """
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Pixels
-from service.imaging.analysis.boxes import Box, clipped
+from service.imaging.analysis.boxes import Box, clipped, crop
 from service.imaging.analysis.pixels import above, brightest, chroma, darkest
 from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA
 
@@ -24,6 +25,8 @@ SPLINTER_HUES_APART, SPECK_PX = 3.0, 8
 RIM_PX, WHITE = 5, 120
 SCALE_MIN_PX = (5, 20)  # across, down
 SCALE_FILLED, SCALE_FLAT, SCALE_STEPS = 0.85, 10.0, 15.0
+PLATE_MIN_PX = (24, 10)  # across, down
+PLATE_FILLED, MAX_PLATES = 0.5, 8  # letters leave at least half of their ground
 LABEL_DOWN, LABEL_ACROSS = 0.4, 0.75  # of the scale's sides: where its labels are
 
 
@@ -34,10 +37,12 @@ class ColourOverlay:
     Attributes:
         flow_hw: 1 where colour flow or a scale is, else 0.
         scales: boxes of colour scales with the labels around them.
+        plates: boxes of grounds of one colour that are large enough for writing.
     """
 
     flow_hw: Pixels
     scales: tuple[Box, ...]
+    plates: tuple[Box, ...]
 
 
 def find_colour_overlay(frame_hw3: Pixels) -> ColourOverlay | None:
@@ -55,7 +60,11 @@ def find_colour_overlay(frame_hw3: Pixels) -> ColourOverlay | None:
     # The dark rim of flow belongs to it, but white letters that touch it do not.
     rim_hw = cv2.dilate(flow_hw, np.ones((RIM_PX, RIM_PX), np.uint8))
     rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - above(darkest(frame_hw3), WHITE)), np.uint8)
-    return ColourOverlay(cv2.max(flow_hw, rim_hw).astype(np.uint8), _scales(frame_hw3, weak_hw))
+    return ColourOverlay(
+        cv2.max(flow_hw, rim_hw).astype(np.uint8),
+        _scales(frame_hw3, weak_hw),
+        _plates(np.asarray(cv2.bitwise_and(patches_hw, 1 - flow_hw), np.uint8)),
+    )
 
 
 def without_flow(frame_hw3: Pixels, flow_hw: Pixels) -> Pixels:
@@ -67,6 +76,30 @@ def without_flow(frame_hw3: Pixels, flow_hw: Pixels) -> Pixels:
     shares = cv2.blur(kept_hw, around)
     fill_hw = (greys / np.maximum(shares, 1e-3)).astype(np.uint8)
     return np.where(flow_hw > 0, fill_hw, grey_hw)
+
+
+def on_plates(frame_hw3: Pixels, plates: tuple[Box, ...]) -> Pixels:
+    """How far each pixel of a plate is from its ground, (h, w); black outside the plates."""
+    distance_hw = np.zeros(frame_hw3.shape[:2], np.uint8)
+    for plate in plates:
+        part_hw3 = crop(frame_hw3, plate)
+        ground_3 = np.median(part_hw3.reshape(-1, 3), axis=0).astype(np.uint8)
+        ground_hw3 = np.broadcast_to(ground_3, part_hw3.shape).copy()
+        apart_hw3 = np.asarray(cv2.absdiff(np.ascontiguousarray(part_hw3), ground_hw3), np.uint8)
+        crop(distance_hw, plate)[:] = brightest(apart_hw3)
+    return distance_hw
+
+
+def _plates(patches_hw: Pixels) -> tuple[Box, ...]:
+    """Boxes of the largest connected patches; letters are holes in them."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(patches_hw, connectivity=8)
+    plates = []
+    for label in range(1, count):
+        left, top, across, down, area = (int(v) for v in stats[label])
+        is_large = across >= PLATE_MIN_PX[0] and down >= PLATE_MIN_PX[1]
+        if is_large and area >= PLATE_FILLED * across * down:
+            plates.append((area, (left, top, left + across, top + down)))
+    return tuple(box for _, box in sorted(plates, reverse=True)[:MAX_PLATES])
 
 
 def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels) -> Pixels:

@@ -6,7 +6,7 @@ Shape suffixes: h height, w width of a used region.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import cv2
@@ -16,16 +16,20 @@ from service.arrays import Bools, Pixels
 from service.errors import InputError
 from service.imaging.analysis import quality, regions
 from service.imaging.analysis.boxes import Box, area_px, clipped, crop, shifted
-from service.imaging.analysis.colours import find_colour_overlay, without_flow
+from service.imaging.analysis.colours import find_colour_overlay, on_plates, without_flow
+from service.imaging.analysis.pixels import grey
 from service.imaging.analysis.quality import QualityFinding
 from service.imaging.analysis.regions import Region
-from service.imaging.analysis.text import TextBox, TextFinder, without
+from service.imaging.analysis.scan_search import WHOLE_SHARE
+from service.imaging.analysis.text import TextBox, TextFinder, is_covered, without
 from service.imaging.formats.frames import DicomRegion, grey_of
 
 RegionMode: TypeAlias = Literal["auto", "none"] | Box
 Risk: TypeAlias = Literal["none", "low", "high"]
 RISKS: tuple[Risk, ...] = ("none", "low", "high")
 
+UNSURE = 0.4  # of a whole frame with writing beside the tissue
+RIM_PX, RIM_STEP, FLAT_RIM = 4, 4, 0.8  # around a text: pixels, grey levels, share of one grey
 SURE = 0.5  # minimum confidence that a region is separated from the rest of the screen
 CONTEXT_PX = 24  # searched around a region, because letters may reach into it
 MANY_BOXES, MUCH_SHARE = 4, 0.04  # above these, text is more than a label or a measurement
@@ -126,11 +130,13 @@ def analyze_frame(
         keep_text: do not mask text for the encoder.
         tagged: BurnedInAnnotation of the file.
     """
-    views = tuple(_view(pixels, region, finder, keep_text=keep_text) for region in used)
+    views = tuple(
+        _judged(_view(pixels, region, finder, keep_text=keep_text), pixels) for region in used
+    )
     kept = sum(v.used_hw.size - v.masked_px for v in views)
     risk, reasons = _risk(views, keep_text, tagged)
     analysis = FrameAnalysis(
-        regions=tuple(used),
+        regions=tuple(view.region for view in views),
         masked_px=max(0, pixels.shape[0] * pixels.shape[1] - kept),
         risk=risk,
         risk_reasons=reasons,
@@ -160,7 +166,7 @@ def choose_regions(
     areas = regions.declared(declared, height, width)
     if areas:
         return tuple(regions.within(area, pixels) for area in areas)
-    return (regions.from_pixels(pixels),)
+    return regions.panes(pixels)
 
 
 def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep_text: bool) -> RegionView:
@@ -178,6 +184,29 @@ def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep_text: bool
         return RegionView(region, used_hw, shown_hw, texts, text_px, 0)
     masked_px = text_px if inside_hw is None else int((text_hw | ~inside_hw).sum())
     return RegionView(region, shown_hw, shown_hw, texts, text_px, masked_px)
+
+
+def _judged(view: RegionView, pixels: Pixels) -> RegionView:
+    """Less sure of a region that is the whole frame and has writing beside the tissue in it."""
+    region, (height, width) = view.region, pixels.shape[:2]
+    is_whole = area_px(region.box) >= WHOLE_SHARE * height * width and not region.outline
+    if not is_whole or region.source == "caller" or region.confidence < SURE:
+        return view
+    grey_HW = grey(pixels)
+    if not any(_is_on_flat(grey_HW, item.box) for item in view.texts):
+        return view
+    return replace(view, region=replace(region, confidence=UNSURE))
+
+
+def _is_on_flat(grey_HW: Pixels, box: Box) -> bool:
+    """Whether the ground around a box has one grey, as a header has and tissue has not."""
+    height, width = grey_HW.shape
+    x0, y0, x1, y1 = box
+    outer = clipped((x0 - RIM_PX, y0 - RIM_PX, x1 + RIM_PX, y1 + RIM_PX), width, height)
+    is_rim_hw = np.ones((outer[3] - outer[1], outer[2] - outer[0]), bool)
+    crop(is_rim_hw, shifted(box, -outer[0], -outer[1]))[:] = False
+    rim = crop(grey_HW, outer)[is_rim_hw].astype(np.int16)
+    return bool(rim.size) and float((np.abs(rim - np.median(rim)) <= RIM_STEP).mean()) >= FLAT_RIM
 
 
 def _texts(
@@ -201,6 +230,9 @@ def _find_text(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
     if colours is None:
         return finder.find(around)
     texts = finder.find(without_flow(around, colours.flow_hw))
+    if colours.plates:
+        lettering = finder.find(on_plates(around, colours.plates))
+        texts = (*texts, *(item for item in lettering if not is_covered(item, texts)))
     return (*texts, *(TextBox(box, 1.0) for box in colours.scales))
 
 

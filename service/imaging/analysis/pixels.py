@@ -66,3 +66,26 @@ def _channels(frame_hw3: Pixels) -> Sequence[Any]:
 
 def _reduced(operation: Callable[..., Any], red_hw: Any, green_hw: Any, blue_hw: Any) -> Pixels:
     return np.asarray(operation(operation(red_hw, green_hw), blue_hw), np.uint8)
+
+
+def quickly_shrunk(pixels: Pixels, side_px: int) -> Pixels:
+    """Grey, the longer side at most ``side_px``; single lines may get lost."""
+    height, width = pixels.shape[:2]
+    scale = side_px / max(height, width)
+    if scale < 1:
+        size = (max(MIN_SIDE_PX, round(width * scale)), max(MIN_SIDE_PX, round(height * scale)))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return grey(pixels)
+
+
+def morphed(mask_hw: Pixels, operation: int, side_px: int) -> Pixels:
+    """Open or close a mask with a disc."""
+    odd = side_px | 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (odd, odd))
+    return np.asarray(cv2.morphologyEx(mask_hw, operation, disc), np.uint8)
+
+
+def share_of(mask_hw: Pixels, part_hw: Pixels) -> float:
+    """Share of the pixels of a part that are in a mask; both 0 or 1."""
+    both = cv2.countNonZero(cv2.bitwise_and(mask_hw, part_hw))
+    return both / max(1, cv2.countNonZero(part_hw))

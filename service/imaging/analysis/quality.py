@@ -7,6 +7,7 @@ Shape suffixes: T frames, h height, w width of the used region, 3 = red, green, 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -48,6 +49,30 @@ class QualityFinding:
     reason: Reason
     value: float
     limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrameMeasures:
+    """What is cheap to measure of every frame of a clip.
+
+    Attributes:
+        spread: of greys, between the 5th and the 99th percentile.
+        full: share of pixels at 250 and above.
+        flow: share of pixels in strongly coloured patches.
+    """
+
+    spread: float
+    full: float
+    flow: float
+
+
+def measure(used: Pixels) -> FrameMeasures:
+    """Measure the used region of one frame, uint8 (h, w) or (h, w, 3)."""
+    small = shrunk(used, _SIDE_PX / max(used.shape[:2]))
+    counts = histogram(grey(small))
+    spread = _percentile(counts, 99) - _percentile(counts, 5)
+    full = float(counts[250:].sum()) / int(counts.sum())
+    return FrameMeasures(spread, full, _flow_share(small) if small.ndim == 3 else 0.0)
 
 
 def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
@@ -93,11 +118,20 @@ def frozen(frames_THW: Pixels) -> QualityFinding | None:
     """
     if frames_THW.dtype != np.uint8 or frames_THW.ndim != 3 or len(frames_THW) < 2:
         raise InputError(f"expected at least two uint8 frames, got shape {frames_THW.shape}")
-    steps = [float(cv2.absdiff(a, b).mean()) for a, b in pairwise(frames_THW)]
-    share = float(np.mean(np.array(steps) < FROZEN_CHANGE))
-    if share < FROZEN_SHARE:
-        return None
-    return QualityFinding("frozen", round(share, 3), FROZEN_SHARE)
+    return still([step_between(a, b) for a, b in pairwise(frames_THW)])
+
+
+def step_between(one_hw: Pixels, other_hw: Pixels) -> float:
+    """Mean absolute difference of two frames, in grey levels."""
+    return float(cv2.absdiff(one_hw, other_hw).mean())
+
+
+def still(steps: Sequence[float]) -> QualityFinding | None:
+    """``frozen`` when nearly all steps between the frames of a clip are smaller than noise."""
+    share = float(np.mean(np.array(steps) < FROZEN_CHANGE)) if steps else 0.0
+    return (
+        QualityFinding("frozen", round(share, 3), FROZEN_SHARE) if share >= FROZEN_SHARE else None
+    )
 
 
 def moire(used: Pixels) -> float:

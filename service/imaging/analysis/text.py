@@ -7,7 +7,7 @@ not read: it is never turned into characters.
 Shape suffixes: h height, w width of a used region, r rows, c columns of cells.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -23,7 +23,7 @@ TextNetwork: TypeAlias = Callable[[Floats], Floats]
 
 NETWORK = Path(__file__).with_name("text_finder.onnx")
 CELL_PX = 4  # in the picture that the network gets
-WORK_SIDE_PX = 640  # a longer frame is shrunk to this: its letters stay 6 px and more
+WORK_SIDE_PX = 960  # a longer frame is shrunk to this: its letters stay 6 px and more
 SECOND_SIDE_PX = 160  # at half this size the network finds headings; smaller frames have none
 SEED_LOGIT = 1.5  # a box needs one cell of at least this logit
 GROW_LOGIT = -0.5  # and includes neighbours above this one
@@ -67,8 +67,8 @@ class TextFinder:
         boxes = self._find_in(grey_hw, width, height, SEED_LOGIT)
         if max(grey_hw.shape) >= 2 * SECOND_SIDE_PX:
             coarse = self._find_in(shrunk(grey_hw, 0.5), width, height, SECOND_SEED_LOGIT)
-            added = [item for item in coarse if not _is_covered(item, boxes)]
-            boxes = [item for item in boxes if not _is_covered(item, added)] + added
+            added = [item for item in coarse if not is_covered(item, boxes)]
+            boxes = [item for item in boxes if not is_covered(item, added)] + added
         boxes = [item for item in boxes if not _is_tissue(_part(grey_hw, item.box, scale))]
         return tuple(sorted(boxes, key=lambda item: (item.box[1], item.box[0])))
 
@@ -133,7 +133,7 @@ def _is_tissue(part_hw: Pixels) -> bool:
     return bool(across_hw[middle].sum() < HORIZONTAL_EDGES * down_hw[middle].sum())
 
 
-def _is_covered(text: TextBox, others: list[TextBox]) -> bool:
+def is_covered(text: TextBox, others: Sequence[TextBox]) -> bool:
     """Whether one of the other boxes contains the whole box."""
     return any(is_inside(text.box, other.box, share=1.0) for other in others)
 

@@ -12,6 +12,7 @@ from service.errors import UnsupportedFormat
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import FrameSelector
+from service.imaging.formats.square_pixels import squared_frame, squared_info
 from service.imaging.formats.still import read_still
 from service.imaging.stacks.tiff import TiffReader
 
@@ -21,7 +22,7 @@ class Frame:
     """One decoded greyscale frame.
 
     Attributes:
-        pixels_HW: uint8 intensities, 0 = black, upright (EXIF rotation applied).
+        pixels_HW: uint8 intensities, 0 = black, upright (EXIF rotation applied), square.
         format: lower-case name of the file format, such as ``png``.
     """
 
@@ -47,7 +48,8 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
         reader = TiffReader(data, limits)
         if reader.info.kind == "cine":
             raise UnsupportedFormat("expected one still frame, got an image of several frames")
-        info, frame = reader.info, next(reader.frames(FrameSelector()))
+        stored, frame = reader.info, next(reader.frames(FrameSelector()))
     else:
-        info, frame = read_still(data, limits)
-    return Frame(np.ascontiguousarray(frame.grey), info.format)
+        stored, frame = read_still(data, limits)
+    info = squared_info(stored, limits)
+    return Frame(np.ascontiguousarray(squared_frame(frame, info).grey), info.format)

@@ -26,35 +26,33 @@ from pydicom.uid import (
 )
 
 from service.errors import CorruptImage, DecodeLimit, ServiceError, UnsupportedFormat
-from service.imaging.formats.dicom_format import (
+from service.imaging.formats.dicom_tags import (
+    TAGS,
+    burned_in,
+    device,
+    geometry,
+    number,
+)
+from service.imaging.formats.dicom_timing import timing
+from service.imaging.formats.file_type import MAGIC, PREAMBLE
+from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
+from service.imaging.formats.limits import DecodeLimits, check_length, check_size
+from service.imaging.formats.sampling import FrameSelector
+from service.imaging.pixel_data.frame_pixels import FramePixels
+from service.imaging.pixel_data.frame_spans import (
+    PixelElement,
+    encapsulated_frames,
+    native_frames,
+    stream_of,
+)
+from service.imaging.pixel_data.grey_scale import grey_tags
+from service.imaging.pixel_data.pixel_format import (
     COMPRESSED,
     MPEG,
     NATIVE,
     pixel_format,
     syntax_name,
 )
-from service.imaging.formats.dicom_frames import (
-    PixelElement,
-    encapsulated_frames,
-    native_frames,
-    stream_of,
-)
-from service.imaging.formats.dicom_grey import grey_tags
-from service.imaging.formats.dicom_pixels import FramePixels
-from service.imaging.formats.dicom_tags import (
-    TAGS,
-    burned_in,
-    device,
-    frame_times,
-    number,
-    rate_hz,
-    regions,
-    spacing_mm,
-)
-from service.imaging.formats.file_type import MAGIC, PREAMBLE
-from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
-from service.imaging.formats.limits import DecodeLimits, check_length, check_size
-from service.imaging.formats.sampling import FrameSelector
 from service.imaging.video.video_reader import VideoReader
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -78,16 +76,16 @@ class DicomReader:
             self._dataset, self._element = _read(data, limits)
             self._syntax = str(self._dataset.file_meta.TransferSyntaxUID)
             self._refuse_unreadable()
-            self._times_s = frame_times(self._dataset)
-            self._rate_hz = rate_hz(self._dataset)
             info = self._open_video() if self._syntax in MPEG else self._open_frames()
-            areas = regions(self._dataset, info.width_px, info.height_px)
+            shape = geometry(self._dataset, info.width_px, info.height_px)
             self.info = replace(
                 info,
-                regions=areas,
-                spacing_mm=spacing_mm(self._dataset, areas),
+                regions=shape.regions,
+                spacing_mm=shape.spacing_mm,
+                pixel_aspect=shape.pixel_aspect or info.pixel_aspect,
                 burned_in=burned_in(self._dataset),
                 device=device(self._dataset),
+                corrections=(*info.corrections, *shape.corrections),
             )
 
     def _refuse_unreadable(self) -> None:
@@ -99,13 +97,15 @@ class DicomReader:
 
     def _open_video(self) -> ImageInfo:
         """The stream counts for its frames, the tags for their times."""
-        rate = self._rate_hz
-        is_timed = rate is not None or self._times_s is not None
+        is_timed = timing(self._dataset, 2).rate_hz is not None
         limits = replace(self._limits, max_clip_s=math.inf) if is_timed else self._limits
         self._video = VideoReader(stream_of(self._element), limits, file_format="dicom")
         info = self._video.info
+        self._timing = timing(self._dataset, info.frames_in_file)
+        rate = self._timing.rate_hz
         check_length(info.frames_in_file, rate, self._limits)
-        corrections = {correction.fact: correction for correction in info.corrections}
+        stated = (*info.corrections, *self._timing.corrections)
+        corrections = {correction.fact: correction for correction in stated}
         counted = self._count_correction(info.frames_in_file)
         if counted is not None:
             corrections["frame_count"] = counted
@@ -126,7 +126,8 @@ class DicomReader:
             spans = native_frames(element, form, self._declared_frames(), self._limits)
         else:
             spans = encapsulated_frames(element, form, self._limits)
-        check_length(len(spans), self._rate_hz, self._limits)
+        self._timing = timing(self._dataset, len(spans))
+        check_length(len(spans), self._timing.rate_hz, self._limits)
         self._pixels = FramePixels(form, grey_tags(self._dataset, form), spans, self._limits)
         counted = self._count_correction(len(spans))
         return ImageInfo(
@@ -135,9 +136,13 @@ class DicomReader:
             width_px=form.columns,
             height_px=form.rows,
             frames_in_file=len(spans),
-            frame_rate_hz=self._rate_hz if len(spans) > 1 else None,
+            frame_rate_hz=self._timing.rate_hz,
             encoding=syntax_name(self._syntax),
-            corrections=(*(() if counted is None else (counted,)), *self._pixels.corrections),
+            corrections=(
+                *(() if counted is None else (counted,)),
+                *self._timing.corrections,
+                *self._pixels.corrections,
+            ),
         )
 
     def _declared_frames(self) -> int | None:
@@ -168,11 +173,7 @@ class DicomReader:
 
     def _time_of(self, index: int, stamp_s: float | None) -> float | None:
         """By the tags; the time stamp of a video stream counts when there are none."""
-        if self._times_s is not None:
-            return self._times_s[index] if index < len(self._times_s) else None
-        if self.info.frame_rate_hz is None:
-            return stamp_s
-        return index / self.info.frame_rate_hz if self._rate_hz else stamp_s
+        return stamp_s if self._timing.rate_hz is None else self._timing.time_of(index)
 
 
 class _TagTimes(FrameSelector):

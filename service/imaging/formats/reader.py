@@ -13,6 +13,7 @@ from service.imaging.formats.file_type import Family, family_of
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import FrameSelector, Sampling, evenly, most_different, sketch
+from service.imaging.formats.square_pixels import squared_frame, squared_info
 from service.imaging.formats.still import read_still
 from service.imaging.stacks.image_stack import StackReader
 from service.imaging.stacks.tiff import TiffReader
@@ -51,12 +52,18 @@ READERS: dict[Family, Callable[[bytes, DecodeLimits], Reader]] = {
 def read(data: bytes, sampling: Sampling, limits: DecodeLimits) -> DecodedImage:
     """Open a file and select its frames; iterating over the result decodes them.
 
+    The pixels of the frames are square, and size, regions and spacing speak of them.
+
     Raises:
         UnsupportedFormat, CorruptImage, ImageTooLarge, ClipTooLong, DecodeLimit: at once, or
             during iteration.
     """
     reader = READERS[family_of(data)](data, limits)
-    return DecodedImage(reader.info, reader.frames(_selector(reader, sampling)))
+    stored, info = reader.info, squared_info(reader.info, limits)
+    selected = reader.frames(_selector(reader, sampling))
+    if (stored.width_px, stored.height_px) == (info.width_px, info.height_px):
+        return DecodedImage(info, selected)
+    return DecodedImage(info, (squared_frame(frame, info) for frame in selected))
 
 
 def _selector(reader: Reader, sampling: Sampling) -> FrameSelector:

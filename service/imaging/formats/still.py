@@ -6,7 +6,7 @@ Shape suffixes: H height, W width, C channels.
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import imagecodecs
@@ -25,7 +25,6 @@ from service.imaging.formats.frames import (
     ImageInfo,
     rounded,
     significant_bits,
-    with_pixel_aspect,
     without_colour,
 )
 from service.imaging.formats.limits import DecodeLimits, check_size
@@ -83,7 +82,8 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
         height_px=int(pixels.shape[0]),
         corrections=(Correction("alpha"),) if tone.ignores_alpha else (),
     )
-    return with_pixel_aspect(info, declared_aspect(image, data)), DecodedFrame(pixels)
+    aspect = declared_aspect(image, data) or 1.0
+    return replace(info, pixel_aspect=aspect), DecodedFrame(pixels)
 
 
 def format_name(image: Image.Image) -> str:

@@ -204,7 +204,7 @@ class DecoderPool:
             process.send(data, sampling, self._limits)
             self._note(process)
             for message, raw in process.answers(self._limits):
-                is_clean = "error" in message or "end" in message
+                is_clean = ("error" in message or "end" in message) and "leaves" not in message
                 if "error" in message:
                     raise messages.error_from(message)
                 if is_clean:

@@ -50,7 +50,7 @@ def _answer(link: socket.socket, data: bytes, sampling: str, limits: DecodeLimit
         messages.send(link, {"error": error.code, "message": str(error)})
     except MemoryError:
         text = "decoding takes more memory than allowed for one file"
-        messages.send(link, {"error": DecodeLimit.code, "message": text})
+        messages.send(link, {"error": DecodeLimit.code, "message": text, "leaves": True})
         return False
     return True
 

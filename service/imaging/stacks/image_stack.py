@@ -3,11 +3,12 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from PIL import Image, ImageFile
 
 from service.errors import CorruptImage, ServiceError
-from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo, with_pixel_aspect
+from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.formats.still import (
@@ -58,7 +59,7 @@ class StackReader:
             frame_rate_hz=frames / duration_s if frames > 1 and duration_s > 0 else None,
             corrections=tuple(lies),
         )
-        self.info = with_pixel_aspect(info, aspect)
+        self.info = replace(info, pixel_aspect=aspect or 1.0)
 
     def _count(self, image: ImageFile.ImageFile) -> tuple[int, float]:
         """(pictures, seconds), counted one by one so that a file that is too long ends early."""

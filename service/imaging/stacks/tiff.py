@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -28,7 +28,6 @@ from service.imaging.formats.frames import (
     ImageInfo,
     rounded,
     significant_bits,
-    with_pixel_aspect,
     without_colour,
 )
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
@@ -83,7 +82,7 @@ class TiffReader:
             frames_in_file=len(self._pictures),
             corrections=(Correction("alpha"),) if self._tone.ignores_alpha else (),
         )
-        self.info = with_pixel_aspect(info, declared_aspect)
+        self.info = replace(info, pixel_aspect=declared_aspect or 1.0)
 
     def _find_pictures(self) -> list[_Picture]:
         """The pages that are pictures of their own. Raises UnsupportedFormat: camera RAW."""

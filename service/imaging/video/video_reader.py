@@ -5,7 +5,7 @@ packet is a frame, otherwise by decoding.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from service.arrays import Pixels
 from service.errors import CorruptImage, UnsupportedFormat
 from service.imaging.formats.file_type import container_of
-from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo, with_pixel_aspect
+from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size, check_time
 from service.imaging.formats.sampling import FrameSelector
 from service.imaging.video.capture import Capture, marked_progressive, packets
@@ -98,7 +98,7 @@ class VideoReader:
             encoding=self._header.codec,
             corrections=(Correction("frame_count", declared, frames),) if is_wrong else (),
         )
-        self.info = with_pixel_aspect(info, self._header.pixel_aspect)
+        self.info = replace(info, pixel_aspect=self._header.pixel_aspect or 1.0)
 
     def _open(self) -> Capture:
         is_turned_here = self._mp4 is not None and self._mp4.is_mirrored

@@ -14,8 +14,8 @@ import numpy as np
 
 from service.errors import CorruptImage
 from service.imaging.formats.codestream import begins, begins_jpegxl, is_ended, read_header
-from service.imaging.formats.dicom_format import RLE, PixelFormat
 from service.imaging.formats.limits import DecodeLimits, check_length
+from service.imaging.pixel_data.pixel_format import RLE, PixelFormat
 
 Span: TypeAlias = tuple[int, int]
 _Begins: TypeAlias = Callable[[bytes, int, int], bool]

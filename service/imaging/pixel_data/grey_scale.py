@@ -17,15 +17,15 @@ from pydicom import Dataset
 
 from service.arrays import Pixels
 from service.errors import CorruptImage
-from service.imaging.formats.dicom_format import (
+from service.imaging.formats.dicom_tags import number
+from service.imaging.formats.frames import Correction, rounded, significant_bits
+from service.imaging.pixel_data.pixel_format import (
     PixelFormat,
     WordFormat,
     looked_up,
     lookup_words,
     samples_of,
 )
-from service.imaging.formats.dicom_tags import number
-from service.imaging.formats.frames import Correction, rounded, significant_bits
 
 _Floats: TypeAlias = npt.NDArray[np.float32]
 _Counts: TypeAlias = npt.NDArray[np.int64]

@@ -16,13 +16,13 @@ from PIL import Image
 from service.arrays import Pixels
 from service.errors import UnsupportedFormat
 from service.imaging.formats.codestream import ColourModel
-from service.imaging.formats.dicom_format import WordFormat
 from service.imaging.formats.frames import (
     Correction,
     rounded,
     significant_bits,
     without_colour,
 )
+from service.imaging.pixel_data.pixel_format import WordFormat
 
 _STUDIO = "YBR_PARTIAL"
 _RGB_TAGS = ("RGB", "YBR_RCT", "YBR_ICT", "XYB")  # the last three as decoders return them

@@ -22,18 +22,18 @@ from service.imaging.formats.codestream import (
     is_ended,
     read_header,
 )
-from service.imaging.formats.dicom_colour import ColourScale, model_of_tag
-from service.imaging.formats.dicom_format import (
+from service.imaging.formats.frames import Correction, without_colour
+from service.imaging.formats.limits import DecodeLimits, check_size
+from service.imaging.pixel_data.colour_scale import ColourScale, model_of_tag
+from service.imaging.pixel_data.frame_spans import FrameSpans
+from service.imaging.pixel_data.grey_scale import GreyScale, GreyTags
+from service.imaging.pixel_data.pixel_format import (
     NATIVE,
     RLE,
     PixelFormat,
     WordFormat,
     looked_up,
 )
-from service.imaging.formats.dicom_frames import FrameSpans
-from service.imaging.formats.dicom_grey import GreyScale, GreyTags
-from service.imaging.formats.frames import Correction, without_colour
-from service.imaging.formats.limits import DecodeLimits, check_size
 
 
 @dataclass(frozen=True, slots=True)
