@@ -64,7 +64,9 @@ class CineAnalysis:
             return
         self._is_single = len(preview) == 1
         same_size = [p for p in preview if p.shape[:2] == preview[0].shape[:2]]
-        shown = [p for p in same_size if not is_blank(p)] or same_size
+        shown = same_size
+        if not self._is_single:
+            shown = [p for p in same_size if not is_blank(p)] or same_size
         first, last = shown[0], shown[-1]
         chosen = self._chosen(shown)
         analyzed = self._analyze(first, chosen)
