@@ -1,4 +1,4 @@
-# Two virtual environments: .venv holds the service alone, .venv-dev everything.
+# Virtual environments: .venv holds the service alone, .venv-dev everything.
 PYTHON ?= python3
 SERVICE := .venv/bin/python
 DEV := .venv-dev/bin/python
@@ -7,7 +7,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test check smoke bench docs clean
+.PHONY: demo test test-lowest test-highest check smoke bench docs clean
 
 demo: .venv/ready
 	$(SERVICE) -m service demo
@@ -16,6 +16,38 @@ demo: .venv/ready
 test: .venv-dev/ready
 	$(DEV) -m pytest
 	$(DEV) -m training smoke
+
+# The service with the lowest versions that pyproject.toml allows, and with the highest (no
+# constraints). What pulls them together, such as typer and click, is the newest in both.
+RANGES := tests/embedding tests/imaging tests/catalog tests/index \
+  $(addprefix tests/service/test_,$(addsuffix .py,api classifiers cli cli_data collection_export \
+  csv_table errors ingest_folder inputs kept_images logs multilabel predicting search strict_requests))
+# Deprecations, and files that a server closes late, are no failure of a version.
+LENIENT := -W ignore::DeprecationWarning -W ignore::ResourceWarning \
+  -W ignore::pytest.PytestUnraisableExceptionWarning
+TOOLS := httpx hypothesis openapi-spec-validator packaging pytest scikit-learn
+INTO = -m uv pip install --quiet --python $(@D)/bin/python
+
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest -q $(LENIENT) $(RANGES)
+
+test-highest: .venv-highest/ready
+	.venv-highest/bin/python -m pytest -q $(LENIENT) $(RANGES)
+
+.venv-lowest/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	$(@D)/bin/python -m pip install --quiet uv
+	$(@D)/bin/python -m uv pip compile --quiet --no-header --resolution lowest-direct \
+	  --extra parquet pyproject.toml --output-file $(@D)/versions.txt
+	$(@D)/bin/python $(INTO) --requirement $(@D)/versions.txt
+	$(@D)/bin/python $(INTO) --constraint $(@D)/versions.txt --editable . $(TOOLS)
+	touch $@
+
+.venv-highest/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-highest
+	$(@D)/bin/python -m pip install --quiet uv
+	$(@D)/bin/python $(INTO) --editable '.[parquet]' $(TOOLS)
+	touch $@
 
 check: .venv-dev/ready
 	$(DEV) -m ruff format --check .
@@ -45,4 +77,4 @@ docs: .venv-dev/ready
 	$(DEV) -m service openapi > docs/openapi.json
 
 clean:
-	rm -rf .venv .venv-dev build *.egg-info
+	rm -rf .venv .venv-dev .venv-lowest .venv-highest build *.egg-info

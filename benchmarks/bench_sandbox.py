@@ -15,7 +15,7 @@ from service.cli.ingest import image_files
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.sandbox.decoder_pool import DecoderPool
 
 SIZES = ((160, 144), (640, 480), (1280, 960))
 

@@ -21,8 +21,8 @@ from service.errors import InputError
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import Sampling, parse_sampling
-from service.imaging.formats.sandbox import DecoderPool
 from service.imaging.formats.still import read_still
+from service.imaging.sandbox.decoder_pool import DecoderPool
 
 sys.path.insert(0, str(ROOT))  # the tests know how to write DICOM files
 from tests.imaging import dicom_files
@@ -51,8 +51,11 @@ def corpus() -> dict[str, bytes]:
         files[f"{name} grey"] = dicom_files.dicom(grey_THW, syntax, FrameTime=40)
         files[f"{name} rgb"] = dicom_files.dicom(rgb_THW3, syntax)
         files[f"{name} 12"] = dicom_files.dicom(wide_THW, syntax, bits=12)
-    for name in ("JPEG", "J2K", "J2K_LOSSLESS", "LS_NEAR"):
+    for name in ("JPEG", "J2K", "J2K_LOSSLESS", "LS_NEAR", "HTJ2K", "JXL", "JXL_RECOMPRESSED"):
         files[f"{name} rgb"] = dicom_files.dicom(rgb_THW3, getattr(dicom_files, name))
+    for name in ("HTJ2K_LOSSLESS", "JXL_LOSSLESS"):
+        files[f"{name} 12"] = dicom_files.dicom(wide_THW, getattr(dicom_files, name), bits=12)
+    files["window 12"] = dicom_files.dicom(wide_THW, bits=12, WindowCenter=900, WindowWidth=700)
     files["EXTENDED 12"] = dicom_files.dicom(wide_THW, dicom_files.EXTENDED, bits=12)
     files["MPEG2"] = dicom_files.stream(files["mpeg2.ts"], dicom_files.MPEG2)
     files["H264"] = dicom_files.stream(files["h264.mp4"], dicom_files.H264)
@@ -61,13 +64,13 @@ def corpus() -> dict[str, bytes]:
 
 def _pictures(grey_THW: np.ndarray, rgb_THW3: np.ndarray) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
+    for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000"):
         for name, frames in (("grey", grey_THW), ("rgb", rgb_THW3)):
             buffer = io.BytesIO()
             first, *rest = (Image.fromarray(frame) for frame in frames)
             first.save(buffer, kind)
             files[f"{kind} {name}"] = buffer.getvalue()
-            if kind in ("GIF", "TIFF", "WEBP", "PNG"):
+            if kind in ("GIF", "TIFF", "WEBP", "PNG", "AVIF"):
                 buffer = io.BytesIO()
                 first.save(buffer, kind, save_all=True, append_images=rest, duration=40)
                 files[f"{kind} clip {name}"] = buffer.getvalue()

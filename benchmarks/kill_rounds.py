@@ -32,7 +32,8 @@ from drawn_scans import scan_image
 from harness import argument_parser, print_report
 
 from service.arrays import unit_rows
-from service.catalog.records import NewScan, Scan, ScanFilter, ScanPatch, StoredScan
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import NewScan, Scan, ScanPatch, StoredScan
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
 from service.gallery.gallery import Gallery

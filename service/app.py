@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from service.access.failed_keys import FailedKeys
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.api import docs, openapi, problems
+from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
 from service.api.middleware import Gate
 from service.api.routes import (
@@ -17,17 +19,23 @@ from service.api.routes import (
     collection_routes,
     embedding_routes,
     evaluation_routes,
+    label_routes,
     operation_routes,
     prediction_routes,
     scan_routes,
     search_routes,
+    subject_routes,
     system_routes,
     version_routes,
 )
-from service.catalog.data_folder import owned
+from service.catalog.data_folder import owned, tighten
+from service.catalog.erasure_ledger import LEDGER
+from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
-from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.catalog.sqlite.backup import PREFIX
+from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.fitting import without_scores as without_scores
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
@@ -42,6 +50,21 @@ from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 
+ROUTES = (
+    system_routes,
+    embedding_routes,
+    collection_routes,
+    label_routes,
+    scan_routes,
+    search_routes,
+    classifier_routes,
+    version_routes,
+    evaluation_routes,
+    prediction_routes,
+    subject_routes,
+    operation_routes,
+    docs,
+)
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
 
@@ -61,6 +84,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             running = await _opened(stack, settings, metrics, encoder, catalog)
             app.state.running = running
+            _watch(metrics, running)
             schedule = Schedule(
                 settings=settings,
                 gallery=running.gallery,
@@ -74,6 +98,7 @@ def create_app(
 
     app = FastAPI(
         title="Sonoprobe",
+        openapi_url=None,  # docs.py serves it, as strictly as every other route
         version=program_version(),
         description="Few-shot classification and similarity search for ultrasound frames.",
         lifespan=lifespan,
@@ -81,23 +106,16 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
     )
-    for module in (
-        system_routes,
-        embedding_routes,
-        collection_routes,
-        scan_routes,
-        search_routes,
-        classifier_routes,
-        version_routes,
-        evaluation_routes,
-        prediction_routes,
-        operation_routes,
-        docs,
-    ):
+    for module in ROUTES:
         app.include_router(module.router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
-    app.add_middleware(Gate, max_upload_bytes=settings.max_upload_bytes, metrics=metrics)
+    body_limits = BodyLimits(
+        settings.max_upload_bytes, settings.max_json_bytes, settings.max_large_uploads
+    )
+    app.add_middleware(
+        Gate, body_limits=body_limits, metrics=metrics, allowed_hosts=settings.hosts()
+    )
     return app
 
 
@@ -119,18 +137,19 @@ async def _opened(
         exchange_dir=settings.exchange_dir,
         exact_rows=settings.exact_scans,
         recall_every_s=settings.recall_every_s,
+        sweep_limits=SweepLimits(settings.retention_max_share, settings.retention_min_scans),
     )
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.rebuild)
-    metrics.watch_indexes(lambda: index_figures(gallery))
     # A separate pool: a pool shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
+    slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
+    stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
     fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
     pipeline = Pipeline(model, pipeline_limits(settings), on_batch=metrics.batch_frames.observe)
-    metrics.watch_in_flight(lambda: pipeline.in_flight)
     await stack.enter_async_context(pipeline)
     classifiers = ClassifierStore(
         truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
@@ -141,7 +160,7 @@ async def _opened(
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
     return Services(
         settings=settings,
-        keys=KeyRing(truth, workspace.workspace_id, require_key=settings.require_key),
+        keys=_key_ring(settings, truth, workspace.workspace_id),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,
@@ -153,18 +172,78 @@ async def _opened(
         review=LabelReview(truth, classifiers, evaluator),
         fits=fits,
         metrics=metrics,
-        operations=operations_of(settings, truth, pipeline, gallery, classifiers, registry),
+        operations=operations_of(
+            settings, truth, pipeline, gallery, classifiers, registry, without_scores
+        ),
         searchers=searchers,
+        slow_lane=slow_lane,
         default_workspace_id=workspace.workspace_id,
     )
+
+
+def _watch(metrics: ServiceMetrics, running: Services) -> None:
+    """Report the state of the parts whenever the metrics are read."""
+    pipeline = running.pipeline
+    metrics.watch_in_flight(lambda: pipeline.in_flight)
+    metrics.watch_indexes(lambda: index_figures(running.gallery))
+    metrics.watch_records(running.gallery.retention_held, running.gallery.erasures_owed)
+    metrics.watch_queues(
+        lambda: {
+            name: {
+                "waiting": state.waiting,
+                "running": state.running,
+                "oldest_seconds": state.oldest_s,
+            }
+            for name, state in running.queues.items()
+        }
+    )
+    metrics.watch_decoders(
+        lambda: {name: {"confined": float(holds)} for name, holds in pipeline.confined.items()}
+    )
+    metrics.watch_encoder(lambda: {pipeline.encoder.encoder_id: _encoder_figures(pipeline)})
+
+
+def _encoder_figures(pipeline: Pipeline) -> dict[str, float]:
+    age_s = pipeline.last_pass_s
+    return {} if age_s is None else {"last_pass_seconds": age_s}
 
 
 async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
     """The catalog of the data folder, locked against other services."""
     stack.enter_context(owned(settings.data_dir))
-    truth = await asyncio.to_thread(open_catalog, settings.data_dir)
+    truth = await asyncio.to_thread(catalog_of, settings, is_owner=True)
     stack.push_async_callback(asyncio.to_thread, truth.close)
     return truth
+
+
+def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
+    failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
+    required = settings.require_key
+    return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
+
+
+def catalog_of(settings: Settings, *, is_owner: bool = False) -> SqliteCatalog:
+    """The catalog of the settings, as the service and the commands open it.
+
+    What others may read of its folders is taken from them.
+
+    Args:
+        is_owner: the caller holds the lock of the data folder.
+
+    Raises:
+        CatalogFailure, FolderInUse: as ``open_catalog``.
+    """
+    tighten(settings.data_dir, (f"{FILE_NAME}*", f".{FILE_NAME}*", INDEX_FOLDER, "in-use"))
+    if settings.backup_dir is not None:
+        tighten(settings.backup_dir, (f"{PREFIX}*", f".{PREFIX}*", f"{LEDGER}*"))
+    if settings.exchange_dir is not None:
+        tighten(settings.exchange_dir, ("ws_*",))
+    return open_catalog(
+        settings.data_dir,
+        is_owner=is_owner,
+        backup_dir=settings.backup_dir,
+        redact=without_scores,
+    )
 
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:
@@ -196,6 +275,7 @@ def pipeline_limits(settings: Settings) -> PipelineLimits:
     """The limits of the pipeline, from the settings."""
     return PipelineLimits(
         max_image_bytes=settings.max_image_bytes,
+        max_clip_bytes=settings.max_clip_bytes,
         max_batch=settings.max_batch,
         batch_wait_s=settings.batch_wait_s,
         max_queue=settings.max_queue,

@@ -9,24 +9,33 @@ ServiceError
 │   ├── DecodeLimit            decoding needs more memory or time than allowed
 │   ├── UploadTooLarge         more bytes than the service accepts
 │   ├── TooManyItems           more items in one request than the service accepts
+│   ├── MalformedRequest       not a valid HTTP request
+│   ├── HeadersTooLarge        address and headers are larger than the service accepts
+│   ├── RequestTimeout         headers or body did not arrive in time
+│   ├── HostNotAllowed         the Host header names none of the allowed hosts
 │   ├── InvalidCursor          a page cursor that the service did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an imported classifier is damaged or has another format
 │   ├── ConflictingLabels      identical examples have different labels
 │   ├── FrameRefused           the acceptance policy of the collection refuses the file
+│   ├── ExamplesRefused        an evaluation cannot use some of its examples
 │   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
 ├── Unauthenticated            the key is missing, unknown or revoked
+│   └── TooManyFailedKeys      too many unknown keys from one address
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
 │   ├── NameTaken              another resource has this name
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        belongs to another encoder than the loaded one
+│   ├── NoLabelSource          the classifier has no labels of a collection to refit from
+│   ├── NothingChanged         the version has learnt the labels of its source already
 │   └── ImagesNotKept          the collection keeps no images to embed again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 a queue is full; nothing was done
 ├── EncoderFailure             the encoder's worker has failed
 ├── DecoderFailure             no decoder process starts or responds
+├── TemporaryFolderFailure     the folder for temporary files is full; nothing was stored
 ├── Stopping                   the service is shutting down; nothing was done
 ├── Interrupted                the service stopped before an operation had finished
 ├── ArtifactMismatch           the bundle is damaged or does not reproduce its golden embeddings
@@ -40,6 +49,8 @@ actual values and nothing of a patient: no file name, no label, no metadata.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class ServiceError(Exception):
@@ -48,9 +59,11 @@ class ServiceError(Exception):
     Attributes:
         code: stable public name, listed in ``docs/errors.md``; by default the class name with
             underscores, such as ``corrupt_image`` of CorruptImage.
+        members: further members of the problem document.
     """
 
     code: str = "service_error"
+    members: Mapping[str, Any] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -92,6 +105,22 @@ class TooManyItems(InputError):
     """The request contains more items than the service accepts."""
 
 
+class MalformedRequest(InputError):
+    """The request is not valid HTTP, or a proxy in front may have understood it otherwise."""
+
+
+class HeadersTooLarge(InputError):
+    """Address and headers of the request are larger, or more, than the service accepts."""
+
+
+class RequestTimeout(InputError):
+    """The headers or the body of the request did not arrive in time."""
+
+
+class HostNotAllowed(InputError):
+    """The Host header names none of the hosts in the settings."""
+
+
 class InvalidCursor(InputError):
     """The service did not issue this page cursor for this list."""
 
@@ -116,8 +145,30 @@ class NotEnoughExamples(InputError):
     """There are too few labelled examples to fit or to evaluate a classifier."""
 
 
+class ExamplesRefused(InputError):
+    """An evaluation cannot use some of its examples; ``refused`` in ``members`` lists them."""
+
+    code = InputError.code
+
+    def __init__(self, says: str, refused: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(says)
+        self.members = {"refused": list(refused)}
+
+
 class Unauthenticated(ServiceError):
     """The API key is missing, unknown or revoked."""
+
+
+class TooManyFailedKeys(Unauthenticated):
+    """Too many unknown keys came from one address; known keys go on working.
+
+    Attributes:
+        retry_after_s: when the next unknown key is answered with 401 again.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class UnknownItem(ServiceError):
@@ -148,6 +199,14 @@ class ImagesNotKept(Conflict):
     """The collection keeps no images, so its scans cannot be embedded again."""
 
 
+class NoLabelSource(Conflict):
+    """The classifier has no collection and task whose labels could be read again."""
+
+
+class NothingChanged(Conflict):
+    """The version was fitted from the same labels and examples already; no version was made."""
+
+
 class PreconditionFailed(ServiceError):
     """The resource has changed since the ETag in If-Match."""
 
@@ -162,6 +221,10 @@ class EncoderFailure(ServiceError):
 
 class DecoderFailure(ServiceError):
     """No decoder process starts or responds."""
+
+
+class TemporaryFolderFailure(ServiceError):
+    """The folder for temporary files is full or cannot be written; nothing was stored."""
 
 
 class Stopping(ServiceError):

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -36,22 +37,39 @@ INDEX_FIGURES = {
     "recall": "Share of the exact 10 best that approximate search finds, sampled.",
     "recall_samples": "Searches behind the measured recall.",
 }
+QUEUE_FIGURES = {
+    "waiting": "Items that wait: files, frames of the encoder, fits, operations.",
+    "running": "Items that are being worked on.",
+    "oldest_seconds": "Age of the item that has waited longest; 0 when none waits.",
+}
+DECODER_FIGURES = {"confined": "Whether a measure confines the decoder processes: 1 or 0."}
+ENCODER_FIGURES = {"last_pass_seconds": "Time since the last forward pass that succeeded."}
+Read: TypeAlias = Callable[[], Mapping[str, Mapping[str, float]]]
 
 
-class IndexMetrics(Collector):
-    """Gauges per index, read when they are scraped, so that a deleted index leaves nothing."""
+class LabelledGauges(Collector):
+    """Gauges per label, read when they are scraped, so that what is deleted leaves nothing.
 
-    def __init__(self, read: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+    Args:
+        subject: of the names, and the label, such as ``index``.
+        figures: {name: description}.
+        read: {label: {name: value}}; a figure that is unknown is left out.
+    """
+
+    def __init__(self, subject: str, figures: Mapping[str, str], read: Read) -> None:
+        self._subject = subject
+        self._figures = figures
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        """One family per figure, one sample per index that has it."""
-        indexes = self._read()
-        for name, description in INDEX_FIGURES.items():
-            family = GaugeMetricFamily(f"sonoprobe_index_{name}", description, labels=["index"])
-            for index_id, figures in indexes.items():
+        """One family per figure, one sample per label that has it."""
+        values = self._read()
+        for name, description in self._figures.items():
+            full_name = f"sonoprobe_{self._subject}_{name}"
+            family = GaugeMetricFamily(full_name, description, labels=[self._subject])
+            for label, figures in values.items():
                 if name in figures:
-                    family.add_metric([index_id], figures[name])
+                    family.add_metric([label], figures[name])
             yield family
 
     def describe(self) -> Iterator[Metric]:
@@ -92,9 +110,30 @@ class ServiceMetrics:
         """Report ``read()`` as the number of images in flight."""
         self._in_flight.set_function(read)
 
-    def watch_indexes(self, read: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+    def watch_records(self, held: Callable[[], int], owed: Callable[[], int]) -> None:
+        """Report scans that retention refused to delete, and erasures that backups lack."""
+        for name, description, read in (
+            ("retention_held_scans", "Expired scans that a sweep refused to delete.", held),
+            ("erasures_owed", "Erasures not yet written beside the backups.", owed),
+        ):
+            gauge = Gauge(f"sonoprobe_{name}", description, registry=self._registry)
+            gauge.set_function(read)
+
+    def watch_indexes(self, read: Read) -> None:
         """Report ``read()``, {index_id: {figure: value}}, with the figures of INDEX_FIGURES."""
-        self._registry.register(IndexMetrics(read))
+        self._registry.register(LabelledGauges("index", INDEX_FIGURES, read))
+
+    def watch_queues(self, read: Read) -> None:
+        """Report ``read()``, {queue: {figure: value}}, with the figures of QUEUE_FIGURES."""
+        self._registry.register(LabelledGauges("queue", QUEUE_FIGURES, read))
+
+    def watch_decoders(self, read: Read) -> None:
+        """Report ``read()``, {measure: {"confined": 0 or 1}}; nothing before the first process."""
+        self._registry.register(LabelledGauges("decoder", DECODER_FIGURES, read))
+
+    def watch_encoder(self, read: Read) -> None:
+        """Report ``read()``, {encoder_id: {figure: value}}, with those of ENCODER_FIGURES."""
+        self._registry.register(LabelledGauges("encoder", ENCODER_FIGURES, read))
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""

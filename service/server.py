@@ -1,27 +1,39 @@
 """Runs the service under uvicorn: in the foreground, or beside a command in this process."""
 
 import contextlib
+import ipaddress
+import logging
+import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
+from service.access.failed_keys import network_of
 from service.access.keys import DEFAULT_WORKSPACE, create_key
 from service.api.dependencies import Services
-from service.app import create_app, open_encoder
+from service.api.problems import raw_answer
+from service.app import catalog_of, create_app, open_encoder
 from service.catalog.data_folder import owned
 from service.catalog.interface import Catalog
-from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.connections.connection_table import ConnectionLimits, ConnectionTable
+from service.connections.guarded_protocol import Guard, GuardedProtocol
+from service.connections.open_files import allow_files
 from service.embedding.encoder import Encoder
 from service.jobs.threads import shorten_switch_interval
-from service.settings import Settings
+from service.settings import Settings, listed, unknown_variables
 
+log = logging.getLogger(__name__)
 START_TIMEOUT_S = 60.0
+FILES_BESIDE_CONNECTIONS = 256  # catalog, index, decoder processes, threads
+EXIT_MARGIN_S = 8.0  # after the graceful time, to close everything
 
 
 class DrainingServer(uvicorn.Server):
@@ -51,7 +63,18 @@ class DrainingServer(uvicorn.Server):
     def _end(self) -> None:
         # uvicorn's own handler raises the signal again at the end, which would kill the process
         # before the catalog is closed.
+        if not self.should_exit:
+            grace_s = self.config.timeout_graceful_shutdown or 0
+            leave = threading.Timer(grace_s + EXIT_MARGIN_S, _leave)
+            leave.daemon = True
+            leave.start()
         self.should_exit = True
+
+
+def _leave() -> None:
+    """End the process although a thread hangs; what was acknowledged is on disk."""
+    log.error("stopped without an orderly end")
+    os._exit(1)
 
 
 def _server(
@@ -59,16 +82,58 @@ def _server(
 ) -> DrainingServer:
     shorten_switch_interval()
     app = create_app(settings, encoder=encoder, catalog=catalog)
+    proxies = listed(settings.trusted_proxies)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=_protocol(settings),
+        ws="none",
+        proxy_headers=proxies != ["none"],
+        forwarded_allow_ips=proxies,
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=math.ceil(settings.keep_alive_s),
         timeout_graceful_shutdown=settings.graceful_timeout_s,
     )
     return DrainingServer(config, app, drain_s=settings.drain_s)
+
+
+def _protocol(settings: Settings) -> Any:
+    """The class of connections for uvicorn, which calls it."""
+    limits = ConnectionLimits(
+        max_connections=settings.max_connections,
+        max_per_address=settings.max_connections_per_address,
+        head_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        send_timeout_s=settings.send_timeout_s,
+        keep_alive_s=settings.keep_alive_s,
+        min_rate_bytes_s=settings.min_rate_bytes_s,
+    )
+    table = ConnectionTable(limits, group=network_of)
+    answer = partial(raw_answer, retry_after_s=settings.retry_after_s)
+    return partial(GuardedProtocol, guard=Guard(table, limits, answer))
+
+
+def _warn(settings: Settings) -> None:
+    """Say at the start what an operator may not have meant."""
+    for variable, nearest in unknown_variables().items():
+        known = {} if nearest is None else {"nearest": nearest}
+        log.warning("unknown setting, ignored", extra={"variable": variable, **known})
+    if not settings.require_key:
+        log.warning("no API key is required: every client may read, change and delete everything")
+        if not _is_loopback(settings.host):
+            log.critical("no API key is required, and other machines can reach this service")
+    if not allow_files(settings.max_connections + FILES_BESIDE_CONNECTIONS):
+        log.warning("the limit of open files is lower than max_connections needs: raise it")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def serve(settings: Settings) -> bool:
@@ -81,8 +146,12 @@ def serve(settings: Settings) -> bool:
         FolderInUse: another service uses the data folder.
         CatalogFailure: the catalog cannot be opened.
     """
+    _warn(settings)
     encoder = open_encoder(settings)
-    with owned(settings.data_dir), contextlib.closing(open_catalog(settings.data_dir)) as catalog:
+    with (
+        owned(settings.data_dir),
+        contextlib.closing(catalog_of(settings, is_owner=True)) as catalog,
+    ):
         server = _server(settings, encoder, catalog)
         server.run()
         return server.started
@@ -139,5 +208,5 @@ def local_service(
 def _local_key(settings: Settings, catalog: Catalog | None) -> str:
     if catalog is not None:
         return create_key(catalog, "local", DEFAULT_WORKSPACE)[1]
-    with contextlib.closing(open_catalog(settings.data_dir)) as opened:
+    with contextlib.closing(catalog_of(settings)) as opened:
         return create_key(opened, "local", DEFAULT_WORKSPACE)[1]

@@ -1,19 +1,25 @@
 """The settings of the service: one frozen object, read once from ``SONOPROBE_*``."""
 
+import difflib
+import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import InvalidSettings
+
+PREFIX = "SONOPROBE_"
+# Read by commands that talk to a running service, and by tests and benchmarks.
+OTHER_VARIABLES = frozenset({"URL", "KEY", "SHARED"})
 
 
 class Settings(BaseSettings):
     """Facts about the model are not settings: they come from the bundle's manifest."""
 
-    model_config = SettingsConfigDict(env_prefix="SONOPROBE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
 
     data_dir: Path = Field(
         Path("sonoprobe-data"), description="Folder of the catalog and the index."
@@ -30,11 +36,76 @@ class Settings(BaseSettings):
     require_key: bool = Field(
         True, description="Require an API key; set false only behind a gateway that authenticates."
     )
+    allowed_hosts: str = Field(
+        "",
+        pattern=r"^\s*(\*\.)?[A-Za-z0-9._:-]*(\s*,\s*(\*\.)?[A-Za-z0-9._:-]+)*\s*$",
+        description="Names that the Host header of a request may have, with commas between; "
+        "*.example.org = every name below; empty = any.",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1",
+        description="Addresses or networks of proxies whose X-Forwarded-For names the client, with "
+        "commas between; none = no proxy.",
+    )
+    max_connections: int = Field(
+        512,
+        gt=0,
+        description="Maximum number of open connections; the oldest that is idle or half sent "
+        "makes room for a new one.",
+    )
+    max_connections_per_address: int = Field(
+        128,
+        ge=0,
+        description="Maximum number of open connections of one client address; 0 = no limit, for a "
+        "service behind a proxy.",
+    )
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="Time in which the headers of a request must arrive, seconds."
+    )
+    body_timeout_s: float = Field(
+        30.0, gt=0, description="Longest pause while the body of a request arrives, seconds."
+    )
+    send_timeout_s: float = Field(
+        30.0, gt=0, description="Longest pause while a client reads its answer, seconds."
+    )
+    keep_alive_s: float = Field(
+        75.0, gt=0, description="Time for which an idle connection is kept, seconds."
+    )
+    min_rate_bytes_s: int = Field(
+        500,
+        gt=0,
+        description="Slowest rate of a body that arrives and of an answer that is read, after the "
+        "time of its longest pause, bytes per second.",
+    )
+    max_failed_keys: int = Field(
+        20,
+        ge=0,
+        description="Unknown API keys that one client address may send within failed_keys_window_s "
+        "before further ones get 429; known keys go on working; 0 = any number.",
+    )
+    failed_keys_window_s: float = Field(
+        60.0, gt=0, description="Time for which an unknown API key counts, seconds."
+    )
     max_upload_bytes: int = Field(
-        64_000_000, gt=0, description="Largest accepted request body, bytes."
+        320_000_000, gt=0, description="Largest accepted request body, bytes."
+    )
+    max_json_bytes: int = Field(
+        64_000_000, gt=0, description="Largest accepted body that is no file, such as JSON, bytes."
+    )
+    max_large_uploads: int = Field(
+        3,
+        gt=0,
+        description="Number of bodies above max_json_bytes that are held at a time; further ones "
+        "get 503.",
     )
     max_image_bytes: int = Field(
-        20_000_000, gt=0, description="Largest accepted image file, bytes."
+        20_000_000, gt=0, description="Largest accepted PNG, JPEG, WebP or BMP file, bytes."
+    )
+    max_clip_bytes: int = Field(
+        300_000_000,
+        gt=0,
+        description="Largest accepted file of another format (DICOM, video, TIFF, GIF), bytes; its "
+        "frames are limited by their number and size.",
     )
     max_pixels: int = Field(50_000_000, gt=0, description="Maximum number of pixels of one frame.")
     max_items: int = Field(
@@ -49,13 +120,20 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         512,
         gt=0,
-        description="Maximum number of frames that wait for the encoder; further requests get 503.",
+        description="Maximum number of images under way of one workspace; further requests get 503."
+        " A quarter more is kept for others.",
     )
     decode_threads: int = Field(
-        2, gt=0, description="Threads that decode stills and preprocess frames."
+        2,
+        gt=0,
+        description="Threads that decode ordinary stills and preprocess frames; one more for a "
+        "workspace that has none.",
     )
     decode_processes: int = Field(
-        2, gt=0, description="Processes that decode DICOM, clips, TIFF and GIF."
+        2,
+        gt=0,
+        description="Processes that decode all other files; one more for a workspace that has "
+        "none.",
     )
     clip_frames: str = Field(
         "uniform:32",
@@ -72,9 +150,17 @@ class Settings(BaseSettings):
     encoder_threads: int = Field(
         0, ge=0, description="Threads of one forward pass; 0 = one per core."
     )
-    fit_threads: int = Field(1, gt=0, description="Number of classifiers fitted at the same time.")
+    fit_threads: int = Field(
+        1,
+        gt=0,
+        description="Number of classifiers fitted at the same time; one more for a workspace that "
+        "has none.",
+    )
     max_waiting_fits: int = Field(
-        8, ge=0, description="Maximum number of fits that wait for a thread; further ones get 503."
+        8,
+        ge=0,
+        description="Maximum number of fits of one workspace that wait for a thread; further ones "
+        "get 503. A quarter more is kept for others.",
     )
     max_fit_examples: int = Field(
         120_000, gt=0, description="Maximum number of examples in one fit."
@@ -126,19 +212,67 @@ class Settings(BaseSettings):
     retention_sweep_s: int = Field(
         3600, gt=0, description="Time between two deletions of expired scans, seconds."
     )
+    retention_max_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Largest share of a collection that a sweep deletes on a clock that it cannot "
+        "prove; if more is due, it deletes none and waits for a confirmation.",
+    )
+    retention_min_scans: int = Field(
+        5,
+        ge=0,
+        description="Number of scans of a collection that such a sweep may delete whatever their "
+        "share.",
+    )
     operation_threads: int = Field(
         1,
         gt=0,
-        description="Number of operations (long work) that run at the same time, at low priority.",
+        description="Number of operations (long work) that run at the same time, at low priority; "
+        "one more for a workspace that has none.",
     )
     max_waiting_operations: int = Field(
         100,
         gt=0,
-        description="Maximum number of operations that wait for a thread; further ones get 503.",
+        description="Maximum number of operations of one workspace that wait for a thread; further "
+        "ones get 503. A quarter more is kept for others.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest severity that is logged."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, values: Any) -> Any:
+        """Files of variables often leave a space or a pair of quotes for nothing."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: value
+            for name, value in values.items()
+            if not (isinstance(value, str) and value.strip() in ("", '""', "''"))
+        }
+
+    def hosts(self) -> list[str]:
+        """``allowed_hosts`` as a list, in small letters."""
+        return listed(self.allowed_hosts.lower())
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a setting with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """{variable: the setting with the nearest name} of SONOPROBE_* that are no setting."""
+    known = [name.upper() for name in Settings.model_fields]
+    nearest: dict[str, str | None] = {}
+    for variable in sorted(os.environ):
+        name = variable.upper().removeprefix(PREFIX)
+        if variable.upper().startswith(PREFIX) and name not in (*known, *OTHER_VARIABLES):
+            found = difflib.get_close_matches(name, known, n=1)
+            nearest[variable] = PREFIX + found[0] if found else None
+    return nearest
 
 
 def read_settings() -> Settings:

@@ -1,14 +1,16 @@
 """API keys: who sent a request, and how a key is made."""
 
 import hashlib
+import math
 import re
 import secrets
 from dataclasses import dataclass
 
+from service.access.failed_keys import FailedKeys
 from service.catalog.access_records import KeyRecord
 from service.catalog.interface import Catalog
 from service.catalog.records import Author
-from service.errors import InputError, Unauthenticated, UnknownItem
+from service.errors import InputError, TooManyFailedKeys, Unauthenticated, UnknownItem
 
 DEFAULT_WORKSPACE = "default"
 WORKSPACE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -30,21 +32,44 @@ class KeyRing:
     Args:
         require_key: False lets everybody act in the default workspace.
         default_workspace_id: of callers without a key.
+        failed: the unknown keys of each address.
     """
 
-    def __init__(self, catalog: Catalog, default_workspace_id: str, *, require_key: bool) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        default_workspace_id: str,
+        *,
+        require_key: bool,
+        failed: FailedKeys,
+    ) -> None:
         self._catalog = catalog
         self._default_workspace_id = default_workspace_id
         self._require_key = require_key
+        self._failed = failed
 
-    def caller(self, token: str | None) -> Caller:
-        """The owner of a key. Raises Unauthenticated."""
+    def is_slowed(self, address: str) -> bool:
+        """Whether too many unknown keys came from the address lately."""
+        return self._failed.is_slowed(address)
+
+    def caller(self, token: str | None, address: str) -> Caller:
+        """The owner of a key, however many unknown keys came from the same address.
+
+        Raises:
+            Unauthenticated: no key, or an unknown one.
+            TooManyFailedKeys: an unknown one, after many others from this address.
+        """
         if not self._require_key:
             return Caller(self._default_workspace_id, Author())
         if token is None:
             raise Unauthenticated("expected the header Authorization: Bearer <key>")
+        # Found by its digest: the time of a lookup tells nothing about a key.
         key = self._catalog.find_key(hash_key(token))
         if key is None:
+            wait_s = self._failed.note(address)
+            if wait_s > 0:
+                what = "the API key is unknown or revoked, as were many others from this address"
+                raise TooManyFailedKeys(what, math.ceil(wait_s))
             raise Unauthenticated("the API key is unknown or revoked")
         return Caller(key.workspace_id, Author(key.key_id, key.name))
 

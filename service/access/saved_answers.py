@@ -42,6 +42,12 @@ class AnswerStore:
         """The answer under a key, None without one."""
         return self._catalog.find_answer(workspace_id, key)
 
-    def save(self, workspace_id: str, key: str, answer: SavedAnswer) -> None:
-        """Keep an answer under a key."""
-        self._catalog.save_answer(workspace_id, key, answer, keep_s=self._keep_s)
+    def forgettings(self, workspace_id: str) -> int:
+        """How often answers were dropped because of a deletion; for ``save``."""
+        return self._catalog.forgettings(workspace_id)
+
+    def save(self, workspace_id: str, key: str, answer: SavedAnswer, forgettings: int) -> None:
+        """Keep an answer under a key, unless something was deleted since ``forgettings``."""
+        self._catalog.save_answer(
+            workspace_id, key, answer, keep_s=self._keep_s, forgettings=forgettings
+        )

@@ -16,6 +16,7 @@ from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.pipeline import Pipeline
+from service.fairness.fair_queue import QueueState
 from service.gallery.gallery import Gallery
 from service.jobs.fit_queue import FitQueue
 from service.jobs.operations import Operations
@@ -44,8 +45,15 @@ class Services:
     metrics: ServiceMetrics
     operations: Operations
     searchers: ThreadPoolExecutor
+    slow_lane: ThreadPoolExecutor
     default_workspace_id: str
     stopping: bool = False
+
+    @property
+    def queues(self) -> dict[str, QueueState]:
+        """How busy each queue is: ``stills``, ``clips``, ``encoder``, ``fits``, ``operations``."""
+        own = {"fits": self.fits.state, "operations": self.operations.state}
+        return {**self.pipeline.queues, **own}
 
     def forget_deleted(self) -> None:
         """Drop cached examples after scans were deleted."""

@@ -51,12 +51,13 @@ class IdempotentRequest:
             saved = await asyncio.to_thread(answers.find, workspace_id, key)
             if saved is not None:
                 return _replay(saved, digest)
+            forgettings = await asyncio.to_thread(answers.forgettings, workspace_id)
             response = await act()
             if not await asyncio.to_thread(_failed, response):
                 headers = {k: v for k, v in response.headers.items() if k in _KEPT_HEADERS}
                 body = bytes(response.body)
                 answer = SavedAnswer(digest, response.status_code, body, headers)
-                await asyncio.to_thread(answers.save, workspace_id, key, answer)
+                await asyncio.to_thread(answers.save, workspace_id, key, answer, forgettings)
             return response
 
 

@@ -7,7 +7,7 @@ from fastapi import Request
 
 from service.api.dependencies import Services
 from service.api.shapes.classifier_shapes import ExampleSource, LabelledExample
-from service.api.uploads import Upload, from_base64, read_upload, validate
+from service.api.uploads import Upload, from_base64, read_upload
 from service.classifiers.requests import UploadedExample
 from service.errors import InputError, ServiceError, TooManyItems
 
@@ -27,8 +27,9 @@ async def read_labelled(
     max_items = service.settings.max_items
     upload = await read_upload(request, max_items=max_items)
     if upload.document is None:
-        return _from_form(upload, model)
-    return await asyncio.to_thread(_from_json, validate(model, upload.document), max_items)
+        return await _from_form(upload, model)
+    body = await upload.validated(model, upload.document)
+    return await asyncio.to_thread(_from_json, body, max_items)
 
 
 def _from_json(body: B, max_items: int) -> tuple[B, tuple[bytes, ...]]:
@@ -38,10 +39,10 @@ def _from_json(body: B, max_items: int) -> tuple[B, tuple[bytes, ...]]:
     return body, tuple(_image(example) for example in examples)
 
 
-def _from_form(upload: Upload, model: type[B]) -> tuple[B, tuple[bytes, ...]]:
+async def _from_form(upload: Upload, model: type[B]) -> tuple[B, tuple[bytes, ...]]:
     if upload.options is None:
         raise InputError("expected JSON, or a form with files and the part options")
-    body = validate(model, upload.options)
+    body = await upload.validated(model, upload.options)
     examples = body.unstored
     if any(example.image is not None for example in examples):
         raise InputError("expected the images of a form as its files")
@@ -65,20 +66,31 @@ async def embed_labelled(
     Raises:
         ServiceError: an image cannot be embedded; the message gives its position.
     """
+    uploads = []
+    for index, upload in enumerate(await embed_each_labelled(service, body, files)):
+        if isinstance(upload, ServiceError):
+            raise type(upload)(f"file {index}: {upload}") from upload
+        uploads.append(upload)
+    return uploads
+
+
+async def embed_each_labelled(
+    service: Services, body: ExampleSource, files: tuple[bytes, ...]
+) -> list[UploadedExample | ServiceError]:
+    """Embed each image, or say why it cannot be embedded."""
     if not files:
         return []
-    uploads: list[UploadedExample] = []
     embedded = await service.pipeline.embed_all(files)
-    for index, (image, example) in enumerate(zip(embedded, body.unstored, strict=True)):
-        if isinstance(image, ServiceError):
-            raise type(image)(f"file {index}: {image}") from image
-        uploads.append(
-            UploadedExample(
-                image.embedding_D,
-                image.sha256,
-                example.labelling,
-                example.subject_id,
-                example.study_id,
-            )
+    return [
+        image
+        if isinstance(image, ServiceError)
+        else UploadedExample(
+            image.embedding_D,
+            image.sha256,
+            example.labelling,
+            example.subject_id,
+            example.study_id,
+            file,
         )
-    return uploads
+        for file, (image, example) in enumerate(zip(embedded, body.unstored, strict=True))
+    ]

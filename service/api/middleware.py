@@ -1,16 +1,19 @@
-"""The middleware: request id, size limit, metrics, log line and last error handler."""
+"""The middleware: request id, host, size limit, headers, metrics, log and last error handler."""
 
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from service.api.problems import MEDIA_TYPE, internal_error, problem
-from service.errors import UploadTooLarge
+from service.api.body_limits import BodyLimits, LargeBody
+from service.api.problems import MEDIA_TYPE, STATUS, internal_error, problem
+from service.api.security_headers import with_security_headers
+from service.errors import HostNotAllowed, ServiceError, UploadTooLarge
 from service.observability import ServiceMetrics
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -27,12 +30,24 @@ class Gate:
 
     Plain ASGI: a body is counted while it streams, so that a missing or false Content-Length
     cannot bring more than the limit into memory. HEAD is answered as GET without the body.
+
+    Args:
+        allowed_hosts: that the Host header may name; ``*.name`` is every host below a name. Empty:
+            any.
     """
 
-    def __init__(self, app: App, *, max_upload_bytes: int, metrics: ServiceMetrics) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        body_limits: BodyLimits,
+        metrics: ServiceMetrics,
+        allowed_hosts: Sequence[str] = (),
+    ) -> None:
         self._app = app
-        self._max_upload_bytes = max_upload_bytes
+        self._body_limits = body_limits
         self._metrics = metrics
+        self._allowed_hosts = tuple(allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
@@ -50,22 +65,23 @@ class Gate:
             nonlocal status, answered
             if message["type"] == "http.response.start":
                 answered, status = True, message["status"]
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (b"x-request-id", request_id.encode()),
-                    (b"cache-control", b"no-store"),
+                headers = [
+                    (n, _relative(v) if n == b"location" else v) for n, v in message["headers"]
                 ]
+                headers.append((b"x-request-id", request_id.encode()))
+                if scope.get("sonoprobe.is_unread", bool)():
+                    headers.append((b"connection", b"close"))  # the rest of the body is not wanted
+                message["headers"] = with_security_headers(headers)
             elif is_head:
                 message = {**message, "body": b""}
             await send(message)
 
         try:
             await self._pass(scope, receive, tagged_send)
-        except UploadTooLarge as error:
+        except (UploadTooLarge, HostNotAllowed) as error:
             if answered:
                 raise
-            body = JSONResponse(problem(error, request_id), 413, media_type=MEDIA_TYPE)
-            await body(scope, receive, tagged_send)
+            await _answer(error, request_id)(scope, receive, tagged_send)
         except ClientDisconnect:
             status = CLIENT_CLOSED  # nobody is left to receive a response
         except Exception as error:  # the outermost handler: a bug must not cost the connection
@@ -78,21 +94,33 @@ class Gate:
             self._report(scope, status, time.perf_counter() - started)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._max_upload_bytes
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        self._require_host(scope)
+        headers = dict(scope["headers"])
+        limit = self._body_limits.largest(headers.get(b"content-type", b""))
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
             raise UploadTooLarge(f"expected a body of at most {limit} bytes, got {int(declared)}")
         received = 0
+        with LargeBody(self._body_limits) as large_body:
 
-        async def counted_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise UploadTooLarge(f"expected a body of at most {limit} bytes, got more")
-            return message
+            async def counted_receive() -> Message:
+                nonlocal received
+                message = await receive()
+                received += len(message.get("body", b""))
+                if received > limit:
+                    raise UploadTooLarge(f"expected a body of at most {limit} bytes, got more")
+                large_body.received(received)
+                return message
 
-        await self._app(scope, counted_receive, send)
+            await self._app(scope, counted_receive, send)
+
+    def _require_host(self, scope: Scope) -> None:
+        if not self._allowed_hosts:
+            return
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        name = urlsplit(f"//{host}").hostname or ""
+        if not any(_matches(name, allowed) for allowed in self._allowed_hosts):
+            raise HostNotAllowed("expected a Host that SONOPROBE_ALLOWED_HOSTS names, got another")
 
     def _report(self, scope: Scope, status: int, elapsed_s: float) -> None:
         """Count the answer, and log it by its route: an address may name a patient."""
@@ -110,3 +138,18 @@ class Gate:
                 "request_id": scope["sonoprobe.request_id"],
             },
         )
+
+
+def _answer(error: ServiceError, request_id: str) -> JSONResponse:
+    return JSONResponse(problem(error, request_id), STATUS[type(error)], media_type=MEDIA_TYPE)
+
+
+def _matches(name: str, allowed: str) -> bool:
+    return name == allowed or (allowed.startswith("*.") and name.endswith(allowed[1:]))
+
+
+def _relative(location: bytes) -> bytes:
+    """A Location without scheme and host: a redirect of the router takes them from the request."""
+    parts = urlsplit(location.decode("latin-1"))
+    path = "/" + parts.path.lstrip("/")  # two slashes would name a host again
+    return (f"{path}?{parts.query}" if parts.query else path).encode("latin-1")

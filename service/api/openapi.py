@@ -173,13 +173,13 @@ def _problems(path: str, operation: JsonObject) -> JsonObject:
     parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
     content = operation.get("requestBody", {}).get("content", {})
     statuses = {int(status) for status in operation["responses"] if status[0] == "4"}
-    statuses |= {422, 500, 503}  # any route refuses unknown query parameters
-    statuses |= {401} if "security" in operation else set()
+    # Any route may get bad HTTP, a wrong host, large headers and unknown query parameters.
+    statuses |= {400, 422, 431, 500, 503}
+    statuses |= {401, 429} if "security" in operation else set()
     statuses |= {404} if "{" in path or (content and path not in _NAMES_NOTHING_STORED) else set()
-    statuses |= {400} if "cursor" in parameters else set()
     statuses |= {412} if "If-Match" in parameters else set()
     statuses |= {409} if content and "If-Match" not in parameters else set()
-    statuses |= {413} if content else set()
+    statuses |= {408, 413} if content else set()
     statuses |= {415} if FORM_TYPE in content else set()
     return {str(status): _problem(status) for status in sorted(statuses)}
 

@@ -9,7 +9,8 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Query
 
 from service.api.dependencies import Service
-from service.errors import InvalidCursor
+from service.api.strict_json import strict_json
+from service.errors import InputError, InvalidCursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class PageQuery:
         if self.cursor is None:
             return None
         try:
-            parts = json.loads(base64.urlsafe_b64decode(self.cursor.encode("ascii")))
-        except (binascii.Error, ValueError) as error:
+            parts = strict_json(base64.urlsafe_b64decode(self.cursor.encode("ascii")))
+        except (binascii.Error, ValueError, InputError) as error:
             raise InvalidCursor("expected a cursor that this service gave") from error
         if not (isinstance(parts, list) and len(parts) == 2 and parts[0] == kind):
             raise InvalidCursor("expected a cursor of this list")

@@ -6,23 +6,26 @@ parses large bodies on a thread.
 """
 
 import asyncio
-import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response, params
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
+from service.access.keys import Caller
 from service.api.dependencies import bearer, caller_of, services_of
-from service.errors import InputError
-
-MAX_INLINE_BYTES = 1_000_000  # a longer JSON body is parsed on a thread
+from service.api.shapes.base import Body
+from service.api.strict_json import load_json
+from service.errors import InputError, UnsupportedFormat, UploadTooLarge
+from service.fairness.workspace_turn import SERVICE, working_for
 
 
 class StrictRoute(APIRoute):
-    """The route class of every router of the API; answers hold the fields that were set."""
+    """The route class of every router; answers hold the fields that were set."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **{**options, "response_model_exclude_unset": True})
@@ -30,48 +33,80 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """The handler of FastAPI, after the checks."""
         handler = super().get_route_handler()
-        names = frozenset(
-            field.alias
+        fields = [
+            field
             for field in get_flat_params(self.dependant)
             if not isinstance(field.field_info, params.Path | params.Header | params.Cookie)
-        )
+        ]
+        names = frozenset(field.alias for field in fields)
+        lists = frozenset(f.alias for f in fields if _is_list(f.field_info.annotation))
         needs_caller = any(d.call is caller_of for d in _dependants(self.dependant))
         content = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
+        max_bytes = _max_bytes(self)
+        takes_slashes = ":path}" in self.path
 
         async def handle(request: Request) -> Response:
+            if not takes_slashes and b"%2f" in request.scope.get("raw_path", b"").lower():
+                # Decoded, it would be another address than the one that was meant.
+                raise HTTPException(404)
             if needs_caller:
-                credentials = await bearer(request)
-                token = None if credentials is None else credentials.credentials.strip()
-                keys = services_of(request).keys
-                request.state.caller = await asyncio.to_thread(keys.caller, token)
-            refuse_unknown("query parameters", request.query_params, names)
+                request.state.caller = await _authenticated(request)
+            query = request.query_params.multi_items()
+            refuse_unknown("query parameters", [name for name, _ in query], names)
+            refuse_twice("query parameters", [name for name, _ in query], lists)
+            if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                raise UnsupportedFormat("expected a body without Content-Encoding, got an encoded")
             request.state.body_content = content
-            return await handler(_JsonRequest(request.scope, request.receive))
+            with working_for(request.state.caller.workspace_id if needs_caller else SERVICE):
+                return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
 
         return handle
 
 
+async def _authenticated(request: Request) -> Caller:
+    """The caller of a request. Raises Unauthenticated, TooManyFailedKeys."""
+    services = services_of(request)
+    credentials = await bearer(request)
+    token = None if credentials is None else credentials.credentials.strip()
+    address = request.client.host if request.client else ""
+    # One thread for all that guess: they must not fill the threads of everybody.
+    threads = services.slow_lane if services.keys.is_slowed(address) else None
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(threads, services.keys.caller, token, address)
+
+
+def _max_bytes(route: APIRoute) -> int | None:
+    """The longest JSON body of a route whose body FastAPI validates; None for other routes."""
+    model = route.body_field and route.body_field.field_info.annotation
+    return model.max_bytes if isinstance(model, type) and issubclass(model, Body) else None
+
+
 class _JsonRequest(Request):
-    """A request whose large JSON body is parsed on a thread, and strictly (no NaN)."""
+    """A request whose JSON body is limited, parsed strictly, and on a thread where it is long."""
+
+    def __init__(self, scope: Any, receive: Any, max_bytes: int | None) -> None:
+        super().__init__(scope, receive)
+        self._max_bytes = max_bytes
+
+    async def body(self) -> bytes:
+        """The whole body. Raises UploadTooLarge as soon as more has arrived."""
+        if self._max_bytes is None or hasattr(self, "_body"):
+            return await super().body()
+        parts: list[bytes] = []
+        size = 0
+        async for part in self.stream():
+            size += len(part)
+            if size > self._max_bytes:
+                raise UploadTooLarge(
+                    f"expected a body of at most {self._max_bytes} bytes, got more"
+                )
+            parts.append(part)
+        self._body = b"".join(parts)
+        return self._body
 
     async def json(self) -> Any:
+        """The decoded body. Raises InputError, TooManyItems, UploadTooLarge."""
         return await load_json(await self.body())
-
-
-async def load_json(text: bytes | str) -> Any:
-    """Decode JSON, on a thread where it is long. Raises ValueError, RecursionError."""
-    if len(text) <= MAX_INLINE_BYTES:
-        return strict_json(text)
-    return await asyncio.to_thread(strict_json, text)
-
-
-def strict_json(text: bytes | str) -> Any:
-    """Decode JSON without NaN and infinities. Raises ValueError, RecursionError."""
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def refuse_unknown(kind: str, names: Iterable[str], allowed: frozenset[str]) -> None:
@@ -83,6 +118,17 @@ def refuse_unknown(kind: str, names: Iterable[str], allowed: frozenset[str]) -> 
     if unknown:
         listed = ", ".join(sorted(allowed)) or "none"
         raise InputError(f"expected only known {kind} ({listed}), got {len(unknown)} unknown")
+
+
+def refuse_twice(kind: str, names: Iterable[str], repeatable: frozenset[str]) -> None:
+    """Raise InputError for a known name with two values where only one would count."""
+    twice = sorted(n for n, count in Counter(names).items() if count > 1 and n not in repeatable)
+    if twice:
+        raise InputError(f"expected {kind} once, got more than one of: {', '.join(twice)}")
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
 
 
 def _dependants(dependant: Dependant) -> Iterator[Dependant]:

@@ -1,5 +1,6 @@
 """Requests that carry images: a form, JSON with base64, or one raw body."""
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
@@ -15,13 +16,21 @@ from starlette.requests import ClientDisconnect
 
 from service.api.dependencies import Services
 from service.api.openapi import FORM_TYPE, JSON_TYPE
-from service.api.routing import load_json, refuse_unknown, strict_json
+from service.api.routing import refuse_twice, refuse_unknown
 from service.api.shapes.base import JsonObject
+from service.api.strict_json import MAX_INLINE_BYTES, load_json
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
-from service.errors import InputError, ServiceError, TooManyItems, UnsupportedFormat
+from service.errors import (
+    InputError,
+    ServiceError,
+    TemporaryFolderFailure,
+    TooManyItems,
+    UnsupportedFormat,
+)
 
 M = TypeVar("M", bound=BaseModel)
 _MAX_FIELDS = 32
+_PER_IMAGE = ("images", "metadata", "queries", "scan_ids")  # lists with one entry per item
 _INCOMPLETE = "the connection closed before the body was complete"
 
 
@@ -35,6 +44,7 @@ class Upload:
         options: the decoded ``options`` part of a form, if it has one.
         document: the decoded body of a JSON request.
         is_raw: the body is one raw image.
+        is_long: the JSON is so long that its validation belongs on a thread.
     """
 
     files: tuple[bytes, ...]
@@ -42,6 +52,13 @@ class Upload:
     options: Any = None
     document: JsonObject | None = None
     is_raw: bool = False
+    is_long: bool = False
+
+    async def validated(self, model: type[M], document: Any) -> M:
+        """Check a document of this request. Raises RequestValidationError."""
+        if self.is_long:
+            return await asyncio.to_thread(validate, model, document)
+        return validate(model, document)
 
 
 async def read_upload(request: Request, *, max_items: int) -> Upload:
@@ -50,7 +67,8 @@ async def read_upload(request: Request, *, max_items: int) -> Upload:
     Raises:
         InputError: an unreadable form or JSON, an unknown form part, or an empty body.
         UnsupportedFormat: one raw image where the route takes none.
-        TooManyItems: more files than ``max_items``.
+        TooManyItems: more files, images, queries or scans than ``max_items``.
+        TemporaryFolderFailure: a long part of a form cannot be kept while the others arrive.
     """
     content = request.state.body_content
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -58,10 +76,12 @@ async def read_upload(request: Request, *, max_items: int) -> Upload:
         parts = content[FORM_TYPE]["schema"]["properties"]
         return await _read_form(request, max_items, frozenset(parts))
     if kind == JSON_TYPE:
-        document = await _parse(await _body(request))
+        body = await _body(request)
+        document = await load_json(body)
         if not isinstance(document, dict):
             raise InputError("expected a JSON object")
-        return Upload((), document=document)
+        _refuse_too_many(document, max_items)
+        return Upload((), document=document, is_long=len(body) > MAX_INLINE_BYTES)
     if not content.keys() - {FORM_TYPE, JSON_TYPE}:
         raise UnsupportedFormat(f"expected {FORM_TYPE} or {JSON_TYPE}, got another content type")
     body = await _body(request)
@@ -79,6 +99,15 @@ async def _body(request: Request) -> bytes:
 
 async def _read_form(request: Request, max_items: int, names: frozenset[str]) -> Upload:
     try:
+        return await _read_parts(request, max_items, names)
+    except OSError as error:  # Starlette keeps long parts in temporary files
+        raise TemporaryFolderFailure(
+            "the folder for temporary files is full or cannot be written; nothing was stored"
+        ) from error
+
+
+async def _read_parts(request: Request, max_items: int, names: frozenset[str]) -> Upload:
+    try:
         form = await request.form(max_files=max_items + 1, max_fields=_MAX_FIELDS)
     except ClientDisconnect as error:
         raise InputError(_INCOMPLETE) from error
@@ -87,7 +116,9 @@ async def _read_form(request: Request, max_items: int, names: frozenset[str]) ->
             raise TooManyItems(f"expected at most {max_items} files") from error
         raise InputError(f"the form cannot be read: {error.detail}") from error
     try:
-        refuse_unknown("form parts", form, names)
+        sent = [name for name, _ in form.multi_items()]
+        refuse_unknown("form parts", sent, names)
+        refuse_twice("form parts", sent, frozenset({"files"}))
         return await _from_form(form, max_items)
     finally:
         await form.close()
@@ -96,10 +127,12 @@ async def _read_form(request: Request, max_items: int, names: frozenset[str]) ->
 async def _from_form(form: FormData, max_items: int) -> Upload:
     files: list[bytes] = []
     documents: dict[str, Any] = {}
+    is_long = False
     for name, value in form.multi_items():
         if name != "files":
             text = await value.read() if isinstance(value, UploadFile) else value
-            documents[name] = await _parse(text)
+            documents[name] = await load_json(text)
+            is_long |= len(text) > MAX_INLINE_BYTES
         elif isinstance(value, UploadFile):
             files.append(await value.read())
         else:
@@ -108,22 +141,16 @@ async def _from_form(form: FormData, max_items: int) -> Upload:
         raise TooManyItems(f"expected at most {max_items} files, got {len(files)}")
     if not files:
         raise InputError("expected at least one file in the form, got none")
-    return Upload(tuple(files), **documents)
+    _refuse_too_many(documents, max_items)
+    return Upload(tuple(files), **documents, is_long=is_long)
 
 
-async def _parse(text: bytes | str) -> Any:
-    try:
-        return await load_json(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError("the JSON cannot be read") from error
-
-
-def parse_json(text: bytes | str) -> Any:
-    """Decode short JSON strictly (no NaN). Raises InputError."""
-    try:
-        return strict_json(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError("the JSON cannot be read") from error
+def _refuse_too_many(document: JsonObject, max_items: int) -> None:
+    """Count before anything looks at the items: each bad one would be an error of its own."""
+    for name in _PER_IMAGE:
+        items = document.get(name)
+        if isinstance(items, list) and len(items) > max_items:
+            raise TooManyItems(f"expected at most {max_items} {name}, got {len(items)}")
 
 
 def validate(model: type[M], document: Any) -> M:
@@ -138,7 +165,7 @@ def validate(model: type[M], document: Any) -> M:
 def image_files(images: Sequence[str], *, max_items: int) -> tuple[bytes | InputError, ...]:
     """Each base64 image, or the error of that one alone. Raises TooManyItems.
 
-    Decodes up to ``max_upload_bytes``: call it on a thread.
+    Decodes up to ``max_json_bytes``: call it on a thread.
     """
     if len(images) > max_items:
         raise TooManyItems(f"expected at most {max_items} images, got {len(images)}")

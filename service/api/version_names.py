@@ -6,9 +6,10 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Path, Query
 
 from service.api.dependencies import Service, WorkspaceId
+from service.api.shapes.base import VERSION_NAME
 from service.classifiers.registry import Classifier, ClassifierVersion
 
-PATTERN = r"^([1-9][0-9]{0,8}|published|latest)$"
+PATTERN = VERSION_NAME
 _DESCRIPTION = "A number, `published` or `latest`."
 VersionName: TypeAlias = Annotated[str, Path(pattern=PATTERN, description=_DESCRIPTION)]
 _Named: TypeAlias = tuple[Classifier, ClassifierVersion]

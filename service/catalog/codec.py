@@ -25,8 +25,9 @@ from typing import get_type_hints as hints_of
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.plain_text import require_name
 from service.catalog.records import Scalar
-from service.catalog.validation import require_scalar, require_text
+from service.catalog.validation import require_scalar
 from service.errors import CatalogFailure, InputError
 
 T = TypeVar("T")
@@ -173,20 +174,26 @@ def _plain(value: object) -> dict[str, Any]:
     raise TypeError
 
 
-def encode_labels(labels: Mapping[str, str]) -> str:
-    """JSON object with sorted keys. Raises InputError: a name or value is not storable text."""
-    for name, value in labels.items():
-        require_text(name, "a label name")
-        require_text(value, "a label value")
-    return encode_json(labels)
+def plain_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels in their stored form. Raises InputError: ``require_name`` refuses one."""
+    plain = {
+        require_name(name, "a label name"): require_name(value, "a label value")
+        for name, value in labels.items()
+    }
+    if len(plain) < len(labels):
+        raise InputError("two label names are the same text")
+    return plain
 
 
-def encode_attributes(attributes: Mapping[str, Scalar]) -> str:
-    """JSON object with sorted keys. Raises InputError: not scalars, NaN, or over 64 bits."""
-    for name, value in attributes.items():
-        require_text(name, "an attribute name")
-        require_scalar(value)
-    return encode_json(attributes)
+def plain_attributes(attributes: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The attributes in their stored form. Raises InputError: not scalars, NaN, over 64 bits."""
+    plain = {
+        require_name(name, "an attribute name"): require_scalar(value)
+        for name, value in attributes.items()
+    }
+    if len(plain) < len(attributes):
+        raise InputError("two attribute names are the same text")
+    return plain
 
 
 def decode_json(text: str, expected: type[T]) -> T:

@@ -40,6 +40,11 @@ def subject_digest(workspace_id: str, subject_id: str) -> str:
     return hashlib.sha256(f"{workspace_id}\n{subject_id}".encode()).hexdigest()
 
 
+def digest_of(*parts: str | int) -> str:
+    """SHA-256 hex of a few ids, each on a line."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
 def file_sha256(file: Path) -> str:
     """SHA-256 hex of a file."""
     with file.open("rb") as stream:

@@ -60,10 +60,24 @@ class WorkspaceCatalog(Protocol):
     def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
         """The answer saved under this Idempotency-Key, unless it has expired."""
 
+    def forgettings(self, workspace_id: str) -> int:
+        """How often the saved answers of a workspace were dropped because of a deletion."""
+
     def save_answer(
-        self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float
+        self,
+        workspace_id: str,
+        key: str,
+        answer: SavedAnswer,
+        *,
+        keep_s: float,
+        forgettings: int | None = None,
     ) -> None:
-        """Keep the first answer under a key for ``keep_s`` seconds; drop expired ones."""
+        """Keep the first answer under a key for ``keep_s`` seconds; drop expired ones.
+
+        Args:
+            forgettings: their number when the request began. If it has grown, the answer is not
+                kept, because it may repeat what was deleted meanwhile.
+        """
 
 
 class ClassifierCatalog(Protocol):

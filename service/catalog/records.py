@@ -10,6 +10,8 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.erasure_records import ErasedSubject as ErasedSubject
+
 Scalar: TypeAlias = str | int | float | bool | None
 T = TypeVar("T")
 
@@ -21,6 +23,7 @@ class Collection:
     Attributes:
         keep_images: keep the embedded pixels, so that another encoder can embed them.
         retention_days: delete older scans; None = never.
+        retention_held: older scans that the last sweep kept, because they are too many at once.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Collection:
     keep_images: bool = False
     retention_days: float | None = None
     intake: Mapping[str, Any] = field(default_factory=dict)  # what it refuses and stores
+    retention_held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,84 +175,27 @@ class LabelledScans:
 
 
 @dataclass(frozen=True, slots=True)
+class IgnoredField:
+    """A value that was sent and ignored, such as of ``labels.view``; ``kept`` is the stored one."""
+
+    field: str
+    sent: Scalar
+    kept: Scalar
+
+
+@dataclass(frozen=True, slots=True)
 class StoredScan:
-    """The answer to a NewScan; ``created`` is False if the same image was stored before."""
+    """The answer to a NewScan; ``created`` is False if its subject had the image before.
+
+    Attributes:
+        ignored: what the NewScan says otherwise; the stored scan is not changed.
+        copies: scan ids with the same file or pixels under another subject or none, at most 100.
+    """
 
     scan: Scan
     created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Values between two bounds; None = open on that side.
-
-    The bounds are all numbers, or all text (in code point order).
-    """
-
-    least: str | int | float | None = None
-    most: str | int | float | None = None
-    above: str | int | float | None = None  # greater, not equal
-    below: str | int | float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScanFilter:
-    """Conditions that must all hold. One value of a tuple must match; empty = no condition.
-
-    Attributes:
-        label_presence, attribute_presence: whether a scan has the name at all, null included.
-        has_subject, has_study: whether the scan has one.
-        created, updated: UTC times in the catalog's format.
-        all_of, any_of: filters that must all pass, or at least one of them.
-        none_of: filters that must all fail.
-    """
-
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    attributes: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
-    subject_ids: tuple[str, ...] = ()
-    study_ids: tuple[str, ...] = ()
-    not_subject_ids: tuple[str, ...] = ()
-    not_study_ids: tuple[str, ...] = ()
-    label_presence: Mapping[str, bool] = field(default_factory=dict)
-    attribute_presence: Mapping[str, bool] = field(default_factory=dict)
-    attribute_ranges: Mapping[str, Range] = field(default_factory=dict)
-    has_subject: bool | None = None
-    has_study: bool | None = None
-    created: Range = field(default_factory=Range)
-    updated: Range = field(default_factory=Range)
-    all_of: "tuple[ScanFilter, ...]" = ()
-    any_of: "tuple[ScanFilter, ...]" = ()
-    none_of: "tuple[ScanFilter, ...]" = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether every scan passes."""
-        return self == ScanFilter()
-
-
-@dataclass(frozen=True, slots=True)
-class Facet:
-    """How often each value of one label or attribute occurs, commonest first.
-
-    Attributes:
-        others: scans with a value beyond the limit.
-        missing: scans that pass the filter and lack the name.
-    """
-
-    values: tuple[tuple[Scalar, int], ...]
-    others: int
-    missing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Facets:
-    """Counts over the scans that pass one filter."""
-
-    scans: int
-    subjects: int
-    studies: int
-    labels: Mapping[str, Facet]
-    attributes: Mapping[str, Facet]
+    ignored: tuple[IgnoredField, ...] = ()
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +210,14 @@ class ScanPatch:
     subject_id: str | None = None
     study_id: str | None = None
     set_fields: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RenamedLabel:
+    """How many scans were renamed, and how many had the new label before."""
+
+    renamed: int
+    merged_into: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,20 +323,6 @@ class VersionExample:
     subject_id: str | None
     study_id: str | None
     is_kept: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ErasedSubject:
-    """Receipt of an erasure, with the classifiers that learnt from the erased scans.
-
-    Attributes:
-        uploads: number of erased examples that were uploaded to classifiers.
-    """
-
-    scans: tuple[tuple[str, str], ...]  # (collection, scan_id)
-    row_ids: tuple[tuple[str, int], ...]  # (collection, row_id)
-    classifiers: tuple[str, ...]
-    uploads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,27 +4,28 @@ The rules in ``interface`` apply. Shape suffixes: N scans, D embedding width.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.clock import Clock
+from service.catalog.erasure_records import ErasedSubject, SweepLimits
+from service.catalog.filter_records import Facets, ScanFilter
 from service.catalog.records import (
     Collection,
-    ErasedSubject,
     ExportRow,
-    Facets,
     KeptFrames,
     LabelledScans,
     NewScan,
     Page,
     PolicyPatch,
+    RenamedLabel,
     Scan,
-    ScanFilter,
     ScanPatch,
     StoredScan,
 )
+from service.catalog.subject_records import HeldSubject
 from service.errors import ServiceError
 
 
@@ -96,7 +97,7 @@ class CollectionCatalog(Protocol):
 
         Raises:
             UnknownItem: no such collection.
-            TooManyItems, InputError: the filter is not valid.
+            InputError: the filter is not valid.
         """
 
 
@@ -108,11 +109,13 @@ class ScanCatalog(Protocol):
     ) -> list[StoredScan | ServiceError]:
         """Store scans in one transaction; item i answers scan i.
 
-        A scan with the bytes (sha256) or pixels (content_sha256) of a stored one is not stored
-        again: the answer is the stored scan with ``created=False``. The answer is a NameTaken if
-        another image has the ``scan_id``, and an InputError if the scan cannot be stored (embedding
-        not finite float32 of the collection's width; ids, labels or attributes of another type,
-        with NUL, NaN or beyond 64 bits); the other scans are stored.
+        A scan with the bytes (sha256) or pixels (content_sha256) of a stored one of the same
+        subject is not stored again: the answer is the stored scan with ``created=False`` and what
+        was ignored. Under another subject, and with a subject or without one, it is another scan,
+        so that no image gets a patient that nobody gave it. The answer is a NameTaken if another
+        scan has the ``scan_id``, and an InputError if the scan cannot be stored (embedding not
+        finite float32 of the collection's width; ids, labels or attributes that ``plain_text``
+        refuses, NaN, beyond 64 bits); the other scans are stored.
 
         Raises:
             UnknownItem: no such collection.
@@ -133,7 +136,33 @@ class ScanCatalog(Protocol):
         Raises:
             UnknownItem: no such collection or scan.
             PreconditionFailed: ``if_version`` is not the current version.
+            Conflict: the new subject has the image already, as another scan.
             InputError: a value cannot be stored, or ``set_fields`` names an unknown field.
+        """
+
+    def rename_label(
+        self,
+        workspace_id: str,
+        collection: str,
+        task: str,
+        old: str,
+        new: str,
+        *,
+        merge: bool = False,
+        dry_run: bool = False,
+    ) -> RenamedLabel:
+        """Give every scan that has one label of a task another, in one transaction.
+
+        The ``version`` of each of these scans rises.
+
+        Args:
+            merge: whether scans may have the new label already.
+            dry_run: count, and change nothing.
+
+        Raises:
+            UnknownItem: no such collection, or no scan has the label.
+            NameTaken: scans have the new label, without ``merge``.
+            InputError: the new label cannot be stored.
         """
 
     def get_scan(self, workspace_id: str, collection: str, scan_id: str) -> Scan:
@@ -146,8 +175,12 @@ class ScanCatalog(Protocol):
 
     def find_known(
         self, workspace_id: str, collection: str, sha256s: Sequence[str]
-    ) -> dict[str, str]:
-        """{sha256: scan_id} of the files that the collection has."""
+    ) -> tuple[Scan, ...]:
+        """The scans of those files, one per subject, in the order of storing.
+
+        Raises:
+            UnknownItem: no such collection.
+        """
 
     def list_scans(
         self,
@@ -162,6 +195,16 @@ class ScanCatalog(Protocol):
 
         Raises:
             UnknownItem: no such collection.
+            InvalidCursor: ``after`` is not a decimal row id.
+        """
+
+    def subject(
+        self, workspace_id: str, subject_id: str, *, limit: int, after: str | None = None
+    ) -> tuple[HeldSubject, Page[Scan]]:
+        """What the workspace holds of a patient as of one moment, and a page of the scans.
+
+        Raises:
+            UnknownItem: neither a scan nor an uploaded example.
             InvalidCursor: ``after`` is not a decimal row id.
         """
 
@@ -219,11 +262,20 @@ class ArrayCatalog(Protocol):
         """
 
     def labelled(
-        self, workspace_id: str, collection: str, *, where: ScanFilter, most: int
+        self,
+        workspace_id: str,
+        collection: str,
+        *,
+        where: ScanFilter,
+        most: int,
+        vectors: bool = True,
     ) -> LabelledScans:
         """All scans that pass, in the order of storing, as columns.
 
         Complete ``Scan`` objects would take several times as long.
+
+        Args:
+            vectors: False = ``embeddings_ND`` has no rows.
 
         Raises:
             UnknownItem: no such collection.
@@ -264,16 +316,46 @@ class ErasureCatalog(Protocol):
         """Delete every scan of the subject in every collection, and overwrite their bytes.
 
         Classifiers stay; the receipt names those that learnt from the subject, sorted. Examples
-        that were uploaded to them lose their content. All saved answers of the workspace are
-        deleted as well, because their bodies may name the subject.
+        that were uploaded to them lose their content, and their out-of-fold scores. All saved
+        answers of the workspace are deleted as well, because their bodies may name the subject.
+        The other deletions of this class do the same.
 
         Raises:
             UnknownItem: the workspace has no scan and no uploaded example of this subject.
         """
 
-    def expire(self, *, moment: datetime | None = None) -> tuple[tuple[str, ErasedSubject], ...]:
+    def expire(
+        self, *, limits: SweepLimits, clock: Clock | None = None
+    ) -> tuple[tuple[str, ErasedSubject], ...]:
         """Delete up to 500 scans per collection that are older than its retention.
 
-        Returns (workspace_id, receipt) of each collection that lost scans; call it again until
-        the result is empty. ``moment`` replaces the present time.
+        A collection of which too many are due, on a clock that is not proven, loses none; its
+        ``retention_held`` says how many are due.
+
+        Returns:
+            (workspace_id, receipt) of each collection that lost scans; call it again until it is
+            empty.
         """
+
+    def expire_collection(
+        self, workspace_id: str, collection: str, *, clock: Clock | None = None
+    ) -> ErasedSubject | None:
+        """As a confirmed ``expire`` of one collection; call it again until it is None.
+
+        Raises:
+            UnknownItem: no such collection.
+        """
+
+    def were_erased(self, workspace_id: str, scans: Sequence[NewScan]) -> list[bool]:
+        """Whether the subject or study of each scan was erased after the scan was first stored."""
+
+    def settle_erasures(self) -> bool:
+        """Write every erasure to the folder of the backups that is not there yet.
+
+        Returns:
+            Whether all are there, or there is no such folder.
+        """
+
+    @property
+    def erasures_owed(self) -> int:
+        """Number of erasures that could not be written to the folder of the backups yet."""

@@ -5,8 +5,10 @@ No message quotes a value.
 
 import math
 
-from service.catalog.records import Range, Scalar, ScanFilter
-from service.errors import InputError, PreconditionFailed, TooManyItems
+from service.catalog.filter_records import Range, ScanFilter
+from service.catalog.plain_text import require_value
+from service.catalog.records import Scalar
+from service.errors import InputError, PreconditionFailed
 
 INT64_MAX = 2**63 - 1
 MAX_CONDITIONS = 100  # of one filter; SQLite refuses expressions deeper than 1000
@@ -48,11 +50,11 @@ def require_optional_text(text: object, what: str) -> None:
 
 
 def require_scalar(value: object) -> Scalar:
-    """Return an attribute's value. Raises InputError: not a scalar, NaN, or over 64 bits."""
+    """An attribute's value as it is stored. Raises InputError: not a scalar, NaN, over 64 bits."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return require_text(value, "an attribute value")
+        return require_value(value, "an attribute value")
     if isinstance(value, int | float) and is_comparable(value):
         return value
     raise InputError(
@@ -89,16 +91,16 @@ def require_fields(named: frozenset[str], known: frozenset[str]) -> None:
 
 
 def require_filter(where: ScanFilter) -> None:
-    """Raises TooManyItems: over 100 conditions or 10 levels. InputError: a range mixes types."""
+    """Raises InputError: over 100 conditions or 10 levels, or a range that mixes types."""
     total, level, depth = 0, [where], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise TooManyItems(f"filters may be nested {MAX_DEPTH} deep at most, got more")
+            raise InputError(f"filters may be nested {MAX_DEPTH} deep at most, got more")
         inner = [f for parent in level for f in (*parent.all_of, *parent.any_of, *parent.none_of)]
         total += sum(_size(parent) for parent in level) + len(inner)
         if total > MAX_CONDITIONS:
-            raise TooManyItems(f"a filter may hold {MAX_CONDITIONS} conditions, got more")
+            raise InputError(f"a filter may hold {MAX_CONDITIONS} conditions, got more")
         for parent in level:
             for span in parent.attribute_ranges.values():
                 _require_range(span)

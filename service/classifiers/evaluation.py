@@ -13,13 +13,26 @@ from typing import Any
 import numpy as np
 
 from service.arrays import Doubles
+from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
-from service.catalog.records import ClassifierVersion, Scan, ScanFilter, VersionExample
+from service.catalog.records import ClassifierVersion, Scan, VersionExample
 from service.classifiers.examples import Examples, group_of, labels_of, without_repetitions
-from service.classifiers.grouping import grouped
+from service.classifiers.fitting import grouped
 from service.classifiers.loaded import LoadedClassifier
+from service.classifiers.refusals import (
+    LEARNT,
+    LISTED,
+    OnRefused,
+    RefusalReason,
+    RefusedExample,
+    examples_refused,
+    learnt_of,
+    named,
+    refusal_reasons,
+    take_indices,
+)
 from service.classifiers.store import ClassifierStore
-from service.errors import InputError, NotEnoughExamples
+from service.errors import NotEnoughExamples
 from service.fewshot.calibrator import Reliability, reliability
 from service.fewshot.classifier import (
     CalibratedHead,
@@ -31,6 +44,8 @@ from service.fewshot.heldout import HeldOut, OutOfFold
 from service.fewshot.label_quality import Agreement, agreement
 from service.fewshot.metrics import ClassificationMetrics, compute_metrics, confusion_rows
 from service.fewshot.portable import from_plain
+
+MAX_COMPARED = 50_000  # examples of a fit whose copies are searched for
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +78,22 @@ class HeadEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Figures on labelled examples; ``known`` of them took part in the fit."""
+    """Figures on labelled examples; ``known`` of them took part in the fit.
+
+    Attributes:
+        left_out: number of examples that were refused; ``refused`` lists the first 50.
+    """
 
     examples: int
     known: int
     labels: tuple[HeadEvaluation, ...]
+    left_out: int = 0
+    refused: tuple[RefusedExample, ...] = ()
 
     @property
     def balanced_accuracy(self) -> float | None:
         """Mean over labels; None where one has none."""
         return mean_balanced_accuracy(self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two versions on the examples that both have with the same labels."""
-
-    shared: int
-    first: tuple[HeadEvaluation, ...]
-    second: tuple[HeadEvaluation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,39 +133,47 @@ class ClassifierEvaluator:
         examples: Examples,
         *,
         allow_known: bool,
+        on_refused: OnRefused = "fail",
+        unusable: Sequence[RefusedExample] = (),
     ) -> Evaluation:
         """Evaluate a version on labelled examples.
 
+        Args:
+            allow_known: also use examples that took part in the fit: same scan, image, subject or
+                study, or a near copy.
+            on_refused: whether to fail for the sake of refused examples, or to leave them out.
+            unusable: examples that have no embedding.
+
         Raises:
-            InputError: examples that took part in the fit (same image, subject or study) without
-                ``allow_known``, or an unknown label.
-            NotEnoughExamples: no examples.
+            ExamplesRefused: examples that took part in the fit, or of an unknown class, or
+                ``unusable``; only with ``on_refused`` fail.
+            NotEnoughExamples: no examples, or all are refused.
         """
         examples = without_repetitions(examples)
-        if not len(examples):
-            raise NotEnoughExamples("expected labelled examples to evaluate on, got none")
         where = (workspace_id, loaded.classifier.name, loaded.version.number)
-        known = _known(self._catalog.version_examples(*where), examples)
-        if known and not allow_known:
-            raise InputError(
-                f"{known} of {len(examples)} examples share image, subject or study with what the "
-                "version was fitted from; leave them out, or send allow_known"
+        learnt = learnt_of(
+            loaded, self._catalog.version_examples(*where), self._kept(loaded, *where)
+        )
+        reasons = refusal_reasons(loaded, examples, learnt)
+        allowed = LEARNT if allow_known else frozenset[RefusalReason]()
+        refused = [*unusable, *(r for r in named(examples, reasons) if r.reason not in allowed)]
+        total = len(examples) + len(unusable)
+        if refused and on_refused == "fail":
+            raise examples_refused(refused, total)
+        used = examples.take(take_indices(reasons, allowed))
+        if not len(used):
+            raise NotEnoughExamples(
+                f"expected labelled examples to evaluate on, got none: {len(refused)} of {total} "
+                "were refused"
             )
-        return Evaluation(len(examples), known, tuple(_evaluated(loaded, examples)))
+        known = sum(reason in allowed for reason in reasons)
+        heads = tuple(_evaluated(loaded, used))
+        return Evaluation(len(used), known, heads, len(refused), tuple(refused[:LISTED]))
 
-    def compare(self, workspace_id: str, name: str, first: int, second: int) -> Comparison:
-        """Compare two versions by their out-of-fold scores of the examples that both have.
-
-        Raises:
-            NotEnoughExamples: no example has the same labels in both.
-        """
-        stored = [self.out_of_fold(workspace_id, name, number) for number in (first, second)]
-        labels = [{e.example_id: e.label for e in examples} for examples, _ in stored]
-        shared = {key for key, label in labels[0].items() if labels[1].get(key) == label}
-        if not shared:
-            raise NotEnoughExamples("the two versions share no example under the same labels")
-        heads, others = (_on_shared(examples, scores, shared) for examples, scores in stored)
-        return Comparison(len(shared), heads, others)
+    def _kept(self, loaded: LoadedClassifier, *where: Any) -> Examples:
+        if loaded.version.examples > MAX_COMPARED:  # the ids and digests of all still count
+            return Examples.of(())
+        return self._store.sources.of_version(*where)
 
     def confusion(self, workspace_id: str, name: str, number: int) -> Confusion:
         """The examples behind each cell of the out-of-fold confusion."""
@@ -237,7 +257,6 @@ def _cells(
 
 
 def _evaluated(loaded: LoadedClassifier, examples: Examples) -> Iterator[HeadEvaluation]:
-    """Raises InputError: a label that the version does not know."""
     truths = _truths(loaded.model, examples)
     groups_N = np.unique(grouped(examples).groups, return_inverse=True)[1]
     for label, head in loaded.model.heads.items():
@@ -258,16 +277,10 @@ def _evaluated(loaded: LoadedClassifier, examples: Examples) -> Iterator[HeadEva
 
 
 def _truths(model: FewShotClassifier, examples: Examples) -> dict[str | None, list[str]]:
-    """The class of each example for each head. Raises InputError: an unknown class or label."""
+    """The class of each example for each head; the version knows all of them."""
     if None in model.heads:
-        unknown = sum(label not in model.labels for label in examples.labels)
-        if unknown:
-            raise InputError(f"{unknown} of {len(examples)} labels are no class of the version")
         return {None: list(examples.labels)}
     labels = [labels_of(key) for key in examples.labels]
-    unknown = len(frozenset[str]().union(*labels) - set(model.labels))
-    if unknown:
-        raise InputError(f"the version does not know {unknown} labels of the examples")
     return {
         label: [head.head.classes[label in labels_of_example] for labels_of_example in labels]
         for label, head in model.heads.items()
@@ -298,26 +311,3 @@ def _class_weights(
     by_label = {report["label"]: report["class_weights"] for report in reports}
     weights = by_label.get(label)
     return np.array([weights[name] for name in head.head.classes]) if weights else None
-
-
-def _on_shared(
-    examples: Sequence[VersionExample], scores: OutOfFold, shared: set[str]
-) -> tuple[HeadEvaluation, ...]:
-    rows = np.array([i for i, example in enumerate(examples) if example.example_id in shared])
-    return tuple(
-        HeadEvaluation(label, compute_metrics(head.nested))
-        for label, head in scores.rows(rows).heads.items()
-    )
-
-
-def _known(fitted: Sequence[VersionExample], examples: Examples) -> int:
-    """How many examples share image, scan, subject or study with the examples of the fit."""
-    images = {e.sha256 for e in fitted} | {e.scan for e in fitted}
-    subjects, studies = {e.subject_id for e in fitted}, {e.study_id for e in fitted}
-    for ids in (images, subjects, studies):
-        ids.discard(None)
-    columns = (examples.sha256s, examples.scans, examples.subject_ids, examples.study_ids)
-    return sum(
-        sha256 in images or scan in images or subject_id in subjects or study_id in studies
-        for sha256, scan, subject_id, study_id in zip(*columns, strict=True)
-    )

@@ -1,4 +1,4 @@
-"""Labelled examples: from the scans of a collection, from uploads, or from an earlier version.
+"""Labelled examples as columns, and changes of them.
 
 They are columns, because a fit may have 100,000. An example of a multi-label classifier holds its
 labels as one text (``key_of``), so that both kinds are stored, compared and corrected alike.
@@ -10,25 +10,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from service.arrays import Floats
-from service.catalog.interface import Catalog
-from service.catalog.records import LabelledScans, NewExample, Scan, ScanFilter
+from service.catalog.plain_text import require_name
+from service.catalog.records import NewExample
 from service.errors import (
     ConflictingLabels,
-    EncoderMismatch,
     InputError,
-    PreconditionFailed,
-    TooManyItems,
     UnknownItem,
 )
+from service.fewshot.fit import MAX_CLASS_NAME
 from service.fewshot.label_quality import in_conflict
-
-_PAGE = 1000
-_TRIES = 3  # of two reads; a deletion may happen between them
 
 
 class Example(NamedTuple):
@@ -117,6 +112,34 @@ _COLUMNS = tuple(
 )
 
 
+def class_name(name: str) -> str:
+    """The name in NFC, with plain blanks and none around it.
+
+    Raises:
+        InputError: then not of 1 to 128 characters, or with characters that nobody sees.
+    """
+    composed = require_name(name, "a class name")
+    if len(composed) > MAX_CLASS_NAME:
+        raise InputError(f"expected class names of at most {MAX_CLASS_NAME} characters")
+    return composed
+
+
+def class_names(names: Iterable[str]) -> list[str]:
+    """``class_name`` of each; each spelling is looked at once. Raises InputError."""
+    known: dict[str, str] = {}
+    return [known.get(name) or known.setdefault(name, class_name(name)) for name in names]
+
+
+def by_class_name(values: Mapping[str, float] | None) -> dict[str, float] | None:
+    """The same values by ``class_name``. Raises InputError: two are of one name."""
+    if values is None:
+        return None
+    named = {class_name(name): value for name, value in values.items()}
+    if len(named) < len(values):
+        raise InputError("expected one value per class or label, got two spellings of one name")
+    return named
+
+
 def key_of(labels: Iterable[str]) -> str:
     """A text for a set of labels, equal for equal sets."""
     return json.dumps(sorted(set(labels)), ensure_ascii=False)
@@ -131,144 +154,6 @@ def labels_of(key: str) -> frozenset[str]:
     if not isinstance(labels, list):
         raise InputError("expected examples with lists of labels")
     return frozenset(map(str, labels))
-
-
-class Sources:
-    """Reads examples from one catalog."""
-
-    def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int) -> None:
-        self._catalog = catalog
-        self._encoder_id = encoder_id
-        self._dim = dim
-        self._max_examples = max_examples
-
-    def of_task(self, workspace_id: str, collection: str, task: str, where: ScanFilter) -> Examples:
-        """Every scan of a collection that has a label for ``task``.
-
-        Raises:
-            UnknownItem: no such collection.
-            EncoderMismatch: the collection holds embeddings of another encoder.
-            TooManyItems: more scans than one fit may have.
-        """
-        scans = self._labelled(workspace_id, collection, [task], where)
-        return _of_scans(collection, scans, [labels[task] for labels in scans.labels])
-
-    def of_tasks(
-        self, workspace_id: str, collection: str, tasks: Mapping[str, str], where: ScanFilter
-    ) -> Examples:
-        """Every scan that has a label for all ``tasks``, for a multi-label classifier.
-
-        A scan has the label named like a task when its value is the one in ``tasks``.
-
-        Raises:
-            UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
-        """
-        scans = self._labelled(workspace_id, collection, list(tasks), where)
-        keys = [
-            key_of(name for name, value in tasks.items() if labels[name] == value)
-            for labels in scans.labels
-        ]
-        return _of_scans(collection, scans, keys)
-
-    def _labelled(
-        self, workspace_id: str, collection: str, tasks: Sequence[str], where: ScanFilter
-    ) -> LabelledScans:
-        self.check_collection(workspace_id, collection)
-        labelled = ScanFilter(label_presence=dict.fromkeys(tasks, True))
-        both = replace(where, all_of=(*where.all_of, labelled))
-        return self._catalog.labelled(workspace_id, collection, where=both, most=self._max_examples)
-
-    def scans_of(self, workspace_id: str, collection: str, where: ScanFilter) -> list[Scan]:
-        """All scans of a collection that pass a filter. Raises as ``of_task``."""
-        self.check_collection(workspace_id, collection)
-        scans: list[Scan] = []
-        after: str | None = None
-        while True:
-            page = self._catalog.list_scans(
-                workspace_id, collection, where=where, limit=_PAGE, after=after
-            )
-            scans += page.items
-            after = page.next_after
-            if len(scans) > self._max_examples:
-                raise TooManyItems(f"expected at most {self._max_examples} scans in one request")
-            if after is None:
-                return scans
-
-    def of_scans(
-        self, workspace_id: str, collection: str, labels: Sequence[tuple[str, str]]
-    ) -> Examples:
-        """Scans by (scan_id, label).
-
-        Raises:
-            UnknownItem: no such collection or scan.
-            EncoderMismatch: as ``of_task``.
-        """
-        self.check_collection(workspace_id, collection)
-        scans = [self._catalog.get_scan(workspace_id, collection, scan_id) for scan_id, _ in labels]
-        if not scans:
-            return Examples.of(())
-        columns = LabelledScans(
-            scan_ids=[scan.scan_id for scan in scans],
-            sha256s=[scan.image.sha256 for scan in scans],
-            subject_ids=[scan.subject_id for scan in scans],
-            study_ids=[scan.study_id for scan in scans],
-            labels=[scan.labels for scan in scans],
-            embeddings_ND=self._catalog.embeddings(
-                workspace_id, collection, [scan.scan_id for scan in scans]
-            ),
-        )
-        return _of_scans(collection, columns, [label for _, label in labels])
-
-    def of_version(self, workspace_id: str, name: str, number: int) -> Examples:
-        """The examples of a version whose vectors are kept.
-
-        Raises:
-            PreconditionFailed: examples are deleted at the same time.
-        """
-        where = (workspace_id, name, number)
-        for _ in range(_TRIES):
-            stored = self._catalog.version_examples(*where)
-            kept = [example for example in stored if example.is_kept]
-            embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
-            if len(kept) == len(embeddings_ND):
-                break
-        else:
-            raise PreconditionFailed("examples of the version are being deleted; try again")
-        return Examples(
-            embeddings_ND,
-            [example.label for example in kept],
-            [group_of(e.subject_id, e.study_id, e.sha256 or e.example_id) for e in kept],
-            [example.sha256 for example in kept],
-            [example.scan for example in kept],
-            [example.subject_id for example in kept],
-            [example.study_id for example in kept],
-            [example.example_id for example in kept],
-            [None] * len(kept),
-        )
-
-    def check_collection(self, workspace_id: str, name: str) -> None:
-        """Raises UnknownItem, EncoderMismatch."""
-        encoder_id = self._catalog.get_collection(workspace_id, name).encoder_id
-        if encoder_id != self._encoder_id:
-            raise EncoderMismatch(
-                f"the collection holds embeddings of {encoder_id}, loaded is {self._encoder_id}"
-            )
-
-
-def _of_scans(collection: str, scans: LabelledScans, labels: Sequence[str]) -> Examples:
-    count = len(scans.scan_ids)
-    columns = zip(scans.subject_ids, scans.study_ids, scans.sha256s, strict=True)
-    return Examples(
-        scans.embeddings_ND,
-        labels,
-        [group_of(*ids) for ids in columns],
-        scans.sha256s,
-        [(collection, scan_id) for scan_id in scans.scan_ids],
-        scans.subject_ids,
-        scans.study_ids,
-        [None] * count,
-        [None] * count,
-    )
 
 
 def group_of(subject_id: str | None, study_id: str | None, sha256: str) -> str:
@@ -307,20 +192,22 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changes from a version to the next; added examples may relabel existing ones."""
+    """Changes from a version to the next; added examples may relabel existing ones.
+
+    Attributes:
+        may_stay: whether no change is accepted.
+        settings: further ones of the next version.
+    """
 
     add: Examples = field(default_factory=lambda: Examples.of(()))
     relabel: tuple[tuple[Reference, str], ...] = ()
     drop: tuple[Reference, ...] = ()
+    may_stay: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def changed(
-    base: Examples, changes: Changes, *, may_stay: bool = False
-) -> tuple[Examples, dict[str, int]]:
+def changed(base: Examples, changes: Changes) -> tuple[Examples, dict[str, int]]:
     """The examples of the next version, and how many were added, relabelled and dropped.
-
-    Args:
-        may_stay: whether no change is accepted, because options change.
 
     Raises:
         UnknownItem: a reference names no example of the base.
@@ -360,7 +247,7 @@ def changed(
         raise InputError("one example was both dropped and relabelled")
     differs = sum(base.labels[row] != label for row, label in labels.items())
     counts = {"added": len(fresh), "relabelled": differs, "dropped": len(dropped)}
-    if not may_stay and not any(counts.values()):
+    if not changes.may_stay and not any(counts.values()):
         raise InputError("expected a change: examples to add, to relabel or to drop")
     relabelled = replace(
         base, labels=[labels.get(row, label) for row, label in enumerate(base.labels)]

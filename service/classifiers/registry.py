@@ -4,6 +4,7 @@ The HTTP API and the jobs call this. A version is a number, ``published`` or ``l
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from service.catalog.interface import Catalog
@@ -14,19 +15,24 @@ from service.catalog.records import (
     Page,
     VersionExample,
 )
+from service.classifiers.comparison import Comparison, compare_versions
 from service.classifiers.evaluation import ClassifierEvaluator, Evaluation
 from service.classifiers.examples import Changes, Example, Examples, group_of
-from service.classifiers.fitting import MULTI, SINGLE
+from service.classifiers.label_source import SOURCE, LabelSource, SourceChanges, labels_in
+from service.classifiers.refusals import RefusedExample
 from service.classifiers.requests import (
     ChangeRequest,
+    EvaluationRequest,
     ExampleSelection,
     FitRequest,
+    RefitFromSource,
     UploadedExample,
     label_key,
 )
-from service.classifiers.store import ClassifierStore
+from service.classifiers.source_refit import OPERATION, SourceRefit
+from service.classifiers.store import ClassifierStore, require_revision
 from service.classifiers.thresholds import ThresholdRequest, Thresholds
-from service.errors import InputError, NameTaken
+from service.errors import NameTaken, UnknownItem
 
 __all__ = [
     "Author",
@@ -51,6 +57,7 @@ class ClassifierRegistry:
         self._store = store
         self._evaluator = evaluator
         self._thresholds = thresholds
+        self._sources = SourceRefit(catalog, store)
 
     def fit(
         self,
@@ -76,7 +83,8 @@ class ClassifierRegistry:
             InputError: labels that do not fit the kind of classifier.
             ServiceError: as ``ClassifierStore.fit``.
         """
-        settings = {} if operation_id is None else {"operation_id": operation_id}
+        settings: dict[str, Any] = {} if operation_id is None else {OPERATION: operation_id}
+        settings[SOURCE] = self._source(workspace_id, request.examples).to_json()
         try:
             examples = self._examples(workspace_id, request.examples, uploads, request.options.kind)
             before_fit(len(examples))
@@ -85,7 +93,7 @@ class ClassifierRegistry:
                 request.name,
                 examples,
                 request.author,
-                request.options,
+                request.options.in_one_spelling(),
                 settings=settings,
                 before_storing=before_storing,
             )
@@ -93,9 +101,16 @@ class ClassifierRegistry:
             if operation_id is None:
                 raise
             classifier, version = self.find(workspace_id, request.name, "1")
-            if version.settings.get("operation_id") != operation_id:
+            if version.settings.get(OPERATION) != operation_id:
                 raise
             return classifier
+
+    def check_sources(self, workspace_id: str, selection: ExampleSelection) -> None:
+        """Before work that is only accepted now. Raises UnknownItem, EncoderMismatch."""
+        names = {scan.collection for scan in selection.scans}
+        names |= set() if selection.collection is None else {selection.collection}
+        for name in sorted(names):
+            self._store.sources.check_collection(workspace_id, name)
 
     def change(
         self,
@@ -109,31 +124,113 @@ class ClassifierRegistry:
         relabelled = tuple(
             (reference, label_key(base.kind, label)) for reference, label in request.relabel
         )
+        settings: dict[str, Any] = {}
+        if request.examples.task is not None or request.examples.tasks:
+            earlier = self._catalog.version_examples(workspace_id, request.name, base.number)
+            settings[SOURCE] = self._source(workspace_id, request.examples, earlier).to_json()
         return self._store.extend(
             workspace_id,
             request.name,
-            Changes(added, relabelled, request.drop),
+            Changes(added, relabelled, request.drop, settings=settings),
             request.author,
             base=base.number,
-            options=request.options,
+            options=request.options.in_one_spelling(),
             publish=request.publish,
             if_revision=request.if_revision,
         )
 
-    def evaluate(
+    def _source(
         self,
         workspace_id: str,
-        name: str,
-        number: int,
-        examples: ExampleSelection,
-        uploads: Sequence[UploadedExample],
+        selection: ExampleSelection,
+        earlier: Sequence[VersionExample] = (),
+    ) -> LabelSource:
+        """The source of a version that reads labels, and the scans of it that have none."""
+        source = LabelSource.of(selection)
+        named = {s.scan_id for s in selection.scans if s.collection == source.collection}
+        named |= labels_in(earlier, source.collection or "").keys()
+        if source.collection is None or not named:
+            return source
+        labels = self._store.sources.labels_of(workspace_id, selection)
+        return replace(source, by_hand=tuple(sorted(named - labels.keys())))
+
+    def check_refit(self, workspace_id: str, request: RefitFromSource) -> None:
+        """Before work that is only accepted now.
+
+        Raises:
+            UnknownItem: no such classifier, version or collection.
+            PreconditionFailed: the classifier has another revision than ``if_revision``.
+            EncoderMismatch: the collection holds embeddings of another encoder.
+        """
+        classifier, _ = self.find(workspace_id, request.name, request.version)
+        require_revision(classifier, request.if_revision)
+        if request.source is not None:
+            self.check_sources(workspace_id, request.source)
+
+    def refit(
+        self,
+        workspace_id: str,
+        request: RefitFromSource,
         *,
-        allow_known: bool,
-    ) -> Evaluation:
+        operation_id: str | None = None,
+        before_fit: Callable[[int], None] = lambda _examples: None,
+    ) -> tuple[Classifier, ClassifierVersion]:
+        """Fit a version with the labels of today. Raises as ``SourceRefit.refit``.
+
+        Args:
+            operation_id: of the job. A job that restarts after it stored the version returns it.
+            before_fit: called with the number of labels.
+        """
+        latest = self.find(workspace_id, request.name, "latest")
+        require_revision(latest[0], request.if_revision)
+        if operation_id is not None and latest[1].settings.get(OPERATION) == operation_id:
+            return latest
+        _, base = self.find(workspace_id, request.name, request.version)
+        return self._sources.refit(
+            workspace_id, request, base, operation_id=operation_id, before_fit=before_fit
+        )
+
+    def source_changes(
+        self, workspace_id: str, name: str, version: ClassifierVersion
+    ) -> SourceChanges | None:
+        """How the labels of a version's source differ by now; None without such labels."""
+        return self._sources.changes(workspace_id, name, version)
+
+    def evaluate(self, workspace_id: str, request: EvaluationRequest) -> Evaluation:
         """Evaluate a version on labelled examples. Raises as ``ClassifierEvaluator.evaluate``."""
-        loaded = self._store.open(workspace_id, name, number)
-        labelled = self._examples(workspace_id, examples, uploads, loaded.version.kind)
-        return self._evaluator.evaluate(workspace_id, loaded, labelled, allow_known=allow_known)
+        loaded = self._store.open(workspace_id, request.name, request.number)
+        selection, unusable = request.examples, list(request.unusable)
+        if request.on_refused == "leave_out":
+            selection, unknown = self._stored_scans(workspace_id, selection)
+            unusable += unknown
+        labelled = self._examples(workspace_id, selection, request.uploads, loaded.version.kind)
+        return self._evaluator.evaluate(
+            workspace_id,
+            loaded,
+            labelled,
+            allow_known=request.allow_known,
+            on_refused=request.on_refused,
+            unusable=unusable,
+        )
+
+    def _stored_scans(
+        self, workspace_id: str, selection: ExampleSelection
+    ) -> tuple[ExampleSelection, list[RefusedExample]]:
+        """The selection without named scans that do not exist, and those."""
+        scans, unknown = [], []
+        for scan in selection.scans:
+            try:
+                self._catalog.get_scan(workspace_id, scan.collection, scan.scan_id)
+            except UnknownItem:
+                unknown.append(RefusedExample("unknown_scan", (scan.collection, scan.scan_id)))
+            else:
+                scans.append(scan)
+        return replace(selection, scans=tuple(scans)), unknown
+
+    def compare(self, workspace_id: str, name: str, first: int, second: int) -> Comparison:
+        """Compare two versions. Raises as ``compare_versions``."""
+        numbers = (first, second)
+        return compare_versions(self._store, self._evaluator, workspace_id, name, numbers)
 
     def _examples(
         self,
@@ -143,17 +240,12 @@ class ClassifierRegistry:
         kind: str,
     ) -> Examples:
         """All examples of a request: scans of its tasks, named scans, then uploads."""
-        sources, collection = self._store.sources, stored.collection
-        if (stored.tasks and kind == SINGLE) or (stored.task is not None and kind == MULTI):
-            raise InputError(
-                "expected a task of a single-label, or tasks of a multi-label classifier"
-            )
-        uploaded = [_uploaded(kind, upload, file) for file, upload in enumerate(uploads)]
-        parts: list[Examples] = []
-        if stored.tasks and collection is not None:
-            parts.append(sources.of_tasks(workspace_id, collection, stored.tasks, stored.where))
-        if stored.task is not None and collection is not None:
-            parts.append(sources.of_task(workspace_id, collection, stored.task, stored.where))
+        sources = self._store.sources
+        uploaded = [
+            _uploaded(kind, upload, file if upload.file is None else upload.file)
+            for file, upload in enumerate(uploads)
+        ]
+        parts = [sources.of_selection(workspace_id, stored, kind)]
         by_collection: dict[str, list[tuple[str, str]]] = {}
         for scan in stored.scans:
             labelled = (scan.scan_id, label_key(kind, scan.labelling))

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from service.arrays import Floats
-from service.catalog.records import Author, ScanFilter
-from service.classifiers.examples import Reference, key_of, labels_of
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import Author
+from service.classifiers.examples import Reference, class_name, class_names, key_of, labels_of
 from service.classifiers.fitting import MULTI, SINGLE, FitOptions
+from service.classifiers.refusals import OnRefused, RefusedExample
 from service.errors import InputError
 from service.fewshot.portable import from_plain
 
@@ -35,13 +37,18 @@ class ScanExample:
 
 @dataclass(frozen=True, slots=True)
 class UploadedExample:
-    """An embedded upload with its class or labels; ``embedding_D`` has unit length."""
+    """An embedded upload with its class or labels; ``embedding_D`` has unit length.
+
+    Attributes:
+        file: its number among the files of the request, from 0.
+    """
 
     embedding_D: Floats
     sha256: str
     label: Labelling
     subject_id: str | None = None
     study_id: str | None = None
+    file: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class ExampleSelection:
     Attributes:
         task: label task of ``collection`` whose values are the classes.
         tasks: of multi-label classifiers, task -> value that means that the label is present.
-        where: filter of the scans of the task or tasks.
+        where: filter of the scans of the task or tasks; ``filter`` as the request wrote it.
     """
 
     collection: str | None = None
@@ -59,6 +66,7 @@ class ExampleSelection:
     tasks: Mapping[str, str] = field(default_factory=dict)
     where: ScanFilter = field(default_factory=ScanFilter)
     scans: tuple[ScanExample, ...] = ()
+    filter: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,53 @@ class ChangeRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RefitFromSource:
+    """The next version of a classifier, with the labels that its source has now.
+
+    Attributes:
+        version: number of the version to start from, ``latest`` or ``published``.
+        source: another source; None = that of the version.
+        options: how to fit; None = as the version it starts from.
+    """
+
+    name: str
+    version: str = "latest"
+    source: ExampleSelection | None = None
+    options: FitOptions = field(default_factory=FitOptions)
+    author: Author = field(default_factory=Author)
+    publish: bool = False
+    if_revision: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Any) -> "RefitFromSource":
+        """Read ``to_json``. Raises InputError."""
+        return from_plain(cls, document)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """Labelled examples to evaluate a version on.
+
+    Attributes:
+        allow_known: also use examples that took part in the fit.
+        on_refused: whether refused examples fail the request or are left out.
+        unusable: uploads that could not be embedded.
+    """
+
+    name: str
+    number: int
+    examples: ExampleSelection
+    uploads: tuple[UploadedExample, ...] = ()
+    unusable: tuple[RefusedExample, ...] = ()
+    allow_known: bool = False
+    on_refused: OnRefused = "fail"
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewRequest:
     """Which labels to review.
 
@@ -122,12 +177,13 @@ def label_key(kind: str, label: Labelling) -> str:
     """The text that stores the label or labels of an example.
 
     Raises:
-        InputError: a class where a list of labels is expected, or the other way round.
+        InputError: a class where a list of labels is expected, or the other way round; a name that
+            no class may have.
     """
     if kind == MULTI and not isinstance(label, str):
-        return key_of(label)
+        return key_of(class_names(label))
     if kind == SINGLE and isinstance(label, str):
-        return label
+        return class_name(label)
     raise InputError(
         "a multi-label classifier takes a list of labels per example, and tasks instead of a task; "
         "a single-label one takes a label, and a task"

@@ -3,18 +3,21 @@
 Shape suffixes: U unlabelled scans, N examples, C classes, L labels, D embedding width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from service.arrays import Bools
 from service.catalog.interface import Catalog
-from service.catalog.records import Scan, ScanFilter, VersionExample
-from service.classifiers.evaluation import ClassifierEvaluator
-from service.classifiers.examples import group_of
+from service.catalog.records import Scan, VersionExample
+from service.classifiers.evaluation import MAX_COMPARED, ClassifierEvaluator
+from service.classifiers.examples import Examples
+from service.classifiers.label_source import LabelSource
 from service.classifiers.requests import ReviewRequest
 from service.classifiers.store import ClassifierStore
+from service.classifiers.unlabelled import NextScans, Pool, is_new, next_scans, pool_of
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.classifier import PRESENT_NUMBER
 from service.fewshot.duplicates import USUAL_OF_CONFLICTS, similarity_of_copies
@@ -46,10 +49,16 @@ class ReviewItem:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The most urgent items first; ``total`` is the number of all, None = not counted."""
+    """The most urgent items first; ``total`` is the number of all, None = not counted.
+
+    Attributes:
+        left_out: of kind ``next``: unlabelled scans that the version has learnt already, or that
+            copy a labelled one.
+    """
 
     items: tuple[ReviewItem, ...]
     total: int | None
+    left_out: int | None = None
 
 
 class LabelReview:
@@ -68,8 +77,8 @@ class LabelReview:
         Raises:
             UnknownItem: no such classifier, version or collection.
             EncoderMismatch: the version or the collection belongs to another encoder.
-            InputError: ``next`` without collection and tasks, or more examples than can be
-                compared.
+            InputError: ``next`` without collection and tasks, and a version without a source; or
+                more examples than can be compared.
             NotEnoughExamples: no example of the version is still kept.
         """
         if request.kind == "next":
@@ -78,21 +87,31 @@ class LabelReview:
         items = list_items(workspace_id, request.name, request.number)
         return Review(tuple(items[: request.limit]), len(items))
 
+    def next_scans(
+        self, workspace_id: str, collection: str, tasks: Sequence[str], limit: int
+    ) -> NextScans:
+        """Scans to label without a classifier. Raises as ``unlabelled.next_scans``."""
+        sources = self._store.sources
+        return next_scans(self._catalog, sources, workspace_id, collection, tasks, limit)
+
     def _next(self, workspace_id: str, request: ReviewRequest) -> Review:
-        if request.collection is None or not request.tasks:
-            raise InputError("expected collection and task for a review of kind next")
         loaded = self._store.open(workspace_id, request.name, request.number)
-        scans = self._store.sources.scans_of(workspace_id, request.collection, ScanFilter())
-        unlabelled = [s for s in scans if any(task not in s.labels for task in request.tasks)]
-        if not unlabelled:
-            return Review((), None)
-        ids = [scan.scan_id for scan in unlabelled]
-        embeddings_UD = self._catalog.embeddings(workspace_id, request.collection, ids)
-        groups = [group_of(s.subject_id, s.study_id, s.image.sha256) for s in unlabelled]
+        collection, tasks = request.collection, request.tasks
+        if collection is None and not tasks:
+            source = LabelSource.of_version(loaded.version)
+            collection = source.collection if source else None
+            tasks = _tasks_of(source)
+        if collection is None or not tasks:
+            raise InputError("expected collection and task for a review of kind next")
+        sources = self._store.sources
+        pool = pool_of(self._catalog, sources, workspace_id, collection, tasks)
+        pool = pool.take(self._teaches(workspace_id, request, pool))
+        if not pool.scans:
+            return Review((), None, pool.left_out)
         heads = list(loaded.model.heads.items())
-        shares = [head.probabilities(embeddings_UD) for _, head in heads]
+        shares = [head.probabilities(pool.embeddings_UD) for _, head in heads]
         # The entropies of independent labels add up, so all columns together have their sum.
-        rows = next_to_label(embeddings_UD, np.hstack(shares), groups, request.limit)
+        rows = next_to_label(pool.embeddings_UD, np.hstack(shares), pool.groups, request.limit)
         sureness_UL = np.stack([abs(share[:, PRESENT_NUMBER] - 0.5) for share in shares], axis=1)
         items = []
         for row in rows:
@@ -100,16 +119,23 @@ class LabelReview:
             label, head = heads[place]
             of_row = dict(zip(head.head.classes, shares[place][row].tolist(), strict=True))
             guess = max(of_row, key=of_row.__getitem__)
+            scan = pool.scans[row]
             items.append(
-                ReviewItem(
-                    "uncertain",
-                    scan=unlabelled[row],
-                    label=label,
-                    guess=guess,
-                    probabilities=of_row,
-                )
+                ReviewItem("uncertain", scan, label=label, guess=guess, probabilities=of_row)
             )
-        return Review(tuple(items), None)
+        return Review(tuple(items), None, pool.left_out)
+
+    def _teaches(self, workspace_id: str, request: ReviewRequest, pool: Pool) -> Bools:
+        """Which scans the version has not learnt, and nobody has labelled a copy of."""
+        where = (workspace_id, request.name, request.number)
+        examples = self._catalog.version_examples(*where)
+        kept = Examples.of(())
+        if len(examples) <= MAX_COMPARED:
+            kept = self._store.sources.of_version(*where)
+        scans = frozenset(example.scan for example in examples)
+        sha256s = frozenset(example.sha256 for example in examples)
+        learnt_U = is_new(pool, kept, scans, sha256s)
+        return learnt_U & is_new(pool, pool.labelled, frozenset(), frozenset())
 
     def _suspects(self, workspace_id: str, name: str, number: int) -> list[ReviewItem]:
         """Examples with doubtful labels by out-of-fold scores, the worst first."""
@@ -153,3 +179,9 @@ class LabelReview:
             )
             for pair in conflicts(embeddings_ND, labels, min_similarity=similarity)
         ]
+
+
+def _tasks_of(source: LabelSource | None) -> tuple[str, ...]:
+    if source is None:
+        return ()
+    return (source.task,) if source.task is not None else tuple(source.tasks)

@@ -11,11 +11,13 @@ from typing import Any
 
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
-from service.classifiers.examples import Changes, Examples, Sources, changed
+from service.classifiers.examples import Changes, Examples, changed
 from service.classifiers.examples import without_repetitions as unrepeated
 from service.classifiers.fitting import MULTI, FitOptions, fitted_version, names_of, options_of
+from service.classifiers.label_source import SOURCE, LabelSource
 from service.classifiers.loaded import LoadedClassifier, Support, load_classifier, support_of
 from service.classifiers.portable_versions import version_of_document
+from service.classifiers.sources import Sources
 from service.errors import (
     EncoderMismatch,
     NameTaken,
@@ -104,16 +106,17 @@ class ClassifierStore:
             PreconditionFailed: ``if_revision`` is not the current one.
         """
         current = self._catalog.get_classifier(workspace_id, name)
-        if if_revision not in (None, current.revision):  # before the work, and again after it
-            raise PreconditionFailed(f"expected {if_revision}, the current is {current.revision}")
+        require_revision(current, if_revision)  # before the work, and again after it
         number = base or current.latest
         start = self._catalog.get_version(workspace_id, name, number)
         self.require_encoder(start.encoder_id)
         kept = self.sources.of_version(workspace_id, name, number)
         options = options or FitOptions()
-        examples, counts = changed(kept, changes, may_stay=options.is_given)
-        settings = {"base_version": number, **counts, "not_kept": start.examples - len(kept)}
-        settings |= _dropped_thresholds(start)
+        may_stay = changes.may_stay or options.is_given
+        examples, counts = changed(kept, replace(changes, may_stay=may_stay))
+        settings: dict[str, Any] = {"base_version": number, **counts}
+        settings |= {"not_kept": start.examples - len(kept), **_inherited_source(start)}
+        settings |= _dropped_thresholds(start) | dict(changes.settings)
         earlier = options_of(start.kind, start.settings)
         chosen = options.after(earlier, names_of(examples, start.kind))
         version = self._fitted(examples, settings, author, chosen)
@@ -140,7 +143,7 @@ class ClassifierStore:
         if not gone:
             return None
         settings: dict[str, Any] = {"base_version": base.number, "refit": True, "not_kept": gone}
-        settings |= _dropped_thresholds(base)
+        settings |= _dropped_thresholds(base) | _inherited_source(base)
         names = names_of(kept, base.kind)
         options = FitOptions().after(options_of(base.kind, base.settings), names)
         version = self._fitted(kept, settings, author, options)
@@ -167,6 +170,9 @@ class ClassifierStore:
             raise TooManyItems(
                 f"expected at most {self._max_examples} examples, got {len(examples)}"
             )
+        kinds = {"scans": sum(scan is not None for scan in examples.scans)}
+        kinds["uploads"] = len(examples) - kinds["scans"]
+        settings = {**settings, SOURCE: {**settings.get(SOURCE, {}), **kinds}}
         return fitted_version(examples, options, settings, author, self._encoder_id)
 
     def require_encoder(self, encoder_id: str) -> None:
@@ -246,8 +252,20 @@ class ClassifierStore:
             NameTaken: the workspace has a classifier of this name.
         """
         self._refuse_taken(workspace_id, name)
-        version = version_of_document(document, author, self._encoder_id)
+        version = version_of_document(document, author, self._encoder_id, self._dim)
         return self._catalog.create_classifier(workspace_id, name, version)
+
+
+def require_revision(current: Classifier, if_revision: int | None) -> None:
+    """Raises PreconditionFailed: ``if_revision`` is not the current revision."""
+    if if_revision not in (None, current.revision):
+        raise PreconditionFailed(f"expected {if_revision}, the current is {current.revision}")
+
+
+def _inherited_source(start: ClassifierVersion) -> dict[str, Any]:
+    """The source of a version that reads no labels: that of the version it starts from."""
+    source = LabelSource.of_version(start)
+    return {} if source is None else {SOURCE: source.inherited(start.number).to_json()}
 
 
 def _dropped_thresholds(start: ClassifierVersion) -> dict[str, int]:

@@ -18,6 +18,7 @@ from service.catalog.records import (
     NewVersion,
 )
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.examples import class_name
 from service.classifiers.fitting import MULTI, REPORT_DIGITS
 from service.classifiers.store import ClassifierStore
 from service.errors import InputError, NotEnoughExamples
@@ -112,6 +113,12 @@ class Thresholds:
                 the others.
         """
         model = self._store.open(workspace_id, name, number).model
+        requests = [
+            request
+            if request.label in model.labels
+            else replace(request, label=class_name(request.label))
+            for request in requests
+        ]
         _check(requests, model)
         try:
             _, scores = self._evaluator.out_of_fold(workspace_id, name, number)
@@ -121,11 +128,11 @@ class Thresholds:
             return [ChosenThresholds(r, r.value, None, str(error)) for r in requests]
         chosen = []
         for request in requests:
-            key, class_name = model.find(request.label)
+            key, own_name = model.find(request.label)
             held_out = scores.heads[key].chosen  # on the scale of the head
             calibration = model.heads[key].calibrator.calibration
             shares_NC = calibration.probabilities(held_out.logits_NC)
-            of_class = _chosen(held_out, shares_NC, replace(request, label=class_name))
+            of_class = _chosen(held_out, shares_NC, replace(request, label=own_name))
             if key is not None and not 0 < of_class.threshold < 1:
                 value = of_class.threshold
                 raise InputError(f"only a threshold of {value:g} gives the {request.target}")

@@ -1,19 +1,18 @@
 """Commands for classifiers: fit, list, predict, evaluate, export, import, publish."""
 
 import base64
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from service.cli.ingest import ensure_collection, ingest
-from service.cli.labelled_files import LabelledFile, labelled_files
-from service.cli.terminal import LOCAL_URL, Key, Url, errors, progress, service_at
-from service.client.client import ApiError, Client
+from service.cli.labelled_files import labelled_files
+from service.cli.stored_labels import store_examples, write_labels
+from service.cli.terminal import LOCAL_URL, Key, Url, errors, service_at
+from service.client.client import ApiError
 from service.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Fit and use the classifiers of a running service.")
@@ -41,10 +40,18 @@ def fit(
     name: Name,
     source: Labelled,
     collection: Stored = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Label task of the collection; default: the name of the classifier."),
+    ] = None,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Fit a classifier from labelled images and print its accuracy."""
+    """Fit a classifier from labelled images and print its accuracy.
+
+    With a collection the labels are written into its scans, and every scan with a label of the
+    task takes part; `refit` then learns later labels.
+    """
     with service_at(url, key) as client:
         files = labelled_files(source)
         if collection is None:
@@ -52,11 +59,34 @@ def fit(
             with _hint():
                 answer = client.fit_images(name, images, [file.example for file in files])
         else:
-            body = {"name": name, "collection": collection}
-            answer = client.fit(body | {"examples": _stored(client, collection, files)})
+            labels = write_labels(client, collection, task or name, files)
+            typer.echo(str(labels))
+            answer = client.fit({"name": name, "collection": collection, "task": task or name})
         typer.echo(_line(answer))
         for warning in answer["report"]["warnings"]:
             errors.print(warning, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def refit(
+    name: Name,
+    publish: Annotated[bool, typer.Option("--publish", help="Publish the version.")] = False,
+    url: Url = LOCAL_URL,
+    key: Key = None,
+) -> None:
+    """Fit a new version from the labels that the collection of the classifier has now."""
+    with service_at(url, key) as client:
+        try:
+            made = client.refit(name, {"publish": publish})
+        except ApiError as error:
+            if error.code != "nothing_changed":
+                raise
+            typer.echo("nothing changed: the latest version has learnt these labels already")
+            return
+        settings = made["settings"]
+        counts = ", ".join(f"{settings[key]} {key}" for key in ("added", "relabelled", "dropped"))
+        typer.echo(f"version {made['version']}: {counts}, {settings['not_kept']} not kept")
+        typer.echo(_line(client.classifier(name)))
 
 
 @app.command("list")
@@ -119,6 +149,9 @@ def evaluate(
         bool,
         typer.Option("--allow-known", help="Also evaluate on examples of the fit."),
     ] = False,
+    on_refused: Annotated[
+        str, typer.Option(help="fail, or leave-out: evaluate on what is not refused.")
+    ] = "fail",
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -126,12 +159,13 @@ def evaluate(
     with service_at(url, key) as client:
         files = labelled_files(source)
         body: dict[str, Any] = {"allow_known": allow_known}
+        body["on_refused"] = on_refused.replace("-", "_")
         images: list[bytes] = []
         if collection is None:
             body["examples"] = [file.example for file in files]
             images = [file.path.read_bytes() for file in files]
         else:
-            examples = _stored(client, collection, files)
+            examples = store_examples(client, collection, files)
             body |= {"collection": collection, "examples": examples}
         with _hint():
             evaluation = client.evaluate(name, body, images=images, version=version)
@@ -198,28 +232,6 @@ def _hint() -> Iterator[None]:
         if error.code in TOO_MUCH:
             raise InputError(f"{error}; with --collection the images go in parts") from error
         raise
-
-
-def _stored(client: Client, collection: str, files: Sequence[LabelledFile]) -> list[dict[str, str]]:
-    """Store the files in a collection and return them as examples.
-
-    Raises:
-        InputError: the service refused a file; then nothing is fitted.
-    """
-    ensure_collection(client, collection)
-    metadata = [{k: v for k, v in file.example.items() if k != "label"} for file in files]
-    paths = [file.path for file in files]
-    with progress("sending", len(files)) as advance:
-        done = ingest(client, collection, paths, metadata, on_done=advance)
-    if done.problems:
-        path, reason = done.problems[0]
-        raise InputError(f"{len(done.problems)} files were refused, first {path}: {reason}")
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    known = client.known(collection, digests)
-    return [
-        {"scan_id": known[digest], "label": file.label}
-        for digest, file in zip(digests, files, strict=True)
-    ]
 
 
 def _write_heatmap(

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from service.access.keys import DEFAULT_WORKSPACE, WORKSPACE_NAME, workspace_id_of
+from service.app import without_scores
 from service.catalog.data_folder import owned
+from service.catalog.erasure_records import SweepLimits
 from service.catalog.sqlite.backup import back_up, backups_in, restore
 from service.catalog.sqlite.inspection import Inspection, inspect
-from service.catalog.sqlite.schema import SCHEMA_VERSION
-from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
+from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.cli.terminal import NewCollection, catalog_at, errors, explained, progress
 from service.errors import InputError
 from service.gallery.parquet import export_collection, import_collection
@@ -45,6 +46,7 @@ def backup(
                 shelf,
                 keep=keep or settings.backup_keep,
                 on_page=lambda done, total: percent(100 * done // max(total, 1), 100),
+                redact=without_scores,
             )
         typer.echo(str(path))
         errors.print(f"{len(backups_in(shelf))} backups are kept", highlight=False)
@@ -56,8 +58,15 @@ def restore_backup(
         Path, typer.Argument(help="A backup, or the folder of all for the newest.", exists=True)
     ],
     replace: Annotated[bool, typer.Option("--replace", help="Rename an existing catalog.")] = False,
+    without_erasures: Annotated[
+        bool,
+        typer.Option("--without-erasures", help="Bring back what was erased after the backup."),
+    ] = False,
 ) -> None:
-    """Replace the catalog by a backup; data that was erased after the backup stays erased."""
+    """Replace the catalog by a backup; data that was erased after the backup stays erased.
+
+    The erasures are read from erasures.jsonl beside the backup, and from an existing catalog.
+    """
     with explained():
         settings = read_settings()
         file = settings.data_dir / FILE_NAME
@@ -65,9 +74,16 @@ def restore_backup(
         with owned(settings.data_dir):
             if file.exists() and not replace:
                 raise InputError("the data folder has a catalog: --replace puts it aside")
-            earlier = restore(chosen, file)
-            open_catalog(settings.data_dir).close()  # proves that this program can read it
+            earlier = restore(
+                chosen, file, without_erasures=without_erasures, redact=without_scores
+            )
+            with catalog_at(settings, is_owner=True) as catalog:  # proves that it can be read
+                catalog.settle_erasures()
         typer.echo(f"restored {chosen.name}")
+        if without_erasures:
+            errors.print(
+                "What was erased after this backup is back: erase it again.", highlight=False
+            )
         if earlier is not None:
             errors.print(
                 f"The earlier catalog is {earlier}: delete it when all is well, because no erasure "
@@ -93,13 +109,12 @@ def check(
 
 
 def _as_json(inspection: Inspection) -> str:
-    facts = {"sound": inspection.is_sound, "schema": SCHEMA_VERSION}
-    return json.dumps(facts | asdict(inspection))
+    return json.dumps({"sound": inspection.is_sound} | asdict(inspection))
 
 
 def _as_text(inspection: Inspection) -> str:
     summary = (
-        f"schema {SCHEMA_VERSION}: {inspection.scans} scans in {inspection.collections} "
+        f"schema {inspection.schema}: {inspection.scans} scans in {inspection.collections} "
         f"collections, {inspection.classifiers} classifiers"
     )
     findings = sorted(inspection.findings.items())
@@ -108,13 +123,33 @@ def _as_text(inspection: Inspection) -> str:
 
 
 @app.command()
-def expire() -> None:
-    """Delete scans that are past the retention of their collection, as a running service does."""
-    with explained(), catalog_at(read_settings().data_dir) as catalog:
-        removed = 0
-        while receipts := catalog.expire():
-            removed += sum(len(receipt.scans) for _, receipt in receipts)
+def expire(
+    confirm: Annotated[
+        bool,
+        typer.Option(
+            "--confirm", help="Delete all that is due: the clock of the machine is right."
+        ),
+    ] = False,
+) -> None:
+    """Delete scans that are past the retention of their collection, as a running service does.
+
+    Too many at once, on a clock that is not proven, are kept; the exit code is then 1.
+    """
+    with explained():
+        settings = read_settings()
+        share, scans = settings.retention_max_share, settings.retention_min_scans
+        with catalog_at(settings) as catalog:
+            removed = 0
+            while receipts := catalog.expire(limits=SweepLimits(share, scans, confirm)):
+                removed += sum(len(receipt.scans) for _, receipt in receipts)
+            held = [c for _, c in catalog.all_collections() if c.retention_held]
         typer.echo(f"{removed} scans deleted")
+        if held:
+            total = sum(collection.retention_held for collection in held)
+            raise InputError(
+                f"{total} scans of {len(held)} collections are kept, because too many are due at "
+                "once: check the clock, then use --confirm"
+            )
 
 
 @app.command()
@@ -124,7 +159,7 @@ def export(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Export a collection as Parquet files, also from a running service."""
-    with explained(), catalog_at(read_settings().data_dir) as catalog:
+    with explained(), catalog_at(read_settings()) as catalog:
         owner = workspace_id_of(catalog, workspace)
         total = catalog.get_collection(owner, collection).scans
         with progress("exporting", total) as advance:
@@ -145,12 +180,23 @@ def import_folder(
         if not WORKSPACE_NAME.fullmatch(collection):
             raise InputError("expected a collection of 1 to 64 letters, digits, dots, dashes")
         # A running service would miss the new scans, because its index has those of its start.
-        with owned(settings.data_dir), catalog_at(settings.data_dir) as catalog:
+        with owned(settings.data_dir), catalog_at(settings, is_owner=True) as catalog:
             owner = workspace_id_of(catalog, workspace)
             with progress("importing", 0) as advance:
                 on_scan = _steps(advance)
                 done = import_collection(catalog, owner, folder, collection, on_scan=on_scan)
         typer.echo(f"{done.stored} stored, {done.known} known already")
+        if done.erased:
+            errors.print(
+                f"{done.erased} scans were left out: their subject or study was erased since",
+                highlight=False,
+            )
+        if done.ignored:
+            errors.print(
+                f"{done.ignored} of the known scans have other labels or ids in the export, which "
+                "were ignored",
+                highlight=False,
+            )
 
 
 def _steps(advance: Callable[[int], None]) -> Callable[[int, int], None]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.cli.ingest import Ingested, image_files, ingest
+from service.cli.folder_walk import image_files
+from service.cli.ingest import Ingested, ingest
 from service.client.client import Client
 from service.errors import InputError, NotEnoughExamples
 

@@ -1,29 +1,29 @@
-"""Sends a folder of images to a collection: parallel, in order, resumable.
+"""Sends files to a collection: parallel, in order, resumable.
 
 A few threads read and send batches. At most ``2 x workers`` batches are in memory, and they are
 settled in the order of the files. When the service is busy, a request is repeated later. Equal
 bytes are one scan, so a file that is sent twice after a failure is stored once.
 """
 
-import hashlib
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from service.cli.ingest_report import Report, Settled
+from service.cli.file_reading import FileReader, FileToSend, ReadFile, file_to_send
+from service.cli.folder_walk import COMPANIONS
+from service.cli.ingest_report import FAILED, Report, Settled, path_text
 from service.client.client import ApiError, Client
 from service.errors import InputError
 
-_STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-SUFFIXES = frozenset({*_STILLS, ".gif", ".dcm", ".dicom", ".mp4", ".avi"})
 PER_REQUEST = 32
 BYTES_PER_REQUEST = 16_000_000
 ATTEMPTS = 8
@@ -33,24 +33,21 @@ _OF_THE_FILE = frozenset({413, 415, 422})  # all files of the request were refus
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """The outcome of an ingest; ``problems`` holds (path, code and detail).
+    """The outcome of an ingest; ``problems`` and ``passed_over`` hold (path, code and detail).
 
     Attributes:
         skipped: number of files that an earlier run settled; they were not read.
+        companions: number of those passed over that belong to a medium or a system.
+        remarks: number of files that are there, by what is odd about them.
     """
 
     sent: int
     known: int
     problems: tuple[tuple[Path, str], ...]
     skipped: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    metadata: dict[str, Any]
-    bytes: int
-    modified_ns: int
+    passed_over: tuple[tuple[Path, str], ...] = ()
+    companions: int = 0
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 def ensure_collection(client: Client, name: str) -> None:
@@ -59,21 +56,15 @@ def ensure_collection(client: Client, name: str) -> None:
         client.create_collection(name)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files below a folder, sorted, without hidden files."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-
-
 def ingest(
     client: Client,
     collection: str,
     files: Sequence[Path],
-    metadata: Sequence[dict[str, Any]] | None = None,
+    metadata: Sequence[Mapping[str, Any]] | None = None,
     *,
+    folder: Path | None = None,
+    reader: FileReader | None = None,
+    not_sent: Sequence[Settled] = (),
     workers: int = 4,
     report: Report | None = None,
     on_done: Callable[[int], None] = lambda count: None,
@@ -82,9 +73,12 @@ def ingest(
 
     Args:
         metadata: one object per file.
+        folder: paths in the report are relative to it.
+        reader: how files are read; by default every content is sent as it is.
+        not_sent: lines about other files, for the report and the counts.
         workers: number of parallel requests.
         report: gets one line per file; files that it lists as stored are skipped, unless they
-            changed since.
+            or their metadata changed since.
         on_done: called after each batch with the number of its files.
 
     Raises:
@@ -95,49 +89,81 @@ def ingest(
     objects = list(metadata) if metadata is not None else [{} for _ in files]
     if len(objects) != len(files) or workers < 1:
         raise InputError("expected one metadata object per file, and at least one worker")
-    counts = {"stored": 0, "known": 0}
-    problems: list[tuple[Path, str]] = []
+    tally = _Tally()
     with ExitStack() as stack:
         earlier = {} if report is None else report.earlier()
         if report is not None:
             stack.enter_context(report)
-        todo = [f for f in _described(files, objects) if not _is_settled(f, earlier)]
-        skipped = len(files) - len(todo)
-        if skipped:
-            on_done(skipped)
-        for batch in _in_order(_Sender(client, collection), _batches(todo), workers):
-            for line in batch:
-                if line.is_there:
-                    counts[line.outcome] += 1
-                else:
-                    problems.append((Path(line.path), f"{line.code}: {line.detail}"))
+        all_files = [file_to_send(*pair, folder) for pair in zip(files, objects, strict=True)]
+        todo = [file for file in all_files if not _is_settled(file, earlier)]
+        tally.skipped = len(files) - len(todo)
+        if tally.skipped:
+            on_done(tally.skipped)
+        sender = _Sender(client, collection, reader or FileReader())
+        for batch in chain([not_sent], _in_order(sender, _batches(todo), workers)):
+            lines = [tally.counted(line) for line in batch]
             if report is not None:
-                report.add(batch)
-            on_done(len(batch))
-    return Ingested(counts["stored"], counts["known"], tuple(problems), skipped)
+                report.add(lines)
+            if batch is not not_sent:
+                on_done(len(batch))
+    return tally.outcome()
 
 
-def _described(files: Sequence[Path], objects: Sequence[dict[str, Any]]) -> Iterator[_File]:
-    for path, metadata in zip(files, objects, strict=True):
-        try:
-            status = path.stat()
-        except OSError:  # reported when the file is read
-            yield _File(path, metadata, 0, 0)
-        else:
-            yield _File(path, metadata, status.st_size, status.st_mtime_ns)
+class _Tally:
+    """Counts lines, and marks files whose bytes an earlier file of the run has."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+        self._outcomes: Counter[str] = Counter()
+        self._remarks: Counter[str] = Counter()
+        self._companions = 0
+        self._problems: list[tuple[Path, str]] = []
+        self._passed_over: list[tuple[Path, str]] = []
+        self._first: dict[bytes, str] = {}  # sha256 -> path
+
+    def counted(self, line: Settled) -> Settled:
+        """Count a line and return it, marked if it is a duplicate."""
+        self._outcomes[line.outcome] += 1
+        reason = f"{line.code}: {line.detail}" if line.detail else line.code
+        if line.outcome in FAILED:
+            self._problems.append((Path(line.path), reason))
+            return line
+        if line.outcome == "passed_over":
+            self._passed_over.append((Path(line.path), reason))
+            self._companions += line.code in COMPANIONS
+            return line
+        first = self._first.setdefault(bytes.fromhex(line.sha256), line.path)
+        if first != line.path and not line.code:
+            line = line.marked("duplicate", f"the same bytes as {first}")
+        if line.code:
+            self._remarks[line.code] += 1
+        return line
+
+    def outcome(self) -> Ingested:
+        return Ingested(
+            self._outcomes["stored"],
+            self._outcomes["known"],
+            tuple(self._problems),
+            self.skipped,
+            tuple(self._passed_over),
+            self._companions,
+            dict(self._remarks),
+        )
 
 
-def _is_settled(file: _File, earlier: dict[str, Settled]) -> bool:
-    line = earlier.get(str(file.path))
-    if line is None or not line.is_there:
+def _is_settled(file: FileToSend, earlier: Mapping[str, Settled]) -> bool:
+    line = earlier.get(file.text) or earlier.get(path_text(file.path))
+    if line is None or not line.is_there or line.metadata != file.metadata_digest:
         return False
     return (line.bytes, line.modified_ns) == (file.bytes, file.modified_ns)
 
 
-def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
-    batch: list[_File] = []
+def _batches(files: Sequence[FileToSend]) -> Iterator[list[FileToSend]]:
+    """A large file goes alone, so that it is read when no other is."""
+    batch: list[FileToSend] = []
     for file in files:
-        if len(batch) == PER_REQUEST or sum(f.bytes for f in batch) > BYTES_PER_REQUEST:
+        bytes_so_far = sum(f.bytes for f in batch)
+        if batch and (len(batch) == PER_REQUEST or bytes_so_far + file.bytes > BYTES_PER_REQUEST):
             yield batch
             batch = []
         batch.append(file)
@@ -146,8 +172,8 @@ def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
 
 
 def _in_order(
-    sender: "_Sender", batches: Iterator[list[_File]], workers: int
-) -> Iterator[list[Settled]]:
+    sender: "_Sender", batches: Iterator[list[FileToSend]], workers: int
+) -> Iterator[Sequence[Settled]]:
     """The settled batches in the order of the files; the first failure stops the others."""
     under_way: deque[Future[list[Settled]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:
@@ -166,42 +192,58 @@ def _in_order(
 class _Sender:
     """Reads and sends batches; all threads share the pause while the service is busy."""
 
-    def __init__(self, client: Client, collection: str) -> None:
+    def __init__(self, client: Client, collection: str, reader: FileReader) -> None:
         self._client = client
         self._collection = collection
+        self._reader = reader
         self._stopping = threading.Event()
+        self._large = threading.Lock()  # bounds the memory of all threads by one large file
         self._not_before_s = 0.0
 
     def stop(self) -> None:
         """Stop the pauses of all threads; requests that are on the way still end."""
         self._stopping.set()
 
-    def settle(self, batch: list[_File]) -> list[Settled]:
+    def settle(self, batch: list[FileToSend]) -> list[Settled]:
         """Return one line per file, in order. Raises ApiError, httpx.HTTPError."""
-        lines: dict[Path, Settled] = {}
-        read: list[tuple[_File, bytes, str]] = []
-        for file in batch:
-            try:
-                data = file.path.read_bytes()
-            except OSError as error:
-                name = type(error).__name__
-                lines[file.path] = _line(file, "unreadable", code="unreadable", detail=name)
-            else:
-                read.append((file, data, hashlib.sha256(data).hexdigest()))
-        digests = [digest for _, _, digest in read]
-        known = self._retry(lambda: self._client.known(self._collection, digests))
-        for file, _, digest in read:
-            if digest in known:
-                lines[file.path] = _line(file, "known", sha256=digest, scan_id=known[digest])
-        fresh = [(file, data, digest) for file, data, digest in read if digest not in known]
-        lines |= {Path(line.path): line for line in self._send(fresh)}
-        return [lines[file.path] for file in batch]
+        if sum(file.bytes for file in batch) > BYTES_PER_REQUEST:
+            with self._large:
+                return self._settle(batch)
+        return self._settle(batch)
 
-    def _send(self, fresh: list[tuple[_File, bytes, str]]) -> list[Settled]:
+    def _settle(self, batch: list[FileToSend]) -> list[Settled]:
+        lines: dict[str, Settled] = {}
+        read: list[ReadFile] = []
+        for file in batch:
+            result = self._reader.read(file)
+            if isinstance(result, Settled):
+                lines[file.text] = result
+            else:
+                read.append(result)
+        fresh: list[ReadFile] = []
+        known = self._known([file.sha256 for file in read])
+        for file_read in read:
+            same = [scan for scan in known.get(file_read.sha256, ()) if not _kept(scan, file_read)]
+            if same:
+                lines[file_read.file.text] = _line(file_read, "known", same[0])
+            else:
+                fresh.append(file_read)
+        lines |= {line.path: line for line in self._send(fresh)}
+        return [lines[file.text] for file in batch]
+
+    def _known(self, digests: list[str]) -> dict[str, list[dict[str, Any]]]:
+        if not digests:
+            return {}
+        found: dict[str, list[dict[str, Any]]] = self._retry(
+            lambda: self._client.known_scans(self._collection, digests)
+        )
+        return found
+
+    def _send(self, fresh: list[ReadFile]) -> list[Settled]:
         if not fresh:
             return []
-        images = [data for _, data, _ in fresh]
-        metadata = [file.metadata for file, _, _ in fresh]
+        images = [read.data for read in fresh]
+        metadata = [read.metadata for read in fresh]
         try:
             items = self._retry(
                 lambda: self._client.add_scans(self._collection, images, metadata)["items"]
@@ -210,15 +252,12 @@ class _Sender:
             if error.status not in _OF_THE_FILE and error.code != "name_taken":
                 raise
             if len(fresh) == 1:
-                file, _, digest = fresh[0]
                 detail = str(error).partition(": ")[2]
-                return [_line(file, "refused", code=error.code, detail=detail, sha256=digest)]
+                (read,) = fresh
+                return [read.file.settled("refused", error.code, detail, sha256=read.sha256)]
             half = len(fresh) // 2  # one file may be too large: send halves to isolate it
             return self._send(fresh[:half]) + self._send(fresh[half:])
-        return [
-            _answered(file, digest, item)
-            for (file, _, digest), item in zip(fresh, items, strict=True)
-        ]
+        return [_answered(read, item) for read, item in zip(fresh, items, strict=True)]
 
     def _retry(self, call: Callable[[], Any]) -> Any:
         """Repeat a call while the service is busy or unreachable; all threads share the pause."""
@@ -227,7 +266,7 @@ class _Sender:
             try:
                 return call()
             except (ApiError, httpx.TransportError) as error:
-                is_busy = not isinstance(error, ApiError) or error.status == 503
+                is_busy = not isinstance(error, ApiError) or error.status in (429, 503)
                 if not is_busy or attempt == ATTEMPTS - 1 or self._stopping.is_set():
                     raise
                 asked_s = getattr(error, "retry_after_s", None) or 1.0
@@ -236,13 +275,37 @@ class _Sender:
         raise AssertionError("unreachable")
 
 
-def _answered(file: _File, digest: str, item: dict[str, Any]) -> Settled:
+def _answered(read: ReadFile, item: dict[str, Any]) -> Settled:
     if "problem" in item:
         problem = item["problem"]
-        return _line(file, "refused", code=problem["code"], detail=problem["detail"], sha256=digest)
-    outcome = "stored" if item["created"] else "known"
-    return _line(file, outcome, sha256=digest, scan_id=item["scan"]["scan_id"])
+        code, detail = problem["code"], problem["detail"]
+        return read.file.settled("refused", code, detail, sha256=read.sha256)
+    return _line(read, "stored" if item["created"] else "known", item["scan"])
 
 
-def _line(file: _File, outcome: Any, **more: str) -> Settled:
-    return Settled(str(file.path), outcome, bytes=file.bytes, modified_ns=file.modified_ns, **more)
+def _line(read: ReadFile, outcome: str, scan: dict[str, Any]) -> Settled:
+    """The line of a file that the collection has, with what is odd about it."""
+    code, detail = read.remark, ""
+    kept = _kept(scan, read)
+    if kept and outcome == "known":
+        code, detail = "kept_as_stored", f"the stored scan keeps its own {', '.join(kept)}"
+    elif not code and scan["image"]["sha256"] != read.sha256:
+        code = "same_pixels"
+    return read.file.settled(outcome, code, detail, sha256=read.sha256, scan_id=scan["scan_id"])
+
+
+def _kept(scan: dict[str, Any], read: ReadFile) -> list[str]:
+    """Names of the metadata that the stored scan does not have as they were sent."""
+    wanted = read.metadata
+    plain = [
+        name
+        for name in ("scan_id", "subject_id", "study_id")
+        if name in wanted and scan[name] != wanted[name]
+    ]
+    inner = [
+        f"{group}.{name}"
+        for group in ("labels", "attributes")
+        for name, value in wanted.get(group, {}).items()
+        if scan[group].get(name) != value
+    ]
+    return plain + inner

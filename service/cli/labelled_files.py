@@ -1,10 +1,11 @@
 """Labelled image files: a folder per class, or a CSV with paths and labels."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.cli.ingest import image_files
+from service.cli.csv_table import TableRow, located, read_table
+from service.cli.folder_walk import image_files, walk
+from service.cli.terminal import errors
 from service.errors import InputError
 
 COLUMNS = ("path", "label", "subject_id", "study_id")
@@ -32,7 +33,8 @@ def labelled_files(source: Path) -> list[LabelledFile]:
     A CSV may also have subject_id and study_id; its paths are relative to its folder.
 
     Raises:
-        InputError: no labelled images, missing or unknown columns, or missing files.
+        InputError: no labelled images, a CSV that cannot be read (see ``read_table``), missing
+            files, or a file with two labels, subjects or studies.
     """
     files = _of_folder(source) if source.is_dir() else _of_csv(source)
     if not files:
@@ -41,34 +43,44 @@ def labelled_files(source: Path) -> list[LabelledFile]:
 
 
 def _of_folder(folder: Path) -> list[LabelledFile]:
-    """Images directly in the folder have no class and are skipped."""
-    files = [file for file in image_files(folder) if file.parent != folder]
+    """Images directly in the folder have no class; they, and what is no image, are counted."""
+    images = image_files(folder)
+    files = [file for file in images if file.parent != folder]
+    for count, kind in (
+        (len(images) - len(files), "images lie in no sub-folder and have no class"),
+        (sum(1 for _ in walk(folder)) - len(images), "files are no images and are left out"),
+    ):
+        if count:
+            errors.print(f"{count} {kind}", highlight=False, soft_wrap=True)
     return [LabelledFile(file, file.relative_to(folder).parts[0]) for file in files]
 
 
 def _of_csv(path: Path) -> list[LabelledFile]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            names = set(reader.fieldnames or ())
-            if not {"path", "label"} <= names or names - set(COLUMNS):
-                raise InputError(f"expected columns path, label and no others than {COLUMNS}")
-            rows = [_of_row(path.parent, reader.line_num, row) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"the CSV cannot be read: {error}") from error
-    missing = [number for number, file in enumerate(rows, 1) if not file.path.is_file()]
+    rows = read_table(
+        path,
+        is_known=lambda column: column in COLUMNS,
+        required=("path", "label"),
+        expected=f"path, label and no others than {COLUMNS}",
+    )
+    for row in rows:
+        if not {"path", "label"} <= set(row.cells):
+            raise InputError(f"line {row.line}: expected a path and a label")
+    found = [(row, located(row.cells["path"], [path.parent])) for row in rows]
+    missing = [row.line for row, file in found if file is None]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(rows)} files do not exist, first row {missing[0]}"
+            f"{len(missing)} of {len(rows)} files do not exist, first on line {missing[0]}"
         )
-    return rows
+    return _agreeing([(row, file) for row, file in found if file is not None])
 
 
-def _of_row(folder: Path, line: int, row: dict[str, str | None]) -> LabelledFile:
-    fields = {name: (row.get(name) or "").strip() for name in COLUMNS}
-    if not fields["path"] or not fields["label"] or None in row:
-        raise InputError(
-            f"line {line}: expected a path and a label, and no more fields than columns"
-        )
-    path = folder / fields.pop("path")
-    return LabelledFile(path, **fields)
+def _agreeing(found: list[tuple[TableRow, Path]]) -> list[LabelledFile]:
+    """One example per file. Raises InputError: a file has two rows with different values."""
+    first: dict[Path, tuple[int, LabelledFile]] = {}
+    for row, path in found:
+        cells = {name: value for name, value in row.cells.items() if name != "path"}
+        file = LabelledFile(path, **cells)
+        line, earlier = first.setdefault(path, (row.line, file))
+        if earlier != file:
+            raise InputError(f"lines {line} and {row.line} give one file different values")
+    return [file for _, file in first.values()]

@@ -1,44 +1,38 @@
-"""The command line: serve, demo, keys, embed, ingest, openapi, and the commands of the room."""
+"""The command line: serve, demo, keys, embed, openapi, and the commands of the room."""
 
 import json
+import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from service.access.keys import DEFAULT_WORKSPACE, create_key, workspace_id_of
 from service.app import create_app
-from service.cli import classifier_commands, data_commands
+from service.cli import classifier_commands, data_commands, ingest_commands
 from service.cli import demo as steps
-from service.cli.ingest import ensure_collection, image_files
-from service.cli.ingest import ingest as send_folder
-from service.cli.ingest_report import Report
 from service.cli.terminal import (
-    LOCAL_URL,
-    Key,
-    NewCollection,
-    Url,
     catalog_at,
     console,
     errors,
     explained,
     progress,
     scratch_service,
-    service_at,
 )
 from service.client.client import Client
-from service.errors import InputError
 from service.observability import configure_logging
 from service.server import serve as run_service
-from service.settings import Settings, program_version, read_settings
+from service.settings import Settings, program_version, read_settings, unknown_variables
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog in SONOPROBE_DATA_DIR.")
 app.add_typer(keys, name="keys")
 app.add_typer(data_commands.app)
+app.add_typer(ingest_commands.app)
+app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
 EMBED_AT_ONCE = 32
 Workspace = Annotated[str, typer.Option(help="Workspace that the key opens.")]
@@ -52,12 +46,20 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Few-shot classification and similarity search for ultrasound frames."""
+    os.umask(0o077)  # whatever a command writes may hold patient data
+    if context.invoked_subcommand == "serve":
+        return  # it logs them
+    for variable, nearest in unknown_variables().items():
+        hint = f"; the nearest is {nearest}" if nearest else ""
+        line = escape(f"unknown setting {variable}, ignored{hint}")
+        errors.print(f"[yellow]warning[/yellow] {line}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -126,7 +128,7 @@ def keys_create(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Create a key and print it once; the catalog stores only its hash."""
-    with explained(), catalog_at(read_settings().data_dir) as catalog:
+    with explained(), catalog_at(read_settings()) as catalog:
         record, token = create_key(catalog, name, workspace)
         errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
         typer.echo(token)
@@ -135,7 +137,7 @@ def keys_create(
 @keys.command("list")
 def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
     """List all keys, including revoked ones."""
-    with explained(), catalog_at(read_settings().data_dir) as catalog:
+    with explained(), catalog_at(read_settings()) as catalog:
         for key in catalog.list_keys(workspace_id_of(catalog, workspace)):
             state = f"revoked {key.revoked_at}" if key.revoked_at else "active"
             typer.echo(f"{key.key_id}\t{key.name}\t{key.created_at}\t{state}")
@@ -147,7 +149,7 @@ def keys_revoke(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Revoke a key permanently."""
-    with explained(), catalog_at(read_settings().data_dir) as catalog:
+    with explained(), catalog_at(read_settings()) as catalog:
         owner_id = workspace_id_of(catalog, workspace)
         typer.echo(f"revoked {catalog.revoke_key(owner_id, key_id).key_id}")
 
@@ -173,57 +175,10 @@ def embed(
 
 
 @app.command()
-def ingest(
-    folder: Annotated[Path, typer.Argument(help="Folder of images.", exists=True, file_okay=False)],
-    collection: NewCollection,
-    url: Url = LOCAL_URL,
-    key: Key = None,
-    label_task: Annotated[
-        str | None, typer.Option(help="Label each image for this task by its sub-folder.")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Number of parallel requests.")] = 4,
-    report: Annotated[
-        Path | None, typer.Option(help="File for the outcome of each image, .csv or .jsonl.")
-    ] = None,
-) -> None:
-    """Send a folder to a running service; run it again, with the same report, to continue."""
-    with service_at(url, key) as client:
-        files = image_files(folder)
-        if not files:
-            raise InputError("expected a folder that holds images, found none")
-        metadata = [_labels(path, folder, label_task) for path in files]
-        ensure_collection(client, collection)
-        with progress("sending", len(files)) as advance:
-            done = send_folder(
-                client,
-                collection,
-                files,
-                metadata,
-                workers=workers,
-                report=None if report is None else Report(report),
-                on_done=advance,
-            )
-    for path, reason in done.problems:
-        line = escape(f"{path}: {reason}")
-        errors.print(f"[red]refused[/red] {line}", highlight=False, soft_wrap=True)
-    skipped = f", {done.skipped} settled before" if done.skipped else ""
-    counts = f"{done.sent} stored, {done.known} known already, {len(done.problems)} refused"
-    typer.echo(counts + skipped)
-    if done.problems:
-        raise typer.Exit(1)
-
-
-@app.command()
 def openapi() -> None:
     """Print the OpenAPI document of the service."""
     document = create_app(Settings.model_construct()).openapi()
     typer.echo(json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False))
-
-
-def _labels(path: Path, folder: Path, task: str | None) -> dict[str, Any]:
-    if task is None or path.parent == folder:
-        return {}
-    return {"labels": {task: path.relative_to(folder).parts[0]}}
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service.app import catalog_of
 from service.catalog.interface import Catalog
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.client import ApiError, Client
 from service.errors import ServiceError
 from service.server import LocalService, local_service
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 
 console = Console()
 errors = Console(stderr=True)
@@ -51,15 +51,17 @@ def service_at(url: str, key: str | None) -> Iterator[Client]:
 def scratch_service() -> Iterator[tuple[LocalService, Client]]:
     """A service of this process over an empty folder, for a command."""
     with explained(), tempfile.TemporaryDirectory() as folder:
-        settings = read_settings().model_copy(update={"data_dir": Path(folder), "drain_s": 0.0})
+        # Not the operator's backups and exports, which are of another catalog.
+        scratch = {"data_dir": Path(folder), "drain_s": 0.0, "backup_dir": None}
+        settings = read_settings().model_copy(update=scratch | {"exchange_dir": None})
         with local_service(settings) as local, Client(local.url, key=local.key) as client:
             yield local, client
 
 
 @contextmanager
-def catalog_at(folder: Path) -> Iterator[Catalog]:
-    """The catalog in a data folder, which may be in use by a service."""
-    catalog = open_catalog(folder)
+def catalog_at(settings: Settings, *, is_owner: bool = False) -> Iterator[Catalog]:
+    """The catalog of the data folder, which may be in use by a service, or by the caller alone."""
+    catalog = catalog_of(settings, is_owner=is_owner)
     try:
         yield catalog
     finally:

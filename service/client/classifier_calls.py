@@ -70,6 +70,29 @@ class ClassifierCalls(Transport):
         """GET /v1/classifiers/{name}."""
         return self._json("GET", _path(name))
 
+    def refit(
+        self,
+        name: str,
+        body: JsonObject | None = None,
+        *,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+        respond_async: bool = False,
+    ) -> JsonObject:
+        """POST .../refit: a new version from the labels that its source has now.
+
+        ``body``: ``version``, ``publish``, options of the fit, or another source by ``collection``
+        and ``task``. With ``respond_async`` the answer is an operation to ``wait`` for.
+        """
+        return self._json(
+            "POST",
+            f"{_path(name)}/refit",
+            json=body or {},
+            if_match=if_match,
+            idempotency_key=idempotency_key,
+            prefer="respond-async" if respond_async else None,
+        )
+
     def publish(self, name: str, number: int, *, if_match: str | None = None) -> JsonObject:
         """PATCH /v1/classifiers/{name}: let this version predict; an earlier one rolls back."""
         body = {"published_version": number}

@@ -38,7 +38,10 @@ class CollectionCalls(Transport):
     def patch_collection(
         self, name: str, changes: JsonObject, *, if_match: str | None = None
     ) -> JsonObject:
-        """PATCH /v1/collections/{name}: ``description``, ``keep_images``, ``retention_days``."""
+        """PATCH /v1/collections/{name}: ``description``, ``keep_images``, ``retention_days``.
+
+        ``confirm_retention`` deletes what a sweep held back.
+        """
         return self._json("PATCH", _path(name), json=changes, if_match=if_match)
 
     def delete_collection(self, name: str, *, if_match: str | None = None) -> JsonObject:
@@ -53,6 +56,29 @@ class CollectionCalls(Transport):
         """POST .../agreement of two label tasks."""
         body = {"task": task, "other_task": other_task}
         return self._json("POST", f"{_path(collection)}/agreement", json=body)
+
+    def next_scans(
+        self, collection: str, tasks: Sequence[str], *, limit: int | None = None
+    ) -> JsonObject:
+        """GET .../next: scans to label where no classifier exists, as different as possible."""
+        params = without_none({"task": list(tasks), "limit": limit})
+        return self._json("GET", f"{_path(collection)}/next", params=params)
+
+    def rename_label(
+        self,
+        collection: str,
+        task: str,
+        old: str,
+        new: str,
+        *,
+        merge: bool = False,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> JsonObject:
+        """POST .../labels/rename: another name for a class, in all scans at once."""
+        body = {"task": task, "from": old, "to": new, "merge": merge, "dry_run": dry_run}
+        path = f"{_path(collection)}/labels/rename"
+        return self._json("POST", path, json=body, idempotency_key=idempotency_key)
 
     def reembed(self, collection: str) -> JsonObject:
         """POST .../reembed with the loaded encoder; ``wait`` for the operation."""
@@ -97,12 +123,17 @@ class CollectionCalls(Transport):
         )
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
-        """GET .../scans?sha256=: {sha256: scan_id} of files that need not be sent again."""
-        known: dict[str, str] = {}
+        """GET .../scans?sha256=: {sha256: scan_id} of files that are stored, of any subject."""
+        found = self.known_scans(collection, sha256s)
+        return {sha256: scans[0]["scan_id"] for sha256, scans in found.items()}
+
+    def known_scans(self, collection: str, sha256s: Sequence[str]) -> dict[str, list[JsonObject]]:
+        """As ``known``, with the scans of each file: one of each subject that it was sent for."""
+        known: dict[str, list[JsonObject]] = {}
         for start in range(0, len(sha256s), DIGESTS_PER_REQUEST):
             params = {"sha256": list(sha256s[start : start + DIGESTS_PER_REQUEST])}
-            items = self._json("GET", f"{_path(collection)}/scans", params=params)["items"]
-            known |= {item["image"]["sha256"]: item["scan_id"] for item in items}
+            for item in self._json("GET", f"{_path(collection)}/scans", params=params)["items"]:
+                known.setdefault(item["image"]["sha256"], []).append(item)
         return known
 
     def scans(
@@ -114,20 +145,32 @@ class CollectionCalls(Transport):
         study_id: str | None = None,
         attribute: Sequence[str] = (),
         where: JsonObject | None = None,
+        with_vector: bool = False,
     ) -> Iterator[JsonObject]:
         """GET .../scans, all pages; ``label`` holds task:class, ``attribute`` name:value.
 
-        ``where`` is a filter as in searches.
+        ``where`` is a filter as in searches; ``with_vector`` adds the embedding of each scan.
         """
         params: JsonObject = {"label": list(label), "subject_id": subject_id, "study_id": study_id}
+        params["with_vector"] = with_vector
         params["filter"] = None if where is None else json.dumps(where)
         params["attribute"] = list(attribute)
         chosen = {name: value for name, value in params.items() if value}
         return self._pages(f"{_path(collection)}/scans", chosen)
 
-    def scan(self, collection: str, scan_id: str) -> JsonObject:
-        """GET .../scans/{scan_id}."""
-        return self._json("GET", _path(collection, scan_id))
+    def scan(
+        self,
+        collection: str,
+        scan_id: str,
+        *,
+        with_vector: bool = False,
+        encoding_format: str | None = None,
+        dtype: str | None = None,
+    ) -> JsonObject:
+        """GET .../scans/{scan_id}; ``encoding_format`` and ``dtype`` are of the vector."""
+        params = {"with_vector": with_vector or None, "encoding_format": encoding_format}
+        params = without_none(params | {"dtype": dtype})
+        return self._json("GET", _path(collection, scan_id), params=params)
 
     def thumbnail(self, collection: str, scan_id: str) -> bytes:
         """GET .../scans/{scan_id}/thumbnail, JPEG."""
@@ -146,13 +189,23 @@ class CollectionCalls(Transport):
         params = {"refit": refit}
         return self._json("DELETE", _path(collection, scan_id), if_match=if_match, params=params)
 
+    def subject(self, subject_id: str, *, cursor: str | None = None) -> JsonObject:
+        """GET /v1/subjects?subject_id=: what is held of a patient, with one page of scans."""
+        params = without_none({"subject_id": subject_id, "cursor": cursor})
+        return self._json("GET", "/v1/subjects", params=params)
+
     def erase_subject(self, subject_id: str, *, refit: bool = False) -> JsonObject:
-        """DELETE /v1/subjects/{subject_id}; returns the receipt."""
-        return self._json("DELETE", f"/v1/subjects/{part(subject_id)}", params={"refit": refit})
+        """DELETE /v1/subjects/{subject_id}, or ?subject_id= with slashes; returns the receipt."""
+        return self._erase("/v1/subjects", "subject_id", subject_id, refit=refit)
 
     def erase_study(self, study_id: str, *, refit: bool = False) -> JsonObject:
-        """DELETE /v1/studies/{study_id}; returns the receipt."""
-        return self._json("DELETE", f"/v1/studies/{part(study_id)}", params={"refit": refit})
+        """DELETE /v1/studies/{study_id}, or ?study_id= with slashes; returns the receipt."""
+        return self._erase("/v1/studies", "study_id", study_id, refit=refit)
+
+    def _erase(self, path: str, name: str, value: str, *, refit: bool) -> JsonObject:
+        if "/" in value or not value.strip("."):  # proxies and clients change such paths
+            return self._json("DELETE", path, params={name: value, "refit": refit})
+        return self._json("DELETE", f"{path}/{part(value)}", params={"refit": refit})
 
     # searches -----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ class ApiError(Exception):
         status: HTTP status.
         code: from the closed list in ``docs/errors.md``.
         retry_after_s: when the service asked to come back later.
+        problem: the whole document.
     """
 
     def __init__(self, problem: JsonObject, retry_after_s: float | None = None) -> None:
@@ -25,6 +26,7 @@ class ApiError(Exception):
         self.code = str(problem.get("code", "unknown"))
         self.request_id = str(problem.get("request_id", ""))
         self.retry_after_s = retry_after_s
+        self.problem = problem
         super().__init__(f"{self.code} ({self.status}): {problem.get('detail', '')}")
 
 

@@ -1,21 +1,26 @@
-"""Combines concurrent requests into few large forward passes.
+"""Combines concurrent requests into few large forward passes, in which workspaces take turns.
 
 Shape suffixes: B batch, S encoder side, D embedding width, h w places.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
 from service.arrays import Floats
-from service.errors import EncoderFailure, Overloaded, Stopping
+from service.errors import EncoderFailure, Stopping
+from service.fairness.fair_queue import FairQueue, QueueState
+from service.fairness.fair_threads import FairThreads
+from service.fairness.workspace_turn import SERVICE, current_workspace
 
 Encode: TypeAlias = Callable[[Floats], Floats]  # (B, 3, S, S) -> (B, D)
 EncodeMapped: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]  # -> (B, D), (B, D, h, w)
+CLOSE_TIMEOUT_S = 3.0  # a forward pass takes a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,20 @@ class Passes:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What the encoder did last.
+
+    Attributes:
+        last_pass_s: seconds since a forward pass succeeded; None before the first and when the
+            last one failed.
+        stalled_s: seconds for which there was work and no pass ended; 0 while idle.
+    """
+
+    last_pass_s: float | None
+    stalled_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _WaitingFrame:
     frame_3SS: Floats
     mapped: bool
@@ -48,15 +67,15 @@ class _WaitingFrame:
 
 @dataclass(slots=True)
 class _Lane:
-    """One worker: its passes, its frames, and whether they are being encoded."""
+    """One worker: its passes, the frames it collects, and those in the encoder."""
 
     passes: Passes
     gathered: list[_WaitingFrame] = field(default_factory=list)
-    is_encoding: bool = False
+    encoding: list[_WaitingFrame] = field(default_factory=list)
 
     @property
     def is_busy(self) -> bool:
-        return self.is_encoding or bool(self.gathered)
+        return bool(self.encoding or self.gathered)
 
 
 class MicroBatcher:
@@ -67,13 +86,16 @@ class MicroBatcher:
     a sixth faster than one pass of two threads, which wait for each other at every layer. A batch
     runs ``alone``, on all cores, when every other lane is idle.
 
+    A batch takes one frame of each workspace in turn.
+
     Use as an async context manager: leaving it finishes the batches in the encoder and refuses
-    waiting frames with Stopping, so that no caller hangs.
+    waiting frames with Stopping, so that no caller hangs. An encoder that hangs is left behind.
 
     Args:
         alone: for a batch that runs alone; called once at a time, but in parallel to the lanes.
         lanes: for batches that run in parallel, one thread each; an element that is thread safe
             may be repeated.
+        close_timeout_s: how long leaving waits for a pass that runs.
     """
 
     def __init__(
@@ -85,21 +107,44 @@ class MicroBatcher:
         max_queue: int,
         on_batch: Callable[[int], None] = lambda size: None,
         lanes: Sequence[Passes] = (),
+        close_timeout_s: float = CLOSE_TIMEOUT_S,
     ) -> None:
         self._alone = alone
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
-        self._queue: asyncio.Queue[_WaitingFrame] = asyncio.Queue(max_queue)
+        self._queue: FairQueue[_WaitingFrame] = FairQueue(max_queue)
+        self._arrived = asyncio.Event()
         self._lanes = [_Lane(passes) for passes in (lanes or (alone,))]
         self._on_batch = on_batch
-        self._threads = ThreadPoolExecutor(len(self._lanes), thread_name_prefix="encoder")
+        self._threads = FairThreads(len(self._lanes), name="encoder")
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
+        self._abandoned = False
+        self._close_timeout_s = close_timeout_s
+        self._succeeded_s: float | None = None  # None when the last pass failed
+        self._progressed_s = time.monotonic()  # a pass ended, or work came to an idle encoder
 
     @property
     def waiting(self) -> int:
         """Frames in the queue, without those in the encoder."""
-        return self._queue.qsize()
+        return len(self._queue)
+
+    @property
+    def state(self) -> QueueState:
+        """How busy the encoder is, in frames."""
+        encoding = sum(len(lane.encoding) for lane in self._lanes)
+        return QueueState(len(self._queue), encoding, self._queue.oldest_s)
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """What the encoder did last."""
+        now = time.monotonic()
+        stalled_s = now - self._progressed_s if self._is_busy else 0.0
+        return Heartbeat(None if self._succeeded_s is None else now - self._succeeded_s, stalled_s)
+
+    @property
+    def _is_busy(self) -> bool:
+        return len(self._queue) > 0 or any(lane.is_busy for lane in self._lanes)
 
     @property
     def is_running(self) -> bool:
@@ -116,14 +161,15 @@ class MicroBatcher:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
-        frames = [frame for lane in self._lanes for frame in lane.gathered]
-        while not self._queue.empty():
-            frames.append(self._queue.get_nowait())
-        for frame in frames:
+            await asyncio.wait(self._tasks, timeout=self._close_timeout_s)
+            self._abandoned = True
+            for task in self._tasks:
+                task.cancel()
+        frames = [frame for lane in self._lanes for frame in (*lane.gathered, *lane.encoding)]
+        for frame in (*frames, *self._queue.drain()):
             if not frame.result.done():
                 frame.result.set_exception(Stopping("the service is shutting down"))
-        self._threads.shutdown(wait=True)
+        self._threads.close(timeout_s=0)
 
     async def submit(self, frame_3SS: Floats) -> Floats:
         """Return the embedding, float32 (D,), of one preprocessed frame, float32 (3, S, S).
@@ -148,10 +194,11 @@ class MicroBatcher:
         if not self.is_running:
             raise EncoderFailure("the worker of the encoder has ended")
         result: asyncio.Future[Encoded] = asyncio.get_running_loop().create_future()
-        try:
-            self._queue.put_nowait(_WaitingFrame(frame_3SS, mapped, result))
-        except asyncio.QueueFull:
-            raise Overloaded(f"{self._queue.maxsize} frames wait already") from None
+        was_busy = self._is_busy
+        self._queue.put(current_workspace(), _WaitingFrame(frame_3SS, mapped, result))
+        if not was_busy:
+            self._progressed_s = time.monotonic()
+        self._arrived.set()
         return await result
 
     async def _run(self, lane: _Lane) -> None:
@@ -165,18 +212,22 @@ class MicroBatcher:
 
     async def _finish(self, lane: _Lane, batch: list[_WaitingFrame]) -> None:
         """Encode a batch and resolve its frames, also when the batcher is closed meanwhile."""
-        loop = asyncio.get_running_loop()
         others = any(other.is_busy for other in self._lanes if other is not lane)
         passes = lane.passes if others else self._alone
-        lane.is_encoding = True
-        work = loop.run_in_executor(self._threads, self._encode_all, passes, batch)
+        lane.encoding = batch
+        job = self._threads.submit(SERVICE, partial(self._encode_all, passes, batch))
+        work = asyncio.wrap_future(job)
         cancelled = False
         while not work.done():
             try:
                 await asyncio.wait([work])
             except asyncio.CancelledError:
+                if self._abandoned:
+                    raise
                 cancelled = True
-        lane.is_encoding = False
+        lane.encoding = []
+        self._progressed_s = time.monotonic()
+        self._succeeded_s = None if work.exception() else self._progressed_s
         _resolve(batch, work)
         if cancelled:
             raise asyncio.CancelledError
@@ -191,19 +242,26 @@ class MicroBatcher:
 
     async def _gather(self, lane: _Lane) -> None:
         """Fill the lane with waiting frames, then with frames that arrive within the wait."""
-        lane.gathered = [await self._queue.get()]
+        lane.gathered = [await self._next()]
         deadline = asyncio.get_running_loop().time() + self._max_wait_s
         while len(lane.gathered) < self._max_batch:
-            if not self._queue.empty():
-                lane.gathered.append(self._queue.get_nowait())
+            if (turn := self._queue.get()) is not None:
+                lane.gathered.append(turn[1])
                 continue
             if self._max_wait_s <= 0:
                 return
             try:
                 async with asyncio.timeout_at(deadline):
-                    lane.gathered.append(await self._queue.get())
+                    lane.gathered.append(await self._next())
             except TimeoutError:
                 return
+
+    async def _next(self) -> _WaitingFrame:
+        """Wait for a frame; a caller that is cancelled takes none."""
+        while (turn := self._queue.get()) is None:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return turn[1]
 
 
 def _encoded(passes: Passes, frames: list[Floats], *, mapped: bool) -> list[Encoded]:

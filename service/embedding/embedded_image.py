@@ -75,7 +75,7 @@ class EmbeddedImage:
         analysis: regions, masked text and quality.
         embedding_D: float32, unit length; the pooled embedding when ``used`` has several.
         content_sha256: hex digest of the pixels that the encoder received: equal for equal
-            pixels in any file format.
+            pixels in any file format. Files without anything to see have one each.
         used: the used frames of a clip in order, or the regions of a still; empty for a still
             of one region.
         thumbnail_jpeg: empty unless requested.

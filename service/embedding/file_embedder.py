@@ -2,7 +2,8 @@
 
 A thread decodes, analyses and preprocesses each frame; the event loop passes it to the encoder. At
 most ``WINDOW`` frames of one file are between the two, so a long clip needs little memory and
-leaves room in the queue for other requests. A still is a file of one frame.
+leaves room in the queue for other requests. A still is a file of one frame. Workspaces take turns
+for the threads.
 
 Shape suffixes: S encoder side, h w used region.
 """
@@ -10,10 +11,12 @@ Shape suffixes: S encoder side, h w used region.
 import asyncio
 import hashlib
 import threading
-from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+import time
+from collections.abc import Awaitable, Iterator
+from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any, Protocol, cast
 
@@ -23,20 +26,27 @@ from service.arrays import Floats, Pixels
 from service.embedding.batcher import Encoded
 from service.embedding.embedded_image import EmbeddedImage, EmbedOptions, MappedImage
 from service.embedding.pooling import FrameEmbedding, pool
-from service.errors import CorruptImage
+from service.errors import CorruptImage, DecodeLimit
+from service.fairness.fair_queue import QueueState
+from service.fairness.fair_threads import FairThreads
+from service.fairness.workspace_turn import current_workspace
 from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis, needs_more
 from service.imaging.analysis.frame_analysis import RegionMode
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
+from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.text import TextFinder
 from service.imaging.analysis.thumbnails import encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
-from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
+from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.formats.still_cost import is_ordinary
+from service.imaging.sandbox.decoder_pool import DecoderPool
 
 WINDOW = 24
+CLOSE_TIMEOUT_S = 1.5  # an ordinary still takes tenths of a second, a killed process none
+PREVIEW_PIXELS = 64_000_000  # held at once; the first frames of nearly every clip are fewer
 
 
 class FrameQueue(Protocol):
@@ -81,6 +91,28 @@ class _DecodedFile:
     thumbnail_jpeg: bytes = b""
     thumbnail_index: int = -1
     used_png: bytes | None = None
+    is_blank: bool = True  # until a frame shows something
+
+
+class _AnalysisTime:
+    """Limits what a thread spends on the frames of one file beside decoding.
+
+    The time of a decoder process is limited already, and its frames are of limited size, but a clip
+    of small bytes may have hundreds of large frames.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._left_s = limit_s
+
+    @contextmanager
+    def spend(self) -> Iterator[None]:
+        """Count the block. Raises DecodeLimit after it: the time is over."""
+        start_s = time.monotonic()
+        yield
+        self._left_s -= time.monotonic() - start_s
+        if self._left_s < 0:
+            raise DecodeLimit(f"analysing the frames takes longer than {self._limit_s:g} s")
 
 
 class _FrameStream:
@@ -89,6 +121,7 @@ class _FrameStream:
     def __init__(self, encoder: FrameQueue) -> None:
         self._encoder = encoder
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # a callback from another thread would lose the workspace
         self._slots = threading.Semaphore(WINDOW)
         self._stopped = threading.Event()
         self._tasks: dict[bytes, asyncio.Task[Encoded]] = {}
@@ -99,7 +132,7 @@ class _FrameStream:
         self._slots.acquire()
         if self._stopped.is_set():
             return False
-        self._loop.call_soon_threadsafe(self._encode, frame)
+        self._loop.call_soon_threadsafe(self._encode, frame, context=self._context)
         return True
 
     def _encode(self, frame: _PreparedFrame) -> None:
@@ -148,14 +181,15 @@ async def _encoded(encoder: FrameQueue, frame: _PreparedFrame) -> Encoded:
 
 
 class FileEmbedder:
-    """Embeds files of every format; plain stills are decoded here, others by ``decoders``.
+    """Embeds files of every format; ordinary stills are decoded here, others by ``decoders``.
 
     Args:
-        decoders: processes for the formats whose decoders may fail on hostile files.
+        decoders: processes for files whose decoders may fail or take long; one more than
+            ``clip_threads``, because ``FairThreads`` may use one thread more.
         encoder: usually a ``MicroBatcher``.
         spec: the input that the encoder expects.
         finder: of burned-in text.
-        still_threads: number of stills that are decoded at the same time.
+        still_threads: number of ordinary stills that are decoded at the same time.
         clip_threads: the same for all other files.
     """
 
@@ -175,13 +209,21 @@ class FileEmbedder:
         self._spec = spec
         self._finder = finder
         self._defaults = defaults
-        self._still_threads = ThreadPoolExecutor(still_threads, thread_name_prefix="stills")
-        self._clip_threads = ThreadPoolExecutor(clip_threads, thread_name_prefix="clips")
+        self._still_threads = FairThreads(still_threads, name="stills")
+        self._clip_threads = FairThreads(clip_threads, name="clips")
 
     def close(self) -> None:
-        """Wait for the files that are being decoded; close the decoder pool first."""
-        self._still_threads.shutdown(wait=True)
-        self._clip_threads.shutdown(wait=True)
+        """Wait for the files that are being decoded; close the decoder pool first.
+
+        A thread that does not end in time is left behind and does not keep the process alive.
+        """
+        for threads in (self._still_threads, self._clip_threads):
+            threads.close(timeout_s=CLOSE_TIMEOUT_S)
+
+    @property
+    def states(self) -> dict[str, QueueState]:
+        """How busy the threads are, in files."""
+        return {"stills": self._still_threads.state, "clips": self._clip_threads.state}
 
     async def embed(self, data: bytes, options: EmbedOptions) -> EmbeddedImage:
         """Decode and embed one file.
@@ -192,17 +234,18 @@ class FileEmbedder:
             EncoderFailure, Overloaded, Stopping: as ``MicroBatcher.submit``.
         """
         is_still = family_of(data) == "still"
-        threads = self._still_threads if is_still else self._clip_threads
+        is_here = is_still and is_ordinary(data)
+        threads = self._still_threads if is_here else self._clip_threads
         stream = _FrameStream(self._encoder)
-        loop = asyncio.get_running_loop()
+        work = partial(self._decode, data, options, stream, is_here=is_here)
         try:
-            file = await loop.run_in_executor(threads, self._decode, data, options, stream)
+            file = await asyncio.wrap_future(threads.submit(current_workspace(), work))
             frames, encoded, content = await stream.results()
         finally:
             stream.close()
         mapped = None
         if encoded[0].map_Dhw is not None:
-            box, info = file.analysis.analysis.regions[0].box, file.analysis.info
+            box, info = file.analysis.analysis.regions[0].box, file.info
             mapped = MappedImage(encoded[0].map_Dhw, box, (info.width_px, info.height_px))
         return EmbeddedImage(
             file.sha256,
@@ -210,48 +253,68 @@ class FileEmbedder:
             file.analysis.analysis,
             # Pooling one frame would normalise it again and change its last bits.
             frames[0].embedding_D if is_still else pool(tuple(frames)),
-            content,
+            # Equal pixels mean the same image only if there is something to see.
+            _digest_of_blank(file.sha256, content) if file.is_blank else content,
             tuple(frames) if file.info.kind == "cine" or len(frames) > 1 else (),
             file.thumbnail_jpeg,
             mapped,
             file.used_png,
         )
 
-    def _decode(self, data: bytes, options: EmbedOptions, stream: _FrameStream) -> _DecodedFile:
+    def _decode(
+        self, data: bytes, options: EmbedOptions, stream: _FrameStream, *, is_here: bool
+    ) -> _DecodedFile:
         """On a thread: decode, analyse and preprocess every frame, and put it on the stream."""
         sha256 = hashlib.sha256(data).hexdigest()
-        image = self._open(data, options.sampling or self._defaults.sampling)
+        limits, sampling = self._defaults.decoding, options.sampling or self._defaults.sampling
+        image = read(data, sampling, limits) if is_here else self._decoders.open(data, sampling)
         region_mode = options.region_mode or self._defaults.region_mode
         analysis = CineAnalysis(image.info, self._finder, region_mode)
         file = _DecodedFile(sha256, image.info, analysis)
+        time_left = _AnalysisTime(limits.max_decode_s)
         with closing(cast(Any, image.frames)):  # returns the decoder process to its pool
             frames = iter(image)
-            preview = list(islice(frames, PREVIEW))
-            while needs_more([frame.pixels for frame in preview]):
-                more = list(islice(frames, PREVIEW))
-                preview += more
-                if not more:
-                    break
-            analysis.decide([frame.pixels for frame in preview])
+            preview = self._preview(frames, image.info)
+            with time_left.spend():
+                analysis.decide([frame.pixels for frame in preview])
             for frame in chain(preview, frames):
-                if options.with_thumbnail:
-                    self._make_thumbnail(file, frame)
-                used = analysis.use(frame.pixels)
-                is_single = image.info.kind == "frame" and len(used) == 1
-                if is_single and options.with_png:
-                    file.used_png = encode_png(used[0])
-                for region, used_hw in enumerate(used):
-                    frame_3SS = preprocess(used_hw[None], self._spec)[0]
-                    place = (frame.index, frame.time_s, region, _digest_of(used_hw))
-                    with_map = is_single and options.with_map
-                    if not stream.put(_PreparedFrame(*place, frame_3SS, with_map)):
-                        return file
+                with time_left.spend():
+                    prepared = self._prepare(frame, file, options)
+                if not all(stream.put(region) for region in prepared):
+                    return file
         return file
 
-    def _open(self, data: bytes, sampling: Sampling) -> DecodedImage:
-        if family_of(data) == "still":
-            return read(data, sampling, self._defaults.decoding)
-        return self._decoders.open(data, sampling)
+    def _preview(self, frames: Iterator[DecodedFrame], info: ImageInfo) -> list[DecodedFrame]:
+        """The frames that decide on the regions: more of them where the first are blank."""
+        size = _preview_of(info)
+        preview = more = list(islice(frames, size))
+        while info.kind == "cine" and needs_more([f.pixels for f in preview], len(more)):
+            more = list(islice(frames, size))
+            preview = preview + more
+        return preview
+
+    def _prepare(
+        self, frame: DecodedFrame, file: _DecodedFile, options: EmbedOptions
+    ) -> list[_PreparedFrame]:
+        """The used regions of a frame; with the pictures of the file that the options ask for."""
+        if options.with_thumbnail:
+            self._make_thumbnail(file, frame)
+        used = file.analysis.use(frame.pixels)
+        is_single = file.info.kind == "frame" and len(used) == 1
+        if is_single and options.with_png:
+            file.used_png = encode_png(used[0])
+        file.is_blank = file.is_blank and all(map(is_blank, used))
+        return [
+            _PreparedFrame(
+                frame.index,
+                frame.time_s,
+                region,
+                _digest_of(used_hw),
+                preprocess(used_hw[None], self._spec)[0],
+                is_single and options.with_map,
+            )
+            for region, used_hw in enumerate(used)
+        ]
 
     def _make_thumbnail(self, file: _DecodedFile, frame: DecodedFrame) -> None:
         """Show the first frame, and later the first used frame from the middle on."""
@@ -261,6 +324,16 @@ class FileEmbedder:
         file.thumbnail_index = frame.index
         shown_hw = file.analysis.show(frame.pixels)
         file.thumbnail_jpeg = thumbnail(shown_hw, side_px=self._defaults.thumbnail_side_px)
+
+
+def _digest_of_blank(sha256: str, content: str) -> str:
+    """Digest of a blank content that no other file has."""
+    return hashlib.sha256(f"{sha256}\n{content}".encode()).hexdigest()
+
+
+def _preview_of(info: ImageInfo) -> int:
+    """How many frames are held until the regions are chosen; at least 2, so that motion shows."""
+    return max(2, min(PREVIEW, PREVIEW_PIXELS // (info.width_px * info.height_px)))
 
 
 def _digest_of(grey_hw: Pixels) -> bytes:

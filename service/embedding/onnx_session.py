@@ -10,6 +10,10 @@ from service.arrays import Floats
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.text import NETWORK, TextFinder
 
+# Before 1.32 it folds a pad into the pool behind it although the pad is larger than the kernel,
+# as in the maps of bundles of format 1; the session then refuses its own graph.
+DISABLED_OPTIMISERS = "Pad_Fusion"  # separated by semicolons
+
 
 def open_session(path: Path, threads: int) -> Any:
     """An ``onnxruntime.InferenceSession`` of a network; several threads may run it at once.
@@ -32,6 +36,9 @@ def open_session(path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     # Spinning threads would occupy the core that decodes the next frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "optimization.disable_specified_optimizers", DISABLED_OPTIMISERS
+    )
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises many types, none of one base

@@ -1,7 +1,7 @@
 """The pipeline: uploaded files in, embeddings out, around one encoder.
 
-The event loop only passes work on: stills are decoded on threads, other formats in decoder
-processes, and the encoder has threads of its own.
+The event loop only passes work on: ordinary stills are decoded on threads, other files in decoder
+processes, and the encoder has threads of its own. Workspaces take turns in each queue.
 """
 
 import asyncio
@@ -19,14 +19,20 @@ from service.embedding.encoder import Encoder
 from service.embedding.file_embedder import WINDOW, FileDefaults, FileEmbedder
 from service.embedding.onnx_session import open_text_finder
 from service.embedding.ultrasound_gate import UltrasoundTest as UltrasoundTest
-from service.errors import EncoderFailure, Overloaded, ServiceError, UploadTooLarge
+from service.errors import EncoderFailure, ServiceError, UploadTooLarge
+from service.fairness.fair_queue import QueueState, Quota, reserve_of
+from service.fairness.fair_threads import SPARE
+from service.fairness.workspace_turn import SERVICE, current_workspace, working_for
 from service.imaging.analysis.frame_analysis import parse_region_mode, use_one_thread
 from service.imaging.analysis.preprocess import preprocess
+from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import parse_sampling
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.sandbox.decoder_pool import DecoderPool
 
 DEFAULT_OPTIONS = EmbedOptions()
+FRESH_S = 5.0  # an encoder that succeeded in this time is not asked again
+STALL_S = 5.0  # a forward pass takes a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class PipelineLimits:
     """See the settings of the same names."""
 
     max_image_bytes: int
+    max_clip_bytes: int
     max_batch: int
     batch_wait_s: float
     max_queue: int
@@ -46,7 +53,13 @@ class PipelineLimits:
 
 
 class Pipeline:
-    """Embeds files with one encoder. Use as an async context manager."""
+    """Embeds files with one encoder. Use as an async context manager.
+
+    Args:
+        on_batch: called with the number of frames of each forward pass.
+        fresh_s: an encoder that succeeded in this time is ready.
+        stall_s: an encoder that has work and ends no pass in this time is not.
+    """
 
     def __init__(
         self,
@@ -54,19 +67,24 @@ class Pipeline:
         limits: PipelineLimits,
         *,
         on_batch: Callable[[int], None] = lambda size: None,
+        fresh_s: float = FRESH_S,
+        stall_s: float = STALL_S,
     ) -> None:
         self.encoder = encoder
+        self._fresh_s = fresh_s
+        self._stall_s = stall_s
         self._limits = limits
         use_one_thread()
+        processes = limits.decode_processes + SPARE
         self._batcher = MicroBatcher(
             _passes_of(encoder),
             max_batch=limits.max_batch,
             max_wait_s=limits.batch_wait_s,
-            max_queue=limits.max_queue + limits.decode_processes * WINDOW,
+            max_queue=limits.max_queue + reserve_of(limits.max_queue) + processes * WINDOW,
             on_batch=on_batch,
             lanes=[_passes_of(lane) for lane in encoder.lanes],
         )
-        self._decoders = DecoderPool(limits.decode_processes, limits.decoding)
+        self._decoders = DecoderPool(processes, limits.decoding)
         self._files = FileEmbedder(
             self._decoders,
             self._batcher,
@@ -81,7 +99,8 @@ class Pipeline:
             still_threads=limits.decode_threads,
             clip_threads=limits.decode_processes,
         )
-        self._admitted = 0
+        self._admitted = Quota(limits.max_queue, of="images")
+        self._probe: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Pipeline":
         await self._batcher.__aenter__()
@@ -90,12 +109,27 @@ class Pipeline:
     async def __aexit__(self, *error: object) -> None:
         await self._batcher.__aexit__(*error)
         self._decoders.__exit__(*error)
-        self._files.close()
+        await asyncio.to_thread(self._files.close)
 
     @property
     def in_flight(self) -> int:
         """Number of files that are being embedded."""
-        return self._admitted
+        return self._admitted.total
+
+    @property
+    def queues(self) -> dict[str, QueueState]:
+        """How busy each queue is: files that are decoded, and frames that are encoded."""
+        return {**self._files.states, "encoder": self._batcher.state}
+
+    @property
+    def last_pass_s(self) -> float | None:
+        """Seconds since the encoder's last pass; None before the first, or when it failed."""
+        return self._batcher.heartbeat.last_pass_s
+
+    @property
+    def confined(self) -> dict[str, bool]:
+        """Which measures confine the decoder processes; empty before the first one starts."""
+        return self._decoders.confined
 
     @property
     def is_running(self) -> bool:
@@ -103,12 +137,29 @@ class Pipeline:
         return self._batcher.is_running
 
     async def check(self) -> None:
-        """Embed one black frame.
+        """Judge the encoder by its last pass, and try a black frame only where that is old.
 
         Raises:
-            EncoderFailure: the encoder fails on it, or its worker has ended.
+            EncoderFailure: the encoder fails or hangs, or its worker has ended.
             Overloaded, Stopping: as for ``embed_all``.
         """
+        heartbeat = self._batcher.heartbeat
+        if heartbeat.stalled_s > self._stall_s:
+            raise EncoderFailure(f"the encoder has not ended a pass for {self._stall_s:g} s")
+        age_s = heartbeat.last_pass_s
+        if self.is_running and age_s is not None and age_s < self._fresh_s:
+            return
+        if self._probe is None or self._probe.done():  # one for all who ask meanwhile
+            with working_for(SERVICE):
+                self._probe = asyncio.create_task(self._try_black_frame())
+        try:
+            async with asyncio.timeout(self._stall_s):
+                await asyncio.shield(self._probe)
+        except TimeoutError as error:
+            said = f"the encoder did not answer within {self._stall_s:g} s"
+            raise EncoderFailure(said) from error
+
+    async def _try_black_frame(self) -> None:
         side = self.encoder.spec.side_px
         black = preprocess(np.zeros((1, side, side), np.uint8), self.encoder.spec)[0]
         (result,) = await asyncio.gather(self._batcher.submit(black), return_exceptions=True)
@@ -120,16 +171,12 @@ class Pipeline:
     @contextmanager
     def _admission(self, images: int) -> Iterator[None]:
         """Accept or refuse a request as a whole, before any work on it."""
-        if self._admitted + images > self._limits.max_queue:
-            raise Overloaded(
-                f"expected at most {self._limits.max_queue} images at a time, "
-                f"got {images} in addition to {self._admitted}"
-            )
-        self._admitted += images
+        workspace_id = current_workspace()
+        self._admitted.take(workspace_id, images)
         try:
             yield
         finally:
-            self._admitted -= images
+            self._admitted.give_back(workspace_id, images)
 
     async def embed_all(
         self, files: Sequence[bytes], options: EmbedOptions = DEFAULT_OPTIONS
@@ -137,7 +184,8 @@ class Pipeline:
         """Embed each file; item i is its result or its error, so a bad file fails alone.
 
         Raises:
-            Overloaded: the request does not fit into the queue; nothing was done.
+            Overloaded: the request does not fit into the queue, or into the quota of its
+                workspace; nothing was done.
             Stopping: the service is shutting down.
         """
         with self._admission(len(files)):
@@ -146,13 +194,18 @@ class Pipeline:
     async def _result_or_error(
         self, data: bytes, options: EmbedOptions
     ) -> EmbeddedImage | ServiceError:
-        limit = self._limits.max_image_bytes
-        if len(data) > limit:
-            return UploadTooLarge(f"expected at most {limit} bytes per image, got {len(data)}")
         try:
+            self._check_size(data)
             return await self._files.embed(data, options)
         except ServiceError as error:
             return error
+
+    def _check_size(self, data: bytes) -> None:
+        """Raises UploadTooLarge, UnsupportedFormat, CorruptImage."""
+        is_still = family_of(data) == "still"
+        limit = self._limits.max_image_bytes if is_still else self._limits.max_clip_bytes
+        if len(data) > limit:
+            raise UploadTooLarge(f"expected at most {limit} bytes per file, got {len(data)}")
 
 
 def _passes_of(encoder: Encoder) -> Passes:

@@ -33,7 +33,8 @@ from service.fewshot.solver import LogisticProblem
 Counted: TypeAlias = Literal["groups", "frames"]
 Name = TypeVar("Name", str, bytes)
 
-MAX_CLASS_NAME = 200  # characters
+MAX_CLASS_NAME = 128  # characters
+MAX_CLASSES = 1000
 MAX_WEIGHT_RATIO = 1000.0  # between two classes; beyond it one would be ignored
 LARGE = 5000  # examples; with more, a sample is scored
 SAMPLE_ROWS = 1000  # rows of the sample, in all
@@ -74,8 +75,8 @@ def fit(
 
     Raises:
         NotEnoughExamples: fewer than two classes.
-        InputError: lengths differ, a class name is blank or too long, a weight of no class or out
-            of range, or rows are zero or not finite.
+        InputError: lengths differ, too many classes, a class name is blank or too long, a weight
+            of no class or out of range, or rows are zero or not finite.
     """
     task = _task(embeddings_ND, labels, groups, weights, counted)
     # One small problem per request: BLAS threads would only compete with other requests.
@@ -164,6 +165,8 @@ def _classes(labels: Sequence[str]) -> tuple[str, ...]:
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise NotEnoughExamples(f"expected examples of at least 2 classes, got {len(classes)}")
+    if len(classes) > MAX_CLASSES:
+        raise InputError(f"expected at most {MAX_CLASSES} classes, got {len(classes)}")
     check_names(classes, "class")
     return classes
 

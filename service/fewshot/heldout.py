@@ -7,7 +7,7 @@ Shape suffixes: N examples, M examples with scores, C classes.
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -191,6 +191,31 @@ class OutOfFold:
                 return OutOfFold(dict(_read_heads(stored, facts["heads"])))
         except UNREADABLE as error:
             raise ArtifactMismatch("the stored out-of-fold scores cannot be read") from error
+
+
+def without_scores(data: bytes, rows: Sequence[int]) -> bytes:
+    """The stored format without the scores of some rows, which count as never scored.
+
+    Nothing is left of scores that cannot be read.
+    """
+    try:
+        scores = OutOfFold.from_bytes(data)
+    except ArtifactMismatch:
+        return b""
+    gone = np.array([row for row in rows if row < len(scores)], np.int64)
+    heads = {}
+    for label, head in scores.heads.items():
+        nested = replace(head.nested, logits_NC=_blanked(head.nested.logits_NC, gone))
+        differs = head.chosen.logits_NC is not head.nested.logits_NC
+        logits_NC = _blanked(head.chosen.logits_NC, gone) if differs else nested.logits_NC
+        heads[label] = HeadScores(nested, replace(head.chosen, logits_NC=logits_NC))
+    return OutOfFold(heads).to_bytes()
+
+
+def _blanked(logits_NC: Doubles, rows: Ints) -> Doubles:
+    blanked_NC = logits_NC.copy()
+    blanked_NC[rows] = np.nan
+    return blanked_NC
 
 
 def _read_heads(

@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from service.arrays import Doubles
 from service.errors import ConflictingLabels, InputError
-from service.fewshot.duplicates import MIN_SIMILARITY, alike, fingerprints
+from service.fewshot.duplicates import MIN_SIMILARITY, alike, closest, fingerprints
 from service.fewshot.head import softmax, unit_rows
 from service.fewshot.heldout import HeldOut
 from service.fewshot.metrics import Estimate, group_resamples, over_rows, ratio
 
 DOUBTFUL = 0.2  # probability of its label below which a row is worth a second look
 MAX_POOL = 20_000
+SAME_PIXELS = 1e-5  # 1 - cosine of two float32 embeddings of equal pixels
 NAMED_CONFLICTS = 3  # pairs that an error names
 
 
@@ -211,4 +212,61 @@ def next_to_label(
         picked.append(row)
         free_U &= group_U != group_U[row]
         nearest_U = np.minimum(nearest_U, 1 - unit_UD @ unit_UD[row])
+    return picked
+
+
+def farthest_rows(
+    embeddings_UD: npt.NDArray[np.floating],
+    groups: Sequence[str],
+    count: int,
+    *,
+    known_MD: npt.NDArray[np.floating] | None = None,
+    known_groups: Sequence[str] = (),
+) -> list[int]:
+    """Rows that differ most from each other and from the known ones; no classifier is needed.
+
+    Greedy farthest points (Gonzalez 1985, "Clustering to minimize the maximum intercluster
+    distance"): each step takes the row that is farthest from all known and picked ones, of a group
+    that has fewest of them. The first row without any known one is the most typical, because the
+    farthest would be an outlier. Rows that equal a known or picked one are left out.
+
+    Args:
+        groups: patients, studies or images.
+        count: rows to pick.
+        known_MD: labelled rows; None = none.
+        known_groups: their groups.
+
+    Raises:
+        InputError: lengths differ, too many rows, a count below 1, or rows that are zero or not
+            finite.
+    """
+    if not len(embeddings_UD) == len(groups) <= MAX_POOL:
+        raise InputError(f"expected as many groups as rows, and at most {MAX_POOL}")
+    if count < 1:
+        raise InputError(f"expected a count of 1 or more, got {count}")
+    if not len(groups):
+        return []
+    unit_UD = unit_rows(embeddings_UD).astype(np.float32)
+    number_U = np.unique([*groups, *known_groups], return_inverse=True)[1]
+    taken_G = np.bincount(number_U[len(groups) :], minlength=int(number_U.max()) + 1)
+    number_U = number_U[: len(groups)]
+    mean_D = unit_UD.mean(0)
+    distance_U = unit_UD @ mean_D  # for the first step: the most typical is the "farthest"
+    if known_MD is not None and len(known_MD):
+        distance_U = 1 - closest(unit_UD, known_MD)[1]
+    picked: list[int] = []
+    is_free_U = np.ones(len(unit_UD), bool)
+    while len(picked) < count:
+        if picked or known_groups:
+            is_free_U &= distance_U > SAME_PIXELS
+        if not is_free_U.any():
+            break
+        fewest = taken_G[number_U[is_free_U]].min()
+        row = int(np.where(is_free_U & (taken_G[number_U] == fewest), distance_U, -np.inf).argmax())
+        nearest_U = 1 - unit_UD @ unit_UD[row]
+        is_first = not picked and not known_groups
+        distance_U = nearest_U if is_first else np.minimum(distance_U, nearest_U)
+        taken_G[number_U[row]] += 1
+        is_free_U[row] = False
+        picked.append(row)
     return picked

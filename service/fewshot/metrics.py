@@ -1,7 +1,8 @@
 """How good held-out scores are, per class and overall, with intervals that respect groups.
 
 Frames of one group and class count once together. With too few groups a figure is left out, and the
-result says how many more are needed. Intervals are percentile bootstraps over whole groups.
+result says how many more are needed. Intervals are percentile bootstraps over whole
+groups; shares of 0 and 1 have exact ones.
 
 Shape suffixes: N rows, C classes, G groups, B resamples.
 """
@@ -43,21 +44,38 @@ def group_resamples(groups_N: Ints, seed: int = 0, resamples: int = RESAMPLES) -
     return np.concatenate([np.ones((1, groups)), times_BG])
 
 
-def estimate(values_B: Doubles) -> Estimate:
-    """The first value with the percentiles of the others; resamples of NaN are left out."""
+def estimate(values_B: Doubles, groups: int | None = None) -> Estimate:
+    """The first value with the percentiles of the others; resamples of NaN are left out.
+
+    No resample of rows that are all right has a wrong one: at 0 and 1 the bootstrap claims to be
+    certain. There the exact binomial bound of so many independent groups takes its place (Clopper
+    and Pearson 1934): 5 groups that are all right leave 0.48 to 1.
+
+    Args:
+        groups: independent groups behind a share; None = the figure is no share.
+    """
     others_B = values_B[1:][np.isfinite(values_B[1:])]
     value = float(values_B[0])
-    if not len(others_B):
-        return Estimate(value, value, value)
-    low, high = np.percentile(others_B, [2.5, 97.5])
+    low, high = np.percentile(others_B, [2.5, 97.5]) if len(others_B) else (value, value)
+    if groups is not None and value in (0.0, 1.0):
+        bound = 0.025 ** (1 / max(1, groups))
+        low, high = (min(low, bound), high) if value else (low, max(high, 1 - bound))
     return Estimate(value, float(low), float(high))
 
 
 def over_rows(
-    measure: Callable[[Doubles], Doubles], times_BG: Doubles, groups_N: Ints, shares_N: Doubles
+    measure: Callable[[Doubles], Doubles],
+    times_BG: Doubles,
+    groups_N: Ints,
+    shares_N: Doubles,
+    *,
+    independent: int | None = None,
 ) -> Estimate:
-    """An estimate of a figure of row weights. Args: as ``weighted_figures``."""
-    return estimate(weighted_figures(measure, times_BG, groups_N, shares_N))
+    """An estimate of a figure of row weights.
+
+    Args: as ``weighted_figures``; ``independent`` as the groups of ``estimate``.
+    """
+    return estimate(weighted_figures(measure, times_BG, groups_N, shares_N), independent)
 
 
 def weighted_figures(
@@ -129,7 +147,9 @@ def balanced_accuracy_estimate(
     scored_N, right_N = guesses_N >= 0, guesses_N == labels_N
     np.add.at(totals_GC, (group_N[scored_N], labels_N[scored_N]), weights_N[scored_N])
     np.add.at(right_GC, (group_N[right_N], labels_N[right_N]), weights_N[right_N])
-    return estimate(_mean_of_present(ratio(times_BG @ right_GC, times_BG @ totals_GC)))
+    groups_C = (totals_GC > 0).sum(0)
+    fewest = int(groups_C[groups_C > 0].min(initial=len(totals_GC)))
+    return estimate(mean_of_present(ratio(times_BG @ right_GC, times_BG @ totals_GC)), fewest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +218,7 @@ def compute_metrics(held_out: HeldOut, *, seed: int = 0) -> ClassificationMetric
                 shares_N=scored.shares(),
                 resamples=times_BG,
             )
-            auroc = estimate(_mean_of_present(areas_BC))
+            auroc = estimate(mean_of_present(areas_BC), int(scored.groups_per_class().min()))
     else:
         per_class = tuple(_per_class(scored, missing_C, None, None))
     pairs = zip(held_out.classes, missing_C.tolist(), strict=True)
@@ -236,7 +256,7 @@ def _confusion(scored: HeldOut, guesses_N: Ints, times_BG: Doubles) -> Doubles:
     return table_BCC
 
 
-def _mean_of_present(values_BC: Doubles) -> Doubles:
+def mean_of_present(values_BC: Doubles) -> Doubles:
     """(B,) mean over the classes of each resample; one without rows there is left out."""
     there_BC = np.isfinite(values_BC)
     return ratio(np.where(there_BC, values_BC, 0).sum(1), there_BC.sum(1).astype(np.float64))
@@ -269,8 +289,10 @@ def _per_class(
             where = "the class has" if lacking else "the other classes together have"
             reason = f"{where} fewer than {MIN_GROUPS} groups with scores"
         else:
-            recall, precision = _rates(table_BCC, c)
-            auroc = estimate(areas_BC[:, c])
+            own = int(groups_C[c])
+            recall, precision = _rates(table_BCC, c, own)
+            # As many pairs of a positive and a negative group are independent of each other.
+            auroc = estimate(areas_BC[:, c], min(own, rest))
         yield ClassMetrics(
             name=name,
             examples=int(examples_C[c]),
@@ -283,12 +305,13 @@ def _per_class(
         )
 
 
-def _rates(table_BCC: Doubles, chosen: int) -> tuple[Estimate, Estimate]:
-    """Recall, and precision at equal frequency of the classes."""
+def _rates(table_BCC: Doubles, chosen: int, groups: int) -> tuple[Estimate, Estimate]:
+    """Recall, and precision at equal frequency of the classes; ``groups`` of the chosen one."""
     shares_BCC = ratio(table_BCC, np.broadcast_to(table_BCC.sum(2, keepdims=True), table_BCC.shape))
     called_BC = np.nan_to_num(shares_BCC[:, :, chosen])
     right_B = shares_BCC[:, chosen, chosen]
-    return estimate(right_B), estimate(ratio(np.nan_to_num(right_B), called_BC.sum(1)))
+    precision_B = ratio(np.nan_to_num(right_B), called_BC.sum(1))
+    return estimate(right_B, groups), estimate(precision_B, groups)
 
 
 def confusion_rows(held_out: HeldOut) -> tuple[tuple[tuple[int, ...], ...], ...]:

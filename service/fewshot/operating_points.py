@@ -143,6 +143,7 @@ class _ClassScores:
                 times_BG,
                 self.scored.groups_N,
                 self.scored.shares(),
+                independent=len(np.unique(self.scored.groups_N[rows_N])),
             )
 
         return share_of(self.positive_N, called_N), share_of(~self.positive_N, ~called_N)

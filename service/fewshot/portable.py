@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -73,7 +73,7 @@ def to_document(
         },
         "card": dict(card or {}),
     }
-    return facts | {"sha256": _digest(facts)}
+    return facts | {"sha256": digest_of(facts)}
 
 
 def from_document(
@@ -91,7 +91,7 @@ def from_document(
             raise ArtifactMismatch(
                 f"expected {FORMAT} {FORMAT_VERSION}, got another format or version"
             )
-        if _digest(facts) != document["sha256"]:
+        if digest_of(facts) != document["sha256"]:
             raise ArtifactMismatch("the classifier was changed: its digest does not match")
         made_for = str(facts["encoder_id"])
         classifier = FewShotClassifier(
@@ -180,7 +180,8 @@ def _novelty(document: dict[str, Any]) -> Novelty:
     )
 
 
-def _digest(facts: Mapping[str, Any]) -> str:
+def digest_of(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of a document without its own ``sha256``. Raises ValueError: NaN or infinity."""
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -252,17 +253,22 @@ def to_plain(value: Any, digits: int | None = None) -> Any:
     return round(value, digits) if isinstance(value, float) and digits is not None else value
 
 
-def from_plain(kind: type[T], document: Any) -> T:
+def from_plain(kind: type[T], document: Any, *, where: str | None = None) -> T:
     """The dataclass whose ``to_plain``, or ``dataclasses.asdict``, gave ``document``.
+
+    Args:
+        where: the place of the document, for errors; None = the name of the dataclass.
 
     Raises:
         InputError: unknown or missing fields, or a value of another type.
     """
-    value: T = _read(kind, document, kind.__name__)
+    value: T = _read(kind, document, where or kind.__name__)
     return value
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
+    if kind is Any:
+        return value
     if is_dataclass(kind):
         return _read_dataclass(kind, value, where)
     origin, arguments = get_origin(kind), get_args(kind)
@@ -273,7 +279,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         return _read_tuple(arguments, value, where)
     if origin in (Mapping, dict) and isinstance(value, dict):
-        return {key: _read(arguments[1], item, where) for key, item in value.items()}
+        return {key: _read(arguments[1], item, f"{where}.*") for key, item in value.items()}
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if isinstance(kind, type) and type(value) is kind:
@@ -285,8 +291,8 @@ def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise InputError(f"{where}: expected an object, got {type(value).__name__}")
     known = {field.name: field for field in fields(kind)}
-    if unknown := sorted(value.keys() - known.keys()):
-        raise InputError(f"{where}: unknown fields {unknown}")
+    if unknown := value.keys() - known.keys():  # their names come from the caller
+        raise InputError(f"{where}: {len(unknown)} unknown fields")
     required = {
         name
         for name, field in known.items()
@@ -301,17 +307,22 @@ def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
 
 
 def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    for kind in kinds:
+    if value is None and NoneType in kinds:
+        return None
+    others = [kind for kind in kinds if kind is not NoneType]
+    for kind in others[:-1]:
         try:
             return _read(kind, value, where)
         except InputError:
             continue
-    raise InputError(f"{where}: expected one of {kinds}, got {type(value).__name__}")
+    return _read(others[-1], value, where)  # its error has the exact place
 
 
 def _read_tuple(kinds: tuple[Any, ...], values: Any, where: str) -> tuple[Any, ...]:
     if kinds[1:] == (...,):
-        return tuple(_read(kinds[0], value, where) for value in values)
+        places = enumerate(values)
+        return tuple(_read(kinds[0], value, f"{where}[{place}]") for place, value in places)
     if len(kinds) != len(values):
         raise InputError(f"{where}: expected {len(kinds)} values, got {len(values)}")
-    return tuple(_read(kind, value, where) for kind, value in zip(kinds, values, strict=True))
+    pairs = enumerate(zip(kinds, values, strict=True))
+    return tuple(_read(kind, value, f"{where}[{place}]") for place, (kind, value) in pairs)

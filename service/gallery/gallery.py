@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from service.catalog.erasure_records import SweepLimits
 from service.catalog.ids import content_hash
 from service.catalog.interface import Catalog
 from service.catalog.records import NewScan
@@ -53,8 +54,10 @@ class Gallery:
         exchange_dir: Path | None = None,
         exact_rows: int = EXACT_ROWS,
         recall_every_s: float = 60.0,
+        sweep_limits: SweepLimits | None = None,
     ) -> None:
         self._catalog = catalog
+        self._sweep_limits = sweep_limits or SweepLimits()
         self._encoder_id = encoder_id
         self._dim = dim
         self._indexes = CollectionIndexes(
@@ -77,9 +80,12 @@ class Gallery:
         self.get_scan = catalog.get_scan
         self.list_scans = catalog.list_scans
         self.patch_scan = catalog.patch_scan
+        self.rename_label = catalog.rename_label
         self.thumbnail = catalog.thumbnail
         self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings
+        self.row_vectors = catalog.row_vectors
+        self.subject = catalog.subject
         self.all_statistics = self._indexes.all_statistics
         self.search = self._search.search
         self.exports = ExchangeFolder(exchange_dir)
@@ -200,17 +206,14 @@ class Gallery:
         return stored
 
     def scans_of_files(self, workspace_id: str, name: str, sha256s: Sequence[str]) -> Page[Scan]:
-        """The scans of those files that the collection has.
+        """The scans of those files that the collection has, one per file and subject.
 
         Raises:
             UnknownItem: no such collection. TooManyItems: more than ``MAX_DIGESTS``.
         """
         if len(sha256s) > MAX_DIGESTS:
             raise TooManyItems(f"expected at most {MAX_DIGESTS} digests, got {len(sha256s)}")
-        self._catalog.get_collection(workspace_id, name)
-        known = self._catalog.find_known(workspace_id, name, sha256s)
-        ids = sorted(set(known.values()))
-        return Page(tuple(self.get_scan(workspace_id, name, scan_id) for scan_id in ids), None)
+        return Page(self._catalog.find_known(workspace_id, name, sha256s), None)
 
     def remove(
         self, workspace_id: str, name: str, scan_id: str, *, if_version: int | None = None
@@ -238,16 +241,42 @@ class Gallery:
         return receipt
 
     def expire(self) -> int:
-        """Delete all scans that are past their collection's retention; return how many."""
+        """Delete scans that are past their collection's retention; return how many.
+
+        A collection of which too many are due, on a clock that is not proven, keeps them all.
+        """
+        self._catalog.settle_erasures()
         removed = 0
         while True:
             with self._lock:  # released between two steps, so that other writers get a turn
-                receipts = self._catalog.expire()
+                receipts = self._catalog.expire(limits=self._sweep_limits)
                 for workspace_id, receipt in receipts:
                     self._unindex(workspace_id, receipt)
             removed += sum(len(receipt.scans) for _, receipt in receipts)
             if not receipts:
                 return removed
+
+    def expire_confirmed(self, workspace_id: str, name: str) -> int:
+        """Delete all scans of one collection that are due, on the caller's word for the clock.
+
+        Returns how many. Raises UnknownItem.
+        """
+        removed = 0
+        while True:
+            with self._lock:
+                receipt = self._catalog.expire_collection(workspace_id, name)
+                if receipt is None:
+                    return removed
+                self._unindex(workspace_id, receipt)
+            removed += len(receipt.scans)
+
+    def erasures_owed(self) -> int:
+        """Number of erasures that could not be written beside the backups yet."""
+        return self._catalog.erasures_owed
+
+    def retention_held(self) -> int:
+        """Number of scans that the last sweep refused to delete, in all collections."""
+        return sum(record.retention_held for _, record in self._catalog.all_collections())
 
     # keeping in step ----------------------------------------------------------------------
 

@@ -8,20 +8,24 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from service.arrays import Floats as Floats
+from service.catalog.filter_records import Facet as Facet
+from service.catalog.filter_records import Facets as Facets
+from service.catalog.filter_records import Range as Range
+from service.catalog.filter_records import ScanFilter as ScanFilter
 from service.catalog.operation_records import Reembedding as Reembedding
+from service.catalog.plain_text import require_name as require_name
+from service.catalog.plain_text import require_value as require_value
 from service.catalog.records import Collection as Collection
 from service.catalog.records import ErasedSubject as ErasedSubject
-from service.catalog.records import Facet as Facet
-from service.catalog.records import Facets as Facets
+from service.catalog.records import IgnoredField as IgnoredField
 from service.catalog.records import Page as Page
 from service.catalog.records import PolicyPatch as PolicyPatch
-from service.catalog.records import Range as Range
 from service.catalog.records import Scalar as Scalar
 from service.catalog.records import Scan as Scan
-from service.catalog.records import ScanFilter as ScanFilter
 from service.catalog.records import ScanImage as ScanImage
 from service.catalog.records import ScanPatch as ScanPatch
 from service.catalog.records import StoredScan as StoredScan
+from service.catalog.subject_records import HeldSubject as HeldSubject
 
 GroupField: TypeAlias = Literal["subject", "study", "cine"]
 SameField: TypeAlias = Literal["subject", "study"]

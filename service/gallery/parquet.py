@@ -28,8 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.codec import columns, from_columns, from_json, to_columns
+from service.catalog.data_folder import make_private, make_private_folder
 from service.catalog.ids import file_sha256
 from service.catalog.interface import Catalog
+from service.catalog.plain_text import name_of, settled_attributes, settled_labels
 from service.catalog.records import ClipFrame, Collection, ExportRow, NewScan, Scan, StoredScan
 from service.errors import (
     CatalogFailure,
@@ -81,10 +83,17 @@ class ExportManifest:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many scans of an export were new, and how many the collection had already."""
+    """How many scans of an export were new, and how many the collection had already.
+
+    Attributes:
+        ignored: how many of the known ones have other labels or ids in the export.
+        erased: how many were left out, because their subject or study was erased since.
+    """
 
     stored: int
     known: int
+    ignored: int = 0
+    erased: int = 0
 
 
 def export_collection(
@@ -113,7 +122,8 @@ def export_collection(
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        make_private_folder(folder.parent)
+        make_private_folder(unfinished)
         try:
             scans = _write(arrow, catalog, workspace_id, source, unfinished, on_scan)
             _describe(unfinished, source, scans)
@@ -138,7 +148,8 @@ def import_collection(
     """Import an exported collection; after an interruption, call it again to continue.
 
     A missing collection is created for the encoder of the export. Ages, labels and ids are kept;
-    a scan whose bytes the collection has already is left unchanged.
+    a scan whose image the collection has already under the same subject is left unchanged. Scans
+    of a subject or study that was erased since they were first stored are left out.
 
     Args:
         store: stores a batch of scans; None = the catalog stores them, without an index.
@@ -152,8 +163,11 @@ def import_collection(
     arrow = _Arrow()
     manifest = _verified(folder)
     _prepare(catalog, workspace_id, name, manifest)
-    stored = known = 0
-    for batch in _read(arrow, folder, manifest):
+    stored = known = ignored = erased = 0
+    for whole in _read(arrow, folder, manifest):
+        gone = catalog.were_erased(workspace_id, whole)
+        batch = [scan for scan, is_gone in zip(whole, gone, strict=True) if not is_gone]
+        erased += len(whole) - len(batch)
         answers = (store or catalog.add_scans)(
             workspace_id, name, batch, encoder_id=manifest.encoder_id
         )
@@ -162,8 +176,9 @@ def import_collection(
                 raise InvalidArtifact(f"a row cannot be stored: {answer}") from answer
             stored += answer.created
             known += not answer.created
-        on_scan(stored + known, manifest.scans)
-    return Imported(stored, known)
+            ignored += bool(answer.ignored)
+        on_scan(stored + known + erased, manifest.scans)
+    return Imported(stored, known, ignored, erased)
 
 
 class _Arrow:
@@ -211,6 +226,7 @@ def _write(
     with ExitStack() as stack:
 
         def writer(file: str, schema: Any) -> Any:
+            make_private(folder / file)
             table = arrow.parquet.ParquetWriter(folder / file, schema, compression="zstd")
             return stack.enter_context(table)
 
@@ -252,6 +268,7 @@ def _describe(folder: Path, source: Collection, scans: int) -> None:
         },
     )
     text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
+    make_private(folder / MANIFEST)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -314,7 +331,13 @@ def _read(arrow: _Arrow, folder: Path, manifest: ExportManifest) -> Iterator[lis
                         png, image = image[1], next(images, None)
                     scans_read.append(_new_scan(row, jpeg, png))
                 yield scans_read
-    except (arrow.lib.ArrowException, CatalogFailure, ValueError, TypeError) as error:
+    except (
+        arrow.lib.ArrowException,
+        CatalogFailure,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise InvalidArtifact("the exported collection cannot be read") from error
 
 
@@ -327,10 +350,12 @@ def _blobs(arrow: _Arrow, file: Path, column: str) -> Iterator[tuple[str, bytes]
                 yield row["scan_id"], row[column]
 
 
-def _new_scan(row: Mapping[str, Any], jpeg: bytes, png: bytes | None) -> NewScan:
+def _new_scan(row: dict[str, Any], jpeg: bytes, png: bytes | None) -> NewScan:
+    if not _SCAN_ID.fullmatch(row["scan_id"] or ""):
+        raise InvalidArtifact("a scan id holds characters that a URL cannot address")
     scan = from_columns(
         NewScan,
-        row,
+        row | _settled(row),
         embedding_D=_unit(row["embedding"]),
         thumbnail_jpeg=jpeg,
         image_png=png,
@@ -339,11 +364,20 @@ def _new_scan(row: Mapping[str, Any], jpeg: bytes, png: bytes | None) -> NewScan
             for frame in row["clip_frames"] or ()
         ),
     )
-    if not _SCAN_ID.fullmatch(scan.scan_id or ""):
-        raise InvalidArtifact("a scan id holds characters that a URL cannot address")
     if not 1 <= scan.image.regions_used <= MAX_REGIONS:
         raise InvalidArtifact(f"expected 1 to {MAX_REGIONS} regions of a frame")
     return scan
+
+
+def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Ids, labels and attributes in their stored form: release 0.1.0 did not check them."""
+    ids = {name: row[name] for name in ("scan_id", "subject_id", "study_id")}
+    labels, attributes = json.loads(row["labels"]), json.loads(row["attributes"])
+    return {
+        **{name: None if text is None else name_of(text) for name, text in ids.items()},
+        "labels": json.dumps(settled_labels(labels)),
+        "attributes": json.dumps(settled_attributes(attributes)),
+    }
 
 
 def _unit(numbers: Sequence[float]) -> npt.NDArray[np.float32]:

@@ -15,6 +15,7 @@ Shape suffixes: N rows, B rows of a block, D embedding width.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -60,8 +61,10 @@ def write_rows(
     digests = {name: hashlib.sha256() for name in (ROWS, IDS, HASHES)}
     count = 0
     try:
-        folder.mkdir(parents=True)
+        _make_private_folder(folder)
         with ExitStack() as stack:
+            for name in digests:
+                _make_private(folder / name)
             files = {name: stack.enter_context((folder / name).open("wb")) for name in digests}
             for ids_B, hashes_B, rows_BD in blocks:
                 count += len(ids_B)
@@ -88,6 +91,7 @@ def add_file(
     """
     try:
         part = folder / f"{name}.part"
+        _make_private(part)
         write(part)
         digest = _sha256_of(part)
         part.replace(folder / name)
@@ -102,6 +106,7 @@ def write_manifest(folder: Path, manifest: SegmentManifest) -> None:
     """Replace the manifest atomically."""
     fields = {"format_version": FORMAT_VERSION, **asdict(manifest)}
     part = folder / f"{MANIFEST}.part"
+    _make_private(part)
     part.write_text(json.dumps({"segment": fields, "sha256": _digest_of(fields)}, indent=1))
     part.replace(folder / MANIFEST)
 
@@ -141,6 +146,19 @@ def _parsed(document: Any) -> SegmentManifest:
     if not {ROWS, IDS, HASHES} <= files.keys() <= {ROWS, IDS, HASHES, COMPRESSED}:
         raise IndexDamaged(f"the manifest of an index lists unexpected files: {sorted(files)}")
     return SegmentManifest(fields["encoder_id"], fields["dim"], fields["rows"], files)
+
+
+def _make_private_folder(folder: Path) -> None:
+    """Create a folder, and those above it, so that only their owner can enter them."""
+    for parent in reversed(folder.parents):
+        if not parent.is_dir():
+            parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700)
+
+
+def _make_private(file: Path) -> None:
+    """Create an empty file that only its owner can read, whatever the umask."""
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
 
 
 def _sha256_of(path: Path) -> str:

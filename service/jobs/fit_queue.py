@@ -1,4 +1,4 @@
-"""Threads for fits: a few of low priority, behind a bounded queue.
+"""Threads for fits: a few of low priority, behind a bounded queue that workspaces share.
 
 Neither the event loop nor the encoder's thread ever waits for a fit. On systems where threads have
 no niceness of their own, only their number protects other work.
@@ -7,18 +7,22 @@ no niceness of their own, only their number protects other work.
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
-from service.errors import Overloaded
+from service.fairness.fair_queue import QueueState, Quota
+from service.fairness.fair_threads import FairThreads
+from service.fairness.workspace_turn import current_workspace
 from service.jobs.threads import gc_paused, lower_priority
 
 T = TypeVar("T")
 NICENESS = 4  # steps: embedding has priority over fits
+CLOSE_TIMEOUT_S = 2.0  # a fit of minutes cannot be stopped; it has stored nothing yet
 
 
 class FitQueue:
-    """Runs blocking work in the order of the calls; refuses it at once when too much waits.
+    """Runs blocking work, one of each workspace in turn; refuses it when too much waits.
 
     Args:
         threads: number of fits that run at the same time.
@@ -26,35 +30,45 @@ class FitQueue:
     """
 
     def __init__(self, *, threads: int, max_waiting: int) -> None:
-        self._max_admitted = threads + max_waiting
-        self._admitted = 0
+        self._admitted = Quota(threads + max_waiting, of="fits")
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(
-            threads, thread_name_prefix="fit", initializer=lower_priority, initargs=(NICENESS,)
-        )
+        self._threads = FairThreads(threads, name="fit", begin=partial(lower_priority, NICENESS))
 
     @property
     def in_flight(self) -> int:
         """The number of fits that run or wait."""
-        return self._admitted
+        with self._lock:
+            return self._admitted.total
+
+    @property
+    def state(self) -> QueueState:
+        """How busy the threads are."""
+        return self._threads.state
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run ``work`` on a thread and return its result. Raises Overloaded: too many fits wait."""
+        """Run ``work`` on a thread and return its result.
+
+        Raises:
+            Overloaded: too many fits of this workspace, or of all, run or wait.
+            Stopping: the service is shutting down.
+        """
+        workspace_id = current_workspace()
         with self._lock:
-            if self._admitted >= self._max_admitted:
-                raise Overloaded(
-                    f"{self._admitted} fits run or wait, at most {self._max_admitted} may"
-                )
-            self._admitted += 1
-        future = self._threads.submit(gc_paused()(work))
-        future.add_done_callback(self._leave)
+            self._admitted.take(workspace_id)
+
+        def leave(_future: Future[T] | None = None) -> None:
+            with self._lock:
+                self._admitted.give_back(workspace_id)
+
+        try:
+            future = self._threads.submit(workspace_id, gc_paused()(work))
+        except BaseException:
+            leave()
+            raise
+        future.add_done_callback(leave)
         # A caller that hangs up removes its fit from the queue, unless it runs already.
         return await asyncio.wrap_future(future)
 
-    def _leave(self, _future: Future[T]) -> None:
-        with self._lock:
-            self._admitted -= 1
-
     def close(self) -> None:
-        """Finish the running fits and drop the waiting ones. Blocks."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """Drop the waiting fits and wait a few seconds for the running ones. Blocks."""
+        self._threads.close(timeout_s=CLOSE_TIMEOUT_S)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from service.catalog.sqlite.backup import back_up
+from service.catalog.sqlite.rows import Redact
 from service.classifiers.registry import ClassifierRegistry
-from service.classifiers.requests import FitRequest
+from service.classifiers.requests import FitRequest, RefitFromSource
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import InvalidSettings, Overloaded, ServiceError
@@ -39,6 +40,7 @@ class JobHandlers:
         catalog_file: None if the catalog is not one file that can be copied.
         backup_dir: None = no backups.
         backup_keep: maximal number of backups.
+        redact: removes the out-of-fold scores of erased examples.
     """
 
     gallery: Gallery
@@ -48,12 +50,13 @@ class JobHandlers:
     backup_dir: Path | None
     backup_keep: int
     registry: ClassifierRegistry
+    redact: Redact
 
     def kinds(self) -> dict[str, JobKind]:
         """The kinds of operations by name."""
         return {
             "fit": JobKind(gc_paused()(self.fit)),
-            "refit": JobKind(self.refit),
+            "refit": JobKind(gc_paused()(self.refit)),
             "reembed": JobKind(self.reembed),
             "backup": JobKind(self.back_up),
             "export": JobKind(self.export),
@@ -73,7 +76,12 @@ class JobHandlers:
         return {"classifier": request.name, "location": f"/v1/classifiers/{request.name}"}
 
     def refit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
-        """Fit and publish versions of the named classifiers without the erased examples."""
+        """Fit and publish versions of the named classifiers without the erased examples.
+
+        Or fit the next version of one classifier from its source, which fails if that fails.
+        """
+        if "classifiers" not in operation.request:
+            return self._refit_from_source(operation, progress)
         request = RefitRequest.from_json(operation.request)
         names = request.classifiers
         results: list[dict[str, Any]] = []
@@ -88,6 +96,16 @@ class JobHandlers:
                 results.append({"name": name, "version": number})
         progress.report(len(names), len(names))
         return {"classifiers": results}
+
+    def _refit_from_source(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        request = RefitFromSource.from_json(operation.request)
+        _, version = self.registry.refit(
+            operation.workspace_id,
+            request,
+            operation_id=operation.operation_id,
+            before_fit=lambda labels: progress.report(0, labels),
+        )
+        return {"classifiers": [{"name": request.name, "version": version.number}]}
 
     def reembed(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Embed the kept images of a collection, then switch to the new vectors.
@@ -127,7 +145,9 @@ class JobHandlers:
         if self.backup_dir is None or self.catalog_file is None:
             raise InvalidSettings("expected a folder for backups in SONOPROBE_BACKUP_DIR, got none")
         keep, on_page = self.backup_keep, progress.report
-        folder = back_up(self.catalog_file, self.backup_dir, keep=keep, on_page=on_page)
+        folder = back_up(
+            self.catalog_file, self.backup_dir, keep=keep, on_page=on_page, redact=self.redact
+        )
         return {"backup": folder.name}
 
     def export(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:

@@ -8,17 +8,20 @@ Blocking, thread safe.
 """
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from service.catalog.interface import Catalog
 from service.catalog.operation_records import ENDED
 from service.catalog.operation_records import Operation as Operation
-from service.errors import CatalogFailure, Interrupted, Overloaded, ServiceError
+from service.errors import CatalogFailure, Interrupted, Overloaded, ServiceError, Stopping
+from service.fairness.fair_queue import QueueState, fits
+from service.fairness.fair_threads import FairThreads
+from service.fairness.workspace_turn import SERVICE, working_for
 from service.jobs.job_requests import JobRequest
 from service.jobs.threads import lower_priority
 
@@ -86,8 +89,18 @@ class JobKind:
     is_resumable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """An operation that waits (``progress`` is None) or runs; ``turn`` is who queues for it."""
+
+    turn: str
+    progress: Progress | None = None
+
+
 class Operations:
-    """Runs the operations of one catalog; call ``resume`` once before the first ``start``.
+    """Runs the operations of one catalog, one of each workspace in turn.
+
+    Call ``resume`` once before the first ``start``.
 
     Args:
         kinds: by name.
@@ -101,34 +114,48 @@ class Operations:
         self._catalog = catalog
         self._kinds = dict(kinds)
         self._max_waiting = max_waiting
-        self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._under_way: dict[str, Progress | None] = {}  # None = waiting
+        self._under_way: dict[str, _UnderWay] = {}
         self.get = catalog.get_operation
         self.list_operations = catalog.list_operations
-        # Daemons: a fit of minutes cannot be stopped and must not keep the process alive.
-        self._threads = [
-            threading.Thread(target=self._work, name=f"operation-{n}", daemon=True)
-            for n in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = FairThreads(
+            threads, name="operation", begin=partial(lower_priority, NICENESS)
+        )
 
-    def start(self, workspace_id: str, kind: str, request: Mapping[str, Any]) -> Operation:
-        """Store an operation and queue it. Raises Overloaded: too many wait; nothing is stored."""
+    def start(
+        self,
+        workspace_id: str,
+        kind: str,
+        request: Mapping[str, Any],
+        *,
+        for_service: bool = False,
+    ) -> Operation:
+        """Store an operation and queue it.
+
+        Args:
+            for_service: it does not count as one of the workspace, as a scheduled backup.
+
+        Raises:
+            Overloaded: too many of this workspace, or of all, wait; nothing is stored.
+        """
+        turn = SERVICE if for_service else workspace_id
         with self._lock:
-            waiting = sum(progress is None for progress in self._under_way.values())
-            if self._stopping.is_set() or waiting >= self._max_waiting:
-                raise Overloaded(f"{waiting} operations wait, at most {self._max_waiting} may")
+            waiting = [entry.turn for entry in self._under_way.values() if entry.progress is None]
+            total, own, limit = len(waiting), waiting.count(turn), self._max_waiting
+            if self._stopping.is_set() or not fits(1, limit=limit, total=total, own=own):
+                raise Overloaded(f"{total} operations wait, at most {limit} may")
             operation = self._catalog.create_operation(workspace_id, kind, request)
-            self._under_way[operation.operation_id] = None
-        self._queue.put(operation)
+            self._under_way[operation.operation_id] = _UnderWay(turn)
+        self._queue(turn, operation)
         return operation
 
-    def begin(self, workspace_id: str, request: JobRequest) -> Operation:
-        """Start the kind of operation that the request names. Raises as ``start``."""
-        return self.start(workspace_id, request.kind, request.to_json())
+    def begin(
+        self, workspace_id: str, request: JobRequest, *, for_service: bool = False
+    ) -> Operation:
+        """Start the kind of operation that the request names; as ``start``."""
+        document = request.to_json()
+        return self.start(workspace_id, request.kind, document, for_service=for_service)
 
     def resume(self) -> int:
         """Queue the unfinished operations of an earlier process; return how many."""
@@ -137,9 +164,10 @@ class Operations:
             kind = self._kinds.get(operation.kind)
             can_run = kind is not None and (kind.is_resumable or operation.state == "waiting")
             if can_run and operation.attempts < MAX_ATTEMPTS:
+                turn = operation.workspace_id
                 with self._lock:
-                    self._under_way[operation.operation_id] = None
-                self._queue.put(operation)
+                    self._under_way[operation.operation_id] = _UnderWay(turn)
+                self._queue(turn, operation)
                 resumed += 1
             else:
                 error = Interrupted("the service stopped before it ended: start it again")
@@ -150,9 +178,9 @@ class Operations:
         """Cancel an operation, unless it has ended. Raises UnknownItem."""
         operation = self._catalog.cancel_operation(workspace_id, operation_id)
         with self._lock:
-            progress = self._under_way.get(operation_id)
-        if progress is not None:
-            progress.cancelled.set()
+            entry = self._under_way.get(operation_id)
+        if entry is not None and entry.progress is not None:
+            entry.progress.cancelled.set()
         return operation
 
     @property
@@ -160,32 +188,42 @@ class Operations:
         """The number of operations that run or wait."""
         return len(self._under_way)
 
+    @property
+    def state(self) -> QueueState:
+        """How busy the threads are."""
+        return self._threads.state
+
     def close(self, *, timeout_s: float) -> bool:
         """Stop running work at its next report; return whether all threads ended in time."""
         self._stopping.set()
-        for _ in self._threads:
-            self._queue.put(None)
-        deadline = time.monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return self._threads.close(timeout_s=timeout_s)
 
-    def _work(self) -> None:
-        lower_priority(NICENESS)
-        while (operation := self._queue.get()) is not None and not self._stopping.is_set():
-            try:
-                self._run(operation)
-            except CatalogFailure as error:  # it stays unfinished, so the next start resumes it
-                log.error("operation not noted", extra={"code": error.code, **_fields(operation)})
-            finally:
-                with self._lock:
-                    self._under_way.pop(operation.operation_id, None)
+    def _queue(self, turn: str, operation: Operation) -> None:
+        try:
+            self._threads.submit(turn, partial(self._work, turn, operation))
+        except Stopping:  # it is stored, so the next start resumes it
+            self._forget(operation)
 
-    def _run(self, operation: Operation) -> None:
-        where = (operation.workspace_id, operation.operation_id)
+    def _forget(self, operation: Operation) -> None:
+        with self._lock:
+            self._under_way.pop(operation.operation_id, None)
+
+    def _work(self, turn: str, operation: Operation) -> None:
+        if self._stopping.is_set():
+            return
         progress = Progress(self._catalog, operation, self._stopping)
         with self._lock:
-            self._under_way[operation.operation_id] = progress
+            self._under_way[operation.operation_id] = _UnderWay(turn, progress)
+        try:
+            with working_for(turn):
+                self._run(operation, progress)
+        except CatalogFailure as error:  # it stays unfinished, so the next start resumes it
+            log.error("operation not noted", extra={"code": error.code, **_fields(operation)})
+        finally:
+            self._forget(operation)
+
+    def _run(self, operation: Operation, progress: Progress) -> None:
+        where = (operation.workspace_id, operation.operation_id)
         begun = self._catalog.begin_operation(*where)
         if begun.state in ENDED:
             return  # cancelled while it waited

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX, backups_in
+from service.catalog.sqlite.rows import Redact
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
@@ -22,7 +24,7 @@ from service.jobs.operations import Operations
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
-CLOSE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 4.0  # what has not ended is resumed by the next start
 
 
 def operations_of(
@@ -32,6 +34,7 @@ def operations_of(
     gallery: Gallery,
     classifiers: ClassifierStore,
     registry: ClassifierRegistry,
+    redact: Redact,
 ) -> Operations:
     """The operations of one service; call it in the event loop, before ``run_schedule``."""
     loop = asyncio.get_running_loop()
@@ -49,6 +52,7 @@ def operations_of(
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
         registry=registry,
+        redact=redact,
     )
     return Operations(
         catalog,
@@ -109,7 +113,7 @@ async def _back_up_for_ever(schedule: Schedule) -> None:
     while True:
         await asyncio.sleep(await asyncio.to_thread(_until_next_backup_s, schedule.settings))
         try:
-            begin = schedule.operations.begin
+            begin = partial(schedule.operations.begin, for_service=True)
             await asyncio.to_thread(begin, schedule.backup_owner, BackupRequest())
         except ServiceError as error:
             log.error("backup not begun", extra={"code": error.code})

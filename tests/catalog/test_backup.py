@@ -6,8 +6,16 @@ import threading
 
 import pytest
 
-from service.catalog.records import NewExample, NewVersion, ScanFilter, ScanPatch
-from service.catalog.sqlite.backup import back_up, backups_in, follow, restore, verify
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanPatch
+from service.catalog.sqlite.backup import (
+    back_up,
+    backups_in,
+    erasures_of,
+    follow,
+    restore,
+    verify,
+)
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure, DamagedBackup
@@ -121,20 +129,27 @@ def test_a_patient_who_came_back_after_an_erasure_stays_in_backups(
     assert held(older, ours, tmp_path) == ["b"]
 
 
-def test_a_collection_deleted_as_a_whole_stays_in_older_backups_but_not_its_erased_patients(
-    catalog, ours, add, file, shelf, tmp_path
+def test_a_deleted_collection_and_classifier_and_dropped_images_leave_older_backups(
+    catalog, ours, new_scan, add, file, shelf, tmp_path
 ):
     catalog.create_collection(ours, "liver", encoder_id="enc_1", dim=8)
-    add(1, scan_id="a", collection="liver", subject_id=SECRET)
-    add(2, scan_id="b", collection="liver", subject_id="p2")
-    add(3, scan_id="c", subject_id=SECRET)
+    catalog.create_collection(ours, "kept", encoder_id="enc_1", dim=8, keep_images=True)
+    add(1, scan_id="a", collection="liver", labels={"note": SECRET})
+    kept = new_scan(2, scan_id="k", image_png=b"PIXELS-7f3a" * 500)
+    catalog.add_scans(ours, "kept", [kept], encoder_id="enc_1")
+    upload = NewExample(f"{SECRET}-class", 0, sha256="0" * 64, embedding_D=kept.embedding_D)
+    version = NewVersion("enc_1", ("x",), b"npz", {}, examples=(upload,))
+    catalog.create_classifier(ours, "k", version)
     older = back_up(file, shelf)
     catalog.delete_collection(ours, "liver")
+    catalog.delete_classifier(ours, "k")
+    catalog.patch_collection(ours, "kept", PolicyPatch(set_fields=frozenset({"keep_images"})))
     back_up(file, shelf)
-    assert held(older, ours, tmp_path, "liver") == ["a", "b"]
-    catalog.erase_subject(ours, SECRET)
-    back_up(file, shelf)
-    assert held(older, ours, tmp_path, "liver") == ["b"]
+    assert held(older, ours, tmp_path, "kept") == ["k"]
+    left = (older / "catalog.sqlite").read_bytes()
+    assert SECRET.encode() not in left
+    assert b"PIXELS-7f3a" not in left
+    assert verify(older).scans == 1
 
 
 def test_a_restored_backup_is_the_catalog_of_then_without_what_was_erased_since(
@@ -171,7 +186,8 @@ def test_only_so_many_backups_stay_and_leftovers_of_a_broken_cycle_go(catalog, a
     (shelf / ".sonoprobe-broken").mkdir(parents=True)
     made = [back_up(file, shelf, keep=2) for _ in range(4)]
     assert backups_in(shelf) == made[2:]
-    assert sorted(path.name for path in shelf.iterdir()) == [path.name for path in made[2:]]
+    names = ["erasures.jsonl", *(path.name for path in made[2:])]
+    assert sorted(path.name for path in shelf.iterdir()) == names
 
 
 def test_a_cycle_that_is_broken_off_leaves_no_backup(catalog, add, file, shelf):
@@ -183,7 +199,7 @@ def test_a_cycle_that_is_broken_off_leaves_no_backup(catalog, add, file, shelf):
     with pytest.raises(RuntimeError, match="enough"):
         back_up(file, shelf, on_page=break_off)
     assert backups_in(shelf) == []
-    assert list(shelf.iterdir()) == []
+    assert [path.name for path in shelf.iterdir()] == ["erasures.jsonl"]
 
 
 @pytest.mark.parametrize("place", [0, 5000, -1])
@@ -232,7 +248,7 @@ def test_a_cycle_that_was_killed_while_older_copies_followed_is_made_good_by_the
     said = (older / "backup.json").read_text()
     catalog.erase_subject(ours, SECRET)
     if committed:
-        assert follow(older, file)
+        assert follow(older, erasures_of(file))
     # What a kill just before or just behind the commit leaves: the digest of before, put aside.
     (older / "backup.json").unlink()
     (older / "backup.json.following").write_text(said)

@@ -1,11 +1,11 @@
 """Scans, studies and subjects that go for good, and scans that go by age."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
-from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import NewExample, NewVersion, PolicyPatch
 from service.errors import InputError, PreconditionFailed, UnknownItem
+from tests.catalog.set_clock import SetClock
 
 EVERYTHING = ScanFilter()
 SECRET = "STUDY-7f3a"
@@ -80,15 +80,18 @@ def test_scans_past_their_retention_go_and_younger_ones_stay(catalog, ours, add)
         add(n, scan_id=f"s{n}")
     add(5, scan_id="kept", collection="forever")
     teach(catalog, ours, "k", "s0")
-    now = datetime.now(UTC)
-    assert catalog.expire(moment=now + timedelta(days=29)) == ()
-    ((owner, receipt),) = catalog.expire(moment=now + timedelta(days=31))
+    clock = SetClock()
+    assert catalog.expire(clock=clock) == ()
+    clock.run(days=29)
+    assert catalog.expire(clock=clock) == ()
+    clock.run(days=2)
+    ((owner, receipt),) = catalog.expire(clock=clock)
     assert owner == ours
     assert [scan_id for _, scan_id in receipt.scans] == ["s0", "s1", "s2", "s3"]
     assert receipt.classifiers == ("k",)
     assert scan_ids(catalog, ours) == []
     assert scan_ids(catalog, ours, "forever") == ["kept"]
-    assert catalog.expire(moment=now + timedelta(days=31)) == ()
+    assert catalog.expire(clock=clock) == ()
 
 
 def test_a_sweep_overwrites_scans_that_were_deleted_one_by_one(catalog, folder, ours, add):
@@ -105,11 +108,13 @@ def test_the_oldest_go_first_when_more_than_a_transaction_takes_are_past_it(
     scans = [new_scan(n, scan_id=f"s{n}") for n in range(520)]
     for start in range(0, 520, 130):
         catalog.add_scans(ours, "many", scans[start : start + 130], encoder_id="enc_1")
-    late = datetime.now(UTC) + timedelta(days=2)
-    ((_, first),) = catalog.expire(moment=late)
+    clock = SetClock()
+    catalog.expire(clock=clock)
+    clock.run(days=2)
+    ((_, first),) = catalog.expire(clock=clock)
     assert len(first.scans) == 500
     assert scan_ids(catalog, ours, "many") == [f"s{n}" for n in range(500, 520)]
-    ((_, second),) = catalog.expire(moment=late)
+    ((_, second),) = catalog.expire(clock=clock)
     assert len(second.scans) == 20
 
 

@@ -14,7 +14,8 @@ PROGRAM = """
 import hashlib, resource, sys
 from pathlib import Path
 import numpy as np
-from service.catalog.records import NewScan, ScanFilter, ScanImage
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
 

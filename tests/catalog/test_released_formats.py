@@ -1,23 +1,30 @@
-"""Catalogs that a release wrote open for ever; see tests/fixtures/make_catalog_v1.py."""
+"""Catalogs of every schema open for ever; see tests/fixtures/make_catalog_v1.py and ..._v2.py."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.catalog.access_records import SavedAnswer
-from service.catalog.records import Author, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import Author
 from service.catalog.sqlite.inspection import inspect
 
-V1 = Path(__file__).parents[1] / "fixtures" / "catalog_v1" / "catalog.sqlite"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 UNIT_DD = np.eye(4, dtype=np.float32)
 
 
+@pytest.fixture(params=[1, 2])
+def schema(request):
+    return request.param
+
+
 @pytest.fixture
-def released(folder, opened):
+def released(schema, folder, opened):
     folder.mkdir()
-    shutil.copy(V1, folder / "catalog.sqlite")
+    shutil.copy(FIXTURES / f"catalog_v{schema}" / "catalog.sqlite", folder)
     return opened(folder)
 
 
@@ -28,11 +35,12 @@ def clinic(released):
     return clinic.workspace_id
 
 
-def test_a_catalog_of_release_0_1_0_is_sound(tmp_path):
-    shutil.copy(V1, tmp_path / "catalog.sqlite")
+def test_a_catalog_of_each_schema_is_sound_before_it_is_opened(schema, tmp_path):
+    shutil.copy(FIXTURES / f"catalog_v{schema}" / "catalog.sqlite", tmp_path)
     report = inspect(tmp_path / "catalog.sqlite")
     assert report.findings == {}
-    assert (report.scans, report.collections, report.classifiers) == (2, 2, 1)
+    assert report.schema == schema
+    assert (report.collections, report.classifiers) == (2, 1)
 
 
 def test_its_keys_and_answers_are_read(released, clinic):
@@ -108,8 +116,20 @@ def test_its_operations_and_its_re_embedding_go_on(released, clinic):
     assert released.switch_reembedding(clinic, "lungs").state == "switched"
 
 
-def test_what_was_erased_from_it_is_remembered(released):
+def test_what_was_erased_from_it_is_remembered(schema, released):
     with released._database.read() as connection:
-        scans = connection.execute("SELECT count(*) FROM erased_scans").fetchone()[0]
-        subjects = connection.execute("SELECT count(*) FROM erased_subjects").fetchone()[0]
-    assert (scans, subjects) == (3, 1)
+        kinds = [row["kind"] for row in connection.execute("SELECT kind FROM erasures")]
+    expected = {
+        1: {"row": 3, "subject": 1},
+        2: {"scan": 3, "subject": 1, "study": 1},
+    }
+    assert Counter(kinds) == expected[schema]
+
+
+@pytest.mark.parametrize("schema", [2], indirect=True)
+def test_schema_2_holds_one_image_of_several_subjects(released, clinic):
+    shared = released.list_scans(clinic, "stills", where=ScanFilter(), limit=9).items
+    assert [(s.scan_id, s.subject_id) for s in shared] == [("t1", "é1"), ("t2", "p2"), ("t3", None)]
+    assert len({scan.image.content_sha256 for scan in shared}) == 1
+    assert len(released.find_known(clinic, "stills", [shared[0].image.sha256])) == 3
+    assert released.get_collection(clinic, "stills").retention_held == 2

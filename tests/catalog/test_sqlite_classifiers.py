@@ -5,7 +5,8 @@ import sqlite3
 
 import pytest
 
-from service.catalog.records import ErasedSubject, NewExample, NewVersion, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import ErasedSubject, NewExample, NewVersion
 from service.errors import InputError, NameTaken, PreconditionFailed, UnknownItem
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.catalog.records import ScanFilter
+from service.catalog.filter_records import ScanFilter
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
@@ -20,12 +20,12 @@ def bytes_on_disk(folder):
     return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
 
 
-@pytest.mark.parametrize("version", [2, 17])
+@pytest.mark.parametrize("version", [3, 17])
 def test_another_schema_is_refused_by_name_and_left_alone(catalog, folder, edit, version):
     catalog.close()
     edit(f"PRAGMA user_version = {version}")
     before = bytes_on_disk(folder)
-    refusal = f"has schema {version}, this program reads schema 1"
+    refusal = f"has schema {version}, this program reads schema 2"
     with pytest.raises(CatalogFailure, match=refusal):
         open_catalog(folder)
     assert bytes_on_disk(folder) == before

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.catalog.records import ScanFilter
+from service.catalog.filter_records import ScanFilter
 from service.errors import TooManyItems, UnknownItem
 
 LABELLED = ScanFilter(label_presence={"view": True})

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from service.catalog.records import Author, Range, ScanFilter
+from service.catalog.filter_records import Range, ScanFilter
+from service.catalog.records import Author
 from service.classifiers.fitting import FitOptions
 from service.classifiers.requests import ExampleSelection, FitRequest, ScanExample
 from service.errors import InputError

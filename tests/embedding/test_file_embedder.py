@@ -16,7 +16,7 @@ from service.imaging.analysis.preprocess import PreprocessSpec
 from service.imaging.analysis.thumbnails import encode_png
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import Sampling
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.sandbox.decoder_pool import DecoderPool
 from service.settings import read_settings
 from tests.imaging import dicom_files as made
 

@@ -19,6 +19,8 @@ RLE = str(RLELossless)
 JPEG, EXTENDED, LOSSLESS, SV1, LS, LS_NEAR, J2K_LOSSLESS, J2K = (
     f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)
 )
+JXL_LOSSLESS, JXL_RECOMPRESSED, JXL = (f"1.2.840.10008.1.2.4.{n}" for n in (110, 111, 112))
+HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K = (f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203))
 MPEG2, H264, HEVC = (f"1.2.840.10008.1.2.4.{n}" for n in (100, 102, 107))
 NATIVE = {IMPLICIT, EXPLICIT, DEFLATED, BIG}
 NAME = "SECRET^PATIENT"
@@ -46,6 +48,9 @@ def dataset(frames: np.ndarray, *, photometric: str, bits: int, **tags: Any) -> 
 
 
 def written(item: Dataset, syntax: str, *, preamble: bool = True) -> bytes:
+    if syntax in (JXL_LOSSLESS, JXL_RECOMPRESSED, JXL):  # pydicom 3.0 does not know them
+        data = written(item, HTJ2K, preamble=preamble)
+        return data.replace(HTJ2K.encode(), syntax.encode(), 1)
     item.file_meta = FileMetaDataset()
     item.file_meta.TransferSyntaxUID = UID(syntax)
     item.file_meta.MediaStorageSOPClassUID = item.SOPClassUID
@@ -83,13 +88,32 @@ def dicom(
         order = frames.astype(frames.dtype.newbyteorder(">" if syntax == BIG else "<"))
         item.PixelData = order.tobytes() + b"\0" * (order.nbytes % 2)
         item["PixelData"].VR = "OB" if frames.dtype == np.uint8 else "OW"
-    elif syntax == RLE:
-        item.PixelData = encapsulate([_rle(frame) for frame in frames])
-        item["PixelData"].VR = "OB"
     else:
         item.PixelData = encapsulate([compressed(frame, syntax, bits) for frame in frames])
         item["PixelData"].VR = "OB"
     return written(item, syntax, preamble=preamble)
+
+
+def encapsulated(item: Dataset, syntax: str, parts: list[bytes], *, table: bytes = b"") -> bytes:
+    """A file whose items are exactly these, after an offset table of any content."""
+    packed = b"".join(
+        b"\xfe\xff\x00\xe0" + len(part).to_bytes(4, "little") + part for part in (table, *parts)
+    )
+    item.PixelData = packed
+    item["PixelData"].VR = "OB"
+    item["PixelData"].is_undefined_length = True
+    return written(item, syntax)
+
+
+def even(part: bytes) -> bytes:
+    """Padded as items are."""
+    return part + b"\0" * (len(part) % 2)
+
+
+def split(packed: bytes, count: int) -> list[bytes]:
+    """One frame in several fragments of even length."""
+    step = -(-len(packed) // count) // 2 * 2 + 2
+    return [even(packed[i : i + step]) for i in range(0, len(packed), step)]
 
 
 def stream(data: bytes, syntax: str, **tags: Any) -> bytes:
@@ -114,7 +138,17 @@ def deflated_zeros(blocks: int) -> bytes:
     return meta + first + again * (blocks - 1)
 
 
-def compressed(frame: np.ndarray, syntax: str, bits: int) -> bytes:
+def compressed(frame: np.ndarray, syntax: str, bits: int = 8) -> bytes:
+    if syntax == RLE:
+        return _rle(frame)
+    if syntax in (HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K):
+        options = {} if syntax == HTJ2K else {"reversible": True}
+        return bytes(imagecodecs.htj2k_encode(frame, **options))
+    if syntax in (JXL_LOSSLESS, JXL):
+        is_lossless = syntax == JXL_LOSSLESS
+        return bytes(imagecodecs.jpegxl_encode(frame, lossless=is_lossless, bitspersample=bits))
+    if syntax == JXL_RECOMPRESSED:
+        return bytes(imagecodecs.jpegxl_encode_jpeg(compressed(frame, JPEG)))
     if syntax == JPEG:
         buffer = io.BytesIO()
         Image.fromarray(frame).save(buffer, "JPEG", quality=97, subsampling=0)

@@ -6,7 +6,7 @@ from fuzz_files import LIMITS, corpus, fuzz, mutate
 from harness import memory_mb
 
 from service.imaging.formats.limits import DecodeLimits
-from service.imaging.formats.sandbox import DecoderPool
+from service.imaging.sandbox.decoder_pool import DecoderPool
 
 
 def test_mutated_files_decode_or_are_refused_and_the_parent_does_not_grow() -> None:

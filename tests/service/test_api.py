@@ -346,7 +346,7 @@ def test_one_class_is_not_enough_to_fit(client, collection, frames) -> None:
 
 def test_dicom_and_an_oversized_image_fail_alone_with_their_own_code(client, frames) -> None:
     dicom = b"\0" * 128 + b"DICM" + b"\0" * 100
-    items = client.embed([dicom, b"\x89PNG" + b"0" * 600_000, frames["cyst"][0]])["items"]
+    items = client.embed([dicom, b"\x89PNG\r\n\x1a\n" + b"0" * 600_000, frames["cyst"][0]])["items"]
     codes = [item.get("problem", {}).get("code") for item in items]
     assert codes == ["unsupported_format", "upload_too_large", None]
 

@@ -1,16 +1,19 @@
 """Classifiers by the command line: from labelled files to a published version."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnxruntime
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli.classifier_commands import app
 from service.cli.demo import SAMPLES
 from service.cli.labelled_files import labelled_files
+from service.client.client import Client
 from service.errors import InputError
 from service.server import LocalService, local_service
 from service.settings import Settings
@@ -88,6 +91,37 @@ def test_a_folder_in_a_collection_is_fitted_and_judged_as_known(run, tmp_path: P
     assert "allow_known" in refused
     found = json.loads(run("evaluate", "folders", folder, "--allow-known").splitlines()[-1])
     assert (found["examples"], found["known_examples"]) == (12, 12)
+
+
+def test_labels_of_a_fit_are_those_of_the_scans_and_a_refit_learns_later_ones(
+    run, quick, labels: Path, tmp_path: Path
+) -> None:
+    said = run("fit", "view", labels, "--collection", "views")
+    assert "labels: 12 written, 0 changed, 0 there before" in said
+    with Client(quick.url, key=quick.key) as client:
+        scans = list(client.scans("views"))
+        assert sorted(scan["labels"]["view"] for scan in scans) == ["cyst"] * 6 + ["stone"] * 6
+        assert {scan["subject_id"] for scan in scans} >= {"cyst-0", "stone-2"}
+        found = client.classifier("view")
+        assert (found["source"]["collection"], found["source"]["task"]) == ("views", "view")
+        assert "nothing changed" in run("refit", "view")
+        assert client.review("view", "next")["items"] == []
+        client.patch_scan("views", scans[0]["scan_id"], {"labels": {"view": "stone"}})
+        assert client.classifier("view")["source_changes"]["changed"] == 1
+    assert "version 2: 0 added, 1 relabelled, 0 dropped" in run("refit", "view", "--publish")
+    assert "0 written, 1 changed, 11 there before" in run(
+        "fit", "again", labels, "--collection", "views", "--task", "view"
+    )
+
+
+def test_one_picture_with_two_labels_is_refused_by_name(run, labels: Path, tmp_path: Path) -> None:
+    file = next((SAMPLES / "cyst").glob("*.png"))
+    copied = io.BytesIO()
+    Image.open(file).save(copied, "PNG", compress_level=1)
+    (tmp_path / "copy.png").write_bytes(copied.getvalue())
+    two = tmp_path / "two.csv"
+    two.write_text(f"path,label\n{file},cyst\ncopy.png,stone\n")
+    assert "two different labels" in run("fit", "two", two, "--collection", "twice", code=1)
 
 
 def test_a_file_that_fails_is_named_and_the_command_fails(run, labels: Path, tmp_path) -> None:

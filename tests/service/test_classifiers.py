@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from service.client.client import ApiError, Client
+from service.fairness.workspace_turn import working_for
 from service.server import LocalService
 from tests.service.expected import probabilities, refused, signed
 
@@ -99,7 +100,8 @@ def test_uploads_join_stored_scans_and_are_relabelled_by_their_bytes(ward, frame
     uploads = [e for e in ward.version_examples("mix", 2) if e["scan_id"] is None]
     renamed = {"relabel": [{"example_id": uploads[0]["example_id"], "label": "mass"}]}
     assert ward.change_examples("mix", renamed)["classes"] == ["cyst", "mass"]
-    assert ward.erase_subject("m1") == {"scans": [], "classifiers": ["mix"], "uploads": 1}
+    receipt = ward.erase_subject("m1")
+    assert [receipt[key] for key in ("scans", "classifiers", "uploads")] == [[], ["mix"], 1]
     last = ward.change_examples("mix", {"drop": [{"example_id": uploads[-1]["example_id"]}]})
     assert (last["settings"]["not_kept"], last["examples"]) == (1, 11)
     ward.delete_classifier("mix")
@@ -166,7 +168,7 @@ def test_a_version_is_named_by_number_or_as_published_or_latest(ward, name) -> N
     [
         ([("cyst-0", "a"), ("cyst-0", "b")], "conflicting_labels"),
         ([("cyst-0", "a"), ("cyst-1", "a")], "not_enough_examples"),
-        ([("cyst-0", "a"), ("cyst-1", " ")], "invalid_input"),
+        ([("cyst-0", "a"), ("cyst-1", " ")], "validation_error"),
         ([("cyst-0", "a"), ("cyst-1", "")], "validation_error"),
         ([("cyst-0", "a"), ("cyst-1", "x" * 10_000)], "validation_error"),
         ([], "validation_error"),
@@ -312,7 +314,12 @@ def _hold(tiny: LocalService, release: threading.Event) -> Future[bool]:
     running = tiny.running()
     before = running.fits.in_flight
     pool = ThreadPoolExecutor(1)
-    future = pool.submit(asyncio.run, running.fits.run(lambda: release.wait(30)))
+
+    def hold() -> bool:
+        with working_for(running.default_workspace_id):
+            return asyncio.run(running.fits.run(lambda: release.wait(30)))
+
+    future = pool.submit(hold)
     while running.fits.in_flight == before:
         time.sleep(0.005)
     pool.shutdown(wait=False)
@@ -336,7 +343,11 @@ def test_fits_that_wait_are_bounded_and_embedding_goes_on(ward, tiny, frames) ->
 
 def test_what_was_learnt_from_is_not_evaluated_on_unless_asked(ward, name, frames) -> None:
     images = frames["cyst"][8:] + frames["stone"][8:]
-    fresh = {"examples": [{"label": scene} for scene in SCENES for _ in range(2)]}
+    fresh = {
+        "examples": [
+            {"label": scene, "subject_id": f"new-{scene}-{i}"} for scene in SCENES for i in range(2)
+        ]
+    }
     found = ward.evaluate(name, fresh, images=images)
     assert (found["examples"], found["known_examples"]) == (4, 0)
     assert found["balanced_accuracy"] is None
@@ -352,6 +363,66 @@ def test_what_was_learnt_from_is_not_evaluated_on_unless_asked(ward, name, frame
     assert head["metrics"]["balanced_accuracy"]["value"] == known["balanced_accuracy"] > 0.5
     with refused("invalid_input", 422):
         ward.evaluate(name, {"examples": [{"label": "mass"}]}, images=images[:1])
+
+
+def test_examples_that_cannot_evaluate_are_named_and_can_be_left_out(ward, name, frames) -> None:
+    """One of each kind; the same pixels in another file are the same image."""
+    copied = Image.open(io.BytesIO(frames["cyst"][1]))
+    again = io.BytesIO()
+    copied.save(again, "PNG", compress_level=1)
+    images = [
+        frames["cyst"][8],
+        frames["cyst"][0],
+        again.getvalue(),
+        frames["stone"][8],
+        frames["mass"][0],
+        b"no image",
+        frames["stone"][9],
+    ]
+    said = [
+        {"label": "cyst", "subject_id": "n1"},
+        {"label": "cyst", "subject_id": "n2"},
+        {"label": "cyst", "subject_id": "n3"},
+        {"label": "stone", "subject_id": "p-stone-3"},
+        {"label": "mass", "subject_id": "n4"},
+        {"label": "cyst", "subject_id": "n5"},
+        {"label": "stone", "subject_id": "n6"},
+    ]
+    stored = [
+        {"collection": "ward", "scan_id": "stone-1", "label": "stone"},
+        {"collection": "ward", "scan_id": "gone", "label": "stone"},
+    ]
+    body = {"examples": [*said, *stored]}
+    with pytest.raises(ApiError, match="file 5"):
+        ward.evaluate(name, body, images=images)
+    found = ward.evaluate(name, body | {"on_refused": "leave_out"}, images=images)
+    assert (found["examples"], found["left_out"]) == (2, 7)
+    reasons = {item["file"]: (item["reason"], item["code"]) for item in found["refused"]}
+    assert reasons == {
+        1: ("same_image", None),
+        2: ("same_image", None),
+        3: ("same_subject", None),
+        4: ("unknown_class", None),
+        5: ("unreadable", "unsupported_format"),
+        None: ("same_scan", None),
+    }
+    scans = {item["scan_id"]: item["reason"] for item in found["refused"] if item["scan_id"]}
+    assert scans == {"stone-1": "same_scan", "gone": "unknown_scan"}
+    known = body | {"on_refused": "leave_out", "allow_known": True}
+    found = ward.evaluate(name, known, images=images)
+    assert (found["examples"], found["known_examples"], found["left_out"]) == (6, 4, 3)
+
+
+def test_a_refusal_names_the_examples_in_the_problem(ward, name, frames) -> None:
+    images = [frames["cyst"][8], frames["cyst"][0]]
+    examples = [{"label": "cyst", "subject_id": f"n{i}"} for i in range(2)]
+    with pytest.raises(ApiError, match=r"1 of 2 .* file 1 \(same_image\)") as caught:
+        ward.evaluate(name, {"examples": examples}, images=images)
+    (item,) = caught.value.problem["refused"]
+    assert (item["file"], item["reason"], item["scan_id"]) == (1, "same_image", None)
+    with refused("not_enough_examples", 422):
+        body = {"collection": "ward", "task": "t", "on_refused": "leave_out"}
+        ward.evaluate(name, body)
 
 
 def test_a_form_without_options_or_with_images_in_them_is_refused(ward, frames) -> None:
@@ -384,6 +455,20 @@ def test_two_versions_are_compared_on_the_examples_that_both_have(ward, name) ->
     found = ward.compare(name, 1, 2)
     (first,), (second,) = found["first"]["items"], found["second"]["items"]
     assert found["shared_examples"] == 14
+    assert [found[key] for key in ("only_first", "only_second", "other_label")] == [1, 0, 1]
+    assert found["verdict"] == "cannot_tell"
+    assert found["groups"] == 14
+    accuracy, area, loss = found["differences"]
+    assert [one["metric"] for one in (accuracy, area, loss)] == [
+        "balanced_accuracy",
+        "auroc",
+        "log_loss",
+    ]
+    assert accuracy["low"] < 0 < accuracy["high"]
+    values = [one["metrics"]["balanced_accuracy"]["value"] for one in (first, second)]
+    assert accuracy["value"] == pytest.approx(values[0] - values[1], abs=1e-6)
+    turned = ward.compare(name, 2, 1)["differences"][0]
+    assert turned["value"] == pytest.approx(-accuracy["value"])
     assert first["metrics"]["scored"] == second["metrics"]["scored"] == 14
     assert (found["first"]["version"], found["second"]["version"]) == (1, 2)
     with refused("unknown_item", 404):
@@ -415,8 +500,11 @@ def test_what_to_label_next_has_no_label_yet_and_one_scan_per_patient(ward, name
         shares = item["probabilities"]
         assert (item["reason"], item["guess"]) == ("uncertain", max(shares, key=shares.get))
         assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+    assert ward.review(name, "next", limit=9)["items"] == found  # as the version was fitted
+    ward.import_classifier("sourceless", ward.export(name))
     with refused("invalid_input", 422):
-        ward.review(name, "next")
+        ward.review("sourceless", "next")
+    ward.delete_classifier("sourceless")
     for i in range(6):
         ward.delete_scan("ward", f"u{i}")
 

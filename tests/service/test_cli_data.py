@@ -106,3 +106,64 @@ def test_a_wrong_argument_is_one_line_and_exit_code_1(
     output = run(*(word.format(empty=tmp_path / "empty") for word in words), code=1)
     assert said in output
     assert "Traceback" not in output
+
+
+def test_a_restore_to_an_empty_machine_applies_the_erasures_beside_the_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames
+) -> None:
+    shelf = tmp_path / "shelf"
+    settings = Settings(data_dir=tmp_path / "data", backup_dir=shelf, bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as local, Client(local.url, key=local.key) as client:
+        client.create_collection("c")
+        said = [{"scan_id": "a", "subject_id": "p1"}, {"scan_id": "b", "subject_id": "p2"}]
+        client.add_scans("c", frames["cyst"][:2], said)
+        run("backup", "--folder", shelf)
+        receipt = client.erase_subject("p1")
+        assert receipt["backups_know"] is True
+        assert "erasures_owed 0.0" in client.metrics()
+    for machine, options, expected in (
+        ("one", (), 1),
+        ("two", ("--without-erasures",), 2),
+    ):
+        monkeypatch.setenv("SONOPROBE_DATA_DIR", str(tmp_path / machine))
+        said_so = run("restore", shelf, *options)
+        assert ("erase it again" in said_so) is bool(options)
+        assert f"{expected} scans in 1 collections" in run("check")
+    (shelf / "erasures.jsonl").unlink()
+    monkeypatch.setenv("SONOPROBE_DATA_DIR", str(tmp_path / "three"))
+    assert "--without-erasures" in run("restore", shelf, code=1)
+    assert not (tmp_path / "three" / "catalog.sqlite").exists()
+
+
+def test_a_scratch_service_leaves_the_backups_of_the_operator_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames
+) -> None:
+    monkeypatch.setenv("SONOPROBE_BACKUP_DIR", str(tmp_path / "shelf"))
+    (tmp_path / "a.png").write_bytes(frames["cyst"][0])
+    run("embed", tmp_path / "a.png")
+    assert not (tmp_path / "shelf").exists()
+
+
+def test_expire_keeps_many_scans_at_once_until_it_is_confirmed(tmp_path: Path, frames) -> None:
+    settings = Settings(data_dir=tmp_path / "data", bundle_dir=BUNDLE, drain_s=0)
+    with local_service(settings) as local, Client(local.url, key=local.key) as client:
+        key = local.key
+        for name in ("c", "d"):
+            client.create_collection(name, retention_days=30)
+            client.add_scans(name, frames["cyst"][:8])
+    catalog = open_catalog(tmp_path / "data")
+    with catalog._database.write() as connection:  # as a clock that jumped sees them
+        connection.execute("UPDATE scans SET created_at = '2020-01-01T00:00:00.000000Z'")
+    catalog.close()
+    said = run("expire", code=1)
+    assert "0 scans deleted" in said
+    assert "16 scans of 2 collections are kept" in said
+    assert "--confirm" in said
+    with local_service(settings) as local, Client(local.url, key=key) as client:
+        assert client.collection("c")["retention_held"] == 8
+        assert "retention_held_scans 16.0" in client.metrics()
+        changed = client.patch_collection("c", {"confirm_retention": True})
+        assert (changed["scans"], changed["retention_held"]) == (0, 0)
+        assert client.search_image("c", frames["cyst"][0])["items"] == []
+        assert client.collection("d")["scans"] == 8
+    assert run("expire", "--confirm") == "8 scans deleted"

@@ -9,7 +9,8 @@ import pyarrow.parquet as parquet
 import pytest
 from typer.testing import CliRunner
 
-from service.catalog.records import ClipFrame, NewScan, ScanFilter, ScanImage
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import ClipFrame, NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.main import app
 from service.client.client import ApiError, Client
@@ -271,7 +272,13 @@ def test_export_and_import_over_http_are_operations_and_what_came_is_searchable(
         assert caught.value.code == "name_taken"
         client.delete_collection("c")
         done = client.wait(client.import_collection("back", "out")["operation_id"])
-        assert done["result"] == {"collection": "back", "stored": 3, "known": 0}
+        assert done["result"] == {
+            "collection": "back",
+            "stored": 3,
+            "known": 0,
+            "ignored": 0,
+            "erased": 0,
+        }
         hits = client.search_image("back", frames["cyst"][1])["items"]
         assert hits[0]["scan"]["scan_id"] == "s1"
         assert len(hits) == 3
@@ -304,3 +311,26 @@ def test_the_commands_export_beside_a_service_and_import_without_one(
     assert "expected a collection of" in run("import", tmp_path, "--collection", "a b", code=1)
     assert "no exported collection" in run("import", tmp_path, "--collection", "e", code=1)
     assert "no such collection" in run("export", "none", tmp_path / "y", code=1)
+
+
+def test_an_import_brings_no_patient_back_who_was_erased_since_the_export(
+    tmp_path: Path, frames
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "d", bundle_dir=BUNDLE, drain_s=0, exchange_dir=tmp_path / "x"
+    )
+    with local_service(settings) as local, Client(local.url, key=local.key) as client:
+        client.create_collection("c")
+        said = [{"scan_id": f"s{n}", "subject_id": f"p{n}", "study_id": f"t{n}"} for n in range(4)]
+        client.add_scans("c", frames["cyst"][:4], said)
+        client.wait(client.export_collection("c", "out")["operation_id"])
+        client.erase_subject("p0")
+        client.erase_study("t1")
+        client.add_scans("c", frames["cyst"][:1], [{"scan_id": "back", "subject_id": "p0"}])
+        client.patch_scan("c", "s2", {"labels": {"later": "x"}, "study_id": "moved"})
+        done = client.wait(client.import_collection("c", "out")["operation_id"])
+        result = {"collection": "c", "stored": 0, "known": 2, "ignored": 1, "erased": 2}
+        assert done["result"] == result
+        assert [scan["scan_id"] for scan in client.scans("c")] == ["s2", "s3", "back"]
+        done = client.wait(client.import_collection("fresh", "out")["operation_id"])
+        assert (done["result"]["stored"], done["result"]["erased"]) == (2, 2)

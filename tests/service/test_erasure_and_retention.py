@@ -147,12 +147,19 @@ def test_an_erased_patient_leaves_search_and_the_refitted_classifier(house, ward
 
 def test_a_deleted_scan_and_study_name_the_classifiers_and_leave_the_index(house, ward) -> None:
     house.fit({"name": "k", "collection": "ward", "task": "finding"})
-    assert house.delete_scan("ward", "s1") == {"deleted": "s1", "classifiers": ["k"]}
+    assert house.delete_scan("ward", "s1") == {
+        "deleted": "s1",
+        "classifiers": ["k"],
+        "copies": [],
+        "backups_know": None,
+    }
     receipt = house.erase_study("st2")
     assert receipt == {
         "scans": [{"collection": "ward", "scan_id": "s2"}],
         "classifiers": ["k"],
         "uploads": 0,
+        "copies": [],
+        "backups_know": None,
     }
     hits = house.search("ward", {"scan_id": "s3", "k": 50})["items"]
     assert not {"s1", "s2"} & set(ids(hit["scan"] for hit in hits))

@@ -147,12 +147,12 @@ def test_a_bad_clip_fails_alone_and_a_patient_is_in_no_answer(client, collection
 
 
 def test_clips_over_the_limits_answer_413_with_their_own_code(client: Client) -> None:
-    for tags, code in (
-        ({"NumberOfFrames": 100_000}, "clip_too_long"),
-        ({"Rows": 65535, "Columns": 65535}, "image_too_large"),
+    for data, code in (
+        (made.dicom(np.zeros((40, 64, 96), np.uint8), FrameTime=9000), "clip_too_long"),
+        (made.dicom(CLIP, Rows=65535, Columns=65535), "image_too_large"),
     ):
         with pytest.raises(ApiError) as caught:
-            client.request("POST", "/v1/embeddings", content=made.dicom(CLIP, **tags))
+            client.request("POST", "/v1/embeddings", content=data)
         assert (caught.value.code, caught.value.status) == (code, 413)
 
 

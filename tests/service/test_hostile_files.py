@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from service.client.client import ApiError, Client
-from service.server import LocalService
+from service.server import LocalService, local_service
+from service.settings import Settings
+from tests.imaging import costly_files as costly
 from tests.imaging import dicom_files as made
 from tests.imaging.screens import speckle
 from tests.imaging.test_clips import saved
+from tests.service.expected import BUNDLE
 from tests.service.test_frame_search import png
 
 
@@ -55,9 +58,13 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "image_too_large",
     ),
     "a clip of 100,000 frames": (lambda: repeated_gif(100_000), "clip_too_long"),
-    "the same in DICOM tags": (
-        lambda: made.dicom(STILL, NumberOfFrames=100_000),
+    "a DICOM cine of 100,000 frames": (
+        lambda: made.dicom(np.zeros((100_000, 8, 8), np.uint8)),
         "clip_too_long",
+    ),
+    "a progressive JPEG of 3,000 scans": (
+        lambda: costly.jpeg(7000, 7000, scans=3000),
+        "decode_limit",
     ),
     "10 GB deflated in DICOM": (lambda: made.deflated_zeros(1000), "decode_limit"),
 }
@@ -74,6 +81,29 @@ def test_a_hostile_file_is_refused_by_its_own_error_and_the_next_is_answered(
     assert caught.value.status in (413, 422)
     items = door.embed([png(speckle(96, 96)), made.dicom(speckle(96, 96)[None])])["items"]
     assert all("embedding" in item for item in items)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", costly.COSTLY)
+def test_a_costly_file_is_answered_or_refused_and_the_next_is_answered(
+    strict: Client, what: str
+) -> None:
+    item, small = strict.embed([costly.COSTLY[what](), png(speckle(96, 96))])["items"]
+    if "problem" in item:
+        assert item["problem"]["status"] in (413, 415, 422), item
+    assert "embedding" in small
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A service that gives each file two seconds."""
+    folder = tmp_path_factory.mktemp("strict")
+    settings = Settings(data_dir=folder, bundle_dir=BUNDLE, drain_s=0, max_decode_s=2)
+    with (
+        local_service(settings) as local,
+        Client(local.url, key=local.key, timeout_s=120) as client,
+    ):
+        yield client
 
 
 def test_head_is_answered_as_get_without_the_body(tiny: LocalService) -> None:

@@ -73,10 +73,18 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("GET", "/v1/classifiers/{name}/review"): {
             "params": {"kind": "next", "collection": "ward", "task": "finding"}
         },
+        ("GET", f"{ward}/next"): {"params": {"task": "finding"}},
+        ("POST", f"{ward}/labels/rename"): {
+            "json": {"task": "finding", "from": "benign", "to": "x"}
+        },
+        ("POST", "/v1/classifiers/{name}/refit"): {"json": {}},
         ("POST", f"{ward}/facets"): {"json": {}},
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},
         ("POST", f"{ward}/import"): {"json": {"from": "x"}},
         ("DELETE", f"{ward}/reembed"): {"params": {"keep": "new"}},
+        ("DELETE", "/v1/subjects"): {"params": {"subject_id": "subject-1"}},
+        ("DELETE", "/v1/studies"): {"params": {"study_id": "study-1"}},
+        ("GET", "/v1/subjects"): {"params": {"subject_id": "subject-1"}},
         ("PATCH", ward): {"json": {"description": "mine"}},
         ("POST", f"{ward}/agreement"): {"json": {"task": "finding", "other_task": "finding"}},
         ("POST", "/v1/classifiers/import"): {"json": {"name": "mine", "classifier": {}}},
@@ -108,7 +116,12 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
             options = bodies.get((method.upper(), path), {})
             answer = stranger._http.request(method.upper(), path.format(**names), **options)
             where = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
-            if "{" in path or (method == "post" and path in ("/v1/classifiers", "/v1/search")):
+            if (
+                "{" in path
+                or method == "delete"
+                or path == "/v1/subjects"
+                or (method == "post" and path in ("/v1/classifiers", "/v1/search"))
+            ):
                 assert answer.status_code == 404, where
             elif path.endswith("/classifiers/import"):
                 assert answer.json()["code"] == "invalid_artifact", where
@@ -144,6 +157,8 @@ def test_equal_names_in_two_workspaces_are_two_things(houses, frames) -> None:
             "scans": [{"collection": "ward", "scan_id": "scan-1"}],
             "classifiers": [],
             "uploads": 0,
+            "copies": [],
+            "backups_know": None,
         }
     )
     assert owner.scan("ward", "scan-1")["subject_id"] == "subject-1"

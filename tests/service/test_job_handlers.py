@@ -8,6 +8,7 @@ import pytest
 from service.catalog.operation_records import ENDED
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import InputError, Overloaded
+from service.fairness.workspace_turn import SERVICE, current_workspace
 from service.jobs.operations import JobKind, Operations
 
 PATIENCE_S = 30.0
@@ -126,6 +127,39 @@ def test_too_many_that_wait_are_refused_and_not_remembered(catalog, owner, runni
         operations.start(owner, "gate", {})
     assert len(catalog.list_operations(owner, limit=10).items) == 3
     gate.go_on.set()
+
+
+def test_workspaces_take_turns_and_none_takes_the_places_of_another(catalog, owner, running):
+    other = catalog.ensure_workspace("theirs").workspace_id
+    gate, began = Gate(), []
+    mark = JobKind(lambda o, p: began.append(o.workspace_id) or {})
+    operations = running(max_waiting=4, gate=JobKind(gate), mark=mark)
+    operations.start(owner, "gate", {})
+    assert gate.begun.wait(PATIENCE_S)
+    waiting = [operations.start(owner, "mark", {}) for _ in range(4)]
+    with pytest.raises(Overloaded, match="4 operations wait"):
+        operations.start(owner, "mark", {})
+    quick = operations.start(other, "mark", {})
+    assert ended(catalog, quick).state == "done"  # beside the one that holds the only thread
+    assert began == [other]
+    assert operations.state.waiting == 4
+    assert operations.state.oldest_s > 0
+    gate.go_on.set()
+    assert [ended(catalog, operation).state for operation in waiting] == ["done"] * 4
+
+
+def test_work_for_the_service_waits_in_a_queue_of_its_own(catalog, owner, running):
+    gate, began = Gate(), []
+    mark = JobKind(lambda o, p: began.append(current_workspace()) or {})
+    operations = running(max_waiting=1, gate=JobKind(gate), mark=mark)
+    operations.start(owner, "gate", {})
+    assert gate.begun.wait(PATIENCE_S)
+    later = operations.start(owner, "mark", {})
+    backup = operations.start(owner, "mark", {}, for_service=True)
+    assert ended(catalog, backup).state == "done"
+    gate.go_on.set()
+    assert ended(catalog, later).state == "done"
+    assert began == [SERVICE, owner]
 
 
 def test_what_a_stop_leaves_the_next_start_takes_up(catalog, owner, running):

@@ -68,6 +68,10 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     assert client.known("c", [sha256]) == {sha256: "s0"}
     client.patch_scan("c", "s0", {"labels": {"t": "a"}, "attributes": {"depth": 4.5}})
     list(client.scans("c")), client.thumbnail("c", "s0")
+    assert client.known_scans("c", [sha256])[sha256][0]["subject_id"] == "p0"
+    client.scan("c", "s0", with_vector=True, encoding_format="base64", dtype="int8")
+    list(client.scans("c", with_vector=True)), client.subject("p0")
+    client.request("GET", "/v1/subjects/p0")
     client.search("c", {"scan_id": "s0", "match": "frame"}), client.search_image("c", images[0])
     client.search_many(["c"], [{"scan_id": "s0"}, {"scan_id": "none"}])
     client.search_across(["c"], {"scan_id": "s0", "with_vector": True})
@@ -94,7 +98,13 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.compare("k", 1, 2), client.review("k", "next", collection="c", tasks=["none"])
     client.patch_scan("c", "s0", {"labels": {"r1": "a", "r2": "a"}})
     client.patch_scan("c", "s1", {"labels": {"r1": "b", "r2": "a"}})
-    client.agreement("c", "r1", "r2")
+    client.agreement("c", "r1", "r2"), client.next_scans("c", ["r1"], limit=2)
+    client.fit({"name": "sourced", "collection": "c", "task": "r1"})
+    client.patch_scan("c", "s2", {"labels": {"r1": "b"}}), client.classifier("sourced")
+    client.refit("sourced", {"publish": True})
+    client.patch_scan("c", "s3", {"labels": {"r1": "b"}})
+    assert client.wait(client.refit("sourced", respond_async=True)["operation_id"])["result"]
+    client.rename_label("c", "r1", "b", "d", dry_run=True), client.rename_label("c", "r1", "b", "d")
     client.import_classifier("copy", client.export("k")), client.export_onnx("k")
     client.facets("c", {"attributes": ["depth"]}), client.patch_collection("c", {"description": ""})
     known = {"study_id": {"exists": False}, "created_at": {"lt": "2100-01-01"}}
@@ -104,6 +114,8 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     assert client.cancel(begun["operation_id"]) == client.operation(begun["operation_id"])
     client.erase_subject("p1", refit=True), client.delete_scan("c", "s2", refit=True)
     client.patch_scan("c", "s3", {"study_id": "st"}), client.erase_study("st", refit=True)
+    client.patch_scan("c", "s4", {"study_id": "s/t"}), client.erase_study("s/t")
+    client.patch_scan("c", "s5", {"subject_id": "p/5"}), client.erase_subject("p/5")
     for operation in client.operations():
         client.wait(operation["operation_id"])
     with pytest.raises(ApiError):
@@ -119,7 +131,10 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.fit_images("many", images, many, fields={"kind": "multi_label"})
     client.predict("many", [*images[:1], b"GIF89a"]), list(client.version_examples("many", 1))
     client.forecast("many"), client.confusion("many"), client.thresholds("many", threshold=0.5)
-    client.evaluate("many", {"examples": many[:1]}, images=frames["mass"][:1])
+    other = [{**many[0], "subject_id": "other"}]
+    client.evaluate("many", {"examples": other, "allow_known": True}, images=frames["mass"][:1])
+    leave_out = {"examples": [*other, many[0]], "on_refused": "leave_out", "allow_known": True}
+    client.evaluate("many", leave_out, images=[frames["mass"][0], b"GIF89a"])
     client.import_classifier("many2", client.export("many")), client.export_onnx("many")
     client.delete_classifier("k"), client.delete_collection("c")
     plumbing = {"request", "close"}

@@ -36,6 +36,7 @@ from training.bundle.onnx_files import (
     first_convolutions,
     open_network,
     readout_nodes,
+    refuse_padded_pools,
     write_fp16,
     write_fp32,
     write_int8,
@@ -181,6 +182,7 @@ def _write_networks(
     correct_bias(out / networks["int8"], fp32, calibration)
     for name in networks.values():
         maps_on_request(out / name)
+        refuse_padded_pools(out / name)
     return networks
 
 

@@ -23,8 +23,9 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
 from service.arrays import Floats
+from service.errors import InputError
 from training.bundle.onnx_branches import MAPS_INPUT
-from training.bundle.onnx_graph import needed_for
+from training.bundle.onnx_graph import needed_for, padded_pools
 from training.networks.onnx_export import export_onnx
 
 PERCENTILE = 99.999  # of activations; rare peaks would cost every other value its steps
@@ -106,11 +107,20 @@ def readout_nodes(path: Path) -> tuple[str, ...]:
     return tuple(node.name for node in graph.node if node.output[0] not in needed)
 
 
+def refuse_padded_pools(path: Path) -> None:
+    """Raises InputError: a pool reads a pad, so that ONNX Runtime before 1.32 may not open it."""
+    pools = padded_pools(onnx.load(path).graph)
+    if pools:
+        raise InputError(f"{path.name}: expected pools without a pad before them, got {pools}")
+
+
 def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """Open on the CPU with ``threads`` threads; 0 = every core."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # that the default of ``maps`` may be changed is meant
+    # As in the service: an earlier bundle has pads that versions before 1.32 fold wrongly.
+    options.add_session_config_entry("optimization.disable_specified_optimizers", "Pad_Fusion")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -130,20 +130,30 @@ def stack_feature_maps(stage3_BC2h2w: Tensor, stage4_BChw: Tensor | None) -> Ten
     """
     active = functional.relu(stage3_BC2h2w)
     height = active.shape[2]
-    blocks = [spread_map(stage3_BC2h2w), _placed(spread_map(_steps(active)), 0, height)]
+    reduced = [
+        functional.avg_pool2d(spread_map(stage3_BC2h2w), 2),
+        _halved(spread_map(_steps(active)), 0, height),
+    ]
     for rows in _rows(height):
-        blocks.append(_placed(spread_map(active[:, :, rows]), rows.start, height))
-    reduced = [functional.avg_pool2d(block, 2) for block in blocks]
+        reduced.append(_halved(spread_map(active[:, :, rows]), rows.start, height))
     if stage4_BChw is not None:
         reduced.append(spread_map(stage4_BChw))
     return torch.cat([*reduced, functional.avg_pool2d(stage3_BC2h2w, 2)], dim=1)
 
 
-def _placed(maps_BChw: Tensor, start: int, height: int) -> Tensor:
-    """Put rows into a frame of ``height`` rows, scaled so that the mean over space stays."""
+def _halved(maps_BChw: Tensor, start: int, height: int) -> Tensor:
+    """Put rows into a frame of ``height`` rows at half its size; the mean over space stays.
+
+    A product with a constant places them, and no pad: before 1.32, ONNX Runtime folds any pad
+    into the pool behind it, and then refuses a pool whose pad is larger than its kernel.
+    """
     rows = maps_BChw.shape[2]
-    scaled = maps_BChw * (height / rows)
-    return functional.pad(scaled, (0, 0, start, height - rows - start))
+    weight = height / rows / 2
+    places = [
+        [weight if row // 2 == half else 0.0 for row in range(start, start + rows)]
+        for half in range(height // 2)
+    ]
+    return maps_BChw.new_tensor(places) @ functional.avg_pool2d(maps_BChw, (1, 2))
 
 
 def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats] = ()) -> Readout:

@@ -13,6 +13,7 @@ from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
 from service.api.paging import Paging, next_cursor
 from service.api.routes.operation_routes import ACCEPTED, Prefer, accepted, prefers_async
+from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
 from service.api.shapes.base import Deleted, responses_of
 from service.api.shapes.classifier_shapes import (
@@ -21,7 +22,10 @@ from service.api.shapes.classifier_shapes import (
     ClassifierPage,
     ClassifierPatchBody,
     NewClassifierBody,
+    RefitBody,
 )
+from service.api.shapes.version_shapes import VersionAnswer
+from service.classifiers.document_rules import check_json
 from service.classifiers.registry import Classifier
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1/classifiers", tags=["classifiers"])
@@ -52,6 +56,8 @@ async def create_classifier(
 
     async def act() -> JSONResponse:
         if prefers_async(prefer) and not files:
+            check = service.registry.check_sources
+            await asyncio.to_thread(check, caller.workspace_id, fit_request.examples)
             start = service.operations.start
             operation = await asyncio.to_thread(
                 start, caller.workspace_id, "fit", fit_request.to_json()
@@ -87,9 +93,50 @@ async def list_classifiers(
 async def get_classifier(
     name: str, service: Service, workspace_id: WorkspaceId, response: Response
 ) -> ClassifierAnswer:
-    """Read one classifier with the report of its published version."""
+    """Read one classifier with the report of its published version.
+
+    ``source_changes`` counts the labels that are newer, changed or removed since that version.
+    """
     classifier = await asyncio.to_thread(service.registry.get, workspace_id, name)
-    return with_etag(response, ClassifierAnswer.of(classifier))
+    count = service.registry.source_changes
+    changes = await asyncio.to_thread(count, workspace_id, name, classifier.published)
+    return with_etag(response, ClassifierAnswer.of(classifier, changes))
+
+
+@router.post(
+    "/{name}/refit",
+    status_code=201,
+    responses=responses_of(VersionAnswer, 201) | ACCEPTED | {409: {}},
+)
+async def refit_classifier(
+    name: str,
+    body: RefitBody,
+    service: Service,
+    caller: KnownCaller,
+    idempotent: Idempotent,
+    if_match: IfMatch,
+    prefer: Prefer = None,
+) -> Response:
+    """Fit a new version from the labels that the source of the classifier has now.
+
+    Uploads and scans that were named stay. What was relabelled or dropped by hand stays so until
+    the label of the scan changes. `nothing_changed` when the version has these labels already.
+    """
+    refit_request = body.request(name, caller.author, if_match)
+
+    async def act() -> JSONResponse:
+        check = service.registry.check_refit
+        await asyncio.to_thread(check, caller.workspace_id, refit_request)
+        if prefers_async(prefer):
+            start = service.operations.start
+            operation = await asyncio.to_thread(
+                start, caller.workspace_id, "refit", refit_request.to_json()
+            )
+            return accepted(operation, preferred=True)
+        refit = partial(service.registry.refit, caller.workspace_id, refit_request)
+        return version_created(*await service.fits.run(refit))
+
+    return await idempotent.run(act, "refit", name, str(if_match), body)
 
 
 @router.patch("/{name}")
@@ -125,7 +172,13 @@ async def delete_classifier(
 async def import_classifier(
     body: ClassifierImportBody, service: Service, caller: KnownCaller, idempotent: Idempotent
 ) -> Response:
-    """Create a classifier from an exported JSON document of the loaded encoder."""
+    """Create a classifier from an exported JSON document of the loaded encoder.
+
+    The document is checked whole before anything is stored; `invalid_artifact` names the place of
+    a value that no export has.
+    """
+    # What is nested too deep, or is no Unicode, could not even be compared with a repetition.
+    await asyncio.to_thread(check_json, body.classifier, "classifier")
 
     async def act() -> JSONResponse:
         import_ = service.registry.import_

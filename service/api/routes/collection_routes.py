@@ -16,10 +16,10 @@ from service.api.routing import StrictRoute
 from service.api.shapes.base import NAME, Responses, responses_of
 from service.api.shapes.collection_shapes import (
     CollectionAnswer,
+    CollectionChangeBody,
     CollectionDeleted,
     CollectionImportBody,
     CollectionPage,
-    CollectionPatchBody,
     ExportBody,
     FacetsAnswer,
     FacetsBody,
@@ -89,17 +89,21 @@ async def get_collection(
 @router.patch("/{collection}")
 async def patch_collection(
     collection: str,
-    body: CollectionPatchBody,
+    body: CollectionChangeBody,
     service: Service,
     workspace_id: WorkspaceId,
     response: Response,
     if_match: IfMatch,
 ) -> CollectionAnswer:
-    """Change description, retention, and whether images are kept."""
+    """Change description, retention, and whether images are kept; or confirm the expiry."""
     patch = service.gallery.patch
     record = await asyncio.to_thread(
         patch, workspace_id, collection, body.patch(), if_version=if_match
     )
+    if body.confirm_retention:
+        await asyncio.to_thread(service.gallery.expire_confirmed, workspace_id, collection)
+        service.forget_deleted()
+        record = await asyncio.to_thread(service.gallery.get, workspace_id, collection)
     return with_etag(response, _answer(service, workspace_id, record))
 
 

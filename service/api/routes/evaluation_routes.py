@@ -1,6 +1,7 @@
 """Evaluation of classifiers, review of labels, thresholds, confusion and forecast."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
@@ -10,11 +11,11 @@ from fastapi.responses import JSONResponse
 from service.api.dependencies import KnownCaller, Service, WorkspaceId
 from service.api.etags import IfMatch
 from service.api.idempotency import Idempotent
-from service.api.labelled_examples import embed_labelled, read_labelled
+from service.api.labelled_examples import embed_each_labelled, read_labelled
 from service.api.openapi import labelled_body
 from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
-from service.api.shapes.base import Identifier, responses_of
+from service.api.shapes.base import Identifier, RefusedExampleAnswer, responses_of
 from service.api.shapes.evaluation_shapes import (
     AgreementAnswer,
     AgreementBody,
@@ -36,9 +37,10 @@ from service.api.shapes.report_shapes import Interval, OperatingPointAnswer, Ver
 from service.api.shapes.scan_shapes import thumbnail_path
 from service.api.shapes.version_shapes import VersionAnswer
 from service.api.version_names import PATTERN, VersionInPath, VersionInQuery, VersionName
-from service.classifiers.requests import ReviewKind, ReviewRequest
+from service.classifiers.refusals import RefusedExample
+from service.classifiers.requests import EvaluationRequest, ReviewKind, ReviewRequest
 from service.classifiers.thresholds import Target, ThresholdRequest
-from service.errors import InputError
+from service.errors import InputError, ServiceError
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["classifiers"], responses={409: {}})
 Share = Annotated[float | None, Query(gt=0, le=1)]
@@ -50,21 +52,25 @@ async def evaluate_classifier(
 ) -> EvaluationAnswer:
     """Evaluate a version on labelled images or scans that it was not fitted from.
 
-    Examples with the same image, subject or study as one it was fitted from are refused without
-    ``allow_known``; the answer gives their number.
+    Examples with the same image, subject or study as one it was fitted from, and near copies, are
+    refused without ``allow_known``; so are unknown classes and unreadable images. The problem names
+    them. With ``on_refused: leave_out`` the metrics are those of the other examples.
     """
     classifier, version = target
     body, files = await read_labelled(request, service, EvaluationBody)
-    uploads = await embed_labelled(service, body, files)
-    evaluate = partial(
-        service.registry.evaluate,
-        workspace_id,
+    embedded = await embed_each_labelled(service, body, files)
+    failed = [(i, item) for i, item in enumerate(embedded) if isinstance(item, ServiceError)]
+    _raise_failed(failed, leave_out=body.on_refused == "leave_out")
+    evaluation_request = EvaluationRequest(
         classifier.name,
         version.number,
         body.stored,
-        uploads,
-        allow_known=body.allow_known,
+        tuple(item for item in embedded if not isinstance(item, ServiceError)),
+        tuple(RefusedExample("unreadable", file=i, code=error.code) for i, error in failed),
+        body.allow_known,
+        body.on_refused,
     )
+    evaluate = partial(service.registry.evaluate, workspace_id, evaluation_request)
     evaluation = await service.fits.run(evaluate)
     report = VersionReport.of(version.report)
     return EvaluationAnswer.of_record(
@@ -74,8 +80,18 @@ async def evaluate_classifier(
         encoder_id=version.encoder_id,
         calibrated=report is not None and report.is_calibrated,
         known_examples=evaluation.known,
+        refused=[RefusedExampleAnswer(**example.to_json()) for example in evaluation.refused],
         items=evaluation.labels,
     )
+
+
+def _raise_failed(failed: Sequence[tuple[int, ServiceError]], *, leave_out: bool) -> None:
+    """Raises the first error, unless it is the fault of its image and images may be left out."""
+    for file, error in failed:
+        if not leave_out or not isinstance(error, InputError):
+            others = f"; so do files {', '.join(str(i) for i, _ in failed[1:20])}"
+            more = others if len(failed) > 1 else ""
+            raise type(error)(f"file {file}: {error}{more}") from error
 
 
 @router.get("/classifiers/{name}/versions/{version}/compare")
@@ -85,15 +101,22 @@ async def compare_versions(
     workspace_id: WorkspaceId,
     other: Annotated[str, Query(alias="with", pattern=PATTERN, description="The other version.")],
 ) -> ComparisonAnswer:
-    """Compare two versions on the examples that both have, by their out-of-fold scores."""
+    """Compare two versions on the examples that both have, by their out-of-fold scores.
+
+    ``differences`` are paired: this version minus the one named by ``with``, on the same patients,
+    with 95 % intervals. ``verdict`` says by balanced accuracy whether this version is better;
+    with few patients nobody can tell.
+    """
     classifier, first = target
     name = classifier.name
     _, second = await asyncio.to_thread(service.registry.find, workspace_id, name, other)
-    compare = partial(service.evaluator.compare, workspace_id, name, first.number, second.number)
+    compare = partial(service.registry.compare, workspace_id, name, first.number, second.number)
     comparison = await service.fits.run(compare)
-    return ComparisonAnswer(
+    return ComparisonAnswer.of_record(
+        comparison,
         classifier=name,
         shared_examples=comparison.shared,
+        differences=list(comparison.differences),
         first=ComparedVersion.of(first.number, comparison.first),
         second=ComparedVersion.of(second.number, comparison.second),
     )
@@ -106,7 +129,8 @@ async def review_labels(
     target: VersionInQuery,
     kind: ReviewKind,
     collection: Annotated[
-        str | None, Query(max_length=64, description="Required for kind `next`.")
+        str | None,
+        Query(max_length=64, description="For kind `next`; null: as the version was fitted."),
     ] = None,
     task: Annotated[
         list[Identifier] | None,
@@ -116,7 +140,8 @@ async def review_labels(
 ) -> ReviewAnswer:
     """List labels to review: the `next` to give, `suspect` ones, or those in `conflict`.
 
-    ``next``: unlabelled scans that would improve the classifier most, one per patient.
+    ``next``: unlabelled scans that would improve the classifier most, one per patient, without
+    copies of what it has learnt. Without a classifier: `GET /v1/collections/{collection}/next`.
     ``suspect``: examples whose labels are doubted by a head that had not seen their group.
     ``conflict``: pairs of examples that look alike and have different labels. For a multi-label
     classifier, ``label`` names the label in question.
@@ -130,6 +155,7 @@ async def review_labels(
         version=version.number,
         kind=kind,
         total=review.total,
+        left_out=review.left_out,
         items=[ReviewItemAnswer.of(item, version.kind, dim=dim) for item in review.items],
     )
 

@@ -12,7 +12,12 @@ from service.api.etags import IfMatch
 from service.api.paging import Paging, next_cursor
 from service.api.routing import StrictRoute
 from service.api.shapes.base import Responses
-from service.api.shapes.operation_shapes import ErasureAnswer, OperationAnswer, OperationPage
+from service.api.shapes.operation_shapes import (
+    ErasureAnswer,
+    OperationAnswer,
+    OperationPage,
+    erased_scans,
+)
 from service.api.shapes.scan_shapes import ScanDeleted
 from service.gallery.gallery_records import ErasedSubject
 from service.jobs.job_requests import JobRequest, RefitRequest
@@ -26,6 +31,7 @@ Prefer = Annotated[
 Refit = Annotated[
     bool, Query(description="Refit and publish the classifiers that were fitted from it.")
 ]
+ANY_ID = "Any id, also one with slashes, which proxies between may change in a path."
 ACCEPTED: Responses = {
     202: {"model": OperationAnswer, "description": "Started; poll the operation."}
 }
@@ -99,8 +105,35 @@ async def delete_scan(
     receipt = await asyncio.to_thread(
         remove, caller.workspace_id, collection, scan_id, if_version=if_match
     )
-    answer = ScanDeleted(deleted=scan_id, classifiers=list(receipt.classifiers))
+    answer = ScanDeleted(
+        deleted=scan_id,
+        classifiers=list(receipt.classifiers),
+        copies=erased_scans(receipt.copies),
+        backups_know=receipt.backups_know,
+    )
     return await _erased(service, caller, receipt, answer, refit=refit)
+
+
+@router.delete("/subjects", tags=["subjects"], name="erase_subject_of_query")
+async def erase_subject_of_query(
+    service: Service,
+    caller: KnownCaller,
+    subject_id: Annotated[str, Query(description=ANY_ID)],
+    refit: Refit = False,
+) -> ErasureAnswer:
+    """Erase one patient everywhere, as the route with the id in its path."""
+    return await erase_subject(subject_id, service, caller, refit)
+
+
+@router.delete("/studies", tags=["subjects"], name="erase_study_of_query")
+async def erase_study_of_query(
+    service: Service,
+    caller: KnownCaller,
+    study_id: Annotated[str, Query(description=ANY_ID)],
+    refit: Refit = False,
+) -> ErasureAnswer:
+    """Erase one study everywhere, as the route with the id in its path."""
+    return await erase_study(study_id, service, caller, refit)
 
 
 @router.delete("/subjects/{subject_id:path}", tags=["subjects"])

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -100,7 +100,7 @@ async def predict_items(
     loaded = await asyncio.to_thread(service.classifiers.open, workspace_id, name, number)
     if upload.document is not None and "images" not in upload.document:
         with_map = heatmap != "none"
-        items, facts = await _of_scans(service, workspace_id, upload.document, with_map=with_map)
+        items, facts = await _of_scans(service, workspace_id, upload, with_map=with_map)
     else:
         files = await asyncio.to_thread(_files_of, upload, service.settings.max_items)
         options = EmbedOptions(with_map=heatmap != "none").choosing(None, region)
@@ -151,9 +151,9 @@ def _files_of(upload: Upload, max_items: int) -> tuple[bytes | InputError, ...]:
 
 
 async def _of_scans(
-    service: Services, workspace_id: str, document: Any, *, with_map: bool
+    service: Services, workspace_id: str, upload: Upload, *, with_map: bool
 ) -> tuple[list[PredictionQuery | None], list[ItemFacts]]:
-    body = validate(PredictScansBody, document)
+    body = await upload.validated(PredictScansBody, upload.document)
     if len(body.scan_ids) > service.settings.max_items:
         raise TooManyItems(f"expected at most {service.settings.max_items} scans")
     vectors_ND = await asyncio.to_thread(

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.batches import batch_status, refuse_if_all_failed
-from service.api.dependencies import Service, WorkspaceId
+from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.etags import IfMatch, with_etag
 from service.api.idempotency import Idempotent
 from service.api.openapi import image_body
@@ -21,10 +21,12 @@ from service.api.shapes.base import (
     REGION_HELP,
     FrameChoice,
     Identifier,
+    JsonObject,
     RegionChoice,
     ScanId,
     responses_of,
 )
+from service.api.shapes.embedding_shapes import Encoding
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.scan_shapes import (
     AddedScan,
@@ -35,16 +37,30 @@ from service.api.shapes.scan_shapes import (
     ScanMetadataList,
     ScanPage,
     ScanPatchBody,
+    VectorOptions,
     facts_of_query,
 )
-from service.api.uploads import Upload, embed_each, image_files, parse_json, read_upload, validate
+from service.api.strict_json import strict_json
+from service.api.uploads import Upload, embed_each, image_files, read_upload, validate
 from service.embedding.pipeline import EmbedOptions
-from service.errors import InputError
-from service.gallery.gallery_records import ScanFacts, ScanFilter
+from service.embedding.quantisation import NumberFormat
+from service.errors import InputError, UnknownItem
+from service.gallery.gallery_records import Scan, ScanFacts, ScanFilter
 
 router = APIRouter(
     route_class=StrictRoute, prefix="/v1/collections/{collection}/scans", tags=["collections"]
 )
+
+
+async def _vector_options(
+    with_vector: Annotated[bool, Query(description="Return the embedding of each scan.")] = False,
+    encoding_format: Annotated[Encoding, Query(description="Of the vectors.")] = "float",
+    dtype: Annotated[NumberFormat, Query(description="Of the vectors.")] = "float32",
+) -> VectorOptions:
+    return VectorOptions(with_vector, encoding_format, dtype)
+
+
+Vectors = Annotated[VectorOptions, Depends(_vector_options)]
 OF_RAW = "Only for a raw image; forms and JSON have metadata."
 
 
@@ -67,10 +83,18 @@ async def add_scans(
     label: Annotated[
         list[str] | None, Query(description=f"task:class, repeatable. {OF_RAW}", max_length=64)
     ] = None,
+    labels: Annotated[
+        str | None, Query(description=f"JSON object, task -> class. {OF_RAW}", max_length=20_000)
+    ] = None,
+    attributes: Annotated[
+        str | None, Query(description=f"JSON object, name -> value. {OF_RAW}", max_length=80_000)
+    ] = None,
 ) -> Response:
     """Embed, store and index images and clips: one result per item, 207 when some failed."""
     upload = await read_upload(request, max_items=service.settings.max_items)
-    raw_facts = facts_of_query(scan_id, subject_id, study_id, label or [])
+    ids = (scan_id, subject_id, study_id)
+    objects = (_object("labels", labels), _object("attributes", attributes))
+    raw_facts = facts_of_query(ids, label or [], *objects)
     files, facts = await asyncio.to_thread(  # base64 is decoded there
         _files_and_facts, upload, raw_facts, service.settings.max_items
     )
@@ -93,12 +117,12 @@ async def add_scans(
 
 
 def _files_and_facts(
-    upload: Upload, raw_facts: ScanFacts, max_items: int
+    upload: Upload, raw_facts: JsonObject, max_items: int
 ) -> tuple[Sequence[bytes | InputError], list[ScanFacts]]:
     if upload.is_raw:
-        return upload.files, [validate(ScanMetadata, asdict(raw_facts)).facts()]
-    if raw_facts != ScanFacts():
-        raise InputError("expected scan_id, subject_id, study_id and label in metadata")
+        return upload.files, [validate(ScanMetadata, raw_facts).facts()]
+    if raw_facts:
+        raise InputError("expected ids, labels and attributes in metadata")
     files: Sequence[bytes | InputError] = upload.files
     metadata = upload.metadata
     if upload.document is not None:
@@ -134,6 +158,8 @@ async def list_scans(
         list[str] | None,
         Query(description="Digests of files, repeatable: their stored scans, on one page."),
     ] = None,
+    *,
+    vectors: Vectors,
 ) -> ScanPage:
     """List scans that pass the conditions, in the order in which they were stored.
 
@@ -145,7 +171,7 @@ async def list_scans(
         "study_id": study_id,
         "labels": _pairs("label=task:class", label),
         "attributes": _pairs("attribute=name:value", attribute, read_value=_value),
-        "and": None if filter_text is None else [parse_json(filter_text)],
+        "and": None if filter_text is None else [strict_json(filter_text)],
     }
     where = validate(FilterBody, conditions).where()
     kind = f"scans/{collection}"
@@ -163,9 +189,41 @@ async def list_scans(
             limit=paging.limit,
             after=paging.after(kind),
         )
-    dim = service.pipeline.encoder.dim
-    items = [ScanAnswer.of(scan, dim=dim) for scan in page.items]
+    items = await asyncio.to_thread(
+        _answers, service, workspace_id, collection, page.items, vectors
+    )
     return ScanPage(items=items, next_cursor=next_cursor(kind, page.next_after))
+
+
+def _object(name: str, text: str | None) -> JsonObject | None:
+    """A query parameter that holds a JSON object. Raises InputError."""
+    if text is None:
+        return None
+    value = strict_json(text)
+    if not isinstance(value, dict):
+        raise InputError(f"expected {name} to be a JSON object")
+    return value
+
+
+def _answers(
+    service: Services,
+    workspace_id: str,
+    collection: str,
+    scans: Sequence[Scan],
+    vectors: VectorOptions,
+) -> list[ScanAnswer]:
+    """Scans with their vectors if they are asked for; one that is deleted meanwhile is left out."""
+    dim = service.pipeline.encoder.dim
+    if not vectors.with_vector:
+        return [ScanAnswer.of(scan, dim=dim) for scan in scans]
+    row_ids = [scan.row_id for scan in scans]
+    found_ids, embeddings_ND = service.gallery.row_vectors(workspace_id, collection, row_ids)
+    rows = dict(zip(found_ids.tolist(), embeddings_ND, strict=True))
+    return [
+        ScanAnswer.of(scan, dim=dim, vector=vectors.write(rows[scan.row_id]))
+        for scan in scans
+        if scan.row_id in rows
+    ]
 
 
 def _pairs(
@@ -183,7 +241,7 @@ def _pairs(
 def _value(text: str) -> Any:
     """A JSON number, true, false or null; anything else is text."""
     try:
-        value = parse_json(text)
+        value = strict_json(text)
     except InputError:
         return text
     return text if isinstance(value, list | dict) else value
@@ -191,11 +249,19 @@ def _value(text: str) -> Any:
 
 @router.get("/{scan_id}")
 async def get_scan(
-    collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId, response: Response
+    collection: str,
+    scan_id: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    response: Response,
+    vectors: Vectors,
 ) -> ScanAnswer:
     """Read one scan."""
     scan = await asyncio.to_thread(service.gallery.get_scan, workspace_id, collection, scan_id)
-    return with_etag(response, ScanAnswer.of(scan, dim=service.pipeline.encoder.dim))
+    answers = await asyncio.to_thread(_answers, service, workspace_id, collection, [scan], vectors)
+    if not answers:
+        raise UnknownItem("the scan was deleted meanwhile")
+    return with_etag(response, answers[0])
 
 
 @router.get(

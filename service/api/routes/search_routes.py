@@ -26,7 +26,8 @@ from service.api.shapes.search_shapes import (
     SearchOptions,
     SearchOptionsAcross,
 )
-from service.api.uploads import Upload, embed_each, from_base64, parse_json, read_upload, validate
+from service.api.strict_json import strict_json
+from service.api.uploads import Upload, embed_each, from_base64, read_upload
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
@@ -57,9 +58,9 @@ async def search(
     upload = await read_upload(request, max_items=service.settings.max_items)
     query: SearchOptionsAcross | SearchBody
     if upload.document is None:
-        query = validate(SearchOptionsAcross, _options(upload, options))
+        query = await upload.validated(SearchOptionsAcross, _options(upload, options))
     else:
-        query = validate(SearchBody, upload.document)
+        query = await upload.validated(SearchBody, upload.document)
         if queries := query.many():
             return await _search_many(service, workspace_id, request, query.collections, queries)
     if not query.collections:
@@ -82,9 +83,9 @@ async def search_collection(
     """Find similar scans in one collection: the short form of ``POST /v1/search``."""
     upload = await read_upload(request, max_items=service.settings.max_items)
     query: SearchOptions = (
-        validate(SearchOptions, _options(upload, options))
+        await upload.validated(SearchOptions, _options(upload, options))
         if upload.document is None
-        else validate(QueryBody, upload.document)
+        else await upload.validated(QueryBody, upload.document)
     )
     return await _search(service, workspace_id, [collection], query, upload.files)
 
@@ -95,7 +96,7 @@ def _options(upload: Upload, text: str | None) -> object:
         return upload.options if upload.options is not None else {}
     if upload.options is not None:
         raise InputError("expected options once: as a part of the form or as a query parameter")
-    return parse_json(text)
+    return strict_json(text)
 
 
 async def _search_many(

@@ -7,12 +7,11 @@ from fastapi.responses import PlainTextResponse
 
 from service.api.dependencies import Service, WorkspaceId
 from service.api.routing import StrictRoute
-from service.api.shapes.system_shapes import EncoderAnswer, Live, Ready
-from service.errors import EncoderFailure, Stopping
+from service.api.shapes.system_shapes import EncoderAnswer, Live, QueueAnswer, Ready
+from service.errors import Stopping
 from service.observability import METRICS_CONTENT_TYPE
 
 router = APIRouter(route_class=StrictRoute)
-READY_TIMEOUT_S = 5.0
 
 
 @router.get("/health/live", tags=["health"])
@@ -23,16 +22,28 @@ async def get_liveness(request: Request) -> Live:
 
 @router.get("/health/ready", tags=["health"])
 async def get_readiness(service: Service) -> Ready:
-    """The encoder's worker embeds and the catalog reads and writes; else 503."""
+    """The encoder works and the catalog reads and writes, with the state of each queue; else 503.
+
+    The encoder is judged by its last pass. Only one that has been idle for seconds gets a frame,
+    one for all who ask.
+    """
     if service.stopping:
         raise Stopping("the service is shutting down")
-    try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            await service.pipeline.check()
-    except TimeoutError as error:
-        raise EncoderFailure(f"the encoder did not answer within {READY_TIMEOUT_S} s") from error
+    await service.pipeline.check()
     await asyncio.to_thread(service.check_catalog)
-    return Ready(status="ready", encoder_id=service.pipeline.encoder.encoder_id)
+    age_s = service.pipeline.last_pass_s
+    queues = {
+        name: QueueAnswer(
+            waiting=state.waiting, running=state.running, oldest_s=round(state.oldest_s, 3)
+        )
+        for name, state in service.queues.items()
+    }
+    return Ready(
+        status="ready",
+        encoder_id=service.pipeline.encoder.encoder_id,
+        last_pass_s=None if age_s is None else round(age_s, 3),
+        queues=queues,
+    )
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)

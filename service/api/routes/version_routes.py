@@ -50,9 +50,14 @@ async def list_versions(
 
 
 @router.get("/{version}")
-async def get_version(target: VersionInPath, response: Response) -> VersionAnswer:
-    """Read one version: its report, who made it, when, and from what."""
-    return with_etag(response, VersionAnswer.of(*target))
+async def get_version(
+    target: VersionInPath, service: Service, workspace_id: WorkspaceId, response: Response
+) -> VersionAnswer:
+    """Read one version: its report, who made it, when, from what, and what is newer there."""
+    classifier, version = target
+    count = service.registry.source_changes
+    changes = await asyncio.to_thread(count, workspace_id, classifier.name, version)
+    return with_etag(response, VersionAnswer.of(classifier, version, changes))
 
 
 @router.get("/{version}/examples")

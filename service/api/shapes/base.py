@@ -1,14 +1,27 @@
 """What all requests and answers share. Pydantic stops here."""
 
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from service.api.problems import problem
+from service.api.problems import MAX_RULES, problem
+from service.api.strict_json import MAX_INLINE_BYTES
+from service.classifiers.refusals import RefusalReason
 from service.embedding.analysis_terms import CorrectedFact, Reason
-from service.errors import ServiceError, UnknownItem
-from service.gallery.gallery_records import ScanImage
+from service.errors import InputError, ServiceError, UnknownItem
+from service.gallery.gallery_records import ScanImage, require_name, require_value
 
+VERSION_NAME = r"^([1-9][0-9]{0,8}|published|latest)$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 DIGITS = 6  # of scores, similarities, probabilities, distances; logits that add up stay whole
 ENCODER = "enc_9f2c61b0a7d84e35c1f0b6aa"
@@ -23,18 +36,52 @@ FRAMES_HELP = (
 )
 THUMBNAIL_HELP = "Path of a small JPEG; null for an upload."
 
+
+def _name(text: Any) -> Any:
+    try:
+        return require_name(text, "the text") if isinstance(text, str) else text
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _value(text: Any) -> Any:
+    try:
+        return require_value(text, "the text") if isinstance(text, str) else text
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _distinct(values: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Refuse two names of an object that become one text in the stored form."""
+    checked = handler(values)
+    if isinstance(values, dict) and len(checked) < len(values):
+        raise ValueError("two names are the same text")
+    return checked
+
+
 JsonObject: TypeAlias = dict[str, Any]
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+# Ids, names and values of labels get the form in which they are stored: composed and trimmed.
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128), BeforeValidator(_name)]
 # An id is a part of a path: no slash, and no leading dot, which clients would resolve.
 ScanId = Annotated[
     str,
     StringConstraints(max_length=128, pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"),
+    BeforeValidator(_name),
 ]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128), BeforeValidator(_name)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
-Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float | None
+Value = (
+    Annotated[str, StringConstraints(max_length=1000), BeforeValidator(_value)]
+    | bool
+    | int
+    | float
+    | None
+)
+Labels = Annotated[dict[Identifier, Label], WrapValidator(_distinct)]
+Attributes = Annotated[dict[Identifier, Value], WrapValidator(_distinct)]
+LabelChanges = Annotated[dict[Identifier, Label | None], WrapValidator(_distinct)]
 FrameChoice = Annotated[
     str,
     StringConstraints(
@@ -54,9 +101,45 @@ def example_of(value: JsonObject) -> ConfigDict:
 
 
 class Body(BaseModel):
-    """A request. Unknown fields are refused, so that a misspelt name is not silently ignored."""
+    """A request. Unknown fields are refused, so that a misspelt name is not silently ignored.
+
+    Every list and object of a request has a greatest length, which is checked before its items:
+    Pydantic would write an error for each wrong one. ``max_bytes`` is the longest JSON of the model
+    where it is the whole body of a request.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    max_bytes: ClassVar[int] = 2 * MAX_INLINE_BYTES
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counts_its_items(cls, document: Any) -> Any:
+        if isinstance(document, dict):
+            names = _names_of(cls)
+            unknown = sum(name not in names for name in document)
+            if unknown > MAX_RULES:  # Pydantic names a few
+                raise ValueError(f"expected only known names, got {unknown} unknown")
+            for name, most in _lengths_of(cls).items():
+                items = document.get(name)
+                if isinstance(items, list | dict) and len(items) > most:
+                    raise ValueError(f"{name}: expected at most {most} items, got {len(items)}")
+        return document
+
+
+@cache
+def _names_of(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(field.alias or name for name, field in model.model_fields.items())
+
+
+@cache
+def _lengths_of(model: type[BaseModel]) -> dict[str, int]:
+    """{name: most} of the fields with a greatest length of their own."""
+    return {
+        field.alias or name: rule.max_length
+        for name, field in model.model_fields.items()
+        for rule in field.metadata
+        if isinstance(getattr(rule, "max_length", None), int)
+    }
 
 
 class Answer(BaseModel):
@@ -108,6 +191,16 @@ class BrokenRule(Answer):
     says: str
 
 
+class RefusedExampleAnswer(Answer):
+    """A labelled example that cannot evaluate a version."""
+
+    collection: str | None
+    scan_id: str | None = Field(description="Null for an upload.")
+    file: int | None = Field(description="Number of the upload, from 0; null for a stored scan.")
+    reason: RefusalReason
+    code: str | None = Field(description="Of the error of an unreadable image.")
+
+
 class Problem(BaseModel):
     """RFC 9457 problem document; match on ``code``, a closed list (docs/errors.md)."""
 
@@ -121,7 +214,15 @@ class Problem(BaseModel):
     detail: str
     code: str
     request_id: str = Field(description="Also in the header X-Request-Id and in the log.")
-    errors: list[BrokenRule] | None = Field(None, description="Only for validation_error.")
+    errors: list[BrokenRule] | None = Field(
+        None, description=f"Only for validation_error; the first {MAX_RULES}."
+    )
+    more_errors: int | None = Field(
+        None, description="Number of broken rules that are not in errors; only if there are any."
+    )
+    refused: list[RefusedExampleAnswer] | None = Field(
+        None, description="Only for an evaluation: the first 50 examples that it cannot use."
+    )
 
     @classmethod
     def of(cls, error: ServiceError, request_id: str) -> Self:

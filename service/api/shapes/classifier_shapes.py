@@ -1,11 +1,13 @@
 """Classifiers on the wire: labelled examples, fits, and classifiers as they are read."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from service.api.shapes.base import (
     ENCODER,
+    VERSION_NAME,
+    Answer,
     Body,
     Identifier,
     JsonObject,
@@ -18,13 +20,23 @@ from service.api.shapes.base import (
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
+from service.api.strict_json import is_unicode
 from service.classifiers.fitting import FitOptions
+from service.classifiers.label_source import LabelSource, SourceChanges
 from service.classifiers.registry import Author, Classifier, ClassifierVersion
-from service.classifiers.requests import ExampleSelection, FitRequest, Labelling, ScanExample
+from service.classifiers.requests import (
+    ExampleSelection,
+    FitRequest,
+    Labelling,
+    RefitFromSource,
+    ScanExample,
+)
 
 MAX_EXAMPLES = 10_000  # named in one request
+MAX_CLASSES = 1000  # with a weight or a threshold of their own in one request
 Kind = Literal["single_label", "multi_label"]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
+Weights = Annotated[dict[Label, Weight], Field(max_length=MAX_CLASSES)]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -32,7 +44,7 @@ class Labelled(Body):
     """``label``: the class; ``labels``: every label that is present (multi-label)."""
 
     label: Label | None = None
-    labels: list[Label] | None = Field(
+    labels: Annotated[list[Label], Field(fail_fast=True)] | None = Field(
         None, max_length=64, description="Empty: no label is present."
     )
 
@@ -113,13 +125,14 @@ class ExampleSource(Body):
                 for example in self.examples
                 if (scan_id := example.scan_id) is not None
             ),
+            self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True),
         )
 
 
 class FitFields(Body):
     """Options of a fit."""
 
-    class_weights: Literal["balanced"] | dict[Label, Weight] | None = Field(
+    class_weights: Literal["balanced"] | Weights | None = Field(
         None,
         description="Class or label -> weight. Null: balanced, or as in the version before.",
     )
@@ -129,7 +142,9 @@ class FitFields(Body):
         "frame counts. Null: groups, or as in the version before.",
     )
     thresholds: dict[Label, Threshold] | None = Field(
-        None, description="Multi-label: label -> threshold of its probability; 0.5 by default."
+        None,
+        max_length=MAX_CLASSES,
+        description="Multi-label: label -> threshold of its probability; 0.5 by default.",
     )
 
     def fit_options(self, kind: Kind = "single_label") -> FitOptions:
@@ -167,6 +182,43 @@ class ClassifierPatchBody(Body):
     published_version: int = Field(ge=1)
 
 
+class RefitBody(FitFields):
+    """Fit the next version from the labels that its source has now."""
+
+    model_config = example_of({"publish": True})
+
+    version: str = Field(
+        "latest",
+        pattern=VERSION_NAME,
+        description="Version to start from: a number, `published` or `latest`.",
+    )
+    publish: bool = Field(False, description="Publish the new version at once.")
+    collection: Name | None = Field(None, description="Another source: null = as before.")
+    task: Identifier | None = None
+    tasks: dict[Identifier, Label] = Field(default_factory=dict, max_length=64)
+    filter: FilterBody = Field(default_factory=FilterBody)
+
+    @model_validator(mode="after")
+    def _has_a_whole_source(self) -> Self:
+        has_tasks = self.task is not None or bool(self.tasks)
+        if (self.collection is not None) != has_tasks:
+            raise ValueError("expected collection, and task or tasks, for another source")
+        if self.collection is None and "filter" in self.model_fields_set:
+            raise ValueError("expected collection and task beside filter")
+        return self
+
+    def request(self, name: str, author: Author, if_revision: int | None) -> RefitFromSource:
+        """The refit as the use cases take it."""
+        source = None
+        if self.collection is not None:
+            written = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            where = self.filter.where()
+            source = ExampleSelection(self.collection, self.task, self.tasks, where, filter=written)
+        return RefitFromSource(
+            name, self.version, source, self.fit_options(), author, self.publish, if_revision
+        )
+
+
 class ClassifierImportBody(Body):
     """A classifier that was exported as JSON, and its name here."""
 
@@ -177,8 +229,48 @@ class ClassifierImportBody(Body):
         }
     )
 
+    max_bytes: ClassVar[int] = 64_000_000  # the embeddings of 2000 examples
+
     name: Name
     classifier: JsonObject
+
+    @field_validator("classifier")
+    @classmethod
+    def _is_unicode(cls, document: JsonObject) -> JsonObject:
+        if not is_unicode(document):
+            raise ValueError("expected text of whole Unicode characters, got half of one")
+        return document
+
+
+class SourceAnswer(Answer):
+    """Where the examples of a version come from; later labels are found there."""
+
+    collection: str | None = Field(description="Null: named scans and uploads only.")
+    task: str | None
+    tasks: dict[str, str] = Field(description="Multi-label: task -> value that means present.")
+    filter: JsonObject | None = Field(
+        description="As the request wrote it; null when it named subjects or studies: then it is "
+        "not kept, and a refit needs it again."
+    )
+    scans: int = Field(description="Examples that are stored scans.")
+    uploads: int
+
+    @classmethod
+    def of(cls, version: ClassifierVersion) -> Self | None:
+        """The answer for a version; null for imports, and for versions of release 0.1.0."""
+        source = LabelSource.of_version(version)
+        return None if source is None else cls.of_record(source, tasks=dict(source.tasks))
+
+
+class SourceChangesAnswer(Answer):
+    """How the labels of the source differ from what the version was fitted from."""
+
+    newer: int | None = Field(description="Labelled scans that the version has no example of.")
+    changed: int | None = Field(description="Examples whose scans have another label by now.")
+    removed: int | None = Field(
+        description="Examples whose scans have no label by now, fail the filter, or are deleted."
+    )
+    not_counted_because: str | None = Field(description="Why the numbers are null.")
 
 
 class FittedAnswer(ResourceAnswer):
@@ -190,13 +282,29 @@ class FittedAnswer(ResourceAnswer):
     classes: list[str] = Field(examples=[["benign", "malignant"]], description="Classes or labels.")
     report: VersionReport | None = Field(description="Null for an import without a report.")
     calibrated: bool = Field(description="Whether every label is; the report gives the reason.")
+    source: SourceAnswer | None = Field(
+        description="Null for an import, and for a version of release 0.1.0."
+    )
+    source_changes: SourceChangesAnswer | None = Field(
+        description="Counted when one classifier or version is read; null in other responses, and "
+        "without labels of a collection."
+    )
 
     @classmethod
-    def of_version(cls, version: ClassifierVersion, /, **others: Any) -> Self:
+    def of_version(
+        cls, version: ClassifierVersion, changes: SourceChanges | None, /, **others: Any
+    ) -> Self:
         """The answer for a record; ``others`` are the fields that are not of the version."""
         report = VersionReport.of(version.report)
         is_calibrated = report is not None and report.is_calibrated
-        return cls.of_record(version, report=report, calibrated=is_calibrated, **others)
+        return cls.of_record(
+            version,
+            report=report,
+            calibrated=is_calibrated,
+            source=SourceAnswer.of(version),
+            source_changes=changes and SourceChangesAnswer.of_record(changes),
+            **others,
+        )
 
 
 class ClassifierAnswer(FittedAnswer):
@@ -207,10 +315,11 @@ class ClassifierAnswer(FittedAnswer):
     latest_version: int
 
     @classmethod
-    def of(cls, classifier: Classifier) -> Self:
+    def of(cls, classifier: Classifier, changes: SourceChanges | None = None) -> Self:
         """The answer for a record."""
         return cls.of_version(
             classifier.published,
+            changes,
             name=classifier.name,
             classifier_id=classifier.classifier_id,
             published_version=classifier.published.number,

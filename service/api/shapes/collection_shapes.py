@@ -1,5 +1,6 @@
 """Bodies and answers of collections: create, change, count, export, import, re-embed."""
 
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -59,6 +60,23 @@ class CollectionPatchBody(Body):
         """The changes as the gallery takes them."""
         set_fields = frozenset(self.model_fields_set)
         return PolicyPatch(self.description, self.keep_images, self.retention_days, set_fields)
+
+
+class CollectionChangeBody(CollectionPatchBody):
+    """Change a collection, or confirm its expiry."""
+
+    confirm_retention: bool = Field(
+        False,
+        description="Delete now all scans that are past retention_days, also those that the sweep "
+        "held back because they are many.",
+    )
+
+    def patch(self) -> PolicyPatch:
+        """The changes as the gallery takes them."""
+        return replace(super().patch(), set_fields=frozenset(self.model_fields_set - _ACTIONS))
+
+
+_ACTIONS = {"confirm_retention"}
 
 
 class NewCollectionBody(CollectionPatchBody):
@@ -121,6 +139,10 @@ class CollectionAnswer(EncodedAnswer, ResourceAnswer):
     scans: int
     keep_images: bool
     retention_days: float | None
+    retention_held: int = Field(
+        description="Scans past retention_days that the last sweep did not delete, because too "
+        "many were due at once; confirm_retention deletes them."
+    )
     intake: IntakeAnswer
     index: IndexAnswer | None = Field(description="Null for a collection of another encoder.")
 

@@ -1,7 +1,7 @@
 """Evaluation on the wire: metrics, review of labels, thresholds, confusion, forecast, agreement."""
 
 from collections.abc import Sequence
-from typing import Literal, Self, cast
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,8 @@ from service.api.shapes.base import (
     Answer,
     Body,
     Identifier,
+    Label,
+    RefusedExampleAnswer,
     Rounded,
     Similarity,
     example_of,
@@ -26,9 +28,14 @@ from service.api.shapes.report_shapes import (
 from service.api.shapes.scan_shapes import ScanAnswer
 from service.api.shapes.version_shapes import ExampleSummary, LabelledSummary
 from service.classifiers.evaluation import ConfusionCell, HeadEvaluation, mean_balanced_accuracy
+from service.classifiers.refusals import OnRefused
 from service.classifiers.review import ReviewItem
 from service.classifiers.thresholds import Target, ThresholdRequest
 
+Verdict = Annotated[
+    Literal["better", "worse", "cannot_tell"],
+    Field(description="Whether the first is better than the second."),
+]
 ONE_PER_LABEL = "One per label; exactly one for a single-label classifier."
 
 
@@ -46,6 +53,10 @@ class EvaluationBody(ExampleSource):
 
     allow_known: bool = Field(
         False, description="Accept examples that the version was fitted from."
+    )
+    on_refused: OnRefused = Field(
+        "fail",
+        description="leave_out: evaluate on the rest, and say which examples were left out.",
     )
 
 
@@ -78,6 +89,8 @@ class EvaluationAnswer(VersionedAnswer):
     calibrated: bool
     examples: int = Field(description="Number of different images.")
     known_examples: int = Field(description="Examples that the version was fitted from.")
+    left_out: int = Field(description="Examples that were refused; the metrics are of the rest.")
+    refused: list[RefusedExampleAnswer] = Field(description="The first 50 of those left out.")
     balanced_accuracy: float | None = Field(description="Mean over labels.")
     items: list[LabelMetricsAnswer] = Field(description=ONE_PER_LABEL)
 
@@ -99,11 +112,39 @@ class ComparedVersion(Answer):
         )
 
 
+class DifferenceAnswer(Answer):
+    """A metric of the first version minus that of the second, on the same patients."""
+
+    label: str | None = Field(
+        description="Of a multi-label classifier; null: the mean over its labels, or the "
+        "single-label classifier."
+    )
+    metric: Literal["balanced_accuracy", "auroc", "log_loss"]
+    value: Rounded | None = Field(description="Null when no two classes were scored.")
+    low: Rounded | None = Field(
+        description="Ends of the 95 % interval: paired bootstrap over patients."
+    )
+    high: Rounded | None
+    verdict: Verdict
+    scored: int = Field(description="Examples that both versions scored.")
+    groups: int = Field(description="Patients (else studies or images) of those examples.")
+    smallest_class_groups: int = Field(description="Patients of the class that has the fewest.")
+    cannot_tell_because: str | None
+
+
 class ComparisonAnswer(Answer):
     """Two versions on the same examples, by their out-of-fold scores."""
 
     classifier: str
-    shared_examples: int
+    shared_examples: int = Field(description="Examples that both have, under the same label.")
+    only_first: int = Field(description="Examples that only the first version has.")
+    only_second: int
+    other_label: int = Field(description="Examples of both, under different labels.")
+    groups: int = Field(description="Patients (else studies or images) that both scored.")
+    verdict: Verdict
+    differences: list[DifferenceAnswer] = Field(
+        description="First minus second, per metric: of the classifier, then of each label."
+    )
     first: ComparedVersion
     second: ComparedVersion
 
@@ -145,13 +186,17 @@ class ReviewAnswer(VersionedAnswer):
     total: int | None = Field(
         description="Number of items without the `limit`; null for kind `next`."
     )
+    left_out: int | None = Field(
+        description="Only for kind `next`: unlabelled scans that the version has learnt already, "
+        "that copy a labelled scan, or that are blank."
+    )
     items: list[ReviewItemAnswer]
 
 
 class ThresholdTarget(Body):
     """A threshold for a class: a value, or the sensitivity or specificity it must reach."""
 
-    label: str = Field(max_length=200)
+    label: Label
     sensitivity: float | None = Field(None, gt=0, le=1)
     specificity: float | None = Field(None, gt=0, le=1)
     threshold: float | None = Field(None, ge=0, le=1)

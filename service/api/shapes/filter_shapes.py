@@ -10,6 +10,11 @@ from service.errors import InputError
 from service.gallery.gallery_records import Range, ScanFilter
 
 MAX_FILTER_DEPTH = 8  # as the catalog's; refused here before anything recurses
+MAX_FILTER_CONDITIONS = 100  # as the catalog's
+# fail_fast: one wrong value is told, not each of thousands.
+Values = Annotated[list[Value], Field(max_length=1000, fail_fast=True)]
+Labels = Annotated[list[Label], Field(max_length=1000, fail_fast=True)]
+Identifiers = Annotated[list[Identifier], Field(max_length=10_000, fail_fast=True)]
 
 
 class Presence(Body):
@@ -38,8 +43,8 @@ class AttributeTest(Body):
     """Every named test must pass. Bounds are all numbers or all text, such as ISO dates."""
 
     exists: bool | None = Field(None, description="Whether the scan has the attribute, even null.")
-    any_of: list[Value] | None = Field(None, alias="in", max_length=1000)
-    none_of: list[Value] | None = Field(None, alias="not_in", max_length=1000)
+    any_of: Values | None = Field(None, alias="in")
+    none_of: Values | None = Field(None, alias="not_in")
     gte: Bound | None = None
     gt: Bound | None = None
     lte: Bound | None = None
@@ -61,16 +66,14 @@ class FilterBody(Body):
         }
     )
 
-    labels: dict[Identifier, Label | list[Label] | Presence] = Field(
+    labels: dict[Identifier, Label | Labels | Presence] = Field(default_factory=dict, max_length=64)
+    attributes: dict[Identifier, Value | Values | AttributeTest] = Field(
         default_factory=dict, max_length=64
     )
-    attributes: dict[Identifier, Value | list[Value] | AttributeTest] = Field(
-        default_factory=dict, max_length=64
-    )
-    subject_id: Identifier | list[Identifier] | Presence | None = None
-    study_id: Identifier | list[Identifier] | Presence | None = None
-    not_subject_id: Identifier | list[Identifier] | None = None
-    not_study_id: Identifier | list[Identifier] | None = None
+    subject_id: Identifier | Identifiers | Presence | None = None
+    study_id: Identifier | Identifiers | Presence | None = None
+    not_subject_id: Identifier | Identifiers | None = None
+    not_study_id: Identifier | Identifiers | None = None
     created_at: TimeRange | None = None
     updated_at: TimeRange | None = None
     all_of: "list[FilterBody] | None" = Field(None, alias="and", min_length=1, max_length=100)
@@ -79,12 +82,15 @@ class FilterBody(Body):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_not_too_deep(cls, document: Any) -> Any:
-        level, depth = [document], 0
+    def _is_not_too_large(cls, document: Any) -> Any:
+        level, depth, conditions = [document], 0, -1  # the filter itself is none
         while level:
             depth += 1
+            conditions += sum(_conditions_of(part) for part in level)
             if depth > MAX_FILTER_DEPTH:
                 raise ValueError(f"expected filters at most {MAX_FILTER_DEPTH} deep")
+            if conditions > MAX_FILTER_CONDITIONS:
+                raise ValueError(f"expected at most {MAX_FILTER_CONDITIONS} conditions, got more")
             level = [inner for outer in level for inner in _filters_in(outer)]
         return document
 
@@ -116,6 +122,14 @@ class FilterBody(Body):
             any_of=tuple(inner.where() for inner in self.any_of or ()),
             none_of=(*none_of, *((self.none_of.where(),) if self.none_of else ())),
         )
+
+
+def _conditions_of(document: Any) -> int:
+    """The filter itself, and its tests of labels and attributes."""
+    if not isinstance(document, dict):
+        return 1
+    tests = (document.get("labels"), document.get("attributes"))
+    return 1 + sum(len(test) for test in tests if isinstance(test, dict))
 
 
 def _filters_in(document: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """Answers of operations, and of erasures that may begin one."""
 
+from collections.abc import Sequence
 from typing import Literal, Self, TypeAlias
 
 from pydantic import Field
@@ -9,6 +10,14 @@ from service.api.shapes.base import Answer, PageAnswer, Problem
 from service.gallery.gallery_records import ErasedSubject
 from service.jobs.operations import Operation
 
+COPIES_HELP = (
+    "Scans that stay although they have the same file or pixels, at most 100: they are of another "
+    "subject, or of none."
+)
+KNOWN_HELP = (
+    "Whether the erasure is written beside the backups; false: it will be as soon as the folder "
+    "can be written; null: the service makes no backups."
+)
 _ERRORS = {kind.code: kind for kind in STATUS}
 
 
@@ -68,6 +77,12 @@ class ImportResult(Answer):
     collection: str
     stored: int
     known: int
+    ignored: int | None = Field(
+        None, description="Known scans that have other labels or ids in the export, which stay."
+    )
+    erased: int | None = Field(
+        None, description="Scans left out, because their subject or study was erased since."
+    )
 
 
 OperationResult: TypeAlias = (
@@ -112,7 +127,7 @@ class OperationPage(PageAnswer):
 
 
 class ErasedScan(Answer):
-    """A scan that was erased."""
+    """A scan of a receipt."""
 
     collection: str
     scan_id: str
@@ -124,11 +139,18 @@ class ErasureAnswer(Answer):
     scans: list[ErasedScan]
     classifiers: list[str] = Field(description="Classifiers fitted from them; they stay.")
     uploads: int = Field(description="Erased examples that were never stored as scans.")
+    copies: list[ErasedScan] = Field(description=COPIES_HELP)
+    backups_know: bool | None = Field(description=KNOWN_HELP)
     operation: OperationAnswer | None = Field(None, description="The refit, if requested.")
 
     @classmethod
     def of(cls, receipt: ErasedSubject) -> Self:
         """The receipt, before any refit."""
         return cls.of_record(
-            receipt, scans=[ErasedScan(collection=c, scan_id=s) for c, s in receipt.scans]
+            receipt, scans=erased_scans(receipt.scans), copies=erased_scans(receipt.copies)
         )
+
+
+def erased_scans(pairs: Sequence[tuple[str, str]]) -> list[ErasedScan]:
+    """The answers for pairs of collection and scan id."""
+    return [ErasedScan(collection=name, scan_id=scan_id) for name, scan_id in pairs]

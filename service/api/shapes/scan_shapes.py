@@ -1,6 +1,7 @@
 """Bodies and answers of scans: upload, list, read, change, delete."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -9,22 +10,27 @@ from pydantic import Field, RootModel
 from service.api.shapes.base import (
     TIME,
     Answer,
+    Attributes,
     Base64Image,
     Body,
     Deleted,
     EncodedAnswer,
     Identifier,
     ImageAnswer,
-    Label,
+    JsonObject,
+    LabelChanges,
+    Labels,
     PageAnswer,
     Problem,
     ResourceAnswer,
     ScanId,
-    Value,
     etag,
     example_of,
 )
-from service.api.shapes.operation_shapes import OperationAnswer
+from service.api.shapes.embedding_shapes import EmbeddingOptions, Encoding
+from service.api.shapes.operation_shapes import COPIES_HELP, KNOWN_HELP, ErasedScan, OperationAnswer
+from service.arrays import Floats
+from service.embedding.quantisation import NumberFormat
 from service.errors import InputError, ServiceError
 from service.gallery.gallery_records import Scan, ScanFacts, ScanPatch, StoredScan
 
@@ -35,8 +41,8 @@ class ScanMetadata(Body):
     scan_id: ScanId | None = None
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
-    labels: dict[Identifier, Label] = Field(default_factory=dict, max_length=64)
-    attributes: dict[Identifier, Value] = Field(default_factory=dict, max_length=64)
+    labels: Labels = Field(default_factory=dict, max_length=64)
+    attributes: Attributes = Field(default_factory=dict, max_length=64)
 
     def facts(self) -> ScanFacts:
         """The facts as the gallery takes them."""
@@ -68,8 +74,8 @@ class ScanPatchBody(Body):
 
     subject_id: Identifier | None = None
     study_id: Identifier | None = None
-    labels: dict[Identifier, Label | None] = Field(default_factory=dict, max_length=64)
-    attributes: dict[Identifier, Value] = Field(default_factory=dict, max_length=64)
+    labels: LabelChanges = Field(default_factory=dict, max_length=64)
+    attributes: Attributes = Field(default_factory=dict, max_length=64)
 
     def patch(self) -> ScanPatch:
         """The changes as the gallery takes them."""
@@ -113,6 +119,26 @@ class ScanRecord(ResourceAnswer):
 class ScanAnswer(EncodedAnswer, ScanRecord):
     """A stored scan."""
 
+    vector: list[float] | str | None = Field(
+        None,
+        description="Only with with_vector: numbers, or base64 of little-endian values; int8 is "
+        "value x 127.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VectorOptions:
+    """Whether and how to write the embeddings of stored scans."""
+
+    with_vector: bool
+    encoding_format: Encoding
+    dtype: NumberFormat
+
+    def write(self, embedding_D: Floats) -> list[float] | str:
+        """Numbers, or base64, as of images that are not stored."""
+        options = EmbeddingOptions(encoding_format=self.encoding_format, dtype=self.dtype)
+        return options.write(embedding_D)
+
 
 class ScanPage(PageAnswer):
     """Scans in the order in which they were stored."""
@@ -120,11 +146,26 @@ class ScanPage(PageAnswer):
     items: list[ScanAnswer]
 
 
+class IgnoredAnswer(Answer):
+    """Something that the upload says, but the scan that was stored before does not."""
+
+    field: str = Field(examples=["labels.finding"])
+    sent: Any = Field(description="Was ignored.")
+    kept: Any = Field(description="Of the stored scan; null when it has none.")
+
+
 class AddedScan(Answer):
     """``scan`` and whether it is new, or ``problem``."""
 
     scan: ScanAnswer | None = None
-    created: bool | None = None
+    created: bool | None = Field(None, description="False: the subject had this image already.")
+    ignored: list[IgnoredAnswer] | None = Field(
+        None, description="What the upload says otherwise than the stored scan, which stays as is."
+    )
+    copies: list[str] | None = Field(
+        None,
+        description="Ids of scans with the same file or pixels under another subject or none.",
+    )
     problem: Problem | None = None
 
     @classmethod
@@ -132,7 +173,12 @@ class AddedScan(Answer):
         """The answer for one upload."""
         if isinstance(result, ServiceError):
             return cls(problem=Problem.of(result, request_id))
-        return cls(scan=ScanAnswer.of(result.scan, dim=dim), created=result.created)
+        return cls(
+            scan=ScanAnswer.of(result.scan, dim=dim),
+            created=result.created,
+            ignored=[IgnoredAnswer.of_record(item) for item in result.ignored],
+            copies=list(result.copies),
+        )
 
 
 class AddedScansAnswer(EncodedAnswer):
@@ -145,6 +191,8 @@ class ScanDeleted(Deleted):
     """What was deleted, and which classifiers were fitted from it."""
 
     classifiers: list[str] = Field(description="Classifiers fitted from the scan; they stay.")
+    copies: list[ErasedScan] = Field(description=COPIES_HELP)
+    backups_know: bool | None = Field(description=KNOWN_HELP)
     operation: OperationAnswer | None = Field(None, description="The refit, if requested.")
 
 
@@ -154,13 +202,26 @@ def thumbnail_path(collection: str, scan_id: str) -> str:
 
 
 def facts_of_query(
-    scan_id: str | None, subject_id: str | None, study_id: str | None, labels: Sequence[str]
-) -> ScanFacts:
-    """The facts in the query parameters of a raw upload. Raises InputError."""
-    pairs: dict[str, str] = {}
-    for pair in labels:
+    ids: tuple[str | None, str | None, str | None],
+    pairs: Sequence[str],
+    labels: JsonObject | None,
+    attributes: JsonObject | None,
+) -> JsonObject:
+    """The metadata in the query parameters of a raw upload; empty without any.
+
+    Args:
+        ids: scan, subject and study.
+        pairs: labels as task:class.
+
+    Raises:
+        InputError: a pair is none, or a task is named twice.
+    """
+    named: JsonObject = dict(labels or {})
+    for pair in pairs:
         task, colon, name = pair.partition(":")
-        if not (task and colon and name) or task in pairs:
+        if not (task and colon and name) or task in named:
             raise InputError("expected label=task:class, once per task")
-        pairs[task] = name
-    return ScanFacts(scan_id, subject_id, study_id, pairs)
+        named[task] = name
+    facts: JsonObject = dict(zip(("scan_id", "subject_id", "study_id"), ids, strict=True))
+    facts |= {"labels": named or None, "attributes": attributes or None}
+    return {field: value for field, value in facts.items() if value is not None}

@@ -1,6 +1,6 @@
 """Bodies and answers of searches."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,12 +25,15 @@ from service.api.shapes.scan_shapes import ScanRecord
 from service.errors import InputError
 from service.gallery.gallery_records import SearchHit
 
+# fail_fast: one wrong number is told, not each of thousands.
+Vector = Annotated[list[Component], Field(fail_fast=True)]
+
 
 class SearchExample(Body):
     """An example to search by: a stored scan, a vector or an image."""
 
     scan_id: Identifier | None = None
-    vector: list[Component] | None = Field(None, max_length=65_536)
+    vector: Vector | None = Field(None, max_length=65_536)
     image: Base64Image | None = None
 
     @model_validator(mode="after")
@@ -41,6 +44,7 @@ class SearchExample(Body):
 
 
 ExampleChoice = Identifier | SearchExample
+ExampleChoices = Annotated[list[ExampleChoice], Field(fail_fast=True)]
 
 
 class SearchOptions(Body):
@@ -68,10 +72,10 @@ class SearchOptions(Body):
     stored_in: Name | None = Field(
         None, description="Collection of the scans in the query; null: the first collection."
     )
-    positive: list[ExampleChoice] = Field(
+    positive: ExampleChoices = Field(
         default_factory=list, max_length=256, description="Scan ids or other examples."
     )
-    negative: list[ExampleChoice] = Field(
+    negative: ExampleChoices = Field(
         default_factory=list, max_length=256, description="Scan ids or other examples to avoid."
     )
     with_vector: bool = Field(False, description="Return the embedding of each hit.")
@@ -104,8 +108,10 @@ class QueryBody(SearchOptions):
     )
 
     scan_id: Identifier | None = None
-    vector: list[Component] | None = Field(None, max_length=65_536)
-    encoder_id: str | None = Field(None, description="Encoder of the vectors; checked if present.")
+    vector: Vector | None = Field(None, max_length=65_536)
+    encoder_id: Identifier | None = Field(
+        None, description="Encoder of the vectors; checked if present."
+    )
     image: Base64Image | None = None
 
     def examples(self) -> tuple[list[SearchExample], list[SearchExample]]:

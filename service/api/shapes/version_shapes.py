@@ -24,6 +24,7 @@ from service.api.shapes.classifier_shapes import (
 from service.api.shapes.report_shapes import MULTI_LABEL_ONLY, VersionSettings
 from service.api.shapes.scan_shapes import thumbnail_path
 from service.classifiers.examples import Reference
+from service.classifiers.label_source import SOURCE, SourceChanges
 from service.classifiers.registry import Author, Classifier, ClassifierVersion, VersionExample
 from service.classifiers.requests import ChangeRequest, labelling_of
 
@@ -110,15 +111,22 @@ class VersionAnswer(FittedAnswer):
     created_by: CreatedBy
 
     @classmethod
-    def of(cls, classifier: Classifier, version: ClassifierVersion) -> Self:
+    def of(
+        cls,
+        classifier: Classifier,
+        version: ClassifierVersion,
+        changes: SourceChanges | None = None,
+    ) -> Self:
         """The answer for a record."""
+        settings = {name: value for name, value in version.settings.items() if name != SOURCE}
         return cls.of_version(
             version,
+            changes,
             classifier=classifier.name,
             classifier_id=classifier.classifier_id,
             version=version.number,
             published=version.number == classifier.published.number,
-            settings=VersionSettings.model_validate(version.settings),
+            settings=VersionSettings.model_validate(settings),
             created_by=CreatedBy(key_id=version.author.key_id, name=version.author.key_name),
             created_at=version.created_at,
             etag=etag(classifier.revision),

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.codec import decode_json, decode_vector, decode_vectors
+from service.catalog.filter_records import ScanFilter
 from service.catalog.ids import content_hash
-from service.catalog.records import KeptFrames, LabelledScans, ScanFilter
+from service.catalog.plain_text import name_of
+from service.catalog.records import KeptFrames, LabelledScans
 from service.catalog.sqlite.rows import SqliteTable, json_list, require_collection
 from service.catalog.sqlite.sql_filter import condition
 from service.errors import TooManyItems, UnknownItem
@@ -59,6 +61,7 @@ class SqliteArrays(SqliteTable):
             FROM scans AS s LEFT JOIN scan_vectors AS v USING (row_id)
             WHERE s.collection_id = ? AND s.scan_id IN (SELECT value FROM json_each(?))
         """
+        scan_ids = [name_of(scan_id) for scan_id in scan_ids]
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
             rows = connection.execute(sql, (parent["collection_id"], json_list(scan_ids)))
@@ -70,22 +73,32 @@ class SqliteArrays(SqliteTable):
         return np.array(rows_D, np.float32).reshape(len(rows_D), parent["dim"])
 
     def labelled(
-        self, workspace_id: str, collection: str, *, where: ScanFilter, most: int
+        self,
+        workspace_id: str,
+        collection: str,
+        *,
+        where: ScanFilter,
+        most: int,
+        vectors: bool = True,
     ) -> LabelledScans:
         passes, variables = condition(where)
         scans = f"FROM scans WHERE workspace_id = ? AND collection_id = ? AND {passes}"
+        vector, join = "v.vector", "LEFT JOIN scan_vectors AS v USING (row_id)"
+        if not vectors:
+            vector, join = "x''", ""
         select = f"""
-            SELECT s.scan_id, s.sha256, s.subject_id, s.study_id, s.labels, v.vector
-            FROM (SELECT * {scans}) AS s LEFT JOIN scan_vectors AS v USING (row_id)
+            SELECT s.scan_id, s.sha256, s.subject_id, s.study_id, s.labels, {vector}
+            FROM (SELECT * {scans}) AS s {join}
             ORDER BY s.row_id
-        """  # noqa: S608 - ``passes`` is made of constants
+        """  # noqa: S608 - all parts are constants
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
             bound = (workspace_id, parent["collection_id"], *variables)
             count = int(connection.execute(f"SELECT count(*) {scans}", bound).fetchone()[0])
             if count > most:
                 raise TooManyItems(f"expected at most {most} scans in one request, got {count}")
-            return _columns(connection.execute(select, bound), count, parent["dim"])
+            dim = parent["dim"] if vectors else 0
+            return _columns(connection.execute(select, bound), count, dim)
 
     def kept_frames(
         self, workspace_id: str, collection: str, row_ids: Sequence[int] | None = None

@@ -3,67 +3,36 @@
 A backup is a folder with ``catalog.sqlite`` and ``backup.json`` (sha256, bytes, time, counts).
 It gets its name only when it is complete and on disk.
 
-A cycle makes a new backup and then updates the older ones: data that was erased from the catalog
-(scans, studies, subjects, retention) is deleted from them as well, its bytes are overwritten, and
-their digests are written again. Collections that were deleted as a whole stay in older backups.
+A cycle makes a new backup and then updates the older ones: what was erased from the catalog (scans,
+studies, subjects, collections, classifiers, kept images) is deleted from them as well, its bytes
+are overwritten, and their digests are written again. Beside the backups ``erasures.jsonl`` lists
+the erasures, so that a restore to an empty machine applies them too (``erasure_ledger``).
 """
 
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from service.catalog.codec import from_json
-from service.catalog.data_folder import sync
-from service.catalog.ids import file_sha256, subject_digest
+from service.catalog.data_folder import PRIVATE_FOLDER, make_private, make_private_folder, sync
+from service.catalog.erasure_ledger import LEDGER, Erasure, ErasureLedger
+from service.catalog.ids import file_sha256
 from service.catalog.sqlite import schema
-from service.catalog.sqlite.database import connect, opened_to_read, translated
-from service.errors import CatalogFailure, DamagedBackup
+from service.catalog.sqlite.database import Database, connect, opened_to_read, translated
+from service.catalog.sqlite.erasure import erase_again, erasures_in, note
+from service.catalog.sqlite.rows import Redact, drop_scores
+from service.errors import CatalogFailure, DamagedBackup, InputError
 
 FILE, MANIFEST = "catalog.sqlite", "backup.json"
 FOLLOWING = "backup.json.following"  # the manifest's name while the copy is being changed
 PREFIX = "sonoprobe-"
 PAGES_AT_ONCE = 2000  # 8 MB between two reports of progress
-
-_FORGET_EXAMPLES = """
-    UPDATE classifier_examples
-    SET sha256 = NULL, subject_id = NULL, study_id = NULL, vector = NULL
-    WHERE seq IN (
-        SELECT old.seq FROM classifier_examples AS old
-        JOIN truth.classifier_examples AS new
-            ON new.seq = old.seq AND new.example_id = old.example_id
-        WHERE new.vector IS NULL AND new.sha256 IS NULL
-    ) OR seq IN (
-        SELECT e.seq FROM classifier_examples AS e
-        JOIN truth.erased_subjects AS s ON s.workspace_id = e.workspace_id
-            AND s.subject_sha256 = subject_digest(e.workspace_id, e.subject_id)
-            AND EXISTS (
-                SELECT 1 FROM classifiers AS c
-                WHERE c.seq = e.classifier_seq AND c.created_at <= s.erased_at
-            )
-    )
-"""
-_FORGET_SCANS = """
-    DELETE FROM scans WHERE row_id IN (SELECT row_id FROM truth.erased_scans)
-    OR row_id IN (
-        SELECT o.row_id FROM scans AS o JOIN truth.erased_subjects AS s
-            ON s.workspace_id = o.workspace_id AND o.created_at <= s.erased_at
-            AND s.subject_sha256 = subject_digest(o.workspace_id, o.subject_id)
-        WHERE o.subject_id IS NOT NULL
-    )
-"""
-# Saved answers may repeat erased data: they are all deleted whenever something was erased.
-_FOLLOW = (
-    _FORGET_EXAMPLES,
-    _FORGET_SCANS,
-    "DELETE FROM answers",
-    "INSERT OR IGNORE INTO erased_scans SELECT * FROM truth.erased_scans",
-    "INSERT OR REPLACE INTO erased_subjects SELECT * FROM truth.erased_subjects",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +52,7 @@ def back_up(
     *,
     keep: int = 7,
     on_page: Callable[[int, int], None] = lambda done, total: None,
+    redact: Redact = drop_scores,
 ) -> Path:
     """Run one cycle: copy the catalog, erase from older copies, drop the oldest ones.
 
@@ -93,6 +63,7 @@ def back_up(
         folder: of all backups; created if necessary.
         keep: maximal number of backups, including the new one.
         on_page: called with the number of pages copied and of all; its exception stops the copy.
+        redact: removes the scores of erased examples, as for ``open_catalog``.
 
     Returns:
         The folder of the new backup.
@@ -101,12 +72,13 @@ def back_up(
         CatalogFailure: the catalog cannot be read, or the folder cannot be written (a full disk).
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
+        ledger = _settled_ledger(file, folder)
         for left in folder.glob(f".{PREFIX}*"):  # of a cycle that was interrupted
             shutil.rmtree(left)
         name = PREFIX + datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         unfinished = folder / f".{name}"
-        unfinished.mkdir()
+        unfinished.mkdir(mode=PRIVATE_FOLDER)
         try:
             _copy(file, unfinished / FILE, on_page)
             _describe(unfinished)
@@ -115,8 +87,10 @@ def back_up(
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         sync(folder)
+        ledger.settle(erasures_of(file))  # those that were made while the copy was written
+        erasures = [*erasures_of(file), *ledger.read()]
         for older in backups_in(folder)[:-1]:
-            follow(older, file)
+            follow(older, erasures, redact=redact)
         for oldest in backups_in(folder)[:-keep]:
             shutil.rmtree(oldest)
     except OSError as error:
@@ -133,26 +107,19 @@ def backups_in(folder: Path) -> list[Path]:
     )
 
 
-def follow(backup: Path, file: Path) -> bool:
-    """Delete from a backup what was erased from the catalog since; return whether it changed.
+def follow(backup: Path, erasures: Sequence[Erasure], *, redact: Redact = drop_scores) -> bool:
+    """Delete from a backup what was erased since it was made; return whether it changed.
 
     After an interruption the backup has no digest until the next call succeeds.
 
     Raises:
-        CatalogFailure: the catalog cannot be read, or the backup cannot be written.
+        CatalogFailure: the backup cannot be written.
     """
     with translated(), closing(connect(backup / FILE, mode="rw")) as connection:
         schema.refuse_foreign(connection)
-        connection.create_function("subject_digest", 2, _digest, deterministic=True)
-        connection.execute("ATTACH DATABASE ? AS truth", (f"{file.resolve().as_uri()}?mode=ro",))
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("BEGIN IMMEDIATE")
-        before = connection.total_changes
-        for statement in _FOLLOW[:2]:
-            connection.execute(statement)
-        changed = connection.total_changes > before
-        for statement in _FOLLOW[2:]:
-            connection.execute(statement)
+        changed = erase_again(connection, erasures, redact)
         if changed and (backup / MANIFEST).exists():
             (backup / MANIFEST).replace(backup / FOLLOWING)
             sync(backup)
@@ -162,32 +129,39 @@ def follow(backup: Path, file: Path) -> bool:
     return changed
 
 
-def restore(backup: Path, file: Path) -> Path | None:
+def restore(
+    backup: Path, file: Path, *, without_erasures: bool = False, redact: Redact = drop_scores
+) -> Path | None:
     """Replace the catalog by a backup; data that was erased after the backup stays erased.
 
-    The caller owns the data folder (``data_folder.owned``). An interruption leaves either the old
-    catalog or the new one.
+    The erasures are those of the catalog that is replaced, and those beside the backup. The caller
+    owns the data folder (``data_folder.owned``). An interruption leaves either the old catalog or
+    the new one.
 
     Args:
         backup: folder of one backup.
         file: path of the catalog; an existing catalog is renamed.
+        without_erasures: bring back what was erased since.
 
     Returns:
         The path of the earlier catalog; None when there was none.
 
     Raises:
-        DamagedBackup: the backup differs from what was written.
-        CatalogFailure: the erasures of the earlier catalog cannot be read, or a disk is full.
+        DamagedBackup: the backup differs from what was written, or the erasures beside it do.
+        InputError: what was erased after the backup is not known.
+        CatalogFailure: a disk is full.
     """
     verify(backup)
+    if file.exists():
+        _fold_log(file)
+    erasures = [] if without_erasures else _erasures_since(backup, file)
     fresh = file.with_name(f".{file.name}.restoring")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
+        make_private_folder(fresh)
+        make_private(fresh / FILE)
         shutil.copyfile(backup / FILE, fresh / FILE)
-        if file.exists():
-            _fold_log(file)
-            follow(fresh, file)
+        _renew(fresh / FILE, erasures, redact)
         sync(fresh / FILE)
         earlier = _keep_aside(file) if file.exists() else None
         (fresh / FILE).replace(file)  # in one step: there is a catalog at every moment
@@ -196,6 +170,58 @@ def restore(backup: Path, file: Path) -> Path | None:
     except OSError as error:
         raise CatalogFailure("the data folder cannot be written") from error
     return earlier
+
+
+def _renew(file: Path, erasures: Sequence[Erasure], redact: Redact) -> None:
+    """Apply erasures to the copy of a backup, and make it a catalog to go on from."""
+    with translated(), closing(connect(file, mode="rw")) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        erase_again(connection, erasures, redact)
+        connection.execute("DELETE FROM answers")
+        connection.execute("COMMIT")
+    with closing(Database(file)) as database, database.write() as connection:  # of this schema
+        note(connection, erasures)
+        connection.execute("DELETE FROM retention_clock")
+        # Later backups may hold scans with the next row numbers, and must not lose them when the
+        # new ones are erased: numbers from now on come from the time, in milliseconds.
+        row_id = round(1000 * time.time())
+        move = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'scans'"
+        if not connection.execute(move, (row_id,)).rowcount:
+            start = "INSERT INTO sqlite_sequence (name, seq) VALUES ('scans', ?)"
+            connection.execute(start, (row_id,))
+
+
+def _erasures_since(backup: Path, file: Path) -> list[Erasure]:
+    """What the earlier catalog and the folder of the backup know of erasures. Raises as above."""
+    with opened_to_read(backup / FILE, immutable=True) as connection:
+        of_backup = {erasure.erasure_id for erasure in erasures_in(connection)}
+        workspaces = _workspaces(connection)
+    own: list[Erasure] | None = None
+    with suppress(CatalogFailure):  # damaged, which may be the reason to restore
+        if file.exists():
+            with opened_to_read(file) as connection:
+                is_same = workspaces <= _workspaces(connection)
+                own = erasures_in(connection) if is_same else None
+    try:
+        beside = list(ErasureLedger(backup.parent).read())
+    except FileNotFoundError as error:
+        if own is None:
+            raise InputError(
+                f"there is no {LEDGER} beside the backup: what was erased since then would come "
+                "back; put the file there, or confirm it with --without-erasures"
+            ) from error
+        return own
+    if own is None and of_backup - {erasure.erasure_id for erasure in beside}:
+        raise DamagedBackup(
+            f"{LEDGER} beside the backup is older than the backup: put the newest one there, or "
+            "restore with --without-erasures"
+        )
+    return [*(own or ()), *beside]
+
+
+def _workspaces(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT workspace_id FROM workspaces")}
 
 
 def verify(backup: Path) -> Backup:
@@ -210,7 +236,28 @@ def verify(backup: Path) -> Backup:
     return manifest
 
 
+def erasures_of(file: Path) -> list[Erasure]:
+    """All erasures that a catalog knows. Raises CatalogFailure."""
+    with opened_to_read(file) as connection:
+        return erasures_in(connection)
+
+
+def _settled_ledger(file: Path, folder: Path) -> ErasureLedger:
+    """The erasures beside the backups, with all that the catalog knows."""
+    ledger = ErasureLedger(folder)
+    try:
+        ledger.read()
+    except FileNotFoundError:
+        pass
+    except DamagedBackup:  # the catalog knows all of them
+        ledger.set_aside()
+    if not ledger.settle(erasures_of(file)):
+        raise CatalogFailure("the erasures beside the backups cannot be written")
+    return ledger
+
+
 def _copy(file: Path, to: Path, on_page: Callable[[int, int], None]) -> None:
+    make_private(to)
     with opened_to_read(file) as source, closing(sqlite3.connect(to)) as copy:
         # An open transaction makes the copy of one moment, however long it takes, so that it
         # never restarts because of other writers.
@@ -233,6 +280,7 @@ def _describe(backup: Path) -> None:
     moment = backup.name.removeprefix(".").removeprefix(PREFIX)
     manifest = Backup(moment, version, file_sha256(file), file.stat().st_size, scans)
     draft = backup / f"{MANIFEST}.draft"
+    make_private(draft)
     draft.write_text(json.dumps(asdict(manifest), indent=1))
     sync(draft)
     draft.replace(backup / MANIFEST)
@@ -241,23 +289,23 @@ def _describe(backup: Path) -> None:
 
 
 def _fold_log(file: Path) -> None:
-    """Move the write-ahead log of a stopped service into the file."""
-    with translated(), closing(connect(file, mode="rw")) as connection:
+    """Move the write-ahead log of a stopped service into the file, unless that is damaged."""
+    with suppress(CatalogFailure), translated(), closing(connect(file, mode="rw")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _keep_aside(file: Path) -> Path:
-    """Give the catalog that will be replaced a second name; its log is empty already."""
+    """Give the catalog that will be replaced a second name, with the log of a damaged one."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = file.with_name(f"{file.name}.before-{moment}")
     try:
         aside.hardlink_to(file)
     except OSError:  # a file system without links
+        make_private(aside)
         shutil.copyfile(file, aside)
     for suffix in ("-wal", "-shm"):  # they would damage another catalog
-        file.with_name(file.name + suffix).unlink(missing_ok=True)
+        log = file.with_name(file.name + suffix)
+        if log.exists() and log.stat().st_size:
+            log.replace(aside.with_name(aside.name + suffix))
+        log.unlink(missing_ok=True)
     return aside
-
-
-def _digest(workspace_id: str, subject_id: str | None) -> str | None:
-    return None if subject_id is None else subject_digest(workspace_id, subject_id)

@@ -3,8 +3,10 @@
 import sqlite3
 
 from service.catalog.codec import to_columns
+from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import new_id, now
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page
+from service.catalog.sqlite.erasure import forget_answers, note
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
@@ -114,6 +116,11 @@ class SqliteClassifiers(SqliteTable):
             row = require_classifier(connection, workspace_id, name)
             require_version(row["revision"], if_revision)
             connection.execute("DELETE FROM classifiers WHERE seq = ?", (row["seq"],))
+            digest = digest_of_kind("classifier", workspace_id, row["classifier_id"])
+            erasure = new_erasure("classifier", workspace_id, digest)
+            note(connection, [erasure])
+            forget_answers(connection, workspace_id)
+        self._forgotten([erasure])
 
 
 def require_classifier(connection: sqlite3.Connection, workspace_id: str, name: str) -> sqlite3.Row:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.catalog.codec import to_columns
+from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import now
 from service.catalog.records import Collection, Page, PolicyPatch
+from service.catalog.sqlite.erasure import collect, delete_collected, forget_answers, note
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
@@ -63,6 +65,8 @@ class SqliteCollections(SqliteTable):
         require_days(patch.retention_days)
         columns = sorted(patch.set_fields)
         values = [getattr(patch, column) for column in columns]
+        if "retention_days" in columns:  # the next sweep judges anew
+            columns, values = [*columns, "retention_held"], [*values, 0]
         update = f"""
             UPDATE collections SET {"".join(f"{column} = ?, " for column in columns)}
                 version = version + 1 WHERE collection_id = ?
@@ -76,10 +80,15 @@ class SqliteCollections(SqliteTable):
             parent = require_collection(connection, workspace_id, name)
             require_version(parent["version"], if_version)
             connection.execute(update, (*values, parent["collection_id"]))
+            dropped = 0
             if stops_keeping:
-                connection.execute(forget, (workspace_id, parent["collection_id"]))
-        if stops_keeping:
-            self._database.forget_deleted()
+                scope = (workspace_id, parent["collection_id"])
+                dropped = connection.execute(forget, scope).rowcount
+            digest = digest_of_kind("images", workspace_id, parent["collection_id"])
+            erasures = [new_erasure("images", workspace_id, digest)] if dropped else []
+            note(connection, erasures)
+        if erasures:
+            self._forgotten(erasures)
         return self.get_collection(workspace_id, name)
 
     def get_collection(self, workspace_id: str, name: str) -> Collection:
@@ -108,7 +117,14 @@ class SqliteCollections(SqliteTable):
             require_version(parent["version"], if_version)
             variables = (workspace_id, parent["collection_id"])
             scans = int(connection.execute(count, variables).fetchone()[0])
-            connection.execute(delete, variables)  # and by cascade its scans and their data
+            collect(connection, "workspace_id = ? AND collection_id = ?", *variables)
+            delete_collected(connection, self._redact, forget_examples=True)
+            connection.execute(delete, variables)
+            digest = digest_of_kind("collection", *variables)
+            erasure = new_erasure("collection", workspace_id, digest)
+            note(connection, [erasure])
+            forget_answers(connection, workspace_id)
+        self._forgotten([erasure])
         return scans
 
     def all_collections(self) -> tuple[tuple[str, Collection], ...]:

@@ -6,23 +6,27 @@ never with its text, which may quote stored data.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service.catalog.sqlite import schema
+from service.catalog.data_folder import make_private
+from service.catalog.sqlite import migration, schema
 from service.errors import CatalogFailure, InputError
 
 BUSY_TIMEOUT_S = 10.0
-EMPTYING_TIMEOUT_S = 0.5
+EMPTYING_TIMEOUT_S = 0.1  # writers wait meanwhile
+EMPTYING_EVERY_S = 0.5  # after readers prevented it
 MAX_IDLE_READERS = 8
+_VERSION_IN_HEADER = slice(60, 64)  # user_version, big endian (sqlite.org/fileformat2.html)
 
 
 class Database:
     """Transactions over one file, from any thread.
 
     Args:
-        path: absolute path of the file; created if there is none.
+        path: absolute path of the file; created if there is none, and migrated from schema 1.
 
     Raises:
         CatalogFailure: not a catalog, damaged, of another schema, or not writable.
@@ -35,6 +39,8 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._lent = 0
         self._closed = False
+        self._empty_log_at_s: float | None = None  # monotonic; None = it holds nothing deleted
+        make_private(path)  # first: SQLite gives its log the mode of the file
         with translated():
             self._writer = connect(path, mode="rwc")
             try:
@@ -56,6 +62,8 @@ class Database:
             finally:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
+            if self._empty_log_at_s is not None and time.monotonic() >= self._empty_log_at_s:
+                self._empty_log(wait_s=0)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -80,15 +88,22 @@ class Database:
         """Empty the write-ahead log, which holds deleted rows until it is reused.
 
         Best effort, because the deletion is durable already: writers wait meanwhile, so a long
-        reader (such as a backup) postpones this to the next call.
+        reader (such as a backup) postpones this to a write soon after it.
         """
-        with self._write_lock, suppress(sqlite3.Error):
+        with self._write_lock:
             if not self._closed:
-                self._wait_at_most(EMPTYING_TIMEOUT_S)
-                try:
-                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                finally:
-                    self._wait_at_most(BUSY_TIMEOUT_S)
+                self._empty_log(wait_s=EMPTYING_TIMEOUT_S)
+
+    def _empty_log(self, *, wait_s: float) -> None:
+        self._empty_log_at_s = time.monotonic() + EMPTYING_EVERY_S
+        with suppress(sqlite3.Error):
+            self._wait_at_most(wait_s)
+            try:
+                row = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not row[0]:
+                    self._empty_log_at_s = None
+            finally:
+                self._wait_at_most(BUSY_TIMEOUT_S)
 
     def _wait_at_most(self, seconds: float) -> None:
         self._writer.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
@@ -144,6 +159,18 @@ class Database:
             raise CatalogFailure("the catalog is closed")
 
 
+def needs_migration(file: Path) -> bool:
+    """Whether the file is a catalog of an older schema. Raises CatalogFailure: not readable."""
+    try:
+        with file.open("rb") as stream:  # SQLite would leave a log beside it
+            header = stream.read(_VERSION_IN_HEADER.stop)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise CatalogFailure("the catalog cannot be read") from error
+    return int.from_bytes(header[_VERSION_IN_HEADER]) in schema.READABLE - {schema.SCHEMA_VERSION}
+
+
 @contextmanager
 def opened_to_read(file: Path, *, immutable: bool = False) -> Iterator[sqlite3.Connection]:
     """Lend a new read-only connection, which may run beside a service.
@@ -188,13 +215,21 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     # Overwrite deleted rows with zeros: an erased patient's bytes must not stay in the file.
     connection.execute("PRAGMA secure_delete = ON")
+    # It cannot be turned off inside the transaction that rebuilds a table.
+    connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("BEGIN IMMEDIATE")
     try:
         schema.create(connection)
+        is_old = schema.version_of(connection) == 1
+        if is_old:
+            migration.migrate(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+    connection.execute("PRAGMA foreign_keys = ON")
+    if is_old:  # into the file, whose header tells others the schema
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 @contextmanager

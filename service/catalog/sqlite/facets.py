@@ -1,12 +1,18 @@
-"""Counts of the scans that pass a filter, by label, attribute, subject and study, in SQLite."""
+"""Labels and attributes of a whole collection, in SQLite: their counts, and a class's new name."""
 
 import sqlite3
 from collections.abc import Sequence
 
-from service.catalog.records import Facet, Facets, Scalar, ScanFilter
+from service.catalog.codec import decode_json, encode_json
+from service.catalog.filter_records import Facet, Facets, ScanFilter
+from service.catalog.ids import now
+from service.catalog.plain_text import name_of, require_name
+from service.catalog.records import RenamedLabel, Scalar
+from service.catalog.sqlite.erasure import forget_answers
 from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
 from service.catalog.validation import require_limit
+from service.errors import NameTaken, UnknownItem
 
 MAX_TASKS = 64  # label names that are counted when none is named
 
@@ -30,7 +36,7 @@ _VALUES = """
 
 
 class SqliteFacets(SqliteTable):
-    """The part of the catalog that counts scans."""
+    """The part of the catalog that counts scans by their labels, and renames a label of many."""
 
     def facets(
         self,
@@ -60,6 +66,51 @@ class SqliteFacets(SqliteTable):
                     for name in names
                 }
         return Facets(total, counts["subjects"], counts["studies"], **by_column)
+
+    def rename_label(
+        self,
+        workspace_id: str,
+        collection: str,
+        task: str,
+        old: str,
+        new: str,
+        *,
+        merge: bool = False,
+        dry_run: bool = False,
+    ) -> RenamedLabel:
+        task, old, new = name_of(task), name_of(old), require_name(new, "a label value")
+
+        def of(label: str) -> tuple[str, list[object]]:
+            passes, variables = condition(ScanFilter(labels={task: (label,)}))
+            scans = f"FROM scans WHERE workspace_id = ? AND collection_id = ? AND {passes}"
+            return scans, [workspace_id, parent["collection_id"], *variables]
+
+        with self._database.write() as connection:
+            parent = require_collection(connection, workspace_id, collection)
+            scans, variables = of(old)
+            rows = connection.execute(f"SELECT row_id, labels {scans}", variables).fetchall()
+            if not rows:
+                raise UnknownItem("no scan of the collection has this label")
+            scans, variables = of(new)
+            count = int(connection.execute(f"SELECT count(*) {scans}", variables).fetchone()[0])
+            if count and not merge:
+                raise NameTaken(
+                    f"{count} scans have the new label already: send merge to join them"
+                )
+            renamed = {  # thousands of scans have the same few labels
+                text: encode_json({**decode_json(text, dict), task: new})
+                for text in {row["labels"] for row in rows}
+            }
+            if not dry_run:
+                connection.executemany(
+                    "UPDATE scans SET labels = ?, updated_at = ?, version = version + 1"
+                    " WHERE row_id = ?",
+                    [(renamed[row["labels"]], now(), row["row_id"]) for row in rows],
+                )
+                forget_answers(connection, workspace_id)
+        if not dry_run:
+            self._database.forget_deleted()
+        return RenamedLabel(len(rows), count)
 
 
 def _facet(rows: Sequence[sqlite3.Row], total: int) -> Facet:

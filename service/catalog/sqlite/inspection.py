@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from service.catalog.sqlite import schema
 from service.catalog.sqlite.database import opened_to_read
 
 MAX_FINDINGS = 100  # listed of each kind
@@ -35,9 +36,11 @@ class Inspection:
     """The size of a catalog and the damage in it.
 
     Attributes:
+        schema: version of the file.
         findings: row numbers by kind, or messages of SQLite's own check, which quote no data.
     """
 
+    schema: int = 0
     scans: int = 0
     collections: int = 0
     classifiers: int = 0
@@ -67,7 +70,7 @@ def inspect(
         CatalogFailure: not a catalog, of another schema, or too damaged to read.
     """
     with opened_to_read(file) as connection:
-        report = Inspection()
+        report = Inspection(schema.version_of(connection))
         try:
             _check_pages(connection, report)
             _check_rows(connection, report, on_scan)

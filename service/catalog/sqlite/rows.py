@@ -1,27 +1,48 @@
 """Reading, decoding and inserting rows of the catalog's tables."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
 
 from service.catalog.codec import encode_json, from_columns
-from service.catalog.records import Page
+from service.catalog.erasure_ledger import Erasure, ErasureLedger
+from service.catalog.plain_text import name_of
+from service.catalog.records import ErasedSubject, Page
 from service.catalog.sqlite.database import Database
 from service.catalog.validation import is_comparable
 from service.errors import CatalogFailure, UnknownItem
 
 T = TypeVar("T")
+# Removes the out-of-fold scores of some examples, by position; the scores are opaque here.
+Redact: TypeAlias = Callable[[bytes, Sequence[int]], bytes]
+
+
+def drop_scores(scores: bytes, positions: Sequence[int]) -> bytes:
+    """Removes all out-of-fold scores of a version, where nobody can remove single ones."""
+    return b""
 
 
 class SqliteTable:
     """A part of the catalog over one database."""
 
     _database: Database
+    _ledger: ErasureLedger | None
+    _redact: Redact
 
     def _select(self, record: type[T], sql: str, *variables: Any) -> list[T]:
         """The records of all rows. Raises CatalogFailure: a column is damaged."""
         with self._database.read() as connection:
             return [decode(record, row) for row in connection.execute(sql, variables)]
+
+    def _finished(self, receipt: ErasedSubject, erasures: Sequence[Erasure]) -> ErasedSubject:
+        """The receipt of a committed erasure, once nothing of it is left to be read."""
+        return replace(receipt, backups_know=self._forgotten(erasures))
+
+    def _forgotten(self, erasures: Sequence[Erasure]) -> bool | None:
+        """Finish a committed erasure; return whether it is written beside the backups."""
+        self._database.forget_deleted()
+        return None if self._ledger is None else self._ledger.note(erasures)
 
 
 def decode(record: type[T], row: sqlite3.Row, **values: Any) -> T:
@@ -73,7 +94,7 @@ def require_scan(
     parent = require_collection(connection, workspace_id, collection)
     sql = "SELECT * FROM scan_records WHERE collection_id = ? AND scan_id = ?"
     missing = "no such scan in this collection"
-    return require_row(connection, missing, sql, parent["collection_id"], scan_id)
+    return require_row(connection, missing, sql, parent["collection_id"], name_of(scan_id))
 
 
 def new_page(items: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:

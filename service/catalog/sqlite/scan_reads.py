@@ -5,6 +5,8 @@ Only ``thumbnail``, ``kept_image`` and ``export_rows`` touch the tables of blobs
 Shape suffixes: N scans, D embedding width.
 """
 
+import json
+import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -12,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.catalog.codec import decode_vector
-from service.catalog.records import ClipFrame, ExportRow, Page, Scan, ScanFilter
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import ClipFrame, ExportRow, Page, Scan
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
@@ -22,8 +25,9 @@ from service.catalog.sqlite.rows import (
     require_scan,
 )
 from service.catalog.sqlite.sql_filter import condition
+from service.catalog.subject_records import HeldExamples, HeldScans, HeldSubject
 from service.catalog.validation import INT64_MAX, require_limit
-from service.errors import CatalogFailure, InvalidCursor, NoThumbnail
+from service.errors import CatalogFailure, InvalidCursor, NoThumbnail, UnknownItem
 
 _EXPORT = """
     SELECT r.*, v.vector, t.jpeg, i.png
@@ -37,6 +41,41 @@ _EXPORT = """
 _FRAMES = """
     SELECT row_id, place, time_s, copies, vector FROM scan_frames
     WHERE row_id IN (SELECT value FROM json_each(?)) ORDER BY frame_id
+"""
+_OF_SUBJECT = """
+    SELECT * FROM scan_records WHERE workspace_id = ? AND subject_id = ? AND row_id > ?
+    ORDER BY row_id LIMIT ?
+"""
+_HELD_SCANS = """
+    SELECT c.name, count(*) AS scans
+    FROM scans AS s JOIN collections AS c ON c.collection_id = s.collection_id
+    WHERE s.workspace_id = ? AND s.subject_id = ? GROUP BY c.name ORDER BY c.name
+"""
+_HELD_STUDIES = """
+    SELECT study_id FROM scans
+    WHERE workspace_id = ? AND subject_id = ? AND study_id IS NOT NULL
+    UNION
+    SELECT study_id FROM classifier_examples
+    WHERE workspace_id = ? AND subject_id = ? AND study_id IS NOT NULL ORDER BY study_id
+"""
+# The two halves have an index each.
+_HELD_EXAMPLES = """
+    WITH mine AS (
+        SELECT e.seq, e.classifier_seq, 0 AS is_upload
+        FROM scans AS s JOIN classifier_examples AS e ON e.scan_row_id = s.row_id
+        WHERE s.workspace_id = ? AND s.subject_id = ?
+        UNION
+        SELECT seq, classifier_seq, collection IS NULL FROM classifier_examples
+        WHERE workspace_id = ? AND subject_id = ?
+    )
+    SELECT k.name, count(*) AS examples, sum(mine.is_upload) AS uploads, (
+        SELECT json_group_array(DISTINCT v.number)
+        FROM mine AS m JOIN version_examples AS x ON x.example_seq = m.seq
+        JOIN classifier_versions AS v ON v.seq = x.version_seq
+        WHERE m.classifier_seq = k.seq
+    ) AS versions
+    FROM mine JOIN classifiers AS k ON k.seq = mine.classifier_seq
+    GROUP BY k.seq ORDER BY k.name
 """
 
 
@@ -62,16 +101,15 @@ class SqliteScanReads(SqliteTable):
 
     def find_known(
         self, workspace_id: str, collection: str, sha256s: Sequence[str]
-    ) -> dict[str, str]:
+    ) -> tuple[Scan, ...]:
         sql = """
-            SELECT s.sha256, s.scan_id
-            FROM collections AS c JOIN scans AS s USING (collection_id)
-            WHERE c.workspace_id = ? AND c.name = ?
-                AND s.sha256 IN (SELECT value FROM json_each(?))
+            SELECT * FROM scan_records
+            WHERE collection_id = ? AND sha256 IN (SELECT value FROM json_each(?)) ORDER BY row_id
         """
         with self._database.read() as connection:
-            rows = connection.execute(sql, (workspace_id, collection, json_list(sha256s)))
-            return {row["sha256"]: row["scan_id"] for row in rows}
+            parent = require_collection(connection, workspace_id, collection)
+            rows = connection.execute(sql, (parent["collection_id"], json_list(sha256s)))
+            return tuple(decode(Scan, row) for row in rows)
 
     def list_scans(
         self,
@@ -95,6 +133,26 @@ class SqliteScanReads(SqliteTable):
             rows = connection.execute(sql, (workspace_id, parent["collection_id"], *bounds))
             scans = [decode(Scan, row) for row in rows]
         return new_page(scans, limit, lambda scan: str(scan.row_id))
+
+    def subject(
+        self, workspace_id: str, subject_id: str, *, limit: int, after: str | None = None
+    ) -> tuple[HeldSubject, Page[Scan]]:
+        owner = (workspace_id, subject_id)
+        start = 0 if after is None else _row_id(after)
+        with self._database.read() as connection:
+            rows = connection.execute(_OF_SUBJECT, (*owner, start, require_limit(limit) + 1))
+            scans = [decode(Scan, row) for row in rows]
+            collections = connection.execute(_HELD_SCANS, owner).fetchall()
+            studies = connection.execute(_HELD_STUDIES, owner * 2).fetchall()
+            examples = connection.execute(_HELD_EXAMPLES, owner * 2).fetchall()
+        if not collections and not any(row["uploads"] for row in examples):
+            raise UnknownItem("no scan of this workspace is of this subject")
+        held = HeldSubject(
+            collections=tuple(HeldScans(row["name"], row["scans"]) for row in collections),
+            study_ids=tuple(row["study_id"] for row in studies),
+            classifiers=tuple(_held_examples(row) for row in examples),
+        )
+        return held, new_page(scans, limit, lambda scan: str(scan.row_id))
 
     def row_ids_where(
         self, workspace_id: str, collection: str, where: ScanFilter
@@ -162,3 +220,8 @@ def _row_id(after: str) -> int:
     if after.isascii() and after.isdecimal() and len(after) <= 19 and int(after) <= INT64_MAX:
         return int(after)
     raise InvalidCursor("the cursor of a list of scans must be a decimal row id")
+
+
+def _held_examples(row: sqlite3.Row) -> HeldExamples:
+    versions = tuple(sorted(json.loads(row["versions"])))
+    return HeldExamples(row["name"], row["examples"], row["uploads"], versions)

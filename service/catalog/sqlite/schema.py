@@ -1,4 +1,4 @@
-"""The format of the catalog file: version 1, written by release 0.1.0.
+"""The format of the catalog file: version 2. Release 0.1.0 wrote version 1 (``migration``).
 
 Why the tables look like this:
 
@@ -13,13 +13,16 @@ Why the tables look like this:
   fitted from. So ten versions of a thousand examples store each vector once.
 - The vector of an example from a scan is read from the scan, and disappears with it.
 - Columns that hold the fields of a record have the names of the fields (``codec``).
+- The same file or the same pixels are one scan only under the same subject. Without a subject is
+  a case of its own: '' stands for it, because no subject has an empty id.
 """
 
 import sqlite3
 
 from service.errors import CatalogFailure
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = frozenset({1, 2})  # by commands that only read, and by backups
 
 # Statements are separated by a semicolon and an empty line.
 _TABLES = """\
@@ -27,7 +30,8 @@ CREATE TABLE workspaces (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     workspace_id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL UNIQUE,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    forgettings INTEGER NOT NULL DEFAULT 0 -- how often its saved answers were dropped
 );
 
 CREATE TABLE keys (
@@ -67,6 +71,7 @@ CREATE TABLE collections (
     keep_images INTEGER NOT NULL,
     retention_days REAL, -- NULL = for ever
     intake TEXT NOT NULL, -- JSON: what it refuses
+    retention_held INTEGER NOT NULL DEFAULT 0, -- scans that the last sweep refused to delete
     UNIQUE (workspace_id, name),
     UNIQUE (workspace_id, collection_id)
 );
@@ -95,11 +100,14 @@ CREATE TABLE scans (
     updated_at TEXT NOT NULL,
     version INTEGER NOT NULL,
     UNIQUE (collection_id, scan_id),
-    UNIQUE (collection_id, sha256),
-    UNIQUE (collection_id, content_sha256),
     FOREIGN KEY (workspace_id, collection_id)
         REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE
 );
+
+CREATE UNIQUE INDEX scans_by_file ON scans (collection_id, sha256, coalesce(subject_id, ''));
+
+CREATE UNIQUE INDEX scans_by_pixels
+ON scans (collection_id, content_sha256, coalesce(subject_id, ''));
 
 CREATE INDEX scans_of_collection ON scans (workspace_id, collection_id);
 
@@ -252,27 +260,41 @@ CREATE TABLE staged_vectors (
     vector BLOB NOT NULL -- little-endian float32
 );
 
--- Erased data, which older backups must lose as well: a row number is never used again, and of a
--- subject only a digest is stored.
-CREATE TABLE erased_scans (
-    row_id INTEGER PRIMARY KEY,
+-- What was erased, which older backups must lose as well (``erasure_ledger``): digests only.
+CREATE TABLE erasures (
+    erasure_id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
     workspace_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
     erased_at TEXT NOT NULL
-);
+) WITHOUT ROWID;
 
-CREATE TABLE erased_subjects (
-    workspace_id TEXT NOT NULL,
-    subject_sha256 TEXT NOT NULL, -- of the workspace id, a line feed and the subject id
-    erased_at TEXT NOT NULL,
-    PRIMARY KEY (workspace_id, subject_sha256)
-) WITHOUT ROWID
+-- The last sweep of expired scans whose clock was believed; at most one row.
+CREATE TABLE retention_clock (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    swept_at TEXT NOT NULL,
+    boot_id TEXT NOT NULL, -- of the machine; '' where it has none
+    boot_s REAL NOT NULL -- seconds since the machine started
+)
+"""
+
+
+# What schema 1 kept of erasures, as rows of ``erasures``; the ids are the same in every copy.
+ERASURES_OF_SCHEMA_1 = """
+    SELECT 'v1-row-' || row_id AS erasure_id, 'row' AS kind, workspace_id,
+        CAST(row_id AS TEXT) AS digest, erased_at
+    FROM {database}.erased_scans
+    UNION ALL
+    SELECT 'v1-subject-' || subject_sha256 || '-' || erased_at, 'subject', workspace_id,
+        subject_sha256, erased_at
+    FROM {database}.erased_subjects
 """
 
 
 def refuse_foreign(connection: sqlite3.Connection) -> None:
-    """Raises CatalogFailure: another schema, or a database that is not a catalog."""
-    version = _version(connection)
-    if version not in (0, SCHEMA_VERSION):
+    """Raises CatalogFailure: an unknown schema, or a database that is not a catalog."""
+    version = version_of(connection)
+    if version != 0 and version not in READABLE:
         raise CatalogFailure(
             f"the catalog has schema {version}, this program reads schema {SCHEMA_VERSION}"
         )
@@ -284,10 +306,15 @@ def create(connection: sqlite3.Connection) -> None:
     """Create all tables in an empty database, inside the caller's transaction."""
     # Check again under the write lock: another process may have been faster.
     refuse_foreign(connection)
-    if _version(connection) == 0:
-        for statement in _TABLES.split(";\n\n"):
+    if version_of(connection) == 0:
+        for statement in statements():
             connection.execute(statement)
         stamp(connection)
+
+
+def statements() -> list[str]:
+    """The statements that create the tables, indexes and views."""
+    return _TABLES.split(";\n\n")
 
 
 def stamp(connection: sqlite3.Connection) -> None:
@@ -295,5 +322,6 @@ def stamp(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema version of the file; 0 = an empty database."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])

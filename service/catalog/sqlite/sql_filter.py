@@ -8,13 +8,14 @@ part is true or false and never NULL, so that NOT means the opposite.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from service.catalog.records import Range, Scalar, ScanFilter
+from service.catalog.filter_records import Range, ScanFilter
+from service.catalog.plain_text import name_of, value_of
+from service.catalog.records import Scalar
 from service.catalog.sqlite.rows import json_list
-from service.catalog.validation import is_storable, require_filter
+from service.catalog.validation import require_filter
 
 Variable: TypeAlias = str | int | float
 Part: TypeAlias = tuple[str, list[Variable]]
-NEVER: Part = ("FALSE", [])
 
 _LABEL = """
     EXISTS (
@@ -59,8 +60,8 @@ def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
     an attribute that is absent.
 
     Raises:
-        TooManyItems: over 100 conditions, or filters in filters more than 10 deep.
-        InputError: a range between a number and a text, or over 64 bits.
+        InputError: over 100 conditions, filters in filters more than 10 deep, a range between a
+            number and a text, or over 64 bits.
     """
     require_filter(where)
     return _joined(where)
@@ -84,13 +85,13 @@ def _all_or_any(parts: Sequence[Part], word: str) -> Part:
 
 
 def _named(where: ScanFilter) -> Iterator[Part]:
-    """Conditions on labels and attributes; a name that cannot be stored is on no scan."""
+    """Conditions on labels and attributes, whose text is compared in its stored form."""
     for name, texts in where.labels.items():
         if texts:
-            yield (_LABEL, [name, json_list(texts)]) if is_storable(name) else NEVER
+            yield _LABEL, [name_of(name), json_list(map(name_of, texts))]
     for name, scalars in where.attributes.items():
         if scalars:
-            yield (_ATTRIBUTE, [name, *_by_type(scalars)]) if is_storable(name) else NEVER
+            yield _ATTRIBUTE, [name_of(name), *_by_type(scalars)]
     yield from _present(_HAS_LABEL, where.label_presence)
     yield from _present(_HAS_ATTRIBUTE, where.attribute_presence)
     for name, span in where.attribute_ranges.items():
@@ -100,19 +101,14 @@ def _named(where: ScanFilter) -> Iterator[Part]:
 
 def _present(sql: str, presence: Mapping[str, bool]) -> Iterator[Part]:
     for name, is_present in presence.items():
-        if is_storable(name):
-            yield (sql if is_present else f"NOT {sql}"), [name]
-        elif is_present:
-            yield NEVER
+        yield (sql if is_present else f"NOT {sql}"), [name_of(name)]
 
 
 def _between(name: str, span: Range) -> Part:
     bounds, variables = _bounds("entry.value", span)
-    is_text = any(isinstance(variable, str) for variable in variables)
-    if not all(is_storable(text) for text in (name, *variables) if isinstance(text, str)):
-        return NEVER
-    types = json_list(["text"] if is_text else ["integer", "real"])
-    return _RANGE.format(bounds=bounds), [name, types, *variables]
+    texts = [value_of(variable) for variable in variables if isinstance(variable, str)]
+    types = json_list(["text"] if texts else ["integer", "real"])
+    return _RANGE.format(bounds=bounds), [name_of(name), types, *(texts or variables)]
 
 
 def _bounds(column: str, span: Range) -> Part:
@@ -129,7 +125,7 @@ def _identities(where: ScanFilter) -> Iterator[Part]:
         (_NOT_STUDY, where.not_study_ids),
     ):
         if ids:
-            yield sql, [json_list(ids)]
+            yield sql, [json_list(map(name_of, ids))]
     for column, known in (("subject_id", where.has_subject), ("study_id", where.has_study)):
         if known is not None:
             yield f"{column} IS {'NOT ' if known else ''}NULL", []
@@ -142,7 +138,7 @@ def _times(where: ScanFilter) -> Iterator[Part]:
 
 
 def _by_type(scalars: Sequence[Scalar]) -> tuple[str, str, str]:
-    texts = [value for value in scalars if isinstance(value, str)]
+    texts = [value_of(value) for value in scalars if isinstance(value, str)]
     numbers = [
         value for value in scalars if isinstance(value, int | float) and not isinstance(value, bool)
     ]

@@ -6,15 +6,19 @@ the tables.
 
 from pathlib import Path
 
+from service.catalog.data_folder import make_private_folder, owned
+from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
 from service.catalog.sqlite.collection_table import SqliteCollections
-from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.database import Database, needs_migration
 from service.catalog.sqlite.erasure import SqliteErasure
 from service.catalog.sqlite.facets import SqliteFacets
 from service.catalog.sqlite.operation_table import SqliteOperations
 from service.catalog.sqlite.reembedding import SqliteReembeddings
+from service.catalog.sqlite.retention import SqliteRetention
+from service.catalog.sqlite.rows import Redact, drop_scores
 from service.catalog.sqlite.scan_reads import SqliteScanReads
 from service.catalog.sqlite.scan_writes import SqliteScanWrites
 from service.catalog.sqlite.version_examples import SqliteVersionExamples
@@ -32,6 +36,7 @@ class SqliteCatalog(
     SqliteScanReads,
     SqliteArrays,
     SqliteErasure,
+    SqliteRetention,
     SqliteReembeddings,
     SqliteOperations,
     SqliteClassifiers,
@@ -44,8 +49,10 @@ class SqliteCatalog(
     InputError for text that is not valid Unicode.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ledger: ErasureLedger | None, redact: Redact) -> None:
         self._database = database
+        self._ledger = ledger
+        self._redact = redact
 
     def close(self) -> None:
         self._database.close()
@@ -54,15 +61,34 @@ class SqliteCatalog(
         self._database.check()
 
 
-def open_catalog(folder: Path) -> SqliteCatalog:
+def open_catalog(
+    folder: Path,
+    *,
+    is_owner: bool = False,
+    backup_dir: Path | None = None,
+    redact: Redact = drop_scores,
+) -> SqliteCatalog:
     """Open ``catalog.sqlite`` in the folder, creating both if necessary.
+
+    A catalog of schema 1 becomes one of schema 2, which release 0.1.0 cannot open any more.
+
+    Args:
+        is_owner: the caller holds the lock of the folder (``data_folder.owned``).
+        backup_dir: erasures are written there as well.
+        redact: removes the out-of-fold scores of erased examples from those of a version.
 
     Raises:
         CatalogFailure: the folder cannot be created, or the file is damaged, not a catalog, or of
             a schema that this program cannot read.
+        FolderInUse: the catalog is of schema 1, and a service uses it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
     except OSError as error:
         raise CatalogFailure("the catalog's folder cannot be created") from error
-    return SqliteCatalog(Database(folder.resolve() / FILE_NAME))
+    file = folder.resolve() / FILE_NAME
+    if not is_owner and needs_migration(file):
+        with owned(folder):  # not under a running service of 0.1.0
+            Database(file).close()
+    ledger = None if backup_dir is None else ErasureLedger(backup_dir)
+    return SqliteCatalog(Database(file), ledger, redact)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from service.catalog.codec import decode_vectors, encode_vector
 from service.catalog.ids import new_ids
+from service.catalog.plain_text import name_of, require_optional_name
 from service.catalog.records import NewExample, VersionExample
 from service.catalog.sqlite.rows import SqliteTable, json_list
 from service.catalog.validation import require_text
@@ -116,6 +117,7 @@ def _insert_new(
     # Ascending, so that the index over them only grows at its end.
     ids = sorted(new_ids("exm", len(new)))
     _, _, _, scans, sha256s, subject_ids, study_ids, embeddings = zip(*new, strict=True)
+    scans = tuple(None if scan is None else (scan[0], name_of(scan[1])) for scan in scans)
     row_ids = _scan_rows(connection, classifier["workspace_id"], scans)
     columns = (
         range(first, first + len(new)),
@@ -126,8 +128,8 @@ def _insert_new(
         [None if scan is None else scan[1] for scan in scans],
         [row_ids.get(scan) for scan in scans],
         sha256s,
-        subject_ids,
-        study_ids,
+        [require_optional_name(subject_id, "a subject id") for subject_id in subject_ids],
+        [require_optional_name(study_id, "a study id") for study_id in study_ids],
         [None if vector is None else encode_vector(vector, vector.size) for vector in embeddings],
     )
     connection.executemany(_INSERT_EXAMPLE, zip(*columns, strict=True))

@@ -57,13 +57,29 @@ class SqliteWorkspaces(SqliteTable):
         answers = self._select(SavedAnswer, sql, workspace_id, key, time.time())
         return next(iter(answers), None)
 
+    def forgettings(self, workspace_id: str) -> int:
+        sql = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
+        with self._database.read() as connection:
+            row = connection.execute(sql, (workspace_id,)).fetchone()
+        return 0 if row is None else int(row["forgettings"])
+
     def save_answer(
-        self, workspace_id: str, key: str, answer: SavedAnswer, *, keep_s: float
+        self,
+        workspace_id: str,
+        key: str,
+        answer: SavedAnswer,
+        *,
+        keep_s: float,
+        forgettings: int | None = None,
     ) -> None:
+        now_forgotten = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
         moment = time.time()
         scope = {"workspace_id": workspace_id, "key": key, "expires_at": moment + keep_s}
         unless = "ON CONFLICT (workspace_id, key) DO NOTHING"
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
             connection.execute("DELETE FROM answers WHERE expires_at <= ?", (moment,))
+            count = connection.execute(now_forgotten, (workspace_id,)).fetchone()[0]
+            if forgettings not in (None, count):
+                return
             insert(connection, "answers", scope | to_columns(answer), unless)

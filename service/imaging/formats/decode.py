@@ -11,8 +11,10 @@ from service.arrays import Pixels
 from service.errors import UnsupportedFormat
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.sampling import FrameSelector
 from service.imaging.formats.square_pixels import squared_frame, squared_info
 from service.imaging.formats.still import read_still
+from service.imaging.stacks.tiff import TiffReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Frame:
     """One decoded greyscale frame.
 
     Attributes:
-        pixels_HW: uint8 intensities, 0 = black, upright (EXIF rotation applied), square.
+        pixels_HW: uint8 intensities, 0 = black, upright (EXIF rotation applied).
         format: lower-case name of the file format, such as ``png``.
     """
 
@@ -42,6 +44,12 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
     if family in ("video", "dicom"):
         raise UnsupportedFormat(f"expected a still image, got {family}")
     limits = DecodeLimits(max_pixels=max_pixels)
-    stored, frame = read_still(data, limits)
+    if family == "tiff":
+        reader = TiffReader(data, limits)
+        if reader.info.kind == "cine":
+            raise UnsupportedFormat("expected one still frame, got an image of several frames")
+        stored, frame = reader.info, next(reader.frames(FrameSelector()))
+    else:
+        stored, frame = read_still(data, limits)
     info = squared_info(stored, limits)
     return Frame(np.ascontiguousarray(squared_frame(frame, info).grey), info.format)

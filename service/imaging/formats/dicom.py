@@ -4,53 +4,60 @@ Only the tags in ``TAGS`` are parsed: nothing of a patient enters memory.
 """
 
 import io
+import math
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import config
-from pydicom.encaps import generate_frames
+from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset
-from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    MPEGTransferSyntaxes,
-    UncompressedTransferSyntaxes,
 )
 
-from service.arrays import Pixels
 from service.errors import CorruptImage, DecodeLimit, ServiceError, UnsupportedFormat
-from service.imaging.formats.dicom_pixels import RLE, FrameDecoder, PixelFormat
 from service.imaging.formats.dicom_tags import (
     TAGS,
     burned_in,
     device,
     geometry,
     number,
-    rescaled_window,
 )
 from service.imaging.formats.dicom_timing import timing
 from service.imaging.formats.file_type import MAGIC, PREAMBLE
-from service.imaging.formats.frames import DecodedFrame, ImageInfo
+from service.imaging.formats.frames import Correction, DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits, check_length, check_size
 from service.imaging.formats.sampling import FrameSelector
-from service.imaging.formats.video import VideoReader
-
-_NATIVE = frozenset(map(str, UncompressedTransferSyntaxes))
-_COMPRESSED = frozenset(
-    {RLE, *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91))}
+from service.imaging.pixel_data.frame_pixels import FramePixels
+from service.imaging.pixel_data.frame_spans import (
+    PixelElement,
+    encapsulated_frames,
+    native_frames,
+    stream_of,
 )
-_MPEG = frozenset(map(str, MPEGTransferSyntaxes))
+from service.imaging.pixel_data.grey_scale import grey_tags
+from service.imaging.pixel_data.pixel_format import (
+    COMPRESSED,
+    MPEG,
+    NATIVE,
+    pixel_format,
+    syntax_name,
+)
+from service.imaging.video.video_reader import VideoReader
+
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"  # compressed pixel data is little endian
+_SAME_RATE = 0.02  # 29.97 and 30 frames per second are one rate
 
 
 class DicomReader:
@@ -66,10 +73,10 @@ class DicomReader:
     def __init__(self, data: bytes, limits: DecodeLimits) -> None:
         self._limits = limits
         with _translated():
-            self._dataset = _read(data, limits)
+            self._dataset, self._element = _read(data, limits)
             self._syntax = str(self._dataset.file_meta.TransferSyntaxUID)
             self._refuse_unreadable()
-            info = self._open_video() if self._syntax in _MPEG else self._open_frames()
+            info = self._open_video() if self._syntax in MPEG else self._open_frames()
             shape = geometry(self._dataset, info.width_px, info.height_px)
             self.info = replace(
                 info,
@@ -82,74 +89,108 @@ class DicomReader:
             )
 
     def _refuse_unreadable(self) -> None:
-        if "PixelData" not in self._dataset:
+        if not self._element.value:
             raise UnsupportedFormat("expected a DICOM file with pixel data, got one without")
-        if self._syntax not in _NATIVE | _COMPRESSED | _MPEG:
+        if self._syntax not in NATIVE | COMPRESSED | MPEG:
             name = UID(self._syntax).name if UID(self._syntax).is_valid else "an invalid one"
             raise UnsupportedFormat(f"the DICOM transfer syntax is not supported: {name[:64]}")
 
     def _open_video(self) -> ImageInfo:
-        stream = b"".join(generate_frames(self._dataset.PixelData, number_of_frames=1))
-        self._video = VideoReader(stream, self._limits, file_format="dicom")
-        return self._video.info
+        """The stream counts for its frames, the tags for their times."""
+        is_timed = timing(self._dataset, frames=2).rate_hz is not None
+        limits = replace(self._limits, max_clip_s=math.inf) if is_timed else self._limits
+        self._video = VideoReader(stream_of(self._element), limits, file_format="dicom")
+        info = self._video.info
+        self._timing = timing(self._dataset, info.frames_in_file)
+        rate = self._timing.rate_hz
+        check_length(info.frames_in_file, rate, self._limits)
+        both = (*info.corrections, *self._timing.corrections)
+        corrections = {correction.fact: correction for correction in both}
+        counted = self._count_correction(info.frames_in_file)
+        if counted is not None:
+            corrections["frame_count"] = counted
+        of_stream = info.frame_rate_hz
+        if rate is None or info.kind == "frame":
+            return replace(info, corrections=tuple(corrections.values()))
+        if of_stream is None or abs(of_stream / rate - 1) > _SAME_RATE:
+            corrections.setdefault("frame_rate", Correction("frame_rate", of_stream, rate))
+        return replace(info, frame_rate_hz=rate, corrections=tuple(corrections.values()))
 
     def _open_frames(self) -> ImageInfo:
-        self._pixels = _pixel_format(self._dataset, self._syntax)
-        check_size(self._pixels.columns, self._pixels.rows, self._limits)
-        frames = max(1, int(number(self._dataset, "NumberOfFrames") or 1))
-        self._timing = timing(self._dataset, frames)
-        rate = self._timing.rate_hz
-        check_length(frames, rate, self._limits)
-        if self._syntax in _NATIVE:
-            actual = len(self._dataset.PixelData)
-            self._frame_bytes = self._pixels.frame_bytes(actual, frames)
-            expected = self._frame_bytes * frames
-            if actual < expected:
-                raise CorruptImage(f"expected {expected} bytes of pixels, got {actual}")
+        form = pixel_format(self._dataset, self._syntax)
+        check_size(form.columns, form.rows, self._limits)
+        element = self._element
+        if form.swaps_bytes:
+            element = replace(element, value=_swapped(element.value))
+        if self._syntax in NATIVE:
+            spans = native_frames(element, form, self._declared_frames(), self._limits)
+        else:
+            spans = encapsulated_frames(element, form, self._limits)
+        self._timing = timing(self._dataset, len(spans))
+        check_length(len(spans), self._timing.rate_hz, self._limits)
+        self._pixels = FramePixels(form, grey_tags(self._dataset, form), spans, self._limits)
+        counted = self._count_correction(len(spans))
         return ImageInfo(
             format="dicom",
-            kind="cine" if frames > 1 else "frame",
-            width_px=self._pixels.columns,
-            height_px=self._pixels.rows,
-            frames_in_file=frames,
-            frame_rate_hz=rate,
-            encoding=UID(self._syntax).name,
-            corrections=self._timing.corrections,
+            kind="cine" if len(spans) > 1 else "frame",
+            width_px=form.columns,
+            height_px=form.rows,
+            frames_in_file=len(spans),
+            frame_rate_hz=self._timing.rate_hz,
+            encoding=syntax_name(self._syntax),
+            corrections=(
+                *(() if counted is None else (counted,)),
+                *self._timing.corrections,
+                *self._pixels.corrections,
+            ),
         )
+
+    def _declared_frames(self) -> int | None:
+        declared = number(self._dataset, "NumberOfFrames")
+        return None if declared is None else int(declared)
+
+    def _count_correction(self, counted: int) -> Correction | None:
+        """A file without NumberOfFrames holds one frame (PS3.3 C.7.6.6)."""
+        declared = self._declared_frames()
+        if counted == (1 if declared is None else declared):
+            return None
+        return Correction("frame_count", declared, counted)
 
     def frames(self, selector: FrameSelector) -> Iterator[DecodedFrame]:
         """Decode the selected frames, in the order of the file. Raises as the class does."""
-        if self._syntax in _MPEG:
-            yield from self._video.frames(selector)
+        if self._syntax in MPEG:
+            for frame in self._video.frames(_TagTimes(selector, self._time_of)):
+                time_s = self._time_of(frame.index, frame.time_s)
+                yield replace(frame, time_s=time_s)
             return
         with _translated():
-            decoder = FrameDecoder(self._pixels, self._limits)
-            decode = decoder.native if self._syntax in _NATIVE else decoder.encapsulated
-            count = 0
-            for index, packed in enumerate(self._packed()):
-                count += 1
-                time_s = self._timing.time_of(index)
+            for index in range(len(self._pixels)):
+                time_s = self._time_of(index, None)
                 if selector.takes(index, time_s):
-                    yield DecodedFrame(decode(packed), index, time_s)
+                    yield DecodedFrame(self._pixels.pixels(index), index, time_s)
                 if index == selector.last:
                     return
-            if count < self.info.frames_in_file:
-                raise CorruptImage(f"expected {self.info.frames_in_file} frames, got {count}")
 
-    def _packed(self) -> Iterator[bytes]:
-        """Yield the bytes of each frame."""
-        pixels, frames = self._dataset.PixelData, self.info.frames_in_file
-        if self._syntax in _NATIVE:
-            size = self._frame_bytes
-            for index in range(frames):
-                yield pixels[index * size : (index + 1) * size]
-            return
-        offsets = None
-        if "ExtendedOffsetTable" in self._dataset:
-            table = self._dataset
-            offsets = (table.ExtendedOffsetTable, table.ExtendedOffsetTableLengths)
-        packed_frames = generate_frames(pixels, number_of_frames=frames, extended_offsets=offsets)
-        yield from islice(packed_frames, frames)
+    def _time_of(self, index: int, stamp_s: float | None) -> float | None:
+        """By the tags; the time stamp of a video stream counts when there are none."""
+        return stamp_s if self._timing.rate_hz is None else self._timing.time_of(index)
+
+
+class _TagTimes(FrameSelector):
+    """Selects frames of a video by the times that the tags give."""
+
+    def __init__(
+        self,
+        selector: FrameSelector,
+        time_of: Callable[[int, float | None], float | None],
+    ) -> None:
+        self._selector = selector
+        self._time_of = time_of
+        self.last = selector.last
+
+    def takes(self, index: int, time_s: float | None) -> bool:
+        """As the selector that it wraps."""
+        return self._selector.takes(index, self._time_of(index, time_s))
 
 
 @contextmanager
@@ -169,7 +210,7 @@ def _translated() -> Iterator[None]:
         config.settings.reading_validation_mode = mode
 
 
-def _read(data: bytes, limits: DecodeLimits) -> pydicom.FileDataset:
+def _read(data: bytes, limits: DecodeLimits) -> tuple[pydicom.FileDataset, PixelElement]:
     """Parse the tags of ``TAGS``; a deflated file is inflated within the limits first."""
     stream = io.BytesIO(data)
     start = PREAMBLE + 4 if data[PREAMBLE : PREAMBLE + 4] == MAGIC else 0
@@ -179,11 +220,37 @@ def _read(data: bytes, limits: DecodeLimits) -> pydicom.FileDataset:
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             data = _plain_header() + _inflate(data[stream.tell() :], limits)
     dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(TAGS))
+    element = _pixel_element(dataset)
+    if not element.value:
+        dataset, element = _read_cut(data)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         dataset.file_meta.TransferSyntaxUID = syntax if little else ExplicitVRBigEndian
-    return dataset
+    return dataset, element
+
+
+def _pixel_element(dataset: pydicom.Dataset) -> PixelElement:
+    """Empty without one."""
+    raw: Any = dataset.get_item("PixelData") if "PixelData" in dataset else None
+    if raw is None or not isinstance(raw.value, bytes):
+        return PixelElement(b"", 0)
+    length = raw.length if isinstance(raw, RawDataElement) else len(raw.value)
+    return PixelElement(raw.value, None if length == _UNDEFINED_LENGTH else length)
+
+
+def _read_cut(data: bytes) -> tuple[pydicom.FileDataset, PixelElement]:
+    """A file that ends within compressed pixel data, which pydicom gives up as a whole."""
+    stream = io.BytesIO(data)
+    dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(TAGS))
+    head = data[stream.tell() : stream.tell() + 12]
+    is_implicit, _ = dataset.original_encoding
+    length_at = 4 if is_implicit else 8
+    if head[:4] != _PIXEL_DATA or head[length_at:][:4] != b"\xff\xff\xff\xff":
+        return dataset, PixelElement(b"", 0)
+    value = data[stream.tell() + length_at + 4 :]
+    dataset.add_new("PixelData", "OB", b"")
+    return dataset, PixelElement(value, None)
 
 
 def _plain_header() -> bytes:
@@ -204,39 +271,6 @@ def _inflate(packed: bytes, limits: DecodeLimits) -> bytes:
     return plain
 
 
-def _pixel_format(dataset: pydicom.Dataset, syntax: str) -> PixelFormat:
-    samples = int(dataset.get("SamplesPerPixel") or 1)
-    allocated = int(dataset.BitsAllocated)
-    photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).strip().upper()
-    if samples not in (1, 3) or allocated not in (8, 16):
-        raise UnsupportedFormat(
-            f"expected 1 or 3 samples of 8 or 16 bits, got {samples} of {allocated}"
-        )
-    stored = int(dataset.get("BitsStored") or allocated)
-    if not 0 < stored <= allocated:
-        raise CorruptImage(f"expected 1 to {allocated} bits stored, got {stored}")
-    is_little_endian = syntax != str(ExplicitVRBigEndian)
-    return PixelFormat(
-        syntax=syntax,
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
-        samples=samples,
-        allocated=allocated,
-        stored=stored,
-        is_signed=bool(dataset.get("PixelRepresentation")),
-        photometric=photometric,
-        is_planar=bool(dataset.get("PlanarConfiguration")),
-        is_little_endian=is_little_endian,
-        swaps_bytes=not is_little_endian and allocated == 8 and dataset["PixelData"].VR == "OW",
-        window=rescaled_window(dataset),
-        palette_L3=_palette(dataset, stored) if photometric == "PALETTE COLOR" else None,
-    )
-
-
-def _palette(dataset: pydicom.Dataset, stored: int) -> Pixels:
-    """The colour of every possible index, uint8 (L, 3)."""
-    indexes = np.arange(2**stored, dtype=np.uint8 if stored <= 8 else np.uint16)
-    table: Any = apply_color_lut(indexes[None], dataset)[0]
-    # Many writers store 8-bit values in a 16-bit table.
-    is_narrow = table.dtype == np.uint8 or int(table.max()) < 256
-    return np.asarray(table if is_narrow else table >> 8, np.uint8)
+def _swapped(value: bytes) -> bytes:
+    """8-bit pixels that lie in big-endian words, in their order (PS3.5 annex A.3)."""
+    return np.frombuffer(value[: len(value) // 2 * 2], "<u2").byteswap().tobytes()

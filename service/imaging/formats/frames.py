@@ -4,7 +4,7 @@ Shape suffixes: H height, W width, 3 = red, green, blue.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -28,6 +28,7 @@ CorrectedFact: TypeAlias = Literal[
 
 SPATIAL_2D = 1  # RegionSpatialFormat (DICOM PS3.3 C.8.5.5.1.1)
 MM_PER_CM = 10.0
+_SQUARE, _MIN_ASPECT = 0.01, 0.2
 _SIGNIFICANT_BITS = (8, 10, 12, 14, 16)
 
 
@@ -169,6 +170,20 @@ class DecodedImage:
 
     def __iter__(self) -> Iterator[DecodedFrame]:
         return iter(self.frames)
+
+
+def with_pixel_aspect(info: ImageInfo, declared: float) -> ImageInfo:
+    """Believe a declared height / width of a pixel when it is a possible one; 0 = not declared.
+
+    Ratios within 1 % of square come from rounding, and no camera or machine has pixels that are
+    more than five times as long as wide.
+    """
+    if not declared or abs(declared - 1) <= _SQUARE:
+        return info
+    if _MIN_ASPECT <= declared <= 1 / _MIN_ASPECT:
+        return replace(info, pixel_aspect=declared)
+    lie = Correction("pixel_shape", declared, 1.0)
+    return replace(info, corrections=(*info.corrections, lie))
 
 
 def grey_of(pixels: Pixels) -> Pixels:

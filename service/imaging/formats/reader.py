@@ -1,6 +1,6 @@
 """The entrance to decoding: a file of any supported format -> its frames.
 
-``sandbox`` calls it in another process for the formats whose decoders may fail on hostile files.
+``sandbox.decoder_process`` calls it for files whose decoders may fail.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,12 +11,13 @@ import numpy as np
 from service.imaging.formats.dicom import DicomReader
 from service.imaging.formats.file_type import Family, family_of
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
-from service.imaging.formats.image_stack import StackReader
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import FrameSelector, Sampling, evenly, most_different, sketch
 from service.imaging.formats.square_pixels import squared_frame, squared_info
 from service.imaging.formats.still import read_still
-from service.imaging.formats.video import VideoReader
+from service.imaging.stacks.image_stack import StackReader
+from service.imaging.stacks.tiff import TiffReader
+from service.imaging.video.video_reader import VideoReader
 
 
 class Reader(Protocol):
@@ -42,6 +43,7 @@ class _StillReader:
 READERS: dict[Family, Callable[[bytes, DecodeLimits], Reader]] = {
     "still": _StillReader,
     "stack": StackReader,
+    "tiff": TiffReader,
     "dicom": DicomReader,
     "video": VideoReader,
 }

@@ -1,16 +1,29 @@
 """What is exported computes what was trained: folded torch, ONNX, and the activation map."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 from training.bundle.deploy import assemble, fold_norms
 from training.bundle.equalise import equalise
 from training.bundle.onnx_branches import maps_on_request
-from training.bundle.onnx_files import embed, open_network, readout_nodes, write_fp32, write_int8
+from training.bundle.onnx_files import (
+    embed,
+    open_network,
+    readout_nodes,
+    refuse_padded_pools,
+    write_fp32,
+    write_int8,
+)
+from training.bundle.onnx_graph import all_nodes
 from training.bundle.onnx_readout import correct_bias, quantise_readout
 from training.networks.backbones import build_student
 from training.networks.config import StudentConfig
@@ -56,6 +69,24 @@ def student_of(stages: int) -> Student:
 SPEC = PreprocessSpec(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
+@pytest.fixture(scope="module")
+def folded(trained: Student) -> Student:
+    return fold_norms(trained, SPEC)[0]
+
+
+@pytest.fixture(scope="module")
+def inputs(trained: Student, frames: np.ndarray) -> np.ndarray:
+    return normalise(frames, fold_norms(trained, SPEC)[1])
+
+
+@pytest.fixture(scope="module")
+def exported(folded: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fp32 network, which tests copy before they change it."""
+    path = tmp_path_factory.mktemp("exported") / "net.onnx"
+    write_fp32(folded, SIDE, path)
+    return path
+
+
 @pytest.mark.parametrize("stages", [3, 4])
 def test_folding_norms_and_equalising_channels_leave_the_function_as_it_was(
     stages: int, frames: np.ndarray
@@ -75,12 +106,9 @@ def test_folding_norms_and_equalising_channels_leave_the_function_as_it_was(
 
 
 def test_onnx_equals_torch_and_the_mean_of_the_map_is_the_embedding(
-    trained: Student, frames: np.ndarray, tmp_path: Path
+    folded: Student, inputs: np.ndarray, exported: Path
 ) -> None:
-    folded, spec = fold_norms(trained, SPEC)
-    inputs = normalise(frames, spec)
-    write_fp32(folded, SIDE, tmp_path / "net.onnx")
-    embeddings_ND, maps_NDhw = embed(open_network(tmp_path / "net.onnx"), inputs, batch=3)
+    embeddings_ND, maps_NDhw = embed(open_network(exported), inputs, batch=3)
     with torch.inference_mode():
         expected_ND, _ = folded(torch.from_numpy(inputs))
     np.testing.assert_allclose(embeddings_ND, expected_ND, atol=1e-4)
@@ -90,12 +118,9 @@ def test_onnx_equals_torch_and_the_mean_of_the_map_is_the_embedding(
 
 
 def test_the_map_is_computed_only_when_it_is_asked_for(
-    trained: Student, frames: np.ndarray, tmp_path: Path
+    inputs: np.ndarray, exported: Path, tmp_path: Path
 ) -> None:
-    folded, spec = fold_norms(trained, SPEC)
-    inputs = normalise(frames, spec)
-    path = tmp_path / "net.onnx"
-    write_fp32(folded, SIDE, path)
+    path = Path(shutil.copy(exported, tmp_path))
     expected_ND, expected_NDhw = embed(open_network(path), inputs)
     maps_on_request(path)
     session = open_network(path)
@@ -106,20 +131,35 @@ def test_the_map_is_computed_only_when_it_is_asked_for(
     assert nothing.shape == (0, *expected_NDhw.shape[1:])
 
 
-def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
-    trained: Student, frames: np.ndarray, tmp_path: Path
+def test_an_export_has_no_pad_and_opens_with_every_optimiser(
+    inputs: np.ndarray, exported: Path, tmp_path: Path
 ) -> None:
-    folded, spec = fold_norms(trained, SPEC)
-    inputs = normalise(frames, spec)
-    path = tmp_path / "net.onnx"
-    write_fp32(folded, SIDE, tmp_path / "wide.onnx")
-    kept = readout_nodes(tmp_path / "wide.onnx")
-    write_int8(tmp_path / "wide.onnx", path, inputs, keep_float=kept)
+    path = Path(shutil.copy(exported, tmp_path))
+    maps_on_request(path)
+    refuse_padded_pools(path)
+    assert "Pad" not in {node.op_type for node in all_nodes(onnx.load(path).graph)}
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    _, maps_NDhw = embed(session, inputs)
+    assert np.isfinite(maps_NDhw).all()
+
+
+def test_a_pad_before_a_pool_is_refused_by_the_name_of_the_pool() -> None:
+    """The first bundle was exported with pads in the branch of its maps."""
+    with pytest.raises(InputError, match="node_avg_pool2d_4"):
+        refuse_padded_pools(SHIPPED_BUNDLE / "encoder.int8.onnx")
+
+
+def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
+    inputs: np.ndarray, exported: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "narrow.onnx"
+    write_int8(exported, path, inputs, keep_float=readout_nodes(exported))
     wide = path.stat().st_size
     expected_ND, expected_NDhw = embed(open_network(path), inputs)
     quantise_readout(path)
     assert wide - path.stat().st_size > 2 * DIM * WIDTH_TO_STAGE3
     maps_on_request(path)
+    refuse_padded_pools(path)
     session = open_network(path)
     embeddings_ND, maps_NDhw = embed(session, inputs)
     assert (embeddings_ND * expected_ND).sum(1).min() > 0.999
@@ -133,15 +173,15 @@ def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
 
 
 def test_a_corrected_bias_centres_what_another_arithmetic_shifted(
-    trained: Student, frames: np.ndarray, tmp_path: Path
+    inputs: np.ndarray, exported: Path, tmp_path: Path
 ) -> None:
-    folded, spec = fold_norms(trained, SPEC)
-    inputs = normalise(frames, spec)
     reference, shifted = tmp_path / "reference.onnx", tmp_path / "shifted.onnx"
-    write_fp32(folded, SIDE, reference)
-    with torch.no_grad():
-        folded.projection.bias += 0.1 * torch.randn(DIM)
-    write_fp32(folded, SIDE, shifted)
+    shutil.copy(exported, reference)
+    network = onnx.load(exported)
+    (bias,) = [t for t in network.graph.initializer if t.name == "projection.bias"]
+    moved_D = onnx.numpy_helper.to_array(bias) + 0.1 * torch.randn(DIM).numpy()
+    bias.CopyFrom(onnx.numpy_helper.from_array(moved_D, bias.name))
+    onnx.save(network, shifted)
     expected_ND, _ = embed(open_network(reference), inputs)
     assert np.abs(embed(open_network(shifted), inputs)[0] - expected_ND).max() > 0.01
     correct_bias(shifted, reference, inputs)

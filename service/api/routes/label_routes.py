@@ -1,0 +1,87 @@
+"""Labels of a whole collection: which scans to label next, and the new name of a class."""
+
+import asyncio
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+
+from service.api.dependencies import Service, WorkspaceId
+from service.api.idempotency import Idempotent
+from service.api.routing import StrictRoute
+from service.api.shapes.base import Identifier
+from service.api.shapes.label_shapes import (
+    LabelRenameAnswer,
+    LabelRenameBody,
+    NextScan,
+    NextScansAnswer,
+)
+from service.api.shapes.scan_shapes import ScanAnswer
+from service.classifiers.examples import class_name
+
+router = APIRouter(
+    route_class=StrictRoute,
+    prefix="/v1/collections/{collection}",
+    tags=["collections"],
+    responses={409: {}},
+)
+
+
+@router.get("/next")
+async def list_next_scans(
+    collection: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    task: Annotated[
+        list[Identifier],
+        Query(min_length=1, max_length=64, description="Scans that lack a label for a task."),
+    ],
+    limit: Annotated[int, Query(ge=1, le=500)] = 20,
+) -> NextScansAnswer:
+    """List scans to label where no classifier exists: as different as possible.
+
+    Patients without a label come first, and copies of labelled scans are left out. With a
+    classifier, its review of kind `next` knows better what would teach most.
+    """
+    work = partial(service.review.next_scans, workspace_id, collection, task, limit)
+    found = await service.fits.run(work)
+    dim = service.pipeline.encoder.dim
+    items = [NextScan(reason="diverse", scan=ScanAnswer.of(scan, dim=dim)) for scan in found.scans]
+    return NextScansAnswer.of_record(found, collection=collection, tasks=task, items=items)
+
+
+@router.post("/labels/rename", response_model=LabelRenameAnswer)
+async def rename_label(
+    collection: str,
+    body: LabelRenameBody,
+    service: Service,
+    workspace_id: WorkspaceId,
+    idempotent: Idempotent,
+) -> Response:
+    """Give a class another name in the labels of all scans, at once or not at all.
+
+    Versions of classifiers keep the old name; their `source_changes` count the scans as changed,
+    and a refit learns the new name.
+    """
+
+    new = class_name(body.new)
+
+    async def act() -> JSONResponse:
+        rename = partial(
+            service.gallery.rename_label,
+            workspace_id,
+            collection,
+            body.task,
+            body.old,
+            new,
+            merge=body.merge,
+            dry_run=body.dry_run,
+        )
+        renamed = await asyncio.to_thread(rename)
+        answer = LabelRenameAnswer.of_record(
+            renamed, collection=collection, task=body.task, dry_run=body.dry_run
+        )
+        return JSONResponse(answer.to_json())
+
+    return await idempotent.run(act, "rename", collection, body)

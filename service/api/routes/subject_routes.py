@@ -1,0 +1,40 @@
+"""What is held of a patient."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.api.dependencies import Service, WorkspaceId
+from service.api.paging import Paging, next_cursor
+from service.api.routing import StrictRoute
+from service.api.shapes.subject_shapes import SubjectAnswer
+
+router = APIRouter(route_class=StrictRoute, prefix="/v1/subjects", tags=["subjects"])
+KIND = "subject"  # of the cursor, which may be logged: without the id
+
+
+@router.get("", name="read_subject_of_query")
+async def read_subject_of_query(
+    service: Service,
+    workspace_id: WorkspaceId,
+    paging: Paging,
+    subject_id: Annotated[str, Query(description="Any id, also one that a path cannot carry.")],
+) -> SubjectAnswer:
+    """Read what is held of one patient, as the route with the id in its path."""
+    return await read_subject(subject_id, service, workspace_id, paging)
+
+
+@router.get("/{subject_id:path}")
+async def read_subject(
+    subject_id: str, service: Service, workspace_id: WorkspaceId, paging: Paging
+) -> SubjectAnswer:
+    """Read what the workspace holds of one patient: scans, studies, examples of classifiers."""
+    held, page = await asyncio.to_thread(
+        service.gallery.subject,
+        workspace_id,
+        subject_id,
+        limit=paging.limit,
+        after=paging.after(KIND),
+    )
+    return SubjectAnswer.of(subject_id, held, page, next_cursor(KIND, page.next_after))

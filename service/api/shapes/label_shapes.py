@@ -1,0 +1,54 @@
+"""Labels of a whole collection on the wire: which scans to label next, and a class's new name."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from service.api.shapes.base import Answer, Body, Identifier, Label, example_of
+from service.api.shapes.scan_shapes import ScanAnswer
+
+
+class NextScan(Answer):
+    """A scan to label."""
+
+    reason: Literal["diverse"]
+    scan: ScanAnswer
+
+
+class NextScansAnswer(Answer):
+    """Scans to label, the most useful first."""
+
+    collection: str
+    tasks: list[str]
+    unlabelled: int = Field(description="Scans of the collection that lack a label for a task.")
+    left_out: int = Field(description="Of these: copies of labelled scans, and blank frames.")
+    items: list[NextScan]
+
+
+class LabelRenameBody(Body):
+    """A class of a task, and its new name."""
+
+    model_config = example_of({"task": "finding", "from": "Zyste", "to": "cyst", "merge": True})
+
+    task: Identifier
+    # As it is stored, which may be longer or otherwise spelt than a new label may be.
+    old: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(alias="from")
+    new: Label = Field(alias="to")
+    merge: bool = Field(False, description="Whether scans may have the new label already.")
+    dry_run: bool = Field(False, description="Count the scans, and change nothing.")
+
+    @model_validator(mode="after")
+    def _is_another_name(self) -> "LabelRenameBody":
+        if self.old == self.new:
+            raise ValueError("expected another name in to than in from")
+        return self
+
+
+class LabelRenameAnswer(Answer):
+    """What a renaming changed."""
+
+    collection: str
+    task: str
+    renamed: int = Field(description="Scans that had the old label; each has a new ETag.")
+    merged_into: int = Field(description="Scans that had the new label before.")
+    dry_run: bool

@@ -1,0 +1,40 @@
+"""What is held of one patient, counted."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HeldScans:
+    """Scans of one patient in one collection."""
+
+    collection: str
+    scans: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldExamples:
+    """Examples of one patient in one classifier.
+
+    Attributes:
+        examples: stored scans and uploads together.
+        uploads: those that came with a fit and are no stored scans.
+        versions: numbers of the versions that learnt from any of them, ascending.
+    """
+
+    classifier: str
+    examples: int
+    uploads: int
+    versions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSubject:
+    """Everything that a workspace holds of one patient.
+
+    Attributes:
+        study_ids: of scans and uploaded examples.
+    """
+
+    collections: tuple[HeldScans, ...]
+    study_ids: tuple[str, ...]
+    classifiers: tuple[HeldExamples, ...]

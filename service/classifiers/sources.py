@@ -1,0 +1,208 @@
+"""Where labelled examples come from: the scans of a collection, or an earlier version. Blocking."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from service.catalog.filter_records import ScanFilter
+from service.catalog.interface import Catalog
+from service.catalog.records import LabelledScans, Scan
+from service.classifiers.examples import Examples, class_name, class_names, group_of, key_of
+from service.classifiers.fitting import MULTI, SINGLE
+from service.classifiers.requests import ExampleSelection
+from service.errors import EncoderMismatch, InputError, PreconditionFailed, TooManyItems
+
+_PAGE = 1000
+_TRIES = 3  # of two reads; a deletion may happen between them
+
+
+def present_of(tasks: Mapping[str, str], labels: Mapping[str, str]) -> str:
+    """The ``key_of`` the tasks whose label has the value that means present. Raises InputError."""
+    return key_of(
+        class_name(task)
+        for task, value in tasks.items()
+        if labels[task] == value or class_name(labels[task]) == class_name(value)
+    )
+
+
+def require_tasks(selection: ExampleSelection, kind: str) -> None:
+    """Raises InputError: a task of a multi-label, or tasks of a single-label classifier."""
+    if (selection.tasks and kind == SINGLE) or (selection.task is not None and kind == MULTI):
+        raise InputError("expected a task of a single-label, or tasks of a multi-label classifier")
+
+
+class Sources:
+    """Reads examples from one catalog."""
+
+    def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int) -> None:
+        self._catalog = catalog
+        self._encoder_id = encoder_id
+        self._dim = dim
+        self._max_examples = max_examples
+
+    def of_task(self, workspace_id: str, collection: str, task: str, where: ScanFilter) -> Examples:
+        """Every scan of a collection that has a label for ``task``.
+
+        Two spellings of one name (``class_name``) are one class.
+
+        Raises:
+            InputError: a label is no name of a class.
+            UnknownItem: no such collection.
+            EncoderMismatch: the collection holds embeddings of another encoder.
+            TooManyItems: more scans than one fit may have.
+        """
+        scans = self._labelled(workspace_id, collection, [task], where)
+        return _of_scans(collection, scans, class_names(labels[task] for labels in scans.labels))
+
+    def of_selection(self, workspace_id: str, selection: ExampleSelection, kind: str) -> Examples:
+        """The scans of the task or tasks of a selection.
+
+        Raises:
+            InputError: a task of a multi-label, or tasks of a single-label classifier.
+            UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
+        """
+        require_tasks(selection, kind)
+        if selection.collection is None:
+            return Examples.of(())
+        parts = []
+        if selection.tasks:
+            where = (selection.collection, selection.tasks, selection.where)
+            parts.append(self.of_tasks(workspace_id, *where))
+        if selection.task is not None:
+            where_one = (selection.collection, selection.task, selection.where)
+            parts.append(self.of_task(workspace_id, *where_one))
+        return Examples.joined(parts)
+
+    def labels_of(self, workspace_id: str, selection: ExampleSelection) -> dict[str, str]:
+        """Scan id -> class or labels that ``of_selection`` would give, without embeddings."""
+        if selection.collection is None:
+            return {}
+        tasks = [selection.task] if selection.task is not None else list(selection.tasks)
+        scans = self._labelled(
+            workspace_id, selection.collection, tasks, selection.where, vectors=False
+        )
+        if selection.task is not None:
+            keys = class_names(labels[selection.task] for labels in scans.labels)
+        else:
+            keys = [present_of(selection.tasks, labels) for labels in scans.labels]
+        return dict(zip(scans.scan_ids, keys, strict=True))
+
+    def of_tasks(
+        self, workspace_id: str, collection: str, tasks: Mapping[str, str], where: ScanFilter
+    ) -> Examples:
+        """Every scan that has a label for all ``tasks``, for a multi-label classifier.
+
+        A scan has the label named like a task when its value is the one in ``tasks``.
+
+        Raises:
+            UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
+        """
+        scans = self._labelled(workspace_id, collection, list(tasks), where)
+        return _of_scans(collection, scans, [present_of(tasks, labels) for labels in scans.labels])
+
+    def _labelled(
+        self,
+        workspace_id: str,
+        collection: str,
+        tasks: Sequence[str],
+        where: ScanFilter,
+        *,
+        vectors: bool = True,
+    ) -> LabelledScans:
+        self.check_collection(workspace_id, collection)
+        labelled = ScanFilter(label_presence=dict.fromkeys(tasks, True))
+        both = replace(where, all_of=(*where.all_of, labelled))
+        return self._catalog.labelled(
+            workspace_id, collection, where=both, most=self._max_examples, vectors=vectors
+        )
+
+    def scans_of(self, workspace_id: str, collection: str, where: ScanFilter) -> list[Scan]:
+        """All scans of a collection that pass a filter. Raises as ``of_task``."""
+        self.check_collection(workspace_id, collection)
+        scans: list[Scan] = []
+        after: str | None = None
+        while True:
+            page = self._catalog.list_scans(
+                workspace_id, collection, where=where, limit=_PAGE, after=after
+            )
+            scans += page.items
+            after = page.next_after
+            if len(scans) > self._max_examples:
+                raise TooManyItems(f"expected at most {self._max_examples} scans in one request")
+            if after is None:
+                return scans
+
+    def of_scans(
+        self, workspace_id: str, collection: str, labels: Sequence[tuple[str, str]]
+    ) -> Examples:
+        """Scans by (scan_id, label).
+
+        Raises:
+            UnknownItem: no such collection or scan.
+            EncoderMismatch: as ``of_task``.
+        """
+        self.check_collection(workspace_id, collection)
+        scans = [self._catalog.get_scan(workspace_id, collection, scan_id) for scan_id, _ in labels]
+        if not scans:
+            return Examples.of(())
+        columns = LabelledScans(
+            scan_ids=[scan.scan_id for scan in scans],
+            sha256s=[scan.image.sha256 for scan in scans],
+            subject_ids=[scan.subject_id for scan in scans],
+            study_ids=[scan.study_id for scan in scans],
+            labels=[scan.labels for scan in scans],
+            embeddings_ND=self._catalog.embeddings(
+                workspace_id, collection, [scan.scan_id for scan in scans]
+            ),
+        )
+        return _of_scans(collection, columns, [label for _, label in labels])
+
+    def of_version(self, workspace_id: str, name: str, number: int) -> Examples:
+        """The examples of a version whose vectors are kept.
+
+        Raises:
+            PreconditionFailed: examples are deleted at the same time.
+        """
+        where = (workspace_id, name, number)
+        for _ in range(_TRIES):
+            stored = self._catalog.version_examples(*where)
+            kept = [example for example in stored if example.is_kept]
+            embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
+            if len(kept) == len(embeddings_ND):
+                break
+        else:
+            raise PreconditionFailed("examples of the version are being deleted; try again")
+        return Examples(
+            embeddings_ND,
+            [example.label for example in kept],
+            [group_of(e.subject_id, e.study_id, e.sha256 or e.example_id) for e in kept],
+            [example.sha256 for example in kept],
+            [example.scan for example in kept],
+            [example.subject_id for example in kept],
+            [example.study_id for example in kept],
+            [example.example_id for example in kept],
+            [None] * len(kept),
+        )
+
+    def check_collection(self, workspace_id: str, name: str) -> None:
+        """Raises UnknownItem, EncoderMismatch."""
+        encoder_id = self._catalog.get_collection(workspace_id, name).encoder_id
+        if encoder_id != self._encoder_id:
+            raise EncoderMismatch(
+                f"the collection holds embeddings of {encoder_id}, loaded is {self._encoder_id}"
+            )
+
+
+def _of_scans(collection: str, scans: LabelledScans, labels: Sequence[str]) -> Examples:
+    count = len(scans.scan_ids)
+    columns = zip(scans.subject_ids, scans.study_ids, scans.sha256s, strict=True)
+    return Examples(
+        scans.embeddings_ND,
+        labels,
+        [group_of(*ids) for ids in columns],
+        scans.sha256s,
+        [(collection, scan_id) for scan_id in scans.scan_ids],
+        scans.subject_ids,
+        scans.study_ids,
+        [None] * count,
+        [None] * count,
+    )

@@ -1,0 +1,177 @@
+"""Scans without a label: those that a person should label, and those that would teach nothing new.
+
+Shape suffixes: U unlabelled scans, M labelled scans and examples of a fit, D embedding width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.arrays import Bools, Floats
+from service.catalog.filter_records import ScanFilter
+from service.catalog.interface import Catalog
+from service.catalog.records import Scan
+from service.classifiers.examples import Examples, group_of
+from service.classifiers.refusals import IDENTICAL, Learnt, copy_reasons
+from service.classifiers.sources import Sources
+from service.fewshot.duplicates import similarity_of_copies
+from service.fewshot.label_quality import MAX_POOL, farthest_rows
+
+BLANK = "blank"  # a finding of the frame analysis; such frames are the farthest from all others
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Unlabelled scans of a collection, without those that would teach nothing new.
+
+    Attributes:
+        unlabelled: scans of the collection that lack a label.
+        left_out: copies of what is labelled or learnt, and blank frames.
+    """
+
+    scans: tuple[Scan, ...]
+    embeddings_UD: Floats
+    groups: tuple[str, ...]
+    unlabelled: int
+    left_out: int
+    labelled: Examples
+
+    def take(self, keep_U: Bools) -> "Pool":
+        """Some of the scans; the others are left out."""
+        rows = np.flatnonzero(keep_U)
+        return Pool(
+            tuple(self.scans[row] for row in rows.tolist()),
+            self.embeddings_UD[rows],
+            tuple(self.groups[row] for row in rows.tolist()),
+            self.unlabelled,
+            self.left_out + len(self.scans) - len(rows),
+            self.labelled,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NextScans:
+    """Scans to label, the most useful first. ``unlabelled``, ``left_out``: as ``Pool``."""
+
+    scans: tuple[Scan, ...]
+    unlabelled: int
+    left_out: int
+
+
+def next_scans(
+    catalog: Catalog,
+    sources: Sources,
+    workspace_id: str,
+    collection: str,
+    tasks: Sequence[str],
+    limit: int,
+) -> NextScans:
+    """Scans to label where no classifier exists: as different as possible, new patients first.
+
+    Raises:
+        UnknownItem: no such collection.
+        EncoderMismatch: it holds embeddings of another encoder.
+    """
+    pool = pool_of(catalog, sources, workspace_id, collection, tasks)
+    pool = pool.take(is_new(pool, pool.labelled, frozenset(), frozenset()))
+    rows = farthest_rows(
+        pool.embeddings_UD,
+        pool.groups,
+        limit,
+        known_MD=pool.labelled.embeddings_ND,
+        known_groups=pool.labelled.groups,
+    )
+    return NextScans(tuple(pool.scans[row] for row in rows), pool.unlabelled, pool.left_out)
+
+
+def pool_of(
+    catalog: Catalog, sources: Sources, workspace_id: str, collection: str, tasks: Sequence[str]
+) -> Pool:
+    """The scans that lack a label for a task, at most a drawn 20,000, without blank frames.
+
+    Raises:
+        UnknownItem: no such collection.
+        EncoderMismatch: it holds embeddings of another encoder.
+    """
+    sources.check_collection(workspace_id, collection)
+    without = tuple(ScanFilter(label_presence={task: False}) for task in tasks)
+    row_ids_U = catalog.row_ids_where(workspace_id, collection, ScanFilter(any_of=without))
+    labelled = _labelled(catalog, workspace_id, collection, tasks)
+    drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, _drawn(row_ids_U))
+    by_row = catalog.get_scans_by_row(workspace_id, collection, drawn.tolist())
+    rows = [row for row, row_id in enumerate(drawn.tolist()) if row_id in by_row]
+    scans = tuple(by_row[int(drawn[row])] for row in rows)
+    pool = Pool(
+        scans,
+        embeddings_UD[rows],
+        tuple(group_of(s.subject_id, s.study_id, s.image.sha256) for s in scans),
+        len(row_ids_U),
+        0,
+        labelled,
+    )
+    return pool.take(np.array([not _is_blank(scan) for scan in scans], np.bool_))
+
+
+def _labelled(
+    catalog: Catalog, workspace_id: str, collection: str, tasks: Sequence[str]
+) -> Examples:
+    """The scans that have all labels, at most a drawn 20,000."""
+    where = ScanFilter(label_presence=dict.fromkeys(tasks, True))
+    row_ids = _drawn(catalog.row_ids_where(workspace_id, collection, where))
+    ids_M, embeddings_MD = catalog.row_vectors(workspace_id, collection, row_ids)
+    by_row = catalog.get_scans_by_row(workspace_id, collection, ids_M.tolist())
+    rows = [row for row, row_id in enumerate(ids_M.tolist()) if row_id in by_row]
+    scans = [by_row[int(ids_M[row])] for row in rows]
+    return Examples(
+        embeddings_MD[rows],
+        [str(sorted((task, scan.labels.get(task)) for task in tasks)) for scan in scans],
+        [group_of(s.subject_id, s.study_id, s.image.sha256) for s in scans],
+        [scan.image.sha256 for scan in scans],
+        [(collection, scan.scan_id) for scan in scans],
+        [scan.subject_id for scan in scans],
+        [scan.study_id for scan in scans],
+        [None] * len(scans),
+        [None] * len(scans),
+    )
+
+
+def _drawn(row_ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[int]:
+    if len(row_ids) > MAX_POOL:
+        row_ids = np.sort(np.random.default_rng(0).permutation(row_ids)[:MAX_POOL])
+    return [int(row_id) for row_id in row_ids]
+
+
+def _is_blank(scan: Scan) -> bool:
+    quality = scan.image.analysis.get("quality", ())
+    return any(isinstance(f, Mapping) and f.get("reason") == BLANK for f in quality)
+
+
+def is_new(
+    pool: Pool,
+    known: Examples,
+    scans: frozenset[tuple[str, str] | None],
+    sha256s: frozenset[str | None],
+) -> Bools:
+    """(U,) which scans are no copies of what is labelled or learnt.
+
+    Args:
+        known: with embeddings. A frame that is similar to one of another known patient is new.
+        scans, sha256s: further ones that are known, by id and by file.
+    """
+    similarity = IDENTICAL
+    if len(set(known.labels)) > 1:  # how similar frames of other classes are tells what a copy is
+        similarity = similarity_of_copies(known.embeddings_ND, known.labels)
+    learnt = Learnt((), known.embeddings_ND, known.subject_ids, similarity)
+    subject_ids = [scan.subject_id for scan in pool.scans]
+    copies = copy_reasons(pool.embeddings_UD, subject_ids, learnt)
+    files = sha256s | frozenset(known.sha256s)
+    return np.array(
+        [
+            copy is None
+            and (scan.collection, scan.scan_id) not in scans
+            and scan.image.sha256 not in files - {None}
+            for scan, copy in zip(pool.scans, copies, strict=True)
+        ],
+        np.bool_,
+    )
