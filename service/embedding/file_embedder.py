@@ -31,9 +31,9 @@ from service.fairness.fair_queue import QueueState
 from service.fairness.fair_threads import FairThreads
 from service.fairness.workspace_turn import current_workspace
 from service.imaging.analysis.cine_analysis import PREVIEW, CineAnalysis, needs_more
-from service.imaging.analysis.clip_quality import is_blank
 from service.imaging.analysis.frame_analysis import RegionMode
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
+from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.text import TextFinder
 from service.imaging.analysis.thumbnails import encode_png, thumbnail
 from service.imaging.formats.file_type import family_of
@@ -245,7 +245,7 @@ class FileEmbedder:
             stream.close()
         mapped = None
         if encoded[0].map_Dhw is not None:
-            box, info = file.analysis.analysis.regions[0].box, file.analysis.info
+            box, info = file.analysis.analysis.regions[0].box, file.info
             mapped = MappedImage(encoded[0].map_Dhw, box, (info.width_px, info.height_px))
         return EmbeddedImage(
             file.sha256,
@@ -274,14 +274,8 @@ class FileEmbedder:
         time_left = _AnalysisTime(limits.max_decode_s)
         with closing(cast(Any, image.frames)):  # returns the decoder process to its pool
             frames = iter(image)
-            step = _preview_of(image.info)
-            preview = list(islice(frames, step))
+            preview = self._preview(frames, image.info)
             with time_left.spend():
-                while needs_more([frame.pixels for frame in preview]):
-                    more = list(islice(frames, step))
-                    preview += more
-                    if not more:
-                        break
                 analysis.decide([frame.pixels for frame in preview])
             for frame in chain(preview, frames):
                 with time_left.spend():
@@ -289,6 +283,15 @@ class FileEmbedder:
                 if not all(stream.put(region) for region in prepared):
                     return file
         return file
+
+    def _preview(self, frames: Iterator[DecodedFrame], info: ImageInfo) -> list[DecodedFrame]:
+        """The frames that decide on the regions: more of them where the first are blank."""
+        size = _preview_of(info)
+        preview = more = list(islice(frames, size))
+        while info.kind == "cine" and needs_more([f.pixels for f in preview], len(more)):
+            more = list(islice(frames, size))
+            preview = preview + more
+        return preview
 
     def _prepare(
         self, frame: DecodedFrame, file: _DecodedFile, options: EmbedOptions

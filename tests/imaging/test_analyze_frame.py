@@ -164,11 +164,11 @@ def test_flow_that_comes_and_goes_is_colour_and_frames_that_stop_at_the_end_are_
 
 def test_a_preview_of_blank_frames_asks_for_more(finder: TextFinder) -> None:
     blank, tissue = np.full((300, 400), 3, np.uint8), speckle(300, 400)
-    assert needs_more([blank] * 8)
-    assert not needs_more([*[blank] * 8, tissue])
-    assert not needs_more([blank] * 3)  # the clip has no more frames
-    assert not needs_more([blank] * 64)
-    assert not needs_more([np.zeros((3000, 3000), np.uint8)] * 8)  # 72 MB wait in memory
+    assert needs_more([blank] * 8, 8)
+    assert not needs_more([*[blank] * 8, tissue], 1)
+    assert not needs_more([blank] * 8, 0)  # the clip has no more frames
+    assert not needs_more([blank] * 64, 8)
+    assert not needs_more([np.zeros((3000, 3000), np.uint8)] * 8, 8)  # 72 MB wait in memory
 
 
 def declared_as(box: tuple[int, int, int, int], frame: np.ndarray) -> ImageInfo:

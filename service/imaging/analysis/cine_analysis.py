@@ -13,7 +13,7 @@ from service.arrays import Pixels
 from service.errors import CorruptImage
 from service.imaging.analysis import regions
 from service.imaging.analysis.boxes import crop
-from service.imaging.analysis.clip_quality import ClipQuality, is_blank
+from service.imaging.analysis.clip_quality import ClipQuality
 from service.imaging.analysis.frame_analysis import (
     RISKS,
     AnalyzedFrame,
@@ -22,6 +22,7 @@ from service.imaging.analysis.frame_analysis import (
     analyze_frame,
     choose_regions,
 )
+from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.regions import Region
 from service.imaging.analysis.text import TextBox, TextFinder, without
 from service.imaging.formats.frames import Correction, ImageInfo, grey_of
@@ -30,12 +31,16 @@ PREVIEW = 8  # frames that are decoded before the first is used
 MAX_PREVIEW, MAX_PREVIEW_BYTES = 64, 64_000_000  # of a clip that begins with blank frames
 
 
-def needs_more(preview: Sequence[Pixels]) -> bool:
-    """Whether a preview shows nothing yet, so that more frames may be decoded for it."""
-    if len(preview) < PREVIEW or len(preview) >= MAX_PREVIEW:
+def needs_more(preview: Sequence[Pixels], newest: int) -> bool:
+    """Whether a preview shows nothing yet, so that more frames are decoded for it.
+
+    Args:
+        newest: number of frames at its end that were added last; the others are blank.
+    """
+    held = sum(pixels.nbytes for pixels in preview)
+    if not newest or len(preview) >= MAX_PREVIEW or held >= MAX_PREVIEW_BYTES:
         return False
-    is_small = sum(pixels.nbytes for pixels in preview) < MAX_PREVIEW_BYTES
-    return is_small and all(is_blank(pixels) for pixels in preview)
+    return all(is_blank(pixels) for pixels in preview[-newest:])
 
 
 class CineAnalysis:
@@ -64,7 +69,9 @@ class CineAnalysis:
             return
         self._is_single = len(preview) == 1
         same_size = [p for p in preview if p.shape[:2] == preview[0].shape[:2]]
-        shown = [p for p in same_size if not is_blank(p)] or same_size
+        shown = same_size
+        if not self._is_single:
+            shown = [p for p in same_size if not is_blank(p)] or same_size
         first, last = shown[0], shown[-1]
         chosen = self._chosen(shown)
         analyzed = self._analyze(first, chosen)

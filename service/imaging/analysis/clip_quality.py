@@ -14,6 +14,7 @@ from service.imaging.analysis.quality import (
     SATURATED_SHARE,
     QualityFinding,
     assess_quality,
+    is_blank,
     measure,
     step_between,
     still,
@@ -22,11 +23,6 @@ from service.imaging.formats.frames import grey_of
 
 TENTH = 0.1  # a fault counts that as many of the frames have
 SAMPLES = 3  # of the preview, for the faults that cost more to find
-
-
-def is_blank(pixels: Pixels) -> bool:
-    """Whether a frame, uint8 (h, w) or (h, w, 3), shows nothing."""
-    return measure(pixels).spread < BLANK_SPREAD
 
 
 class ClipQuality:

@@ -75,7 +75,8 @@ def _strip_px(lines_lp: Pixels, dark: int, only_written: bool) -> int:
     longest = int(len(lines_lp) * MAX_STRIP_SHARE) + 2
     if longest < MIN_STRIP_PX + 2 or lines_lp.shape[1] < 4 * PIECES:
         return 0
-    if _ground_share(lines_lp[:MIN_STRIP_PX], dark)[1].mean() < MIN_GROUND_SHARE:
+    first = lines_lp[:MIN_STRIP_PX].astype(np.int16)
+    if not _may_begin_strip(first, dark) or _ground_share(first, dark)[1].mean() < MIN_GROUND_SHARE:
         return 0  # as in nearly every frame
     lines = lines_lp[:longest].astype(np.int16)
     ground_lp, share_l = _ground_share(lines, dark)
@@ -96,6 +97,14 @@ def _strip_px(lines_lp: Pixels, dark: int, only_written: bool) -> int:
     if not ends_l.any() or (only_written and upto_l[end] >= UNWRITTEN_SHARE):
         return 0
     return end + 2
+
+
+def _may_begin_strip(lines: npt.NDArray[np.int16], dark: int) -> bool:
+    """Whether half of the first lines is brighter than black and changes slowly."""
+    if np.count_nonzero(lines > dark) < MIN_GROUND_SHARE * lines.size:
+        return False
+    steps = np.abs(lines[:, 1:] - lines[:, :-1])
+    return bool(np.count_nonzero(steps <= FLAT_STEP) >= MIN_GROUND_SHARE * steps.size)
 
 
 def _ground_share(
@@ -164,12 +173,18 @@ def _are_lines(
 ) -> Bools:
     """For each column whether it is a line: one grey from end to end, and black beside it."""
     is_line_w = is_even_w & (black_w <= 1 - MIN_LINE_SHARE)
-    for column in np.flatnonzero(is_line_w).tolist():
-        line_h = inner_hw[:, column].astype(np.int16)
-        level = int(np.median(line_h))
-        is_even = (np.abs(line_h - level) <= EVEN_STEP).mean() >= MIN_LINE_SHARE
-        beside = black_w[max(0, column - LINE_PX) : column + LINE_PX + 1].max()
-        is_line_w[column] = level > dark + LINE_STEP and is_even and beside >= MIN_BLACK_BESIDE
+    columns = np.flatnonzero(is_line_w)
+    if not len(columns):
+        return is_line_w
+    lines_hc = inner_hw[:, columns].astype(np.int16)
+    levels_c = np.median(lines_hc, axis=0)
+    even_c = (np.abs(lines_hc - levels_c) <= EVEN_STEP).mean(0)
+    near = np.clip(columns[:, None] + np.arange(-LINE_PX, LINE_PX + 1), 0, len(black_w) - 1)
+    is_line_w[columns] = (
+        (levels_c > dark + LINE_STEP)
+        & (even_c >= MIN_LINE_SHARE)
+        & (black_w[near].max(1) >= MIN_BLACK_BESIDE)
+    )
     return is_line_w
 
 

@@ -75,6 +75,12 @@ def measure(used: Pixels) -> FrameMeasures:
     return FrameMeasures(spread, full, _flow_share(small) if small.ndim == 3 else 0.0)
 
 
+def is_blank(used: Pixels) -> bool:
+    """Whether there is nothing to see: an empty frame, or one that is masked as a whole."""
+    counts = histogram(grey(shrunk(used, _SIDE_PX / max(used.shape[:2]))))
+    return _percentile(counts, 99) - _percentile(counts, 5) < BLANK_SPREAD
+
+
 def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
     """Findings on one frame, in the order of ``REASONS``.
 

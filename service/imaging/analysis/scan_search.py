@@ -122,6 +122,7 @@ class _Scan:
         fill: lit share of the hull.
         box: what was searched, without strips.
         around: the box of all parts in it that look like scans.
+        ground: the grey that counts as black in the box.
         is_crowded: furniture was cut off, or another pane.
     """
 
@@ -129,6 +130,7 @@ class _Scan:
     fill: float
     box: Box
     around: Box
+    ground: int
     is_crowded: bool
 
 
@@ -162,17 +164,14 @@ class _Screen:
             return box
         return clipped(shifted((x0, y0, x1, y1), box[0], box[1]), box[2], box[3])
 
-    def splits(self, box: Box, around: Box) -> tuple[_PaneSplit | None, _PaneSplit | None]:
-        """A box of ``small_hw`` in left and right, and in upper and lower.
-
-        Args:
-            around: of the scans in it; a gap divides this box.
-        """
+    def splits(self, scan: _Scan) -> tuple[_PaneSplit | None, _PaneSplit | None]:
+        """The box of a scan in left and right, and in upper and lower, where it is two."""
+        around = scan.around
         drawn_hw = np.ascontiguousarray(self._drawn(around))
-        ground = _background(crop(self.small_hw, box), GROUND_INSET_PX)
-        if ground > BACKGROUND_TOLERANCE:
-            drawn_hw = np.asarray(cv2.absdiff(drawn_hw, np.full_like(drawn_hw, ground)), np.uint8)
-        x0, y0, x1, y1 = box
+        if scan.ground > BACKGROUND_TOLERANCE:
+            ground_hw = np.full_like(drawn_hw, scan.ground)
+            drawn_hw = np.asarray(cv2.absdiff(drawn_hw, ground_hw), np.uint8)
+        x0, y0, x1, y1 = scan.box
         across = down = None
         gap = gap_between_panes(drawn_hw, BACKGROUND_TOLERANCE)
         if gap is not None:
@@ -206,7 +205,7 @@ def _scans(screen: _Screen, box: Box, splits: int, *, is_pane: bool = False) -> 
     scan = _scan(screen, box, is_pane=is_pane)
     if scan is None or splits == 0:
         return [] if scan is None else [scan]
-    across, down = screen.splits(scan.box, scan.around)
+    across, down = screen.splits(scan)
     if down is not None and (down.has_line or across is not None):
         rows = [_scans(screen, half, splits - 1, is_pane=True) for half in down.halves]
         if _are_panes(screen, scan, down, rows):
@@ -250,13 +249,14 @@ def _scan(screen: _Screen, box: Box, *, is_pane: bool) -> _Scan | None:
     for _ in range(_PASSES):
         motion = None if screen.moving_hw is None else crop(screen.moving_hw, box)
         small_hw = crop(screen.small_hw, box)
-        lit_hull = _hull(small_hw, motion, inset_px, keeps_layers=screen.is_declared)
+        ground = _background(small_hw, inset_px)
+        lit_hull = _hull(small_hw, motion, ground, keeps_layers=screen.is_declared)
         if lit_hull is None:
             break
         corners, fill, around = lit_hull
         hull = corners + np.array(box[:2])
         if scan is None:
-            scan = _Scan(hull, fill, box, shifted(around, *box[:2]), is_crowded)
+            scan = _Scan(hull, fill, box, shifted(around, *box[:2]), ground, is_crowded)
         scan = replace(scan, hull=hull, fill=fill)
         tighter = _around(hull)
         if tighter == box or min(tighter[2] - tighter[0], tighter[3] - tighter[1]) < MIN_SIDE_PX:
@@ -265,15 +265,15 @@ def _scan(screen: _Screen, box: Box, *, is_pane: bool) -> _Scan | None:
     if scan is None and is_crowded and not is_pane:
         x0, y0, x1, y1 = inner
         hull = np.array([(x0, y0), (x1 - 1, y0), (x1 - 1, y1 - 1), (x0, y1 - 1)])
-        return _Scan(hull, 0.0, inner, inner, is_crowded)  # at least without the furniture
+        return _Scan(hull, 0.0, inner, inner, 0, is_crowded)  # at least without the furniture
     return scan
 
 
 def _hull(
-    small_hw: Pixels, moving_hw: Pixels | None, inset_px: int, *, keeps_layers: bool
+    small_hw: Pixels, moving_hw: Pixels | None, ground: int, *, keeps_layers: bool
 ) -> tuple[npt.NDArray[np.int64], float, Box] | None:
     """Convex hull (corners, 2) of the scan, its lit share, and the box of all that looks so."""
-    level_hw = np.full_like(small_hw, _background(small_hw, inset_px))
+    level_hw = np.full_like(small_hw, ground)
     lit_hw = above(cv2.absdiff(small_hw, level_hw), BACKGROUND_TOLERANCE)
     side = max(small_hw.shape)
     solid_hw = morphed(lit_hw, cv2.MORPH_OPEN, max(3, side // 36))

@@ -22,7 +22,7 @@ class Frame:
     """One decoded greyscale frame.
 
     Attributes:
-        pixels_HW: uint8 intensities, 0 = black, upright (EXIF rotation applied), square.
+        pixels_HW: uint8 intensities, 0 = black, upright (EXIF rotation applied).
         format: lower-case name of the file format, such as ``png``.
     """
 
