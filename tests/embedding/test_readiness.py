@@ -122,7 +122,7 @@ def test_the_queues_tell_what_waits_and_for_how_long() -> None:
             while running.queues["encoder"].waiting < 4:
                 await asyncio.sleep(0.01)
             state = running.queues["encoder"]
-            assert state.running == 1
+            assert state.running >= 1
             assert state.oldest_s > 0
             release.set()
             await work
