@@ -37,6 +37,7 @@ MAX_SPLITS = 2  # panes side by side, each of which may be two, one above the ot
 MIN_PANE_AREA = 0.2  # of the area of the other pane; smaller ones are body marks and previews
 MIN_PANE_OVERLAP = 0.5  # of the shorter pane, along the gap
 MIN_PANE_FILL = 0.35  # lit share of the hull of a pane
+MIN_RUN_SHARE = 0.12  # of the width without a gap
 MIN_LAYER_SHARE, MIN_LAYER_PX = 0.3, 3  # of the width of a declared region; and its height
 GROUND_INSET_PX = 2  # of the background from the edge, where panes have frames
 _PASSES = 3  # each pass removes one border of one colour, as around a scan in a window on a page
@@ -309,8 +310,9 @@ def _fill(lit_hw: Pixels, corners: npt.NDArray[np.int64]) -> float:
 
 
 def _layers(lit_hw: Pixels, flat_hw: Pixels, small_hw: Pixels) -> list[Pixels]:
-    """Layers of echoes that are too thin to be a part; letters are apart, and bars are flat."""
-    thin_hw = cv2.morphologyEx(lit_hw, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    """Layers of echoes that are too thin to be a part; letters are short, and bars are flat."""
+    run_px = max(3, round(MIN_RUN_SHARE * lit_hw.shape[1]))
+    thin_hw = cv2.morphologyEx(lit_hw, cv2.MORPH_OPEN, np.ones((2, run_px), np.uint8))
     count, labels_hw, stats, _ = cv2.connectedComponentsWithStats(thin_hw, connectivity=8)
     layers = []
     for label in range(1, count):
