@@ -76,7 +76,7 @@ def test_every_acknowledged_scan_survives_a_kill_and_is_searchable(tmp_path: Pat
                         enough.set()
 
     with Client(url, key=key) as client:
-        client.create_collection("c")
+        client.create_collection("c", intake={"high_risk_thumbnails": True})
     with ThreadPoolExecutor(4) as pool:
         for worker in range(4):
             pool.submit(send, worker)

@@ -37,7 +37,7 @@ def png(n: int = 0, level: int | None = None, comment: str = "") -> bytes:
 @pytest.fixture
 def house(tiny: LocalService) -> Iterator[Client]:
     with Client(tiny.url, key=tiny.key) as client:
-        client.create_collection("ward")
+        client.create_collection("ward", intake={"high_risk_thumbnails": True})
         yield client
         client.delete_collection("ward")
 
