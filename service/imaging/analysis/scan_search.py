@@ -385,10 +385,8 @@ def _one_grey(counts: Counts) -> float:
 
 def _corners(parts: Sequence[Pixels]) -> npt.NDArray[np.int64]:
     """Corners (n, 2), as x and y, of the convex hull of some parts."""
-    outlines: list[cv2.typing.MatLike] = []
-    for part_hw in parts:
-        contours, _ = cv2.findContours(part_hw, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        outlines += contours
+    how = (cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines = [line for part_hw in parts for line in cv2.findContours(part_hw, *how)[0]]
     hull = cv2.convexHull(np.concatenate(outlines))
     return np.asarray(hull.reshape(-1, 2), np.int64)
 
