@@ -10,8 +10,6 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.erasure_records import ErasedSubject as ErasedSubject
-
 Scalar: TypeAlias = str | int | float | bool | None
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from service.arrays import Floats as Floats
+from service.catalog.erasure_records import ErasedSubject as ErasedSubject
 from service.catalog.filter_records import Facet as Facet
 from service.catalog.filter_records import Facets as Facets
 from service.catalog.filter_records import Range as Range
@@ -16,7 +17,6 @@ from service.catalog.operation_records import Reembedding as Reembedding
 from service.catalog.plain_text import require_name as require_name
 from service.catalog.plain_text import require_value as require_value
 from service.catalog.records import Collection as Collection
-from service.catalog.records import ErasedSubject as ErasedSubject
 from service.catalog.records import IgnoredField as IgnoredField
 from service.catalog.records import Page as Page
 from service.catalog.records import PolicyPatch as PolicyPatch

@@ -5,8 +5,9 @@ import sqlite3
 
 import pytest
 
+from service.catalog.erasure_records import ErasedSubject
 from service.catalog.filter_records import ScanFilter
-from service.catalog.records import ErasedSubject, NewExample, NewVersion
+from service.catalog.records import NewExample, NewVersion
 from service.errors import InputError, NameTaken, PreconditionFailed, UnknownItem
 
 

@@ -17,9 +17,10 @@ from service.catalog.erasure_ledger import (
     new_erasure,
     scan_digest,
 )
+from service.catalog.erasure_records import ErasedSubject
 from service.catalog.ids import subject_digest
 from service.catalog.plain_text import name_of
-from service.catalog.records import ErasedSubject, NewScan, Scan
+from service.catalog.records import NewScan, Scan
 from service.catalog.sqlite.rows import Redact, SqliteTable, decode, insert, require_scan
 from service.catalog.sqlite.schema import ERASURES_OF_SCHEMA_1
 from service.catalog.validation import require_version

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from service.catalog.codec import encode_json, from_columns
 from service.catalog.erasure_ledger import Erasure, ErasureLedger
+from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
-from service.catalog.records import ErasedSubject, Page
+from service.catalog.records import Page
 from service.catalog.sqlite.database import Database
 from service.catalog.validation import is_comparable
 from service.errors import CatalogFailure, UnknownItem

@@ -70,15 +70,19 @@ def measure(used: Pixels) -> FrameMeasures:
     """Measure the used region of one frame, uint8 (h, w) or (h, w, 3)."""
     small = shrunk(used, _SIDE_PX / max(used.shape[:2]))
     counts = histogram(grey(small))
-    spread = _percentile(counts, 99) - _percentile(counts, 5)
     full = float(counts[250:].sum()) / int(counts.sum())
-    return FrameMeasures(spread, full, _flow_share(small) if small.ndim == 3 else 0.0)
+    return FrameMeasures(_spread(counts), full, _flow_share(small) if small.ndim == 3 else 0.0)
 
 
 def is_blank(used: Pixels) -> bool:
     """Whether there is nothing to see: an empty frame, or one that is masked as a whole."""
     counts = histogram(grey(shrunk(used, _SIDE_PX / max(used.shape[:2]))))
-    return _percentile(counts, 99) - _percentile(counts, 5) < BLANK_SPREAD
+    return _spread(counts) < BLANK_SPREAD
+
+
+def _spread(counts: Counts) -> float:
+    """Of greys, between the 5th and the 99th percentile."""
+    return _percentile(counts, 99) - _percentile(counts, 5)
 
 
 def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:

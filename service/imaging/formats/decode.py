@@ -11,10 +11,8 @@ from service.arrays import Pixels
 from service.errors import UnsupportedFormat
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
-from service.imaging.formats.sampling import FrameSelector
-from service.imaging.formats.square_pixels import squared_frame, squared_info
-from service.imaging.formats.still import read_still
-from service.imaging.stacks.tiff import TiffReader
+from service.imaging.formats.reader import read
+from service.imaging.formats.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +36,13 @@ def decode(data: bytes, *, max_pixels: int) -> Frame:
         max_pixels: most pixels (width x height) that the file may declare.
 
     Raises:
-        UnsupportedFormat, CorruptImage, ImageTooLarge: as ``read_still``.
+        UnsupportedFormat, CorruptImage, ImageTooLarge: as ``read``.
     """
     family = family_of(data)
     if family in ("video", "dicom"):
         raise UnsupportedFormat(f"expected a still image, got {family}")
-    limits = DecodeLimits(max_pixels=max_pixels)
-    if family == "tiff":
-        reader = TiffReader(data, limits)
-        if reader.info.kind == "cine":
-            raise UnsupportedFormat("expected one still frame, got an image of several frames")
-        stored, frame = reader.info, next(reader.frames(FrameSelector()))
-    else:
-        stored, frame = read_still(data, limits)
-    info = squared_info(stored, limits)
-    return Frame(np.ascontiguousarray(squared_frame(frame, info).grey), info.format)
+    image = read(data, Sampling(), DecodeLimits(max_pixels=max_pixels))
+    if image.info.kind == "cine":
+        raise UnsupportedFormat("expected one still frame, got an image of several frames")
+    (frame,) = image
+    return Frame(np.ascontiguousarray(frame.grey), image.info.format)
