@@ -48,6 +48,7 @@ class PostgresProcess:
         self._settings = {**SETTINGS, **(settings or {})}
         self._user = SYSTEM_USER if os.geteuid() == 0 else None
         self._numbers = count(1)
+        self.template = "template0"  # of new databases
 
     def start(self) -> None:
         """Start the server, creating its files the first time."""
@@ -73,10 +74,10 @@ class PostgresProcess:
         """The address of a database for psycopg and ``SONOPROBE_CATALOG``."""
         return f"postgresql://{role}@/{database}?host={self.folder}"
 
-    def create_database(self, template: str = "template0") -> str:
+    def create_database(self, template: str | None = None) -> str:
         """Create a database with a new name; return the name."""
         name = f"catalog_{next(self._numbers)}"
-        self._run_sql("postgres", f"CREATE DATABASE {name} TEMPLATE {template}")
+        self._run_sql("postgres", f"CREATE DATABASE {name} TEMPLATE {template or self.template}")
         return name
 
     def drop_database(self, name: str) -> None:

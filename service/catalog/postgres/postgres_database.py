@@ -9,7 +9,7 @@ with its text, which may quote stored data.
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal, TypeAlias
 
 import psycopg
@@ -228,9 +228,14 @@ def _pool(url: str, max_connections: int) -> "ConnectionPool[Connection]":
         timeout=WAIT_S,
         max_idle=300,
         reconnect_timeout=5,  # afterwards the next request starts the attempts anew
-        configure=register_vector,
+        configure=_configure,
         open=True,
     )
+
+
+def _configure(connection: Connection) -> None:
+    with suppress(psycopg.ProgrammingError):  # no extension, no catalog: told by its schema
+        register_vector(connection)
 
 
 @contextmanager
