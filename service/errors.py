@@ -37,6 +37,7 @@ ServiceError
 ├── DecoderFailure             no decoder process starts or responds
 ├── TemporaryFolderFailure     the folder for temporary files is full; nothing was stored
 ├── Stopping                   the service is shutting down; nothing was done
+├── WorkspaceMoving            the workspace is on its way to another database
 ├── Interrupted                the service stopped before an operation had finished
 ├── ArtifactMismatch           the bundle is damaged or does not reproduce its golden embeddings
 ├── CatalogFailure             the catalog on disk cannot be read or written
@@ -229,6 +230,10 @@ class TemporaryFolderFailure(ServiceError):
 
 class Stopping(ServiceError):
     """The service is shutting down; nothing was queued or stored."""
+
+
+class WorkspaceMoving(ServiceError):
+    """The workspace is on its way to another database; it can be read meanwhile."""
 
 
 class Interrupted(ServiceError):

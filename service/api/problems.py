@@ -59,6 +59,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.DecoderFailure: 503,
     errors.TemporaryFolderFailure: 503,
     errors.Stopping: 503,
+    errors.WorkspaceMoving: 503,
     errors.Interrupted: 503,
     errors.ArtifactMismatch: 500,
     errors.CatalogFailure: 503,

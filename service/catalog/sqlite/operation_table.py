@@ -8,12 +8,11 @@ from typing import Any
 from service.catalog.codec import encode_json, to_columns
 from service.catalog.ids import new_id, now, timestamp
 from service.catalog.operation_records import ENDED, Operation, State
-from service.catalog.records import Page
+from service.catalog.records import Page, new_page
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
     insert,
-    new_page,
     require_row,
     require_workspace,
 )

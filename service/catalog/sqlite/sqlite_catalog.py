@@ -9,6 +9,7 @@ from pathlib import Path
 from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.redaction import Redact, drop_scores
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
 from service.catalog.sqlite.collection_table import SqliteCollections
@@ -18,7 +19,6 @@ from service.catalog.sqlite.facets import SqliteFacets
 from service.catalog.sqlite.operation_table import SqliteOperations
 from service.catalog.sqlite.reembedding import SqliteReembeddings
 from service.catalog.sqlite.retention import SqliteRetention
-from service.catalog.sqlite.rows import Redact, drop_scores
 from service.catalog.sqlite.scan_reads import SqliteScanReads
 from service.catalog.sqlite.scan_writes import SqliteScanWrites
 from service.catalog.sqlite.version_examples import SqliteVersionExamples
