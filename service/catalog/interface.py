@@ -61,7 +61,11 @@ class WorkspaceCatalog(Protocol):
         """The answer saved under this Idempotency-Key, unless it has expired."""
 
     def forgettings(self, workspace_id: str) -> int:
-        """How often the saved answers of a workspace were dropped because of a deletion."""
+        """How often something of a workspace was deleted, replaced or erased.
+
+        Each time its saved answers are dropped, and whatever a process keeps in memory of its
+        scans and examples must be read again.
+        """
 
     def save_answer(
         self,
