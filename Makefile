@@ -7,7 +7,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-lowest test-highest check smoke bench docs clean
+.PHONY: demo test test-postgres test-lowest test-highest check smoke bench docs clean
 
 demo: .venv/ready
 	$(SERVICE) -m service demo
@@ -16,6 +16,10 @@ demo: .venv/ready
 test: .venv-dev/ready
 	$(DEV) -m pytest
 	$(DEV) -m training smoke
+
+# The catalog and search over a real PostgreSQL, which the tests start themselves.
+test-postgres: .venv-dev/ready
+	$(DEV) -m pytest -m 'postgres and not slow'
 
 # The service with the lowest versions that pyproject.toml allows, and with the highest (no
 # constraints). What pulls them together, such as typer and click, is the newest in both.

@@ -38,6 +38,7 @@ ServiceError
 ├── DecoderFailure             no decoder process starts or responds
 ├── TemporaryFolderFailure     the folder for temporary files is full; nothing was stored
 ├── Stopping                   the service is shutting down; nothing was done
+├── WorkspaceMoving            the workspace is on its way to another database
 ├── Interrupted                the service stopped before an operation had finished
 ├── LeaseLost                  another worker has taken over the operation
 ├── ArtifactMismatch           the bundle is damaged or does not reproduce its golden embeddings
@@ -235,6 +236,10 @@ class TemporaryFolderFailure(ServiceError):
 
 class Stopping(ServiceError):
     """The service is shutting down; nothing was queued or stored."""
+
+
+class WorkspaceMoving(ServiceError):
+    """The workspace is on its way to another database; it can be read meanwhile."""
 
 
 class Interrupted(ServiceError):

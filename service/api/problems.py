@@ -60,6 +60,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.DecoderFailure: 503,
     errors.TemporaryFolderFailure: 503,
     errors.Stopping: 503,
+    errors.WorkspaceMoving: 503,
     errors.Interrupted: 503,
     errors.LeaseLost: 500,
     errors.ArtifactMismatch: 500,

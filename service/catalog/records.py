@@ -3,7 +3,7 @@
 Shape suffixes: D embedding width. Times are UTC, ISO 8601 with a trailing ``Z``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -332,3 +332,8 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_after: str | None
+
+
+def new_page(items: Sequence[T], limit: int, key: Callable[[T], str]) -> Page[T]:
+    """A page of ``limit`` items; one item more means that another page follows."""
+    return Page(tuple(items[:limit]), key(items[limit - 1]) if len(items) > limit else None)

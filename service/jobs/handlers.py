@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from service.catalog.redaction import Redact
 from service.catalog.sqlite.backup import back_up
-from service.catalog.sqlite.rows import Redact
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.requests import FitRequest, RefitFromSource
 from service.classifiers.store import ClassifierStore

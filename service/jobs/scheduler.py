@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from service.catalog.interface import Catalog
+from service.catalog.redaction import Redact
 from service.catalog.sqlite.backup import PREFIX, backups_in
-from service.catalog.sqlite.rows import Redact
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline

@@ -5,13 +5,16 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from service.catalog.records import NewScan, ScanImage, StoredScan
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
+
+if TYPE_CHECKING:  # psycopg is an extra
+    from postgres_process import PostgresProcess
 
 DIM = 8
 ENCODER = "enc_1"
@@ -103,3 +106,26 @@ def _workspace(catalog: SqliteCatalog, name: str) -> str:
 def _image(n: int) -> ScanImage:
     digest = hashlib.sha256(b"%d" % n).hexdigest()
     return ScanImage(digest, "image", "png", 640, 480, digest[::-1])
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator["PostgresProcess"]:
+    """A real PostgreSQL; its database ``template`` has the tables of a catalog."""
+    from postgres_process import SERVICE_ROLE, postgres_process
+
+    from service.catalog.postgres.postgres_schema import migrate
+
+    with postgres_process() as server:
+        server.template = server.create_database()
+        migrate(server.url(server.template), service_role=SERVICE_ROLE)
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: "PostgresProcess") -> Iterator[str]:
+    """An empty catalog in a database of its own, as the role of the service."""
+    from postgres_process import SERVICE_ROLE
+
+    name = postgres_server.create_database()
+    yield postgres_server.url(name, role=SERVICE_ROLE)
+    postgres_server.drop_database(name)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from service.catalog.records import Author
+from service.catalog.redaction import drop_scores
 from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import drop_scores
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.classifiers.examples import Example, Examples
 from service.classifiers.requests import ExampleSelection, FitRequest

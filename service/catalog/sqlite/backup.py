@@ -23,10 +23,10 @@ from service.catalog.codec import from_json
 from service.catalog.data_folder import PRIVATE_FOLDER, make_private, make_private_folder, sync
 from service.catalog.erasure_ledger import LEDGER, Erasure, ErasureLedger
 from service.catalog.ids import file_sha256
+from service.catalog.redaction import Redact, drop_scores
 from service.catalog.sqlite import schema
 from service.catalog.sqlite.database import Database, connect, opened_to_read, translated
 from service.catalog.sqlite.erasure import erase_again, erasures_in, note
-from service.catalog.sqlite.rows import Redact, drop_scores
 from service.errors import CatalogFailure, DamagedBackup, InputError
 
 FILE, MANIFEST = "catalog.sqlite", "backup.json"

@@ -5,13 +5,12 @@ import sqlite3
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import new_id, now
-from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page
+from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, new_page
 from service.catalog.sqlite.erasure import forget_answers, note
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
     insert,
-    new_page,
     require_row,
     require_workspace,
 )

@@ -6,13 +6,12 @@ from typing import Any
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import now
-from service.catalog.records import Collection, Page, PolicyPatch
+from service.catalog.records import Collection, Page, PolicyPatch, new_page
 from service.catalog.sqlite.erasure import collect, delete_collected, forget_answers, note
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
     insert,
-    new_page,
     require_collection,
     require_row,
     require_workspace,

@@ -21,7 +21,8 @@ from service.catalog.erasure_records import ErasedSubject
 from service.catalog.ids import subject_digest
 from service.catalog.plain_text import name_of
 from service.catalog.records import NewScan, Scan
-from service.catalog.sqlite.rows import Redact, SqliteTable, decode, insert, require_scan
+from service.catalog.redaction import Redact
+from service.catalog.sqlite.rows import SqliteTable, decode, insert, require_scan
 from service.catalog.sqlite.schema import ERASURES_OF_SCHEMA_1
 from service.catalog.validation import require_version
 from service.errors import UnknownItem

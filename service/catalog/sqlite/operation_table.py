@@ -16,13 +16,12 @@ from service.catalog.ids import new_id, now, timestamp
 from service.catalog.interface import Admit
 from service.catalog.leases import Leases
 from service.catalog.operation_records import ENDED, Operation, State
-from service.catalog.records import Page
+from service.catalog.records import Page, new_page
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
     insert,
     json_list,
-    new_page,
     require_row,
     require_workspace,
 )

@@ -1,27 +1,20 @@
 """Reading, decoding and inserting rows of the catalog's tables."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from service.catalog.codec import encode_json, from_columns
 from service.catalog.erasure_ledger import Erasure, ErasureLedger
 from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
-from service.catalog.records import Page
+from service.catalog.redaction import Redact
 from service.catalog.sqlite.database import Database
 from service.catalog.validation import is_comparable
 from service.errors import CatalogFailure, UnknownItem
 
 T = TypeVar("T")
-# Removes the out-of-fold scores of some examples, by position; the scores are opaque here.
-Redact: TypeAlias = Callable[[bytes, Sequence[int]], bytes]
-
-
-def drop_scores(scores: bytes, positions: Sequence[int]) -> bytes:
-    """Removes all out-of-fold scores of a version, where nobody can remove single ones."""
-    return b""
 
 
 class SqliteTable:
@@ -96,11 +89,6 @@ def require_scan(
     sql = "SELECT * FROM scan_records WHERE collection_id = ? AND scan_id = ?"
     missing = "no such scan in this collection"
     return require_row(connection, missing, sql, parent["collection_id"], name_of(scan_id))
-
-
-def new_page(items: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
-    """A page of ``limit`` items; one item more means that another page follows."""
-    return Page(tuple(items[:limit]), key(items[limit - 1]) if len(items) > limit else None)
 
 
 def json_list(values: Iterable[str | int | float]) -> str:

@@ -16,12 +16,11 @@ import numpy.typing as npt
 from service.catalog.codec import decode_vector
 from service.catalog.filter_records import ScanFilter
 from service.catalog.plain_text import name_of
-from service.catalog.records import ClipFrame, ExportRow, Page, Scan
+from service.catalog.records import ClipFrame, ExportRow, Page, Scan, new_page
 from service.catalog.sqlite.rows import (
     SqliteTable,
     decode,
     json_list,
-    new_page,
     require_collection,
     require_scan,
 )

@@ -14,6 +14,7 @@ from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.leases import Leases
+from service.catalog.redaction import Redact, drop_scores
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
 from service.catalog.sqlite.collection_table import SqliteCollections
@@ -23,7 +24,6 @@ from service.catalog.sqlite.facets import SqliteFacets
 from service.catalog.sqlite.operation_table import OperationQueue, SqliteOperations
 from service.catalog.sqlite.reembedding import SqliteReembeddings
 from service.catalog.sqlite.retention import SqliteRetention
-from service.catalog.sqlite.rows import Redact, drop_scores
 from service.catalog.sqlite.scan_reads import SqliteScanReads
 from service.catalog.sqlite.scan_writes import SqliteScanWrites
 from service.catalog.sqlite.version_examples import SqliteVersionExamples

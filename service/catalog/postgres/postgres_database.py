@@ -1,0 +1,254 @@
+"""The databases of one catalog: connection pools, transactions and the translation of errors.
+
+One database is the directory: it knows all workspaces and keys, and in which database (shard) the
+rest of each workspace lives. Without shards it is the only one. No transaction spans two.
+
+Every ``psycopg.Error`` leaves this room as a CatalogFailure with the SQLSTATE of the error, never
+with its text, which may quote stored data.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Literal, TypeAlias
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from service.catalog.postgres.postgres_schema import require_schema
+from service.errors import CatalogFailure, InputError, UnknownItem, WorkspaceMoving
+
+Connection: TypeAlias = psycopg.Connection[DictRow]
+ALL_WORKSPACES = "*"
+DIRECTORY = ""  # name of the shard that is the database of the directory
+MAX_CONNECTIONS = 16  # of one process to one database
+WAIT_S = 1.5  # for a free connection; a lost database is told after so long
+CONNECT_S = 2
+STALE = 3  # connections that may turn out to be broken before a request gives up
+# A server that is gone without a word must not hold a request for the minutes of TCP's defaults.
+_OPTIONS: dict[str, Any] = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 5,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+    "application_name": "sonoprobe",
+    "options": "-c synchronous_commit=on -c timezone=UTC -c lock_timeout=10s"
+    " -c idle_in_transaction_session_timeout=60s",
+    "row_factory": dict_row,
+}
+_ENTER = """
+    SELECT set_config('app.workspace', %(workspace_id)s, true), (
+        SELECT state FROM workspaces WHERE workspace_id = %(workspace_id)s
+    ) AS state
+"""
+# A move waits for running writers: FOR UPDATE conflicts with FOR KEY SHARE.
+_ENTER_TO_WRITE = _ENTER.replace(") AS state", "FOR KEY SHARE ) AS state")
+_ENTER_ALL = "SELECT set_config('app.workspace', '*', true)"
+Mode: TypeAlias = Literal["read", "write"]
+
+
+class PostgresDatabase:
+    """Transactions over the databases of one catalog, from any thread.
+
+    Args:
+        url: of the directory.
+        shards: name -> url of further databases.
+        max_connections: of this process to each database.
+
+    Raises:
+        CatalogFailure: a database is not reachable, or has another schema.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        shards: Mapping[str, str] | None = None,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._places: dict[str, str] = {}  # workspace_id -> shard, as last read
+        self._lock = threading.Lock()
+        self._closed = False
+        urls = {DIRECTORY: url, **(shards or {})}
+        self._pools: dict[str, ConnectionPool[Connection]] = {}
+        with ExitStack() as opened:
+            for name, of_shard in urls.items():
+                self._pools[name] = _pool(of_shard, max_connections)
+                opened.callback(self._pools[name].close)
+                with self.everything(name, "read") as connection:
+                    require_schema(connection)
+            opened.pop_all()
+
+    # of one workspace -----------------------------------------------------------------------
+
+    @contextmanager
+    def write(self, workspace_id: str) -> Iterator[Connection]:
+        """Lend a connection in a transaction: committed at a normal exit, else undone.
+
+        Raises:
+            WorkspaceMoving: the workspace is on its way to another shard.
+        """
+        with self._of_workspace(workspace_id, "write") as connection:
+            yield connection
+
+    @contextmanager
+    def read(self, workspace_id: str) -> Iterator[Connection]:
+        """Lend a connection that sees one moment: all writes before it, none after it."""
+        with self._of_workspace(workspace_id, "read") as connection:
+            yield connection
+
+    # of all workspaces ----------------------------------------------------------------------
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """The names of all databases; the first is the directory."""
+        return tuple(self._pools)
+
+    @contextmanager
+    def everything(self, shard: str, mode: Mode) -> Iterator[Connection]:
+        """Lend a connection to one database that sees all workspaces, in a transaction."""
+        with translated(), self._transaction(shard, mode, _ENTER_ALL, {}) as (connection, _):
+            yield connection
+
+    @contextmanager
+    def directory(self, mode: Mode) -> Iterator[Connection]:
+        """As ``everything``, of the database that knows workspaces and keys."""
+        with self.everything(DIRECTORY, mode) as connection:
+            yield connection
+
+    @contextmanager
+    def outside(self, shard: str) -> Iterator[Connection]:
+        """Lend a connection in autocommit mode, for VACUUM, LISTEN and locks of a session."""
+        with translated(), self._pool(shard).connection(timeout=WAIT_S) as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.execute("SELECT pg_advisory_unlock_all()")
+                    connection.execute("UNLISTEN *")
+                    connection.autocommit = False
+
+    def shard_of(self, workspace_id: str) -> str:
+        """Where a workspace lives as far as this process knows; unknown ones: the directory."""
+        shard = self._places.get(workspace_id)
+        if shard is None:
+            shard = self._look_up(workspace_id)
+        return shard
+
+    def check(self) -> None:
+        """Commit a write in every database. Raises CatalogFailure: one cannot be written now."""
+        for shard in self.shards:
+            with self.everything(shard, "write") as connection:
+                # A transaction without changes writes nothing, so it would prove nothing.
+                connection.execute("SELECT pg_current_xact_id()")
+
+    def close(self) -> None:
+        """Close all connections. Closing twice is allowed."""
+        with self._lock:
+            self._closed = True
+        for pool in self._pools.values():
+            pool.close()
+
+    # ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _of_workspace(self, workspace_id: str, mode: Mode) -> Iterator[Connection]:
+        if workspace_id == ALL_WORKSPACES:
+            raise UnknownItem("no such workspace")
+        enter = _ENTER_TO_WRITE if mode == "write" else _ENTER
+        variables = {"workspace_id": workspace_id}
+        with translated(), ExitStack() as lent:
+            for _attempt in range(2):
+                shard = self.shard_of(workspace_id)
+                begun = self._transaction(shard, mode, enter, variables)
+                connection, state = lent.enter_context(begun)
+                if state not in (None, "moved"):
+                    break
+                # It moved since this process looked, or was created by another one.
+                self._places.pop(workspace_id, None)
+                if self.shard_of(workspace_id) == shard:
+                    break
+                lent.close()
+            if mode == "write" and state == "read_only":
+                raise WorkspaceMoving("the workspace is being moved: try again later")
+            yield connection
+
+    def _look_up(self, workspace_id: str) -> str:
+        select = "SELECT shard FROM directory WHERE workspace_id = %s"
+        with self.directory("read") as connection:
+            row = connection.execute(select, (workspace_id,)).fetchone()
+        if row is None:
+            return DIRECTORY
+        if row["shard"] not in self._pools:
+            raise CatalogFailure("the workspace lives in a shard that the settings do not name")
+        self._places[workspace_id] = row["shard"]
+        return str(row["shard"])
+
+    @contextmanager
+    def _transaction(
+        self, shard: str, mode: Mode, enter: str, variables: Mapping[str, str]
+    ) -> Iterator[tuple[Connection, str | None]]:
+        """Lend a connection after its first statement; also the state that this one answers."""
+        pool = self._pool(shard)
+        with ExitStack() as lent:
+            for attempt in range(STALE + 1):
+                connection = lent.enter_context(pool.connection(timeout=WAIT_S))
+                connection.read_only = mode == "read"
+                connection.isolation_level = (
+                    psycopg.IsolationLevel.REPEATABLE_READ
+                    if mode == "read"
+                    else psycopg.IsolationLevel.READ_COMMITTED
+                )
+                try:
+                    row = connection.execute(enter, variables).fetchone()
+                    break
+                except psycopg.OperationalError:
+                    # The server went away while the connection was idle: nothing was done yet.
+                    if not connection.broken or attempt == STALE:
+                        raise
+                    lent.close()
+            yield connection, None if row is None else row.get("state")
+
+    def _pool(self, shard: str) -> "ConnectionPool[Connection]":
+        if self._closed:
+            raise CatalogFailure("the catalog is closed")
+        return self._pools[shard]
+
+
+def _pool(url: str, max_connections: int) -> "ConnectionPool[Connection]":
+    return ConnectionPool(
+        url,
+        kwargs=_OPTIONS,
+        min_size=1,
+        max_size=max_connections,
+        timeout=WAIT_S,
+        max_idle=300,
+        reconnect_timeout=5,  # afterwards the next request starts the attempts anew
+        configure=_configure,
+        open=True,
+    )
+
+
+def _configure(connection: Connection) -> None:
+    with suppress(psycopg.ProgrammingError):  # no extension, no catalog: told by its schema
+        register_vector(connection)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Translate errors of the driver, without their text."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise CatalogFailure("the database does not answer") from error
+    except psycopg.errors.NumericValueOutOfRange as error:
+        raise InputError("an integer must fit in 64 bits") from error
+    except psycopg.Error as error:
+        name = error.sqlstate or type(error).__name__
+        raise CatalogFailure(f"the catalog failed with {name}") from error
+    except UnicodeEncodeError as error:
+        raise InputError("text must be valid Unicode, got a lone surrogate") from error

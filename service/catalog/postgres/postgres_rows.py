@@ -1,0 +1,167 @@
+"""Reading, decoding and inserting rows of the catalog's tables in PostgreSQL.
+
+Shape suffixes: N rows, D embedding width.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pgvector import Vector
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from service.catalog.codec import from_columns
+from service.catalog.erasure_ledger import Erasure, ErasureLedger
+from service.catalog.erasure_records import ErasedSubject
+from service.catalog.plain_text import name_of
+from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
+from service.catalog.redaction import Redact
+from service.catalog.validation import is_comparable
+from service.errors import CatalogFailure, UnknownItem
+
+T = TypeVar("T")
+
+
+class PostgresTable:
+    """A part of the catalog over its databases."""
+
+    _database: PostgresDatabase
+    _ledger: ErasureLedger | None
+    _redact: Redact
+
+    def _select(self, record: type[T], workspace_id: str, query: str, *variables: Any) -> list[T]:
+        """The records of all rows. Raises CatalogFailure: a column is damaged."""
+        with self._database.read(workspace_id) as connection:
+            return [decode(record, row) for row in select(connection, query, *variables)]
+
+    def _finished(self, receipt: ErasedSubject, erasures: Sequence[Erasure]) -> ErasedSubject:
+        """The receipt of a committed erasure."""
+        return replace(receipt, backups_know=self._noted(erasures))
+
+    def _noted(self, erasures: Sequence[Erasure]) -> bool | None:
+        """Whether a committed erasure is written beside the backups."""
+        return None if self._ledger is None else self._ledger.note(erasures)
+
+
+def select(connection: Connection, query: str, *variables: Any) -> list[DictRow]:
+    """All rows of a query with ``%s`` for its variables."""
+    return connection.execute(query, variables).fetchall()
+
+
+def first(connection: Connection, query: str, *variables: Any) -> DictRow | None:
+    """The first row of a query, None without one."""
+    return connection.execute(query, variables).fetchone()
+
+
+def decode(record: type[T], row: DictRow, **values: Any) -> T:
+    """The record of a row. Raises CatalogFailure: a column is damaged."""
+    try:
+        return from_columns(record, row, **values)
+    except ValueError as error:
+        raise CatalogFailure(f"a stored {record.__name__} is damaged: {error}") from error
+
+
+def insert(
+    connection: Connection,
+    table: str,
+    values: Mapping[str, Any],
+    *,
+    otherwise: str = "",
+    returning: str | None = None,
+) -> Any:
+    """Store a row; return its column ``returning``, None when ``otherwise`` skipped it."""
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) {} {}").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.SQL(", ").join(sql.Placeholder() * len(values)),
+        sql.SQL(otherwise),
+        sql.SQL("" if returning is None else "RETURNING {}").format(
+            sql.Identifier(returning or "")
+        ),
+    )
+    cursor = connection.execute(statement, tuple(values.values()))
+    if returning is None:
+        return None
+    row = cursor.fetchone()
+    return None if row is None else row[returning]
+
+
+def require_row(connection: Connection, missing: str, query: str, *variables: Any) -> DictRow:
+    """The first row. Raises UnknownItem, with the message ``missing``: there is none."""
+    row = first(connection, query, *variables)
+    if row is None:
+        raise UnknownItem(missing)
+    return row
+
+
+def require_workspace(connection: Connection, workspace_id: str) -> None:
+    """Raises UnknownItem: no such workspace."""
+    query = "SELECT 1 FROM workspaces WHERE workspace_id = %s"
+    require_row(connection, "no such workspace", query, workspace_id)
+
+
+def require_collection(
+    connection: Connection, workspace_id: str, name: str, *, lock: bool = False
+) -> DictRow:
+    """Row of the table ``collections``.
+
+    Args:
+        lock: keep other writers away from the collection until the transaction ends, so that
+            its row ids become visible in their order.
+
+    Raises:
+        UnknownItem: no such collection.
+    """
+    query = "SELECT * FROM collections WHERE workspace_id = %s AND name = %s"
+    if lock:
+        query += " FOR NO KEY UPDATE"
+    missing = "no such collection in this workspace"
+    return require_row(connection, missing, query, workspace_id, name)
+
+
+def lock_collections(connection: Connection, collection_ids: Iterable[int]) -> None:
+    """Keep other writers away from several collections; the order prevents deadlocks."""
+    query = """
+        SELECT 1 FROM collections WHERE collection_id = ANY(%s)
+        ORDER BY collection_id FOR NO KEY UPDATE
+    """
+    select(connection, query, list(collection_ids))
+
+
+def require_scan(
+    connection: Connection, workspace_id: str, collection: str, scan_id: str, *, lock: bool = False
+) -> DictRow:
+    """Row of the view ``scan_records``; ``lock`` as ``require_collection``. Raises UnknownItem."""
+    parent = require_collection(connection, workspace_id, collection, lock=lock)
+    query = "SELECT * FROM scan_records WHERE collection_id = %s AND scan_id = %s"
+    missing = "no such scan in this collection"
+    return require_row(connection, missing, query, parent["collection_id"], name_of(scan_id))
+
+
+def comparable(values: Iterable[Any]) -> list[Any]:
+    """The values that a stored one can equal; PostgreSQL would refuse the others."""
+    return [value for value in values if is_comparable(value)]
+
+
+def to_vector(embedding_D: npt.NDArray[np.float32]) -> Vector:
+    """A checked embedding as a value of a column."""
+    return Vector(embedding_D)
+
+
+def vector_of(value: Any, dim: int) -> npt.NDArray[np.float32]:
+    """embedding_D, float32 (dim,). Raises CatalogFailure: missing, or of another width."""
+    if value is None:
+        raise CatalogFailure(f"a stored vector has nothing, expected {dim} numbers")
+    embedding_D = np.asarray(value.to_numpy() if isinstance(value, Vector) else value, np.float32)
+    if embedding_D.shape != (dim,):
+        raise CatalogFailure(f"a stored vector has {embedding_D.size} numbers, expected {dim}")
+    return embedding_D
+
+
+def vectors_of(values: Sequence[Any], dim: int) -> npt.NDArray[np.float32]:
+    """float32 (N, dim) of many values. Raises CatalogFailure as ``vector_of``."""
+    rows = [vector_of(value, dim) for value in values]
+    return np.stack(rows) if rows else np.empty((0, dim), np.float32)
