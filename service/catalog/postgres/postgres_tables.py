@@ -139,7 +139,7 @@ CREATE TABLE scan_vectors (
     row_id bigint PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
     workspace_id text COLLATE "C" NOT NULL,
     collection_id bigint NOT NULL,
-    half halfvec NOT NULL, -- unit length
+    half halfvec, -- unit length; NULL = the vector has no direction, so no search finds it
     vector vector NOT NULL -- as stored
 );
 
@@ -184,7 +184,10 @@ CREATE VIEW collection_records WITH (security_invoker = true) AS
 SELECT * FROM collections;
 
 CREATE VIEW scan_records WITH (security_invoker = true) AS
-SELECT s.*, c.name AS collection, c.encoder_id
+SELECT s.row_id, s.workspace_id, s.collection_id, s.scan_id, s.sha256, s.kind, s.format,
+    s.width_px, s.height_px, s.content_sha256, s.frames, s.frames_used, s.frame_rate_hz,
+    s.regions_used, s.analysis, s.subject_id, s.study_id, s.labels, s.attributes, s.created_at,
+    s.updated_at, s.version, c.name AS collection, c.encoder_id
 FROM scans AS s JOIN collections AS c ON c.collection_id = s.collection_id;
 
 CREATE TABLE classifiers (
