@@ -31,7 +31,7 @@ _VALUES = """
     SELECT facet.type, facet.value, count(*) AS scans, sum(count(*)) OVER () AS all_scans
     FROM scans, json_each(scans.{column}) AS facet
     WHERE workspace_id = ? AND collection_id = ? AND {passes} AND facet.key = ?
-    GROUP BY facet.type, facet.value ORDER BY scans DESC, facet.value LIMIT ?
+    GROUP BY facet.type, facet.value ORDER BY scans DESC, facet.value, facet.type DESC LIMIT ?
 """
 
 
