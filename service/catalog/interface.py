@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.access_records import KeyRecord, SavedAnswer, Workspace
+from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
 from service.catalog.operation_records import Operation, Reembedding, State
 from service.catalog.records import (
     Classifier,
@@ -61,7 +61,30 @@ class WorkspaceCatalog(Protocol):
         """The answer saved under this Idempotency-Key, unless it has expired."""
 
     def forgettings(self, workspace_id: str) -> int:
-        """How often the saved answers of a workspace were dropped because of a deletion."""
+        """How often something of a workspace was deleted, replaced or erased.
+
+        Each time its saved answers are dropped, and whatever a process keeps in memory of its
+        scans and examples must be read again.
+        """
+
+    def claim_answer(
+        self, workspace_id: str, key: str, request_sha256: str, *, owner: str, lease_s: float
+    ) -> AnswerClaim:
+        """Become the one request that works under an Idempotency-Key, or renew that.
+
+        The claim ends with ``save_answer`` or ``release_answer``. One that was not renewed for
+        ``lease_s`` seconds can be taken over.
+
+        Args:
+            request_sha256: digest of the request.
+            owner: names this request among those of all processes.
+
+        Raises:
+            UnknownItem: no such workspace.
+        """
+
+    def release_answer(self, workspace_id: str, key: str, owner: str) -> None:
+        """Give up a claim without an answer; nothing happens if it is another's by now."""
 
     def save_answer(
         self,
@@ -71,12 +94,17 @@ class WorkspaceCatalog(Protocol):
         *,
         keep_s: float,
         forgettings: int | None = None,
+        owner: str | None = None,
     ) -> None:
         """Keep the first answer under a key for ``keep_s`` seconds; drop expired ones.
 
         Args:
             forgettings: their number when the request began. If it has grown, the answer is not
                 kept, because it may repeat what was deleted meanwhile.
+            owner: whose claim ends. If it was taken over, the answer is not kept.
+
+        Raises:
+            UnknownItem: no such workspace.
         """
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.leases import Leases
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
@@ -53,6 +54,7 @@ class SqliteCatalog(
         self._database = database
         self._ledger = ledger
         self._redact = redact
+        self._answer_leases = Leases()
 
     def close(self) -> None:
         self._database.close()
