@@ -39,6 +39,15 @@ class Leases:
             self._held[item] = Lease(holder, now_s + lease_s)
             return True
 
+    def renew(self, item: Hashable, holder: str, *, lease_s: float) -> bool:
+        """Hold an item longer; return False if it is not the holder's (any more)."""
+        with self._lock:
+            lease = self._held.get(item)
+            if lease is None or lease.holder != holder:
+                return False
+            self._held[item] = Lease(holder, self._clock() + lease_s)
+            return True
+
     def holder(self, item: Hashable) -> str | None:
         """Who took the item last, even if the lease ran out; None = nobody."""
         with self._lock:

@@ -17,7 +17,7 @@ from service.catalog.sqlite.collection_table import SqliteCollections
 from service.catalog.sqlite.database import Database, needs_migration
 from service.catalog.sqlite.erasure import SqliteErasure
 from service.catalog.sqlite.facets import SqliteFacets
-from service.catalog.sqlite.operation_table import SqliteOperations
+from service.catalog.sqlite.operation_table import OperationQueue, SqliteOperations
 from service.catalog.sqlite.reembedding import SqliteReembeddings
 from service.catalog.sqlite.retention import SqliteRetention
 from service.catalog.sqlite.scan_reads import SqliteScanReads
@@ -55,9 +55,11 @@ class SqliteCatalog(
         self._ledger = ledger
         self._redact = redact
         self._answer_leases = Leases()
+        self._queue = OperationQueue()
 
     def close(self) -> None:
         self._database.close()
+        self._queue.wake()
 
     def check(self) -> None:
         self._database.check()
