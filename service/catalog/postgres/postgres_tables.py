@@ -139,7 +139,7 @@ CREATE TABLE scan_vectors (
     row_id bigint PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
     workspace_id text COLLATE "C" NOT NULL,
     collection_id bigint NOT NULL,
-    half halfvec NOT NULL, -- unit length
+    half halfvec, -- unit length; NULL = the vector has no direction, so no search finds it
     vector vector NOT NULL -- as stored
 );
 
@@ -184,7 +184,10 @@ CREATE VIEW collection_records WITH (security_invoker = true) AS
 SELECT * FROM collections;
 
 CREATE VIEW scan_records WITH (security_invoker = true) AS
-SELECT s.*, c.name AS collection, c.encoder_id
+SELECT s.row_id, s.workspace_id, s.collection_id, s.scan_id, s.sha256, s.kind, s.format,
+    s.width_px, s.height_px, s.content_sha256, s.frames, s.frames_used, s.frame_rate_hz,
+    s.regions_used, s.analysis, s.subject_id, s.study_id, s.labels, s.attributes, s.created_at,
+    s.updated_at, s.version, c.name AS collection, c.encoder_id
 FROM scans AS s JOIN collections AS c ON c.collection_id = s.collection_id;
 
 CREATE TABLE classifiers (
@@ -285,7 +288,8 @@ CREATE TABLE reembeddings (
 CREATE TABLE staged_vectors (
     row_id bigint PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
     workspace_id text COLLATE "C" NOT NULL,
-    vector vector NOT NULL
+    vector vector NOT NULL,
+    half halfvec -- as that of scan_vectors
 );
 
 -- What was erased, which older backups must lose as well (``erasure_ledger``): digests only.
@@ -299,12 +303,17 @@ CREATE TABLE erasures (
 
 CREATE INDEX erasures_of_workspace ON erasures (workspace_id);
 
--- The last sweep of expired scans whose clock was believed; at most one row.
+-- Of each run of a machine, the last sweep of expired scans whose clock was believed.
 CREATE TABLE retention_clock (
-    only_row integer PRIMARY KEY CHECK (only_row = 1),
+    boot_id text COLLATE "C" PRIMARY KEY, -- of the run; '' = of machines that have no name for it
     swept_at text COLLATE "C" NOT NULL,
-    boot_id text COLLATE "C" NOT NULL, -- of the machine; '' where it has none
     boot_s double precision NOT NULL -- seconds since the machine started
+);
+
+-- Erasures whose rows may still lie in the files, until a VACUUM has passed over them.
+CREATE TABLE vacuums_owed (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id() -- the transaction that deleted
 )
 """
 GUARDED = (

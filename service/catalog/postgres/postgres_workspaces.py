@@ -209,15 +209,3 @@ class PostgresWorkspaces(PostgresTable):
                 drop = "DELETE FROM workspaces WHERE workspace_id = %s"
                 connection.execute(drop, (new.workspace_id,))
         return row
-
-
-def forget_answers(connection: Connection, workspace_id: str) -> None:
-    """Drop the answers of a workspace, because they may repeat what is deleted now.
-
-    Claims stay, so that no request is done twice; what they save later is refused by the count.
-    """
-    # The count first: it waits for answers that are just being saved, which are then seen.
-    count = "UPDATE workspaces SET forgettings = forgettings + 1 WHERE workspace_id = %s"
-    connection.execute(count, (workspace_id,))
-    made = "DELETE FROM answers WHERE workspace_id = %s AND status IS NOT NULL"
-    connection.execute(made, (workspace_id,))
