@@ -174,21 +174,30 @@ def delete_scans(connection: Connection, row_ids: Sequence[int]) -> int:
 
 def note(connection: Connection, erasures: Sequence[Erasure]) -> None:
     """Keep erasures in the catalog; known ones stay as they are."""
-    for erasure in erasures:
-        insert(connection, "erasures", to_columns(erasure), otherwise="ON CONFLICT DO NOTHING")
+    if not erasures:
+        return
+    columns = list(zip(*(to_columns(erasure).values() for erasure in erasures), strict=True))
+    statement = """
+        INSERT INTO erasures (erasure_id, kind, workspace_id, digest, erased_at)
+        SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+        ON CONFLICT DO NOTHING
+    """
+    connection.execute(statement, [list(column) for column in columns])
 
 
 def forget_answers(connection: Connection, workspace_id: str) -> None:
-    """Delete all saved answers of a workspace: which of them repeat erased data is not known.
+    """Finish an erasure: drop the workspace's answers, and owe a VACUUM to what was deleted.
 
-    Those of requests that are under way will not be saved. Call it last, because it makes other
-    writers that forget wait until the transaction ends.
+    Which answers repeat erased data is not known, so all go. Those of requests that are under way
+    will not be saved, because the count has grown.
     """
-    # A claim has no answer yet, and tells other replicas that the request is under way.
-    delete = "DELETE FROM answers WHERE workspace_id = %s AND owner IS NULL"
-    connection.execute(delete, (workspace_id,))
+    # The count first: it waits for answers that are just being saved, which are then seen.
     count = "UPDATE workspaces SET forgettings = forgettings + 1 WHERE workspace_id = %s"
     connection.execute(count, (workspace_id,))
+    # A claim has no answer yet, and tells other replicas that the request is under way.
+    delete = "DELETE FROM answers WHERE workspace_id = %s AND status IS NOT NULL"
+    connection.execute(delete, (workspace_id,))
+    connection.execute("INSERT INTO vacuums_owed DEFAULT VALUES")
 
 
 def require_scan(

@@ -311,7 +311,8 @@ CREATE TABLE reembeddings (
 CREATE TABLE staged_vectors (
     row_id bigint PRIMARY KEY REFERENCES scans (row_id) ON DELETE CASCADE,
     workspace_id text COLLATE "C" NOT NULL,
-    vector vector NOT NULL
+    vector vector NOT NULL,
+    half halfvec -- as that of scan_vectors
 );
 
 -- What was erased, which older backups must lose as well (``erasure_ledger``): digests only.
@@ -325,12 +326,17 @@ CREATE TABLE erasures (
 
 CREATE INDEX erasures_of_workspace ON erasures (workspace_id);
 
--- The last sweep of expired scans whose clock was believed; at most one row.
+-- Of each run of a machine, the last sweep of expired scans whose clock was believed.
 CREATE TABLE retention_clock (
-    only_row integer PRIMARY KEY CHECK (only_row = 1),
+    boot_id text COLLATE "C" PRIMARY KEY, -- of the run; '' = of machines that have no name for it
     swept_at text COLLATE "C" NOT NULL,
-    boot_id text COLLATE "C" NOT NULL, -- of the machine; '' where it has none
     boot_s double precision NOT NULL -- seconds since the machine started
+);
+
+-- Erasures whose rows may still lie in the files, until a VACUUM has passed over them.
+CREATE TABLE vacuums_owed (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id() -- the transaction that deleted
 )
 """
 GUARDED = (
