@@ -1,9 +1,8 @@
 """Moving collections from one encoder to another, in PostgreSQL.
 
 Scans keep their rows, so labels, ids and deletions apply to both vectors at any time. The second
-vector of each scan is in ``staged_vectors``; the switch exchanges the two in one transaction. It
-also empties the collection's partition of ``search_halves``, whose vectors are of the encoder that
-went. Every writer locks the collection, so that no scan comes or goes during a switch.
+vector of each scan is in ``staged_vectors``; the switch exchanges the two in one transaction. Every
+writer locks the collection, so that no scan comes or goes during a switch.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -23,7 +22,6 @@ from service.catalog.postgres.postgres_rows import (
     first,
     require_collection,
     require_row,
-    select,
     to_half,
 )
 from service.errors import Conflict, ImagesNotKept, UnknownItem
@@ -156,9 +154,7 @@ class PostgresReembeddings(PostgresTable):
             _exchange(connection, collection_id)
             connection.execute(_BIND, (collection_id,))
             state = "switched" if current.state == "embedding" else "embedding"
-            connection.execute(
-                _TURN, (parent["encoder_id"], parent["dim"], state, collection_id)
-            )
+            connection.execute(_TURN, (parent["encoder_id"], parent["dim"], state, collection_id))
             parent = require_collection(connection, workspace_id, collection)
             return _reembedding(connection, parent)
 
@@ -178,7 +174,6 @@ def _exchange(connection: Connection, collection_id: int) -> None:
     while last is not None:
         row = require_row(connection, "", _EXCHANGE, collection_id, last, EXCHANGE_AT_ONCE)
         last = row["last"]
-    connection.execute("DELETE FROM search_halves WHERE collection_id = %s", (collection_id,))
 
 
 def _row(connection: Connection, collection_id: int) -> DictRow | None:

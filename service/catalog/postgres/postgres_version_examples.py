@@ -41,8 +41,8 @@ _EXAMPLES = f"""
         coalesce(s.study_id, e.study_id) AS study_id,
         w.row_id IS NOT NULL OR e.vector IS NOT NULL AS is_kept
     {_OF_VERSION}
-"""  # noqa: S608 - made of constants
-_VECTORS = f"SELECT vector_send(coalesce(e.vector, w.vector)) {_OF_VERSION}"  # noqa: S608
+"""
+_VECTORS = f"SELECT vector_send(coalesce(e.vector, w.vector)) {_OF_VERSION}"
 # In the order of the ids, so that ``seq`` follows the order of the examples.
 _INSERT = """
     INSERT INTO classifier_examples (

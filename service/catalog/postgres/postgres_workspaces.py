@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
-from service.catalog.postgres.postgres_database import DIRECTORY, Connection
+from service.catalog.postgres.postgres_database import DIRECTORY
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     decode,
