@@ -13,6 +13,8 @@ from service.errors import InputError, InvalidCursor, NoThumbnail, PreconditionF
 INT64_MAX = 2**63 - 1
 MAX_CONDITIONS = 100  # of one filter; SQLite refuses expressions deeper than 1000
 MAX_DEPTH = 10  # of filters in filters
+POLICY = frozenset({"description", "keep_images", "retention_days"})  # what a patch may set
+MAX_TASKS = 64  # label names that are counted when none is named
 MAX_DAYS = 100_000  # Python's calendar ends in the year 9999
 
 

@@ -11,10 +11,8 @@ from service.catalog.records import RenamedLabel, Scalar
 from service.catalog.sqlite.erasure import forget_answers
 from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
-from service.catalog.validation import require_limit
+from service.catalog.validation import MAX_TASKS, require_limit
 from service.errors import InputError, NameTaken, UnknownItem
-
-MAX_TASKS = 64  # label names that are counted when none is named
 
 _COUNTS = """
     SELECT count(*) AS scans, count(DISTINCT subject_id) AS subjects,
