@@ -5,17 +5,21 @@
 """
 
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
 from service.catalog.postgres.postgres_database import MAX_CONNECTIONS, PostgresDatabase
+from service.catalog.postgres.postgres_news import PostgresNews
+from service.catalog.postgres.postgres_operations import PostgresOperations
 from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
 from service.catalog.redaction import Redact, drop_scores
 
 
 class PostgresCatalog(
     PostgresWorkspaces,
+    PostgresOperations,
     Catalog,
 ):
     """The whole Catalog over the databases of one PostgresDatabase.
@@ -31,6 +35,8 @@ class PostgresCatalog(
         self._database = database
         self._ledger = ledger
         self._redact = redact
+        self._news = PostgresNews(database)
+        self._rounds = count()
 
     @property
     def database(self) -> PostgresDatabase:
@@ -39,6 +45,7 @@ class PostgresCatalog(
 
     def close(self) -> None:
         self._database.close()
+        self._news.close()
 
     def check(self) -> None:
         self._database.check()
