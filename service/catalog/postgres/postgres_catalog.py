@@ -43,6 +43,10 @@ class PostgresCatalog(
         """For the search over the same databases, and for commands of operators."""
         return self._database
 
+    @property
+    def file(self) -> Path | None:
+        return None
+
     def close(self) -> None:
         self._database.close()
         self._news.close()

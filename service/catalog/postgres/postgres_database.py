@@ -129,10 +129,12 @@ class PostgresDatabase:
             try:
                 yield connection
             finally:
-                if not connection.closed:
+                try:
                     connection.execute("SELECT pg_advisory_unlock_all()")
                     connection.execute("UNLISTEN *")
                     connection.autocommit = False
+                except psycopg.Error:  # the block has done its work; the locks end with this
+                    connection.close()
 
     @contextmanager
     def apart(self, shard: str) -> Iterator[Connection]:

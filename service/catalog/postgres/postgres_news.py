@@ -61,7 +61,8 @@ class PostgresNews:
                 selector.register(connection.fileno(), selectors.EVENT_READ)
             selector.select(timeout_s)
         # Of all: one may have been read from its socket already, with an earlier answer.
-        return any([list(connection.notifies(timeout=0)) for connection in self._listening])
+        news = [list(connection.notifies(timeout=0)) for connection in self._listening]
+        return any(news)
 
     def _hang_up(self) -> None:
         self._listening.clear()
