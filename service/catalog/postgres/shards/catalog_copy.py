@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pgvector import HalfVector, Vector
+from pgvector import Vector
 
-from service.arrays import unit_rows
 from service.catalog.ids import digest_of, now
 from service.catalog.postgres.postgres_database import DIRECTORY, PostgresDatabase
-from service.catalog.postgres.postgres_rows import require_row, select
+from service.catalog.postgres.postgres_rows import require_row, select, to_half
 from service.catalog.postgres.shards.row_numbers import LISTED, NUMBERED, count_above
 from service.catalog.postgres.shards.table_rows import (
     KEYS,
@@ -54,6 +53,8 @@ _DERIVED = {
     ("scan_vectors", "collection_id"): "(SELECT s.collection_id FROM scans AS s "
     "WHERE s.row_id = t.row_id)",
     ("scan_vectors", "half"): "t.vector",
+    ("scan_frames", "half"): "t.vector",
+    ("staged_vectors", "half"): "t.vector",
     ("operations", "for_service"): "0",
     ("operations", "worker_id"): "NULL",
     ("operations", "lease_until"): "NULL",
@@ -185,7 +186,5 @@ def _value(kind: str, value: Any) -> Any:
         return float(value)
     if kind in ("vector", "halfvec"):
         embedding_D = np.frombuffer(value, "<f4")
-        if kind == "vector":
-            return Vector(embedding_D)
-        return HalfVector(unit_rows(embedding_D[None])[0])
+        return Vector(embedding_D) if kind == "vector" else to_half(embedding_D)
     return value

@@ -36,7 +36,7 @@ from service.catalog.postgres.shards.table_rows import (
 )
 from service.errors import CatalogFailure, Conflict, UnknownItem
 
-OnStep: TypeAlias = Callable[[str, int], None]  # what is done, and how many more rows of it
+OnStep: TypeAlias = Callable[[str, int], None]  # what was done, and of how many more rows
 WAIT_S = 60.0  # for operations that run in the workspace
 POLL_S = 0.5
 DELETE_AT_ONCE = 500
@@ -54,6 +54,9 @@ def move_workspace(
     """Move a workspace; return the number of its rows in the other database.
 
     To the shard where it is: an earlier move is given up, or its end is tidied up.
+
+    Args:
+        on_step: called after each commit with what was done, and of how many rows.
 
     Raises:
         UnknownItem: no such workspace or shard.
@@ -116,6 +119,7 @@ class WorkspaceMove:
                 # A writer holds its workspace FOR KEY SHARE until it ends.
                 lock = f"{_STATE} FOR UPDATE"
                 require_row(connection, "no such workspace", lock, self._workspace_id)
+                self._on_step("read_only", 0)
                 return int(require_row(connection, "", _RUNNING, self._workspace_id)["n"])
         except CatalogFailure:  # such as a writer that takes too long
             _set_state(self._database, self._home, self._workspace_id, "active")
@@ -139,10 +143,13 @@ class WorkspaceMove:
         """Let all replicas find the new copy. The order of the commits matters."""
         moved = "UPDATE directory SET shard = %s WHERE workspace_id = %s"
         _set_state(self._database, self._to, self._workspace_id, "active")
+        self._on_step("opened", 0)
         # Before the directory: no replica may read the old copy while others write to the new one.
         _set_state(self._database, self._home, self._workspace_id, "moved")
+        self._on_step("closed", 0)
         with self._database.directory("write") as connection:
             connection.execute(moved, (self._to, self._workspace_id))
+        self._on_step("switched", 0)
 
     def _arrive(self) -> None:
         select = "SELECT forgettings FROM workspaces WHERE workspace_id = %s"
@@ -158,6 +165,7 @@ class WorkspaceMove:
             _delete(self._database, self._to, self._workspace_id, self._on_step)
         with self._database.everything(self._to, "write") as connection:
             connection.execute(arrive, (self._workspace_id, old["forgettings"]))
+        self._on_step("arriving", 0)
 
     def _copy_table(self, name: str) -> int:
         with self._database.everything(self._to, "read") as connection:
@@ -200,6 +208,7 @@ def _settle(database: PostgresDatabase, workspace_id: str, home: str, on_step: O
         state = _state(database, shard, workspace_id)
         if state is not None:
             _set_state(database, shard, workspace_id, "moved")
+            on_step("left", 0)
             _delete(database, shard, workspace_id, on_step)
 
 
