@@ -293,12 +293,8 @@ def postgres_of(settings: Settings) -> "PostgresCatalog":
     url = settings.catalog_url()
     if url is None:
         raise InvalidSettings("SONOPROBE_CATALOG: expected postgresql://..., got nothing")
-    try:
+    with with_driver():
         from service.catalog.postgres.postgres_catalog import open_postgres
-    except ImportError as error:
-        raise InvalidSettings(
-            "SONOPROBE_CATALOG needs a driver: pip install 'sonoprobe[postgres]'"
-        ) from error
     return open_postgres(
         url,
         shards=settings.shard_urls(),
@@ -306,6 +302,17 @@ def postgres_of(settings: Settings) -> "PostgresCatalog":
         backup_dir=settings.backup_dir,
         redact=without_scores,
     )
+
+
+@contextmanager
+def with_driver() -> Iterator[None]:
+    """Raises InvalidSettings: the block imports the driver of PostgreSQL, which is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise InvalidSettings(
+            "a catalog in PostgreSQL needs its driver: pip install 'sonoprobe[postgres]'"
+        ) from error
 
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:

@@ -22,7 +22,22 @@ SCHEMA_VERSION = 1
 TABLES = """\
 CREATE TABLE catalog_schema (
     only_row integer PRIMARY KEY CHECK (only_row = 1),
-    version integer NOT NULL
+    version integer NOT NULL,
+    shard text COLLATE "C" NOT NULL DEFAULT '' -- the name of this database; '' = the directory
+);
+
+-- In the directory: the databases of workspaces. Their row numbers differ by the number
+-- (``row_numbers``).
+CREATE TABLE shards (
+    name text COLLATE "C" PRIMARY KEY,
+    number integer NOT NULL UNIQUE
+);
+
+-- A catalog that is copied into this directory; nobody may use it before the end.
+CREATE TABLE arrivals (
+    source text COLLATE "C" PRIMARY KEY,
+    begun_at text COLLATE "C" NOT NULL,
+    ended_at text COLLATE "C"
 );
 
 CREATE TABLE directory (
@@ -48,7 +63,8 @@ CREATE INDEX keys_of_workspace ON keys (workspace_id);
 CREATE TABLE workspaces (
     workspace_id text COLLATE "C" PRIMARY KEY,
     state text COLLATE "C" NOT NULL DEFAULT 'active'
-        CHECK (state IN ('active', 'read_only', 'moved')), -- of its copy in this database
+        -- Of its copy in this database; a move leads it from one to the other.
+        CHECK (state IN ('arriving', 'active', 'read_only', 'moved')),
     forgettings bigint NOT NULL DEFAULT 0 -- how often its saved answers were dropped
 );
 
