@@ -14,7 +14,8 @@ LOCK = 0x536F6E6F  # of whoever changes the schema: "Sono"
 _GRANT = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
-    REVOKE INSERT, UPDATE, DELETE ON catalog_schema FROM {role};
+    REVOKE INSERT, UPDATE, DELETE ON catalog_schema, shards FROM {role};
+    GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {role};
     ALTER DEFAULT PRIVILEGES IN SCHEMA public
         GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}
 """
@@ -53,7 +54,9 @@ def _create(connection: psycopg.Connection[Any]) -> None:
         connection.execute(statement)
     for table in GUARDED:
         connection.execute(sql.SQL(GUARD).format(table=sql.Identifier(table)))
-    connection.execute("INSERT INTO catalog_schema VALUES (1, %s)", (SCHEMA_VERSION,))
+    connection.execute(
+        "INSERT INTO catalog_schema (only_row, version) VALUES (1, %s)", (SCHEMA_VERSION,)
+    )
 
 
 def require_schema(connection: psycopg.Connection[Any]) -> None:

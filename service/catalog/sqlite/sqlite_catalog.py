@@ -4,11 +4,16 @@
 the tables.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
+from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
+from service.catalog.leases import Leases
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
@@ -16,7 +21,7 @@ from service.catalog.sqlite.collection_table import SqliteCollections
 from service.catalog.sqlite.database import Database, needs_migration
 from service.catalog.sqlite.erasure import SqliteErasure
 from service.catalog.sqlite.facets import SqliteFacets
-from service.catalog.sqlite.operation_table import SqliteOperations
+from service.catalog.sqlite.operation_table import OperationQueue, SqliteOperations
 from service.catalog.sqlite.reembedding import SqliteReembeddings
 from service.catalog.sqlite.retention import SqliteRetention
 from service.catalog.sqlite.scan_reads import SqliteScanReads
@@ -53,9 +58,27 @@ class SqliteCatalog(
         self._database = database
         self._ledger = ledger
         self._redact = redact
+        self._answer_leases = Leases()
+        self._queue = OperationQueue()
+        self._once = Leases()
+
+    @property
+    def file(self) -> Path | None:
+        return self._database.path
+
+    @contextmanager
+    def once(self, name: str) -> Iterator[bool]:
+        # One process uses the file, so only its own threads can do the same work.
+        block = new_id("block")
+        is_mine = self._once.take(name, block, lease_s=math.inf)
+        try:
+            yield is_mine
+        finally:
+            self._once.release(name, block)
 
     def close(self) -> None:
         self._database.close()
+        self._queue.wake()
 
     def check(self) -> None:
         self._database.check()
