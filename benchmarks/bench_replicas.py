@@ -20,6 +20,7 @@ tiny one of the tests, so that database and service are loaded and not the encod
 import argparse
 import contextlib
 import random
+import sys
 import tempfile
 import threading
 import time
@@ -29,7 +30,7 @@ from typing import Any
 
 import httpx
 from catalogs import new_postgres_catalog, new_sqlite_catalog
-from harness import argument_parser, median_ms, print_report
+from harness import argument_parser, end_in_order, median_ms, print_report
 from postgres_process import PostgresProcess, postgres_process
 from replica_load import (
     NAME,
@@ -59,6 +60,11 @@ SETTINGS = {
     "ENCODER_THREADS": "1",
 }
 Parts = dict[str, Any]
+
+
+def tell(what: str) -> None:
+    """How far it is, on standard error."""
+    print(time.strftime("%H:%M:%S"), what, file=sys.stderr, flush=True)
 
 
 class Bench:
@@ -269,6 +275,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     report: dict[str, Any] = {"replicas": COUNT, "minutes": arguments.minutes}
     with postgres_process() as server:
         if arguments.overhead_scans:
+            tell("overhead")
             report["overhead"] = {
                 "tiny_encoder": overhead(server, folder, TINY_BUNDLE, arguments.overhead_scans),
                 "shipped_encoder": overhead(server, folder, None, arguments.overhead_scans // 2),
@@ -279,12 +286,15 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             proxy = HAProxy(group, folder)
             with proxy.running():
                 bench = Bench(group, proxy, server, key)
+                tell("scaling")
                 bench.seed()
                 report["scaling"] = scaling(bench, arguments.scaling_s)
+                tell("kills")
                 tally, figures = disturbed(bench, 60 * arguments.minutes)
                 report |= summary(tally) | figures | {"proxy": proxy.figures()}
                 for replica in group:
                     bench.wait_until_up(replica)
+                tell("rolling restart")
                 report["rolling_restart"] = rolling_restart(bench)
                 report |= compared(bench)
     return report
@@ -302,6 +312,7 @@ def main() -> None:
     parser.add_argument("--scaling-s", type=float, default=20.0)
     parser.add_argument("--overhead-scans", type=int, default=200, help="0 = not measured")
     arguments = parser.parse_args()
+    end_in_order()
     if not has_haproxy():
         raise SystemExit("expected HAProxy: apt-get install haproxy")
     with tempfile.TemporaryDirectory(prefix="sp-replicas-") as scratch:

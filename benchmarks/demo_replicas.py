@@ -6,6 +6,7 @@ PostgreSQL with pgvector comes from a Python package; each replica is a process 
 balancer is HAProxy if it is installed, else a small one of ours. Everything is removed at the end.
 """
 
+import argparse
 import contextlib
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 from balancer import Balancer
 from catalogs import new_postgres_catalog
+from harness import end_in_order
 from postgres_process import postgres_process
 from replica_processes import HAProxy, Replica, has_haproxy, replicas
 
@@ -66,9 +68,9 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def balanced(group: Sequence[Replica], folder: Path) -> Iterator[str]:
+def balanced(group: Sequence[Replica], folder: Path, *, use_haproxy: bool) -> Iterator[str]:
     """The address of a balancer before the replicas."""
-    if has_haproxy():
+    if use_haproxy:
         proxy = HAProxy(group, folder)
         with proxy.running():
             yield proxy.url
@@ -95,7 +97,7 @@ def killed_after(replica: Replica, calls: int) -> Callable[[int], None]:
     return count
 
 
-def run(group: Sequence[Replica], client: PatientClient) -> None:
+def run(group: Sequence[Replica], client: PatientClient, repeats: int) -> None:
     """The main job, with a kill in the upload and one in the teaching."""
     examples = steps.find_examples(steps.SAMPLES)
     begin = time.monotonic()
@@ -112,7 +114,7 @@ def run(group: Sequence[Replica], client: PatientClient) -> None:
     say(f"  {group[0].name} was started again: it needs nothing but the database")
     say(steps.search(client, stored))
     kill = killed_after(group[1], 2)
-    for line in steps.teach(client, stored, labelled=SHOTS, repeats=REPEATS, on_done=kill):
+    for line in steps.teach(client, stored, labelled=SHOTS, repeats=repeats, on_done=kill):
         say(line)
     names = {found["name"] for found in client.classifiers()}
     say(
@@ -123,27 +125,28 @@ def run(group: Sequence[Replica], client: PatientClient) -> None:
 
 def main() -> None:
     """Start everything, run the job, remove everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--own-balancer", action="store_true", help="even if HAProxy is installed")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="random choices of labels")
+    parser.add_argument("--bundle", type=Path, help="encoder bundle; the shipped one without it")
+    arguments = parser.parse_args()
+    use_haproxy = has_haproxy() and not arguments.own_balancer
+    settings = SETTINGS | ({"BUNDLE_DIR": str(arguments.bundle)} if arguments.bundle else {})
+    end_in_order()
     begin = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="sp-demo-") as scratch,
-        postgres_process() as server,
-    ):
-        folder = Path(scratch)
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="sp-demo-"))
+        server = stack.enter_context(postgres_process())
         catalog, key = new_postgres_catalog(server)
-        say(
-            f"PostgreSQL with pgvector runs, its tables are made ({time.monotonic() - begin:.1f} s)"
-        )
-        with (
-            replicas(COUNT, SETTINGS | catalog, folder) as group,
-            balanced(group, folder) as url,
-            PatientClient(url, key=key) as client,
-        ):
-            kind = "HAProxy" if has_haproxy() else "a small balancer"
-            say(
-                f"{COUNT} replicas of the service are ready behind {kind} at {url} "
-                f"({time.monotonic() - begin:.1f} s)"
-            )
-            run(group, client)
+        spent_s = time.monotonic() - begin
+        say(f"PostgreSQL with pgvector runs, and its tables are made ({spent_s:.1f} s)")
+        group = stack.enter_context(replicas(COUNT, settings | catalog, Path(scratch)))
+        url = stack.enter_context(balanced(group, Path(scratch), use_haproxy=use_haproxy))
+        kind = "HAProxy" if use_haproxy else "a small balancer"
+        spent_s = time.monotonic() - begin
+        say(f"{COUNT} replicas of the service are ready behind {kind} at {url} ({spent_s:.1f} s)")
+        with PatientClient(url, key=key) as client:
+            run(group, client, arguments.repeats)
     say("Everything was removed. docs/operators.md tells how to run it for good.")
 
 

@@ -33,7 +33,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from drawn_scans import scan_image
-from harness import argument_parser, print_report
+from harness import argument_parser, end_in_order, print_report
 from kill_engines import KilledEngine, PostgresEngine, SqliteEngine
 
 from service.arrays import unit_rows
@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("sqlite", "postgres"), default="sqlite")
     arguments = parser.parse_args()
+    end_in_order()
     with engine_of(arguments.engine) as engine:
         start = time.perf_counter()
         report = {"engine": arguments.engine} | run(arguments.rounds, engine, seed=arguments.seed)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from harness import ROOT, argument_parser, print_report
+from harness import ROOT, argument_parser, end_in_order, print_report
 from postgres_process import SERVICE_ROLE, PostgresProcess, postgres_process
 
 from service.catalog.operation_records import Operation
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    end_in_order()
     if arguments.folder is not None:
         run_worker(arguments)
         return
