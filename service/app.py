@@ -196,7 +196,10 @@ def _watch(metrics: ServiceMetrics, running: Services) -> None:
     pipeline = running.pipeline
     metrics.watch_in_flight(lambda: pipeline.in_flight)
     metrics.watch_indexes(lambda: index_figures(running.gallery))
-    metrics.watch_records(running.gallery.retention_held, running.gallery.erasures_owed)
+    gallery = running.gallery
+    metrics.watch_records(
+        gallery.retention_held, gallery.erasures_owed, gallery.erasures_unvacuumed
+    )
     metrics.watch_queues(
         lambda: {
             name: {

@@ -14,6 +14,7 @@ from service.catalog.postgres.postgres_erasure import PostgresErasure
 from service.catalog.postgres.postgres_reembedding import PostgresReembeddings
 from service.catalog.postgres.postgres_retention import PostgresRetention
 from service.catalog.postgres.postgres_rows import require_collection, to_half
+from service.catalog.postgres.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_version_examples import PostgresVersionExamples
 from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
 
@@ -37,6 +38,7 @@ class Parts(
         self._database = PostgresDatabase(url, **options)
         self._ledger = None if folder is None else ErasureLedger(folder)
         self._redact = drop_first
+        self._vacuum = ErasureVacuum(self._database)
 
     @property
     def database(self) -> PostgresDatabase:
