@@ -182,7 +182,7 @@ class NearestSearch:
         if where is None:
             return self._scored(head, fragment("SELECT row_id, d FROM near"), k)
         passing = fragment(
-            "SELECT row_id, d FROM near JOIN scan_records USING (row_id) "
+            "SELECT row_id, d FROM near JOIN filtered_scans USING (row_id) "
             "WHERE collection_id = {collection} AND {where}"
         ).filled(collection=fragment("%s", self.collection_id), where=where)
         return self._scored(head, passing, k)
@@ -219,7 +219,7 @@ class NearestSearch:
 
     def _passing(self, where: Fragment, after: int) -> Fragment:
         return fragment(
-            "SELECT row_id FROM scan_records "
+            "SELECT row_id FROM filtered_scans "
             "WHERE collection_id = {collection} AND row_id > {after} AND {where}"
         ).filled(
             collection=fragment("%s", self.collection_id),
