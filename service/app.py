@@ -34,7 +34,7 @@ from service.catalog.erasure_ledger import LEDGER
 from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX
-from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
+from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.catalog.vector_search import VectorSearch
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import without_scores as without_scores
@@ -45,8 +45,8 @@ from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import Encoder, load_encoder
 from service.embedding.pipeline import Pipeline, PipelineLimits
-from service.gallery.embedded_search import EmbeddedSearch
 from service.errors import InvalidSettings
+from service.gallery.embedded_search import EmbeddedSearch
 from service.gallery.gallery import Gallery
 from service.imaging.formats.limits import DecodeLimits
 from service.jobs.fit_queue import FitQueue
@@ -89,17 +89,14 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            running = await _opened(stack, settings, metrics, encoder, catalog)
+            model = encoder
+            if model is None:
+                model = await asyncio.to_thread(open_encoder, settings)
+            truth = catalog or await _own_catalog(stack, settings)
+            running = await _opened(stack, settings, metrics, model, truth)
             app.state.running = running
             _watch(metrics, running)
-            schedule = Schedule(
-                settings=settings,
-                gallery=running.gallery,
-                operations=running.operations,
-                on_expired=running.forget_deleted,
-                backup_owner=running.default_workspace_id,
-            )
-            async with run_schedule(schedule):
+            async with run_schedule(_schedule(settings, truth, running)):
                 yield
             running.stopping = True
 
@@ -130,12 +127,10 @@ async def _opened(
     stack: AsyncExitStack,
     settings: Settings,
     metrics: ServiceMetrics,
-    encoder: Encoder | None,
-    catalog: Catalog | None,
+    model: Encoder,
+    truth: Catalog,
 ) -> Services:
     """Open everything in the order of its dependencies; ``stack`` closes it."""
-    model = encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
-    truth = catalog if catalog is not None else await _own_catalog(stack, settings)
     gallery = Gallery(
         truth,
         _vector_search(settings, truth, model),
@@ -181,6 +176,18 @@ async def _opened(
         searchers=searchers,
         slow_lane=slow_lane,
         default_workspace_id=workspace.workspace_id,
+    )
+
+
+def _schedule(settings: Settings, catalog: Catalog, running: Services) -> Schedule:
+    return Schedule(
+        settings=settings,
+        catalog=catalog,
+        gallery=running.gallery,
+        operations=running.operations,
+        on_expired=running.forget_deleted,
+        on_swept=running.classifiers.forget_older,
+        backup_owner=None if catalog.file is None else running.default_workspace_id,
     )
 
 
@@ -286,12 +293,8 @@ def postgres_of(settings: Settings) -> "PostgresCatalog":
     url = settings.catalog_url()
     if url is None:
         raise InvalidSettings("SONOPROBE_CATALOG: expected postgresql://..., got nothing")
-    try:
+    with with_driver():
         from service.catalog.postgres.postgres_catalog import open_postgres
-    except ImportError as error:
-        raise InvalidSettings(
-            "SONOPROBE_CATALOG needs a driver: pip install 'sonoprobe[postgres]'"
-        ) from error
     return open_postgres(
         url,
         shards=settings.shard_urls(),
@@ -299,6 +302,17 @@ def postgres_of(settings: Settings) -> "PostgresCatalog":
         backup_dir=settings.backup_dir,
         redact=without_scores,
     )
+
+
+@contextmanager
+def with_driver() -> Iterator[None]:
+    """Raises InvalidSettings: the block imports the driver of PostgreSQL, which is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise InvalidSettings(
+            "a catalog in PostgreSQL needs its driver: pip install 'sonoprobe[postgres]'"
+        ) from error
 
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:

@@ -303,7 +303,7 @@ class Settings(BaseSettings):
                 'SONOPROBE_SHARDS: expected {"name": "postgresql://...", ...} with names of 1 to '
                 "64 letters, digits, dots, dashes"
             )
-        return urls
+        return dict(urls)
 
     def hosts(self) -> list[str]:
         """``allowed_hosts`` as a list, in small letters."""

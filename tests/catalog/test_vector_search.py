@@ -48,7 +48,7 @@ class Engine:
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[Engine]:
+def embedded(_: pytest.FixtureRequest, folder: Path) -> Iterator[Engine]:
     with ExitStack() as stack:
         catalog = open_catalog(folder)
         stack.callback(catalog.close)
@@ -70,7 +70,8 @@ def embedded(folder: Path) -> Iterator[Engine]:
 
 
 ENGINES: list = [pytest.param(embedded, id="embedded")]
-StartsEngine = Callable[[Path], AbstractContextManager[Engine]]
+# The request gives an engine the fixtures of a server that it needs.
+StartsEngine = Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Engine]]
 
 
 @functools.cache
@@ -169,23 +170,33 @@ def until(check: Callable[[], bool]) -> None:
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     start: StartsEngine = request.param
-    with start(tmp_path / "data") as running:
+    with start(request, tmp_path / "data") as running:
         yield running
 
 
 @pytest.fixture
-def few(engine: Engine) -> Stocked:
-    """300 scans: below the limit of exact search."""
+def fresh(engine: Engine) -> Stocked:
+    """A small collection that tests may change."""
     stocked = Stocked(engine, engine.open_search(), "ours", "c")
-    stocked.store(range(300))
+    stocked.store(range(60))
     return stocked
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def few(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """300 scans, below the limit of exact search. Tests only read it."""
+    start: StartsEngine = request.param
+    with start(request, tmp_path_factory.mktemp("few") / "data") as engine:
+        stocked = Stocked(engine, engine.open_search(), "ours", "c")
+        stocked.store(range(300))
+        yield stocked
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """A collection above the limit, most of it searched approximately. Tests change it."""
     start: StartsEngine = request.param
-    with start(tmp_path_factory.mktemp("many") / "data") as engine:
+    with start(request, tmp_path_factory.mktemp("many") / "data") as engine:
         stocked = Stocked(engine, engine.open_search(), "ours", "c")
         for first in range(0, MANY_ROWS, 500):
             stocked.store(range(first, first + 500))
@@ -215,19 +226,19 @@ def test_types_are_the_same_whether_or_not_something_is_found(few: Stocked) -> N
         assert (found.row_ids_K.dtype, found.scores_K.dtype) == (np.int64, np.float32)
 
 
-def test_of_equal_scores_the_older_row_comes_first(few: Stocked) -> None:
-    with few.search.writing():
+def test_of_equal_scores_the_older_row_comes_first(fresh: Stocked) -> None:
+    with fresh.search.writing():
         twins = [
             NewScan(f"twin{n}", scan(900 + n).image, vector(7), b"jpeg", subject_id=f"t{n}")
             for n in range(3)
         ]
-        few.catalog.add_scans(few.workspace_id, "c", twins, encoder_id=ENCODER)
-        row_ids_N, hashes_N = few.catalog.content_hashes(few.workspace_id, "c")
+        fresh.catalog.add_scans(fresh.workspace_id, "c", twins, encoder_id=ENCODER)
+        row_ids_N, hashes_N = fresh.catalog.content_hashes(fresh.workspace_id, "c")
         rows_ND = np.stack([vector(7)] * 3)
         rows = IndexedRows(row_ids_N[-3:], hashes_N[-3:], rows_ND)
-        few.search.add(few.workspace_id, "c", rows)
-    assert few.nearest(7, 4).row_ids_K.tolist() == [
-        next(row_id for row_id, n in few.rows.items() if n == 7),
+        fresh.search.add(fresh.workspace_id, "c", rows)
+    assert fresh.nearest(7, 4).row_ids_K.tolist() == [
+        next(row_id for row_id, n in fresh.rows.items() if n == 7),
         *row_ids_N[-3:].tolist(),
     ]
 
@@ -246,14 +257,14 @@ def test_a_longer_answer_of_the_same_ranking_goes_on_where_the_shorter_ended(few
             few.assert_exact(ranking(k), 3, k, share)
 
 
-def test_what_is_stored_or_erased_is_known_to_the_next_search(few: Stocked) -> None:
-    few.store(range(300, 330))
-    few.assert_exact(few.nearest(311), 311, 10)
-    few.erase_scan(int(few.nearest(311).row_ids_K[0]))
-    few.assert_exact(few.nearest(311), 311, 10)
-    gone = few.erase_subject("p5")
-    assert len(gone) == 4  # 5, 105, 205, 305
-    few.assert_exact(few.nearest(105, 400), 105, 400)
+def test_what_is_stored_or_erased_is_known_to_the_next_search(fresh: Stocked) -> None:
+    fresh.store(range(100, 130))
+    fresh.assert_exact(fresh.nearest(111), 111, 10)
+    fresh.erase_scan(int(fresh.nearest(111).row_ids_K[0]))
+    fresh.assert_exact(fresh.nearest(111), 111, 10)
+    gone = fresh.erase_subject("p5")
+    assert len(gone) == 2  # 5 and 105
+    fresh.assert_exact(fresh.nearest(105, 400), 105, 400)
 
 
 def test_a_removal_of_rows_that_are_not_there_changes_nothing(few: Stocked) -> None:
@@ -263,14 +274,14 @@ def test_a_removal_of_rows_that_are_not_there_changes_nothing(few: Stocked) -> N
 
 
 def test_workspaces_with_collections_of_one_name_do_not_see_each_other(
-    engine: Engine, few: Stocked
+    engine: Engine, fresh: Stocked
 ) -> None:
-    theirs = Stocked(engine, few.search, "theirs", "c")
+    theirs = Stocked(engine, fresh.search, "theirs", "c")
     assert len(theirs.nearest(7).row_ids_K) == 0
     theirs.store(range(300, 310))
     theirs.assert_exact(theirs.nearest(7, 400), 7, 400)
-    few.assert_exact(few.nearest(7, 400), 7, 400)
-    assert theirs.statistics.index_id != few.statistics.index_id
+    fresh.assert_exact(fresh.nearest(7, 400), 7, 400)
+    assert theirs.statistics.index_id != fresh.statistics.index_id
 
 
 @pytest.mark.parametrize(
@@ -295,25 +306,25 @@ def test_an_unknown_collection_is_refused(few: Stocked) -> None:
                 few.search.search(workspace_id, name, vector(1), k=1, where=where)
 
 
-def test_a_deleted_collection_is_gone_and_its_name_starts_empty(few: Stocked) -> None:
-    with few.search.writing():
-        few.catalog.delete_collection(few.workspace_id, "c")
-        few.search.drop(few.workspace_id, "c")
-    few.rows.clear()
+def test_a_deleted_collection_is_gone_and_its_name_starts_empty(fresh: Stocked) -> None:
+    with fresh.search.writing():
+        fresh.catalog.delete_collection(fresh.workspace_id, "c")
+        fresh.search.drop(fresh.workspace_id, "c")
+    fresh.rows.clear()
     with pytest.raises(UnknownItem):
-        few.nearest(7)
-    assert few.statistics.state.rows == 0
-    few.create()
-    assert len(few.nearest(7).row_ids_K) == 0
-    few.store(range(20))
-    few.assert_exact(few.nearest(7), 7, 10)
+        fresh.nearest(7)
+    assert fresh.statistics.state.rows == 0
+    fresh.create()
+    assert len(fresh.nearest(7).row_ids_K) == 0
+    fresh.store(range(20))
+    fresh.assert_exact(fresh.nearest(7), 7, 10)
 
 
-def test_a_search_opened_later_finds_everything(engine: Engine, few: Stocked) -> None:
-    few.search.close()
-    few.search = engine.open_search()
-    few.assert_exact(few.nearest(7, 400), 7, 400)
-    assert few.search.open() == 300
+def test_a_search_opened_later_finds_everything(engine: Engine, fresh: Stocked) -> None:
+    fresh.search.close()
+    fresh.search = engine.open_search()
+    fresh.assert_exact(fresh.nearest(7, 400), 7, 400)
+    assert fresh.search.open() == 60
 
 
 # encoders ---------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ Every ``psycopg.Error`` leaves this room as a CatalogFailure with the SQLSTATE o
 with its text, which may quote stored data.
 """
 
+import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, Literal, TypeAlias
 
 import psycopg
@@ -20,12 +23,16 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from service.catalog.postgres.postgres_schema import require_schema
 from service.errors import CatalogFailure, InputError, UnknownItem, WorkspaceMoving
 
+log = logging.getLogger(__name__)
 Connection: TypeAlias = psycopg.Connection[DictRow]
 ALL_WORKSPACES = "*"
 DIRECTORY = ""  # name of the shard that is the database of the directory
 MAX_CONNECTIONS = 16  # of one process to one database
 WAIT_S = 1.5  # for a free connection; a lost database is told after so long
 CONNECT_S = 2
+CHECK_S = 1.8  # readiness falls within two seconds
+POOL_LINE_EVERY_S = 30.0
+SWITCH_S, SWITCHES = 1.0, 20  # wait for the end of a move, and how often it is looked for
 STALE = 3  # connections that may turn out to be broken before a request gives up
 # A server that is gone without a word must not hold a request for the minutes of TCP's defaults.
 _OPTIONS: dict[str, Any] = {
@@ -48,6 +55,11 @@ _ENTER = """
 # A move waits for running writers: FOR UPDATE conflicts with FOR KEY SHARE.
 _ENTER_TO_WRITE = _ENTER.replace(") AS state", "FOR KEY SHARE ) AS state")
 _ENTER_ALL = "SELECT set_config('app.workspace', '*', true)"
+_PLACE = """
+    SELECT s.shard, r.rolsuper OR r.rolbypassrls AS is_above,
+        EXISTS (SELECT 1 FROM arrivals WHERE ended_at IS NULL) AS arrives
+    FROM catalog_schema AS s, pg_roles AS r WHERE r.rolname = current_user
+"""
 Mode: TypeAlias = Literal["read", "write"]
 
 
@@ -58,6 +70,7 @@ class PostgresDatabase:
         url: of the directory.
         shards: name -> url of further databases.
         max_connections: of this process to each database.
+        may_arrive: open a catalog of which a part is not copied yet.
 
     Raises:
         CatalogFailure: a database is not reachable, or has another schema.
@@ -69,11 +82,14 @@ class PostgresDatabase:
         shards: Mapping[str, str] | None = None,
         *,
         max_connections: int = MAX_CONNECTIONS,
+        may_arrive: bool = False,
     ) -> None:
         self._places: dict[str, str] = {}  # workspace_id -> shard, as last read
         self._lock = threading.Lock()
         self._closed = False
-        urls = {DIRECTORY: url, **(shards or {})}
+        self._checked: Future[None] | None = None
+        logging.getLogger("psycopg.pool").addFilter(_pool_lines)
+        self._urls = urls = {DIRECTORY: url, **(shards or {})}
         self._pools: dict[str, ConnectionPool[Connection]] = {}
         with ExitStack() as opened:
             for name, of_shard in urls.items():
@@ -81,6 +97,7 @@ class PostgresDatabase:
                 opened.callback(self._pools[name].close)
                 with self.everything(name, "read") as connection:
                     require_schema(connection)
+                    _require_place(connection, name, may_arrive=may_arrive)
             opened.pop_all()
 
     # of one workspace -----------------------------------------------------------------------
@@ -128,10 +145,24 @@ class PostgresDatabase:
             try:
                 yield connection
             finally:
-                if not connection.closed:
+                try:
                     connection.execute("SELECT pg_advisory_unlock_all()")
                     connection.execute("UNLISTEN *")
                     connection.autocommit = False
+                except psycopg.Error:  # the block has done its work; the locks end with this
+                    connection.close()
+
+    @contextmanager
+    def apart(self, shard: str) -> Iterator[Connection]:
+        """A connection of its own in autocommit mode, for work that lasts as long as the process.
+
+        Raises:
+            psycopg.Error: not reachable.
+        """
+        self.require_open()
+        options = _OPTIONS | {"autocommit": True}
+        with closing(psycopg.connect(self._urls[shard], **options)) as connection:
+            yield connection
 
     def shard_of(self, workspace_id: str) -> str:
         """Where a workspace lives as far as this process knows; unknown ones: the directory."""
@@ -141,11 +172,29 @@ class PostgresDatabase:
         return shard
 
     def check(self) -> None:
-        """Commit a write in every database. Raises CatalogFailure: one cannot be written now."""
-        for shard in self.shards:
-            with self.everything(shard, "write") as connection:
+        """Commit a write in the directory. Raises CatalogFailure: it does not answer in time.
+
+        A lost shard is no reason to turn away the workspaces of the others.
+        """
+        with self._lock:
+            checked = self._checked
+            if checked is None or checked.done():
+                # In a thread, because a server that is gone without a word answers nothing.
+                checked = self._checked = Future()
+                threading.Thread(target=self._check, args=[checked], daemon=True).start()
+        try:
+            checked.result(CHECK_S)
+        except TimeoutError as error:
+            raise CatalogFailure("the database does not answer") from error
+
+    def _check(self, checked: "Future[None]") -> None:
+        try:
+            with self.directory("write") as connection:
                 # A transaction without changes writes nothing, so it would prove nothing.
                 connection.execute("SELECT pg_current_xact_id()")
+            checked.set_result(None)
+        except BaseException as error:
+            checked.set_exception(error)
 
     def close(self) -> None:
         """Close all connections. Closing twice is allowed."""
@@ -163,18 +212,22 @@ class PostgresDatabase:
         enter = _ENTER_TO_WRITE if mode == "write" else _ENTER
         variables = {"workspace_id": workspace_id}
         with translated(), ExitStack() as lent:
-            for _attempt in range(2):
+            for _attempt in range(SWITCHES):
                 shard = self.shard_of(workspace_id)
                 begun = self._transaction(shard, mode, enter, variables)
                 connection, state = lent.enter_context(begun)
-                if state not in (None, "moved"):
+                if state in ("active", "read_only"):
                     break
                 # It moved since this process looked, or was created by another one.
                 self._places.pop(workspace_id, None)
                 if self.shard_of(workspace_id) == shard:
-                    break
+                    if state is None:
+                        break  # there is no such workspace
+                    # Between two commits of a move its old copy is closed, and the next is
+                    # not in the directory yet.
+                    time.sleep(SWITCH_S / SWITCHES)
                 lent.close()
-            if mode == "write" and state == "read_only":
+            if state not in (None, "active") and (mode == "write" or state != "read_only"):
                 raise WorkspaceMoving("the workspace is being moved: try again later")
             yield connection
 
@@ -214,9 +267,13 @@ class PostgresDatabase:
                     lent.close()
             yield connection, None if row is None else row.get("state")
 
-    def _pool(self, shard: str) -> "ConnectionPool[Connection]":
+    def require_open(self) -> None:
+        """Raises CatalogFailure: it was closed."""
         if self._closed:
             raise CatalogFailure("the catalog is closed")
+
+    def _pool(self, shard: str) -> "ConnectionPool[Connection]":
+        self.require_open()
         return self._pools[shard]
 
 
@@ -232,6 +289,42 @@ def _pool(url: str, max_connections: int) -> "ConnectionPool[Connection]":
         configure=_configure,
         open=True,
     )
+
+
+def _require_place(connection: Connection, name: str, *, may_arrive: bool) -> None:
+    """Raises CatalogFailure: another database than the name says, or a catalog is on its way."""
+    found = connection.execute(_PLACE).fetchone() or {}
+    if found.get("shard") != name:
+        raise CatalogFailure(
+            "an address leads to the database of another shard, or to one that is no shard yet: "
+            "compare SONOPROBE_SHARDS, and run sonoprobe migrate"
+        )
+    if found["arrives"] and not may_arrive:
+        raise CatalogFailure("a catalog is being copied to here: let sonoprobe copy end")
+    if found["is_above"]:
+        log.warning(
+            "row-level security does not hold for the role of the database: use one that is no "
+            "superuser and has no BYPASSRLS",
+            extra={"shard": name},
+        )
+
+
+class PoolLines(logging.Filter):
+    """Lets one line of the pool through in a while, because it tells of every attempt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is logged."""
+        if record.created < self._next_s:
+            return False
+        self._next_s = record.created + POOL_LINE_EVERY_S
+        return True
+
+
+_pool_lines = PoolLines()
 
 
 def _configure(connection: Connection) -> None:

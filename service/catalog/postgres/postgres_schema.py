@@ -17,6 +17,7 @@ from service.catalog.postgres.search.postgres_search_functions import (
     GRANT_TO_ROLE,
     REVOKE_FROM_ALL,
     SEARCH_FUNCTIONS,
+    SEARCH_TABLES,
 )
 from service.errors import CatalogFailure
 
@@ -26,7 +27,8 @@ LOCK = 0x536F6E6F  # of whoever changes the schema: "Sono"
 _GRANT = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
-    REVOKE INSERT, UPDATE, DELETE ON catalog_schema, search_parts FROM {role};
+    REVOKE INSERT, UPDATE, DELETE ON catalog_schema, shards, search_parts FROM {role};
+    GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {role};
     ALTER DEFAULT PRIVILEGES IN SCHEMA public
         GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}
 """
@@ -62,7 +64,7 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
 
 def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    for statement in TABLES.split(";\n\n"):
+    for statement in (*TABLES.split(";\n\n"), *SEARCH_TABLES):
         connection.execute(statement)
     for table in GUARDED:
         connection.execute(sql.SQL(GUARD).format(table=sql.Identifier(table)))
@@ -72,7 +74,9 @@ def _create(connection: psycopg.Connection[Any]) -> None:
     for function in SEARCH_FUNCTIONS:
         connection.execute(function)
     _permit(connection, REVOKE_FROM_ALL)
-    connection.execute("INSERT INTO catalog_schema VALUES (1, %s)", (SCHEMA_VERSION,))
+    connection.execute(
+        "INSERT INTO catalog_schema (only_row, version) VALUES (1, %s)", (SCHEMA_VERSION,)
+    )
 
 
 def _permit(connection: psycopg.Connection[Any], statement: str, **names: sql.Identifier) -> None:

@@ -13,6 +13,30 @@ Locks: ``search_begin``, ``search_publish`` and ``search_sweep`` lock the row of
 every writer does, for some milliseconds. What takes longer holds no lock that a writer waits for.
 '''
 
+# Partitions, and what filters read. The view has the rights of the owner, and the wall between
+# workspaces as a condition of its own: a condition on a table with row-level security may use no
+# index, unless its operator is marked leakproof, and those of jsonb are not.
+SEARCH_TABLES = (
+    """
+    CREATE TABLE search_parts (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        workspace_id text COLLATE "C" NOT NULL,
+        collection_id bigint NOT NULL REFERENCES collections (collection_id) ON DELETE CASCADE,
+        state text COLLATE "C" NOT NULL CHECK (state IN ('building', 'ready')),
+        last_row_id bigint NOT NULL, -- later rows are searched exactly
+        rows bigint NOT NULL, -- of the partition, without deleted ones
+        removed bigint NOT NULL DEFAULT 0, -- deleted since the last vacuum
+        swept_to bigint NOT NULL DEFAULT 0, -- up to this row id it has no row that is not a scan
+        UNIQUE (collection_id, state)
+    )
+    """,
+    """
+    CREATE VIEW filtered_scans AS
+    SELECT row_id, workspace_id, collection_id, subject_id, study_id, labels_b, attributes_b,
+        created_at, updated_at
+    FROM scans WHERE (SELECT current_setting('app.workspace', true)) IN (workspace_id, '*')
+    """,
+)
 _RIGHTS = """
 SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET app.workspace = '*'
 """
@@ -28,6 +52,8 @@ BEGIN
     FOR part IN
         SELECT number FROM search_parts AS p
         WHERE state = 'ready' AND collection_id IN (SELECT collection_id FROM deleted)
+        -- Of a deleted collection the whole partition goes.
+        AND EXISTS (SELECT 1 FROM collections AS c WHERE c.collection_id = p.collection_id)
         ORDER BY number
     LOOP
         EXECUTE format(
