@@ -200,7 +200,7 @@ class NearestSearch:
     def _halves(self, after: int) -> Fragment:
         return fragment(
             "SELECT row_id, half <#> {half} AS d FROM scan_vectors "
-            "WHERE collection_id = {collection} AND row_id > {after}"
+            "WHERE collection_id = {collection} AND row_id > {after} AND half IS NOT NULL"
         ).filled(
             half=fragment("%b", self.query.half),
             collection=fragment("%s", self.collection_id),
@@ -210,7 +210,7 @@ class NearestSearch:
     def _halves_of(self, row_ids: Fragment) -> Fragment:
         return fragment(
             "SELECT row_id, half <#> {half} AS d FROM {row_ids} JOIN scan_vectors USING (row_id) "
-            "WHERE collection_id = {collection}"
+            "WHERE collection_id = {collection} AND half IS NOT NULL"
         ).filled(
             half=fragment("%b", self.query.half),
             row_ids=row_ids,

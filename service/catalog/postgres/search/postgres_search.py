@@ -172,7 +172,7 @@ class PostgresSearch:
             raise InputError(f"expected {len(rows.embeddings_ND)} different row ids")
 
     def remove(self, workspace_id: str, collection: str, row_ids_N: npt.NDArray[np.int64]) -> None:
-        """See ``VectorSearch``: the deletion did it; a vacuum follows in the background."""
+        """See ``VectorSearch``: the deletion did it, and a vacuum after it removes the bytes."""
 
     def drop(self, workspace_id: str, collection: str) -> None:
         """See ``VectorSearch``: the partition is dropped in the background."""

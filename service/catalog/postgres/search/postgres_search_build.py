@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import DictRow
 
 from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
@@ -125,8 +124,6 @@ class PartitionBuilder:
             steps += self._extend(connection, part)
         if steps or row["swept_to"] < row["last_row_id"]:
             steps += self._sweep(connection, part)
-        if row["removed"]:
-            steps += self._vacuum(connection, part, row["removed"])
         return steps
 
     def _build(self, connection: Connection, collection_id: int) -> int:
@@ -154,19 +151,6 @@ class PartitionBuilder:
     def _sweep(self, connection: Connection, part: int) -> int:
         while self._call(connection, "SELECT search_sweep(%s, %s)", part, SWEEP_ROWS):
             pass
-        return 1
-
-    def _vacuum(self, connection: Connection, part: int, removed: int) -> int:
-        began = time.monotonic()
-        # By itself a vacuum leaves the index alone when few rows are dead, and with it the
-        # vectors of erased scans.
-        table = sql.Identifier(f"search_halves_{part}")
-        vacuum = sql.SQL("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) {}").format(table)
-        self._go_on()
-        connection.execute(vacuum)
-        self._call(connection, "SELECT search_vacuumed(%s, %s)", part, removed)
-        seconds = round(time.monotonic() - began, 3)
-        log.info("partition vacuumed", extra={"rows": removed, "seconds": seconds})
         return 1
 
     def _call(self, connection: Connection, statement: str, *variables: int) -> Any:

@@ -25,7 +25,7 @@ SEARCH_TABLES = (
         state text COLLATE "C" NOT NULL CHECK (state IN ('building', 'ready')),
         last_row_id bigint NOT NULL, -- later rows are searched exactly
         rows bigint NOT NULL, -- of the partition, without deleted ones
-        removed bigint NOT NULL DEFAULT 0, -- deleted since the last vacuum
+        removed bigint NOT NULL DEFAULT 0, -- deleted since it was built
         swept_to bigint NOT NULL DEFAULT 0, -- up to this row id it has no row that is not a scan
         UNIQUE (collection_id, state)
     )
@@ -130,7 +130,7 @@ BEGIN
         'INSERT INTO search_halves_%s (row_id, half) '
         'SELECT v.row_id, v.half FROM scan_vectors AS v JOIN search_parts AS p '
         'ON v.collection_id = p.collection_id AND v.row_id <= p.last_row_id '
-        'WHERE p.number = $1 AND p.state = ''building'' ORDER BY v.row_id',
+        'WHERE p.number = $1 AND p.state = ''building'' AND v.half IS NOT NULL ORDER BY v.row_id',
         part
     ) USING part;
     GET DIAGNOSTICS filled = ROW_COUNT;
@@ -203,7 +203,7 @@ BEGIN
     END IF;
     EXECUTE format(
         'INSERT INTO search_halves_%s (row_id, half) SELECT row_id, half FROM scan_vectors '
-        'WHERE collection_id = $1 AND row_id > $2 AND row_id <= $3',
+        'WHERE collection_id = $1 AND row_id > $2 AND row_id <= $3 AND half IS NOT NULL',
         part
     ) USING was.collection_id, was.last_row_id, up_to;
     GET DIAGNOSTICS added = ROW_COUNT;
@@ -244,6 +244,9 @@ BEGIN
     GET DIAGNOSTICS gone = ROW_COUNT;
     UPDATE search_parts SET rows = rows - gone, removed = removed + gone, swept_to = up_to
     WHERE number = part;
+    IF gone > 0 THEN -- the vacuum after the erasure may have come too early for these copies
+        INSERT INTO vacuums_owed DEFAULT VALUES;
+    END IF;
     RETURN up_to < was.last_row_id;
 END $$
 """
@@ -251,13 +254,6 @@ END $$
 _DROP = """
 CREATE FUNCTION search_drop(part bigint) RETURNS void LANGUAGE sql {rights} AS $$
     DELETE FROM search_parts WHERE number = part
-$$
-"""
-
-_VACUUMED = """
-CREATE FUNCTION search_vacuumed(part bigint, rows_removed bigint) RETURNS void
-LANGUAGE sql {rights} AS $$
-    UPDATE search_parts SET removed = greatest(0, removed - rows_removed) WHERE number = part
 $$
 """
 
@@ -284,7 +280,7 @@ END $$
 """
 _BODIES = (
     *(_DELETED, _DELETED_TRIGGER, _EXCHANGED, _EXCHANGED_TRIGGER),
-    *(_BEGIN, _FILL, _INDEX, _PUBLISH, _EXTEND, _SWEEP, _DROP, _VACUUMED, _TIDY),
+    *(_BEGIN, _FILL, _INDEX, _PUBLISH, _EXTEND, _SWEEP, _DROP, _TIDY),
 )
 SEARCH_FUNCTIONS = tuple(body.replace("{rights}", _RIGHTS.strip()) for body in _BODIES)
 # name -> types of its arguments, of the functions that the role of the service calls
@@ -296,7 +292,6 @@ CALLED = {
     "search_extend": "bigint, integer",
     "search_sweep": "bigint, integer",
     "search_drop": "bigint",
-    "search_vacuumed": "bigint, bigint",
     "search_tidy": "",
 }
 REVOKE_FROM_ALL = "REVOKE EXECUTE ON FUNCTION {name}({types}) FROM PUBLIC"
