@@ -230,7 +230,20 @@ async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
 
 
 def _vector_search(settings: Settings, catalog: Catalog, encoder: Encoder) -> VectorSearch:
-    """The search over the catalog, beside it in the data folder."""
+    """The search over the catalog: in its own database, else beside it in the data folder."""
+    if catalog.file is None:
+        with with_driver():
+            from service.catalog.postgres.postgres_catalog import PostgresCatalog
+            from service.catalog.postgres.search.postgres_search import PostgresSearch
+        if isinstance(catalog, PostgresCatalog):
+            return PostgresSearch(
+                catalog.database,
+                encoder_id=encoder.encoder_id,
+                dim=encoder.dim,
+                exact_rows=settings.exact_scans,
+                build_memory_mb=settings.index_build_mb,
+                recall_every_s=settings.recall_every_s,
+            )
     return EmbeddedSearch(
         catalog,
         encoder_id=encoder.encoder_id,
@@ -296,12 +309,8 @@ def postgres_of(settings: Settings) -> "PostgresCatalog":
     url = settings.catalog_url()
     if url is None:
         raise InvalidSettings("SONOPROBE_CATALOG: expected postgresql://..., got nothing")
-    try:
+    with with_driver():
         from service.catalog.postgres.postgres_catalog import open_postgres
-    except ImportError as error:
-        raise InvalidSettings(
-            "SONOPROBE_CATALOG needs a driver: pip install 'sonoprobe[postgres]'"
-        ) from error
     return open_postgres(
         url,
         shards=settings.shard_urls(),
@@ -309,6 +318,17 @@ def postgres_of(settings: Settings) -> "PostgresCatalog":
         backup_dir=settings.backup_dir,
         redact=without_scores,
     )
+
+
+@contextmanager
+def with_driver() -> Iterator[None]:
+    """Raises InvalidSettings: the block imports the driver of PostgreSQL, which is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise InvalidSettings(
+            "a catalog in PostgreSQL needs its driver: pip install 'sonoprobe[postgres]'"
+        ) from error
 
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:

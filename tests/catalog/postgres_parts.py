@@ -17,7 +17,7 @@ from service.catalog.postgres.postgres_database import PostgresDatabase
 from service.catalog.postgres.postgres_reembedding import PostgresReembeddings
 from service.catalog.postgres.postgres_rows import require_collection, to_half
 from service.catalog.postgres.postgres_version_examples import PostgresVersionExamples
-from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
+from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 
 DIM = 8
 
