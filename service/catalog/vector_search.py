@@ -7,6 +7,7 @@ encoder; callers check that their vectors are of it.
 Shape suffixes: N rows, K hits, D embedding width.
 """
 
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -190,10 +191,20 @@ class VectorSearch(Protocol):
         """End the work in the background, before the catalog is closed."""
 
 
+def digest_of(workspace_id: str, name: str) -> str:
+    """A name that reveals nothing about the collection."""
+    return hashlib.sha256(f"{workspace_id}\0{name}".encode()).hexdigest()[:32]
+
+
 def require_encoder(collection: Collection, encoder_id: str) -> None:
     """Raises EncoderMismatch: the collection is of another encoder than the loaded one."""
-    if collection.encoder_id != encoder_id:
+    require_same_encoder(collection.encoder_id, encoder_id)
+
+
+def require_same_encoder(stored_id: str, encoder_id: str) -> None:
+    """Raises EncoderMismatch: the encoder of stored vectors is not the loaded one."""
+    if stored_id != encoder_id:
         raise EncoderMismatch(
-            f"the collection was made by {collection.encoder_id}, loaded is {encoder_id}: "
+            f"the collection was made by {stored_id}, loaded is {encoder_id}: "
             "re-embed the collection, or upload its files into a new one"
         )

@@ -7,7 +7,6 @@ approximate searches from time to time.
 Shape suffixes: N rows, B rows of a block, D embedding width.
 """
 
-import hashlib
 import logging
 import threading
 import time
@@ -28,6 +27,7 @@ from service.catalog.vector_search import (
     NearestRows,
     Ranking,
     SearchState,
+    digest_of,
     require_encoder,
 )
 from service.errors import IndexDamaged, ServiceError, Stopping
@@ -117,7 +117,7 @@ class EmbeddedSearch:
         now = IndexState(0, 0, 0, 0) if index is None else index.state()
         recalls = tuple(self._recalls.get((workspace_id, collection), ()))
         return IndexStatistics(
-            index_id=_digest(workspace_id, collection)[:12],
+            index_id=digest_of(workspace_id, collection)[:12],
             state=SearchState(now.rows, now.compressed_rows, now.segments, now.tail_rows),
             recall=float(np.mean(recalls)) if recalls else None,
             recall_samples=len(recalls),
@@ -150,7 +150,7 @@ class EmbeddedSearch:
     def _new(self, workspace_id: str, collection: str) -> EmbeddingIndex:
         place = None
         if self._folder is not None:
-            place = self._folder / _digest(workspace_id, collection)
+            place = self._folder / digest_of(workspace_id, collection)
         return EmbeddingIndex(
             self.dim,
             self.encoder_id,
@@ -274,7 +274,7 @@ class EmbeddedSearch:
         """Remove the files of collections that are gone or of another encoder."""
         if self._folder is None or not self._folder.is_dir():
             return
-        known = {_digest(*key) for key in own}
+        known = {digest_of(*key) for key in own}
         for place in self._folder.iterdir():
             if place.name not in known:
                 discard(place)
@@ -327,8 +327,3 @@ class EmbeddedSearch:
             recall = index.sample_recall()
             if recall is not None:
                 self._recalls.setdefault(key, deque(maxlen=RECALL_SAMPLES)).append(recall)
-
-
-def _digest(workspace_id: str, name: str) -> str:
-    """A folder name that reveals nothing about the collection."""
-    return hashlib.sha256(f"{workspace_id}\0{name}".encode()).hexdigest()[:32]

@@ -69,7 +69,41 @@ def embedded(_: pytest.FixtureRequest, folder: Path) -> Iterator[Engine]:
         yield Engine(catalog, open_search)
 
 
-ENGINES: list = [pytest.param(embedded, id="embedded")]
+@contextmanager
+def postgres(request: pytest.FixtureRequest, folder: Path) -> Iterator[Engine]:
+    from postgres_process import SERVICE_ROLE
+
+    from service.catalog.postgres.postgres_catalog import open_postgres
+    from service.catalog.postgres.search.postgres_search import PostgresSearch
+
+    with ExitStack() as stack:
+        server = request.getfixturevalue("postgres_server")
+        name = server.create_database()
+        stack.callback(server.drop_database, name)
+        catalog = open_postgres(server.url(name, role=SERVICE_ROLE))
+        stack.callback(catalog.close)
+
+        def open_search(*, encoder_id: str = ENCODER, dim: int = DIM) -> VectorSearch:
+            search = PostgresSearch(
+                catalog.database,
+                encoder_id=encoder_id,
+                dim=dim,
+                exact_rows=EXACT_ROWS,
+                build_memory_mb=32,
+                recall_every_s=0.05,
+                pause_s=0.01,
+            )
+            stack.callback(search.close)
+            search.open()
+            return search
+
+        yield Engine(catalog, open_search)
+
+
+ENGINES: list = [
+    pytest.param(embedded, id="embedded"),
+    pytest.param(postgres, id="postgres", marks=pytest.mark.postgres),
+]
 # The request gives an engine the fixtures of a server that it needs.
 StartsEngine = Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Engine]]
 

@@ -42,7 +42,8 @@ _OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 5000,
     "application_name": "sonoprobe",
-    "options": "-c synchronous_commit=on -c timezone=UTC -c lock_timeout=10s"
+    # Compiling a statement takes longer than any of ours runs.
+    "options": "-c synchronous_commit=on -c timezone=UTC -c lock_timeout=10s -c jit=off"
     " -c idle_in_transaction_session_timeout=60s",
     "row_factory": dict_row,
 }

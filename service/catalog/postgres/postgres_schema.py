@@ -5,7 +5,20 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from service.catalog.postgres.postgres_tables import GUARD, GUARDED, SCHEMA_VERSION, TABLES
+from service.catalog.postgres.postgres_tables import (
+    GUARD,
+    GUARDED,
+    SCHEMA_VERSION,
+    TABLES,
+    UNFORCED,
+)
+from service.catalog.postgres.search.postgres_search_functions import (
+    CALLED,
+    GRANT_TO_ROLE,
+    REVOKE_FROM_ALL,
+    SEARCH_FUNCTIONS,
+    SEARCH_TABLES,
+)
 from service.errors import CatalogFailure
 
 LOCK = 0x536F6E6F  # of whoever changes the schema: "Sono"
@@ -14,11 +27,18 @@ LOCK = 0x536F6E6F  # of whoever changes the schema: "Sono"
 _GRANT = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
-    REVOKE INSERT, UPDATE, DELETE ON catalog_schema, shards FROM {role};
+    REVOKE INSERT, UPDATE, DELETE ON catalog_schema, shards, search_parts FROM {role};
     GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {role};
     ALTER DEFAULT PRIVILEGES IN SCHEMA public
         GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}
 """
+
+# So that the service can vacuum what it erased. Older servers let only the owner of a table.
+_GRANT_UPKEEP = """
+    GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO {role};
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT MAINTAIN ON TABLES TO {role}
+"""
+MAINTAIN_SINCE = 170000  # version of PostgreSQL
 
 
 def migrate(url: str, *, service_role: str | None = None) -> bool:
@@ -42,21 +62,51 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
             raise CatalogFailure(_differs(version))
         if version == 0:
             _create(connection)
+        _let_filters_use_indexes(connection)
         if service_role is not None:
             grant = sql.SQL(_GRANT).format(role=sql.Identifier(service_role))
             connection.execute(grant)
+            if connection.info.server_version >= MAINTAIN_SINCE:
+                grant = sql.SQL(_GRANT_UPKEEP).format(role=sql.Identifier(service_role))
+                connection.execute(grant)
+            _permit(connection, GRANT_TO_ROLE, role=sql.Identifier(service_role))
         return version < SCHEMA_VERSION
 
 
 def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    for statement in TABLES.split(";\n\n"):
+    connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
+    for statement in (*TABLES.split(";\n\n"), *SEARCH_TABLES):
         connection.execute(statement)
     for table in GUARDED:
         connection.execute(sql.SQL(GUARD).format(table=sql.Identifier(table)))
+    for table in UNFORCED:
+        unforced = sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY")
+        connection.execute(unforced.format(sql.Identifier(table)))
+    for function in SEARCH_FUNCTIONS:
+        connection.execute(function)
+    _permit(connection, REVOKE_FROM_ALL)
     connection.execute(
         "INSERT INTO catalog_schema (only_row, version) VALUES (1, %s)", (SCHEMA_VERSION,)
     )
+
+
+def _permit(connection: psycopg.Connection[Any], statement: str, **names: sql.Identifier) -> None:
+    for name, types in CALLED.items():
+        filled = sql.SQL(statement).format(name=sql.Identifier(name), types=sql.SQL(types), **names)
+        connection.execute(filled)
+
+
+def _let_filters_use_indexes(connection: psycopg.Connection[Any]) -> None:
+    """Declare that ``jsonb @> jsonb`` tells nothing of rows that a policy hides.
+
+    It is true (the function raises no error that quotes its arguments), and without it a filter
+    of a table with policies cannot use an index. Only a superuser may say so; without one, a
+    filter reads all rows of its collection. A dump does not contain it: ``migrate`` says it again.
+    """
+    (may,) = _first(connection.execute("SELECT current_setting('is_superuser') = 'on' AS may"))
+    if may:
+        connection.execute("ALTER FUNCTION pg_catalog.jsonb_contains(jsonb, jsonb) LEAKPROOF")
 
 
 def require_schema(connection: psycopg.Connection[Any]) -> None:
