@@ -26,7 +26,13 @@ _CHECKS = {
 
 
 class KilledEngine(Protocol):
-    """The data that all rounds share."""
+    """The data that all rounds share.
+
+    Attributes:
+        call_s: about the time of a call.
+    """
+
+    call_s: float
 
     def open(self, encoder_id: str, dim: int) -> tuple[Catalog, VectorSearch]:
         """The catalog and its search, for this process."""
@@ -40,6 +46,8 @@ class KilledEngine(Protocol):
 
 class SqliteEngine:
     """One file, and the index in memory."""
+
+    call_s = 0.004
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -60,14 +68,15 @@ class SqliteEngine:
 class PostgresEngine:
     """One database; ``url`` is of the service's role, ``watch_url`` of one that sees everything."""
 
+    call_s = 0.01
+
     def __init__(self, url: str, watch_url: str) -> None:
         self._url, self._watch_url = url, watch_url
 
     def open(self, encoder_id: str, dim: int) -> tuple[Catalog, VectorSearch]:
         """See ``KilledEngine``."""
-        from service.catalog.postgres.search.postgres_search import PostgresSearch
-
         from service.catalog.postgres.postgres_catalog import open_postgres
+        from service.catalog.postgres.search.postgres_search import PostgresSearch
 
         catalog = open_postgres(self._url, max_connections=4)
         return catalog, PostgresSearch(catalog.database, encoder_id=encoder_id, dim=dim)

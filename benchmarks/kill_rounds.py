@@ -47,7 +47,6 @@ DIM, ENCODER, NAME = 16, "enc_kill", "g"
 SUBJECTS = 12
 MAX_SCANS = 300  # beyond it deletes are as likely as adds
 MAX_LINES = 12  # of the writer's report before it is killed; two for each call
-MAX_WAIT_S = 0.004  # after the last of them; a call takes about as long
 State = dict[str, tuple[int, str, dict[str, str]]]  # scan_id -> (seed, subject_id, labels)
 
 
@@ -194,7 +193,7 @@ def run(rounds: int, engine: KilledEngine, *, seed: int) -> dict[str, Any]:
     opening_s: list[float] = []
     for number in range(rounds):
         lines = rng.randint(0, MAX_LINES)
-        wait_s = rng.uniform(0, MAX_WAIT_S if lines else 5 * MAX_WAIT_S)
+        wait_s = rng.uniform(0, engine.call_s if lines else 5 * engine.call_s)
         lines_of_writer = kill_writer(
             engine, state, rng.getrandbits(40), lines=lines, wait_s=wait_s
         )

@@ -240,7 +240,9 @@ def _server_memory_mb(server: PostgresProcess) -> float:
             parent = (place / "stat").read_text().rsplit(")", 1)[1].split()[1]
             if main in (place.name, parent):
                 lines = (place / "smaps_rollup").read_text().splitlines()
-                total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+                total += (
+                    sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+                )
         except OSError:
             continue
     return total

@@ -18,13 +18,13 @@ import psycopg
 from drawn_scans import scan_image
 from harness import argument_parser, end_in_order, median_ms, memory_mb, print_report, seconds
 from postgres_process import SERVICE_ROLE, PostgresProcess, postgres_process
-from service.catalog.postgres.search.postgres_search import PostgresSearch
 
 from service.access.keys import create_key
 from service.arrays import unit_rows
 from service.catalog.erasure_records import SweepLimits
 from service.catalog.filter_records import ScanFilter
 from service.catalog.postgres.postgres_catalog import PostgresCatalog, open_postgres
+from service.catalog.postgres.search.postgres_search import PostgresSearch
 from service.catalog.postgres.shards.shard_migration import migrate_all
 from service.catalog.records import NewScan
 
@@ -93,6 +93,8 @@ def measure(arguments: argparse.Namespace, server: PostgresProcess) -> dict[str,
                 **whole(catalog, owners),
                 "connections": connections(connection),
             }
+        with psycopg.connect(shards["shard1"], autocommit=True) as connection:
+            found["bytes_per_scan"] = bytes_per_scan(connection)
     return found
 
 
@@ -145,6 +147,16 @@ def whole(catalog: PostgresCatalog, owners: list[str]) -> dict[str, Any]:
         ),
         "all_collections_ms": many_ms(lambda: list(catalog.all_collections()), 5),
     }
+
+
+def bytes_per_scan(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    """Disk of each large table with its indexes and what lies out of the row, by scan."""
+    connection.execute("VACUUM ANALYZE")
+    query = """
+        SELECT relname, pg_total_relation_size(oid) / (SELECT count(*) FROM scans)
+        FROM pg_class WHERE relkind = 'r' AND relname LIKE '%scan%'"""
+    found = {str(name): int(size) for name, size in connection.execute(query).fetchall()}
+    return {name: size for name, size in sorted(found.items()) if size > 20}
 
 
 def connections(connection: psycopg.Connection[Any]) -> int:

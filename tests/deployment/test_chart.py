@@ -137,6 +137,14 @@ def test_the_migration_runs_before_the_pods_as_the_owner_of_the_tables() -> None
     assert keys == {"SONOPROBE_CATALOG": "owner-url", "SONOPROBE_SHARDS": "owner-shards"}
 
 
+def test_folders_that_the_service_needs_are_made_before_it_starts() -> None:
+    values = VALUES["all-options"]
+    folders = [path for name, path in variables(values).items() if name.endswith("_DIR")]
+    (container,) = pods(values)[0]["spec"]["containers"]
+    assert len(folders) == 2
+    assert f"mkdir -p {' '.join(folders)} &&" in " ".join(container["args"])
+
+
 def test_a_changed_setting_starts_new_pods() -> None:
     checksums = {
         pods({"settings": {"LOG_LEVEL": level}})[0]["metadata"]["annotations"]["checksum/settings"]

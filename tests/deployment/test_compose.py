@@ -71,6 +71,14 @@ def test_the_database_is_reached_from_inside_alone() -> None:
     ]
 
 
+def test_folders_that_the_service_needs_are_made_before_it_starts() -> None:
+    replica = SERVICES["sonoprobe"]
+    variables = replica["environment"]
+    folders = [path for name, path in variables.items() if name.endswith("_DIR")]
+    assert len(folders) == 2
+    assert f"mkdir -p {' '.join(folders)} &&" in replica["entrypoint"][2]
+
+
 def test_a_replica_has_time_to_end_what_it_began() -> None:
     replica = SERVICES["sonoprobe"]
     drain_s = float(replica["environment"]["SONOPROBE_DRAIN_S"])
