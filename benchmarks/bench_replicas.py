@@ -141,31 +141,60 @@ def scaling(bench: Bench, seconds: float) -> dict[str, float]:
 def disturbed(bench: Bench, seconds: float) -> tuple[Tally, dict[str, Any]]:
     """The main run, with kills and crashes."""
     crashes_at_s = [seconds / 3, 2 * seconds / 3]
-    ready_s: list[float] = []
     down_s: list[float] = []
-    kills = 0
+    killer = Killer(bench)
     with bench.load(8, 8, bench.names, mends=True) as tally:
         begin = time.monotonic()
-        next_kill_s = KILL_EVERY_S
         while (now_s := time.monotonic() - begin) < seconds:
             if crashes_at_s and now_s >= crashes_at_s[0]:
                 crashes_at_s.pop(0)
                 down_s.append(crash(bench.server))
-            elif now_s >= next_kill_s:
-                next_kill_s += KILL_EVERY_S
-                victim = bench.rng.choice(bench.group)
-                victim.kill()
-                victim.start()
-                kills += 1
-                ready_s.append(victim.wait_until_ready())
+            killer.turn()
             time.sleep(0.1)
     figures = {
-        "kills": kills,
+        "kills": killer.kills,
+        "kills_put_off": killer.put_off,
+        "replica_ready_again_s": [round(s, 1) for s in sorted(killer.ready_s)],
         "database_crashes": len(down_s),
         "database_down_s": [round(s, 1) for s in down_s],
-        "replica_ready_again_s": round(max(ready_s, default=0.0), 1),
     }
     return tally, figures
+
+
+class Killer:
+    """Kills a random replica on time, unless no other one is up: then with the next turn.
+
+    Attributes:
+        ready_s: times of the replicas that were started again until they were up.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._next_s = time.monotonic() + KILL_EVERY_S
+        self._since: dict[str, float] = {}  # by name of a replica that is not up again
+        self.kills = self.put_off = 0
+        self.ready_s: list[float] = []
+
+    def turn(self) -> None:
+        """Kill if it is time."""
+        up = [replica for replica in self._bench.group if self._bench.proxy.is_up(replica.name)]
+        now = time.monotonic()
+        for replica in up:
+            # The proxy needs a moment to see that a killed one is down.
+            if now - self._since.get(replica.name, now) > 1:
+                self.ready_s.append(now - self._since.pop(replica.name))
+        if now < self._next_s:
+            return
+        self._next_s = now + KILL_EVERY_S
+        candidates = [replica for replica in up if replica.name not in self._since]
+        if len(candidates) < 2:
+            self.put_off += 1
+            return
+        victim = self._bench.rng.choice(candidates)
+        victim.kill()
+        victim.start()
+        self._since[victim.name] = now
+        self.kills += 1
 
 
 def crash(server: PostgresProcess) -> float:

@@ -181,7 +181,7 @@ class LoadClient:
         if answer.status_code == 503 and "retry-after" not in answer.headers:
             is_ours = answer.headers.get("content-type") == "application/problem+json"
             self.tally.without_retry_after += is_ours
-        return answer, f"{answer.status_code} {_code(answer)}"
+        return answer, _code(answer)
 
     def close(self) -> None:
         """Release the connections."""
@@ -191,7 +191,7 @@ class LoadClient:
 def _code(answer: httpx.Response) -> str:
     if answer.headers.get("content-type") != "application/problem+json":
         return f"{answer.status_code} of the proxy"
-    return str(answer.json()["code"])
+    return f"{answer.status_code} {answer.json()['code']}"
 
 
 def picture(rng: random.Random) -> bytes:
