@@ -1,9 +1,10 @@
 """The wiring: from settings to the ASGI application."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -33,7 +34,7 @@ from service.catalog.erasure_ledger import LEDGER
 from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX
-from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
+from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import without_scores as without_scores
 from service.classifiers.registry import ClassifierRegistry
@@ -43,12 +44,16 @@ from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import Encoder, load_encoder
 from service.embedding.pipeline import Pipeline, PipelineLimits
+from service.errors import InvalidSettings
 from service.gallery.gallery import Gallery
 from service.imaging.formats.limits import DecodeLimits
 from service.jobs.fit_queue import FitQueue
 from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
+
+if TYPE_CHECKING:  # psycopg is an extra
+    from service.catalog.postgres.postgres_catalog import PostgresCatalog
 
 ROUTES = (
     system_routes,
@@ -75,7 +80,7 @@ def create_app(
 
     Args:
         encoder: used instead of the bundle.
-        catalog: used instead of the SQLite file; the caller closes it.
+        catalog: used instead of that of the settings; the caller closes it.
     """
     metrics = ServiceMetrics()
 
@@ -209,8 +214,8 @@ def _encoder_figures(pipeline: Pipeline) -> dict[str, float]:
 
 
 async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
-    """The catalog of the data folder, locked against other services."""
-    stack.enter_context(owned(settings.data_dir))
+    """The catalog of the settings, locked against other services if it is a file."""
+    stack.enter_context(alone(settings))
     truth = await asyncio.to_thread(catalog_of, settings, is_owner=True)
     stack.push_async_callback(asyncio.to_thread, truth.close)
     return truth
@@ -222,7 +227,19 @@ def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -
     return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
 
 
-def catalog_of(settings: Settings, *, is_owner: bool = False) -> SqliteCatalog:
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """Lock the data folder while the block runs; replicas over PostgreSQL need no lock.
+
+    Raises:
+        FolderInUse: another service uses the folder.
+        CatalogFailure: the folder cannot be created or opened.
+    """
+    with nullcontext() if settings.catalog is not None else owned(settings.data_dir):
+        yield
+
+
+def catalog_of(settings: Settings, *, is_owner: bool = False) -> Catalog:
     """The catalog of the settings, as the service and the commands open it.
 
     What others may read of its folders is taken from them.
@@ -231,16 +248,44 @@ def catalog_of(settings: Settings, *, is_owner: bool = False) -> SqliteCatalog:
         is_owner: the caller holds the lock of the data folder.
 
     Raises:
-        CatalogFailure, FolderInUse: as ``open_catalog``.
+        CatalogFailure, FolderInUse: as ``open_catalog`` and ``open_postgres``.
+        InvalidSettings: as ``postgres_of``.
     """
-    tighten(settings.data_dir, (f"{FILE_NAME}*", f".{FILE_NAME}*", INDEX_FOLDER, "in-use"))
     if settings.backup_dir is not None:
         tighten(settings.backup_dir, (f"{PREFIX}*", f".{PREFIX}*", f"{LEDGER}*"))
     if settings.exchange_dir is not None:
         tighten(settings.exchange_dir, ("ws_*",))
+    if settings.catalog is not None:
+        return postgres_of(settings)
+    tighten(settings.data_dir, (f"{FILE_NAME}*", f".{FILE_NAME}*", INDEX_FOLDER, "in-use"))
     return open_catalog(
         settings.data_dir,
         is_owner=is_owner,
+        backup_dir=settings.backup_dir,
+        redact=without_scores,
+    )
+
+
+def postgres_of(settings: Settings) -> "PostgresCatalog":
+    """The catalog in PostgreSQL that the settings name.
+
+    Raises:
+        CatalogFailure: as ``open_postgres``.
+        InvalidSettings: they name none, an address is not valid, or the driver is not installed.
+    """
+    url = settings.catalog_url()
+    if url is None:
+        raise InvalidSettings("SONOPROBE_CATALOG: expected postgresql://..., got nothing")
+    try:
+        from service.catalog.postgres.postgres_catalog import open_postgres
+    except ImportError as error:
+        raise InvalidSettings(
+            "SONOPROBE_CATALOG needs a driver: pip install 'sonoprobe[postgres]'"
+        ) from error
+    return open_postgres(
+        url,
+        shards=settings.shard_urls(),
+        max_connections=settings.database_connections,
         backup_dir=settings.backup_dir,
         redact=without_scores,
     )

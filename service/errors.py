@@ -30,6 +30,7 @@ ServiceError
 │   ├── EncoderMismatch        belongs to another encoder than the loaded one
 │   ├── NoLabelSource          the classifier has no labels of a collection to refit from
 │   ├── NothingChanged         the version has learnt the labels of its source already
+│   ├── NotSupported           the engine of the catalog cannot do it
 │   └── ImagesNotKept          the collection keeps no images to embed again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 a queue is full; nothing was done
@@ -39,6 +40,7 @@ ServiceError
 ├── Stopping                   the service is shutting down; nothing was done
 ├── WorkspaceMoving            the workspace is on its way to another database
 ├── Interrupted                the service stopped before an operation had finished
+├── LeaseLost                  another worker has taken over the operation
 ├── ArtifactMismatch           the bundle is damaged or does not reproduce its golden embeddings
 ├── CatalogFailure             the catalog on disk cannot be read or written
 │   ├── FolderInUse            another service uses the data folder
@@ -208,6 +210,10 @@ class NothingChanged(Conflict):
     """The version was fitted from the same labels and examples already; no version was made."""
 
 
+class NotSupported(Conflict):
+    """The engine of the catalog cannot do this; the message names the way that it has."""
+
+
 class PreconditionFailed(ServiceError):
     """The resource has changed since the ETag in If-Match."""
 
@@ -238,6 +244,10 @@ class WorkspaceMoving(ServiceError):
 
 class Interrupted(ServiceError):
     """The service stopped before the operation had finished, and the operation cannot resume."""
+
+
+class LeaseLost(ServiceError):
+    """Another worker has taken over the operation; only workers raise this error."""
 
 
 class ArtifactMismatch(ServiceError):

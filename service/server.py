@@ -20,8 +20,7 @@ from service.access.failed_keys import network_of
 from service.access.keys import DEFAULT_WORKSPACE, create_key
 from service.api.dependencies import Services
 from service.api.problems import raw_answer
-from service.app import catalog_of, create_app, open_encoder
-from service.catalog.data_folder import owned
+from service.app import alone, catalog_of, create_app, open_encoder
 from service.catalog.interface import Catalog
 from service.connections.connection_table import ConnectionLimits, ConnectionTable
 from service.connections.guarded_protocol import Guard, GuardedProtocol
@@ -149,7 +148,7 @@ def serve(settings: Settings) -> bool:
     _warn(settings)
     encoder = open_encoder(settings)
     with (
-        owned(settings.data_dir),
+        alone(settings),
         contextlib.closing(catalog_of(settings, is_owner=True)) as catalog,
     ):
         server = _server(settings, encoder, catalog)
@@ -174,7 +173,7 @@ def local_service(
 
     Args:
         encoder: used instead of the bundle.
-        catalog: used instead of the SQLite file; the caller closes it.
+        catalog: used instead of that of the settings; the caller closes it.
 
     Raises:
         ArtifactMismatch: the encoder bundle is damaged.

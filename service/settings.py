@@ -1,17 +1,21 @@
 """The settings of the service: one frozen object, read once from ``SONOPROBE_*``."""
 
 import difflib
+import json
 import os
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import InvalidSettings
 
 PREFIX = "SONOPROBE_"
+_ADDRESS = re.compile(r"postgres(ql)?://")
+_SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Read by commands that talk to a running service, and by tests and benchmarks.
 OTHER_VARIABLES = frozenset({"URL", "KEY", "PSEUDONYM_KEY_FILE", "SHARED"})
 
@@ -23,6 +27,21 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         Path("sonoprobe-data"), description="Folder of the catalog and the index."
+    )
+    catalog: SecretStr | None = Field(
+        None,
+        description="Database of the catalog, postgresql://user@host/name, which replicas share; "
+        "empty = a SQLite file in the data folder.",
+    )
+    shards: SecretStr | None = Field(
+        None,
+        description="Further databases for workspaces: a JSON object of names and addresses, or "
+        "the path of a file that holds one.",
+    )
+    database_connections: int = Field(
+        16,
+        ge=2,
+        description="Maximum number of connections of one process to each database.",
     )
     bundle_dir: Path | None = Field(
         None,
@@ -252,6 +271,39 @@ class Settings(BaseSettings):
             for name, value in values.items()
             if not (isinstance(value, str) and value.strip() in ("", '""', "''"))
         }
+
+    @field_validator("catalog")
+    @classmethod
+    def _is_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _ADDRESS.match(value.get_secret_value()):
+            raise ValueError("expected postgresql://...")
+        return value
+
+    def catalog_url(self) -> str | None:
+        """The address of the database, with its password; None = the catalog is a SQLite file."""
+        return None if self.catalog is None else self.catalog.get_secret_value()
+
+    def shard_urls(self) -> dict[str, str]:
+        """Name -> address of the further databases.
+
+        Raises:
+            InvalidSettings: not JSON, or no file; a name or an address is not valid.
+        """
+        if self.shards is None:
+            return {}
+        text = self.shards.get_secret_value()
+        try:
+            urls = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
+        except (OSError, ValueError):
+            # Without its cause, which quotes the text.
+            raise InvalidSettings("SONOPROBE_SHARDS: expected JSON, or a file of it") from None
+        is_named = isinstance(urls, dict) and all(map(_SHARD.fullmatch, urls))
+        if not is_named or not all(isinstance(u, str) and _ADDRESS.match(u) for u in urls.values()):
+            raise InvalidSettings(
+                'SONOPROBE_SHARDS: expected {"name": "postgresql://...", ...} with names of 1 to '
+                "64 letters, digits, dots, dashes"
+            )
+        return urls
 
     def hosts(self) -> list[str]:
         """``allowed_hosts`` as a list, in small letters."""

@@ -1,12 +1,26 @@
-"""The answers kept under Idempotency-Keys."""
+"""The answers kept under Idempotency-Keys, and the claim of a key by one request at a time.
+
+Requests of one process wait for each other in memory, in their order. The claim in the catalog
+keeps out requests of other processes; it is a lease, so that a process that dies blocks its keys
+for seconds only.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from service.catalog.access_records import AnswerClaim
 from service.catalog.access_records import SavedAnswer as SavedAnswer
+from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
+from service.errors import Overloaded, ServiceError
+
+LEASE_S = 10.0
+RENEWALS = 4  # in the time of a lease: three may fail or be late
+POLL_S = 0.05  # doubles while the other process works
+MAX_POLL_S = 0.5
+MAX_WAIT_S = 30.0  # proxies give up soon after
 
 
 @dataclass
@@ -17,17 +31,100 @@ class KeyLock:
     users: int = 0
 
 
-class AnswerStore:
-    """Keeps each answer for ``keep_s`` seconds."""
+@dataclass(frozen=True, slots=True)
+class KeyToClaim:
+    """An Idempotency-Key and the request that wants it; ``owner`` is unique among requests."""
 
-    def __init__(self, catalog: Catalog, *, keep_s: float) -> None:
+    workspace_id: str
+    key: str
+    request_sha256: str
+    owner: str
+
+
+class HeldKey:
+    """An Idempotency-Key in the hands of one request.
+
+    Attributes:
+        saved: the answer of an earlier request; None = this one must work.
+        is_over: whether the claim has ended with an answer.
+    """
+
+    def __init__(
+        self, catalog: Catalog, claimed: KeyToClaim, claim: AnswerClaim, *, keep_s: float
+    ) -> None:
+        self._catalog = catalog
+        self._claimed = claimed
+        self._forgettings = claim.forgettings
+        self._keep_s = keep_s
+        self.saved = claim.saved
+        self.is_over = False
+
+    async def save(self, answer: SavedAnswer) -> None:
+        """Keep the answer, unless something was deleted since the key was claimed."""
+        await asyncio.to_thread(
+            self._catalog.save_answer,
+            self._claimed.workspace_id,
+            self._claimed.key,
+            answer,
+            keep_s=self._keep_s,
+            forgettings=self._forgettings,
+            owner=self._claimed.owner,
+        )
+        self.is_over = True
+
+
+class AnswerStore:
+    """Keeps each answer for ``keep_s`` seconds.
+
+    Args:
+        max_wait_s: for a request of another process under the same key.
+        lease_s: after which the key of a process that died is free; renewed a few times in it.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        keep_s: float,
+        max_wait_s: float = MAX_WAIT_S,
+        lease_s: float = LEASE_S,
+    ) -> None:
         self._catalog = catalog
         self._keep_s = keep_s
+        self._max_wait_s = max_wait_s
+        self._lease_s = lease_s
         self.locks: dict[tuple[str, str], KeyLock] = {}
 
     @asynccontextmanager
-    async def lock(self, workspace_id: str, key: str) -> AsyncIterator[None]:
-        """Let one request at a time use a key."""
+    async def hold(
+        self, workspace_id: str, key: str, request_sha256: str
+    ) -> AsyncIterator[HeldKey]:
+        """Let one request at a time use a key, among those of all processes.
+
+        Raises:
+            Overloaded: another process still works on a request under this key.
+        """
+        wanted = KeyToClaim(workspace_id, key, request_sha256, new_id("own"))
+        async with self._lock(workspace_id, key):
+            claim = await self._claimed(wanted)
+            held = HeldKey(self._catalog, wanted, claim, keep_s=self._keep_s)
+            if not claim.is_mine:
+                yield held
+                return
+            over = asyncio.Event()
+            renewal = asyncio.create_task(self._renew(wanted, over))
+            try:
+                yield held
+            finally:
+                over.set()
+                await renewal  # else a late renewal would claim the key again
+                if not held.is_over:
+                    release = self._catalog.release_answer
+                    await asyncio.to_thread(release, workspace_id, key, wanted.owner)
+
+    @asynccontextmanager
+    async def _lock(self, workspace_id: str, key: str) -> AsyncIterator[None]:
+        """Let one request of this process at a time use a key."""
         entry = self.locks.setdefault((workspace_id, key), KeyLock())
         entry.users += 1
         try:
@@ -38,16 +135,33 @@ class AnswerStore:
             if entry.users == 0:
                 del self.locks[workspace_id, key]
 
-    def find(self, workspace_id: str, key: str) -> SavedAnswer | None:
-        """The answer under a key, None without one."""
-        return self._catalog.find_answer(workspace_id, key)
+    async def _claimed(self, wanted: KeyToClaim) -> AnswerClaim:
+        """The claim or the saved answer, once no other process works under the key."""
+        loop = asyncio.get_running_loop()
+        deadline_s, poll_s = loop.time() + self._max_wait_s, POLL_S
+        while True:
+            claim = await asyncio.to_thread(self._claim, wanted)
+            if claim.is_mine or claim.saved is not None:
+                return claim
+            if loop.time() >= deadline_s:
+                raise Overloaded("a request under this Idempotency-Key is still at work: repeat it")
+            await asyncio.sleep(poll_s)
+            poll_s = min(2 * poll_s, MAX_POLL_S)
 
-    def forgettings(self, workspace_id: str) -> int:
-        """How often answers were dropped because of a deletion; for ``save``."""
-        return self._catalog.forgettings(workspace_id)
-
-    def save(self, workspace_id: str, key: str, answer: SavedAnswer, forgettings: int) -> None:
-        """Keep an answer under a key, unless something was deleted since ``forgettings``."""
-        self._catalog.save_answer(
-            workspace_id, key, answer, keep_s=self._keep_s, forgettings=forgettings
+    def _claim(self, wanted: KeyToClaim) -> AnswerClaim:
+        return self._catalog.claim_answer(
+            wanted.workspace_id,
+            wanted.key,
+            wanted.request_sha256,
+            owner=wanted.owner,
+            lease_s=self._lease_s,
         )
+
+    async def _renew(self, wanted: KeyToClaim, over: asyncio.Event) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), self._lease_s / RENEWALS)
+                return
+            # The next renewal tries again. A claim that is lost meanwhile refuses the answer.
+            with suppress(ServiceError):
+                await asyncio.to_thread(self._claim, wanted)

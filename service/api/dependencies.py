@@ -51,8 +51,11 @@ class Services:
 
     @property
     def queues(self) -> dict[str, QueueState]:
-        """How busy each queue is: ``stills``, ``clips``, ``encoder``, ``fits``, ``operations``."""
-        own = {"fits": self.fits.state, "operations": self.operations.state}
+        """How busy each queue is: ``stills``, ``clips``, ``encoder``, ``fits``, ``operations``.
+
+        Blocks, because operations wait in the catalog.
+        """
+        own = {"fits": self.fits.state, "operations": self.operations.state()}
         return {**self.pipeline.queues, **own}
 
     def forget_deleted(self) -> None:

@@ -40,6 +40,7 @@ class IdempotentRequest:
         Raises:
             InputError: the key is empty or too long.
             IdempotencyConflict: the key was used for a different request.
+            Overloaded: another process still works on a request under this key.
         """
         workspace_id, key, answers = self.workspace_id, self.key, self.service.answers
         if key is None:
@@ -47,17 +48,14 @@ class IdempotentRequest:
         if not 1 <= len(key) <= _MAX_KEY_LENGTH:
             raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
         digest = await asyncio.to_thread(request_fingerprint, content)
-        async with answers.lock(workspace_id, key):
-            saved = await asyncio.to_thread(answers.find, workspace_id, key)
-            if saved is not None:
-                return _replay(saved, digest)
-            forgettings = await asyncio.to_thread(answers.forgettings, workspace_id)
+        async with answers.hold(workspace_id, key, digest) as held:
+            if held.saved is not None:
+                return _replay(held.saved, digest)
             response = await act()
             if not await asyncio.to_thread(_failed, response):
                 headers = {k: v for k, v in response.headers.items() if k in _KEPT_HEADERS}
                 body = bytes(response.body)
-                answer = SavedAnswer(digest, response.status_code, body, headers)
-                await asyncio.to_thread(answers.save, workspace_id, key, answer, forgettings)
+                await held.save(SavedAnswer(digest, response.status_code, body, headers))
             return response
 
 

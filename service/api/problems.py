@@ -53,6 +53,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.ImagesNotKept: 409,
     errors.NoLabelSource: 409,
     errors.NothingChanged: 409,
+    errors.NotSupported: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
     errors.EncoderFailure: 503,
@@ -61,6 +62,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Stopping: 503,
     errors.WorkspaceMoving: 503,
     errors.Interrupted: 503,
+    errors.LeaseLost: 500,
     errors.ArtifactMismatch: 500,
     errors.CatalogFailure: 503,
     errors.FolderInUse: 503,
@@ -93,11 +95,8 @@ def codes_of(status: int) -> list[str]:
     ours = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
     framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
     others = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
-    never = {
-        "service_error",
-        "conflict",
-        "invalid_settings",
-    }  # base classes, and an error of commands
+    # Base classes, an error of commands, and one of workers.
+    never = {"service_error", "conflict", "invalid_settings", "lease_lost"}
     return [code for code in dict.fromkeys(others + ours + framework) if code not in never]
 
 

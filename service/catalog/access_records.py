@@ -35,3 +35,18 @@ class SavedAnswer:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerClaim:
+    """The outcome of claiming an Idempotency-Key.
+
+    Attributes:
+        saved: the answer under the key; then nobody may claim it.
+        is_mine: whether the caller may work now. False without ``saved``: another request does.
+        forgettings: of the workspace, at the moment of the claim.
+    """
+
+    saved: SavedAnswer | None
+    is_mine: bool
+    forgettings: int

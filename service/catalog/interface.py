@@ -8,13 +8,13 @@ valid Unicode. UnknownItem means that the workspace has no such item.
 Shape suffixes: N scans, D embedding width.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.access_records import KeyRecord, SavedAnswer, Workspace
+from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
 from service.catalog.operation_records import Operation, Reembedding, State
 from service.catalog.records import (
     Classifier,
@@ -29,6 +29,8 @@ from service.catalog.scan_interface import (
     ErasureCatalog,
     ScanCatalog,
 )
+
+Admit: TypeAlias = Callable[[int, int], None]
 
 
 class WorkspaceCatalog(Protocol):
@@ -61,7 +63,30 @@ class WorkspaceCatalog(Protocol):
         """The answer saved under this Idempotency-Key, unless it has expired."""
 
     def forgettings(self, workspace_id: str) -> int:
-        """How often the saved answers of a workspace were dropped because of a deletion."""
+        """How often something of a workspace was deleted, replaced or erased.
+
+        Each time its saved answers are dropped, and whatever a process keeps in memory of its
+        scans and examples must be read again.
+        """
+
+    def claim_answer(
+        self, workspace_id: str, key: str, request_sha256: str, *, owner: str, lease_s: float
+    ) -> AnswerClaim:
+        """Become the one request that works under an Idempotency-Key, or renew that.
+
+        The claim ends with ``save_answer`` or ``release_answer``. One that was not renewed for
+        ``lease_s`` seconds can be taken over.
+
+        Args:
+            request_sha256: digest of the request.
+            owner: names this request among those of all processes.
+
+        Raises:
+            UnknownItem: no such workspace.
+        """
+
+    def release_answer(self, workspace_id: str, key: str, owner: str) -> None:
+        """Give up a claim without an answer; nothing happens if it is another's by now."""
 
     def save_answer(
         self,
@@ -71,12 +96,17 @@ class WorkspaceCatalog(Protocol):
         *,
         keep_s: float,
         forgettings: int | None = None,
+        owner: str | None = None,
     ) -> None:
         """Keep the first answer under a key for ``keep_s`` seconds; drop expired ones.
 
         Args:
             forgettings: their number when the request began. If it has grown, the answer is not
                 kept, because it may repeat what was deleted meanwhile.
+            owner: whose claim ends. If it was taken over, the answer is not kept.
+
+        Raises:
+            UnknownItem: no such workspace.
         """
 
 
@@ -152,12 +182,29 @@ class ClassifierCatalog(Protocol):
 
 
 class OperationCatalog(Protocol):
-    """Long work, which is stored and outlives the process."""
+    """Long work, which is stored and outlives the process.
+
+    Workers of any number of processes claim it. A claim is a lease: the worker renews it while it
+    works, and an operation whose lease ran out is claimed by another worker. Writes of a worker
+    that lost its lease raise LeaseLost and change nothing. A ``worker_id`` names one thread of one
+    process, and no other one ever.
+    """
 
     def create_operation(
-        self, workspace_id: str, kind: str, request: Mapping[str, Any]
+        self,
+        workspace_id: str,
+        kind: str,
+        request: Mapping[str, Any],
+        *,
+        for_service: bool = False,
+        admit: Admit | None = None,
     ) -> Operation:
         """Store a waiting operation; drop those that ended over 30 days ago.
+
+        Args:
+            for_service: it takes turns of the service and not of the workspace.
+            admit: called in the transaction with the number of waiting operations of all, and of
+                those whose turn this one takes; its exceptions refuse the operation.
 
         Raises:
             UnknownItem: no such workspace.
@@ -172,30 +219,72 @@ class OperationCatalog(Protocol):
     ) -> Page[Operation]:
         """Newest first, starting below the number ``before`` from an earlier page."""
 
-    def unfinished_operations(self) -> tuple[Operation, ...]:
-        """The unfinished operations of all workspaces, oldest first."""
+    def waiting_operations(self) -> tuple[int, float]:
+        """The number of waiting operations of all workspaces, and the age of the oldest, s."""
 
-    def begin_operation(self, workspace_id: str, operation_id: str) -> Operation:
-        """Mark it as running and count an attempt. Raises UnknownItem."""
+    def wait_for_work(self, timeout_s: float) -> None:
+        """Return when an operation was stored or released, or when the time is over.
+
+        Best effort: what happens between two calls may be missed, so look for work after each.
+        """
+
+    def claim_operation(
+        self,
+        worker_id: str,
+        *,
+        lease_s: float,
+        kinds: Collection[str],
+        busy: Collection[str] = (),
+    ) -> Operation | None:
+        """Mark an operation as running, count an attempt and hold it for ``lease_s`` seconds.
+
+        It is the oldest one of whoever was served longest ago (``Operation.turn``), among those
+        that wait and those whose worker lost its lease. None = there is none.
+
+        Args:
+            kinds: that the worker knows; others are left to other workers.
+            busy: turns that are not served now.
+        """
+
+    def renew_operation(
+        self, workspace_id: str, operation_id: str, worker_id: str, *, lease_s: float
+    ) -> Operation:
+        """Hold it ``lease_s`` seconds from now; ``cancel_asked`` of the answer says to stop.
+
+        Raises:
+            UnknownItem: no such operation.
+            LeaseLost: it has ended, or another worker has it.
+        """
 
     def report_operation(
-        self, workspace_id: str, operation_id: str, *, done: int, total: int
+        self, workspace_id: str, operation_id: str, worker_id: str, *, done: int, total: int
     ) -> Operation:
-        """Store the progress; ``cancel_asked`` of the answer says to stop. Raises UnknownItem."""
+        """Store the progress; ``cancel_asked`` of the answer says to stop. As ``renew_operation``.
+
+        The lease does not become longer.
+        """
 
     def end_operation(
         self,
         workspace_id: str,
         operation_id: str,
+        worker_id: str,
         state: State,
         *,
         result: Mapping[str, Any] | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> Operation:
-        """Store the outcome, unless the operation has ended already. Raises UnknownItem."""
+        """Store the outcome. Raises UnknownItem, LeaseLost: it has ended or was taken over."""
+
+    def release_operation(self, workspace_id: str, operation_id: str, worker_id: str) -> Operation:
+        """Give up a running operation, which can be claimed at once; it stays ``running``.
+
+        This attempt is not counted, unless it was the first: ``attempts`` above 1 tells the work
+        that it was begun before. Raises UnknownItem, LeaseLost.
+        """
 
     def cancel_operation(self, workspace_id: str, operation_id: str) -> Operation:
-        """End a waiting operation now, a running one at its next report. Raises UnknownItem."""
+        """End a waiting operation now; ask the worker of a running one. Raises UnknownItem."""
 
 
 class ReembeddingCatalog(Protocol):

@@ -21,6 +21,7 @@ class Operation:
         done, total: progress in units of the work; ``total`` 0 = not known yet.
         result: of finished work; ``problem``: code and detail of failed work.
         attempts: how often it was started.
+        for_service: it is work of the service itself, such as a scheduled backup.
     """
 
     operation_id: str
@@ -36,6 +37,12 @@ class Operation:
     attempts: int = 0
     result: Mapping[str, Any] | None = None
     problem: Mapping[str, Any] | None = None
+    for_service: bool = False
+
+    @property
+    def turn(self) -> str:
+        """Who queues for it: the id of its workspace, or '' for the service."""
+        return "" if self.for_service else self.workspace_id
 
 
 @dataclass(frozen=True, slots=True)

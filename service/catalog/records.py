@@ -294,6 +294,8 @@ class Classifier:
     Attributes:
         latest: the greatest version number.
         revision: grows with each new version and each publishing.
+        forgettings: of its workspace, as ``Catalog.forgettings``. What was read of the classifier
+            may be kept in memory as long as this number stays.
     """
 
     classifier_id: str
@@ -302,6 +304,7 @@ class Classifier:
     revision: int
     latest: int
     published: ClassifierVersion
+    forgettings: int = 0
 
 
 @dataclass(frozen=True, slots=True)

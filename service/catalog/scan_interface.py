@@ -293,8 +293,10 @@ class ArrayCatalog(Protocol):
             CatalogFailure: a vector is not of the collection's width.
         """
 
-    def frames_stamp(self, workspace_id: str, collection: str) -> tuple[int, int]:
-        """(number of frames, newest frame id): equal stamps mean the same frames.
+    def frames_stamp(self, workspace_id: str, collection: str) -> str:
+        """A text without meaning of its own: equal stamps mean the same frames.
+
+        It changes with every frame that is added or deleted, whichever process did it.
 
         Raises:
             UnknownItem: no such collection.

@@ -185,7 +185,8 @@ class ClassifierStore:
     def open(self, workspace_id: str, name: str, number: int | None = None) -> LoadedClassifier:
         """Load the published version, or the one of this number.
 
-        Versions never change, so loaded ones stay in memory.
+        Versions never change, so loaded ones stay in memory until something of the workspace is
+        deleted, by this process or another.
 
         Raises:
             UnknownItem: no such classifier or version.
@@ -194,14 +195,17 @@ class ClassifierStore:
         classifier, version = self.find(workspace_id, name, number)
         key = (workspace_id, classifier.classifier_id, version.number)
         with self._lock:
-            generation, ready = self._generation, self._ready.get(key)
-            if ready is not None:
+            generation = self._generation
+            self._drop_older(workspace_id, classifier.forgettings)
+            ready = self._ready.get(key)
+            if ready is not None and ready.classifier.forgettings == classifier.forgettings:
                 self._ready.move_to_end(key)
                 return replace(ready, classifier=classifier, version=version)
         support, whole = self._support(workspace_id, classifier, version)
         loaded = load_classifier(classifier, version, support)
         with self._lock:
-            # A version read before a deletion must not stay in memory.
+            # A version read before a deletion must not stay in memory. A deletion after ``find``
+            # raises the number of forgettings, and the next caller reads again.
             if generation == self._generation and whole:
                 self._ready[key] = loaded
                 while len(self._ready) > MAX_LOADED:
@@ -240,6 +244,12 @@ class ClassifierStore:
         with self._lock:
             self._generation += 1
             self._ready.clear()
+
+    def _drop_older(self, workspace_id: str, forgettings: int) -> None:
+        """Drop versions of a workspace that were read before the latest deletion known here."""
+        for key, loaded in list(self._ready.items()):
+            if key[0] == workspace_id and loaded.classifier.forgettings < forgettings:
+                del self._ready[key]
 
     def import_document(
         self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author

@@ -9,16 +9,16 @@ from typing import Annotated
 import typer
 
 from service.access.keys import DEFAULT_WORKSPACE, WORKSPACE_NAME, workspace_id_of
-from service.app import without_scores
+from service.app import alone, without_scores
 from service.catalog.data_folder import owned
 from service.catalog.erasure_records import SweepLimits
 from service.catalog.sqlite.backup import back_up, backups_in, restore
 from service.catalog.sqlite.inspection import Inspection, inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.cli.terminal import NewCollection, catalog_at, errors, explained, progress
-from service.errors import InputError
+from service.errors import InputError, NotSupported
 from service.gallery.parquet import export_collection, import_collection
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 
 app = typer.Typer()
 Workspace = Annotated[str, typer.Option(help="Workspace of the collection.")]
@@ -35,7 +35,7 @@ def backup(
 ) -> None:
     """Back up the catalog, also of a running service; erased data is erased from older backups."""
     with explained():
-        settings = read_settings()
+        settings = _with_file(read_settings(), "backup")
         shelf = folder or settings.backup_dir
         if shelf is None:
             raise InputError("expected --folder or SONOPROBE_BACKUP_DIR")
@@ -68,7 +68,7 @@ def restore_backup(
     The erasures are read from erasures.jsonl beside the backup, and from an existing catalog.
     """
     with explained():
-        settings = read_settings()
+        settings = _with_file(read_settings(), "restore")
         file = settings.data_dir / FILE_NAME
         chosen = next(iter(reversed(backups_in(backup))), backup)
         with owned(settings.data_dir):
@@ -102,10 +102,21 @@ def check(
 ) -> None:
     """Check every page, vector, thumbnail and kept image; the exit code is 1 after damage."""
     with explained():
-        inspection = inspect((backup or read_settings().data_dir) / FILE_NAME)
+        place = backup or _with_file(read_settings(), "check").data_dir
+        inspection = inspect(place / FILE_NAME)
     typer.echo(_as_json(inspection) if as_json else _as_text(inspection))
     if not inspection.is_sound:
         raise typer.Exit(1)
+
+
+def _with_file(settings: Settings, command: str) -> Settings:
+    """The settings. Raises NotSupported: their catalog is no file."""
+    if settings.catalog is not None:
+        raise NotSupported(
+            f"{command} is for a SQLite file, and SONOPROBE_CATALOG names PostgreSQL: there the "
+            "database is backed up, restored and checked with its own tools"
+        )
+    return settings
 
 
 def _as_json(inspection: Inspection) -> str:
@@ -174,13 +185,16 @@ def import_folder(
     collection: NewCollection,
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
-    """Import an exported collection while no service runs; run it again to continue."""
+    """Import an exported collection; run it again to continue.
+
+    No service may use the data folder; those over PostgreSQL may run.
+    """
     with explained():
         settings = read_settings()
         if not WORKSPACE_NAME.fullmatch(collection):
             raise InputError("expected a collection of 1 to 64 letters, digits, dots, dashes")
-        # A running service would miss the new scans, because its index has those of its start.
-        with owned(settings.data_dir), catalog_at(settings, is_owner=True) as catalog:
+        # A service with a data folder would miss the new scans: its index has those of its start.
+        with alone(settings), catalog_at(settings, is_owner=True) as catalog:
             owner = workspace_id_of(catalog, workspace)
             with progress("importing", 0) as advance:
                 on_scan = _steps(advance)

@@ -51,16 +51,17 @@ def service_at(url: str, key: str | None) -> Iterator[Client]:
 def scratch_service() -> Iterator[tuple[LocalService, Client]]:
     """A service of this process over an empty folder, for a command."""
     with explained(), tempfile.TemporaryDirectory() as folder:
-        # Not the operator's backups and exports, which are of another catalog.
-        scratch = {"data_dir": Path(folder), "drain_s": 0.0, "backup_dir": None}
-        settings = read_settings().model_copy(update=scratch | {"exchange_dir": None})
+        # Not the operator's catalog, nor its backups and exports.
+        scratch = {"data_dir": Path(folder), "drain_s": 0.0, "catalog": None, "shards": None}
+        others = {"backup_dir": None, "exchange_dir": None}
+        settings = read_settings().model_copy(update=scratch | others)
         with local_service(settings) as local, Client(local.url, key=local.key) as client:
             yield local, client
 
 
 @contextmanager
 def catalog_at(settings: Settings, *, is_owner: bool = False) -> Iterator[Catalog]:
-    """The catalog of the data folder, which may be in use by a service, or by the caller alone."""
+    """The catalog of the settings, which may be in use by a service, or by the caller alone."""
     catalog = catalog_of(settings, is_owner=is_owner)
     try:
         yield catalog

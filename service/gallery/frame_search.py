@@ -34,7 +34,7 @@ class FrameSearch:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._read: dict[tuple[str, str], tuple[tuple[int, int], KeptFrames]] = {}
+        self._read: dict[tuple[str, str], tuple[str, KeptFrames]] = {}
         self._lock = threading.Lock()
 
     def forget(self) -> None:

@@ -23,7 +23,9 @@ from service.jobs.job_requests import (
     ReembedRequest,
     RefitRequest,
 )
-from service.jobs.operations import JobKind, Operation, Progress
+from service.jobs.operation_workers import JobKind
+from service.jobs.operations import Operation
+from service.jobs.progress import Progress
 from service.jobs.threads import gc_paused
 
 Embed: TypeAlias = Callable[[Sequence[bytes]], list[EmbeddedImage | ServiceError]]

@@ -81,9 +81,7 @@ class Schedule:
 @asynccontextmanager
 async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
     """Run the schedule while the block runs; unfinished operations wait for the next start."""
-    resumed = await asyncio.to_thread(schedule.operations.resume)
-    if resumed:
-        log.info("operations resumed", extra={"operations": resumed})
+    await asyncio.to_thread(schedule.operations.open)
     sweeps = [asyncio.create_task(_expire_for_ever(schedule))]
     if schedule.settings.backup_dir is not None:
         sweeps.append(asyncio.create_task(_back_up_for_ever(schedule)))

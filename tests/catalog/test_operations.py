@@ -6,39 +6,47 @@ from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import InputError, UnknownItem
 
 
-def test_an_operation_is_followed_from_its_request_to_its_result(catalog, folder, ours):
+@pytest.fixture
+def claim(catalog):
+    return lambda: catalog.claim_operation("a", lease_s=60, kinds={"fit"})
+
+
+def test_an_operation_is_followed_from_its_request_to_its_result(catalog, folder, ours, claim):
     made = catalog.create_operation(ours, "fit", {"name": "k"})
     assert (made.state, made.request, made.attempts) == ("waiting", {"name": "k"}, 0)
-    begun = catalog.begin_operation(ours, made.operation_id)
+    begun = claim()
     assert (begun.state, begun.attempts) == ("running", 1)
-    half = catalog.report_operation(ours, made.operation_id, done=5, total=10)
+    half = catalog.report_operation(ours, made.operation_id, "a", done=5, total=10)
     assert (half.done, half.total, half.cancel_asked) == (5, 10, False)
     catalog.close()
     again = open_catalog(folder)
-    assert again.unfinished_operations() == (half,)
-    ended = again.end_operation(ours, made.operation_id, "done", result={"classifier": "k"})
-    assert (ended.state, ended.result, ended.problem) == ("done", {"classifier": "k"}, None)
+    assert again.get_operation(ours, made.operation_id) == half
+    taken = again.claim_operation("b", lease_s=60, kinds={"fit"})
+    assert (taken.attempts, taken.request, taken.done) == (2, {"name": "k"}, 5)
+    result = {"classifier": "k"}
+    ended = again.end_operation(ours, made.operation_id, "b", "done", result=result)
+    assert (ended.state, ended.result, ended.problem) == ("done", result, None)
     assert ended.request == {}, "what was asked may name subjects"
-    assert again.unfinished_operations() == ()
+    assert again.claim_operation("b", lease_s=60, kinds={"fit"}) is None
     again.close()
 
 
-def test_a_waiting_one_is_cancelled_at_once_and_a_running_one_is_asked(catalog, ours):
-    waiting = catalog.create_operation(ours, "fit", {})
+def test_a_waiting_one_is_cancelled_at_once_and_a_running_one_is_asked(catalog, ours, claim):
     running = catalog.create_operation(ours, "fit", {})
-    catalog.begin_operation(ours, running.operation_id)
+    claim()
+    waiting = catalog.create_operation(ours, "fit", {})
     assert catalog.cancel_operation(ours, waiting.operation_id).state == "cancelled"
     asked = catalog.cancel_operation(ours, running.operation_id)
     assert (asked.state, asked.cancel_asked) == ("running", True)
-    assert catalog.begin_operation(ours, waiting.operation_id).state == "cancelled"
+    assert claim() is None
 
 
-def test_the_first_end_stays(catalog, ours):
+def test_one_that_has_ended_is_not_cancelled(catalog, ours, claim):
     made = catalog.create_operation(ours, "fit", {})
-    catalog.end_operation(ours, made.operation_id, "failed", problem={"code": "x"})
-    again = catalog.end_operation(ours, made.operation_id, "done", result={})
-    assert (again.state, again.problem) == ("failed", {"code": "x"})
-    assert catalog.cancel_operation(ours, made.operation_id).cancel_asked is False
+    claim()
+    catalog.end_operation(ours, made.operation_id, "a", "failed", problem={"code": "x"})
+    again = catalog.cancel_operation(ours, made.operation_id)
+    assert (again.state, again.problem, again.cancel_asked) == ("failed", {"code": "x"}, False)
 
 
 def test_they_are_listed_newest_first_page_by_page_and_only_ones_own(catalog, ours, theirs):
@@ -48,15 +56,16 @@ def test_they_are_listed_newest_first_page_by_page_and_only_ones_own(catalog, ou
     rest = catalog.list_operations(ours, limit=3, before=int(first.next_after))
     assert [item.operation_id for item in first.items + rest.items] == ids[::-1]
     assert rest.next_after is None
-    for call in (catalog.get_operation, catalog.cancel_operation, catalog.begin_operation):
+    for call in (catalog.get_operation, catalog.cancel_operation):
         with pytest.raises(UnknownItem):
             call(ours, foreign)
 
 
-def test_ended_ones_go_after_a_month(catalog, folder, ours, edit):
+def test_ended_ones_go_after_a_month(catalog, folder, ours, edit, claim):
     old = catalog.create_operation(ours, "fit", {}).operation_id
     waiting = catalog.create_operation(ours, "fit", {}).operation_id
-    catalog.end_operation(ours, old, "done", result={})
+    claim()
+    catalog.end_operation(ours, old, "a", "done", result={})
     catalog.close()
     edit("UPDATE operations SET updated_at = '2020-01-01T00:00:00.000000Z'")
     again = open_catalog(folder)

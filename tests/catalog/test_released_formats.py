@@ -109,8 +109,11 @@ def test_its_operations_and_its_re_embedding_go_on(released, clinic):
     assert (done.kind, done.state, done.done, done.total, done.attempts) == ("fit", "done", 3, 4, 1)
     assert (done.result, done.problem, done.request) == ({"version": 1}, None, {})
     assert (failed.state, failed.problem) == ("failed", {"code": "overloaded"})
-    assert released.unfinished_operations() == (waiting,)
-    assert waiting.request == {"collection": "lungs"}
+    kinds = {"fit", "backup", "reembed"}
+    claimed = released.claim_operation("worker", lease_s=60, kinds=kinds)
+    assert (claimed.operation_id, claimed.attempts) == (waiting.operation_id, 1)
+    assert waiting.request == claimed.request == {"collection": "lungs"}
+    assert released.claim_operation("worker", lease_s=60, kinds=kinds) is None
     begun = released.get_reembedding(clinic, "lungs")
     assert (begun.to_encoder_id, begun.to_dim, begun.embedded) == ("enc_2", 2, 1)
     rows = [row_id for row_id, _ in released.images_to_embed(clinic, "lungs", limit=9)]

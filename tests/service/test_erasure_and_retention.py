@@ -18,7 +18,7 @@ from service.classifiers.requests import ExampleSelection, FitRequest
 from service.classifiers.store import ClassifierStore
 from service.client.client import ApiError, Client
 from service.embedding.encoder import load_encoder
-from service.jobs.operations import Cancellation
+from service.jobs.progress import Cancellation
 from service.server import local_service
 from service.settings import Settings
 from tests.catalog.vectors import all_vectors
@@ -229,7 +229,7 @@ def test_a_fit_that_was_killed_is_done_by_the_next_start_and_stored_once(
         asked = FitRequest("killed", ExampleSelection(collection="c", task="t"))
         key = local.key
     left = catalog.create_operation(owner, "fit", asked.to_json())
-    catalog.begin_operation(owner, left.operation_id)  # and then the process was gone
+    catalog.claim_operation("dead", lease_s=0, kinds={"fit"})  # and then the process was gone
     catalog.close()
     for attempt in range(2):
         with local_service(settings(tmp_path)) as local, Client(local.url, key=key) as client:
@@ -337,7 +337,7 @@ def test_a_reembedding_that_was_broken_off_goes_on_at_the_next_start(
     catalog.stage_vectors(owner, "kept", rows, marked_ND)
     request = {"collection": "kept", "encoder_id": other.encoder_id}
     left = catalog.create_operation(owner, "reembed", request)
-    catalog.begin_operation(owner, left.operation_id)
+    catalog.claim_operation("dead", lease_s=0, kinds={"reembed"})
     catalog.close()
     with (
         local_service(settings(tmp_path), encoder=other) as local,

@@ -9,7 +9,8 @@ from service.catalog.operation_records import ENDED
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import InputError, Overloaded
 from service.fairness.workspace_turn import SERVICE, current_workspace
-from service.jobs.operations import JobKind, Operations
+from service.jobs.operation_workers import JobKind
+from service.jobs.operations import Operations
 
 PATIENCE_S = 30.0
 
@@ -28,11 +29,14 @@ def owner(catalog):
 
 @pytest.fixture
 def running(catalog):
-    """Start a runner of some kinds; all are closed at the end."""
+    """Start workers for some kinds, as one process; all are closed at the end."""
     made = []
 
-    def start(threads=1, max_waiting=10, **kinds):
-        operations = Operations(catalog, kinds, threads=threads, max_waiting=max_waiting)
+    def start(threads=1, max_waiting=10, lease_s=60.0, **kinds):
+        operations = Operations(
+            catalog, kinds, threads=threads, max_waiting=max_waiting, lease_s=lease_s
+        )
+        operations.open()
         made.append(operations)
         return operations
 
@@ -142,8 +146,8 @@ def test_workspaces_take_turns_and_none_takes_the_places_of_another(catalog, own
     quick = operations.start(other, "mark", {})
     assert ended(catalog, quick).state == "done"  # beside the one that holds the only thread
     assert began == [other]
-    assert operations.state.waiting == 4
-    assert operations.state.oldest_s > 0
+    assert operations.state().waiting == 4
+    assert operations.state().oldest_s > 0
     gate.go_on.set()
     assert [ended(catalog, operation).state for operation in waiting] == ["done"] * 4
 
@@ -176,8 +180,7 @@ def test_what_a_stop_leaves_the_next_start_takes_up(catalog, owner, running):
         steps.append("again")
         return {"attempt": operation.attempts, "n": operation.request["n"]}
 
-    second = running(gate=JobKind(again), later=JobKind(lambda o, p: steps.append("later") or {}))
-    assert second.resume() == 2
+    running(gate=JobKind(again), later=JobKind(lambda o, p: steps.append("later") or {}))
     assert ended(catalog, made).result == {"attempt": 2, "n": 1}
     assert ended(catalog, waiting).state == "done"
     assert steps == ["again", "later"]
@@ -189,9 +192,8 @@ def test_what_cannot_go_on_says_that_it_was_interrupted(catalog, owner, running)
     made = first.start(owner, "gate", {})
     assert gate.begun.wait(PATIENCE_S)
     first.close(timeout_s=PATIENCE_S)
-    for kinds in ({"gate": JobKind(gate, is_resumable=False)}, {}):
-        assert running(**kinds).resume() == 0
-    found = catalog.get_operation(owner, made.operation_id)
+    running(gate=JobKind(gate, is_resumable=False))
+    found = ended(catalog, made)
     assert (found.state, found.problem["code"]) == ("failed", "interrupted")
 
 
@@ -199,17 +201,85 @@ def test_work_that_brings_the_process_down_is_begun_three_times_and_no_more(
     catalog, owner, running
 ):
     made = catalog.create_operation(owner, "gate", {})
-    for _ in range(3):  # as three processes that died in the middle of it
-        catalog.begin_operation(owner, made.operation_id)
-    assert running(gate=JobKind(lambda o, p: {})).resume() == 0
-    assert catalog.get_operation(owner, made.operation_id).state == "failed"
+    for n in range(3):  # as three processes that died in the middle of it
+        catalog.claim_operation(f"dead {n}", lease_s=0, kinds={"gate"})
+    begun = threading.Event()
+    running(gate=JobKind(lambda o, p: begun.set() or {}))
+    found = ended(catalog, made)
+    assert (found.state, found.problem["code"]) == ("failed", "interrupted")
+    assert not begun.is_set()
 
 
 def test_one_that_was_asked_to_stop_before_a_restart_is_not_begun_again(catalog, owner, running):
     made = catalog.create_operation(owner, "mark", {})
-    catalog.begin_operation(owner, made.operation_id)
+    catalog.claim_operation("dead", lease_s=0, kinds={"mark"})
     catalog.cancel_operation(owner, made.operation_id)
     begun = threading.Event()
-    assert running(mark=JobKind(lambda o, p: begun.set() or {})).resume() == 1
+    running(mark=JobKind(lambda o, p: begun.set() or {}))
     assert ended(catalog, made).state == "cancelled"
     assert not begun.is_set()
+
+
+def test_what_one_process_stores_another_may_run(catalog, owner, running):
+    first = running(threads=1, gate=JobKind(gate := Gate()))
+    made = [first.start(owner, "gate", {}) for _ in range(2)]
+    assert gate.begun.wait(PATIENCE_S)
+    other = Gate()
+    running(gate=JobKind(other))
+    assert other.begun.wait(PATIENCE_S)  # while the first process is still busy with the first
+    other.go_on.set()
+    gate.go_on.set()
+    assert [ended(catalog, operation).attempts for operation in made] == [1, 1]
+
+
+def test_long_work_keeps_its_lease_and_nobody_else_runs_it(catalog, owner, running):
+    calls, begun, go_on = [], threading.Event(), threading.Event()
+
+    def silent(operation, progress):
+        calls.append(operation.attempts)
+        begun.set()
+        go_on.wait(PATIENCE_S)
+        return {}
+
+    made = running(lease_s=0.5, mark=JobKind(silent)).start(owner, "mark", {})
+    assert begun.wait(PATIENCE_S)
+    for _ in range(12):
+        time.sleep(0.1)
+        assert catalog.claim_operation("other", lease_s=60, kinds={"mark"}) is None
+    go_on.set()
+    assert ended(catalog, made).state == "done"
+    assert calls == [1]
+
+
+def test_work_that_another_has_taken_over_stops_and_stores_nothing(catalog, owner, running):
+    stopped = threading.Event()
+
+    def work(operation, progress):
+        taken = catalog.claim_operation("other", lease_s=60, kinds={"mark"})
+        assert taken.operation_id == operation.operation_id
+        try:
+            progress.report(1, 1)
+        finally:
+            stopped.set()
+        return {"by": "the first"}
+
+    made = running(lease_s=0, mark=JobKind(work)).start(owner, "mark", {})
+    assert stopped.wait(PATIENCE_S)
+    held = (owner, made.operation_id, "other")
+    assert catalog.end_operation(*held, "done", result={"by": "other"}).result == {"by": "other"}
+
+
+def test_a_cancellation_by_another_process_reaches_work_that_reports_nothing(
+    catalog, owner, running
+):
+    begun = threading.Event()
+
+    def silent(operation, progress):
+        begun.set()
+        while True:
+            progress.wait(0.02)
+
+    made = running(lease_s=0.5, mark=JobKind(silent)).start(owner, "mark", {})
+    assert begun.wait(PATIENCE_S)
+    catalog.cancel_operation(owner, made.operation_id)  # as the other process does
+    assert ended(catalog, made).state == "cancelled"

@@ -32,11 +32,12 @@ async def get_readiness(service: Service) -> Ready:
     await service.pipeline.check()
     await asyncio.to_thread(service.check_catalog)
     age_s = service.pipeline.last_pass_s
+    states = await asyncio.to_thread(lambda: service.queues)
     queues = {
         name: QueueAnswer(
             waiting=state.waiting, running=state.running, oldest_s=round(state.oldest_s, 3)
         )
-        for name, state in service.queues.items()
+        for name, state in states.items()
     }
     return Ready(
         status="ready",
@@ -49,7 +50,9 @@ async def get_readiness(service: Service) -> Ready:
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
 async def get_metrics(service: Service) -> Response:
     """Prometheus text."""
-    return Response(service.metrics.render(), media_type=METRICS_CONTENT_TYPE)
+    # In a thread: some figures are read from the catalog.
+    text = await asyncio.to_thread(service.metrics.render)
+    return Response(text, media_type=METRICS_CONTENT_TYPE)
 
 
 @router.get("/v1/encoder", tags=["encoder"])

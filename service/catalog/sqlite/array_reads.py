@@ -113,12 +113,13 @@ class SqliteArrays(SqliteTable):
             rows = connection.execute(f"{sql} ORDER BY frame_id", variables).fetchall()
         return _arrays(rows, parent["dim"])
 
-    def frames_stamp(self, workspace_id: str, collection: str) -> tuple[int, int]:
+    def frames_stamp(self, workspace_id: str, collection: str) -> str:
+        # No frame id is given twice, so a deletion changes the count and an addition the maximum.
         sql = "SELECT count(*), coalesce(max(frame_id), 0) FROM scan_frames WHERE collection_id = ?"
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
             count, newest = connection.execute(sql, (parent["collection_id"],)).fetchone()
-        return int(count), int(newest)
+        return f"{count}:{newest}"
 
 
 def _columns(rows: sqlite3.Cursor, count: int, dim: int) -> LabelledScans:

@@ -19,6 +19,11 @@ from service.catalog.validation import require_limit, require_text, require_vers
 from service.errors import CatalogFailure, NameTaken
 
 _LATEST = "SELECT max(number) FROM classifier_versions WHERE classifier_seq = ?"
+# The counter must be of the same moment as the classifier: a cache compares it.
+_CLASSIFIERS = """
+    SELECT c.*, w.forgettings FROM classifiers AS c
+    JOIN workspaces AS w ON w.workspace_id = c.workspace_id
+"""
 _VERSION = "SELECT * FROM classifier_versions WHERE classifier_seq = ? AND number = ?"
 
 
@@ -98,9 +103,9 @@ class SqliteClassifiers(SqliteTable):
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None
     ) -> Page[Classifier]:
-        sql = """
-            SELECT * FROM classifiers
-            WHERE workspace_id = ? AND (? IS NULL OR name > ?) ORDER BY name LIMIT ?
+        sql = f"""
+            {_CLASSIFIERS} WHERE c.workspace_id = ? AND (? IS NULL OR c.name > ?)
+            ORDER BY c.name LIMIT ?
         """
         variables = (workspace_id, after, after, require_limit(limit) + 1)
         with self._database.read() as connection:
@@ -123,8 +128,8 @@ class SqliteClassifiers(SqliteTable):
 
 
 def require_classifier(connection: sqlite3.Connection, workspace_id: str, name: str) -> sqlite3.Row:
-    """Row of the table ``classifiers``. Raises UnknownItem."""
-    sql = "SELECT * FROM classifiers WHERE workspace_id = ? AND name = ?"
+    """Row of the table ``classifiers`` with ``forgettings``. Raises UnknownItem."""
+    sql = f"{_CLASSIFIERS} WHERE c.workspace_id = ? AND c.name = ?"
     return require_row(connection, "no such classifier in this workspace", sql, workspace_id, name)
 
 

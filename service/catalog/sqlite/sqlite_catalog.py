@@ -9,6 +9,7 @@ from pathlib import Path
 from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.leases import Leases
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
@@ -16,7 +17,7 @@ from service.catalog.sqlite.collection_table import SqliteCollections
 from service.catalog.sqlite.database import Database, needs_migration
 from service.catalog.sqlite.erasure import SqliteErasure
 from service.catalog.sqlite.facets import SqliteFacets
-from service.catalog.sqlite.operation_table import SqliteOperations
+from service.catalog.sqlite.operation_table import OperationQueue, SqliteOperations
 from service.catalog.sqlite.reembedding import SqliteReembeddings
 from service.catalog.sqlite.retention import SqliteRetention
 from service.catalog.sqlite.scan_reads import SqliteScanReads
@@ -53,9 +54,12 @@ class SqliteCatalog(
         self._database = database
         self._ledger = ledger
         self._redact = redact
+        self._answer_leases = Leases()
+        self._queue = OperationQueue()
 
     def close(self) -> None:
         self._database.close()
+        self._queue.wake()
 
     def check(self) -> None:
         self._database.check()

@@ -2,15 +2,24 @@
 
 import time
 
-from service.catalog.access_records import KeyRecord, SavedAnswer, Workspace
+from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
+from service.catalog.leases import Leases
 from service.catalog.sqlite.rows import SqliteTable, decode, insert, require_row, require_workspace
 from service.errors import Conflict
 
+_ANSWER = "SELECT * FROM answers WHERE workspace_id = ? AND key = ? AND expires_at > ?"
+_FORGETTINGS = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
+
 
 class SqliteWorkspaces(SqliteTable):
-    """The part of the catalog for access."""
+    """The part of the catalog for access.
+
+    Claims are in memory: one process uses the file, and a request does not outlive it.
+    """
+
+    _answer_leases: Leases
 
     def ensure_workspace(self, name: str) -> Workspace:
         new = Workspace(new_id("ws"), name, now())
@@ -53,15 +62,34 @@ class SqliteWorkspaces(SqliteTable):
         return decode(KeyRecord, row)
 
     def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
-        sql = "SELECT * FROM answers WHERE workspace_id = ? AND key = ? AND expires_at > ?"
-        answers = self._select(SavedAnswer, sql, workspace_id, key, time.time())
+        answers = self._select(SavedAnswer, _ANSWER, workspace_id, key, time.time())
         return next(iter(answers), None)
 
     def forgettings(self, workspace_id: str) -> int:
-        sql = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
         with self._database.read() as connection:
-            row = connection.execute(sql, (workspace_id,)).fetchone()
+            row = connection.execute(_FORGETTINGS, (workspace_id,)).fetchone()
         return 0 if row is None else int(row["forgettings"])
+
+    def claim_answer(
+        self, workspace_id: str, key: str, request_sha256: str, *, owner: str, lease_s: float
+    ) -> AnswerClaim:
+        # Claimed before the answer is looked for: one that is saved in between is found.
+        is_mine = self._answer_leases.take((workspace_id, key), owner, lease_s=lease_s)
+        try:
+            with self._database.read() as connection:
+                require_workspace(connection, workspace_id)
+                count = connection.execute(_FORGETTINGS, (workspace_id,)).fetchone()[0]
+                row = connection.execute(_ANSWER, (workspace_id, key, time.time())).fetchone()
+            saved = None if row is None else decode(SavedAnswer, row)
+        except BaseException:
+            self.release_answer(workspace_id, key, owner)
+            raise
+        if saved is not None:
+            self.release_answer(workspace_id, key, owner)
+        return AnswerClaim(saved, is_mine and saved is None, int(count))
+
+    def release_answer(self, workspace_id: str, key: str, owner: str) -> None:
+        self._answer_leases.release((workspace_id, key), owner)
 
     def save_answer(
         self,
@@ -71,15 +99,17 @@ class SqliteWorkspaces(SqliteTable):
         *,
         keep_s: float,
         forgettings: int | None = None,
+        owner: str | None = None,
     ) -> None:
-        now_forgotten = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
         moment = time.time()
         scope = {"workspace_id": workspace_id, "key": key, "expires_at": moment + keep_s}
         unless = "ON CONFLICT (workspace_id, key) DO NOTHING"
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
             connection.execute("DELETE FROM answers WHERE expires_at <= ?", (moment,))
-            count = connection.execute(now_forgotten, (workspace_id,)).fetchone()[0]
-            if forgettings not in (None, count):
-                return
-            insert(connection, "answers", scope | to_columns(answer), unless)
+            count = connection.execute(_FORGETTINGS, (workspace_id,)).fetchone()[0]
+            is_mine = owner in (None, self._answer_leases.holder((workspace_id, key)))
+            if is_mine and forgettings in (None, count):
+                insert(connection, "answers", scope | to_columns(answer), unless)
+        if owner is not None:  # after the commit: the next to claim the key finds the answer
+            self.release_answer(workspace_id, key, owner)

@@ -1,0 +1,69 @@
+"""The catalog in PostgreSQL, which any number of replicas of the service share.
+
+``PostgresCatalog`` combines the parts of this room; ``postgres_database`` owns the connections,
+``postgres_tables`` the tables.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from service.catalog.erasure_ledger import ErasureLedger
+from service.catalog.interface import Catalog
+from service.catalog.postgres.postgres_database import MAX_CONNECTIONS, PostgresDatabase
+from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
+from service.catalog.redaction import Redact, drop_scores
+
+
+class PostgresCatalog(
+    PostgresWorkspaces,
+    Catalog,
+):
+    """The whole Catalog over the databases of one PostgresDatabase.
+
+    Every method also raises CatalogFailure when PostgreSQL fails or the catalog is closed,
+    WorkspaceMoving while the workspace may not be written, and InputError for text that is not
+    valid Unicode.
+    """
+
+    def __init__(
+        self, database: PostgresDatabase, ledger: ErasureLedger | None, redact: Redact
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._redact = redact
+
+    @property
+    def database(self) -> PostgresDatabase:
+        """For the search over the same databases, and for commands of operators."""
+        return self._database
+
+    def close(self) -> None:
+        self._database.close()
+
+    def check(self) -> None:
+        self._database.check()
+
+
+def open_postgres(
+    url: str,
+    *,
+    shards: Mapping[str, str] | None = None,
+    max_connections: int = MAX_CONNECTIONS,
+    backup_dir: Path | None = None,
+    redact: Redact = drop_scores,
+) -> PostgresCatalog:
+    """Open the catalog of a directory and its shards, which ``migrate`` created.
+
+    Args:
+        url: of the database with the directory of all workspaces.
+        shards: name -> url of further databases.
+        max_connections: of this process to each database.
+        backup_dir: erasures are written there as well.
+        redact: removes the out-of-fold scores of erased examples from those of a version.
+
+    Raises:
+        CatalogFailure: a database is not reachable, or has no catalog or one of another schema.
+    """
+    database = PostgresDatabase(url, shards, max_connections=max_connections)
+    ledger = None if backup_dir is None else ErasureLedger(backup_dir)
+    return PostgresCatalog(database, ledger, redact)

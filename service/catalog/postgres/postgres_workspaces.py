@@ -1,0 +1,223 @@
+"""Workspaces, API keys and the answers saved under an Idempotency-Key, in PostgreSQL.
+
+Workspaces and keys are in the directory, answers in the database where the workspace lives. The
+clock of the database counts the time of claims and answers, because those of replicas may differ.
+"""
+
+from contextlib import ExitStack
+
+from psycopg.rows import DictRow
+
+from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
+from service.catalog.codec import to_columns
+from service.catalog.ids import new_id, now
+from service.catalog.postgres.postgres_database import DIRECTORY, Connection
+from service.catalog.postgres.postgres_rows import (
+    PostgresTable,
+    decode,
+    first,
+    insert,
+    require_row,
+    require_workspace,
+    select,
+)
+from service.errors import Conflict, NameTaken, UnknownItem
+
+_NOW_S = "extract(epoch FROM clock_timestamp())::double precision"
+_KEEP_DEAD_S = 86_400  # a claim whose process died, and whose request nobody repeats
+_MADE = f"""
+    SELECT * FROM answers
+    WHERE workspace_id = %s AND key = %s AND status IS NOT NULL AND expires_at > {_NOW_S}
+"""  # noqa: S608 - the expression is ours
+# A claim is taken if nobody has it, by whoever has it already, and after its lease has run out.
+_CLAIM = f"""
+    INSERT INTO answers AS a (workspace_id, key, request_sha256, owner, lease_until, expires_at)
+    VALUES (%(workspace_id)s, %(key)s, %(request_sha256)s, %(owner)s,
+        {_NOW_S} + %(lease_s)s, {_NOW_S} + %(lease_s)s + {_KEEP_DEAD_S})
+    ON CONFLICT (workspace_id, key) DO UPDATE
+    SET request_sha256 = excluded.request_sha256, owner = excluded.owner,
+        lease_until = excluded.lease_until, expires_at = excluded.expires_at,
+        status = NULL, body = NULL, headers = NULL
+    WHERE CASE WHEN a.status IS NULL
+        THEN a.owner = excluded.owner OR a.lease_until <= {_NOW_S}
+        ELSE a.expires_at <= {_NOW_S} END
+    RETURNING owner
+"""  # noqa: S608
+_SAVE = f"""
+    INSERT INTO answers AS a (workspace_id, key, request_sha256, status, body, headers, expires_at)
+    VALUES (%(workspace_id)s, %(key)s, %(request_sha256)s, %(status)s, %(body)s, %(headers)s,
+        {_NOW_S} + %(keep_s)s)
+    ON CONFLICT (workspace_id, key) DO UPDATE
+    SET request_sha256 = excluded.request_sha256, status = excluded.status, body = excluded.body,
+        headers = excluded.headers, expires_at = excluded.expires_at,
+        owner = NULL, lease_until = NULL
+    WHERE a.status IS NULL
+"""  # noqa: S608
+_IS_OWNER = "SELECT 1 FROM answers WHERE workspace_id = %s AND key = %s AND owner = %s FOR UPDATE"
+_RELEASE = "DELETE FROM answers WHERE workspace_id = %s AND key = %s AND owner = %s"
+# SKIP LOCKED: two requests may drop expired answers at the same time, in any order.
+_DROP_EXPIRED = f"""
+    DELETE FROM answers WHERE (workspace_id, key) IN (
+        SELECT workspace_id, key FROM answers
+        WHERE workspace_id = %s AND expires_at <= {_NOW_S} FOR UPDATE SKIP LOCKED
+    )
+"""  # noqa: S608
+_FORGETTINGS = "SELECT forgettings FROM workspaces WHERE workspace_id = %s"
+_DIRECTORY_ROW = "SELECT * FROM directory WHERE name = %s"
+
+
+class PostgresWorkspaces(PostgresTable):
+    """The part of the catalog for access."""
+
+    def ensure_workspace(self, name: str) -> Workspace:
+        with self._database.directory("read") as connection:
+            row = first(connection, _DIRECTORY_ROW, name)
+        if row is None:
+            row = self._enter(Workspace(new_id("ws"), name, now()), DIRECTORY)
+        return decode(Workspace, row)
+
+    def create_workspace(self, name: str, shard: str = DIRECTORY) -> Workspace:
+        """Create a workspace in a shard.
+
+        Raises:
+            UnknownItem: no such shard.
+            NameTaken: there is a workspace of this name.
+        """
+        if shard not in self._database.shards:
+            raise UnknownItem("the settings name no such shard")
+        new = Workspace(new_id("ws"), name, now())
+        if self._enter(new, shard)["workspace_id"] != new.workspace_id:
+            raise NameTaken("there is a workspace of this name")
+        return new
+
+    def list_workspaces(self) -> tuple[Workspace, ...]:
+        return tuple(workspace for workspace, _ in self.placed_workspaces())
+
+    def placed_workspaces(self) -> tuple[tuple[Workspace, str], ...]:
+        """(workspace, shard), oldest first."""
+        with self._database.directory("read") as connection:
+            rows = select(connection, "SELECT * FROM directory ORDER BY seq")
+        return tuple((decode(Workspace, row), row["shard"]) for row in rows)
+
+    def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
+        record = KeyRecord(new_id("key"), workspace_id, name, now(), None)
+        values = to_columns(record) | {"secret_sha256": secret_sha256}
+        unless = "ON CONFLICT (secret_sha256) DO NOTHING"
+        known = "SELECT 1 FROM directory WHERE workspace_id = %s"
+        with self._database.directory("write") as connection:
+            require_row(connection, "no such workspace", known, workspace_id)
+            if insert(connection, "keys", values, otherwise=unless, returning="seq") is None:
+                raise Conflict("a key with this secret exists already")
+        return record
+
+    def find_key(self, secret_sha256: str) -> KeyRecord | None:
+        query = "SELECT * FROM keys WHERE secret_sha256 = %s AND revoked_at IS NULL"
+        with self._database.directory("read") as connection:
+            row = first(connection, query, secret_sha256)
+        return None if row is None else decode(KeyRecord, row)
+
+    def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
+        query = "SELECT * FROM keys WHERE workspace_id = %s ORDER BY seq"
+        with self._database.directory("read") as connection:
+            return tuple(decode(KeyRecord, row) for row in select(connection, query, workspace_id))
+
+    def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
+        update = """
+            UPDATE keys SET revoked_at = coalesce(revoked_at, %s)
+            WHERE workspace_id = %s AND key_id = %s RETURNING *
+        """
+        missing = "no such key in this workspace"
+        with self._database.directory("write") as connection:
+            row = require_row(connection, missing, update, now(), workspace_id, key_id)
+        return decode(KeyRecord, row)
+
+    # answers ----------------------------------------------------------------------------------
+
+    def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
+        answers = self._select(SavedAnswer, workspace_id, _MADE, workspace_id, key)
+        return next(iter(answers), None)
+
+    def forgettings(self, workspace_id: str) -> int:
+        with self._database.read(workspace_id) as connection:
+            row = first(connection, _FORGETTINGS, workspace_id)
+        return 0 if row is None else int(row["forgettings"])
+
+    def claim_answer(
+        self, workspace_id: str, key: str, request_sha256: str, *, owner: str, lease_s: float
+    ) -> AnswerClaim:
+        claim = {
+            "workspace_id": workspace_id,
+            "key": key,
+            "request_sha256": request_sha256,
+            "owner": owner,
+            "lease_s": lease_s,
+        }
+        with self._database.write(workspace_id) as connection:
+            require_workspace(connection, workspace_id)
+            # It waits for an erasure that drops the answer, so the count is read afterwards.
+            is_mine = connection.execute(_CLAIM, claim).fetchone() is not None
+            count = require_row(connection, "", _FORGETTINGS, workspace_id)["forgettings"]
+            row = None if is_mine else first(connection, _MADE, workspace_id, key)
+        saved = None if row is None else decode(SavedAnswer, row)
+        return AnswerClaim(saved, is_mine, int(count))
+
+    def release_answer(self, workspace_id: str, key: str, owner: str) -> None:
+        with self._database.write(workspace_id) as connection:
+            connection.execute(_RELEASE, (workspace_id, key, owner))
+
+    def save_answer(
+        self,
+        workspace_id: str,
+        key: str,
+        answer: SavedAnswer,
+        *,
+        keep_s: float,
+        forgettings: int | None = None,
+        owner: str | None = None,
+    ) -> None:
+        scope = {"workspace_id": workspace_id, "key": key, "keep_s": keep_s}
+        with self._database.write(workspace_id) as connection:
+            require_workspace(connection, workspace_id)
+            # First: an erasure that counts now waits for this answer, and then drops it.
+            counted = first(connection, f"{_FORGETTINGS} FOR SHARE", workspace_id)
+            connection.execute(_DROP_EXPIRED, (workspace_id,))
+            is_mine = owner is None or bool(first(connection, _IS_OWNER, workspace_id, key, owner))
+            if not is_mine:
+                return
+            if counted is None or forgettings not in (None, counted["forgettings"]):
+                connection.execute(_RELEASE, (workspace_id, key, owner))
+            else:
+                connection.execute(_SAVE, scope | to_columns(answer))
+
+    # --------------------------------------------------------------------------------------------
+
+    def _enter(self, new: Workspace, shard: str) -> DictRow:
+        """Write a workspace into the directory; return the row that has its name then."""
+        values = to_columns(new) | {"shard": shard}
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._database.everything(shard, "write"))
+            # First: whoever finds it in the directory must find it in its shard.
+            insert(connection, "workspaces", {"workspace_id": new.workspace_id})
+            if shard != DIRECTORY:
+                stack.close()
+                connection = stack.enter_context(self._database.directory("write"))
+            unless = "ON CONFLICT (name) DO NOTHING"
+            insert(connection, "directory", values, otherwise=unless)
+            row = require_row(connection, "no such workspace", _DIRECTORY_ROW, new.name)
+        if row["workspace_id"] != new.workspace_id:  # another process was faster
+            with self._database.everything(shard, "write") as connection:
+                drop = "DELETE FROM workspaces WHERE workspace_id = %s"
+                connection.execute(drop, (new.workspace_id,))
+        return row
+
+
+def forget_answers(connection: Connection, workspace_id: str) -> None:
+    """Drop the answers of a workspace, because they may repeat what is deleted now.
+
+    Claims stay, so that no request is done twice; what they save later is refused by the count.
+    """
+    # The count first: it waits for answers that are just being saved, which are then seen.
+    count = "UPDATE workspaces SET forgettings = forgettings + 1 WHERE workspace_id = %s"
+    connection.execute(count, (workspace_id,))
+    made = "DELETE FROM answers WHERE workspace_id = %s AND status IS NOT NULL"
+    connection.execute(made, (workspace_id,))

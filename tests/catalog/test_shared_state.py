@@ -1,0 +1,46 @@
+"""What every process that uses a catalog must see alike: stamps, counters, work done once."""
+
+import numpy as np
+
+from service.catalog.records import ClipFrame, NewVersion, ScanPatch
+
+
+def cine(*places):
+    vector = np.full(8, 0.5, np.float32)
+    return tuple(ClipFrame(place, None, 1, vector) for place in places)
+
+
+def test_a_stamp_changes_with_every_frame_that_comes_or_goes(catalog, ours, theirs, add):
+    stamps = [catalog.frames_stamp(ours, "lungs")]
+    add(1)  # a still has no frames
+    assert catalog.frames_stamp(ours, "lungs") == stamps[0]
+    add(2, frames=cine(0, 4), subject_id="P-1")
+    stamps.append(catalog.frames_stamp(ours, "lungs"))
+    catalog.erase_subject(ours, "P-1")
+    untouched = catalog.frames_stamp(theirs, "lungs")
+    add(3, frames=cine(1, 5))
+    stamps.append(catalog.frames_stamp(ours, "lungs"))
+    assert len(set(stamps)) == 3
+    assert catalog.frames_stamp(ours, "lungs") == stamps[-1]
+    assert catalog.frames_stamp(theirs, "lungs") == untouched
+
+
+def test_a_classifier_tells_how_often_something_of_its_workspace_was_deleted(
+    catalog, ours, theirs, add
+):
+    version = NewVersion("enc_1", ("a", "b"), b"{}", {})
+    first = catalog.create_classifier(ours, "triage", version)
+    assert first.forgettings == catalog.forgettings(ours) == 0
+    add(1, subject_id="P-1", labels={"task": "a"})
+    catalog.erase_subject(ours, "P-1")
+    scan_id = add(2, labels={"task": "a"})
+    catalog.patch_scan(ours, "lungs", scan_id, ScanPatch(labels={"task": None}))
+    add(3, theirs, subject_id="P-1")
+    catalog.erase_subject(theirs, "P-1")
+    (listed,) = catalog.list_classifiers(ours, limit=1).items
+    added, _ = catalog.add_version(ours, "triage", version)
+    published = catalog.publish_version(ours, "triage", 2)
+    read = catalog.get_classifier(ours, "triage")
+    counts = {each.forgettings for each in (listed, added, published, read)}
+    assert counts == {catalog.forgettings(ours)} == {2}
+    assert catalog.forgettings(theirs) == 1
