@@ -34,6 +34,12 @@ class Engine(Protocol):
         """Whether whoever reads all that is stored finds the text, the bytes or the vector."""
 
 
+_PARTITIONS = """
+    SELECT inhrelid::regclass::text FROM pg_inherits
+    JOIN pg_class ON pg_class.oid = inhrelid AND relkind = 'r'
+"""
+
+
 def open_at(address: str, **options: Any) -> Catalog:
     """The catalog of a folder or a database."""
     if address.startswith("postgresql://"):
@@ -111,21 +117,21 @@ class PostgresEngine:
         """
         import psycopg
 
+        # The tables refer to each other: without their triggers, any order will do.
+        steps = ["SET LOCAL lock_timeout = '20s'", "SET LOCAL session_replication_role = replica"]
+        steps += [f"DROP TABLE {name}" for (name,) in self.sql(_PARTITIONS)]
+        steps += [f"DELETE FROM {name}" for name in self._tables() if name != "catalog_schema"]
         with psycopg.connect(self._owner_address) as connection:
-            connection.execute("SET LOCAL lock_timeout = '20s'")
-            for (partition,) in connection.execute(
-                "SELECT inhrelid::regclass::text FROM pg_inherits"
-                " JOIN pg_class ON pg_class.oid = inhrelid AND relkind = 'r'"
-            ).fetchall():
-                connection.execute(f"DROP TABLE {partition}".encode())
-            # The tables refer to each other: without their triggers, any order will do.
-            connection.execute("SET LOCAL session_replication_role = replica")
-            for table in self._tables():
-                if table != "catalog_schema":
-                    connection.execute(f"DELETE FROM {table}".encode())
+            connection.execute(";".join(steps).encode())
 
     def _tables(self) -> list[str]:
-        names = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        select = """
+            SELECT tablename FROM pg_tables
+            WHERE schemaname = 'public' AND NOT EXISTS (
+                SELECT 1 FROM pg_inherits WHERE inhrelid = to_regclass(tablename)
+            )
+        """
+        names = self.sql(select)
         return [name for (name,) in names]
 
 
