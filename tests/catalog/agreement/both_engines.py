@@ -147,7 +147,7 @@ class BothEngines:
     def __init__(self, one: Catalog, other: Catalog) -> None:
         self.sides = (Side(one), Side(other))
 
-    def call(self, method: str, *args: Any, **options: Any) -> Any:
+    def call(self, method: str, /, *args: Any, **options: Any) -> Any:
         """The answer that both give."""
         one, other = (side.call(method, args, options) for side in self.sides)
         assert repr(one) == repr(other), f"{method} {args!r} {options!r}"

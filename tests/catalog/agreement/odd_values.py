@@ -1,5 +1,6 @@
 """Values that one engine may treat otherwise than another, drawn often enough to meet."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,37 +78,38 @@ NUMBERS: list[Any] = [
 REFUSED_NUMBERS: list[Any] = [2**63, -(2**63) - 1, 10**400, float("nan"), float("inf")]
 LONG = "日é😀 " * 2500
 
-names = st.one_of(
-    st.sampled_from(PLAIN),
-    st.sampled_from(PLAIN),
-    st.sampled_from(ODD),
-    st.sampled_from(REFUSED),
-    st.text(max_size=4),
-)
-good_names = st.one_of(st.sampled_from(PLAIN), st.sampled_from(ODD))
-few_names = st.sampled_from(["a", "A", "é", "e\u0301", "😀", "$.a", "%"])
-numbers = st.one_of(
+
+def mostly(usual: Any, odd: Any, of: int = 6) -> Any:
+    """One value in ``of`` is odd. ``one_of`` would weigh by the alternatives inside both."""
+    return st.integers(1, of).flatmap(lambda n: odd if n == of else usual)
+
+
+few_names = st.sampled_from(["a", "A", "é", "😀", "$.a", "%"])
+spellings = st.sampled_from(["a", " a\t", "A", "é", "e\u0301", "😀", "$.a", "%"])
+good_names = st.sampled_from([*PLAIN, *PLAIN, *ODD])
+odd_names = mostly(st.sampled_from(REFUSED), st.text(max_size=4), of=3)
+names = mostly(mostly(spellings, good_names, of=2), odd_names, of=6)
+numbers = mostly(
     st.sampled_from(NUMBERS),
-    st.integers(-(2**63), 2**63 - 1),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False)),
+    of=3,
 )
-scalars = st.one_of(
-    st.none(), st.booleans(), numbers, st.sampled_from([*PLAIN, *ODD, "", LONG]), good_names
-)
-any_scalars = st.one_of(scalars, scalars, st.sampled_from([*REFUSED_NUMBERS, *REFUSED, LONG * 3]))
-labels = st.dictionaries(few_names, good_names, max_size=3)
+words = st.sampled_from([None, True, False, "", LONG, *PLAIN, *ODD])
+scalars = mostly(words, numbers, of=2)
+any_scalars = mostly(scalars, st.sampled_from([*REFUSED_NUMBERS, *REFUSED, LONG * 3]))
+labels = st.dictionaries(few_names, mostly(few_names, good_names, of=3), max_size=3)
 attributes = st.dictionaries(few_names, scalars, max_size=3)
-owners = st.one_of(st.none(), few_names, few_names, names)
-digests = st.one_of(
-    st.sampled_from([f"{n:x}" * 64 for n in range(6)]), st.sampled_from(["", "ü", "no digest"])
+owners = mostly(st.sampled_from([None, "a", "A", "é", "😀"]), names, of=8)
+digests = mostly(
+    st.sampled_from([f"{n:x}" * 64 for n in range(16)]), st.sampled_from(["", "ü"]), of=20
 )
 json_objects = st.dictionaries(
     good_names,
     st.recursive(scalars, lambda inner: st.lists(inner, max_size=2), max_leaves=3),
     max_size=3,
 )
-any_json = st.one_of(
-    json_objects, json_objects, st.sampled_from([{"x": float("nan")}, {"\ud800": 1}, {"a": "\0"}])
+any_json = mostly(
+    json_objects, st.sampled_from([{"x": float("nan")}, {"\ud800": 1}, {"a": "\0"}]), of=8
 )
 
 
@@ -115,14 +117,11 @@ any_json = st.one_of(
 def vectors(draw: Any, dim: int = DIM) -> np.ndarray:
     """float32, sometimes zero, tiny or huge; never NaN."""
     numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
-    small = st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, 3.0, 1e-30, 1e30])
-    row = draw(st.lists(st.one_of(small, small, numbers), min_size=dim, max_size=dim))
+    small = st.sampled_from([1.0, 0.5, 0.0, -0.0, -1.0, 3.0, 1e-30, 1e30])
+    row = draw(st.lists(mostly(small, numbers), min_size=dim, max_size=dim))
     return np.array(row, np.float32)
 
 
-odd_vectors = st.one_of(
-    vectors(), vectors(), vectors(), vectors(dim=2), st.just(np.full(DIM, np.nan, np.float32))
-)
 frames = st.lists(
     st.builds(
         ClipFrame,
@@ -146,22 +145,32 @@ images = st.builds(
     frame_rate_hz=st.sampled_from([None, 30.0, 29.97]),
     analysis=json_objects,
 )
-scans = st.builds(
+good_scans = st.builds(
     NewScan,
-    scan_id=st.one_of(st.none(), few_names, names),
+    scan_id=st.one_of(st.none(), st.none(), good_names),
     image=images,
-    embedding_D=odd_vectors,
-    thumbnail_jpeg=st.sampled_from([b"", b"\xff\xd8 jpeg", b"\0"]),
+    embedding_D=vectors(),
+    thumbnail_jpeg=st.sampled_from([b"\xff\xd8 jpeg", b"\0", b""]),
     subject_id=owners,
     study_id=owners,
-    labels=st.one_of(labels, labels, st.dictionaries(names, names, max_size=2)),
-    attributes=st.one_of(attributes, st.dictionaries(names, any_scalars, max_size=2)),
-    image_png=st.one_of(st.none(), st.just(b"png"), st.just(b"png")),
+    labels=labels,
+    attributes=attributes,
+    image_png=st.sampled_from([b"png", b"png", None]),
     created_at=st.sampled_from([None, None, "2001-02-03T04:05:06.000007Z"]),
     frames=frames,
 )
+_odd_fields = st.one_of(
+    st.fixed_dictionaries({"embedding_D": vectors(dim=2)}),
+    st.just({"embedding_D": np.full(DIM, np.nan, np.float32)}),
+    st.fixed_dictionaries({"scan_id": names}),
+    st.fixed_dictionaries({"subject_id": names}),
+    st.fixed_dictionaries({"labels": st.dictionaries(names, names, max_size=2)}),
+    st.fixed_dictionaries({"attributes": st.dictionaries(names, any_scalars, max_size=2)}),
+)
+odd_scans = st.builds(lambda scan, fields: replace(scan, **fields), good_scans, _odd_fields)
+scans = mostly(good_scans, odd_scans)
 
-_numbers_or_bad = st.one_of(numbers, numbers, st.sampled_from([2**63, True, None]))
+_numbers_or_bad = mostly(numbers, st.sampled_from([2**63, True, None]))
 ranges = st.one_of(
     st.builds(Range, least=_numbers_or_bad, below=st.one_of(st.none(), numbers)),
     st.builds(Range, above=numbers, most=st.one_of(st.none(), numbers)),
@@ -179,25 +188,23 @@ def _tuples(values: Any) -> Any:
     return st.lists(values, max_size=3).map(tuple)
 
 
-def _few(name: str, values: Any) -> Any:
-    return st.fixed_dictionaries({name: values})
-
-
-_conditions = st.one_of(
-    _few("labels", st.dictionaries(few_names, _tuples(names), max_size=2)),
-    _few("attributes", st.dictionaries(few_names, _tuples(any_scalars), max_size=2)),
-    _few("subject_ids", _tuples(names)),
-    _few("study_ids", _tuples(names)),
-    _few("not_subject_ids", _tuples(names)),
-    _few("not_study_ids", _tuples(names)),
-    _few("label_presence", st.dictionaries(names, st.booleans(), max_size=2)),
-    _few("attribute_presence", st.dictionaries(names, st.booleans(), max_size=2)),
-    _few("attribute_ranges", st.dictionaries(few_names, ranges, max_size=2)),
-    _few("has_subject", st.booleans()),
-    _few("has_study", st.booleans()),
-    _few("created", times),
-    _few("updated", times),
-)
+_conditions = st.sampled_from(
+    [
+        *[("labels", st.dictionaries(spellings, _tuples(names), max_size=2))] * 2,
+        *[("attributes", st.dictionaries(spellings, _tuples(any_scalars), max_size=2))] * 3,
+        *[("attribute_ranges", st.dictionaries(spellings, ranges, max_size=2))] * 3,
+        ("subject_ids", _tuples(names)),
+        ("study_ids", _tuples(names)),
+        ("not_subject_ids", _tuples(names)),
+        ("not_study_ids", _tuples(names)),
+        ("label_presence", st.dictionaries(names, st.booleans(), max_size=2)),
+        ("attribute_presence", st.dictionaries(names, st.booleans(), max_size=2)),
+        ("has_subject", st.booleans()),
+        ("has_study", st.booleans()),
+        ("created", times),
+        ("updated", times),
+    ]
+).flatmap(lambda condition: st.fixed_dictionaries({condition[0]: condition[1]}))
 _leaves = st.lists(_conditions, max_size=2).map(
     lambda parts: ScanFilter(**{name: value for part in parts for name, value in part.items()})
 )

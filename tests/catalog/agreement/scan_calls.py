@@ -14,24 +14,28 @@ from tests.catalog.agreement.odd_values import (
     any_json,
     any_scalars,
     digests,
-    few_names,
     filters,
-    good_names,
+    good_scans,
+    mostly,
     names,
     owners,
     scans,
+    spellings,
 )
 
 ENCODER = "enc_1"
-owner_numbers = st.sampled_from([0, 0, 0, 0, 0, 0, 1, 1, 2])  # 2 = no workspace
-collections = st.sampled_from(["lungs", "lungs", "lungs", "lungs", "lungs", "é", "a%", "none"])
+owner_numbers = st.sampled_from([0] * 10 + [1, 1, 2])  # 2 = no workspace
+collections = st.sampled_from(["lungs"] * 7 + ["é", "a%", "none"])
 pages = st.sampled_from([1, 2, 5, 100])
-versions = st.sampled_from([None, None, None, 1, 2, 3])
-days = st.sampled_from([None, 1, 7.5, 30, 0.001, 0, -1, 100_001, float("nan")])
-numbers = st.integers(0, 40)
-wanted_fields = st.sets(
-    st.sampled_from(["subject_id", "study_id", "retention_days", "keep_images", "description"])
+versions = st.sampled_from([None] * 5 + [1, 2, 3])
+days = mostly(
+    st.sampled_from([None, 1, 7.5, 30]), st.sampled_from([0.001, 0, -1, 100_001, float("nan")])
 )
+numbers = st.integers(0, 20)
+policy_fields = mostly(
+    st.sets(st.sampled_from(["retention_days", "keep_images", "description"])), st.just({"name"})
+)
+owner_fields = mostly(st.sets(st.sampled_from(["subject_id", "study_id"])), st.just({"sha256"}))
 
 
 class ScanCalls(RuleBasedStateMachine):
@@ -43,20 +47,21 @@ class ScanCalls(RuleBasedStateMachine):
         """Two empty catalogs."""
         raise NotImplementedError
 
-    @initialize()
-    def prepare(self) -> None:
+    @initialize(new=st.lists(good_scans, min_size=4, max_size=9))
+    def prepare(self, new: Any) -> None:
         self.both = self.start()
         self.owners = [self.both.call("ensure_workspace", name) for name in ("ours", "théirs")]
         self.owners = [workspace.workspace_id for workspace in self.owners] + ["ws_none"]
         for owner in self.owners[:2]:
             options = {"encoder_id": ENCODER, "dim": DIM, "keep_images": True}
             self.both.call("create_collection", owner, "lungs", **options)
-        self.scan_ids: list[str] = ["a"]
+        self.scan_ids: list[str] = ["none"]
         self.row_ids: list[Row | int] = [10**9]
+        self._store(0, "lungs", new, ENCODER)
 
-    def ask(self, method: str, owner: int, *args: Any, **options: Any) -> Any:
+    def ask(self, method: str, number: int, /, *args: Any, **options: Any) -> Any:
         """A call about one workspace."""
-        return self.both.call(method, self.owners[owner], *args, **options)
+        return self.both.call(method, self.owners[number], *args, **options)
 
     def scan_id(self, number: int) -> str:
         return self.scan_ids[-1 - number % len(self.scan_ids)]
@@ -73,9 +78,9 @@ class ScanCalls(RuleBasedStateMachine):
 
     @rule(
         owner=owner_numbers,
-        name=st.one_of(collections, names),
-        description=st.one_of(names, good_names),
-        dim=st.sampled_from([DIM, DIM, DIM, 2, 0, -1]),
+        name=mostly(collections, names, of=3),
+        description=names,
+        dim=mostly(st.just(DIM), st.sampled_from([2, 0, -1])),
         keep=st.booleans(),
         age=days,
         intake=any_json,
@@ -89,7 +94,7 @@ class ScanCalls(RuleBasedStateMachine):
         )
         self.ask("get_collection", owner, name)
 
-    @rule(owner=owner_numbers, limit=pages, after=st.one_of(st.none(), names))
+    @rule(owner=owner_numbers, limit=pages, after=mostly(st.none(), names, of=2))
     def list_collections(self, owner: int, limit: int, after: str | None) -> None:
         self.ask("list_collections", owner, limit=limit, after=after)
         self.both.call("all_collections")
@@ -100,7 +105,7 @@ class ScanCalls(RuleBasedStateMachine):
         description=names,
         keep=st.booleans(),
         age=days,
-        fields=wanted_fields,
+        fields=policy_fields,
         version=versions,
     )
     def patch_collection(
@@ -116,7 +121,9 @@ class ScanCalls(RuleBasedStateMachine):
         patch = PolicyPatch(description, keep, age, frozenset(fields))
         self.ask("patch_collection", owner, name, patch, if_version=version)
 
-    @rule(owner=owner_numbers, name=st.one_of(collections, names), version=versions, word=numbers)
+    @rule(
+        owner=owner_numbers, name=mostly(collections, names, of=3), version=versions, word=numbers
+    )
     def delete_collection(self, owner: int, name: str, version: Any, word: int) -> None:
         if name != "lungs" or word % 4 == 0:  # most scans should stay
             self.ask("delete_collection", owner, name, if_version=version)
@@ -150,11 +157,11 @@ class ScanCalls(RuleBasedStateMachine):
         owner=owner_numbers,
         collection=collections,
         number=numbers,
-        labels=st.dictionaries(few_names, st.one_of(st.none(), names), max_size=2),
-        attributes=st.dictionaries(few_names, any_scalars, max_size=2),
+        labels=st.dictionaries(spellings, st.one_of(st.none(), names), max_size=2),
+        attributes=st.dictionaries(spellings, any_scalars, max_size=2),
         subject=owners,
         study=owners,
-        fields=st.one_of(st.just(set()), wanted_fields),
+        fields=owner_fields,
         version=versions,
     )
     def patch_scan(
@@ -169,16 +176,15 @@ class ScanCalls(RuleBasedStateMachine):
         fields: Any,
         version: Any,
     ) -> None:
-        fields = frozenset(fields) - {"retention_days", "keep_images"}
-        patch = ScanPatch(labels, attributes, subject, study, fields)
+        patch = ScanPatch(labels, attributes, subject, study, frozenset(fields))
         scan_id = self.scan_id(number)
         self.ask("patch_scan", owner, collection, scan_id, patch, if_version=version)
         self.ask("forgettings", owner)
 
     @rule(
         owner=owner_numbers,
-        task=few_names,
-        old=good_names,
+        task=spellings,
+        old=spellings,
         new=names,
         merge=st.booleans(),
         dry=st.booleans(),

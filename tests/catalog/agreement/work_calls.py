@@ -9,7 +9,7 @@ from service.catalog.access_records import SavedAnswer
 from service.catalog.erasure_records import SweepLimits
 from tests.catalog.agreement.both_engines import Refusal
 from tests.catalog.agreement.classifier_calls import ClassifierCalls
-from tests.catalog.agreement.odd_values import any_json, few_names, names, owners
+from tests.catalog.agreement.odd_values import any_json, few_names, mostly, names, owners
 from tests.catalog.agreement.scan_calls import (
     collections,
     numbers,
@@ -19,7 +19,7 @@ from tests.catalog.agreement.scan_calls import (
 )
 from tests.catalog.set_clock import SetClock
 
-keys = st.one_of(st.sampled_from(["key", "key", "é"]), names)
+keys = mostly(st.sampled_from(["key", "key", "é"]), names, of=8)
 workers = st.sampled_from(["first", "first", "second"])
 leases = st.sampled_from([1000.0, 1000.0, 0.0])
 answers = st.builds(
@@ -100,7 +100,7 @@ class WorkCalls(ClassifierCalls):
         key=keys,
         answer=answers,
         keep_s=st.sampled_from([1000, 1000, 0]),
-        worker=st.one_of(st.none(), workers),
+        worker=mostly(workers, st.none(), of=3),
         old=st.booleans(),
     )
     def save_answer(
