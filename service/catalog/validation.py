@@ -8,11 +8,13 @@ import math
 from service.catalog.filter_records import Range, ScanFilter
 from service.catalog.plain_text import require_value
 from service.catalog.records import Scalar
-from service.errors import InputError, PreconditionFailed
+from service.errors import InputError, InvalidCursor, NoThumbnail, PreconditionFailed
 
 INT64_MAX = 2**63 - 1
 MAX_CONDITIONS = 100  # of one filter; SQLite refuses expressions deeper than 1000
 MAX_DEPTH = 10  # of filters in filters
+POLICY = frozenset({"description", "keep_images", "retention_days"})  # what a patch may set
+MAX_TASKS = 64  # label names that are counted when none is named
 MAX_DAYS = 100_000  # Python's calendar ends in the year 9999
 
 
@@ -68,6 +70,24 @@ def require_limit(limit: int) -> int:
     if limit < 1:
         raise InputError(f"a page must hold at least 1 item, got {limit}")
     return limit
+
+
+def row_of_cursor(after: str) -> int:
+    """The row id that a cursor is. Raises InvalidCursor: not a decimal row id."""
+    # The length comes first: int() raises ValueError for texts of many thousand digits.
+    if after.isascii() and after.isdecimal() and len(after) <= 19 and int(after) <= INT64_MAX:
+        return int(after)
+    raise InvalidCursor("the cursor of a list of scans must be a decimal row id")
+
+
+def require_thumbnail(jpeg: bytes) -> bytes:
+    """Return the stored bytes. Raises NoThumbnail: they are empty."""
+    if not jpeg:
+        raise NoThumbnail(
+            "no thumbnail was stored, because the picture has a high burned-in risk; a "
+            "collection whose intake has high_risk_thumbnails stores it"
+        )
+    return bytes(jpeg)
 
 
 def require_version(current: int, if_version: int | None) -> None:

@@ -9,13 +9,23 @@ from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.postgres.postgres_arrays import PostgresArrays
+from service.catalog.postgres.postgres_collections import PostgresCollections
 from service.catalog.postgres.postgres_database import MAX_CONNECTIONS, PostgresDatabase
+from service.catalog.postgres.postgres_facets import PostgresFacets
+from service.catalog.postgres.postgres_scan_reads import PostgresScanReads
+from service.catalog.postgres.postgres_scan_writes import PostgresScanWrites
 from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
 from service.catalog.redaction import Redact, drop_scores
 
 
 class PostgresCatalog(
     PostgresWorkspaces,
+    PostgresCollections,
+    PostgresFacets,
+    PostgresScanWrites,
+    PostgresScanReads,
+    PostgresArrays,
     Catalog,
 ):
     """The whole Catalog over the databases of one PostgresDatabase.

@@ -247,6 +247,12 @@ def translated() -> Iterator[None]:
         raise CatalogFailure("the database does not answer") from error
     except psycopg.errors.NumericValueOutOfRange as error:
         raise InputError("an integer must fit in 64 bits") from error
+    except psycopg.errors.ProgramLimitExceeded as error:
+        raise InputError("a name is too long for an index of the database") from error
+    except psycopg.DataError as error:
+        if error.sqlstate is None:  # the driver refused it
+            raise InputError("text must not contain NUL characters") from error
+        raise CatalogFailure(f"the catalog failed with {error.sqlstate}") from error
     except psycopg.Error as error:
         name = error.sqlstate or type(error).__name__
         raise CatalogFailure(f"the catalog failed with {name}") from error

@@ -9,18 +9,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pgvector import Vector
+from pgvector import HalfVector, Vector
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from service.catalog.codec import from_columns
+from service.arrays import unit_rows
+from service.catalog.codec import from_columns, to_columns
 from service.catalog.erasure_ledger import Erasure, ErasureLedger
 from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
 from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
 from service.catalog.redaction import Redact
 from service.catalog.validation import is_comparable
-from service.errors import CatalogFailure, UnknownItem
+from service.errors import CatalogFailure, InputError, UnknownItem
 
 T = TypeVar("T")
 
@@ -119,6 +120,8 @@ def require_collection(
     if lock:
         query += " FOR NO KEY UPDATE"
     missing = "no such collection in this workspace"
+    if "\0" in name:  # PostgreSQL has no such text, so nothing is called so
+        raise UnknownItem(missing)
     return require_row(connection, missing, query, workspace_id, name)
 
 
@@ -129,6 +132,72 @@ def lock_collections(connection: Connection, collection_ids: Iterable[int]) -> N
         ORDER BY collection_id FOR NO KEY UPDATE
     """
     select(connection, query, list(collection_ids))
+
+
+def lock_workspace(connection: Connection, workspace_id: str) -> None:
+    """Keep other writers away from all collections of a workspace, in the same order."""
+    query = """
+        SELECT 1 FROM collections WHERE workspace_id = %s
+        ORDER BY collection_id FOR NO KEY UPDATE
+    """
+    select(connection, query, workspace_id)
+
+
+def delete_scans(connection: Connection, row_ids: Sequence[int]) -> int:
+    """Delete scans with all that hangs on them, and count them out of their collections.
+
+    Lock the collections first, then choose the rows: otherwise a scan may be stored in between.
+
+    Returns:
+        How many of the rows existed.
+    """
+    # Every part sees the rows as they were before the statement.
+    query = """
+        WITH gone AS (
+            DELETE FROM scans WHERE row_id = ANY(%(ids)s::bigint[]) RETURNING collection_id
+        ), cines AS (
+            SELECT DISTINCT collection_id FROM scan_frames WHERE row_id = ANY(%(ids)s::bigint[])
+        ), counts AS (
+            SELECT collection_id, count(*) AS scans FROM gone GROUP BY collection_id
+        ), counted AS (
+            UPDATE collections AS c
+            SET scans = c.scans - counts.scans, frames_stamp = c.frames_stamp + (
+                SELECT count(*) FROM cines WHERE cines.collection_id = c.collection_id
+            )
+            FROM counts WHERE counts.collection_id = c.collection_id
+        )
+        SELECT coalesce(sum(scans), 0) AS scans FROM counts
+    """
+    row = connection.execute(query, {"ids": list(row_ids)}).fetchone()
+    return 0 if row is None else int(row["scans"])
+
+
+def note(connection: Connection, erasures: Sequence[Erasure]) -> None:
+    """Keep erasures in the catalog; known ones stay as they are."""
+    if not erasures:
+        return
+    columns = list(zip(*(to_columns(erasure).values() for erasure in erasures), strict=True))
+    statement = """
+        INSERT INTO erasures (erasure_id, kind, workspace_id, digest, erased_at)
+        SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+        ON CONFLICT DO NOTHING
+    """
+    connection.execute(statement, [list(column) for column in columns])
+
+
+def forget_answers(connection: Connection, workspace_id: str) -> None:
+    """Finish an erasure: drop the workspace's answers, and owe a VACUUM to what was deleted.
+
+    Which answers repeat erased data is not known, so all go. Those of requests that are under way
+    will not be saved, because the count has grown.
+    """
+    # The count first: it waits for answers that are just being saved, which are then seen.
+    count = "UPDATE workspaces SET forgettings = forgettings + 1 WHERE workspace_id = %s"
+    connection.execute(count, (workspace_id,))
+    # A claim has no answer yet, and tells other replicas that the request is under way.
+    delete = "DELETE FROM answers WHERE workspace_id = %s AND status IS NOT NULL"
+    connection.execute(delete, (workspace_id,))
+    connection.execute("INSERT INTO vacuums_owed DEFAULT VALUES")
 
 
 def require_scan(
@@ -151,6 +220,14 @@ def to_vector(embedding_D: npt.NDArray[np.float32]) -> Vector:
     return Vector(embedding_D)
 
 
+def to_half(embedding_D: npt.NDArray[np.float32]) -> HalfVector | None:
+    """Its direction in half precision, for searches; None = it has none, so none finds it."""
+    try:
+        return HalfVector(unit_rows(embedding_D[None])[0])
+    except InputError:
+        return None
+
+
 def vector_of(value: Any, dim: int) -> npt.NDArray[np.float32]:
     """embedding_D, float32 (dim,). Raises CatalogFailure: missing, or of another width."""
     if value is None:
@@ -165,3 +242,16 @@ def vectors_of(values: Sequence[Any], dim: int) -> npt.NDArray[np.float32]:
     """float32 (N, dim) of many values. Raises CatalogFailure as ``vector_of``."""
     rows = [vector_of(value, dim) for value in values]
     return np.stack(rows) if rows else np.empty((0, dim), np.float32)
+
+
+def sent_vectors(sent: Sequence[bytes | None], dim: int) -> npt.NDArray[np.float32]:
+    """As ``vectors_of``, from results of ``vector_send``: much faster for thousands.
+
+    pgvector sends two 16-bit numbers (the width, and 0) and big-endian float32.
+    """
+    for blob in sent:
+        if blob is None or len(blob) != 4 + 4 * dim:
+            found = "nothing" if blob is None else f"{len(blob) // 4 - 1} numbers"
+            raise CatalogFailure(f"a stored vector has {found}, expected {dim} numbers")
+    words_NW = np.frombuffer(b"".join(filter(None, sent)), ">f4").reshape(len(sent), dim + 1)
+    return words_NW[:, 1:].astype(np.float32)

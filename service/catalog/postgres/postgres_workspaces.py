@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
-from service.catalog.postgres.postgres_database import DIRECTORY, Connection
+from service.catalog.postgres.postgres_database import DIRECTORY
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     decode,
@@ -209,15 +209,3 @@ class PostgresWorkspaces(PostgresTable):
                 drop = "DELETE FROM workspaces WHERE workspace_id = %s"
                 connection.execute(drop, (new.workspace_id,))
         return row
-
-
-def forget_answers(connection: Connection, workspace_id: str) -> None:
-    """Drop the answers of a workspace, because they may repeat what is deleted now.
-
-    Claims stay, so that no request is done twice; what they save later is refused by the count.
-    """
-    # The count first: it waits for answers that are just being saved, which are then seen.
-    count = "UPDATE workspaces SET forgettings = forgettings + 1 WHERE workspace_id = %s"
-    connection.execute(count, (workspace_id,))
-    made = "DELETE FROM answers WHERE workspace_id = %s AND status IS NOT NULL"
-    connection.execute(made, (workspace_id,))

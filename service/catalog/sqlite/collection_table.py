@@ -17,6 +17,7 @@ from service.catalog.sqlite.rows import (
     require_workspace,
 )
 from service.catalog.validation import (
+    POLICY,
     require_days,
     require_fields,
     require_limit,
@@ -24,8 +25,6 @@ from service.catalog.validation import (
     require_version,
 )
 from service.errors import InputError, NameTaken
-
-POLICY = frozenset({"description", "keep_images", "retention_days"})
 
 
 class SqliteCollections(SqliteTable):

@@ -7,18 +7,12 @@ erased, and empties the write-ahead log.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from service.catalog.codec import to_columns
-from service.catalog.erasure_ledger import (
-    Erasure,
-    ErasureKind,
-    digest_of_kind,
-    new_erasure,
-    scan_digest,
-)
+from service.catalog.erasure_digests import ErasuresSince, erasure_of, was_erased
+from service.catalog.erasure_ledger import Erasure, digest_of_kind, new_erasure, scan_digest
 from service.catalog.erasure_records import ErasedSubject
-from service.catalog.ids import subject_digest
 from service.catalog.plain_text import name_of
 from service.catalog.records import NewScan, Scan
 from service.catalog.redaction import Redact
@@ -98,7 +92,7 @@ class SqliteErasure(SqliteTable):
             times = {
                 row[:2]: row[2] for row in map(tuple, connection.execute(sql, (workspace_id,)))
             }
-        return [_was_erased(times, workspace_id, scan) for scan in scans]
+        return [was_erased(times, workspace_id, scan) for scan in scans]
 
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
@@ -132,21 +126,10 @@ class SqliteErasure(SqliteTable):
             redact_scores(connection, self._redact, scored)
             connection.execute(_FORGET_UPLOADS.format(column=column), owner)
             noted = erase_collected(connection, self._redact, forget_examples=True)
-            whole = _erasure_of(column, workspace_id, value)
+            whole = erasure_of(column, workspace_id, value)
             note(connection, [whole])
             forget_answers(connection, workspace_id)
         return self._finished(receipt, [whole, *noted])
-
-
-def _was_erased(times: Mapping[tuple[str, str], str], workspace_id: str, scan: NewScan) -> bool:
-    digests: list[tuple[str, str]] = []
-    if scan.subject_id is not None:
-        digests.append(("subject", subject_digest(workspace_id, name_of(scan.subject_id))))
-    if scan.study_id is not None:
-        study_id = name_of(scan.study_id)
-        digests.append(("study", digest_of_kind("study", workspace_id, study_id)))
-    made_at = scan.created_at
-    return made_at is not None and any(made_at <= times.get(digest, "") for digest in digests)
 
 
 def collect(connection: sqlite3.Connection, which: str, *variables: str | int) -> None:
@@ -238,12 +221,6 @@ def erasures_in(connection: sqlite3.Connection, database: str = "main") -> list[
     return [decode(Erasure, row) for row in connection.execute(f"{sql} ORDER BY erased_at")]
 
 
-def _erasure_of(column: str, workspace_id: str, value: str) -> Erasure:
-    if column == "subject_id":
-        return new_erasure("subject", workspace_id, subject_digest(workspace_id, value))
-    return new_erasure("study", workspace_id, digest_of_kind("study", workspace_id, value))
-
-
 # in copies ----------------------------------------------------------------------------------
 
 
@@ -257,7 +234,7 @@ def erase_again(
     """
     is_old = int(connection.execute("PRAGMA user_version").fetchone()[0]) == 1
     known = {erasure.erasure_id for erasure in erasures_in(connection)}
-    since = _Since([e for e in erasures if e.erasure_id not in known], by_time=is_old)
+    since = ErasuresSince([e for e in erasures if e.erasure_id not in known], by_time=is_old)
     before = connection.total_changes
     _erase_classifiers(connection, since)
     _erase_uploads(connection, since, redact)
@@ -265,7 +242,7 @@ def erase_again(
     connection.execute("CREATE TEMP TABLE going (row_id INTEGER PRIMARY KEY)")
     unmoved = connection.total_changes
     rows = connection.execute("SELECT * FROM scans").fetchall() if since.of_scans else ()
-    going = [(row["row_id"],) for row in rows if since.has_scan(row)]
+    going = [(row["row_id"],) for row in rows if since.has_scan(row, row["updated_at"])]
     scans = "SELECT row_id FROM scans WHERE collection_id = ?"
     for collection_id in collections:
         going += connection.execute(scans, (collection_id,)).fetchall()
@@ -282,47 +259,7 @@ def erase_again(
     return changed
 
 
-class _Since:
-    """Erasures by what they are of."""
-
-    def __init__(self, erasures: Sequence[Erasure], *, by_time: bool) -> None:
-        self.erasures = erasures
-        self.of_scans = any(e.kind in ("scan", "row", "subject", "study") for e in erasures)
-        self._by_time = by_time
-        self._times: dict[tuple[str, str, str], str] = {}
-        for erasure in erasures:
-            key = (erasure.kind, erasure.workspace_id, erasure.digest)
-            self._times[key] = max(erasure.erased_at, self._times.get(key, ""))
-
-    def has(self, kind: ErasureKind, workspace_id: str, digest: str, made_at: str = "") -> bool:
-        """Whether this was erased; in an old copy, and after the time at which it was made."""
-        erased_at = self._times.get((kind, workspace_id, digest))
-        return erased_at is not None and not (self._by_time and made_at > erased_at)
-
-    def has_scan(self, row: sqlite3.Row) -> bool:
-        """Whether a row of ``scans`` was erased, alone or with its subject or study."""
-        owner, row_id, made_at = row["workspace_id"], row["row_id"], row["updated_at"]
-        return (
-            self.has("scan", owner, scan_digest(owner, row_id, row["sha256"]))
-            or self.has("row", owner, str(row_id))
-            or self.has_owner(row, made_at)
-        )
-
-    def has_owner(self, row: sqlite3.Row, made_at: str) -> bool:
-        """Whether the subject or study of a row was erased."""
-        owner, subject_id, study_id = row["workspace_id"], row["subject_id"], row["study_id"]
-        # Schema 1 made its digests of ids as they were sent.
-        subjects = {subject_id, name_of(subject_id)} if subject_id is not None else set()
-        studies = {study_id, name_of(study_id)} if study_id is not None else set()
-        return any(
-            self.has("subject", owner, subject_digest(owner, text), made_at) for text in subjects
-        ) or any(
-            self.has("study", owner, digest_of_kind("study", owner, text), made_at)
-            for text in studies
-        )
-
-
-def _erase_classifiers(connection: sqlite3.Connection, since: _Since) -> None:
+def _erase_classifiers(connection: sqlite3.Connection, since: ErasuresSince) -> None:
     for row in connection.execute("SELECT * FROM classifiers").fetchall():
         owner = row["workspace_id"]
         digest = digest_of_kind("classifier", owner, row["classifier_id"])
@@ -330,7 +267,7 @@ def _erase_classifiers(connection: sqlite3.Connection, since: _Since) -> None:
             connection.execute("DELETE FROM classifiers WHERE seq = ?", (row["seq"],))
 
 
-def _erase_uploads(connection: sqlite3.Connection, since: _Since, redact: Redact) -> None:
+def _erase_uploads(connection: sqlite3.Connection, since: ErasuresSince, redact: Redact) -> None:
     sql = """
         SELECT e.seq, e.workspace_id, e.subject_id, e.study_id, k.created_at
         FROM classifier_examples AS e JOIN classifiers AS k ON k.seq = e.classifier_seq
@@ -347,7 +284,7 @@ def _erase_uploads(connection: sqlite3.Connection, since: _Since, redact: Redact
             connection.execute(forget, (row["seq"],))
 
 
-def _erased_collections(connection: sqlite3.Connection, since: _Since) -> list[int]:
+def _erased_collections(connection: sqlite3.Connection, since: ErasuresSince) -> list[int]:
     """The numbers of erased collections; kept images that were dropped go here."""
     forget = """
         DELETE FROM scan_images WHERE row_id IN (SELECT row_id FROM scans WHERE collection_id = ?)

@@ -11,10 +11,8 @@ from service.catalog.records import RenamedLabel, Scalar
 from service.catalog.sqlite.erasure import forget_answers
 from service.catalog.sqlite.rows import SqliteTable, require_collection
 from service.catalog.sqlite.sql_filter import Variable, condition
-from service.catalog.validation import require_limit
+from service.catalog.validation import MAX_TASKS, require_limit
 from service.errors import InputError, NameTaken, UnknownItem
-
-MAX_TASKS = 64  # label names that are counted when none is named
 
 _COUNTS = """
     SELECT count(*) AS scans, count(DISTINCT subject_id) AS subjects,
@@ -31,7 +29,7 @@ _VALUES = """
     SELECT facet.type, facet.value, count(*) AS scans, sum(count(*)) OVER () AS all_scans
     FROM scans, json_each(scans.{column}) AS facet
     WHERE workspace_id = ? AND collection_id = ? AND {passes} AND facet.key = ?
-    GROUP BY facet.type, facet.value ORDER BY scans DESC, facet.value LIMIT ?
+    GROUP BY facet.type, facet.value ORDER BY scans DESC, facet.value, facet.type DESC LIMIT ?
 """
 
 

@@ -10,10 +10,17 @@ A clock that jumps back extends nothing: the sweep goes on from the time of the 
 
 import logging
 import sqlite3
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from service.catalog.clock import Clock, SystemClock
+from service.catalog.clock import (
+    FUTURE,
+    Clock,
+    LastSweep,
+    SweepMoment,
+    SystemClock,
+    minus,
+    moment_of,
+)
 from service.catalog.erasure_records import ErasedSubject, SweepLimits
 from service.catalog.ids import timestamp
 from service.catalog.sqlite.erasure import collect, erase_collected, forget_answers, receipt_of
@@ -21,10 +28,6 @@ from service.catalog.sqlite.rows import SqliteTable, require_collection
 
 log = logging.getLogger(__name__)
 EXPIRE_AT_ONCE = 500  # rows of one transaction, so that other writers wait only milliseconds
-TOLERANCE = timedelta(minutes=5)  # a clock that is set right by so much did not jump
-MAX_GAP = timedelta(days=31)  # between two sweeps of a machine that was off
-SHORT_GAP = timedelta(days=1)  # such as a restart of the machine
-FUTURE = timedelta(days=1)  # a scan that claims to be newer was stored while the clock was ahead
 
 _DUE = "collection_id = ? AND created_at < ?"
 _COUNTS = """
@@ -42,23 +45,6 @@ _NEWER = """
 _STORE = """
     INSERT OR REPLACE INTO retention_clock (only_row, swept_at, boot_id, boot_s) VALUES (1, ?, ?, ?)
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """The time of a sweep.
-
-    Attributes:
-        present: by which scans are due.
-        since: time of the last sweep, if the time since then is proven; None = it is not.
-        is_believed: whether the next sweep may start from it.
-        is_near: whether it may even if scans are held.
-    """
-
-    present: datetime
-    since: datetime | None
-    is_believed: bool
-    is_near: bool = False
 
 
 class SqliteRetention(SqliteTable):
@@ -95,12 +81,12 @@ class SqliteRetention(SqliteTable):
         return self._sweep(row, moment, SweepLimits(is_confirmed=True))
 
     def _sweep(
-        self, collection: sqlite3.Row, moment: _Moment, limits: SweepLimits
+        self, collection: sqlite3.Row, moment: SweepMoment, limits: SweepLimits
     ) -> ErasedSubject | None:
         """Delete some scans of a collection that are due; None = none is, or they are held."""
         age = timedelta(days=collection["retention_days"])
-        due = timestamp(_minus(moment.present, age))
-        unproven = due if moment.since is None else timestamp(_minus(moment.since, age))
+        due = timestamp(minus(moment.present, age))
+        unproven = due if moment.since is None else timestamp(minus(moment.since, age))
         collection_id = collection["collection_id"]
         with self._database.write() as connection:
             counts = connection.execute(_COUNTS, (due, unproven, collection_id)).fetchone()
@@ -121,31 +107,14 @@ class SqliteRetention(SqliteTable):
         return self._finished(receipt, noted)
 
 
-def _moment(connection: sqlite3.Connection, clock: Clock, *, is_confirmed: bool) -> _Moment:
+def _moment(connection: sqlite3.Connection, clock: Clock, *, is_confirmed: bool) -> SweepMoment:
     """What time it is, by the clock and by the last sweep."""
-    present = clock.now()
-    row = connection.execute("SELECT * FROM retention_clock").fetchone()
-    if row is None or is_confirmed:
-        return _Moment(present, None, is_believed=True)
-    last = datetime.fromisoformat(row["swept_at"])
-    boot_id, boot_s = clock.since_boot()
-    is_same_boot = bool(boot_id) and boot_id == row["boot_id"] and boot_s >= row["boot_s"]
-    expected = last + timedelta(seconds=boot_s - row["boot_s"]) if is_same_boot else last
-    ahead = present - expected
-    if ahead < -TOLERANCE:
-        fields = {"behind_s": round(-ahead.total_seconds())}
-        log.warning("the clock went back: retention goes on from the last sweep", extra=fields)
-        return _Moment(expected, last if is_same_boot else None, is_believed=False)
-    if is_same_boot and ahead > TOLERANCE:
-        fields = {"ahead_s": round(ahead.total_seconds())}
-        log.warning("the clock jumped ahead", extra=fields)
-        return _Moment(present, None, is_believed=False)
-    if is_same_boot:
-        return _Moment(present, last, is_believed=True, is_near=True)
-    return _Moment(present, None, is_believed=ahead <= MAX_GAP, is_near=ahead <= SHORT_GAP)
+    row = connection.execute("SELECT swept_at, boot_id, boot_s FROM retention_clock").fetchone()
+    last = None if row is None or is_confirmed else LastSweep(*row)
+    return moment_of(clock, last)
 
 
-def _believe(connection: sqlite3.Connection, moment: _Moment, clock: Clock) -> None:
+def _believe(connection: sqlite3.Connection, moment: SweepMoment, clock: Clock) -> None:
     """Start the next sweep from this one, unless scans are held because the clock is in doubt."""
     held = "SELECT 1 FROM collections WHERE retention_held > 0 LIMIT 1"
     if not moment.is_near and connection.execute(held).fetchone() is not None:
@@ -155,11 +124,3 @@ def _believe(connection: sqlite3.Connection, moment: _Moment, clock: Clock) -> N
     newer = connection.execute(_NEWER, (present, timestamp(moment.present + FUTURE))).rowcount
     if newer:
         log.warning("scans from the future begin to age now", extra={"scans": newer})
-
-
-def _minus(moment: datetime, age: timedelta) -> datetime:
-    """The earlier time; the first moment of the calendar where it would end."""
-    try:
-        return moment - age
-    except OverflowError:
-        return datetime.min.replace(tzinfo=moment.tzinfo)

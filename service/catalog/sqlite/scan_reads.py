@@ -26,8 +26,8 @@ from service.catalog.sqlite.rows import (
 )
 from service.catalog.sqlite.sql_filter import condition
 from service.catalog.subject_records import HeldExamples, HeldScans, HeldSubject
-from service.catalog.validation import INT64_MAX, require_limit
-from service.errors import CatalogFailure, InvalidCursor, NoThumbnail, UnknownItem
+from service.catalog.validation import require_limit, require_thumbnail, row_of_cursor
+from service.errors import CatalogFailure, UnknownItem
 
 _EXPORT = """
     SELECT r.*, v.vector, t.jpeg, i.png
@@ -126,7 +126,7 @@ class SqliteScanReads(SqliteTable):
             WHERE workspace_id = ? AND collection_id = ? AND row_id > ? AND {passes}
             ORDER BY row_id LIMIT ?
         """  # noqa: S608 - ``passes`` is made of constants
-        start = 0 if after is None else _row_id(after)
+        start = 0 if after is None else row_of_cursor(after)
         bounds = (start, *variables, require_limit(limit) + 1)
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
@@ -138,7 +138,7 @@ class SqliteScanReads(SqliteTable):
         self, workspace_id: str, subject_id: str, *, limit: int, after: str | None = None
     ) -> tuple[HeldSubject, Page[Scan]]:
         owner = (workspace_id, name_of(subject_id))
-        start = 0 if after is None else _row_id(after)
+        start = 0 if after is None else row_of_cursor(after)
         with self._database.read() as connection:
             rows = connection.execute(_OF_SUBJECT, (*owner, start, require_limit(limit) + 1))
             scans = [decode(Scan, row) for row in rows]
@@ -174,12 +174,7 @@ class SqliteScanReads(SqliteTable):
             row = connection.execute(sql, (scan["row_id"],)).fetchone()
         if row is None:
             raise CatalogFailure("a stored scan has no thumbnail")
-        if not row["jpeg"]:
-            raise NoThumbnail(
-                "no thumbnail was stored, because the picture has a high burned-in risk; a "
-                "collection whose intake has high_risk_thumbnails stores it"
-            )
-        return bytes(row["jpeg"])
+        return require_thumbnail(row["jpeg"])
 
     def kept_image(self, workspace_id: str, collection: str, scan_id: str) -> bytes | None:
         sql = "SELECT png FROM scan_images WHERE row_id = ?"
@@ -213,13 +208,6 @@ class SqliteScanReads(SqliteTable):
             )
             for row in rows
         )
-
-
-def _row_id(after: str) -> int:
-    # The length comes first: int() raises ValueError for texts of many thousand digits.
-    if after.isascii() and after.isdecimal() and len(after) <= 19 and int(after) <= INT64_MAX:
-        return int(after)
-    raise InvalidCursor("the cursor of a list of scans must be a decimal row id")
 
 
 def _held_examples(row: sqlite3.Row) -> HeldExamples:

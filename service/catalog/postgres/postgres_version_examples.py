@@ -1,0 +1,190 @@
+"""The examples that a version of a classifier was fitted from, in PostgreSQL.
+
+Whole columns are sent as arrays, because a fit may have 100,000 examples. (COPY is faster, but is
+not allowed into tables with row-level security.)
+
+Shape suffixes: N examples, D embedding width.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pgvector import Vector
+from psycopg.rows import DictRow, tuple_row
+
+from service.catalog.codec import encode_vector
+from service.catalog.ids import new_ids
+from service.catalog.plain_text import name_of, require_optional_name
+from service.catalog.postgres.postgres_database import Connection
+from service.catalog.postgres.postgres_rows import PostgresTable, select, sent_vectors
+from service.catalog.records import NewExample, VersionExample
+from service.catalog.validation import require_text
+from service.errors import UnknownItem
+
+VECTORS_AT_ONCE = 1000  # which take a few megabytes
+_OF_VERSION = """
+    FROM classifiers AS k
+    JOIN classifier_versions AS v ON v.classifier_seq = k.seq
+    JOIN version_examples AS m ON m.version_seq = v.seq
+    JOIN classifier_examples AS e ON e.seq = m.example_seq
+    LEFT JOIN scans AS s ON s.row_id = e.scan_row_id AND s.workspace_id = e.workspace_id
+    LEFT JOIN scan_vectors AS w ON w.row_id = s.row_id
+    WHERE k.workspace_id = %s AND k.name = %s AND v.number = %s AND m.position > %s
+    ORDER BY m.position LIMIT %s
+"""
+_EXAMPLES = f"""
+    SELECT e.example_id, m.label, m.group_number, e.collection, e.scan_id, e.sha256,
+        coalesce(s.subject_id, e.subject_id) AS subject_id,
+        coalesce(s.study_id, e.study_id) AS study_id,
+        w.row_id IS NOT NULL OR e.vector IS NOT NULL AS is_kept
+    {_OF_VERSION}
+"""
+_VECTORS = f"SELECT vector_send(coalesce(e.vector, w.vector)) {_OF_VERSION}"
+# In the order of the ids, so that ``seq`` follows the order of the examples.
+_INSERT = """
+    INSERT INTO classifier_examples (
+        workspace_id, classifier_seq, example_id, collection, scan_id, scan_row_id, sha256,
+        subject_id, study_id, vector
+    )
+    SELECT %s, %s, * FROM unnest(
+        %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+        %b::vector[]
+    ) AS example (id) ORDER BY id COLLATE "C"
+    RETURNING example_id, seq
+"""
+_SCAN_ROWS = """
+    SELECT s.scan_id, s.row_id FROM collections AS c JOIN scans AS s USING (collection_id)
+    WHERE c.workspace_id = %s AND c.name = %s AND s.scan_id = ANY(%s::text[])
+"""
+_LINK = """
+    INSERT INTO version_examples
+        (version_seq, workspace_id, position, example_seq, label, group_number)
+    SELECT %s, %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[])
+"""
+
+
+class PostgresVersionExamples(PostgresTable):
+    """The part of the catalog for the examples of classifiers."""
+
+    def version_examples(
+        self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
+    ) -> tuple[VersionExample, ...]:
+        return tuple(
+            map(_example, self._of_version(_EXAMPLES, workspace_id, name, number, after, limit))
+        )
+
+    def version_embeddings(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> npt.NDArray[np.float32]:
+        rows = self._of_version(_VECTORS, workspace_id, name, number, -1, -1)
+        return sent_vectors([sent for (sent,) in rows if sent is not None], dim)
+
+    def _of_version(
+        self, query: str, workspace_id: str, name: str, number: int, after: int, limit: int
+    ) -> list[tuple[Any, ...]]:
+        if "\0" in name:  # PostgreSQL has no such text, so nothing is called so
+            return []
+        variables = (workspace_id, name, number, after, None if limit < 0 else limit)
+        with self._database.read(workspace_id) as connection:
+            cursor = connection.cursor(row_factory=tuple_row, binary=True)
+            return cursor.execute(query, variables).fetchall()
+
+
+def add_examples(
+    connection: Connection,
+    classifier: DictRow,
+    version_seq: int,
+    examples: Sequence[NewExample],
+) -> None:
+    """Store the new examples, and list all examples as those of the version.
+
+    The transaction keeps erasures away (``keep_erasures_away``).
+
+    Raises:
+        UnknownItem: the classifier does not have an ``example_id``.
+        InputError: text or a vector that cannot be stored.
+    """
+    if not examples:
+        return
+    labels, groups, example_ids, *_ = zip(*examples, strict=True)
+    for label in set(labels):
+        require_text(label, "a label")
+    new = [example for example in examples if example.example_id is None]
+    known = _places(connection, classifier["seq"]) if len(new) < len(examples) else {}
+    fresh = iter(_insert_new(connection, classifier, new))
+    places = [next(fresh) if name is None else known.get(name) for name in example_ids]
+    if None in places:
+        missing = places.count(None)
+        raise UnknownItem(f"the classifier does not have {missing} of the named examples")
+    owner = (version_seq, classifier["workspace_id"])
+    columns = (list(range(len(examples))), places, list(labels), list(groups))
+    connection.execute(_LINK, (*owner, *columns))
+
+
+def _insert_new(
+    connection: Connection, classifier: DictRow, new: Sequence[NewExample]
+) -> list[int]:
+    """Store examples; return their ``seq`` in the same order."""
+    if not new:
+        return []
+    # Ascending, so that the index over them only grows at its end.
+    ids = sorted(new_ids("exm", len(new)))
+    _, _, _, scans, sha256s, subject_ids, study_ids, embeddings = zip(*new, strict=True)
+    scans = tuple(None if scan is None else (scan[0], name_of(scan[1])) for scan in scans)
+    row_ids = _scan_rows(connection, classifier["workspace_id"], scans)
+    columns: tuple[Sequence[Any], ...] = (
+        ids,
+        [None if scan is None else scan[0] for scan in scans],
+        [None if scan is None else scan[1] for scan in scans],
+        [row_ids.get(scan) for scan in scans],
+        sha256s,
+        [require_optional_name(subject_id, "a subject id") for subject_id in subject_ids],
+        [require_optional_name(study_id, "a study id") for study_id in study_ids],
+        [None if vector is None else _checked(vector) for vector in embeddings],
+    )
+    owner = (classifier["workspace_id"], classifier["seq"])
+    places: dict[str, int] = {}
+    # Only vectors are large.
+    step = len(new) if not any(e is not None for e in embeddings) else VECTORS_AT_ONCE
+    for start in range(0, len(new), step):
+        part = [list(column[start : start + step]) for column in columns]
+        for row in connection.execute(_INSERT, (*owner, *part)):
+            places[row["example_id"]] = row["seq"]
+    return [places[example_id] for example_id in ids]
+
+
+def _checked(embedding_D: npt.NDArray[np.float32]) -> Vector:
+    encode_vector(embedding_D, embedding_D.size)  # raises InputError
+    return Vector(embedding_D)
+
+
+def _scan_rows(
+    connection: Connection, workspace_id: str, scans: Sequence[tuple[str, str] | None]
+) -> dict[tuple[str, str] | None, int]:
+    """(collection, scan_id) -> row_id of the scans that exist; one query per collection."""
+    by_collection: defaultdict[str, list[str]] = defaultdict(list)
+    for scan in scans:
+        if scan is not None:
+            by_collection[scan[0]].append(scan[1])
+    return {
+        (collection, row["scan_id"]): row["row_id"]
+        for collection, scan_ids in by_collection.items()
+        # Sorted as the index is, which makes the look-up sequential.
+        for row in select(connection, _SCAN_ROWS, workspace_id, collection, sorted(scan_ids))
+    }
+
+
+def _places(connection: Connection, classifier_seq: int) -> dict[str, int]:
+    """example_id -> seq of all examples of a classifier, in one query."""
+    query = "SELECT example_id, seq FROM classifier_examples WHERE classifier_seq = %s"
+    return {row["example_id"]: row["seq"] for row in select(connection, query, classifier_seq)}
+
+
+def _example(row: tuple[Any, ...]) -> VersionExample:
+    example_id, label, group, collection, scan_id, sha256, subject_id, study_id, is_kept = row
+    scan = None if collection is None else (collection, scan_id)
+    kept = bool(is_kept)
+    return VersionExample(example_id, label, group, scan, sha256, subject_id, study_id, kept)
