@@ -87,17 +87,14 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            running = await _opened(stack, settings, metrics, encoder, catalog)
+            model = encoder
+            if model is None:
+                model = await asyncio.to_thread(open_encoder, settings)
+            truth = catalog or await _own_catalog(stack, settings)
+            running = await _opened(stack, settings, metrics, model, truth)
             app.state.running = running
             _watch(metrics, running)
-            schedule = Schedule(
-                settings=settings,
-                gallery=running.gallery,
-                operations=running.operations,
-                on_expired=running.forget_deleted,
-                backup_owner=running.default_workspace_id,
-            )
-            async with run_schedule(schedule):
+            async with run_schedule(_schedule(settings, truth, running)):
                 yield
             running.stopping = True
 
@@ -128,12 +125,10 @@ async def _opened(
     stack: AsyncExitStack,
     settings: Settings,
     metrics: ServiceMetrics,
-    encoder: Encoder | None,
-    catalog: Catalog | None,
+    model: Encoder,
+    truth: Catalog,
 ) -> Services:
     """Open everything in the order of its dependencies; ``stack`` closes it."""
-    model = encoder if encoder is not None else await asyncio.to_thread(open_encoder, settings)
-    truth = catalog if catalog is not None else await _own_catalog(stack, settings)
     gallery = Gallery(
         truth,
         encoder_id=model.encoder_id,
@@ -186,12 +181,27 @@ async def _opened(
     )
 
 
+def _schedule(settings: Settings, catalog: Catalog, running: Services) -> Schedule:
+    return Schedule(
+        settings=settings,
+        catalog=catalog,
+        gallery=running.gallery,
+        operations=running.operations,
+        on_expired=running.forget_deleted,
+        on_swept=running.classifiers.forget_older,
+        backup_owner=None if catalog.file is None else running.default_workspace_id,
+    )
+
+
 def _watch(metrics: ServiceMetrics, running: Services) -> None:
     """Report the state of the parts whenever the metrics are read."""
     pipeline = running.pipeline
     metrics.watch_in_flight(lambda: pipeline.in_flight)
     metrics.watch_indexes(lambda: index_figures(running.gallery))
-    metrics.watch_records(running.gallery.retention_held, running.gallery.erasures_owed)
+    gallery = running.gallery
+    metrics.watch_records(
+        gallery.retention_held, gallery.erasures_owed, gallery.erasures_unvacuumed
+    )
     metrics.watch_queues(
         lambda: {
             name: {

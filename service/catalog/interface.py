@@ -9,6 +9,8 @@ Shape suffixes: N scans, D embedding width.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -349,6 +351,22 @@ class Catalog(
     Protocol,
 ):
     """The whole interface."""
+
+    @property
+    def file(self) -> Path | None:
+        """The one file that holds everything and can be backed up as a copy; None = no such file.
+
+        Where there is none, operators back up the database with its own tools.
+        """
+
+    def once(self, name: str) -> AbstractContextManager[bool]:
+        """Whether the block may do a work of this name, which nobody else does until its end.
+
+        False = another thread or process does it now: leave it. A process that dies lets go.
+
+        Raises:
+            CatalogFailure: at the start of the block only.
+        """
 
     def close(self) -> None:
         """Wait for running calls and release the file; later calls raise CatalogFailure."""

@@ -245,6 +245,20 @@ class ClassifierStore:
             self._generation += 1
             self._ready.clear()
 
+    @property
+    def loaded(self) -> int:
+        """The number of versions in memory."""
+        return len(self._ready)
+
+    def forget_older(self) -> None:
+        """Drop loaded versions that were read before a deletion by any process."""
+        with self._lock:
+            workspace_ids = {workspace_id for workspace_id, _, _ in self._ready}
+        for workspace_id in workspace_ids:
+            forgettings = self._catalog.forgettings(workspace_id)
+            with self._lock:
+                self._drop_older(workspace_id, forgettings)
+
     def _drop_older(self, workspace_id: str, forgettings: int) -> None:
         """Drop versions of a workspace that were read before the latest deletion known here."""
         for key, loaded in list(self._ready.items()):

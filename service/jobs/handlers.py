@@ -15,7 +15,7 @@ from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.requests import FitRequest, RefitFromSource
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage
-from service.errors import InvalidSettings, Overloaded, ServiceError
+from service.errors import InvalidSettings, NotSupported, Overloaded, ServiceError
 from service.gallery.gallery import Gallery
 from service.jobs.job_requests import (
     ExportRequest,
@@ -143,8 +143,12 @@ class JobHandlers:
                 progress.wait(BUSY_WAIT_S)
 
     def back_up(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
-        """Run one cycle of backups. Raises InvalidSettings, CatalogFailure."""
-        if self.backup_dir is None or self.catalog_file is None:
+        """Run one cycle of backups. Raises NotSupported, InvalidSettings, CatalogFailure."""
+        if self.catalog_file is None:
+            raise NotSupported(
+                "the catalog is not one file: back up its database with its own tools"
+            )
+        if self.backup_dir is None:
             raise InvalidSettings("expected a folder for backups in SONOPROBE_BACKUP_DIR, got none")
         keep, on_page = self.backup_keep, progress.report
         folder = back_up(

@@ -12,7 +12,6 @@ from functools import partial
 from service.catalog.interface import Catalog
 from service.catalog.redaction import Redact
 from service.catalog.sqlite.backup import PREFIX, backups_in
-from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.store import ClassifierStore
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
@@ -24,6 +23,8 @@ from service.jobs.operations import Operations
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
+FINISH_EVERY_S = 10.0  # erasures are collected so long before one VACUUM for all of them
+FINISH_AGAIN_S = 300.0
 CLOSE_TIMEOUT_S = 4.0  # what has not ended is resumed by the next start
 
 
@@ -48,7 +49,7 @@ def operations_of(
         gallery=gallery,
         classifiers=classifiers,
         embed=embed,
-        catalog_file=settings.data_dir / FILE_NAME,
+        catalog_file=catalog.file,
         backup_dir=settings.backup_dir,
         backup_keep=settings.backup_keep,
         registry=registry,
@@ -68,14 +69,17 @@ class Schedule:
 
     Attributes:
         on_expired: called after scans were deleted.
-        backup_owner: workspace of the backup operations.
+        on_swept: called after each sweep, also if another process deleted the scans.
+        backup_owner: workspace of the backup operations; None = no backups are made here.
     """
 
     settings: Settings
+    catalog: Catalog
     gallery: Gallery
     operations: Operations
     on_expired: Callable[[], None]
-    backup_owner: str
+    on_swept: Callable[[], None]
+    backup_owner: str | None
 
 
 @asynccontextmanager
@@ -83,8 +87,11 @@ async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
     """Run the schedule while the block runs; unfinished operations wait for the next start."""
     await asyncio.to_thread(schedule.operations.open)
     sweeps = [asyncio.create_task(_expire_for_ever(schedule))]
-    if schedule.settings.backup_dir is not None:
-        sweeps.append(asyncio.create_task(_back_up_for_ever(schedule)))
+    if schedule.catalog.file is None:  # a catalog in a file finishes an erasure at once
+        sweeps.append(asyncio.create_task(_finish_erasures_for_ever(schedule)))
+    if schedule.settings.backup_dir is not None and schedule.backup_owner is not None:
+        backups = _back_up_for_ever(schedule, schedule.backup_owner)
+        sweeps.append(asyncio.create_task(backups))
     try:
         yield
     finally:
@@ -97,7 +104,7 @@ async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
 async def _expire_for_ever(schedule: Schedule) -> None:
     while True:
         try:
-            removed = await asyncio.to_thread(schedule.gallery.expire)
+            removed = await asyncio.to_thread(_expire_once, schedule)
         except ServiceError as error:  # such as a full disk: the next sweep tries again
             log.error("retention failed", extra={"code": error.code})
         else:
@@ -107,12 +114,32 @@ async def _expire_for_ever(schedule: Schedule) -> None:
         await asyncio.sleep(schedule.settings.retention_sweep_s)
 
 
-async def _back_up_for_ever(schedule: Schedule) -> None:
+def _expire_once(schedule: Schedule) -> int:
+    """The number of scans that this process deleted; 0 if another one sweeps now."""
+    with schedule.catalog.once("retention") as is_mine:
+        removed = schedule.gallery.expire() if is_mine else 0
+    schedule.on_swept()
+    return removed
+
+
+async def _finish_erasures_for_ever(schedule: Schedule) -> None:
+    while True:
+        owed = 0
+        try:
+            owed = await asyncio.to_thread(schedule.catalog.finish_erasures)
+        except ServiceError as error:
+            owed = 1
+            log.error("erased rows not vacuumed", extra={"code": error.code})
+        # What is owed still waits for another transaction, which may take hours.
+        await asyncio.sleep(FINISH_AGAIN_S if owed else FINISH_EVERY_S)
+
+
+async def _back_up_for_ever(schedule: Schedule, owner: str) -> None:
     while True:
         await asyncio.sleep(await asyncio.to_thread(_until_next_backup_s, schedule.settings))
         try:
             begin = partial(schedule.operations.begin, for_service=True)
-            await asyncio.to_thread(begin, schedule.backup_owner, BackupRequest())
+            await asyncio.to_thread(begin, owner, BackupRequest())
         except ServiceError as error:
             log.error("backup not begun", extra={"code": error.code})
         await asyncio.sleep(schedule.settings.backup_every_s)

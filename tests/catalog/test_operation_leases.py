@@ -106,8 +106,9 @@ def test_one_that_has_ended_belongs_to_nobody(catalog, ours, make, claim):
 
 
 def test_one_that_was_never_claimed_is_nobodys_to_end(catalog, ours, make):
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLost) as caught:
         catalog.end_operation(ours, make(), "a", "done", result={})
+    assert caught.value.code == "lease_lost"
 
 
 def test_a_released_one_is_claimed_at_once(catalog, ours, make, claim):

@@ -1,6 +1,7 @@
 """What every process that uses a catalog must see alike: stamps, counters, work done once."""
 
 import numpy as np
+import pytest
 
 from service.catalog.records import ClipFrame, NewVersion, ScanPatch
 
@@ -44,3 +45,31 @@ def test_a_classifier_tells_how_often_something_of_its_workspace_was_deleted(
     counts = {each.forgettings for each in (listed, added, published, read)}
     assert counts == {catalog.forgettings(ours)} == {2}
     assert catalog.forgettings(theirs) == 1
+
+
+def test_work_that_somebody_does_is_not_done_by_another(catalog):
+    with catalog.once("retention") as first, catalog.once("retention") as second:
+        assert (first, second) == (True, False)
+    with catalog.once("retention") as again:
+        assert again
+
+
+def test_who_was_refused_does_not_end_the_work_of_the_other(catalog):
+    with catalog.once("retention") as first:
+        with catalog.once("retention") as second:
+            pass
+        with catalog.once("retention") as third:
+            pass
+    assert (first, second, third) == (True, False, False)
+
+
+def test_works_of_different_names_are_done_at_the_same_time(catalog):
+    with catalog.once("retention") as first, catalog.once("other") as second:
+        assert (first, second) == (True, True)
+
+
+def test_work_that_fails_can_be_done_again(catalog):
+    with pytest.raises(ZeroDivisionError), catalog.once("retention"):
+        raise ZeroDivisionError
+    with catalog.once("retention") as again:
+        assert again

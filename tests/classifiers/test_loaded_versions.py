@@ -68,3 +68,13 @@ def test_a_deletion_in_another_workspace_leaves_a_version_in_memory(catalog, own
     catalog.add_scans(other, "lungs", [new_scan(9, "a")], encoder_id="e")
     catalog.erase_subject(other, "P-9")
     assert replicas[0].open(owner, "triage").model is model
+
+
+def test_versions_that_nobody_asks_for_leave_the_memory_after_an_erasure(catalog, owner, replicas):
+    store = replicas[0]
+    before = store.open(owner, "triage").model
+    store.forget_older()
+    assert store.open(owner, "triage").model is before
+    catalog.erase_subject(owner, "P-3")
+    store.forget_older()
+    assert store.loaded == 0

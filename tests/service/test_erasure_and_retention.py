@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from service.catalog.records import Author
-from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.catalog.sqlite.database import Database
+from service.catalog.sqlite.rows import drop_scores
+from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.classifiers.examples import Example, Examples
 from service.classifiers.requests import ExampleSelection, FitRequest
 from service.classifiers.store import ClassifierStore
 from service.client.client import ApiError, Client
 from service.embedding.encoder import load_encoder
+from service.jobs.job_requests import BackupRequest
 from service.jobs.progress import Cancellation
 from service.server import local_service
 from service.settings import Settings
@@ -278,6 +281,31 @@ def test_backups_are_made_unasked_and_a_restart_keeps_the_cycle(tmp_path: Path) 
             (operation,) = client.operations()
             assert client.wait(operation["operation_id"])["state"] == "done"
     assert len(list(shelf.glob("sonoprobe-*/backup.json"))) == 1
+
+
+class CatalogWithoutFile(SqliteCatalog):
+    """As one in a database server, which has no file to copy."""
+
+    file = None
+
+
+def test_a_catalog_without_a_file_is_not_backed_up_here(tmp_path: Path) -> None:
+    data, shelf = tmp_path / "data", tmp_path / "backups"
+    open_catalog(data).close()
+    catalog = CatalogWithoutFile(Database(data / "catalog.sqlite"), None, drop_scores)
+    asked = settings(data, backup_dir=shelf)
+    with (
+        local_service(asked, catalog=catalog) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        running = local.running()
+        request = BackupRequest()
+        begun = running.operations.begin(running.default_workspace_id, request)
+        refused = client.wait(begun.operation_id)
+        assert (refused["state"], refused["problem"]["code"]) == ("failed", "not_supported")
+        assert len(list(client.operations())) == 1, "nothing was scheduled"
+    assert list(shelf.glob("*")) == []
+    catalog.close()
 
 
 def test_a_collection_with_kept_images_is_reembedded_by_another_encoder_and_back(

@@ -16,6 +16,7 @@ from service.catalog.postgres.postgres_rows import (
     forget_answers,
     insert,
     note,
+    owe_vacuum,
     require_collection,
     require_workspace,
     select,
@@ -94,6 +95,7 @@ class PostgresCollections(PostgresTable):
             dropped = 0
             if stops_keeping:
                 dropped = connection.execute(_FORGET_IMAGES, (collection_id,)).rowcount
+                owe_vacuum(connection)
             digest = digest_of_kind("images", workspace_id, collection_id)
             erasures = [new_erasure("images", workspace_id, digest)] if dropped else []
             note(connection, erasures)

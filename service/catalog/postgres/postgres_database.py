@@ -8,8 +8,9 @@ with its text, which may quote stored data.
 """
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, Literal, TypeAlias
 
 import psycopg
@@ -26,6 +27,7 @@ DIRECTORY = ""  # name of the shard that is the database of the directory
 MAX_CONNECTIONS = 16  # of one process to one database
 WAIT_S = 1.5  # for a free connection; a lost database is told after so long
 CONNECT_S = 2
+SWITCH_S, SWITCHES = 1.0, 20  # wait for the end of a move, and how often it is looked for
 STALE = 3  # connections that may turn out to be broken before a request gives up
 # A server that is gone without a word must not hold a request for the minutes of TCP's defaults.
 _OPTIONS: dict[str, Any] = {
@@ -72,7 +74,7 @@ class PostgresDatabase:
         self._places: dict[str, str] = {}  # workspace_id -> shard, as last read
         self._lock = threading.Lock()
         self._closed = False
-        urls = {DIRECTORY: url, **(shards or {})}
+        self._urls = urls = {DIRECTORY: url, **(shards or {})}
         self._pools: dict[str, ConnectionPool[Connection]] = {}
         with ExitStack() as opened:
             for name, of_shard in urls.items():
@@ -127,10 +129,24 @@ class PostgresDatabase:
             try:
                 yield connection
             finally:
-                if not connection.closed:
+                try:
                     connection.execute("SELECT pg_advisory_unlock_all()")
                     connection.execute("UNLISTEN *")
                     connection.autocommit = False
+                except psycopg.Error:  # the block has done its work; the locks end with this
+                    connection.close()
+
+    @contextmanager
+    def apart(self, shard: str) -> Iterator[Connection]:
+        """A connection of its own in autocommit mode, for work that lasts as long as the process.
+
+        Raises:
+            psycopg.Error: not reachable.
+        """
+        self.require_open()
+        options = _OPTIONS | {"autocommit": True}
+        with closing(psycopg.connect(self._urls[shard], **options)) as connection:
+            yield connection
 
     def shard_of(self, workspace_id: str) -> str:
         """Where a workspace lives as far as this process knows; unknown ones: the directory."""
@@ -162,18 +178,22 @@ class PostgresDatabase:
         enter = _ENTER_TO_WRITE if mode == "write" else _ENTER
         variables = {"workspace_id": workspace_id}
         with translated(), ExitStack() as lent:
-            for _attempt in range(2):
+            for _attempt in range(SWITCHES):
                 shard = self.shard_of(workspace_id)
                 begun = self._transaction(shard, mode, enter, variables)
                 connection, state = lent.enter_context(begun)
-                if state not in (None, "moved"):
+                if state in ("active", "read_only"):
                     break
                 # It moved since this process looked, or was created by another one.
                 self._places.pop(workspace_id, None)
                 if self.shard_of(workspace_id) == shard:
-                    break
+                    if state is None:
+                        break  # there is no such workspace
+                    # Between two commits of a move its old copy is closed, and the next is
+                    # not in the directory yet.
+                    time.sleep(SWITCH_S / SWITCHES)
                 lent.close()
-            if mode == "write" and state == "read_only":
+            if state not in (None, "active") and (mode == "write" or state != "read_only"):
                 raise WorkspaceMoving("the workspace is being moved: try again later")
             yield connection
 
@@ -213,9 +233,13 @@ class PostgresDatabase:
                     lent.close()
             yield connection, None if row is None else row.get("state")
 
-    def _pool(self, shard: str) -> "ConnectionPool[Connection]":
+    def require_open(self) -> None:
+        """Raises CatalogFailure: it was closed."""
         if self._closed:
             raise CatalogFailure("the catalog is closed")
+
+    def _pool(self, shard: str) -> "ConnectionPool[Connection]":
+        self.require_open()
         return self._pools[shard]
 
 

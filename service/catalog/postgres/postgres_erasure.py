@@ -31,6 +31,7 @@ from service.catalog.postgres.postgres_rows import (
     require_scan,
     select,
 )
+from service.catalog.postgres.postgres_vacuum import ErasureVacuum
 from service.catalog.records import NewScan, Scan
 from service.catalog.redaction import Redact
 from service.catalog.validation import require_version
@@ -86,9 +87,19 @@ _OWNED = """
 class PostgresErasure(PostgresTable):
     """The part of the catalog that erases data."""
 
+    _vacuum: ErasureVacuum
+
     @property
     def erasures_owed(self) -> int:
         return 0 if self._ledger is None else self._ledger.owed
+
+    @property
+    def erasures_unvacuumed(self) -> int:
+        return self._vacuum.owed
+
+    def finish_erasures(self, *, rewrite: bool = False) -> int:
+        """See ``ErasureCatalog``; ``rewrite`` as ``ErasureVacuum.run``."""
+        return self._vacuum.run(rewrite=rewrite)
 
     def settle_erasures(self) -> bool:
         if self._ledger is None:

@@ -197,6 +197,11 @@ def forget_answers(connection: Connection, workspace_id: str) -> None:
     # A claim has no answer yet, and tells other replicas that the request is under way.
     delete = "DELETE FROM answers WHERE workspace_id = %s AND status IS NOT NULL"
     connection.execute(delete, (workspace_id,))
+    owe_vacuum(connection)
+
+
+def owe_vacuum(connection: Connection) -> None:
+    """Have what this transaction deletes removed from the files as well, after it."""
     connection.execute("INSERT INTO vacuums_owed DEFAULT VALUES")
 
 

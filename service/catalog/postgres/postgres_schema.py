@@ -19,6 +19,13 @@ _GRANT = """
         GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}
 """
 
+# So that the service can vacuum what it erased. Older servers let only the owner of a table.
+_GRANT_UPKEEP = """
+    GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO {role};
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT MAINTAIN ON TABLES TO {role}
+"""
+MAINTAIN_SINCE = 170000  # version of PostgreSQL
+
 
 def migrate(url: str, *, service_role: str | None = None) -> bool:
     """Create the tables in a database; return whether there was anything to do.
@@ -44,6 +51,9 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
         if service_role is not None:
             grant = sql.SQL(_GRANT).format(role=sql.Identifier(service_role))
             connection.execute(grant)
+            if connection.info.server_version >= MAINTAIN_SINCE:
+                grant = sql.SQL(_GRANT_UPKEEP).format(role=sql.Identifier(service_role))
+                connection.execute(grant)
         return version < SCHEMA_VERSION
 
 

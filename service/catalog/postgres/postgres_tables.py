@@ -291,9 +291,17 @@ CREATE TABLE operations (
     problem text COLLATE "C",
     created_at text COLLATE "C" NOT NULL,
     updated_at text COLLATE "C" NOT NULL,
+    for_service boolean NOT NULL DEFAULT false, -- work of the service itself
+    turn text COLLATE "C" NOT NULL -- who queues for it
+        GENERATED ALWAYS AS (CASE WHEN for_service THEN '' ELSE workspace_id END) STORED,
     worker_id text COLLATE "C", -- who runs it
-    lease_until double precision, -- seconds since 1970, clock of the database
-    claimed_at double precision -- of the last claim, so that workspaces take turns
+    lease_until double precision -- seconds since 1970, clock of the database
+);
+
+-- When an operation of each was claimed last, so that workspaces take turns.
+CREATE TABLE operation_turns (
+    turn text COLLATE "C" PRIMARY KEY,
+    served_at double precision NOT NULL -- seconds since 1970, clock of the database
 );
 
 CREATE INDEX operations_of_workspace ON operations (workspace_id, seq);

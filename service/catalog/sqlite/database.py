@@ -49,6 +49,11 @@ class Database:
                 self._writer.close()
                 raise
 
+    @property
+    def path(self) -> Path:
+        """Of the file, absolute."""
+        return self._path
+
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Lend the writer in a transaction: committed at a normal exit, undone at an exception."""

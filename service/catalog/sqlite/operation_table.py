@@ -8,14 +8,14 @@ import itertools
 import sqlite3
 import threading
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from service.catalog.codec import encode_json, to_columns
 from service.catalog.ids import new_id, now, timestamp
 from service.catalog.interface import Admit
 from service.catalog.leases import Leases
-from service.catalog.operation_records import ENDED, Operation, State
+from service.catalog.operation_records import ENDED, KEEP_ENDED, Operation, State
 from service.catalog.records import Page, new_page
 from service.catalog.sqlite.rows import (
     SqliteTable,
@@ -27,8 +27,6 @@ from service.catalog.sqlite.rows import (
 )
 from service.catalog.validation import require_limit
 from service.errors import LeaseLost
-
-KEEP_ENDED = timedelta(days=30)
 
 _DROP = "DELETE FROM operations WHERE updated_at < ? AND state IN ('done', 'failed', 'cancelled')"
 _WAITING = "SELECT operation_id, workspace_id FROM operations WHERE state = 'waiting'"

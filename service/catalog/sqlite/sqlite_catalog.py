@@ -4,10 +4,14 @@
 the tables.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
+from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.leases import Leases
 from service.catalog.redaction import Redact, drop_scores
@@ -56,6 +60,21 @@ class SqliteCatalog(
         self._redact = redact
         self._answer_leases = Leases()
         self._queue = OperationQueue()
+        self._once = Leases()
+
+    @property
+    def file(self) -> Path | None:
+        return self._database.path
+
+    @contextmanager
+    def once(self, name: str) -> Iterator[bool]:
+        # One process uses the file, so only its own threads can do the same work.
+        block = new_id("block")
+        is_mine = self._once.take(name, block, lease_s=math.inf)
+        try:
+            yield is_mine
+        finally:
+            self._once.release(name, block)
 
     def close(self) -> None:
         self._database.close()
