@@ -33,6 +33,7 @@ from PIL import Image
 from service.arrays import unit_rows
 from service.catalog.records import NewScan
 from service.client.client import ApiError, Client
+from service.gallery.embedded_search import EmbeddedSearch
 from service.server import LocalService, local_service
 from service.settings import Settings
 
@@ -162,10 +163,13 @@ def fill(local: LocalService, scans: int) -> None:
 def rebuild_until(local: LocalService, begin_s: float, until_s: float) -> list[Span]:
     """Rebuild the index with pauses; return when each rebuild began and ended."""
     services, spans = local.running(), []
+    search = services.gallery.vector_search
+    if not isinstance(search, EmbeddedSearch):
+        raise SystemExit("only the embedded search has an index that can be rebuilt alone")
     time.sleep(max(0.0, begin_s - time.monotonic()) + REBUILD_PAUSE_S)
     while time.monotonic() + REBUILD_PAUSE_S < until_s:
         begin = time.monotonic()
-        services.gallery.reload(services.default_workspace_id, NAME)
+        search.reload(services.default_workspace_id, NAME)
         spans.append((begin, time.monotonic()))
         time.sleep(REBUILD_PAUSE_S)
     return spans

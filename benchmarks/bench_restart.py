@@ -25,6 +25,7 @@ from harness import argument_parser, memory_mb, print_report
 
 from service.catalog.records import NewScan
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
+from service.gallery.embedded_search import EmbeddedSearch
 from service.gallery.gallery import Gallery
 from service.gallery.gallery_records import QueryExample, SearchRequest
 from service.index.vector_index import EXACT_ROWS
@@ -56,9 +57,12 @@ def start_once(folder: Path) -> dict[str, float]:
     """What one start takes: until searches are answered, and until the index is whole."""
     catalog = open_catalog(folder)
     workspace_id = catalog.ensure_workspace("bench").workspace_id
-    gallery = Gallery(catalog, encoder_id=ENCODER, dim=search_engines.DIM, folder=folder / "index")
+    search = EmbeddedSearch(
+        catalog, encoder_id=ENCODER, dim=search_engines.DIM, folder=folder / "index"
+    )
+    gallery = Gallery(catalog, search)
     began = time.perf_counter()
-    rows = gallery.rebuild()
+    rows = gallery.open()
     ready_s = time.perf_counter() - began
     query_D = np.ones(search_engines.DIM, np.float32)
     gallery.search(workspace_id, SearchRequest(("c",), (QueryExample(embedding_D=query_D),)))

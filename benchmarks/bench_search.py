@@ -9,6 +9,11 @@ settings that reaches our recall. It is installed for this benchmark alone: in t
     python -m venv .venv-peer && .venv-peer/bin/pip install lancedb
     python benchmarks/bench_search.py --sizes 10000,100000,1000000 --json
 
+``--engine postgres`` measures the search in PostgreSQL, in a server of its own, and the embedded one
+beside it (``embedded_...``):
+
+    python benchmarks/bench_search.py --engine postgres --sizes 10000,100000 --json
+
 Every size has the keys of ``KEYS``, null where an engine did not run; ``<engine>_failed`` says why.
 
 Shape suffixes: N gallery rows, B rows of a block, Q queries, K neighbours, D embedding width.
@@ -103,22 +108,27 @@ def peer_python(named: str | None) -> str | None:
 
 
 def measure(
-    rows: int, engines: list[str], peer: str | None, folder: Path, *, keep: bool
+    rows: int, engine: str, engines: list[str], peer: str | None, folder: Path, *, keep: bool
 ) -> dict[str, Any]:
-    """The row of one size."""
+    """The row of one size; the figures of ``engine`` have the plain keys."""
     write_gallery(rows)
     write_truth(rows)
+    row: dict[str, Any] = dict.fromkeys(KEYS) | {"n": rows}
     ours = run_engine(sys.executable, "ours", rows, folder, 0.0, keep=keep)
-    row: dict[str, Any] = dict.fromkeys(KEYS) | {"n": rows, **ours}
-    for engine in engines:
-        python = peer if engine == "lancedb" else sys.executable
-        name = "peer" if engine == "lancedb" else engine
+    if engine == "postgres":
+        row |= run_engine(sys.executable, engine, rows, folder, 0.0)
+        row |= {f"embedded_{key}": value for key, value in ours.items()}
+    else:
+        row |= ours
+    for other in engines:
+        python = peer if other == "lancedb" else sys.executable
+        name = "peer" if other == "lancedb" else other
         if python is None:
             row[f"{name}_failed"] = "lancedb is not installed, see the head of bench_search.py"
             continue
-        figures = run_engine(python, engine, rows, folder, ours.get("recall_at_10", 0.95))
+        figures = run_engine(python, other, rows, folder, ours.get("recall_at_10", 0.95))
         row |= {f"{name}_{key}": value for key, value in figures.items()}
-        if engine == "lancedb" and "version" in figures:
+        if other == "lancedb" and "version" in figures:
             row["peer"] = f"lancedb {figures['version']}"
     return row
 
@@ -127,18 +137,31 @@ def main() -> None:
     """Measure and print; the report has one of ``rows`` per size."""
     parser = argument_parser(__doc__, with_out=True)
     parser.add_argument("--sizes", default="10000,100000")
-    parser.add_argument("--engines", default="flat,hnsw,lancedb", help="beside ours")
+    parser.add_argument("--engine", choices=("ours", "postgres"), default="ours")
+    parser.add_argument("--engines", help="beside it; flat,hnsw,lancedb if it is ours, else none")
     parser.add_argument("--peer-python", help="one that has lancedb")
     parser.add_argument("--folder", type=Path, default=CACHE / "engines")
     parser.add_argument("--keep", action="store_true", help="keep our index for the next run")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")]
     write_gallery(max(sizes))
-    engines = [name for name in arguments.engines.split(",") if name]
+    beside = arguments.engines
+    if beside is None:
+        beside = "flat,hnsw,lancedb" if arguments.engine == "ours" else ""
+    engines = [name for name in beside.split(",") if name]
     peer = peer_python(arguments.peer_python) if "lancedb" in engines else None
     rows = []
     for size in sizes:
-        rows.append(measure(size, engines, peer, arguments.folder, keep=arguments.keep))
+        rows.append(
+            measure(
+                size,
+                arguments.engine,
+                engines,
+                peer,
+                arguments.folder,
+                keep=arguments.keep,
+            )
+        )
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     around_ND, queries_QD = gallery_vectors.split(gallery_vectors.real_vectors())
     drawn_rows = min(max(sizes), search_engines.BLOCK_ROWS)

@@ -36,6 +36,7 @@ from service.catalog.filter_records import ScanFilter
 from service.catalog.records import NewScan, Scan, ScanPatch, StoredScan
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
+from service.gallery.embedded_search import EmbeddedSearch
 from service.gallery.gallery import Gallery
 from service.gallery.gallery_records import QueryExample, SearchRequest
 
@@ -121,10 +122,10 @@ def open_gallery(folder: Path) -> tuple[SqliteCatalog, Gallery, str]:
     """Catalog, gallery with a filled index, and the workspace."""
     catalog = open_catalog(folder)
     owner = catalog.ensure_workspace("ours").workspace_id
-    gallery = Gallery(catalog, encoder_id=ENCODER, dim=DIM)
+    gallery = Gallery(catalog, EmbeddedSearch(catalog, encoder_id=ENCODER, dim=DIM))
     if not any(collection.name == NAME for _, collection in catalog.all_collections()):
         gallery.create(owner, NAME)
-    gallery.rebuild()
+    gallery.open()
     return catalog, gallery, owner
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/search_engines.py <engine> <rows> <cache> <folder> <min recall> --json
 
-Only ``ours`` imports the project, so that a peer can run in an environment of its own.
+Only ``ours`` and ``postgres`` import the project, so that a peer can run in an environment of its own.
 
 Shape suffixes: N gallery rows, B rows of a block, Q queries, K neighbours, D embedding width.
 """
@@ -229,6 +229,16 @@ def lancedb(
     }
 
 
+def postgres(
+    gallery: Path, rows: int, folder: Path, truth: Any, min_recall: float
+) -> dict[str, Any]:
+    """Our search in PostgreSQL with pgvector; a large build gets memory for its whole graph."""
+    import postgres_engine
+
+    memory_mb = max(postgres_engine.BUILD_MEMORY_MB, rows * 3 // 1000)
+    return postgres_engine.measured(rows, gallery, truth, memory_mb)
+
+
 def _first_that_reaches(
     min_recall: float,
     settings: Any,
@@ -253,7 +263,13 @@ def disk_mb(folder: Path) -> float:
 
 def main() -> None:
     """Build one engine, print its figures as one JSON line, and remove its files unless kept."""
-    engines = {"ours": ours, "flat": flat, "hnsw": hnsw, "lancedb": lancedb}
+    engines = {
+        "ours": ours,
+        "postgres": postgres,
+        "flat": flat,
+        "hnsw": hnsw,
+        "lancedb": lancedb,
+    }
     parser = argument_parser(__doc__)
     parser.add_argument("engine", choices=engines)
     parser.add_argument("rows", type=int)

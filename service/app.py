@@ -35,6 +35,7 @@ from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import PREFIX
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
+from service.catalog.vector_search import VectorSearch
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import without_scores as without_scores
 from service.classifiers.registry import ClassifierRegistry
@@ -45,6 +46,7 @@ from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import Encoder, load_encoder
 from service.embedding.pipeline import Pipeline, PipelineLimits
 from service.errors import InvalidSettings
+from service.gallery.embedded_search import EmbeddedSearch
 from service.gallery.gallery import Gallery
 from service.imaging.formats.limits import DecodeLimits
 from service.jobs.fit_queue import FitQueue
@@ -131,16 +133,12 @@ async def _opened(
     """Open everything in the order of its dependencies; ``stack`` closes it."""
     gallery = Gallery(
         truth,
-        encoder_id=model.encoder_id,
-        dim=model.dim,
-        folder=settings.data_dir / INDEX_FOLDER,
+        _vector_search(settings, truth, model),
         exchange_dir=settings.exchange_dir,
-        exact_rows=settings.exact_scans,
-        recall_every_s=settings.recall_every_s,
         sweep_limits=SweepLimits(settings.retention_max_share, settings.retention_min_scans),
     )
     stack.push_async_callback(asyncio.to_thread, gallery.close)
-    await asyncio.to_thread(gallery.rebuild)
+    await asyncio.to_thread(gallery.open)
     # A separate pool: a pool shared with writers could be full of writes.
     searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
@@ -231,6 +229,31 @@ async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
     return truth
 
 
+def _vector_search(settings: Settings, catalog: Catalog, encoder: Encoder) -> VectorSearch:
+    """The search over the catalog: in its own database, else beside it in the data folder."""
+    if catalog.file is None:
+        with with_driver():
+            from service.catalog.postgres.postgres_catalog import PostgresCatalog
+            from service.catalog.postgres.search.postgres_search import PostgresSearch
+        if isinstance(catalog, PostgresCatalog):
+            return PostgresSearch(
+                catalog.database,
+                encoder_id=encoder.encoder_id,
+                dim=encoder.dim,
+                exact_rows=settings.exact_scans,
+                build_memory_mb=settings.index_build_mb,
+                recall_every_s=settings.recall_every_s,
+            )
+    return EmbeddedSearch(
+        catalog,
+        encoder_id=encoder.encoder_id,
+        dim=encoder.dim,
+        folder=settings.data_dir / INDEX_FOLDER,
+        exact_rows=settings.exact_scans,
+        recall_every_s=settings.recall_every_s,
+    )
+
+
 def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
     required = settings.require_key
@@ -286,12 +309,8 @@ def postgres_of(settings: Settings) -> "PostgresCatalog":
     url = settings.catalog_url()
     if url is None:
         raise InvalidSettings("SONOPROBE_CATALOG: expected postgresql://..., got nothing")
-    try:
+    with with_driver():
         from service.catalog.postgres.postgres_catalog import open_postgres
-    except ImportError as error:
-        raise InvalidSettings(
-            "SONOPROBE_CATALOG needs a driver: pip install 'sonoprobe[postgres]'"
-        ) from error
     return open_postgres(
         url,
         shards=settings.shard_urls(),
@@ -299,6 +318,17 @@ def postgres_of(settings: Settings) -> "PostgresCatalog":
         backup_dir=settings.backup_dir,
         redact=without_scores,
     )
+
+
+@contextmanager
+def with_driver() -> Iterator[None]:
+    """Raises InvalidSettings: the block imports the driver of PostgreSQL, which is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise InvalidSettings(
+            "a catalog in PostgreSQL needs its driver: pip install 'sonoprobe[postgres]'"
+        ) from error
 
 
 def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:

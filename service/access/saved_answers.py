@@ -59,15 +59,19 @@ class HeldKey:
         self.saved = claim.saved
         self.is_over = False
 
-    async def save(self, answer: SavedAnswer) -> None:
-        """Keep the answer, unless something was deleted since the key was claimed."""
+    async def save(self, answer: SavedAnswer, *, outlives_deletions: bool = False) -> None:
+        """Keep the answer, unless something was deleted since the key was claimed.
+
+        Args:
+            outlives_deletions: it repeats nothing that is stored, so a deletion is no reason.
+        """
         await asyncio.to_thread(
             self._catalog.save_answer,
             self._claimed.workspace_id,
             self._claimed.key,
             answer,
             keep_s=self._keep_s,
-            forgettings=self._forgettings,
+            forgettings=None if outlives_deletions else self._forgettings,
             owner=self._claimed.owner,
         )
         self.is_over = True

@@ -27,7 +27,12 @@ class IdempotentRequest:
     workspace_id: str
     key: str | None
 
-    async def run(self, act: Callable[[], Awaitable[JSONResponse]], *content: Any) -> Response:
+    async def run(
+        self,
+        act: Callable[[], Awaitable[JSONResponse]],
+        *content: Any,
+        outlives_deletions: bool = False,
+    ) -> Response:
         """Run ``act``, or replay the response that the same request got before under this key.
 
         A response that holds a failure of the service (5xx), even of one item, is not kept: the
@@ -36,6 +41,8 @@ class IdempotentRequest:
         Args:
             content: what the request says, as bytes, models and plain values, without details of
                 transport such as form boundaries.
+            outlives_deletions: the response repeats nothing that is stored. It is kept even if
+                something is deleted meanwhile, such as by ``act`` itself.
 
         Raises:
             InputError: the key is empty or too long.
@@ -55,7 +62,8 @@ class IdempotentRequest:
             if not await asyncio.to_thread(_failed, response):
                 headers = {k: v for k, v in response.headers.items() if k in _KEPT_HEADERS}
                 body = bytes(response.body)
-                await held.save(SavedAnswer(digest, response.status_code, body, headers))
+                answer = SavedAnswer(digest, response.status_code, body, headers)
+                await held.save(answer, outlives_deletions=outlives_deletions)
             return response
 
 

@@ -11,7 +11,13 @@ from rich.markup import escape
 
 from service.access.keys import DEFAULT_WORKSPACE, create_key, workspace_id_of
 from service.app import create_app
-from service.cli import classifier_commands, data_commands, erasure_commands, ingest_commands
+from service.cli import (
+    classifier_commands,
+    data_commands,
+    database_commands,
+    erasure_commands,
+    ingest_commands,
+)
 from service.cli import demo as steps
 from service.cli.terminal import (
     catalog_at,
@@ -28,9 +34,11 @@ from service.settings import Settings, program_version, read_settings, unknown_v
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog in SONOPROBE_DATA_DIR.")
+keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog.")
 app.add_typer(keys, name="keys")
 app.add_typer(data_commands.app)
+app.add_typer(database_commands.app)
+app.add_typer(database_commands.workspaces, name="workspace")
 app.add_typer(ingest_commands.app)
 app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")

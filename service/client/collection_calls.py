@@ -146,15 +146,18 @@ class CollectionCalls(Transport):
         attribute: Sequence[str] = (),
         where: JsonObject | None = None,
         with_vector: bool = False,
+        fields: Sequence[str] = (),
     ) -> Iterator[JsonObject]:
         """GET .../scans, all pages; ``label`` holds task:class, ``attribute`` name:value.
 
-        ``where`` is a filter as in searches; ``with_vector`` adds the embedding of each scan.
+        ``where`` is a filter as in searches; ``with_vector`` adds the embedding of each scan;
+        ``fields`` names the fields of each scan that are wanted, default all.
         """
         params: JsonObject = {"label": list(label), "subject_id": subject_id, "study_id": study_id}
         params["with_vector"] = with_vector
         params["filter"] = None if where is None else json.dumps(where)
         params["attribute"] = list(attribute)
+        params["fields"] = list(fields)
         chosen = {name: value for name, value in params.items() if value}
         return self._pages(f"{_path(collection)}/scans", chosen)
 

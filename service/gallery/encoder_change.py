@@ -6,29 +6,28 @@ ends when one set is dropped.
 Shape suffixes: N scans, D embedding width.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from service.catalog.interface import Catalog
+from service.catalog.vector_search import VectorSearch
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import Conflict, EncoderMismatch, ServiceError
 from service.gallery.gallery_records import Collection, Reembedding
 
 KeptVectors: TypeAlias = Literal["old", "new"]
-Exchange: TypeAlias = Callable[[str, str], AbstractContextManager[None]]
 
 
 class EncoderChange:
-    """Re-embeds the collections of one catalog; ``exchange`` refills the index of one."""
+    """Re-embeds the collections of one catalog for the encoder of ``search``."""
 
-    def __init__(self, catalog: Catalog, *, encoder_id: str, dim: int, exchange: Exchange) -> None:
+    def __init__(self, catalog: Catalog, search: VectorSearch) -> None:
         self._catalog = catalog
-        self._encoder_id = encoder_id
-        self._dim = dim
-        self._exchange = exchange
+        self._encoder_id = search.encoder_id
+        self._dim = search.dim
+        self._exchange = search.exchange
         self.get = catalog.get_reembedding
         self.next_images = catalog.images_to_embed
 

@@ -1,16 +1,14 @@
-"""Collections: the catalog's truth and the index over it, kept in step. Blocking, thread safe.
+"""Collections: the catalog's truth and the search over it, kept in step. Blocking, thread safe.
 
-A write is committed to the catalog first and put into the index second; only then is it
-acknowledged. So an index never holds what the catalog does not, and a lost index is rebuilt.
-Writers take turns; searches do not wait for them.
+A write is committed to the catalog first and told to the search second; only then is it
+acknowledged. So a search never knows what the catalog does not, and a lost index is rebuilt.
+Searches do not wait for writers.
 
 Shape suffixes: N scans, D embedding width.
 """
 
-import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from service.catalog.erasure_records import SweepLimits
 from service.catalog.ids import content_hash
 from service.catalog.interface import Catalog
 from service.catalog.records import NewScan
+from service.catalog.vector_search import IndexedRows, IndexStatistics, VectorSearch
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import ServiceError, TooManyItems
 from service.gallery.acceptance import AcceptancePolicy, scan_of
@@ -33,47 +32,38 @@ from service.gallery.gallery_records import (
     ScanFacts,
     StoredScan,
 )
-from service.gallery.indexes import CollectionIndexes, IndexStatistics
 from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
 from service.gallery.search import SimilaritySearch
-from service.index.vector_index import EXACT_ROWS
 
 MAX_DIGESTS = 500
 
 
 class Gallery:
-    """All collections of one catalog that the loaded encoder can serve."""
+    """All collections of one catalog that the loaded encoder can serve.
+
+    Args:
+        search: over the same catalog; its encoder is the loaded one.
+    """
 
     def __init__(
         self,
         catalog: Catalog,
+        search: VectorSearch,
         *,
-        encoder_id: str,
-        dim: int,
-        folder: Path | None = None,
         exchange_dir: Path | None = None,
-        exact_rows: int = EXACT_ROWS,
-        recall_every_s: float = 60.0,
         sweep_limits: SweepLimits | None = None,
     ) -> None:
         self._catalog = catalog
+        self.vector_search = search
+        self._encoder_id = search.encoder_id
         self._sweep_limits = sweep_limits or SweepLimits()
-        self._encoder_id = encoder_id
-        self._dim = dim
-        self._indexes = CollectionIndexes(
-            catalog,
-            encoder_id=encoder_id,
-            dim=dim,
-            folder=folder,
-            exact_rows=exact_rows,
-            recall_every_s=recall_every_s,
-        )
-        self._search = SimilaritySearch(catalog, self._indexes, encoder_id=encoder_id, dim=dim)
-        self._lock = threading.RLock()  # of writers
+        self._similarity = SimilaritySearch(catalog, search)
         # What concerns no index is the catalog's own answer.
-        self.create = partial(catalog.create_collection, encoder_id=encoder_id, dim=dim)
+        self.create = partial(
+            catalog.create_collection, encoder_id=search.encoder_id, dim=search.dim
+        )
         self.get = catalog.get_collection
-        self.get_own = self._indexes.get_own
+        self.get_own = self._similarity.get_own
         self.list_collections = catalog.list_collections
         self.patch = catalog.patch_collection
         self.facets = catalog.facets
@@ -86,41 +76,36 @@ class Gallery:
         self.vectors_of = catalog.embeddings
         self.row_vectors = catalog.row_vectors
         self.subject = catalog.subject
-        self.all_statistics = self._indexes.all_statistics
-        self.search = self._search.search
+        self.all_statistics = search.all_statistics
+        self.search = self._similarity.search
         self.exports = ExchangeFolder(exchange_dir)
-        self.encoder_change = EncoderChange(
-            catalog, encoder_id=encoder_id, dim=dim, exchange=self._exchange
-        )
+        self.encoder_change = EncoderChange(catalog, search)
 
-    def rebuild(self) -> int:
-        """Open every index, or fill it from the catalog; return the number of scans.
+    def open(self) -> int:
+        """Make all collections searchable; return the number of scans.
 
-        A thread in the background then keeps the indexes up to date until ``close``.
+        Work in the background goes on until ``close``.
         """
-        with self._lock:
-            total = self._indexes.load()
-        self._indexes.start()
-        return total
+        return self.vector_search.open()
 
     def close(self) -> None:
         """End the work in the background, before the catalog is closed."""
-        self._indexes.close()
+        self.vector_search.close()
 
     def statistics(self, workspace_id: str, collection: Collection) -> IndexStatistics | None:
-        """The state of a collection's index; None for a collection of another encoder."""
+        """The state of search in a collection; None for a collection of another encoder."""
         if collection.encoder_id != self._encoder_id:
             return None
-        return self._indexes.statistics(workspace_id, collection.name)
+        return self.vector_search.statistics(workspace_id, collection.name)
 
     # collections --------------------------------------------------------------------------
 
     def delete(self, workspace_id: str, name: str, *, if_version: int | None = None) -> int:
         """Delete a collection and its scans. Raises UnknownItem, PreconditionFailed."""
-        with self._lock:
+        with self.vector_search.writing():
             removed = self._catalog.delete_collection(workspace_id, name, if_version=if_version)
-            self._indexes.drop(workspace_id, name)
-        self._search.frames.forget()
+            self.vector_search.drop(workspace_id, name)
+        self._similarity.frames.forget()
         return removed
 
     def export(
@@ -187,7 +172,7 @@ class Gallery:
             encoder_id: of the embeddings; None = the loaded one.
         """
         origin = encoder_id or self._encoder_id
-        with self._lock:
+        with self.vector_search.writing():
             stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=origin)
             fresh = [
                 (item.scan.row_id, content_hash(item.scan.image.sha256), scan.embedding_D)
@@ -196,13 +181,11 @@ class Gallery:
             ]
             if fresh and origin == self._encoder_id:
                 row_ids, hashes, embeddings = zip(*fresh, strict=True)
-                self._indexes.of(workspace_id, name).add(
-                    np.array(row_ids, np.int64),
-                    np.stack(embeddings),
-                    encoder_id=self._encoder_id,
-                    hashes_N=np.array(hashes, np.uint64),
+                rows = IndexedRows(
+                    np.array(row_ids, np.int64), np.array(hashes, np.uint64), np.stack(embeddings)
                 )
-        self._indexes.wake()
+                self.vector_search.add(workspace_id, name, rows)
+        self.vector_search.wake()
         return stored
 
     def scans_of_files(self, workspace_id: str, name: str, sha256s: Sequence[str]) -> Page[Scan]:
@@ -219,7 +202,7 @@ class Gallery:
         self, workspace_id: str, name: str, scan_id: str, *, if_version: int | None = None
     ) -> ErasedSubject:
         """Delete one scan. Raises UnknownItem, PreconditionFailed."""
-        with self._lock:
+        with self.vector_search.writing():
             _, receipt = self._catalog.erase_scan(
                 workspace_id, name, scan_id, if_version=if_version
             )
@@ -228,14 +211,14 @@ class Gallery:
 
     def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
         """Remove a subject's scans everywhere. Raises UnknownItem."""
-        with self._lock:
+        with self.vector_search.writing():
             receipt = self._catalog.erase_subject(workspace_id, subject_id)
             self._unindex(workspace_id, receipt)
         return receipt
 
     def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
         """Remove a study's scans everywhere. Raises UnknownItem."""
-        with self._lock:
+        with self.vector_search.writing():
             receipt = self._catalog.erase_study(workspace_id, study_id)
             self._unindex(workspace_id, receipt)
         return receipt
@@ -248,7 +231,8 @@ class Gallery:
         self._catalog.settle_erasures()
         removed = 0
         while True:
-            with self._lock:  # released between two steps, so that other writers get a turn
+            # Let go between two steps, so that other writers get a turn.
+            with self.vector_search.writing():
                 receipts = self._catalog.expire(limits=self._sweep_limits)
                 for workspace_id, receipt in receipts:
                     self._unindex(workspace_id, receipt)
@@ -263,7 +247,7 @@ class Gallery:
         """
         removed = 0
         while True:
-            with self._lock:
+            with self.vector_search.writing():
                 receipt = self._catalog.expire_collection(workspace_id, name)
                 if receipt is None:
                     return removed
@@ -289,21 +273,6 @@ class Gallery:
         for name, row_id in receipt.row_ids:
             by_name[name].append(row_id)
         for name, row_ids in by_name.items():
-            self._indexes.of(workspace_id, name).remove(np.array(row_ids, np.int64), purge=True)
-        self._search.frames.forget()  # nothing deleted stays in memory
-        self._indexes.wake()
-
-    def reload(self, workspace_id: str, name: str) -> None:
-        """Refill the index of one collection from the catalog. Raises UnknownItem."""
-        with self._lock:
-            if self.get(workspace_id, name).encoder_id == self._encoder_id:
-                self._indexes.reload(workspace_id, name)
-            else:
-                self._indexes.drop(workspace_id, name)
-
-    @contextmanager
-    def _exchange(self, workspace_id: str, name: str) -> Iterator[None]:
-        """Refill the index of a collection whose vectors the block exchanges."""
-        with self._lock, self._indexes.held(workspace_id, name):
-            yield
-            self.reload(workspace_id, name)
+            self.vector_search.remove(workspace_id, name, np.array(row_ids, np.int64))
+        self._similarity.frames.forget()  # nothing deleted stays in memory
+        self.vector_search.wake()

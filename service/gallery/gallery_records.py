@@ -26,6 +26,7 @@ from service.catalog.records import ScanImage as ScanImage
 from service.catalog.records import ScanPatch as ScanPatch
 from service.catalog.records import StoredScan as StoredScan
 from service.catalog.subject_records import HeldSubject as HeldSubject
+from service.catalog.vector_search import IndexStatistics as IndexStatistics
 
 GroupField: TypeAlias = Literal["subject", "study", "cine"]
 SameField: TypeAlias = Literal["subject", "study"]

@@ -1,4 +1,4 @@
-"""Similarity search over the indexes of collections. Blocking, thread safe.
+"""Similarity search over collections: from nearest rows to hits. Blocking, thread safe.
 
 Shape suffixes: N candidates, P positive and M negative examples, D embedding width.
 """
@@ -12,10 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from service.catalog.interface import Catalog
+from service.catalog.vector_search import VectorSearch, require_encoder
 from service.embedding.pooling import index_and_region
 from service.errors import EncoderMismatch, InputError
 from service.gallery.frame_search import BestFrame, FrameSearch
 from service.gallery.gallery_records import (
+    Collection,
     Floats,
     NearestFrame,
     QueryExample,
@@ -26,7 +28,6 @@ from service.gallery.gallery_records import (
     SearchHit,
     SearchRequest,
 )
-from service.gallery.indexes import CollectionIndexes
 from service.gallery.ranking import Query, at_most_per_group, diverse, rounded
 
 MIN_DIVERSE, DIVERSE_PER_HIT = 50, 5  # candidates that diversity chooses from
@@ -35,16 +36,20 @@ MIN_LENGTH = 1e-6  # of a vector that has a direction
 
 
 class SimilaritySearch:
-    """Answers search requests from the indexes of one encoder."""
+    """Answers search requests over the collections of one encoder."""
 
-    def __init__(
-        self, catalog: Catalog, indexes: CollectionIndexes, *, encoder_id: str, dim: int
-    ) -> None:
+    def __init__(self, catalog: Catalog, search: VectorSearch) -> None:
         self._catalog = catalog
-        self._indexes = indexes
-        self._encoder_id = encoder_id
-        self._dim = dim
+        self._search = search
+        self._encoder_id = search.encoder_id
+        self._dim = search.dim
         self.frames = FrameSearch(catalog)
+
+    def get_own(self, workspace_id: str, name: str) -> Collection:
+        """Read a collection of the loaded encoder. Raises UnknownItem, EncoderMismatch."""
+        collection = self._catalog.get_collection(workspace_id, name)
+        require_encoder(collection, self._encoder_id)
+        return collection
 
     def search(self, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
         """Return the best hits first; with diversity, in the order of choosing.
@@ -56,7 +61,7 @@ class SimilaritySearch:
         """
         names = tuple(dict.fromkeys(request.collections))
         for name in names:
-            self._indexes.get_own(workspace_id, name)
+            self.get_own(workspace_id, name)
         query = self._resolve(workspace_id, request)
         if request.match == "frame":
             hits = self.frames.search(
@@ -82,7 +87,7 @@ class SimilaritySearch:
 
     def _resolve(self, workspace_id: str, request: SearchRequest) -> Query:
         stored_in = request.stored_in or request.collections[0]
-        self._indexes.get_own(workspace_id, stored_in)
+        self.get_own(workspace_id, stored_in)
         scans = [
             self._catalog.get_scan(workspace_id, stored_in, example.scan_id)
             for example in (*request.positive, *request.negative)
@@ -142,16 +147,13 @@ class SimilaritySearch:
 
     def _best_first(self, workspace_id: str, name: str, query: Query) -> Iterator[SearchHit]:
         """Walk down the ranking of one collection; fetch twice as many rows each time."""
-        allowed = None
-        if not query.request.where.is_empty:
-            allowed = self._catalog.row_ids_where(workspace_id, name, query.request.where)
-        index = self._indexes.of(workspace_id, name)
+        ranking = self._search.ranking(
+            workspace_id, name, query.embedding_D, where=query.request.where
+        )
         fetch = query.request.k + len(query.hide_row_ids)
         seen = set(query.hide_row_ids)
         while True:
-            nearest = index.search(
-                query.embedding_D[None], k=fetch, encoder_id=self._encoder_id, allowed_ids=allowed
-            )[0]
+            nearest = ranking(fetch)
             # By id, not by position: a longer search may find a row that a shorter one missed.
             fresh = {
                 row_id: rounded(score)

@@ -16,7 +16,7 @@ from service.catalog.postgres.postgres_retention import PostgresRetention
 from service.catalog.postgres.postgres_rows import require_collection, to_half
 from service.catalog.postgres.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_version_examples import PostgresVersionExamples
-from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
+from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 
 DIM = 8
 

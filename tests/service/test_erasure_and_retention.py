@@ -6,14 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.catalog.records import Author
+from service.catalog.redaction import drop_scores
 from service.catalog.sqlite.database import Database
-from service.catalog.sqlite.rows import drop_scores
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.classifiers.examples import Example, Examples
 from service.classifiers.requests import ExampleSelection, FitRequest
@@ -281,6 +282,34 @@ def test_backups_are_made_unasked_and_a_restart_keeps_the_cycle(tmp_path: Path) 
             (operation,) = client.operations()
             assert client.wait(operation["operation_id"])["state"] == "done"
     assert len(list(shelf.glob("sonoprobe-*/backup.json"))) == 1
+
+
+class BusyCatalog(SqliteCatalog):
+    """As one of which another process does everything that is done once."""
+
+    refused = 0
+
+    @contextmanager
+    def once(self, name):
+        self.refused += 1
+        yield False
+
+
+def test_while_another_process_sweeps_this_one_deletes_nothing(tmp_path: Path, frames) -> None:
+    open_catalog(tmp_path).close()
+    catalog = BusyCatalog(Database(tmp_path / "catalog.sqlite"), None, drop_scores)
+    with (
+        local_service(settings(tmp_path, retention_sweep_s=1), catalog=catalog) as local,
+        Client(local.url, key=local.key) as client,
+    ):
+        client.create_collection("short", retention_days=1e-9)
+        client.add_scans("short", frames["cyst"][:1])
+        before, deadline = catalog.refused, time.monotonic() + PATIENCE_S
+        while catalog.refused == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert catalog.refused > before
+        assert client.collection("short")["scans"] == 1
+    catalog.close()
 
 
 class CatalogWithoutFile(SqliteCatalog):

@@ -14,9 +14,9 @@ import pytest
 
 from service.catalog.records import NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
+from service.gallery.embedded_search import EmbeddedSearch
 from service.gallery.gallery import Gallery
-from service.gallery.gallery_records import QueryExample, SearchRequest
-from service.gallery.indexes import IndexStatistics
+from service.gallery.gallery_records import IndexStatistics, QueryExample, SearchRequest
 
 DIM, ROWS, ENCODER = 32, 2500, "enc_a"
 
@@ -44,7 +44,7 @@ class House:
         self.workspace_id = self.catalog.ensure_workspace("w").workspace_id
 
     def open(self, *, recall_every_s: float = 60.0) -> Gallery:
-        found = Gallery(
+        search = EmbeddedSearch(
             self.catalog,
             encoder_id=ENCODER,
             dim=DIM,
@@ -52,8 +52,9 @@ class House:
             exact_rows=1000,
             recall_every_s=recall_every_s,
         )
+        found = Gallery(self.catalog, search)
         self._stack.callback(found.close)
-        found.rebuild()
+        found.open()
         return found
 
     def hits(self, gallery: Gallery, n: int, k: int = 5) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -286,6 +287,14 @@ def test_a_class_is_renamed_in_all_scans_at_once(ward) -> None:
     for new in ("stone", "", "x" * 200):
         with refused("validation_error", 422):
             client.rename_label(collection, "t", "stone", new)
+
+
+def test_a_repeated_renaming_gets_the_answer_of_the_first(ward) -> None:
+    client, collection = ward
+    rename = partial(client.rename_label, collection, "t", "cyst", "Zyste", idempotency_key="r1")
+    assert rename()["renamed"] == rename()["renamed"] == 6
+    with refused("unknown_item", 404):
+        client.rename_label(collection, "t", "cyst", "Zyste")
 
 
 def test_labels_that_change_while_a_fit_runs_are_counted_as_changed(ward, tiny) -> None:

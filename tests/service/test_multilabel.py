@@ -292,3 +292,11 @@ def test_thresholds_that_no_label_can_have_are_refused(ward, wish) -> None:
     with refused("invalid_input", 422):
         ward.set_thresholds("both", {"thresholds": [wish]})
     assert ward.classifier("both")["latest_version"] == before
+
+
+def test_queries_find_a_class_in_any_spelling(doubtful) -> None:
+    """Composed or not, with spaces around it: the form in which it is stored decides."""
+    found = doubtful.confusion("odd", 1, label=" shadow ")["items"]
+    assert found == doubtful.confusion("odd", 1, label="shadow")["items"] != []
+    thresholds = doubtful.thresholds("odd", threshold=0.5, labels=[" shadow"])
+    assert thresholds == doubtful.thresholds("odd", threshold=0.5, labels=["shadow"])

@@ -114,3 +114,23 @@ def test_stored_embeddings_are_read_in_every_encoding(client: Client) -> None:
 def test_an_encoding_that_is_unknown_is_refused(client: Client) -> None:
     with refused("validation_error", 422):
         answered(client, "/v1/collections/a/scans/a0", with_vector=True, dtype="int4")
+
+
+def test_a_list_of_scans_has_the_fields_that_are_chosen(client: Client) -> None:
+    whole = list(client.scans("a"))
+    chosen = list(client.scans("a", fields=["labels", "subject_id"]))
+    names = ("labels", "scan_id", "subject_id")
+    assert chosen == [{name: scan[name] for name in names} for scan in whole]
+    (first, *_), (vector, *_) = (
+        client.scans("a", with_vector=True),
+        client.scans("a", fields=["vector"]),
+    )
+    assert vector == {"scan_id": first["scan_id"], "vector": first["vector"]}
+    page = answered(client, "/v1/collections/a/scans", fields="etag", limit=1).json()
+    rest = answered(client, "/v1/collections/a/scans", fields="etag", cursor=page["next_cursor"])
+    assert len(page["items"] + rest.json()["items"]) == len(whole)
+
+
+def test_an_unknown_field_is_refused_by_name(client: Client) -> None:
+    with refused("validation_error", 422):
+        answered(client, "/v1/collections/a/scans", fields="patient")

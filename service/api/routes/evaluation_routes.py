@@ -15,7 +15,7 @@ from service.api.labelled_examples import embed_each_labelled, read_labelled
 from service.api.openapi import labelled_body
 from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
-from service.api.shapes.base import Identifier, RefusedExampleAnswer, responses_of
+from service.api.shapes.base import Identifier, Label, RefusedExampleAnswer, responses_of
 from service.api.shapes.evaluation_shapes import (
     AgreementAnswer,
     AgreementBody,
@@ -168,7 +168,7 @@ async def get_thresholds(
     sensitivity: Share = None,
     specificity: Share = None,
     threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
-    label: Annotated[list[str] | None, Query(max_length=1000)] = None,
+    label: Annotated[list[Label] | None, Query(max_length=1000)] = None,
 ) -> ThresholdsAnswer:
     """Find the threshold for a sensitivity or specificity, or measure a given threshold.
 
@@ -234,10 +234,10 @@ async def get_confusion(
     target: VersionInPath,
     service: Service,
     workspace_id: WorkspaceId,
-    label: Annotated[str | None, Query(description="Multi-label: only this label.")] = None,
-    actual: Annotated[str | None, Query(description="Only cells of this true class.")] = None,
+    label: Annotated[Label | None, Query(description="Multi-label: only this label.")] = None,
+    actual: Annotated[Label | None, Query(description="Only cells of this true class.")] = None,
     predicted: Annotated[
-        str | None, Query(description="Only cells of this predicted class.")
+        Label | None, Query(description="Only cells of this predicted class.")
     ] = None,
     limit: Annotated[int, Query(ge=0, le=1000, description="Most examples per cell.")] = 50,
 ) -> ConfusionAnswer:

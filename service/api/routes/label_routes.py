@@ -84,4 +84,5 @@ async def rename_label(
         )
         return JSONResponse(answer.to_json())
 
-    return await idempotent.run(act, "rename", collection, body)
+    # It counts. A repetition after a lost answer would find no scan with the old label.
+    return await idempotent.run(act, "rename", collection, body, outlives_deletions=True)

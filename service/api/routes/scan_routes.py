@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
-from typing import Annotated, Any
+from dataclasses import astuple, replace
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -33,9 +33,11 @@ from service.api.shapes.scan_shapes import (
     AddedScansAnswer,
     NewScansBody,
     ScanAnswer,
+    ScanField,
     ScanMetadata,
     ScanMetadataList,
     ScanPage,
+    ScanPartPage,
     ScanPatchBody,
     VectorOptions,
     facts_of_query,
@@ -137,7 +139,11 @@ def _files_and_facts(
     return files, [item.facts() for item in items]
 
 
-@router.get("", responses={413: {}})
+@router.get(
+    "",
+    response_model=ScanPage | ScanPartPage,
+    responses={413: {}},
+)
 async def list_scans(
     collection: str,
     service: Service,
@@ -158,9 +164,16 @@ async def list_scans(
         list[str] | None,
         Query(description="Digests of files, repeatable: their stored scans, on one page."),
     ] = None,
+    fields: Annotated[
+        list[ScanField] | None,
+        Query(
+            description="Return these fields of each scan and its id, repeatable; default: all.",
+            max_length=len(get_args(ScanField)),
+        ),
+    ] = None,
     *,
     vectors: Vectors,
-) -> ScanPage:
+) -> ScanPage | JSONResponse:
     """List scans that pass the conditions, in the order in which they were stored.
 
     With ``sha256`` and nothing else: the scans of those files, so that a client learns which files
@@ -174,6 +187,8 @@ async def list_scans(
         "and": None if filter_text is None else [strict_json(filter_text)],
     }
     where = validate(FilterBody, conditions).where()
+    if fields is not None and "vector" in fields:
+        vectors = replace(vectors, with_vector=True)
     kind = f"scans/{collection}"
     if sha256:
         if where != ScanFilter() or paging.cursor is not None:
@@ -192,7 +207,8 @@ async def list_scans(
     items = await asyncio.to_thread(
         _answers, service, workspace_id, collection, page.items, vectors
     )
-    return ScanPage(items=items, next_cursor=next_cursor(kind, page.next_after))
+    answer = ScanPage(items=items, next_cursor=next_cursor(kind, page.next_after))
+    return answer if fields is None else JSONResponse(ScanPartPage.of(answer, fields))
 
 
 def _object(name: str, text: str | None) -> JsonObject | None:

@@ -21,8 +21,7 @@ from service.api.shapes.base import (
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.embedding.analysis_terms import Reason
-from service.gallery.gallery_records import Collection, Facet, Facets, PolicyPatch
-from service.gallery.indexes import IndexStatistics
+from service.gallery.gallery_records import Collection, Facet, Facets, IndexStatistics, PolicyPatch
 
 
 class IntakeBody(Body):

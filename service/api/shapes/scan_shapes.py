@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, RootModel
+from pydantic import Field, RootModel, create_model
 
 from service.api.shapes.base import (
     TIME,
@@ -144,6 +144,49 @@ class ScanPage(PageAnswer):
     """Scans in the order in which they were stored."""
 
     items: list[ScanAnswer]
+
+
+ScanField = Literal[
+    "scan_id",
+    "collection",
+    "subject_id",
+    "study_id",
+    "labels",
+    "attributes",
+    "image",
+    "thumbnail",
+    "created_at",
+    "updated_at",
+    "etag",
+    "encoder_id",
+    "dim",
+    "vector",
+]
+
+_SCAN_PARTS: JsonObject = {
+    name: (field.annotation, Field(None, description=field.description))
+    for name, field in ScanAnswer.model_fields.items()
+    if name != "scan_id"
+}
+ScanPart: type[Answer] = create_model(
+    "ScanPart",
+    __base__=Answer,
+    __doc__="The fields of a scan that ``fields`` names, and its id.",
+    scan_id=(str, ...),
+    **_SCAN_PARTS,
+)
+
+
+class ScanPartPage(PageAnswer):
+    """Chosen fields of scans, in the order in which the scans were stored."""
+
+    items: list[ScanPart]
+
+    @classmethod
+    def of(cls, page: ScanPage, fields: Sequence[ScanField]) -> JsonObject:
+        """The answer with only these fields of each scan, as JSON."""
+        include: Any = {"next_cursor": True, "items": {"__all__": {"scan_id", *fields}}}
+        return page.model_dump(mode="json", exclude_unset=True, include=include)
 
 
 class IgnoredAnswer(Answer):

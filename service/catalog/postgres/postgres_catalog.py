@@ -16,8 +16,6 @@ from service.catalog.postgres.postgres_collections import PostgresCollections
 from service.catalog.postgres.postgres_database import MAX_CONNECTIONS, PostgresDatabase
 from service.catalog.postgres.postgres_erasure import PostgresErasure
 from service.catalog.postgres.postgres_facets import PostgresFacets
-from service.catalog.postgres.postgres_news import PostgresNews
-from service.catalog.postgres.postgres_operations import PostgresOperations
 from service.catalog.postgres.postgres_reembedding import PostgresReembeddings
 from service.catalog.postgres.postgres_replay import PostgresReplay
 from service.catalog.postgres.postgres_retention import PostgresRetention
@@ -25,7 +23,9 @@ from service.catalog.postgres.postgres_scan_reads import PostgresScanReads
 from service.catalog.postgres.postgres_scan_writes import PostgresScanWrites
 from service.catalog.postgres.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_version_examples import PostgresVersionExamples
-from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
+from service.catalog.postgres.replicas.postgres_news import PostgresNews
+from service.catalog.postgres.replicas.postgres_operations import PostgresOperations
+from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 from service.catalog.redaction import Redact, drop_scores
 
 

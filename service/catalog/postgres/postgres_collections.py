@@ -137,7 +137,11 @@ class PostgresCollections(PostgresTable):
         return len(going)
 
     def all_collections(self) -> tuple[tuple[str, Collection], ...]:
-        query = "SELECT * FROM collection_records"
+        # Not those of a copy that is arriving, or that is left after a move.
+        query = """
+            SELECT c.* FROM collection_records AS c JOIN workspaces AS w USING (workspace_id)
+            WHERE w.state IN ('active', 'read_only')
+        """
         rows = []
         for shard in self._database.shards:
             with self._database.everything(shard, "read") as connection:

@@ -7,9 +7,11 @@ Every ``psycopg.Error`` leaves this room as a CatalogFailure with the SQLSTATE o
 with its text, which may quote stored data.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, Literal, TypeAlias
 
@@ -21,12 +23,15 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from service.catalog.postgres.postgres_schema import require_schema
 from service.errors import CatalogFailure, InputError, UnknownItem, WorkspaceMoving
 
+log = logging.getLogger(__name__)
 Connection: TypeAlias = psycopg.Connection[DictRow]
 ALL_WORKSPACES = "*"
 DIRECTORY = ""  # name of the shard that is the database of the directory
 MAX_CONNECTIONS = 16  # of one process to one database
 WAIT_S = 1.5  # for a free connection; a lost database is told after so long
 CONNECT_S = 2
+CHECK_S = 1.8  # readiness falls within two seconds
+POOL_LINE_EVERY_S = 30.0
 SWITCH_S, SWITCHES = 1.0, 20  # wait for the end of a move, and how often it is looked for
 STALE = 3  # connections that may turn out to be broken before a request gives up
 # A server that is gone without a word must not hold a request for the minutes of TCP's defaults.
@@ -37,7 +42,8 @@ _OPTIONS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 5000,
     "application_name": "sonoprobe",
-    "options": "-c synchronous_commit=on -c timezone=UTC -c lock_timeout=10s"
+    # Compiling a statement takes longer than any of ours runs.
+    "options": "-c synchronous_commit=on -c timezone=UTC -c lock_timeout=10s -c jit=off"
     " -c idle_in_transaction_session_timeout=60s",
     "row_factory": dict_row,
 }
@@ -49,6 +55,11 @@ _ENTER = """
 # A move waits for running writers: FOR UPDATE conflicts with FOR KEY SHARE.
 _ENTER_TO_WRITE = _ENTER.replace(") AS state", "FOR KEY SHARE ) AS state")
 _ENTER_ALL = "SELECT set_config('app.workspace', '*', true)"
+_PLACE = """
+    SELECT s.shard, r.rolsuper OR r.rolbypassrls AS is_above,
+        EXISTS (SELECT 1 FROM arrivals WHERE ended_at IS NULL) AS arrives
+    FROM catalog_schema AS s, pg_roles AS r WHERE r.rolname = current_user
+"""
 Mode: TypeAlias = Literal["read", "write"]
 
 
@@ -59,6 +70,7 @@ class PostgresDatabase:
         url: of the directory.
         shards: name -> url of further databases.
         max_connections: of this process to each database.
+        may_arrive: open a catalog of which a part is not copied yet.
 
     Raises:
         CatalogFailure: a database is not reachable, or has another schema.
@@ -70,10 +82,13 @@ class PostgresDatabase:
         shards: Mapping[str, str] | None = None,
         *,
         max_connections: int = MAX_CONNECTIONS,
+        may_arrive: bool = False,
     ) -> None:
         self._places: dict[str, str] = {}  # workspace_id -> shard, as last read
         self._lock = threading.Lock()
         self._closed = False
+        self._checked: Future[None] | None = None
+        logging.getLogger("psycopg.pool").addFilter(_pool_lines)
         self._urls = urls = {DIRECTORY: url, **(shards or {})}
         self._pools: dict[str, ConnectionPool[Connection]] = {}
         with ExitStack() as opened:
@@ -82,6 +97,7 @@ class PostgresDatabase:
                 opened.callback(self._pools[name].close)
                 with self.everything(name, "read") as connection:
                     require_schema(connection)
+                    _require_place(connection, name, may_arrive=may_arrive)
             opened.pop_all()
 
     # of one workspace -----------------------------------------------------------------------
@@ -156,11 +172,29 @@ class PostgresDatabase:
         return shard
 
     def check(self) -> None:
-        """Commit a write in every database. Raises CatalogFailure: one cannot be written now."""
-        for shard in self.shards:
-            with self.everything(shard, "write") as connection:
+        """Commit a write in the directory. Raises CatalogFailure: it does not answer in time.
+
+        A lost shard is no reason to turn away the workspaces of the others.
+        """
+        with self._lock:
+            checked = self._checked
+            if checked is None or checked.done():
+                # In a thread, because a server that is gone without a word answers nothing.
+                checked = self._checked = Future()
+                threading.Thread(target=self._check, args=[checked], daemon=True).start()
+        try:
+            checked.result(CHECK_S)
+        except TimeoutError as error:
+            raise CatalogFailure("the database does not answer") from error
+
+    def _check(self, checked: "Future[None]") -> None:
+        try:
+            with self.directory("write") as connection:
                 # A transaction without changes writes nothing, so it would prove nothing.
                 connection.execute("SELECT pg_current_xact_id()")
+            checked.set_result(None)
+        except BaseException as error:
+            checked.set_exception(error)
 
     def close(self) -> None:
         """Close all connections. Closing twice is allowed."""
@@ -255,6 +289,42 @@ def _pool(url: str, max_connections: int) -> "ConnectionPool[Connection]":
         configure=_configure,
         open=True,
     )
+
+
+def _require_place(connection: Connection, name: str, *, may_arrive: bool) -> None:
+    """Raises CatalogFailure: another database than the name says, or a catalog is on its way."""
+    found = connection.execute(_PLACE).fetchone() or {}
+    if found.get("shard") != name:
+        raise CatalogFailure(
+            "an address leads to the database of another shard, or to one that is no shard yet: "
+            "compare SONOPROBE_SHARDS, and run sonoprobe migrate"
+        )
+    if found["arrives"] and not may_arrive:
+        raise CatalogFailure("a catalog is being copied to here: let sonoprobe copy end")
+    if found["is_above"]:
+        log.warning(
+            "row-level security does not hold for the role of the database: use one that is no "
+            "superuser and has no BYPASSRLS",
+            extra={"shard": name},
+        )
+
+
+class PoolLines(logging.Filter):
+    """Lets one line of the pool through in a while, because it tells of every attempt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is logged."""
+        if record.created < self._next_s:
+            return False
+        self._next_s = record.created + POOL_LINE_EVERY_S
+        return True
+
+
+_pool_lines = PoolLines()
 
 
 def _configure(connection: Connection) -> None:

@@ -65,8 +65,9 @@ _HOLD = """
 _NEWER = """
     UPDATE scans SET created_at = %(present)s WHERE row_id IN (
         SELECT s.row_id FROM scans AS s JOIN collections AS c USING (collection_id)
+        JOIN workspaces AS w ON w.workspace_id = s.workspace_id AND w.state = 'active'
         WHERE c.retention_days IS NOT NULL AND s.created_at > %(future)s
-        FOR NO KEY UPDATE OF s SKIP LOCKED
+        FOR NO KEY UPDATE OF s SKIP LOCKED FOR KEY SHARE OF w SKIP LOCKED
     )
 """
 _LAST = """

@@ -5,7 +5,20 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from service.catalog.postgres.postgres_tables import GUARD, GUARDED, SCHEMA_VERSION, TABLES
+from service.catalog.postgres.postgres_tables import (
+    GUARD,
+    GUARDED,
+    SCHEMA_VERSION,
+    TABLES,
+    UNFORCED,
+)
+from service.catalog.postgres.search.postgres_search_functions import (
+    CALLED,
+    GRANT_TO_ROLE,
+    REVOKE_FROM_ALL,
+    SEARCH_FUNCTIONS,
+    SEARCH_TABLES,
+)
 from service.errors import CatalogFailure
 
 LOCK = 0x536F6E6F  # of whoever changes the schema: "Sono"
@@ -14,7 +27,8 @@ LOCK = 0x536F6E6F  # of whoever changes the schema: "Sono"
 _GRANT = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
-    REVOKE INSERT, UPDATE, DELETE ON catalog_schema FROM {role};
+    REVOKE INSERT, UPDATE, DELETE ON catalog_schema, shards, search_parts FROM {role};
+    GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {role};
     ALTER DEFAULT PRIVILEGES IN SCHEMA public
         GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}
 """
@@ -54,16 +68,31 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
             if connection.info.server_version >= MAINTAIN_SINCE:
                 grant = sql.SQL(_GRANT_UPKEEP).format(role=sql.Identifier(service_role))
                 connection.execute(grant)
+            _permit(connection, GRANT_TO_ROLE, role=sql.Identifier(service_role))
         return version < SCHEMA_VERSION
 
 
 def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    for statement in TABLES.split(";\n\n"):
+    for statement in (*TABLES.split(";\n\n"), *SEARCH_TABLES):
         connection.execute(statement)
     for table in GUARDED:
         connection.execute(sql.SQL(GUARD).format(table=sql.Identifier(table)))
-    connection.execute("INSERT INTO catalog_schema VALUES (1, %s)", (SCHEMA_VERSION,))
+    for table in UNFORCED:
+        unforced = sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY")
+        connection.execute(unforced.format(sql.Identifier(table)))
+    for function in SEARCH_FUNCTIONS:
+        connection.execute(function)
+    _permit(connection, REVOKE_FROM_ALL)
+    connection.execute(
+        "INSERT INTO catalog_schema (only_row, version) VALUES (1, %s)", (SCHEMA_VERSION,)
+    )
+
+
+def _permit(connection: psycopg.Connection[Any], statement: str, **names: sql.Identifier) -> None:
+    for name, types in CALLED.items():
+        filled = sql.SQL(statement).format(name=sql.Identifier(name), types=sql.SQL(types), **names)
+        connection.execute(filled)
 
 
 def require_schema(connection: psycopg.Connection[Any]) -> None:

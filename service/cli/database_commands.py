@@ -1,0 +1,186 @@
+"""Commands for a catalog in PostgreSQL: migrate, copy, and the workspaces of its shards."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.access.keys import WORKSPACE_NAME
+from service.app import postgres_of, with_driver
+from service.catalog.data_folder import owned
+from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
+from service.cli.terminal import catalog_at, errors, explained
+from service.errors import InputError, InvalidSettings, NotSupported
+from service.settings import Settings, read_settings
+
+if TYPE_CHECKING:  # psycopg is an extra
+    from service.catalog.postgres.postgres_catalog import PostgresCatalog
+    from service.catalog.postgres.shards.workspace_move import OnStep
+
+app = typer.Typer()
+workspaces = typer.Typer(
+    no_args_is_help=True, help="Workspaces of the catalog, and the databases where they are."
+)
+FOUND_AT = "directory"  # what an operator sees of the shard without a name
+TOLD_EVERY = 10_000  # rows
+Name = Annotated[str, typer.Argument(help="Name of the workspace.")]
+
+
+@app.command()
+def migrate(
+    service_role: Annotated[
+        str | None,
+        typer.Option(
+            help="Role of the service, which then may use the tables and not change them."
+        ),
+    ] = None,
+) -> None:
+    """Create or update the tables in SONOPROBE_CATALOG and SONOPROBE_SHARDS, as their owner.
+
+    Several may run at the same time. Replicas refuse to start over tables of another version.
+    """
+    with explained(), with_driver():
+        from service.catalog.postgres.shards.shard_migration import migrate_all
+
+        settings = read_settings()
+        url = _required_url(settings)
+        done = migrate_all(url, settings.shard_urls(), service_role=service_role)
+    for name, is_changed in done.items():
+        typer.echo(f"{name or FOUND_AT}: {'migrated' if is_changed else 'up to date'}")
+    if service_role is not None:
+        typer.echo(f"{service_role} may use the tables")
+
+
+@app.command()
+def copy(
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from", help="Data folder that no service uses.", exists=True, file_okay=False
+        ),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(help="Address of the empty database; default SONOPROBE_CATALOG."),
+    ] = None,
+) -> None:
+    """Copy a whole catalog from a data folder into PostgreSQL and compare both.
+
+    Run it again to continue. Nobody can use the database before the end.
+    """
+    with explained(), with_driver():
+        from service.catalog.postgres.postgres_database import PostgresDatabase
+        from service.catalog.postgres.shards.catalog_copy import copy_catalog
+
+        settings = read_settings()
+        url = to or _required_url(settings)
+        if not (source / FILE_NAME).is_file():
+            raise InputError("the folder has no catalog")
+        with owned(source):
+            open_catalog(source, is_owner=True).close()  # migrates one of release 0.1.0
+            database = PostgresDatabase(url, settings.shard_urls(), may_arrive=True)
+            try:
+                with _told() as on_step:
+                    rows = copy_catalog(source / FILE_NAME, database, on_step=on_step)
+            finally:
+                database.close()
+    for table, count in rows.items():
+        typer.echo(f"{table}\t{count}")
+    typer.echo("copied and compared")
+
+
+@workspaces.command("create")
+def create_workspace(
+    name: Name,
+    shard: Annotated[
+        str | None, typer.Option(help="Database of SONOPROBE_SHARDS; default the directory.")
+    ] = None,
+) -> None:
+    """Create a workspace; `sonoprobe keys create` lets somebody in."""
+    with explained():
+        if not WORKSPACE_NAME.fullmatch(name):
+            raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
+        settings = read_settings()
+        if settings.catalog is None and shard is None:
+            with catalog_at(settings) as catalog:
+                made = catalog.ensure_workspace(name)
+        else:
+            with _shared_catalog(settings, "workspace create --shard") as shared:
+                made = shared.create_workspace(name, _shard(shard))
+        typer.echo(f"{made.workspace_id}\t{made.name}")
+
+
+@workspaces.command("list")
+def list_workspaces() -> None:
+    """List all workspaces, oldest first, and where each is."""
+    with explained():
+        settings = read_settings()
+        if settings.catalog is None:
+            with catalog_at(settings) as catalog:
+                placed = [(workspace, "") for workspace in catalog.list_workspaces()]
+        else:
+            with _shared_catalog(settings, "workspace list") as shared:
+                placed = list(shared.placed_workspaces())
+        for workspace, shard in placed:
+            place = "file" if settings.catalog is None else shard or FOUND_AT
+            typer.echo(f"{workspace.workspace_id}\t{workspace.name}\t{place}")
+
+
+@workspaces.command("move")
+def move(
+    name: Name,
+    to: Annotated[str, typer.Option(help="Name in SONOPROBE_SHARDS, or directory.")],
+    wait_s: Annotated[
+        float, typer.Option(min=0, help="Wait for running operations of the workspace, seconds.")
+    ] = 60.0,
+) -> None:
+    """Move a workspace to another database while replicas serve it; it can only be read meanwhile.
+
+    Run it again to continue after a failure. A move to where the workspace is gives up an earlier
+    one.
+    """
+    with explained(), with_driver():
+        from service.catalog.postgres.shards.workspace_move import move_workspace
+
+        with _shared_catalog(read_settings(), "workspace move") as shared, _told() as on_step:
+            rows = move_workspace(shared, name, _shard(to), on_step=on_step, wait_s=wait_s)
+        typer.echo(f"{rows} rows moved" if rows else "nothing to move")
+
+
+def _shard(name: str | None) -> str:
+    return "" if name in (None, FOUND_AT) else str(name)
+
+
+def _required_url(settings: Settings) -> str:
+    url = settings.catalog_url()
+    if url is None:
+        raise InvalidSettings("SONOPROBE_CATALOG: expected postgresql://..., got nothing")
+    return url
+
+
+@contextmanager
+def _shared_catalog(settings: Settings, command: str) -> Iterator["PostgresCatalog"]:
+    if settings.catalog is None:
+        raise NotSupported(f"{command} needs PostgreSQL, and SONOPROBE_CATALOG names none")
+    catalog = postgres_of(settings)
+    try:
+        yield catalog
+    finally:
+        catalog.close()
+
+
+@contextmanager
+def _told() -> Iterator["OnStep"]:
+    """Say now and then on standard error how far the rows are."""
+    done: Counter[str] = Counter()
+
+    def on_step(what: str, rows: int) -> None:
+        before = done[what]
+        done[what] += rows
+        if before // TOLD_EVERY != done[what] // TOLD_EVERY:
+            errors.print(f"{what}: {done[what]} rows", highlight=False)
+
+    yield on_step
