@@ -10,18 +10,18 @@ from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
+from service.catalog.postgres.erasure.postgres_replay import PostgresReplay
+from service.catalog.postgres.erasure.postgres_retention import PostgresRetention
+from service.catalog.postgres.erasure.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_arrays import PostgresArrays
 from service.catalog.postgres.postgres_classifiers import PostgresClassifiers
 from service.catalog.postgres.postgres_collections import PostgresCollections
 from service.catalog.postgres.postgres_database import MAX_CONNECTIONS, PostgresDatabase
-from service.catalog.postgres.postgres_erasure import PostgresErasure
 from service.catalog.postgres.postgres_facets import PostgresFacets
 from service.catalog.postgres.postgres_reembedding import PostgresReembeddings
-from service.catalog.postgres.postgres_replay import PostgresReplay
-from service.catalog.postgres.postgres_retention import PostgresRetention
 from service.catalog.postgres.postgres_scan_reads import PostgresScanReads
 from service.catalog.postgres.postgres_scan_writes import PostgresScanWrites
-from service.catalog.postgres.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_version_examples import PostgresVersionExamples
 from service.catalog.postgres.replicas.postgres_news import PostgresNews
 from service.catalog.postgres.replicas.postgres_operations import PostgresOperations

@@ -8,7 +8,7 @@ from psycopg import sql
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import now
-from service.catalog.postgres.postgres_erasure import drop_rows
+from service.catalog.postgres.erasure.postgres_erasure import drop_rows
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,

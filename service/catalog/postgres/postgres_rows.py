@@ -236,7 +236,8 @@ def to_vector(embedding_D: npt.NDArray[np.float32]) -> Vector:
 def to_half(embedding_D: npt.NDArray[np.float32]) -> HalfVector | None:
     """Its direction in half precision, for searches; None = it has none, so none finds it."""
     try:
-        return HalfVector(unit_rows(embedding_D[None])[0])
+        with np.errstate(over="ignore"):  # a vector too long to have a length is one of them
+            return HalfVector(unit_rows(embedding_D[None])[0])
     except InputError:
         return None
 

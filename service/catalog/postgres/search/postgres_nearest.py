@@ -96,7 +96,6 @@ def fragment(text: LiteralString, *values: Any) -> Fragment:
     return Fragment(sql.SQL(text), values)
 
 
-
 def query_of(query_D: Floats, dim: int) -> Query:
     """Raises InputError: another width, zero or not finite."""
     if query_D.shape != (dim,):
@@ -189,9 +188,9 @@ class NearestSearch:
 
     def passing(self, where: Fragment, count: int) -> list[int]:
         """Ids of rows that pass, not more than ``count``."""
-        statement = fragment(
-            "SELECT array_agg(row_id) FROM ({passing} LIMIT {count}) AS p"
-        ).filled(passing=self._passing(where, 0), count=fragment("%s", count))
+        statement = fragment("SELECT array_agg(row_id) FROM ({passing} LIMIT {count}) AS p").filled(
+            passing=self._passing(where, 0), count=fragment("%s", count)
+        )
         ((row_ids,),) = self._rows(statement)
         return row_ids or []
 

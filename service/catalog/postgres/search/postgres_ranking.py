@@ -126,9 +126,7 @@ class PostgresRanking:
                 return found
         return search.exact(k).first(k)
 
-    def _filtered(
-        self, search: NearestSearch, part: Part, k: int, where: Fragment
-    ) -> NearestRows:
+    def _filtered(self, search: NearestSearch, part: Part, k: int, where: Fragment) -> NearestRows:
         few = min(FEW, self._place.exact_rows)
         if self._are_few(search, where, few):
             return search.exact_of(k, self._row_ids or ()).first(k)

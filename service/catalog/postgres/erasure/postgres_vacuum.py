@@ -12,6 +12,7 @@ import logging
 import re
 import threading
 import time
+from contextlib import suppress
 
 import psycopg
 from psycopg import sql
@@ -156,7 +157,8 @@ def _vacuum(connection: Connection, table: str, rewrite: bool) -> list[int]:
     connection.add_notice_handler(read)
     try:
         statement = sql.SQL("VACUUM ({}) {}").format(sql.SQL(options), sql.Identifier(table))
-        connection.execute(statement)
+        with suppress(psycopg.errors.UndefinedTable):  # a partition that was dropped meanwhile
+            connection.execute(statement)
     finally:
         connection.remove_notice_handler(read)
     return cutoffs

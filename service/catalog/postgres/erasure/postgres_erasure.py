@@ -18,6 +18,7 @@ from service.catalog.erasure_digests import erasure_of, was_erased
 from service.catalog.erasure_ledger import Erasure, new_erasure, scan_digest
 from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
+from service.catalog.postgres.erasure.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
@@ -31,7 +32,6 @@ from service.catalog.postgres.postgres_rows import (
     require_scan,
     select,
 )
-from service.catalog.postgres.postgres_vacuum import ErasureVacuum
 from service.catalog.records import NewScan, Scan
 from service.catalog.redaction import Redact
 from service.catalog.validation import require_version

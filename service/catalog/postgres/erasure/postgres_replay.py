@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from service.catalog.clock import TOLERANCE
 from service.catalog.erasure_digests import ErasuresSince
 from service.catalog.erasure_ledger import Erasure, digest_of_kind
+from service.catalog.postgres.erasure.postgres_erasure import drop_rows, redact_scores
 from service.catalog.postgres.postgres_database import Connection
-from service.catalog.postgres.postgres_erasure import drop_rows, redact_scores
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
