@@ -1,6 +1,6 @@
 """A real catalog on every engine, two workspaces with one collection each, and scans to add.
 
-A test that uses ``catalog``, ``opened`` or ``engine`` runs on SQLite in the default run, and on
+A test that uses ``catalog``, ``opened`` or ``place`` runs on SQLite in the default run, and on
 PostgreSQL with the marker ``postgres``. What is about the file of SQLite has the marker ``sqlite``.
 """
 
@@ -17,7 +17,7 @@ import pytest
 from service.catalog.interface import Catalog
 from service.catalog.records import NewScan, ScanImage, StoredScan
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from tests.catalog.engines import Engine, PostgresEngine, SqliteEngine
+from tests.catalog.places import Place, PostgresPlace, SqlitePlace
 
 if TYPE_CHECKING:  # psycopg is an extra
     from postgres_process import PostgresProcess
@@ -26,14 +26,15 @@ DIM = 8
 ENCODER = "enc_1"
 ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 # The lowest and highest versions are tested without the extra.
-collect_ignore_glob = [] if find_spec("psycopg") else ["test_postgres_*", "test_engines_*"]
+_OF_POSTGRES = ["test_postgres_*", "test_engines_*", "test_catalog_copy*", "test_workspace_moves*"]
+collect_ignore_glob = [] if find_spec("psycopg") else _OF_POSTGRES
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test of the catalog on every engine, or on SQLite alone."""
-    if "engine" in metafunc.fixturenames:
+    if "place" in metafunc.fixturenames:
         is_of_sqlite = metafunc.definition.get_closest_marker("sqlite") is not None
-        metafunc.parametrize("engine", ["sqlite"] if is_of_sqlite else ENGINES, indirect=True)
+        metafunc.parametrize("place", ["sqlite"] if is_of_sqlite else ENGINES, indirect=True)
 
 
 @pytest.fixture
@@ -42,19 +43,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(request: pytest.FixtureRequest, folder: Path) -> Iterator[Engine]:
+def place(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
     """An empty place for a catalog."""
     if request.param == "sqlite":
-        yield SqliteEngine(folder)
+        yield SqlitePlace(folder)
     else:
-        database: PostgresEngine = request.getfixturevalue("postgres_database")
+        database: PostgresPlace = request.getfixturevalue("postgres_database")
         yield database
         database.empty()
 
 
 @pytest.fixture
-def catalog(engine: Engine) -> Iterator[Catalog]:
-    catalog = engine.open()
+def catalog(place: Place) -> Iterator[Catalog]:
+    catalog = place.open()
     yield catalog
     catalog.close()
 
@@ -99,12 +100,12 @@ def add(catalog: Catalog, ours: str, new_scan: Callable[..., NewScan]) -> Callab
 
 
 @pytest.fixture
-def opened(engine: Engine) -> Iterator[Callable[..., Catalog]]:
+def opened(place: Place) -> Iterator[Callable[..., Catalog]]:
     """Open further catalogs over the same place or a folder, closed at the end in any case."""
     with ExitStack() as stack:
 
         def run(folder: Path | None = None, **options: Any) -> Catalog:
-            catalog = engine.open(**options) if folder is None else open_catalog(folder, **options)
+            catalog = place.open(**options) if folder is None else open_catalog(folder, **options)
             stack.callback(catalog.close)
             return catalog
 
@@ -112,9 +113,9 @@ def opened(engine: Engine) -> Iterator[Callable[..., Catalog]]:
 
 
 @pytest.fixture
-def edit(engine: Engine) -> Callable[..., list[tuple[Any, ...]]]:
+def edit(place: Place) -> Callable[..., list[tuple[Any, ...]]]:
     """Change what is stored behind the catalog's back."""
-    return engine.sql
+    return place.sql
 
 
 def _workspace(catalog: Catalog, name: str) -> str:
@@ -142,9 +143,9 @@ def postgres_server() -> Iterator["PostgresProcess"]:
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server: "PostgresProcess") -> PostgresEngine:
+def postgres_database(postgres_server: "PostgresProcess") -> PostgresPlace:
     """One database for many tests, each of which leaves it empty."""
-    return PostgresEngine(postgres_server, postgres_server.create_database())
+    return PostgresPlace(postgres_server, postgres_server.create_database())
 
 
 @pytest.fixture

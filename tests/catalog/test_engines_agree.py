@@ -13,7 +13,7 @@ from service.catalog.interface import Catalog
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from tests.catalog.agreement.both_engines import BothEngines
 from tests.catalog.agreement.work_calls import WorkCalls
-from tests.catalog.engines import PostgresEngine
+from tests.catalog.places import PostgresPlace
 
 pytestmark = pytest.mark.postgres
 SHORT = settings(
@@ -28,7 +28,7 @@ LONG = settings(SHORT, max_examples=1500, stateful_step_count=60, derandomize=Fa
 
 
 @pytest.fixture
-def machine(postgres_database: PostgresEngine) -> Any:
+def machine(postgres_database: PostgresPlace) -> Any:
     """A state machine whose runs each begin with two empty catalogs."""
     shared = postgres_database.open()
 

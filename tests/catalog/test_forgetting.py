@@ -66,20 +66,20 @@ def ward(catalog, ours, add):
 
 
 @pytest.mark.parametrize("name", sorted(DELETIONS))
-def test_a_deletion_leaves_no_byte_behind(catalog, engine, ours, ward, name):
-    assert engine.holds(SECRET)
+def test_a_deletion_leaves_no_byte_behind(catalog, place, ours, ward, name):
+    assert place.holds(SECRET)
     DELETIONS[name](catalog, ours)
     assert catalog.find_answer(ours, "idem") is None
-    assert not engine.holds(SECRET)
+    assert not place.holds(SECRET)
     catalog.close()
-    assert not engine.holds(SECRET)
+    assert not place.holds(SECRET)
 
 
 @pytest.mark.parametrize("name", sorted(CORRECTIONS))
-def test_a_correction_leaves_no_byte_of_what_it_replaces(catalog, engine, ours, ward, name):
+def test_a_correction_leaves_no_byte_of_what_it_replaces(catalog, place, ours, ward, name):
     word, correct = CORRECTIONS[name]
     correct(catalog, ours)
-    assert not engine.holds(f"{SECRET}-{word}")
+    assert not place.holds(f"{SECRET}-{word}")
 
 
 def test_a_first_label_keeps_saved_answers(catalog, ours, ward):
@@ -93,28 +93,28 @@ def test_another_workspace_keeps_its_saved_answers(catalog, ours, theirs, ward):
     assert catalog.find_answer(theirs, "idem") is not None
 
 
-def test_a_deleted_classifier_leaves_no_byte_behind(catalog, engine, ours, new_scan):
+def test_a_deleted_classifier_leaves_no_byte_behind(catalog, place, ours, new_scan):
     vector = new_scan(1).embedding_D
     upload = NewExample(SECRET, 0, subject_id=SECRET, embedding_D=vector)
     version = NewVersion("e", (SECRET,), SECRET.encode(), {"of": SECRET}, examples=(upload,))
     catalog.create_classifier(ours, "k", version)
     catalog.save_answer(ours, "idem", SavedAnswer("d", 201, SECRET.encode()), keep_s=60)
-    assert engine.holds(vector)
+    assert place.holds(vector)
     catalog.delete_classifier(ours, "k")
-    assert not engine.holds(SECRET)
-    assert not engine.holds(vector)
+    assert not place.holds(SECRET)
+    assert not place.holds(vector)
 
 
 @pytest.mark.sqlite
-def test_the_log_is_emptied_by_a_write_soon_after_a_long_reader(catalog, engine, ours, ward):
+def test_the_log_is_emptied_by_a_write_soon_after_a_long_reader(catalog, place, ours, ward):
     with catalog._database.read() as reader:
         reader.execute("SELECT count(*) FROM scans").fetchone()
         catalog.erase_scan(ours, "lungs", "a")
-        assert engine.holds(SECRET)
+        assert place.holds(SECRET)
     deadline = time.monotonic() + 20
-    while engine.holds(SECRET) and time.monotonic() < deadline:
+    while place.holds(SECRET) and time.monotonic() < deadline:
         catalog.ensure_workspace("next")
-    assert not engine.holds(SECRET)
+    assert not place.holds(SECRET)
 
 
 @pytest.fixture
@@ -166,11 +166,11 @@ def test_an_answer_to_a_request_during_a_deletion_is_not_saved(catalog, ours, th
     assert catalog.find_answer(ours, "next") is not None
 
 
-def test_a_renamed_class_leaves_no_byte_of_its_old_name(catalog, engine, ours, ward):
+def test_a_renamed_class_leaves_no_byte_of_its_old_name(catalog, place, ours, ward):
     catalog.rename_label(ours, "lungs", "finding", f" {SECRET}-finding", "cyst", dry_run=True)
     assert catalog.find_answer(ours, "idem") is not None
     renamed = catalog.rename_label(ours, "lungs", "finding", f" {SECRET}-finding", "cyst ")
     assert renamed.renamed == 1
     assert catalog.get_scan(ours, "lungs", "a").labels == {"finding": "cyst"}
     assert catalog.find_answer(ours, "idem") is None
-    assert not engine.holds(f"{SECRET}-finding")
+    assert not place.holds(f"{SECRET}-finding")

@@ -23,7 +23,7 @@ WRITER = """
 import hashlib, sys
 import numpy as np
 from service.catalog.records import NewScan, ScanImage
-from tests.catalog.engines import open_at
+from tests.catalog.places import open_at
 
 catalog = open_at(sys.argv[1])
 workspace_id = catalog.ensure_workspace("ours").workspace_id
@@ -92,8 +92,8 @@ def test_a_failure_quotes_no_data(catalog, ours, new_scan):
     assert SECRET not in str(raised.value)
 
 
-def test_a_killed_writer_loses_no_acknowledged_scan(engine, opened):
-    command = [sys.executable, "-c", WRITER, engine.address]
+def test_a_killed_writer_loses_no_acknowledged_scan(place, opened):
+    command = [sys.executable, "-c", WRITER, place.address]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         acknowledged = [writer.stdout.readline().strip() for _ in range(200)]

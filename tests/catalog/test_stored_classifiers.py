@@ -127,13 +127,13 @@ def test_a_scan_id_used_again_does_not_blame_the_classifier(catalog, ours, add):
     assert catalog.erase_subject(ours, "p2").classifiers == ()
 
 
-def test_what_a_classifier_learnt_from_outlives_the_scans(catalog, engine, ours, add):
+def test_what_a_classifier_learnt_from_outlives_the_scans(catalog, place, ours, add):
     add(1, scan_id="x", subject_id="p1")
     pairs = (("lungs", "x"), ("lungs", "already gone"))
     catalog.create_classifier(ours, "b-lines", new_version(*pairs))
     catalog.erase_subject(ours, "p1")
     catalog.delete_collection(ours, "lungs")
-    rows = engine.sql("SELECT collection, scan_id FROM classifier_examples")
+    rows = place.sql("SELECT collection, scan_id FROM classifier_examples")
     assert set(rows) == set(pairs)
 
 

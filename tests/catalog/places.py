@@ -1,4 +1,4 @@
-"""The engines of the catalog as tests use them, also behind the catalog's back."""
+"""Where catalogs live in tests: read and changed also behind the back of the catalog."""
 
 import sqlite3
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # psycopg is an extra
     from postgres_process import PostgresProcess
 
 
-class Engine(Protocol):
+class Place(Protocol):
     """A place where one catalog lives, empty at first.
 
     Attributes:
@@ -49,7 +49,7 @@ def open_at(address: str, **options: Any) -> Catalog:
     return open_catalog(Path(address), **options)
 
 
-class SqliteEngine:
+class SqlitePlace:
     """A folder; who reads all that is stored reads its files."""
 
     def __init__(self, folder: Path) -> None:
@@ -76,7 +76,7 @@ class SqliteEngine:
         return any(wanted in file.read_bytes() for file in self.folder.iterdir())
 
 
-class PostgresEngine:
+class PostgresPlace:
     """A database; who reads all that is stored reads every row of every table.
 
     What a deletion leaves in the files of a database is another question, with tests of its own.
