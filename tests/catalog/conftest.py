@@ -17,14 +17,13 @@ import pytest
 from service.catalog.interface import Catalog
 from service.catalog.records import NewScan, ScanImage, StoredScan
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from tests.catalog.places import Place, PostgresPlace, SqlitePlace
+from tests.catalog.places import ENGINES, Place, PostgresPlace, SqlitePlace
 
 if TYPE_CHECKING:  # psycopg is an extra
     from postgres_process import PostgresProcess
 
 DIM = 8
 ENCODER = "enc_1"
-ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 # The lowest and highest versions are tested without the extra.
 _OF_POSTGRES = ["test_postgres_*", "test_engines_*", "test_catalog_copy*", "test_workspace_moves*"]
 collect_ignore_glob = [] if find_spec("psycopg") else _OF_POSTGRES
@@ -127,19 +126,6 @@ def _workspace(catalog: Catalog, name: str) -> str:
 def _image(n: int) -> ScanImage:
     digest = hashlib.sha256(b"%d" % n).hexdigest()
     return ScanImage(digest, "image", "png", 640, 480, digest[::-1])
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator["PostgresProcess"]:
-    """A real PostgreSQL; its database ``template`` has the tables of a catalog."""
-    from postgres_process import SERVICE_ROLE, postgres_process
-
-    from service.catalog.postgres.postgres_schema import migrate
-
-    with postgres_process() as server:
-        server.template = server.create_database()
-        migrate(server.url(server.template), service_role=SERVICE_ROLE)
-        yield server
 
 
 @pytest.fixture(scope="session")

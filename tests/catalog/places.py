@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from service.catalog.interface import Catalog
 from service.catalog.sqlite.sqlite_catalog import open_catalog
@@ -34,6 +35,8 @@ class Place(Protocol):
         """Whether whoever reads all that is stored finds the text, the bytes or the vector."""
 
 
+# The default run is without PostgreSQL.
+ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 _PARTITIONS = """
     SELECT inhrelid::regclass::text FROM pg_inherits
     JOIN pg_class ON pg_class.oid = inhrelid AND relkind = 'r'
