@@ -21,6 +21,7 @@ from service.catalog.postgres.postgres_rows import (
     require_workspace,
     select,
 )
+from service.catalog.validation import require_text
 from service.errors import Conflict, NameTaken, UnknownItem
 
 _NOW_S = "extract(epoch FROM clock_timestamp())::double precision"
@@ -70,6 +71,7 @@ class PostgresWorkspaces(PostgresTable):
     """The part of the catalog for access."""
 
     def ensure_workspace(self, name: str) -> Workspace:
+        require_text(name, "a workspace name")
         with self._database.directory("read") as connection:
             row = first(connection, _DIRECTORY_ROW, name)
         if row is None:
@@ -83,6 +85,7 @@ class PostgresWorkspaces(PostgresTable):
             UnknownItem: no such shard.
             NameTaken: there is a workspace of this name.
         """
+        require_text(name, "a workspace name")
         if shard not in self._database.shards:
             raise UnknownItem("the settings name no such shard")
         new = Workspace(new_id("ws"), name, now())
@@ -100,6 +103,7 @@ class PostgresWorkspaces(PostgresTable):
         return tuple((decode(Workspace, row), row["shard"]) for row in rows)
 
     def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
+        require_text(name, "a key name")
         record = KeyRecord(new_id("key"), workspace_id, name, now(), None)
         values = to_columns(record) | {"secret_sha256": secret_sha256}
         unless = "ON CONFLICT (secret_sha256) DO NOTHING"
@@ -145,6 +149,7 @@ class PostgresWorkspaces(PostgresTable):
     def claim_answer(
         self, workspace_id: str, key: str, request_sha256: str, *, owner: str, lease_s: float
     ) -> AnswerClaim:
+        require_text(key, "an Idempotency-Key")
         claim = {
             "workspace_id": workspace_id,
             "key": key,
@@ -175,6 +180,7 @@ class PostgresWorkspaces(PostgresTable):
         forgettings: int | None = None,
         owner: str | None = None,
     ) -> None:
+        require_text(key, "an Idempotency-Key")
         scope = {"workspace_id": workspace_id, "key": key, "keep_s": keep_s}
         with self._database.write(workspace_id) as connection:
             require_workspace(connection, workspace_id)
