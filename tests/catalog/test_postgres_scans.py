@@ -9,16 +9,16 @@ import pytest
 from postgres_process import SERVICE_ROLE
 
 from service.catalog.filter_records import Range, ScanFilter
+from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
 from service.catalog.postgres.postgres_arrays import PostgresArrays
 from service.catalog.postgres.postgres_collections import PostgresCollections
 from service.catalog.postgres.postgres_database import PostgresDatabase
-from service.catalog.postgres.postgres_erasure import PostgresErasure
 from service.catalog.postgres.postgres_facets import PostgresFacets
 from service.catalog.postgres.postgres_filter import condition
 from service.catalog.postgres.postgres_rows import first, select
 from service.catalog.postgres.postgres_scan_reads import PostgresScanReads
 from service.catalog.postgres.postgres_scan_writes import PostgresScanWrites
-from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
+from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 from service.catalog.records import ClipFrame, NewScan, ScanImage, ScanPatch, StoredScan
 from service.catalog.redaction import drop_scores
 from service.errors import CatalogFailure, ServiceError, UnknownItem
