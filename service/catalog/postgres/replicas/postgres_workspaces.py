@@ -4,14 +4,15 @@ Workspaces and keys are in the directory, answers in the database where the work
 clock of the database counts the time of claims and answers, because those of replicas may differ.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from psycopg.rows import DictRow
 
 from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
-from service.catalog.postgres.postgres_database import DIRECTORY
+from service.catalog.postgres.postgres_database import DIRECTORY, Connection
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     decode,
@@ -22,7 +23,7 @@ from service.catalog.postgres.postgres_rows import (
     select,
 )
 from service.catalog.validation import require_text
-from service.errors import Conflict, NameTaken, UnknownItem
+from service.errors import Conflict, NameTaken, UnknownItem, WorkspaceMoving
 
 _NOW_S = "extract(epoch FROM clock_timestamp())::double precision"
 _KEEP_DEAD_S = 86_400  # a claim whose process died, and whose request nobody repeats
@@ -53,6 +54,11 @@ _SAVE = f"""
         headers = excluded.headers, expires_at = excluded.expires_at,
         owner = NULL, lease_until = NULL
     WHERE a.status IS NULL
+"""  # noqa: S608
+# Of a request that began before its workspace was closed for a move.
+_LIVE = f"""
+    SELECT 1 FROM answers WHERE workspace_id = %s AND key = %s AND owner = %s
+    AND status IS NULL AND lease_until > {_NOW_S} FOR UPDATE
 """  # noqa: S608
 _IS_OWNER = "SELECT 1 FROM answers WHERE workspace_id = %s AND key = %s AND owner = %s FOR UPDATE"
 _RELEASE = "DELETE FROM answers WHERE workspace_id = %s AND key = %s AND owner = %s"
@@ -157,7 +163,7 @@ class PostgresWorkspaces(PostgresTable):
             "owner": owner,
             "lease_s": lease_s,
         }
-        with self._database.write(workspace_id) as connection:
+        with self._answering(workspace_id, key, owner) as connection:
             require_workspace(connection, workspace_id)
             # It waits for an erasure that drops the answer, so the count is read afterwards.
             is_mine = connection.execute(_CLAIM, claim).fetchone() is not None
@@ -167,7 +173,7 @@ class PostgresWorkspaces(PostgresTable):
         return AnswerClaim(saved, is_mine, int(count))
 
     def release_answer(self, workspace_id: str, key: str, owner: str) -> None:
-        with self._database.write(workspace_id) as connection:
+        with self._answering(workspace_id, key, owner) as connection:
             connection.execute(_RELEASE, (workspace_id, key, owner))
 
     def save_answer(
@@ -182,7 +188,7 @@ class PostgresWorkspaces(PostgresTable):
     ) -> None:
         require_text(key, "an Idempotency-Key")
         scope = {"workspace_id": workspace_id, "key": key, "keep_s": keep_s}
-        with self._database.write(workspace_id) as connection:
+        with self._answering(workspace_id, key, owner) as connection:
             require_workspace(connection, workspace_id)
             # First: an erasure that counts now waits for this answer, and then drops it.
             counted = first(connection, f"{_FORGETTINGS} FOR SHARE", workspace_id)
@@ -196,6 +202,20 @@ class PostgresWorkspaces(PostgresTable):
                 connection.execute(_SAVE, scope | to_columns(answer))
 
     # --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _answering(self, workspace_id: str, key: str, owner: str | None) -> Iterator[Connection]:
+        """As ``write``; a move that has closed the workspace waits for requests with a claim.
+
+        Otherwise one that has done its work could not keep its answer, and would be done again.
+        """
+        state = "SELECT state FROM workspaces WHERE workspace_id = %s"
+        with self._database.finishing(workspace_id) as connection:
+            row = first(connection, state, workspace_id)
+            is_closed = row is not None and row["state"] != "active"
+            if is_closed and first(connection, _LIVE, workspace_id, key, owner) is None:
+                raise WorkspaceMoving("the workspace is being moved: try again later")
+            yield connection
 
     def _enter(self, new: Workspace, shard: str) -> DictRow:
         """Write a workspace into the directory; return the row that has its name then."""
