@@ -81,9 +81,7 @@ def _create(connection: psycopg.Connection[Any]) -> None:
 
 def _permit(connection: psycopg.Connection[Any], statement: str, **names: sql.Identifier) -> None:
     for name, types in CALLED.items():
-        filled = sql.SQL(statement).format(
-            name=sql.Identifier(name), types=sql.SQL(types), **names
-        )
+        filled = sql.SQL(statement).format(name=sql.Identifier(name), types=sql.SQL(types), **names)
         connection.execute(filled)
 
 

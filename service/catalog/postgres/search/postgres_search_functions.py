@@ -1,4 +1,4 @@
-'''The functions by which the service builds partitions of large collections.
+"""The functions by which the service builds partitions of large collections.
 
 A partition is a table ``search_halves_<number>`` with a copy of the half-precision vectors of one
 collection and an HNSW index over them. It is no partition of a common parent, because PostgreSQL
@@ -11,7 +11,7 @@ rights of the owner, take numbers only, and look up everything else in the catal
 
 Locks: ``search_begin``, ``search_publish`` and ``search_sweep`` lock the row of the collection, as
 every writer does, for some milliseconds. What takes longer holds no lock that a writer waits for.
-'''
+"""
 
 # Partitions, and what filters read. The view has the rights of the owner, and the wall between
 # workspaces as a condition of its own: a condition on a table with row-level security may use no
