@@ -196,7 +196,10 @@ def _watch(metrics: ServiceMetrics, running: Services) -> None:
     pipeline = running.pipeline
     metrics.watch_in_flight(lambda: pipeline.in_flight)
     metrics.watch_indexes(lambda: index_figures(running.gallery))
-    metrics.watch_records(running.gallery.retention_held, running.gallery.erasures_owed)
+    gallery = running.gallery
+    metrics.watch_records(
+        gallery.retention_held, gallery.erasures_owed, gallery.erasures_unvacuumed
+    )
     metrics.watch_queues(
         lambda: {
             name: {
@@ -227,7 +230,20 @@ async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
 
 
 def _vector_search(settings: Settings, catalog: Catalog, encoder: Encoder) -> VectorSearch:
-    """The search over the catalog, beside it in the data folder."""
+    """The search over the catalog: in its own database, else beside it in the data folder."""
+    if catalog.file is None:
+        with with_driver():
+            from service.catalog.postgres.postgres_catalog import PostgresCatalog
+            from service.catalog.postgres.search.postgres_search import PostgresSearch
+        if isinstance(catalog, PostgresCatalog):
+            return PostgresSearch(
+                catalog.database,
+                encoder_id=encoder.encoder_id,
+                dim=encoder.dim,
+                exact_rows=settings.exact_scans,
+                build_memory_mb=settings.index_build_mb,
+                recall_every_s=settings.recall_every_s,
+            )
     return EmbeddedSearch(
         catalog,
         encoder_id=encoder.encoder_id,

@@ -110,11 +110,19 @@ class ServiceMetrics:
         """Report ``read()`` as the number of images in flight."""
         self._in_flight.set_function(read)
 
-    def watch_records(self, held: Callable[[], int], owed: Callable[[], int]) -> None:
-        """Report scans that retention refused to delete, and erasures that backups lack."""
+    def watch_records(
+        self, held: Callable[[], int], owed: Callable[[], int], unvacuumed: Callable[[], int]
+    ) -> None:
+        """Report scans that retention refused to delete, and erasures that are not at their end.
+
+        Args:
+            owed: erasures that backups lack.
+            unvacuumed: erasures of which rows were left in the files of the database.
+        """
         for name, description, read in (
             ("retention_held_scans", "Expired scans that a sweep refused to delete.", held),
             ("erasures_owed", "Erasures not yet written beside the backups.", owed),
+            ("erasures_unvacuumed", "Erasures with rows left in the database's files.", unvacuumed),
         ):
             gauge = Gauge(f"sonoprobe_{name}", description, registry=self._registry)
             gauge.set_function(read)

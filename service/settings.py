@@ -188,7 +188,12 @@ class Settings(BaseSettings):
     exact_scans: int = Field(
         10_000,
         gt=0,
-        description="Size of the largest collection that is searched exactly in memory, scans.",
+        description="Size of the largest collection that is searched exactly, scans.",
+    )
+    index_build_mb: int = Field(
+        1024,
+        gt=0,
+        description="Memory of PostgreSQL while it builds the index of a large collection, MB.",
     )
     recall_every_s: float = Field(
         60.0,

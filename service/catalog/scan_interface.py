@@ -361,3 +361,14 @@ class ErasureCatalog(Protocol):
     @property
     def erasures_owed(self) -> int:
         """Number of erasures that could not be written to the folder of the backups yet."""
+
+    def finish_erasures(self) -> int:
+        """Remove from the files what deleted rows left there, where an erasure cannot wait for it.
+
+        Returns:
+            Number of erasures of which rows are left; call it again later.
+        """
+
+    @property
+    def erasures_unvacuumed(self) -> int:
+        """The last answer of ``finish_erasures``."""

@@ -11,7 +11,13 @@ from rich.markup import escape
 
 from service.access.keys import DEFAULT_WORKSPACE, create_key, workspace_id_of
 from service.app import create_app
-from service.cli import classifier_commands, data_commands, database_commands, ingest_commands
+from service.cli import (
+    classifier_commands,
+    data_commands,
+    database_commands,
+    erasure_commands,
+    ingest_commands,
+)
 from service.cli import demo as steps
 from service.cli.terminal import (
     catalog_at,
@@ -36,6 +42,7 @@ app.add_typer(database_commands.workspaces, name="workspace")
 app.add_typer(ingest_commands.app)
 app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
+app.add_typer(erasure_commands.app, name="erasures")
 EMBED_AT_ONCE = 32
 Workspace = Annotated[str, typer.Option(help="Workspace that the key opens.")]
 

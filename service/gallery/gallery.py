@@ -258,6 +258,10 @@ class Gallery:
         """Number of erasures that could not be written beside the backups yet."""
         return self._catalog.erasures_owed
 
+    def erasures_unvacuumed(self) -> int:
+        """Number of erasures of which rows were left in the files of the database."""
+        return self._catalog.erasures_unvacuumed
+
     def retention_held(self) -> int:
         """Number of scans that the last sweep refused to delete, in all collections."""
         return sum(record.retention_held for _, record in self._catalog.all_collections())

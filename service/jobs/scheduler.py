@@ -23,6 +23,8 @@ from service.jobs.operations import Operations
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
+FINISH_EVERY_S = 10.0  # erasures are collected so long before one VACUUM for all of them
+FINISH_AGAIN_S = 300.0
 CLOSE_TIMEOUT_S = 4.0  # what has not ended is resumed by the next start
 
 
@@ -85,6 +87,8 @@ async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
     """Run the schedule while the block runs; unfinished operations wait for the next start."""
     await asyncio.to_thread(schedule.operations.open)
     sweeps = [asyncio.create_task(_expire_for_ever(schedule))]
+    if schedule.catalog.file is None:  # a catalog in a file finishes an erasure at once
+        sweeps.append(asyncio.create_task(_finish_erasures_for_ever(schedule)))
     if schedule.settings.backup_dir is not None and schedule.backup_owner is not None:
         backups = _back_up_for_ever(schedule, schedule.backup_owner)
         sweeps.append(asyncio.create_task(backups))
@@ -116,6 +120,18 @@ def _expire_once(schedule: Schedule) -> int:
         removed = schedule.gallery.expire() if is_mine else 0
     schedule.on_swept()
     return removed
+
+
+async def _finish_erasures_for_ever(schedule: Schedule) -> None:
+    while True:
+        owed = 0
+        try:
+            owed = await asyncio.to_thread(schedule.catalog.finish_erasures)
+        except ServiceError as error:
+            owed = 1
+            log.error("erased rows not vacuumed", extra={"code": error.code})
+        # What is owed still waits for another transaction, which may take hours.
+        await asyncio.sleep(FINISH_AGAIN_S if owed else FINISH_EVERY_S)
 
 
 async def _back_up_for_ever(schedule: Schedule, owner: str) -> None:

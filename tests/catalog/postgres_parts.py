@@ -8,14 +8,16 @@ from pgvector import Vector
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.ids import now
+from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
+from service.catalog.postgres.erasure.postgres_replay import PostgresReplay
+from service.catalog.postgres.erasure.postgres_retention import PostgresRetention
+from service.catalog.postgres.erasure.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_classifiers import PostgresClassifiers
 from service.catalog.postgres.postgres_database import PostgresDatabase
-from service.catalog.postgres.postgres_erasure import PostgresErasure
 from service.catalog.postgres.postgres_reembedding import PostgresReembeddings
-from service.catalog.postgres.postgres_retention import PostgresRetention
 from service.catalog.postgres.postgres_rows import require_collection, to_half
 from service.catalog.postgres.postgres_version_examples import PostgresVersionExamples
-from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
+from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 
 DIM = 8
 
@@ -28,6 +30,7 @@ def drop_first(scores: bytes, positions) -> bytes:
 class Parts(
     PostgresWorkspaces,
     PostgresErasure,
+    PostgresReplay,
     PostgresRetention,
     PostgresReembeddings,
     PostgresClassifiers,
@@ -37,10 +40,15 @@ class Parts(
         self._database = PostgresDatabase(url, **options)
         self._ledger = None if folder is None else ErasureLedger(folder)
         self._redact = drop_first
+        self._vacuum = ErasureVacuum(self._database)
 
     @property
     def database(self) -> PostgresDatabase:
         return self._database
+
+    def database_name(self) -> str:
+        with self._database.directory("read") as connection:
+            return connection.execute("SELECT current_database() AS n").fetchone()["n"]
 
     def create(self, name: str, collection: str = "lungs", retention_days=None) -> str:
         """A workspace with a collection."""

@@ -10,7 +10,7 @@ import pytest
 from postgres_process import SERVICE_ROLE
 
 from service.catalog.access_records import SavedAnswer
-from service.catalog.filter_records import EVERYTHING
+from service.catalog.filter_records import ScanFilter
 from service.catalog.postgres.postgres_catalog import open_postgres
 from service.catalog.postgres.postgres_tables import GUARDED
 from service.catalog.postgres.shards.row_numbers import NUMBERED, STRIDE
@@ -23,6 +23,7 @@ from tests.catalog.conftest import DIM, ENCODER
 
 pytestmark = pytest.mark.postgres
 SHARD = "north"
+EVERYTHING = ScanFilter()
 
 
 class Killed(BaseException):
@@ -81,6 +82,14 @@ def move(catalog, name="ward", to=SHARD, on_step=lambda what, rows: None, **fiel
     return move_workspace(catalog, name, to, on_step=on_step, **fields)
 
 
+def killed_at(step):
+    def run(what, _rows):
+        if what == step:
+            raise Killed
+
+    return run
+
+
 def held(catalog, owner):
     """What a client can read of a workspace."""
     scans = catalog.list_scans(owner, "lungs", where=EVERYTHING, limit=500).items
@@ -109,7 +118,7 @@ def rows_in(url, owner):
 
 
 def test_every_table_of_workspaces_is_moved():
-    assert set(KEYS) == set(GUARDED) - {"search_halves"}
+    assert set(KEYS) == set(GUARDED) - {"search_parts"}
     assert set(NUMBERED) <= set(KEYS)
 
 
@@ -140,7 +149,7 @@ def test_it_moves_back_and_forth(catalog, replica, fill):
 def test_newer_rows_have_greater_numbers_and_no_number_is_given_twice(catalog, fill, new_scan):
     here, there = fill("here"), fill("there", SHARD, scans=9)
     numbers = Counter()
-    for n, (name, owner, to) in enumerate(
+    for n, (name, _, to) in enumerate(
         [("there", there, ""), ("here", here, SHARD), ("there", there, SHARD), ("here", here, "")]
     ):
         move(catalog, name, to)
@@ -159,7 +168,9 @@ def test_newer_rows_have_greater_numbers_and_no_number_is_given_twice(catalog, f
     assert len(numbers) == 2, "each database counts with numbers of its own"
 
 
-def test_no_acknowledged_write_is_lost_and_every_refused_one_says_why(catalog, replica, fill):
+def test_no_acknowledged_write_is_lost_and_every_refused_one_says_why(
+    catalog, replica, fill, new_scan
+):
     owner = fill()
     replicas = [replica(), replica()]
     stored: list[str] = []
@@ -167,25 +178,14 @@ def test_no_acknowledged_write_is_lost_and_every_refused_one_says_why(catalog, r
     moved = threading.Event()
 
     def write(n):
-        from tests.catalog.conftest import _image  # noqa: PLC0415
-
-        import numpy as np  # noqa: PLC0415
-
-        from service.catalog.records import NewScan  # noqa: PLC0415
-
         count = 0
         while not moved.is_set() or count < 5:
             count += 1
             number = 1000 * (n + 1) + count
-            scan = NewScan(
-                scan_id=f"s-{number}",
-                image=_image(number),
-                embedding_D=np.full(DIM, number, np.float32),
-                thumbnail_jpeg=b"x",
-            )
+            scan = new_scan(number, scan_id=f"s-{number}")
             try:
                 (answer,) = replicas[n % 2].add_scans(owner, "lungs", [scan], encoder_id=ENCODER)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the test names it
+            except Exception as error:
                 refused.append(error)
                 continue
             assert isinstance(answer, StoredScan)
@@ -211,40 +211,31 @@ def test_no_acknowledged_write_is_lost_and_every_refused_one_says_why(catalog, r
 def test_a_move_that_is_killed_anywhere_goes_on(urls, catalog, replica, fill):
     owner, other = fill(), replica()
     before, rows = held(catalog, owner), rows_in(urls[0], owner)
-    steps = []
-    home, to = 0, [SHARD, ""]
+    steps: list[str] = []
     move(catalog, on_step=lambda what, _rows: steps.append(what))
-    assert {"read_only", "arriving", "scans", "compared", "opened", "closed", "switched"} < {*steps}
-    for kill_at in range(len(steps)):
-        home = 1 - home  # where it is now
-        left = [kill_at]
-
-        def step(_what, _rows, left=left):
-            if left[0] == 0:
-                raise Killed
-            left[0] -= 1
-
-        try:
-            move(catalog, to=to[home], on_step=step)
-        except Killed:
-            if steps[kill_at] != "closed":  # then it cannot be reached until the move goes on
-                assert held(other, owner) == before
-            move(catalog, to=to[home])
-        assert held(other, owner) == before, steps[kill_at]
-        assert rows_in(urls[home], owner) == {}
-        assert rows_in(urls[1 - home], owner) == rows
+    places = dict.fromkeys(steps)
+    assert {"read_only", "arriving", "scans", "compared", "opened", "closed", "switched"} < {
+        *places
+    }
+    home = 1  # where it is now
+    for place in places:
+        with pytest.raises(Killed):
+            move(catalog, to=[SHARD, ""][home], on_step=killed_at(place))
+        if place not in ("closed", "opened"):  # then it cannot be reached until the move goes on
+            assert held(other, owner) == before, place
+        move(catalog, to=[SHARD, ""][home])
+        home = 1 - home
+        assert held(other, owner) == before, place
+        assert rows_in(urls[1 - home], owner) == {}
+        assert rows_in(urls[home], owner) == rows
 
 
 def test_a_move_that_is_given_up_leaves_the_workspace_where_it_was(urls, catalog, fill, new_scan):
     owner = fill()
     before, rows = held(catalog, owner), rows_in(urls[0], owner)
 
-    def step(what, _rows):
-        if what == "opened":
-            raise Killed
-
     with pytest.raises(Killed):
-        move(catalog, on_step=step)
+        move(catalog, on_step=killed_at("compared"))
     with pytest.raises(WorkspaceMoving):
         catalog.create_operation(owner, "fit", {})
     assert held(catalog, owner) == before
@@ -258,10 +249,7 @@ def test_a_move_that_is_given_up_leaves_the_workspace_where_it_was(urls, catalog
 def test_rows_of_an_older_move_are_not_taken_for_new_ones(urls, catalog, fill, new_scan):
     owner = fill()
     with pytest.raises(Killed):
-        move(
-            catalog,
-            on_step=lambda what, _rows: (_ for _ in ()).throw(Killed) if what == "opened" else None,
-        )
+        move(catalog, on_step=killed_at("compared"))
     with psycopg.connect(urls[0]) as connection:  # as somebody does who knows better
         connection.execute("UPDATE workspaces SET state = 'active'")
     catalog.erase_subject(owner, "P-1")

@@ -28,21 +28,21 @@ from service.errors import TooManyItems, UnknownItem
 
 _ROWS_AT_ONCE = 2000  # 8 MB of vectors with 1024 numbers
 
-_HASHES = "SELECT row_id, sha256 FROM scans WHERE collection_id = %s ORDER BY row_id"
+_HASHES = "SELECT row_id, sha256 FROM scans WHERE collection_id = %s::bigint ORDER BY row_id"
 _BY_ROW = """
     SELECT s.row_id, vector_send(v.vector)
     FROM scans AS s LEFT JOIN scan_vectors AS v ON v.row_id = s.row_id
-    WHERE s.collection_id = %s AND s.row_id = ANY(%s::bigint[]) ORDER BY s.row_id
+    WHERE s.collection_id = %s::bigint AND s.row_id = ANY(%s::bigint[]) ORDER BY s.row_id
 """
 _BY_ID = """
     SELECT s.scan_id, vector_send(v.vector)
     FROM scans AS s LEFT JOIN scan_vectors AS v ON v.row_id = s.row_id
-    WHERE s.collection_id = %s AND s.scan_id = ANY(%s::text[])
+    WHERE s.collection_id = %s::bigint AND s.scan_id = ANY(%s::text[])
 """
-_COUNT = "SELECT count(*) FROM scans WHERE collection_id = %s AND {passes}"
+_COUNT = "SELECT count(*) FROM scans WHERE collection_id = %s::bigint AND {passes}"
 _LABELLED = """
     SELECT s.scan_id, s.sha256, s.subject_id, s.study_id, s.labels, {vector}
-    FROM (SELECT * FROM scans WHERE collection_id = %s AND {passes}) AS s {join}
+    FROM (SELECT * FROM scans WHERE collection_id = %s::bigint AND {passes}) AS s {join}
     ORDER BY s.row_id
 """
 _WITH_VECTOR = {
@@ -52,7 +52,7 @@ _WITH_VECTOR = {
 _WITHOUT = {"vector": "NULL", "join": ""}
 _FRAMES = """
     SELECT row_id, place, time_s, vector_send(vector) FROM scan_frames
-    WHERE collection_id = %s AND {chosen} ORDER BY frame_id
+    WHERE collection_id = %s::bigint AND {chosen} ORDER BY frame_id
 """
 
 

@@ -10,26 +10,29 @@ from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
+from service.catalog.postgres.erasure.postgres_replay import PostgresReplay
+from service.catalog.postgres.erasure.postgres_retention import PostgresRetention
+from service.catalog.postgres.erasure.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_arrays import PostgresArrays
 from service.catalog.postgres.postgres_classifiers import PostgresClassifiers
 from service.catalog.postgres.postgres_collections import PostgresCollections
 from service.catalog.postgres.postgres_database import MAX_CONNECTIONS, PostgresDatabase
-from service.catalog.postgres.postgres_erasure import PostgresErasure
 from service.catalog.postgres.postgres_facets import PostgresFacets
-from service.catalog.postgres.postgres_news import PostgresNews
-from service.catalog.postgres.postgres_operations import PostgresOperations
 from service.catalog.postgres.postgres_reembedding import PostgresReembeddings
-from service.catalog.postgres.postgres_retention import PostgresRetention
 from service.catalog.postgres.postgres_scan_reads import PostgresScanReads
 from service.catalog.postgres.postgres_scan_writes import PostgresScanWrites
 from service.catalog.postgres.postgres_version_examples import PostgresVersionExamples
-from service.catalog.postgres.postgres_workspaces import PostgresWorkspaces
+from service.catalog.postgres.replicas.postgres_news import PostgresNews
+from service.catalog.postgres.replicas.postgres_operations import PostgresOperations
+from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 from service.catalog.redaction import Redact, drop_scores
 
 
 class PostgresCatalog(
     PostgresWorkspaces,
     PostgresErasure,
+    PostgresReplay,
     PostgresRetention,
     PostgresReembeddings,
     PostgresClassifiers,
@@ -56,6 +59,7 @@ class PostgresCatalog(
         self._ledger = ledger
         self._redact = redact
         self._news = PostgresNews(database)
+        self._vacuum = ErasureVacuum(database)
         self._rounds = count()
 
     @property
@@ -68,6 +72,7 @@ class PostgresCatalog(
         return None
 
     def close(self) -> None:
+        self._vacuum.close()
         self._database.close()
         self._news.close()
 

@@ -8,7 +8,7 @@ from psycopg import sql
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import now
-from service.catalog.postgres.postgres_erasure import drop_rows
+from service.catalog.postgres.erasure.postgres_erasure import drop_rows
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
@@ -16,6 +16,7 @@ from service.catalog.postgres.postgres_rows import (
     forget_answers,
     insert,
     note,
+    owe_vacuum,
     require_collection,
     require_workspace,
     select,
@@ -94,6 +95,7 @@ class PostgresCollections(PostgresTable):
             dropped = 0
             if stops_keeping:
                 dropped = connection.execute(_FORGET_IMAGES, (collection_id,)).rowcount
+                owe_vacuum(connection)
             digest = digest_of_kind("images", workspace_id, collection_id)
             erasures = [new_erasure("images", workspace_id, digest)] if dropped else []
             note(connection, erasures)

@@ -24,7 +24,8 @@ Part: TypeAlias = tuple[str, list[Variable]]
 FEW = 16  # values that the index looks up one by one; more are one hashed set
 _DIGITS_FROM = 1e16  # where Python writes floats with an exponent
 
-_AMONG_FEW = "{column} @> ANY(%s::jsonb[])"
+# Not ANY: the index over collection and value is searched with both only for a single operator.
+_AMONG_FEW = "{column} @> %s::jsonb"
 _AMONG_MANY = "coalesce({column} -> %s::text = ANY(%s::jsonb[]), false)"
 _PRESENT = "{column} ? %s::text"
 # CASE, because PostgreSQL may evaluate the parts of an AND in any order.
@@ -48,7 +49,11 @@ def condition(where: ScanFilter) -> tuple[str, list[Variable]]:
     """The SQL after WHERE, and its variables; ``TRUE`` for the empty filter.
 
     Numbers compare by value (1 equals 1.0), never with booleans; None equals JSON null and not
-    an attribute that is absent. Execute it with ``prepare=False``: its plan depends on the values.
+    an attribute that is absent.
+
+    Execute it with ``prepare=False``, because its plan depends on the values, and with
+    ``collection_id = %s::bigint`` beside it: the driver sends a small number as another type, with
+    which the index over collection and value cannot be searched.
 
     Raises:
         InputError: over 100 conditions, filters in filters more than 10 deep, a range between a
@@ -95,10 +100,13 @@ def _named(where: ScanFilter) -> Iterator[Part]:
 
 def _among(column: str, name: str, values: Sequence[str]) -> Part:
     """Whether the value of a name is one of these, given as JSON."""
+    if not values:
+        return "FALSE", []  # no stored value can equal one of those asked for
     if len(values) > FEW:
         return _AMONG_MANY.format(column=column), [name, list(values)]
     key = encode_json(name)
-    return _AMONG_FEW.format(column=column), [[f"{{{key}: {value}}}" for value in values]]
+    sql = _AMONG_FEW.format(column=column)
+    return _all_or_any([(sql, [f"{{{key}: {value}}}"]) for value in values], " OR ")
 
 
 def _json_values(scalars: Sequence[Scalar]) -> Iterator[str]:

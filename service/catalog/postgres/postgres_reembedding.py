@@ -20,6 +20,7 @@ from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     first,
+    owe_vacuum,
     require_collection,
     require_row,
     to_half,
@@ -165,7 +166,7 @@ class PostgresReembeddings(PostgresTable):
             connection.execute(_DROP_STAGED, (parent["collection_id"],))
             delete = "DELETE FROM reembeddings WHERE collection_id = %s"
             connection.execute(delete, (parent["collection_id"],))
-            connection.execute("INSERT INTO vacuums_owed DEFAULT VALUES")
+            owe_vacuum(connection)
 
 
 def _exchange(connection: Connection, collection_id: int) -> None:

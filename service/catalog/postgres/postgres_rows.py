@@ -197,6 +197,11 @@ def forget_answers(connection: Connection, workspace_id: str) -> None:
     # A claim has no answer yet, and tells other replicas that the request is under way.
     delete = "DELETE FROM answers WHERE workspace_id = %s AND status IS NOT NULL"
     connection.execute(delete, (workspace_id,))
+    owe_vacuum(connection)
+
+
+def owe_vacuum(connection: Connection) -> None:
+    """Have what this transaction deletes removed from the files as well, after it."""
     connection.execute("INSERT INTO vacuums_owed DEFAULT VALUES")
 
 
@@ -223,7 +228,8 @@ def to_vector(embedding_D: npt.NDArray[np.float32]) -> Vector:
 def to_half(embedding_D: npt.NDArray[np.float32]) -> HalfVector | None:
     """Its direction in half precision, for searches; None = it has none, so none finds it."""
     try:
-        return HalfVector(unit_rows(embedding_D[None])[0])
+        with np.errstate(over="ignore"):  # a vector too long to have a length is one of them
+            return HalfVector(unit_rows(embedding_D[None])[0])
     except InputError:
         return None
 

@@ -30,14 +30,14 @@ from service.errors import CatalogFailure, UnknownItem
 # The page first: a record is read for the rows of the page alone.
 _LIST = """
     SELECT r.* FROM (
-        SELECT row_id FROM scans WHERE collection_id = %s AND row_id > %s AND {passes}
+        SELECT row_id FROM scans WHERE collection_id = %s::bigint AND row_id > %s AND {passes}
         ORDER BY row_id LIMIT %s
     ) AS page JOIN scan_records AS r ON r.row_id = page.row_id ORDER BY r.row_id
 """
 # One value instead of a row each: a hundred thousand rows would take longer to decode than to find.
 _ROW_IDS = """
     SELECT string_agg(int8send(row_id), '' ORDER BY row_id) AS row_ids
-    FROM scans WHERE collection_id = %s AND {passes}
+    FROM scans WHERE collection_id = %s::bigint AND {passes}
 """
 _EXPORT = """
     SELECT r.*, vector_send(v.vector) AS vector, t.jpeg, i.png
@@ -45,7 +45,7 @@ _EXPORT = """
     LEFT JOIN scan_vectors AS v ON v.row_id = r.row_id
     LEFT JOIN scan_thumbnails AS t ON t.row_id = r.row_id
     LEFT JOIN scan_images AS i ON i.row_id = r.row_id
-    WHERE r.collection_id = %s AND r.row_id > %s
+    WHERE r.collection_id = %s::bigint AND r.row_id > %s
     ORDER BY r.row_id LIMIT %s
 """
 _FRAMES = """
@@ -100,7 +100,8 @@ class PostgresScanReads(PostgresTable):
         self, workspace_id: str, collection: str, row_ids: Sequence[int]
     ) -> dict[int, Scan]:
         query = """
-            SELECT * FROM scan_records WHERE collection_id = %s AND row_id = ANY(%s::bigint[])
+            SELECT * FROM scan_records
+            WHERE collection_id = %s::bigint AND row_id = ANY(%s::bigint[])
         """
         ids = comparable(int(row_id) for row_id in row_ids)
         with self._database.read(workspace_id) as connection:
@@ -116,7 +117,7 @@ class PostgresScanReads(PostgresTable):
     ) -> tuple[Scan, ...]:
         query = """
             SELECT * FROM scan_records
-            WHERE collection_id = %s AND sha256 = ANY(%s::text[]) ORDER BY row_id
+            WHERE collection_id = %s::bigint AND sha256 = ANY(%s::text[]) ORDER BY row_id
         """
         with self._database.read(workspace_id) as connection:
             parent = require_collection(connection, workspace_id, collection)

@@ -5,12 +5,12 @@ The state of each copy says how far a move is, so whoever runs it again after a 
     1. read_only   the old copy; running writers are waited for
     2. arriving    the new copy, table by table in the order of the keys
     3. (compared)  every table of both copies
-    4. active      the new copy, which nobody finds yet
-    5. moved       the old copy: nobody reads it any more
+    4. moved       the old copy: nobody reads it any more
+    5. active      the new copy, which nobody finds yet
     6. directory   now says where the new copy is: replicas go there
     7. (deleted)   the rows of the old copy; its state stays, for replicas that remember it
 
-Between 5 and 6 the workspace cannot be reached; replicas wait a second for 6 and then answer
+Between 4 and 6 the workspace cannot be reached; replicas wait a second for 6 and then answer
 workspace_moving, until the move is run again.
 """
 
@@ -22,7 +22,7 @@ from psycopg import sql
 
 from service.catalog.postgres.postgres_catalog import PostgresCatalog
 from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
-from service.catalog.postgres.postgres_rows import first, require_row
+from service.catalog.postgres.postgres_rows import first, owe_vacuum, require_row
 from service.catalog.postgres.shards.row_numbers import NUMBERED, count_above
 from service.catalog.postgres.shards.table_rows import (
     KEYS,
@@ -142,11 +142,11 @@ class WorkspaceMove:
     def switch(self) -> None:
         """Let all replicas find the new copy. The order of the commits matters."""
         moved = "UPDATE directory SET shard = %s WHERE workspace_id = %s"
-        _set_state(self._database, self._to, self._workspace_id, "active")
-        self._on_step("opened", 0)
         # Before the directory: no replica may read the old copy while others write to the new one.
         _set_state(self._database, self._home, self._workspace_id, "moved")
         self._on_step("closed", 0)
+        _set_state(self._database, self._to, self._workspace_id, "active")
+        self._on_step("opened", 0)
         with self._database.directory("write") as connection:
             connection.execute(moved, (self._to, self._workspace_id))
         self._on_step("switched", 0)
@@ -239,6 +239,8 @@ def _delete(database: PostgresDatabase, shard: str, workspace_id: str, on_step: 
             on_step("deleted", deleted)
             if deleted < DELETE_AT_ONCE:
                 break
+    with database.everything(shard, "write") as connection:
+        owe_vacuum(connection)  # which takes the bytes out of the files
 
 
 def _delete_some(connection: Connection, name: str, workspace_id: str) -> int:

@@ -26,8 +26,8 @@ from service.catalog.clock import (
 )
 from service.catalog.erasure_records import ErasedSubject, SweepLimits
 from service.catalog.ids import timestamp
+from service.catalog.postgres.erasure.postgres_erasure import erase_rows, receipt_of
 from service.catalog.postgres.postgres_database import Connection
-from service.catalog.postgres.postgres_erasure import erase_rows, receipt_of
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,

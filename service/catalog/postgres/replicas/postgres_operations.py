@@ -18,7 +18,6 @@ from service.catalog.ids import new_id, now, timestamp
 from service.catalog.interface import Admit
 from service.catalog.operation_records import ENDED, KEEP_ENDED, Operation, State
 from service.catalog.postgres.postgres_database import DIRECTORY, Connection
-from service.catalog.postgres.postgres_news import CHANNEL, PostgresNews
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     decode,
@@ -28,6 +27,7 @@ from service.catalog.postgres.postgres_rows import (
     require_workspace,
     select,
 )
+from service.catalog.postgres.replicas.postgres_news import CHANNEL, PostgresNews
 from service.catalog.records import Page, new_page
 from service.catalog.validation import require_limit
 from service.errors import LeaseLost

@@ -18,6 +18,7 @@ from service.catalog.erasure_digests import erasure_of, was_erased
 from service.catalog.erasure_ledger import Erasure, new_erasure, scan_digest
 from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
+from service.catalog.postgres.erasure.postgres_vacuum import ErasureVacuum
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
@@ -86,9 +87,19 @@ _OWNED = """
 class PostgresErasure(PostgresTable):
     """The part of the catalog that erases data."""
 
+    _vacuum: ErasureVacuum
+
     @property
     def erasures_owed(self) -> int:
         return 0 if self._ledger is None else self._ledger.owed
+
+    @property
+    def erasures_unvacuumed(self) -> int:
+        return self._vacuum.owed
+
+    def finish_erasures(self, *, rewrite: bool = False) -> int:
+        """See ``ErasureCatalog``; ``rewrite`` as ``ErasureVacuum.run``."""
+        return self._vacuum.run(rewrite=rewrite)
 
     def settle_erasures(self) -> bool:
         if self._ledger is None:
