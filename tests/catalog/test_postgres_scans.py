@@ -9,18 +9,10 @@ import pytest
 from postgres_process import SERVICE_ROLE
 
 from service.catalog.filter_records import Range, ScanFilter
-from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
-from service.catalog.postgres.postgres_arrays import PostgresArrays
-from service.catalog.postgres.postgres_collections import PostgresCollections
-from service.catalog.postgres.postgres_database import PostgresDatabase
-from service.catalog.postgres.postgres_facets import PostgresFacets
+from service.catalog.postgres.postgres_catalog import open_postgres
 from service.catalog.postgres.postgres_filter import condition
 from service.catalog.postgres.postgres_rows import first, select
-from service.catalog.postgres.postgres_scan_reads import PostgresScanReads
-from service.catalog.postgres.postgres_scan_writes import PostgresScanWrites
-from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 from service.catalog.records import ClipFrame, NewScan, ScanImage, ScanPatch, StoredScan
-from service.catalog.redaction import drop_scores
 from service.errors import CatalogFailure, ServiceError, UnknownItem
 
 pytestmark = pytest.mark.postgres
@@ -37,27 +29,12 @@ _MANY = """
 """
 
 
-class ScansOnly(
-    PostgresWorkspaces,
-    PostgresCollections,
-    PostgresFacets,
-    PostgresScanWrites,
-    PostgresScanReads,
-    PostgresArrays,
-    PostgresErasure,
-):
-    """The parts of the catalog that these tests need, as one replica has them."""
-
-    def __init__(self, database):
-        self._database, self._ledger, self._redact = database, None, drop_scores
-
-
 @pytest.fixture
 def replicas(postgres_url):
-    databases = [PostgresDatabase(postgres_url) for _ in range(2)]
-    yield [ScansOnly(database) for database in databases]
-    for database in databases:
-        database.close()
+    catalogs = [open_postgres(postgres_url) for _ in range(2)]
+    yield catalogs
+    for catalog in catalogs:
+        catalog.close()
 
 
 @pytest.fixture
@@ -181,7 +158,7 @@ def test_a_collection_that_is_deleted_takes_what_is_just_stored_with_it(replicas
     *answers, deleted = together(*stores, lambda: replicas[1].delete_collection(ours, "lungs"))
     refused = sum(isinstance(answer, UnknownItem) for answer in answers)
     assert deleted == 4 - refused
-    with replicas[0]._database.read(ours) as connection:
+    with replicas[0].database.read(ours) as connection:
         assert first(connection, "SELECT count(*) AS n FROM scans")["n"] == 0
 
 
@@ -211,7 +188,7 @@ def test_a_vector_without_direction_is_stored_and_has_nothing_to_search(replicas
         scan(3),
     )
     assert (replicas[0].embeddings(ours, "lungs", ["s1", "s2"]) == [[0] * DIM, huge]).all()
-    with replicas[0]._database.read(ours) as connection:
+    with replicas[0].database.read(ours) as connection:
         query = "SELECT half IS NULL AS lacks FROM scan_vectors ORDER BY row_id"
         assert [row["lacks"] for row in select(connection, query)] == [True, True, False]
 
@@ -261,12 +238,12 @@ def test_integers_and_floats_compare_by_value_up_to_64_bits(replicas, ours):
 
 def test_a_filter_by_label_uses_the_index_although_rows_are_guarded(replicas, ours, postgres_url):
     passes, variables = condition(ScanFilter(labels={"v": ("a", "c")}))
-    with replicas[0]._database.write(ours) as connection:
+    with replicas[0].database.write(ours) as connection:
         connection.execute(_MANY)
     owner = postgres_url.replace(SERVICE_ROLE, "postgres")
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE scans")
-    with replicas[0]._database.read(ours) as connection:
+    with replicas[0].database.read(ours) as connection:
         query = f"EXPLAIN SELECT row_id FROM scans WHERE collection_id = %s::bigint AND {passes}"
         rows = connection.execute(query, (1, *variables), prepare=False).fetchall()
     plan = "\n".join(row["QUERY PLAN"] for row in rows)
