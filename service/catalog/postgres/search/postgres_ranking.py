@@ -5,7 +5,7 @@ by an exact one.
 
 - No partition, or few rows: exact.
 - A filter that few rows pass: their ids from the indexes of the filter, then exact among them.
-- Otherwise the nearest rows of the partition, those that pass, and with them the later rows exactly.
+- Otherwise the nearest rows of the partition that pass, and with them the later rows exactly.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from service.catalog.postgres.search.postgres_nearest import (
     Fragment,
     NearestSearch,
     Part,
-    Query,
+    HalfQuery,
     Scored,
     best_of,
     constant,
@@ -68,7 +68,7 @@ class Place:
 class PostgresRanking:
     """``VectorSearch.ranking``; ``is_exact`` tells it of the last answer."""
 
-    def __init__(self, place: Place, query: Query, where: ScanFilter) -> None:
+    def __init__(self, place: Place, query: HalfQuery, where: ScanFilter) -> None:
         self._place = place
         self._query = query
         self._where = None if where.is_empty else _fragment(where)

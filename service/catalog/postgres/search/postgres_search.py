@@ -37,7 +37,7 @@ from service.catalog.vector_search import (
 from service.errors import CatalogFailure, InputError, ServiceError, UnknownItem
 
 log = logging.getLogger(__name__)
-EXACT_ROWS, TAIL_ROWS = 20_000, 4096
+EXACT_ROWS, TAIL_ROWS = 10_000, 4096
 BUILD_MEMORY_MB = 1024
 RECENT_QUERIES, RECALL_SAMPLES, RECALL_AT = 64, 100, 10
 PAUSE_S = 5.0  # between two looks at what is due, however often it is woken
