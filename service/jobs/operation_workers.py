@@ -73,6 +73,7 @@ class OperationWorkers:
         self._lease_s = lease_s
         self._stopping = threading.Event()
         self._claiming = threading.Lock()
+        self._is_failing = False
         self._changed = threading.Condition()
         self._news = 0
         self._running: dict[str, Progress] = {}  # by worker: one may claim what another lost
@@ -155,8 +156,11 @@ class OperationWorkers:
                     worker_id, lease_s=self._lease_s, kinds=list(self._kinds), busy=busy
                 )
             except ServiceError as error:  # such as a full disk: the next look tries again
-                log.error("no operation claimed", extra={"code": error.code})
+                if not self._is_failing:  # once, because all workers look every second
+                    log.error("no operation claimed", extra={"code": error.code})
+                self._is_failing = True
                 return None
+            self._is_failing = False
             if operation is None:
                 return None
             progress = Progress(self._catalog, operation, worker_id, self._stopping)

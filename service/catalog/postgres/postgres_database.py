@@ -310,17 +310,17 @@ def _require_place(connection: Connection, name: str, *, may_arrive: bool) -> No
 
 
 class PoolLines(logging.Filter):
-    """Lets one line of the pool through in a while, because it tells of every attempt."""
+    """Lets each kind of line through once in a while: the pool tells of every attempt."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._next_s = 0.0
+        self._next_s: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is logged."""
-        if record.created < self._next_s:
+        if record.created < self._next_s.get(record.msg, 0.0):
             return False
-        self._next_s = record.created + POOL_LINE_EVERY_S
+        self._next_s[record.msg] = record.created + POOL_LINE_EVERY_S
         return True
 
 

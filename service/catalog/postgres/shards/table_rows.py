@@ -19,7 +19,7 @@ from service.errors import CatalogFailure
 Row: TypeAlias = tuple[Any, ...]
 OnRows: TypeAlias = Callable[[int], None]  # how many more rows are done
 # Table -> the columns that number its rows, and how many rows are copied at once. Parents stand
-# before their children. ``search_halves`` is made from ``scan_vectors``.
+# before their children. ``search_parts`` are made again from ``scan_vectors``.
 KEYS: dict[str, tuple[tuple[str, ...], int]] = {
     "answers": (("workspace_id", "key"), 50),
     "collections": (("collection_id",), 500),

@@ -22,7 +22,7 @@ from psycopg import sql
 
 from service.catalog.postgres.postgres_catalog import PostgresCatalog
 from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
-from service.catalog.postgres.postgres_rows import first, require_row
+from service.catalog.postgres.postgres_rows import first, owe_vacuum, require_row
 from service.catalog.postgres.shards.row_numbers import NUMBERED, count_above
 from service.catalog.postgres.shards.table_rows import (
     KEYS,
@@ -239,6 +239,8 @@ def _delete(database: PostgresDatabase, shard: str, workspace_id: str, on_step: 
             on_step("deleted", deleted)
             if deleted < DELETE_AT_ONCE:
                 break
+    with database.everything(shard, "write") as connection:
+        owe_vacuum(connection)  # which takes the bytes out of the files
 
 
 def _delete_some(connection: Connection, name: str, workspace_id: str) -> int:
