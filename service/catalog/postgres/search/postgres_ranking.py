@@ -20,9 +20,9 @@ from service.catalog.postgres.postgres_rows import require_row
 from service.catalog.postgres.search.postgres_nearest import (
     SLACK,
     Fragment,
+    HalfQuery,
     NearestSearch,
     Part,
-    HalfQuery,
     Scored,
     best_of,
     constant,
