@@ -20,6 +20,8 @@ from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure, DamagedBackup
 
+pytestmark = pytest.mark.sqlite
+
 EVERYTHING = ScanFilter()
 SECRET = "SUBJECT-7f3a"
 

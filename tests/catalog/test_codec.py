@@ -44,6 +44,7 @@ class Outer:
 WHOLE = Outer(Inner("é", 0.5), "on", ("a", "b"), {"x": [1, None]}, {"k": Inner("i")}, None, True)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("table", "record"),
     [

@@ -273,6 +273,31 @@ def test_running_operations_are_waited_for_and_their_workspace_is_not_closed(cat
     assert catalog.claim_operation("v", lease_s=60, kinds={"fit"}) is None
 
 
+def test_a_request_that_has_begun_keeps_its_answer(catalog, replica, fill):
+    owner, other = fill(), replica()
+    claim = other.claim_answer(owner, "begun", "d", owner="first", lease_s=60)
+    with pytest.raises(Conflict, match="1 requests have not ended"):
+        move(catalog, wait_s=0)
+    catalog.create_collection(owner, "still open", encoder_id=ENCODER, dim=DIM)
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(move, catalog)
+        while True:
+            try:
+                catalog.create_collection(owner, "a", encoder_id=ENCODER, dim=DIM)
+                catalog.delete_collection(owner, "a")
+            except WorkspaceMoving:
+                break
+        with pytest.raises(WorkspaceMoving):
+            other.claim_answer(owner, "new", "d", owner="second", lease_s=60)
+        answer = SavedAnswer("d", 201, b"made")
+        assert other.claim_answer(owner, "begun", "d", owner="first", lease_s=60).is_mine
+        other.save_answer(
+            owner, "begun", answer, keep_s=60, owner="first", forgettings=claim.forgettings
+        )
+        moving.result()
+    assert other.claim_answer(owner, "begun", "d", owner="second", lease_s=60).saved == answer
+
+
 def test_one_command_moves_a_workspace_at_a_time(catalog, replica, fill):
     owner, other = fill(), replica()
     errors = []

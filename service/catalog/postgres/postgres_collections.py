@@ -20,6 +20,7 @@ from service.catalog.postgres.postgres_rows import (
     require_collection,
     require_workspace,
     select,
+    until_nul,
 )
 from service.catalog.records import Collection, Page, PolicyPatch, new_page
 from service.catalog.validation import (
@@ -110,8 +111,7 @@ class PostgresCollections(PostgresTable):
     def list_collections(
         self, workspace_id: str, *, limit: int, after: str | None = None
     ) -> Page[Collection]:
-        # No name has a NUL, so a text is less than a name exactly if its part before one is.
-        start = None if after is None else after.split("\0")[0]
+        start = until_nul(after)
         variables = (workspace_id, start, start, require_limit(limit) + 1)
         found = self._select(Collection, workspace_id, _LIST, *variables)
         return new_page(found, limit, lambda item: item.name)

@@ -1,4 +1,4 @@
-"""Workspaces, keys and remembered answers in the SQLite catalog."""
+"""Workspaces, keys and saved answers in the catalog."""
 
 import re
 
