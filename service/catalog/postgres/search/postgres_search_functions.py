@@ -32,8 +32,8 @@ SEARCH_TABLES = (
     """,
     """
     CREATE VIEW filtered_scans AS
-    SELECT row_id, workspace_id, collection_id, subject_id, study_id, labels_b, attributes_b,
-        created_at, updated_at
+    SELECT row_id, workspace_id, collection_id, subject_id, study_id, labels, attributes,
+        labels_b, attributes_b, created_at, updated_at
     FROM scans WHERE (SELECT current_setting('app.workspace', true)) IN (workspace_id, '*')
     """,
 )
