@@ -85,7 +85,7 @@ class Stored:
             return connection.execute("SELECT * FROM search_parts ORDER BY number").fetchall()
 
     def tables(self) -> set[str]:
-        query = "SELECT relname FROM pg_class WHERE relname ~ '^search_halves_[0-9]+$'"
+        query = "SELECT relname FROM pg_class WHERE relname ~ '^search_[a-z]+_[0-9]+$'"
         with self.owner.everything(DIRECTORY, "read") as connection:
             return {row["relname"] for row in connection.execute(query).fetchall()}
 
@@ -357,7 +357,7 @@ def test_what_a_killed_replica_left_of_a_build_is_removed(store):
         begun = connection.execute("SELECT search_begin(1) AS n").fetchone()
         connection.execute("SELECT search_fill(%s)", (begun["n"],))
     assert store.build() == 1
-    assert f"search_halves_{begun['n']}" not in store.tables()
+    assert not {name for name in store.tables() if name.endswith(f"_{begun['n']}")}
     assert [part["state"] for part in store.parts()] == ["ready"]
 
 

@@ -164,7 +164,9 @@ class NearestSearch:
         # were deleted.
         self.connection.execute(
             "SELECT set_config('hnsw.ef_search', %s, true), "
-            "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
+            "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+            # For some hundred rows the planner would compare all vectors and sort.
+            "set_config('enable_sort', 'off', true)",
             (str(ef_search),),
         )
 
@@ -180,9 +182,10 @@ class NearestSearch:
         head = fragment("near AS MATERIALIZED ({nearest}),").filled(nearest=nearest)
         if where is None:
             return self._scored(head, fragment("SELECT row_id, d FROM near"), k)
+        # OFFSET 0 keeps the planner from looking up all rows that pass, to join them.
         passing = fragment(
-            "SELECT row_id, d FROM near JOIN filtered_scans USING (row_id) "
-            "WHERE collection_id = {collection} AND {where}"
+            "SELECT row_id, d FROM near WHERE EXISTS (SELECT 1 FROM filtered_scans AS s "
+            "WHERE s.row_id = near.row_id AND collection_id = {collection} AND {where} OFFSET 0)"
         ).filled(collection=fragment("%s", self.collection_id), where=where)
         return self._scored(head, passing, k)
 
