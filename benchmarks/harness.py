@@ -6,6 +6,8 @@ Imports nothing of the project, so that ``search_engines`` runs in a peer's envi
 import argparse
 import json
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -58,6 +60,11 @@ def required_shared_folder() -> Path:
     if folder is None:
         raise SystemExit(f"expected data/manifest.csv in ${SHARED_VARIABLE} or ../shared")
     return folder
+
+
+def end_in_order() -> None:
+    """Let SIGTERM end this process through its ``finally`` blocks, which stop what it started."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def seconds(call: Callable[[], object]) -> float:

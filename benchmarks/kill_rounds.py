@@ -1,17 +1,19 @@
 """Kill a writing service with SIGKILL again and again, and check what it has stored.
 
     python benchmarks/kill_rounds.py --rounds 2000 --out kill_rounds.json
+    python benchmarks/kill_rounds.py --rounds 200 --engine postgres --json
 
 Each round forks a writer that adds, patches, deletes and erases scans through ``Gallery`` in one
-data folder, which all rounds share. The writer reports every call that it begins and every call
-that was acknowledged, and is killed at a random moment. Then the folder is opened again and
-compared with the reports:
+data folder or database, which all rounds share. The writer reports every call that it begins and
+every call that was acknowledged, and is killed at a random moment. Then the data are opened again
+and compared with the reports:
 
 - every acknowledged add, patch, delete and erasure is stored, with vector and thumbnail;
 - the call that was under way is stored as a whole or not at all, and nothing else is;
 - a search in the index that the service would start with gives the scores of an exact search over
   the expected vectors;
-- every tenth round, and after the last, the file passes ``inspect``.
+- every tenth round, and after the last, the file passes ``inspect``; in PostgreSQL, whatever the
+  tables say twice agrees.
 
 A kill does not lose the page cache, so this proves nothing about power cuts, which
 tests/catalog/test_power_cut.py simulates.
@@ -24,19 +26,20 @@ import signal
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 from drawn_scans import scan_image
-from harness import argument_parser, print_report
+from harness import argument_parser, end_in_order, print_report
+from kill_engines import KilledEngine, PostgresEngine, SqliteEngine
 
 from service.arrays import unit_rows
 from service.catalog.filter_records import ScanFilter
+from service.catalog.interface import Catalog
 from service.catalog.records import NewScan, Scan, ScanPatch, StoredScan
-from service.catalog.sqlite.inspection import inspect
-from service.catalog.sqlite.sqlite_catalog import FILE_NAME, SqliteCatalog, open_catalog
-from service.gallery.embedded_search import EmbeddedSearch
 from service.gallery.gallery import Gallery
 from service.gallery.gallery_records import QueryExample, SearchRequest
 
@@ -44,7 +47,6 @@ DIM, ENCODER, NAME = 16, "enc_kill", "g"
 SUBJECTS = 12
 MAX_SCANS = 300  # beyond it deletes are as likely as adds
 MAX_LINES = 12  # of the writer's report before it is killed; two for each call
-MAX_WAIT_S = 0.004  # after the last of them; a call takes about as long
 State = dict[str, tuple[int, str, dict[str, str]]]  # scan_id -> (seed, subject_id, labels)
 
 
@@ -91,7 +93,7 @@ def after(state: State, call: list[Any]) -> State:
     return {scan_id: entry for scan_id, entry in state.items() if entry[1] != rest[0]}
 
 
-def apply(call: list[Any], gallery: Gallery, catalog: SqliteCatalog, owner: str) -> None:
+def apply(call: list[Any], gallery: Gallery, catalog: Catalog, owner: str) -> None:
     """Make the call as the service does."""
     kind, *rest = call
     if kind == "add":
@@ -106,10 +108,10 @@ def apply(call: list[Any], gallery: Gallery, catalog: SqliteCatalog, owner: str)
         gallery.erase_subject(owner, rest[0])
 
 
-def write_until_killed(folder: Path, state: State, seed: int, pipe: int) -> NoReturn:
-    """The writer. It opens the folder first, so that a kill can hit that as well."""
+def write_until_killed(engine: KilledEngine, state: State, seed: int, pipe: int) -> NoReturn:
+    """The writer. It opens the data first, so that a kill can hit that as well."""
     rng = random.Random(seed)
-    catalog, gallery, owner = open_gallery(folder)
+    catalog, gallery, owner = open_gallery(engine)
     while True:
         call = plan(state, rng)
         os.write(pipe, json.dumps(["begin", call]).encode() + b"\n")
@@ -118,11 +120,11 @@ def write_until_killed(folder: Path, state: State, seed: int, pipe: int) -> NoRe
         os.write(pipe, b'["done"]\n')
 
 
-def open_gallery(folder: Path) -> tuple[SqliteCatalog, Gallery, str]:
-    """Catalog, gallery with a filled index, and the workspace."""
-    catalog = open_catalog(folder)
+def open_gallery(engine: KilledEngine) -> tuple[Catalog, Gallery, str]:
+    """Catalog, gallery that can be searched, and the workspace."""
+    catalog, search = engine.open(ENCODER, DIM)
     owner = catalog.ensure_workspace("ours").workspace_id
-    gallery = Gallery(catalog, EmbeddedSearch(catalog, encoder_id=ENCODER, dim=DIM))
+    gallery = Gallery(catalog, search)
     if not any(collection.name == NAME for _, collection in catalog.all_collections()):
         gallery.create(owner, NAME)
     gallery.open()
@@ -130,7 +132,7 @@ def open_gallery(folder: Path) -> tuple[SqliteCatalog, Gallery, str]:
 
 
 def kill_writer(
-    folder: Path, state: State, seed: int, *, lines: int, wait_s: float
+    engine: KilledEngine, state: State, seed: int, *, lines: int, wait_s: float
 ) -> list[list[Any]]:
     """Run a writer until it has reported so many lines, wait, kill it; return all its lines."""
     reader, writer = os.pipe()
@@ -138,7 +140,7 @@ def kill_writer(
     if child == 0:
         os.close(reader)
         try:
-            write_until_killed(folder, state, seed, writer)
+            write_until_killed(engine, state, seed, writer)
         finally:
             os._exit(1)
     os.close(writer)
@@ -153,7 +155,7 @@ def kill_writer(
     return [json.loads(line) for line in lines_of_writer]
 
 
-def stored(catalog: SqliteCatalog, owner: str) -> tuple[State, list[Scan]]:
+def stored(catalog: Catalog, owner: str) -> tuple[State, list[Scan]]:
     """What the folder holds; the seeds follow from the scan ids."""
     page = catalog.list_scans(owner, NAME, where=ScanFilter(), limit=1_000_000)
     state = {
@@ -183,7 +185,7 @@ def check_index(gallery: Gallery, owner: str, state: State, rng: random.Random) 
         raise RuntimeError(f"a score is {worst} from the exact one")
 
 
-def run(rounds: int, folder: Path, *, seed: int) -> dict[str, Any]:
+def run(rounds: int, engine: KilledEngine, *, seed: int) -> dict[str, Any]:
     """All rounds; raises RuntimeError at the first thing that is not as acknowledged."""
     rng = random.Random(seed)
     state: State = {}
@@ -191,9 +193,9 @@ def run(rounds: int, folder: Path, *, seed: int) -> dict[str, Any]:
     opening_s: list[float] = []
     for number in range(rounds):
         lines = rng.randint(0, MAX_LINES)
-        wait_s = rng.uniform(0, MAX_WAIT_S if lines else 5 * MAX_WAIT_S)
+        wait_s = rng.uniform(0, engine.call_s if lines else 5 * engine.call_s)
         lines_of_writer = kill_writer(
-            folder, state, rng.getrandbits(40), lines=lines, wait_s=wait_s
+            engine, state, rng.getrandbits(40), lines=lines, wait_s=wait_s
         )
         pending: list[Any] | None = None
         for word, *rest in lines_of_writer:
@@ -203,8 +205,9 @@ def run(rounds: int, folder: Path, *, seed: int) -> dict[str, Any]:
                 state = after(state, pending)
                 counts[pending[0]] += 1
                 pending = None
+        engine.settle()
         started = time.perf_counter()
-        catalog, gallery, owner = open_gallery(folder)
+        catalog, gallery, owner = open_gallery(engine)
         opening_s.append(time.perf_counter() - started)
         stored_state, scans = stored(catalog, owner)
         if pending is not None and stored_state != state:
@@ -217,11 +220,10 @@ def run(rounds: int, folder: Path, *, seed: int) -> dict[str, Any]:
             if catalog.thumbnail(owner, NAME, scan.scan_id) != thumbnail(state[scan.scan_id][0]):
                 raise RuntimeError(f"round {number}: a thumbnail is not its scan's")
         check_index(gallery, owner, state, rng)
+        gallery.close()
         catalog.close()
-        if number % 10 == 9 or number == rounds - 1:
-            inspection = inspect(folder / FILE_NAME)
-            if not inspection.is_sound:
-                raise RuntimeError(f"round {number}: {sorted(inspection.findings)}")
+        if (number % 10 == 9 or number == rounds - 1) and (findings := engine.findings()):
+            raise RuntimeError(f"round {number}: {findings}")
     opening_s.sort()
     return {
         "rounds": rounds,
@@ -236,15 +238,32 @@ def run(rounds: int, folder: Path, *, seed: int) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def engine_of(name: str) -> Iterator[KilledEngine]:
+    """New, empty data; a server of its own for PostgreSQL."""
+    if name == "sqlite":
+        with tempfile.TemporaryDirectory() as scratch:
+            yield SqliteEngine(Path(scratch) / "data")
+        return
+    from catalogs import new_postgres_catalog
+    from postgres_process import SERVICE_ROLE, postgres_process
+
+    with postgres_process() as server:
+        url = new_postgres_catalog(server)[0]["CATALOG"]
+        yield PostgresEngine(url, url.replace(f"//{SERVICE_ROLE}@", "//postgres@"))
+
+
 def main() -> None:
     """Run all rounds and print what happened."""
     parser = argument_parser(__doc__, with_out=True)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=("sqlite", "postgres"), default="sqlite")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    end_in_order()
+    with engine_of(arguments.engine) as engine:
         start = time.perf_counter()
-        report = run(arguments.rounds, Path(scratch) / "data", seed=arguments.seed)
+        report = {"engine": arguments.engine} | run(arguments.rounds, engine, seed=arguments.seed)
         report["elapsed_s"] = round(time.perf_counter() - start, 1)
     print_report(report, arguments)
 

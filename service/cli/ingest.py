@@ -29,6 +29,7 @@ BYTES_PER_REQUEST = 16_000_000
 ATTEMPTS = 8
 LONGEST_WAIT_S = 30.0
 _OF_THE_FILE = frozenset({413, 415, 422})  # all files of the request were refused
+_LATER = frozenset({429, 502, 503, 504})  # busy, or a proxy whose replica died
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,7 @@ class _Sender:
             try:
                 return call()
             except (ApiError, httpx.TransportError) as error:
-                is_busy = not isinstance(error, ApiError) or error.status in (429, 503)
+                is_busy = not isinstance(error, ApiError) or error.status in _LATER
                 if not is_busy or attempt == ATTEMPTS - 1 or self._stopping.is_set():
                     raise
                 asked_s = getattr(error, "retry_after_s", None) or 1.0

@@ -17,8 +17,8 @@ from tests.catalog.places import PostgresPlace
 
 pytestmark = pytest.mark.postgres
 SHORT = settings(
-    max_examples=60,
-    stateful_step_count=40,
+    max_examples=40,
+    stateful_step_count=30,
     derandomize=True,
     database=None,
     deadline=None,

@@ -153,15 +153,18 @@ def test_a_request_that_is_too_large_is_halved_until_the_file_is_found(
     assert why.startswith("upload_too_large")
 
 
-def test_a_busy_service_is_asked_again_after_a_pause(
+def test_a_busy_service_and_a_proxy_whose_replica_died_are_asked_again_after_a_pause(
     quick: LocalService, client: Client, images: list[Path]
 ) -> None:
-    busy = [503, 503]
+    busy = [502, 503]
 
     class Busy(Counting):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             if request.url.path.endswith("/scans") and busy:
-                problem = {"status": busy.pop(), "code": "overloaded"}
+                status = busy.pop()
+                if status == 502:
+                    return httpx.Response(502, text="<h1>502 Bad Gateway</h1>")
+                problem = {"status": status, "code": "overloaded"}
                 return httpx.Response(503, json=problem, headers={"Retry-After": "1"})
             return super().handle_request(request)
 

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def test_two_hundred_kills_lose_nothing_that_was_acknowledged() -> None:
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_two_hundred_kills_lose_nothing_that_was_acknowledged(engine: str) -> None:
     command = [sys.executable, "benchmarks/kill_rounds.py", "--rounds", "200", "--seed", "7"]
-    command.append("--json")
+    command += ["--engine", engine, "--json"]
     done = subprocess.run(
         command,
         cwd=ROOT,

@@ -137,7 +137,9 @@ class PostgresFacets(PostgresTable):
 def _labelled(connection: Connection, collection_id: int, task: str, label: str) -> list[DictRow]:
     """Number and labels of the scans that have a label."""
     passes, variables = condition(ScanFilter(labels={task: (label,)}))
-    query = f"SELECT row_id, labels FROM scans WHERE collection_id = %s::bigint AND {passes}"  # noqa: S608 - constants
+    query = f"""
+        SELECT row_id, labels FROM filtered_scans WHERE collection_id = %s::bigint AND {passes}
+    """  # noqa: S608 - constants
     return _rows(connection, query, collection_id, *variables)
 
 

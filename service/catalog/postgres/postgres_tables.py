@@ -169,8 +169,8 @@ CREATE INDEX scans_of_subject ON scans (workspace_id, subject_id) WHERE subject_
 
 CREATE INDEX scans_of_study ON scans (workspace_id, study_id) WHERE study_id IS NOT NULL;
 
--- Of one collection: many have the same labels. It is used for filters if the function behind @> is
--- leakproof (``postgres_schema``), because row-level security comes first otherwise.
+-- Of one collection: many have the same labels. Filters use it through the view filtered_scans,
+-- because row-level security comes first otherwise.
 CREATE INDEX scans_by_label ON scans USING gin (collection_id, labels_b jsonb_path_ops);
 
 CREATE INDEX scans_by_attribute ON scans USING gin (collection_id, attributes_b jsonb_path_ops);

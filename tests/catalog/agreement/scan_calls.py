@@ -14,6 +14,7 @@ from tests.catalog.agreement.odd_values import (
     any_json,
     any_scalars,
     digests,
+    few_classes,
     filters,
     good_scans,
     mostly,
@@ -184,7 +185,7 @@ class ScanCalls(RuleBasedStateMachine):
     @rule(
         owner=owner_numbers,
         task=spellings,
-        old=spellings,
+        old=mostly(few_classes, spellings),
         new=names,
         merge=st.booleans(),
         dry=st.booleans(),

@@ -1,0 +1,127 @@
+"""The compose files say what the service understands; containers themselves are not run here."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.settings import Settings
+
+DOCKER = Path(__file__).parents[2] / "docker"
+FILES = sorted(DOCKER.glob("compose*.yaml"))
+SCALE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.scale.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = SCALE["services"]
+VARIABLES = {f"SONOPROBE_{name.upper()}" for name in Settings.model_fields}
+
+
+def seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+def haproxy() -> str:
+    return (DOCKER / "haproxy.cfg").read_text()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_limits_and_can_write_only_where_it_must(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_variable_of_ours_is_a_setting_and_none_is_a_secret(name: str) -> None:
+    environment = SERVICES[name].get("environment", {})
+    ours = {variable for variable in environment if variable.startswith("SONOPROBE_")}
+    assert ours <= VARIABLES
+    assert "password" not in re.sub(r"/run/secrets/\w+", "", str(environment).lower()).replace(
+        "password_file", ""
+    )
+
+
+def test_secrets_come_from_files_that_are_not_committed() -> None:
+    files = {secret["file"] for secret in SCALE["secrets"].values()}
+    used = {name for service in SERVICES.values() for name in service.get("secrets", [])}
+    assert used == set(SCALE["secrets"])
+    ignored = (DOCKER.parent / ".gitignore").read_text().split()
+    assert all(f"docker/{file}".startswith(tuple(ignored)) for file in files)
+
+
+def test_only_the_owner_of_the_tables_migrates_and_replicas_wait_for_it() -> None:
+    migrate, replica = SERVICES["migrate"], SERVICES["sonoprobe"]
+    assert "sonoprobe_owner@" in migrate["environment"]["SONOPROBE_CATALOG"]
+    assert "sonoprobe_service@" in replica["environment"]["SONOPROBE_CATALOG"]
+    assert migrate["secrets"] == ["owner_password"]
+    assert replica["secrets"] == ["service_password"]
+    assert replica["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_the_database_is_reached_from_inside_alone() -> None:
+    assert SERVICES["database"]["networks"] == ["inside"]
+    assert SCALE["networks"]["inside"]["internal"] is True
+    assert not [
+        name for name, service in SERVICES.items() if "ports" in service and name != "proxy"
+    ]
+
+
+def test_folders_that_the_service_needs_are_made_before_it_starts() -> None:
+    replica = SERVICES["sonoprobe"]
+    variables = replica["environment"]
+    folders = [path for name, path in variables.items() if name.endswith("_DIR")]
+    assert len(folders) == 2
+    assert f"mkdir -p {' '.join(folders)} &&" in replica["entrypoint"][2]
+
+
+def test_a_replica_has_time_to_end_what_it_began() -> None:
+    replica = SERVICES["sonoprobe"]
+    drain_s = float(replica["environment"]["SONOPROBE_DRAIN_S"])
+    assert seconds(replica["stop_grace_period"]) > drain_s + Settings().graceful_timeout_s
+
+
+def test_the_proxy_knows_all_replicas_and_the_replicas_trust_it() -> None:
+    assert f"server-template replica {SERVICES['sonoprobe']['deploy']['replicas']} " in haproxy()
+    (network,) = SCALE["networks"]["inside"]["ipam"]["config"]
+    trusted = SERVICES["sonoprobe"]["environment"]["SONOPROBE_TRUSTED_PROXIES"]
+    assert trusted == network["subnet"]
+
+
+def test_the_proxy_sees_the_stop_of_a_replica_before_connections_are_refused() -> None:
+    found = re.search(r"check inter (\d+)ms fall (\d+)", haproxy())
+    assert found is not None
+    drain_s = float(SERVICES["sonoprobe"]["environment"]["SONOPROBE_DRAIN_S"])
+    assert int(found[1]) * int(found[2]) / 1000 < drain_s / 2
+
+
+def test_the_times_of_the_proxy_fit_those_of_the_service() -> None:
+    times = {name: seconds(value) for name, value in re.findall(r"timeout (\S+) (\S+)", haproxy())}
+    settings = Settings()
+    assert times["http-keep-alive"] < settings.keep_alive_s
+    assert times["client"] > settings.body_timeout_s, "the service explains a pause better"
+    assert times["http-request"] > settings.header_timeout_s
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
+def test_haproxy_accepts_its_configuration() -> None:
+    command = ["haproxy", "-c", "-f", str(DOCKER / "haproxy.cfg")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_docker_accepts_the_file(file: Path, tmp_path: Path) -> None:
+    known = shutil.which("docker") and subprocess.run(
+        ["docker", "compose", "version"], capture_output=True
+    )
+    if not known or known.returncode:
+        pytest.skip("docker compose is not installed")
+    command = ["docker", "compose", "-f", str(file), "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
