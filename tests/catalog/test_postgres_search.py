@@ -199,7 +199,7 @@ def test_no_answer_is_short_or_holds_what_is_gone(store):
 
 def test_of_twins_the_older_row_comes_first_in_a_partition_too(store):
     rows_ND = drawn(3)
-    rows_ND[500:520] = rows_ND[7]
+    rows_ND[500:508] = rows_ND[7]
     store.add(rows_ND)
     store.build()
     assert nearest(store, rows_ND[7], 3) == store.row_ids[[7, 500, 501]].tolist()

@@ -35,7 +35,7 @@ FEW = 2000  # rows that pass: looked up before anything else, because it is quic
 # from the end of what the index finds, where it misses most.
 NEAR_PER_HIT, PASSING_PER_HIT, WIDER = 10, 4, 8
 MAX_NEAR = 10_000  # beyond, an exact search is as fast
-EF_SEARCH, LARGE_EF_SEARCH, MAX_EF_SEARCH = 200, 400, 1000  # pgvector allows 1000
+EF_SEARCH, LARGE_EF_SEARCH, MAX_EF_SEARCH = 150, 400, 1000  # pgvector allows 1000
 LARGE_ROWS = 250_000  # larger graphs need a wider search for the same recall
 ATTEMPTS = 3  # when the partition is exchanged between two statements
 

@@ -7,8 +7,9 @@ hold up the searches of all other collections.
 
 The role of the service owns nothing, so it cannot create tables. These functions run with the
 rights of the owner, take numbers only, and look up everything else in the catalog. The table
-``search_parts`` says which partition of a collection is in use; only they write to it. Until it is in
-use, a table is called ``search_build_<number>``: the vacuum after erasures would wait for its build.
+``search_parts`` says which partition of a collection is in use; only they write to it. Until it is
+in use, its table is called ``search_build_<number>``: the vacuum after erasures looks for the other
+name and does not wait for the build.
 
 Locks: ``search_begin``, ``search_publish`` and ``search_sweep`` lock the row of the collection, as
 every writer does, for some milliseconds. What takes longer holds no lock that a writer waits for.
