@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from service.catalog.interface import Catalog
@@ -20,11 +20,18 @@ SHORT = settings(
     max_examples=40,
     stateful_step_count=30,
     derandomize=True,
+    phases=[Phase.generate],  # to shrink a failure takes minutes: the long run does
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(SHORT, max_examples=1500, stateful_step_count=60, derandomize=False)
+LONG = settings(
+    SHORT,
+    max_examples=1500,
+    stateful_step_count=60,
+    derandomize=False,
+    phases=[Phase.generate, Phase.shrink],
+)
 
 
 @pytest.fixture

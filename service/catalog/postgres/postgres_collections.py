@@ -58,6 +58,7 @@ class PostgresCollections(PostgresTable):
         intake: Mapping[str, Any] | None = None,
     ) -> Collection:
         require_text(name, "a collection name")
+        require_text(description, "a description")
         if dim < 1:
             raise InputError(f"expected embeddings of at least 1 number, got {dim}")
         policy = (keep_images, require_days(retention_days), dict(intake or {}))
@@ -79,6 +80,7 @@ class PostgresCollections(PostgresTable):
     ) -> Collection:
         require_fields(patch.set_fields, POLICY)
         require_days(patch.retention_days)
+        require_text(patch.description, "a description")
         changes = {column: getattr(patch, column) for column in sorted(patch.set_fields)}
         if "retention_days" in changes:  # the next sweep judges anew
             changes["retention_held"] = 0
