@@ -91,6 +91,7 @@ def run_worker(arguments: argparse.Namespace) -> None:
         catalog, {KIND: JobKind(of_kind)}, threads=2, max_waiting=10_000, lease_s=LEASE_S
     )
     operations.open()
+    (arguments.folder / f"ready-{os.getpid()}").touch()
     signal.pause()
 
 
@@ -102,12 +103,17 @@ class Worker:
             *(sys.executable, __file__, "--folder", str(folder), "--work-ms", str(work_ms)),
         ]
         self._environment = os.environ | {"SONOPROBE_CATALOG": url, "PYTHONPATH": str(ROOT)}
-        self._log = folder / "workers.log"
+        self._folder = folder
         self.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it works; a start takes longer than the pause between two kills may be."""
+        return (self._folder / f"ready-{self.process.pid}").exists()
 
     def start(self) -> None:
         """Start it."""
-        with self._log.open("ab") as log:
+        with (self._folder / "workers.log").open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environment, stderr=log)
 
     def kill(self) -> None:
@@ -122,24 +128,28 @@ class Worker:
         self.process.send_signal(signal.SIGCONT)
 
 
-def disturb(workers: list[Worker], unfinished: Any, rng: random.Random) -> tuple[int, int]:
-    """Kill and halt until nothing is unfinished; return how often."""
-    kills = halts = 0
+def disturb(workers: list[Worker], unfinished: Any, rng: random.Random) -> tuple[int, int, int]:
+    """Kill and halt until nothing is unfinished; return how often, and how often none worked."""
+    kills = halts = put_off = 0
     next_s = time.monotonic() + KILL_EVERY_S
     while unfinished():
         time.sleep(0.1)
         if time.monotonic() < next_s:
             continue
         next_s = time.monotonic() + KILL_EVERY_S
+        ready = [worker for worker in workers if worker.is_ready]
+        if not ready:
+            put_off += 1
+            continue
         if kills % HALT_EVERY == HALT_EVERY - 1 and halts <= kills // HALT_EVERY:
-            rng.choice(workers).halt(HALT_S)
+            rng.choice(ready).halt(HALT_S)
             halts += 1
             continue
-        victim = rng.choice(workers)
+        victim = rng.choice(ready)
         victim.kill()
         victim.start()
         kills += 1
-    return kills, halts
+    return kills, halts, put_off
 
 
 def measure(arguments: argparse.Namespace, server: PostgresProcess, folder: Path) -> dict[str, Any]:
@@ -165,7 +175,7 @@ def measure(arguments: argparse.Namespace, server: PostgresProcess, folder: Path
                     return False
                 return bool(row(watch, COUNTS)["unfinished"])
 
-            kills, halts = disturb(workers, unfinished, rng)
+            kills, halts, put_off = disturb(workers, unfinished, rng)
         finally:
             for worker in workers:
                 worker.kill()
@@ -177,6 +187,7 @@ def measure(arguments: argparse.Namespace, server: PostgresProcess, folder: Path
         "workers": WORKERS,
         "seconds": round(time.monotonic() - begin, 1),
         "kills": kills,
+        "kills_put_off": put_off,
         "halts_longer_than_the_lease": halts,
         **counts,
         "lost": arguments.operations - endings["ended"],

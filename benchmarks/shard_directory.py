@@ -30,7 +30,7 @@ from service.catalog.records import NewScan
 
 DIM, ENCODER, NAME = 1024, "enc_shards", "g"
 DIRECTORY_ROWS = 100_000  # workspaces of a directory that is full
-CALLS = 200
+CALLS = 100
 
 
 def drawn_scan(number: int, rng: np.random.Generator) -> NewScan:
@@ -141,7 +141,7 @@ def whole(catalog: PostgresCatalog, owners: list[str]) -> dict[str, Any]:
     """What goes over all shards."""
     return {
         "readiness_ms": many_ms(catalog.check, 20),
-        "retention_sweep_ms": many_ms(lambda: catalog.expire(SweepLimits()), 5),
+        "retention_sweep_ms": many_ms(lambda: catalog.expire(limits=SweepLimits()), 5),
         "claim_operation_ms": many_ms(
             lambda: catalog.claim_operation("worker", lease_s=5, kinds=["none"]), 20
         ),
