@@ -9,8 +9,8 @@ settings that reaches our recall. It is installed for this benchmark alone: in t
     python -m venv .venv-peer && .venv-peer/bin/pip install lancedb
     python benchmarks/bench_search.py --sizes 10000,100000,1000000 --json
 
-``--engine postgres`` measures the search in PostgreSQL, in a server of its own, and the embedded one
-beside it (``embedded_...``):
+``--engine postgres`` measures the search in PostgreSQL, in a server of its own, and the embedded
+one beside it (``embedded_...``):
 
     python benchmarks/bench_search.py --engine postgres --sizes 10000,100000 --json
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import postgres_gallery
 from postgres_process import SERVICE_ROLE, PostgresProcess, postgres_process
+from psycopg import sql
 from search_engines import (
     DIM,
     FILTER_EVERY,
@@ -30,12 +31,14 @@ from service.catalog.filter_records import ScanFilter
 from service.catalog.postgres.postgres_database import DIRECTORY, PostgresDatabase
 from service.catalog.postgres.postgres_schema import migrate
 from service.catalog.postgres.search import postgres_ranking
-from service.catalog.postgres.search.postgres_search import PostgresSearch
+from service.catalog.postgres.search.postgres_search import (
+    EXACT_ROWS,
+    TAIL_ROWS,
+    PostgresSearch,
+)
 from service.catalog.postgres.search.postgres_search_build import BuildLimits, PartitionBuilder
 
 WORKSPACE, COLLECTION, ENCODER = "ws_bench", "c", "enc"
-EXACT_ROWS, TAIL_ROWS = 20_000, 4096
-BUILD_MEMORY_MB = 1024
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
 EVERYTHING = ScanFilter()
 ONE_PERCENT = ScanFilter(attributes={"rare": (True,)})
@@ -165,14 +168,21 @@ def _moving(owner: PostgresDatabase, builder: PartitionBuilder, gallery: Path) -
     began = time.perf_counter()
     builder.work(DIRECTORY)
     extend_s = time.perf_counter() - began
+    began = time.perf_counter()
     with owner.write(WORKSPACE) as connection:
         deleted = connection.execute("DELETE FROM scans WHERE row_id % 1000 = 7").rowcount
         connection.execute("UPDATE collections SET scans = scans - %s", (deleted,))
-    began = time.perf_counter()
-    builder.work(DIRECTORY)
+    delete_s = time.perf_counter() - began
+    with owner.outside(DIRECTORY) as connection:
+        part = connection.execute("SELECT number FROM search_parts").fetchone()
+        assert part is not None
+        table = sql.Identifier(f"search_halves_{part['number']}")
+        began = time.perf_counter()
+        connection.execute(sql.SQL("VACUUM (INDEX_CLEANUP ON) {}").format(table))
     return {
         "extend_rows_per_s": TAIL_ADDED / extend_s,
         "deleted_rows": deleted,
+        "delete_s": delete_s,
         "vacuum_s": time.perf_counter() - began,
     }
 
@@ -182,7 +192,8 @@ def _sizes(owner: PostgresDatabase) -> dict[str, float]:
         SELECT c.relname AS name, pg_relation_size(c.oid) / 1048576.0 AS heap_mb,
         pg_indexes_size(c.oid) / 1048576.0 AS index_mb,
         coalesce(pg_relation_size(c.reltoastrelid), 0) / 1048576.0 AS toast_mb
-        FROM pg_class AS c WHERE c.relkind = 'r' AND c.relname ~ '^(scans|scan_vectors|search_halves)'
+        FROM pg_class AS c WHERE c.relkind = 'r'
+        AND (c.relname IN ('scans', 'scan_vectors') OR c.relname LIKE 'search_halves%')
     """
     sizes: dict[str, float] = {}
     with owner.everything(DIRECTORY, "read") as connection:

@@ -2,7 +2,8 @@
 
     python benchmarks/search_engines.py <engine> <rows> <cache> <folder> <min recall> --json
 
-Only ``ours`` and ``postgres`` import the project, so that a peer can run in an environment of its own.
+Only ``ours`` and ``postgres`` import the project, so that a peer can run in an environment of its
+own.
 
 Shape suffixes: N gallery rows, B rows of a block, Q queries, K neighbours, D embedding width.
 """
@@ -235,7 +236,9 @@ def postgres(
     """Our search in PostgreSQL with pgvector; a large build gets memory for its whole graph."""
     import postgres_engine
 
-    memory_mb = max(postgres_engine.BUILD_MEMORY_MB, rows * 3 // 1000)
+    from service.catalog.postgres.search.postgres_search import BUILD_MEMORY_MB
+
+    memory_mb = max(BUILD_MEMORY_MB, rows * 3 // 1000)
     return postgres_engine.measured(rows, gallery, truth, memory_mb)
 
 

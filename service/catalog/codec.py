@@ -158,12 +158,18 @@ def _parsed(kind: type, *, is_optional: bool) -> Decode:
 
 
 def encode_json(value: object) -> str:
-    """JSON text with sorted keys. Raises InputError: a value is NaN, or not a JSON value."""
+    """JSON text with sorted keys.
+
+    Raises:
+        InputError: a value is NaN or not a JSON value, or text is not valid Unicode.
+    """
     try:
         # Not ASCII-escaped: databases then compare the characters themselves.
-        return json.dumps(
+        text = json.dumps(
             value, ensure_ascii=False, sort_keys=True, allow_nan=False, default=_plain
         )
+        text.encode()  # here, so that every engine refuses a lone surrogate at the same point
+        return text
     except (TypeError, ValueError) as error:
         raise InputError("a stored object must hold only finite JSON values") from error
 

@@ -3,7 +3,8 @@
 Every write is on disk when its method returns. Methods that take a workspace see nothing of other
 workspaces. All methods block, so call them from worker threads; all are thread safe. They raise
 CatalogFailure when the engine fails or the catalog is closed, and InputError for text that is not
-valid Unicode. UnknownItem means that the workspace has no such item.
+valid Unicode; an engine may refuse to look for text with a NUL too, which none stores. UnknownItem
+means that the workspace has no such item.
 
 Shape suffixes: N scans, D embedding width.
 """

@@ -1,23 +1,39 @@
-"""A real catalog in a fresh folder, two workspaces with one collection each, and scans to add."""
+"""A real catalog on every engine, two workspaces with one collection each, and scans to add.
+
+A test that uses ``catalog``, ``opened`` or ``place`` runs on SQLite in the default run, and on
+PostgreSQL with the marker ``postgres``. What is about the file of SQLite has the marker ``sqlite``.
+"""
 
 import hashlib
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from service.catalog.interface import Catalog
 from service.catalog.records import NewScan, ScanImage, StoredScan
-from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
+from service.catalog.sqlite.sqlite_catalog import open_catalog
+from tests.catalog.places import ENGINES, Place, PostgresPlace, SqlitePlace
 
 if TYPE_CHECKING:  # psycopg is an extra
     from postgres_process import PostgresProcess
 
 DIM = 8
 ENCODER = "enc_1"
+# The lowest and highest versions are tested without the extra.
+_OF_POSTGRES = ["test_postgres_*", "test_engines_*", "test_catalog_copy*", "test_workspace_moves*"]
+collect_ignore_glob = [] if find_spec("psycopg") else _OF_POSTGRES
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test of the catalog on every engine, or on SQLite alone."""
+    if "place" in metafunc.fixturenames:
+        is_of_sqlite = metafunc.definition.get_closest_marker("sqlite") is not None
+        metafunc.parametrize("place", ["sqlite"] if is_of_sqlite else ENGINES, indirect=True)
 
 
 @pytest.fixture
@@ -26,19 +42,30 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def catalog(folder: Path) -> Iterator[SqliteCatalog]:
-    catalog = open_catalog(folder)
+def place(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
+    """An empty place for a catalog."""
+    if request.param == "sqlite":
+        yield SqlitePlace(folder)
+    else:
+        database: PostgresPlace = request.getfixturevalue("postgres_database")
+        yield database
+        database.empty()
+
+
+@pytest.fixture
+def catalog(place: Place) -> Iterator[Catalog]:
+    catalog = place.open()
     yield catalog
     catalog.close()
 
 
 @pytest.fixture
-def ours(catalog: SqliteCatalog) -> str:
+def ours(catalog: Catalog) -> str:
     return _workspace(catalog, "ours")
 
 
 @pytest.fixture
-def theirs(catalog: SqliteCatalog) -> str:
+def theirs(catalog: Catalog) -> str:
     return _workspace(catalog, "theirs")
 
 
@@ -59,7 +86,7 @@ def new_scan() -> Callable[..., NewScan]:
 
 
 @pytest.fixture
-def add(catalog: SqliteCatalog, ours: str, new_scan: Callable[..., NewScan]) -> Callable[..., str]:
+def add(catalog: Catalog, ours: str, new_scan: Callable[..., NewScan]) -> Callable[..., str]:
     """Store scan ``n`` in our collection ``lungs`` and return its scan id."""
 
     def store(n: int, workspace_id: str = ours, collection: str = "lungs", **fields: Any) -> str:
@@ -72,12 +99,12 @@ def add(catalog: SqliteCatalog, ours: str, new_scan: Callable[..., NewScan]) -> 
 
 
 @pytest.fixture
-def opened():
-    """Open further catalogs, closed at the end whatever happens."""
+def opened(place: Place) -> Iterator[Callable[..., Catalog]]:
+    """Open further catalogs over the same place or a folder, closed at the end in any case."""
     with ExitStack() as stack:
 
-        def run(folder):
-            catalog = open_catalog(folder)
+        def run(folder: Path | None = None, **options: Any) -> Catalog:
+            catalog = place.open(**options) if folder is None else open_catalog(folder, **options)
             stack.callback(catalog.close)
             return catalog
 
@@ -85,19 +112,12 @@ def opened():
 
 
 @pytest.fixture
-def edit(folder):
-    """Change the file behind the catalog's back; the catalog must be closed."""
-
-    def run(sql, *variables):
-        connection = sqlite3.connect(folder / "catalog.sqlite")
-        connection.execute(sql, variables)
-        connection.commit()
-        connection.close()
-
-    return run
+def edit(place: Place) -> Callable[..., list[tuple[Any, ...]]]:
+    """Change what is stored behind the catalog's back."""
+    return place.sql
 
 
-def _workspace(catalog: SqliteCatalog, name: str) -> str:
+def _workspace(catalog: Catalog, name: str) -> str:
     workspace_id = catalog.ensure_workspace(name).workspace_id
     catalog.create_collection(workspace_id, "lungs", encoder_id=ENCODER, dim=DIM)
     return workspace_id
@@ -109,16 +129,9 @@ def _image(n: int) -> ScanImage:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator["PostgresProcess"]:
-    """A real PostgreSQL; its database ``template`` has the tables of a catalog."""
-    from postgres_process import SERVICE_ROLE, postgres_process
-
-    from service.catalog.postgres.postgres_schema import migrate
-
-    with postgres_process() as server:
-        server.template = server.create_database()
-        migrate(server.url(server.template), service_role=SERVICE_ROLE)
-        yield server
+def postgres_database(postgres_server: "PostgresProcess") -> PostgresPlace:
+    """One database for many tests, each of which leaves it empty."""
+    return PostgresPlace(postgres_server, postgres_server.create_database())
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure, DamagedBackup
 
+pytestmark = pytest.mark.sqlite
+
 EVERYTHING = ScanFilter()
 SECRET = "SUBJECT-7f3a"
 
@@ -202,15 +204,15 @@ def test_a_cycle_that_is_broken_off_leaves_no_backup(catalog, add, file, shelf):
     assert [path.name for path in shelf.iterdir()] == ["erasures.jsonl"]
 
 
-@pytest.mark.parametrize("place", [0, 5000, -1])
+@pytest.mark.parametrize("at_byte", [0, 5000, -1])
 def test_a_flipped_byte_in_a_backup_is_refused_and_the_catalog_left_alone(
-    catalog, ours, add, file, shelf, place
+    catalog, ours, add, file, shelf, at_byte
 ):
     add(1, scan_id="a")
     backup = back_up(file, shelf)
     catalog.close()
     damaged = bytearray((backup / "catalog.sqlite").read_bytes())
-    damaged[place] ^= 1
+    damaged[at_byte] ^= 1
     (backup / "catalog.sqlite").write_bytes(damaged)
     before = file.read_bytes()
     with pytest.raises(DamagedBackup, match="expected"):

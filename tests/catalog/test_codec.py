@@ -22,6 +22,8 @@ from service.catalog.records import (
 from service.catalog.sqlite.rows import decode
 from service.errors import CatalogFailure, InputError
 
+IN_MEMORY = {"for_service"}  # one process owns the file, and has the queue
+
 
 @dataclass(frozen=True)
 class Inner:
@@ -44,6 +46,7 @@ class Outer:
 WHOLE = Outer(Inner("é", 0.5), "on", ("a", "b"), {"x": [1, None]}, {"k": Inner("i")}, None, True)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("table", "record"),
     [
@@ -64,7 +67,8 @@ def test_every_field_of_a_record_is_a_column_of_its_table(catalog, table, record
         rows = connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,))
         declared = {row["name"]: kinds.get(row["type"], {int}) for row in rows}
     for column in columns(record):
-        assert column.kind in declared[column.name], column.name
+        if column.name not in IN_MEMORY:
+            assert column.kind in declared[column.name], column.name
 
 
 def test_a_record_in_a_record_gives_its_columns_to_the_same_row():
@@ -127,7 +131,9 @@ def test_a_damaged_column_is_a_catalog_failure_that_quotes_nothing(column, value
     assert "SECRET" not in str(failure.value)
 
 
-@pytest.mark.parametrize("value", [{"a": {1}}, {"a": float("nan")}, {"a": object()}])
+@pytest.mark.parametrize(
+    "value", [{"a": {1}}, {"a": float("nan")}, {"a": object()}, {"a": "\ud800"}]
+)
 def test_what_json_cannot_hold_is_refused(value):
     with pytest.raises(InputError):
         to_columns(ScanImage("a", "frame", "png", 1, 1, "b", analysis=value))

@@ -9,6 +9,8 @@ import pytest
 from service.catalog.data_folder import owned
 from service.errors import CatalogFailure, FolderInUse
 
+pytestmark = pytest.mark.sqlite
+
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys

@@ -12,6 +12,8 @@ from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import DamagedBackup, InputError, UnknownItem
 from tests.catalog.set_clock import SetClock
 
+pytestmark = pytest.mark.sqlite
+
 EVERYTHING = ScanFilter()
 SECRET = "SUBJECT-7f3a"
 

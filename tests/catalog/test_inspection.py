@@ -6,6 +6,8 @@ import pytest
 from service.catalog.sqlite.inspection import inspect
 from service.errors import CatalogFailure
 
+pytestmark = pytest.mark.sqlite
+
 JPEG = b"\xff\xd8 picture \xff\xd9"
 PNG = b"\x89PNG\r\n\x1a\n picture"
 UNIT = np.eye(8, dtype=np.float32)[0]

@@ -19,6 +19,8 @@ from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure, FolderInUse
 
+pytestmark = pytest.mark.sqlite
+
 ROOT = Path(__file__).parents[2]
 V1 = ROOT / "tests" / "fixtures" / "catalog_v1" / "catalog.sqlite"
 OPENER = """

@@ -1,5 +1,8 @@
 """Transactions over a real PostgreSQL."""
 
+import os
+import signal
+
 import psycopg
 import pytest
 from postgres_process import SERVICE_ROLE
@@ -112,3 +115,34 @@ def test_no_message_quotes_stored_text(database):
     with pytest.raises(CatalogFailure) as caught, database.write("ws_a") as connection:
         connection.execute("SELECT 'secret of a patient'::integer")
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_hangs_is_not_ready_and_then_it_is_again(postgres_server, database):
+    database.check()
+    (pid, *_) = (postgres_server.folder / "data" / "postmaster.pid").read_text().split()
+    with database.everything(DIRECTORY, "read") as connection:
+        backends = connection.execute("SELECT pid FROM pg_stat_activity").fetchall()
+    pids = [int(pid), *(row["pid"] for row in backends)]
+    for stopped in pids:
+        os.kill(stopped, signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            with pytest.raises(CatalogFailure, match="does not answer"):
+                database.check()
+    finally:
+        for stopped in pids:
+            os.kill(stopped, signal.SIGCONT)
+    for attempt in range(100):
+        try:
+            database.check()
+            break
+        except CatalogFailure:
+            assert attempt < 99, "it never came back"
+
+
+def test_a_role_for_which_the_walls_do_not_hold_is_warned_of(postgres_server, postgres_url, caplog):
+    PostgresDatabase(postgres_url).close()
+    assert "row-level security" not in caplog.text
+    name = postgres_url.split("@/")[1].split("?")[0]
+    PostgresDatabase(postgres_server.url(name)).close()
+    assert "row-level security does not hold" in caplog.text

@@ -244,7 +244,10 @@ def test_a_filter_by_label_uses_the_index_although_rows_are_guarded(replicas, ou
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE scans")
     with replicas[0].database.read(ours) as connection:
-        query = f"EXPLAIN SELECT row_id FROM scans WHERE collection_id = %s::bigint AND {passes}"
+        query = f"""
+            EXPLAIN SELECT row_id FROM filtered_scans
+            WHERE collection_id = %s::bigint AND {passes}
+        """
         rows = connection.execute(query, (1, *variables), prepare=False).fetchall()
     plan = "\n".join(row["QUERY PLAN"] for row in rows)
     conditions = [line for line in plan.splitlines() if "Index Cond" in line]

@@ -14,6 +14,8 @@ from service.catalog.records import ScanPatch
 from service.catalog.sqlite.inspection import inspect
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 
+pytestmark = pytest.mark.sqlite
+
 EVERYTHING = ScanFilter()
 FILES = ("catalog.sqlite", "catalog.sqlite-wal")
 

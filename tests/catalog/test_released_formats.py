@@ -12,6 +12,8 @@ from service.catalog.filter_records import ScanFilter
 from service.catalog.records import Author
 from service.catalog.sqlite.inspection import inspect
 
+pytestmark = pytest.mark.sqlite
+
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 UNIT_DD = np.eye(4, dtype=np.float32)
 

@@ -135,10 +135,9 @@ def test_a_clock_that_goes_back_extends_no_retention(catalog, ours, ward, clock)
 
 
 def test_scans_that_were_stored_on_a_clock_ahead_begin_to_age_when_it_is_right(
-    catalog, ours, ward, clock
+    catalog, ours, ward, clock, edit
 ):
-    with catalog._database.write() as connection:
-        connection.execute("UPDATE scans SET created_at = '2199-01-01T00:00:00.000000Z'")
+    edit("UPDATE scans SET created_at = '2199-01-01T00:00:00.000000Z'")
     sweep(catalog, clock)
     clock.run(days=31)
     assert sweep(catalog, clock) == 20

@@ -8,6 +8,8 @@ from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import CatalogFailure
 from tests.catalog.vectors import all_vectors
 
+pytestmark = pytest.mark.sqlite
+
 EVERYTHING = ScanFilter()
 
 
@@ -96,25 +98,4 @@ def test_a_vector_of_wrong_length_is_a_catalog_failure(
         all_vectors(again, ours, "lungs")
     with pytest.raises(CatalogFailure, match=message):
         again.embeddings(ours, "lungs", [scan_id])
-    again.close()
-
-
-@pytest.mark.parametrize("text", ["{", "[]", ""])
-def test_damaged_labels_are_a_catalog_failure(catalog, folder, ours, add, edit, text):
-    scan_id = add(1)
-    catalog.close()
-    edit("UPDATE scans SET labels = ?", text)
-    again = open_catalog(folder)
-    with pytest.raises(CatalogFailure, match="a stored JSON column"):
-        again.get_scan(ours, "lungs", scan_id)
-    again.close()
-
-
-def test_a_missing_thumbnail_is_a_catalog_failure(catalog, folder, ours, add, edit):
-    scan_id = add(1)
-    catalog.close()
-    edit("DELETE FROM scan_thumbnails")
-    again = open_catalog(folder)
-    with pytest.raises(CatalogFailure):
-        again.thumbnail(ours, "lungs", scan_id)
     again.close()

@@ -1,9 +1,10 @@
 """Moving workspaces between two databases, under two replicas that go on serving them."""
 
+import itertools
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import psycopg
 import pytest
@@ -271,6 +272,28 @@ def test_running_operations_are_waited_for_and_their_workspace_is_not_closed(cat
     again = catalog.claim_operation("w", lease_s=60, kinds={"fit"})
     assert again.operation_id == waiting.operation_id
     assert catalog.claim_operation("v", lease_s=60, kinds={"fit"}) is None
+
+
+def test_a_request_that_has_begun_keeps_its_answer(catalog, replica, fill):
+    owner, other = fill(), replica()
+    claim = other.claim_answer(owner, "begun", "d", owner="first", lease_s=60)
+    with pytest.raises(Conflict, match="1 requests have not ended"):
+        move(catalog, wait_s=0)
+    catalog.create_collection(owner, "still open", encoder_id=ENCODER, dim=DIM)
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(move, catalog)
+        with suppress(WorkspaceMoving):
+            for n in itertools.count():  # until the workspace is closed
+                catalog.create_collection(owner, f"c-{n}", encoder_id=ENCODER, dim=DIM)
+        with pytest.raises(WorkspaceMoving):
+            other.claim_answer(owner, "new", "d", owner="second", lease_s=60)
+        answer = SavedAnswer("d", 201, b"made")
+        assert other.claim_answer(owner, "begun", "d", owner="first", lease_s=60).is_mine
+        other.save_answer(
+            owner, "begun", answer, keep_s=60, owner="first", forgettings=claim.forgettings
+        )
+        moving.result()
+    assert other.claim_answer(owner, "begun", "d", owner="second", lease_s=60).saved == answer
 
 
 def test_one_command_moves_a_workspace_at_a_time(catalog, replica, fill):

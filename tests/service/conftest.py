@@ -1,8 +1,9 @@
 """A real service over TCP with the shipped encoder, and frames to send."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,30 @@ from service.cli.demo import SAMPLES
 from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from tests.catalog.places import ENGINES
 from tests.service.expected import BUNDLE
+
+# Upload, search, erasure, classifiers, operations and idempotency, from one end to the other.
+OVER_EVERY_ENGINE = {"test_api.py", "test_erasure_and_retention.py"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of some modules over every engine of the catalog, the others over SQLite."""
+    if "new_catalog" in metafunc.fixturenames:
+        is_over_every = metafunc.definition.path.name in OVER_EVERY_ENGINE
+        engines = ENGINES if is_over_every else ["sqlite"]
+        metafunc.parametrize("new_catalog", engines, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def new_catalog(request: pytest.FixtureRequest) -> Callable[[], dict[str, Any]]:
+    """The settings that give a service an empty catalog of its own."""
+    if request.param == "sqlite":
+        return dict  # in its data folder
+    from postgres_process import SERVICE_ROLE
+
+    server = request.getfixturevalue("postgres_server")
+    return lambda: {"catalog": server.url(server.create_database(), role=SERVICE_ROLE)}
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +58,12 @@ def frames() -> dict[str, list[bytes]]:
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+def local(
+    tmp_path_factory: pytest.TempPathFactory, new_catalog: Callable[[], dict[str, Any]]
+) -> Iterator[LocalService]:
     data_dir: Path = tmp_path_factory.mktemp("data")
-    settings = Settings(
-        data_dir=data_dir, drain_s=0, max_upload_bytes=2_000_000, max_image_bytes=500_000
-    )
+    limits: dict[str, Any] = {"max_upload_bytes": 2_000_000, "max_image_bytes": 500_000}
+    settings = Settings(data_dir=data_dir, drain_s=0, **limits, **new_catalog())
     with local_service(settings) as running:
         yield running
 

@@ -54,9 +54,9 @@ def settings(data_dir: Path, **changed: object) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    data_dir = tmp_path_factory.mktemp("life")
-    with local_service(settings(data_dir)) as local, Client(local.url, key=local.key) as client:
+def house(tmp_path_factory: pytest.TempPathFactory, new_catalog) -> Iterator[Client]:
+    chosen = settings(tmp_path_factory.mktemp("life"), **new_catalog())
+    with local_service(chosen) as local, Client(local.url, key=local.key) as client:
         yield client
 
 

@@ -39,10 +39,12 @@ _BY_ID = """
     FROM scans AS s LEFT JOIN scan_vectors AS v ON v.row_id = s.row_id
     WHERE s.collection_id = %s::bigint AND s.scan_id = ANY(%s::text[])
 """
-_COUNT = "SELECT count(*) FROM scans WHERE collection_id = %s::bigint AND {passes}"
+_COUNT = "SELECT count(*) FROM filtered_scans WHERE collection_id = %s::bigint AND {passes}"
 _LABELLED = """
     SELECT s.scan_id, s.sha256, s.subject_id, s.study_id, s.labels, {vector}
-    FROM (SELECT * FROM scans WHERE collection_id = %s::bigint AND {passes}) AS s {join}
+    FROM (
+        SELECT row_id FROM filtered_scans WHERE collection_id = %s::bigint AND {passes}
+    ) AS f JOIN scans AS s ON s.row_id = f.row_id {join}
     ORDER BY s.row_id
 """
 _WITH_VECTOR = {

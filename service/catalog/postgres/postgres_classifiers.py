@@ -21,6 +21,7 @@ from service.catalog.postgres.postgres_rows import (
     require_row,
     require_workspace,
     select,
+    until_nul,
 )
 from service.catalog.postgres.postgres_version_examples import add_examples
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, new_page
@@ -119,7 +120,8 @@ class PostgresClassifiers(PostgresTable):
             {_CLASSIFIERS} WHERE c.workspace_id = %s AND (%s::text IS NULL OR c.name > %s)
             ORDER BY c.name LIMIT %s
         """
-        variables = (workspace_id, after, after, require_limit(limit) + 1)
+        start = until_nul(after)
+        variables = (workspace_id, start, start, require_limit(limit) + 1)
         with self._database.read(workspace_id) as connection:
             rows = select(connection, query, *variables)
             items = [_classifier(connection, row) for row in rows]

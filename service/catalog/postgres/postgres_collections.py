@@ -20,6 +20,7 @@ from service.catalog.postgres.postgres_rows import (
     require_collection,
     require_workspace,
     select,
+    until_nul,
 )
 from service.catalog.records import Collection, Page, PolicyPatch, new_page
 from service.catalog.validation import (
@@ -57,6 +58,7 @@ class PostgresCollections(PostgresTable):
         intake: Mapping[str, Any] | None = None,
     ) -> Collection:
         require_text(name, "a collection name")
+        require_text(description, "a description")
         if dim < 1:
             raise InputError(f"expected embeddings of at least 1 number, got {dim}")
         policy = (keep_images, require_days(retention_days), dict(intake or {}))
@@ -78,6 +80,7 @@ class PostgresCollections(PostgresTable):
     ) -> Collection:
         require_fields(patch.set_fields, POLICY)
         require_days(patch.retention_days)
+        require_text(patch.description, "a description")
         changes = {column: getattr(patch, column) for column in sorted(patch.set_fields)}
         if "retention_days" in changes:  # the next sweep judges anew
             changes["retention_held"] = 0
@@ -110,8 +113,7 @@ class PostgresCollections(PostgresTable):
     def list_collections(
         self, workspace_id: str, *, limit: int, after: str | None = None
     ) -> Page[Collection]:
-        # No name has a NUL, so a text is less than a name exactly if its part before one is.
-        start = None if after is None else after.split("\0")[0]
+        start = until_nul(after)
         variables = (workspace_id, start, start, require_limit(limit) + 1)
         found = self._select(Collection, workspace_id, _LIST, *variables)
         return new_page(found, limit, lambda item: item.name)

@@ -118,6 +118,15 @@ class PostgresDatabase:
         with self._of_workspace(workspace_id, "read") as connection:
             yield connection
 
+    @contextmanager
+    def finishing(self, workspace_id: str) -> Iterator[Connection]:
+        """As ``write``, also in a workspace that is closed for a move, which waits for it.
+
+        Only for what ends work that began before: the caller asks for its lease.
+        """
+        with self._of_workspace(workspace_id, "write", is_finishing=True) as connection:
+            yield connection
+
     # of all workspaces ----------------------------------------------------------------------
 
     @property
@@ -206,7 +215,9 @@ class PostgresDatabase:
     # ------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _of_workspace(self, workspace_id: str, mode: Mode) -> Iterator[Connection]:
+    def _of_workspace(
+        self, workspace_id: str, mode: Mode, *, is_finishing: bool = False
+    ) -> Iterator[Connection]:
         if workspace_id == ALL_WORKSPACES:
             raise UnknownItem("no such workspace")
         enter = _ENTER_TO_WRITE if mode == "write" else _ENTER
@@ -227,7 +238,8 @@ class PostgresDatabase:
                     # not in the directory yet.
                     time.sleep(SWITCH_S / SWITCHES)
                 lent.close()
-            if state not in (None, "active") and (mode == "write" or state != "read_only"):
+            is_open = state == "read_only" and (mode == "read" or is_finishing)
+            if state not in (None, "active") and not is_open:
                 raise WorkspaceMoving("the workspace is being moved: try again later")
             yield connection
 

@@ -25,10 +25,10 @@ from service.errors import InputError, NameTaken, UnknownItem
 _COUNTS = """
     SELECT count(*) AS scans, count(DISTINCT subject_id) AS subjects,
         count(DISTINCT study_id) AS studies
-    FROM scans WHERE collection_id = %s::bigint AND {passes}
+    FROM filtered_scans WHERE collection_id = %s::bigint AND {passes}
 """
 _TASKS = """
-    SELECT task FROM scans, jsonb_object_keys(labels_b) AS task
+    SELECT task FROM filtered_scans, jsonb_object_keys(labels_b) AS task
     WHERE collection_id = %s::bigint AND {passes}
     GROUP BY task ORDER BY count(*) DESC, task COLLATE "C" LIMIT %s
 """
@@ -42,7 +42,8 @@ _VALUES = """
             json_typeof(value) AS kind, value #>> '{{}}' AS content
         FROM (
             SELECT {column}::json -> %s::text AS value
-            FROM scans WHERE collection_id = %s::bigint AND {passes} AND {column}_b ? %s::text
+            FROM filtered_scans
+            WHERE collection_id = %s::bigint AND {passes} AND {column}_b ? %s::text
         ) AS found
     ) AS told
     GROUP BY stored, kind, content
@@ -136,7 +137,9 @@ class PostgresFacets(PostgresTable):
 def _labelled(connection: Connection, collection_id: int, task: str, label: str) -> list[DictRow]:
     """Number and labels of the scans that have a label."""
     passes, variables = condition(ScanFilter(labels={task: (label,)}))
-    query = f"SELECT row_id, labels FROM scans WHERE collection_id = %s::bigint AND {passes}"  # noqa: S608 - constants
+    query = f"""
+        SELECT row_id, labels FROM filtered_scans WHERE collection_id = %s::bigint AND {passes}
+    """  # noqa: S608 - constants
     return _rows(connection, query, collection_id, *variables)
 
 

@@ -220,6 +220,14 @@ def comparable(values: Iterable[Any]) -> list[Any]:
     return [value for value in values if is_comparable(value)]
 
 
+def until_nul(after: str | None) -> str | None:
+    """A text that comes before the same names as ``after``, and that PostgreSQL takes.
+
+    No name has a NUL, so a text is less than a name exactly if its part before one is.
+    """
+    return None if after is None else after.split("\0")[0]
+
+
 def to_vector(embedding_D: npt.NDArray[np.float32]) -> Vector:
     """A checked embedding as a value of a column."""
     return Vector(embedding_D)

@@ -30,14 +30,15 @@ from service.errors import CatalogFailure, UnknownItem
 # The page first: a record is read for the rows of the page alone.
 _LIST = """
     SELECT r.* FROM (
-        SELECT row_id FROM scans WHERE collection_id = %s::bigint AND row_id > %s AND {passes}
+        SELECT row_id FROM filtered_scans
+        WHERE collection_id = %s::bigint AND row_id > %s AND {passes}
         ORDER BY row_id LIMIT %s
     ) AS page JOIN scan_records AS r ON r.row_id = page.row_id ORDER BY r.row_id
 """
 # One value instead of a row each: a hundred thousand rows would take longer to decode than to find.
 _ROW_IDS = """
     SELECT string_agg(int8send(row_id), '' ORDER BY row_id) AS row_ids
-    FROM scans WHERE collection_id = %s::bigint AND {passes}
+    FROM filtered_scans WHERE collection_id = %s::bigint AND {passes}
 """
 _EXPORT = """
     SELECT r.*, vector_send(v.vector) AS vector, t.jpeg, i.png

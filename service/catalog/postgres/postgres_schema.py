@@ -62,7 +62,6 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
             raise CatalogFailure(_differs(version))
         if version == 0:
             _create(connection)
-        _let_filters_use_indexes(connection)
         if service_role is not None:
             grant = sql.SQL(_GRANT).format(role=sql.Identifier(service_role))
             connection.execute(grant)
@@ -95,18 +94,6 @@ def _permit(connection: psycopg.Connection[Any], statement: str, **names: sql.Id
     for name, types in CALLED.items():
         filled = sql.SQL(statement).format(name=sql.Identifier(name), types=sql.SQL(types), **names)
         connection.execute(filled)
-
-
-def _let_filters_use_indexes(connection: psycopg.Connection[Any]) -> None:
-    """Declare that ``jsonb @> jsonb`` tells nothing of rows that a policy hides.
-
-    It is true (the function raises no error that quotes its arguments), and without it a filter
-    of a table with policies cannot use an index. Only a superuser may say so; without one, a
-    filter reads all rows of its collection. A dump does not contain it: ``migrate`` says it again.
-    """
-    (may,) = _first(connection.execute("SELECT current_setting('is_superuser') = 'on' AS may"))
-    if may:
-        connection.execute("ALTER FUNCTION pg_catalog.jsonb_contains(jsonb, jsonb) LEAKPROOF")
 
 
 def require_schema(connection: psycopg.Connection[Any]) -> None:

@@ -43,6 +43,7 @@ class SqliteCollections(SqliteTable):
         intake: Mapping[str, Any] | None = None,
     ) -> Collection:
         require_text(name, "a collection name")
+        require_text(description, "a description")
         if dim < 1:
             raise InputError(f"expected embeddings of at least 1 number, got {dim}")
         policy = (keep_images, require_days(retention_days), dict(intake or {}))
@@ -61,6 +62,7 @@ class SqliteCollections(SqliteTable):
     ) -> Collection:
         require_fields(patch.set_fields, POLICY)
         require_days(patch.retention_days)
+        require_text(patch.description, "a description")
         columns = sorted(patch.set_fields)
         values = [getattr(patch, column) for column in columns]
         if "retention_days" in columns:  # the next sweep judges anew

@@ -7,6 +7,7 @@ from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
 from service.catalog.leases import Leases
 from service.catalog.sqlite.rows import SqliteTable, decode, insert, require_row, require_workspace
+from service.catalog.validation import require_text
 from service.errors import Conflict
 
 _ANSWER = "SELECT * FROM answers WHERE workspace_id = ? AND key = ? AND expires_at > ?"
@@ -22,6 +23,7 @@ class SqliteWorkspaces(SqliteTable):
     _answer_leases: Leases
 
     def ensure_workspace(self, name: str) -> Workspace:
+        require_text(name, "a workspace name")
         new = Workspace(new_id("ws"), name, now())
         with self._database.write() as connection:
             insert(connection, "workspaces", to_columns(new), "ON CONFLICT (name) DO NOTHING")
@@ -32,6 +34,7 @@ class SqliteWorkspaces(SqliteTable):
         return tuple(self._select(Workspace, "SELECT * FROM workspaces ORDER BY seq"))
 
     def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
+        require_text(name, "a key name")
         record = KeyRecord(new_id("key"), workspace_id, name, now(), None)
         values = to_columns(record) | {"secret_sha256": secret_sha256}
         unless = "ON CONFLICT (secret_sha256) DO NOTHING"
@@ -73,6 +76,7 @@ class SqliteWorkspaces(SqliteTable):
     def claim_answer(
         self, workspace_id: str, key: str, request_sha256: str, *, owner: str, lease_s: float
     ) -> AnswerClaim:
+        require_text(key, "an Idempotency-Key")
         # Claimed before the answer is looked for: one that is saved in between is found.
         is_mine = self._answer_leases.take((workspace_id, key), owner, lease_s=lease_s)
         try:
@@ -101,6 +105,7 @@ class SqliteWorkspaces(SqliteTable):
         forgettings: int | None = None,
         owner: str | None = None,
     ) -> None:
+        require_text(key, "an Idempotency-Key")
         moment = time.time()
         scope = {"workspace_id": workspace_id, "key": key, "expires_at": moment + keep_s}
         unless = "ON CONFLICT (workspace_id, key) DO NOTHING"

@@ -30,7 +30,7 @@ from service.catalog.postgres.postgres_rows import (
 from service.catalog.postgres.replicas.postgres_news import CHANNEL, PostgresNews
 from service.catalog.records import Page, new_page
 from service.catalog.validation import require_limit
-from service.errors import LeaseLost
+from service.errors import CatalogFailure, LeaseLost
 
 _LOCK = 0x4F7065  # of whoever counts what waits before it adds to it: "Ope"
 _NOW_S = "extract(epoch FROM clock_timestamp())::double precision"
@@ -164,16 +164,29 @@ class PostgresOperations(PostgresTable):
         wanted = {"kinds": list(kinds), "busy": list(busy)}
         shards = self._database.shards
         start = next(self._rounds)  # shards take turns as well
+        failure: CatalogFailure | None = None
         for n in range(len(shards)):
-            shard = shards[(start + n) % len(shards)]
-            with self._database.everything(shard, "write") as connection:
-                chosen = connection.execute(_NEXT, wanted).fetchone()
-                if chosen is None:
-                    continue
-                connection.execute(_SERVE, (chosen["turn"],))
-                begin = (now(), worker_id, lease_s, chosen["operation_id"])
-                return decode(Operation, require_row(connection, "", _BEGIN, *begin))
+            try:
+                claimed = self._claim(shards[(start + n) % len(shards)], wanted, worker_id, lease_s)
+            except CatalogFailure as error:  # the others have work, too
+                failure = error
+                continue
+            if claimed is not None:
+                return claimed
+        if failure is not None:
+            raise failure
         return None
+
+    def _claim(
+        self, shard: str, wanted: Mapping[str, Any], worker_id: str, lease_s: float
+    ) -> Operation | None:
+        with self._database.everything(shard, "write") as connection:
+            chosen = connection.execute(_NEXT, wanted).fetchone()
+            if chosen is None:
+                return None
+            connection.execute(_SERVE, (chosen["turn"],))
+            begin = (now(), worker_id, lease_s, chosen["operation_id"])
+            return decode(Operation, require_row(connection, "", _BEGIN, *begin))
 
     def renew_operation(
         self, workspace_id: str, operation_id: str, worker_id: str, *, lease_s: float

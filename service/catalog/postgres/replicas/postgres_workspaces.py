@@ -4,14 +4,15 @@ Workspaces and keys are in the directory, answers in the database where the work
 clock of the database counts the time of claims and answers, because those of replicas may differ.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from psycopg.rows import DictRow
 
 from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
-from service.catalog.postgres.postgres_database import DIRECTORY
+from service.catalog.postgres.postgres_database import DIRECTORY, Connection
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     decode,
@@ -21,7 +22,8 @@ from service.catalog.postgres.postgres_rows import (
     require_workspace,
     select,
 )
-from service.errors import Conflict, NameTaken, UnknownItem
+from service.catalog.validation import require_text
+from service.errors import Conflict, NameTaken, UnknownItem, WorkspaceMoving
 
 _NOW_S = "extract(epoch FROM clock_timestamp())::double precision"
 _KEEP_DEAD_S = 86_400  # a claim whose process died, and whose request nobody repeats
@@ -53,6 +55,11 @@ _SAVE = f"""
         owner = NULL, lease_until = NULL
     WHERE a.status IS NULL
 """  # noqa: S608
+# Of a request that began before its workspace was closed for a move.
+_LIVE = f"""
+    SELECT 1 FROM answers WHERE workspace_id = %s AND key = %s AND owner = %s
+    AND status IS NULL AND lease_until > {_NOW_S} FOR UPDATE
+"""  # noqa: S608
 _IS_OWNER = "SELECT 1 FROM answers WHERE workspace_id = %s AND key = %s AND owner = %s FOR UPDATE"
 _RELEASE = "DELETE FROM answers WHERE workspace_id = %s AND key = %s AND owner = %s"
 # SKIP LOCKED: two requests may drop expired answers at the same time, in any order.
@@ -70,6 +77,7 @@ class PostgresWorkspaces(PostgresTable):
     """The part of the catalog for access."""
 
     def ensure_workspace(self, name: str) -> Workspace:
+        require_text(name, "a workspace name")
         with self._database.directory("read") as connection:
             row = first(connection, _DIRECTORY_ROW, name)
         if row is None:
@@ -83,6 +91,7 @@ class PostgresWorkspaces(PostgresTable):
             UnknownItem: no such shard.
             NameTaken: there is a workspace of this name.
         """
+        require_text(name, "a workspace name")
         if shard not in self._database.shards:
             raise UnknownItem("the settings name no such shard")
         new = Workspace(new_id("ws"), name, now())
@@ -100,6 +109,7 @@ class PostgresWorkspaces(PostgresTable):
         return tuple((decode(Workspace, row), row["shard"]) for row in rows)
 
     def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
+        require_text(name, "a key name")
         record = KeyRecord(new_id("key"), workspace_id, name, now(), None)
         values = to_columns(record) | {"secret_sha256": secret_sha256}
         unless = "ON CONFLICT (secret_sha256) DO NOTHING"
@@ -145,6 +155,7 @@ class PostgresWorkspaces(PostgresTable):
     def claim_answer(
         self, workspace_id: str, key: str, request_sha256: str, *, owner: str, lease_s: float
     ) -> AnswerClaim:
+        require_text(key, "an Idempotency-Key")
         claim = {
             "workspace_id": workspace_id,
             "key": key,
@@ -152,7 +163,7 @@ class PostgresWorkspaces(PostgresTable):
             "owner": owner,
             "lease_s": lease_s,
         }
-        with self._database.write(workspace_id) as connection:
+        with self._answering(workspace_id, key, owner) as connection:
             require_workspace(connection, workspace_id)
             # It waits for an erasure that drops the answer, so the count is read afterwards.
             is_mine = connection.execute(_CLAIM, claim).fetchone() is not None
@@ -162,7 +173,7 @@ class PostgresWorkspaces(PostgresTable):
         return AnswerClaim(saved, is_mine, int(count))
 
     def release_answer(self, workspace_id: str, key: str, owner: str) -> None:
-        with self._database.write(workspace_id) as connection:
+        with self._answering(workspace_id, key, owner) as connection:
             connection.execute(_RELEASE, (workspace_id, key, owner))
 
     def save_answer(
@@ -175,8 +186,9 @@ class PostgresWorkspaces(PostgresTable):
         forgettings: int | None = None,
         owner: str | None = None,
     ) -> None:
+        require_text(key, "an Idempotency-Key")
         scope = {"workspace_id": workspace_id, "key": key, "keep_s": keep_s}
-        with self._database.write(workspace_id) as connection:
+        with self._answering(workspace_id, key, owner) as connection:
             require_workspace(connection, workspace_id)
             # First: an erasure that counts now waits for this answer, and then drops it.
             counted = first(connection, f"{_FORGETTINGS} FOR SHARE", workspace_id)
@@ -190,6 +202,20 @@ class PostgresWorkspaces(PostgresTable):
                 connection.execute(_SAVE, scope | to_columns(answer))
 
     # --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _answering(self, workspace_id: str, key: str, owner: str | None) -> Iterator[Connection]:
+        """As ``write``; a move that has closed the workspace waits for requests with a claim.
+
+        Otherwise one that has done its work could not keep its answer, and would be done again.
+        """
+        state = "SELECT state FROM workspaces WHERE workspace_id = %s"
+        with self._database.finishing(workspace_id) as connection:
+            row = first(connection, state, workspace_id)
+            is_closed = row is not None and row["state"] != "active"
+            if is_closed and first(connection, _LIVE, workspace_id, key, owner) is None:
+                raise WorkspaceMoving("the workspace is being moved: try again later")
+            yield connection
 
     def _enter(self, new: Workspace, shard: str) -> DictRow:
         """Write a workspace into the directory; return the row that has its name then."""

@@ -40,7 +40,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class HalfQuery:
     """One query in both precisions."""
 
     vector: Vector
@@ -52,7 +52,7 @@ class Query:
 class Fragment:
     """Text of a statement and the values of its placeholders, in their order."""
 
-    text: sql.Composable
+    text: sql.SQL | sql.Composed
     values: tuple[Any, ...] = ()
 
     def filled(self, **fragments: "Fragment") -> "Fragment":
@@ -88,7 +88,7 @@ class Scored:
 
 def constant(text: str, *values: Any) -> Fragment:
     """As ``fragment``, for a text that another module has put together from constants."""
-    return Fragment(sql.SQL(cast(LiteralString, text)), values)
+    return Fragment(sql.SQL(text), values)
 
 
 def fragment(text: LiteralString, *values: Any) -> Fragment:
@@ -96,12 +96,12 @@ def fragment(text: LiteralString, *values: Any) -> Fragment:
     return Fragment(sql.SQL(text), values)
 
 
-def query_of(query_D: Floats, dim: int) -> Query:
+def query_of(query_D: Floats, dim: int) -> HalfQuery:
     """Raises InputError: another width, zero or not finite."""
     if query_D.shape != (dim,):
         raise InputError(f"expected a query of {dim} numbers, got shape {query_D.shape}")
     unit_D = unit_rows(query_D[None])[0]
-    return Query(Vector(unit_D), HalfVector(unit_D.astype(np.float16)), half_error(unit_D))
+    return HalfQuery(Vector(unit_D), HalfVector(unit_D.astype(np.float16)), half_error(unit_D))
 
 
 def half_error(unit_D: Floats) -> float:
@@ -109,8 +109,8 @@ def half_error(unit_D: Floats) -> float:
 
     With the row u, the query q and their roundings u' and q':
     ``|u'q' - uq| <= |u' - u| |q'| + |u| |q' - q|`` (Cauchy-Schwarz). ``|q' - q|`` is known, and
-    ``|u' - u|`` is at most 2**-11 plus 2**-25 for each number that is too small for that. A sum of D
-    products in float32 adds at most D * 2**-24 to each of the two scores, and so do the squared
+    ``|u' - u|`` is at most 2**-11, plus 2**-25 for each number that is too small for that. A sum of
+    D products in float32 adds at most D * 2**-24 to each of the two scores, and so do the squared
     lengths in the cosine.
     """
     dim = len(unit_D)
@@ -128,7 +128,7 @@ class NearestSearch:
 
     connection: Connection
     collection_id: int
-    query: Query
+    query: HalfQuery
 
     # exact ------------------------------------------------------------------------------------
 
@@ -164,7 +164,9 @@ class NearestSearch:
         # were deleted.
         self.connection.execute(
             "SELECT set_config('hnsw.ef_search', %s, true), "
-            "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
+            "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+            # For some hundred rows the planner would compare all vectors and sort.
+            "set_config('enable_sort', 'off', true)",
             (str(ef_search),),
         )
 
@@ -174,15 +176,16 @@ class NearestSearch:
             "SELECT row_id, half <#> {half} AS d FROM {table} ORDER BY d LIMIT {count}"
         ).filled(
             half=fragment("%b", self.query.half),
-            table=Fragment(sql.Identifier(f"search_halves_{part.number}")),
+            table=Fragment(sql.Composed([sql.Identifier(f"search_halves_{part.number}")])),
             count=fragment("%s", count),
         )
         head = fragment("near AS MATERIALIZED ({nearest}),").filled(nearest=nearest)
         if where is None:
             return self._scored(head, fragment("SELECT row_id, d FROM near"), k)
+        # OFFSET 0 keeps the planner from looking up all rows that pass, to join them.
         passing = fragment(
-            "SELECT row_id, d FROM near JOIN filtered_scans USING (row_id) "
-            "WHERE collection_id = {collection} AND {where}"
+            "SELECT row_id, d FROM near WHERE EXISTS (SELECT 1 FROM filtered_scans AS s "
+            "WHERE s.row_id = near.row_id AND collection_id = {collection} AND {where} OFFSET 0)"
         ).filled(collection=fragment("%s", self.collection_id), where=where)
         return self._scored(head, passing, k)
 

@@ -5,7 +5,7 @@ by an exact one.
 
 - No partition, or few rows: exact.
 - A filter that few rows pass: their ids from the indexes of the filter, then exact among them.
-- Otherwise the nearest rows of the partition, those that pass, and with them the later rows exactly.
+- Otherwise the nearest rows of the partition that pass, and with them the later rows exactly.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from service.catalog.postgres.postgres_rows import require_row
 from service.catalog.postgres.search.postgres_nearest import (
     SLACK,
     Fragment,
+    HalfQuery,
     NearestSearch,
     Part,
-    Query,
     Scored,
     best_of,
     constant,
@@ -35,7 +35,7 @@ FEW = 2000  # rows that pass: looked up before anything else, because it is quic
 # from the end of what the index finds, where it misses most.
 NEAR_PER_HIT, PASSING_PER_HIT, WIDER = 10, 4, 8
 MAX_NEAR = 10_000  # beyond, an exact search is as fast
-EF_SEARCH, LARGE_EF_SEARCH, MAX_EF_SEARCH = 200, 400, 1000  # pgvector allows 1000
+EF_SEARCH, LARGE_EF_SEARCH, MAX_EF_SEARCH = 150, 400, 1000  # pgvector allows 1000
 LARGE_ROWS = 250_000  # larger graphs need a wider search for the same recall
 ATTEMPTS = 3  # when the partition is exchanged between two statements
 
@@ -68,7 +68,7 @@ class Place:
 class PostgresRanking:
     """``VectorSearch.ranking``; ``is_exact`` tells it of the last answer."""
 
-    def __init__(self, place: Place, query: Query, where: ScanFilter) -> None:
+    def __init__(self, place: Place, query: HalfQuery, where: ScanFilter) -> None:
         self._place = place
         self._query = query
         self._where = None if where.is_empty else _fragment(where)

@@ -37,10 +37,11 @@ from service.catalog.vector_search import (
 from service.errors import CatalogFailure, InputError, ServiceError, UnknownItem
 
 log = logging.getLogger(__name__)
-EXACT_ROWS, TAIL_ROWS = 20_000, 4096
+EXACT_ROWS, TAIL_ROWS = 10_000, 4096
 BUILD_MEMORY_MB = 1024
 RECENT_QUERIES, RECALL_SAMPLES, RECALL_AT = 64, 100, 10
 PAUSE_S = 5.0  # between two looks at what is due, however often it is woken
+RETRY_S = 60.0  # after a failed build
 CLOSE_TIMEOUT_S = 30.0
 Key = tuple[str, str]
 _STATES = """
@@ -86,6 +87,7 @@ class PostgresSearch:
         self._pause_s = pause_s
         self._recent: defaultdict[Key, deque[Floats]] = defaultdict(_recent_queries)
         self._recalls: defaultdict[Key, deque[float]] = defaultdict(_recalls)
+        self._refused_until: dict[str, float] = {}  # of a shard whose last build failed
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -229,9 +231,12 @@ class PostgresSearch:
             self._wake.wait(self._recall_every_s)
 
     def _build(self, shard: str) -> None:
+        if time.monotonic() < self._refused_until.get(shard, 0.0):
+            return
         try:
             self._builder.work(shard)
         except ServiceError as error:
+            self._refused_until[shard] = time.monotonic() + RETRY_S
             if not self._closed.is_set():
                 log.warning("partition not built", extra={"cause": type(error).__name__})
 

@@ -7,7 +7,9 @@ hold up the searches of all other collections.
 
 The role of the service owns nothing, so it cannot create tables. These functions run with the
 rights of the owner, take numbers only, and look up everything else in the catalog. The table
-``search_parts`` says which partition of a collection is in use; only they write to it.
+``search_parts`` says which partition of a collection is in use; only they write to it. Until it is
+in use, its table is called ``search_build_<number>``: the vacuum after erasures looks for the other
+name and does not wait for the build.
 
 Locks: ``search_begin``, ``search_publish`` and ``search_sweep`` lock the row of the collection, as
 every writer does, for some milliseconds. What takes longer holds no lock that a writer waits for.
@@ -32,8 +34,8 @@ SEARCH_TABLES = (
     """,
     """
     CREATE VIEW filtered_scans AS
-    SELECT row_id, workspace_id, collection_id, subject_id, study_id, labels_b, attributes_b,
-        created_at, updated_at
+    SELECT row_id, workspace_id, collection_id, subject_id, study_id, labels, attributes,
+        labels_b, attributes_b, created_at, updated_at
     FROM scans WHERE (SELECT current_setting('app.workspace', true)) IN (workspace_id, '*')
     """,
 )
@@ -105,14 +107,14 @@ BEGIN
     FROM scan_vectors WHERE collection_id = of_collection
     RETURNING number INTO part;
     EXECUTE format(
-        'CREATE TABLE public.search_halves_%s (row_id bigint NOT NULL, half halfvec(%s) NOT NULL)',
+        'CREATE TABLE public.search_build_%s (row_id bigint NOT NULL, half halfvec(%s) NOT NULL)',
         part, parent.dim
     );
-    EXECUTE format('ALTER TABLE search_halves_%s ALTER COLUMN half SET STORAGE PLAIN', part);
-    EXECUTE format('ALTER TABLE search_halves_%s ENABLE ROW LEVEL SECURITY', part);
-    EXECUTE format('ALTER TABLE search_halves_%s FORCE ROW LEVEL SECURITY', part);
+    EXECUTE format('ALTER TABLE search_build_%s ALTER COLUMN half SET STORAGE PLAIN', part);
+    EXECUTE format('ALTER TABLE search_build_%s ENABLE ROW LEVEL SECURITY', part);
+    EXECUTE format('ALTER TABLE search_build_%s FORCE ROW LEVEL SECURITY', part);
     EXECUTE format(
-        'CREATE POLICY of_one_workspace ON search_halves_%s '
+        'CREATE POLICY of_one_workspace ON search_build_%s '
         'USING ((SELECT current_setting(''app.workspace'', true)) IN (%L, ''*''))',
         part, parent.workspace_id
     );
@@ -127,7 +129,7 @@ DECLARE
     filled bigint;
 BEGIN
     EXECUTE format(
-        'INSERT INTO search_halves_%s (row_id, half) '
+        'INSERT INTO search_build_%s (row_id, half) '
         'SELECT v.row_id, v.half FROM scan_vectors AS v JOIN search_parts AS p '
         'ON v.collection_id = p.collection_id AND v.row_id <= p.last_row_id '
         'WHERE p.number = $1 AND p.state = ''building'' AND v.half IS NOT NULL ORDER BY v.row_id',
@@ -151,13 +153,13 @@ BEGIN
         RETURN;
     END IF;
     PERFORM set_config('maintenance_work_mem', memory_mb || 'MB', true);
-    EXECUTE format('CREATE UNIQUE INDEX ON search_halves_%s (row_id)', part);
+    EXECUTE format('CREATE UNIQUE INDEX ON search_build_%s (row_id)', part);
     EXECUTE format(
-        'CREATE INDEX ON search_halves_%s USING hnsw (half halfvec_ip_ops) '
+        'CREATE INDEX ON search_build_%s USING hnsw (half halfvec_ip_ops) '
         'WITH (m = 16, ef_construction = 64)',
         part
     );
-    EXECUTE format('ANALYZE search_halves_%s', part);
+    EXECUTE format('ANALYZE search_build_%s', part);
 END $$
 """
 
@@ -176,6 +178,7 @@ BEGIN
     END IF;
     DELETE FROM search_parts WHERE collection_id = parent AND state = 'ready';
     UPDATE search_parts SET state = 'ready' WHERE number = part;
+    EXECUTE format('ALTER TABLE search_build_%s RENAME TO search_halves_%s', part, part);
     RETURN true;
 END $$
 """
@@ -268,8 +271,8 @@ BEGIN
     FOR rest IN
         SELECT c.relname FROM pg_class AS c
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
-        AND c.relname ~ '^search_halves_[0-9]+$' AND NOT EXISTS (
-            SELECT 1 FROM search_parts AS p WHERE 'search_halves_' || p.number = c.relname
+        AND c.relname ~ '^search_(build|halves)_[0-9]+$' AND NOT EXISTS (
+            SELECT 1 FROM search_parts AS p WHERE c.relname = 'search_halves_' || p.number
         )
     LOOP
         EXECUTE format('DROP TABLE %I', rest.relname);

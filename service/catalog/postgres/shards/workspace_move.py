@@ -37,12 +37,17 @@ from service.catalog.postgres.shards.table_rows import (
 from service.errors import CatalogFailure, Conflict, UnknownItem
 
 OnStep: TypeAlias = Callable[[str, int], None]  # what was done, and of how many more rows
-WAIT_S = 60.0  # for operations that run in the workspace
+WAIT_S = 60.0  # for operations and requests that run in the workspace
 POLL_S = 0.5
 DELETE_AT_ONCE = 500
 _RUNNING = """
     SELECT count(*) AS n FROM operations
     WHERE workspace_id = %s AND state = 'running'
+        AND lease_until > extract(epoch FROM clock_timestamp())
+"""
+_CLAIMS = """
+    SELECT count(*) AS n FROM answers
+    WHERE workspace_id = %s AND status IS NULL
         AND lease_until > extract(epoch FROM clock_timestamp())
 """
 _STATE = "SELECT state FROM workspaces WHERE workspace_id = %s"
@@ -60,7 +65,7 @@ def move_workspace(
 
     Raises:
         UnknownItem: no such workspace or shard.
-        Conflict: operations run in the workspace, or another command moves it.
+        Conflict: operations or requests run in the workspace, or another command moves it.
         CatalogFailure: a database failed, or the copies differ; the workspace stays where it was.
     """
     database = catalog.database
@@ -109,21 +114,32 @@ class WorkspaceMove:
                     f"{running} operations run in the workspace: wait for them, or cancel them"
                 )
             time.sleep(POLL_S)
+        # Whoever has claimed an Idempotency-Key may still keep its answer; new claims are refused.
+        while claims := self._counted(_CLAIMS):
+            if time.monotonic() >= deadline:
+                _set_state(self._database, self._home, self._workspace_id, "active")
+                raise Conflict(f"{claims} requests have not ended: try again later")
+            time.sleep(POLL_S)
 
     def _try_to_close(self) -> int:
         """The number of operations that run, while the workspace is closed to new writers."""
         # This alone waits for nobody, so new writers cannot hold it up for ever.
         _set_state(self._database, self._home, self._workspace_id, "read_only")
         try:
-            with self._database.everything(self._home, "write") as connection:
-                # A writer holds its workspace FOR KEY SHARE until it ends.
-                lock = f"{_STATE} FOR UPDATE"
-                require_row(connection, "no such workspace", lock, self._workspace_id)
-                self._on_step("read_only", 0)
-                return int(require_row(connection, "", _RUNNING, self._workspace_id)["n"])
+            running = self._counted(_RUNNING)
         except CatalogFailure:  # such as a writer that takes too long
             _set_state(self._database, self._home, self._workspace_id, "active")
             raise
+        self._on_step("read_only", 0)
+        return running
+
+    def _counted(self, query: str) -> int:
+        """The answer of a query, once all transactions of writers have ended."""
+        with self._database.everything(self._home, "write") as connection:
+            # A writer holds its workspace FOR KEY SHARE until it ends.
+            lock = f"{_STATE} FOR UPDATE"
+            require_row(connection, "no such workspace", lock, self._workspace_id)
+            return int(require_row(connection, "", query, self._workspace_id)["n"])
 
     def copy(self) -> int:
         """Copy all rows and compare them; return their number. Raises CatalogFailure."""

@@ -1,4 +1,4 @@
-"""Workspaces, keys and remembered answers in the SQLite catalog."""
+"""Workspaces, keys and saved answers in the catalog."""
 
 import re
 
@@ -108,3 +108,15 @@ def test_a_number_beyond_64_bits_is_an_input_error(catalog, ours):
     with pytest.raises(InputError):
         catalog.save_answer(ours, "idem", SavedAnswer("d", 2**70, b""), keep_s=60)
     assert catalog.find_answer(ours, "idem") is None
+
+
+def test_names_and_keys_with_a_nul_are_stored_by_no_engine(catalog, ours):
+    for store in (
+        lambda: catalog.ensure_workspace("nul\0"),
+        lambda: catalog.create_key(ours, "nul\0", "hash"),
+        lambda: catalog.save_answer(ours, "nul\0", ANSWER, keep_s=60),
+        lambda: catalog.claim_answer(ours, "nul\0", "d", owner="a", lease_s=60),
+    ):
+        with pytest.raises(InputError, match="without NUL"):
+            store()
+    assert len(catalog.list_workspaces()) == 1

@@ -1,4 +1,4 @@
-"""Filters of scans in the SQLite catalog, each condition kind by itself and joined."""
+"""Filters of scans in the catalog, each condition kind by itself and joined."""
 
 import numpy as np
 import pytest
@@ -144,7 +144,7 @@ def test_text_that_cannot_be_stored_passes_nothing_and_excludes_nothing(passing,
     assert passing(not_subject_ids=(text,)) == ["a"]
 
 
-def test_more_values_than_sqlite_has_variables_are_one_condition(passing, add):
+def test_more_values_than_a_statement_has_variables_are_one_condition(passing, add):
     add(1, scan_id="a", subject_id="39999", labels={"x": "39999"})
     add(2, scan_id="b", subject_id="y", labels={"x": "y"})
     many = tuple(str(n) for n in range(40_000))

@@ -1,4 +1,4 @@
-"""Storing, changing and deleting scans in the SQLite catalog."""
+"""Storing, changing and deleting scans in the catalog."""
 
 import re
 
@@ -159,7 +159,7 @@ def test_known_files_are_found_by_their_digest(catalog, ours, new_scan, add):
     assert {scan.image.sha256: scan.scan_id for scan in found} == known
 
 
-def test_more_digests_than_sqlite_has_variables_are_looked_up(catalog, ours, new_scan, add):
+def test_more_digests_than_a_statement_has_variables_are_looked_up(catalog, ours, new_scan, add):
     scan_id = add(1)
     many = [f"{n:064x}" for n in range(40_000)] + [new_scan(1).image.sha256]
     assert [scan.scan_id for scan in catalog.find_known(ours, "lungs", many)] == [scan_id]

@@ -1,4 +1,4 @@
-"""Collections in the SQLite catalog."""
+"""Collections in the catalog."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Labelled vectors of many scans at once, from the SQLite catalog."""
+"""Labelled vectors of many scans at once."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,6 @@
-"""Classifiers in the SQLite catalog, and naming them when a subject is erased."""
+"""Classifiers in the catalog, and naming them when a subject is erased."""
 
 import re
-import sqlite3
 
 import pytest
 
@@ -128,16 +127,13 @@ def test_a_scan_id_used_again_does_not_blame_the_classifier(catalog, ours, add):
     assert catalog.erase_subject(ours, "p2").classifiers == ()
 
 
-def test_what_a_classifier_learnt_from_outlives_the_scans(catalog, folder, ours, add):
+def test_what_a_classifier_learnt_from_outlives_the_scans(catalog, place, ours, add):
     add(1, scan_id="x", subject_id="p1")
     pairs = (("lungs", "x"), ("lungs", "already gone"))
     catalog.create_classifier(ours, "b-lines", new_version(*pairs))
     catalog.erase_subject(ours, "p1")
     catalog.delete_collection(ours, "lungs")
-    catalog.close()
-    with sqlite3.connect(folder / "catalog.sqlite") as connection:
-        rows = connection.execute("SELECT collection, scan_id FROM classifier_examples").fetchall()
-    connection.close()
+    rows = place.sql("SELECT collection, scan_id FROM classifier_examples")
     assert set(rows) == set(pairs)
 
 
