@@ -3,9 +3,9 @@
     python benchmarks/operation_rounds.py --operations 1000 --json
 
 Three processes work on the operations of one catalog in PostgreSQL. Every 2 s a random one is
-killed (SIGKILL) and started again; now and then one is halted (SIGSTOP) for longer than its lease
-lasts, and goes on afterwards as if nothing had happened. A trigger in the database, which the
-workers cannot reach, counts how often each operation ends.
+killed (SIGKILL) and started again, unless no other one works. Now and then one is halted (SIGSTOP)
+for longer than its lease lasts, and goes on afterwards as if nothing had happened. A trigger in the
+database, which the workers cannot reach, counts how often each operation ends.
 
 An operation whose process is killed at its third attempt ends as failed (``interrupted``), as in
 the service, so that work that crashes a process does not do so for ever.
@@ -129,7 +129,7 @@ class Worker:
 
 
 def disturb(workers: list[Worker], unfinished: Any, rng: random.Random) -> tuple[int, int, int]:
-    """Kill and halt until nothing is unfinished; return how often, and how often none worked."""
+    """Kill and halt until nothing is unfinished; return how often, and how often not."""
     kills = halts = put_off = 0
     next_s = time.monotonic() + KILL_EVERY_S
     while unfinished():
@@ -138,7 +138,7 @@ def disturb(workers: list[Worker], unfinished: Any, rng: random.Random) -> tuple
             continue
         next_s = time.monotonic() + KILL_EVERY_S
         ready = [worker for worker in workers if worker.is_ready]
-        if not ready:
+        if len(ready) < 2:
             put_off += 1
             continue
         if kills % HALT_EVERY == HALT_EVERY - 1 and halts <= kills // HALT_EVERY:
