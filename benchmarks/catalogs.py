@@ -20,7 +20,6 @@ def new_sqlite_catalog(data_dir: Path) -> tuple[Settings, str]:
 def new_postgres_catalog(server: PostgresProcess) -> tuple[Settings, str]:
     """The settings of services over a new database, whose tables they do not own, and a key."""
     from service.catalog.postgres.postgres_catalog import open_postgres
-
     from service.catalog.postgres.postgres_schema import migrate
 
     name = server.create_database()

@@ -1,10 +1,12 @@
 """The tables of the catalog in PostgreSQL hold what records declare, and keep workspaces apart."""
 
+import psycopg
 import pytest
 
 from service.catalog.access_records import KeyRecord, SavedAnswer, Workspace
 from service.catalog.codec import columns
 from service.catalog.operation_records import Operation
+from service.catalog.postgres.postgres_tables import UNFORCED
 from service.catalog.records import (
     ClassifierVersion,
     ClipFrame,
@@ -22,7 +24,8 @@ KINDS = {
     "double precision": {float},
     "bytea": {bytes},
 }
-DIRECTORY = {"directory", "keys"}  # are asked for before the workspace is known
+# Asked for before the workspace is known, or to learn where it lives.
+DIRECTORY = {"directory", "keys", "workspaces"}
 WITHOUT_WORKSPACE = {  # nobody's data
     "catalog_schema",
     "retention_clock",
@@ -64,7 +67,7 @@ def test_text_compares_in_code_point_order_everywhere(postgres_database):
 
 def test_every_table_of_a_workspace_is_guarded_by_row_level_security(postgres_database):
     select = """
-        SELECT t.relname, t.relrowsecurity AND t.relforcerowsecurity, EXISTS (
+        SELECT t.relname, t.relrowsecurity, t.relforcerowsecurity, EXISTS (
             SELECT 1 FROM information_schema.columns
             WHERE table_name = t.relname AND column_name = 'workspace_id'
         ) FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace
@@ -72,6 +75,24 @@ def test_every_table_of_a_workspace_is_guarded_by_row_level_security(postgres_da
     """
     rows = postgres_database.sql(select)
     assert len(rows) >= 20
-    assert {name for name, _, has_workspace in rows if not has_workspace} <= WITHOUT_WORKSPACE
-    unguarded = {name for name, is_guarded, has_workspace in rows if has_workspace > is_guarded}
-    assert unguarded <= DIRECTORY | {"workspaces"}
+    assert {name for name, *_, has_workspace in rows if not has_workspace} <= WITHOUT_WORKSPACE
+    guarded = [row for row in rows if row[-1] and row[0] not in DIRECTORY]
+    assert [name for name, is_enabled, *_ in guarded if not is_enabled] == []
+    unforced = {name for name, _, is_forced, _ in guarded if not is_forced}
+    assert unforced <= set(UNFORCED), "the owner reads these for a view that has its own condition"
+
+
+def test_a_role_that_names_no_workspace_sees_no_scan_through_any_view(postgres_database, new_scan):
+    catalog = postgres_database.open()
+    ours = catalog.ensure_workspace("ours").workspace_id
+    catalog.create_collection(ours, "lungs", encoder_id="enc_1", dim=8)
+    catalog.add_scans(ours, "lungs", [new_scan(1)], encoder_id="enc_1")
+    catalog.close()
+    with psycopg.connect(postgres_database.address) as connection:
+        for relation in ("scans", "scan_records", "filtered_scans", "scan_vectors", "collections"):
+            count = f"SELECT count(*) FROM {relation}"
+            assert connection.execute(count.encode()).fetchone() == (0,), relation
+            connection.execute("SELECT set_config('app.workspace', %s, true)", (ours,))
+            assert connection.execute(count.encode()).fetchone() == (1,), relation
+            connection.rollback()
+    postgres_database.empty()
