@@ -156,6 +156,8 @@ def balanced_accuracy_estimate(
 class ClassMetrics:
     """One class against the others; figures are None where ``not_evaluated_because`` says why.
 
+    ``precision`` alone may be None too.
+
     Attributes:
         auroc: of the class's probability, the class against all others.
         precision: as if all classes were equally frequent.
@@ -291,6 +293,8 @@ def _per_class(
         else:
             own = int(groups_C[c])
             recall, precision = _rates(table_BCC, c, own)
+            if precision is None:
+                reason = "no example with scores was given this class, so it has no precision"
             # As many pairs of a positive and a negative group are independent of each other.
             auroc = estimate(areas_BC[:, c], min(own, rest))
         yield ClassMetrics(
@@ -305,13 +309,17 @@ def _per_class(
         )
 
 
-def _rates(table_BCC: Doubles, chosen: int, groups: int) -> tuple[Estimate, Estimate]:
-    """Recall, and precision at equal frequency of the classes; ``groups`` of the chosen one."""
+def _rates(table_BCC: Doubles, chosen: int, groups: int) -> tuple[Estimate, Estimate | None]:
+    """Recall, and precision at equal frequency of the classes; ``groups`` of the chosen one.
+
+    A class that no row was given has no precision.
+    """
     shares_BCC = ratio(table_BCC, np.broadcast_to(table_BCC.sum(2, keepdims=True), table_BCC.shape))
     called_BC = np.nan_to_num(shares_BCC[:, :, chosen])
     right_B = shares_BCC[:, chosen, chosen]
     precision_B = ratio(np.nan_to_num(right_B), called_BC.sum(1))
-    return estimate(right_B, groups), estimate(precision_B, groups)
+    precision = None if np.isnan(precision_B[0]) else estimate(precision_B, groups)
+    return estimate(right_B, groups), precision
 
 
 def confusion_rows(held_out: HeldOut) -> tuple[tuple[tuple[int, ...], ...], ...]:

@@ -38,6 +38,19 @@ def test_figures_equal_those_of_scikit_learn() -> None:
     json.dumps(to_plain(found))
 
 
+def test_a_class_that_no_row_was_given_has_no_precision_and_says_why() -> None:
+    labels = np.repeat([0, 1, 2], 20)
+    logits = np.zeros((60, 3))
+    logits[np.arange(60), np.where(labels == 2, 0, labels)] = 1.0
+    found = compute_metrics(HeldOut(("a", "b", "c"), logits, labels, np.arange(60)))
+    a, b, c = found.per_class
+    assert (c.recall.value, c.precision) == (0, None)
+    assert "no example" in c.not_evaluated_because
+    assert (a.precision.value, b.precision.value) == (0.5, 1.0)
+    assert (a.not_evaluated_because, b.not_evaluated_because) == (None, None)
+    json.dumps(to_plain(found), allow_nan=False)
+
+
 def test_auroc_counts_ties_half_and_weights_rows() -> None:
     rng = np.random.default_rng(0)
     scores, positive = rng.integers(0, 5, 80) / 4, rng.random(80) < 0.4
