@@ -39,18 +39,24 @@ SEARCH_TABLES = (
     FROM scans WHERE (SELECT current_setting('app.workspace', true)) IN (workspace_id, '*')
     """,
 )
-_RIGHTS = """
-SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET app.workspace = '*'
-"""
+_RIGHTS = "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp"
+# The functions see all workspaces, and put the wall of their caller up again before they return;
+# an error undoes the setting with the transaction. A function may not have it in its header: only
+# a superuser may write a setting there that the server does not know.
+_OWN = "caller text := coalesce(current_setting('app.workspace', true), '');"
+_ENTER = "PERFORM set_config('app.workspace', '*', true);"
+_LEAVE = "PERFORM set_config('app.workspace', caller, true);"
 
 # A deletion takes its rows out of the partition in the same transaction. A build does not see it
 # and may copy rows that are gone by then: search_sweep removes them.
 _DELETED = """
 CREATE FUNCTION search_rows_deleted() RETURNS trigger LANGUAGE plpgsql {rights} AS $$
 DECLARE
+    {own}
     part record;
     gone bigint;
 BEGIN
+    {enter}
     FOR part IN
         SELECT number FROM search_parts AS p
         WHERE state = 'ready' AND collection_id IN (SELECT collection_id FROM deleted)
@@ -68,6 +74,7 @@ BEGIN
             WHERE number = part.number;
         END IF;
     END LOOP;
+    {leave}
     RETURN NULL;
 END $$
 """
@@ -79,8 +86,12 @@ FOR EACH STATEMENT EXECUTE FUNCTION search_rows_deleted()
 # Vectors of another encoder: the partition, and one that is being built, are worthless.
 _EXCHANGED = """
 CREATE FUNCTION search_vectors_exchanged() RETURNS trigger LANGUAGE plpgsql {rights} AS $$
+DECLARE
+    {own}
 BEGIN
+    {enter}
     DELETE FROM search_parts WHERE collection_id = NEW.collection_id;
+    {leave}
     RETURN NULL;
 END $$
 """
@@ -94,11 +105,14 @@ FOR EACH ROW EXECUTE FUNCTION search_vectors_exchanged()
 _BEGIN = """
 CREATE FUNCTION search_begin(of_collection bigint) RETURNS bigint LANGUAGE plpgsql {rights} AS $$
 DECLARE
+    {own}
     parent collections%ROWTYPE;
     part bigint;
 BEGIN
+    {enter}
     SELECT * INTO parent FROM collections WHERE collection_id = of_collection FOR NO KEY UPDATE;
     IF NOT FOUND THEN
+        {leave}
         RETURN NULL;
     END IF;
     DELETE FROM search_parts WHERE collection_id = of_collection AND state = 'building';
@@ -118,6 +132,7 @@ BEGIN
         'USING ((SELECT current_setting(''app.workspace'', true)) IN (%L, ''*''))',
         part, parent.workspace_id
     );
+    {leave}
     RETURN part;
 END $$
 """
@@ -126,8 +141,10 @@ END $$
 _FILL = """
 CREATE FUNCTION search_fill(part bigint) RETURNS bigint LANGUAGE plpgsql {rights} AS $$
 DECLARE
+    {own}
     filled bigint;
 BEGIN
+    {enter}
     EXECUTE format(
         'INSERT INTO search_build_%s (row_id, half) '
         'SELECT v.row_id, v.half FROM scan_vectors AS v JOIN search_parts AS p '
@@ -137,6 +154,7 @@ BEGIN
     ) USING part;
     GET DIAGNOSTICS filled = ROW_COUNT;
     UPDATE search_parts SET rows = filled WHERE number = part AND state = 'building';
+    {leave}
     RETURN filled;
 END $$
 """
@@ -144,12 +162,16 @@ END $$
 _INDEX = """
 CREATE FUNCTION search_index(part bigint, memory_mb integer) RETURNS void
 LANGUAGE plpgsql {rights} SET maintenance_work_mem = '64MB' AS $$
+DECLARE
+    {own}
 BEGIN
+    {enter}
     IF memory_mb NOT BETWEEN 16 AND 1000000 THEN
         RAISE 'memory out of range' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM 1 FROM search_parts WHERE number = part AND state = 'building';
     IF NOT FOUND THEN
+        {leave}
         RETURN;
     END IF;
     PERFORM set_config('maintenance_work_mem', memory_mb || 'MB', true);
@@ -160,6 +182,7 @@ BEGIN
         part
     );
     EXECUTE format('ANALYZE search_build_%s', part);
+    {leave}
 END $$
 """
 
@@ -167,18 +190,22 @@ END $$
 _PUBLISH = """
 CREATE FUNCTION search_publish(part bigint) RETURNS boolean LANGUAGE plpgsql {rights} AS $$
 DECLARE
+    {own}
     parent bigint;
 BEGIN
+    {enter}
     SELECT c.collection_id INTO parent FROM collections AS c
     WHERE c.collection_id = (SELECT collection_id FROM search_parts WHERE number = part)
     FOR NO KEY UPDATE;
     PERFORM 1 FROM search_parts WHERE number = part AND state = 'building' FOR UPDATE;
     IF NOT FOUND THEN
+        {leave}
         RETURN false;
     END IF;
     DELETE FROM search_parts WHERE collection_id = parent AND state = 'ready';
     UPDATE search_parts SET state = 'ready' WHERE number = part;
     EXECUTE format('ALTER TABLE search_build_%s RENAME TO search_halves_%s', part, part);
+    {leave}
     RETURN true;
 END $$
 """
@@ -188,12 +215,15 @@ _EXTEND = """
 CREATE FUNCTION search_extend(part bigint, max_rows integer) RETURNS bigint
 LANGUAGE plpgsql {rights} AS $$
 DECLARE
+    {own}
     was search_parts%ROWTYPE;
     up_to bigint;
     added bigint;
 BEGIN
+    {enter}
     SELECT * INTO was FROM search_parts WHERE number = part AND state = 'ready';
     IF NOT FOUND THEN
+        {leave}
         RETURN 0;
     END IF;
     SELECT max(row_id) INTO up_to FROM (
@@ -202,6 +232,7 @@ BEGIN
         ORDER BY row_id LIMIT max_rows
     ) AS next;
     IF up_to IS NULL THEN
+        {leave}
         RETURN 0;
     END IF;
     EXECUTE format(
@@ -214,6 +245,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE 'the partition was withdrawn' USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+    {leave}
     RETURN added;
 END $$
 """
@@ -224,15 +256,18 @@ _SWEEP = """
 CREATE FUNCTION search_sweep(part bigint, max_rows integer) RETURNS boolean
 LANGUAGE plpgsql {rights} AS $$
 DECLARE
+    {own}
     was search_parts%ROWTYPE;
     up_to bigint;
     gone bigint;
 BEGIN
+    {enter}
     PERFORM 1 FROM collections AS c
     WHERE c.collection_id = (SELECT collection_id FROM search_parts WHERE number = part)
     FOR NO KEY UPDATE;
     SELECT * INTO was FROM search_parts WHERE number = part AND state = 'ready' FOR UPDATE;
     IF NOT FOUND OR was.swept_to >= was.last_row_id THEN
+        {leave}
         RETURN false;
     END IF;
     EXECUTE format(
@@ -250,23 +285,31 @@ BEGIN
     IF gone > 0 THEN -- the vacuum after the erasure may have come too early for these copies
         INSERT INTO vacuums_owed DEFAULT VALUES;
     END IF;
+    {leave}
     RETURN up_to < was.last_row_id;
 END $$
 """
 
 _DROP = """
-CREATE FUNCTION search_drop(part bigint) RETURNS void LANGUAGE sql {rights} AS $$
-    DELETE FROM search_parts WHERE number = part
-$$
+CREATE FUNCTION search_drop(part bigint) RETURNS void LANGUAGE plpgsql {rights} AS $$
+DECLARE
+    {own}
+BEGIN
+    {enter}
+    DELETE FROM search_parts WHERE number = part;
+    {leave}
+END $$
 """
 
 # Tables that no row of search_parts names: of deleted collections, older builds and broken ones.
 _TIDY = """
 CREATE FUNCTION search_tidy() RETURNS bigint LANGUAGE plpgsql {rights} AS $$
 DECLARE
+    {own}
     rest record;
     dropped bigint := 0;
 BEGIN
+    {enter}
     DELETE FROM search_parts WHERE state = 'building';
     FOR rest IN
         SELECT c.relname FROM pg_class AS c
@@ -278,6 +321,7 @@ BEGIN
         EXECUTE format('DROP TABLE %I', rest.relname);
         dropped := dropped + 1;
     END LOOP;
+    {leave}
     RETURN dropped;
 END $$
 """
@@ -285,7 +329,16 @@ _BODIES = (
     *(_DELETED, _DELETED_TRIGGER, _EXCHANGED, _EXCHANGED_TRIGGER),
     *(_BEGIN, _FILL, _INDEX, _PUBLISH, _EXTEND, _SWEEP, _DROP, _TIDY),
 )
-SEARCH_FUNCTIONS = tuple(body.replace("{rights}", _RIGHTS.strip()) for body in _BODIES)
+_PARTS = {"rights": _RIGHTS, "own": _OWN, "enter": _ENTER, "leave": _LEAVE}
+
+
+def _filled(body: str) -> str:
+    for name, part in _PARTS.items():
+        body = body.replace(f"{{{name}}}", part)
+    return body
+
+
+SEARCH_FUNCTIONS = tuple(map(_filled, _BODIES))
 # name -> types of its arguments, of the functions that the role of the service calls
 CALLED = {
     "search_begin": "bigint",
