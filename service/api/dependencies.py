@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -43,6 +44,7 @@ class Services:
     review: LabelReview
     fits: FitQueue
     metrics: ServiceMetrics
+    timed: Callable[[str], AbstractContextManager[None]]
     operations: Operations
     searchers: ThreadPoolExecutor
     slow_lane: ThreadPoolExecutor

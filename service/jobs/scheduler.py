@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from service.errors import ServiceError
 from service.gallery.gallery import Gallery
 from service.jobs.handlers import JobHandlers
 from service.jobs.job_requests import BackupRequest
+from service.jobs.operation_workers import OperationWatch
 from service.jobs.operations import Operations
 from service.settings import Settings
 
@@ -36,6 +38,8 @@ def operations_of(
     classifiers: ClassifierStore,
     registry: ClassifierRegistry,
     redact: Redact,
+    *,
+    watch: OperationWatch,
 ) -> Operations:
     """The operations of one service; call it in the event loop, before ``run_schedule``."""
     loop = asyncio.get_running_loop()
@@ -60,6 +64,7 @@ def operations_of(
         handlers.kinds(),
         threads=settings.operation_threads,
         max_waiting=settings.max_waiting_operations,
+        watch=watch,
     )
 
 
@@ -145,10 +150,16 @@ async def _back_up_for_ever(schedule: Schedule, owner: str) -> None:
         await asyncio.sleep(schedule.settings.backup_every_s)
 
 
-def _until_next_backup_s(settings: Settings) -> float:
-    """Time until the next backup is due; a restart does not change the cycle."""
+def backup_age_s(settings: Settings) -> float:
+    """Time since the newest backup was written; infinite when there is none. Blocks."""
     backups = [] if settings.backup_dir is None else backups_in(settings.backup_dir)
     if not backups:
-        return 0.0
+        return math.inf
     written = datetime.strptime(backups[-1].name, f"{PREFIX}%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
-    return max(0.0, settings.backup_every_s - (time.time() - written.timestamp()))
+    return time.time() - written.timestamp()
+
+
+def _until_next_backup_s(settings: Settings) -> float:
+    """Time until the next backup is due; a restart does not change the cycle."""
+    age_s = backup_age_s(settings)
+    return 0.0 if math.isinf(age_s) else max(0.0, settings.backup_every_s - age_s)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Annotated
 
 import numpy as np
@@ -31,7 +32,7 @@ from service.api.uploads import Upload, embed_each, from_base64, read_upload
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
-from service.gallery.gallery_records import QueryExample, SearchRequest
+from service.gallery.gallery_records import QueryExample, SearchHit, SearchRequest
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["search"])
 OptionsText = Annotated[
@@ -167,13 +168,18 @@ async def _search(
     )
     loop = asyncio.get_running_loop()
     hits = await loop.run_in_executor(
-        service.searchers, service.gallery.search, workspace_id, request
+        service.searchers, copy_context().run, _search_timed, service, workspace_id, request
     )
     return SearchAnswer.of_record(
         service.pipeline.encoder,
         query=QueryAnswer(images=[ImageAnswer.of(image_of(image)) for image in images]),
         items=[HitAnswer.of(hit) for hit in hits],
     )
+
+
+def _search_timed(service: Services, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
+    with service.timed("search"):
+        return service.gallery.search(workspace_id, request)
 
 
 async def _embed(

@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse
 from service.api.dependencies import Service, WorkspaceId
 from service.api.routing import StrictRoute
 from service.api.shapes.system_shapes import EncoderAnswer, Live, QueueAnswer, Ready
-from service.errors import Stopping
+from service.errors import Stopping, UnknownItem
 from service.observability import METRICS_CONTENT_TYPE
 
 router = APIRouter(route_class=StrictRoute)
@@ -49,7 +49,9 @@ async def get_readiness(service: Service) -> Ready:
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
 async def get_metrics(service: Service) -> Response:
-    """Prometheus text."""
+    """Prometheus text; 404 where the settings give it a port of its own."""
+    if service.settings.metrics_port:
+        raise UnknownItem("metrics have a port of their own here")
     # In a thread: some figures are read from the catalog.
     text = await asyncio.to_thread(service.metrics.render)
     return Response(text, media_type=METRICS_CONTENT_TYPE)
