@@ -37,7 +37,9 @@ class Segment:
         self._rows = VectorFile(folder / files.ROWS, manifest.rows, manifest.dim)
         self._alive_bits = np.packbits(self.alive_N, bitorder="little")
         if files.COMPRESSED in manifest.files:
-            self.compressed = compressed.read(folder / files.COMPRESSED, rows=manifest.rows)
+            self.compressed = compressed.read(
+                folder / files.COMPRESSED, rows=manifest.rows, probes=manifest.probes
+            )
 
     def __len__(self) -> int:
         """Number of rows that are not removed."""
@@ -62,6 +64,31 @@ class Segment:
         self.manifest = files.add_file(self.folder, self.manifest, files.COMPRESSED, index.write)
         # The lists of a built index have half of their length as spare capacity, read ones none.
         self.compressed = compressed.read(self.folder / files.COMPRESSED, rows=self.manifest.rows)
+
+    def put_probes(self, probes: int) -> None:
+        """Store how many lists a search looks through, and use it. Raises IndexDamaged."""
+        if self.compressed is not None:
+            self.manifest = files.put_probes(self.folder, self.manifest, probes)
+            self.compressed.probes = probes
+
+    def nearest(
+        self, queries_QD: Floats, k: int, among_P: Ids | None = None, *, probes: int | None = None
+    ) -> list[Neighbours]:
+        """Positions of the k best, removed rows included: exact ones among some positions, or
+        those of the compressed index.
+
+        Args:
+            probes: lists to look through; needs a compressed index.
+        """
+        if probes is None or self.compressed is None:
+            everywhere_P = np.arange(self.manifest.rows) if among_P is None else among_P
+            return self._rows.scan(everywhere_P, queries_QD, k)
+        depth = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * k)
+        near_QR = self.compressed.search(queries_QD, depth, None, probes=probes)
+        return [
+            best(near_R[near_R >= 0], self._rows.scores(near_R[near_R >= 0], query_D[None])[0], k)
+            for near_R, query_D in zip(near_QR, queries_QD, strict=True)
+        ]
 
     def take(self, positions_P: Ids) -> Floats:
         """Stored rows, float32 (P, D)."""
