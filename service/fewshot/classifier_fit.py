@@ -82,16 +82,14 @@ def fit_classifier(
 
     Raises:
         NotEnoughExamples: fewer than two classes.
-        InputError: lengths differ, a bad name, weight or threshold, or rows that are zero or not
-            finite.
+        InputError: lengths differ, a bad name, weight or threshold, or rows of no finite length.
     """
     if None not in targets:
         for names, what in ((thresholds, "thresholds"), (weights, "class weights")):
             unknown = set(names or {}) - targets.keys()
             if unknown:
                 raise InputError(f"{len(unknown)} of the {what} name a label without examples")
-    if unlabelled is not None:  # the graph of each head takes the square of their number
-        unlabelled = unlabelled.drawn(int(MAX_POOL / math.sqrt(len(targets))))
+    scans = _affordable(unlabelled, len(targets))
     fits = {
         label: fit(
             embeddings_ND,
@@ -100,7 +98,7 @@ def fit_classifier(
             encoder_id=encoder_id,
             weights=_weights(label, weights or {}),
             counted=counted,
-            unlabelled=unlabelled,
+            unlabelled=scans,
         )
         for label, classes in targets.items()
     }
@@ -120,6 +118,11 @@ def fit_classifier(
         replace(report, examples_without_label=without_label),
         OutOfFold({label: fitted.scores for label, fitted in fits.items()}),
     )
+
+
+def _affordable(scans: UnlabelledScans | None, heads: int) -> UnlabelledScans | None:
+    """Fewer scans for many heads: the graph of each takes the square of their number."""
+    return None if scans is None else scans.drawn(int(MAX_POOL / math.sqrt(heads)))
 
 
 def _report(

@@ -319,7 +319,7 @@ def test_unlabelled_scans_are_given_read_back_and_named_by_an_erasure(ward, fram
     add_unlabelled(client, collection, frames)
     given = {"collection": collection, "filter": {"labels": {"t": {"exists": False}}}}
     body = {"name": "k", "collection": collection, "task": "t", "unlabelled": given}
-    client.wait(client.fit(body, respond_async=True))
+    client.wait(client.fit(body, respond_async=True)["operation_id"])
     version = client.version("k", 1)
     assert version["settings"]["unlabelled"] == {**given, "scans": 1}
     assert version["examples"] == 12
@@ -331,7 +331,10 @@ def test_unlabelled_scans_are_given_read_back_and_named_by_an_erasure(ward, fram
     copy = client.import_classifier("copy", exported)
     assert copy["report"]["labels"][0]["unlabelled"] == answer
     assert client.erase_subject("new")["classifiers"] == ["k"]
+    nowhere = {**body, "name": "k2", "unlabelled": {"collection": "nowhere"}}
     with refused("unknown_item", 404):
-        client.fit({**body, "name": "k2", "unlabelled": {"collection": "nowhere"}})
-    with refused("invalid_request", 422):
+        client.fit(nowhere)
+    with refused("unknown_item", 404):  # at once, not in the operation
+        client.fit(nowhere, respond_async=True)
+    with refused("validation_error", 422):
         client.fit({**body, "name": "k2", "unlabelled": {"filter": {}}})
