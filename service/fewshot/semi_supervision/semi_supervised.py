@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from service.arrays import Bools, Doubles, Floats, Ints
 from service.errors import InputError
-from service.fewshot.head import unit_rows
+from service.fewshot.head import softmax, unit_rows
 from service.fewshot.heldout import guesses
 from service.fewshot.metrics import balanced_accuracy
 from service.fewshot.semi_supervision.propagation import (
@@ -122,9 +122,15 @@ def with_unlabelled(
         return None, replace(report, because=_DISAGREE)
     because = _USED if gain is not None else _UNTESTED
     report = replace(report, used=True, because=because, taught=taught)
+    if gain is None:  # no temperature will be fitted, so the head must not become more certain
+        plain_CD, plain_C = labelled.solve(np.arange(labelled.size), c)
+        wanted = _certainty(scans.unit_UD @ plain_CD.T + plain_C)
+        factor = _factor(scans.unit_UD @ weights_CD.T + bias_C, wanted)
+        weights_CD, bias_C = factor * weights_CD, factor * bias_C
     return SemiSupervised(weights_CD, bias_C, logits_NC), report
 
 
+_HALVINGS = 20
 _USED = "grouped cross-validation is not worse with the unlabelled scans"
 _UNTESTED = (
     "too few groups for cross-validation; with so few examples unlabelled scans helped on all "
@@ -132,6 +138,22 @@ _UNTESTED = (
 )
 _WORSE = "grouped cross-validation is worse with the unlabelled scans"
 _DISAGREE = "the labelled examples and the graph of the scans agree on none of them"
+
+
+def _certainty(logits_UC: Doubles) -> float:
+    """The mean probability of the most probable class."""
+    return float(softmax(logits_UC).max(1).mean())
+
+
+def _factor(logits_UC: Doubles, wanted: float) -> float:
+    """The factor, at most 1, with which the logits are no more certain than wanted."""
+    low, high = 0.0, 1.0
+    if _certainty(logits_UC) <= wanted:
+        return high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _certainty(middle * logits_UC) > wanted else (middle, high)
+    return low
 
 
 def _refusal(
