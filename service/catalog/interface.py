@@ -163,7 +163,7 @@ class ClassifierCatalog(Protocol):
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
     ) -> tuple[VersionExample, ...]:
-        """In the order of fitting, starting after the position ``after``; ``limit`` -1 = all.
+        """Labelled ones in the order of fitting, after the position ``after``; ``limit`` -1 = all.
 
         Empty if there is no such version.
         """
@@ -172,6 +172,11 @@ class ClassifierCatalog(Protocol):
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> npt.NDArray[np.float32]:
         """embeddings_ND of the examples with ``is_kept``, in the order of fitting."""
+
+    def version_unlabelled(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> tuple[tuple[VersionExample, ...], npt.NDArray[np.float32]]:
+        """The unlabelled scans that a version was fitted from, and embeddings_UD of the kept."""
 
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None

@@ -57,7 +57,8 @@ async def create_classifier(
     async def act() -> JSONResponse:
         if prefers_async(prefer) and not files:
             check = service.registry.check_sources
-            await asyncio.to_thread(check, caller.workspace_id, fit_request.examples)
+            unlabelled = fit_request.options.unlabelled
+            await asyncio.to_thread(check, caller.workspace_id, fit_request.examples, unlabelled)
             start = service.operations.start
             operation = await asyncio.to_thread(
                 start, caller.workspace_id, "fit", fit_request.to_json()

@@ -11,6 +11,8 @@ Why the tables look like this:
   even after the scan is deleted. It keeps the row number too, because a scan id can be reused.
 - Examples belong to the classifier, not to one version; a version lists the examples that it was
   fitted from. So ten versions of a thousand examples store each vector once.
+- A scan that a fit used without a label is listed like an example, with an empty label and the
+  group number -1: so an erasure finds and names what learnt from it.
 - The vector of an example from a scan is read from the scan, and disappears with it.
 - Columns that hold the fields of a record have the names of the fields (``codec``).
 - The same file or the same pixels are one scan only under the same subject. Without a subject is
