@@ -188,6 +188,7 @@ def _schedule(settings: Settings, catalog: Catalog, running: Services) -> Schedu
         on_expired=running.forget_deleted,
         on_swept=running.classifiers.forget_older,
         backup_owner=None if catalog.file is None else running.default_workspace_id,
+        store_key_uses=running.keys.store_uses,
     )
 
 
