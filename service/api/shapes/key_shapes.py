@@ -28,9 +28,11 @@ class NewKeyBody(Body):
 
     def grant(self) -> KeyGrant:
         """What the key allows."""
-        expires = self.expires_at and self.expires_at.astimezone(UTC)
-        text = expires and expires.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        return KeyGrant(tuple(self.roles), tuple(self.scopes), text)
+        expires_at = None
+        if self.expires_at is not None:
+            text = self.expires_at.astimezone(UTC).isoformat(timespec="microseconds")
+            expires_at = text.replace("+00:00", "Z")  # as the catalog writes times
+        return KeyGrant(tuple(self.roles), tuple(self.scopes), expires_at)
 
 
 class KeyRotationBody(Body):
