@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from service.access.failed_keys import FailedKeys
+from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.api import docs, openapi, problems
@@ -22,6 +23,7 @@ from service.api.routes import (
     collection_routes,
     embedding_routes,
     evaluation_routes,
+    key_routes,
     label_routes,
     operation_routes,
     prediction_routes,
@@ -75,6 +77,7 @@ ROUTES = (
     prediction_routes,
     subject_routes,
     operation_routes,
+    key_routes,
     docs,
 )
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
@@ -175,6 +178,7 @@ async def _opened(
     return Services(
         settings=settings,
         keys=_key_ring(settings, truth, workspace.workspace_id),
+        key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,
@@ -233,6 +237,7 @@ def _schedule(settings: Settings, catalog: Catalog, running: Services) -> Schedu
         on_expired=running.forget_deleted,
         on_swept=running.classifiers.forget_older,
         backup_owner=None if catalog.file is None else running.default_workspace_id,
+        store_key_uses=running.keys.store_uses,
     )
 
 

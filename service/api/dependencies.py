@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.classifiers.evaluation import ClassifierEvaluator
@@ -33,6 +34,7 @@ class Services:
 
     settings: Settings
     keys: KeyRing
+    key_registry: KeyRegistry
     answers: AnswerStore
     check_catalog: Callable[[], None]
     pipeline: Pipeline

@@ -27,6 +27,7 @@ from service.settings import Settings
 log = logging.getLogger(__name__)
 FINISH_EVERY_S = 10.0  # erasures are collected so long before one VACUUM for all of them
 FINISH_AGAIN_S = 300.0
+STORE_KEY_USES_EVERY_S = 60.0
 CLOSE_TIMEOUT_S = 4.0  # what has not ended is resumed by the next start
 
 
@@ -76,6 +77,7 @@ class Schedule:
         on_expired: called after scans were deleted.
         on_swept: called after each sweep, also if another process deleted the scans.
         backup_owner: workspace of the backup operations; None = no backups are made here.
+        store_key_uses: called once a minute and at the end.
     """
 
     settings: Settings
@@ -85,13 +87,17 @@ class Schedule:
     on_expired: Callable[[], None]
     on_swept: Callable[[], None]
     backup_owner: str | None
+    store_key_uses: Callable[[], None]
 
 
 @asynccontextmanager
 async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
     """Run the schedule while the block runs; unfinished operations wait for the next start."""
     await asyncio.to_thread(schedule.operations.open)
-    sweeps = [asyncio.create_task(_expire_for_ever(schedule))]
+    sweeps = [
+        asyncio.create_task(_expire_for_ever(schedule)),
+        asyncio.create_task(_store_key_uses_for_ever(schedule)),
+    ]
     if schedule.catalog.file is None:  # a catalog in a file finishes an erasure at once
         sweeps.append(asyncio.create_task(_finish_erasures_for_ever(schedule)))
     if schedule.settings.backup_dir is not None and schedule.backup_owner is not None:
@@ -103,6 +109,7 @@ async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
         for sweep in sweeps:
             sweep.cancel()
         await asyncio.gather(*sweeps, return_exceptions=True)
+        await _store_key_uses(schedule)
         await asyncio.to_thread(schedule.operations.close, timeout_s=CLOSE_TIMEOUT_S)
 
 
@@ -125,6 +132,19 @@ def _expire_once(schedule: Schedule) -> int:
         removed = schedule.gallery.expire() if is_mine else 0
     schedule.on_swept()
     return removed
+
+
+async def _store_key_uses_for_ever(schedule: Schedule) -> None:
+    while True:
+        await asyncio.sleep(STORE_KEY_USES_EVERY_S)
+        await _store_key_uses(schedule)
+
+
+async def _store_key_uses(schedule: Schedule) -> None:
+    try:
+        await asyncio.to_thread(schedule.store_key_uses)
+    except ServiceError as error:
+        log.error("use of keys not stored", extra={"code": error.code})
 
 
 async def _finish_erasures_for_ever(schedule: Schedule) -> None:

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from service.api.batches import batch_status, refuse_if_all_failed
 from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
+from service.api.permissions import needs
 from service.api.problems import request_id_of
 from service.api.routing import StrictRoute
 from service.api.shapes.base import ImageAnswer, Problem, responses_of
@@ -46,6 +47,7 @@ OptionsText = Annotated[
     responses=responses_of(SearchAnswer | SearchesAnswer)
     | responses_of(SearchesAnswer, 207)
     | {404: {}},
+    dependencies=[needs("search")],
 )
 async def search(
     request: Request, service: Service, workspace_id: WorkspaceId, options: OptionsText = None
@@ -73,6 +75,7 @@ async def search(
 @router.post(
     "/collections/{collection}/search",
     openapi_extra=image_body(QueryBody, options=SearchOptions),
+    dependencies=[needs("search")],
 )
 async def search_collection(
     collection: str,
