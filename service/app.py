@@ -168,9 +168,7 @@ async def _opened(
     stack.push_async_callback(asyncio.to_thread, fits.close)
     pipeline = _pipeline(settings, model, metrics, watch)
     await stack.enter_async_context(pipeline)
-    classifiers = ClassifierStore(
-        truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
-    )
+    classifiers = _classifiers(settings, truth, model)
     evaluator = ClassifierEvaluator(truth, classifiers)
     thresholds = Thresholds(truth, classifiers, evaluator)
     registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
@@ -213,6 +211,12 @@ def _gallery(settings: Settings, truth: Catalog, model: Encoder) -> Gallery:
         _vector_search(settings, truth, model),
         exchange_dir=settings.exchange_dir,
         sweep_limits=SweepLimits(settings.retention_max_share, settings.retention_min_scans),
+    )
+
+
+def _classifiers(settings: Settings, truth: Catalog, model: Encoder) -> ClassifierStore:
+    return ClassifierStore(
+        truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
     )
 
 

@@ -26,13 +26,7 @@ from service.catalog.access_records import (
     Workspace,
 )
 from service.catalog.operation_records import Operation, Reembedding, State
-from service.catalog.records import (
-    Classifier,
-    ClassifierVersion,
-    NewVersion,
-    Page,
-    VersionExample,
-)
+from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
 from service.catalog.scan_interface import (
     ArrayCatalog,
     CollectionCatalog,
