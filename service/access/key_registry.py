@@ -75,5 +75,4 @@ class KeyRegistry:
 
 
 def _require_all(caller: Caller, grant: KeyGrant) -> None:
-    for scope in sorted(effective_scopes(grant.roles, grant.scopes)):
-        caller.require(scope)
+    caller.require(*sorted(effective_scopes(grant.roles, grant.scopes)))

@@ -4,6 +4,8 @@ import hashlib
 import math
 import re
 import secrets
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -35,10 +37,11 @@ class Caller:
     author: Author
     scopes: frozenset[str]
 
-    def require(self, scope: str) -> None:
-        """Raises MissingScope: the key does not allow it."""
-        if scope not in self.scopes:
-            raise MissingScope(f"the API key lacks the scope {scope}", scope)
+    def require(self, *scopes: str) -> None:
+        """Raises MissingScope: the key does not allow one of them."""
+        for scope in scopes:
+            if scope not in self.scopes:
+                raise MissingScope(f"the API key lacks the scope {scope}", scope)
 
 
 class KeyRing:
@@ -62,7 +65,7 @@ class KeyRing:
         self._default_workspace_id = default_workspace_id
         self._require_key = require_key
         self._failed = failed
-        self._uses: dict[str, str] = {}
+        self._uses: dict[str, float] = {}
 
     def is_slowed(self, address: str) -> bool:
         """Whether too many unknown keys came from the address lately."""
@@ -87,7 +90,7 @@ class KeyRing:
                 what = "the API key is unknown, as were many others from this address"
                 raise TooManyFailedKeys(what, math.ceil(wait_s))
             raise Unauthenticated("the API key is unknown, expired or revoked")
-        self._uses[key.key_id] = now()
+        self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
         return Caller(key.workspace_id, Author(key.key_id, key.name), scopes)
 
@@ -98,7 +101,11 @@ class KeyRing:
         """
         uses, self._uses = self._uses, {}
         if uses:
-            self._catalog.note_key_uses(uses)
+            times = {
+                key_id: timestamp(datetime.fromtimestamp(used_s, UTC))
+                for key_id, used_s in uses.items()
+            }
+            self._catalog.note_key_uses(times)
 
 
 def hash_key(token: str) -> str:
@@ -148,6 +155,14 @@ def require_key_name(name: str) -> None:
     """Raises InputError."""
     if not 1 <= len(name.strip()) <= MAX_KEY_NAME or not name.isprintable():
         raise InputError(f"expected a key name of 1 to {MAX_KEY_NAME} printable characters")
+
+
+def grant_until(
+    roles: Sequence[str], scopes: Sequence[str], expires_at: datetime | None
+) -> KeyGrant:
+    """Roles and scopes until a moment, which has a time zone; None = for ever."""
+    until = None if expires_at is None else timestamp(expires_at)
+    return KeyGrant(tuple(roles), tuple(scopes), until)
 
 
 def require_grant(grant: KeyGrant) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -22,6 +21,7 @@ from service.fairness.fair_queue import QueueState
 from service.gallery.gallery import Gallery
 from service.jobs.fit_queue import FitQueue
 from service.jobs.operations import Operations
+from service.jobs.threads import Timed
 from service.observability import ServiceMetrics
 from service.settings import Settings
 
@@ -46,7 +46,7 @@ class Services:
     review: LabelReview
     fits: FitQueue
     metrics: ServiceMetrics
-    timed: Callable[[str], AbstractContextManager[None]]
+    timed: Timed
     operations: Operations
     searchers: ThreadPoolExecutor
     slow_lane: ThreadPoolExecutor

@@ -20,7 +20,6 @@ IMAGE_TYPES = ("image/*", "video/*", "application/dicom")
 _REF = "#/components/schemas/{model}"
 _BINARY = {"type": "string", "format": "binary"}
 _METHODS = frozenset({"get", "post", "patch", "delete"})
-_MAY_BE_MISSING = ("/v1/subjects", "/v1/studies", "/metrics")
 _NAMES_NOTHING_STORED = frozenset({"/v1/embeddings", "/v1/collections"})
 SCOPES_IN_DOCUMENT = "x-scopes"  # of a route; moved to its ``security``
 _described: set[type[BaseModel]] = {Problem}
@@ -189,8 +188,7 @@ def _problems(path: str, operation: JsonObject) -> JsonObject:
     # Any route may get bad HTTP, a wrong host, large headers and unknown query parameters.
     statuses |= {400, 422, 431, 500, 503}
     statuses |= {401, 403, 429} if "security" in operation else set()
-    names_something = "{" in path or (content and path not in _NAMES_NOTHING_STORED)
-    statuses |= {404} if names_something or path in _MAY_BE_MISSING else set()
+    statuses |= {404} if "{" in path or (content and path not in _NAMES_NOTHING_STORED) else set()
     statuses |= {412} if "If-Match" in parameters else set()
     statuses |= {409} if content and "If-Match" not in parameters else set()
     statuses |= {408, 413} if content else set()

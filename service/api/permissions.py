@@ -23,8 +23,7 @@ class Needs:
 
     async def __call__(self, caller: KnownCaller) -> None:
         """Raises MissingScope."""
-        for scope in self.scopes:
-            caller.require(scope)
+        caller.require(*self.scopes)
 
 
 async def _for_everybody(request: Request) -> None:

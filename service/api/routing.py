@@ -55,8 +55,7 @@ class StrictRoute(APIRoute):
                 raise HTTPException(404)
             if scopes is not None:
                 caller = request.state.caller = await _authenticated(request)
-                for scope in scopes:
-                    caller.require(scope)
+                caller.require(*scopes)
             query = request.query_params.multi_items()
             refuse_unknown("query parameters", [name for name, _ in query], names)
             refuse_twice("query parameters", [name for name, _ in query], lists)

@@ -17,6 +17,7 @@ from service.classifiers.fitting import (
     MULTI,
     FitOptions,
     UnlabelledPool,
+    UnlabelledSelection,
     fitted_version,
     names_of,
     options_of,
@@ -82,8 +83,7 @@ class ClassifierStore:
         options = options or FitOptions()
         pool = None
         if options.unlabelled is not None:
-            where = (self._catalog, self.sources, workspace_id)
-            pool = selected_pool(*where, options.unlabelled)
+            pool = self._selected_pool(workspace_id, options.unlabelled)
         version = self._fitted(unrepeated(examples), settings or {}, author, options, pool)
         before_storing()
         return self._catalog.create_classifier(workspace_id, name, version)
@@ -132,8 +132,7 @@ class ClassifierStore:
         earlier = options_of(start.kind, start.settings)
         chosen = options.after(earlier, names_of(examples, start.kind))
         if options.unlabelled is not None:
-            where = (self._catalog, self.sources, workspace_id)
-            pool = selected_pool(*where, options.unlabelled)
+            pool = self._selected_pool(workspace_id, options.unlabelled)
         else:
             pool, _ = kept_pool(self._catalog, workspace_id, name, start, self._dim)
         version = self._fitted(examples, settings, author, chosen, pool)
@@ -169,6 +168,11 @@ class ClassifierStore:
         options = FitOptions().after(options_of(base.kind, base.settings), names)
         version = self._fitted(kept, settings, author, options, pool)
         return self._catalog.add_version(workspace_id, name, version, publish=True)
+
+    def _selected_pool(
+        self, workspace_id: str, selection: UnlabelledSelection
+    ) -> UnlabelledPool | None:
+        return selected_pool(self._catalog, self.sources, workspace_id, selection)
 
     def _refuse_taken(self, workspace_id: str, name: str) -> None:
         """Refuse before the work; the catalog refuses again when two requests race."""

@@ -5,10 +5,16 @@ from typing import Annotated
 
 import typer
 
-from service.access.keys import DEFAULT_WORKSPACE, create_key, rotate_key, workspace_id_of
+from service.access.keys import (
+    DEFAULT_WORKSPACE,
+    create_key,
+    grant_until,
+    rotate_key,
+    workspace_id_of,
+)
 from service.access.scopes import ADMIN, ROLES
-from service.catalog.access_records import KeyGrant, KeyRecord
-from service.catalog.ids import now, timestamp
+from service.catalog.access_records import KeyRecord
+from service.catalog.ids import now
 from service.cli.terminal import catalog_at, errors, explained
 from service.settings import read_settings
 
@@ -36,9 +42,9 @@ def keys_create(
     """Create a key and print it once; the catalog stores only its hash."""
     expires_at = None
     if expires_days is not None:
-        expires_at = timestamp(datetime.now(UTC) + timedelta(days=expires_days))
-    roles = tuple(role or ()) if role or scope else (ADMIN,)
-    grant = KeyGrant(roles, tuple(scope or ()), expires_at)
+        expires_at = datetime.now(UTC) + timedelta(days=expires_days)
+    roles = role or [] if role or scope else [ADMIN]
+    grant = grant_until(roles, scope or [], expires_at)
     with explained(), catalog_at(read_settings()) as catalog:
         record, token = create_key(catalog, name, workspace, grant)
         errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")

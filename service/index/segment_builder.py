@@ -107,15 +107,14 @@ def choose_probes(segment: Segment, *, stopping: Callable[[], bool]) -> int:
     for start in range(0, rows, BLOCK_ROWS):
         compressed.stop_if(stopping)
         among_P = np.arange(start, min(start + BLOCK_ROWS, rows))
-        for parts, nearest in zip(
-            parts_Q, segment.nearest(queries_QD, RECALL_AT + 1, among_P), strict=True
-        ):
+        exact_Q = segment.nearest_among(among_P, queries_QD, RECALL_AT + 1)
+        for parts, nearest in zip(parts_Q, exact_Q, strict=True):
             parts.append(nearest)
     # The first hit is the query itself, and so is one of the found; a tie is no miss.
     worst_Q = [merged(parts, RECALL_AT + 1).scores_K[-1] - TIE for parts in parts_Q]
     for probes in TRIED_PROBES:
         compressed.stop_if(stopping)
-        answers = segment.nearest(queries_QD, RECALL_AT + 1, probes=probes)
+        answers = segment.nearest_in_lists(probes, queries_QD, RECALL_AT + 1)
         pairs = zip(answers, worst_Q, strict=True)
         hits = [int(np.count_nonzero(answer.scores_K >= worst)) - 1 for answer, worst in pairs]
         if np.mean(hits) / RECALL_AT >= WANTED_RECALL:

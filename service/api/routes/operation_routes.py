@@ -128,6 +128,7 @@ async def delete_scan(
     "/subjects",
     tags=["subjects"],
     name="erase_subject_of_query",
+    responses={404: {}},
     dependencies=[needs("subject.erase")],
 )
 async def erase_subject_of_query(
@@ -144,6 +145,7 @@ async def erase_subject_of_query(
     "/studies",
     tags=["subjects"],
     name="erase_study_of_query",
+    responses={404: {}},
     dependencies=[needs("subject.erase")],
 )
 async def erase_study_of_query(

@@ -15,7 +15,12 @@ router = APIRouter(route_class=StrictRoute, prefix="/v1/subjects", tags=["subjec
 KIND = "subject"  # of the cursor, which may be logged: without the id
 
 
-@router.get("", name="read_subject_of_query", dependencies=[needs("subject.read")])
+@router.get(
+    "",
+    name="read_subject_of_query",
+    responses={404: {}},
+    dependencies=[needs("subject.read")],
+)
 async def read_subject_of_query(
     service: Service,
     workspace_id: WorkspaceId,

@@ -48,7 +48,13 @@ async def get_readiness(service: Service) -> Ready:
     )
 
 
-@router.get("/metrics", tags=["health"], response_class=PlainTextResponse, dependencies=[OPEN])
+@router.get(
+    "/metrics",
+    tags=["health"],
+    response_class=PlainTextResponse,
+    responses={404: {}},
+    dependencies=[OPEN],
+)
 async def get_metrics(service: Service) -> Response:
     """Prometheus text; 404 where the settings give it a port of its own."""
     if service.settings.metrics_port:

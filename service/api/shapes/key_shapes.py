@@ -1,11 +1,11 @@
 """The shapes of API keys."""
 
-from datetime import UTC
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from service.access.key_registry import KeyGrant, KeyRecord
+from service.access.keys import grant_until
 from service.api.shapes.base import TIME, Answer, Body, PageAnswer, example_of
 
 RoleName: TypeAlias = Literal["reader", "annotator", "curator", "operator", "auditor", "admin"]
@@ -28,11 +28,7 @@ class NewKeyBody(Body):
 
     def grant(self) -> KeyGrant:
         """What the key allows."""
-        expires_at = None
-        if self.expires_at is not None:
-            text = self.expires_at.astimezone(UTC).isoformat(timespec="microseconds")
-            expires_at = text.replace("+00:00", "Z")  # as the catalog writes times
-        return KeyGrant(tuple(self.roles), tuple(self.scopes), expires_at)
+        return grant_until(self.roles, self.scopes, self.expires_at)
 
 
 class KeyRotationBody(Body):
