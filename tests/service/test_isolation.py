@@ -81,6 +81,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         },
         ("POST", "/v1/classifiers/{name}/refit"): {"json": {}},
         ("POST", f"{ward}/facets"): {"json": {}},
+        ("POST", f"{ward}/map"): {"json": {}},
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},
         ("POST", f"{ward}/import"): {"json": {"from": "x"}},
         ("DELETE", f"{ward}/reembed"): {"params": {"keep": "new"}},

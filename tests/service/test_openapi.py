@@ -106,6 +106,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     assert client.wait(client.refit("sourced", respond_async=True)["operation_id"])["result"]
     client.rename_label("c", "r1", "b", "d", dry_run=True), client.rename_label("c", "r1", "b", "d")
     client.import_classifier("copy", client.export("k")), client.export_onnx("k")
+    client.map("c", task="t", limit=3)
     client.facets("c", {"attributes": ["depth"]}), client.patch_collection("c", {"description": ""})
     known = {"study_id": {"exists": False}, "created_at": {"lt": "2100-01-01"}}
     assert [scan["scan_id"] for scan in client.scans("c", where=known)]

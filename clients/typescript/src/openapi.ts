@@ -578,6 +578,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/collections/{collection}/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Place the scans of a collection on a plane: near ones resemble each other
+         * @description The plane is that of the first two principal components of the embeddings. `explained` says
+         *     how much of the differences they show: what is apart on the map is apart, but what is close
+         *     may still differ in other directions.
+         *
+         *     Scope: `scan.read`.
+         */
+        post: operations["map_collection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/collections/{collection}/next": {
         parameters: {
             query?: never;
@@ -3197,6 +3221,59 @@ export interface components {
              * @example 0.1.0
              */
             version: string;
+        };
+        /**
+         * MapAnswer
+         * @description One entry of each list per scan.
+         */
+        MapAnswer: {
+            /** Collection */
+            collection: string;
+            /**
+             * Explained
+             * @description Share of the variance of the embeddings along x and y.
+             */
+            explained: number[];
+            /**
+             * Labels
+             * @description Of the task; null: the scan has none.
+             */
+            labels: (string | null)[];
+            /** Scan Ids */
+            scan_ids: string[];
+            /** Subject Ids */
+            subject_ids: (string | null)[];
+            /**
+             * Total
+             * @description Scans that pass the filter; a drawn part is on the map.
+             */
+            total: number;
+            /** X */
+            x: number[];
+            /** Y */
+            y: number[];
+        };
+        /**
+         * MapBody
+         * @description Which scans are on the map, and the task whose classes colour it.
+         * @example {
+         *       "limit": 20000,
+         *       "task": "finding"
+         *     }
+         */
+        MapBody: {
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Limit
+             * @description Most points; others are not drawn.
+             * @default 20000
+             */
+            limit?: number;
+            /**
+             * Task
+             * @description Task of `labels`; null: no labels.
+             */
+            task?: string | null;
         };
         /**
          * MetricsAnswer
@@ -6263,6 +6340,32 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LabelRenameAnswer"];
+                };
+            };
+        };
+    };
+    map_collection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MapBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MapAnswer"];
                 };
             };
         };
