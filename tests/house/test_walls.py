@@ -68,6 +68,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "pythonjsonlogger": ("service.observability", "training.__main__"),
     "pydantic_settings": ("service.settings",),
     "pydantic": ("service.api", "service.settings"),
+    "cryptography": ("service.classifiers.signing",),
     "torch": ("training",),
     "timm": ("training",),
     "onnx": ("training", "service.fewshot.onnx_export"),

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from service.client.client import ApiError, Client
 from service.fairness.workspace_turn import working_for
 from service.server import LocalService
-from tests.service.expected import probabilities, refused, signed
+from tests.service.expected import probabilities, refused, unsigned
 
 SCENES = ("cyst", "stone")
 
@@ -439,7 +439,7 @@ def test_an_import_whose_report_could_not_be_shown_is_refused(ward, name) -> Non
     document = ward.export(name)
     document["card"]["report"]["balanced_accuracy"] = "good"
     with pytest.raises(ApiError, match="balanced_accuracy") as caught:
-        ward.import_classifier("copy", signed(document))
+        ward.import_classifier("copy", unsigned(document))
     assert caught.value.code == "invalid_artifact"
 
 
