@@ -1,26 +1,12 @@
 """Signing keys in the catalog: one signs, retired ones verify, and private parts disappear."""
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 
 import pytest
 
 from service.catalog.interface import Catalog
-from service.catalog.signing.signing_records import SigningKey, SigningPair
 from service.errors import Conflict, UnknownItem
-
-_numbers = count()
-
-
-def new_key(*, is_own: bool = False) -> SigningKey:
-    number = next(_numbers)
-    created_at = f"2026-01-01T00:00:00.{number:06}Z"
-    return SigningKey(f"sig_{number}", f"public {number}", "someone", created_at, is_own)
-
-
-def new_pair() -> SigningPair:
-    key = new_key(is_own=True)
-    return SigningPair(key, f"private part of {key.key_id:>15}".encode())
+from tests.catalog.signing_pairs import new_key, new_pair
 
 
 def test_the_first_pair_that_is_kept_is_the_one_that_signs(catalog: Catalog, ours, theirs) -> None:
