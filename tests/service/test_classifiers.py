@@ -290,17 +290,16 @@ def test_an_exported_classifier_predicts_the_same_after_import_and_as_onnx(
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "status"),
-    [
-        ({"format": "other"}, "invalid_artifact", 422),
-        ({"format_version": 2}, "invalid_artifact", 422),
-        ({"card": {"min_margin": 0.7}}, "invalid_artifact", 422),
-        ({"arrays": {}}, "invalid_artifact", 422),
-    ],
+    "change",
+    [{"format": "other"}, {"format_version": 2}, {"card": {"min_margin": 0.7}}, {"arrays": {}}],
+    ids=str,
 )
-def test_a_changed_export_is_not_taken_in(ward, name, change, code: str, status: int) -> None:
-    with refused(code, status):
-        ward.import_classifier("bad", ward.export(name) | change)
+def test_a_changed_export_is_not_taken_in(ward, name, change) -> None:
+    document = ward.export(name)
+    with refused("broken_signature", 422):
+        ward.import_classifier("bad", document | change)
+    with refused("invalid_artifact", 422):
+        ward.import_classifier("bad", unsigned(document) | change)
     assert "bad" not in {found["name"] for found in ward.classifiers()}
 
 
