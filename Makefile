@@ -144,7 +144,8 @@ image:
 promtool: .tools/usr/bin/promtool
 .tools/usr/bin/promtool:
 	mkdir -p .tools
-	cd .tools && apt-get download prometheus && dpkg-deb --extract prometheus_*.deb .
+	cd .tools && (apt-get download prometheus || (apt-get update && apt-get download prometheus))
+	cd .tools && dpkg-deb --extract prometheus_*.deb .
 	rm .tools/prometheus_*.deb
 
 .venv-tools/ready: requirements/tools.txt
