@@ -19,7 +19,7 @@ demo-replicas: .venv-replicas/ready
 	.venv-replicas/bin/python benchmarks/demo_replicas.py
 
 # Two files of tests at a time have a core each. With more threads, those of one wait for those of
-# the other, and the tests of training take three to eight times as long. Long files of few tests
+# the other, and the tests of training take two to nine times as long. Long files of few tests
 # would come last, one beside an idle core, if they were sorted by their number of tests.
 # The last step runs the offline half once: simulate, distil, evaluate, export, serve.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
