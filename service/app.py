@@ -13,6 +13,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.tokens.access_tokens import AccessTokens, access_tokens
 from service.api import docs, openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
@@ -59,7 +60,7 @@ from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 from service.telemetry.stage_watch import StageWatch
-from service.telemetry.tracing import tracing_of
+from service.telemetry.tracing import NO_SPANS_OF_FASTAPI, tracing_of
 
 if TYPE_CHECKING:  # psycopg is an extra
     from service.catalog.postgres.postgres_catalog import PostgresCatalog
@@ -126,6 +127,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
+        telemetry=NO_SPANS_OF_FASTAPI,
     )
     for module in ROUTES:
         app.include_router(module.router)
@@ -173,9 +175,10 @@ async def _opened(
     thresholds = Thresholds(truth, classifiers, evaluator)
     registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
+    tokens = stack.enter_context(access_tokens(settings, truth.find_workspace))
     return Services(
         settings=settings,
-        keys=_key_ring(settings, truth, workspace.workspace_id),
+        keys=_key_ring(settings, truth, workspace.workspace_id, tokens),
         key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
@@ -278,10 +281,12 @@ def _vector_search(settings: Settings, catalog: Catalog, encoder: Encoder) -> Ve
     )
 
 
-def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
+def _key_ring(
+    settings: Settings, catalog: Catalog, default_workspace_id: str, tokens: AccessTokens | None
+) -> KeyRing:
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
     required = settings.require_key
-    return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
+    return KeyRing(catalog, default_workspace_id, failed, require_key=required, tokens=tokens)
 
 
 @contextmanager

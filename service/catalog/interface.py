@@ -43,6 +43,9 @@ class WorkspaceCatalog(Protocol):
     def ensure_workspace(self, name: str) -> Workspace:
         """The workspace of this name, created if necessary."""
 
+    def find_workspace(self, name: str) -> Workspace | None:
+        """The workspace of this name; None = there is none."""
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, oldest first."""
 
@@ -86,8 +89,7 @@ class WorkspaceCatalog(Protocol):
     def forgettings(self, workspace_id: str) -> int:
         """How often something of a workspace was deleted, replaced or erased.
 
-        Each time its saved answers are dropped, and whatever a process keeps in memory of its
-        scans and examples must be read again.
+        Each time its saved answers are dropped, and what a process keeps of it is read again.
         """
 
     def claim_answer(
@@ -95,8 +97,7 @@ class WorkspaceCatalog(Protocol):
     ) -> AnswerClaim:
         """Become the one request that works under an Idempotency-Key, or renew that.
 
-        The claim ends with ``save_answer`` or ``release_answer``. One that was not renewed for
-        ``lease_s`` seconds can be taken over.
+        The claim ends with ``save_answer`` or ``release_answer``, or ``lease_s`` seconds later.
 
         Args:
             request_sha256: digest of the request.

@@ -1,0 +1,100 @@
+"""An issuer of access tokens over real HTTP, with keys that a test makes and changes."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from joserfc import jws
+from joserfc.jwk import ECKey, Key
+
+AUDIENCE = "https://sonoprobe.example.org"
+
+
+class TokenIssuer:
+    """Publishes ``keys`` and signs tokens.
+
+    Attributes:
+        keys: what it publishes, by key id.
+        fetches: how often the key set was asked for.
+        is_down: it answers 500.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.keys: dict[str, Key] = {"first": ECKey.generate_key("P-256", {"kid": "first"})}
+        self.fetches = 0
+        self.is_down = False
+        self.about: dict[str, Any] = {"issuer": self.url, "jwks_uri": f"{self.url}/jwks"}
+
+    def add_key(self, key_id: str, key: Key | None = None) -> Key:
+        self.keys[key_id] = key or ECKey.generate_key("P-256", {"kid": key_id})
+        return self.keys[key_id]
+
+    def settings(self, **others: Any) -> dict[str, Any]:
+        """Settings of a service that believes this issuer."""
+        claims = {"oidc_roles_claim": "roles", "oidc_workspace_claim": "workspace"}
+        return {"oidc_issuer": self.url, "oidc_audience": AUDIENCE} | claims | others
+
+    def claims(self, **others: Any) -> dict[str, Any]:
+        """What a valid token says; None removes a claim."""
+        now_s = int(time.time())
+        claims = {
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": "device-7",
+            "iat": now_s,
+            "exp": now_s + 300,
+            "workspace": "default",
+            "roles": ["reader"],
+        } | others
+        return {name: value for name, value in claims.items() if value is not None}
+
+    def token(
+        self, header: dict[str, Any] | None = None, key: Key | None = None, **claims: Any
+    ) -> str:
+        """A token that is valid but for what is given."""
+        given = {"alg": "ES256", "kid": "first", "typ": "at+jwt"} | (header or {})
+        given = {name: value for name, value in given.items() if value is not None}
+        signer = key or self.keys["first"]
+        payload = json.dumps(self.claims(**claims))
+        return jws.serialize_compact(given, payload, signer, algorithms=[given["alg"]])
+
+    def answer(self, path: str) -> dict[str, Any] | None:
+        """The document under an address; None = it is down, or there is none."""
+        if self.is_down:
+            return None
+        if path == "/.well-known/openid-configuration":
+            return self.about
+        if path == "/jwks":
+            self.fetches += 1
+            return {"keys": [key.as_dict(private=False) for key in self.keys.values()]}
+        return None
+
+
+@contextmanager
+def token_issuer() -> Iterator[TokenIssuer]:
+    """An issuer on a free port of this machine while the block runs."""
+
+    class Documents(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            document = issuer.answer(self.path)
+            self.send_response(500 if document is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(document).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Documents) as server:
+        issuer = TokenIssuer(server.server_port)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield issuer
+        finally:
+            server.shutdown()
+            thread.join()
