@@ -7,7 +7,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo demo-replicas test test-postgres test-lowest test-highest check smoke bench docs clean
+.PHONY: demo demo-replicas test test-postgres test-identity test-lowest test-highest check smoke bench docs clean
 
 demo: .venv/ready
 	$(SERVICE) -m service demo
@@ -24,6 +24,11 @@ test: .venv-dev/ready
 # The catalog and search over a real PostgreSQL, which the tests start themselves.
 test-postgres: .venv-dev/ready
 	$(DEV) -m pytest -m 'postgres and not slow'
+
+# Access tokens of a real identity provider, which the tests start themselves; skipped without Node.
+test-identity: .venv-dev/ready
+	if command -v node npm > /dev/null; then npm ci --prefix tests/identity --no-audit --no-fund; fi
+	$(DEV) -m pytest -m identity tests/identity
 
 # The service with the lowest versions that pyproject.toml allows, and with the highest (no
 # constraints). What pulls them together, such as typer and click, is the newest in both.

@@ -15,12 +15,16 @@ from service.errors import InvalidSettings
 from service.setting_groups.connection_settings import ConnectionSettings
 from service.setting_groups.connection_settings import listed as listed
 from service.setting_groups.identity_settings import IdentitySettings
+from service.setting_groups.login_settings import LoginSettings
 
 PREFIX = "SONOPROBE_"
 _ADDRESS = re.compile(r"postgres(ql)?://")
 _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Read by commands that talk to a running service, and by tests and benchmarks.
-OTHER_VARIABLES = frozenset({"URL", "KEY", "PSEUDONYM_KEY_FILE", "SHARED"})
+OTHER_VARIABLES = frozenset(
+    {"URL", "KEY", "PSEUDONYM_KEY_FILE", "SHARED"}
+    | {f"LOGIN_{name.upper()}" for name in LoginSettings.model_fields}
+)
 
 
 class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
@@ -318,6 +322,14 @@ def read_settings() -> Settings:
         failures = [(str(e["loc"][0]).upper(), e["msg"]) for e in error.errors()]
         rules = "; ".join(f"SONOPROBE_{name}: {rule}" for name, rule in failures)
         raise InvalidSettings(rules) from error
+
+
+class EnvironmentLogin(LoginSettings, BaseSettings):
+    """``LoginSettings`` as ``SONOPROBE_LOGIN_*`` of the environment has them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=f"{PREFIX}LOGIN_", frozen=True, env_ignore_empty=True
+    )
 
 
 def program_version() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from joserfc import jws
 from joserfc.jwk import ECKey, Key
@@ -21,6 +22,9 @@ class TokenIssuer:
         keys: what it publishes, by key id.
         fetches: how often the key set was asked for.
         is_down: it answers 500.
+        grants: how often a token was asked for; ``form`` is the last request.
+        life_s: of the tokens that it gives to machines; None = it does not say.
+        refusal: the error with which it refuses machines.
     """
 
     def __init__(self, port: int) -> None:
@@ -28,7 +32,15 @@ class TokenIssuer:
         self.keys: dict[str, Key] = {"first": ECKey.generate_key("P-256", {"kid": "first"})}
         self.fetches = 0
         self.is_down = False
-        self.about: dict[str, Any] = {"issuer": self.url, "jwks_uri": f"{self.url}/jwks"}
+        self.grants = 0
+        self.form: dict[str, list[str]] = {}
+        self.life_s: int | None = 300
+        self.refusal: str | None = None
+        self.about: dict[str, Any] = {
+            "issuer": self.url,
+            "jwks_uri": f"{self.url}/jwks",
+            "token_endpoint": f"{self.url}/token",
+        }
 
     def add_key(self, key_id: str, key: Key | None = None) -> Key:
         self.keys[key_id] = key or ECKey.generate_key("P-256", {"kid": key_id})
@@ -74,6 +86,16 @@ class TokenIssuer:
             return {"keys": [key.as_dict(private=False) for key in self.keys.values()]}
         return None
 
+    def grant(self, form: dict[str, list[str]]) -> tuple[int, dict[str, Any] | None]:
+        """Status and answer of the token endpoint; it checks no statement."""
+        if self.is_down:
+            return 500, None
+        self.grants, self.form = self.grants + 1, form
+        if self.refusal is not None:
+            return 401, {"error": self.refusal, "error_description": "device-7"}
+        life = {} if self.life_s is None else {"expires_in": self.life_s}
+        return 200, {"access_token": self.token(sub=f"grant-{self.grants}")} | life
+
 
 @contextmanager
 def token_issuer() -> Iterator[TokenIssuer]:
@@ -83,6 +105,13 @@ def token_issuer() -> Iterator[TokenIssuer]:
         def do_GET(self) -> None:
             document = issuer.answer(self.path)
             self.send_response(500 if document is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(document).encode())
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, document = issuer.grant(parse_qs(body.decode()))
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps(document).encode())
 
