@@ -71,7 +71,7 @@ class KeyRing:
         self._default_workspace_id = default_workspace_id
         self._require_key = require_key
         self._failed = failed
-        self._tokens = tokens
+        self.tokens = tokens
         self._uses: dict[str, float] = {}
 
     def is_slowed(self, address: str) -> bool:
@@ -90,8 +90,8 @@ class KeyRing:
             return Caller(self._default_workspace_id, Author(), ROLES[ADMIN])
         if token is None:
             raise Unauthenticated("expected the header Authorization: Bearer <key>")
-        if self._tokens is not None and "." in token:  # no key of ours has a dot
-            return self._token_caller(self._tokens, token, address)
+        if self.tokens is not None and "." in token:  # no key of ours has a dot
+            return self._token_caller(self.tokens, token, address)
         # Found by its digest: the time of a lookup tells nothing about a key.
         key = self._catalog.find_key(hash_key(token))
         if key is None:
@@ -107,8 +107,8 @@ class KeyRing:
         Raises:
             Unauthenticated, UnknownWorkspace, IdentityProviderFailure: as ``caller``.
         """
-        if self._tokens is not None:
-            self._tokens.fetch_keys()
+        if self.tokens is not None:
+            self.tokens.fetch_keys()
         try:
             return self.caller(token, address)
         except UnknownSigner as error:  # a slow thread: the time until the next attempt is over

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from token_issuer import AUDIENCE, TokenIssuer, token_issuer
 
 from service.access.keys import create_key
 from service.access.scopes import ROLES
@@ -22,7 +23,6 @@ from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
 from tests.service.test_roles import NAMES, operations
-from tests.service.token_issuer import AUDIENCE, TokenIssuer, token_issuer
 
 
 @pytest.fixture(scope="module")

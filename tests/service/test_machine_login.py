@@ -9,6 +9,7 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from token_issuer import AUDIENCE, TokenIssuer, token_issuer
 from typer.testing import CliRunner
 
 from service.cli.main import app
@@ -18,7 +19,6 @@ from service.server import local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
 from tests.service.test_signing_keys import Hands
-from tests.service.token_issuer import AUDIENCE, TokenIssuer, token_issuer
 
 KEY = ECKey.generate_key("P-384", {"kid": "own"})
 

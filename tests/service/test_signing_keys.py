@@ -2,11 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from joserfc.jwk import ECKey, OctKey
+from token_issuer import TokenIssuer, token_issuer
 
 from service.access.failed_keys import FailedKeys
 from service.access.keys import KeyRing
@@ -25,7 +31,6 @@ from service.errors import (
     UnknownWorkspace,
 )
 from service.settings import Settings
-from tests.service.token_issuer import TokenIssuer, token_issuer
 
 HERE = Workspace("ws_1", "default", "2026-01-01T00:00:00.000000Z")
 REFRESH_S, KEEP_S = 300.0, 3600.0
@@ -210,6 +215,42 @@ def test_only_public_keys_for_signatures_are_used() -> None:
 def test_a_missing_file_of_certificates_is_told_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings):
         ProviderDocuments("https://login.example.org", tmp_path / "none.pem")
+
+
+def certificate_of_our_own(folder: Path) -> Path:
+    """A file with a certificate for localhost that nobody else has signed, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    today = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + pem)
+    return path
+
+
+def test_a_provider_with_the_certificate_of_a_hospital_is_believed_when_it_is_named(
+    tmp_path: Path,
+) -> None:
+    path = certificate_of_our_own(tmp_path)
+    with token_issuer(path) as issuer:
+        with pytest.raises(IdentityProviderFailure):
+            ProviderDocuments(issuer.url).signing_keys()
+        assert list(ProviderDocuments(issuer.url, path).signing_keys()) == ["first"]
 
 
 def test_forged_tokens_slow_an_address_and_no_genuine_one(issuer, door, tmp_path: Path) -> None:

@@ -89,6 +89,10 @@ class AccessTokens:
             raise UnknownWorkspace("the access token names no workspace of this service")
         return workspace, holder
 
+    def keys_age_s(self) -> float:
+        """Age of the keys of the provider, seconds; infinite = they were never fetched."""
+        return self._keys.age_s()
+
     def fetch_keys(self) -> None:
         """Fetch the keys of the provider after ``UnknownSigner``. Blocks for seconds."""
         self._keys.fetch_again()

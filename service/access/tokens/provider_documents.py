@@ -16,8 +16,8 @@ from service.access.tokens.token_policy import require_secure
 from service.errors import IdentityProviderFailure, InvalidSettings
 
 DISCOVERY = "/.well-known/openid-configuration"
-TIMEOUT_S = 5.0  # of one step, such as connecting
-MAX_S = 10.0  # of one document
+TIMEOUT_S = 3.0  # of one step, such as connecting
+MAX_S = 5.0  # of one document
 MAX_DOCUMENT_BYTES = 512_000
 MAX_KEYS = 100
 MIN_RSA_BITS = 2048

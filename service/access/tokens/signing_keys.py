@@ -87,7 +87,7 @@ class SigningKeys:
             InvalidToken: unknown, and the keys are as new as they can be.
             IdentityProviderFailure: there are no keys, or they are too old to be believed.
         """
-        is_usable = self._clock() - self._fetched_at <= self._keep_s
+        is_usable = self.age_s() <= self._keep_s
         key = self._keys.get(key_id) if is_usable else None
         if key is not None:
             return key
@@ -98,6 +98,10 @@ class SigningKeys:
             what = "the keys of the identity provider cannot be fetched"
             raise IdentityProviderFailure(what, math.ceil(wait_s))
         raise InvalidToken("the access token is signed by no key of the identity provider")
+
+    def age_s(self) -> float:
+        """Seconds since the keys were fetched; infinite = never."""
+        return self._clock() - self._fetched_at
 
     def fetch_again(self) -> None:
         """Fetch the keys, unless somebody tried within the last ``RETRY_S``. Blocks."""

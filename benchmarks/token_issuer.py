@@ -1,11 +1,13 @@
-"""An issuer of access tokens over real HTTP, with keys that a test makes and changes."""
+"""An issuer of access tokens over real HTTP, with keys that a test or benchmark changes."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -27,8 +29,8 @@ class TokenIssuer:
         refusal: the error with which it refuses machines.
     """
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.keys: dict[str, Key] = {"first": ECKey.generate_key("P-256", {"kid": "first"})}
         self.fetches = 0
         self.is_down = False
@@ -43,6 +45,7 @@ class TokenIssuer:
         }
 
     def add_key(self, key_id: str, key: Key | None = None) -> Key:
+        """Publish a key, in the place of one with the same id."""
         self.keys[key_id] = key or ECKey.generate_key("P-256", {"kid": key_id})
         return self.keys[key_id]
 
@@ -98,8 +101,12 @@ class TokenIssuer:
 
 
 @contextmanager
-def token_issuer() -> Iterator[TokenIssuer]:
-    """An issuer on a free port of this machine while the block runs."""
+def token_issuer(certificate: Path | None = None) -> Iterator[TokenIssuer]:
+    """An issuer on a free port of this machine while the block runs.
+
+    Args:
+        certificate: PEM with its key, for ``localhost``; None = plain HTTP.
+    """
 
     class Documents(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -119,7 +126,13 @@ def token_issuer() -> Iterator[TokenIssuer]:
             """Nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Documents) as server:
-        issuer = TokenIssuer(server.server_port)
+        url = f"http://127.0.0.1:{server.server_port}"
+        if certificate is not None:
+            url = f"https://localhost:{server.server_port}"
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        issuer = TokenIssuer(url)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
