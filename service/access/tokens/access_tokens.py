@@ -11,7 +11,7 @@ from service.access.tokens.provider_documents import ProviderDocuments
 from service.access.tokens.signing_keys import SigningKey, SigningKeys
 from service.access.tokens.token_check import GenuineToken, TokenCheck
 from service.access.tokens.token_policy import TokenPolicy, TokenSettings, policy_of
-from service.access.tokens.token_rights import scopes_of_claims, workspace_of_claims
+from service.access.tokens.token_rights import rights_of_claims, workspace_of_claims
 from service.catalog.access_records import Workspace
 from service.catalog.records import Author
 from service.errors import InputError, InvalidToken, UnknownWorkspace
@@ -24,11 +24,13 @@ class TokenHolder:
     """Who has sent a token, and what it allows.
 
     Attributes:
+        roles: of the service, as the token has them.
         author: ``key_id`` is a digest of issuer and subject, ``key_name`` says both.
         workspace: its name; whether there is one is asked at each request.
     """
 
     author: Author
+    roles: tuple[str, ...]
     scopes: frozenset[str]
     workspace: str
     expires_at_s: float
@@ -100,9 +102,11 @@ class AccessTokens:
     def _holder_of(self, token: GenuineToken) -> TokenHolder:
         issuer, subject = self._policy.issuer, token.subject
         digest = hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()
+        roles, scopes = rights_of_claims(self._policy, token.claims)
         return TokenHolder(
             author=Author(f"oidc_{digest[:20]}", f"{subject} at {issuer}"),
-            scopes=scopes_of_claims(self._policy, token.claims),
+            roles=roles,
+            scopes=scopes,
             workspace=workspace_of_claims(self._policy, token.claims),
             expires_at_s=token.expires_at_s,
             signer=token.signer,

@@ -10,15 +10,17 @@ from service.errors import UnknownWorkspace
 _SCOPE_CLAIMS = ("scope", "scp")  # RFC 8693, section 4.2; Microsoft's name for it
 
 
-def scopes_of_claims(policy: TokenPolicy, claims: Mapping[str, Any]) -> frozenset[str]:
-    """The scopes of all roles and scopes in the token; names that are unknown give none.
+def rights_of_claims(
+    policy: TokenPolicy, claims: Mapping[str, Any]
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The roles, and the scopes of all roles and scopes in the token; unknown names give none.
 
     What a client asked for is no matter: a provider may grant less and still answer 200.
     """
     named = claim_of(claims, policy.roles_claim) if policy.roles_claim else None
     roles = _given(policy.roles, _names(named))
     asked = [name for claim in _SCOPE_CLAIMS for name in _names(claims.get(claim))]
-    return effective_scopes(roles, _given(policy.scopes, asked))
+    return roles, effective_scopes(roles, _given(policy.scopes, asked))
 
 
 def workspace_of_claims(policy: TokenPolicy, claims: Mapping[str, Any]) -> str:
