@@ -28,7 +28,7 @@ test-postgres: .venv-dev/ready
 
 # Access tokens of a real identity provider, which the tests start themselves; skipped without Node.
 test-identity: .venv-dev/ready
-	if command -v node npm > /dev/null; then npm ci --prefix tests/identity --no-audit --no-fund; fi
+	if command -v node > /dev/null && command -v npm > /dev/null; then npm ci --prefix tests/identity --no-audit --no-fund; fi
 	$(DEV) -m pytest -m identity tests/identity
 
 # The console in a real Chromium, and the TypeScript client in Node against a real service.
