@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from service.access.scopes import ROLES, SCOPES
+from service.access.scopes import ROLES
 from service.errors import InvalidSettings
 
 # Symmetric ones would let whoever knows the public key sign.
@@ -93,8 +93,11 @@ def policy_of(settings: TokenSettings) -> TokenPolicy | None:
             f"SONOPROBE_OIDC_ALGORITHMS: expected some of {', '.join(ASYMMETRIC)}"
         )
     own_roles = {role: (role,) for role in ROLES}
-    own_scopes = {scope: (scope,) for scope in SCOPES}
+    # What is in no role reaches beyond a workspace, and no provider can give it.
+    known_scopes = frozenset[str]().union(*ROLES.values())
+    own_scopes = {scope: (scope,) for scope in known_scopes}
     roles = _mapping("SONOPROBE_OIDC_ROLES", settings.oidc_roles, ROLES)
+    scopes = _mapping("SONOPROBE_OIDC_SCOPES", settings.oidc_scopes, sorted(known_scopes))
     return TokenPolicy(
         issuer=settings.oidc_issuer,
         audience=settings.oidc_audience,
@@ -103,7 +106,7 @@ def policy_of(settings: TokenSettings) -> TokenPolicy | None:
         clock_skew_s=settings.oidc_clock_skew_s,
         roles_claim=settings.oidc_roles_claim,
         roles=roles or own_roles,
-        scopes=own_scopes | _mapping("SONOPROBE_OIDC_SCOPES", settings.oidc_scopes, SCOPES),
+        scopes=own_scopes | scopes,
         workspace_claim=settings.oidc_workspace_claim,
         workspace=settings.oidc_workspace,
     )
