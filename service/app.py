@@ -13,7 +13,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
-from service.access.tokens.access_tokens import AccessTokens, access_tokens
+from service.access.tokens.access_tokens import access_tokens
 from service.api import console, docs, openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
@@ -176,10 +176,9 @@ async def _opened(
     thresholds = Thresholds(truth, classifiers, evaluator)
     registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
-    tokens = stack.enter_context(access_tokens(settings, truth.find_workspace))
     return Services(
         settings=settings,
-        keys=_key_ring(settings, truth, workspace.workspace_id, tokens),
+        keys=_key_ring(stack, settings, truth, workspace.workspace_id),
         key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
@@ -283,9 +282,10 @@ def _vector_search(settings: Settings, catalog: Catalog, encoder: Encoder) -> Ve
 
 
 def _key_ring(
-    settings: Settings, catalog: Catalog, default_workspace_id: str, tokens: AccessTokens | None
+    stack: AsyncExitStack, settings: Settings, catalog: Catalog, default_workspace_id: str
 ) -> KeyRing:
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
+    tokens = stack.enter_context(access_tokens(settings, catalog.find_workspace))
     required = settings.require_key
     return KeyRing(catalog, default_workspace_id, failed, require_key=required, tokens=tokens)
 
