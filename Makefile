@@ -7,7 +7,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo demo-replicas test test-postgres test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
+.PHONY: demo demo-replicas test test-postgres test-identity test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
 .PHONY: requirements sbom image promtool
 
 demo: .venv/ready
@@ -31,6 +31,11 @@ test: .venv-dev/ready
 # The catalog and search over a real PostgreSQL, which the tests start themselves.
 test-postgres: .venv-dev/ready
 	$(DEV) -m pytest -m 'postgres and not slow'
+
+# Access tokens of a real identity provider, which the tests start themselves; skipped without Node.
+test-identity: .venv-dev/ready
+	if command -v node > /dev/null && command -v npm > /dev/null; then npm ci --prefix tests/identity --no-audit --no-fund; fi
+	$(DEV) -m pytest -m identity tests/identity
 
 # The console in a real Chromium, and the TypeScript client in Node against a real service.
 test-browser:

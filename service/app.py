@@ -13,6 +13,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.tokens.access_tokens import access_tokens
 from service.api import console, docs, openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
@@ -61,7 +62,7 @@ from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 from service.telemetry.stage_watch import StageWatch
-from service.telemetry.tracing import tracing_of
+from service.telemetry.tracing import NO_SPANS_OF_FASTAPI, tracing_of
 
 if TYPE_CHECKING:  # psycopg is an extra
     from service.catalog.postgres.postgres_catalog import PostgresCatalog
@@ -130,6 +131,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
+        telemetry=NO_SPANS_OF_FASTAPI,
     )
     for module in ROUTES:
         app.include_router(module.router)
@@ -180,7 +182,7 @@ async def _opened(
     home_id = (await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)).workspace_id
     return Services(
         settings=settings,
-        keys=_key_ring(settings, truth, home_id),
+        keys=_key_ring(stack, settings, truth, home_id),
         key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
@@ -283,10 +285,13 @@ def _vector_search(settings: Settings, catalog: Catalog, encoder: Encoder) -> Ve
     )
 
 
-def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
+def _key_ring(
+    stack: AsyncExitStack, settings: Settings, catalog: Catalog, default_workspace_id: str
+) -> KeyRing:
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
+    tokens = stack.enter_context(access_tokens(settings, catalog.find_workspace))
     required = settings.require_key
-    return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
+    return KeyRing(catalog, default_workspace_id, failed, require_key=required, tokens=tokens)
 
 
 @contextmanager

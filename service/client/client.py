@@ -12,7 +12,10 @@ from service.client.transport import JsonObject, files, part, without_none
 
 
 class Client(CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls):
-    """Talks to one service with one API key. Use it as a context manager."""
+    """Talks to one service with one API key, or with a ``MachineLogin`` as ``login``.
+
+    Use it as a context manager.
+    """
 
     def live(self) -> JsonObject:
         """GET /health/live."""

@@ -34,6 +34,9 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, frames) -> dict[str, set[s
         drain_s=0,
         exact_scans=2,
         recall_every_s=0.1,
+        oidc_issuer="http://127.0.0.1:9",  # nobody answers there
+        oidc_audience="https://sonoprobe.example.org",
+        oidc_workspace="default",
     )
     with local_service(settings) as local, Client(local.url, key=local.key) as client:
         client.create_collection("c")

@@ -1719,12 +1719,18 @@ export interface components {
         };
         /**
          * CreatedBy
-         * @description The API key that created a version; nulls when the service requires no key.
+         * @description The API key or access token that created a version; nulls when the service requires none.
          */
         CreatedBy: {
-            /** Key Id */
+            /**
+             * Key Id
+             * @description Of an access token: oidc_ and a digest of its issuer and subject.
+             */
             key_id: string | null;
-            /** Name */
+            /**
+             * Name
+             * @description Of an access token: its subject and issuer.
+             */
             name: string | null;
         };
         /**

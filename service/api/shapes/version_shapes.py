@@ -95,10 +95,12 @@ class ExampleChangesBody(ExampleSource, FitFields):
 
 
 class CreatedBy(Answer):
-    """The API key that created a version; nulls when the service requires no key."""
+    """The API key or access token that created a version; nulls when the service requires none."""
 
-    key_id: str | None
-    name: str | None
+    key_id: str | None = Field(
+        description="Of an access token: oidc_ and a digest of its issuer and subject."
+    )
+    name: str | None = Field(description="Of an access token: its subject and issuer.")
 
 
 class VersionAnswer(FittedAnswer):
