@@ -31,11 +31,16 @@ MAX_KEY_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request, and what the key allows; ``author`` names the key."""
+    """Who sent a request, and what the key allows; ``author`` names the key.
+
+    Attributes:
+        policy_version: of the workspace, as it was read with the key; None = nobody has read it.
+    """
 
     workspace_id: str
     author: Author
     scopes: frozenset[str]
+    policy_version: int | None = None
 
     def require(self, *scopes: str) -> None:
         """Raises MissingScope: the key does not allow one of them."""
@@ -92,7 +97,8 @@ class KeyRing:
             raise Unauthenticated("the API key is unknown, expired or revoked")
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
-        return Caller(key.workspace_id, Author(key.key_id, key.name), scopes)
+        author = Author(key.key_id, key.name)
+        return Caller(key.workspace_id, author, scopes, key.policy_version)
 
     def store_uses(self) -> None:
         """Store when each key was used since the last call, as ``last_used_at``.
