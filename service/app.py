@@ -129,10 +129,8 @@ async def _opened(
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.open)
     # A separate pool: a pool shared with writers could be full of writes.
-    searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
-    stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
-    slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
-    stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
+    searchers = _threads(stack, settings.search_threads, "search")
+    slow_lane = _threads(stack, 1, "failed-keys")
     fits = FitQueue(
         threads=settings.fit_threads, max_waiting=settings.max_waiting_fits, timed=watch.timed
     )
@@ -176,6 +174,12 @@ async def _opened(
         slow_lane=slow_lane,
         default_workspace_id=workspace.workspace_id,
     )
+
+
+def _threads(stack: AsyncExitStack, count: int, name: str) -> ThreadPoolExecutor:
+    threads = ThreadPoolExecutor(count, thread_name_prefix=name)
+    stack.push_async_callback(asyncio.to_thread, threads.shutdown)
+    return threads
 
 
 def _gallery(settings: Settings, truth: Catalog, model: Encoder) -> Gallery:

@@ -1,4 +1,7 @@
-"""What holds for a workspace, wired for one service: policies, quotas and the ids at the door."""
+"""What holds for a workspace, wired for one service: policies, quotas and the ids at the door.
+
+Shape suffixes: D embedding width.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,15 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from service.access.access_limits import RATES, STORED
 from service.access.keys import Caller
 from service.access.policy_store import PolicyStore, WorkspacePolicy
 from service.access.quotas import Quotas
 from service.catalog.interface import Catalog
-from service.catalog.policies.intake_rules import GivenIds, IntakeRules, UltrasoundCheck
+from service.catalog.plain_text import name_of
+from service.catalog.policies.intake_rules import NO_RULES, IntakeRules, UltrasoundCheck
 from service.catalog.policies.policy_records import AdmitUsage
+from service.catalog.records import ScanImage
 
-_PSEUDONYMS: ContextVar[GivenIds | None] = ContextVar("pseudonyms", default=None)
+_RULES: ContextVar[IntakeRules] = ContextVar("rules", default=NO_RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +41,11 @@ class WorkspaceRules:
     def holding(self, caller: Caller, policy: WorkspacePolicy) -> Iterator[None]:
         """Hold the block, which works on a request, to the policy of its workspace."""
         with self.quotas.charging(caller, policy):
-            token = _PSEUDONYMS.set(policy.rules.pseudonyms)
+            token = _RULES.set(policy.rules)
             try:
                 yield
             finally:
-                _PSEUDONYMS.reset(token)
+                _RULES.reset(token)
 
     def intake(self, workspace_id: str) -> IntakeRules:
         """What the workspace lets in now. Blocks."""
@@ -77,13 +85,16 @@ class LimitMetrics(Protocol):
 def workspace_rules(
     catalog: Catalog,
     settings: RuleSettings,
-    metrics: LimitMetrics,
+    metrics: LimitMetrics | None = None,
     ultrasound: UltrasoundCheck | None = None,
 ) -> WorkspaceRules:
     """The rules over a catalog, which obeys them. Raises InputError: a limit is not valid."""
     policies = policy_store(catalog, settings, ultrasound)
-    metrics.watch_limits((*RATES, *STORED))
-    rules = WorkspaceRules(policies, Quotas(catalog, policies, on_limited=metrics.limited))
+    quotas = Quotas(catalog, policies)
+    if metrics is not None:
+        metrics.watch_limits((*RATES, *STORED))
+        quotas = Quotas(catalog, policies, on_limited=metrics.limited)
+    rules = WorkspaceRules(policies, quotas)
     catalog.obey(rules)
     return rules
 
@@ -101,19 +112,24 @@ def policy_store(
     )
 
 
-# ids at the door --------------------------------------------------------------------------------
+# the rules of the current request ---------------------------------------------------------------
+
+
+def require_storable(image: ScanImage, embedding_D: npt.NDArray[np.float32]) -> None:
+    """Raises PolicyRefused: the workspace does not let the file in."""
+    _RULES.get().require_image(image, embedding_D)
 
 
 def stored_subject(subject_id: str) -> str:
     """The id under which the current request stores a subject. Raises PseudonymKeyMissing."""
-    pseudonyms = _PSEUDONYMS.get()
-    return subject_id if pseudonyms is None else pseudonyms.subject(subject_id)
+    pseudonyms = _RULES.get().pseudonyms
+    return subject_id if pseudonyms is None else pseudonyms.subject(name_of(subject_id))
 
 
 def stored_study(study_id: str) -> str:
     """As ``stored_subject``, of a study."""
-    pseudonyms = _PSEUDONYMS.get()
-    return study_id if pseudonyms is None else pseudonyms.study(study_id)
+    pseudonyms = _RULES.get().pseudonyms
+    return study_id if pseudonyms is None else pseudonyms.study(name_of(study_id))
 
 
 def sought_subjects(subject_ids: Iterable[str]) -> tuple[str, ...]:

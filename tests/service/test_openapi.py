@@ -140,6 +140,8 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     key_id = client.create_key("desk", roles=["reader"])["key"]["key_id"]
     client.key(key_id), client.rotate_key(key_id), client.revoke_key(key_id)
     list(client.list_keys())
+    client.replace_policy({"limits": {"scans": 1e6}}, if_match=client.policy()["etag"])
+    client.usage()
     plumbing = {"request", "close"}
     return {name for name in dir(Client) if not name.startswith("_")} - plumbing
 

@@ -1,21 +1,24 @@
 """Rates of keys and workspaces, and what a workspace may store."""
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.access.access_limits import limits_of, strictest
-from service.access.keys import create_key
+from service.access.keys import Caller, create_key
 from service.access.policy_store import PolicyStore
 from service.access.quotas import Quotas
 from service.access.token_buckets import TokenBucket
 from service.catalog.access_records import KeyGrant
+from service.catalog.records import Author
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.client.client import ApiError, Client
-from service.errors import InputError, InvalidSettings
+from service.errors import InputError, InvalidSettings, RateLimited
 from service.server import LocalService, local_service
 from service.settings import Settings, read_settings
 from tests.service.expected import BUNDLE
@@ -93,7 +96,7 @@ def local(
 def http(local, catalog, request) -> Iterator[httpx.Client]:
     _, key = create_key(catalog, request.node.name[:60], "default")
     headers = {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=local.url, headers=headers, trust_env=False) as found:
+    with httpx.Client(base_url=local.url, headers=headers, trust_env=False, timeout=60) as found:
         yield found
 
 
@@ -105,9 +108,10 @@ def used(http: httpx.Client, limit: str, of: str = "key") -> dict[str, Any]:
 def test_a_key_that_sends_too_many_requests_is_told_which_limit_and_when_to_return(
     local, http
 ) -> None:
-    statuses = [http.get("/v1/encoder").status_code for _ in range(40)]
-    refused = http.get("/v1/encoder")
-    assert set(statuses) == {200}
+    for _ in range(400):  # it refills while the test runs
+        refused = http.get("/v1/encoder")
+        if refused.status_code != 200:
+            break
     assert refused.status_code == 429
     problem = refused.json()
     assert (problem["code"], problem["limit"], problem["of"]) == (
@@ -125,17 +129,19 @@ def test_another_key_is_not_held_up(http) -> None:
 
 
 def test_every_frame_of_a_clip_is_an_image(http, clip) -> None:
-    answer = http.post("/v1/embeddings", files={"files": clip}, params={"frames": "uniform:5"})
+    answer = http.post("/v1/embeddings", files={"files": clip}, params={"frames": "all"})
     assert answer.status_code == 200, answer.text
-    assert 1 < used(http, "images_per_minute")["used"] <= 5
-    refused = http.post("/v1/embeddings", files=[("files", clip)] * 3)
+    images = used(http, "images_per_minute")
+    assert 10 < images["used"] <= 40  # what is beyond 6 is a debt
+    assert images["reset_s"] > 60
+    refused = http.post("/v1/embeddings", files={"files": clip})
     assert (refused.status_code, refused.json()["limit"]) == (429, "images_per_minute")
 
 
 def test_files_that_do_not_decode_count_as_well(http) -> None:
-    for _ in range(6):
-        assert http.post("/v1/embeddings", files={"files": b"no image"}).status_code == 415
-    assert http.post("/v1/embeddings", files={"files": b"no image"}).status_code == 429
+    wrong = [("files", b"no image")] * 60
+    assert http.post("/v1/embeddings", files=wrong).status_code == 415
+    assert http.post("/v1/embeddings", files=wrong[:1]).status_code == 429
 
 
 def test_usage_shows_the_workspace_to_administrators_only(local, http, catalog) -> None:
@@ -150,17 +156,14 @@ def test_time_of_decoding_is_paid_afterwards(catalog) -> None:
     policies = PolicyStore(catalog, key_limits={"decode_s_per_minute": 2}, workspace_limits={})
     quotas = Quotas(catalog, policies, clock=lambda: now_s[0])
     record, _ = create_key(catalog, "decoding", "default")
-    from service.access.keys import Caller
-    from service.catalog.records import Author
-
     caller = Caller(record.workspace_id, Author(record.key_id, "x"), frozenset(), 0)
     policy = policies.current(record.workspace_id)
     with quotas.charging(caller, policy):
         quotas.admit_files(1)
         quotas.decoded(3.0)
-        with pytest.raises(Exception, match="decode_s_per_minute") as refused:
+        with pytest.raises(RateLimited, match="decode_s_per_minute") as refused:
             quotas.admit_files(1)
-        assert refused.value.retry_after_s == 31  # type: ignore[attr-defined]
+        assert refused.value.retry_after_s == 31
         now_s[0] = 31.0
         quotas.admit_files(1)
 
@@ -193,13 +196,9 @@ def test_settings_with_a_limit_that_does_not_exist_are_refused(monkeypatch, text
 
 @pytest.fixture(scope="module")
 def clip() -> bytes:
-    import io
-
-    from PIL import Image
-
     rng = np.random.default_rng(1)
     pictures = [
-        Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8)).convert("P") for _ in range(8)
+        Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8)).convert("P") for _ in range(40)
     ]
     stream = io.BytesIO()
     pictures[0].save(stream, "GIF", save_all=True, append_images=pictures[1:], duration=50)
