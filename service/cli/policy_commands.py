@@ -11,8 +11,6 @@ from service.access.keys import DEFAULT_WORKSPACE, workspace_id_of
 from service.access.policy_store import ALL_LIMITS, PolicyStore, WorkspacePolicy
 from service.access.workspace_rules import policy_store
 from service.api.shapes.policy_shapes import PolicyAnswer, PolicyBody
-from service.api.strict_json import strict_json
-from service.api.uploads import validate
 from service.catalog.interface import Catalog
 from service.cli.terminal import catalog_at, explained
 from service.embedding.bundle import SHIPPED_BUNDLE
@@ -42,7 +40,7 @@ def policy_set(
     """Replace the policy of a workspace; running services follow with their next request."""
     with explained():
         settings = read_settings()
-        document = validate(PolicyBody, strict_json(file.read_bytes())).document()
+        document = PolicyBody.document_of(file.read_bytes())
         with catalog_at(settings) as catalog:
             workspace_id = workspace_id_of(catalog, workspace)
             store = _store(catalog, settings)
@@ -70,9 +68,8 @@ def policy_grant(
 
 
 def _store(catalog: Catalog, settings: Settings) -> PolicyStore:
-    return policy_store(
-        catalog, settings, ultrasound_test_of(settings.bundle_dir or SHIPPED_BUNDLE)
-    )
+    bundle = settings.bundle_dir or SHIPPED_BUNDLE
+    return policy_store(catalog, settings, ultrasound_test_of(bundle))
 
 
 def _limit(text: str) -> tuple[str, float]:
