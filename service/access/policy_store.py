@@ -80,6 +80,11 @@ class WorkspacePolicy:
     each_key: Limits = field(default_factory=dict)
     keys: Mapping[str, Limits] = field(default_factory=dict)
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether the workspace or any key is limited."""
+        return bool(self.limits or self.each_key or self.keys)
+
     def limits_of_key(self, key_id: str) -> Limits:
         """The rates of one key."""
         own = self.keys.get(key_id)

@@ -9,10 +9,10 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from service.access.access_limits import RATES, STORED, Limits
 from service.access.keys import Caller
@@ -54,7 +54,8 @@ class UsedLimit:
     reset_s: float | None = None
 
 
-_OWNERS: ContextVar[tuple[_Owner, ...]] = ContextVar("owners", default=())
+Owners: TypeAlias = tuple[_Owner, ...]
+PAYING: ContextVar[Owners] = ContextVar("paying", default=())  # for what the context embeds
 
 
 class Quotas:
@@ -82,19 +83,11 @@ class Quotas:
 
     # rates ------------------------------------------------------------------------------------
 
-    def count_request(self, caller: Caller, policy: WorkspacePolicy) -> None:
-        """Count one request. Raises RateLimited: too many."""
+    def count_request(self, caller: Caller, policy: WorkspacePolicy) -> Owners:
+        """Count one request; return who pays for what it embeds. Raises RateLimited: too many."""
         if owners := self._owners_of(caller, policy):
             self._take(owners, REQUESTS, 1)
-
-    @contextmanager
-    def charging(self, caller: Caller, policy: WorkspacePolicy) -> Iterator[None]:
-        """Count what the block embeds for the caller."""
-        token = _OWNERS.set(self._owners_of(caller, policy))
-        try:
-            yield
-        finally:
-            _OWNERS.reset(token)
+        return owners
 
     def admit_files(self, files: int) -> None:
         """Count the files of a request before anything is done with them, one image each.
@@ -102,7 +95,7 @@ class Quotas:
         Raises:
             RateLimited: too many images, or too much time was spent on decoding.
         """
-        if owners := _OWNERS.get():
+        if owners := PAYING.get():
             self._take(owners, DECODE, 0)
             self._take(owners, IMAGES, files)
 
@@ -114,8 +107,10 @@ class Quotas:
         """Count the time for which a file held a thread or process that decodes."""
         self._pay(DECODE, elapsed_s)
 
-    def _owners_of(self, caller: Caller, policy: WorkspacePolicy) -> tuple[_Owner, ...]:
+    def _owners_of(self, caller: Caller, policy: WorkspacePolicy) -> Owners:
         """The key and the workspace, as far as they have rates."""
+        if not policy.has_limits:
+            return ()
         owners = []
         key_id = caller.author.key_id
         if key_id is not None and (limits := policy.limits_of_key(key_id)):
@@ -147,7 +142,7 @@ class Quotas:
                 owner.buckets[name] = TokenBucket(limits[name], now_s)
         owner.limits = limits
 
-    def _take(self, owners: tuple[_Owner, ...], limit: str, amount: float) -> None:
+    def _take(self, owners: Owners, limit: str, amount: float) -> None:
         """Take from the buckets of all owners, or from none. Raises RateLimited."""
         now_s = self._clock()
         with self._lock:
@@ -167,7 +162,7 @@ class Quotas:
         )
 
     def _pay(self, limit: str, amount: float) -> None:
-        owners = _OWNERS.get()
+        owners = PAYING.get()
         if not owners or amount <= 0:
             return
         now_s = self._clock()

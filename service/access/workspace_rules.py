@@ -3,8 +3,7 @@
 Shape suffixes: D embedding width.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from service.access.access_limits import RATES, STORED
 from service.access.keys import Caller
 from service.access.policy_store import PolicyStore, WorkspacePolicy
-from service.access.quotas import Quotas
+from service.access.quotas import PAYING, Owners, Quotas
 from service.catalog.interface import Catalog
 from service.catalog.plain_text import name_of
 from service.catalog.policies.intake_rules import NO_RULES, IntakeRules, UltrasoundCheck
@@ -24,6 +23,24 @@ from service.catalog.policies.policy_records import AdmitUsage
 from service.catalog.records import ScanImage
 
 _RULES: ContextVar[IntakeRules] = ContextVar("rules", default=NO_RULES)
+
+
+class HeldRequest:
+    """The context of a request: who pays for what it embeds, and what it may store."""
+
+    __slots__ = ("_owners", "_rules", "_tokens")
+
+    def __init__(self, owners: Owners, rules: IntakeRules) -> None:
+        self._owners = owners
+        self._rules = rules
+
+    def __enter__(self) -> None:
+        self._tokens = (PAYING.set(self._owners), _RULES.set(self._rules))
+
+    def __exit__(self, *error: object) -> None:
+        paying, rules = self._tokens
+        PAYING.reset(paying)
+        _RULES.reset(rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +54,13 @@ class WorkspaceRules:
         """The policy that holds for a request. Blocks only if it has changed."""
         return self.policies.current(caller.workspace_id, caller.policy_version)
 
-    @contextmanager
-    def holding(self, caller: Caller, policy: WorkspacePolicy) -> Iterator[None]:
-        """Hold the block, which works on a request, to the policy of its workspace."""
-        with self.quotas.charging(caller, policy):
-            token = _RULES.set(policy.rules)
-            try:
-                yield
-            finally:
-                _RULES.reset(token)
+    def holding(self, caller: Caller, policy: WorkspacePolicy) -> "HeldRequest":
+        """Count a request, and hold the block that works on it to the policy of its workspace.
+
+        Raises:
+            RateLimited: it is one too many.
+        """
+        return HeldRequest(self.quotas.count_request(caller, policy), policy.rules)
 
     def intake(self, workspace_id: str) -> IntakeRules:
         """What the workspace lets in now. Blocks."""

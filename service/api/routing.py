@@ -54,12 +54,11 @@ class StrictRoute(APIRoute):
             if not takes_slashes and b"%2f" in request.scope.get("raw_path", b"").lower():
                 # Decoded, it would be another address than the one that was meant.
                 raise HTTPException(404)
-            held: AbstractContextManager[None] = nullcontext()
+            held: AbstractContextManager[object] = nullcontext()
             if scopes is not None:
                 caller = request.state.caller = await _authenticated(request)
-                rules, policy = services_of(request).rules, request.state.policy
-                rules.quotas.count_request(caller, policy)  # also one that lacks a scope
-                held = rules.holding(caller, policy)
+                # Counted before its scopes: also one that lacks them.
+                held = services_of(request).rules.holding(caller, request.state.policy)
                 caller.require(*scopes)
             query = request.query_params.multi_items()
             refuse_unknown("query parameters", [name for name, _ in query], names)

@@ -14,6 +14,7 @@ from service.access.keys import Caller, create_key
 from service.access.policy_store import PolicyStore
 from service.access.quotas import Quotas
 from service.access.token_buckets import TokenBucket
+from service.access.workspace_rules import WorkspaceRules
 from service.catalog.access_records import KeyGrant
 from service.catalog.records import Author
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
@@ -158,7 +159,7 @@ def test_time_of_decoding_is_paid_afterwards(catalog) -> None:
     record, _ = create_key(catalog, "decoding", "default")
     caller = Caller(record.workspace_id, Author(record.key_id, "x"), frozenset(), 0)
     policy = policies.current(record.workspace_id)
-    with quotas.charging(caller, policy):
+    with WorkspaceRules(policies, quotas).holding(caller, policy):
         quotas.admit_files(1)
         quotas.decoded(3.0)
         with pytest.raises(RateLimited, match="decode_s_per_minute") as refused:
