@@ -1,6 +1,6 @@
 """The routers of the service, in the order of the OpenAPI document."""
 
-from service.api import docs
+from service.api import console, docs
 from service.api.routes import (
     classifier_routes,
     collection_routes,
@@ -35,6 +35,7 @@ ROUTERS = tuple(
         operation_routes,
         key_routes,
         policy_routes,
+        console,
         docs,
     )
 )
