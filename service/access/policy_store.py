@@ -1,6 +1,6 @@
 """The policies of workspaces: read from the catalog, and kept while their version is the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,13 @@ from service.catalog.policies.policy_records import StoredPolicy, UnfitRules
 from service.errors import InputError, PolicyRefused, PseudonymKeyMissing
 
 ALL_LIMITS = (*RATES, *STORED)
+PARTS = ("intake", "limits", "each_key", "keys")
+SWITCHES = (
+    "pseudonyms",
+    "refuse_whole_frames",
+    "refuse_kept_images",
+    "refuse_not_ultrasound",
+)
 MAX_REMEMBERED = 10_000  # workspaces
 _RISKS = ("low", "high")
 
@@ -175,8 +182,12 @@ class PolicyStore:
         return self._catalog.unfit_scans(workspace_id, wanted)
 
     def _checked(self, workspace_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        _require_names(document, PARTS, "the policy")
+        if not all(isinstance(part, Mapping) for part in document.values()):
+            raise InputError("the policy: expected objects")
         intake = dict(document.get("intake", {}))
         intake.pop("pseudonym_key", None)
+        _require_rules(intake)
         if intake.get("pseudonyms"):
             old = self._catalog.policy(workspace_id).document.get("intake", {})
             keys = WorkspacePseudonyms(
@@ -224,3 +235,18 @@ class PolicyStore:
             if workspace.workspace_id == workspace_id:
                 return self._pseudonym_keys / f"{workspace.name}.key"
         return None
+
+
+def _require_names(document: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+    unknown = len(set(document) - set(names))
+    if unknown:
+        raise InputError(f"{where}: expected only {', '.join(names)}, got {unknown} unknown")
+
+
+def _require_rules(intake: Mapping[str, Any]) -> None:
+    """Raises InputError: an unknown rule, or a value that is none of its values."""
+    _require_names(intake, (*SWITCHES, "refuse_burned_in"), "intake")
+    if not all(isinstance(intake.get(name, False), bool) for name in SWITCHES):
+        raise InputError(f"intake: expected true or false for {', '.join(SWITCHES)}")
+    if intake.get("refuse_burned_in") not in (None, *_RISKS):
+        raise InputError(f"intake: expected refuse_burned_in to be one of {', '.join(_RISKS)}")

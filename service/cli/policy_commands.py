@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,6 @@ from service.access.access_limits import STORED
 from service.access.keys import DEFAULT_WORKSPACE, workspace_id_of
 from service.access.policy_store import ALL_LIMITS, PolicyStore, WorkspacePolicy
 from service.access.workspace_rules import policy_store
-from service.api.shapes.policy_shapes import PolicyAnswer, PolicyBody
 from service.catalog.interface import Catalog
 from service.cli.terminal import catalog_at, explained
 from service.embedding.bundle import SHIPPED_BUNDLE
@@ -40,7 +39,7 @@ def policy_set(
     """Replace the policy of a workspace; running services follow with their next request."""
     with explained():
         settings = read_settings()
-        document = PolicyBody.document_of(file.read_bytes())
+        document = _document(file)
         with catalog_at(settings) as catalog:
             workspace_id = workspace_id_of(catalog, workspace)
             store = _store(catalog, settings)
@@ -72,6 +71,16 @@ def _store(catalog: Catalog, settings: Settings) -> PolicyStore:
     return policy_store(catalog, settings, ultrasound_test_of(bundle))
 
 
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError("expected a file with JSON") from error
+    if not isinstance(document, dict):
+        raise InputError("expected a JSON object")
+    return document
+
+
 def _limit(text: str) -> tuple[str, float]:
     name, equals, value = text.partition("=")
     try:
@@ -84,6 +93,11 @@ def _limit(text: str) -> tuple[str, float]:
 
 def _print(catalog: Catalog, workspace_id: str, policy: WorkspacePolicy) -> None:
     stored = catalog.stored_usage(workspace_id)
-    shown = PolicyAnswer.of(policy).to_json()
-    shown["stored"] = {name: getattr(stored, name) for name in STORED}
+    shown = {
+        **policy.stored.document,
+        "granted": policy.stored.granted,
+        "in_force": policy.limits,
+        "in_force_each_key": policy.each_key,
+        "stored": {name: getattr(stored, name) for name in STORED},
+    }
     typer.echo(json.dumps(shown, indent=1))

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from service.access.policy_store import WorkspacePolicy
 from service.api.shapes.base import TIME, Answer, Body, JsonObject, etag, example_of
-from service.api.strict_json import strict_json
-from service.errors import InputError
 
 Limit = Annotated[float, Field(gt=0, le=1e15)]
 KeyName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -70,15 +68,6 @@ class PolicyBody(Body):
     keys: dict[KeyName, RateLimits] = Field(
         default_factory=dict, max_length=1000, description="Key id -> further limits of this key."
     )
-
-    @classmethod
-    def document_of(cls, text: bytes) -> JsonObject:
-        """The document of a policy in JSON. Raises InputError."""
-        try:
-            return cls.model_validate(strict_json(text)).document()
-        except ValidationError as error:
-            rules = ((".".join(map(str, e["loc"])), e["msg"]) for e in error.errors())
-            raise InputError("; ".join(f"{place}: {rule}" for place, rule in rules)) from error
 
     def document(self) -> JsonObject:
         """The policy as it is stored."""
