@@ -35,11 +35,16 @@ MAX_KEY_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request, and what the key or token allows; ``author`` names it."""
+    """Who sent a request, and what the key or token allows; ``author`` names it.
+
+    Attributes:
+        policy_version: of the workspace, as it was read with the key; None = nobody has read it.
+    """
 
     workspace_id: str
     author: Author
     scopes: frozenset[str]
+    policy_version: int | None = None
 
     def require(self, *scopes: str) -> None:
         """Raises MissingScope: the key or token does not allow one of them."""
@@ -99,7 +104,8 @@ class KeyRing:
             raise Unauthenticated("the API key is unknown, expired or revoked")
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
-        return Caller(key.workspace_id, Author(key.key_id, key.name), scopes)
+        author = Author(key.key_id, key.name)
+        return Caller(key.workspace_id, author, scopes, key.policy_version)
 
     def caller_after_fetch(self, token: str | None, address: str) -> Caller:
         """The owner of a token whose key was unknown. Blocks until keys were fetched once more.

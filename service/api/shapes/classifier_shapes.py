@@ -15,6 +15,8 @@ from service.api.shapes.base import (
     Name,
     PageAnswer,
     ResourceAnswer,
+    StudyId,
+    SubjectId,
     etag,
     example_of,
 )
@@ -67,8 +69,8 @@ class LabelledExample(Labelled):
     scan_id: Identifier | None = None
     collection: Name | None = Field(None, description="Of the scan; null: the request's.")
     image: str | None = Field(None, description="One image file, base64.")
-    subject_id: Identifier | None = Field(None, description="Only for an image or file.")
-    study_id: Identifier | None = Field(None, description="Only for an image or file.")
+    subject_id: SubjectId | None = Field(None, description="Only for an image or file.")
+    study_id: StudyId | None = Field(None, description="Only for an image or file.")
 
     @model_validator(mode="after")
     def _is_scan_or_image(self) -> Self:
@@ -115,7 +117,7 @@ class ExampleSource(Body):
             self.collection,
             self.task,
             dict(self.tasks),
-            self.filter.where(),
+            self.filter.as_stored().where(),
             tuple(
                 ScanExample(
                     example.collection or self.collection or "",
@@ -126,7 +128,7 @@ class ExampleSource(Body):
                 for example in self.examples
                 if (scan_id := example.scan_id) is not None
             ),
-            self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            self.filter.as_stored().written(),
         )
 
 
@@ -139,8 +141,8 @@ class UnlabelledBody(Body):
     @property
     def selection(self) -> UnlabelledSelection:
         """The scans as the use cases take them."""
-        written = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return UnlabelledSelection(self.collection, self.filter.where(), written)
+        kept = self.filter.as_stored()
+        return UnlabelledSelection(self.collection, kept.where(), kept.written())
 
 
 class FitFields(Body):
@@ -232,8 +234,8 @@ class RefitBody(FitFields):
         """The refit as the use cases take it."""
         source = None
         if self.collection is not None:
-            written = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            where = self.filter.where()
+            kept = self.filter.as_stored()
+            where, written = kept.where(), kept.written()
             source = ExampleSelection(self.collection, self.task, self.tasks, where, filter=written)
         return RefitFromSource(
             name, self.version, source, self.fit_options(), author, self.publish, if_revision
