@@ -23,7 +23,8 @@ ServiceError
 ├── Unauthenticated            the key is missing, unknown, expired or revoked
 │   └── TooManyFailedKeys      too many unknown keys from one address
 ├── Forbidden                  the key is known, and does not allow this
-│   └── MissingScope           the key lacks a scope that the route needs
+│   ├── MissingScope           the key lacks a scope that the route needs
+│   └── OutsideLimits          the key is limited to named collections and classifiers
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
@@ -186,6 +187,10 @@ class MissingScope(Forbidden):
     def __init__(self, message: str, scope: str = "") -> None:
         super().__init__(message)
         self.members = {"scope": scope}
+
+
+class OutsideLimits(Forbidden):
+    """The API key is limited to named collections and classifiers, and the request needs more."""
 
 
 class UnknownItem(ServiceError):

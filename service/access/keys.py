@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from service.access.failed_keys import FailedKeys
+from service.access.name_limits import UNLIMITED, NameLimits, require_names
 from service.access.scopes import ADMIN, ROLES, effective_scopes, require_known
 from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord
 from service.catalog.ids import now, timestamp
@@ -31,11 +32,16 @@ MAX_KEY_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request, and what the key allows; ``author`` names the key."""
+    """Who sent a request, and what the key allows; ``author`` names the key.
+
+    Attributes:
+        limits: the collections and classifiers that it may name.
+    """
 
     workspace_id: str
     author: Author
     scopes: frozenset[str]
+    limits: NameLimits = UNLIMITED
 
     def require(self, *scopes: str) -> None:
         """Raises MissingScope: the key does not allow one of them."""
@@ -92,7 +98,8 @@ class KeyRing:
             raise Unauthenticated("the API key is unknown, expired or revoked")
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
-        return Caller(key.workspace_id, Author(key.key_id, key.name), scopes)
+        author, limits = Author(key.key_id, key.name), NameLimits.of(key.grant)
+        return Caller(key.workspace_id, author, scopes, limits)
 
     def store_uses(self) -> None:
         """Store when each key was used since the last call, as ``last_used_at``.
@@ -158,20 +165,25 @@ def require_key_name(name: str) -> None:
 
 
 def grant_until(
-    roles: Sequence[str], scopes: Sequence[str], expires_at: datetime | None
+    roles: Sequence[str],
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+    limits: NameLimits = UNLIMITED,
 ) -> KeyGrant:
     """Roles and scopes until a moment, which has a time zone; None = for ever."""
     until = None if expires_at is None else timestamp(expires_at)
-    return KeyGrant(tuple(roles), tuple(scopes), until)
+    return KeyGrant(tuple(roles), tuple(scopes), until, limits.collections, limits.classifiers)
 
 
 def require_grant(grant: KeyGrant) -> None:
-    """Raises InputError: unknown or no roles and scopes, or an expiry that is no future time."""
+    """Raises InputError: unknown or no roles and scopes, odd names, or an expiry that is over."""
     require_known(grant.roles, grant.scopes)
     if not grant.roles and not grant.scopes:
         raise InputError("expected at least one role or scope")
     if grant.expires_at is not None and grant.expires_at <= now():
         raise InputError("expected an expiry in the future")
+    require_names(grant.collections)
+    require_names(grant.classifiers)
 
 
 def workspace_id_of(catalog: Catalog, name: str) -> str:

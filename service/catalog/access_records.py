@@ -26,11 +26,15 @@ class KeyGrant:
     Attributes:
         scopes: further ones than those of the roles.
         expires_at: from then on the key is refused; None = never.
+        collections, classifiers: names that the key may name, or beginnings of names before a
+            ``*``; None = all. ``service.access.name_limits`` reads them.
     """
 
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     expires_at: str | None = None
+    collections: tuple[str, ...] | None = None
+    classifiers: tuple[str, ...] | None = None
 
 
 FULL_GRANT = KeyGrant(("admin",))  # of the keys of release 0.1.0 too

@@ -15,10 +15,24 @@ class KeyCalls(Transport):
         roles: Sequence[str] = (),
         scopes: Sequence[str] = (),
         expires_at: str | None = None,
+        collections: Sequence[str] | None = None,
+        classifiers: Sequence[str] | None = None,
     ) -> JsonObject:
-        """POST /v1/keys: ``key`` and ``secret``, which no other answer shows."""
+        """POST /v1/keys: ``key`` and ``secret``, which no other answer shows.
+
+        Args:
+            collections, classifiers: the names that the key may name, such as ``ward`` or
+                ``study-*``; None = all.
+        """
         body: JsonObject = {"name": name, "roles": list(roles), "scopes": list(scopes)}
-        return self._json("POST", "/v1/keys", json=body | without_none({"expires_at": expires_at}))
+        body |= without_none(
+            {
+                "expires_at": expires_at,
+                "collections": None if collections is None else list(collections),
+                "classifiers": None if classifiers is None else list(classifiers),
+            }
+        )
+        return self._json("POST", "/v1/keys", json=body)
 
     def list_keys(self) -> Iterator[JsonObject]:
         """GET /v1/keys, all pages, oldest first."""

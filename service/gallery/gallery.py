@@ -34,6 +34,7 @@ from service.gallery.gallery_records import (
 )
 from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
 from service.gallery.search import SimilaritySearch
+from service.gallery.subject_view import subject_within
 
 MAX_DIGESTS = 500
 
@@ -76,6 +77,7 @@ class Gallery:
         self.vectors_of = catalog.embeddings
         self.row_vectors = catalog.row_vectors
         self.subject = catalog.subject
+        self.subject_within = partial(subject_within, catalog)
         self.all_statistics = search.all_statistics
         self.search = self._similarity.search
         self.exports = ExchangeFolder(exchange_dir)

@@ -61,7 +61,9 @@ CREATE TABLE keys (
     scopes text COLLATE "C" NOT NULL DEFAULT '[]', -- JSON list, beside those of the roles
     expires_at text COLLATE "C",
     last_used_at text COLLATE "C", -- at most a minute old
-    replaced_by text COLLATE "C" -- key_id of the key that a rotation made
+    replaced_by text COLLATE "C", -- key_id of the key that a rotation made
+    collections text COLLATE "C", -- JSON list of names, or their beginning and *; NULL = all
+    classifiers text COLLATE "C" -- the same
 );
 
 CREATE INDEX keys_of_workspace ON keys (workspace_id);
@@ -308,6 +310,8 @@ CREATE TABLE operations (
     problem text COLLATE "C",
     created_at text COLLATE "C" NOT NULL,
     updated_at text COLLATE "C" NOT NULL,
+    collections text COLLATE "C" NOT NULL DEFAULT '[]', -- JSON list: what its request named
+    classifiers text COLLATE "C" NOT NULL DEFAULT '[]',
     for_service boolean NOT NULL DEFAULT false, -- work of the service itself
     turn text COLLATE "C" NOT NULL -- who queues for it
         GENERATED ALWAYS AS (CASE WHEN for_service THEN '' ELSE workspace_id END) STORED,

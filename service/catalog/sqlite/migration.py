@@ -7,8 +7,8 @@ A kill or a full disk in the middle leaves the file as it was. What schema 2 cha
 - Ids, labels and attributes get their stored form (``plain_text``), in which they are looked up.
 - ``erasures`` takes over what the two tables of erased rows and subjects held.
 
-Schema 3 gave keys roles, scopes, an expiry, their last use and their successor. Keys of before
-may do everything, as they could.
+Schema 3 gave keys roles, scopes, limits to names, an expiry, their last use and their successor.
+Keys of before may do everything, as they could.
 """
 
 import json
@@ -51,6 +51,8 @@ _COLUMNS_OF_KEYS = (
     "expires_at TEXT",
     "last_used_at TEXT",
     "replaced_by TEXT",
+    "collections TEXT",
+    "classifiers TEXT",
 )
 
 
@@ -66,6 +68,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         _to_schema_2(connection)
     for column in _COLUMNS_OF_KEYS:
         connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
+    for column in ("collections", "classifiers"):
+        connection.execute(f"ALTER TABLE operations ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
     schema.stamp(connection)
 
 

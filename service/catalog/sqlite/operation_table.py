@@ -15,7 +15,14 @@ from service.catalog.codec import encode_json, to_columns
 from service.catalog.ids import new_id, now, timestamp
 from service.catalog.interface import Admit
 from service.catalog.leases import Leases
-from service.catalog.operation_records import ENDED, KEEP_ENDED, Operation, State
+from service.catalog.operation_records import (
+    ENDED,
+    KEEP_ENDED,
+    NAMELESS,
+    NamedItems,
+    Operation,
+    State,
+)
 from service.catalog.records import Page, new_page
 from service.catalog.sqlite.rows import (
     SqliteTable,
@@ -88,11 +95,14 @@ class SqliteOperations(SqliteTable):
         kind: str,
         request: Mapping[str, Any],
         *,
+        names: NamedItems = NAMELESS,
         for_service: bool = False,
         admit: Admit | None = None,
     ) -> Operation:
         moment = now()
-        new = Operation(new_id("op"), workspace_id, kind, "waiting", request, moment, moment)
+        new = Operation(
+            new_id("op"), workspace_id, kind, "waiting", request, moment, moment, names=names
+        )
         values = to_columns(new)
         del values["for_service"]
         cutoff = timestamp(datetime.now(UTC) - KEEP_ENDED)

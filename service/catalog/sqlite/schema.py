@@ -48,7 +48,9 @@ CREATE TABLE keys (
     scopes TEXT NOT NULL DEFAULT '[]', -- JSON list, beside those of the roles
     expires_at TEXT,
     last_used_at TEXT, -- at most a minute old
-    replaced_by TEXT -- key_id of the key that a rotation made
+    replaced_by TEXT, -- key_id of the key that a rotation made
+    collections TEXT, -- JSON list of names, or their beginning and *; NULL = all
+    classifiers TEXT -- the same
 );
 
 CREATE INDEX keys_of_workspace ON keys (workspace_id);
@@ -245,7 +247,9 @@ CREATE TABLE operations (
     result TEXT,
     problem TEXT,
     created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL
+    updated_at TEXT NOT NULL,
+    collections TEXT NOT NULL DEFAULT '[]', -- JSON list: what its request named
+    classifiers TEXT NOT NULL DEFAULT '[]' -- the same
 );
 
 CREATE INDEX operations_of_workspace ON operations (workspace_id);

@@ -16,7 +16,14 @@ from psycopg.rows import DictRow
 from service.catalog.codec import encode_json, to_columns
 from service.catalog.ids import new_id, now, timestamp
 from service.catalog.interface import Admit
-from service.catalog.operation_records import ENDED, KEEP_ENDED, Operation, State
+from service.catalog.operation_records import (
+    ENDED,
+    KEEP_ENDED,
+    NAMELESS,
+    NamedItems,
+    Operation,
+    State,
+)
 from service.catalog.postgres.postgres_database import DIRECTORY, Connection
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
@@ -96,11 +103,14 @@ class PostgresOperations(PostgresTable):
         kind: str,
         request: Mapping[str, Any],
         *,
+        names: NamedItems = NAMELESS,
         for_service: bool = False,
         admit: Admit | None = None,
     ) -> Operation:
         moment = now()
-        new = Operation(new_id("op"), workspace_id, kind, "waiting", request, moment, moment)
+        new = Operation(
+            new_id("op"), workspace_id, kind, "waiting", request, moment, moment, names=names
+        )
         values = to_columns(new) | {"for_service": for_service}
         cutoff = timestamp(datetime.now(UTC) - KEEP_ENDED)
         with self._database.write(workspace_id) as connection:
