@@ -13,6 +13,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.workspace_registry import WorkspaceRegistry
 from service.api import docs, openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
@@ -32,6 +33,7 @@ from service.api.routes import (
     subject_routes,
     system_routes,
     version_routes,
+    workspace_routes,
 )
 from service.catalog.data_folder import owned, tighten
 from service.catalog.erasure_ledger import LEDGER
@@ -78,6 +80,7 @@ ROUTES = (
     subject_routes,
     operation_routes,
     key_routes,
+    workspace_routes,
     docs,
 )
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
@@ -177,6 +180,7 @@ async def _opened(
         settings=settings,
         keys=_key_ring(settings, truth, workspace.workspace_id),
         key_registry=KeyRegistry(truth),
+        workspaces=WorkspaceRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,

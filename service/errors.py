@@ -24,7 +24,8 @@ ServiceError
 │   └── TooManyFailedKeys      too many unknown keys from one address
 ├── Forbidden                  the key is known, and does not allow this
 │   ├── MissingScope           the key lacks a scope that the route needs
-│   └── OutsideLimits          the key is limited to named collections and classifiers
+│   ├── OutsideLimits          the key is limited to named collections and classifiers
+│   └── WorkspaceSuspended     nobody may use the workspace until it is resumed
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
@@ -191,6 +192,10 @@ class MissingScope(Forbidden):
 
 class OutsideLimits(Forbidden):
     """The API key is limited to named collections and classifiers, and the request needs more."""
+
+
+class WorkspaceSuspended(Forbidden):
+    """The workspace is suspended: nobody may use it until an operator resumes it."""
 
 
 class UnknownItem(ServiceError):

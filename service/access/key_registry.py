@@ -9,11 +9,11 @@ from service.access.keys import (
     rotate_key,
 )
 from service.access.name_limits import NameLimits as NameLimits
-from service.access.scopes import effective_scopes
+from service.access.scopes import SERVICE_ADMIN, effective_scopes
 from service.catalog.access_records import KeyGrant as KeyGrant
 from service.catalog.access_records import KeyRecord as KeyRecord
 from service.catalog.interface import Catalog
-from service.errors import OutsideLimits, UnknownItem
+from service.errors import MissingScope, OutsideLimits, UnknownItem
 
 
 class KeyRegistry:
@@ -52,12 +52,15 @@ class KeyRegistry:
 
         Raises:
             InputError: an invalid name, or as ``require_grant``.
-            MissingScope: the caller lacks a scope that the key would have.
+            MissingScope: the caller lacks a scope that the key would have, or nobody may give it
+                away here.
             OutsideLimits: the key could name what the caller cannot.
         """
         require_key_name(name)
         require_grant(grant)
         _require_all(caller, grant)
+        if SERVICE_ADMIN in grant.scopes:
+            raise MissingScope("only the command line makes such a key", SERVICE_ADMIN)
         token = new_token()
         create = self._catalog.create_key
         return create(caller.workspace_id, name, hash_key(token), grant), token

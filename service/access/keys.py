@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 from service.access.failed_keys import FailedKeys
 from service.access.name_limits import UNLIMITED, NameLimits, require_names
-from service.access.scopes import ADMIN, ROLES, effective_scopes, require_known
+from service.access.scopes import ADMIN, ROLES, SERVICE_ADMIN, effective_scopes, require_known
 from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord
 from service.catalog.ids import now, timestamp
 from service.catalog.interface import Catalog
 from service.catalog.records import Author
 from service.errors import (
+    Conflict,
     InputError,
     MissingScope,
     TooManyFailedKeys,
@@ -82,6 +83,7 @@ class KeyRing:
 
         Raises:
             Unauthenticated: no key, or an unknown one.
+            WorkspaceSuspended: that of the key.
             TooManyFailedKeys: an unknown one, after many others from this address.
         """
         if not self._require_key:
@@ -98,8 +100,10 @@ class KeyRing:
             raise Unauthenticated("the API key is unknown, expired or revoked")
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
+        if key.workspace_id != self._default_workspace_id:
+            scopes -= {SERVICE_ADMIN}
         author, limits = Author(key.key_id, key.name), NameLimits.of(key.grant)
-        return Caller(key.workspace_id, author, scopes, limits)
+        return Caller(key.workspace_id, author, scopes, limits=limits)
 
     def store_uses(self) -> None:
         """Store when each key was used since the last call, as ``last_used_at``.
@@ -129,13 +133,17 @@ def create_key(
 
     Raises:
         InputError: an invalid name of the key or of the workspace, or as ``require_grant``.
+        Conflict: the workspace is being deleted.
     """
-    if not WORKSPACE_NAME.fullmatch(workspace):
-        raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
+    require_workspace_name(workspace)
+    if SERVICE_ADMIN in grant.scopes and workspace != DEFAULT_WORKSPACE:
+        raise InputError(f"only keys of the workspace {DEFAULT_WORKSPACE} have {SERVICE_ADMIN}")
     require_key_name(name)
     require_grant(grant)
     token = new_token()
     owner = catalog.ensure_workspace(workspace)
+    if owner.status == "deleting":
+        raise Conflict("the workspace is being deleted")
     return catalog.create_key(owner.workspace_id, name, hash_key(token), grant), token
 
 
@@ -156,6 +164,12 @@ def rotate_key(
 def new_token() -> str:
     """A new secret."""
     return "sp_" + secrets.token_urlsafe(KEY_BYTES)
+
+
+def require_workspace_name(name: str) -> None:
+    """Raises InputError."""
+    if not WORKSPACE_NAME.fullmatch(name):
+        raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
 
 
 def require_key_name(name: str) -> None:

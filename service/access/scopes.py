@@ -34,7 +34,11 @@ SCOPES: Mapping[str, str] = {
     "operation.read": "list and read operations",
     "operation.cancel": "stop operations",
     "admin": "create, rotate and revoke the keys of the workspace",
+    "service.admin": "create, suspend and delete workspaces of the whole service",
 }
+# Of no role: it reaches beyond the workspace of the key. Only the command line gives it, to keys
+# of the default workspace, so no administrator of a workspace can have it or pass it on.
+SERVICE_ADMIN = "service.admin"
 
 _READER = (
     "encoder.read",
@@ -79,7 +83,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "curator": frozenset(_CURATOR),
     "operator": frozenset(_OPERATOR),
     "auditor": frozenset(_AUDITOR),
-    ADMIN: frozenset(SCOPES),
+    ADMIN: frozenset(SCOPES) - {SERVICE_ADMIN},
 }
 
 

@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.workspace_registry import WorkspaceRegistry
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
@@ -35,6 +36,7 @@ class Services:
     settings: Settings
     keys: KeyRing
     key_registry: KeyRegistry
+    workspaces: WorkspaceRegistry
     answers: AnswerStore
     check_catalog: Callable[[], None]
     pipeline: Pipeline

@@ -47,6 +47,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Forbidden: 403,
     errors.MissingScope: 403,
     errors.OutsideLimits: 403,
+    errors.WorkspaceSuspended: 403,
     errors.UnknownItem: 404,
     errors.NoThumbnail: 404,
     errors.Conflict: 409,

@@ -5,18 +5,38 @@ Times are UTC, ISO 8601 with a trailing ``Z``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from service.catalog.ids import now
-from service.errors import Conflict
+from service.errors import Conflict, WorkspaceSuspended
+
+WorkspaceStatus: TypeAlias = Literal["active", "suspended", "deleting"]
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """One tenant. Every other record belongs to exactly one workspace."""
+    """One tenant. Every other record belongs to exactly one workspace.
+
+    Attributes:
+        status: suspended = its keys are refused and its operations wait; deleting = its keys are
+            unknown, and an operation deletes what is in it.
+    """
 
     workspace_id: str
     name: str
     created_at: str
+    status: WorkspaceStatus = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceContents:
+    """How much is in a workspace."""
+
+    collections: int
+    scans: int
+    classifiers: int
+    keys: int
+    operations: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,17 @@ class KeyRecord:
     revoked_at: str | None = None
     last_used_at: str | None = None
     replaced_by: str | None = None
+
+
+def is_open(status: str) -> bool:
+    """Whether the keys of a workspace open it; False = it is being deleted.
+
+    Raises:
+        WorkspaceSuspended: not now.
+    """
+    if status == "suspended":
+        raise WorkspaceSuspended("the workspace is suspended")
+    return status == "active"
 
 
 def successor_of(key: KeyRecord, key_id: str) -> KeyRecord:

@@ -24,6 +24,7 @@ from service.catalog.interfaces.scan_interface import (
     ScanCatalog,
 )
 from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
+from service.catalog.lifecycle.lifecycle_interface import LifecycleCatalog
 from service.catalog.operation_records import NAMELESS, NamedItems, Operation, Reembedding, State
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
 
@@ -266,6 +267,7 @@ class ReembeddingCatalog(Protocol):
 
 class Catalog(
     WorkspaceCatalog,
+    LifecycleCatalog,
     CollectionCatalog,
     ScanCatalog,
     ArrayCatalog,

@@ -34,6 +34,34 @@ class KeyCalls(Transport):
         )
         return self._json("POST", "/v1/keys", json=body)
 
+    # workspaces, for keys with the scope service.admin ------------------------------------------
+
+    def create_workspace(self, name: str) -> JsonObject:
+        """POST /v1/workspaces: ``workspace``, ``key`` and ``secret`` of its administrator."""
+        return self._json("POST", "/v1/workspaces", json={"name": name})
+
+    def list_workspaces(self) -> Iterator[JsonObject]:
+        """GET /v1/workspaces, all pages, oldest first."""
+        return self._pages("/v1/workspaces")
+
+    def workspace(self, name: str) -> JsonObject:
+        """GET /v1/workspaces/{workspace}: with how much is in it."""
+        return self._json("GET", f"/v1/workspaces/{part(name)}")
+
+    def suspend_workspace(self, name: str) -> JsonObject:
+        """POST /v1/workspaces/{workspace}/suspend."""
+        return self._json("POST", f"/v1/workspaces/{part(name)}/suspend")
+
+    def resume_workspace(self, name: str) -> JsonObject:
+        """POST /v1/workspaces/{workspace}/resume."""
+        return self._json("POST", f"/v1/workspaces/{part(name)}/resume")
+
+    def delete_workspace(self, name: str) -> JsonObject:
+        """DELETE /v1/workspaces/{workspace}: the operation, whose result is the receipt."""
+        return self._json("DELETE", f"/v1/workspaces/{part(name)}")
+
+    # keys ---------------------------------------------------------------------------------------
+
     def list_keys(self) -> Iterator[JsonObject]:
         """GET /v1/keys, all pages, oldest first."""
         return self._pages("/v1/keys")

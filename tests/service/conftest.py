@@ -15,7 +15,7 @@ from tests.catalog.places import ENGINES
 from tests.service.expected import BUNDLE
 
 # Upload, search, erasure, classifiers, operations and idempotency, from one end to the other.
-OVER_EVERY_ENGINE = {"test_api.py", "test_erasure_and_retention.py"}
+OVER_EVERY_ENGINE = {"test_api.py", "test_erasure_and_retention.py", "test_workspaces.py"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -60,7 +60,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, frames) -> Iterator[House]:
     data_dir = tmp_path_factory.mktemp("limits")
     catalog = open_catalog(data_dir)
     settings = Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0)
-    grant = KeyGrant(("admin",), collections=("ward",), classifiers=("mine*",))
+    grant = KeyGrant(("admin",), ("service.admin",), None, ("ward",), ("mine*",))
     with (
         local_service(settings, catalog=catalog) as local,
         Client(local.url, key=local.key) as owner,
@@ -267,7 +267,7 @@ def knows_limits(field: FieldInfo) -> bool:
 
 
 def test_what_concerns_more_than_names_is_refused(house) -> None:
-    names = {"collection": "ward", "subject_id": "p0", "study_id": "study"}
+    names = {"collection": "ward", "subject_id": "p0", "study_id": "study", "workspace": "w"}
     refused = [(m, p) for m, p, limited in operations_of_document() if limited == "refused"]
     assert {path for _, path in refused} >= {"/v1/subjects/{subject_id}", "/v1/studies"}
     for method, path in refused:

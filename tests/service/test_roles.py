@@ -19,9 +19,8 @@ from service.settings import Settings
 from tests.service.expected import BUNDLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.md"
-NAMES = dict.fromkeys(
-    ("collection", "name", "scan_id", "subject_id", "study_id", "operation_id", "key_id"), "none"
-)
+PARTS = ("collection", "name", "scan_id", "subject_id", "study_id", "operation_id", "key_id")
+NAMES = dict.fromkeys((*PARTS, "workspace"), "none")
 
 
 @pytest.fixture(scope="module")

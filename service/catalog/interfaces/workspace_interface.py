@@ -36,7 +36,13 @@ class WorkspaceCatalog(Protocol):
         """
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        """The key with this hash, if it exists and is neither revoked nor expired."""
+        """The key with this hash, if it exists and is neither revoked nor expired.
+
+        None as well while its workspace is being deleted.
+
+        Raises:
+            WorkspaceSuspended: it would open a workspace that is suspended.
+        """
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         """All keys, revoked ones included, oldest first."""

@@ -27,8 +27,7 @@ CREATE TABLE catalog_schema (
     shard text COLLATE "C" NOT NULL DEFAULT '' -- the name of this database; '' = the directory
 );
 
--- In the directory: the databases of workspaces. Their row numbers differ by the number
--- (``row_numbers``).
+-- The databases of workspaces, in the directory. ``row_numbers`` uses the number.
 CREATE TABLE shards (
     name text COLLATE "C" PRIMARY KEY,
     number integer NOT NULL UNIQUE
@@ -46,7 +45,8 @@ CREATE TABLE directory (
     workspace_id text COLLATE "C" PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE,
     shard text COLLATE "C" NOT NULL, -- '' = the database of the directory
-    created_at text COLLATE "C" NOT NULL
+    created_at text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL DEFAULT 'active' -- active, suspended or deleting
 );
 
 CREATE TABLE keys (
@@ -73,7 +73,8 @@ CREATE TABLE workspaces (
     state text COLLATE "C" NOT NULL DEFAULT 'active'
         -- Of its copy in this database; a move leads it from one to the other.
         CHECK (state IN ('arriving', 'active', 'read_only', 'moved')),
-    forgettings bigint NOT NULL DEFAULT 0 -- how often its saved answers were dropped
+    forgettings bigint NOT NULL DEFAULT 0, -- how often its saved answers were dropped
+    is_paused boolean NOT NULL DEFAULT false -- its operations wait, unless its status is active
 );
 
 CREATE TABLE answers (

@@ -7,8 +7,9 @@ A kill or a full disk in the middle leaves the file as it was. What schema 2 cha
 - Ids, labels and attributes get their stored form (``plain_text``), in which they are looked up.
 - ``erasures`` takes over what the two tables of erased rows and subjects held.
 
-Schema 3 gave keys roles, scopes, limits to names, an expiry, their last use and their successor.
-Keys of before may do everything, as they could.
+Schema 3 gave keys roles, scopes, limits to names, an expiry, their last use and their successor,
+workspaces a status, and operations the names of their requests. Keys of before may do everything,
+as they could.
 """
 
 import json
@@ -70,6 +71,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
     for column in ("collections", "classifiers"):
         connection.execute(f"ALTER TABLE operations ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
+    status = "TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))"
+    connection.execute(f"ALTER TABLE workspaces ADD COLUMN status {status}")
     schema.stamp(connection)
 
 

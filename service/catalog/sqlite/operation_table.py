@@ -40,8 +40,10 @@ _WAITING = "SELECT operation_id, workspace_id FROM operations WHERE state = 'wai
 _UNFINISHED = """
     SELECT operation_id, workspace_id FROM operations
     WHERE state IN ('waiting', 'running') AND kind IN (SELECT value FROM json_each(?))
+    AND workspace_id IN (SELECT workspace_id FROM workspaces WHERE status = 'active')
     ORDER BY seq
 """
+_PAUSED = "SELECT 1 FROM workspaces WHERE workspace_id = ? AND status <> 'active'"
 _BEGIN = """
     UPDATE operations SET state = 'running', attempts = attempts + 1, updated_at = ?
     WHERE operation_id = ?
@@ -194,6 +196,8 @@ class SqliteOperations(SqliteTable):
     ) -> Operation:
         with self._database.read() as connection:
             operation = self._held(connection, workspace_id, operation_id, worker_id)
+            if connection.execute(_PAUSED, (workspace_id,)).fetchone() is not None:
+                raise LeaseLost("the workspace is suspended or being deleted")
         if not self._queue.leases.renew(operation_id, worker_id, lease_s=lease_s):
             raise _lost()
         return operation

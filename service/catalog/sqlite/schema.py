@@ -33,7 +33,8 @@ CREATE TABLE workspaces (
     workspace_id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL UNIQUE,
     created_at TEXT NOT NULL,
-    forgettings INTEGER NOT NULL DEFAULT 0 -- how often its saved answers were dropped
+    forgettings INTEGER NOT NULL DEFAULT 0, -- how often its saved answers were dropped
+    status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))
 );
 
 CREATE TABLE keys (

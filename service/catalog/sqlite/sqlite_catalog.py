@@ -14,6 +14,7 @@ from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.leases import Leases
+from service.catalog.lifecycle.sqlite_lifecycle import SqliteLifecycle
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
@@ -35,6 +36,7 @@ FILE_NAME = "catalog.sqlite"
 
 class SqliteCatalog(
     SqliteWorkspaces,
+    SqliteLifecycle,
     SqliteCollections,
     SqliteFacets,
     SqliteScanWrites,

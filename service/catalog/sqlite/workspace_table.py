@@ -11,6 +11,7 @@ from service.catalog.access_records import (
     KeyRecord,
     SavedAnswer,
     Workspace,
+    is_open,
     successor_of,
 )
 from service.catalog.codec import to_columns
@@ -55,10 +56,16 @@ class SqliteWorkspaces(SqliteTable):
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
         sql = """
-            SELECT * FROM keys WHERE secret_sha256 = ? AND revoked_at IS NULL
-            AND (expires_at IS NULL OR expires_at > ?)
+            SELECT k.*, w.status AS workspace_status
+            FROM keys AS k JOIN workspaces AS w USING (workspace_id)
+            WHERE k.secret_sha256 = ? AND k.revoked_at IS NULL
+            AND (k.expires_at IS NULL OR k.expires_at > ?)
         """
-        return next(iter(self._select(KeyRecord, sql, secret_sha256, now())), None)
+        with self._database.read() as connection:
+            row = connection.execute(sql, (secret_sha256, now())).fetchone()
+        if row is None or not is_open(row["workspace_status"]):
+            return None
+        return decode(KeyRecord, row)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         sql = "SELECT * FROM keys WHERE workspace_id = ? ORDER BY seq"

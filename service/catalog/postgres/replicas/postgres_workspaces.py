@@ -16,6 +16,7 @@ from service.catalog.access_records import (
     KeyRecord,
     SavedAnswer,
     Workspace,
+    is_open,
     successor_of,
 )
 from service.catalog.codec import to_columns
@@ -129,12 +130,16 @@ class PostgresWorkspaces(PostgresTable):
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
         query = """
-            SELECT * FROM keys WHERE secret_sha256 = %s AND revoked_at IS NULL
-            AND (expires_at IS NULL OR expires_at > %s)
+            SELECT k.*, d.status AS workspace_status
+            FROM keys AS k JOIN directory AS d USING (workspace_id)
+            WHERE k.secret_sha256 = %s AND k.revoked_at IS NULL
+            AND (k.expires_at IS NULL OR k.expires_at > %s)
         """
         with self._database.directory("read") as connection:
             row = first(connection, query, secret_sha256, now())
-        return None if row is None else decode(KeyRecord, row)
+        if row is None or not is_open(row["workspace_status"]):
+            return None
+        return decode(KeyRecord, row)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         query = "SELECT * FROM keys WHERE workspace_id = %s ORDER BY seq"
