@@ -1,5 +1,7 @@
 """The keys of a workspace, as its administrators see and change them."""
 
+from datetime import datetime
+
 from service.access.keys import (
     Caller,
     hash_key,
@@ -65,15 +67,27 @@ class KeyRegistry:
         create = self._catalog.create_key
         return create(caller.workspace_id, name, hash_key(token), grant), token
 
-    def rotate(self, caller: Caller, key_id: str, *, overlap_s: float) -> tuple[KeyRecord, str]:
+    def rotate(
+        self,
+        caller: Caller,
+        key_id: str,
+        *,
+        overlap_s: float,
+        expires_at: datetime | None = None,
+    ) -> tuple[KeyRecord, str]:
         """The successor of a key and its secret; both keys are valid for ``overlap_s`` seconds.
 
+        Args:
+            expires_at: of the successor; None = as the old key.
+
         Raises:
+            InputError: it is no future time.
             UnknownItem, Conflict: as ``Catalog.rotate_key``.
             MissingScope: the caller lacks a scope of the key.
         """
         _require_all(caller, self.get(caller, key_id).grant)
-        return rotate_key(self._catalog, caller.workspace_id, key_id, overlap_s=overlap_s)
+        owner = caller.workspace_id
+        return rotate_key(self._catalog, owner, key_id, overlap_s=overlap_s, expires_at=expires_at)
 
     def revoke(self, caller: Caller, key_id: str) -> KeyRecord:
         """Revoke a key for ever. Raises UnknownItem."""

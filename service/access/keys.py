@@ -148,17 +148,30 @@ def create_key(
 
 
 def rotate_key(
-    catalog: Catalog, workspace_id: str, key_id: str, *, overlap_s: float
+    catalog: Catalog,
+    workspace_id: str,
+    key_id: str,
+    *,
+    overlap_s: float,
+    expires_at: datetime | None = None,
 ) -> tuple[KeyRecord, str]:
     """Create the successor of a key; both are valid for ``overlap_s`` seconds.
 
+    Args:
+        expires_at: of the successor, with a time zone; None = as the old key.
+
     Raises:
+        InputError: it is no future time.
         UnknownItem, Conflict: as ``Catalog.rotate_key``.
     """
     token = new_token()
     old_until = timestamp(datetime.now(UTC) + timedelta(seconds=overlap_s))
+    until = None if expires_at is None else timestamp(expires_at)
+    if until is not None and until <= now():
+        raise InputError("expected an expiry in the future")
     rotate = catalog.rotate_key
-    return rotate(workspace_id, key_id, hash_key(token), old_until=old_until), token
+    digest = hash_key(token)
+    return rotate(workspace_id, key_id, digest, old_until=old_until, expires_at=until), token
 
 
 def new_token() -> str:

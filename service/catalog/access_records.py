@@ -4,7 +4,7 @@ Times are UTC, ISO 8601 with a trailing ``Z``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from service.catalog.ids import now
@@ -90,13 +90,20 @@ def is_open(status: str) -> bool:
     return status == "active"
 
 
-def successor_of(key: KeyRecord, key_id: str) -> KeyRecord:
-    """The key that a rotation makes. Raises Conflict: revoked, expired or replaced already."""
+def successor_of(key: KeyRecord, key_id: str, expires_at: str | None = None) -> KeyRecord:
+    """The key that a rotation makes; it expires when the old one did, unless a time is given.
+
+    Raises:
+        Conflict: the old one is revoked, has expired, or was replaced already.
+    """
     moment = now()
     is_over = key.grant.expires_at is not None and key.grant.expires_at <= moment
     if is_over or key.revoked_at is not None or key.replaced_by is not None:
         raise Conflict("the key is revoked, has expired, or was replaced already")
-    return KeyRecord(key_id, key.workspace_id, key.name, moment, key.grant)
+    until = key.grant.expires_at if expires_at is None else expires_at
+    return KeyRecord(
+        key_id, key.workspace_id, key.name, moment, replace(key.grant, expires_at=until)
+    )
 
 
 @dataclass(frozen=True, slots=True)

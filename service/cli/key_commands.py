@@ -48,15 +48,12 @@ def keys_create(
     ] = None,
 ) -> None:
     """Create a key and print it once; the catalog stores only its hash."""
-    expires_at = None
-    if expires_days is not None:
-        expires_at = datetime.now(UTC) + timedelta(days=expires_days)
     roles = role or [] if role or scope else [ADMIN]
     limits = NameLimits(
         None if collection is None else tuple(collection),
         None if classifier is None else tuple(classifier),
     )
-    grant = grant_until(roles, scope or [], expires_at, limits)
+    grant = grant_until(roles, scope or [], _in_days(expires_days), limits)
     with explained(), catalog_at(read_settings()) as catalog:
         record, token = create_key(catalog, name, workspace, grant)
         errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
@@ -73,6 +70,10 @@ def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
             typer.echo(
                 f"{key.key_id}\t{key.name}\t{key.created_at}\t{_state(key)}\t{rights}\t{used}"
             )
+
+
+def _in_days(days: float | None) -> datetime | None:
+    return None if days is None else datetime.now(UTC) + timedelta(days=days)
 
 
 def _limits(key: KeyRecord) -> list[str]:
@@ -97,11 +98,19 @@ def keys_rotate(
     overlap_s: Annotated[
         float, typer.Option(min=0, max=30 * 86_400, help="Seconds for which both keys are valid.")
     ] = 86_400.0,
+    expires_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=MAX_DAYS, help="Days until the new key expires; default as the old."
+        ),
+    ] = None,
 ) -> None:
     """Create the successor of a key, with its name and rights, and print it once."""
     with explained(), catalog_at(read_settings()) as catalog:
         owner_id = workspace_id_of(catalog, workspace)
-        record, token = rotate_key(catalog, owner_id, key_id, overlap_s=overlap_s)
+        record, token = rotate_key(
+            catalog, owner_id, key_id, overlap_s=overlap_s, expires_at=_in_days(expires_days)
+        )
         errors.print(f"key {record.key_id} replaces {key_id}; shown once:")
         typer.echo(token)
 

@@ -70,9 +70,15 @@ class KeyCalls(Transport):
         """GET /v1/keys/{key_id}."""
         return self._json("GET", f"/v1/keys/{part(key_id)}")
 
-    def rotate_key(self, key_id: str, *, overlap_s: float = 86_400) -> JsonObject:
-        """POST /v1/keys/{key_id}/rotate: the successor, as ``create_key``."""
-        body = {"overlap_s": overlap_s}
+    def rotate_key(
+        self, key_id: str, *, overlap_s: float = 86_400, expires_at: str | None = None
+    ) -> JsonObject:
+        """POST /v1/keys/{key_id}/rotate: the successor, as ``create_key``.
+
+        Args:
+            expires_at: of the successor; None = as the old key.
+        """
+        body = {"overlap_s": overlap_s} | without_none({"expires_at": expires_at})
         return self._json("POST", f"/v1/keys/{part(key_id)}/rotate", json=body)
 
     def revoke_key(self, key_id: str) -> JsonObject:

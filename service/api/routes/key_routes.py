@@ -61,13 +61,15 @@ async def get_key(key_id: str, service: Service, caller: KnownCaller) -> KeyAnsw
 async def rotate_key(
     key_id: str, body: KeyRotationBody, service: Service, caller: KnownCaller, response: Response
 ) -> KeyCreated:
-    """Create the successor of a key, with its name, rights and expiry; both work for a time.
+    """Create the successor of a key, with its name and rights; both work for a time.
 
     The answer shows the secret once. A key that is revoked, has expired or was rotated already
     answers 409.
     """
     rotate = service.key_registry.rotate
-    key, secret = await asyncio.to_thread(rotate, caller, key_id, overlap_s=body.overlap_s)
+    key, secret = await asyncio.to_thread(
+        rotate, caller, key_id, overlap_s=body.overlap_s, expires_at=body.expires_at
+    )
     return _created(response, KeyAnswer.of(key), secret)
 
 

@@ -39,11 +39,14 @@ class NewKeyBody(Body):
 
 
 class KeyRotationBody(Body):
-    """How long both keys are valid."""
+    """How long both keys are valid, and the new one after that."""
 
     model_config = example_of({"overlap_s": 3600})
 
     overlap_s: float = Field(86_400.0, ge=0, le=MAX_OVERLAP_S)
+    expires_at: AwareDatetime | None = Field(
+        None, description="Of the successor; null: as the old key."
+    )
 
 
 class KeyAnswer(Answer):

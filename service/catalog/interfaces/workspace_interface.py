@@ -51,11 +51,20 @@ class WorkspaceCatalog(Protocol):
         """Revoke a key for ever; a second call keeps the first time. Raises UnknownItem."""
 
     def rotate_key(
-        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+        self,
+        workspace_id: str,
+        key_id: str,
+        secret_sha256: str,
+        *,
+        old_until: str,
+        expires_at: str | None = None,
     ) -> KeyRecord:
         """Store a further key with the name and the rights of a key, which expires at a time.
 
-        The new key expires when the old one did; the old one keeps its expiry if it is earlier.
+        The old key keeps its expiry if it is earlier.
+
+        Args:
+            expires_at: of the new key; None = when the old one did.
 
         Raises:
             UnknownItem: no such key.

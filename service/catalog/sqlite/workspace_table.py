@@ -81,14 +81,21 @@ class SqliteWorkspaces(SqliteTable):
             return _require_key(connection, workspace_id, key_id)
 
     def rotate_key(
-        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+        self,
+        workspace_id: str,
+        key_id: str,
+        secret_sha256: str,
+        *,
+        old_until: str,
+        expires_at: str | None = None,
     ) -> KeyRecord:
         update = """
             UPDATE keys SET replaced_by = ?, expires_at = min(coalesce(expires_at, ?), ?)
             WHERE workspace_id = ? AND key_id = ?
         """
         with self._database.write() as connection:
-            record = successor_of(_require_key(connection, workspace_id, key_id), new_id("key"))
+            old = _require_key(connection, workspace_id, key_id)
+            record = successor_of(old, new_id("key"), expires_at)
             _insert_key(connection, record, secret_sha256)
             values = (record.key_id, old_until, old_until, workspace_id, key_id)
             connection.execute(update, values)

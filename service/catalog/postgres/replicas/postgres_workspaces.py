@@ -157,7 +157,13 @@ class PostgresWorkspaces(PostgresTable):
         return decode(KeyRecord, row)
 
     def rotate_key(
-        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+        self,
+        workspace_id: str,
+        key_id: str,
+        secret_sha256: str,
+        *,
+        old_until: str,
+        expires_at: str | None = None,
     ) -> KeyRecord:
         # FOR UPDATE: of two rotations at once, the second finds the key replaced.
         query = "SELECT * FROM keys WHERE workspace_id = %s AND key_id = %s FOR UPDATE"
@@ -168,7 +174,7 @@ class PostgresWorkspaces(PostgresTable):
         missing = "no such key in this workspace"
         with self._database.directory("write") as connection:
             row = require_row(connection, missing, query, workspace_id, key_id)
-            record = successor_of(decode(KeyRecord, row), new_id("key"))
+            record = successor_of(decode(KeyRecord, row), new_id("key"), expires_at)
             _insert_key(connection, record, secret_sha256)
             connection.execute(update, (record.key_id, old_until, workspace_id, key_id))
         return record
