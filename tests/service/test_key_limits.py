@@ -1,7 +1,7 @@
 """A key that is limited to named collections and classifiers: what every route answers it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,9 +24,8 @@ from service.api.shapes import (  # noqa: F401 - so that every body is defined
     version_shapes,
 )
 from service.api.shapes.base import Body
-from service.app import create_app
+from service.app import catalog_of, create_app
 from service.catalog.access_records import KeyGrant
-from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.client import ApiError, Client
 from service.errors import OutsideLimits, UnknownItem
 from service.server import local_service
@@ -56,10 +55,12 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, frames) -> Iterator[House]:
+def house(
+    tmp_path_factory: pytest.TempPathFactory, new_catalog: Callable[[], dict[str, Any]], frames
+) -> Iterator[House]:
     data_dir = tmp_path_factory.mktemp("limits")
-    catalog = open_catalog(data_dir)
-    settings = Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0)
+    settings = Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0, **new_catalog())
+    catalog = catalog_of(settings)
     grant = KeyGrant(("admin",), ("service.admin",), None, ("ward",), ("mine*",))
     with (
         local_service(settings, catalog=catalog) as local,

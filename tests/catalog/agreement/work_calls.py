@@ -112,7 +112,7 @@ class WorkCalls(ClassifierCalls):
 
     @rule(number=numbers, used_at=moments)
     def note_key_uses(self, number: int, used_at: str) -> None:
-        uses = dict.fromkeys(self.keys[:1 + number % len(self.keys)], used_at)
+        uses = dict.fromkeys(self.keys[: 1 + number % len(self.keys)], used_at)
         self.both.call("note_key_uses", uses)
 
     @rule(owner=owner_numbers, status=st.sampled_from(["active", "active", "suspended"]))
