@@ -546,7 +546,9 @@ export interface paths {
         put?: never;
         /**
          * Import an exported collection; a missing collection is created
-         * @description Scope: `collection.import`.
+         * @description Refuses keys with limits to names: an export holds the scans of any collection.
+         *
+         *     Scope: `collection.import`.
          */
         post: operations["import_collection"];
         delete?: never;
@@ -828,7 +830,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create the successor of a key, with its name, rights and expiry; both work for a time
+         * Create the successor of a key, with its name and rights; both work for a time
          * @description The answer shows the secret once. A key that is revoked, has expired or was rotated already
          *     answers 409.
          *
@@ -992,6 +994,97 @@ export interface paths {
          * @description Scope: `subject.erase`.
          */
         delete: operations["erase_subject"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the workspaces of the service, oldest first
+         * @description Scope: `service.admin`.
+         */
+        get: operations["list_workspaces"];
+        put?: never;
+        /**
+         * Create a workspace with a key of its administrator; the answer shows the secret once
+         * @description Scope: `service.admin`.
+         */
+        post: operations["create_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one workspace, and how much is in it
+         * @description Scope: `service.admin`.
+         */
+        get: operations["get_workspace"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a workspace with everything in it
+         * @description Its keys are unknown at once, and nothing takes the deletion back. An operation of the caller's
+         *     workspace deletes the data; its result is the receipt.
+         *
+         *     Scope: `service.admin`.
+         */
+        delete: operations["delete_workspace"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a suspension; waiting operations go on
+         * @description Scope: `service.admin`.
+         */
+        post: operations["resume_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refuse all keys of a workspace with 403 and let its operations wait; its data stays
+         * @description Scope: `service.admin`.
+         */
+        post: operations["suspend_workspace"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1309,7 +1402,7 @@ export interface components {
             published_version: number;
             /** @description Null for an import without a report. */
             report: components["schemas"]["VersionReport"] | null;
-            /** @description Null for an import, and for a version of release 0.1.0. */
+            /** @description Null for an import, for a version of release 0.1.0, and for a collection that the key may not name. */
             source: components["schemas"]["SourceAnswer"] | null;
             /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
             source_changes: components["schemas"]["SourceChangesAnswer"] | null;
@@ -2923,6 +3016,16 @@ export interface components {
          */
         KeyAnswer: {
             /**
+             * Classifiers
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            classifiers: string[] | null;
+            /**
+             * Collections
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            collections: string[] | null;
+            /**
              * Created At
              * @example 2026-11-24T09:30:00.000000Z
              */
@@ -2987,12 +3090,17 @@ export interface components {
         };
         /**
          * KeyRotationBody
-         * @description How long both keys are valid.
+         * @description How long both keys are valid, and the new one after that.
          * @example {
          *       "overlap_s": 3600
          *     }
          */
         KeyRotationBody: {
+            /**
+             * Expires At
+             * @description Of the successor; null: as the old key.
+             */
+            expires_at?: string | null;
             /**
              * Overlap S
              * @default 86400
@@ -3369,6 +3477,16 @@ export interface components {
          */
         NewKeyBody: {
             /**
+             * Classifiers
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            classifiers?: string[] | null;
+            /**
+             * Collections
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            collections?: string[] | null;
+            /**
              * Expires At
              * @description Null: never.
              */
@@ -3411,6 +3529,17 @@ export interface components {
              * @description One object per image.
              */
             metadata?: components["schemas"]["ScanMetadata"][] | null;
+        };
+        /**
+         * NewWorkspaceBody
+         * @description A workspace to create.
+         * @example {
+         *       "name": "ward-7"
+         *     }
+         */
+        NewWorkspaceBody: {
+            /** Name */
+            name: string;
         };
         /**
          * NextScan
@@ -3509,7 +3638,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "fit" | "refit" | "reembed" | "export" | "import" | "backup";
+            kind: "fit" | "refit" | "reembed" | "export" | "import" | "backup" | "delete_workspace";
             /**
              * Operation Id
              * @example op_5f2b1c0d9e8a7463aa01
@@ -3518,7 +3647,7 @@ export interface components {
             problem: components["schemas"]["Problem"] | null;
             progress: components["schemas"]["ProgressAnswer"];
             /** Result */
-            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | null;
+            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | components["schemas"]["WorkspaceDeletionResult"] | null;
             /**
              * State
              * @enum {string}
@@ -5207,7 +5336,7 @@ export interface components {
             /** @description Null for an import without a report. */
             report: components["schemas"]["VersionReport"] | null;
             settings: components["schemas"]["VersionSettings"];
-            /** @description Null for an import, and for a version of release 0.1.0. */
+            /** @description Null for an import, for a version of release 0.1.0, and for a collection that the key may not name. */
             source: components["schemas"]["SourceAnswer"] | null;
             /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
             source_changes: components["schemas"]["SourceChangesAnswer"] | null;
@@ -5328,6 +5457,125 @@ export interface components {
             unlabelled_not_kept?: number | null;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * WorkspaceAnswer
+         * @description A workspace: nothing in it is seen from another one.
+         */
+        WorkspaceAnswer: {
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Name
+             * @example ward-7
+             */
+            name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "active" | "suspended" | "deleting";
+            /**
+             * Workspace Id
+             * @example ws_5f2b1c0d9e8a7463aa01
+             */
+            workspace_id: string;
+        };
+        /**
+         * WorkspaceCreated
+         * @description A new workspace, and a key of its administrator, whose secret no other answer shows.
+         */
+        WorkspaceCreated: {
+            key: components["schemas"]["KeyAnswer"];
+            /**
+             * Secret
+             * @example sp_...
+             */
+            secret: string;
+            workspace: components["schemas"]["WorkspaceAnswer"];
+        };
+        /**
+         * WorkspaceDeletionResult
+         * @description The receipt: what was in the workspace when its deletion was asked for, and is gone.
+         */
+        WorkspaceDeletionResult: {
+            /**
+             * Backups Know
+             * @description Whether the erasure is written beside the backups; false: it will be as soon as the folder can be written; null: the service makes no backups.
+             */
+            backups_know: boolean | null;
+            /** Classifiers */
+            classifiers: number;
+            /** Collections */
+            collections: number;
+            /** Keys */
+            keys: number;
+            /** Operations */
+            operations: number;
+            /** Scans */
+            scans: number;
+            /**
+             * Workspace
+             * @description Its name, which is free again.
+             */
+            workspace: string;
+            /** Workspace Id */
+            workspace_id: string;
+        };
+        /**
+         * WorkspaceDetail
+         * @description A workspace, and how much is in it.
+         */
+        WorkspaceDetail: {
+            /** Classifiers */
+            classifiers: number;
+            /** Collections */
+            collections: number;
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Keys
+             * @description Revoked and expired ones included.
+             */
+            keys: number;
+            /**
+             * Name
+             * @example ward-7
+             */
+            name: string;
+            /**
+             * Operations
+             * @description Of the last 30 days.
+             */
+            operations: number;
+            /** Scans */
+            scans: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "active" | "suspended" | "deleting";
+            /**
+             * Workspace Id
+             * @example ws_5f2b1c0d9e8a7463aa01
+             */
+            workspace_id: string;
+        };
+        /**
+         * WorkspacePage
+         * @description Workspaces, oldest first.
+         */
+        WorkspacePage: {
+            /** Items */
+            items: components["schemas"]["WorkspaceAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
     };
     responses: never;
@@ -7060,6 +7308,142 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ErasureAnswer"];
+                };
+            };
+        };
+    };
+    list_workspaces: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspacePage"];
+                };
+            };
+        };
+    };
+    create_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWorkspaceBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceCreated"];
+                };
+            };
+        };
+    };
+    get_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceDetail"];
+                };
+            };
+        };
+    };
+    delete_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    resume_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceAnswer"];
+                };
+            };
+        };
+    };
+    suspend_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceAnswer"];
                 };
             };
         };
