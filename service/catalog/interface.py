@@ -27,6 +27,7 @@ from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
 from service.catalog.lifecycle.lifecycle_interface import LifecycleCatalog
 from service.catalog.operation_records import NAMELESS, NamedItems, Operation, Reembedding, State
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
+from service.catalog.signing.signing_interface import SigningCatalog
 
 Admit: TypeAlias = Callable[[int, int], None]
 
@@ -275,6 +276,7 @@ class Catalog(
     ClassifierCatalog,
     OperationCatalog,
     ReembeddingCatalog,
+    SigningCatalog,
     Protocol,
 ):
     """The whole interface."""

@@ -34,6 +34,7 @@ from service.gallery.gallery_records import (
     StoredScan,
 )
 from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
+from service.gallery.projection import project
 from service.gallery.search import SimilaritySearch
 from service.gallery.subject_view import subject_within
 
@@ -82,6 +83,7 @@ class Gallery:
         self.subject_within = partial(subject_within, catalog)
         self.all_statistics = search.all_statistics
         self.search = self._similarity.search
+        self.project = partial(project, catalog)
         self.exports = ExchangeFolder(exchange_dir)
         self.encoder_change = EncoderChange(catalog, search)
 

@@ -22,6 +22,7 @@ from service.api.shapes.base import (
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
+from service.api.shapes.signing_key_shapes import SignatureAnswer
 from service.api.strict_json import is_unicode
 from service.classifiers.fitting import FitOptions, UnlabelledSelection
 from service.classifiers.label_source import LabelSource, SourceChanges
@@ -314,6 +315,9 @@ class FittedAnswer(ResourceAnswer):
         description="Null for an import, for a version of release 0.1.0, and for a collection that "
         "the key may not name."
     )
+    signature: SignatureAnswer | None = Field(
+        description="Of the document of an import, when it was imported; null for a fit."
+    )
     source_changes: SourceChangesAnswer | None = Field(
         description="Counted when one classifier or version is read; null in other responses, and "
         "without labels of a collection."
@@ -331,6 +335,7 @@ class FittedAnswer(ResourceAnswer):
             report=report,
             calibrated=is_calibrated,
             source=SourceAnswer.of(version),
+            signature=SignatureAnswer.of(version),
             source_changes=changes and SourceChangesAnswer.of_record(changes),
             **others,
         )

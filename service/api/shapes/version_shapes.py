@@ -33,6 +33,7 @@ from service.classifiers.label_source import (
 )
 from service.classifiers.registry import Author, Classifier, ClassifierVersion, VersionExample
 from service.classifiers.requests import ChangeRequest, labelling_of
+from service.classifiers.signing.signatures import SIGNATURE
 
 
 class ExampleReference(Body):
@@ -125,7 +126,7 @@ class VersionAnswer(FittedAnswer):
     ) -> Self:
         """The answer for a record."""
         is_shown = all(map(current_limits().has_collection, collections_read(version)))
-        hidden = {SOURCE} if is_shown else {SOURCE, UNLABELLED}
+        hidden = {SOURCE, SIGNATURE} if is_shown else {SOURCE, SIGNATURE, UNLABELLED}
         settings = {name: value for name, value in version.settings.items() if name not in hidden}
         return cls.of_version(
             version,

@@ -36,8 +36,7 @@ CREATE TABLE shards (
 -- A catalog that is copied into this directory; nobody may use it before the end.
 CREATE TABLE arrivals (
     source text COLLATE "C" PRIMARY KEY,
-    begun_at text COLLATE "C" NOT NULL,
-    ended_at text COLLATE "C"
+    begun_at text COLLATE "C" NOT NULL, ended_at text COLLATE "C"
 );
 
 CREATE TABLE directory (
@@ -386,6 +385,7 @@ GUARDED = (
     "reembeddings",
     "staged_vectors",
     "erasures",
+    "signing_keys",
 )
 UNFORCED = ("scans",)  # the owner reads it for the view filtered_scans
 # The setting is read once a statement, not once a row, which costs 8 ms for 10,000 rows.

@@ -9,7 +9,7 @@ A kill or a full disk in the middle leaves the file as it was. What schema 2 cha
 
 Schema 3 gave keys roles, scopes, limits to names, an expiry, their last use and their successor,
 workspaces a status, and operations the names of their requests. Keys of before may do everything,
-as they could.
+as they could. It has signing keys.
 """
 
 import json
@@ -20,6 +20,7 @@ from typing import Any
 
 from service.catalog.codec import encode_json
 from service.catalog.plain_text import name_of, settled_attributes, settled_labels
+from service.catalog.signing.signing_tables import SQLITE_SIGNING_TABLES
 from service.catalog.sqlite import schema
 from service.errors import CatalogFailure
 
@@ -73,6 +74,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE operations ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
     status = "TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))"
     connection.execute(f"ALTER TABLE workspaces ADD COLUMN status {status}")
+    for statement in SQLITE_SIGNING_TABLES:
+        connection.execute(statement)
     schema.stamp(connection)
 
 
