@@ -168,9 +168,8 @@ async def _opened(
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
     slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
     stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
-    fits = FitQueue(
-        threads=settings.fit_threads, max_waiting=settings.max_waiting_fits, timed=watch.timed
-    )
+    threads, most = settings.fit_threads, settings.max_waiting_fits
+    fits = FitQueue(threads=threads, max_waiting=most, timed=watch.timed)
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
     pipeline = _pipeline(settings, model, metrics, watch)
