@@ -14,6 +14,7 @@ from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.access.tokens.access_tokens import access_tokens
+from service.access.workspace_registry import WorkspaceRegistry
 from service.access.workspace_rules import WorkspaceRules, workspace_rules
 from service.api import openapi, problems
 from service.api.body_limits import BodyLimits
@@ -134,9 +135,8 @@ async def _opened(
     # A separate pool: a pool shared with writers could be full of writes.
     searchers = _threads(stack, settings.search_threads, "search")
     slow_lane = _threads(stack, 1, "failed-keys")
-    fits = FitQueue(
-        threads=settings.fit_threads, max_waiting=settings.max_waiting_fits, timed=watch.timed
-    )
+    threads, most = settings.fit_threads, settings.max_waiting_fits
+    fits = FitQueue(threads=threads, max_waiting=most, timed=watch.timed)
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
     pipeline = _pipeline(settings, model, metrics, watch, rules)
@@ -152,6 +152,7 @@ async def _opened(
         keys=_key_ring(stack, settings, truth, home_id),
         rules=rules,
         key_registry=KeyRegistry(truth),
+        workspaces=WorkspaceRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,

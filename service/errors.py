@@ -28,7 +28,10 @@ ServiceError
 │   └── TooManyFailedKeys      too many unknown keys from one address
 ├── Forbidden                  the key is known, and does not allow this
 │   ├── MissingScope           the key lacks a scope that the route needs
-│   └── UnknownWorkspace       the access token names no workspace of this service
+│   ├── MissingScope           the key lacks a scope that the route needs
+│   ├── OutsideLimits          the key is limited to named collections and classifiers
+│   ├── UnknownWorkspace       the access token names no workspace of this service
+│   └── WorkspaceSuspended     nobody may use the workspace until it is resumed
 ├── RateLimited                the key or the workspace sends more than its rate allows
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
@@ -219,6 +222,14 @@ class MissingScope(Forbidden):
     def __init__(self, message: str, scope: str = "") -> None:
         super().__init__(message)
         self.members = {"scope": scope}
+
+
+class OutsideLimits(Forbidden):
+    """The API key is limited to named collections and classifiers, and the request needs more."""
+
+
+class WorkspaceSuspended(Forbidden):
+    """The workspace is suspended: nobody may use it until an operator resumes it."""
 
 
 class UnknownWorkspace(Forbidden):

@@ -35,7 +35,11 @@ SCOPES: Mapping[str, str] = {
     "operation.cancel": "stop operations",
     "usage.read": "read how much of its limits the own key has used",
     "admin": "manage keys, policy and trusted signatures of the workspace, read its usage",
+    "service.admin": "create, suspend and delete workspaces of the whole service",
 }
+# Of no role: it reaches beyond the workspace of the key. Only the command line gives it, to keys
+# of the default workspace, so no administrator of a workspace can have it or pass it on.
+SERVICE_ADMIN = "service.admin"
 
 _READER = (
     "encoder.read",
@@ -88,7 +92,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "curator": frozenset(_CURATOR),
     "operator": frozenset(_OPERATOR),
     "auditor": frozenset(_AUDITOR),
-    ADMIN: frozenset(SCOPES),
+    ADMIN: frozenset(SCOPES) - {SERVICE_ADMIN},
 }
 
 

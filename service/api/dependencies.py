@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.workspace_registry import WorkspaceRegistry
 from service.access.workspace_rules import WorkspaceRules
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.registry import ClassifierRegistry
@@ -41,6 +42,7 @@ class Services:
     keys: KeyRing
     rules: WorkspaceRules
     key_registry: KeyRegistry
+    workspaces: WorkspaceRegistry
     answers: AnswerStore
     check_catalog: Callable[[], None]
     pipeline: Pipeline

@@ -52,6 +52,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.MissingScope: 403,
     errors.UnknownWorkspace: 403,
     errors.RateLimited: 429,
+    errors.OutsideLimits: 403,
+    errors.WorkspaceSuspended: 403,
     errors.UnknownItem: 404,
     errors.NoThumbnail: 404,
     errors.Conflict: 409,

@@ -17,6 +17,7 @@ from service.api.routes import (
     subject_routes,
     system_routes,
     version_routes,
+    workspace_routes,
 )
 
 ROUTERS = tuple(
@@ -35,6 +36,7 @@ ROUTERS = tuple(
         subject_routes,
         operation_routes,
         key_routes,
+        workspace_routes,
         signing_key_routes,
         policy_routes,
         console,

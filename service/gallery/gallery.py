@@ -9,6 +9,7 @@ Shape suffixes: N scans, D embedding width.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +38,10 @@ from service.gallery.parquet import Imported, OnScan, export_collection, import_
 from service.gallery.projection import project
 from service.gallery.search import SimilaritySearch
 from service.gallery.several_ids import held_subject, one_receipt
+from service.gallery.subject_view import subject_within
 
 MAX_DIGESTS = 500
+NAMES_AT_ONCE = 500
 
 
 class Gallery:
@@ -78,6 +81,7 @@ class Gallery:
         self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings
         self.row_vectors = catalog.row_vectors
+        self.subject_within = partial(subject_within, self.subject)
         self.all_statistics = search.all_statistics
         self.search = self._similarity.search
         self.project = partial(project, catalog)
@@ -110,6 +114,46 @@ class Gallery:
             self.vector_search.drop(workspace_id, name)
         self._similarity.frames.forget()
         return removed
+
+    def remove_workspace(
+        self, workspace_id: str, *, on_collection: Callable[[int, int], None]
+    ) -> bool | None:
+        """Delete a workspace that was closed for it, with everything in it. Can be repeated.
+
+        Args:
+            on_collection: called with the number of deleted collections, and of all.
+
+        Returns:
+            As ``Catalog.remove_workspace``; False if an earlier call has removed it.
+        """
+        names = self._names_in(workspace_id)
+        for done, name in enumerate(names):
+            on_collection(done, len(names))
+            with suppress(UnknownItem):
+                self.delete(workspace_id, name)
+        # What requests stored meanwhile goes here; afterwards no writer finds the workspace.
+        with self.vector_search.writing():
+            for name in self._names_in(workspace_id):
+                self._catalog.delete_collection(workspace_id, name)
+                self.vector_search.drop(workspace_id, name)
+            try:
+                known = self._catalog.remove_workspace(workspace_id)
+            except UnknownItem:
+                known = False
+        self._similarity.frames.forget()
+        on_collection(len(names), len(names))
+        return known
+
+    def _names_in(self, workspace_id: str) -> list[str]:
+        """The names of all collections of a workspace; none if it is gone."""
+        names: list[str] = []
+        page = self._catalog.list_collections(workspace_id, limit=NAMES_AT_ONCE)
+        names += [collection.name for collection in page.items]
+        while page.next_after is not None:
+            after = page.next_after
+            page = self._catalog.list_collections(workspace_id, limit=NAMES_AT_ONCE, after=after)
+            names += [collection.name for collection in page.items]
+        return names
 
     def export(
         self, workspace_id: str, name: str, to: str, *, on_scan: OnScan = lambda *_: None

@@ -14,13 +14,13 @@ from service.api.shapes.policy_shapes import PolicyAnswer, PolicyBody, UsageAnsw
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["policy"])
 
 
-@router.get("/policy", dependencies=[needs("admin")])
+@router.get("/policy", dependencies=[needs("admin", limited="refused")])
 async def read_policy(request: Request, response: Response) -> PolicyAnswer:
     """Read what no client can store in the workspace, and its limits."""
     return _with_etag(response, PolicyAnswer.of(request.state.policy))
 
 
-@router.put("/policy", dependencies=[needs("admin")])
+@router.put("/policy", dependencies=[needs("admin", limited="refused")])
 async def replace_policy(
     body: PolicyBody, service: Service, caller: KnownCaller, response: Response, if_match: IfMatch
 ) -> PolicyAnswer:
@@ -42,7 +42,7 @@ def _with_etag(response: Response, answer: PolicyAnswer) -> PolicyAnswer:
     return answer
 
 
-@router.get("/usage", dependencies=[needs("usage.read")])
+@router.get("/usage", dependencies=[needs("usage.read", limited="shown")])
 async def read_usage(request: Request, service: Service, caller: KnownCaller) -> UsageAnswer:
     """Read how much of its limits the own key has used; with the scope admin, the workspace too.
 
@@ -51,7 +51,8 @@ async def read_usage(request: Request, service: Service, caller: KnownCaller) ->
     quotas, policy = service.rules.quotas, request.state.policy
     key = [UsedLimitAnswer.of_record(row) for row in quotas.of_key(caller, policy)]
     workspace = None
-    if ADMIN in caller.scopes:
+    # The totals of the workspace tell of more than what a limited key may name.
+    if ADMIN in caller.scopes and caller.limits.is_unlimited:
         used = await asyncio.to_thread(quotas.of_workspace, caller.workspace_id, policy)
         workspace = [UsedLimitAnswer.of_record(row) for row in used]
     return UsageAnswer(key_id=caller.author.key_id, key=key, workspace=workspace)

@@ -54,7 +54,7 @@ OptionsText = Annotated[
     responses=responses_of(SearchAnswer | SearchesAnswer)
     | responses_of(SearchesAnswer, 207)
     | {404: {}},
-    dependencies=[needs("search")],
+    dependencies=[needs("search", limited="body")],
 )
 async def search(
     request: Request, service: Service, workspace_id: WorkspaceId, options: OptionsText = None

@@ -7,9 +7,9 @@ A kill or a full disk in the middle leaves the file as it was. What schema 2 cha
 - Ids, labels and attributes get their stored form (``plain_text``), in which they are looked up.
 - ``erasures`` takes over what the two tables of erased rows and subjects held.
 
-Schema 3 gave keys roles, scopes, an expiry, their last use and their successor. Keys of before
-may do everything, as they could. It gave workspaces policies and signing keys, and counts what
-collections store.
+Schema 3 gave keys roles, scopes, limits to names, an expiry, their last use and their successor,
+workspaces a status, policies and signing keys, and operations the names of their requests. It
+counts what collections store. Keys of before may do everything, as they could.
 """
 
 import json
@@ -54,6 +54,8 @@ _COLUMNS_OF_KEYS = (
     "expires_at TEXT",
     "last_used_at TEXT",
     "replaced_by TEXT",
+    "collections TEXT",
+    "classifiers TEXT",
 )
 _COUNTER = "{} INTEGER NOT NULL DEFAULT 0"
 
@@ -74,6 +76,10 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
     for name in ("stored_scans", "stored_bytes"):
         connection.execute(f"ALTER TABLE collections ADD COLUMN {_COUNTER.format(name)}")
+    for column in ("collections", "classifiers"):
+        connection.execute(f"ALTER TABLE operations ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
+    status = "TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))"
+    connection.execute(f"ALTER TABLE workspaces ADD COLUMN status {status}")
     policies = (*COUNTS_OF_OLDER_SCHEMAS, *POLICY_TABLES.split(";\n\n"))
     for statement in (*policies, *SQLITE_SIGNING_TABLES):
         connection.execute(statement)

@@ -35,7 +35,8 @@ CREATE TABLE workspaces (
     workspace_id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL UNIQUE,
     created_at TEXT NOT NULL,
-    forgettings INTEGER NOT NULL DEFAULT 0 -- how often its saved answers were dropped
+    forgettings INTEGER NOT NULL DEFAULT 0, -- how often its saved answers were dropped
+    status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))
 );
 
 CREATE TABLE keys (
@@ -50,7 +51,9 @@ CREATE TABLE keys (
     scopes TEXT NOT NULL DEFAULT '[]', -- JSON list, beside those of the roles
     expires_at TEXT,
     last_used_at TEXT, -- at most a minute old
-    replaced_by TEXT -- key_id of the key that a rotation made
+    replaced_by TEXT, -- key_id of the key that a rotation made
+    collections TEXT, -- JSON list of names, or their beginning and *; NULL = all
+    classifiers TEXT -- the same
 );
 
 CREATE INDEX keys_of_workspace ON keys (workspace_id);
@@ -250,7 +253,9 @@ CREATE TABLE operations (
     result TEXT,
     problem TEXT,
     created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL
+    updated_at TEXT NOT NULL,
+    collections TEXT NOT NULL DEFAULT '[]', -- JSON list: what its request named
+    classifiers TEXT NOT NULL DEFAULT '[]' -- the same
 );
 
 CREATE INDEX operations_of_workspace ON operations (workspace_id);

@@ -14,6 +14,7 @@ from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.leases import Leases
+from service.catalog.lifecycle.sqlite_lifecycle import SqliteLifecycle
 from service.catalog.policies.sqlite_policies import SqlitePolicies
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.signing.sqlite_signing import SqliteSigning
@@ -38,6 +39,7 @@ FILE_NAME = "catalog.sqlite"
 class SqliteCatalog(
     SqliteWorkspaces,
     SqlitePolicies,
+    SqliteLifecycle,
     SqliteCollections,
     SqliteFacets,
     SqliteScanWrites,

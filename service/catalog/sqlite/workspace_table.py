@@ -11,6 +11,7 @@ from service.catalog.access_records import (
     KeyRecord,
     SavedAnswer,
     Workspace,
+    is_open,
     successor_of,
 )
 from service.catalog.codec import to_columns
@@ -22,8 +23,9 @@ from service.errors import Conflict
 
 # One statement for a key and the version of its workspace's policy: each request asks for both.
 _KEYS = """
-    SELECT k.*, coalesce(p.version, 0) AS policy_version
-    FROM keys AS k LEFT JOIN workspace_policies AS p ON p.workspace_id = k.workspace_id
+    SELECT k.*, coalesce(p.version, 0) AS policy_version, w.status AS workspace_status
+    FROM keys AS k JOIN workspaces AS w USING (workspace_id)
+    LEFT JOIN workspace_policies AS p USING (workspace_id)
 """
 _ANSWER = "SELECT * FROM answers WHERE workspace_id = ? AND key = ? AND expires_at > ?"
 _FORGETTINGS = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
@@ -67,7 +69,11 @@ class SqliteWorkspaces(SqliteTable):
         sql = f"""{_KEYS} WHERE k.secret_sha256 = ? AND k.revoked_at IS NULL
             AND (k.expires_at IS NULL OR k.expires_at > ?)
         """
-        return next(iter(self._select(KeyRecord, sql, secret_sha256, now())), None)
+        with self._database.read() as connection:
+            row = connection.execute(sql, (secret_sha256, now())).fetchone()
+        if row is None or not is_open(row["workspace_status"]):
+            return None
+        return decode(KeyRecord, row)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         sql = f"{_KEYS} WHERE k.workspace_id = ? ORDER BY k.seq"
@@ -83,14 +89,21 @@ class SqliteWorkspaces(SqliteTable):
             return _require_key(connection, workspace_id, key_id)
 
     def rotate_key(
-        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+        self,
+        workspace_id: str,
+        key_id: str,
+        secret_sha256: str,
+        *,
+        old_until: str,
+        expires_at: str | None = None,
     ) -> KeyRecord:
         update = """
             UPDATE keys SET replaced_by = ?, expires_at = min(coalesce(expires_at, ?), ?)
             WHERE workspace_id = ? AND key_id = ?
         """
         with self._database.write() as connection:
-            record = successor_of(_require_key(connection, workspace_id, key_id), new_id("key"))
+            old = _require_key(connection, workspace_id, key_id)
+            record = successor_of(old, new_id("key"), expires_at)
             _insert_key(connection, record, secret_sha256)
             values = (record.key_id, old_until, old_until, workspace_id, key_id)
             connection.execute(update, values)

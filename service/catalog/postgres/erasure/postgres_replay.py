@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from service.catalog.clock import TOLERANCE
 from service.catalog.erasure_digests import ErasuresSince
 from service.catalog.erasure_ledger import Erasure, digest_of_kind
+from service.catalog.lifecycle.postgres_lifecycle import PostgresLifecycle
 from service.catalog.postgres.erasure.postgres_erasure import drop_rows, redact_scores
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
-    PostgresTable,
     first,
     forget_answers,
     forget_images,
@@ -28,6 +28,7 @@ from service.catalog.postgres.postgres_rows import (
     select,
 )
 from service.catalog.redaction import Redact
+from service.errors import UnknownItem
 
 ROWS_AT_ONCE = 5000
 _KNOWN = "SELECT erasure_id FROM erasures WHERE workspace_id = %s"
@@ -68,6 +69,7 @@ class Replayed:
     collections: int = 0
     classifiers: int = 0
     images: int = 0
+    workspaces: int = 0
 
     def plus(self, other: "Replayed") -> "Replayed":
         """The sum of both."""
@@ -76,7 +78,7 @@ class Replayed:
         )
 
 
-class PostgresReplay(PostgresTable):
+class PostgresReplay(PostgresLifecycle):
     """The part of the catalog that erases again, for commands of operators."""
 
     def replay_erasures(self, erasures: Sequence[Erasure], *, dry_run: bool = False) -> Replayed:
@@ -98,6 +100,8 @@ class PostgresReplay(PostgresTable):
 
     def _replay(self, workspace_id: str, erasures: Sequence[Erasure], *, dry_run: bool) -> Replayed:
         here = "SELECT 1 FROM workspaces WHERE workspace_id = %s"
+        if any(erasure.kind == "workspace" for erasure in erasures):
+            return self._remove_again(workspace_id, erasures, dry_run=dry_run)
         with self._database.write(workspace_id) as connection:
             if first(connection, here, workspace_id) is None:
                 return Replayed(foreign=len(erasures))
@@ -114,6 +118,20 @@ class PostgresReplay(PostgresTable):
             if dry_run:
                 connection.rollback()
         return done
+
+    def _remove_again(
+        self, workspace_id: str, erasures: Sequence[Erasure], *, dry_run: bool
+    ) -> Replayed:
+        """Delete a whole workspace that a restored database has again."""
+        try:
+            found = self.workspace_contents(workspace_id)
+            if not dry_run:
+                self.set_workspace_status(workspace_id, "deleting")
+                self.remove_workspace(workspace_id)
+        except UnknownItem:
+            return Replayed(foreign=len(erasures))
+        counts = {"scans": found.scans, "collections": found.collections}
+        return Replayed(len(erasures), classifiers=found.classifiers, workspaces=1, **counts)
 
 
 def _erase(

@@ -16,6 +16,7 @@ from service.catalog.access_records import (
     KeyRecord,
     SavedAnswer,
     Workspace,
+    is_open,
     successor_of,
 )
 from service.catalog.codec import to_columns
@@ -35,8 +36,9 @@ from service.errors import Conflict, NameTaken, UnknownItem, WorkspaceMoving
 
 # One statement for a key and the version of its workspace's policy: each request asks for both.
 _KEYS = """
-    SELECT k.*, coalesce(p.version, 0) AS policy_version
-    FROM keys AS k LEFT JOIN workspace_policies AS p ON p.workspace_id = k.workspace_id
+    SELECT k.*, coalesce(p.version, 0) AS policy_version, w.status AS workspace_status
+    FROM keys AS k JOIN directory AS w USING (workspace_id)
+    LEFT JOIN workspace_policies AS p USING (workspace_id)
 """
 _NOW_S = "extract(epoch FROM clock_timestamp())::double precision"
 _KEEP_DEAD_S = 86_400  # a claim whose process died, and whose request nobody repeats
@@ -144,7 +146,9 @@ class PostgresWorkspaces(PostgresTable):
         """
         with self._database.directory("read") as connection:
             row = first(connection, query, secret_sha256, now())
-        return None if row is None else decode(KeyRecord, row)
+        if row is None or not is_open(row["workspace_status"]):
+            return None
+        return decode(KeyRecord, row)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         query = f"{_KEYS} WHERE k.workspace_id = %s ORDER BY k.seq"
@@ -162,7 +166,13 @@ class PostgresWorkspaces(PostgresTable):
         return decode(KeyRecord, row)
 
     def rotate_key(
-        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+        self,
+        workspace_id: str,
+        key_id: str,
+        secret_sha256: str,
+        *,
+        old_until: str,
+        expires_at: str | None = None,
     ) -> KeyRecord:
         # FOR UPDATE: of two rotations at once, the second finds the key replaced.
         query = f"{_KEYS} WHERE k.workspace_id = %s AND k.key_id = %s FOR UPDATE OF k"
@@ -173,7 +183,7 @@ class PostgresWorkspaces(PostgresTable):
         missing = "no such key in this workspace"
         with self._database.directory("write") as connection:
             row = require_row(connection, missing, query, workspace_id, key_id)
-            record = successor_of(decode(KeyRecord, row), new_id("key"))
+            record = successor_of(decode(KeyRecord, row), new_id("key"), expires_at)
             _insert_key(connection, record, secret_sha256)
             connection.execute(update, (record.key_id, old_until, workspace_id, key_id))
         return record

@@ -46,6 +46,7 @@ _COPIED = {**ACCESS, **KEYS}
 _DERIVED = {
     ("directory", "shard"): "''",
     ("workspaces", "state"): "'active'",
+    ("workspaces", "is_paused"): "t.status <> 'active'",
     ("answers", "owner"): "NULL",
     ("answers", "lease_until"): "NULL",
     ("collections", "scans"): "(SELECT count(*) FROM scans AS s WHERE s.collection_id = "
