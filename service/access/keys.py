@@ -36,6 +36,7 @@ class Caller:
     workspace_id: str
     author: Author
     scopes: frozenset[str]
+    roles: tuple[str, ...] = ()
 
     def require(self, *scopes: str) -> None:
         """Raises MissingScope: the key does not allow one of them."""
@@ -79,7 +80,7 @@ class KeyRing:
             TooManyFailedKeys: an unknown one, after many others from this address.
         """
         if not self._require_key:
-            return Caller(self._default_workspace_id, Author(), ROLES[ADMIN])
+            return Caller(self._default_workspace_id, Author(), ROLES[ADMIN], (ADMIN,))
         if token is None:
             raise Unauthenticated("expected the header Authorization: Bearer <key>")
         # Found by its digest: the time of a lookup tells nothing about a key.
@@ -92,7 +93,8 @@ class KeyRing:
             raise Unauthenticated("the API key is unknown, expired or revoked")
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
-        return Caller(key.workspace_id, Author(key.key_id, key.name), scopes)
+        author = Author(key.key_id, key.name)
+        return Caller(key.workspace_id, author, scopes, key.grant.roles)
 
     def store_uses(self) -> None:
         """Store when each key was used since the last call, as ``last_used_at``.

@@ -33,6 +33,7 @@ SCOPES: Mapping[str, str] = {
     "subject.erase": "erase a patient or a study everywhere",
     "operation.read": "list and read operations",
     "operation.cancel": "stop operations",
+    "audit.read": "read the audit log of the workspace",
     "admin": "create, rotate and revoke the keys of the workspace",
 }
 
@@ -71,7 +72,7 @@ _OPERATOR = (
     "operation.read",
     "operation.cancel",
 )
-_AUDITOR = ("encoder.read", "collection.read", "classifier.read", "operation.read")
+_AUDITOR = ("encoder.read", "collection.read", "classifier.read", "operation.read", "audit.read")
 ADMIN = "admin"
 ROLES: Mapping[str, frozenset[str]] = {
     "reader": frozenset(_READER),

@@ -8,6 +8,7 @@ parses large bodies on a thread.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response, params
@@ -16,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service.access.keys import Caller
+from service.api.audit_trail import RequestTrail, recorded
 from service.api.dependencies import bearer, services_of
 from service.api.openapi import SCOPES_IN_DOCUMENT
 from service.api.permissions import declared, scopes_of
@@ -49,12 +51,14 @@ class StrictRoute(APIRoute):
         max_bytes = _max_bytes(self)
         takes_slashes = ":path}" in self.path
 
-        async def handle(request: Request) -> Response:
+        async def answered(request: Request, trail: RequestTrail | None) -> Response:
             if not takes_slashes and b"%2f" in request.scope.get("raw_path", b"").lower():
                 # Decoded, it would be another address than the one that was meant.
                 raise HTTPException(404)
             if scopes is not None:
                 caller = request.state.caller = await _authenticated(request)
+                if trail is not None:
+                    trail.is_of(caller)
                 caller.require(*scopes)
             query = request.query_params.multi_items()
             refuse_unknown("query parameters", [name for name, _ in query], names)
@@ -62,8 +66,17 @@ class StrictRoute(APIRoute):
             if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise UnsupportedFormat("expected a body without Content-Encoding, got an encoded")
             request.state.body_content = content
+            if trail is not None:
+                await trail.begin()
             with working_for(SERVICE if scopes is None else caller.workspace_id):
                 return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
+
+        async def handle(request: Request) -> Response:
+            audit = services_of(request).audit
+            if audit is None or scopes is None:
+                return await answered(request, None)
+            trail = RequestTrail(audit, request, self.name, scopes)
+            return await recorded(trail, partial(answered, request, trail))
 
         return handle
 

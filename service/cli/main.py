@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from service.app import create_app
 from service.cli import (
+    audit_commands,
     classifier_commands,
     data_commands,
     database_commands,
@@ -41,6 +42,7 @@ app.add_typer(ingest_commands.app)
 app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
 app.add_typer(erasure_commands.app, name="erasures")
+app.add_typer(audit_commands.app, name="audit")
 EMBED_AT_ONCE = 32
 
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.app import catalog_of
 from service.catalog.interface import Catalog
 from service.client.client import ApiError, Client
 from service.errors import ServiceError
+from service.opening.catalog_opening import catalog_of
 from service.server import LocalService, local_service
 from service.settings import Settings, read_settings
 

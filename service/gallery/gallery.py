@@ -8,7 +8,7 @@ Shape suffixes: N scans, D embedding width.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -223,8 +223,11 @@ class Gallery:
             self._unindex(workspace_id, receipt)
         return receipt
 
-    def expire(self) -> int:
+    def expire(self, tell: Callable[[str, int], None] = lambda workspace_id, scans: None) -> int:
         """Delete scans that are past their collection's retention; return how many.
+
+        Args:
+            tell: called after each step with the number of scans of each workspace.
 
         A collection of which too many are due, on a clock that is not proven, keeps them all.
         """
@@ -236,6 +239,8 @@ class Gallery:
                 receipts = self._catalog.expire(limits=self._sweep_limits)
                 for workspace_id, receipt in receipts:
                     self._unindex(workspace_id, receipt)
+            for workspace_id, receipt in receipts:
+                tell(workspace_id, len(receipt.scans))
             removed += sum(len(receipt.scans) for _, receipt in receipts)
             if not receipts:
                 return removed

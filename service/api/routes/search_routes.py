@@ -9,6 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from service.access.audit.touched import touched
 from service.api.batches import batch_status, refuse_if_all_failed
 from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
@@ -139,9 +140,13 @@ async def _search(
     files: Sequence[bytes] = (),
 ) -> SearchAnswer:
     """Embed the uploaded images, then search."""
+    touched("collection", collections)
+    touched("subject", [options.subject_id])
+    touched("study", [options.study_id])
     if options.k > service.settings.max_k:
         raise InputError(f"expected k of at most {service.settings.max_k}, got {options.k}")
     positive, negative = options.examples()
+    touched("scan", (example.scan_id for example in (*positive, *negative)))
     if not positive and not files:
         raise InputError("expected exactly one of image, scan_id, vector, positive")
     encoded = [example.image for example in (*positive, *negative) if example.image is not None]
