@@ -1,7 +1,9 @@
 """The audit log over HTTP: what is recorded, by whom it is read, and what it never holds."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import rfc8785
 
 from service.access.audit.audit_heads import HeadsFile
 from service.access.audit.audit_verification import verify
+from service.catalog.audit.audit_place import archive_in, store_of
 from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
 from service.client.client import ApiError, Client
+from service.opening.catalog_opening import postgres_of
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE, refused
@@ -182,21 +186,68 @@ def test_unknown_keys_are_in_the_chain_of_the_service_and_summed_up(
     assert len(unknown) == 2
 
 
-def test_a_stopped_service_leaves_a_chain_that_its_heads_confirm(
+def test_what_no_request_does_is_recorded_and_the_heads_confirm_the_stopped_chain(
     tmp_path: Path, frames: dict[str, list[bytes]]
 ) -> None:
-    settings = Settings(data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0)
+    backups = tmp_path / "backups"
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        backup_dir=backups,
+        bundle_dir=BUNDLE,
+        drain_s=0,
+        retention_sweep_s=1,
+    )
     with local_service(settings) as running, Client(running.url, key=running.key) as client:
-        client.create_collection("c")
-        for _ in range(3):
-            client.embed([frames["cyst"][0]])
-        metrics = client.metrics()
-    assert "sonoprobe_audit_head_age_seconds" in metrics
-    with closing(open_to_read(tmp_path / AUDIT_FILE)) as store:
-        results = verify(store, HeadsFile(tmp_path).read())
-    assert all(result.is_sound for result in results)
-    assert all(result.confirmed == result.entries for result in results)
-    assert sum(result.entries for result in results) >= 5
+        client.create_collection("short", retention_days=1e-5)
+        client.add_scans("short", frames["cyst"][:2], [{"subject_id": PATIENT}, {}])
+        for operation in client.operations():
+            client.wait(operation["operation_id"])
+        backup = next(iter(client.audit(action="operation.backup")))
+        assert backup["names"]["operation"] == [operation["operation_id"]]
+        assert (backup["outcome"], backup["who"]["kind"]) == ("ok", "service")
+        deadline = time.monotonic() + 30
+        while not (swept := list(client.audit(action="retention"))):
+            assert time.monotonic() < deadline, "retention left no entry"
+            time.sleep(0.2)
+        assert sum(entry["facts"]["scans"] for entry in swept) == 2
+        assert "sonoprobe_audit_head_age_seconds" in client.metrics()
+    noted = HeadsFile(backups).read()
+    with closing(open_to_read(tmp_path / "data" / AUDIT_FILE)) as store:
+        results = verify(store, noted)
+        assert all(result.is_sound for result in results)
+        assert all(result.confirmed == result.entries for result in results)
+        with closing(archive_in(backups)) as copy:
+            copied = copy.read(backup["chain"], after=0, limit=1000)
+            assert copied == store.read(backup["chain"], after=0, limit=len(copied))
+            assert backup["seq"] <= len(copied)
+
+
+@pytest.mark.postgres
+def test_replicas_extend_one_chain_for_each_workspace(postgres_server: Any, tmp_path: Path) -> None:
+    from postgres_process import SERVICE_ROLE
+
+    url = postgres_server.url(postgres_server.create_database(), role=SERVICE_ROLE)
+    replicas = [
+        Settings(data_dir=tmp_path / n, bundle_dir=BUNDLE, drain_s=0, catalog=url) for n in "ab"
+    ]
+    with (
+        local_service(replicas[0]) as first,
+        local_service(replicas[1]) as second,
+        Client(first.url, key=first.key) as one,
+        Client(second.url, key=second.key) as other,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        clients = [one, other] * 20
+        list(threads.map(lambda pair: pair[1].create_collection(f"c{pair[0]}"), enumerate(clients)))
+        with refused("unknown_item", 404):
+            other.delete_collection(PATIENT)
+        found = list(one.audit(action="create_collection"))
+        assert [e["outcome"] for e in found].count("ok") == 40
+        assert list(other.audit(name=PATIENT))
+    with closing(postgres_of(replicas[0])) as catalog:
+        noted = [head for n in "ab" for head in HeadsFile(tmp_path / n).read()]
+        results = verify(store_of(catalog), noted)
+    assert all(result.is_sound and result.confirmed == result.entries for result in results)
 
 
 def test_without_the_log_nothing_is_written_and_reading_says_so(tmp_path: Path) -> None:
