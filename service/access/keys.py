@@ -80,7 +80,7 @@ class KeyRing:
             TooManyFailedKeys: an unknown one, after many others from this address.
         """
         if not self._require_key:
-            return Caller(self._default_workspace_id, Author(), ROLES[ADMIN], (ADMIN,))
+            return Caller(self._default_workspace_id, Author(), ROLES[ADMIN], roles=(ADMIN,))
         if token is None:
             raise Unauthenticated("expected the header Authorization: Bearer <key>")
         # Found by its digest: the time of a lookup tells nothing about a key.
@@ -94,7 +94,7 @@ class KeyRing:
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
         author = Author(key.key_id, key.name)
-        return Caller(key.workspace_id, author, scopes, key.grant.roles)
+        return Caller(key.workspace_id, author, scopes, roles=key.grant.roles)
 
     def store_uses(self) -> None:
         """Store when each key was used since the last call, as ``last_used_at``.

@@ -117,6 +117,7 @@ def _audited_restore(settings: Settings, catalog: Catalog, folder: Path) -> int:
     with closing(store_of(catalog)) as store:
         lost = bring_back(store, folder, heads, command_user())
         write_now(store, AuditEvent(SERVICE_CHAIN, "restore", command_user(), "ok"))
+        heads.note(store.heads())
     return lost
 
 

@@ -53,7 +53,7 @@ def scratch_service() -> Iterator[tuple[LocalService, Client]]:
     with explained(), tempfile.TemporaryDirectory() as folder:
         # Not the operator's catalog, nor its backups and exports.
         scratch = {"data_dir": Path(folder), "drain_s": 0.0, "catalog": None, "shards": None}
-        others = {"backup_dir": None, "exchange_dir": None}
+        others = {"backup_dir": None, "exchange_dir": None, "audit": False}
         settings = read_settings().model_copy(update=scratch | others)
         with local_service(settings) as local, Client(local.url, key=local.key) as client:
             yield local, client

@@ -11,7 +11,7 @@ from service.access.audit.audit_archive import archive, bring_back
 from service.access.audit.audit_entries import AuditEvent, Who
 from service.access.audit.audit_heads import HeadsFile, read_heads
 from service.access.audit.audit_log import AuditLog
-from service.access.audit.audit_verification import Verification, verify
+from service.access.audit.audit_verification import Verification, differing, verify
 from service.catalog.audit.audit_records import GENESIS, AuditHead, Draft, link
 from service.catalog.audit.sqlite_audit import AUDIT_FILE, SqliteAudit
 from service.errors import AuditFailure
@@ -172,6 +172,20 @@ def test_heads_are_read_from_their_file_and_from_log_lines(
     )
     assert [head.seq for head in read_heads(log)] == [11]
     assert the_chain(store, [*heads.read(), *read_heads(log)]).heads == 3
+
+
+def test_a_start_over_a_log_that_lost_its_tail_says_so(
+    store: SqliteAudit, edit: Edit, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heads = HeadsFile(tmp_path)
+    heads.note(store.heads())
+    assert differing(store, heads.read()) == []
+    edit("DELETE FROM entries WHERE seq > 7")
+    rewrite(edit, since=8)
+    log = AuditLog(store, heads)
+    log.open()
+    log.close()
+    assert [r.__dict__["chain"] for r in caplog.records if "differs" in r.message] == [CHAIN]
 
 
 def test_heads_are_noted_on_the_full_hour(store: SqliteAudit, tmp_path: Path) -> None:

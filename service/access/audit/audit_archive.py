@@ -27,7 +27,10 @@ def archive(store: AuditStore, folder: Path) -> int:
     """
     try:
         with closing(archive_in(folder)) as copy:
-            return copy_chains(store, copy)
+            try:
+                return copy_chains(store, copy)
+            except AuditDiffers:  # a command may copy at the same time: then it has grown
+                return copy_chains(store, copy)
     except AuditDiffers as error:
         aside = folder / f"{AUDIT_FILE}.differs-{now().replace(':', '')}"
         try:

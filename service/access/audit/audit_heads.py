@@ -42,12 +42,12 @@ class HeadsFile:
             is_new = not self.file.exists()
             make_private_folder(self.file.parent)
             # O_APPEND: lines of two processes never overwrite each other.
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
             handle = os.open(self.file, flags, PRIVATE_FILE)
             try:
                 # A kill may have cut a line off: the next one starts on a line of its own.
-                size = os.fstat(handle).st_size
-                is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+                size = os.lseek(handle, 0, os.SEEK_END)
+                is_torn = size > 0 and _last_byte(handle) != b"\n"
                 os.write(handle, (b"\n" if is_torn else b"") + lines.encode())
                 os.fsync(handle)
             finally:
@@ -75,6 +75,11 @@ def read_heads(file: Path) -> tuple[AuditHead, ...]:
     except OSError as error:
         raise AuditFailure("the heads of the audit log cannot be read") from error
     return tuple(head for head in map(_head, lines) if head is not None)
+
+
+def _last_byte(handle: int) -> bytes:
+    os.lseek(handle, -1, os.SEEK_END)
+    return os.read(handle, 1)
 
 
 def _head(line: str) -> AuditHead | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from service.access.audit.audit_entries import SERVICE, AuditEvent, Who, keyed_digest
 from service.access.audit.audit_heads import HeadsFile
+from service.access.audit.audit_verification import differing
 from service.catalog.audit.audit_records import SERVICE_CHAIN, AuditStore, Draft
 from service.catalog.ids import now
 from service.errors import AuditFailure, ServiceError
@@ -81,11 +82,14 @@ class AuditLog:
         return self._clock() - self._noted_at_s
 
     def open(self) -> None:
-        """Note the heads that an earlier process left, and start to write.
+        """Compare the heads with those that were noted, note them, and start to write.
 
         Raises:
             AuditFailure: the log cannot be read, or the heads cannot be noted.
         """
+        for chain in differing(self.store, self._heads.read()):
+            fields = {"chain": chain}
+            log.error("audit log differs from the head that was noted last", extra=fields)
         self._note_heads()
         self._thread.start()
 

@@ -72,6 +72,17 @@ def verify(store: AuditStore, noted: Iterable[AuditHead]) -> list[Verification]:
     return [verify_chain(store, chain, kept.get(chain), heads_of[chain]) for chain in chains]
 
 
+def differing(store: AuditStore, noted: Iterable[AuditHead]) -> list[str]:
+    """The chains that do not hold the head that was noted last, by reading one entry of each."""
+    newest = {head.chain: head for head in noted}
+    chains: list[str] = []
+    for chain, head in sorted(newest.items()):
+        found = store.read(chain, after=head.seq - 1, limit=1) if head.seq else ()
+        if head.seq and [(entry.seq, entry.sha256) for entry in found] != [(head.seq, head.sha256)]:
+            chains.append(chain)
+    return chains
+
+
 def verify_chain(
     store: AuditStore, chain: str, kept: AuditHead | None, noted: Sequence[AuditHead]
 ) -> Verification:

@@ -48,10 +48,10 @@ _SCHEMA = f"""
         text TEXT NOT NULL, -- canonical JSON, which is what the digest is of
         sha256 TEXT NOT NULL,
         -- Taken from the text, so that they cannot say anything else.
-        at TEXT AS (text ->> '$.at'),
-        action TEXT AS (text ->> '$.action'),
-        author TEXT AS (text ->> '$.who.id'),
-        outcome TEXT AS (text ->> '$.outcome'),
+        at TEXT AS (json_extract(text, '$.at')),
+        action TEXT AS (json_extract(text, '$.action')),
+        author TEXT AS (json_extract(text, '$.who.id')),
+        outcome TEXT AS (json_extract(text, '$.outcome')),
         PRIMARY KEY (chain, seq)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX entries_by_action ON entries (chain, action, seq);
