@@ -55,6 +55,7 @@ class RequestTrail:
         self._action = action
         self._is_quiet = QUIET_SCOPES.issuperset(scopes) and request.method == "GET"
         self._is_read = request.method == "GET" or READ_SCOPES.issuperset(scopes)
+        self._has_begun = False
         self._caller: Caller | None = None
         self.names: Names = {}
 
@@ -67,6 +68,7 @@ class RequestTrail:
         """Return when a write may begin. Raises AuditFailure."""
         if not self._is_read:
             await self._log.record(replace(self._event(0), outcome="begun", are_known=False))
+            self._has_begun = True
 
     async def end(self, status: int, code: str = "", location: str = "") -> None:
         """Record the outcome. Raises AuditFailure: it cannot be stored."""
@@ -81,7 +83,7 @@ class RequestTrail:
         if status < 400 and self._is_quiet:
             return
         event = self._event(status, code)
-        if status in SUMMED_UP and self._is_read:
+        if status in SUMMED_UP and not self._has_begun:
             self._log.note_refusal(replace(event, names={}))
         else:
             await self._log.record(event)
