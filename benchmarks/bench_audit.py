@@ -4,7 +4,8 @@
 
 Two services over one bundle run at the same time, one with the log and one without. Rounds of
 predictions go to one and the other in turns, whose order changes each round, so that both meet the
-same machine. The ratio is the median of the rounds. The log waits for the disk, so it matters:
+same machine. The ratio is the median of the rounds. Beside the rates stands the processor time of a
+prediction, which says on a busy machine too what there is less of. The log waits for the disk:
 ``append_alone_ms`` is the time of one commit.
 """
 
@@ -47,6 +48,7 @@ class Measured:
 
     url: str
     key: str
+    pid: int
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def service_of(folder: Path, port: int, *, audit: bool) -> Iterator[Measured]:
         wait_until_ready(process, url)
         with Client(url, key=key) as client:
             _teach(client)
-        yield Measured(url, key)
+        yield Measured(url, key, process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -84,8 +86,19 @@ def _teach(client: Client) -> None:
     client.fit({"name": "k", "collection": "c", "task": "t"})
 
 
-def predictions_s(service: Measured, images: list[bytes], clients: int, seconds: float) -> float:
-    """Predictions per second of concurrent clients, one image each."""
+def processor_s(pid: int) -> float:
+    """Processor time of a process and its children so far."""
+    ticks = 0
+    for process in (str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime, stime (proc(5))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def predictions_s(
+    service: Measured, images: list[bytes], clients: int, seconds: float
+) -> tuple[float, float]:
+    """Predictions per second of concurrent clients, one image each; processor ms of one."""
     done, lock, stop = 0, threading.Lock(), time.perf_counter() + seconds
 
     def work(worker: int) -> None:
@@ -103,13 +116,14 @@ def predictions_s(service: Measured, images: list[bytes], clients: int, seconds:
             with lock:
                 done += 1
 
-    began = time.perf_counter()
+    began, used_s = time.perf_counter(), processor_s(service.pid)
     threads = [threading.Thread(target=work, args=[worker]) for worker in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return done / (time.perf_counter() - began)
+    used_s = processor_s(service.pid) - used_s
+    return done / (time.perf_counter() - began), 1000 * used_s / done
 
 
 def compare(
@@ -117,12 +131,14 @@ def compare(
 ) -> dict[str, Any]:
     """Both services in turns; the first round is warm-up."""
     rates: dict[str, list[float]] = {name: [] for name in services}
+    costs: dict[str, list[float]] = {name: [] for name in services}
     for number in range(rounds + 1):
         order = list(services) if number % 2 else list(reversed(services))
         for name in order:
-            rate = predictions_s(services[name], images, clients, seconds)
+            rate, cost_ms = predictions_s(services[name], images, clients, seconds)
             if number:
                 rates[name].append(rate)
+                costs[name].append(cost_ms)
     ratios = [a / b for a, b in zip(rates["audited"], rates["plain"], strict=True)]
     return {
         "clients": clients,
@@ -130,6 +146,7 @@ def compare(
         "ratio_median": round(statistics.median(ratios), 4),
         "ratio_min": round(min(ratios), 4),
         "ratio_max": round(max(ratios), 4),
+        "processor_ms": {name: round(statistics.median(ms), 2) for name, ms in costs.items()},
         "rounds": rounds,
     }
 

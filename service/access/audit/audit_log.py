@@ -252,3 +252,5 @@ class AuditLog:
             self._note_heads()
         except ServiceError as error:  # the age of the heads grows, which raises an alert
             log.error("audit heads not noted", extra={"code": error.code})
+        except Exception as error:  # without this thread every request would wait for ever
+            log.error("bug", exc_info=error)
