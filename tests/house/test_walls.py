@@ -47,6 +47,7 @@ ROOMS = {  # room -> what of ours it may import; the first matching row counts
         "service.imaging",
     },
     "service.client": set(),
+    "service.console": set(),  # files of the web page, no Python
     "service.app": {"service"},
     "service.server": {"service"},
     "service.cli": {"service"},
