@@ -70,7 +70,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.FolderInUse: 503,
     errors.DamagedBackup: 503,
     errors.AuditFailure: 503,
-    errors.AuditFull: 507,
+    errors.AuditFull: 503,
     errors.AuditDiffers: 503,
     errors.IndexDamaged: 500,
 }
