@@ -31,6 +31,7 @@ from service.api.routes import (
     prediction_routes,
     scan_routes,
     search_routes,
+    signing_key_routes,
     subject_routes,
     system_routes,
     version_routes,
@@ -42,6 +43,7 @@ from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import without_scores
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
+from service.classifiers.signing.signing_keys import SigningKeys
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.encoder import Encoder
@@ -73,6 +75,7 @@ ROUTES = (
     operation_routes,
     key_routes,
     audit_routes,
+    signing_key_routes,
     console,
     docs,
 )
@@ -159,13 +162,14 @@ async def _opened(
     classifiers = _classifiers(settings, truth, model)
     evaluator = ClassifierEvaluator(truth, classifiers)
     thresholds = Thresholds(truth, classifiers, evaluator)
-    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
-    workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
+    signing = SigningKeys(truth, requires_trust=settings.import_requires_signature)
+    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds, signing)
+    home_id = (await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)).workspace_id
     ends = _operation_watch(settings, metrics, watch, audit)
     parts = (pipeline, gallery, classifiers, registry)
     return Services(
         settings=settings,
-        keys=_key_ring(settings, truth, workspace.workspace_id),
+        keys=_key_ring(settings, truth, home_id),
         key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
@@ -182,7 +186,7 @@ async def _opened(
         operations=operations_of(settings, truth, *parts, without_scores, watch=ends),
         searchers=searchers,
         slow_lane=slow_lane,
-        default_workspace_id=workspace.workspace_id,
+        default_workspace_id=home_id,
         audit=audit,
     )
 

@@ -34,7 +34,7 @@ SCOPES: Mapping[str, str] = {
     "operation.read": "list and read operations",
     "operation.cancel": "stop operations",
     "audit.read": "read the audit log of the workspace",
-    "admin": "create, rotate and revoke the keys of the workspace",
+    "admin": "manage the keys of the workspace, and whose signatures it trusts",
 }
 
 _READER = (

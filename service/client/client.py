@@ -7,11 +7,12 @@ from service.client.audit_calls import AuditCalls
 from service.client.classifier_calls import ClassifierCalls
 from service.client.collection_calls import CollectionCalls
 from service.client.key_calls import KeyCalls
+from service.client.signing_calls import SigningCalls
 from service.client.transport import ApiError as ApiError
 from service.client.transport import JsonObject, files, part, without_none
 
 
-class Client(CollectionCalls, ClassifierCalls, KeyCalls, AuditCalls):
+class Client(CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls, AuditCalls):
     """Talks to one service with one API key. Use it as a context manager."""
 
     def live(self) -> JsonObject:

@@ -118,4 +118,4 @@ def test_a_stop_turns_readiness_off_first_and_closes_the_catalog(tmp_path: Path)
     assert 503 in seen
     assert process.returncode == 0
     left = {file.name for file in tmp_path.iterdir()}  # without the logs, which are folded in
-    assert left == {"catalog.sqlite", "audit.sqlite", "audit-heads.jsonl"}
+    assert left == {"catalog.sqlite", "audit.sqlite"}
