@@ -165,6 +165,15 @@ class ServiceMetrics:
         )
         gauge.set_function(age_s)
 
+    def watch_audit(self, head_age_s: Callable[[], float], failures: Callable[[], int]) -> None:
+        """Report the age of the noted heads, and how many groups of entries were not stored."""
+        for name, description, read in (
+            ("head_age_seconds", "Time since the heads of the audit log were noted.", head_age_s),
+            ("failed_groups", "Groups of audit entries that could not be stored.", failures),
+        ):
+            gauge = Gauge(f"sonoprobe_audit_{name}", description, registry=self._registry)
+            gauge.set_function(read)
+
     def watch_in_flight(self, read: Callable[[], int]) -> None:
         """Report ``read()`` as the number of images in flight."""
         self._in_flight.set_function(read)

@@ -34,6 +34,7 @@ SCOPES: Mapping[str, str] = {
     "operation.read": "list and read operations",
     "operation.cancel": "stop operations",
     "usage.read": "read how much of its limits the own key has used",
+    "audit.read": "read the audit log of the workspace",
     "admin": "manage keys, policy and trusted signatures of the workspace, read its usage",
     "service.admin": "create, suspend and delete workspaces of the whole service",
 }
@@ -83,6 +84,7 @@ _AUDITOR = (
     "collection.read",
     "classifier.read",
     "operation.read",
+    "audit.read",
     "usage.read",
 )
 ADMIN = "admin"

@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.access.audit.audit_log import AuditLog
 from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
@@ -59,6 +60,7 @@ class Services:
     searchers: ThreadPoolExecutor
     slow_lane: ThreadPoolExecutor
     default_workspace_id: str
+    audit: AuditLog | None = None
     stopping: bool = False
 
     @property

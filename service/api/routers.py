@@ -2,6 +2,7 @@
 
 from service.api import console, docs
 from service.api.routes import (
+    audit_routes,
     classifier_routes,
     collection_routes,
     embedding_routes,
@@ -37,6 +38,7 @@ ROUTERS = tuple(
         operation_routes,
         key_routes,
         workspace_routes,
+        audit_routes,
         signing_key_routes,
         policy_routes,
         console,

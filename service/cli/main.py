@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from service.app import create_app
 from service.cli import (
+    audit_commands,
     classifier_commands,
     data_commands,
     database_commands,
@@ -44,6 +45,7 @@ app.add_typer(ingest_commands.app)
 app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
 app.add_typer(erasure_commands.app, name="erasures")
+app.add_typer(audit_commands.app, name="audit")
 EMBED_AT_ONCE = 32
 
 

@@ -72,6 +72,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.add_scans("c", [*images, b"GIF89a"], [*metadata, {}])
     client.add_scans("c", [clip], [{"scan_id": "clip"}], frames="uniform:3")
     list(client.collections()), client.collection("c")
+    list(client.audit(action="add_scans")), client.audit_page(limit=1)
     sha256 = client.scan("c", "s0")["image"]["sha256"]
     assert client.known("c", [sha256]) == {sha256: "s0"}
     client.patch_scan("c", "s0", {"labels": {"t": "a"}, "attributes": {"depth": 4.5}})

@@ -56,6 +56,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List entries of the workspace's audit log, newest first; reading it is an entry as well
+         * @description 409 where the log is off.
+         *
+         *     Scope: `audit.read`.
+         */
+        get: operations["list_audit_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/classifiers": {
         parameters: {
             query?: never;
@@ -1207,6 +1229,112 @@ export interface components {
             lte?: string | number | null;
             /** Not In */
             not_in?: (string | boolean | number | null)[] | null;
+        };
+        /**
+         * AuditAuthorAnswer
+         * @description Who acted.
+         */
+        AuditAuthorAnswer: {
+            /**
+             * Id
+             * @description Of the key, the subject of the token, or the user of a command.
+             */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "key" | "token" | "nobody" | "unknown" | "service" | "command";
+            /**
+             * Roles
+             * @description When it acted.
+             */
+            roles?: string[] | null;
+        };
+        /**
+         * AuditEntryAnswer
+         * @description One entry. Without ``sha256``, its canonical JSON (RFC 8785) is what is hashed.
+         */
+        AuditEntryAnswer: {
+            /**
+             * Action
+             * @example predict_items
+             */
+            action: string;
+            /**
+             * At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            at: string;
+            /**
+             * Chain
+             * @description Id of the workspace.
+             */
+            chain: string;
+            /**
+             * Code
+             * @description Of the problem.
+             */
+            code?: string | null;
+            /**
+             * Counts
+             * @description How many, where names are left out.
+             */
+            counts?: {
+                [key: string]: number;
+            } | null;
+            /** Facts */
+            facts?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Names
+             * @description What it concerned, by kind; d_... is a keyed digest.
+             */
+            names?: {
+                [key: string]: string[];
+            } | null;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "begun" | "ok" | "refused" | "failed";
+            /**
+             * Request
+             * @description The request id.
+             */
+            request?: string | null;
+            /**
+             * Seq
+             * @description Number in the chain, from 1.
+             */
+            seq: number;
+            /**
+             * Sha256
+             * @description Of the digest before this entry and of the entry.
+             */
+            sha256: string;
+            /**
+             * Status
+             * @description Of the HTTP answer.
+             */
+            status?: number | null;
+            /**
+             * Times
+             * @description How many further equal refusals are summed up.
+             */
+            times?: number | null;
+            who: components["schemas"]["AuditAuthorAnswer"];
+        };
+        /**
+         * AuditPage
+         * @description Entries of the workspace, newest first.
+         */
+        AuditPage: {
+            /** Items */
+            items: components["schemas"]["AuditEntryAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /**
          * BackupResult
@@ -5648,6 +5776,41 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+        };
+    };
+    list_audit_entries: {
+        parameters: {
+            query?: {
+                /** @description Name of an operation of this document. */
+                action?: string | null;
+                /** @description Id of a key, or subject of a token. */
+                author?: string | null;
+                outcome?: ("begun" | "ok" | "refused" | "failed") | null;
+                /** @description Inclusive. */
+                since?: string | null;
+                /** @description Exclusive. */
+                until?: string | null;
+                /** @description A collection, a classifier, any id, also of a patient or a request. */
+                name?: string | null;
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
                 };
             };
         };

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from service.access.audit.touched import touched
 from service.api.batches import refuse_if_all_failed
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.openapi import image_body
@@ -158,6 +159,8 @@ async def _of_scans(
     service: Services, workspace_id: str, upload: Upload, *, with_map: bool
 ) -> tuple[list[PredictionQuery | None], list[ItemFacts]]:
     body = await upload.validated(PredictScansBody, upload.document)
+    touched("collection", [body.collection])
+    touched("scan", body.scan_ids)
     if len(body.scan_ids) > service.settings.max_items:
         raise TooManyItems(f"expected at most {service.settings.max_items} scans")
     vectors_ND = await asyncio.to_thread(
