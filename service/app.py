@@ -25,6 +25,7 @@ from service.api.routes import (
     evaluation_routes,
     key_routes,
     label_routes,
+    monitor_routes,
     operation_routes,
     prediction_routes,
     scan_routes,
@@ -42,6 +43,7 @@ from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.catalog.vector_search import VectorSearch
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import without_scores as without_scores
+from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
@@ -75,6 +77,7 @@ ROUTES = (
     version_routes,
     evaluation_routes,
     prediction_routes,
+    monitor_routes,
     subject_routes,
     operation_routes,
     key_routes,
@@ -170,6 +173,9 @@ async def _opened(
     await stack.enter_async_context(pipeline)
     classifiers = _classifiers(settings, truth, model)
     evaluator = ClassifierEvaluator(truth, classifiers)
+    gate, every_s = model.ultrasound, settings.monitor_store_s
+    monitor = ClassifierMonitor(truth, classifiers, evaluator, metrics, gate, every_s)
+    stack.push_async_callback(asyncio.to_thread, monitor.close)
     thresholds = Thresholds(truth, classifiers, evaluator)
     registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
@@ -183,6 +189,7 @@ async def _opened(
         gallery=gallery,
         classifiers=classifiers,
         evaluator=evaluator,
+        monitor=monitor,
         thresholds=thresholds,
         registry=registry,
         review=LabelReview(truth, classifiers, evaluator),

@@ -12,6 +12,7 @@ from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
@@ -41,6 +42,7 @@ class Services:
     gallery: Gallery
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
+    monitor: ClassifierMonitor
     thresholds: Thresholds
     registry: ClassifierRegistry
     review: LabelReview

@@ -24,6 +24,7 @@ from service.catalog.interfaces.scan_interface import (
     ScanCatalog,
 )
 from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
+from service.catalog.monitoring.monitoring_interface import MonitoringCatalog
 from service.catalog.operation_records import Operation, Reembedding, State
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
 
@@ -271,6 +272,7 @@ class Catalog(
     ClassifierCatalog,
     OperationCatalog,
     ReembeddingCatalog,
+    MonitoringCatalog,
     Protocol,
 ):
     """The whole interface."""

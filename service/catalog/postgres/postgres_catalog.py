@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.monitoring.postgres_monitoring import PostgresMonitoring
 from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
 from service.catalog.postgres.erasure.postgres_replay import PostgresReplay
 from service.catalog.postgres.erasure.postgres_retention import PostgresRetention
@@ -43,6 +44,7 @@ class PostgresCatalog(
     PostgresScanReads,
     PostgresArrays,
     PostgresOperations,
+    PostgresMonitoring,
     Catalog,
 ):
     """The whole Catalog over the databases of one PostgresDatabase.

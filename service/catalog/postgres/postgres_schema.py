@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from service.catalog.monitoring.monitoring_tables import POSTGRES_TABLES
 from service.catalog.postgres.postgres_tables import (
     GUARD,
     GUARDED,
@@ -75,7 +76,11 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
 def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
-    for statement in (*TABLES.split(";\n\n"), *SEARCH_TABLES):
+    for statement in (
+        *TABLES.split(";\n\n"),
+        *SEARCH_TABLES,
+        *POSTGRES_TABLES.split(";\n\n"),
+    ):
         connection.execute(statement)
     for table in GUARDED:
         connection.execute(sql.SQL(GUARD).format(table=sql.Identifier(table)))

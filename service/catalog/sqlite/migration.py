@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from service.catalog.codec import encode_json
+from service.catalog.monitoring.monitoring_tables import SQLITE_TABLES
 from service.catalog.plain_text import name_of, settled_attributes, settled_labels
 from service.catalog.sqlite import schema
 from service.errors import CatalogFailure
@@ -66,6 +67,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         _to_schema_2(connection)
     for column in _COLUMNS_OF_KEYS:
         connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
+    for statement in SQLITE_TABLES.split(";\n\n"):
+        connection.execute(statement)
     schema.stamp(connection)
 
 

@@ -14,6 +14,7 @@ from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.leases import Leases
+from service.catalog.monitoring.sqlite_monitoring import SqliteMonitoring
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
@@ -46,6 +47,7 @@ class SqliteCatalog(
     SqliteOperations,
     SqliteClassifiers,
     SqliteVersionExamples,
+    SqliteMonitoring,
     Catalog,
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.
