@@ -17,6 +17,7 @@ from service.cli import (
     erasure_commands,
     ingest_commands,
     key_commands,
+    monitor_commands,
 )
 from service.cli import demo as steps
 from service.cli.terminal import (
@@ -40,6 +41,7 @@ app.add_typer(database_commands.workspaces, name="workspace")
 app.add_typer(ingest_commands.app)
 app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
+app.add_typer(monitor_commands.app)
 app.add_typer(erasure_commands.app, name="erasures")
 EMBED_AT_ONCE = 32
 

@@ -1,7 +1,7 @@
 """The use of classifiers in PostgreSQL, which all replicas count together.
 
-Whoever writes locks the version first: replicas take turns, so a block is filled by one of them, and
-whoever deletes the classifier waits before it reaches these rows.
+Whoever writes locks the version first: replicas take turns, so a block is filled by one of them,
+and whoever deletes the classifier waits before it reaches these rows.
 """
 
 import time
