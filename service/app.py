@@ -179,6 +179,7 @@ async def _opened(
     thresholds = Thresholds(truth, classifiers, evaluator)
     registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
     workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
+    ended = OperationWatch(watch.timed, metrics.operation_ended)
     return Services(
         settings=settings,
         keys=_key_ring(settings, truth, workspace.workspace_id),
@@ -197,14 +198,7 @@ async def _opened(
         metrics=metrics,
         timed=watch.timed,
         operations=operations_of(
-            settings,
-            truth,
-            pipeline,
-            gallery,
-            classifiers,
-            registry,
-            without_scores,
-            watch=OperationWatch(watch.timed, metrics.operation_ended),
+            settings, truth, pipeline, gallery, classifiers, registry, without_scores, watch=ended
         ),
         searchers=searchers,
         slow_lane=slow_lane,

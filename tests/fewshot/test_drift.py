@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.fewshot.drift.accuracy_in_use import Outcomes, accuracy_in_use
+from service.fewshot.drift.accuracy_in_use import HeadOutcomes, accuracy_in_use
 from service.fewshot.drift.drift_alarms import DriftTest, drift_limits, false_alarm_share
 from service.fewshot.drift.drift_reference import (
     HeldOutUse,
@@ -112,9 +112,9 @@ def test_similarity_is_the_mean_of_the_five_nearest():
     assert mean_of_nearest(cosines[:, :2]) == pytest.approx([0.5])
 
 
-def outcomes(right, *, confidence=0.9, groups=None) -> Outcomes:
+def outcomes(right, *, confidence=0.9, groups=None) -> HeadOutcomes:
     truth = np.arange(len(right)) % 2
-    return Outcomes(
+    return HeadOutcomes(
         truth,
         np.where(right, truth, 1 - truth),
         np.full(len(right), confidence),

@@ -16,7 +16,7 @@ from service.classifiers.fitting import MULTI
 from service.classifiers.monitoring.monitor_records import OutcomeFigures, OutcomesReport
 from service.errors import InputError
 from service.fewshot.classifier import ABSENT, PRESENT, THRESHOLD
-from service.fewshot.drift.accuracy_in_use import Outcomes, accuracy_in_use
+from service.fewshot.drift.accuracy_in_use import HeadOutcomes, accuracy_in_use
 
 PRESENCE = (ABSENT, PRESENT)
 
@@ -90,14 +90,16 @@ def outcomes_report(
             present_N = shares_NC[:, c] >= thresholds.get(label, THRESHOLD)
             true_N = np.array([label in outcome.actual for outcome in stored], np.int64)
             confidence_N = np.where(present_N, shares_NC[:, c], 1 - shares_NC[:, c])
-            head = Outcomes(true_N, present_N.astype(np.int64), confidence_N, answered_N, groups_N)
+            head = HeadOutcomes(
+                true_N, present_N.astype(np.int64), confidence_N, answered_N, groups_N
+            )
             labels.append(OutcomeFigures(label, accuracy_in_use(head, PRESENCE)))
     else:
         number = {name: c for c, name in enumerate(version.classes)}
         true_N = np.array([number[outcome.actual[0]] for outcome in stored], np.int64)
         guesses_N = shares_NC.argmax(1) if len(stored) else true_N
         top_N = shares_NC.max(1) if len(stored) else np.empty(0)
-        head = Outcomes(true_N, guesses_N, top_N, answered_N, groups_N)
+        head = HeadOutcomes(true_N, guesses_N, top_N, answered_N, groups_N)
         labels.append(OutcomeFigures(None, accuracy_in_use(head, version.classes)))
     named = sum(outcome.patient_digest is not None for outcome in stored)
     return OutcomesReport(len(stored), named, tuple(labels))

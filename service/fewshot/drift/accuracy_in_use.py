@@ -24,7 +24,7 @@ BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
+class HeadOutcomes:
     """What was predicted and what was true, of one head.
 
     Attributes:
@@ -77,7 +77,7 @@ class AccuracyInUse:
     not_evaluated_because: str | None
 
 
-def accuracy_in_use(outcomes: Outcomes, classes: tuple[str, ...]) -> AccuracyInUse:
+def accuracy_in_use(outcomes: HeadOutcomes, classes: tuple[str, ...]) -> AccuracyInUse:
     """The figures of one head."""
     total = len(outcomes.truth_N)
     kept = outcomes.answered_N
@@ -142,7 +142,7 @@ def _calibration_error(confidence_N: Doubles, right_N: Doubles) -> float:
     return round(float(np.abs(gaps_E).sum() / len(right_N)), 6)
 
 
-def _bins(outcomes: Outcomes) -> list[ConfidenceBin]:
+def _bins(outcomes: HeadOutcomes) -> list[ConfidenceBin]:
     kept = outcomes.answered_N
     confidence_N = outcomes.confidence_N[kept]
     right_N = (outcomes.truth_N == outcomes.guesses_N)[kept]
