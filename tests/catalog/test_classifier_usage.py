@@ -103,8 +103,12 @@ def test_an_erased_subject_leaves_no_outcome(catalog, ours_with_k):
     theirs = subject_digest(ours, "P-2")
     stored = [outcome(1, subject_digest(ours, "P-1")), outcome(2, theirs), outcome(3)]
     catalog.put_outcomes(*ours_with_k, 1, stored, keep=10)
+    held, _ = catalog.subject(ours, "P-1", limit=9)
+    assert (held.outcomes, held.collections) == (1, ())
     catalog.erase_subject(ours, "P-1")  # nothing else is held of it
     assert [o.prediction_id for o in catalog.outcomes(*ours_with_k, 1)] == ["prd_2", "prd_3"]
+    with pytest.raises(UnknownItem):
+        catalog.subject(ours, "P-1", limit=9)
     with pytest.raises(UnknownItem):
         catalog.erase_subject(ours, "P-1")
 

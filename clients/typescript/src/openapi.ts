@@ -5267,6 +5267,11 @@ export interface components {
             items: components["schemas"]["ScanRecord"][];
             /** Next Cursor */
             next_cursor: string | null;
+            /**
+             * Outcomes
+             * @description Outcomes of predictions that name the patient.
+             */
+            outcomes: number;
             /** Scans */
             scans: number;
             /**

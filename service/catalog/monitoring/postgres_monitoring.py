@@ -39,6 +39,10 @@ _STORE = """
     SET ended_at = excluded.ended_at, answers = excluded.answers, counts = excluded.counts
 """
 _DROP = "DELETE FROM classifier_usage WHERE version_seq = %s AND period = %s AND number <= %s"
+HELD_OUTCOMES = """
+    SELECT count(*) AS outcomes FROM classifier_outcomes
+    WHERE workspace_id = %s AND patient_digest = %s
+"""
 _STORE_OUTCOME = """
     INSERT INTO classifier_outcomes
         (version_seq, workspace_id, prediction_id, patient_digest, probabilities, abstained,

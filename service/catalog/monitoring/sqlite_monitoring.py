@@ -32,6 +32,10 @@ _STORE = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _DROP = "DELETE FROM classifier_usage WHERE version_seq = ? AND period = ? AND number <= ?"
+HELD_OUTCOMES = """
+    SELECT count(*) AS outcomes FROM classifier_outcomes
+    WHERE workspace_id = ? AND patient_digest = ?
+"""
 _STORE_OUTCOME = """
     INSERT OR REPLACE INTO classifier_outcomes
         (version_seq, workspace_id, prediction_id, patient_digest, probabilities, abstained,
