@@ -13,6 +13,7 @@ been; windows are tested as the service tests them. The rule was fixed before th
 Shape suffixes: N frames, F figures, C classes, A answers of a stream, D embedding width.
 """
 
+import argparse
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -95,12 +96,21 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/drift"))
     parser.add_argument("--fits", type=int, default=8, help="of each set")
     parser.add_argument("--streams", type=int, default=20, help="of each fit and disturbance")
+    parser.add_argument("--sets", nargs="*", default=list(SETS))
+    parser.add_argument("--halves", action="store_true", help="other halves for each fit")
     arguments = parser.parse_args()
     manifest = read_bundle(SHIPPED_BUNDLE)
     gate = read_ultrasound_test(SHIPPED_BUNDLE / "ultrasound.npz", manifest.dim)
     encoder = bundle_encoders(SHIPPED_BUNDLE, ["int8"])[0]
     rows = read_manifest(required_shared_folder() / "data" / "manifest.csv")
-    sets = {s.name: subsample(s, FRAMES) for s in read_sets(rows, SETS)}
+    sets = {s.name: subsample(s, FRAMES) for s in read_sets(rows, arguments.sets)}
+    if arguments.halves:
+        with threadpool_limits(1):
+            table = [quiet_halves(frames, encoder, gate, arguments) for frames in sets.values()]
+        for row in table:
+            print(row)
+        write_report({"false_alarms_of_halves": table}, arguments)
+        return
     in_use = {name: used(encoder, s, arguments.cache) for name, s in sets.items()}
     false_alarms: list[Row] = []
     delays: list[Row] = []
@@ -131,12 +141,18 @@ def used(encoder: BundleEncoder, frames: EvaluationSet, cache: Path) -> InUse:
 
 
 def fitted(
-    frames: EvaluationSet, features_ND: Floats, gate: UltrasoundTest, count: int
+    frames: EvaluationSet,
+    features_ND: Floats,
+    gate: UltrasoundTest,
+    count: int,
+    *,
+    other_halves: bool = False,
 ) -> Iterator[Fitted]:
     """Classifiers of drawn groups of the first half, through the service's own store."""
     labelled = frames.labelled
-    support = halves(labelled).support
     for seed in range(count):
+        # Disturbed frames are embedded of one half only; untouched ones allow other halves.
+        support = halves(labelled, seed=1 + seed if other_halves else 0).support
         rows = drawn_support(labelled, support, seed)
         examples = Examples.of(
             Example(
@@ -239,6 +255,29 @@ def quiet(name: str, fits: list[Fitted], in_use: InUse, streams: int) -> list[Ro
         for length in WINDOWS:
             row[f"{how}_{length}"] = round(float(np.mean(counts[how, length])), 5)
     return [{**row, "fits_that_alarm": len(alarming), "by_figure": of_figure}]
+
+
+def quiet_halves(
+    frames: EvaluationSet,
+    encoder: BundleEncoder,
+    gate: UltrasoundTest,
+    arguments: argparse.Namespace,
+) -> Row:
+    """False alarms as ``quiet``, where each fit has halves of its own."""
+    features_ND = disturbed_features(encoder, frames.rows, "untouched", arguments.cache)
+    fits = fitted(frames, features_ND, gate, arguments.fits, other_halves=True)
+    rows: list[Row] = []
+    for seed, fit in enumerate(fits):
+        stream_rows = halves(frames.labelled, seed=1 + seed).stream
+        groups = frames.labelled.groups_N[stream_rows]
+        own = InUse({"untouched": features_ND[stream_rows]}, {"untouched": groups})
+        rows += quiet(frames.name, [fit], own, arguments.streams)
+    figures = [name for name in rows[0] if name.startswith(("per_1000", "groups_", "frames_"))]
+    means: Row = {
+        name: round(float(np.mean([float(str(row[name])) for row in rows])), 5) for name in figures
+    }
+    alarming = sum(int(str(row["fits_that_alarm"])) for row in rows)
+    return {"set": frames.name, "halves": len(rows), **means, "halves_that_alarm": alarming}
 
 
 def delayed(name: str, fits: list[Fitted], in_use: Mapping[str, InUse], streams: int) -> list[Row]:

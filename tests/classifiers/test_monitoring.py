@@ -138,6 +138,17 @@ def test_answers_are_counted_with_their_reasons_findings_and_machines(ward):
     assert sum(ward.metrics.answers.values()) == 10
 
 
+def test_files_cannot_name_machines_without_end(ward):
+    for n in range(30):
+        ward.answer(usual(n, 1), acquisition=Acquisition(f"M{n}" * 100, 800, 600 + n))
+    figures = ward.report().windows[-1]
+    for names in (figures.machines, figures.sizes):
+        assert sum(names.values()) == 30
+        assert len(names) == 21
+        assert names["other"] == 10
+        assert all(len(name) <= 64 for name in names)
+
+
 def test_the_reference_is_what_the_examples_are_when_held_out(ward):
     ward.answer(usual(1000, 200))
     report = ward.report()

@@ -3335,7 +3335,7 @@ export interface components {
             classifier: string;
             /**
              * False Alarms Per 1000
-             * @description Expected per 1,000 undisturbed answers, over all windows and figures.
+             * @description For which the limits are set: per 1,000 answers to patients like those of the examples, over all windows and figures.
              */
             false_alarms_per_1000: number;
             /**

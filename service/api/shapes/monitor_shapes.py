@@ -208,7 +208,8 @@ class MonitorAnswer(VersionedAnswer):
 
     alarming: bool = Field(description="Whether the last full window of any length alarms.")
     false_alarms_per_1000: float = Field(
-        description="Expected per 1,000 undisturbed answers, over all windows and figures."
+        description="For which the limits are set: per 1,000 answers to patients like those of the "
+        "examples, over all windows and figures."
     )
     windows: list[UsageAnswer]
     reference: ReferenceAnswer | None

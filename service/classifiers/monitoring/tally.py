@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from service.arrays import Doubles, Ints
+from service.catalog.monitoring.monitoring_records import OTHER
 from service.classifiers.fitting import MULTI
 from service.classifiers.loaded import LoadedClassifier
 from service.classifiers.prediction import PredictedItem
@@ -93,12 +94,9 @@ class Tally:
         for finding in item.findings:
             self.findings[finding] += 1
         if item.acquisition is not None:
-            machine = item.acquisition.machine[:MAX_MACHINE_NAME]
-            if machine in self.machines or len(self.machines) < MAX_MACHINES:
-                self.machines[machine] += 1
-            size = item.acquisition.size_name
-            if size in self.sizes or len(self.sizes) < MAX_MACHINES:
-                self.sizes[size] += 1
+            if item.acquisition.machine:
+                _count(self.machines, item.acquisition.machine[:MAX_MACHINE_NAME])
+            _count(self.sizes, item.acquisition.size_name)
         if reason not in UNREADABLE_PICTURES:
             self._compare(prediction, abstained=reason is not None, numbers=numbers)
 
@@ -121,6 +119,11 @@ class Tally:
         """(T,) compared answers and (T, F) sums of the figures of each stratum."""
         sums_TF = np.stack([np.array(self.sums[name]) for name in FIGURES], axis=1) / MILLION
         return np.array(self.in_stratum, np.int64), sums_TF
+
+
+def _count(names: Counter[str], name: str) -> None:
+    """Count a name; when there are many already, a new one is counted as one of the others."""
+    names[name if name in names or len(names) < MAX_MACHINES else OTHER] += 1
 
 
 def tally_of(loaded: LoadedClassifier) -> Tally:
