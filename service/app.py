@@ -30,6 +30,7 @@ from service.api.routes import (
     prediction_routes,
     scan_routes,
     search_routes,
+    signing_key_routes,
     subject_routes,
     system_routes,
     version_routes,
@@ -46,6 +47,7 @@ from service.classifiers.fitting import without_scores as without_scores
 from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
+from service.classifiers.signing.signing_keys import SigningKeys
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import SHIPPED_BUNDLE
@@ -81,6 +83,7 @@ ROUTES = (
     subject_routes,
     operation_routes,
     key_routes,
+    signing_key_routes,
     console,
     docs,
 )
@@ -178,12 +181,13 @@ async def _opened(
     monitor = ClassifierMonitor(truth, classifiers, evaluator, metrics, gate, every_s)
     stack.push_async_callback(asyncio.to_thread, monitor.close)
     thresholds = Thresholds(truth, classifiers, evaluator)
-    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
-    workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
+    signing = SigningKeys(truth, requires_trust=settings.import_requires_signature)
+    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds, signing)
+    home_id = (await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)).workspace_id
     ended = OperationWatch(watch.timed, metrics.operation_ended)
     return Services(
         settings=settings,
-        keys=_key_ring(settings, truth, workspace.workspace_id),
+        keys=_key_ring(settings, truth, home_id),
         key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
@@ -203,7 +207,7 @@ async def _opened(
         ),
         searchers=searchers,
         slow_lane=slow_lane,
-        default_workspace_id=workspace.workspace_id,
+        default_workspace_id=home_id,
     )
 
 

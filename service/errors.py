@@ -16,6 +16,8 @@ ServiceError
 │   ├── InvalidCursor          a page cursor that the service did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an imported classifier is damaged or has another format
+│   │   └── BrokenSignature    it was changed after it was signed
+│   ├── UntrustedSignature     an imported classifier lacks a signature that is trusted
 │   ├── ConflictingLabels      identical examples have different labels
 │   ├── FrameRefused           the acceptance policy of the collection refuses the file
 │   ├── ExamplesRefused        an evaluation cannot use some of its examples
@@ -136,6 +138,18 @@ class InvalidSettings(InputError):
 
 class InvalidArtifact(InputError):
     """An imported classifier is damaged, or has an unknown format or format version."""
+
+
+class BrokenSignature(InvalidArtifact):
+    """A signed classifier was changed, or its signature cannot be read."""
+
+
+class UntrustedSignature(InputError):
+    """Imports need a trusted signature; ``key_id`` in ``members`` names the key that signed."""
+
+    def __init__(self, message: str, key_id: str | None = None) -> None:
+        super().__init__(message)
+        self.members = {"key_id": key_id}
 
 
 class ConflictingLabels(InputError):

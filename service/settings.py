@@ -115,6 +115,11 @@ class Settings(BaseSettings):
         description="Slowest rate of a body that arrives and of an answer that is read, after the "
         "time of its longest pause, bytes per second.",
     )
+    import_requires_signature: bool = Field(
+        False,
+        description="Import only classifiers that a key of the workspace signed, or one that it "
+        "trusts (/v1/signing-keys).",
+    )
     max_failed_keys: int = Field(
         20,
         ge=0,

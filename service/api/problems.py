@@ -39,6 +39,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidCursor: 400,
     errors.InvalidSettings: 500,
     errors.InvalidArtifact: 422,
+    errors.BrokenSignature: 422,
+    errors.UntrustedSignature: 422,
     errors.ConflictingLabels: 422,
     errors.ExamplesRefused: 422,
     errors.NotEnoughExamples: 422,

@@ -27,6 +27,7 @@ from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
 from service.catalog.monitoring.monitoring_interface import MonitoringCatalog
 from service.catalog.operation_records import Operation, Reembedding, State
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
+from service.catalog.signing.signing_interface import SigningCatalog
 
 Admit: TypeAlias = Callable[[int, int], None]
 
@@ -273,6 +274,7 @@ class Catalog(
     OperationCatalog,
     ReembeddingCatalog,
     MonitoringCatalog,
+    SigningCatalog,
     Protocol,
 ):
     """The whole interface."""

@@ -27,6 +27,7 @@ from service.classifiers.examples import Reference
 from service.classifiers.label_source import SOURCE, SourceChanges
 from service.classifiers.registry import Author, Classifier, ClassifierVersion, VersionExample
 from service.classifiers.requests import ChangeRequest, labelling_of
+from service.classifiers.signing.signatures import SIGNATURE
 
 
 class ExampleReference(Body):
@@ -118,7 +119,11 @@ class VersionAnswer(FittedAnswer):
         changes: SourceChanges | None = None,
     ) -> Self:
         """The answer for a record."""
-        settings = {name: value for name, value in version.settings.items() if name != SOURCE}
+        settings = {
+            name: value
+            for name, value in version.settings.items()
+            if name not in (SOURCE, SIGNATURE)
+        }
         return cls.of_version(
             version,
             changes,

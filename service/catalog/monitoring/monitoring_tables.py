@@ -1,10 +1,10 @@
 """The tables of the use of classifiers, for each engine.
 
-Statements are separated by a semicolon and an empty line. No row is of one prediction except for
+No row is of one prediction except for
 outcomes, which callers send.
 """
 
-SQLITE_TABLES = """\
+_SQLITE = """\
 CREATE TABLE classifier_usage (
     version_seq INTEGER NOT NULL REFERENCES classifier_versions (seq) ON DELETE CASCADE,
     workspace_id TEXT NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE classifier_outcomes (
 CREATE INDEX outcomes_of_patient ON classifier_outcomes (workspace_id, patient_digest)
 WHERE patient_digest IS NOT NULL"""
 
-POSTGRES_TABLES = """\
+_POSTGRES = """\
 CREATE TABLE classifier_usage (
     version_seq bigint NOT NULL REFERENCES classifier_versions (seq) ON DELETE CASCADE,
     workspace_id text COLLATE "C" NOT NULL,
@@ -60,4 +60,6 @@ CREATE TABLE classifier_outcomes (
 CREATE INDEX outcomes_of_patient ON classifier_outcomes (workspace_id, patient_digest)
 WHERE patient_digest IS NOT NULL"""
 
+SQLITE_MONITORING_TABLES = tuple(_SQLITE.split(";\n\n"))
+POSTGRES_MONITORING_TABLES = tuple(_POSTGRES.split(";\n\n"))
 TABLES_OF_WORKSPACES = ("classifier_usage", "classifier_outcomes")

@@ -384,6 +384,7 @@ GUARDED = (
     "staged_vectors",
     "erasures",
     *TABLES_OF_WORKSPACES,
+    "signing_keys",
 )
 UNFORCED = ("scans",)  # the owner reads it for the view filtered_scans
 # The setting is read once a statement, not once a row, which costs 8 ms for 10,000 rows.

@@ -21,7 +21,8 @@ Why the tables look like this:
 
 import sqlite3
 
-from service.catalog.monitoring.monitoring_tables import SQLITE_TABLES
+from service.catalog.monitoring.monitoring_tables import SQLITE_MONITORING_TABLES
+from service.catalog.signing.signing_tables import SQLITE_SIGNING_TABLES
 from service.errors import CatalogFailure
 
 SCHEMA_VERSION = 3
@@ -322,7 +323,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def statements() -> list[str]:
     """The statements that create the tables, indexes and views."""
-    return [*_TABLES.split(";\n\n"), *SQLITE_TABLES.split(";\n\n")]
+    return [*_TABLES.split(";\n\n"), *SQLITE_SIGNING_TABLES, *SQLITE_MONITORING_TABLES]
 
 
 def stamp(connection: sqlite3.Connection) -> None:

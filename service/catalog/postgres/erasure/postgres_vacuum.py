@@ -50,6 +50,7 @@ TABLES = (
     "scan_thumbnails",
     "scan_vectors",
     "scans",
+    "signing_keys",
     "staged_vectors",
     "version_examples",
 )
