@@ -28,6 +28,7 @@ from service.catalog.interface import Catalog
 from service.catalog.vector_search import VectorSearch
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import without_scores
+from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.signing.signing_keys import SigningKeys
@@ -130,6 +131,9 @@ async def _opened(
     await stack.enter_async_context(pipeline)
     classifiers = _classifiers(settings, truth, model)
     evaluator = ClassifierEvaluator(truth, classifiers)
+    gate, every_s = model.ultrasound, settings.monitor_store_s
+    monitor = ClassifierMonitor(truth, classifiers, evaluator, metrics, gate, every_s)
+    stack.push_async_callback(asyncio.to_thread, monitor.close)
     thresholds = Thresholds(truth, classifiers, evaluator)
     signing = SigningKeys(truth, requires_trust=settings.import_requires_signature)
     registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds, signing)
@@ -148,6 +152,7 @@ async def _opened(
         gallery=gallery,
         classifiers=classifiers,
         evaluator=evaluator,
+        monitor=monitor,
         thresholds=thresholds,
         registry=registry,
         review=LabelReview(truth, classifiers, evaluator),

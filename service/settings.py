@@ -232,6 +232,13 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
     idempotency_keep_s: int = Field(
         86_400, gt=0, description="Time for which an Idempotency-Key is remembered, seconds."
     )
+    monitor_store_s: float = Field(
+        5.0,
+        gt=0,
+        le=300,
+        description="Time between two stores of what classifiers answered, seconds; a kill loses "
+        "the counts since the last one.",
+    )
     backup_dir: Path | None = Field(
         None, description="Folder of automatic backups; empty = no automatic backups."
     )

@@ -24,6 +24,7 @@ SCOPES: Mapping[str, str] = {
     "search": "find similar scans",
     "predict": "predict with a classifier",
     "classifier.read": "read classifiers, versions, examples and reports",
+    "outcome.write": "tell what predictions turned out to be",
     "classifier.evaluate": "measure a version on further examples",
     "classifier.write": "fit, refit and import classifiers, change their versions",
     "classifier.publish": "choose the version that predicts",
@@ -54,7 +55,7 @@ _READER = (
     "operation.read",
     "usage.read",
 )
-_ANNOTATOR = (*_READER, "scan.label")
+_ANNOTATOR = (*_READER, "scan.label", "outcome.write")
 _CURATOR = (
     *_ANNOTATOR,
     "scan.write",

@@ -15,6 +15,7 @@ from service.access.saved_answers import AnswerStore
 from service.access.workspace_registry import WorkspaceRegistry
 from service.access.workspace_rules import WorkspaceRules
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
@@ -50,6 +51,7 @@ class Services:
     gallery: Gallery
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
+    monitor: ClassifierMonitor
     thresholds: Thresholds
     registry: ClassifierRegistry
     review: LabelReview

@@ -19,6 +19,7 @@ from service.cli import (
     erasure_commands,
     ingest_commands,
     key_commands,
+    monitor_commands,
     policy_commands,
 )
 from service.cli import demo as steps
@@ -44,6 +45,7 @@ app.add_typer(database_commands.workspaces, name="workspace")
 app.add_typer(ingest_commands.app)
 app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
+app.add_typer(monitor_commands.app)
 app.add_typer(erasure_commands.app, name="erasures")
 app.add_typer(audit_commands.app, name="audit")
 EMBED_AT_ONCE = 32

@@ -185,6 +185,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/classifiers/{name}/monitor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a version answers in use, against its labelled examples, and how often it was right
+         * @description `reference` is null for an imported classifier, whose examples did not come with it.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["get_monitor"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/outcomes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what predictions turned out to be
+         * @description Each outcome carries the answer that was given, because predictions are not stored. A second
+         *     outcome of a prediction replaces the first, so a repeated request changes nothing.
+         *
+         *     Scope: `outcome.write`.
+         */
+        post: operations["put_outcomes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/classifiers/{name}/predict": {
         parameters: {
             query?: never;
@@ -1545,6 +1590,12 @@ export interface components {
              */
             outputs: components["schemas"]["OutputAnswer"][];
             /**
+             * Prediction Id
+             * @description Names this prediction in an outcome; predictions are not stored.
+             * @example prd_5f2b1c0d9e8a74630011
+             */
+            prediction_id: string;
+            /**
              * Prediction Set
              * @description Classes or labels that can be true at the coverage; null: too few examples.
              */
@@ -1853,6 +1904,22 @@ export interface components {
              * @enum {string}
              */
             verdict: "better" | "worse" | "cannot_tell";
+        };
+        /**
+         * ConfidenceBinAnswer
+         * @description Answered outcomes whose probability lies between ``low`` and ``high``.
+         */
+        ConfidenceBinAnswer: {
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Mean Confidence */
+            mean_confidence: number | null;
+            /** Predictions */
+            predictions: number;
+            /** Right */
+            right: number;
         };
         /**
          * ConformalAnswer
@@ -2603,6 +2670,26 @@ export interface components {
          */
         FailedItem: {
             problem: components["schemas"]["Problem"];
+        };
+        /**
+         * FigureTestAnswer
+         * @description A figure of a window: mean deviation from the reference, and its limit.
+         */
+        FigureTestAnswer: {
+            /** Alarms */
+            alarms: boolean;
+            /** Deviation */
+            deviation: number;
+            /**
+             * Figure
+             * @enum {string}
+             */
+            figure: "similarity" | "confidence" | "abstentions";
+            /**
+             * Limit
+             * @description Similarity and confidence alarm below it, abstentions above.
+             */
+            limit: number;
         };
         /**
          * FilterBody
@@ -3629,6 +3716,44 @@ export interface components {
             scored: number;
         };
         /**
+         * MonitorAnswer
+         * @description A version in use, against its reference.
+         */
+        MonitorAnswer: {
+            /**
+             * Alarming
+             * @description Whether the last full window of any length alarms.
+             */
+            alarming: boolean;
+            /**
+             * Alarms
+             * @description Windows that alarmed, newest first.
+             */
+            alarms: components["schemas"]["WindowTestAnswer"][];
+            /** Classifier */
+            classifier: string;
+            /**
+             * False Alarms Per 1000
+             * @description For which the limits are set: per 1,000 answers to patients like those of the examples, over all windows and figures.
+             */
+            false_alarms_per_1000: number;
+            /**
+             * Latest
+             * @description The last full window of each length.
+             */
+            latest: components["schemas"]["WindowTestAnswer"][];
+            /** No Reference Because */
+            no_reference_because: string | null;
+            /** Not Tested Because */
+            not_tested_because: string | null;
+            outcomes: components["schemas"]["OutcomesAnswer"];
+            reference: components["schemas"]["ReferenceAnswer"] | null;
+            /** Version */
+            version: number;
+            /** Windows */
+            windows: components["schemas"]["UsageAnswer"][];
+        };
+        /**
          * NearestExample
          * @description A labelled example that resembles the item.
          */
@@ -3958,6 +4083,140 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * OutcomeBody
+         * @description What a prediction said, and what turned out to be true.
+         */
+        OutcomeBody: {
+            /**
+             * Abstained
+             * @description Whether the decision was abstained.
+             */
+            abstained: boolean;
+            /**
+             * Actual
+             * @description The true class; of a multi-label classifier the labels that are present.
+             */
+            actual: string[];
+            /**
+             * Patient
+             * @description Keyed digest of the patient, or the subject_id of the stored scans; only a digest of it is stored.
+             */
+            patient?: string | null;
+            /**
+             * Prediction Id
+             * @description Of the prediction; a second outcome of it replaces the first.
+             */
+            prediction_id: string;
+            /**
+             * Probabilities
+             * @description Probability of every class or label, as predicted.
+             */
+            probabilities: {
+                [key: string]: number;
+            };
+            /**
+             * Version
+             * @description Version that answered.
+             */
+            version: number;
+        };
+        /**
+         * OutcomeFiguresAnswer
+         * @description Accuracy and calibration in use; null where `not_evaluated_because` says why.
+         */
+        OutcomeFiguresAnswer: {
+            accuracy: components["schemas"]["Interval"] | null;
+            /**
+             * Answered
+             * @description Share of outcomes without abstention.
+             */
+            answered: number | null;
+            balanced_accuracy: components["schemas"]["Interval"] | null;
+            /** Bins */
+            bins: components["schemas"]["ConfidenceBinAnswer"][];
+            /** Expected Calibration Error */
+            expected_calibration_error: number | null;
+            /**
+             * Groups
+             * @description Patients; predictions without one count as one each.
+             */
+            groups: number;
+            /**
+             * Label
+             * @description Only for a multi-label classifier; else null.
+             */
+            label: string | null;
+            /** Not Evaluated Because */
+            not_evaluated_because: string | null;
+            /** Outcomes */
+            outcomes: number;
+            /** @description Mean confidence minus accuracy. */
+            overconfidence: components["schemas"]["Interval"] | null;
+            /** Recall */
+            recall: {
+                [key: string]: components["schemas"]["Interval"] | null;
+            };
+        };
+        /**
+         * OutcomesAnswer
+         * @description What turned out to be true of predictions.
+         */
+        OutcomesAnswer: {
+            /**
+             * Labels
+             * @description One per label; one of all classes.
+             */
+            labels: components["schemas"]["OutcomeFiguresAnswer"][];
+            /** Outcomes */
+            outcomes: number;
+            /**
+             * With Patient
+             * @description Outcomes that name a patient. The others count as patients of their own, so intervals are too narrow where several are of one patient.
+             */
+            with_patient: number;
+        };
+        /**
+         * OutcomesBody
+         * @description Outcomes of predictions.
+         * @example {
+         *       "outcomes": [
+         *         {
+         *           "abstained": false,
+         *           "actual": [
+         *             "benign"
+         *           ],
+         *           "patient": "9c1185a5c5e9fc54612808977ee8f548b2258d31",
+         *           "prediction_id": "prd_5f2b1c0d9e8a74630011",
+         *           "probabilities": {
+         *             "benign": 0.81,
+         *             "malignant": 0.19
+         *           },
+         *           "version": 3
+         *         }
+         *       ]
+         *     }
+         */
+        OutcomesBody: {
+            /** Outcomes */
+            outcomes: components["schemas"]["OutcomeBody"][];
+        };
+        /**
+         * OutcomesStored
+         * @description How many outcomes were stored.
+         */
+        OutcomesStored: {
+            /**
+             * Recorded
+             * @description Predictions that had no outcome before.
+             */
+            recorded: number;
+            /**
+             * Replaced
+             * @description Predictions whose earlier outcome was replaced.
+             */
+            replaced: number;
+        };
+        /**
          * OutputAnswer
          * @description A class of a single-label classifier, or a label of a multi-label one.
          */
@@ -4086,6 +4345,12 @@ export interface components {
              * @description Every class or label, in order.
              */
             outputs: components["schemas"]["OutputAnswer"][];
+            /**
+             * Prediction Id
+             * @description Names this prediction in an outcome; predictions are not stored.
+             * @example prd_5f2b1c0d9e8a74630011
+             */
+            prediction_id: string;
             /**
              * Prediction Set
              * @description Classes or labels that can be true at the coverage; null: too few examples.
@@ -4475,6 +4740,31 @@ export interface components {
              * @description The encoder whose vectors were kept.
              */
             encoder_id: string;
+        };
+        /**
+         * ReferenceAnswer
+         * @description The same figures of the labelled examples, each by what had not seen its patient.
+         */
+        ReferenceAnswer: {
+            /** Abstained Share */
+            abstained_share: number;
+            /** Confidence Mean */
+            confidence_mean: number;
+            /** Distance Median */
+            distance_median: number | null;
+            /** Examples */
+            examples: number;
+            /** Groups */
+            groups: number;
+            /**
+             * Most Probable
+             * @description Empty for a multi-label classifier.
+             */
+            most_probable: {
+                [key: string]: number;
+            };
+            /** Similarity Median */
+            similarity_median: number | null;
         };
         /**
          * RefitBody
@@ -5464,6 +5754,11 @@ export interface components {
             items: components["schemas"]["ScanRecord"][];
             /** Next Cursor */
             next_cursor: string | null;
+            /**
+             * Outcomes
+             * @description Outcomes of predictions that name the patient.
+             */
+            outcomes: number;
             /** Scans */
             scans: number;
             /**
@@ -5656,6 +5951,93 @@ export interface components {
              * @description How many the version lists; erasing one names the classifier.
              */
             scans: number;
+        };
+        /**
+         * UsageAnswer
+         * @description The answers of a stretch of time. Medians and means are null without comparable answers.
+         */
+        UsageAnswer: {
+            /**
+             * Abstained
+             * @description Reason -> answers.
+             */
+            abstained: {
+                [key: string]: number;
+            };
+            /** Abstained Share */
+            abstained_share: number | null;
+            /** Answers */
+            answers: number;
+            /**
+             * Called
+             * @description Class or label -> answers that called it.
+             */
+            called: {
+                [key: string]: number;
+            };
+            /**
+             * Compared
+             * @description Answers to pictures that are not blank and not frozen.
+             */
+            compared: number;
+            /**
+             * Confidence Mean
+             * @description Of the greatest probability; for labels, of the mean of max(p, 1 - p).
+             */
+            confidence_mean: number | null;
+            /**
+             * Distance Median
+             * @description Of 1 - cosine to the nearest example.
+             */
+            distance_median: number | null;
+            /**
+             * Ended At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            ended_at: string | null;
+            /**
+             * Findings
+             * @description Quality finding -> answers.
+             */
+            findings: {
+                [key: string]: number;
+            };
+            /**
+             * Machines
+             * @description Manufacturer and model -> answers.
+             */
+            machines: {
+                [key: string]: number;
+            };
+            /**
+             * Most Probable
+             * @description Class or label -> share of the answers.
+             */
+            most_probable: {
+                [key: string]: number;
+            };
+            /**
+             * Similarity Median
+             * @description Of the mean cosine to the nearest 5 examples.
+             */
+            similarity_median: number | null;
+            /**
+             * Sizes
+             * @description Width x height of the frame -> answers.
+             */
+            sizes: {
+                [key: string]: number;
+            };
+            /**
+             * Started At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            started_at: string | null;
+            /**
+             * Window
+             * @enum {string}
+             */
+            window: "hour" | "day" | "week" | "all";
         };
         /**
          * VersionAnswer
@@ -6255,6 +6637,59 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EvaluationAnswer"];
+                };
+            };
+        };
+    };
+    get_monitor: {
+        parameters: {
+            query?: {
+                /** @description A number, `published` or `latest`. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorAnswer"];
+                };
+            };
+        };
+    };
+    put_outcomes: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OutcomesBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutcomesStored"];
                 };
             };
         };
