@@ -16,7 +16,7 @@ import numpy.typing as npt
 from service.arrays import Pixels
 from service.imaging.analysis.boxes import Box, clipped, crop
 from service.imaging.analysis.pixels import above, brightest, chroma, darkest
-from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA
+from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA, percentile
 
 PATCH_SHARE = 1 / 130  # of the longer side; the strokes of coloured letters are thinner
 PATCH_PX = (3, 9)
@@ -141,8 +141,8 @@ def _hues_apart(hues: Pixels) -> float:
     if not len(hues):
         return 0.0
     turned = (hues.astype(np.int16) + 60) % 180  # now it begins at a hue that no flow has
-    low, high = np.percentile(turned, (5, 95))
-    return float(high - low)
+    counts = np.bincount(turned, minlength=1)
+    return percentile(counts, 95) - percentile(counts, 5)
 
 
 def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:

@@ -5,6 +5,7 @@ Only this module combines regions, text and quality.
 Shape suffixes: h height, w width of a used region.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -21,7 +22,7 @@ from service.imaging.analysis.pixels import grey
 from service.imaging.analysis.quality import QualityFinding
 from service.imaging.analysis.regions import Region
 from service.imaging.analysis.scan_search import WHOLE_SHARE
-from service.imaging.analysis.text import TextBox, TextFinder, is_covered, without
+from service.imaging.analysis.text import TextBox, TextFinder, at_work_size, is_covered, without
 from service.imaging.formats.frames import DicomRegion, grey_of
 
 RegionMode: TypeAlias = Literal["auto", "none"] | Box
@@ -170,19 +171,24 @@ def choose_regions(
 
 
 def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep_text: bool) -> RegionView:
-    used_hw = grey_of(crop(pixels, region.box)).copy()
+    used_hw = grey_of(crop(pixels, region.box))
     inside_hw = region.mask()
-    if inside_hw is not None:
-        used_hw[~inside_hw] = 0
+    if inside_hw is None:
+        used_hw = used_hw.copy()
+    else:
+        used_hw = np.asarray(cv2.bitwise_and(used_hw, used_hw, mask=inside_hw.view(np.uint8)))
     texts = _texts(pixels, region, inside_hw, finder)
     shown_hw = without(used_hw, texts)
-    text_hw = np.zeros(used_hw.shape, bool)
+    text_hw = np.zeros(used_hw.shape, np.uint8)
     for item in texts:
-        crop(text_hw, item.box)[:] = True
-    text_px = int(text_hw.sum())
+        crop(text_hw, item.box)[:] = 1
+    text_px = cv2.countNonZero(text_hw)
     if keep_text:
         return RegionView(region, used_hw, shown_hw, texts, text_px, 0)
-    masked_px = text_px if inside_hw is None else int((text_hw | ~inside_hw).sum())
+    kept_hw = (
+        1 - text_hw if inside_hw is None else cv2.bitwise_and(1 - text_hw, inside_hw.view(np.uint8))
+    )
+    masked_px = used_hw.size - cv2.countNonZero(kept_hw)
     return RegionView(region, shown_hw, shown_hw, texts, text_px, masked_px)
 
 
@@ -225,7 +231,25 @@ def _texts(
 
 
 def _find_text(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
-    """Text, and colour scales with their labels; colour flow is not text."""
+    """Text, and colour scales with their labels, searched at a bounded size."""
+    picture = at_work_size(around)
+    found = _find_in(picture, finder)
+    if picture is around:
+        return found
+    height, width = around.shape[:2]
+    x_scale, y_scale = width / picture.shape[1], height / picture.shape[0]
+    return tuple(replace(item, box=_enlarged(item.box, x_scale, y_scale)) for item in found)
+
+
+def _enlarged(box: Box, x_scale: float, y_scale: float) -> Box:
+    x0, y0, x1, y1 = box
+    across = math.floor(x0 * x_scale), math.ceil(x1 * x_scale)
+    down = math.floor(y0 * y_scale), math.ceil(y1 * y_scale)
+    return across[0], down[0], across[1], down[1]
+
+
+def _find_in(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
+    """As ``_find_text``, in pixels of a small enough picture; colour flow is not text."""
     colours = find_colour_overlay(around) if around.ndim == 3 else None
     if colours is None:
         return finder.find(around)

@@ -20,12 +20,12 @@ from service.imaging.analysis.pixels import (
     MIN_SIDE_PX,
     Counts,
     above,
-    grey,
     histogram,
     morphed,
     quickly_shrunk,
     share_of,
     shrunk,
+    small_grey,
 )
 
 WORK_SIDE_PX = 256  # the outline of a scan is coarse, and the search is quick at this size
@@ -142,7 +142,7 @@ class _Screen:
         self.is_declared = is_declared
         self._height, self._width = pixels.shape[:2]
         self._scale = _scale(self._height, self._width)
-        self.small_hw = grey(shrunk(pixels, self._scale))  # converted quicker at a small size
+        self.small_hw = small_grey(pixels, self._scale)
         self.moving_hw = moving_hw
         self._drawn_hw = quickly_shrunk(pixels, DRAWN_SIDE_PX)
         self._more = self._drawn_hw.shape[1] / self.small_hw.shape[1]

@@ -17,7 +17,7 @@ import numpy as np
 
 from service.arrays import Floats, Pixels
 from service.imaging.analysis.boxes import Box, clipped, crop, is_inside
-from service.imaging.analysis.pixels import brightest, shrunk
+from service.imaging.analysis.pixels import MIN_SIDE_PX, brightest, halved, shrunk
 
 TextNetwork: TypeAlias = Callable[[Floats], Floats]
 
@@ -61,8 +61,8 @@ class TextFinder:
                 blue letters are as bright as white letters.
         """
         height, width = frame.shape[:2]
-        scale = min(1.0, WORK_SIDE_PX / max(height, width))
-        small = shrunk(frame, scale)
+        small = at_work_size(frame)
+        scale = small.shape[1] / width
         grey_hw = small if small.ndim == 2 else brightest(small)
         boxes = self._find_in(grey_hw, width, height, SEED_LOGIT)
         if max(grey_hw.shape) >= 2 * SECOND_SIDE_PX:
@@ -82,7 +82,7 @@ class TextFinder:
         # The network needs whole cells. The edge is repeated: black pixels would add an edge.
         down, right = -grey_hw.shape[0] % CELL_PX, -grey_hw.shape[1] % CELL_PX
         padded_hw = cv2.copyMakeBorder(grey_hw, 0, down, 0, right, cv2.BORDER_REPLICATE)
-        frame_11hw = padded_hw[None, None].astype(np.float32) / np.float32(255)
+        frame_11hw = np.multiply(padded_hw[None, None], np.float32(1 / 255), dtype=np.float32)
         return np.asarray(self._network(frame_11hw)[0, 0])
 
 
@@ -97,7 +97,8 @@ def _boxes(
     if count == 1:
         return []
     max_logits = np.full(count, -np.inf, np.float32)
-    np.maximum.at(max_logits, labels_rc.ravel(), logits_rc.ravel())
+    labelled_rc = labels_rc > 0  # few of the cells
+    np.maximum.at(max_logits, labels_rc[labelled_rc], logits_rc[labelled_rc])
     boxes = []
     for label in range(1, count):
         left, top, across, down, area = (int(v) for v in stats[label])
@@ -131,6 +132,21 @@ def _is_tissue(part_hw: Pixels) -> bool:
     rows = part_hw.shape[0]
     middle = slice(rows // 4, max(rows // 4 + 1, 3 * rows // 4))
     return bool(across_hw[middle].sum() < HORIZONTAL_EDGES * down_hw[middle].sum())
+
+
+def at_work_size(frame: Pixels) -> Pixels:
+    """The frame itself, or one whose longer side is ``WORK_SIDE_PX``.
+
+    Linear interpolation takes an eighth of the time of means over areas; where more than every
+    second line would be passed over, the frame is halved first.
+    """
+    scale = WORK_SIDE_PX / max(frame.shape[:2])
+    if scale >= 1:
+        return frame
+    # Even sides, because the second search halves them.
+    height, width = (max(MIN_SIDE_PX, 2 * round(side * scale / 2)) for side in frame.shape[:2])
+    halves = halved(frame, from_px=2 * WORK_SIDE_PX, at_least=scale)
+    return np.asarray(cv2.resize(halves, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def is_covered(text: TextBox, others: Sequence[TextBox]) -> bool:
