@@ -185,10 +185,11 @@ class Settings(BaseSettings):
         120_000, gt=0, description="Maximum number of examples in one fit."
     )
     search_threads: int = Field(4, gt=0, description="Number of searches at the same time.")
-    exact_scans: int = Field(
-        10_000,
+    exact_scans: int | None = Field(
+        None,
         gt=0,
-        description="Size of the largest collection that is searched exactly, scans.",
+        description="Size of the largest collection that is searched exactly, scans. Unset: "
+        "10,000, in PostgreSQL 5,000.",
     )
     index_build_mb: int = Field(
         1024,

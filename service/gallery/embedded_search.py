@@ -49,7 +49,7 @@ class EmbeddedSearch:
 
     Args:
         folder: for index files; None = everything exact and in memory.
-        exact_rows: longest index that is searched exactly.
+        exact_rows: longest index that is searched exactly; None = ``EXACT_ROWS``.
         recall_every_s: pause between two measurements of recall.
     """
 
@@ -60,14 +60,14 @@ class EmbeddedSearch:
         encoder_id: str,
         dim: int,
         folder: Path | None = None,
-        exact_rows: int = EXACT_ROWS,
+        exact_rows: int | None = None,
         recall_every_s: float = 60.0,
     ) -> None:
         self._catalog = catalog
         self.encoder_id = encoder_id
         self.dim = dim
         self._folder = folder
-        self._exact_rows = exact_rows
+        self._exact_rows = exact_rows or EXACT_ROWS
         self._recall_every_s = recall_every_s
         self._indexes: dict[Key, EmbeddingIndex] = {}
         self._recalls: dict[Key, deque[float]] = {}

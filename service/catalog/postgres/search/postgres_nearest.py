@@ -141,8 +141,16 @@ class NearestSearch:
 
     def exact_of(self, k: int, row_ids: Sequence[int]) -> Scored:
         """The k best of the rows that have one of the ids."""
-        ids = fragment("unnest(%b::bigint[]) AS wanted (row_id)", list(row_ids))
-        return self._exact(k, fragment(""), self._halves_of(ids))
+        # One pass over the index finds a list; a join would descend it for each id.
+        halves = fragment(
+            "SELECT row_id, half <#> {half} AS d FROM scan_vectors "
+            "WHERE row_id = ANY ({row_ids}) AND collection_id = {collection} AND half IS NOT NULL"
+        ).filled(
+            half=fragment("%b", self.query.half),
+            row_ids=fragment("%b::bigint[]", sorted(row_ids)),
+            collection=fragment("%s", self.collection_id),
+        )
+        return self._exact(k, fragment(""), halves)
 
     def _exact(self, k: int, head: Fragment, halves: Fragment) -> Scored:
         found = self._scored(head, halves, k + SLACK)
