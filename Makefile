@@ -18,7 +18,7 @@ demo-replicas: .venv-replicas/ready
 
 # The last step runs the offline half once: simulate, distil, evaluate, export, serve.
 test: .venv-dev/ready
-	$(DEV) -m pytest
+	$(DEV) -m pytest --numprocesses 2 --dist loadfile
 	$(DEV) -m training smoke
 
 # The catalog and search over a real PostgreSQL, which the tests start themselves.

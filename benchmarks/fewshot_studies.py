@@ -87,10 +87,13 @@ def heads(data: Data, seeds: int) -> list[Row]:
 
 def _gain(by_set: dict[str, list[float]], reference: dict[str, list[float]]) -> Row:
     pairs = [np.subtract(by_set[name], reference[name]) for name in by_set]
-    return {"gain": round(float(np.mean([p.mean() for p in pairs])), 2), **_interval(pairs, "gain")}
+    return {
+        "gain": round(float(np.mean([p.mean() for p in pairs])), 2),
+        **mean_interval(pairs, "gain"),
+    }
 
 
-def _interval(by_set: list[Doubles], name: str, digits: int = 2) -> Row:
+def mean_interval(by_set: list[Doubles], name: str, digits: int = 2) -> Row:
     """95 % of the mean over sets, draws resampled within each set."""
     rng = np.random.default_rng(0)
     means = [
@@ -271,7 +274,7 @@ def _optimism(name: str, by_set: list[Doubles]) -> Row:
     row |= {key: round(float(v), 2) for key, v in zip(columns, means, strict=True)}
     for key, minuend in (("optimism", 0), ("grouped_off", 1)):
         row[key] = round(float(means[minuend] - means[2]), 2)
-        row |= _interval([values[:, minuend] - values[:, 2] for values in by_set], key)
+        row |= mean_interval([values[:, minuend] - values[:, 2] for values in by_set], key)
     return row
 
 
@@ -295,7 +298,7 @@ def counting(data: Data, seeds: int) -> list[Row]:
     for name, values in values_of.items():
         table = np.array(values)
         means = _means(("once", "one_by_one", "groups"), values)
-        rows.append({"set": name, **means, **_interval([table[:, 0] - table[:, 1]], "gain")})
+        rows.append({"set": name, **means, **mean_interval([table[:, 0] - table[:, 1]], "gain")})
     return rows
 
 

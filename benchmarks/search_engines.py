@@ -97,7 +97,6 @@ def recall_and_latency(
 
 def ours(gallery: Path, rows: int, folder: Path, truth: Any, min_recall: float) -> dict[str, Any]:
     """The index of the service: fill, build, open again and search; a kept one is only searched."""
-    from service.index import compressed
     from service.index.vector_index import EmbeddingIndex
 
     ids, hashes = np.arange(rows, dtype=np.int64), np.zeros(rows, np.uint64)
@@ -132,13 +131,17 @@ def ours(gallery: Path, rows: int, folder: Path, truth: Any, min_recall: float) 
         lambda query_D: ask(query_D, allowed), truth, gallery, "filtered_QK"
     )
     exact_ms = timed(lambda query_D: ask(query_D, exact=True), truth["queries_QD"][:10])
+    built_with = [segment.manifest.probes for segment in index._state.segments]
     by_lists = {}
     for probes in TRIED_PROBES if index.state().segments else ():
-        compressed.PROBES = probes
+        for segment in index._state.segments:
+            if segment.compressed is not None:
+                segment.compressed.probes = probes
         ids_QK = [ask(query_D) for query_D in truth["queries_QD"]]
         share = recall(ids_QK, truth["queries_QD"], truth["best_QK"], gallery)
         by_lists[probes] = [share, float(np.median(timed(ask, truth["queries_QD"])))]
     return figures | {
+        "probed_lists": built_with,
         "recall_and_p50_ms_by_lists": by_lists,
         "build_s": build_s,
         "fill_s": fill_s,

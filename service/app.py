@@ -4,22 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
 from service.access.failed_keys import FailedKeys
+from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.api import docs, openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
+from service.api.gauges import watch
 from service.api.middleware import Gate
 from service.api.routes import (
     classifier_routes,
     collection_routes,
     embedding_routes,
     evaluation_routes,
+    key_routes,
     label_routes,
     operation_routes,
     prediction_routes,
@@ -50,9 +54,12 @@ from service.gallery.embedded_search import EmbeddedSearch
 from service.gallery.gallery import Gallery
 from service.imaging.formats.limits import DecodeLimits
 from service.jobs.fit_queue import FitQueue
+from service.jobs.operation_workers import OperationWatch
 from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
+from service.telemetry.stage_watch import StageWatch
+from service.telemetry.tracing import tracing_of
 
 if TYPE_CHECKING:  # psycopg is an extra
     from service.catalog.postgres.postgres_catalog import PostgresCatalog
@@ -70,6 +77,7 @@ ROUTES = (
     prediction_routes,
     subject_routes,
     operation_routes,
+    key_routes,
     docs,
 )
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
@@ -85,6 +93,9 @@ def create_app(
         catalog: used instead of that of the settings; the caller closes it.
     """
     metrics = ServiceMetrics()
+    tracing = tracing_of(
+        settings.otlp_endpoint, version=program_version(), share=settings.otlp_share
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -93,9 +104,15 @@ def create_app(
             if model is None:
                 model = await asyncio.to_thread(open_encoder, settings)
             truth = catalog or await _own_catalog(stack, settings)
-            running = await _opened(stack, settings, metrics, model, truth)
+            if settings.metrics_port:
+                stop = metrics.serve(settings.metrics_host, settings.metrics_port)
+                stack.push_async_callback(asyncio.to_thread, stop)
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
+            running = await _opened(
+                stack, settings, metrics, StageWatch(tracing, metrics.stage_ended), model, truth
+            )
             app.state.running = running
-            _watch(metrics, running)
+            watch(metrics, running)
             async with run_schedule(_schedule(settings, truth, running)):
                 yield
             running.stopping = True
@@ -118,7 +135,11 @@ def create_app(
         settings.max_upload_bytes, settings.max_json_bytes, settings.max_large_uploads
     )
     app.add_middleware(
-        Gate, body_limits=body_limits, metrics=metrics, allowed_hosts=settings.hosts()
+        Gate,
+        body_limits=body_limits,
+        metrics=metrics,
+        tracing=tracing,
+        allowed_hosts=settings.hosts(),
     )
     return app
 
@@ -127,16 +148,12 @@ async def _opened(
     stack: AsyncExitStack,
     settings: Settings,
     metrics: ServiceMetrics,
+    watch: StageWatch,
     model: Encoder,
     truth: Catalog,
 ) -> Services:
     """Open everything in the order of its dependencies; ``stack`` closes it."""
-    gallery = Gallery(
-        truth,
-        _vector_search(settings, truth, model),
-        exchange_dir=settings.exchange_dir,
-        sweep_limits=SweepLimits(settings.retention_max_share, settings.retention_min_scans),
-    )
+    gallery = _gallery(settings, truth, model)
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.open)
     # A separate pool: a pool shared with writers could be full of writes.
@@ -144,14 +161,14 @@ async def _opened(
     stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
     slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
     stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
-    fits = FitQueue(threads=settings.fit_threads, max_waiting=settings.max_waiting_fits)
+    fits = FitQueue(
+        threads=settings.fit_threads, max_waiting=settings.max_waiting_fits, timed=watch.timed
+    )
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
-    pipeline = Pipeline(model, pipeline_limits(settings), on_batch=metrics.batch_frames.observe)
+    pipeline = _pipeline(settings, model, metrics, watch)
     await stack.enter_async_context(pipeline)
-    classifiers = ClassifierStore(
-        truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
-    )
+    classifiers = _classifiers(settings, truth, model)
     evaluator = ClassifierEvaluator(truth, classifiers)
     thresholds = Thresholds(truth, classifiers, evaluator)
     registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
@@ -159,6 +176,7 @@ async def _opened(
     return Services(
         settings=settings,
         keys=_key_ring(settings, truth, workspace.workspace_id),
+        key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,
@@ -170,12 +188,47 @@ async def _opened(
         review=LabelReview(truth, classifiers, evaluator),
         fits=fits,
         metrics=metrics,
+        timed=watch.timed,
         operations=operations_of(
-            settings, truth, pipeline, gallery, classifiers, registry, without_scores
+            settings,
+            truth,
+            pipeline,
+            gallery,
+            classifiers,
+            registry,
+            without_scores,
+            watch=OperationWatch(watch.timed, metrics.operation_ended),
         ),
         searchers=searchers,
         slow_lane=slow_lane,
         default_workspace_id=workspace.workspace_id,
+    )
+
+
+def _gallery(settings: Settings, truth: Catalog, model: Encoder) -> Gallery:
+    return Gallery(
+        truth,
+        _vector_search(settings, truth, model),
+        exchange_dir=settings.exchange_dir,
+        sweep_limits=SweepLimits(settings.retention_max_share, settings.retention_min_scans),
+    )
+
+
+def _classifiers(settings: Settings, truth: Catalog, model: Encoder) -> ClassifierStore:
+    return ClassifierStore(
+        truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
+    )
+
+
+def _pipeline(
+    settings: Settings, model: Encoder, metrics: ServiceMetrics, watch: StageWatch
+) -> Pipeline:
+    return Pipeline(
+        model,
+        pipeline_limits(settings),
+        on_batch=metrics.batch_frames.observe,
+        on_pass=partial(metrics.stage_ended, "encode"),
+        timed=watch.timed,
     )
 
 
@@ -188,37 +241,8 @@ def _schedule(settings: Settings, catalog: Catalog, running: Services) -> Schedu
         on_expired=running.forget_deleted,
         on_swept=running.classifiers.forget_older,
         backup_owner=None if catalog.file is None else running.default_workspace_id,
+        store_key_uses=running.keys.store_uses,
     )
-
-
-def _watch(metrics: ServiceMetrics, running: Services) -> None:
-    """Report the state of the parts whenever the metrics are read."""
-    pipeline = running.pipeline
-    metrics.watch_in_flight(lambda: pipeline.in_flight)
-    metrics.watch_indexes(lambda: index_figures(running.gallery))
-    gallery = running.gallery
-    metrics.watch_records(
-        gallery.retention_held, gallery.erasures_owed, gallery.erasures_unvacuumed
-    )
-    metrics.watch_queues(
-        lambda: {
-            name: {
-                "waiting": state.waiting,
-                "running": state.running,
-                "oldest_seconds": state.oldest_s,
-            }
-            for name, state in running.queues.items()
-        }
-    )
-    metrics.watch_decoders(
-        lambda: {name: {"confined": float(holds)} for name, holds in pipeline.confined.items()}
-    )
-    metrics.watch_encoder(lambda: {pipeline.encoder.encoder_id: _encoder_figures(pipeline)})
-
-
-def _encoder_figures(pipeline: Pipeline) -> dict[str, float]:
-    age_s = pipeline.last_pass_s
-    return {} if age_s is None else {"last_pass_seconds": age_s}
 
 
 async def _own_catalog(stack: AsyncExitStack, settings: Settings) -> Catalog:
@@ -329,21 +353,6 @@ def with_driver() -> Iterator[None]:
         raise InvalidSettings(
             "a catalog in PostgreSQL needs its driver: pip install 'sonoprobe[postgres]'"
         ) from error
-
-
-def index_figures(gallery: Gallery) -> dict[str, dict[str, float]]:
-    """{index_id: {figure: value}} for the metrics; an unmeasured recall is left out."""
-    by_index: dict[str, dict[str, float]] = {}
-    for figures in gallery.all_statistics():
-        state = figures.state
-        by_index[figures.index_id] = {
-            "rows": state.rows,
-            "compressed_rows": state.compressed_rows,
-            "recall_samples": figures.recall_samples,
-        }
-        if figures.recall is not None:
-            by_index[figures.index_id]["recall"] = figures.recall
-    return by_index
 
 
 def open_encoder(settings: Settings) -> Encoder:

@@ -20,8 +20,10 @@ ServiceError
 │   ├── FrameRefused           the acceptance policy of the collection refuses the file
 │   ├── ExamplesRefused        an evaluation cannot use some of its examples
 │   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
-├── Unauthenticated            the key is missing, unknown or revoked
+├── Unauthenticated            the key is missing, unknown, expired or revoked
 │   └── TooManyFailedKeys      too many unknown keys from one address
+├── Forbidden                  the key is known, and does not allow this
+│   └── MissingScope           the key lacks a scope that the route needs
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
@@ -159,7 +161,7 @@ class ExamplesRefused(InputError):
 
 
 class Unauthenticated(ServiceError):
-    """The API key is missing, unknown or revoked."""
+    """The API key is missing, unknown, expired or revoked."""
 
 
 class TooManyFailedKeys(Unauthenticated):
@@ -172,6 +174,18 @@ class TooManyFailedKeys(Unauthenticated):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Forbidden(ServiceError):
+    """The API key is known, and does not allow the request."""
+
+
+class MissingScope(Forbidden):
+    """The API key lacks a scope that the route needs; ``scope`` in ``members`` names it."""
+
+    def __init__(self, message: str, scope: str = "") -> None:
+        super().__init__(message)
+        self.members = {"scope": scope}
 
 
 class UnknownItem(ServiceError):

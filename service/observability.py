@@ -12,6 +12,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    start_http_server,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -37,6 +38,8 @@ INDEX_FIGURES = {
     "recall": "Share of the exact 10 best that approximate search finds, sampled.",
     "recall_samples": "Searches behind the measured recall.",
 }
+STAGES = ("decode", "encode", "search", "fit", "operation")
+STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120, 600)
 QUEUE_FIGURES = {
     "waiting": "Items that wait: files, frames of the encoder, fits, operations.",
     "running": "Items that are being worked on.",
@@ -100,11 +103,43 @@ class ServiceMetrics:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=self._registry,
         )
+        self._stage_s = Histogram(
+            "sonoprobe_stage_seconds",
+            "Time of one stage of the work, without waiting for a thread.",
+            ["stage"],
+            buckets=STAGE_BUCKETS_S,
+            registry=self._registry,
+        )
+        for stage in STAGES:  # a stage that never ran is 0 and not absent
+            self._stage_s.labels(stage)
+        self._operations = Counter(
+            "sonoprobe_operations_total",
+            "Operations that ended in this process.",
+            ["kind", "outcome"],
+            registry=self._registry,
+        )
         self._in_flight = Gauge(
             "sonoprobe_images_in_flight",
             "Images admitted and not yet answered.",
             registry=self._registry,
         )
+
+    def stage_ended(self, stage: str, elapsed_s: float) -> None:
+        """Count one of ``STAGES``."""
+        self._stage_s.labels(stage).observe(elapsed_s)
+
+    def operation_ended(self, kind: str, outcome: str) -> None:
+        """Count an operation: ``done``, ``failed``, ``cancelled``."""
+        self._operations.labels(kind, outcome).inc()
+
+    def watch_backups(self, age_s: Callable[[], float]) -> None:
+        """Report the age of the newest backup; infinite = there is none."""
+        gauge = Gauge(
+            "sonoprobe_backup_age_seconds",
+            "Age of the newest backup; infinite when there is none.",
+            registry=self._registry,
+        )
+        gauge.set_function(age_s)
 
     def watch_in_flight(self, read: Callable[[], int]) -> None:
         """Report ``read()`` as the number of images in flight."""
@@ -142,6 +177,17 @@ class ServiceMetrics:
     def watch_encoder(self, read: Read) -> None:
         """Report ``read()``, {encoder_id: {figure: value}}, with those of ENCODER_FIGURES."""
         self._registry.register(LabelledGauges("encoder", ENCODER_FIGURES, read))
+
+    def serve(self, host: str, port: int) -> Callable[[], None]:
+        """Answer at an address of its own; return what stops it. Raises OSError."""
+        server, thread = start_http_server(port, host, self._registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""

@@ -52,6 +52,25 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 = any free port.")
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of its own for /metrics, which then answers 404 on the other one; 0 = "
+        "/metrics is on the port of the service.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address to listen on for SONOPROBE_METRICS_PORT."
+    )
+    otlp_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="Address to which spans are sent by OTLP over HTTP, such as "
+        "http://collector:4318/v1/traces; empty = none are made. Needs the extra otel.",
+    )
+    otlp_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the requests of which spans are sent."
+    )
     require_key: bool = Field(
         True, description="Require an API key; set false only behind a gateway that authenticates."
     )

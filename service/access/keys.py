@@ -4,13 +4,24 @@ import hashlib
 import math
 import re
 import secrets
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from service.access.failed_keys import FailedKeys
-from service.catalog.access_records import KeyRecord
+from service.access.scopes import ADMIN, ROLES, effective_scopes, require_known
+from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord
+from service.catalog.ids import now, timestamp
 from service.catalog.interface import Catalog
 from service.catalog.records import Author
-from service.errors import InputError, TooManyFailedKeys, Unauthenticated, UnknownItem
+from service.errors import (
+    InputError,
+    MissingScope,
+    TooManyFailedKeys,
+    Unauthenticated,
+    UnknownItem,
+)
 
 DEFAULT_WORKSPACE = "default"
 WORKSPACE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -20,10 +31,17 @@ MAX_KEY_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request; ``author`` names the API key."""
+    """Who sent a request, and what the key allows; ``author`` names the key."""
 
     workspace_id: str
     author: Author
+    scopes: frozenset[str]
+
+    def require(self, *scopes: str) -> None:
+        """Raises MissingScope: the key does not allow one of them."""
+        for scope in scopes:
+            if scope not in self.scopes:
+                raise MissingScope(f"the API key lacks the scope {scope}", scope)
 
 
 class KeyRing:
@@ -47,6 +65,7 @@ class KeyRing:
         self._default_workspace_id = default_workspace_id
         self._require_key = require_key
         self._failed = failed
+        self._uses: dict[str, float] = {}
 
     def is_slowed(self, address: str) -> bool:
         """Whether too many unknown keys came from the address lately."""
@@ -60,7 +79,7 @@ class KeyRing:
             TooManyFailedKeys: an unknown one, after many others from this address.
         """
         if not self._require_key:
-            return Caller(self._default_workspace_id, Author())
+            return Caller(self._default_workspace_id, Author(), ROLES[ADMIN])
         if token is None:
             raise Unauthenticated("expected the header Authorization: Bearer <key>")
         # Found by its digest: the time of a lookup tells nothing about a key.
@@ -68,10 +87,25 @@ class KeyRing:
         if key is None:
             wait_s = self._failed.note(address)
             if wait_s > 0:
-                what = "the API key is unknown or revoked, as were many others from this address"
+                what = "the API key is unknown, as were many others from this address"
                 raise TooManyFailedKeys(what, math.ceil(wait_s))
-            raise Unauthenticated("the API key is unknown or revoked")
-        return Caller(key.workspace_id, Author(key.key_id, key.name))
+            raise Unauthenticated("the API key is unknown, expired or revoked")
+        self._uses[key.key_id] = time.time()
+        scopes = effective_scopes(key.grant.roles, key.grant.scopes)
+        return Caller(key.workspace_id, Author(key.key_id, key.name), scopes)
+
+    def store_uses(self) -> None:
+        """Store when each key was used since the last call, as ``last_used_at``.
+
+        One write for all keys: a write per request would cost more than the request.
+        """
+        uses, self._uses = self._uses, {}
+        if uses:
+            times = {
+                key_id: timestamp(datetime.fromtimestamp(used_s, UTC))
+                for key_id, used_s in uses.items()
+            }
+            self._catalog.note_key_uses(times)
 
 
 def hash_key(token: str) -> str:
@@ -79,21 +113,65 @@ def hash_key(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def create_key(catalog: Catalog, name: str, workspace: str) -> tuple[KeyRecord, str]:
+def create_key(
+    catalog: Catalog, name: str, workspace: str, grant: KeyGrant = FULL_GRANT
+) -> tuple[KeyRecord, str]:
     """Create a key, and its workspace if it does not exist.
 
     The token is returned only here; only its hash is stored.
 
     Raises:
-        InputError: an invalid name of the key or of the workspace.
+        InputError: an invalid name of the key or of the workspace, or as ``require_grant``.
     """
     if not WORKSPACE_NAME.fullmatch(workspace):
         raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
+    require_key_name(name)
+    require_grant(grant)
+    token = new_token()
+    owner = catalog.ensure_workspace(workspace)
+    return catalog.create_key(owner.workspace_id, name, hash_key(token), grant), token
+
+
+def rotate_key(
+    catalog: Catalog, workspace_id: str, key_id: str, *, overlap_s: float
+) -> tuple[KeyRecord, str]:
+    """Create the successor of a key; both are valid for ``overlap_s`` seconds.
+
+    Raises:
+        UnknownItem, Conflict: as ``Catalog.rotate_key``.
+    """
+    token = new_token()
+    old_until = timestamp(datetime.now(UTC) + timedelta(seconds=overlap_s))
+    rotate = catalog.rotate_key
+    return rotate(workspace_id, key_id, hash_key(token), old_until=old_until), token
+
+
+def new_token() -> str:
+    """A new secret."""
+    return "sp_" + secrets.token_urlsafe(KEY_BYTES)
+
+
+def require_key_name(name: str) -> None:
+    """Raises InputError."""
     if not 1 <= len(name.strip()) <= MAX_KEY_NAME or not name.isprintable():
         raise InputError(f"expected a key name of 1 to {MAX_KEY_NAME} printable characters")
-    token = "sp_" + secrets.token_urlsafe(KEY_BYTES)
-    owner = catalog.ensure_workspace(workspace)
-    return catalog.create_key(owner.workspace_id, name, hash_key(token)), token
+
+
+def grant_until(
+    roles: Sequence[str], scopes: Sequence[str], expires_at: datetime | None
+) -> KeyGrant:
+    """Roles and scopes until a moment, which has a time zone; None = for ever."""
+    until = None if expires_at is None else timestamp(expires_at)
+    return KeyGrant(tuple(roles), tuple(scopes), until)
+
+
+def require_grant(grant: KeyGrant) -> None:
+    """Raises InputError: unknown or no roles and scopes, or an expiry that is no future time."""
+    require_known(grant.roles, grant.scopes)
+    if not grant.roles and not grant.scopes:
+        raise InputError("expected at least one role or scope")
+    if grant.expires_at is not None and grant.expires_at <= now():
+        raise InputError("expected an expiry in the future")
 
 
 def workspace_id_of(catalog: Catalog, name: str) -> str:

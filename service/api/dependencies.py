@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.classifiers.evaluation import ClassifierEvaluator
@@ -20,6 +21,7 @@ from service.fairness.fair_queue import QueueState
 from service.gallery.gallery import Gallery
 from service.jobs.fit_queue import FitQueue
 from service.jobs.operations import Operations
+from service.jobs.threads import Timed
 from service.observability import ServiceMetrics
 from service.settings import Settings
 
@@ -32,6 +34,7 @@ class Services:
 
     settings: Settings
     keys: KeyRing
+    key_registry: KeyRegistry
     answers: AnswerStore
     check_catalog: Callable[[], None]
     pipeline: Pipeline
@@ -43,6 +46,7 @@ class Services:
     review: LabelReview
     fits: FitQueue
     metrics: ServiceMetrics
+    timed: Timed
     operations: Operations
     searchers: ThreadPoolExecutor
     slow_lane: ThreadPoolExecutor

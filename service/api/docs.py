@@ -8,11 +8,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from service.api.permissions import OPEN
 from service.api.routing import StrictRoute
 from service.api.security_headers import page_policy
 from service.errors import UnknownItem
 
-router = APIRouter(route_class=StrictRoute, include_in_schema=False)
+router = APIRouter(route_class=StrictRoute, include_in_schema=False, dependencies=[OPEN])
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>

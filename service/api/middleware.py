@@ -15,6 +15,7 @@ from service.api.problems import MEDIA_TYPE, STATUS, internal_error, problem
 from service.api.security_headers import with_security_headers
 from service.errors import HostNotAllowed, ServiceError, UploadTooLarge
 from service.observability import ServiceMetrics
+from service.telemetry.tracing import Span, Tracing
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -42,11 +43,13 @@ class Gate:
         *,
         body_limits: BodyLimits,
         metrics: ServiceMetrics,
+        tracing: Tracing,
         allowed_hosts: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._body_limits = body_limits
         self._metrics = metrics
+        self._tracing = tracing
         self._allowed_hosts = tuple(allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +57,10 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with self._tracing.span("request") as span:
+            await self._answer_request(scope, receive, send, span)
+
+    async def _answer_request(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         is_head = scope["method"] == "HEAD"
         if is_head:
             scope = {**scope, "method": "GET"}
@@ -91,7 +98,7 @@ class Gate:
             body = JSONResponse(internal_error(request_id), 500, media_type=MEDIA_TYPE)
             await body(scope, receive, tagged_send)
         finally:
-            self._report(scope, status, time.perf_counter() - started)
+            self._report(scope, status, time.perf_counter() - started, span)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._require_host(scope)
@@ -122,9 +129,14 @@ class Gate:
         if not any(_matches(name, allowed) for allowed in self._allowed_hosts):
             raise HostNotAllowed("expected a Host that SONOPROBE_ALLOWED_HOSTS names, got another")
 
-    def _report(self, scope: Scope, status: int, elapsed_s: float) -> None:
+    def _report(self, scope: Scope, status: int, elapsed_s: float, span: Span) -> None:
         """Count the answer, and log it by its route: an address may name a patient."""
         route = getattr(scope.get("route"), "path", "unmatched")
+        span.rename(route)
+        span.set("http.request.method", scope["method"])
+        span.set("http.route", route)
+        span.set("http.response.status_code", status)
+        span.set("sonoprobe.request_id", scope["sonoprobe.request_id"])
         self._metrics.requests.labels(scope["method"], route, str(status)).inc()
         self._metrics.request_s.labels(scope["method"], route).observe(elapsed_s)
         log.log(

@@ -21,6 +21,7 @@ _REF = "#/components/schemas/{model}"
 _BINARY = {"type": "string", "format": "binary"}
 _METHODS = frozenset({"get", "post", "patch", "delete"})
 _NAMES_NOTHING_STORED = frozenset({"/v1/embeddings", "/v1/collections"})
+SCOPES_IN_DOCUMENT = "x-scopes"  # of a route; moved to its ``security``
 _described: set[type[BaseModel]] = {Problem}
 
 
@@ -106,6 +107,7 @@ def _document(app: FastAPI) -> JsonObject:
         schemas.pop(name, None)
     for path, operation in _operations(document):
         _summarise(operation)
+        _require_scopes(operation)
         responses = {k: v for k, v in operation["responses"].items() if k[0] == "2"}
         operation["responses"] = responses | _problems(path, operation)
     for node in _objects(document):
@@ -168,6 +170,16 @@ def _summarise(operation: JsonObject) -> None:
         operation.pop("description", None)
 
 
+def _require_scopes(operation: JsonObject) -> None:
+    """Name the scopes where OpenAPI 3.1 has them, and in words for who reads the page."""
+    scopes = operation.pop(SCOPES_IN_DOCUMENT, [])
+    if scopes:
+        operation["security"] = [{name: scopes} for name in operation["security"][0]]
+        said = f"Scope: {', '.join(f'`{scope}`' for scope in scopes)}."
+        described = operation.get("description")
+        operation["description"] = f"{described}\n\n{said}" if described else said
+
+
 def _problems(path: str, operation: JsonObject) -> JsonObject:
     """The errors that a route declares, and those that its parameters and body imply."""
     parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
@@ -175,7 +187,7 @@ def _problems(path: str, operation: JsonObject) -> JsonObject:
     statuses = {int(status) for status in operation["responses"] if status[0] == "4"}
     # Any route may get bad HTTP, a wrong host, large headers and unknown query parameters.
     statuses |= {400, 422, 431, 500, 503}
-    statuses |= {401, 429} if "security" in operation else set()
+    statuses |= {401, 403, 429} if "security" in operation else set()
     statuses |= {404} if "{" in path or (content and path not in _NAMES_NOTHING_STORED) else set()
     statuses |= {412} if "If-Match" in parameters else set()
     statuses |= {409} if content and "If-Match" not in parameters else set()

@@ -44,6 +44,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
     errors.TooManyFailedKeys: 429,
+    errors.Forbidden: 403,
+    errors.MissingScope: 403,
     errors.UnknownItem: 404,
     errors.NoThumbnail: 404,
     errors.Conflict: 409,
@@ -96,7 +98,7 @@ def codes_of(status: int) -> list[str]:
     framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
     others = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
     # Base classes, an error of commands, and one of workers.
-    never = {"service_error", "conflict", "invalid_settings", "lease_lost"}
+    never = {"service_error", "conflict", "forbidden", "invalid_settings", "lease_lost"}
     return [code for code in dict.fromkeys(others + ours + framework) if code not in never]
 
 

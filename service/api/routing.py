@@ -1,4 +1,4 @@
-"""Steps before each route: authenticate, refuse unknown parameters, parse JSON.
+"""Steps before each route: authenticate, check scopes, refuse unknown parameters, parse JSON.
 
 FastAPI reads and parses a JSON body before it resolves any dependency. ``StrictRoute`` puts the
 cheap checks first, so that no body is read for an unknown caller or a misspelt parameter, and
@@ -7,17 +7,18 @@ parses large bodies on a thread.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response, params
-from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service.access.keys import Caller
-from service.api.dependencies import bearer, caller_of, services_of
+from service.api.dependencies import bearer, services_of
+from service.api.openapi import SCOPES_IN_DOCUMENT
+from service.api.permissions import declared, scopes_of
 from service.api.shapes.base import Body
 from service.api.strict_json import load_json
 from service.errors import InputError, UnsupportedFormat, UploadTooLarge
@@ -28,7 +29,10 @@ class StrictRoute(APIRoute):
     """The route class of every router; answers hold the fields that were set."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint, **{**options, "response_model_exclude_unset": True})
+        scopes = declared(options.get("dependencies") or ())
+        extra = {**(options.get("openapi_extra") or {}), SCOPES_IN_DOCUMENT: list(scopes)}
+        always = {"response_model_exclude_unset": True, "openapi_extra": extra}
+        super().__init__(path, endpoint, **{**options, **always})
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """The handler of FastAPI, after the checks."""
@@ -40,7 +44,7 @@ class StrictRoute(APIRoute):
         ]
         names = frozenset(field.alias for field in fields)
         lists = frozenset(f.alias for f in fields if _is_list(f.field_info.annotation))
-        needs_caller = any(d.call is caller_of for d in _dependants(self.dependant))
+        scopes = scopes_of(self.dependant)
         content = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
         max_bytes = _max_bytes(self)
         takes_slashes = ":path}" in self.path
@@ -49,15 +53,16 @@ class StrictRoute(APIRoute):
             if not takes_slashes and b"%2f" in request.scope.get("raw_path", b"").lower():
                 # Decoded, it would be another address than the one that was meant.
                 raise HTTPException(404)
-            if needs_caller:
-                request.state.caller = await _authenticated(request)
+            if scopes is not None:
+                caller = request.state.caller = await _authenticated(request)
+                caller.require(*scopes)
             query = request.query_params.multi_items()
             refuse_unknown("query parameters", [name for name, _ in query], names)
             refuse_twice("query parameters", [name for name, _ in query], lists)
             if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise UnsupportedFormat("expected a body without Content-Encoding, got an encoded")
             request.state.body_content = content
-            with working_for(request.state.caller.workspace_id if needs_caller else SERVICE):
+            with working_for(SERVICE if scopes is None else caller.workspace_id):
                 return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
 
         return handle
@@ -129,9 +134,3 @@ def refuse_twice(kind: str, names: Iterable[str], repeatable: frozenset[str]) ->
 
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
-
-
-def _dependants(dependant: Dependant) -> Iterator[Dependant]:
-    for child in dependant.dependencies:
-        yield child
-        yield from _dependants(child)

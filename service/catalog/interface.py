@@ -17,15 +17,16 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
-from service.catalog.operation_records import Operation, Reembedding, State
-from service.catalog.records import (
-    Classifier,
-    ClassifierVersion,
-    NewVersion,
-    Page,
-    VersionExample,
+from service.catalog.access_records import (
+    FULL_GRANT,
+    AnswerClaim,
+    KeyGrant,
+    KeyRecord,
+    SavedAnswer,
+    Workspace,
 )
+from service.catalog.operation_records import Operation, Reembedding, State
+from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
 from service.catalog.scan_interface import (
     ArrayCatalog,
     CollectionCatalog,
@@ -45,7 +46,9 @@ class WorkspaceCatalog(Protocol):
     def list_workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, oldest first."""
 
-    def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
+    def create_key(
+        self, workspace_id: str, name: str, secret_sha256: str, grant: KeyGrant = FULL_GRANT
+    ) -> KeyRecord:
         """Store the hash of a new key.
 
         Raises:
@@ -54,13 +57,28 @@ class WorkspaceCatalog(Protocol):
         """
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        """The key with this hash, if it exists and is not revoked."""
+        """The key with this hash, if it exists and is neither revoked nor expired."""
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         """All keys, revoked ones included, oldest first."""
 
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
         """Revoke a key for ever; a second call keeps the first time. Raises UnknownItem."""
+
+    def rotate_key(
+        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+    ) -> KeyRecord:
+        """Store a further key with the name and the rights of a key, which expires at a time.
+
+        The new key expires when the old one did; the old one keeps its expiry if it is earlier.
+
+        Raises:
+            UnknownItem: no such key.
+            Conflict: it is revoked, expired or replaced already, or a key with this hash exists.
+        """
+
+    def note_key_uses(self, used_at: Mapping[str, str]) -> None:
+        """Store {key_id: time} as ``last_used_at``, never an earlier one than is stored."""
 
     def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
         """The answer saved under this Idempotency-Key, unless it has expired."""
@@ -163,7 +181,7 @@ class ClassifierCatalog(Protocol):
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
     ) -> tuple[VersionExample, ...]:
-        """In the order of fitting, starting after the position ``after``; ``limit`` -1 = all.
+        """Labelled ones in the order of fitting, after the position ``after``; ``limit`` -1 = all.
 
         Empty if there is no such version.
         """
@@ -172,6 +190,11 @@ class ClassifierCatalog(Protocol):
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> npt.NDArray[np.float32]:
         """embeddings_ND of the examples with ``is_kept``, in the order of fitting."""
+
+    def version_unlabelled(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> tuple[tuple[VersionExample, ...], npt.NDArray[np.float32]]:
+        """The unlabelled scans that a version was fitted from, and embeddings_UD of the kept."""
 
     def list_classifiers(
         self, workspace_id: str, *, limit: int, after: str | None = None

@@ -226,13 +226,17 @@ class Author:
     key_name: str | None = None
 
 
+UNLABELLED = -1  # the group of a scan that a fit used without a label; its label is empty
+
+
 class NewExample(NamedTuple):
-    """One labelled example of a version to store.
+    """One example of a version to store: a labelled one, or an unlabelled scan.
 
     A tuple, because a fit may store 100,000 and dataclasses take twice as long to create.
 
     Attributes:
         group: equal = same patient, study or image; has no meaning outside the version.
+            ``UNLABELLED`` = a scan that the fit used without a label, after all labelled ones.
         example_id: of an existing example of the classifier; None = a new one.
         scan: (collection, scan_id) of a stored scan, which has the vector and the subject.
         sha256: of the image file.
@@ -269,10 +273,15 @@ class NewVersion:
     author: Author = field(default_factory=Author)
     kind: str = "single_label"
 
+    @property
+    def labelled(self) -> int:
+        """The number of examples with a label."""
+        return sum(example.group != UNLABELLED for example in self.examples)
+
 
 @dataclass(frozen=True, slots=True)
 class ClassifierVersion:
-    """A stored version, which never changes; ``examples`` is the number of its examples."""
+    """A stored version, which never changes; ``examples`` is the number of labelled ones."""
 
     number: int
     encoder_id: str
@@ -309,7 +318,7 @@ class Classifier:
 
 @dataclass(frozen=True, slots=True)
 class VersionExample:
-    """One example that a version was fitted from.
+    """One example that a version was fitted from, labelled or not.
 
     Attributes:
         is_kept: whether its vector exists; False after the scan or the subject was erased.

@@ -16,7 +16,7 @@ class HeldExamples:
     """Examples of one patient in one classifier.
 
     Attributes:
-        examples: stored scans and uploads together.
+        examples: stored scans, also those that taught without a label, and uploads together.
         uploads: those that came with a fit and are no stored scans.
         versions: numbers of the versions that learnt from any of them, ascending.
     """

@@ -3,13 +3,15 @@
 Shape suffixes: N examples.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from service.catalog.records import Author, NewVersion
+from service.arrays import Floats
+from service.catalog.filter_records import ScanFilter
+from service.catalog.records import UNLABELLED, Author, NewExample, NewVersion
 from service.classifiers.examples import Examples, by_class_name, labels_of, to_records
 from service.errors import InputError
 from service.fewshot.classifier_fit import ClassifierFit, fit_classifier, presence
@@ -19,12 +21,90 @@ from service.fewshot.heldout import without_scores as without_scores
 from service.fewshot.label_quality import refuse_conflicts
 from service.fewshot.portable import to_bytes, to_plain
 from service.fewshot.report import GroupingReport
+from service.fewshot.semi_supervision.semi_supervised import UnlabelledScans
 
 Kind: TypeAlias = Literal["single_label", "multi_label"]
 SINGLE: Kind = "single_label"
 MULTI: Kind = "multi_label"
 REPORT_DIGITS = 6
 MAX_COMPARED = 10_000  # examples without ids: comparing all pairs takes some seconds
+
+
+@dataclass(frozen=True, slots=True)
+class UnlabelledSelection:
+    """Scans that take part in a fit without a label.
+
+    Attributes:
+        collection: None = none, also where the version before had some.
+        where: filter of the scans; ``filter`` as the request wrote it.
+    """
+
+    collection: str | None = None
+    where: ScanFilter = field(default_factory=ScanFilter)
+    filter: Mapping[str, Any] = field(default_factory=dict)
+
+
+def names_patients(where: ScanFilter) -> bool:
+    """Whether a filter names subjects or studies, and so must not be stored."""
+    ids = (where.subject_ids, where.study_ids, where.not_subject_ids, where.not_study_ids)
+    inner = (*where.all_of, *where.any_of, *where.none_of)
+    return any(ids) or any(map(names_patients, inner))
+
+
+@dataclass(frozen=True, slots=True)
+class UnlabelledPool:
+    """Unlabelled scans as columns of length U, none of which is an example of the fit.
+
+    Attributes:
+        groups: as those of examples; ``has_ids`` tells whether a patient or study is known.
+        example_ids: of scans that an earlier version used; None = not yet listed.
+        settings: for the version: where they come from.
+    """
+
+    embeddings_UD: Floats
+    groups: Sequence[str]
+    has_ids: Sequence[bool]
+    scans: Sequence[tuple[str, str]]
+    sha256s: Sequence[str | None]
+    example_ids: Sequence[str | None]
+    settings: Mapping[str, Any]
+
+    def take(self, rows: Sequence[int]) -> "UnlabelledPool":
+        """Some of the scans."""
+        return UnlabelledPool(
+            self.embeddings_UD[list(rows)],
+            [self.groups[row] for row in rows],
+            [self.has_ids[row] for row in rows],
+            [self.scans[row] for row in rows],
+            [self.sha256s[row] for row in rows],
+            [self.example_ids[row] for row in rows],
+            self.settings,
+        )
+
+    def without(self, examples: Examples) -> "UnlabelledPool":
+        """Those that are no examples, by scan and by file."""
+        scans, files = frozenset(examples.scans), frozenset(examples.sha256s) - {None}
+        pairs = enumerate(zip(self.scans, self.sha256s, strict=True))
+        return self.take([u for u, (s, f) in pairs if s not in scans and f not in files])
+
+    def beside(self, examples: Examples, grouping: "Grouping") -> UnlabelledScans:
+        """For the fit: copies of an example without ids are of its group."""
+        groups = list(self.groups)
+        bare = [row for row, has_ids in enumerate(self.has_ids) if not has_ids]
+        if bare:
+            similarity = grouping.report.similarity
+            if similarity is None:
+                similarity = similarity_of_copies(examples.embeddings_ND, examples.labels)
+            best, cosines = closest(self.embeddings_UD[bare], examples.embeddings_ND)
+            for row, near, cosine in zip(bare, best.tolist(), cosines.tolist(), strict=True):
+                if cosine >= similarity:
+                    groups[row] = grouping.groups[near]
+        return UnlabelledScans(self.embeddings_UD, groups)
+
+    def to_records(self) -> tuple[NewExample, ...]:
+        """What the version lists, so that an erasure finds it."""
+        columns = zip(self.example_ids, self.scans, self.sha256s, strict=True)
+        return tuple(NewExample("", UNLABELLED, *row) for row in columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +116,20 @@ class FitOptions:
             absence; empty = balanced.
         counted: whether frames of one patient and class count once together, or one by one.
         thresholds: label -> probability from which it is present; multi-label only.
+        unlabelled: further scans that take part; None = those of the version before.
     """
 
     kind: Kind = SINGLE
     class_weights: Mapping[str, float] | None = None
     counted: Counted | None = None
     thresholds: Mapping[str, float] | None = None
+    unlabelled: UnlabelledSelection | None = None
 
     @property
     def is_given(self) -> bool:
         """Whether any option is given."""
-        return any(v is not None for v in (self.class_weights, self.counted, self.thresholds))
+        options = (self.class_weights, self.counted, self.thresholds, self.unlabelled)
+        return any(option is not None for option in options)
 
     def after(self, base: "FitOptions", names: Collection[str]) -> "FitOptions":
         """These options; where they are None those of ``base``, restricted to ``names``."""
@@ -63,6 +146,7 @@ class FitOptions:
             inherited(self.class_weights, base.class_weights),
             self.counted or base.counted,
             inherited(self.thresholds, base.thresholds),
+            self.unlabelled,
         )
 
     def in_one_spelling(self) -> "FitOptions":
@@ -107,6 +191,7 @@ def fitted_version(
     settings: Mapping[str, Any],
     author: Author,
     encoder_id: str,
+    pool: UnlabelledPool | None = None,
 ) -> NewVersion:
     """Fit and calibrate; the version holds the out-of-fold scores.
 
@@ -119,7 +204,13 @@ def fitted_version(
     grouping = grouped(examples)
     names = [examples.name(row) for row in range(len(examples))]
     refuse_conflicts(examples.embeddings_ND, examples.labels, names)
-    fit = _fit(examples, grouping.groups, options, encoder_id)
+    unlabelled = None if pool is None else pool.beside(examples, grouping)
+    fit = _fit(examples, grouping.groups, options, encoder_id, unlabelled)
+    settings = {**settings, **options.to_settings()}
+    records = to_records(examples, grouping.groups)
+    if pool is not None:
+        settings["unlabelled"] = {**pool.settings, "scans": len(pool.scans)}
+        records = (*records, *pool.to_records())
     report = replace(
         fit.report,
         grouping=grouping.report,
@@ -131,15 +222,19 @@ def fitted_version(
         artifact=to_bytes(fit.classifier.without_anchors()),
         out_of_fold=fit.out_of_fold.to_bytes(),
         report=to_plain(report, REPORT_DIGITS),
-        settings={**settings, **options.to_settings()},
-        examples=to_records(examples, grouping.groups),
+        settings=settings,
+        examples=records,
         author=author,
         kind=options.kind,
     )
 
 
 def _fit(
-    examples: Examples, groups: tuple[str, ...], options: FitOptions, encoder_id: str
+    examples: Examples,
+    groups: tuple[str, ...],
+    options: FitOptions,
+    encoder_id: str,
+    unlabelled: UnlabelledScans | None,
 ) -> ClassifierFit:
     if options.kind == MULTI:
         labels_by_key = {key: labels_of(key) for key in set(examples.labels)}
@@ -154,6 +249,7 @@ def _fit(
         thresholds=options.thresholds,
         weights=options.class_weights,
         counted=options.counted or "groups",
+        unlabelled=unlabelled,
     )
 
 

@@ -36,6 +36,7 @@ from service.classifiers.report_check import CALIBRATION, ROUNDING, WHERE
 from service.errors import InputError, InvalidArtifact
 from service.fewshot.classifier import PRESENCE
 from service.fewshot.classifier_fit import MAX_LABELS
+from service.fewshot.conformal import PRIOR_POINTS
 from service.fewshot.fit import MAX_CLASS_NAME, MAX_CLASSES
 from service.fewshot.novelty import MAX_ANCHORS
 from service.fewshot.portable import FORMAT, FORMAT_VERSION
@@ -157,6 +158,7 @@ def _check_head(head: dict[str, Any], where: str, dim: int, *, is_single: bool) 
         "bias_C": _array("<f4", 1, _within(-MAX_WEIGHT, MAX_WEIGHT)),
         "scores_M": _array("<f8", 1, _within(-ROUNDING, 1 + ROUNDING)),
         "labels_M": _array("<i8", 1, _within(0, len(classes) - 1)),
+        "prior_P": _array("<f8", 1, _within(-ROUNDING, 1 + ROUNDING), most=PRIOR_POINTS),
     }
     threshold = number(0, 1) if is_single else between(0, 1)
     rules = {
@@ -166,7 +168,7 @@ def _check_head(head: dict[str, Any], where: str, dim: int, *, is_single: bool) 
         "min_margin": number(0, 1),
         "margin_chosen_by": text(),
         "thresholds": mapping(threshold, classes if is_single else PRESENCE[1:]),
-        "arrays": record(own),
+        "arrays": record(own, may_lack=("prior_P",)),
     }
     record(rules)(head, where)
     shapes = {name: array["shape"] for name, array in head["arrays"].items() if name in own}

@@ -15,6 +15,7 @@ from typing import Any
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.records import ClassifierVersion, VersionExample
+from service.classifiers.fitting import names_patients
 from service.classifiers.requests import ExampleSelection
 from service.errors import InputError
 from service.fewshot.portable import from_plain
@@ -54,7 +55,7 @@ class LabelSource:
         """The source of a request."""
         if selection.collection is None or not (selection.task or selection.tasks):
             return cls()
-        kept = not _names_patients(selection.where)
+        kept = not names_patients(selection.where)
         return cls(
             selection.collection,
             selection.task,
@@ -93,12 +94,6 @@ class LabelSource:
         if self.collection is None or self.where is None:
             raise InputError("the source has no labels of a collection")
         return ExampleSelection(self.collection, self.task, self.tasks, self.where)
-
-
-def _names_patients(where: ScanFilter) -> bool:
-    ids = (where.subject_ids, where.study_ids, where.not_subject_ids, where.not_study_ids)
-    inner = (*where.all_of, *where.any_of, *where.none_of)
-    return any(ids) or any(map(_names_patients, inner))
 
 
 @dataclass(frozen=True, slots=True)

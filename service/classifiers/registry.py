@@ -18,6 +18,7 @@ from service.catalog.records import (
 from service.classifiers.comparison import Comparison, compare_versions
 from service.classifiers.evaluation import ClassifierEvaluator, Evaluation
 from service.classifiers.examples import Changes, Example, Examples, group_of
+from service.classifiers.fitting import UnlabelledSelection
 from service.classifiers.label_source import SOURCE, LabelSource, SourceChanges, labels_in
 from service.classifiers.refusals import RefusedExample
 from service.classifiers.requests import (
@@ -105,10 +106,17 @@ class ClassifierRegistry:
                 raise
             return classifier
 
-    def check_sources(self, workspace_id: str, selection: ExampleSelection) -> None:
+    def check_sources(
+        self,
+        workspace_id: str,
+        selection: ExampleSelection,
+        unlabelled: UnlabelledSelection | None = None,
+    ) -> None:
         """Before work that is only accepted now. Raises UnknownItem, EncoderMismatch."""
         names = {scan.collection for scan in selection.scans}
         names |= set() if selection.collection is None else {selection.collection}
+        if unlabelled is not None and unlabelled.collection is not None:
+            names.add(unlabelled.collection)
         for name in sorted(names):
             self._store.sources.check_collection(workspace_id, name)
 

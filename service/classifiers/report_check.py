@@ -30,6 +30,16 @@ _SHARE = number(0, 1)
 _SENTENCE = text()
 _DISTANCE = number(-ROUNDING, 2 + ROUNDING)
 _RELIABILITY = record({"ece": _SHARE, "brier": number(0, 2), "log_loss": number(0, 1000)})
+_UNLABELLED = record(
+    {
+        "scans": count(),
+        "used": choice((True, False)),
+        "because": _SENTENCE,
+        "taught": count(),
+        "agreement": optional(_SHARE),
+        "gain": optional(number(-1, 1)),
+    }
+)
 CALIBRATION = record(
     {
         "temperature": number(MIN_TEMPERATURE, MAX_TEMPERATURE),
@@ -132,6 +142,7 @@ def _head_report(label: str | None, classes: Sequence[str]) -> Rule:
             "confusion": optional(table),
             "chance": _SHARE,
             "warnings": items(_SENTENCE, MAX_WARNINGS),
+            "unlabelled": optional(_UNLABELLED),
             "calibration": CALIBRATION,
             "conformal": record({"items": count()}),
             "min_margin": _SHARE,

@@ -13,11 +13,20 @@ from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
 from service.classifiers.examples import Changes, Examples, changed
 from service.classifiers.examples import without_repetitions as unrepeated
-from service.classifiers.fitting import MULTI, FitOptions, fitted_version, names_of, options_of
+from service.classifiers.fitting import (
+    MULTI,
+    FitOptions,
+    UnlabelledPool,
+    UnlabelledSelection,
+    fitted_version,
+    names_of,
+    options_of,
+)
 from service.classifiers.label_source import SOURCE, LabelSource
 from service.classifiers.loaded import LoadedClassifier, Support, load_classifier, support_of
 from service.classifiers.portable_versions import version_of_document
 from service.classifiers.sources import Sources
+from service.classifiers.unlabelled import kept_pool, selected_pool
 from service.errors import (
     EncoderMismatch,
     NameTaken,
@@ -67,12 +76,15 @@ class ClassifierStore:
             NotEnoughExamples: fewer than two classes; a label that no example has or lacks.
             ConflictingLabels: equal examples carry different labels.
             InputError: options that do not fit the examples.
+            UnknownItem, EncoderMismatch: the collection of unlabelled scans.
             NameTaken: the workspace has a classifier of this name.
         """
         self._refuse_taken(workspace_id, name)
-        version = self._fitted(
-            unrepeated(examples), settings or {}, author, options or FitOptions()
-        )
+        options = options or FitOptions()
+        pool = None
+        if options.unlabelled is not None:
+            pool = self._selected_pool(workspace_id, options.unlabelled)
+        version = self._fitted(unrepeated(examples), settings or {}, author, options, pool)
         before_storing()
         return self._catalog.create_classifier(workspace_id, name, version)
 
@@ -119,7 +131,11 @@ class ClassifierStore:
         settings |= _dropped_thresholds(start) | dict(changes.settings)
         earlier = options_of(start.kind, start.settings)
         chosen = options.after(earlier, names_of(examples, start.kind))
-        version = self._fitted(examples, settings, author, chosen)
+        if options.unlabelled is not None:
+            pool = self._selected_pool(workspace_id, options.unlabelled)
+        else:
+            pool, _ = kept_pool(self._catalog, workspace_id, name, start, self._dim)
+        version = self._fitted(examples, settings, author, chosen, pool)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
         )
@@ -128,6 +144,8 @@ class ClassifierStore:
         self, workspace_id: str, name: str, author: Author
     ) -> tuple[Classifier, ClassifierVersion] | None:
         """Publish a version fitted without the examples that are gone; None when none is gone.
+
+        Unlabelled scans count as examples here.
 
         It starts from the published version, which is the one that predicts.
 
@@ -139,15 +157,22 @@ class ClassifierStore:
         base = self._catalog.get_classifier(workspace_id, name).published
         self.require_encoder(base.encoder_id)
         kept = self.sources.of_version(workspace_id, name, base.number)
+        pool, unlabelled_gone = kept_pool(self._catalog, workspace_id, name, base, self._dim)
         gone = base.examples - len(kept)
-        if not gone:
+        if not gone and not unlabelled_gone:
             return None
         settings: dict[str, Any] = {"base_version": base.number, "refit": True, "not_kept": gone}
+        settings |= {"unlabelled_not_kept": unlabelled_gone} if unlabelled_gone else {}
         settings |= _dropped_thresholds(base) | _inherited_source(base)
         names = names_of(kept, base.kind)
         options = FitOptions().after(options_of(base.kind, base.settings), names)
-        version = self._fitted(kept, settings, author, options)
+        version = self._fitted(kept, settings, author, options, pool)
         return self._catalog.add_version(workspace_id, name, version, publish=True)
+
+    def _selected_pool(
+        self, workspace_id: str, selection: UnlabelledSelection
+    ) -> UnlabelledPool | None:
+        return selected_pool(self._catalog, self.sources, workspace_id, selection)
 
     def _refuse_taken(self, workspace_id: str, name: str) -> None:
         """Refuse before the work; the catalog refuses again when two requests race."""
@@ -163,6 +188,7 @@ class ClassifierStore:
         settings: Mapping[str, Any],
         author: Author,
         options: FitOptions,
+        pool: UnlabelledPool | None,
     ) -> NewVersion:
         if not len(examples):
             raise NotEnoughExamples("expected labelled examples of at least 2 classes, got none")
@@ -173,7 +199,8 @@ class ClassifierStore:
         kinds = {"scans": sum(scan is not None for scan in examples.scans)}
         kinds["uploads"] = len(examples) - kinds["scans"]
         settings = {**settings, SOURCE: {**settings.get(SOURCE, {}), **kinds}}
-        return fitted_version(examples, options, settings, author, self._encoder_id)
+        pool = None if pool is None else pool.without(examples)
+        return fitted_version(examples, options, settings, author, self._encoder_id, pool)
 
     def require_encoder(self, encoder_id: str) -> None:
         """Raises EncoderMismatch: it is not the loaded one."""

@@ -164,6 +164,8 @@ class Thresholds:
         chosen = self.choose(workspace_id, name, base, requests)
         start = self._catalog.get_version(workspace_id, name, base)
         examples = self._catalog.version_examples(workspace_id, name, base)
+        model = from_bytes(start.artifact)
+        unlabelled, _ = self._catalog.version_unlabelled(workspace_id, name, base, dim=model.width)
         thresholds = {choice.request.label: choice.threshold for choice in chosen}
         settings = {k: v for k, v in start.settings.items() if k not in _OF_ONE_CHANGE}
         settings |= {"base_version": base, POINTS: [choice.to_json() for choice in chosen]}
@@ -172,11 +174,13 @@ class Thresholds:
         version = NewVersion(
             encoder_id=start.encoder_id,
             classes=start.classes,
-            artifact=to_bytes(from_bytes(start.artifact).with_thresholds(thresholds)),
+            artifact=to_bytes(model.with_thresholds(thresholds)),
             out_of_fold=start.out_of_fold,
             report=_with_thresholds(start.report, [choice.report for choice in chosen]),
             settings=settings,
-            examples=tuple(NewExample(e.label, e.group, e.example_id) for e in examples),
+            examples=tuple(
+                NewExample(e.label, e.group, e.example_id) for e in (*examples, *unlabelled)
+            ),
             author=author,
             kind=start.kind,
         )

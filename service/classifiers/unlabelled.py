@@ -1,4 +1,4 @@
-"""Scans without a label: those that a person should label, and those that would teach nothing new.
+"""Scans without a label: to label next, that would teach nothing new, or that a fit may use.
 
 Shape suffixes: U unlabelled scans, M labelled scans and examples of a fit, D embedding width.
 """
@@ -11,8 +11,9 @@ import numpy as np
 from service.arrays import Bools, Floats
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
-from service.catalog.records import Scan
+from service.catalog.records import ClassifierVersion, Scan
 from service.classifiers.examples import Examples, group_of
+from service.classifiers.fitting import UnlabelledPool, UnlabelledSelection, names_patients
 from service.classifiers.refusals import IDENTICAL, Learnt, copy_reasons
 from service.classifiers.sources import Sources
 from service.fewshot.duplicates import similarity_of_copies
@@ -175,3 +176,66 @@ def is_new(
         ],
         np.bool_,
     )
+
+
+# for a fit ------------------------------------------------------------------------------------
+
+
+def selected_pool(
+    catalog: Catalog,
+    sources: Sources,
+    workspace_id: str,
+    selection: UnlabelledSelection,
+) -> UnlabelledPool | None:
+    """The scans of a selection, at most a drawn 20,000, without blank frames; None = none wanted.
+
+    A filter that names patients is not stored, because erasing a subject could not reach it.
+
+    Raises:
+        UnknownItem: no such collection.
+        EncoderMismatch: it holds embeddings of another encoder.
+    """
+    collection = selection.collection
+    if collection is None:
+        return None
+    sources.check_collection(workspace_id, collection)
+    row_ids_U = catalog.row_ids_where(workspace_id, collection, selection.where)
+    drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, _drawn(row_ids_U))
+    by_row = catalog.get_scans_by_row(workspace_id, collection, drawn.tolist())
+    rows = [
+        row
+        for row, row_id in enumerate(drawn.tolist())
+        if row_id in by_row and not _is_blank(by_row[row_id])
+    ]
+    scans = [by_row[int(drawn[row])] for row in rows]
+    is_kept = not names_patients(selection.where)
+    return UnlabelledPool(
+        embeddings_UD[rows],
+        [group_of(s.subject_id, s.study_id, s.image.sha256) for s in scans],
+        [s.subject_id is not None or s.study_id is not None for s in scans],
+        [(collection, s.scan_id) for s in scans],
+        [s.image.sha256 for s in scans],
+        [None] * len(scans),
+        {"collection": collection, "filter": dict(selection.filter) if is_kept else None},
+    )
+
+
+def kept_pool(
+    catalog: Catalog, workspace_id: str, name: str, version: ClassifierVersion, dim: int
+) -> tuple[UnlabelledPool | None, int]:
+    """The unlabelled scans of a version that still exist, and how many do not."""
+    settings = version.settings.get("unlabelled")
+    if settings is None:
+        return None, 0
+    stored, embeddings_UD = catalog.version_unlabelled(workspace_id, name, version.number, dim=dim)
+    kept = [scan for scan in stored if scan.is_kept and scan.scan is not None]
+    pool = UnlabelledPool(
+        embeddings_UD,
+        [group_of(s.subject_id, s.study_id, s.sha256 or s.example_id) for s in kept],
+        [s.subject_id is not None or s.study_id is not None for s in kept],
+        [s.scan for s in kept if s.scan is not None],
+        [s.sha256 for s in kept],
+        [s.example_id for s in kept],
+        settings,
+    )
+    return pool, len(stored) - len(kept)

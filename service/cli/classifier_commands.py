@@ -44,6 +44,10 @@ def fit(
         str | None,
         typer.Option(help="Label task of the collection; default: the name of the classifier."),
     ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(help="Collection whose other scans take part unlabelled, where that helps."),
+    ] = None,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -54,15 +58,22 @@ def fit(
     """
     with service_at(url, key) as client:
         files = labelled_files(source)
+        fields = {} if unlabelled is None else {"unlabelled": {"collection": unlabelled}}
         if collection is None:
             images = [file.path.read_bytes() for file in files]
             with _hint():
-                answer = client.fit_images(name, images, [file.example for file in files])
+                examples = [file.example for file in files]
+                answer = client.fit_images(name, images, examples, fields=fields)
         else:
             labels = write_labels(client, collection, task or name, files)
             typer.echo(str(labels))
-            answer = client.fit({"name": name, "collection": collection, "task": task or name})
+            wanted = {"name": name, "collection": collection, "task": task or name}
+            answer = client.fit(wanted | fields)
         typer.echo(_line(answer))
+        for head in answer["report"]["labels"] if fields else ():
+            found = head["unlabelled"]
+            verb = "used" if found["used"] else "not used"
+            typer.echo(f"{found['scans']} unlabelled scans {verb}: {found['because']}")
         for warning in answer["report"]["warnings"]:
             errors.print(warning, markup=False, highlight=False, soft_wrap=True)
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from service.access.keys import DEFAULT_WORKSPACE, create_key, workspace_id_of
 from service.app import create_app
 from service.cli import (
     classifier_commands,
@@ -17,10 +16,10 @@ from service.cli import (
     database_commands,
     erasure_commands,
     ingest_commands,
+    key_commands,
 )
 from service.cli import demo as steps
 from service.cli.terminal import (
-    catalog_at,
     console,
     errors,
     explained,
@@ -34,8 +33,7 @@ from service.settings import Settings, program_version, read_settings, unknown_v
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-keys = typer.Typer(no_args_is_help=True, help="API keys of the catalog.")
-app.add_typer(keys, name="keys")
+app.add_typer(key_commands.app, name="keys")
 app.add_typer(data_commands.app)
 app.add_typer(database_commands.app)
 app.add_typer(database_commands.workspaces, name="workspace")
@@ -44,7 +42,6 @@ app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
 app.add_typer(erasure_commands.app, name="erasures")
 EMBED_AT_ONCE = 32
-Workspace = Annotated[str, typer.Option(help="Workspace that the key opens.")]
 
 
 def _print_version(is_asked: bool) -> None:
@@ -129,38 +126,6 @@ def _run_demo(client: Client, folder: Path, shots: int, repeats: int, *, simulat
         lines = steps.teach(client, stored, labelled=shots, repeats=repeats, on_done=advance)
     for line in lines:
         console.print(line, highlight=False)
-
-
-@keys.command("create")
-def keys_create(
-    name: Annotated[str, typer.Option(help="Who will use the key.")],
-    workspace: Workspace = DEFAULT_WORKSPACE,
-) -> None:
-    """Create a key and print it once; the catalog stores only its hash."""
-    with explained(), catalog_at(read_settings()) as catalog:
-        record, token = create_key(catalog, name, workspace)
-        errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
-        typer.echo(token)
-
-
-@keys.command("list")
-def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
-    """List all keys, including revoked ones."""
-    with explained(), catalog_at(read_settings()) as catalog:
-        for key in catalog.list_keys(workspace_id_of(catalog, workspace)):
-            state = f"revoked {key.revoked_at}" if key.revoked_at else "active"
-            typer.echo(f"{key.key_id}\t{key.name}\t{key.created_at}\t{state}")
-
-
-@keys.command("revoke")
-def keys_revoke(
-    key_id: Annotated[str, typer.Argument(help="Id of the key, from the list.")],
-    workspace: Workspace = DEFAULT_WORKSPACE,
-) -> None:
-    """Revoke a key permanently."""
-    with explained(), catalog_at(read_settings()) as catalog:
-        owner_id = workspace_id_of(catalog, workspace)
-        typer.echo(f"revoked {catalog.revoke_key(owner_id, key_id).key_id}")
 
 
 @app.command()

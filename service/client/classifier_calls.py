@@ -35,7 +35,8 @@ class ClassifierCalls(Transport):
     ) -> JsonObject:
         """POST /v1/classifiers from stored scans: ``task`` or ``examples`` of a collection.
 
-        With ``respond_async`` the answer is an operation to ``wait`` for.
+        ``unlabelled``: ``{"collection": ..., "filter": ...}``, scans that take part without a
+        label where that helps. With ``respond_async`` the answer is an operation to ``wait`` for.
         """
         return self._json(
             "POST",
@@ -56,8 +57,9 @@ class ClassifierCalls(Transport):
     ) -> JsonObject:
         """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image.
 
-        ``fields``: ``kind``, ``class_weights``, ``counted``, ``thresholds``; a multi-label example
-        is ``{"labels": [...]}``. Examples with a ``scan_id`` are stored scans and have no image.
+        ``fields``: ``kind``, ``class_weights``, ``counted``, ``thresholds``, ``unlabelled``; a
+        multi-label example is ``{"labels": [...]}``. Examples with a ``scan_id`` are stored scans
+        and have no image.
         """
         body = {**(fields or {}), "name": name, "examples": list(examples)}
         return self._post("/v1/classifiers", body, images, idempotency_key=idempotency_key)

@@ -93,6 +93,8 @@ class MicroBatcher:
 
     Args:
         alone: for a batch that runs alone; called once at a time, but in parallel to the lanes.
+        on_batch: called with the number of frames before the forward pass.
+        on_pass: called with the seconds that one took.
         lanes: for batches that run in parallel, one thread each; an element that is thread safe
             may be repeated.
         close_timeout_s: how long leaving waits for a pass that runs.
@@ -106,6 +108,7 @@ class MicroBatcher:
         max_wait_s: float,
         max_queue: int,
         on_batch: Callable[[int], None] = lambda size: None,
+        on_pass: Callable[[float], None] = lambda elapsed_s: None,
         lanes: Sequence[Passes] = (),
         close_timeout_s: float = CLOSE_TIMEOUT_S,
     ) -> None:
@@ -116,6 +119,7 @@ class MicroBatcher:
         self._arrived = asyncio.Event()
         self._lanes = [_Lane(passes) for passes in (lanes or (alone,))]
         self._on_batch = on_batch
+        self._on_pass = on_pass
         self._threads = FairThreads(len(self._lanes), name="encoder")
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
@@ -235,9 +239,11 @@ class MicroBatcher:
     def _encode_all(self, passes: Passes, batch: list[_WaitingFrame]) -> list[Encoded]:
         """On a thread of the lane: a failure reaches the callers and not the worker."""
         self._on_batch(len(batch))
+        started_s = time.perf_counter()
         # A mixed batch takes two passes, because maps cost time.
         plain = iter(_encoded(passes, [w.frame_3SS for w in batch if not w.mapped], mapped=False))
         mapped = iter(_encoded(passes, [w.frame_3SS for w in batch if w.mapped], mapped=True))
+        self._on_pass(time.perf_counter() - started_s)
         return [next(mapped) if frame.mapped else next(plain) for frame in batch]
 
     async def _gather(self, lane: _Lane) -> None:

@@ -12,13 +12,13 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Awaitable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -47,6 +47,8 @@ from service.imaging.sandbox.decoder_pool import DecoderPool
 WINDOW = 24
 CLOSE_TIMEOUT_S = 1.5  # an ordinary still takes tenths of a second, a killed process none
 PREVIEW_PIXELS = 64_000_000  # held at once; the first frames of nearly every clip are fewer
+
+Timed: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
 class FrameQueue(Protocol):
@@ -191,6 +193,7 @@ class FileEmbedder:
         finder: of burned-in text.
         still_threads: number of ordinary stills that are decoded at the same time.
         clip_threads: the same for all other files.
+        timed: see ``Pipeline``.
     """
 
     def __init__(
@@ -203,12 +206,14 @@ class FileEmbedder:
         *,
         still_threads: int = 1,
         clip_threads: int = 1,
+        timed: Timed = lambda stage: nullcontext(),
     ) -> None:
         self._decoders = decoders
         self._encoder = encoder
         self._spec = spec
         self._finder = finder
         self._defaults = defaults
+        self._timed = timed
         self._still_threads = FairThreads(still_threads, name="stills")
         self._clip_threads = FairThreads(clip_threads, name="clips")
 
@@ -237,7 +242,10 @@ class FileEmbedder:
         is_here = is_still and is_ordinary(data)
         threads = self._still_threads if is_here else self._clip_threads
         stream = _FrameStream(self._encoder)
-        work = partial(self._decode, data, options, stream, is_here=is_here)
+        # In the context of the request, so that the span is one of its own.
+        work = partial(
+            copy_context().run, self._decode_timed, data, options, stream, is_here=is_here
+        )
         try:
             file = await asyncio.wrap_future(threads.submit(current_workspace(), work))
             frames, encoded, content = await stream.results()
@@ -260,6 +268,12 @@ class FileEmbedder:
             mapped,
             file.used_png,
         )
+
+    def _decode_timed(
+        self, data: bytes, options: EmbedOptions, stream: _FrameStream, *, is_here: bool
+    ) -> _DecodedFile:
+        with self._timed("decode"):
+            return self._decode(data, options, stream, is_here=is_here)
 
     def _decode(
         self, data: bytes, options: EmbedOptions, stream: _FrameStream, *, is_here: bool

@@ -6,7 +6,7 @@ processes, and the encoder has threads of its own. Workspaces take turns in each
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from service.embedding.embedded_image import EmbeddedImage as EmbeddedImage
 from service.embedding.embedded_image import EmbedOptions as EmbedOptions
 from service.embedding.embedded_image import MappedImage as MappedImage
 from service.embedding.encoder import Encoder
-from service.embedding.file_embedder import WINDOW, FileDefaults, FileEmbedder
+from service.embedding.file_embedder import WINDOW, FileDefaults, FileEmbedder, Timed
 from service.embedding.onnx_session import open_text_finder
 from service.embedding.ultrasound_gate import UltrasoundTest as UltrasoundTest
 from service.errors import EncoderFailure, ServiceError, UploadTooLarge
@@ -56,7 +56,8 @@ class Pipeline:
     """Embeds files with one encoder. Use as an async context manager.
 
     Args:
-        on_batch: called with the number of frames of each forward pass.
+        on_batch, on_pass: called with the frames and with the seconds of each forward pass.
+        timed: a context manager around the decoding of a file, which is given "decode".
         fresh_s: an encoder that succeeded in this time is ready.
         stall_s: an encoder that has work and ends no pass in this time is not.
     """
@@ -67,6 +68,8 @@ class Pipeline:
         limits: PipelineLimits,
         *,
         on_batch: Callable[[int], None] = lambda size: None,
+        on_pass: Callable[[float], None] = lambda elapsed_s: None,
+        timed: Timed = lambda stage: nullcontext(),
         fresh_s: float = FRESH_S,
         stall_s: float = STALL_S,
     ) -> None:
@@ -82,6 +85,7 @@ class Pipeline:
             max_wait_s=limits.batch_wait_s,
             max_queue=limits.max_queue + reserve_of(limits.max_queue) + processes * WINDOW,
             on_batch=on_batch,
+            on_pass=on_pass,
             lanes=[_passes_of(lane) for lane in encoder.lanes],
         )
         self._decoders = DecoderPool(processes, limits.decoding)
@@ -98,6 +102,7 @@ class Pipeline:
             ),
             still_threads=limits.decode_threads,
             clip_threads=limits.decode_processes,
+            timed=timed,
         )
         self._admitted = Quota(limits.max_queue, of="images")
         self._probe: asyncio.Task[None] | None = None

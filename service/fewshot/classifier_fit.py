@@ -3,6 +3,7 @@
 Shape suffixes: N examples, D embedding width.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from service.fewshot.forecast import affordable_forecasts
 from service.fewshot.heldout import OutOfFold
 from service.fewshot.novelty import novelty
 from service.fewshot.report import ClassifierReport, classifier_report, head_report
+from service.fewshot.semi_supervision.semi_supervised import MAX_POOL, UnlabelledScans
 
 MAX_LABELS = 64
 
@@ -65,7 +67,7 @@ def fit_classifier(
     thresholds: Mapping[str, float] | None = None,
     weights: Mapping[str, float] | None = None,
     counted: Counted = "groups",
-    seed: int = 0,
+    unlabelled: UnlabelledScans | None = None,
 ) -> ClassifierFit:
     """Fit one head per target.
 
@@ -76,39 +78,40 @@ def fit_classifier(
         thresholds: class or label -> probability from which it is called.
         weights: class -> how much it counts beside the others; label -> how much ``present``
             counts beside ``absent``; 1 where left out.
+        unlabelled: scans that teach each head too where that helps it.
 
     Raises:
         NotEnoughExamples: fewer than two classes.
-        InputError: lengths differ, a bad name, weight or threshold, or rows that are zero or not
-            finite.
+        InputError: lengths differ, a bad name, weight or threshold, or rows of no finite length.
     """
     if None not in targets:
         for names, what in ((thresholds, "thresholds"), (weights, "class weights")):
             unknown = set(names or {}) - targets.keys()
             if unknown:
                 raise InputError(f"{len(unknown)} of the {what} name a label without examples")
+    scans = _affordable(unlabelled, len(targets))
     fits = {
         label: fit(
             embeddings_ND,
             classes,
             groups,
             encoder_id=encoder_id,
-            seed=seed,
             weights=_weights(label, weights or {}),
             counted=counted,
+            unlabelled=scans,
         )
         for label, classes in targets.items()
     }
     first = next(iter(fits.values())).scores.chosen
     heads: dict[str | None, CalibratedHead] = {
-        label: CalibratedHead(fitted.head, fit_calibrator(fitted.scores.chosen, seed=seed), {})
+        label: CalibratedHead(fitted.head, fit_calibrator(fitted.scores.chosen), {})
         for label, fitted in fits.items()
     }
     # Products are small: their threads would only wait for those of other requests.
     with threadpool_limits(1):
-        usual = novelty(embeddings_ND, first.labels_N, first.groups_N, seed=seed)
+        usual = novelty(embeddings_ND, first.labels_N, first.groups_N)
         classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
-        report = _report(classifier, fits, embeddings_ND, seed)
+        report = _report(classifier, fits, embeddings_ND)
     without_label = None if None in targets else _without_label(targets)
     return ClassifierFit(
         classifier,
@@ -117,18 +120,20 @@ def fit_classifier(
     )
 
 
+def _affordable(scans: UnlabelledScans | None, heads: int) -> UnlabelledScans | None:
+    """Fewer scans for many heads: the graph of each takes the square of their number."""
+    return None if scans is None else scans.drawn(int(MAX_POOL / math.sqrt(heads)))
+
+
 def _report(
     classifier: FewShotClassifier,
     fits: Mapping[str | None, Fit],
     embeddings_ND: npt.NDArray[np.floating],
-    seed: int,
 ) -> ClassifierReport:
     nested = {label: fitted.scores.nested for label, fitted in fits.items()}
     forecasts = affordable_forecasts(embeddings_ND, nested)
     heads = tuple(
-        head_report(
-            label, fits[label].report, head, fits[label].scores, forecasts[label], seed=seed
-        )
+        head_report(label, fits[label].report, head, fits[label].scores, forecasts[label])
         for label, head in classifier.heads.items()
     )
     return classifier_report(heads, classifier.novelty, len(embeddings_ND))

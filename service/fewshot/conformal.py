@@ -4,13 +4,14 @@ Split conformal prediction on out-of-fold scores: LAC (Sadinle, Lei, Wasserman 2
 ambiguous set-valued classifiers with bounded error levels") or APS without randomisation (Romano,
 Sesia, Candès 2020, "Classification with valid and adaptive coverage"). One drawn row per group
 counts. Scores of several folds replace those of a calibration set, so the coverage is measured
-(``benchmarks/fewshot_report.py``) and not guaranteed.
+(``benchmarks/fewshot_report.py``) and not guaranteed. A prior widens the sets of few groups
+(decision 0047).
 
-Shape suffixes: N rows, M calibration rows, C classes.
+Shape suffixes: N rows, M calibration rows, C classes, P points of the prior.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -24,6 +25,10 @@ Method: TypeAlias = Literal["lac", "aps"]
 Mode: TypeAlias = Literal["auto", "marginal", "per_class"]
 
 MIN_COVERAGE, MAX_COVERAGE = 0.5, 0.999
+# Groups of which only their frames are known. Stored versions depend on it: another value needs
+# a stored one.
+PRIOR_GROUPS = 0.5
+PRIOR_POINTS = 101  # quantiles that are stored
 
 
 def items_needed(coverage: float) -> int:
@@ -65,12 +70,15 @@ class Conformal:
     Attributes:
         scores_M: nonconformity of the true class of each calibration item.
         labels_M: its class number.
+        prior_P: scores of groups whose class has nothing to do with their frames, ascending;
+            empty = no prior, as in versions of release 0.1.0.
     """
 
     method: Method
     classes: tuple[str, ...]
     scores_M: Doubles
     labels_M: Ints
+    prior_P: Doubles = field(default_factory=lambda: np.empty(0))
 
     def sets(
         self, probabilities_NC: npt.NDArray[np.floating], coverage: float, *, mode: Mode = "auto"
@@ -118,15 +126,23 @@ class Conformal:
                 pairs = zip(self.classes, lacking_C, strict=True)
                 return None, True, {name: lacking for name, lacking in pairs if lacking}
             by_class = [self.scores_M[self.labels_M == c] for c in range(len(self.classes))]
-            return np.array([threshold(scores, coverage) for scores in by_class]), True, {}
+            values = [threshold(scores, coverage, self.prior_P) for scores in by_class]
+            return np.array(values), True, {}
         if len(self.scores_M) < needed:
             return None, False, {"any class": needed - len(self.scores_M)}
-        value = threshold(self.scores_M, coverage)
+        value = threshold(self.scores_M, coverage, self.prior_P)
         return np.full(len(self.classes), value), False, {}
 
 
-def threshold(scores_M: Doubles, coverage: float) -> float:
-    """The ceil((M + 1) coverage)-th smallest score.
+def threshold(scores_M: Doubles, coverage: float, prior_P: Doubles) -> float:
+    """The smallest score that a new group stays below with the chosen probability.
+
+    Without a prior it is the ceil((M + 1) coverage)-th smallest score. With one, the mean of a
+    Dirichlet process (Ferguson 1973) takes its place where that is greater: the prior counts as
+    ``PRIOR_GROUPS``.
+
+    Args:
+        prior_P: ascending; may be empty.
 
     Raises:
         InputError: fewer than ``items_needed(coverage)`` scores.
@@ -134,7 +150,16 @@ def threshold(scores_M: Doubles, coverage: float) -> float:
     rank = math.ceil((len(scores_M) + 1) * coverage - 1e-9)
     if rank > len(scores_M):
         raise InputError(f"expected {items_needed(coverage)} scores or more, got {len(scores_M)}")
-    return float(np.sort(scores_M)[rank - 1])
+    sorted_M = np.sort(scores_M)
+    plain = float(sorted_M[rank - 1])
+    if not len(prior_P):
+        return plain
+    tried = np.sort(np.concatenate([sorted_M, prior_P]))
+    below = np.searchsorted(sorted_M, tried, "right").astype(np.float64)
+    below += PRIOR_GROUPS * np.searchsorted(prior_P, tried, "right") / len(prior_P)
+    # The greatest of them always passes: rank <= M, and each prior group adds its whole weight.
+    enough = below >= (len(scores_M) + PRIOR_GROUPS + 1) * coverage - 1e-9
+    return max(plain, float(tried[int(np.argmax(enough))]))
 
 
 def nonconformity(probabilities_NC: Doubles, method: Method) -> Doubles:
@@ -165,6 +190,10 @@ def conformal(
     rows_M = scored.one_row_per_group(seed)
     labels_M = scored.labels_N[rows_M]
     scores_MC = nonconformity(probabilities_NC[keep_N][rows_M], method)
+    prior_P = np.empty(0)
+    if len(rows_M):
+        shares = np.linspace(0, 1, PRIOR_POINTS)
+        prior_P = np.quantile(scores_MC, shares, method="higher")
     return Conformal(
-        method, held_out.classes, scores_MC[np.arange(len(rows_M)), labels_M], labels_M
+        method, held_out.classes, scores_MC[np.arange(len(rows_M)), labels_M], labels_M, prior_P
     )

@@ -19,6 +19,7 @@ from service.arrays import Doubles, Floats, Ints
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.crossval import (
     MIN_GROUPS_TO_CHOOSE,
+    CrossValidation,
     choose_c,
     cross_validate,
     grid_for,
@@ -28,6 +29,13 @@ from service.fewshot.duplicates import fingerprints
 from service.fewshot.head import LinearHead, refuse_lengths, unit_rows
 from service.fewshot.heldout import HeadScores, HeldOut, guesses
 from service.fewshot.report import FitReport, fit_report, sample_report
+from service.fewshot.semi_supervision.semi_supervised import (
+    NumberedScans,
+    SemiSupervised,
+    UnlabelledReport,
+    UnlabelledScans,
+    with_unlabelled,
+)
 from service.fewshot.solver import LogisticProblem
 
 Counted: TypeAlias = Literal["groups", "frames"]
@@ -60,6 +68,7 @@ def fit(
     seed: int = 0,
     weights: Mapping[str, float] | None = None,
     counted: Counted = "groups",
+    unlabelled: UnlabelledScans | None = None,
 ) -> Fit:
     """Fit class-balanced multinomial logistic regression on unit-length embeddings.
 
@@ -72,6 +81,7 @@ def fit(
         groups: N patients, studies or images that must not be on both sides of a split.
         weights: class -> weight relative to the others; None = all the same.
         counted: whether the frames of one group and class count once together, or one by one.
+        unlabelled: scans that teach the head too where that helps (``semi_supervised``).
 
     Raises:
         NotEnoughExamples: fewer than two classes.
@@ -79,9 +89,10 @@ def fit(
             of no class or out of range, or rows are zero or not finite.
     """
     task = _task(embeddings_ND, labels, groups, weights, counted)
+    scans = None if unlabelled is None else NumberedScans.of(unlabelled, groups)
     # One small problem per request: BLAS threads would only compete with other requests.
     with threadpool_limits(1):
-        return _fit(task, encoder_id, seed)
+        return _fit(task, encoder_id, seed, scans)
 
 
 def fit_head(
@@ -193,12 +204,17 @@ def _head(task: _Task, c: float, encoder_id: str) -> LinearHead:
     return LinearHead(encoder_id, task.classes, weights_CD, bias_C.astype(np.float32))
 
 
-def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
+def _fit(task: _Task, encoder_id: str, seed: int, scans: NumberedScans | None) -> Fit:
     rows_M = sample_rows(task.problem, seed)
     part, groups_M = task.problem.part(rows_M), task.groups_N[rows_M]
     grid = grid_for(part, groups_M)
     folds = grouped_folds(part, groups_M, seed)
     validation = cross_validate(part, folds, grid)
+    semi, unlabelled = None, None
+    if scans is not None:
+        semi, unlabelled = _semi_supervised(task, part, folds, validation, scans)
+    if semi is not None:
+        validation = replace(validation, nested_NC=semi.logits_NC, chosen_NC=semi.logits_NC)
     report = fit_report(
         part.labels_N,
         groups_M,
@@ -217,8 +233,29 @@ def _fit(task: _Task, encoder_id: str, seed: int) -> Fit:
     chosen = nested
     if validation.chosen_NC is not validation.nested_NC:
         chosen = _held_out(task, rows_M, validation.chosen_NC)
-    head = _head(task, validation.chosen_c, encoder_id)
-    return Fit(head, replace(report, **_counted(task)), HeadScores(nested, chosen))
+    if semi is None:
+        head = _head(task, validation.chosen_c, encoder_id)
+    else:
+        weights_CD, bias_C = semi.weights_CD.astype(np.float32), semi.bias_C.astype(np.float32)
+        head = LinearHead(encoder_id, task.classes, weights_CD, bias_C)
+    report = replace(report, **_counted(task), unlabelled=unlabelled)
+    return Fit(head, report, HeadScores(nested, chosen))
+
+
+def _semi_supervised(
+    task: _Task,
+    part: LogisticProblem,
+    folds: list[Ints],
+    validation: CrossValidation,
+    scans: NumberedScans,
+) -> tuple[SemiSupervised | None, UnlabelledReport]:
+    if part.size < task.problem.size:
+        because = f"there are more than {LARGE} labelled examples, which are enough"
+        return None, UnlabelledReport(len(scans.groups_U), False, because)
+    # Unlabelled rows do not lie in the span of the labelled ones.
+    labelled = replace(task.problem, rows_NR=task.problem.rows_NR @ task.axes_RD)
+    logits_NC, c = validation.chosen_NC, validation.chosen_c
+    return with_unlabelled(labelled, task.groups_N, folds, logits_NC, scans, c)
 
 
 def _counted(task: _Task) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Frames of one group and class count once together. With too few groups a figure is left out, and the
 result says how many more are needed. Intervals are percentile bootstraps over whole
-groups; shares of 0 and 1 have exact ones.
+groups, widened for few groups; shares of 0 and 1 have exact ones.
 
 Shape suffixes: N rows, C classes, G groups, B resamples.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from service.arrays import Bools, Doubles, Ints
 from service.fewshot.head import softmax
@@ -57,10 +58,25 @@ def estimate(values_B: Doubles, groups: int | None = None) -> Estimate:
     others_B = values_B[1:][np.isfinite(values_B[1:])]
     value = float(values_B[0])
     low, high = np.percentile(others_B, [2.5, 97.5]) if len(others_B) else (value, value)
-    if groups is not None and value in (0.0, 1.0):
-        bound = 0.025 ** (1 / max(1, groups))
-        low, high = (min(low, bound), high) if value else (low, max(high, 1 - bound))
+    if groups is not None:
+        widening = few_groups_factor(groups)
+        low = max(0.0, value - widening * (value - low))
+        high = min(1.0, value + widening * (high - value))
+        if value in (0.0, 1.0):
+            bound = 0.025 ** (1 / max(1, groups))
+            low, high = (min(low, bound), high) if value else (low, max(high, 1 - bound))
     return Estimate(value, float(low), float(high))
+
+
+def few_groups_factor(groups: int) -> float:
+    """How much wider than its bootstrap a 95 % interval of so few groups is: 1.58 for 5.
+
+    A bootstrap of G groups has a standard error that is too small by the root of (G - 1) / G, and
+    takes normal quantiles for those of Student's t (Hesterberg 2015, "What teachers should know
+    about the bootstrap", section 5.3).
+    """
+    degrees = max(1, groups - 1)
+    return float(stdtrit(degrees, 0.975) / stdtrit(np.inf, 0.975) * np.sqrt(1 + 1 / degrees))
 
 
 def over_rows(

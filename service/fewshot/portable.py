@@ -39,6 +39,7 @@ _HEAD_ARRAYS: dict[str, type[np.generic]] = {
     "scores_M": np.float64,
     "labels_M": np.int64,
 }
+_PRIOR_ARRAY: dict[str, type[np.generic]] = {"prior_P": np.float64}  # absent in release 0.1.0
 _NOVELTY_ARRAYS: dict[str, type[np.generic]] = {"anchors_SD": np.float32, "usual_M": np.float64}
 _UNREADABLE = (InputError, KeyError, TypeError, ValueError, AttributeError)
 
@@ -128,6 +129,8 @@ def _head_facts(label: str | None, head: CalibratedHead) -> dict[str, Any]:
         "scores_M": calibrator.conformal.scores_M,
         "labels_M": calibrator.conformal.labels_M.astype(np.int64),
     }
+    if len(calibrator.conformal.prior_P):
+        arrays["prior_P"] = calibrator.conformal.prior_P
     return {
         "label": label,
         "classes": list(head.head.classes),
@@ -144,13 +147,15 @@ def _heads(
     documents: list[dict[str, Any]], encoder_id: str
 ) -> Iterator[tuple[str | None, CalibratedHead]]:
     for document in documents:
-        arrays = _decoded(document["arrays"], _HEAD_ARRAYS)
+        optional = _PRIOR_ARRAY if "prior_P" in document["arrays"] else {}
+        arrays = _decoded(document["arrays"], _HEAD_ARRAYS | optional)
         classes = tuple(str(name) for name in document["classes"])
         sets = Conformal(
             _read(SetMethod, document["conformal"]["method"], "method"),
             classes,
             arrays["scores_M"],
             arrays["labels_M"],
+            arrays.get("prior_P", np.empty(0)),
         )
         calibrator = Calibrator(
             from_plain(Calibration, document["calibration"]),
@@ -237,6 +242,8 @@ def _fits(label: str | None, head: CalibratedHead, width: int) -> bool:
         and head.head.bias_C.shape == (count,)
         and sets.scores_M.shape == labels_M.shape == (len(labels_M),)
         and bool(((labels_M >= 0) & (labels_M < count)).all())
+        and sets.prior_P.ndim == 1
+        and bool((np.diff(sets.prior_P) >= 0).all())
         and head.calibrator.calibration.temperature > 0
         and all(name in classes and 0 <= value <= 1 for name, value in head.thresholds.items())
     )

@@ -25,6 +25,7 @@ from service.fewshot.metrics import (
 )
 from service.fewshot.novelty import Novelty, NoveltyFacts
 from service.fewshot.operating_points import at_threshold
+from service.fewshot.semi_supervision.semi_supervised import UnlabelledReport
 
 FEW_GROUPS = 5
 
@@ -42,6 +43,7 @@ class FitReport:
         groups: patients, studies or images.
         effective_examples: frames of one group and class count as one.
         class_weights: class -> relative weight, mean 1; None = all the same.
+        unlabelled: None = the fit was given no unlabelled scans.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +62,7 @@ class FitReport:
     groups: int = 0
     effective_examples: int = 0
     class_weights: dict[str, float] | None = None
+    unlabelled: UnlabelledReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from service.index.neighbours import Ids
 
 LISTS_PER_ROOT = 2.0  # lists = this x the root of N, rounded to a power of two
 MIN_LISTS = 16
-PROBES = 24
+PROBES = 24  # of a segment whose build measured none
 BITS = 2
 TRAIN_PER_LIST = 20
 TRAIN_STEPS = 8
@@ -33,24 +33,35 @@ Take = Callable[[Ids], Floats]  # positions -> rows
 
 
 class CompressedIndex:
-    """A trained and filled index. Thread safe: a search changes nothing."""
+    """A trained and filled index. Thread safe: a search changes nothing.
 
-    def __init__(self, index: Any) -> None:
+    Attributes:
+        probes: lists that a search looks through.
+    """
+
+    def __init__(self, index: Any, probes: int = PROBES) -> None:
         self._index = index
+        self.probes = probes
 
     def search(
-        self, queries_QD: Floats, depth: int, allowed_bits: npt.NDArray[np.uint8] | None
+        self,
+        queries_QD: Floats,
+        depth: int,
+        allowed_bits: npt.NDArray[np.uint8] | None,
+        *,
+        probes: int | None = None,
     ) -> Ids:
         """Positions of candidates, int64 (Q, R = depth), -1 where there are no more.
 
         Args:
             allowed_bits: a bit per position, least significant first, 1 = allowed; None = all are.
+            probes: lists to look through; None = ``self.probes``.
         """
         faiss.omp_set_num_threads(1)  # for this thread: parallel searches share the cores
         selector = None
         if allowed_bits is not None:
             selector = faiss.IDSelectorBitmap(allowed_bits)  # type: ignore[call-arg, arg-type]
-        lists: Any = faiss.SearchParametersIVF(nprobe=PROBES, sel=selector)  # type: ignore[call-arg]
+        lists: Any = faiss.SearchParametersIVF(nprobe=probes or self.probes, sel=selector)  # type: ignore[call-arg]
         parameters: Any = faiss.SearchParametersPreTransform(index_params=lists)  # type: ignore[call-arg]
         _, near_QR = self._index.search(queries_QD, depth, params=parameters)
         candidates_QR: Ids = near_QR
@@ -98,7 +109,7 @@ def build(take: Take, rows: int, dim: int, *, stopping: Callable[[], bool]) -> C
     return CompressedIndex(index)
 
 
-def read(path: Path, *, rows: int) -> CompressedIndex:
+def read(path: Path, *, rows: int, probes: int | None = None) -> CompressedIndex:
     """Open a file whose checksum was verified. Raises IndexDamaged."""
     try:
         index: Any = faiss.read_index(str(path))
@@ -106,7 +117,7 @@ def read(path: Path, *, rows: int) -> CompressedIndex:
         raise IndexDamaged("the compressed index does not open") from error
     if index.ntotal != rows:
         raise IndexDamaged(f"expected {rows} rows in the compressed index, got {index.ntotal}")
-    return CompressedIndex(index)
+    return CompressedIndex(index, probes or PROBES)
 
 
 def _centroids(take: Take, rows: int, lists: int, stopping: Callable[[], bool]) -> Floats:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Floats
+from service.errors import IndexDamaged
 from service.index import compressed
 from service.index import segment_files as files
 from service.index.compressed import CompressedIndex
@@ -37,7 +38,9 @@ class Segment:
         self._rows = VectorFile(folder / files.ROWS, manifest.rows, manifest.dim)
         self._alive_bits = np.packbits(self.alive_N, bitorder="little")
         if files.COMPRESSED in manifest.files:
-            self.compressed = compressed.read(folder / files.COMPRESSED, rows=manifest.rows)
+            self.compressed = compressed.read(
+                folder / files.COMPRESSED, rows=manifest.rows, probes=manifest.probes
+            )
 
     def __len__(self) -> int:
         """Number of rows that are not removed."""
@@ -63,6 +66,26 @@ class Segment:
         # The lists of a built index have half of their length as spare capacity, read ones none.
         self.compressed = compressed.read(self.folder / files.COMPRESSED, rows=self.manifest.rows)
 
+    def put_probes(self, probes: int) -> None:
+        """Store how many lists a search looks through, and use it. Raises IndexDamaged."""
+        if self.compressed is not None:
+            self.manifest = files.put_probes(self.folder, self.manifest, probes)
+            self.compressed.probes = probes
+
+    def nearest_among(self, positions_P: Ids, queries_QD: Floats, k: int) -> list[Neighbours]:
+        """Positions of the k best among some, exactly, removed rows included."""
+        return self._rows.scan(positions_P, queries_QD, k)
+
+    def nearest_in_lists(self, probes: int, queries_QD: Floats, k: int) -> list[Neighbours]:
+        """Positions of the k best that so many lists of the compressed index have, removed rows
+        included. Raises IndexDamaged: it has no compressed index.
+        """
+        if self.compressed is None:
+            raise IndexDamaged("the segment has no compressed index")
+        near_QR = self.compressed.search(queries_QD, _candidates(k), None, probes=probes)
+        pairs = zip(near_QR, queries_QD, strict=True)
+        return [self._reranked(near_R[near_R >= 0], query_D, k) for near_R, query_D in pairs]
+
     def take(self, positions_P: Ids) -> Floats:
         """Stored rows, float32 (P, D)."""
         return self._rows.take(positions_P)
@@ -77,7 +100,7 @@ class Segment:
         """
         positions_P = None if allowed_ids is None else self.positions_of(allowed_ids)
         allowed_rows = len(self) if positions_P is None else len(positions_P)
-        depth = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * k)
+        depth = _candidates(k)
         few = max(depth, 0 if positions_P is None else EXACT_ALLOWED)
         exact |= allowed_rows <= few or 4 * depth > self.manifest.rows
         if self.compressed is None or exact:
@@ -85,7 +108,7 @@ class Segment:
         near_QR = self.compressed.search(queries_QD, depth, self._allowed_bits(positions_P))
         full = (near_QR >= 0).sum(1) >= depth
         answers = [
-            self._reranked(near_R[near_R >= 0], query_D, k)
+            self._reranked(self._alive(near_R[near_R >= 0]), query_D, k)
             for near_R, query_D in zip(near_QR, queries_QD, strict=True)
         ]
         if not full.all():
@@ -95,8 +118,10 @@ class Segment:
                 answers[number] = answer
         return self._with_ids(answers)
 
+    def _alive(self, positions_P: Ids) -> Ids:
+        return positions_P[self.alive_N[positions_P]]
+
     def _reranked(self, near_R: Ids, query_D: Floats, k: int) -> Neighbours:
-        near_R = near_R[self.alive_N[near_R]]
         return best(near_R, self._rows.scores(near_R, query_D[None])[0], k)
 
     def _scan(self, queries_QD: Floats, k: int, positions_P: Ids | None) -> list[Neighbours]:
@@ -115,3 +140,8 @@ class Segment:
     def _with_ids(self, answers: list[Neighbours]) -> list[Neighbours]:
         """Positions -> row ids; both ascend together, so that ties stay in order."""
         return [Neighbours(self.row_ids_N[n.row_ids_K], n.scores_K) for n in answers]
+
+
+def _candidates(k: int) -> int:
+    """How many rows of the compressed index are scored exactly for k hits."""
+    return max(MIN_CANDIDATES, CANDIDATES_PER_HIT * k)

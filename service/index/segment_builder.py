@@ -14,7 +14,7 @@ from service.arrays import Floats
 from service.errors import IndexDamaged, Stopping
 from service.index import compressed
 from service.index import segment_files as files
-from service.index.neighbours import ContentHashes, Ids
+from service.index.neighbours import ContentHashes, Ids, Neighbours, merged
 from service.index.segment import Segment
 from service.index.segment_files import Block
 from service.index.tail import Tail
@@ -22,6 +22,9 @@ from service.index.tail import Tail
 BLOCK_ROWS = 8192
 MIN_COMPRESSED_ROWS = 1000  # scanning fewer rows is faster than searching lists
 REMOVED_SHARE = 0.1  # of a segment, before it is rewritten without its removed rows
+WANTED_RECALL = 0.985  # at 10, sampled at each build
+RECALL_AT, SAMPLED_QUERIES, TIE = 10, 200, 1e-6
+TRIED_PROBES = (24, 32, 48, 64, 96, 128)
 MERGE_RATIO = 2  # a segment is merged when it is at most this many times as long as newer rows
 
 
@@ -86,6 +89,37 @@ def compress(segment: Segment, *, stopping: Callable[[], bool]) -> None:
     rows, dim = segment.manifest.rows, segment.manifest.dim
     if rows >= MIN_COMPRESSED_ROWS:
         segment.put_compressed(compressed.build(segment.take, rows, dim, stopping=stopping))
+        segment.put_probes(choose_probes(segment, stopping=stopping))
+
+
+def choose_probes(segment: Segment, *, stopping: Callable[[], bool]) -> int:
+    """The fewest lists whose recall at 10 is ``WANTED_RECALL``; the most tried where none is.
+
+    Stored rows are the queries and are left out of their own answers. Reads all rows once.
+
+    Raises: Stopping.
+    """
+    rows = segment.manifest.rows
+    rng = np.random.default_rng(compressed.SEED)
+    asked_Q = np.sort(rng.choice(rows, min(rows, SAMPLED_QUERIES), replace=False))
+    queries_QD = segment.take(asked_Q)
+    parts_Q: list[list[Neighbours]] = [[] for _ in asked_Q]
+    for start in range(0, rows, BLOCK_ROWS):
+        compressed.stop_if(stopping)
+        among_P = np.arange(start, min(start + BLOCK_ROWS, rows))
+        exact_Q = segment.nearest_among(among_P, queries_QD, RECALL_AT + 1)
+        for parts, nearest in zip(parts_Q, exact_Q, strict=True):
+            parts.append(nearest)
+    # The first hit is the query itself, and so is one of the found; a tie is no miss.
+    worst_Q = [merged(parts, RECALL_AT + 1).scores_K[-1] - TIE for parts in parts_Q]
+    for probes in TRIED_PROBES:
+        compressed.stop_if(stopping)
+        answers = segment.nearest_in_lists(probes, queries_QD, RECALL_AT + 1)
+        pairs = zip(answers, worst_Q, strict=True)
+        hits = [int(np.count_nonzero(answer.scores_K >= worst)) - 1 for answer, worst in pairs]
+        if np.mean(hits) / RECALL_AT >= WANTED_RECALL:
+            return probes
+    return TRIED_PROBES[-1]
 
 
 def open_all(folder: Path, *, encoder_id: str, dim: int) -> tuple[list[Segment], int]:

@@ -8,7 +8,8 @@ can be rebuilt from the catalog.
     ids.i64         N little-endian int64, ascending row ids
     hashes.u64      N little-endian uint64, content hash of each row (see ``vector_index``)
     compressed.faiss  the compressed index over positions 0 .. N-1; absent until built
-    manifest.json   format_version, encoder_id, dim, rows, files; and the sha256 of all that
+    manifest.json   format_version, encoder_id, dim, rows, files, probes (since 0.2.0); and the
+                    sha256 of all that
 
 Shape suffixes: N rows, B rows of a block, D embedding width.
 """
@@ -42,12 +43,17 @@ Block: TypeAlias = tuple[Ids, ContentHashes, Floats]
 
 @dataclass(frozen=True, slots=True)
 class SegmentManifest:
-    """The content of a ``manifest.json``; ``files`` is {name: sha256}."""
+    """The content of a ``manifest.json``; ``files`` is {name: sha256}.
+
+    Attributes:
+        probes: lists that a search looks through; None = not measured, as in release 0.1.0.
+    """
 
     encoder_id: str
     dim: int
     rows: int
     files: dict[str, str]
+    probes: int | None = None
 
 
 def write_rows(
@@ -102,6 +108,16 @@ def add_file(
     return grown
 
 
+def put_probes(folder: Path, manifest: SegmentManifest, probes: int) -> SegmentManifest:
+    """Add the number of lists to the manifest. Raises IndexDamaged: it cannot be written."""
+    grown = replace(manifest, probes=probes)
+    try:
+        write_manifest(folder, grown)
+    except OSError as error:
+        raise IndexDamaged("the index files cannot be written") from error
+    return grown
+
+
 def write_manifest(folder: Path, manifest: SegmentManifest) -> None:
     """Replace the manifest atomically."""
     fields = {"format_version": FORMAT_VERSION, **asdict(manifest)}
@@ -145,7 +161,10 @@ def _parsed(document: Any) -> SegmentManifest:
     files = fields["files"]
     if not {ROWS, IDS, HASHES} <= files.keys() <= {ROWS, IDS, HASHES, COMPRESSED}:
         raise IndexDamaged(f"the manifest of an index lists unexpected files: {sorted(files)}")
-    return SegmentManifest(fields["encoder_id"], fields["dim"], fields["rows"], files)
+    probes = fields.get("probes")
+    if probes is not None and not (type(probes) is int and probes > 0):
+        raise IndexDamaged("the manifest of an index has an impossible number of lists")
+    return SegmentManifest(fields["encoder_id"], fields["dim"], fields["rows"], files, probes)
 
 
 def _make_private_folder(folder: Path) -> None:

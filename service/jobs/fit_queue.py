@@ -8,13 +8,15 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
 from service.fairness.fair_queue import QueueState, Quota
 from service.fairness.fair_threads import FairThreads
 from service.fairness.workspace_turn import current_workspace
-from service.jobs.threads import gc_paused, lower_priority
+from service.jobs.threads import Timed, gc_paused, lower_priority
 
 T = TypeVar("T")
 NICENESS = 4  # steps: embedding has priority over fits
@@ -27,9 +29,13 @@ class FitQueue:
     Args:
         threads: number of fits that run at the same time.
         max_waiting: number of fits that may wait for a thread.
+        timed: a context manager around each fit, which is given "fit".
     """
 
-    def __init__(self, *, threads: int, max_waiting: int) -> None:
+    def __init__(
+        self, *, threads: int, max_waiting: int, timed: Timed = lambda stage: nullcontext()
+    ) -> None:
+        self._timed = timed
         self._admitted = Quota(threads + max_waiting, of="fits")
         self._lock = threading.Lock()
         self._threads = FairThreads(threads, name="fit", begin=partial(lower_priority, NICENESS))
@@ -61,13 +67,18 @@ class FitQueue:
                 self._admitted.give_back(workspace_id)
 
         try:
-            future = self._threads.submit(workspace_id, gc_paused()(work))
+            context = copy_context()
+            future = self._threads.submit(workspace_id, partial(context.run, self._fit, work))
         except BaseException:
             leave()
             raise
         future.add_done_callback(leave)
         # A caller that hangs up removes its fit from the queue, unless it runs already.
         return await asyncio.wrap_future(future)
+
+    def _fit(self, work: Callable[[], T]) -> T:
+        with self._timed("fit"):
+            return gc_paused()(work)()
 
     def close(self) -> None:
         """Drop the waiting fits and wait a few seconds for the running ones. Blocks."""

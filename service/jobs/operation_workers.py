@@ -12,17 +12,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
-from service.catalog.operation_records import Operation
+from service.catalog.operation_records import Operation, State
 from service.errors import CatalogFailure, Interrupted, LeaseLost, ServiceError
 from service.fairness.fair_threads import SPARE
 from service.fairness.workspace_turn import working_for
 from service.jobs.progress import Cancellation, Interruption, Progress
-from service.jobs.threads import lower_priority
+from service.jobs.threads import Timed, lower_priority
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3  # work that crashes the process must not do so for ever
@@ -32,6 +33,7 @@ RENEWALS = 5  # in the time of a lease: four may fail or be late
 POLL_S = 5.0  # a lease that ran out gives no notice
 RETRY_S = 1.0  # after a failure of the catalog
 
+OnEnd: TypeAlias = Callable[[str, str], None]  # kind, "done", "failed" or "cancelled"
 Work: TypeAlias = Callable[[Operation, Progress], Mapping[str, Any]]
 
 
@@ -46,6 +48,19 @@ class JobKind:
 
     work: Work
     is_resumable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OperationWatch:
+    """Who is told of the work.
+
+    Attributes:
+        timed: gives a context manager around each run; its argument is "operation".
+        on_end: called when an operation has ended here.
+    """
+
+    timed: Timed = lambda stage: nullcontext()
+    on_end: OnEnd = lambda kind, outcome: None
 
 
 class OperationWorkers:
@@ -66,7 +81,9 @@ class OperationWorkers:
         *,
         threads: int,
         lease_s: float = LEASE_S,
+        watch: OperationWatch | None = None,
     ) -> None:
+        self._watching = watch or OperationWatch()
         self._catalog = catalog
         self._kinds = dict(kinds)
         self._places = threads
@@ -170,7 +187,7 @@ class OperationWorkers:
     def _run(self, progress: Progress, worker_id: str) -> None:
         fields = _fields(progress.operation)
         try:
-            with working_for(progress.operation.turn):
+            with working_for(progress.operation.turn), self._watching.timed("operation"):
                 self._attempt(progress, worker_id)
         except LeaseLost:  # whoever has it now ends it
             log.warning("operation taken over", extra=fields)
@@ -180,28 +197,34 @@ class OperationWorkers:
     def _attempt(self, progress: Progress, worker_id: str) -> None:
         """Run an operation once and store its outcome. Raises LeaseLost, CatalogFailure."""
         operation = progress.operation
-        held = (operation.workspace_id, operation.operation_id, worker_id)
         try:
             result = self._result(operation, progress)
         except Interruption:
             self._give_back(progress, worker_id)
         except Cancellation:
-            self._catalog.end_operation(*held, "cancelled")
+            self._end(operation, worker_id, "cancelled")
         except ServiceError as error:
             # The stop itself, or the worker that has taken over, may have caused the error.
             if self._stopping.is_set() or progress.lost.is_set():
                 self._give_back(progress, worker_id)
                 return
             problem = {"code": error.code, "detail": str(error)}
-            self._catalog.end_operation(*held, "failed", problem=problem)
+            self._end(operation, worker_id, "failed", problem=problem)
             log.warning("operation failed", extra={"code": error.code, **_fields(operation)})
         except Exception as error:  # a bug must not cost the thread
             log.error("bug", exc_info=error, extra=_fields(operation))
             problem = {"code": "internal_error", "detail": "see the log line of the operation"}
-            self._catalog.end_operation(*held, "failed", problem=problem)
+            self._end(operation, worker_id, "failed", problem=problem)
         else:
-            self._catalog.end_operation(*held, "done", result=result)
+            self._end(operation, worker_id, "done", result=result)
             log.info("operation done", extra=_fields(operation))
+
+    def _end(self, operation: Operation, worker_id: str, outcome: State, **said: Any) -> None:
+        """Store the outcome. Raises LeaseLost, CatalogFailure."""
+        self._catalog.end_operation(
+            operation.workspace_id, operation.operation_id, worker_id, outcome, **said
+        )
+        self._watching.on_end(operation.kind, outcome)
 
     def _result(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Run the work. Raises Cancellation, Interruption, Interrupted, and the work's errors."""

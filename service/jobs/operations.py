@@ -15,7 +15,7 @@ from service.catalog.operation_records import Operation as Operation
 from service.errors import CatalogFailure, Overloaded
 from service.fairness.fair_queue import QueueState, fits
 from service.jobs.job_requests import JobRequest
-from service.jobs.operation_workers import LEASE_S, JobKind, OperationWorkers
+from service.jobs.operation_workers import LEASE_S, JobKind, OperationWatch, OperationWorkers
 
 
 class Operations:
@@ -38,10 +38,13 @@ class Operations:
         threads: int,
         max_waiting: int,
         lease_s: float = LEASE_S,
+        watch: OperationWatch | None = None,
     ) -> None:
         self._catalog = catalog
         self._max_waiting = max_waiting
-        self._workers = OperationWorkers(catalog, kinds, threads=threads, lease_s=lease_s)
+        self._workers = OperationWorkers(
+            catalog, kinds, threads=threads, lease_s=lease_s, watch=watch
+        )
         self._waiting = (0, 0.0)
         self.get = catalog.get_operation
         self.list_operations = catalog.list_operations

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,12 +20,14 @@ from service.errors import ServiceError
 from service.gallery.gallery import Gallery
 from service.jobs.handlers import JobHandlers
 from service.jobs.job_requests import BackupRequest
+from service.jobs.operation_workers import OperationWatch
 from service.jobs.operations import Operations
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 FINISH_EVERY_S = 10.0  # erasures are collected so long before one VACUUM for all of them
 FINISH_AGAIN_S = 300.0
+STORE_KEY_USES_EVERY_S = 60.0
 CLOSE_TIMEOUT_S = 4.0  # what has not ended is resumed by the next start
 
 
@@ -36,6 +39,8 @@ def operations_of(
     classifiers: ClassifierStore,
     registry: ClassifierRegistry,
     redact: Redact,
+    *,
+    watch: OperationWatch,
 ) -> Operations:
     """The operations of one service; call it in the event loop, before ``run_schedule``."""
     loop = asyncio.get_running_loop()
@@ -60,6 +65,7 @@ def operations_of(
         handlers.kinds(),
         threads=settings.operation_threads,
         max_waiting=settings.max_waiting_operations,
+        watch=watch,
     )
 
 
@@ -71,6 +77,7 @@ class Schedule:
         on_expired: called after scans were deleted.
         on_swept: called after each sweep, also if another process deleted the scans.
         backup_owner: workspace of the backup operations; None = no backups are made here.
+        store_key_uses: called once a minute and at the end.
     """
 
     settings: Settings
@@ -80,13 +87,17 @@ class Schedule:
     on_expired: Callable[[], None]
     on_swept: Callable[[], None]
     backup_owner: str | None
+    store_key_uses: Callable[[], None]
 
 
 @asynccontextmanager
 async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
     """Run the schedule while the block runs; unfinished operations wait for the next start."""
     await asyncio.to_thread(schedule.operations.open)
-    sweeps = [asyncio.create_task(_expire_for_ever(schedule))]
+    sweeps = [
+        asyncio.create_task(_expire_for_ever(schedule)),
+        asyncio.create_task(_store_key_uses_for_ever(schedule)),
+    ]
     if schedule.catalog.file is None:  # a catalog in a file finishes an erasure at once
         sweeps.append(asyncio.create_task(_finish_erasures_for_ever(schedule)))
     if schedule.settings.backup_dir is not None and schedule.backup_owner is not None:
@@ -98,6 +109,7 @@ async def run_schedule(schedule: Schedule) -> AsyncIterator[None]:
         for sweep in sweeps:
             sweep.cancel()
         await asyncio.gather(*sweeps, return_exceptions=True)
+        await _store_key_uses(schedule)
         await asyncio.to_thread(schedule.operations.close, timeout_s=CLOSE_TIMEOUT_S)
 
 
@@ -120,6 +132,19 @@ def _expire_once(schedule: Schedule) -> int:
         removed = schedule.gallery.expire() if is_mine else 0
     schedule.on_swept()
     return removed
+
+
+async def _store_key_uses_for_ever(schedule: Schedule) -> None:
+    while True:
+        await asyncio.sleep(STORE_KEY_USES_EVERY_S)
+        await _store_key_uses(schedule)
+
+
+async def _store_key_uses(schedule: Schedule) -> None:
+    try:
+        await asyncio.to_thread(schedule.store_key_uses)
+    except ServiceError as error:
+        log.error("use of keys not stored", extra={"code": error.code})
 
 
 async def _finish_erasures_for_ever(schedule: Schedule) -> None:
@@ -145,10 +170,16 @@ async def _back_up_for_ever(schedule: Schedule, owner: str) -> None:
         await asyncio.sleep(schedule.settings.backup_every_s)
 
 
-def _until_next_backup_s(settings: Settings) -> float:
-    """Time until the next backup is due; a restart does not change the cycle."""
+def backup_age_s(settings: Settings) -> float:
+    """Time since the newest backup was written; infinite when there is none. Blocks."""
     backups = [] if settings.backup_dir is None else backups_in(settings.backup_dir)
     if not backups:
-        return 0.0
+        return math.inf
     written = datetime.strptime(backups[-1].name, f"{PREFIX}%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
-    return max(0.0, settings.backup_every_s - (time.time() - written.timestamp()))
+    return time.time() - written.timestamp()
+
+
+def _until_next_backup_s(settings: Settings) -> float:
+    """Time until the next backup is due; a restart does not change the cycle."""
+    age_s = backup_age_s(settings)
+    return 0.0 if math.isinf(age_s) else max(0.0, settings.backup_every_s - age_s)

@@ -4,10 +4,12 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeAlias
 
 LAST = 19  # the least urgent niceness
+Timed: TypeAlias = Callable[[str], AbstractContextManager[None]]
 TURN_S = 0.0002  # with Python's default of 5 ms each step of a request waits for a fit
 
 

@@ -28,6 +28,7 @@ def source(tmp_path):
     """A catalog with something in every table, as a release wrote it."""
     folder = tmp_path / "source"
     shutil.copytree(RELEASED, folder)
+    open_catalog(folder).close()  # of this schema from now on
     return folder
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from service.catalog.access_records import SavedAnswer
+from service.catalog.access_records import KeyGrant, SavedAnswer
 from service.errors import Conflict, InputError, UnknownItem
 
 ANSWER = SavedAnswer("d1", 201, b'{"name": "\xc3\xa9"}\x00\xff', {"Location": "/v1/é"})
@@ -120,3 +120,61 @@ def test_names_and_keys_with_a_nul_are_stored_by_no_engine(catalog, ours):
         with pytest.raises(InputError, match="without NUL"):
             store()
     assert len(catalog.list_workspaces()) == 1
+
+
+def test_a_key_has_every_right_unless_it_is_told_otherwise(catalog, ours):
+    assert catalog.create_key(ours, "probe", "hash-1").grant == KeyGrant(("admin",))
+    grant = KeyGrant(("reader",), ("scan.write", "predict"), "2999-01-01T00:00:00.000000Z")
+    catalog.create_key(ours, "other", "hash-2", grant)
+    assert catalog.find_key("hash-2").grant == grant
+
+
+def test_an_expired_key_is_not_found_and_still_listed(catalog, ours):
+    over = KeyGrant(("reader",), expires_at="2001-01-01T00:00:00.000000Z")
+    key = catalog.create_key(ours, "probe", "hash-1", over)
+    assert catalog.find_key("hash-1") is None
+    assert catalog.list_keys(ours) == (key,)
+
+
+def test_a_rotation_makes_a_key_of_the_same_rights_and_ends_the_old_one(catalog, ours):
+    old = catalog.create_key(ours, "probe", "hash-1", KeyGrant(("reader",)))
+    until = "2999-01-01T00:00:00.000000Z"
+    new = catalog.rotate_key(ours, old.key_id, "hash-2", old_until=until)
+    assert (new.name, new.grant) == (old.name, old.grant)
+    assert catalog.find_key("hash-2") == new
+    replaced = catalog.find_key("hash-1")
+    assert (replaced.grant.expires_at, replaced.replaced_by) == (until, new.key_id)
+    with pytest.raises(Conflict):
+        catalog.rotate_key(ours, old.key_id, "hash-3", old_until=until)
+    assert len(catalog.list_keys(ours)) == 2
+
+
+def test_a_rotation_lengthens_the_life_of_no_key(catalog, ours):
+    end, later = "2998-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"
+    old = catalog.create_key(ours, "probe", "hash-1", KeyGrant(("reader",), expires_at=end))
+    new = catalog.rotate_key(ours, old.key_id, "hash-2", old_until=later)
+    assert (catalog.find_key("hash-1").grant.expires_at, new.grant.expires_at) == (end, end)
+
+
+def test_keys_that_are_over_or_of_others_are_not_rotated(catalog, ours, theirs):
+    over = KeyGrant(("reader",), expires_at="2001-01-01T00:00:00.000000Z")
+    expired = catalog.create_key(ours, "expired", "hash-1", over)
+    revoked = catalog.revoke_key(ours, catalog.create_key(ours, "lost", "hash-2").key_id)
+    kept = catalog.create_key(ours, "kept", "hash-3")
+    until = "2999-01-01T00:00:00.000000Z"
+    for key in (expired, revoked):
+        with pytest.raises(Conflict):
+            catalog.rotate_key(ours, key.key_id, "hash-4", old_until=until)
+    with pytest.raises(UnknownItem):
+        catalog.rotate_key(theirs, kept.key_id, "hash-4", old_until=until)
+    with pytest.raises(Conflict):  # the secret is that of another key
+        catalog.rotate_key(ours, kept.key_id, "hash-1", old_until=until)
+    assert catalog.find_key("hash-3") == kept
+
+
+def test_the_last_use_of_keys_is_stored_and_never_goes_back(catalog, ours):
+    key = catalog.create_key(ours, "probe", "hash-1")
+    earlier, later = "2030-01-01T00:00:00.000000Z", "2030-01-02T00:00:00.000000Z"
+    catalog.note_key_uses({key.key_id: later, "key_gone": later})
+    catalog.note_key_uses({key.key_id: earlier})
+    assert catalog.find_key("hash-1").last_used_at == later

@@ -1,4 +1,4 @@
-"""A catalog of schema 1 becomes one of schema 2: nothing is lost, and nothing half done."""
+"""A catalog of schema 1 becomes one of schema 3: nothing is lost, and nothing half done."""
 
 import shutil
 import signal
@@ -65,7 +65,7 @@ def test_rows_keep_their_numbers_and_the_next_number_stays_unused(file, opened):
     before, sequence = run(file, rows), run(file, "SELECT * FROM sqlite_sequence ORDER BY name")
     assert max(row_id for row_id, *_ in before) < dict(sequence)["scans"]  # the last was erased
     opened(file.parent).close()
-    assert run(file, "PRAGMA user_version") == [(2,)]
+    assert run(file, "PRAGMA user_version") == [(3,)]
     assert run(file, rows) == before
     assert run(file, "SELECT * FROM sqlite_sequence ORDER BY name") == sequence
     assert inspect(file).findings == {}
@@ -102,7 +102,7 @@ def test_a_catalog_that_a_service_uses_is_not_migrated_under_it(file):
     assert run(file, "PRAGMA user_version") == [(1,)]
     with owned(file.parent):
         open_catalog(file.parent, is_owner=True).close()
-    assert run(file, "PRAGMA user_version") == [(2,)]
+    assert run(file, "PRAGMA user_version") == [(3,)]
 
 
 def test_a_damaged_catalog_stays_as_it_is(file):
@@ -114,7 +114,7 @@ def test_a_damaged_catalog_stays_as_it_is(file):
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_middle_leaves_schema_1_or_schema_2_and_every_row(file):
+def test_a_kill_in_the_middle_leaves_schema_1_or_schema_3_and_every_row(file):
     run(file, MANY)
     expected = run(file, "SELECT row_id, scan_id, sha256 FROM scans ORDER BY row_id")
     versions = set()
@@ -130,7 +130,7 @@ def test_a_kill_in_the_middle_leaves_schema_1_or_schema_2_and_every_row(file):
         assert run(file, "SELECT row_id, scan_id, sha256 FROM scans ORDER BY row_id") == expected
         assert run(file, "PRAGMA integrity_check") == [("ok",)]
         versions |= set(run(file, "PRAGMA user_version"))
-    assert (2,) in versions
+    assert (3,) in versions
     assert len(run(file, "SELECT 1 FROM scans WHERE subject_id LIKE 'pü%'")) == 8000
 
 

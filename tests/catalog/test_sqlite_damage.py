@@ -22,12 +22,12 @@ def bytes_on_disk(folder):
     return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
 
 
-@pytest.mark.parametrize("version", [3, 17])
+@pytest.mark.parametrize("version", [4, 17])
 def test_another_schema_is_refused_by_name_and_left_alone(catalog, folder, edit, version):
     catalog.close()
     edit(f"PRAGMA user_version = {version}")
     before = bytes_on_disk(folder)
-    refusal = f"has schema {version}, this program reads schema 2"
+    refusal = f"has schema {version}, this program reads schema 3"
     with pytest.raises(CatalogFailure, match=refusal):
         open_catalog(folder)
     assert bytes_on_disk(folder) == before

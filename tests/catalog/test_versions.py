@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.catalog.records import Author, NewExample, NewVersion
+from service.catalog.records import UNLABELLED, Author, NewExample, NewVersion
 from service.errors import PreconditionFailed, UnknownItem
 
 
@@ -105,3 +105,40 @@ def test_erasing_a_subject_erases_its_uploaded_examples_too(catalog, place, ours
     assert [e.is_kept for e in catalog.version_examples(ours, "k", 1)] == [False, True]
     for gone in ("subject-of-upload", "sha-of-upload", secret.embedding_D):
         assert not place.holds(gone)
+
+
+def unlabelled(scan_id):
+    return NewExample("", UNLABELLED, scan=("lungs", scan_id))
+
+
+def test_unlabelled_scans_of_a_version_stand_apart_from_its_examples(catalog, ours, add):
+    for n, name in enumerate(("s", "u", "v"), 1):
+        add(n, scan_id=name)
+    stored = catalog.create_classifier(
+        ours, "k", version(uploaded(7), unlabelled("u"), unlabelled("v"))
+    )
+    assert stored.published.examples == 1
+    (example,) = catalog.version_examples(ours, "k", 1)
+    assert (example.label, example.scan) == ("a", None)
+    assert len(catalog.version_embeddings(ours, "k", 1, dim=8)) == 1
+    scans, embeddings_UD = catalog.version_unlabelled(ours, "k", 1, dim=8)
+    assert [scan.scan for scan in scans] == [("lungs", "u"), ("lungs", "v")]
+    assert all(scan.is_kept for scan in scans)
+    assert embeddings_UD.shape == (2, 8)
+    assert catalog.version_unlabelled(ours, "k", 2, dim=8)[0] == ()
+
+
+def test_erasing_an_unlabelled_scan_names_the_classifier_and_takes_its_vector(catalog, ours, add):
+    add(1, scan_id="u", subject_id="p1")
+    add(2, scan_id="v")
+    first = catalog.create_classifier(
+        ours, "k", version(uploaded(7), unlabelled("u"), unlabelled("v"), out_of_fold=b"scores")
+    )
+    (held,) = catalog.subject(ours, "p1", limit=1)[0].classifiers
+    assert (held.classifier, held.versions) == ("k", (1,))
+    receipt = catalog.erase_subject(ours, "p1")
+    assert receipt.classifiers == ("k",)
+    scans, embeddings_UD = catalog.version_unlabelled(ours, "k", 1, dim=8)
+    assert [(scan.scan[1], scan.is_kept) for scan in scans] == [("u", False), ("v", True)]
+    assert len(embeddings_UD) == 1
+    assert catalog.get_classifier(ours, "k").forgettings > first.forgettings

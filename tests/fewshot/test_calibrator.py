@@ -1,6 +1,7 @@
 """Probabilities, sets and margins keep their word on rows that were not fitted."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,9 +110,8 @@ def test_an_impossible_coverage_is_refused(coverage: float) -> None:
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
 def test_sets_equal_those_of_mapie(coverage: float) -> None:
     held, test = drawn_logits(5, 101), drawn_logits(6, 300)
-    ours = conformal(held, softmax(held.logits_NC)).sets(
-        softmax(test.logits_NC), coverage, mode="marginal"
-    )
+    plain = replace(conformal(held, softmax(held.logits_NC)), prior_P=np.empty(0))
+    ours = plain.sets(softmax(test.logits_NC), coverage, mode="marginal")
     peer = SplitConformalClassifier(
         Given().fit(held.logits_NC, held.labels_N),
         confidence_level=coverage,
@@ -148,6 +148,34 @@ def test_too_few_items_are_refused_with_the_number_that_lacks() -> None:
     assert "not enough calibration examples" in str(per_class.not_enough_because)
     assert made.sets(given, 0.95).missing == {"any class": 9}
     assert made.sets(given, 0.9).members_NC is not None
+
+
+def _held_out_all_right(groups_per_class: int) -> HeldOut:
+    labels_N = np.arange(2 * groups_per_class) % 2
+    logits_NC = 2.0 * np.eye(2)[labels_N]
+    return HeldOut(("a", "b"), logits_NC, labels_N, np.arange(len(labels_N)))
+
+
+def test_five_right_groups_per_class_exclude_less_than_forty() -> None:
+    asked_QC = np.array([[0.7, 0.3]])
+    sizes = []
+    for groups in (5, 40):
+        held = _held_out_all_right(groups)
+        sets = conformal(held, softmax(held.logits_NC)).sets(asked_QC, 0.9)
+        assert sets.members_NC is not None
+        sizes.append(int(sets.members_NC.sum()))
+    assert sizes == [2, 1]
+
+
+def test_the_prior_only_ever_widens_sets() -> None:
+    held, test = drawn_logits(7, 30), drawn_logits(8, 200)
+    made = conformal(held, softmax(held.logits_NC))
+    for coverage in (0.6, 0.8, 0.9, 0.95):
+        ours = made.sets(softmax(test.logits_NC), coverage).members_NC
+        plain = replace(made, prior_P=np.empty(0)).sets(softmax(test.logits_NC), coverage)
+        assert ours is not None
+        assert plain.members_NC is not None
+        assert (ours >= plain.members_NC).all()
 
 
 def test_aps_adds_the_probabilities_of_all_likelier_classes() -> None:

@@ -1,5 +1,6 @@
 """A classifier that left comes back whole, runs without us, and explains itself."""
 
+import base64
 import copy
 import hashlib
 import json
@@ -14,7 +15,13 @@ from service.fewshot.attribution import activation_maps, contrast
 from service.fewshot.classifier import FewShotClassifier
 from service.fewshot.classifier_fit import fit_classifier
 from service.fewshot.onnx_export import to_onnx
-from service.fewshot.portable import from_bytes, from_document, to_bytes, to_document
+from service.fewshot.portable import (
+    digest_of,
+    from_bytes,
+    from_document,
+    to_bytes,
+    to_document,
+)
 from tests.fewshot.drawing import drawn
 
 
@@ -39,6 +46,30 @@ def test_a_classifier_comes_back_and_answers_the_same(made, form) -> None:
     assert found.predict(rows, 0.9).rows == classifier.predict(rows, 0.9).rows
     assert found.thresholds == {"c1": 0.4}
     assert found.heads[None].calibrator.calibration == classifier.heads[None].calibrator.calibration
+
+
+def test_a_prior_comes_back_and_a_released_document_has_none(made) -> None:
+    classifier, rows = made
+    conformal = from_bytes(to_bytes(classifier)).heads[None].calibrator.conformal
+    np.testing.assert_array_equal(
+        conformal.prior_P, classifier.heads[None].calibrator.conformal.prior_P
+    )
+    document = to_document(classifier)
+    del document["heads"][0]["arrays"]["prior_P"]  # as release 0.1.0 wrote it
+    document["sha256"] = digest_of({k: v for k, v in document.items() if k != "sha256"})
+    released = from_document(document).classifier
+    assert released.heads[None].calibrator.conformal.prior_P.size == 0
+    assert released.predict(rows, 0.9).rows != []
+
+
+def test_a_prior_that_does_not_ascend_is_refused(made) -> None:
+    document = to_document(made[0])
+    stored = document["heads"][0]["arrays"]["prior_P"]
+    values = np.frombuffer(base64.b64decode(stored["base64"]), np.float64)[::-1]
+    stored["base64"] = base64.b64encode(values.tobytes()).decode()
+    document["sha256"] = digest_of({k: v for k, v in document.items() if k != "sha256"})
+    with pytest.raises(ArtifactMismatch):
+        from_document(document)
 
 
 def test_a_classifier_without_calibration_travels_too() -> None:

@@ -54,7 +54,7 @@ def test_every_route_is_explained() -> None:
 
 def test_every_error_code_is_reached_by_some_test() -> None:
     tests = "".join(file.read_text() for file in DOCS.parent.glob("tests/**/test_*.py"))
-    bases = {"service_error", "conflict"}
+    bases = {"service_error", "conflict", "forbidden"}
     for kind in STATUS:
         said = (f'"{kind.code}"', f"{kind.code}:", kind.__name__)
         assert kind.code in bases or any(word in tests for word in said), kind.code

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.index import vector_file
+from service.index import segment_files, vector_file
+from service.index.segment_builder import TRIED_PROBES, open_all
 from service.index.vector_file import VectorFile
 from service.index.vector_index import EmbeddingIndex
 from tests.index.clustered_rows import built, clustered, found_ids, put, small_index
@@ -169,3 +170,25 @@ def test_reading_rows_everywhere_in_a_file_keeps_little_of_it_mapped(
     np.testing.assert_array_equal(read.take(places), rows[places])
     maps = Path("/proc/self/smaps").read_text().split(str(tmp_path / "rows"))[1]
     assert re.search(r"Rss:\s+0 kB", maps.split("VmFlags")[0])
+
+
+def test_a_build_stores_how_many_lists_reach_the_wanted_recall(tmp_path: Path) -> None:
+    index = small_index(tmp_path)
+    put(index, np.arange(3000), clustered(3000))
+    built(index)
+    folder = next(tmp_path.rglob("segment-*"))
+    encoder_id, dim = "enc_a", clustered(1).shape[1]
+    manifest = segment_files.verified(folder, encoder_id=encoder_id, dim=dim)
+    assert manifest.probes in TRIED_PROBES
+    segment_files.put_probes(folder, manifest, 48)
+    (reopened,), refused = open_all(folder.parent, encoder_id=encoder_id, dim=dim)
+    assert refused == 0
+    assert reopened.compressed is not None
+    assert reopened.compressed.probes == 48
+
+
+def test_a_segment_of_release_0_1_0_searches_the_default_number_of_lists() -> None:
+    fields = {"encoder_id": "e", "dim": 4, "rows": 1, "format_version": 1}
+    fields["files"] = dict.fromkeys(("rows.f32", "ids.i64", "hashes.u64"), "")
+    document = {"segment": fields, "sha256": segment_files._digest_of(fields)}
+    assert segment_files._parsed(document).probes is None

@@ -78,8 +78,8 @@ def test_a_catalog_gets_its_first_shard_later(as_role):
 
 def test_keys_are_made_listed_and_revoked(migrated):
     assert "shown once: sp_" in run("keys", "create", "--name", "probe", "--workspace", "ward")
-    key_id, name, _, state = run("keys", "list", "--workspace", "ward").split()
-    assert (name, state) == ("probe", "active")
+    key_id, name, _, state, rights, *used = run("keys", "list", "--workspace", "ward").split()
+    assert (name, state, rights, used) == ("probe", "active", "admin", ["never", "used"])
     assert run("keys", "revoke", key_id, "--workspace", "ward") == f"revoked {key_id}"
     assert "revoked" in run("keys", "list", "--workspace", "ward")
     assert run("expire") == "0 scans deleted"

@@ -55,6 +55,8 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
     version = "/v1/classifiers/{name}/versions/{version}"
     return {
         ("POST", "/v1/embeddings"): files,
+        ("POST", "/v1/keys"): {"json": {"name": "own", "roles": ["reader"]}},
+        ("POST", "/v1/keys/{key_id}/rotate"): {"json": {}},
         ("POST", "/v1/collections"): {"json": {"name": "strangers-own"}},
         ("POST", f"{ward}/scans"): files | {"headers": {"Idempotency-Key": "shared-key"}},
         ("POST", f"{ward}/search"): {"json": {"scan_id": "scan-1"}},
@@ -110,6 +112,7 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
         "study_id": "study-1",
         "operation_id": operation_id,
         "version": "1",
+        "key_id": next(owner.list_keys())["key_id"],
     }
     for path, methods in document["paths"].items():
         for method in methods:

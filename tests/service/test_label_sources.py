@@ -312,3 +312,29 @@ def test_labels_that_change_while_a_fit_runs_are_counted_as_changed(ward, tiny) 
     )
     assert counts(client) == (0, 1, 0)
     assert client.refit("k")["settings"]["relabelled"] == 1
+
+
+def test_unlabelled_scans_are_given_read_back_and_named_by_an_erasure(ward, frames) -> None:
+    client, collection = ward
+    add_unlabelled(client, collection, frames)
+    given = {"collection": collection, "filter": {"labels": {"t": {"exists": False}}}}
+    body = {"name": "k", "collection": collection, "task": "t", "unlabelled": given}
+    client.wait(client.fit(body, respond_async=True)["operation_id"])
+    version = client.version("k", 1)
+    assert version["settings"]["unlabelled"] == {**given, "scans": 1}
+    assert version["examples"] == 12
+    answer = version["report"]["labels"][0]["unlabelled"]
+    assert (answer["scans"], answer["used"], answer["taught"]) == (1, False, 0)
+    assert "other patients" in answer["because"]
+    assert len(list(client.version_examples("k", 1))) == 12
+    exported = client.export("k")
+    copy = client.import_classifier("copy", exported)
+    assert copy["report"]["labels"][0]["unlabelled"] == answer
+    assert client.erase_subject("new")["classifiers"] == ["k"]
+    nowhere = {**body, "name": "k2", "unlabelled": {"collection": "nowhere"}}
+    with refused("unknown_item", 404):
+        client.fit(nowhere)
+    with refused("unknown_item", 404):  # at once, not in the operation
+        client.fit(nowhere, respond_async=True)
+    with refused("validation_error", 422):
+        client.fit({**body, "name": "k2", "unlabelled": {"filter": {}}})

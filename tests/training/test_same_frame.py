@@ -13,10 +13,12 @@ from PIL import Image
 from service.app import pipeline_limits
 from service.embedding.encoder import load_encoder
 from service.embedding.pipeline import Pipeline
+from service.errors import InputError
 from service.settings import Settings
 from training.bundle.export import encoder_inputs
 from training.catalogue.manifest import ManifestRow, load_frames
 from training.catalogue.simulator import simulate
+from training.evaluation.served import file_rows, read_ways, used_pixels
 
 BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"
 
@@ -103,3 +105,36 @@ def test_a_frame_without_furniture_gives_the_same_tensor_when_the_service_looks_
     path.write_bytes(grey_png())
     served = served_tensor(path.read_bytes(), region="auto")
     np.testing.assert_array_equal(trained_tensor(path), served)
+
+
+def screen_png() -> bytes:
+    """A scan between black margins, with a bright header."""
+    screen = np.zeros((360, 480), np.uint8)
+    screen[80:340, 90:400] = np.asarray(Image.fromarray(linear_frame()).resize((310, 260)))
+    return saved(Image.fromarray(screen), "PNG")
+
+
+def test_an_evaluated_upload_is_cut_and_masked_as_the_service_does_it(tmp_path: Path) -> None:
+    path = tmp_path / "screen.png"
+    path.write_bytes(screen_png())
+    spec = load_encoder(BUNDLE).spec
+    served = served_tensor(path.read_bytes(), region="auto")
+    np.testing.assert_array_equal(encoder_inputs(used_pixels(path, "served"), spec), served)
+    whole = served_tensor(path.read_bytes(), region="none")
+    np.testing.assert_array_equal(encoder_inputs(used_pixels(path, "whole"), spec), whole)
+    assert np.abs(served - whole).max() > 0.1
+    (cropped,) = used_pixels(path, "cropped")
+    (masked,) = used_pixels(path, "masked")
+    assert masked.shape == (360, 480)
+    assert cropped.shape[0] < 300
+
+
+def test_regions_of_one_file_are_pooled_into_one_row() -> None:
+    rows = np.eye(3, dtype=np.float32)
+    np.testing.assert_allclose(file_rows(rows, [1, 2]), [[1, 0, 0], [0, 0.5, 0.5]])
+
+
+@pytest.mark.parametrize("names", [["served"], ["whole", "upside_down"]])
+def test_unknown_ways_and_none_to_compare_with_are_refused(names: list[str]) -> None:
+    with pytest.raises(InputError, match="ways"):
+        read_ways(names)

@@ -17,6 +17,9 @@ from service.embedding.bundle import (
 )
 
 BENCHMARK_TITLE = "## Benchmark"
+_WAYS = """`{}` in another way minus itself on whole frames (`region=none`), 95 % interval.
+`served`: scan cut out, text filled, as uploads are by default; `cropped`: cut out only; `masked`:
+text filled only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ def benchmark_section(benchmark: Mapping[str, Any]) -> str:
 {benchmark["seeds"]} draws of k labelled frames per class; support and test never share a patient,
 video or near-duplicate.
 `full`: grouped 5-fold probe on everything; `knn`: 5 nearest neighbours. All encoders saw the same
-splits. `{benchmark["shipped"]}` is evaluated as it is served; the others were centred by the
+splits. `{benchmark["shipped"]}` gives what the service gives for `region=none`, and its rows in
+other ways what the service gives after its analysis; the others were centred by the
 {benchmark["centred_by"]}, then brought to unit length.""",
     ]
     if outside:
@@ -127,6 +131,8 @@ splits. `{benchmark["shipped"]}` is evaluated as it is served; the others were c
             f"`{benchmark['shipped']}` minus the others, mean over these sets, 95 % interval:",
             _difference_table(benchmark["shipped_minus"]),
         ]
+    if benchmark.get("ways"):
+        parts += [_WAYS.format(benchmark["shipped"]), _ways_table(benchmark["ways"])]
     for name, scores in benchmark["per_set"].items():
         note = " (in-domain: frames of this set were trained on, without labels)"
         parts += [f"{name}{note if name in inside else ''}:", _scores_table(scores)]
@@ -145,11 +151,24 @@ def _difference_table(differences: Mapping[str, Mapping[str, Mapping[str, Any]]]
     if not differences:
         return ""
     columns = list(next(iter(differences.values())))
-    rows = [
-        [name, *(f"{e[c]['mean']:+.1f} [{_of(e[c]['low'])}, {_of(e[c]['high'])}]" for c in columns)]
-        for name, e in differences.items()
-    ]
+    rows = [[name, *(_interval(e[c]) for c in columns)] for name, e in differences.items()]
     return table(["minus", *(f"{c} shot" if c.isdigit() else c for c in columns)], rows)
+
+
+def _ways_table(ways: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> str:
+    columns = list(next(iter(next(iter(ways.values())).values())))
+    rows = [
+        [way, part, *(_interval(found.get(column)) for column in columns)]
+        for way, parts in ways.items()
+        for part, found in parts.items()
+    ]
+    return table(["way", "on", *(f"{c} shot" if c.isdigit() else c for c in columns)], rows)
+
+
+def _interval(estimate: Mapping[str, Any] | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{estimate['mean']:+.1f} [{_of(estimate['low'])}, {_of(estimate['high'])}]"
 
 
 def _of(value: float | None) -> str:

@@ -22,9 +22,10 @@ from training.evaluation.cost import measure_costs
 from training.evaluation.document import read_document, write_document
 from training.evaluation.encoders import FrameEncoder
 from training.evaluation.report import write_report
-from training.evaluation.run import EvaluationPlan
+from training.evaluation.run import BOTH, EvaluationPlan
 from training.evaluation.run import evaluate as run_evaluation
 from training.evaluation.scores import Effort
+from training.evaluation.served import read_ways
 from training.evaluation.sets import EvaluationSet, read_sets, subsample
 from training.evaluation.summary import benchmark_of
 from training.evaluation.ultrabench import read_ultrabench
@@ -63,6 +64,9 @@ def evaluate(
     centre_on_set: Annotated[
         bool, Option("--centre-on-set", help="Centre by the set's own frames, not by the corpus.")
     ] = False,
+    ways: Annotated[
+        str, Option(help="Comma-separated: whole, served, cropped, masked; whole is needed.")
+    ] = ",".join(BOTH),
     limit: Annotated[int, Option(min=0, help="About so many frames per set; 0 = all.")] = 0,
     seeds: Seeds = 20,
     jobs: Annotated[int, Option(min=1, help="Processes for fitting heads.")] = 1,
@@ -88,7 +92,16 @@ def evaluate(
         datasets = list(_sets(rows, sets, ultrabench or [], limit))
         store, effort = cache or out / "cache", Effort(seeds=seeds)
         centre = [] if centre_on_set else corpus
-        plan = EvaluationPlan(evaluated, datasets, centre, store, effort, jobs=jobs, maps=maps)
+        plan = EvaluationPlan(
+            evaluated,
+            datasets,
+            centre,
+            store,
+            effort,
+            jobs=jobs,
+            maps=maps,
+            ways=read_ways(split_names(ways)),
+        )
         measured = measure_costs([*evaluated, known.paper_teacher()]) if costs else {}
         document = run_evaluation(plan, measured)
         write_document(document, out)

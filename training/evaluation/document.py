@@ -10,13 +10,16 @@ null = not known):
     versions        package -> version
     sets            [{name, frames, groups, classes {name: frames}, support_frames, in_domain,
                     content}]
-    encoders        [{name, key, dim, centred, cost}]; cost as ``training.evaluation.cost`` gives it
+    encoders        [{name, key, dim, centred, way, cost}]; way as ``training.evaluation.served``
+                    names it; cost as ``training.evaluation.cost`` gives it
     reference_cost  of the paper's teacher, DINOv3 ViT-B/16, measured in the same run; null
     results         encoder -> set -> {shots {k: estimate + scores}, full (estimate + confusion),
                     fractions {share: estimate}, retrieval {knn, recall_at {k}, map},
                     clusters {silhouette, purity}}
     means           "outside" (sets never seen) and "all" (in-domain ones too) -> encoder ->
                     {k: estimate, "full": estimate, "knn", "map", "silhouette", "purity"}
+    ways            encoder -> way -> {"mean" | set -> {k | "full": estimate of it - whole}}; absent
+                    in earlier files
     paired          other encoder -> {"mean" | set -> {k | "full": estimate of shipped - other}}
     fidelity        precision -> {against, frames, mean_cosine, min_cosine, probe_points_lost}:
                     against fp32, or fp16 where a bundle has no fp32
@@ -97,13 +100,37 @@ def _shots(scores: Sequence[SetScores]) -> list[int]:
 def paired(results: Results, shipped: str, outside: Sequence[str]) -> dict[str, Any]:
     """Shipped minus every other encoder on the same splits: over ``outside`` and per set."""
     ours = results[shipped]
+    return {
+        other: _by_part(ours, theirs, outside)
+        for other, theirs in results.items()
+        if other != shipped
+    }
+
+
+def _by_part(
+    ours: Mapping[str, SetScores], theirs: Mapping[str, SetScores], outside: Sequence[str]
+) -> dict[str, Any]:
     parts = {name: [name] for name in ours}
     if outside:
         parts = {"mean": list(outside)} | parts
+    return {part: _difference(ours, theirs, sets) for part, sets in parts.items()}
+
+
+def differences_of_ways(
+    results: Results, names: Mapping[str, Mapping[str, str]], outside: Sequence[str]
+) -> dict[str, Any]:
+    """Each encoder in each other way minus the same on whole frames: over ``outside``, per set.
+
+    Args:
+        names: encoder -> way -> name in ``results``.
+    """
     return {
-        other: {part: _difference(ours, theirs, sets) for part, sets in parts.items()}
-        for other, theirs in results.items()
-        if other != shipped
+        encoder: {
+            way: _by_part(results[name], results[by_way["whole"]], outside)
+            for way, name in by_way.items()
+            if way != "whole"
+        }
+        for encoder, by_way in names.items()
     }
 
 

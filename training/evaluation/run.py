@@ -19,14 +19,22 @@ from training.evaluation.cache import features
 from training.evaluation.clusters import umap_plane
 from training.evaluation.compare import over_groups
 from training.evaluation.cost import Cost
-from training.evaluation.document import SCHEMA_VERSION, means, paired, result
+from training.evaluation.document import (
+    SCHEMA_VERSION,
+    differences_of_ways,
+    means,
+    paired,
+    result,
+)
 from training.evaluation.encoders import FrameEncoder, most_exact
 from training.evaluation.protocol import Floats
 from training.evaluation.scores import Effort, SetScores, evaluate_set, unit_rows
+from training.evaluation.served import Way
 from training.evaluation.sets import EvaluationSet, content_of
 
 MAP_FRAMES = 600  # most points of one map; more only hide each other
 CENTRED = "_centred"
+BOTH: tuple[Way, ...] = ("whole", "served")
 BUNDLE = "bundle_"  # before the names of precisions
 _PACKAGES = ("numpy", "onnxruntime", "scikit-learn", "timm", "torch")
 
@@ -39,6 +47,8 @@ class EvaluationPlan:
         encoders: all that are evaluated; the first is the shipped one, evaluated as it is served.
         corpus: unlabelled rows whose mean centres the features; may be empty.
         cache: folder for features.
+        ways: what the encoders get of each file: whole frames, and what the service uses of them;
+            other ways tell which part of the analysis a difference comes from.
     """
 
     encoders: Sequence[FrameEncoder]
@@ -48,6 +58,17 @@ class EvaluationPlan:
     effort: Effort = field(default_factory=Effort)
     jobs: int = 1
     maps: bool = True
+    ways: Sequence[Way] = BOTH
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """An encoder as it is evaluated: in one way, and centred or as it is."""
+
+    encoder: FrameEncoder
+    way: Way
+    centred: bool
+    name: str
 
 
 Features = dict[str, dict[str, Floats]]  # evaluated encoder -> set -> unit features
@@ -85,29 +106,48 @@ def evaluate(plan: EvaluationPlan, costs: Mapping[str, Cost]) -> dict[str, Any]:
         },
         "means": {"outside": means(results, outside), "all": means(results, everything)},
         "paired": paired(results, names[0], outside),
-        "fidelity": _fidelity(embeddings, results, outside),
+        "ways": differences_of_ways(results, _ways_of(plan), outside),
+        "fidelity": _fidelity(plan, embeddings, results, outside),
         "maps": _maps(embeddings, plan) if plan.maps else [],
     }
 
 
+def _forms(plan: EvaluationPlan) -> Iterator[_Form]:
+    """Bundles as served and centred, all others centred; other ways without the second form."""
+    for encoder in plan.encoders:
+        is_bundle = encoder is plan.encoders[0] or encoder.name.startswith(BUNDLE)
+        for way in plan.ways:
+            name = encoder.name if way == "whole" else f"{encoder.name}_{way}"
+            yield _Form(encoder, way, not is_bundle, name)
+            if is_bundle and way == "whole":
+                yield _Form(encoder, way, True, encoder.name + CENTRED)
+
+
+def _ways_of(plan: EvaluationPlan) -> dict[str, dict[str, str]]:
+    """Encoder -> way -> name of the evaluated form; without the second form of bundles."""
+    found: dict[str, dict[str, str]] = {}
+    for form in _forms(plan):
+        if not form.name.endswith(CENTRED):
+            found.setdefault(form.encoder.name, {})[form.way] = form.name
+    return found
+
+
 def _features(plan: EvaluationPlan) -> Features:
-    """Unit features of every evaluated form: bundles as served and centred, all others centred."""
+    """Unit features of every evaluated form."""
     embeddings: Features = {}
-    work = [(encoder, dataset) for encoder in plan.encoders for dataset in plan.sets]
-    for encoder, dataset in track(work, "features"):
-        raw_ND = features(encoder, dataset.rows, plan.cache)
-        centre_D = _centre(encoder, raw_ND, plan)
-        if encoder.name == plan.encoders[0].name or encoder.name.startswith("bundle_"):
-            embeddings.setdefault(encoder.name, {})[dataset.name] = unit_rows(raw_ND, None)
-            name = encoder.name + CENTRED
-        else:
-            name = encoder.name
-        embeddings.setdefault(name, {})[dataset.name] = unit_rows(raw_ND, centre_D)
+    work = [(form, dataset) for form in _forms(plan) for dataset in plan.sets]
+    for form, dataset in track(work, "features"):
+        raw_ND = features(form.encoder, dataset.rows, plan.cache, form.way)
+        centre_D = _centre(form, raw_ND, plan) if form.centred else None
+        embeddings.setdefault(form.name, {})[dataset.name] = unit_rows(raw_ND, centre_D)
     return embeddings
 
 
-def _centre(encoder: FrameEncoder, raw_ND: Floats, plan: EvaluationPlan) -> Floats:
-    known_ND = features(encoder, plan.corpus, plan.cache) if plan.corpus else raw_ND
+def _centre(form: _Form, raw_ND: Floats, plan: EvaluationPlan) -> Floats:
+    """Of the corpus in the same way: the mean of whole frames would not centre cropped ones."""
+    known_ND = raw_ND
+    if plan.corpus:
+        known_ND = features(form.encoder, plan.corpus, plan.cache, form.way)
     mean_D: Floats = known_ND.mean(0, dtype=np.float64)
     return mean_D
 
@@ -142,28 +182,30 @@ def _about_set(dataset: EvaluationSet) -> dict[str, Any]:
 def _about_encoders(
     plan: EvaluationPlan, embeddings: Features, costs: Mapping[str, Cost]
 ) -> Iterator[dict[str, Any]]:
-    for name, by_set in embeddings.items():
-        encoder = next(e for e in plan.encoders if name in (e.name, e.name + CENTRED))
-        as_served = encoder.name == name and name + CENTRED in embeddings
-        cost = costs.get(encoder.name)
+    for form in _forms(plan):
+        cost = costs.get(form.encoder.name) if form.way == "whole" else None
         yield {
-            "name": name,
-            "key": encoder.key,
-            "dim": int(by_set[plan.sets[0].name].shape[1]),
-            "centred": not as_served,
+            "name": form.name,
+            "key": form.encoder.key,
+            "dim": int(embeddings[form.name][plan.sets[0].name].shape[1]),
+            "centred": form.centred,
+            "way": form.way,
             "cost": asdict(cost) if cost else None,
         }
 
 
 def _fidelity(
-    embeddings: Features, results: Mapping[str, Mapping[str, SetScores]], outside: Sequence[str]
+    plan: EvaluationPlan,
+    embeddings: Features,
+    results: Mapping[str, Mapping[str, SetScores]],
+    outside: Sequence[str],
 ) -> dict[str, Any]:
     """Each precision of a bundle against its fp32: cosines, and probe points lost in the mean.
 
     Where a bundle has no fp32 network its fp16 one stands for it: the same weights in halves,
     computed in float32 on a CPU, at a cosine of 1.0000 (model card).
     """
-    evaluated = [n for n in embeddings if n.startswith(BUNDLE) and not n.endswith(CENTRED)]
+    evaluated = [e.name for e in plan.encoders if e.name.startswith(BUNDLE)]
     exact = most_exact([name.removeprefix(BUNDLE) for name in evaluated])
     if exact is None:
         return {}

@@ -9,7 +9,8 @@ def benchmark_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
     Keys: shipped, seeds, centred_by, sets [{name, frames, in_domain}], mean_over_sets {encoder:
     {k | full | knn: percent}}, per_set {set: {encoder: {k | full | knn}}}, shipped_minus {other:
-    {k | full: estimate}}, fidelity, cost {encoder: cost}.
+    {k | full: estimate}}, ways {way: {"mean" | set: {k | full: estimate}}} of the shipped
+    encoder minus itself on whole frames, fidelity, cost {encoder: cost}.
     """
     results = document["results"]
     names = [dataset["name"] for dataset in document["sets"]]
@@ -28,6 +29,7 @@ def benchmark_of(document: Mapping[str, Any]) -> dict[str, Any]:
         "shipped_minus": {
             name: parts["mean"] for name, parts in document["paired"].items() if "mean" in parts
         },
+        "ways": document.get("ways", {}).get(document["shipped"], {}),
         "fidelity": document["fidelity"],
         "cost": {e["name"]: e["cost"] for e in document["encoders"] if e["cost"]},
     }

@@ -12,6 +12,7 @@ from service.api.idempotency import Idempotent
 from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
 from service.api.paging import Paging, next_cursor
+from service.api.permissions import PUBLISH, needs
 from service.api.routes.operation_routes import ACCEPTED, Prefer, accepted, prefers_async
 from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
@@ -36,6 +37,7 @@ router = APIRouter(route_class=StrictRoute, prefix="/v1/classifiers", tags=["cla
     status_code=201,
     openapi_extra=labelled_body(NewClassifierBody),
     responses=responses_of(ClassifierAnswer, 201) | ACCEPTED,
+    dependencies=[needs("classifier.write")],
 )
 async def create_classifier(
     request: Request,
@@ -57,7 +59,8 @@ async def create_classifier(
     async def act() -> JSONResponse:
         if prefers_async(prefer) and not files:
             check = service.registry.check_sources
-            await asyncio.to_thread(check, caller.workspace_id, fit_request.examples)
+            unlabelled = fit_request.options.unlabelled
+            await asyncio.to_thread(check, caller.workspace_id, fit_request.examples, unlabelled)
             start = service.operations.start
             operation = await asyncio.to_thread(
                 start, caller.workspace_id, "fit", fit_request.to_json()
@@ -74,7 +77,7 @@ def _created(classifier: Classifier) -> JSONResponse:
     return created(ClassifierAnswer.of(classifier), f"/v1/classifiers/{classifier.name}")
 
 
-@router.get("")
+@router.get("", dependencies=[needs("classifier.read")])
 async def list_classifiers(
     service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> ClassifierPage:
@@ -89,7 +92,7 @@ async def list_classifiers(
     return ClassifierPage(items=items, next_cursor=next_cursor("classifiers", page.next_after))
 
 
-@router.get("/{name}")
+@router.get("/{name}", dependencies=[needs("classifier.read")])
 async def get_classifier(
     name: str, service: Service, workspace_id: WorkspaceId, response: Response
 ) -> ClassifierAnswer:
@@ -107,6 +110,7 @@ async def get_classifier(
     "/{name}/refit",
     status_code=201,
     responses=responses_of(VersionAnswer, 201) | ACCEPTED | {409: {}},
+    dependencies=[needs("classifier.write")],
 )
 async def refit_classifier(
     name: str,
@@ -122,6 +126,8 @@ async def refit_classifier(
     Uploads and scans that were named stay. What was relabelled or dropped by hand stays so until
     the label of the scan changes. `nothing_changed` when the version has these labels already.
     """
+    if body.publish:
+        caller.require(PUBLISH)
     refit_request = body.request(name, caller.author, if_match)
 
     async def act() -> JSONResponse:
@@ -139,7 +145,7 @@ async def refit_classifier(
     return await idempotent.run(act, "refit", name, str(if_match), body)
 
 
-@router.patch("/{name}")
+@router.patch("/{name}", dependencies=[needs("classifier.publish")])
 async def update_classifier(
     name: str,
     body: ClassifierPatchBody,
@@ -159,7 +165,7 @@ async def update_classifier(
     return with_etag(response, ClassifierAnswer.of(classifier))
 
 
-@router.delete("/{name}")
+@router.delete("/{name}", dependencies=[needs("classifier.delete")])
 async def delete_classifier(
     name: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch
 ) -> Deleted:
@@ -168,7 +174,12 @@ async def delete_classifier(
     return Deleted(deleted=name)
 
 
-@router.post("/import", status_code=201, responses=responses_of(ClassifierAnswer, 201))
+@router.post(
+    "/import",
+    status_code=201,
+    responses=responses_of(ClassifierAnswer, 201),
+    dependencies=[needs("classifier.write")],
+)
 async def import_classifier(
     body: ClassifierImportBody, service: Service, caller: KnownCaller, idempotent: Idempotent
 ) -> Response:

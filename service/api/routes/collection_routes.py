@@ -11,6 +11,7 @@ from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.etags import IfMatch, created, with_etag
 from service.api.idempotency import Idempotent
 from service.api.paging import Paging, next_cursor
+from service.api.permissions import needs
 from service.api.routes.operation_routes import ACCEPTED, accepted, begin
 from service.api.routing import StrictRoute
 from service.api.shapes.base import NAME, Responses, responses_of
@@ -39,7 +40,12 @@ def _answer(service: Services, workspace_id: str, collection: Collection) -> Col
     return CollectionAnswer.of(collection, service.gallery.statistics(workspace_id, collection))
 
 
-@router.post("", status_code=201, responses=responses_of(CollectionAnswer, 201))
+@router.post(
+    "",
+    status_code=201,
+    responses=responses_of(CollectionAnswer, 201),
+    dependencies=[needs("collection.write")],
+)
 async def create_collection(
     body: NewCollectionBody, service: Service, workspace_id: WorkspaceId, idempotent: Idempotent
 ) -> Response:
@@ -62,7 +68,7 @@ async def create_collection(
     return await idempotent.run(act, "collection", body)
 
 
-@router.get("")
+@router.get("", dependencies=[needs("collection.read")])
 async def list_collections(
     service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> CollectionPage:
@@ -77,7 +83,7 @@ async def list_collections(
     return CollectionPage(items=items, next_cursor=next_cursor("collections", page.next_after))
 
 
-@router.get("/{collection}")
+@router.get("/{collection}", dependencies=[needs("collection.read")])
 async def get_collection(
     collection: str, service: Service, workspace_id: WorkspaceId, response: Response
 ) -> CollectionAnswer:
@@ -86,7 +92,7 @@ async def get_collection(
     return with_etag(response, _answer(service, workspace_id, record))
 
 
-@router.patch("/{collection}")
+@router.patch("/{collection}", dependencies=[needs("collection.write")])
 async def patch_collection(
     collection: str,
     body: CollectionChangeBody,
@@ -107,7 +113,7 @@ async def patch_collection(
     return with_etag(response, _answer(service, workspace_id, record))
 
 
-@router.delete("/{collection}")
+@router.delete("/{collection}", dependencies=[needs("collection.delete")])
 async def delete_collection(
     collection: str, service: Service, workspace_id: WorkspaceId, if_match: IfMatch
 ) -> CollectionDeleted:
@@ -119,7 +125,7 @@ async def delete_collection(
     return CollectionDeleted(deleted=collection, scans=removed)
 
 
-@router.post("/{collection}/facets")
+@router.post("/{collection}/facets", dependencies=[needs("scan.read")])
 async def count_scans(
     collection: str, body: FacetsBody, service: Service, workspace_id: WorkspaceId
 ) -> FacetsAnswer:
@@ -139,7 +145,12 @@ async def count_scans(
 # long work ------------------------------------------------------------------------------------
 
 
-@router.post("/{collection}/export", status_code=202, responses=ACCEPTED)
+@router.post(
+    "/{collection}/export",
+    status_code=202,
+    responses=ACCEPTED,
+    dependencies=[needs("collection.export")],
+)
 async def export_collection(
     collection: str, body: ExportBody, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
@@ -149,7 +160,12 @@ async def export_collection(
     return accepted(await begin(service, workspace_id, ExportRequest(collection, body.to)))
 
 
-@router.post("/{collection}/import", status_code=202, responses=ACCEPTED)
+@router.post(
+    "/{collection}/import",
+    status_code=202,
+    responses=ACCEPTED,
+    dependencies=[needs("collection.import")],
+)
 async def import_collection(
     collection: Annotated[str, Path(pattern=NAME)],
     body: CollectionImportBody,
@@ -161,7 +177,12 @@ async def import_collection(
     return accepted(await begin(service, workspace_id, ImportRequest(collection, body.source)))
 
 
-@router.post("/{collection}/reembed", status_code=202, responses=ACCEPTED | CONFLICT)
+@router.post(
+    "/{collection}/reembed",
+    status_code=202,
+    responses=ACCEPTED | CONFLICT,
+    dependencies=[needs("collection.write")],
+)
 async def reembed_collection(
     collection: str, service: Service, workspace_id: WorkspaceId
 ) -> JSONResponse:
@@ -176,7 +197,7 @@ async def reembed_collection(
     return accepted(await begin(service, workspace_id, request))
 
 
-@router.get("/{collection}/reembed")
+@router.get("/{collection}/reembed", dependencies=[needs("collection.read")])
 async def get_reembedding(
     collection: str, service: Service, workspace_id: WorkspaceId
 ) -> ReembeddingAnswer:
@@ -185,7 +206,9 @@ async def get_reembedding(
     return ReembeddingAnswer.of_record(change, collection=collection)
 
 
-@router.delete("/{collection}/reembed", responses=CONFLICT)
+@router.delete(
+    "/{collection}/reembed", responses=CONFLICT, dependencies=[needs("collection.write")]
+)
 async def end_reembedding(
     collection: str,
     keep: Annotated[

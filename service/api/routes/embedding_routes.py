@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from service.api.batches import batch_status, refuse_if_all_failed
 from service.api.dependencies import Service, WorkspaceId
 from service.api.openapi import image_body
+from service.api.permissions import needs
 from service.api.problems import request_id_of
 from service.api.routing import StrictRoute
 from service.api.shapes.base import responses_of
@@ -31,6 +32,7 @@ router = APIRouter(route_class=StrictRoute)
     tags=["encoder"],
     openapi_extra=image_body(EmbeddingsBody, options=EmbeddingOptions),
     responses=responses_of(EmbeddingsAnswer, 200, 207),
+    dependencies=[needs("embed")],
 )
 async def embed_images(
     request: Request,

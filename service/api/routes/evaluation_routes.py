@@ -13,6 +13,7 @@ from service.api.etags import IfMatch
 from service.api.idempotency import Idempotent
 from service.api.labelled_examples import embed_each_labelled, read_labelled
 from service.api.openapi import labelled_body
+from service.api.permissions import PUBLISH, needs
 from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
 from service.api.shapes.base import Identifier, Label, RefusedExampleAnswer, responses_of
@@ -46,7 +47,11 @@ router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["classifiers"], 
 Share = Annotated[float | None, Query(gt=0, le=1)]
 
 
-@router.post("/classifiers/{name}/evaluate", openapi_extra=labelled_body(EvaluationBody))
+@router.post(
+    "/classifiers/{name}/evaluate",
+    openapi_extra=labelled_body(EvaluationBody),
+    dependencies=[needs("classifier.evaluate")],
+)
 async def evaluate_classifier(
     request: Request, service: Service, workspace_id: WorkspaceId, target: VersionInQuery
 ) -> EvaluationAnswer:
@@ -94,7 +99,9 @@ def _raise_failed(failed: Sequence[tuple[int, ServiceError]], *, leave_out: bool
             raise type(error)(f"file {file}: {error}{more}") from error
 
 
-@router.get("/classifiers/{name}/versions/{version}/compare")
+@router.get(
+    "/classifiers/{name}/versions/{version}/compare", dependencies=[needs("classifier.read")]
+)
 async def compare_versions(
     target: VersionInPath,
     service: Service,
@@ -122,7 +129,7 @@ async def compare_versions(
     )
 
 
-@router.get("/classifiers/{name}/review")
+@router.get("/classifiers/{name}/review", dependencies=[needs("classifier.read", "scan.read")])
 async def review_labels(
     service: Service,
     workspace_id: WorkspaceId,
@@ -160,7 +167,9 @@ async def review_labels(
     )
 
 
-@router.get("/classifiers/{name}/versions/{version}/thresholds")
+@router.get(
+    "/classifiers/{name}/versions/{version}/thresholds", dependencies=[needs("classifier.read")]
+)
 async def get_thresholds(
     target: VersionInPath,
     service: Service,
@@ -197,6 +206,7 @@ async def get_thresholds(
     "/classifiers/{name}/versions/{version}/thresholds",
     status_code=201,
     responses=responses_of(VersionAnswer, 201),
+    dependencies=[needs("classifier.write")],
 )
 async def set_thresholds(
     name: str,
@@ -212,6 +222,8 @@ async def set_thresholds(
     Predictions then say for each class whether its probability reaches the threshold. The settings
     of the version hold each threshold with its operating point.
     """
+    if body.publish:
+        caller.require(PUBLISH)
 
     async def act() -> JSONResponse:
         store = partial(
@@ -229,7 +241,9 @@ async def set_thresholds(
     return await idempotent.run(act, "thresholds", name, version, str(if_match), body)
 
 
-@router.get("/classifiers/{name}/versions/{version}/confusion")
+@router.get(
+    "/classifiers/{name}/versions/{version}/confusion", dependencies=[needs("classifier.read")]
+)
 async def get_confusion(
     target: VersionInPath,
     service: Service,
@@ -258,7 +272,9 @@ async def get_confusion(
     return ConfusionAnswer.of_record(confusion, classifier=name, version=number, items=items)
 
 
-@router.get("/classifiers/{name}/versions/{version}/forecast")
+@router.get(
+    "/classifiers/{name}/versions/{version}/forecast", dependencies=[needs("classifier.read")]
+)
 async def get_forecast(
     target: VersionInPath, service: Service, workspace_id: WorkspaceId
 ) -> ForecastAnswer:
@@ -275,7 +291,7 @@ async def get_forecast(
     return ForecastAnswer(classifier=name, version=number, items=items)
 
 
-@router.post("/collections/{collection}/agreement")
+@router.post("/collections/{collection}/agreement", dependencies=[needs("scan.read")])
 async def measure_agreement(
     collection: str, body: AgreementBody, service: Service, workspace_id: WorkspaceId
 ) -> AgreementAnswer:

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from service.api.dependencies import Service, WorkspaceId
 from service.api.idempotency import Idempotent
+from service.api.permissions import needs
 from service.api.routing import StrictRoute
 from service.api.shapes.base import Identifier
 from service.api.shapes.label_shapes import (
@@ -28,7 +29,7 @@ router = APIRouter(
 )
 
 
-@router.get("/next")
+@router.get("/next", dependencies=[needs("scan.read")])
 async def list_next_scans(
     collection: str,
     service: Service,
@@ -51,7 +52,9 @@ async def list_next_scans(
     return NextScansAnswer.of_record(found, collection=collection, tasks=task, items=items)
 
 
-@router.post("/labels/rename", response_model=LabelRenameAnswer)
+@router.post(
+    "/labels/rename", response_model=LabelRenameAnswer, dependencies=[needs("collection.write")]
+)
 async def rename_label(
     collection: str,
     body: LabelRenameBody,

@@ -10,6 +10,7 @@ from service.access.keys import Caller
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.etags import IfMatch
 from service.api.paging import Paging, next_cursor
+from service.api.permissions import PUBLISH, needs
 from service.api.routing import StrictRoute
 from service.api.shapes.base import Responses
 from service.api.shapes.operation_shapes import (
@@ -37,7 +38,7 @@ ACCEPTED: Responses = {
 }
 
 
-@router.get("/operations", tags=["operations"])
+@router.get("/operations", tags=["operations"], dependencies=[needs("operation.read")])
 async def list_operations(
     service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> OperationPage:
@@ -52,7 +53,9 @@ async def list_operations(
     return OperationPage(items=items, next_cursor=next_cursor("operations", page.next_after))
 
 
-@router.get("/operations/{operation_id}", tags=["operations"])
+@router.get(
+    "/operations/{operation_id}", tags=["operations"], dependencies=[needs("operation.read")]
+)
 async def get_operation(
     operation_id: str, service: Service, workspace_id: WorkspaceId
 ) -> OperationAnswer:
@@ -61,7 +64,9 @@ async def get_operation(
     return OperationAnswer.of(operation)
 
 
-@router.delete("/operations/{operation_id}", tags=["operations"])
+@router.delete(
+    "/operations/{operation_id}", tags=["operations"], dependencies=[needs("operation.cancel")]
+)
 async def cancel_operation(
     operation_id: str, service: Service, workspace_id: WorkspaceId
 ) -> OperationAnswer:
@@ -91,7 +96,11 @@ def prefers_async(prefer: str | None) -> bool:
 # erasure --------------------------------------------------------------------------------------
 
 
-@router.delete("/collections/{collection}/scans/{scan_id}", tags=["collections"])
+@router.delete(
+    "/collections/{collection}/scans/{scan_id}",
+    tags=["collections"],
+    dependencies=[needs("scan.delete")],
+)
 async def delete_scan(
     collection: str,
     scan_id: str,
@@ -101,6 +110,7 @@ async def delete_scan(
     refit: Refit = False,
 ) -> ScanDeleted:
     """Delete one scan; the receipt names the classifiers fitted from it."""
+    _require_refit(caller, refit=refit)
     remove = service.gallery.remove
     receipt = await asyncio.to_thread(
         remove, caller.workspace_id, collection, scan_id, if_version=if_match
@@ -114,7 +124,13 @@ async def delete_scan(
     return await _erased(service, caller, receipt, answer, refit=refit)
 
 
-@router.delete("/subjects", tags=["subjects"], name="erase_subject_of_query")
+@router.delete(
+    "/subjects",
+    tags=["subjects"],
+    name="erase_subject_of_query",
+    responses={404: {}},
+    dependencies=[needs("subject.erase")],
+)
 async def erase_subject_of_query(
     service: Service,
     caller: KnownCaller,
@@ -125,7 +141,13 @@ async def erase_subject_of_query(
     return await erase_subject(subject_id, service, caller, refit)
 
 
-@router.delete("/studies", tags=["subjects"], name="erase_study_of_query")
+@router.delete(
+    "/studies",
+    tags=["subjects"],
+    name="erase_study_of_query",
+    responses={404: {}},
+    dependencies=[needs("subject.erase")],
+)
 async def erase_study_of_query(
     service: Service,
     caller: KnownCaller,
@@ -136,24 +158,35 @@ async def erase_study_of_query(
     return await erase_study(study_id, service, caller, refit)
 
 
-@router.delete("/subjects/{subject_id:path}", tags=["subjects"])
+@router.delete(
+    "/subjects/{subject_id:path}", tags=["subjects"], dependencies=[needs("subject.erase")]
+)
 async def erase_subject(
     subject_id: str, service: Service, caller: KnownCaller, refit: Refit = False
 ) -> ErasureAnswer:
     """Erase one patient everywhere; the receipt names scans and classifiers fitted from them."""
+    _require_refit(caller, refit=refit)
     erase = service.gallery.erase_subject
     receipt = await asyncio.to_thread(erase, caller.workspace_id, subject_id)
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
 
 
-@router.delete("/studies/{study_id:path}", tags=["subjects"])
+@router.delete("/studies/{study_id:path}", tags=["subjects"], dependencies=[needs("subject.erase")])
 async def erase_study(
     study_id: str, service: Service, caller: KnownCaller, refit: Refit = False
 ) -> ErasureAnswer:
     """Erase one study everywhere; the receipt names scans and classifiers fitted from them."""
+    _require_refit(caller, refit=refit)
     erase = service.gallery.erase_study
     receipt = await asyncio.to_thread(erase, caller.workspace_id, study_id)
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
+
+
+def _require_refit(caller: Caller, *, refit: bool) -> None:
+    """Raises MissingScope, before anything is erased: the key may not refit and publish."""
+    if refit:
+        caller.require("classifier.write")
+        caller.require(PUBLISH)
 
 
 async def _erased(

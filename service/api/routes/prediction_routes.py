@@ -9,8 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.batches import refuse_if_all_failed
-from service.api.dependencies import Service, Services, WorkspaceId
+from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.openapi import image_body
+from service.api.permissions import READ_SCANS, needs
 from service.api.problems import request_id_of
 from service.api.routing import StrictRoute
 from service.api.shapes.base import REGION_HELP, ImageAnswer, Problem, RegionChoice, responses_of
@@ -66,10 +67,12 @@ AsCine = Annotated[
     "/classifiers/{name}/predict",
     openapi_extra=image_body(PredictImagesBody, PredictScansBody),
     responses=responses_of(PredictionsAnswer, 200, 207) | {409: {}},
+    dependencies=[needs("predict")],
 )
 async def predict_items(
     request: Request,
     service: Service,
+    caller: KnownCaller,
     workspace_id: WorkspaceId,
     target: VersionInQuery,
     coverage: Coverage = 0.9,
@@ -99,6 +102,7 @@ async def predict_items(
     name, number = target[0].name, target[1].number
     loaded = await asyncio.to_thread(service.classifiers.open, workspace_id, name, number)
     if upload.document is not None and "images" not in upload.document:
+        caller.require(READ_SCANS)
         with_map = heatmap != "none"
         items, facts = await _of_scans(service, workspace_id, upload, with_map=with_map)
     else:

@@ -14,6 +14,7 @@ from service.api.etags import IfMatch, with_etag
 from service.api.idempotency import Idempotent
 from service.api.openapi import image_body
 from service.api.paging import Paging, next_cursor
+from service.api.permissions import needs
 from service.api.problems import request_id_of
 from service.api.routing import StrictRoute
 from service.api.shapes.base import (
@@ -70,6 +71,7 @@ OF_RAW = "Only for a raw image; forms and JSON have metadata."
     "",
     openapi_extra=image_body(NewScansBody, metadata=ScanMetadata),
     responses=responses_of(AddedScansAnswer, 200, 207),
+    dependencies=[needs("scan.write")],
 )
 async def add_scans(
     collection: str,
@@ -143,6 +145,7 @@ def _files_and_facts(
     "",
     response_model=ScanPage | ScanPartPage,
     responses={413: {}},
+    dependencies=[needs("scan.read")],
 )
 async def list_scans(
     collection: str,
@@ -263,7 +266,7 @@ def _value(text: str) -> Any:
     return text if isinstance(value, list | dict) else value
 
 
-@router.get("/{scan_id}")
+@router.get("/{scan_id}", dependencies=[needs("scan.read")])
 async def get_scan(
     collection: str,
     scan_id: str,
@@ -284,6 +287,7 @@ async def get_scan(
     "/{scan_id}/thumbnail",
     response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}}},
+    dependencies=[needs("scan.read")],
 )
 async def get_thumbnail(
     collection: str, scan_id: str, service: Service, workspace_id: WorkspaceId
@@ -293,7 +297,7 @@ async def get_thumbnail(
     return Response(data, media_type="image/jpeg")
 
 
-@router.patch("/{scan_id}")
+@router.patch("/{scan_id}", dependencies=[needs("scan.label")])
 async def patch_scan(
     collection: str,
     scan_id: str,

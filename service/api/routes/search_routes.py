@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Annotated
 
 import numpy as np
@@ -11,6 +12,7 @@ from fastapi.responses import JSONResponse
 from service.api.batches import batch_status, refuse_if_all_failed
 from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
+from service.api.permissions import needs
 from service.api.problems import request_id_of
 from service.api.routing import StrictRoute
 from service.api.shapes.base import ImageAnswer, Problem, responses_of
@@ -31,7 +33,7 @@ from service.api.uploads import Upload, embed_each, from_base64, read_upload
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
-from service.gallery.gallery_records import QueryExample, SearchRequest
+from service.gallery.gallery_records import QueryExample, SearchHit, SearchRequest
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["search"])
 OptionsText = Annotated[
@@ -45,6 +47,7 @@ OptionsText = Annotated[
     responses=responses_of(SearchAnswer | SearchesAnswer)
     | responses_of(SearchesAnswer, 207)
     | {404: {}},
+    dependencies=[needs("search")],
 )
 async def search(
     request: Request, service: Service, workspace_id: WorkspaceId, options: OptionsText = None
@@ -72,6 +75,7 @@ async def search(
 @router.post(
     "/collections/{collection}/search",
     openapi_extra=image_body(QueryBody, options=SearchOptions),
+    dependencies=[needs("search")],
 )
 async def search_collection(
     collection: str,
@@ -167,13 +171,18 @@ async def _search(
     )
     loop = asyncio.get_running_loop()
     hits = await loop.run_in_executor(
-        service.searchers, service.gallery.search, workspace_id, request
+        service.searchers, copy_context().run, _search_timed, service, workspace_id, request
     )
     return SearchAnswer.of_record(
         service.pipeline.encoder,
         query=QueryAnswer(images=[ImageAnswer.of(image_of(image)) for image in images]),
         items=[HitAnswer.of(hit) for hit in hits],
     )
+
+
+def _search_timed(service: Services, workspace_id: str, request: SearchRequest) -> list[SearchHit]:
+    with service.timed("search"):
+        return service.gallery.search(workspace_id, request)
 
 
 async def _embed(

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 
 from service.api.dependencies import Service, WorkspaceId
 from service.api.paging import Paging, next_cursor
+from service.api.permissions import needs
 from service.api.routing import StrictRoute
 from service.api.shapes.subject_shapes import SubjectAnswer
 
@@ -14,7 +15,12 @@ router = APIRouter(route_class=StrictRoute, prefix="/v1/subjects", tags=["subjec
 KIND = "subject"  # of the cursor, which may be logged: without the id
 
 
-@router.get("", name="read_subject_of_query")
+@router.get(
+    "",
+    name="read_subject_of_query",
+    responses={404: {}},
+    dependencies=[needs("subject.read")],
+)
 async def read_subject_of_query(
     service: Service,
     workspace_id: WorkspaceId,
@@ -25,7 +31,7 @@ async def read_subject_of_query(
     return await read_subject(subject_id, service, workspace_id, paging)
 
 
-@router.get("/{subject_id:path}")
+@router.get("/{subject_id:path}", dependencies=[needs("subject.read")])
 async def read_subject(
     subject_id: str, service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> SubjectAnswer:

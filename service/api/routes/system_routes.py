@@ -6,21 +6,22 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from service.api.dependencies import Service, WorkspaceId
+from service.api.permissions import OPEN, needs
 from service.api.routing import StrictRoute
 from service.api.shapes.system_shapes import EncoderAnswer, Live, QueueAnswer, Ready
-from service.errors import Stopping
+from service.errors import Stopping, UnknownItem
 from service.observability import METRICS_CONTENT_TYPE
 
 router = APIRouter(route_class=StrictRoute)
 
 
-@router.get("/health/live", tags=["health"])
+@router.get("/health/live", tags=["health"], dependencies=[OPEN])
 async def get_liveness(request: Request) -> Live:
     """The process responds, and this is its version."""
     return Live(status="live", version=request.app.version)
 
 
-@router.get("/health/ready", tags=["health"])
+@router.get("/health/ready", tags=["health"], dependencies=[OPEN])
 async def get_readiness(service: Service) -> Ready:
     """The encoder works and the catalog reads and writes, with the state of each queue; else 503.
 
@@ -47,15 +48,23 @@ async def get_readiness(service: Service) -> Ready:
     )
 
 
-@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    tags=["health"],
+    response_class=PlainTextResponse,
+    responses={404: {}},
+    dependencies=[OPEN],
+)
 async def get_metrics(service: Service) -> Response:
-    """Prometheus text."""
+    """Prometheus text; 404 where the settings give it a port of its own."""
+    if service.settings.metrics_port:
+        raise UnknownItem("metrics have a port of their own here")
     # In a thread: some figures are read from the catalog.
     text = await asyncio.to_thread(service.metrics.render)
     return Response(text, media_type=METRICS_CONTENT_TYPE)
 
 
-@router.get("/v1/encoder", tags=["encoder"])
+@router.get("/v1/encoder", tags=["encoder"], dependencies=[needs("encoder.read")])
 async def get_encoder(service: Service, workspace_id: WorkspaceId) -> EncoderAnswer:
     """Manifest and model card of the loaded bundle."""
     encoder = service.pipeline.encoder

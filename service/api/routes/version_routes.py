@@ -13,6 +13,7 @@ from service.api.idempotency import Idempotent
 from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
 from service.api.paging import Paging, next_cursor
+from service.api.permissions import PUBLISH, needs
 from service.api.routing import StrictRoute
 from service.api.shapes.base import responses_of
 from service.api.shapes.version_shapes import (
@@ -32,7 +33,7 @@ router = APIRouter(
 ONNX_TYPE = "application/octet-stream"
 
 
-@router.get("")
+@router.get("", dependencies=[needs("classifier.read")])
 async def list_versions(
     name: str, service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> VersionPage:
@@ -49,7 +50,7 @@ async def list_versions(
     return VersionPage(items=items, next_cursor=next_cursor(kind, page.next_after))
 
 
-@router.get("/{version}")
+@router.get("/{version}", dependencies=[needs("classifier.read")])
 async def get_version(
     target: VersionInPath, service: Service, workspace_id: WorkspaceId, response: Response
 ) -> VersionAnswer:
@@ -60,7 +61,7 @@ async def get_version(
     return with_etag(response, VersionAnswer.of(classifier, version, changes))
 
 
-@router.get("/{version}/examples")
+@router.get("/{version}/examples", dependencies=[needs("classifier.read")])
 async def list_examples(
     target: VersionInPath, service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> ExamplePage:
@@ -90,6 +91,7 @@ async def list_examples(
     status_code=201,
     openapi_extra=labelled_body(ExampleChangesBody),
     responses=responses_of(VersionAnswer, 201) | {409: {}},
+    dependencies=[needs("classifier.write")],
 )
 async def change_examples(
     name: str,
@@ -106,6 +108,8 @@ async def change_examples(
     or whose subjects were erased are left out; ``settings.not_kept`` gives their number.
     """
     body, files = await read_labelled(request, service, ExampleChangesBody)
+    if body.publish:
+        caller.require(PUBLISH)
     change_request = body.request(name, version, caller.author, if_match)
 
     async def act() -> JSONResponse:
@@ -134,6 +138,7 @@ def version_created(classifier: Classifier, version: ClassifierVersion) -> JSONR
         },
         409: {},
     },
+    dependencies=[needs("classifier.export")],
 )
 async def export_classifier(
     target: VersionInPath,

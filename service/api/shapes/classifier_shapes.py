@@ -21,7 +21,7 @@ from service.api.shapes.base import (
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
 from service.api.strict_json import is_unicode
-from service.classifiers.fitting import FitOptions
+from service.classifiers.fitting import FitOptions, UnlabelledSelection
 from service.classifiers.label_source import LabelSource, SourceChanges
 from service.classifiers.registry import Author, Classifier, ClassifierVersion
 from service.classifiers.requests import (
@@ -129,6 +129,19 @@ class ExampleSource(Body):
         )
 
 
+class UnlabelledBody(Body):
+    """Scans that take part in a fit without a label, where that helps."""
+
+    collection: Name | None = Field(description="Null: none, also if the version before had some.")
+    filter: FilterBody = Field(default_factory=FilterBody)
+
+    @property
+    def selection(self) -> UnlabelledSelection:
+        """The scans as the use cases take them."""
+        written = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return UnlabelledSelection(self.collection, self.filter.where(), written)
+
+
 class FitFields(Body):
     """Options of a fit."""
 
@@ -146,12 +159,19 @@ class FitFields(Body):
         max_length=MAX_CLASSES,
         description="Multi-label: label -> threshold of its probability; 0.5 by default.",
     )
+    unlabelled: UnlabelledBody | None = Field(
+        None, description="Null: none, or the scans of the version before."
+    )
 
     def fit_options(self, kind: Kind = "single_label") -> FitOptions:
         """The options as the use cases take them; None where the request names none."""
         weights = {} if self.class_weights == "balanced" else self.class_weights
         return FitOptions(
-            kind, weights if isinstance(weights, dict) else None, self.counted, self.thresholds
+            kind,
+            weights if isinstance(weights, dict) else None,
+            self.counted,
+            self.thresholds,
+            None if self.unlabelled is None else self.unlabelled.selection,
         )
 
 

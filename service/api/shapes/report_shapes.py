@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.shapes.base import Answer
+from service.api.shapes.base import Answer, JsonObject
 
 MULTI_LABEL_ONLY = "Only for a multi-label classifier; else null."
 SINGLE_LABEL_ONLY = "Only for a single-label classifier; else null."
@@ -117,6 +117,22 @@ class ForecastReport(Answer):
     missing_groups: dict[str, int]
 
 
+class UnlabelledAnswer(Answer):
+    """Whether unlabelled scans taught a label's head, and why."""
+
+    scans: int = Field(description="Unlabelled scans that were looked at.")
+    used: bool
+    because: str
+    taught: int = Field(description="Scans that taught the head; 0 when not used.")
+    agreement: float | None = Field(
+        description="Share of the scans on which their graph and the labelled examples agree."
+    )
+    gain: float | None = Field(
+        description="Cross-validated balanced accuracy with the scans minus without them; null: "
+        "too few groups."
+    )
+
+
 class HeadReportAnswer(Answer):
     """Grouped cross-validation of a label, or of a single-label classifier."""
 
@@ -127,6 +143,9 @@ class HeadReportAnswer(Answer):
     groups: int
     effective_examples: int = Field(description="Frames of one group and class count once.")
     class_weights: dict[str, float] | None
+    unlabelled: UnlabelledAnswer | None = Field(
+        None, description="Null: the fit was given no unlabelled scans."
+    )
     regularisation_c: float
     c_chosen_by: str
     n_folds: int
@@ -210,6 +229,16 @@ class OperatingPointAnswer(ThresholdAnswer):
     cross_fitted: CrossFitted | None = Field(description="Null for a given threshold.")
 
 
+class UnlabelledSettings(BaseModel):
+    """Where the unlabelled scans of a version come from."""
+
+    collection: str
+    filter: JsonObject | None = Field(
+        description="As the request wrote it; null when it named subjects or studies."
+    )
+    scans: int = Field(description="How many the version lists; erasing one names the classifier.")
+
+
 class VersionSettings(BaseModel):
     """How a version was made; a later release may have stored more fields."""
 
@@ -220,6 +249,10 @@ class VersionSettings(BaseModel):
     relabelled: int | None = None
     dropped: int | None = None
     not_kept: int | None = Field(None, description="Examples that were deleted meanwhile.")
+    unlabelled: UnlabelledSettings | None = Field(None, description="Null: none were given.")
+    unlabelled_not_kept: int | None = Field(
+        None, description="Unlabelled scans that were deleted meanwhile."
+    )
     refit: bool | None = Field(None, description="Made by an erasure.")
     imported: bool | None = None
     origin: dict[str, Any] | None = Field(None, description="The card of an imported classifier.")

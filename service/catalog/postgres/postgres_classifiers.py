@@ -187,7 +187,7 @@ def _insert_version(connection: Connection, row: DictRow, number: int, version: 
         "classifier_seq": row["seq"],
         "number": number,
         "created_at": now(),
-        "examples": len(version.examples),
+        "examples": version.labelled,
     }
     values = columns | to_columns(version)
     version_seq = insert(connection, "classifier_versions", values, returning="seq")

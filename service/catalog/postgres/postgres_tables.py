@@ -56,7 +56,12 @@ CREATE TABLE keys (
     name text COLLATE "C" NOT NULL,
     secret_sha256 text COLLATE "C" NOT NULL UNIQUE,
     created_at text COLLATE "C" NOT NULL,
-    revoked_at text COLLATE "C"
+    revoked_at text COLLATE "C",
+    roles text COLLATE "C" NOT NULL DEFAULT '["admin"]', -- JSON list
+    scopes text COLLATE "C" NOT NULL DEFAULT '[]', -- JSON list, beside those of the roles
+    expires_at text COLLATE "C",
+    last_used_at text COLLATE "C", -- at most a minute old
+    replaced_by text COLLATE "C" -- key_id of the key that a rotation made
 );
 
 CREATE INDEX keys_of_workspace ON keys (workspace_id);

@@ -8,7 +8,7 @@ Shape suffixes: N examples, D embedding width.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,12 @@ from service.catalog.ids import new_ids
 from service.catalog.plain_text import name_of, require_optional_name
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_rows import PostgresTable, select, sent_vectors
-from service.catalog.records import NewExample, VersionExample
+from service.catalog.records import UNLABELLED, NewExample, VersionExample
 from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
 VECTORS_AT_ONCE = 1000  # which take a few megabytes
-_OF_VERSION = """
+_OF_VERSION = f"""
     FROM classifiers AS k
     JOIN classifier_versions AS v ON v.classifier_seq = k.seq
     JOIN version_examples AS m ON m.version_seq = v.seq
@@ -33,6 +33,7 @@ _OF_VERSION = """
     LEFT JOIN scans AS s ON s.row_id = e.scan_row_id AND s.workspace_id = e.workspace_id
     LEFT JOIN scan_vectors AS w ON w.row_id = s.row_id
     WHERE k.workspace_id = %s AND k.name = %s AND v.number = %s AND m.position > %s
+        AND (m.group_number = {UNLABELLED}) = %s::boolean
     ORDER BY m.position LIMIT %s
 """
 _EXAMPLES = f"""
@@ -72,25 +73,41 @@ class PostgresVersionExamples(PostgresTable):
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
     ) -> tuple[VersionExample, ...]:
-        return tuple(
-            map(_example, self._of_version(_EXAMPLES, workspace_id, name, number, after, limit))
-        )
+        with self._database.read(workspace_id) as connection:
+            return _examples(connection, (workspace_id, name, number, after, False, limit))
 
     def version_embeddings(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> npt.NDArray[np.float32]:
-        rows = self._of_version(_VECTORS, workspace_id, name, number, -1, -1)
-        return sent_vectors([sent for (sent,) in rows if sent is not None], dim)
-
-    def _of_version(
-        self, query: str, workspace_id: str, name: str, number: int, after: int, limit: int
-    ) -> list[tuple[Any, ...]]:
-        if "\0" in name:  # PostgreSQL has no such text, so nothing is called so
-            return []
-        variables = (workspace_id, name, number, after, None if limit < 0 else limit)
         with self._database.read(workspace_id) as connection:
-            cursor = connection.cursor(row_factory=tuple_row, binary=True)
-            return cursor.execute(query, variables).fetchall()
+            return _embeddings(connection, (workspace_id, name, number, -1, False, -1), dim)
+
+    def version_unlabelled(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> tuple[tuple[VersionExample, ...], npt.NDArray[np.float32]]:
+        which = (workspace_id, name, number, -1, True, -1)
+        with self._database.read(workspace_id) as connection:  # both see the same moment
+            return _examples(connection, which), _embeddings(connection, which, dim)
+
+
+Which: TypeAlias = tuple[str, str, int, int, bool, int]
+
+
+def _examples(connection: Connection, which: Which) -> tuple[VersionExample, ...]:
+    return tuple(map(_example, _of_version(connection, _EXAMPLES, which)))
+
+
+def _embeddings(connection: Connection, which: Which, dim: int) -> npt.NDArray[np.float32]:
+    rows = _of_version(connection, _VECTORS, which)
+    return sent_vectors([sent for (sent,) in rows if sent is not None], dim)
+
+
+def _of_version(connection: Connection, query: str, which: Which) -> list[tuple[Any, ...]]:
+    if "\0" in which[1]:  # PostgreSQL has no such text, so nothing is called so
+        return []
+    limit = None if which[-1] < 0 else which[-1]
+    cursor = connection.cursor(row_factory=tuple_row, binary=True)
+    return cursor.execute(query, (*which[:-1], limit)).fetchall()
 
 
 def add_examples(

@@ -160,7 +160,7 @@ def _insert_version(
         "classifier_seq": row["seq"],
         "number": number,
         "created_at": now(),
-        "examples": len(version.examples),
+        "examples": version.labelled,
     }
     version_seq = insert(connection, "classifier_versions", columns | to_columns(version))
     add_examples(connection, row, int(version_seq or 0), version.examples)

@@ -26,7 +26,7 @@ class Database:
     """Transactions over one file, from any thread.
 
     Args:
-        path: absolute path of the file; created if there is none, and migrated from schema 1.
+        path: absolute path of the file; created if there is none, and migrated from older schemas.
 
     Raises:
         CatalogFailure: not a catalog, damaged, of another schema, or not writable.
@@ -225,7 +225,7 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         schema.create(connection)
-        is_old = schema.version_of(connection) == 1
+        is_old = schema.version_of(connection) < schema.SCHEMA_VERSION
         if is_old:
             migration.migrate(connection)
         connection.execute("COMMIT")

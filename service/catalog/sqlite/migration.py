@@ -1,11 +1,14 @@
-"""From schema 1 to schema 2, in the transaction that opens the catalog.
+"""From schemas 1 and 2 to schema 3, in the transaction that opens the catalog.
 
-A kill or a full disk in the middle leaves the file of schema 1 as it was. What changes:
+A kill or a full disk in the middle leaves the file as it was. What schema 2 changed:
 
 - A scan is one per file and subject, no longer one per file: the table ``scans`` is rebuilt,
   because SQLite cannot drop a constraint. Row numbers stay, and so does the next one.
 - Ids, labels and attributes get their stored form (``plain_text``), in which they are looked up.
 - ``erasures`` takes over what the two tables of erased rows and subjects held.
+
+Schema 3 gave keys roles, scopes, an expiry, their last use and their successor. Keys of before
+may do everything, as they could.
 """
 
 import json
@@ -42,16 +45,31 @@ _EXAMPLES = (
     WHERE s.row_id = e.scan_row_id AND s.workspace_id = e.workspace_id AND s.scan_id <> e.scan_id
     """,
 )
+_COLUMNS_OF_KEYS = (
+    """roles TEXT NOT NULL DEFAULT '["admin"]'""",
+    "scopes TEXT NOT NULL DEFAULT '[]'",
+    "expires_at TEXT",
+    "last_used_at TEXT",
+    "replaced_by TEXT",
+)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a catalog of schema 1 to schema 2, inside the caller's transaction.
+    """Bring a catalog of an older schema to this one, inside the caller's transaction.
 
-    Foreign keys must be off, or dropping the old table would delete what refers to it.
+    Foreign keys must be off, or dropping an old table would delete what refers to it.
 
     Raises:
         CatalogFailure: the file is damaged.
     """
+    if schema.version_of(connection) == 1:
+        _to_schema_2(connection)
+    for column in _COLUMNS_OF_KEYS:
+        connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
+    schema.stamp(connection)
+
+
+def _to_schema_2(connection: sqlite3.Connection) -> None:
     for name, function in (
         ("settled_name", _name),
         ("settled_labels", _labels),
@@ -76,7 +94,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(_statement(f"CREATE VIEW {view}"))
     if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
         raise CatalogFailure("the catalog of schema 1 refers to rows that are not there")
-    schema.stamp(connection)
 
 
 def _settle_scan_ids(connection: sqlite3.Connection) -> None:

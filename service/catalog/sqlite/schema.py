@@ -1,4 +1,4 @@
-"""The format of the catalog file: version 2. Release 0.1.0 wrote version 1 (``migration``).
+"""The format of the catalog file: version 3. Release 0.1.0 wrote version 1 (``migration``).
 
 Why the tables look like this:
 
@@ -11,6 +11,8 @@ Why the tables look like this:
   even after the scan is deleted. It keeps the row number too, because a scan id can be reused.
 - Examples belong to the classifier, not to one version; a version lists the examples that it was
   fitted from. So ten versions of a thousand examples store each vector once.
+- A scan that a fit used without a label is listed like an example, with an empty label and the
+  group number -1: so an erasure finds and names what learnt from it.
 - The vector of an example from a scan is read from the scan, and disappears with it.
 - Columns that hold the fields of a record have the names of the fields (``codec``).
 - The same file or the same pixels are one scan only under the same subject. Without a subject is
@@ -21,8 +23,8 @@ import sqlite3
 
 from service.errors import CatalogFailure
 
-SCHEMA_VERSION = 2
-READABLE = frozenset({1, 2})  # by commands that only read, and by backups
+SCHEMA_VERSION = 3
+READABLE = frozenset({1, 2, 3})  # by commands that only read, and by backups
 
 # Statements are separated by a semicolon and an empty line.
 _TABLES = """\
@@ -41,7 +43,12 @@ CREATE TABLE keys (
     name TEXT NOT NULL,
     secret_sha256 TEXT NOT NULL UNIQUE,
     created_at TEXT NOT NULL,
-    revoked_at TEXT
+    revoked_at TEXT,
+    roles TEXT NOT NULL DEFAULT '["admin"]', -- JSON list; what keys of schemas 1 and 2 allow
+    scopes TEXT NOT NULL DEFAULT '[]', -- JSON list, beside those of the roles
+    expires_at TEXT,
+    last_used_at TEXT, -- at most a minute old
+    replaced_by TEXT -- key_id of the key that a rotation made
 );
 
 CREATE INDEX keys_of_workspace ON keys (workspace_id);

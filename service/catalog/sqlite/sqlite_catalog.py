@@ -93,7 +93,7 @@ def open_catalog(
 ) -> SqliteCatalog:
     """Open ``catalog.sqlite`` in the folder, creating both if necessary.
 
-    A catalog of schema 1 becomes one of schema 2, which release 0.1.0 cannot open any more.
+    A catalog of schema 1 or 2 becomes one of schema 3, which release 0.1.0 cannot open any more.
 
     Args:
         is_owner: the caller holds the lock of the folder (``data_folder.owned``).
@@ -103,7 +103,7 @@ def open_catalog(
     Raises:
         CatalogFailure: the folder cannot be created, or the file is damaged, not a catalog, or of
             a schema that this program cannot read.
-        FolderInUse: the catalog is of schema 1, and a service uses it.
+        FolderInUse: the catalog is of an older schema, and a service uses it.
     """
     try:
         make_private_folder(folder)

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from service.catalog.codec import decode_vectors, encode_vector
 from service.catalog.ids import new_ids
 from service.catalog.plain_text import name_of, require_optional_name
-from service.catalog.records import NewExample, VersionExample
+from service.catalog.records import UNLABELLED, NewExample, VersionExample
 from service.catalog.sqlite.rows import SqliteTable, json_list
 from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
-_OF_VERSION = """
+_OF_VERSION = f"""
     FROM classifiers AS k
     JOIN classifier_versions AS v ON v.classifier_seq = k.seq
     JOIN version_examples AS m ON m.version_seq = v.seq
@@ -28,8 +28,17 @@ _OF_VERSION = """
     LEFT JOIN scans AS s ON s.row_id = e.scan_row_id AND s.workspace_id = e.workspace_id
     LEFT JOIN scan_vectors AS w ON w.row_id = s.row_id
     WHERE k.workspace_id = ? AND k.name = ? AND v.number = ? AND m.position > ?
+        AND (m.group_number = {UNLABELLED}) = ?
     ORDER BY m.position LIMIT ?
 """
+_EXAMPLES = f"""
+    SELECT e.example_id, m.label, m.group_number, e.collection, e.scan_id, e.sha256,
+        coalesce(s.subject_id, e.subject_id) AS subject_id,
+        coalesce(s.study_id, e.study_id) AS study_id,
+        w.row_id IS NOT NULL OR e.vector IS NOT NULL AS is_kept
+    {_OF_VERSION}
+"""
+_VECTORS = f"SELECT coalesce(e.vector, w.vector) AS vector {_OF_VERSION}"
 _INSERT_EXAMPLE = """
     INSERT INTO classifier_examples (
         seq, workspace_id, classifier_seq, example_id, collection, scan_id, scan_row_id, sha256,
@@ -54,26 +63,34 @@ class SqliteVersionExamples(SqliteTable):
     def version_examples(
         self, workspace_id: str, name: str, number: int, *, after: int = -1, limit: int = -1
     ) -> tuple[VersionExample, ...]:
-        sql = f"""
-            SELECT e.example_id, m.label, m.group_number, e.collection, e.scan_id, e.sha256,
-                coalesce(s.subject_id, e.subject_id) AS subject_id,
-                coalesce(s.study_id, e.study_id) AS study_id,
-                w.row_id IS NOT NULL OR e.vector IS NOT NULL AS is_kept
-            {_OF_VERSION}
-        """
         with self._database.read() as connection:
-            rows = connection.execute(sql, (workspace_id, name, number, after, limit))
-            rows.row_factory = None  # tuples take half the time of rows with names
-            return tuple(map(_example, rows))
+            return _examples(connection, (workspace_id, name, number, after, False, limit))
 
     def version_embeddings(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> npt.NDArray[np.float32]:
-        sql = f"SELECT coalesce(e.vector, w.vector) AS vector {_OF_VERSION}"
         with self._database.read() as connection:
-            rows = connection.execute(sql, (workspace_id, name, number, -1, -1))
-            kept = [row["vector"] for row in rows if row["vector"] is not None]
-        return decode_vectors(kept, dim)
+            return _embeddings(connection, (workspace_id, name, number, -1, False, -1), dim)
+
+    def version_unlabelled(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> tuple[tuple[VersionExample, ...], npt.NDArray[np.float32]]:
+        which = (workspace_id, name, number, -1, True, -1)
+        with self._database.read() as connection:  # both reads see the same moment
+            return _examples(connection, which), _embeddings(connection, which, dim)
+
+
+def _examples(connection: sqlite3.Connection, which: tuple[Any, ...]) -> tuple[VersionExample, ...]:
+    rows = connection.execute(_EXAMPLES, which)
+    rows.row_factory = None  # tuples take half the time of rows with names
+    return tuple(map(_example, rows))
+
+
+def _embeddings(
+    connection: sqlite3.Connection, which: tuple[Any, ...], dim: int
+) -> npt.NDArray[np.float32]:
+    rows = connection.execute(_VECTORS, which)
+    return decode_vectors([row["vector"] for row in rows if row["vector"] is not None], dim)
 
 
 def add_examples(

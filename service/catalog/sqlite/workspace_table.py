@@ -1,8 +1,18 @@
 """Workspaces, API keys and the answers saved under an Idempotency-Key, in SQLite."""
 
+import sqlite3
 import time
+from collections.abc import Mapping
 
-from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
+from service.catalog.access_records import (
+    FULL_GRANT,
+    AnswerClaim,
+    KeyGrant,
+    KeyRecord,
+    SavedAnswer,
+    Workspace,
+    successor_of,
+)
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
 from service.catalog.leases import Leases
@@ -33,20 +43,22 @@ class SqliteWorkspaces(SqliteTable):
     def list_workspaces(self) -> tuple[Workspace, ...]:
         return tuple(self._select(Workspace, "SELECT * FROM workspaces ORDER BY seq"))
 
-    def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
+    def create_key(
+        self, workspace_id: str, name: str, secret_sha256: str, grant: KeyGrant = FULL_GRANT
+    ) -> KeyRecord:
         require_text(name, "a key name")
-        record = KeyRecord(new_id("key"), workspace_id, name, now(), None)
-        values = to_columns(record) | {"secret_sha256": secret_sha256}
-        unless = "ON CONFLICT (secret_sha256) DO NOTHING"
+        record = KeyRecord(new_id("key"), workspace_id, name, now(), grant)
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
-            if insert(connection, "keys", values, unless) is None:
-                raise Conflict("a key with this secret exists already")
+            _insert_key(connection, record, secret_sha256)
         return record
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        sql = "SELECT * FROM keys WHERE secret_sha256 = ? AND revoked_at IS NULL"
-        return next(iter(self._select(KeyRecord, sql, secret_sha256)), None)
+        sql = """
+            SELECT * FROM keys WHERE secret_sha256 = ? AND revoked_at IS NULL
+            AND (expires_at IS NULL OR expires_at > ?)
+        """
+        return next(iter(self._select(KeyRecord, sql, secret_sha256, now())), None)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         sql = "SELECT * FROM keys WHERE workspace_id = ? ORDER BY seq"
@@ -57,12 +69,30 @@ class SqliteWorkspaces(SqliteTable):
             UPDATE keys SET revoked_at = coalesce(revoked_at, ?)
             WHERE workspace_id = ? AND key_id = ?
         """
-        select = "SELECT * FROM keys WHERE workspace_id = ? AND key_id = ?"
-        missing = "no such key in this workspace"
         with self._database.write() as connection:
             connection.execute(update, (now(), workspace_id, key_id))
-            row = require_row(connection, missing, select, workspace_id, key_id)
-        return decode(KeyRecord, row)
+            return _require_key(connection, workspace_id, key_id)
+
+    def rotate_key(
+        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+    ) -> KeyRecord:
+        update = """
+            UPDATE keys SET replaced_by = ?, expires_at = min(coalesce(expires_at, ?), ?)
+            WHERE workspace_id = ? AND key_id = ?
+        """
+        with self._database.write() as connection:
+            record = successor_of(_require_key(connection, workspace_id, key_id), new_id("key"))
+            _insert_key(connection, record, secret_sha256)
+            values = (record.key_id, old_until, old_until, workspace_id, key_id)
+            connection.execute(update, values)
+        return record
+
+    def note_key_uses(self, used_at: Mapping[str, str]) -> None:
+        update = """
+            UPDATE keys SET last_used_at = max(coalesce(last_used_at, ''), ?) WHERE key_id = ?
+        """
+        with self._database.write() as connection:
+            connection.executemany(update, [(at, key_id) for key_id, at in used_at.items()])
 
     def find_answer(self, workspace_id: str, key: str) -> SavedAnswer | None:
         answers = self._select(SavedAnswer, _ANSWER, workspace_id, key, time.time())
@@ -118,3 +148,15 @@ class SqliteWorkspaces(SqliteTable):
                 insert(connection, "answers", scope | to_columns(answer), unless)
         if owner is not None:  # after the commit: the next to claim the key finds the answer
             self.release_answer(workspace_id, key, owner)
+
+
+def _require_key(connection: sqlite3.Connection, workspace_id: str, key_id: str) -> KeyRecord:
+    select = "SELECT * FROM keys WHERE workspace_id = ? AND key_id = ?"
+    missing = "no such key in this workspace"
+    return decode(KeyRecord, require_row(connection, missing, select, workspace_id, key_id))
+
+
+def _insert_key(connection: sqlite3.Connection, record: KeyRecord, secret_sha256: str) -> None:
+    values = to_columns(record) | {"secret_sha256": secret_sha256}
+    if insert(connection, "keys", values, "ON CONFLICT (secret_sha256) DO NOTHING") is None:
+        raise Conflict("a key with this secret exists already")

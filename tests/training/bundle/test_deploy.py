@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 from training.bundle.deploy import assemble, fold_norms
@@ -25,6 +25,7 @@ from training.bundle.onnx_files import (
 )
 from training.bundle.onnx_graph import all_nodes
 from training.bundle.onnx_readout import correct_bias, quantise_readout
+from training.bundle.recovered import read_trunk
 from training.networks.backbones import build_student
 from training.networks.config import StudentConfig
 from training.networks.readout import (
@@ -221,3 +222,36 @@ def test_a_timm_student_folds_and_exports_to_the_function_that_was_trained(
     means_ND = maps_NDhw.mean((2, 3))
     means_ND /= np.linalg.norm(means_ND, axis=1, keepdims=True)
     np.testing.assert_allclose(means_ND, embeddings_ND, atol=1e-4)
+
+
+def test_a_trunk_is_read_back_from_its_export_with_the_features_it_had(
+    exported: Path, folded: Student, inputs: np.ndarray
+) -> None:
+    trunk, readout = read_trunk(exported)
+    with torch.inference_mode():
+        pooled = pool_features(*trunk.read(torch.from_numpy(inputs))).numpy()
+        expected = pool_features(*folded.trunk.read(torch.from_numpy(inputs))).numpy()
+    np.testing.assert_allclose(pooled, expected, atol=1e-4)  # constants are folded in float32
+    embedding, _ = embed(open_network(exported), inputs)
+    np.testing.assert_allclose(readout.embed(pooled), embedding, atol=1e-4)
+
+
+def test_the_shipped_trunk_is_read_back_from_its_halves() -> None:
+    spec = read_manifest(SHIPPED_BUNDLE).spec
+    frames = np.random.default_rng(0).integers(0, 256, (2, 160, 160)).astype(np.uint8)
+    inputs = normalise(frames, spec)
+    path = SHIPPED_BUNDLE / "encoder.fp16.onnx"
+    trunk, readout = read_trunk(path)
+    with torch.inference_mode():
+        pooled = pool_features(*trunk.read(torch.from_numpy(inputs))).numpy()
+    embedding, _ = embed(open_network(path), inputs)
+    assert ((readout.embed(pooled) * embedding).sum(1) > 0.999).all()  # halves between its nodes
+
+
+def test_a_network_without_a_float_trunk_is_not_read_back(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no float ResNet-50"):
+        read_trunk(SHIPPED_BUNDLE / "encoder.int8.onnx")
+    broken = tmp_path / "encoder.fp32.onnx"
+    broken.write_bytes(b"\xff\xff")
+    with pytest.raises(InputError, match="no readable"):
+        read_trunk(broken)

@@ -14,7 +14,7 @@ from service.embedding.bundle import read_manifest as read_bundle
 from service.embedding.encoder import load_encoder
 from service.errors import ArtifactMismatch, InputError
 from service.imaging.analysis.preprocess import preprocess
-from training.bundle.card import write_benchmark
+from training.bundle.card import benchmark_section, write_benchmark
 from training.catalogue.manifest import load_frames, read_manifest
 from training.evaluation.cache import features
 from training.evaluation.cost import measure_costs, onnx_counts
@@ -148,9 +148,12 @@ def test_costs_count_weights_and_work() -> None:
 
 
 def test_a_document_holds_every_encoder_on_every_set(document: dict[str, Any]) -> None:
-    names = ["bundle_fp32", "bundle_fp32_centred", "pixels"]
+    bundle = ["bundle_fp32", "bundle_fp32_centred", "bundle_fp32_served"]
+    names = [*bundle, "pixels", "pixels_served"]
     assert [e["name"] for e in document["encoders"]] == names
-    assert [e["centred"] for e in document["encoders"]] == [False, True, True]
+    assert [e["centred"] for e in document["encoders"]] == [False, True, False, True, True]
+    ways = ["whole", "whole", "served", "whole", "served"]
+    assert [e["way"] for e in document["encoders"]] == ways
     assert list(document["results"]) == names
     assert list(document["results"]["pixels"]) == ["lesions", "lung"]
     assert list(document["paired"]) == names[1:]
@@ -172,6 +175,16 @@ def test_paired_differences_are_the_differences_of_the_means(document: dict[str,
         found = document["paired"]["pixels"]["mean"][key]
         assert found["mean"] == pytest.approx(expected, abs=0.02)
         assert found["low"] <= found["mean"] <= found["high"]
+
+
+def test_what_the_analysis_costs_is_the_difference_of_both_ways(document: dict[str, Any]) -> None:
+    results = document["results"]
+    for encoder, shown in (("bundle_fp32", "bundle_fp32_served"), ("pixels", "pixels_served")):
+        for name in ("lesions", "lung"):
+            found = document["ways"][encoder]["served"][name]["5"]
+            both = [results[form][name]["shots"]["5"]["mean"] for form in (shown, encoder)]
+            assert found["mean"] == pytest.approx(both[0] - both[1], abs=0.02)
+    assert "| served | lesions |" in benchmark_section(benchmark_of(document))
 
 
 def test_the_report_made_from_the_file_names_every_encoder_and_set(

@@ -4,12 +4,20 @@ Workspaces and keys are in the directory, answers in the database where the work
 clock of the database counts the time of claims and answers, because those of replicas may differ.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from psycopg.rows import DictRow
 
-from service.catalog.access_records import AnswerClaim, KeyRecord, SavedAnswer, Workspace
+from service.catalog.access_records import (
+    FULL_GRANT,
+    AnswerClaim,
+    KeyGrant,
+    KeyRecord,
+    SavedAnswer,
+    Workspace,
+    successor_of,
+)
 from service.catalog.codec import to_columns
 from service.catalog.ids import new_id, now
 from service.catalog.postgres.postgres_database import DIRECTORY, Connection
@@ -108,22 +116,24 @@ class PostgresWorkspaces(PostgresTable):
             rows = select(connection, "SELECT * FROM directory ORDER BY seq")
         return tuple((decode(Workspace, row), row["shard"]) for row in rows)
 
-    def create_key(self, workspace_id: str, name: str, secret_sha256: str) -> KeyRecord:
+    def create_key(
+        self, workspace_id: str, name: str, secret_sha256: str, grant: KeyGrant = FULL_GRANT
+    ) -> KeyRecord:
         require_text(name, "a key name")
-        record = KeyRecord(new_id("key"), workspace_id, name, now(), None)
-        values = to_columns(record) | {"secret_sha256": secret_sha256}
-        unless = "ON CONFLICT (secret_sha256) DO NOTHING"
+        record = KeyRecord(new_id("key"), workspace_id, name, now(), grant)
         known = "SELECT 1 FROM directory WHERE workspace_id = %s"
         with self._database.directory("write") as connection:
             require_row(connection, "no such workspace", known, workspace_id)
-            if insert(connection, "keys", values, otherwise=unless, returning="seq") is None:
-                raise Conflict("a key with this secret exists already")
+            _insert_key(connection, record, secret_sha256)
         return record
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        query = "SELECT * FROM keys WHERE secret_sha256 = %s AND revoked_at IS NULL"
+        query = """
+            SELECT * FROM keys WHERE secret_sha256 = %s AND revoked_at IS NULL
+            AND (expires_at IS NULL OR expires_at > %s)
+        """
         with self._database.directory("read") as connection:
-            row = first(connection, query, secret_sha256)
+            row = first(connection, query, secret_sha256, now())
         return None if row is None else decode(KeyRecord, row)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
@@ -140,6 +150,30 @@ class PostgresWorkspaces(PostgresTable):
         with self._database.directory("write") as connection:
             row = require_row(connection, missing, update, now(), workspace_id, key_id)
         return decode(KeyRecord, row)
+
+    def rotate_key(
+        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+    ) -> KeyRecord:
+        # FOR UPDATE: of two rotations at once, the second finds the key replaced.
+        query = "SELECT * FROM keys WHERE workspace_id = %s AND key_id = %s FOR UPDATE"
+        update = """
+            UPDATE keys SET replaced_by = %s, expires_at = least(expires_at, %s)
+            WHERE workspace_id = %s AND key_id = %s
+        """
+        missing = "no such key in this workspace"
+        with self._database.directory("write") as connection:
+            row = require_row(connection, missing, query, workspace_id, key_id)
+            record = successor_of(decode(KeyRecord, row), new_id("key"))
+            _insert_key(connection, record, secret_sha256)
+            connection.execute(update, (record.key_id, old_until, workspace_id, key_id))
+        return record
+
+    def note_key_uses(self, used_at: Mapping[str, str]) -> None:
+        update = "UPDATE keys SET last_used_at = greatest(last_used_at, %s) WHERE key_id = %s"
+        # In the order of the ids: two replicas would wait for each other otherwise.
+        with self._database.directory("write") as connection:
+            for key_id, moment in sorted(used_at.items()):
+                connection.execute(update, (moment, key_id))
 
     # answers ----------------------------------------------------------------------------------
 
@@ -235,3 +269,10 @@ class PostgresWorkspaces(PostgresTable):
                 drop = "DELETE FROM workspaces WHERE workspace_id = %s"
                 connection.execute(drop, (new.workspace_id,))
         return row
+
+
+def _insert_key(connection: Connection, record: KeyRecord, secret_sha256: str) -> None:
+    values = to_columns(record) | {"secret_sha256": secret_sha256}
+    unless = "ON CONFLICT (secret_sha256) DO NOTHING"
+    if insert(connection, "keys", values, otherwise=unless, returning="seq") is None:
+        raise Conflict("a key with this secret exists already")

@@ -31,11 +31,12 @@ from service.catalog.vector_search import NearestRows, require_same_encoder
 from service.errors import CatalogFailure, InputError
 
 FEW = 2000  # rows that pass: looked up before anything else, because it is quick
+MAX_FEW = 20_000  # looked up when the partition gives too few: quicker than more of it
 # Rows of the partition that are searched for k that pass. With four times k, the last hit is far
 # from the end of what the index finds, where it misses most.
 NEAR_PER_HIT, PASSING_PER_HIT, WIDER = 10, 4, 8
 MAX_NEAR = 10_000  # beyond, an exact search is as fast
-EF_SEARCH, LARGE_EF_SEARCH, MAX_EF_SEARCH = 150, 400, 1000  # pgvector allows 1000
+EF_SEARCH, LARGE_EF_SEARCH, MAX_EF_SEARCH = 150, 600, 1000  # pgvector allows 1000
 LARGE_ROWS = 250_000  # larger graphs need a wider search for the same recall
 ATTEMPTS = 3  # when the partition is exchanged between two statements
 
@@ -138,7 +139,7 @@ class PostgresRanking:
             if len(near.row_ids_N) >= wanted:
                 self.is_exact = False
                 return best_of([near, tail], k)
-            if self._are_few(search, where, self._place.exact_rows):
+            if self._are_few(search, where, MAX_FEW):
                 return search.exact_of(k, self._row_ids or ()).first(k)
             wanted = k
         return search.exact(k, where=where).first(k)

@@ -85,7 +85,7 @@ def copy_catalog(file: Path, database: PostgresDatabase, *, on_step: OnStep) -> 
     """Copy a catalog that nobody writes to, and compare the copy; return {table: rows}.
 
     Args:
-        file: of schema 2.
+        file: of the schema that this program writes.
         database: opened with ``may_arrive``.
 
     Raises:

@@ -1,0 +1,96 @@
+"""Commands for the API keys of the catalog: create, list, rotate, revoke."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from service.access.keys import (
+    DEFAULT_WORKSPACE,
+    create_key,
+    grant_until,
+    rotate_key,
+    workspace_id_of,
+)
+from service.access.scopes import ADMIN, ROLES
+from service.catalog.access_records import KeyRecord
+from service.catalog.ids import now
+from service.cli.terminal import catalog_at, errors, explained
+from service.settings import read_settings
+
+app = typer.Typer(no_args_is_help=True, help="API keys of the catalog.")
+MAX_DAYS = 36_500
+Workspace = Annotated[str, typer.Option(help="Workspace that the key opens.")]
+KeyId = Annotated[str, typer.Argument(help="Id of the key, from the list.")]
+
+
+@app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Option(help="Who will use the key.")],
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(ROLES)}; repeatable. Without role and scope: admin."),
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="One scope, such as predict; repeatable.")
+    ] = None,
+    expires_days: Annotated[
+        float | None, typer.Option(min=0, max=MAX_DAYS, help="Days until the key expires.")
+    ] = None,
+) -> None:
+    """Create a key and print it once; the catalog stores only its hash."""
+    expires_at = None
+    if expires_days is not None:
+        expires_at = datetime.now(UTC) + timedelta(days=expires_days)
+    roles = role or [] if role or scope else [ADMIN]
+    grant = grant_until(roles, scope or [], expires_at)
+    with explained(), catalog_at(read_settings()) as catalog:
+        record, token = create_key(catalog, name, workspace, grant)
+        errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
+        typer.echo(token)
+
+
+@app.command("list")
+def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+    """List all keys, including revoked ones, with state, rights and last use."""
+    with explained(), catalog_at(read_settings()) as catalog:
+        for key in catalog.list_keys(workspace_id_of(catalog, workspace)):
+            rights = ",".join((*key.grant.roles, *key.grant.scopes))
+            used = key.last_used_at or "never used"
+            typer.echo(
+                f"{key.key_id}\t{key.name}\t{key.created_at}\t{_state(key)}\t{rights}\t{used}"
+            )
+
+
+def _state(key: KeyRecord) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {key.revoked_at}"
+    expires_at = key.grant.expires_at
+    if expires_at is None:
+        return "active"
+    return f"expired {expires_at}" if expires_at <= now() else f"active until {expires_at}"
+
+
+@app.command("rotate")
+def keys_rotate(
+    key_id: KeyId,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    overlap_s: Annotated[
+        float, typer.Option(min=0, max=30 * 86_400, help="Seconds for which both keys are valid.")
+    ] = 86_400.0,
+) -> None:
+    """Create the successor of a key, with its name and rights, and print it once."""
+    with explained(), catalog_at(read_settings()) as catalog:
+        owner_id = workspace_id_of(catalog, workspace)
+        record, token = rotate_key(catalog, owner_id, key_id, overlap_s=overlap_s)
+        errors.print(f"key {record.key_id} replaces {key_id}; shown once:")
+        typer.echo(token)
+
+
+@app.command("revoke")
+def keys_revoke(key_id: KeyId, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+    """Revoke a key permanently."""
+    with explained(), catalog_at(read_settings()) as catalog:
+        owner_id = workspace_id_of(catalog, workspace)
+        typer.echo(f"revoked {catalog.revoke_key(owner_id, key_id).key_id}")
