@@ -5,7 +5,6 @@ Only this module combines regions, text and quality.
 Shape suffixes: h height, w width of a used region.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -18,11 +17,11 @@ from service.errors import InputError
 from service.imaging.analysis import quality, regions
 from service.imaging.analysis.boxes import Box, area_px, clipped, crop, shifted
 from service.imaging.analysis.colours import find_colour_overlay, on_plates, without_flow
-from service.imaging.analysis.pixels import grey
+from service.imaging.analysis.pixels import brightest, grey
 from service.imaging.analysis.quality import QualityFinding
 from service.imaging.analysis.regions import Region
 from service.imaging.analysis.scan_search import WHOLE_SHARE
-from service.imaging.analysis.text import TextBox, TextFinder, at_work_size, is_covered, without
+from service.imaging.analysis.text import TextBox, TextFinder, is_covered, without
 from service.imaging.formats.frames import DicomRegion, grey_of
 
 RegionMode: TypeAlias = Literal["auto", "none"] | Box
@@ -231,28 +230,13 @@ def _texts(
 
 
 def _find_text(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
-    """Text, and colour scales with their labels, searched at a bounded size."""
-    picture = at_work_size(around)
-    found = _find_in(picture, finder)
-    if picture is around:
-        return found
-    height, width = around.shape[:2]
-    x_scale, y_scale = width / picture.shape[1], height / picture.shape[0]
-    return tuple(replace(item, box=_enlarged(item.box, x_scale, y_scale)) for item in found)
+    """Text, and colour scales with their labels; colour flow is not text.
 
-
-def _enlarged(box: Box, x_scale: float, y_scale: float) -> Box:
-    x0, y0, x1, y1 = box
-    across = math.floor(x0 * x_scale), math.ceil(x1 * x_scale)
-    down = math.floor(y0 * y_scale), math.ceil(y1 * y_scale)
-    return across[0], down[0], across[1], down[1]
-
-
-def _find_in(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
-    """As ``_find_text``, in pixels of a small enough picture; colour flow is not text."""
+    Colour is searched at full size: a thin plate behind a name has no patch in a smaller picture.
+    """
     colours = find_colour_overlay(around) if around.ndim == 3 else None
     if colours is None:
-        return finder.find(around)
+        return finder.find(around if around.ndim == 2 else brightest(around))
     texts = finder.find(without_flow(around, colours.flow_hw))
     if colours.plates:
         lettering = finder.find(on_plates(around, colours.plates))

@@ -17,7 +17,7 @@ import numpy as np
 
 from service.arrays import Floats, Pixels
 from service.imaging.analysis.boxes import Box, clipped, crop, is_inside
-from service.imaging.analysis.pixels import MIN_SIDE_PX, brightest, halved, shrunk
+from service.imaging.analysis.pixels import MIN_SIDE_PX, box_of, brightest, halved, shrunk
 
 TextNetwork: TypeAlias = Callable[[Floats], Floats]
 
@@ -29,6 +29,8 @@ SEED_LOGIT = 1.5  # a box needs one cell of at least this logit
 GROW_LOGIT = -0.5  # and includes neighbours above this one
 SECOND_SEED_LOGIT = 3.0  # vessels sometimes look like headings
 MIN_CELLS = 4
+REACH_PX = 64  # of a letter in the logits; the network sees 40 px in each direction
+NO_TEXT_LOGIT = np.float32(-20)
 # Tissue between bright lines looks like a line of letters, but its edges are alike and horizontal.
 EVEN_EDGES = 2.8  # 95th percentile of the gradient over its median
 HORIZONTAL_EDGES = 0.85  # gradient across over gradient down, in the middle rows
@@ -79,10 +81,23 @@ class TextFinder:
         return [item for item in boxes if item.confidence >= 1 / (1 + np.exp(-seed))]
 
     def _logits(self, grey_hw: Pixels) -> Floats:
+        """Of every cell. What is black, and far from all that is not, holds no text."""
+        rows, columns = (-(-side // CELL_PX) for side in grey_hw.shape)
+        logits_rc = np.full((rows, columns), NO_TEXT_LOGIT)
+        x0, y0, x1, y1 = box_of(grey_hw, REACH_PX)
+        left, top = x0 // CELL_PX, y0 // CELL_PX
+        if x1 > x0:
+            part_rc = self._logits_of(grey_hw[top * CELL_PX : y1, left * CELL_PX : x1])
+            down, across = part_rc.shape
+            logits_rc[top : top + down, left : left + across] = part_rc
+        return logits_rc
+
+    def _logits_of(self, grey_hw: Pixels) -> Floats:
         # The network needs whole cells. The edge is repeated: black pixels would add an edge.
         down, right = -grey_hw.shape[0] % CELL_PX, -grey_hw.shape[1] % CELL_PX
         padded_hw = cv2.copyMakeBorder(grey_hw, 0, down, 0, right, cv2.BORDER_REPLICATE)
-        frame_11hw = np.multiply(padded_hw[None, None], np.float32(1 / 255), dtype=np.float32)
+        frame_11hw = padded_hw[None, None].astype(np.float32)
+        frame_11hw *= np.float32(1 / 255)
         return np.asarray(self._network(frame_11hw)[0, 0])
 
 
