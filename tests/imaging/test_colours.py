@@ -6,6 +6,7 @@ import pytest
 from screens import analyze, say, speckle
 
 from service.imaging.analysis.colours import find_colour_overlay, without_flow
+from service.imaging.analysis.pixels import brightest, chroma
 from service.imaging.analysis.text import TextFinder
 
 YELLOW, GREEN, WHITE = (255, 255, 0), (60, 255, 60), (255, 255, 255)
@@ -94,7 +95,7 @@ def test_only_flow_is_replaced_and_by_the_greys_around_it() -> None:
     mask = np.zeros((300, 480), np.uint8)
     mask[100:120, :60] = 1  # at the edge of the frame
     frame[mask > 0] = (250, 120, 0)
-    clean = without_flow(frame, mask)
+    clean = without_flow(brightest(frame), mask)
     assert np.array_equal(clean[mask == 0], frame[..., 0][mask == 0])
     assert np.all(clean[108:120, :60] == 70)
     assert np.all((clean[100:104, :60] > 30) & (clean[100:104, :60] < 70))
@@ -120,8 +121,10 @@ def test_a_colour_scale_is_filled_with_the_labels_that_touch_it(
 
 def test_frames_without_patches_of_colour_are_not_touched() -> None:
     frame = tissue()
-    assert find_colour_overlay(frame) is None
+    assert find_colour_overlay(frame, chroma(frame)) is None
     tinted = (frame * np.array([1.0, 0.8, 0.5])).astype(np.uint8)
-    overlay = find_colour_overlay(tinted)
+    overlay = find_colour_overlay(tinted, chroma(tinted))
     assert overlay is None or not overlay.flow_hw.any()
-    assert np.array_equal(without_flow(frame, np.zeros((300, 480), np.uint8)), frame[..., 0])
+    assert np.array_equal(
+        without_flow(brightest(frame), np.zeros((300, 480), np.uint8)), frame[..., 0]
+    )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from service.arrays import Pixels
 from service.imaging.analysis.boxes import Box, clipped, crop, shifted
-from service.imaging.analysis.pixels import above, box_of, brightest, chroma, darkest
+from service.imaging.analysis.pixels import above, box_of, brightest, darkest
 from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA, percentile
 
 PATCH_SHARE = 1 / 130  # of the longer side; the strokes of coloured letters are thinner
@@ -46,9 +46,8 @@ class ColourOverlay:
     plates: tuple[Box, ...]
 
 
-def find_colour_overlay(frame_hw3: Pixels) -> ColourOverlay | None:
+def find_colour_overlay(frame_hw3: Pixels, chroma_hw: Pixels) -> ColourOverlay | None:
     """Flow and scales of a frame in colour; None when it has no patch of strong colour."""
-    chroma_hw = chroma(frame_hw3)
     strong_hw = above(chroma_hw, STRONG_CHROMA)
     side = round(max(strong_hw.shape) * PATCH_SHARE) | 1
     side = min(max(side, PATCH_PX[0]), PATCH_PX[1])
@@ -60,9 +59,11 @@ def find_colour_overlay(frame_hw3: Pixels) -> ColourOverlay | None:
     gap = max(MIN_GAP_PX, frame_hw3.shape[0] // 40)
     box = box_of(weak_hw, gap)
     part_hw3, weak_hw = np.ascontiguousarray(crop(frame_hw3, box)), crop(weak_hw, box)
-    patches_hw = crop(np.asarray(patches_hw), box)
+    patches_hw = crop(np.asarray(patches_hw, np.uint8), box)
     near_px = _reach(strong_hw)
-    in_part_hw = _flow(part_hw3, weak_hw, crop(strong_hw, box), patches_hw, near_px)
+    in_part_hw = _flow(
+        part_hw3, weak_hw, crop(strong_hw, box), np.asarray(patches_hw, np.uint8), near_px
+    )
     flow_hw = np.zeros_like(strong_hw)
     crop(flow_hw, box)[:] = in_part_hw
     plates = _plates(np.asarray(cv2.bitwise_and(patches_hw, 1 - in_part_hw), np.uint8))
@@ -75,11 +76,11 @@ def find_colour_overlay(frame_hw3: Pixels) -> ColourOverlay | None:
     )
 
 
-def without_flow(frame_hw3: Pixels, flow_hw: Pixels) -> Pixels:
+def without_flow(grey_hw: Pixels, flow_hw: Pixels) -> Pixels:
     """The brightest channel (h, w), with flow replaced by the grey around it."""
-    grey_hw = brightest(frame_hw3)
     if not cv2.countNonZero(flow_hw):
         return grey_hw
+    grey_hw = grey_hw.copy()
     reach = _reach(flow_hw)
     box = box_of(flow_hw, reach)
     part_hw, kept_hw = crop(grey_hw, box), 1 - crop(flow_hw, box)
@@ -118,7 +119,7 @@ def _flow(
     frame_hw3: Pixels, weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, near_px: int
 ) -> Pixels:
     """Connected colour whose patches have several hues: letters and tints have one hue."""
-    hue_hw = np.asarray(cv2.cvtColor(frame_hw3, cv2.COLOR_RGB2HSV)[..., 0])
+    hue_hw = np.asarray(cv2.cvtColor(frame_hw3, cv2.COLOR_RGB2HSV)[..., 0], np.uint8)
     parts = _parts(weak_hw)
     flow_hw, rest = np.zeros_like(weak_hw), []
     for cut, part_hw in parts:

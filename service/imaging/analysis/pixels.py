@@ -126,9 +126,14 @@ def darkest(frame_hw3: Pixels) -> Pixels:
 
 def chroma(frame_hw3: Pixels) -> Pixels:
     """The brightest channel minus the darkest, (h, w): 0 where there is no colour."""
+    return brightest_and_chroma(frame_hw3)[1]
+
+
+def brightest_and_chroma(frame_hw3: Pixels) -> tuple[Pixels, Pixels]:
+    """Both of a frame, whose channels are taken apart once."""
     channels = _channels(frame_hw3)
     max_hw, min_hw = _reduced(cv2.max, *channels), _reduced(cv2.min, *channels)
-    return np.asarray(cv2.subtract(max_hw, min_hw), np.uint8)
+    return max_hw, np.asarray(cv2.subtract(max_hw, min_hw), np.uint8)
 
 
 def _channels(frame_hw3: Pixels) -> Sequence[Any]:
