@@ -13,26 +13,14 @@ from service.access.failed_keys import FailedKeys
 from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
-from service.api import console, docs, openapi, problems
+from service.access.tokens.access_tokens import access_tokens
+from service.access.workspace_rules import WorkspaceRules, workspace_rules
+from service.api import openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
 from service.api.gauges import watch
 from service.api.middleware import Gate
-from service.api.routes import (
-    classifier_routes,
-    collection_routes,
-    embedding_routes,
-    evaluation_routes,
-    key_routes,
-    label_routes,
-    operation_routes,
-    prediction_routes,
-    scan_routes,
-    search_routes,
-    subject_routes,
-    system_routes,
-    version_routes,
-)
+from service.api.routers import ROUTERS
 from service.catalog.data_folder import owned, tighten
 from service.catalog.erasure_ledger import LEDGER
 from service.catalog.erasure_records import SweepLimits
@@ -44,6 +32,7 @@ from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import without_scores as without_scores
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
+from service.classifiers.signing.signing_keys import SigningKeys
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import SHIPPED_BUNDLE
@@ -59,28 +48,11 @@ from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 from service.telemetry.stage_watch import StageWatch
-from service.telemetry.tracing import tracing_of
+from service.telemetry.tracing import NO_SPANS_OF_FASTAPI, tracing_of
 
 if TYPE_CHECKING:  # psycopg is an extra
     from service.catalog.postgres.postgres_catalog import PostgresCatalog
 
-ROUTES = (
-    system_routes,
-    embedding_routes,
-    collection_routes,
-    label_routes,
-    scan_routes,
-    search_routes,
-    classifier_routes,
-    version_routes,
-    evaluation_routes,
-    prediction_routes,
-    subject_routes,
-    operation_routes,
-    key_routes,
-    console,
-    docs,
-)
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
 
@@ -127,9 +99,10 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
+        telemetry=NO_SPANS_OF_FASTAPI,
     )
-    for module in ROUTES:
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     body_limits = BodyLimits(
@@ -154,29 +127,30 @@ async def _opened(
     truth: Catalog,
 ) -> Services:
     """Open everything in the order of its dependencies; ``stack`` closes it."""
+    rules = workspace_rules(truth, settings, metrics, model.ultrasound)
     gallery = _gallery(settings, truth, model)
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.open)
     # A separate pool: a pool shared with writers could be full of writes.
-    searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
-    stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
-    slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
-    stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
+    searchers = _threads(stack, settings.search_threads, "search")
+    slow_lane = _threads(stack, 1, "failed-keys")
     fits = FitQueue(
         threads=settings.fit_threads, max_waiting=settings.max_waiting_fits, timed=watch.timed
     )
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
-    pipeline = _pipeline(settings, model, metrics, watch)
+    pipeline = _pipeline(settings, model, metrics, watch, rules)
     await stack.enter_async_context(pipeline)
     classifiers = _classifiers(settings, truth, model)
     evaluator = ClassifierEvaluator(truth, classifiers)
     thresholds = Thresholds(truth, classifiers, evaluator)
-    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
-    workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
+    signing = SigningKeys(truth, requires_trust=settings.import_requires_signature)
+    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds, signing)
+    home_id = (await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)).workspace_id
     return Services(
         settings=settings,
-        keys=_key_ring(settings, truth, workspace.workspace_id),
+        keys=_key_ring(stack, settings, truth, home_id),
+        rules=rules,
         key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
@@ -202,8 +176,14 @@ async def _opened(
         ),
         searchers=searchers,
         slow_lane=slow_lane,
-        default_workspace_id=workspace.workspace_id,
+        default_workspace_id=home_id,
     )
+
+
+def _threads(stack: AsyncExitStack, count: int, name: str) -> ThreadPoolExecutor:
+    threads = ThreadPoolExecutor(count, thread_name_prefix=name)
+    stack.push_async_callback(asyncio.to_thread, threads.shutdown)
+    return threads
 
 
 def _gallery(settings: Settings, truth: Catalog, model: Encoder) -> Gallery:
@@ -222,7 +202,11 @@ def _classifiers(settings: Settings, truth: Catalog, model: Encoder) -> Classifi
 
 
 def _pipeline(
-    settings: Settings, model: Encoder, metrics: ServiceMetrics, watch: StageWatch
+    settings: Settings,
+    model: Encoder,
+    metrics: ServiceMetrics,
+    watch: StageWatch,
+    rules: WorkspaceRules,
 ) -> Pipeline:
     return Pipeline(
         model,
@@ -230,6 +214,7 @@ def _pipeline(
         on_batch=metrics.batch_frames.observe,
         on_pass=partial(metrics.stage_ended, "encode"),
         timed=watch.timed,
+        meter=rules.quotas,
     )
 
 
@@ -279,10 +264,13 @@ def _vector_search(settings: Settings, catalog: Catalog, encoder: Encoder) -> Ve
     )
 
 
-def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
+def _key_ring(
+    stack: AsyncExitStack, settings: Settings, catalog: Catalog, default_workspace_id: str
+) -> KeyRing:
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
+    tokens = stack.enter_context(access_tokens(settings, catalog.find_workspace))
     required = settings.require_key
-    return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
+    return KeyRing(catalog, default_workspace_id, failed, require_key=required, tokens=tokens)
 
 
 @contextmanager

@@ -16,14 +16,20 @@ ServiceError
 │   ├── InvalidCursor          a page cursor that the service did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an imported classifier is damaged or has another format
+│   │   └── BrokenSignature    it was changed after it was signed
+│   ├── UntrustedSignature     an imported classifier lacks a signature that is trusted
 │   ├── ConflictingLabels      identical examples have different labels
 │   ├── FrameRefused           the acceptance policy of the collection refuses the file
+│   │   └── PolicyRefused      the policy of the workspace refuses it
 │   ├── ExamplesRefused        an evaluation cannot use some of its examples
 │   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
 ├── Unauthenticated            the key is missing, unknown, expired or revoked
+│   ├── InvalidToken           an access token that is forged, expired or for another service
 │   └── TooManyFailedKeys      too many unknown keys from one address
 ├── Forbidden                  the key is known, and does not allow this
-│   └── MissingScope           the key lacks a scope that the route needs
+│   ├── MissingScope           the key lacks a scope that the route needs
+│   └── UnknownWorkspace       the access token names no workspace of this service
+├── RateLimited                the key or the workspace sends more than its rate allows
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
@@ -31,14 +37,17 @@ ServiceError
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        belongs to another encoder than the loaded one
 │   ├── NoLabelSource          the classifier has no labels of a collection to refit from
+│   ├── QuotaExceeded          the workspace would store more than its quota allows
 │   ├── NothingChanged         the version has learnt the labels of its source already
 │   ├── NotSupported           the engine of the catalog cannot do it
 │   └── ImagesNotKept          the collection keeps no images to embed again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 a queue is full; nothing was done
+├── IdentityProviderFailure    the keys that sign access tokens cannot be fetched
 ├── EncoderFailure             the encoder's worker has failed
 ├── DecoderFailure             no decoder process starts or responds
 ├── TemporaryFolderFailure     the folder for temporary files is full; nothing was stored
+├── PseudonymKeyMissing        the key of the workspace's pseudonyms cannot be read
 ├── Stopping                   the service is shutting down; nothing was done
 ├── WorkspaceMoving            the workspace is on its way to another database
 ├── Interrupted                the service stopped before an operation had finished
@@ -138,12 +147,32 @@ class InvalidArtifact(InputError):
     """An imported classifier is damaged, or has an unknown format or format version."""
 
 
+class BrokenSignature(InvalidArtifact):
+    """A signed classifier was changed, or its signature cannot be read."""
+
+
+class UntrustedSignature(InputError):
+    """Imports need a trusted signature; ``key_id`` in ``members`` names the key that signed."""
+
+    def __init__(self, message: str, key_id: str | None = None) -> None:
+        super().__init__(message)
+        self.members = {"key_id": key_id}
+
+
 class ConflictingLabels(InputError):
     """Identical examples have different labels; the message names the examples."""
 
 
 class FrameRefused(InputError):
     """The collection refuses the file because of its burned-in risk or quality."""
+
+
+class PolicyRefused(FrameRefused):
+    """The policy of the workspace refuses the file or the request; ``rule`` names its rule."""
+
+    def __init__(self, message: str, rule: str = "") -> None:
+        super().__init__(message)
+        self.members = {"rule": rule}
 
 
 class NotEnoughExamples(InputError):
@@ -162,6 +191,10 @@ class ExamplesRefused(InputError):
 
 class Unauthenticated(ServiceError):
     """The API key is missing, unknown, expired or revoked."""
+
+
+class InvalidToken(Unauthenticated):
+    """The access token is forged, expired, not yet valid, or meant for another service."""
 
 
 class TooManyFailedKeys(Unauthenticated):
@@ -186,6 +219,23 @@ class MissingScope(Forbidden):
     def __init__(self, message: str, scope: str = "") -> None:
         super().__init__(message)
         self.members = {"scope": scope}
+
+
+class UnknownWorkspace(Forbidden):
+    """The access token is genuine, and names no workspace of this service."""
+
+
+class RateLimited(ServiceError):
+    """A key or a workspace has used up a rate; ``limit`` and ``of`` in ``members`` name it.
+
+    Attributes:
+        retry_after_s: when there is enough of it again.
+    """
+
+    def __init__(self, message: str, limit: str = "", of: str = "", retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.members = {"limit": limit, "of": of}
+        self.retry_after_s = retry_after_s
 
 
 class UnknownItem(ServiceError):
@@ -224,6 +274,14 @@ class NothingChanged(Conflict):
     """The version was fitted from the same labels and examples already; no version was made."""
 
 
+class QuotaExceeded(Conflict):
+    """The workspace would store more than its quota allows; ``limit`` names it."""
+
+    def __init__(self, message: str, limit: str = "") -> None:
+        super().__init__(message)
+        self.members = {"limit": limit}
+
+
 class NotSupported(Conflict):
     """The engine of the catalog cannot do this; the message names the way that it has."""
 
@@ -236,6 +294,18 @@ class Overloaded(ServiceError):
     """A queue is full; nothing was queued or stored. Try again later."""
 
 
+class IdentityProviderFailure(ServiceError):
+    """The identity provider does not answer, and its keys are missing or too old.
+
+    Attributes:
+        retry_after_s: when it is asked again.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class EncoderFailure(ServiceError):
     """The encoder's worker has failed."""
 
@@ -246,6 +316,10 @@ class DecoderFailure(ServiceError):
 
 class TemporaryFolderFailure(ServiceError):
     """The folder for temporary files is full or cannot be written; nothing was stored."""
+
+
+class PseudonymKeyMissing(ServiceError):
+    """The key of the workspace's pseudonyms is missing, damaged or another one; nothing is done."""
 
 
 class Stopping(ServiceError):

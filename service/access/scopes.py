@@ -33,7 +33,8 @@ SCOPES: Mapping[str, str] = {
     "subject.erase": "erase a patient or a study everywhere",
     "operation.read": "list and read operations",
     "operation.cancel": "stop operations",
-    "admin": "create, rotate and revoke the keys of the workspace",
+    "usage.read": "read how much of its limits the own key has used",
+    "admin": "manage keys, policy and trusted signatures of the workspace, read its usage",
 }
 
 _READER = (
@@ -46,6 +47,7 @@ _READER = (
     "classifier.read",
     "classifier.evaluate",
     "operation.read",
+    "usage.read",
 )
 _ANNOTATOR = (*_READER, "scan.label")
 _CURATOR = (
@@ -70,8 +72,15 @@ _OPERATOR = (
     "subject.erase",
     "operation.read",
     "operation.cancel",
+    "usage.read",
 )
-_AUDITOR = ("encoder.read", "collection.read", "classifier.read", "operation.read")
+_AUDITOR = (
+    "encoder.read",
+    "collection.read",
+    "classifier.read",
+    "operation.read",
+    "usage.read",
+)
 ADMIN = "admin"
 ROLES: Mapping[str, frozenset[str]] = {
     "reader": frozenset(_READER),

@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.workspace_rules import WorkspaceRules
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
@@ -25,7 +26,11 @@ from service.jobs.threads import Timed
 from service.observability import ServiceMetrics
 from service.settings import Settings
 
-bearer = HTTPBearer(auto_error=False, description="An API key, made by `sonoprobe keys create`.")
+bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key, made by `sonoprobe keys create`, or an access token of the OpenID "
+    "provider that the service believes.",
+)
 
 
 @dataclass
@@ -34,6 +39,7 @@ class Services:
 
     settings: Settings
     keys: KeyRing
+    rules: WorkspaceRules
     key_registry: KeyRegistry
     answers: AnswerStore
     check_catalog: Callable[[], None]

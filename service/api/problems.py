@@ -26,6 +26,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InputError: 422,
     errors.UnsupportedFormat: 415,
     errors.FrameRefused: 422,
+    errors.PolicyRefused: 422,
     errors.CorruptImage: 422,
     errors.ImageTooLarge: 413,
     errors.ClipTooLong: 413,
@@ -39,13 +40,18 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidCursor: 400,
     errors.InvalidSettings: 500,
     errors.InvalidArtifact: 422,
+    errors.BrokenSignature: 422,
+    errors.UntrustedSignature: 422,
     errors.ConflictingLabels: 422,
     errors.ExamplesRefused: 422,
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
+    errors.InvalidToken: 401,
     errors.TooManyFailedKeys: 429,
     errors.Forbidden: 403,
     errors.MissingScope: 403,
+    errors.UnknownWorkspace: 403,
+    errors.RateLimited: 429,
     errors.UnknownItem: 404,
     errors.NoThumbnail: 404,
     errors.Conflict: 409,
@@ -54,13 +60,16 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.EncoderMismatch: 409,
     errors.ImagesNotKept: 409,
     errors.NoLabelSource: 409,
+    errors.QuotaExceeded: 409,
     errors.NothingChanged: 409,
     errors.NotSupported: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
+    errors.IdentityProviderFailure: 503,
     errors.EncoderFailure: 503,
     errors.DecoderFailure: 503,
     errors.TemporaryFolderFailure: 503,
+    errors.PseudonymKeyMissing: 503,
     errors.Stopping: 503,
     errors.WorkspaceMoving: 503,
     errors.Interrupted: 503,
@@ -122,10 +131,17 @@ def shortened(text: str, most: int) -> str:
 def headers_of(error: errors.ServiceError, retry_after_s: int) -> dict[str, str]:
     """The headers that belong to the status of an error."""
     status = STATUS[type(error)]
-    if isinstance(error, errors.TooManyFailedKeys):
+    waits = errors.TooManyFailedKeys | errors.RateLimited | errors.IdentityProviderFailure
+    if isinstance(error, waits):
         return {"Retry-After": str(error.retry_after_s)}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(retry_after_s)}
+    # RFC 6750, section 3
+    if isinstance(error, errors.MissingScope):
+        scope = error.members["scope"]
+        return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+    if isinstance(error, errors.InvalidToken):
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
     return {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
 
 

@@ -8,6 +8,7 @@ parses large bodies on a thread.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response, params
@@ -16,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service.access.keys import Caller
+from service.access.tokens.signing_keys import UnknownSigner
 from service.api.dependencies import bearer, services_of
 from service.api.openapi import SCOPES_IN_DOCUMENT
 from service.api.permissions import declared, scopes_of
@@ -53,8 +55,11 @@ class StrictRoute(APIRoute):
             if not takes_slashes and b"%2f" in request.scope.get("raw_path", b"").lower():
                 # Decoded, it would be another address than the one that was meant.
                 raise HTTPException(404)
+            held: AbstractContextManager[object] = nullcontext()
             if scopes is not None:
                 caller = request.state.caller = await _authenticated(request)
+                # Counted before its scopes: also one that lacks them.
+                held = services_of(request).rules.holding(caller, request.state.policy)
                 caller.require(*scopes)
             query = request.query_params.multi_items()
             refuse_unknown("query parameters", [name for name, _ in query], names)
@@ -62,14 +67,18 @@ class StrictRoute(APIRoute):
             if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise UnsupportedFormat("expected a body without Content-Encoding, got an encoded")
             request.state.body_content = content
-            with working_for(SERVICE if scopes is None else caller.workspace_id):
+            with working_for(SERVICE if scopes is None else caller.workspace_id), held:
                 return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
 
         return handle
 
 
 async def _authenticated(request: Request) -> Caller:
-    """The caller of a request. Raises Unauthenticated, TooManyFailedKeys."""
+    """The caller of a request, whose policy becomes ``request.state.policy``.
+
+    Raises:
+        Unauthenticated, TooManyFailedKeys: as ``KeyRing.caller``, and never UnknownSigner.
+    """
     services = services_of(request)
     credentials = await bearer(request)
     token = None if credentials is None else credentials.credentials.strip()
@@ -77,7 +86,18 @@ async def _authenticated(request: Request) -> Caller:
     # One thread for all that guess: they must not fill the threads of everybody.
     threads = services.slow_lane if services.keys.is_slowed(address) else None
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(threads, services.keys.caller, token, address)
+
+    def identify(find: Callable[[str | None, str], Caller]) -> Caller:
+        caller = find(token, address)
+        request.state.policy = services.rules.of(caller)
+        return caller
+
+    keys = services.keys
+    try:
+        return await loop.run_in_executor(threads, identify, keys.caller)
+    except UnknownSigner:
+        # Those that wait for the identity provider share one thread as well.
+        return await loop.run_in_executor(services.slow_lane, identify, keys.caller_after_fetch)
 
 
 def _max_bytes(route: APIRoute) -> int | None:

@@ -43,6 +43,7 @@ class KeyRecord:
     Attributes:
         last_used_at: up to a minute old.
         replaced_by: the key that a rotation made; this one expires soon after.
+        policy_version: of the workspace, as ``find_key`` read it with the key; 0 = no policy.
     """
 
     key_id: str
@@ -53,6 +54,7 @@ class KeyRecord:
     revoked_at: str | None = None
     last_used_at: str | None = None
     replaced_by: str | None = None
+    policy_version: int = 0
 
 
 def successor_of(key: KeyRecord, key_id: str) -> KeyRecord:

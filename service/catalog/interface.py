@@ -25,7 +25,9 @@ from service.catalog.interfaces.scan_interface import (
 )
 from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
 from service.catalog.operation_records import Operation, Reembedding, State
+from service.catalog.policies.policy_interface import PolicyCatalog
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
+from service.catalog.signing.signing_interface import SigningCatalog
 
 Admit: TypeAlias = Callable[[int, int], None]
 
@@ -264,6 +266,7 @@ class ReembeddingCatalog(Protocol):
 
 class Catalog(
     WorkspaceCatalog,
+    PolicyCatalog,
     CollectionCatalog,
     ScanCatalog,
     ArrayCatalog,
@@ -271,6 +274,7 @@ class Catalog(
     ClassifierCatalog,
     OperationCatalog,
     ReembeddingCatalog,
+    SigningCatalog,
     Protocol,
 ):
     """The whole interface."""

@@ -8,7 +8,7 @@ Shape suffixes: N scans, D embedding width.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,20 +20,23 @@ from service.catalog.interface import Catalog
 from service.catalog.records import NewScan
 from service.catalog.vector_search import IndexedRows, IndexStatistics, VectorSearch
 from service.embedding.pipeline import EmbeddedImage
-from service.errors import ServiceError, TooManyItems
+from service.errors import ServiceError, TooManyItems, UnknownItem
 from service.gallery.acceptance import AcceptancePolicy, scan_of
 from service.gallery.encoder_change import EncoderChange
 from service.gallery.exchange_folder import ExchangeFolder
 from service.gallery.gallery_records import (
     Collection,
     ErasedSubject,
+    HeldSubject,
     Page,
     Scan,
     ScanFacts,
     StoredScan,
 )
 from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
+from service.gallery.projection import project
 from service.gallery.search import SimilaritySearch
+from service.gallery.several_ids import held_subject, one_receipt
 
 MAX_DIGESTS = 500
 
@@ -75,9 +78,9 @@ class Gallery:
         self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings
         self.row_vectors = catalog.row_vectors
-        self.subject = catalog.subject
         self.all_statistics = search.all_statistics
         self.search = self._similarity.search
+        self.project = partial(project, catalog)
         self.exports = ExchangeFolder(exchange_dir)
         self.encoder_change = EncoderChange(catalog, search)
 
@@ -209,19 +212,36 @@ class Gallery:
             self._unindex(workspace_id, receipt)
         return receipt
 
-    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove a subject's scans everywhere. Raises UnknownItem."""
-        with self.vector_search.writing():
-            receipt = self._catalog.erase_subject(workspace_id, subject_id)
-            self._unindex(workspace_id, receipt)
-        return receipt
+    def subject(
+        self, workspace_id: str, subject_ids: Sequence[str], *, limit: int, after: str | None = None
+    ) -> tuple[HeldSubject, Page[Scan]]:
+        """What is held of a patient with these ids. Raises as ``Catalog.subject``."""
+        return held_subject(self._catalog, workspace_id, subject_ids, limit=limit, after=after)
 
-    def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
-        """Remove a study's scans everywhere. Raises UnknownItem."""
+    def erase_subject(self, workspace_id: str, *subject_ids: str) -> ErasedSubject:
+        """Remove the scans of a subject with these ids everywhere. Raises UnknownItem."""
+        return self._erased(workspace_id, self._catalog.erase_subject, subject_ids)
+
+    def erase_study(self, workspace_id: str, *study_ids: str) -> ErasedSubject:
+        """Remove the scans of a study with these ids everywhere. Raises UnknownItem."""
+        return self._erased(workspace_id, self._catalog.erase_study, study_ids)
+
+    def _erased(
+        self, workspace_id: str, erase: Callable[[str, str], ErasedSubject], ids: Sequence[str]
+    ) -> ErasedSubject:
+        receipts: list[ErasedSubject] = []
+        missing: list[UnknownItem] = []
         with self.vector_search.writing():
-            receipt = self._catalog.erase_study(workspace_id, study_id)
-            self._unindex(workspace_id, receipt)
-        return receipt
+            for given in ids:
+                try:
+                    receipts.append(erase(workspace_id, given))
+                except UnknownItem as error:
+                    missing.append(error)
+                else:
+                    self._unindex(workspace_id, receipts[-1])
+        if not receipts:
+            raise missing[-1]
+        return one_receipt(receipts)
 
     def expire(self) -> int:
         """Delete scans that are past their collection's retention; return how many.

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
 from service.access.keys import Caller
+from service.access.workspace_rules import sought_studies, sought_subjects
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.etags import IfMatch
 from service.api.paging import Paging, next_cursor
@@ -167,7 +168,7 @@ async def erase_subject(
     """Erase one patient everywhere; the receipt names scans and classifiers fitted from them."""
     _require_refit(caller, refit=refit)
     erase = service.gallery.erase_subject
-    receipt = await asyncio.to_thread(erase, caller.workspace_id, subject_id)
+    receipt = await asyncio.to_thread(erase, caller.workspace_id, *sought_subjects([subject_id]))
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
 
 
@@ -178,7 +179,7 @@ async def erase_study(
     """Erase one study everywhere; the receipt names scans and classifiers fitted from them."""
     _require_refit(caller, refit=refit)
     erase = service.gallery.erase_study
-    receipt = await asyncio.to_thread(erase, caller.workspace_id, study_id)
+    receipt = await asyncio.to_thread(erase, caller.workspace_id, *sought_studies([study_id]))
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
 
 

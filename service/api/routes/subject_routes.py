@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from service.access.workspace_rules import sought_subjects, stored_subject
 from service.api.dependencies import Service, WorkspaceId
 from service.api.paging import Paging, next_cursor
 from service.api.permissions import needs
@@ -39,8 +40,10 @@ async def read_subject(
     held, page = await asyncio.to_thread(
         service.gallery.subject,
         workspace_id,
-        subject_id,
+        sought_subjects([subject_id]),
         limit=paging.limit,
         after=paging.after(KIND),
     )
-    return SubjectAnswer.of(subject_id, held, page, next_cursor(KIND, page.next_after))
+    return SubjectAnswer.of(
+        stored_subject(subject_id), held, page, next_cursor(KIND, page.next_after)
+    )

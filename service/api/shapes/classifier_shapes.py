@@ -15,11 +15,14 @@ from service.api.shapes.base import (
     Name,
     PageAnswer,
     ResourceAnswer,
+    StudyId,
+    SubjectId,
     etag,
     example_of,
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
+from service.api.shapes.signing_key_shapes import SignatureAnswer
 from service.api.strict_json import is_unicode
 from service.classifiers.fitting import FitOptions, UnlabelledSelection
 from service.classifiers.label_source import LabelSource, SourceChanges
@@ -66,8 +69,8 @@ class LabelledExample(Labelled):
     scan_id: Identifier | None = None
     collection: Name | None = Field(None, description="Of the scan; null: the request's.")
     image: str | None = Field(None, description="One image file, base64.")
-    subject_id: Identifier | None = Field(None, description="Only for an image or file.")
-    study_id: Identifier | None = Field(None, description="Only for an image or file.")
+    subject_id: SubjectId | None = Field(None, description="Only for an image or file.")
+    study_id: StudyId | None = Field(None, description="Only for an image or file.")
 
     @model_validator(mode="after")
     def _is_scan_or_image(self) -> Self:
@@ -114,7 +117,7 @@ class ExampleSource(Body):
             self.collection,
             self.task,
             dict(self.tasks),
-            self.filter.where(),
+            self.filter.as_stored().where(),
             tuple(
                 ScanExample(
                     example.collection or self.collection or "",
@@ -125,7 +128,7 @@ class ExampleSource(Body):
                 for example in self.examples
                 if (scan_id := example.scan_id) is not None
             ),
-            self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            self.filter.as_stored().written(),
         )
 
 
@@ -138,8 +141,8 @@ class UnlabelledBody(Body):
     @property
     def selection(self) -> UnlabelledSelection:
         """The scans as the use cases take them."""
-        written = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return UnlabelledSelection(self.collection, self.filter.where(), written)
+        kept = self.filter.as_stored()
+        return UnlabelledSelection(self.collection, kept.where(), kept.written())
 
 
 class FitFields(Body):
@@ -231,8 +234,8 @@ class RefitBody(FitFields):
         """The refit as the use cases take it."""
         source = None
         if self.collection is not None:
-            written = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            where = self.filter.where()
+            kept = self.filter.as_stored()
+            where, written = kept.where(), kept.written()
             source = ExampleSelection(self.collection, self.task, self.tasks, where, filter=written)
         return RefitFromSource(
             name, self.version, source, self.fit_options(), author, self.publish, if_revision
@@ -305,6 +308,9 @@ class FittedAnswer(ResourceAnswer):
     source: SourceAnswer | None = Field(
         description="Null for an import, and for a version of release 0.1.0."
     )
+    signature: SignatureAnswer | None = Field(
+        description="Of the document of an import, when it was imported; null for a fit."
+    )
     source_changes: SourceChangesAnswer | None = Field(
         description="Counted when one classifier or version is read; null in other responses, and "
         "without labels of a collection."
@@ -322,6 +328,7 @@ class FittedAnswer(ResourceAnswer):
             report=report,
             calibrated=is_calibrated,
             source=SourceAnswer.of(version),
+            signature=SignatureAnswer.of(version),
             source_changes=changes and SourceChangesAnswer.of_record(changes),
             **others,
         )

@@ -83,6 +83,9 @@ class ImportResult(Answer):
     erased: int | None = Field(
         None, description="Scans left out, because their subject or study was erased since."
     )
+    refused: int | None = Field(
+        None, description="Scans that the policy of the workspace left out."
+    )
 
 
 OperationResult: TypeAlias = (

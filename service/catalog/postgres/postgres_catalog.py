@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.policies.postgres_policies import PostgresPolicies
 from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
 from service.catalog.postgres.erasure.postgres_replay import PostgresReplay
 from service.catalog.postgres.erasure.postgres_retention import PostgresRetention
@@ -27,10 +28,12 @@ from service.catalog.postgres.replicas.postgres_news import PostgresNews
 from service.catalog.postgres.replicas.postgres_operations import PostgresOperations
 from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 from service.catalog.redaction import Redact, drop_scores
+from service.catalog.signing.postgres_signing import PostgresSigning
 
 
 class PostgresCatalog(
     PostgresWorkspaces,
+    PostgresPolicies,
     PostgresErasure,
     PostgresReplay,
     PostgresRetention,
@@ -43,6 +46,7 @@ class PostgresCatalog(
     PostgresScanReads,
     PostgresArrays,
     PostgresOperations,
+    PostgresSigning,
     Catalog,
 ):
     """The whole Catalog over the databases of one PostgresDatabase.

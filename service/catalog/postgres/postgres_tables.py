@@ -103,6 +103,7 @@ CREATE TABLE collections (
     intake text COLLATE "C" NOT NULL, -- JSON: what it refuses
     retention_held bigint NOT NULL DEFAULT 0, -- scans that the last sweep refused to delete
     scans bigint NOT NULL DEFAULT 0, -- how many
+    stored_bytes bigint NOT NULL DEFAULT 0, -- of its scans
     frames_stamp bigint NOT NULL DEFAULT 0, -- grows whenever frames come, go or change
     UNIQUE (workspace_id, name),
     UNIQUE (workspace_id, collection_id)
@@ -156,6 +157,7 @@ CREATE TABLE scans (
     created_at text COLLATE "C" NOT NULL,
     updated_at text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
+    stored_bytes bigint NOT NULL DEFAULT 0, -- of vectors, thumbnail and kept image
     UNIQUE (collection_id, scan_id),
     FOREIGN KEY (workspace_id, collection_id)
         REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE
@@ -381,6 +383,8 @@ GUARDED = (
     "reembeddings",
     "staged_vectors",
     "erasures",
+    "signing_keys",
+    "workspace_policies",
 )
 UNFORCED = ("scans",)  # the owner reads it for the view filtered_scans
 # The setting is read once a statement, not once a row, which costs 8 ms for 10,000 rows.

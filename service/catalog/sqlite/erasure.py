@@ -99,7 +99,12 @@ class SqliteErasure(SqliteTable):
             times = {
                 row[:2]: row[2] for row in map(tuple, connection.execute(sql, (workspace_id,)))
             }
-        return [was_erased(times, workspace_id, scan) for scan in scans]
+        # An erasure names the pseudonym, and an old export may still have the id as it was given.
+        named = self._rules.intake(workspace_id).named
+        return [
+            was_erased(times, workspace_id, scan) or was_erased(times, workspace_id, named(scan))
+            for scan in scans
+        ]
 
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None

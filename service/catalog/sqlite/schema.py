@@ -21,6 +21,8 @@ Why the tables look like this:
 
 import sqlite3
 
+from service.catalog.policies.sqlite_policy_tables import POLICY_TABLES
+from service.catalog.signing.signing_tables import SQLITE_SIGNING_TABLES
 from service.errors import CatalogFailure
 
 SCHEMA_VERSION = 3
@@ -79,6 +81,8 @@ CREATE TABLE collections (
     retention_days REAL, -- NULL = for ever
     intake TEXT NOT NULL, -- JSON: what it refuses
     retention_held INTEGER NOT NULL DEFAULT 0, -- scans that the last sweep refused to delete
+    stored_scans INTEGER NOT NULL DEFAULT 0, -- how many; triggers count them
+    stored_bytes INTEGER NOT NULL DEFAULT 0, -- of its scans
     UNIQUE (workspace_id, name),
     UNIQUE (workspace_id, collection_id)
 );
@@ -106,6 +110,7 @@ CREATE TABLE scans (
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
     version INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL DEFAULT 0, -- of vectors, thumbnail and kept image
     UNIQUE (collection_id, scan_id),
     FOREIGN KEY (workspace_id, collection_id)
         REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE
@@ -282,8 +287,7 @@ CREATE TABLE retention_clock (
     swept_at TEXT NOT NULL,
     boot_id TEXT NOT NULL, -- of the machine; '' where it has none
     boot_s REAL NOT NULL -- seconds since the machine started
-)
-"""
+)"""
 
 
 # What schema 1 kept of erasures, as rows of ``erasures``; the ids are the same in every copy.
@@ -321,7 +325,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def statements() -> list[str]:
     """The statements that create the tables, indexes and views."""
-    return _TABLES.split(";\n\n")
+    return [*_TABLES.split(";\n\n"), *POLICY_TABLES.split(";\n\n"), *SQLITE_SIGNING_TABLES]
 
 
 def stamp(connection: sqlite3.Connection) -> None:

@@ -20,6 +20,11 @@ from service.catalog.sqlite.rows import SqliteTable, decode, insert, require_row
 from service.catalog.validation import require_text
 from service.errors import Conflict
 
+# One statement for a key and the version of its workspace's policy: each request asks for both.
+_KEYS = """
+    SELECT k.*, coalesce(p.version, 0) AS policy_version
+    FROM keys AS k LEFT JOIN workspace_policies AS p ON p.workspace_id = k.workspace_id
+"""
 _ANSWER = "SELECT * FROM answers WHERE workspace_id = ? AND key = ? AND expires_at > ?"
 _FORGETTINGS = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
 
@@ -40,6 +45,11 @@ class SqliteWorkspaces(SqliteTable):
             row = connection.execute("SELECT * FROM workspaces WHERE name = ?", (name,)).fetchone()
         return decode(Workspace, row)
 
+    def find_workspace(self, name: str) -> Workspace | None:
+        require_text(name, "a workspace name")
+        query = "SELECT * FROM workspaces WHERE name = ?"
+        return next(iter(self._select(Workspace, query, name)), None)
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         return tuple(self._select(Workspace, "SELECT * FROM workspaces ORDER BY seq"))
 
@@ -54,14 +64,13 @@ class SqliteWorkspaces(SqliteTable):
         return record
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        sql = """
-            SELECT * FROM keys WHERE secret_sha256 = ? AND revoked_at IS NULL
-            AND (expires_at IS NULL OR expires_at > ?)
+        sql = f"""{_KEYS} WHERE k.secret_sha256 = ? AND k.revoked_at IS NULL
+            AND (k.expires_at IS NULL OR k.expires_at > ?)
         """
         return next(iter(self._select(KeyRecord, sql, secret_sha256, now())), None)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
-        sql = "SELECT * FROM keys WHERE workspace_id = ? ORDER BY seq"
+        sql = f"{_KEYS} WHERE k.workspace_id = ? ORDER BY k.seq"
         return tuple(self._select(KeyRecord, sql, workspace_id))
 
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
@@ -151,12 +160,13 @@ class SqliteWorkspaces(SqliteTable):
 
 
 def _require_key(connection: sqlite3.Connection, workspace_id: str, key_id: str) -> KeyRecord:
-    select = "SELECT * FROM keys WHERE workspace_id = ? AND key_id = ?"
+    select = f"{_KEYS} WHERE k.workspace_id = ? AND k.key_id = ?"
     missing = "no such key in this workspace"
     return decode(KeyRecord, require_row(connection, missing, select, workspace_id, key_id))
 
 
 def _insert_key(connection: sqlite3.Connection, record: KeyRecord, secret_sha256: str) -> None:
     values = to_columns(record) | {"secret_sha256": secret_sha256}
+    del values["policy_version"]  # of another table
     if insert(connection, "keys", values, "ON CONFLICT (secret_sha256) DO NOTHING") is None:
         raise Conflict("a key with this secret exists already")

@@ -22,6 +22,7 @@ from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     first,
     forget_answers,
+    forget_images,
     lock_workspace,
     note,
     select,
@@ -47,9 +48,6 @@ _SCORED = "SELECT version_seq, position FROM version_examples WHERE example_seq 
 _FORGET = """
     UPDATE classifier_examples
     SET sha256 = NULL, subject_id = NULL, study_id = NULL, vector = NULL WHERE seq = ANY(%s)
-"""
-_FORGET_IMAGES = """
-    DELETE FROM scan_images WHERE row_id IN (SELECT row_id FROM scans WHERE collection_id = %s)
 """
 
 
@@ -190,5 +188,5 @@ def _erased_collections(
         if since.has("collection", workspace_id, digest, made_at):
             gone.add(collection_id)
         elif since.has("images", workspace_id, digest, made_at):
-            images += connection.execute(_FORGET_IMAGES, (collection_id,)).rowcount > 0
+            images += forget_images(connection, collection_id) > 0
     return gone, images

@@ -39,6 +39,7 @@ ACCESS = {
     "directory": (("seq",), 500),
     "workspaces": (("workspace_id",), 500),
     "keys": (("seq",), 500),
+    "workspace_policies": (("workspace_id",), 500),
 }
 _COPIED = {**ACCESS, **KEYS}
 # What the file does not have under this name: an expression over its table ``t``.
