@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from service.arrays import unit_rows
 from service.catalog.records import NewScan
 from service.cli.folder_walk import image_files
-from service.cli.ingest import ingest
+from service.cli.ingesting.ingest import ingest
 from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings

@@ -121,6 +121,14 @@ class ServiceMetrics:
             ["kind", "outcome"],
             registry=self._registry,
         )
+        self._in_flight = Gauge(
+            "sonoprobe_images_in_flight",
+            "Images admitted and not yet answered.",
+            registry=self._registry,
+        )
+        self._count_answers()
+
+    def _count_answers(self) -> None:
         self._limited = Counter(
             "sonoprobe_limited_total",
             "Requests that a rate or a quota refused.",
@@ -143,11 +151,6 @@ class ServiceMetrics:
             self._predictions.labels(outcome)
         for figure in FIGURES_IN_USE:
             self._alarms.labels(figure)
-        self._in_flight = Gauge(
-            "sonoprobe_images_in_flight",
-            "Images admitted and not yet answered.",
-            registry=self._registry,
-        )
 
     def stage_ended(self, stage: str, elapsed_s: float) -> None:
         """Count one of ``STAGES``."""

@@ -13,7 +13,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.name_limits import UNLIMITED, NameLimits, require_names
 from service.access.scopes import ADMIN, ROLES, SERVICE_ADMIN, effective_scopes, require_known
 from service.access.tokens.access_tokens import AccessTokens
-from service.access.tokens.signing_keys import UnknownSigner
+from service.access.tokens.provider_keys import UnknownSigner
 from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord
 from service.catalog.ids import now, timestamp
 from service.catalog.interface import Catalog

@@ -1,6 +1,6 @@
 """The routers of the service, in the order of the OpenAPI document."""
 
-from service.api import console, docs
+from service.api.pages import console, docs
 from service.api.routes import (
     audit_routes,
     classifier_routes,

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from service.access.keys import Caller
 from service.access.name_limits import UNLIMITED, limited_to
-from service.access.tokens.signing_keys import UnknownSigner
+from service.access.tokens.provider_keys import UnknownSigner
 from service.api.audit_trail import RequestTrail, recorded
 from service.api.dependencies import bearer, services_of
 from service.api.openapi import LIMITED_IN_DOCUMENT, SCOPES_IN_DOCUMENT

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.cli.folder_walk import image_files
-from service.cli.ingest import Ingested, ingest
+from service.cli.ingesting.ingest import Ingested, ingest
 from service.client.client import Client
 from service.errors import InputError, NotEnoughExamples
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.access.pseudonyms import Pseudonyms
 from service.cli.folder_walk import HEAD_BYTES, PassedOver, judge
-from service.cli.ingest_report import Settled, path_text
+from service.cli.ingesting.ingest_report import Settled, path_text
 from service.errors import UnsupportedFormat
 from service.imaging.formats.dicom_identity import DicomIdentity, read_identity
 from service.imaging.formats.file_type import family_of

@@ -11,10 +11,10 @@ from rich.markup import escape
 from service.access.pseudonyms import Pseudonyms, read_pseudonyms, write_key
 from service.cli.file_reading import FileReader, file_to_send
 from service.cli.folder_walk import PassedOver, WalkedFile, content_of, real, walk
-from service.cli.ingest import Ingested, ensure_collection
-from service.cli.ingest import ingest as send_files
-from service.cli.ingest_report import Report, Settled, path_text
-from service.cli.ingest_table import FileTable, MissingFile, read_file_table
+from service.cli.ingesting.ingest import Ingested, ensure_collection
+from service.cli.ingesting.ingest import ingest as send_files
+from service.cli.ingesting.ingest_report import Report, Settled, path_text
+from service.cli.ingesting.ingest_table import FileTable, MissingFile, read_file_table
 from service.cli.terminal import (
     LOCAL_URL,
     Key,

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.cli.ingest import ensure_collection, ingest
-from service.cli.ingest_report import Report, Settled, path_text
+from service.cli.ingesting.ingest import ensure_collection, ingest
+from service.cli.ingesting.ingest_report import Report, Settled, path_text
 from service.cli.labelled_files import LabelledFile
 from service.cli.terminal import progress
 from service.client.client import Client

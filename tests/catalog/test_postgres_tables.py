@@ -6,7 +6,7 @@ import pytest
 from service.catalog.access_records import KeyRecord, SavedAnswer, Workspace
 from service.catalog.codec import columns
 from service.catalog.operation_records import Operation
-from service.catalog.postgres.postgres_tables import UNFORCED
+from service.catalog.postgres.postgres_guards import UNFORCED
 from service.catalog.records import (
     ClassifierVersion,
     ClipFrame,

@@ -13,7 +13,7 @@ from postgres_process import SERVICE_ROLE
 from service.catalog.access_records import SavedAnswer
 from service.catalog.filter_records import ScanFilter
 from service.catalog.postgres.postgres_catalog import open_postgres
-from service.catalog.postgres.postgres_tables import GUARDED
+from service.catalog.postgres.postgres_guards import GUARDED
 from service.catalog.postgres.shards.row_numbers import NUMBERED, STRIDE
 from service.catalog.postgres.shards.shard_migration import migrate_all
 from service.catalog.postgres.shards.table_rows import KEYS

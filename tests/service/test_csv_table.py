@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.csv_table import located
-from service.cli.ingest_table import read_file_table
+from service.cli.ingesting.ingest_table import read_file_table
 from service.cli.labelled_files import LabelledFile, labelled_files
 from service.errors import InputError
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.cli.ingest import ingest
-from service.cli.ingest_report import Report
+from service.cli.ingesting.ingest import ingest
+from service.cli.ingesting.ingest_report import Report
 from service.client.client import ApiError, Client
 from service.errors import InputError
 from service.server import LocalService, local_service

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from service.access.pseudonyms import Pseudonyms, read_pseudonyms, write_key
 from service.cli.file_reading import FileReader
 from service.cli.folder_walk import image_files, judge, walk
-from service.cli.ingest import ingest
-from service.cli.ingest_report import Report
+from service.cli.ingesting.ingest import ingest
+from service.cli.ingesting.ingest_report import Report
 from service.cli.main import app
 from service.client.client import Client
 from service.errors import InputError

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.access.keys import create_key
-from service.api.shapes.signing_key_shapes import PUBLIC_KEY
+from service.api.shapes.access.signing_key_shapes import PUBLIC_KEY
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.client import Client
 from service.server import local_service

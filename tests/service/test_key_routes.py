@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from service.access.scopes import ROLES
-from service.api.shapes.key_shapes import RoleName
+from service.api.shapes.access.key_shapes import RoleName
 from service.client.client import ApiError, Client
 
 

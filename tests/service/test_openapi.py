@@ -14,7 +14,7 @@ from service import errors
 from service.access.keys import create_key
 from service.api.openapi import IMAGE_TYPES
 from service.api.problems import STATUS, codes_of
-from service.api.shapes.signing_key_shapes import PUBLIC_KEY
+from service.api.shapes.access.signing_key_shapes import PUBLIC_KEY
 from service.catalog.access_records import KeyGrant
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.classifier_calls import outcome_of

@@ -18,7 +18,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.keys import KeyRing
 from service.access.tokens.access_tokens import AccessTokens
 from service.access.tokens.provider_documents import ProviderDocuments, usable_keys
-from service.access.tokens.signing_keys import RETRY_S, SigningKeys, UnknownSigner
+from service.access.tokens.provider_keys import RETRY_S, ProviderKeys, UnknownSigner
 from service.access.tokens.token_check import TokenCheck
 from service.access.tokens.token_policy import policy_of
 from service.catalog.access_records import Workspace
@@ -56,7 +56,7 @@ class Door:
         self.wall = Hands(float(issuer.claims()["iat"]))
         self.workspace: Workspace | None = HERE
         fetch = ProviderDocuments(issuer.url).signing_keys
-        self.keys = SigningKeys(fetch, refresh_s=REFRESH_S, keep_s=KEEP_S, clock=self.clock)
+        self.keys = ProviderKeys(fetch, refresh_s=REFRESH_S, keep_s=KEEP_S, clock=self.clock)
         check = TokenCheck(policy, self.keys, clock=self.wall)
         self.tokens = AccessTokens(
             policy, self.keys, check, lambda name: self.workspace, max_remembered=4
@@ -284,7 +284,7 @@ def test_a_service_starts_without_its_provider_and_learns_of_it_later(
 
 def test_the_thread_fetches_keys_before_the_first_token(issuer) -> None:
     fetch = ProviderDocuments(issuer.url).signing_keys
-    keys = SigningKeys(fetch, refresh_s=REFRESH_S, keep_s=KEEP_S)
+    keys = ProviderKeys(fetch, refresh_s=REFRESH_S, keep_s=KEEP_S)
     keys.open()
     keys.fetch_again()  # waits for the attempt under way, or makes it
     assert keys.find("first").key_id == "first"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from service.access.tokens.provider_documents import ProviderDocuments
-from service.access.tokens.signing_keys import SigningKey, SigningKeys
+from service.access.tokens.provider_keys import ProviderKey, ProviderKeys
 from service.access.tokens.token_check import GenuineToken, TokenCheck
 from service.access.tokens.token_policy import TokenPolicy, TokenSettings, policy_of
 from service.access.tokens.token_rights import rights_of_claims, workspace_of_claims
@@ -34,7 +34,7 @@ class TokenHolder:
     scopes: frozenset[str]
     workspace: str
     expires_at_s: float
-    signer: SigningKey
+    signer: ProviderKey
 
 
 class AccessTokens:
@@ -51,7 +51,7 @@ class AccessTokens:
     def __init__(
         self,
         policy: TokenPolicy,
-        keys: SigningKeys,
+        keys: ProviderKeys,
         check: TokenCheck,
         find_workspace: Callable[[str], Workspace | None],
         *,
@@ -77,7 +77,7 @@ class AccessTokens:
             InvalidToken: as ``TokenCheck.genuine``.
             UnknownWorkspace: it names no workspace of this service.
             WorkspaceSuspended: nobody may use that workspace now.
-            UnknownSigner, IdentityProviderFailure: as ``SigningKeys.find``.
+            UnknownSigner, IdentityProviderFailure: as ``ProviderKeys.find``.
         """
         digest = hashlib.sha256(token.encode()).digest()
         holder = self._remembered(digest)
@@ -114,7 +114,7 @@ class AccessTokens:
         )
 
     def _remembered(self, digest: bytes) -> TokenHolder | None:
-        """Raises as ``SigningKeys.find``, and InvalidToken: it has expired."""
+        """Raises as ``ProviderKeys.find``, and InvalidToken: it has expired."""
         with self._lock:
             holder = self._holders.get(digest)
             if holder is None:
@@ -153,7 +153,7 @@ def access_tokens(
         yield None
         return
     documents = ProviderDocuments(policy.issuer, settings.oidc_ca_file)
-    keys = SigningKeys(
+    keys = ProviderKeys(
         documents.signing_keys,
         refresh_s=settings.oidc_keys_s,
         keep_s=settings.oidc_keep_keys_s,

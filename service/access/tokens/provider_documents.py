@@ -11,7 +11,7 @@ import httpx
 from joserfc.errors import JoseError
 from joserfc.jwk import import_key
 
-from service.access.tokens.signing_keys import SigningKey
+from service.access.tokens.provider_keys import ProviderKey
 from service.access.tokens.token_policy import require_secure
 from service.errors import IdentityProviderFailure, InvalidSettings
 
@@ -49,7 +49,7 @@ class ProviderDocuments:
             what = "SONOPROBE_OIDC_CA_FILE: expected a readable file of PEM certificates"
             raise InvalidSettings(what) from error
 
-    def signing_keys(self) -> Mapping[str, SigningKey]:
+    def signing_keys(self) -> Mapping[str, ProviderKey]:
         """The keys that sign tokens, by their ids. Raises IdentityProviderFailure."""
         try:
             # The settings name the provider; no proxy from the environment stands between.
@@ -65,9 +65,9 @@ class ProviderDocuments:
         return usable_keys(listed if isinstance(listed, list) else [])
 
 
-def usable_keys(jwks: list[Any]) -> dict[str, SigningKey]:
+def usable_keys(jwks: list[Any]) -> dict[str, ProviderKey]:
     """The public keys for signatures of a JWK set, by their ids; others are left out."""
-    keys: dict[str, SigningKey] = {}
+    keys: dict[str, ProviderKey] = {}
     for jwk in jwks[:MAX_KEYS]:
         found = _signing_key(jwk)
         if found is not None:
@@ -75,7 +75,7 @@ def usable_keys(jwks: list[Any]) -> dict[str, SigningKey]:
     return keys
 
 
-def _signing_key(jwk: Any) -> SigningKey | None:
+def _signing_key(jwk: Any) -> ProviderKey | None:
     """None: the key is symmetric, weak, of an unknown kind, without an id, or for encryption."""
     if not isinstance(jwk, dict) or jwk.get("kty") not in ("RSA", "EC", "OKP"):
         return None
@@ -88,7 +88,7 @@ def _signing_key(jwk: Any) -> SigningKey | None:
         key = import_key({name: value for name, value in jwk.items() if name not in _PRIVATE})
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    return SigningKey(key_id, key.thumbprint(), algorithm, key)
+    return ProviderKey(key_id, key.thumbprint(), algorithm, key)
 
 
 def _is_strong(jwk: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jws import CompactSignature, JWSRegistry
 
-from service.access.tokens.signing_keys import SigningKey, SigningKeys
+from service.access.tokens.provider_keys import ProviderKey, ProviderKeys
 from service.access.tokens.token_policy import TokenPolicy
 from service.errors import InvalidToken
 
@@ -34,7 +34,7 @@ class GenuineToken:
     claims: Mapping[str, Any]
     subject: str
     expires_at_s: float
-    signer: SigningKey
+    signer: ProviderKey
 
 
 class _Registry(JWSRegistry):
@@ -50,7 +50,7 @@ class TokenCheck:
     """
 
     def __init__(
-        self, policy: TokenPolicy, keys: SigningKeys, clock: Callable[[], float] = time.time
+        self, policy: TokenPolicy, keys: ProviderKeys, clock: Callable[[], float] = time.time
     ) -> None:
         self._policy = policy
         self._keys = keys
@@ -63,7 +63,7 @@ class TokenCheck:
 
         Raises:
             InvalidToken: forged, expired, not yet valid, no access token or for another service.
-            UnknownSigner, IdentityProviderFailure: as ``SigningKeys.find``.
+            UnknownSigner, IdentityProviderFailure: as ``ProviderKeys.find``.
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise InvalidToken(f"expected an access token of at most {MAX_TOKEN_BYTES} characters")
@@ -107,7 +107,7 @@ class TokenCheck:
             raise InvalidToken("the access token names no key")
         return key_id, algorithm
 
-    def _verified(self, signature: CompactSignature, signer: SigningKey) -> dict[str, Any]:
+    def _verified(self, signature: CompactSignature, signer: ProviderKey) -> dict[str, Any]:
         """The claims, after the signature was checked with this key and no other."""
         try:
             is_genuine = jws.validate_compact(signature, signer.key, registry=self._registry)

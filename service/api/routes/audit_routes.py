@@ -11,7 +11,7 @@ from service.api.dependencies import Service, WorkspaceId
 from service.api.paging import Paging, next_cursor
 from service.api.permissions import needs
 from service.api.routing import StrictRoute
-from service.api.shapes.audit_shapes import AuditEntryAnswer, AuditPage
+from service.api.shapes.access.audit_shapes import AuditEntryAnswer, AuditPage
 from service.errors import NotSupported
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1/audit", tags=["audit"])

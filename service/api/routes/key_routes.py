@@ -11,7 +11,7 @@ from service.api.dependencies import KnownCaller, Service
 from service.api.paging import Paging, next_cursor
 from service.api.permissions import needs
 from service.api.routing import StrictRoute
-from service.api.shapes.key_shapes import (
+from service.api.shapes.access.key_shapes import (
     KeyAnswer,
     KeyCreated,
     KeyPage,

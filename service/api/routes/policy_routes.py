@@ -9,7 +9,12 @@ from service.api.dependencies import KnownCaller, Service
 from service.api.etags import IfMatch
 from service.api.permissions import needs
 from service.api.routing import StrictRoute
-from service.api.shapes.policy_shapes import PolicyAnswer, PolicyBody, UsageAnswer, UsedLimitAnswer
+from service.api.shapes.access.policy_shapes import (
+    PolicyAnswer,
+    PolicyBody,
+    UsageAnswer,
+    UsedLimitAnswer,
+)
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["policy"])
 

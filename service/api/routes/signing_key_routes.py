@@ -8,7 +8,7 @@ from service.api.dependencies import Service, WorkspaceId
 from service.api.paging import Paging, next_cursor
 from service.api.permissions import needs
 from service.api.routing import StrictRoute
-from service.api.shapes.signing_key_shapes import (
+from service.api.shapes.access.signing_key_shapes import (
     SigningKeyAnswer,
     SigningKeyPage,
     TrustedKeyBody,

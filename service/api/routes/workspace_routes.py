@@ -14,15 +14,15 @@ from service.api.paging import Paging, next_cursor
 from service.api.permissions import needs
 from service.api.routes.operation_routes import ACCEPTED, accepted, begin
 from service.api.routing import StrictRoute
-from service.api.shapes.base import Responses
-from service.api.shapes.key_shapes import KeyAnswer
-from service.api.shapes.workspace_shapes import (
+from service.api.shapes.access.key_shapes import KeyAnswer
+from service.api.shapes.access.workspace_shapes import (
     NewWorkspaceBody,
     WorkspaceAnswer,
     WorkspaceCreated,
     WorkspaceDetail,
     WorkspacePage,
 )
+from service.api.shapes.base import Responses
 from service.jobs.job_requests import WorkspaceDeletion
 
 router = APIRouter(

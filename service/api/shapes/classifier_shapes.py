@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from service.access.name_limits import current_limits
+from service.api.shapes.access.signing_key_shapes import SignatureAnswer
 from service.api.shapes.base import (
     ENCODER,
     VERSION_NAME,
@@ -24,7 +25,6 @@ from service.api.shapes.base import (
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
-from service.api.shapes.signing_key_shapes import SignatureAnswer
 from service.api.strict_json import is_unicode
 from service.classifiers.fitting import FitOptions, UnlabelledSelection
 from service.classifiers.label_source import LabelSource, SourceChanges

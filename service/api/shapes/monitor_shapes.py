@@ -92,7 +92,7 @@ class OutcomesStored(Answer):
     replaced: int = Field(description="Predictions whose earlier outcome was replaced.")
 
 
-class UsageAnswer(Answer):
+class WindowUsageAnswer(Answer):
     """The answers of a stretch of time. Medians and means are null without comparable answers."""
 
     window: Literal["hour", "day", "week", "all"]
@@ -211,7 +211,7 @@ class MonitorAnswer(VersionedAnswer):
         description="For which the limits are set: per 1,000 answers to patients like those of the "
         "examples, over all windows and figures."
     )
-    windows: list[UsageAnswer]
+    windows: list[WindowUsageAnswer]
     reference: ReferenceAnswer | None
     no_reference_because: str | None
     not_tested_because: str | None
@@ -227,7 +227,7 @@ class MonitorAnswer(VersionedAnswer):
             report,
             classifier=classifier,
             version=version,
-            windows=[UsageAnswer.of_record(window) for window in report.windows],
+            windows=[WindowUsageAnswer.of_record(window) for window in report.windows],
             reference=reference and ReferenceAnswer.of_record(reference),
             latest=[WindowTestAnswer.of(test) for test in report.latest],
             alarms=[WindowTestAnswer.of(test) for test in report.alarms],

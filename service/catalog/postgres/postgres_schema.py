@@ -8,13 +8,8 @@ from psycopg import sql
 from service.catalog.audit.audit_tables import AUDIT_GUARDED, AUDIT_TABLES
 from service.catalog.monitoring.monitoring_tables import POSTGRES_MONITORING_TABLES
 from service.catalog.policies.postgres_policy_tables import POLICY_TABLES
-from service.catalog.postgres.postgres_tables import (
-    GUARD,
-    GUARDED,
-    SCHEMA_VERSION,
-    TABLES,
-    UNFORCED,
-)
+from service.catalog.postgres.postgres_guards import GUARD, GUARDED, UNFORCED
+from service.catalog.postgres.postgres_tables import SCHEMA_VERSION, TABLES
 from service.catalog.postgres.search.postgres_search_functions import (
     CALLED,
     GRANT_TO_ROLE,

@@ -17,8 +17,6 @@ What differs from the tables in SQLite, and why:
 - Leases count by the clock of the database, because replicas' clocks may differ.
 """
 
-from service.catalog.monitoring.monitoring_tables import TABLES_OF_WORKSPACES
-
 SCHEMA_VERSION = 1
 
 # Statements are separated by a semicolon and an empty line.
@@ -371,36 +369,4 @@ CREATE TABLE vacuums_owed (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id() -- the transaction that deleted
 )
-"""
-GUARDED = (
-    "answers",
-    "collections",
-    "scans",
-    "scan_vectors",
-    "scan_thumbnails",
-    "scan_images",
-    "scan_frames",
-    "search_parts",
-    "classifiers",
-    "classifier_versions",
-    "classifier_examples",
-    "version_examples",
-    "operations",
-    "reembeddings",
-    "staged_vectors",
-    "erasures",
-    *TABLES_OF_WORKSPACES,
-    "signing_keys",
-    "workspace_policies",
-)
-UNFORCED = ("scans",)  # the owner reads it for the view filtered_scans
-# The setting is read once a statement, not once a row, which costs 8 ms for 10,000 rows.
-GUARD = """
-    ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
-    ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
-    CREATE POLICY of_one_workspace ON {table}
-    USING (
-        workspace_id = (SELECT current_setting('app.workspace', true))
-        OR '*' = (SELECT current_setting('app.workspace', true))
-    )
 """

@@ -21,7 +21,7 @@ RETRY_S = 10.0  # between two attempts to fetch
 
 
 @dataclass(frozen=True, slots=True)
-class SigningKey:
+class ProviderKey:
     """One public key; two are equal if they are the same key under the same id.
 
     Attributes:
@@ -38,7 +38,7 @@ class UnknownSigner(Exception):
     """The key of a token is not among those that were fetched, and one may fetch again."""
 
 
-class SigningKeys:
+class ProviderKeys:
     """The keys that are in use now; thread safe.
 
     Args:
@@ -51,7 +51,7 @@ class SigningKeys:
 
     def __init__(
         self,
-        fetch: Callable[[], Mapping[str, SigningKey]],
+        fetch: Callable[[], Mapping[str, ProviderKey]],
         *,
         refresh_s: float,
         keep_s: float,
@@ -63,7 +63,7 @@ class SigningKeys:
         self._keep_s = max(keep_s, refresh_s)
         self._retry_s = retry_s
         self._clock = clock
-        self._keys: Mapping[str, SigningKey] = {}
+        self._keys: Mapping[str, ProviderKey] = {}
         self._fetched_at = -math.inf
         self._tried_at = -math.inf
         self._has_failed = False
@@ -79,7 +79,7 @@ class SigningKeys:
         """End the thread. An attempt under way ends by itself within its time limit."""
         self._closing.set()
 
-    def find(self, key_id: str) -> SigningKey:
+    def find(self, key_id: str) -> ProviderKey:
         """The key with this id.
 
         Raises:

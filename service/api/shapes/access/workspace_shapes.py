@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints
 
 from service.access.workspace_registry import Workspace, WorkspaceContents
+from service.api.shapes.access.key_shapes import KeyAnswer
 from service.api.shapes.base import TIME, Answer, Body, PageAnswer, example_of
-from service.api.shapes.key_shapes import KeyAnswer
 
 WorkspaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 

@@ -20,7 +20,7 @@ import httpx
 
 from service.cli.file_reading import FileReader, FileToSend, ReadFile, file_to_send
 from service.cli.folder_walk import COMPANIONS
-from service.cli.ingest_report import FAILED, Report, Settled, path_text
+from service.cli.ingesting.ingest_report import FAILED, Report, Settled, path_text
 from service.client.client import ApiError, Client
 from service.errors import InputError
 
