@@ -7,10 +7,11 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo demo-replicas test test-postgres test-lowest test-highest check smoke bench docs clean
+.PHONY: demo demo-replicas test test-postgres test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
 
 demo: .venv/ready
-	$(SERVICE) -m service demo
+	rm -rf runs/demo
+	$(SERVICE) -m service demo --keep runs/demo
 
 # Two replicas over a real PostgreSQL behind a balancer, of which one is killed.
 demo-replicas: .venv-replicas/ready
@@ -24,6 +25,27 @@ test: .venv-dev/ready
 # The catalog and search over a real PostgreSQL, which the tests start themselves.
 test-postgres: .venv-dev/ready
 	$(DEV) -m pytest -m 'postgres and not slow'
+
+# The console in a real Chromium, and the TypeScript client in Node against a real service.
+test-browser:
+	@if command -v npm > /dev/null; then $(MAKE) browser-tests; else \
+	  echo "SKIPPED: the tests in the browser need Node 20 or later"; fi
+
+browser-tests: .venv-dev/browser-ready
+	cd clients/typescript && npm ci --silent && npm run --silent generate -- --check && npm run --silent build
+	$(DEV) -m pytest -m browser tests/browser
+
+# The types of the TypeScript client, and its modules for the console.
+client:
+	cd clients/typescript && npm ci --silent && npm run --silent generate && npm run --silent build
+	cp $(addprefix clients/typescript/dist/,index.js client.js problems.js retries.js) service/console/client
+
+.venv-dev/browser-ready: .venv-dev/ready tests/browser/package-lock.json
+	command -v chromium || (apt-get update && apt-get install --yes chromium) || \
+	  (sudo apt-get update && sudo apt-get install --yes chromium)
+	cd tests/browser && npm ci --silent
+	$(DEV) $(PIP) -e '.[train,dev,browser]'
+	touch $@
 
 # The service with the lowest versions that pyproject.toml allows, and with the highest (no
 # constraints). What pulls them together, such as typer and click, is the newest in both.

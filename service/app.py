@@ -13,7 +13,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
-from service.api import docs, openapi, problems
+from service.api import console, docs, openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
 from service.api.gauges import watch
@@ -78,6 +78,7 @@ ROUTES = (
     subject_routes,
     operation_routes,
     key_routes,
+    console,
     docs,
 )
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not

@@ -52,8 +52,8 @@ _TYPES = {
 
 @router.get("/")
 async def start(request: Request) -> Response:
-    """Redirect a browser to the documentation."""
-    return RedirectResponse(f"{_base(request)}/docs")
+    """Redirect a browser to the console."""
+    return RedirectResponse(f"{_base(request)}/console/")
 
 
 @router.get("/docs")

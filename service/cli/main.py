@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -88,13 +89,16 @@ def demo(
         int, typer.Option(min=0, help="Labelled frames per class; 0 = half of the samples, or 10.")
     ] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Random choices of labels.")] = 20,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the data here, in an empty or a new folder.")
+    ] = None,
 ) -> None:
     """Upload frames, find similar ones and fit a classifier; on simulated frames by default."""
     configure_logging("WARNING")
     folder = images or steps.SAMPLES
     shots = labelled or (5 if images is None else 10)
     started = time.perf_counter()
-    with scratch_service() as (local, client):
+    with scratch_service(keep) as (local, client):
         encoder = client.ready()["encoder_id"]
         console.print(
             f"Service ready in {time.perf_counter() - started:.1f} s at {local.url}, "
@@ -104,8 +108,16 @@ def demo(
         _run_demo(client, folder, shots, repeats, simulated=images is None)
     console.print(
         "\nServe it yourself: [bold]sonoprobe keys create --name me; sonoprobe serve[/bold]\n"
-        "API docs then at http://127.0.0.1:8000/docs"
+        "Console and API docs then at http://127.0.0.1:8000/console/ and /docs"
     )
+    if keep is not None:
+        console.print(
+            "Look at this demo in the browser, at http://127.0.0.1:8000/console/, with\n"
+            f"[bold]SONOPROBE_DATA_DIR={escape(str(keep))} SONOPROBE_REQUIRE_KEY=false "
+            f"{escape(sys.executable)} -m service serve[/bold]",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 def _run_demo(client: Client, folder: Path, shots: int, repeats: int, *, simulated: bool) -> None:

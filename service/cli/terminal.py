@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.app import catalog_of
 from service.catalog.interface import Catalog
 from service.client.client import ApiError, Client
-from service.errors import ServiceError
+from service.errors import InputError, ServiceError
 from service.server import LocalService, local_service
 from service.settings import Settings, read_settings
 
@@ -48,11 +48,21 @@ def service_at(url: str, key: str | None) -> Iterator[Client]:
 
 
 @contextmanager
-def scratch_service() -> Iterator[tuple[LocalService, Client]]:
-    """A service of this process over an empty folder, for a command."""
-    with explained(), tempfile.TemporaryDirectory() as folder:
+def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, Client]]:
+    """A service of this process over an empty folder, for a command.
+
+    Args:
+        keep: an empty or new folder whose data stay after the command; None = nothing stays.
+    """
+    with explained(), ExitStack() as stack:
+        if keep is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        elif keep.exists() and any(keep.iterdir()):
+            raise InputError("expected an empty or a new folder to keep the data in")
+        else:
+            folder = keep
         # Not the operator's catalog, nor its backups and exports.
-        scratch = {"data_dir": Path(folder), "drain_s": 0.0, "catalog": None, "shards": None}
+        scratch = {"data_dir": folder, "drain_s": 0.0, "catalog": None, "shards": None}
         others = {"backup_dir": None, "exchange_dir": None}
         settings = read_settings().model_copy(update=scratch | others)
         with local_service(settings) as local, Client(local.url, key=local.key) as client:

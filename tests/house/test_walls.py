@@ -38,6 +38,7 @@ ROOMS = {  # room -> what of ours it may import; the first matching row counts
         "service.telemetry",
     },
     "service.client": set(),
+    "service.console": set(),  # files of the web page, no Python
     "service.app": {"service"},
     "service.server": {"service"},
     "service.cli": {"service"},

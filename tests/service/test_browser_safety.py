@@ -61,7 +61,7 @@ def test_the_page_may_run_its_own_script_and_no_other(tiny: LocalService) -> Non
 
 def test_a_redirect_never_names_the_host_of_the_request(tiny: LocalService) -> None:
     for path, target in (
-        ("/", "/docs"),
+        ("/", "/console/"),
         ("/v1/collections/", "/v1/collections"),
         ("/v1/collections/?limit=1", "/v1/collections?limit=1"),
         ("/docs/", "/docs"),

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.demo import SAMPLES
 from service.cli.main import app
+from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
@@ -108,7 +109,20 @@ def test_the_demo_says_what_it_did_on_given_frames(folder: Path) -> None:
     assert "Embedded and stored 20 given frames of 2 classes" in said
     assert "Taught 2 classes from 4 labelled frames each" in said
     assert "on the 12 frames of other groups" in said
-    assert "/docs" in said
+    assert "/console/ and /docs" in said
+
+
+def test_the_demo_keeps_its_data_on_request_and_never_over_others(
+    folder: Path, tmp_path: Path
+) -> None:
+    words = ("demo", "--images", folder, "--labelled", 4, "--repeats", 1)
+    said = " ".join(run(*words, "--keep", tmp_path / "kept").split())
+    assert f"SONOPROBE_DATA_DIR={tmp_path / 'kept'} SONOPROBE_REQUIRE_KEY=false" in said
+    settings = Settings(data_dir=tmp_path / "kept", drain_s=0)
+    with local_service(settings) as local, Client(local.url, key=local.key) as client:
+        assert client.collection("demo")["scans"] == 20
+    said = run(*words, "--keep", tmp_path / "kept", code=1)
+    assert "expected an empty or a new folder" in said
 
 
 def test_the_demo_refuses_more_labels_than_there_are_frames(folder: Path) -> None:

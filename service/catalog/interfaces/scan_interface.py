@@ -1,6 +1,6 @@
 """The part of the catalog's interface for collections and their scans.
 
-The rules in ``interface`` apply. Shape suffixes: N scans, D embedding width.
+The rules in ``service.catalog.interface`` apply. Shape suffixes: N scans, D embedding width.
 """
 
 from collections.abc import Mapping, Sequence

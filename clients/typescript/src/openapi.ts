@@ -1,0 +1,7067 @@
+// Generated from docs/openapi.json by `npm run generate`. Do not edit.
+
+export interface paths {
+    "/health/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The process responds, and this is its version */
+        get: operations["get_liveness"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/health/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The encoder works and the catalog reads and writes, with the state of each queue; else 503
+         * @description The encoder is judged by its last pass. Only one that has been idle for seconds gets a frame,
+         *     one for all who ask.
+         */
+        get: operations["get_readiness"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Prometheus text; 404 where the settings give it a port of its own */
+        get: operations["get_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Classifiers with the reports of their published versions, sorted by name
+         * @description Scope: `classifier.read`.
+         */
+        get: operations["list_classifiers"];
+        put?: never;
+        /**
+         * Fit from a task of a collection, named scans, labelled uploads, or a mix of them
+         * @description ``kind: multi_label`` fits one head per label, for labels that can be present together; examples
+         *     then have ``labels``, a list. Uploads are all or nothing: one unreadable image fails the
+         *     request, because a classifier must be fitted from all examples that were sent.
+         *     With ``Prefer: respond-async`` a fit from stored scans answers 202 with an operation to poll.
+         *
+         *     Scope: `classifier.write`.
+         */
+        post: operations["create_classifier"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a classifier from an exported JSON document of the loaded encoder
+         * @description The document is checked whole before anything is stored; `invalid_artifact` names the place of
+         *     a value that no export has.
+         *
+         *     Scope: `classifier.write`.
+         */
+        post: operations["import_classifier"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one classifier with the report of its published version
+         * @description ``source_changes`` counts the labels that are newer, changed or removed since that version.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["get_classifier"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete one classifier with all its versions
+         * @description Scope: `classifier.delete`.
+         */
+        delete: operations["delete_classifier"];
+        options?: never;
+        head?: never;
+        /**
+         * Let another version predict from now on; an earlier one rolls back
+         * @description Scope: `classifier.publish`.
+         */
+        patch: operations["update_classifier"];
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/evaluate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Evaluate a version on labelled images or scans that it was not fitted from
+         * @description Examples with the same image, subject or study as one it was fitted from, and near copies, are
+         *     refused without ``allow_known``; so are unknown classes and unreadable images. The problem names
+         *     them. With ``on_refused: leave_out`` the metrics are those of the other examples.
+         *
+         *     Scope: `classifier.evaluate`.
+         */
+        post: operations["evaluate_classifier"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/predict": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Predict class or labels, prediction set and evidence for each item; 207 if some failed
+         * @description Probabilities are calibrated on out-of-fold scores if there are enough; ``calibrated`` says
+         *     whether. When the classifier abstains, ``decision`` is abstained, and ``label`` and ``called``
+         *     are null.
+         *
+         *     Scope: `predict`.
+         */
+        post: operations["predict_items"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/refit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fit a new version from the labels that the source of the classifier has now
+         * @description Uploads and scans that were named stay. What was relabelled or dropped by hand stays so until
+         *     the label of the scan changes. `nothing_changed` when the version has these labels already.
+         *
+         *     Scope: `classifier.write`.
+         */
+        post: operations["refit_classifier"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List labels to review: the `next` to give, `suspect` ones, or those in `conflict`
+         * @description ``next``: unlabelled scans that would improve the classifier most, one per patient, without
+         *     copies of what it has learnt. Without a classifier: `GET /v1/collections/{collection}/next`.
+         *     ``suspect``: examples whose labels are doubted by a head that had not seen their group.
+         *     ``conflict``: pairs of examples that look alike and have different labels. For a multi-label
+         *     classifier, ``label`` names the label in question.
+         *
+         *     Scope: `classifier.read`, `scan.read`.
+         */
+        get: operations["review_labels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Versions with their reports, newest first
+         * @description Scope: `classifier.read`.
+         */
+        get: operations["list_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one version: its report, who made it, when, from what, and what is newer there
+         * @description Scope: `classifier.read`.
+         */
+        get: operations["get_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/versions/{version}/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare two versions on the examples that both have, by their out-of-fold scores
+         * @description ``differences`` are paired: this version minus the one named by ``with``, on the same patients,
+         *     with 95 % intervals. ``verdict`` says by balanced accuracy whether this version is better;
+         *     with few patients nobody can tell.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["compare_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/versions/{version}/confusion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Which class heads that had not seen its group gave to each example
+         * @description For a multi-label classifier, each label has its own cells, with the classes absent and present.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["get_confusion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/versions/{version}/examples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The examples that a version was fitted from, with labels and groups, in that order
+         * @description Scope: `classifier.read`.
+         */
+        get: operations["list_examples"];
+        put?: never;
+        /**
+         * Add, relabel or drop examples of a version: a new version, published only on request
+         * @description A scan or image that is already an example is relabelled. Examples whose scans were deleted
+         *     or whose subjects were erased are left out; ``settings.not_kept`` gives their number.
+         *
+         *     Scope: `classifier.write`.
+         */
+        post: operations["change_examples"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/versions/{version}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export a version as JSON that can be imported, or as ONNX: embedding to probabilities
+         * @description The JSON contains embeddings of examples (at most 2000), from which distances are measured; the
+         *     ONNX file does not. Both contain the card: report, classes, encoder_id.
+         *
+         *     Scope: `classifier.export`.
+         */
+        get: operations["export_classifier"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/versions/{version}/forecast": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The expected gain from 10 more patients of every class, and of the most useful class
+         * @description For a multi-label classifier, each label has its own forecast, for absent and present.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["get_forecast"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/versions/{version}/thresholds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Find the threshold for a sensitivity or specificity, or measure a given threshold
+         * @description The request has exactly one of the three; ``label`` (repeatable) selects classes or labels, by
+         *     default all. Nothing is stored.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["get_thresholds"];
+        put?: never;
+        /**
+         * Set thresholds: a new version with the same head and examples
+         * @description Predictions then say for each class whether its probability reaches the threshold. The settings
+         *     of the version hold each threshold with its operating point.
+         *
+         *     Scope: `classifier.write`.
+         */
+        post: operations["set_thresholds"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List collections, sorted by name
+         * @description Scope: `collection.read`.
+         */
+        get: operations["list_collections"];
+        put?: never;
+        /**
+         * Create a collection bound to the loaded encoder
+         * @description Scope: `collection.write`.
+         */
+        post: operations["create_collection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one collection, and how it is searched
+         * @description Scope: `collection.read`.
+         */
+        get: operations["get_collection"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a collection with all its scans
+         * @description Scope: `collection.delete`.
+         */
+        delete: operations["delete_collection"];
+        options?: never;
+        head?: never;
+        /**
+         * Change description, retention, and whether images are kept; or confirm the expiry
+         * @description Scope: `collection.write`.
+         */
+        patch: operations["patch_collection"];
+        trace?: never;
+    };
+    "/v1/collections/{collection}/agreement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Measure the agreement of two readers, whose labels are two tasks of a collection
+         * @description Scope: `scan.read`.
+         */
+        post: operations["measure_agreement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Write a collection as Parquet into the folder of exports that the operator set
+         * @description Scope: `collection.export`.
+         */
+        post: operations["export_collection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Count the scans that pass a filter, by label and attribute
+         * @description Scope: `scan.read`.
+         */
+        post: operations["count_scans"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import an exported collection; a missing collection is created
+         * @description Scope: `collection.import`.
+         */
+        post: operations["import_collection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/labels/rename": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a class another name in the labels of all scans, at once or not at all
+         * @description Versions of classifiers keep the old name; their `source_changes` count the scans as changed,
+         *     and a refit learns the new name.
+         *
+         *     Scope: `collection.write`.
+         */
+        post: operations["rename_label"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/next": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List scans to label where no classifier exists: as different as possible
+         * @description Patients without a label come first, and copies of labelled scans are left out. With a
+         *     classifier, its review of kind `next` knows better what would teach most.
+         *
+         *     Scope: `scan.read`.
+         */
+        get: operations["list_next_scans"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/reembed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the progress of a re-embedding; 404 when there is none
+         * @description Scope: `collection.read`.
+         */
+        get: operations["get_reembedding"];
+        put?: never;
+        /**
+         * Embed the kept images of a collection with the loaded encoder
+         * @description The work is done in the background; then all vectors are switched at once. Until then the
+         *     collection answers 409 to searches and uploads, like any collection of another encoder. The old
+         *     vectors are kept until ``DELETE`` ends the re-embedding.
+         *
+         *     Scope: `collection.write`.
+         */
+        post: operations["reembed_collection"];
+        /**
+         * End a re-embedding: keep the new vectors or the old ones, and drop the others
+         * @description Scope: `collection.write`.
+         */
+        delete: operations["end_reembedding"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/scans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List scans that pass the conditions, in the order in which they were stored
+         * @description With ``sha256`` and nothing else: the scans of those files, so that a client learns which files
+         *     it need not send.
+         *
+         *     Scope: `scan.read`.
+         */
+        get: operations["list_scans"];
+        put?: never;
+        /**
+         * Embed, store and index images and clips: one result per item, 207 when some failed
+         * @description Scope: `scan.write`.
+         */
+        post: operations["add_scans"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/scans/{scan_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one scan
+         * @description Scope: `scan.read`.
+         */
+        get: operations["get_scan"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete one scan; the receipt names the classifiers fitted from it
+         * @description Scope: `scan.delete`.
+         */
+        delete: operations["delete_scan"];
+        options?: never;
+        head?: never;
+        /**
+         * Relabel one scan; null removes a label or attribute
+         * @description Scope: `scan.label`.
+         */
+        patch: operations["patch_scan"];
+        trace?: never;
+    };
+    "/v1/collections/{collection}/scans/{scan_id}/thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the thumbnail of a scan: a small JPEG of its pixels, without metadata
+         * @description Scope: `scan.read`.
+         */
+        get: operations["get_thumbnail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Find similar scans in one collection: the short form of POST /v1/search
+         * @description Scope: `search`.
+         */
+        post: operations["search_collection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/embeddings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Embed images without storing anything; one result per image, 207 when some failed
+         * @description Scope: `embed`.
+         */
+        post: operations["embed_images"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/encoder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Manifest and model card of the loaded bundle
+         * @description Scope: `encoder.read`.
+         */
+        get: operations["get_encoder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the keys of the workspace, oldest first, revoked and expired ones included
+         * @description Scope: `admin`.
+         */
+        get: operations["list_keys"];
+        put?: never;
+        /**
+         * Create a key; the answer shows its secret once
+         * @description A key allows at most what the key of the caller allows.
+         *
+         *     Scope: `admin`.
+         */
+        post: operations["create_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one key, without its secret
+         * @description Scope: `admin`.
+         */
+        get: operations["get_key"];
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a key for ever; every replica refuses its next request
+         * @description Scope: `admin`.
+         */
+        delete: operations["revoke_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{key_id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create the successor of a key, with its name, rights and expiry; both work for a time
+         * @description The answer shows the secret once. A key that is revoked, has expired or was rotated already
+         *     answers 409.
+         *
+         *     Scope: `admin`.
+         */
+        post: operations["rotate_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List operations of the workspace, newest first; ended ones are kept for 30 days
+         * @description Scope: `operation.read`.
+         */
+        get: operations["list_operations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operations/{operation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read state and progress of one operation, its result or its problem
+         * @description Scope: `operation.read`.
+         */
+        get: operations["get_operation"];
+        put?: never;
+        post?: never;
+        /**
+         * Ask an operation to stop; one that has ended stays as it is
+         * @description Scope: `operation.cancel`.
+         */
+        delete: operations["cancel_operation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Find similar scans in one or several collections, which are ranked as one
+         * @description A query is an upload, a stored scan, a vector, or positive and negative examples of these;
+         *     ``queries`` holds several. Files of a form are positive examples; the ``options`` of a raw
+         *     image are a query parameter.
+         *
+         *     Scope: `search`.
+         */
+        post: operations["search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/studies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Erase one study everywhere, as the route with the id in its path
+         * @description Scope: `subject.erase`.
+         */
+        delete: operations["erase_study_of_query"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/studies/{study_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Erase one study everywhere; the receipt names scans and classifiers fitted from them
+         * @description Scope: `subject.erase`.
+         */
+        delete: operations["erase_study"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/subjects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read what is held of one patient, as the route with the id in its path
+         * @description Scope: `subject.read`.
+         */
+        get: operations["read_subject_of_query"];
+        put?: never;
+        post?: never;
+        /**
+         * Erase one patient everywhere, as the route with the id in its path
+         * @description Scope: `subject.erase`.
+         */
+        delete: operations["erase_subject_of_query"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/subjects/{subject_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read what the workspace holds of one patient: scans, studies, examples of classifiers
+         * @description Scope: `subject.read`.
+         */
+        get: operations["read_subject"];
+        put?: never;
+        post?: never;
+        /**
+         * Erase one patient everywhere; the receipt names scans and classifiers fitted from them
+         * @description Scope: `subject.erase`.
+         */
+        delete: operations["erase_subject"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /**
+         * AbstentionAnswer
+         * @description Why the classifier abstained.
+         */
+        AbstentionAnswer: {
+            /**
+             * Because
+             * @enum {string}
+             */
+            because: "blank" | "frozen" | "not_ultrasound" | "far_from_every_example" | "ambiguous";
+            /**
+             * Between
+             * @description The two classes of an ambiguous item.
+             */
+            between: string[] | null;
+        };
+        /**
+         * AddedScan
+         * @description ``scan`` and whether it is new, or ``problem``.
+         */
+        AddedScan: {
+            /**
+             * Copies
+             * @description Ids of scans with the same file or pixels under another subject or none.
+             */
+            copies?: string[] | null;
+            /**
+             * Created
+             * @description False: the subject had this image already.
+             */
+            created?: boolean | null;
+            /**
+             * Ignored
+             * @description What the upload says otherwise than the stored scan, which stays as is.
+             */
+            ignored?: components["schemas"]["IgnoredAnswer"][] | null;
+            problem?: components["schemas"]["Problem"] | null;
+            scan?: components["schemas"]["ScanAnswer"] | null;
+        };
+        /**
+         * AddedScansAnswer
+         * @description One item per image, in order.
+         */
+        AddedScansAnswer: {
+            /**
+             * Dim
+             * @example 1024
+             */
+            dim: number;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /** Items */
+            items: components["schemas"]["AddedScan"][];
+        };
+        /**
+         * AgreementAnswer
+         * @description The agreement of two readers.
+         */
+        AgreementAnswer: {
+            /**
+             * Agreed
+             * @description Share of scans with the same label.
+             */
+            agreed: number;
+            /** Items */
+            items: components["schemas"]["Disagreement"][];
+            /** @description Cohen's kappa with its interval over patients; null if both used one class. */
+            kappa: components["schemas"]["Interval"] | null;
+            /**
+             * Scans
+             * @description Scans that both readers labelled.
+             */
+            scans: number;
+        };
+        /**
+         * AgreementBody
+         * @description Two tasks, one per reader.
+         * @example {
+         *       "other_task": "reader-2",
+         *       "task": "reader-1"
+         *     }
+         */
+        AgreementBody: {
+            /** Other Task */
+            other_task: string;
+            /** Task */
+            task: string;
+        };
+        /**
+         * AttributeTest
+         * @description Every named test must pass. Bounds are all numbers or all text, such as ISO dates.
+         */
+        AttributeTest: {
+            /**
+             * Exists
+             * @description Whether the scan has the attribute, even null.
+             */
+            exists?: boolean | null;
+            /** Gt */
+            gt?: string | number | null;
+            /** Gte */
+            gte?: string | number | null;
+            /** In */
+            in?: (string | boolean | number | null)[] | null;
+            /** Lt */
+            lt?: string | number | null;
+            /** Lte */
+            lte?: string | number | null;
+            /** Not In */
+            not_in?: (string | boolean | number | null)[] | null;
+        };
+        /**
+         * BackupResult
+         * @description The folder of the backup.
+         */
+        BackupResult: {
+            /** Backup */
+            backup: string;
+        };
+        /**
+         * BrokenRule
+         * @description One rule that a request broke, without the value.
+         */
+        BrokenRule: {
+            /**
+             * Rule
+             * @example string_pattern_mismatch
+             */
+            rule: string;
+            /** Says */
+            says: string;
+            /**
+             * Where
+             * @example body.name
+             */
+            where: string;
+        };
+        /**
+         * CalibrationAnswer
+         * @description How scores become probabilities: one temperature, with all classes equally frequent.
+         */
+        CalibrationAnswer: {
+            after: components["schemas"]["ReliabilityAnswer"] | null;
+            /** @description Out of fold, at temperature 1. */
+            before: components["schemas"]["ReliabilityAnswer"] | null;
+            /** Groups */
+            groups: number;
+            /**
+             * Missing Groups
+             * @description Groups that a temperature still needs.
+             */
+            missing_groups: number;
+            /** Not Calibrated Because */
+            not_calibrated_because: string | null;
+            /** Temperature */
+            temperature: number;
+        };
+        /**
+         * CinePrediction
+         * @description The prediction for all items as frames of one cine.
+         */
+        CinePrediction: {
+            abstained: components["schemas"]["AbstentionAnswer"] | null;
+            /**
+             * Decision
+             * @enum {string}
+             */
+            decision: "called" | "abstained";
+            /**
+             * Distance
+             * @description Distance to the nearest example, 1 - cosine.
+             */
+            distance: number | null;
+            /**
+             * Distance Percentile
+             * @description Percentage of the examples whose own distance is smaller.
+             */
+            distance_percentile: number | null;
+            /**
+             * Frames
+             * @description Only for a clip or cine, in order.
+             */
+            frames: components["schemas"]["FrameAnswer"][] | null;
+            heatmap: components["schemas"]["HeatmapAnswer"] | null;
+            /**
+             * Key Frames
+             * @description Only for a clip or cine: the frames that explain each output.
+             */
+            key_frames: components["schemas"]["KeyFramesAnswer"][] | null;
+            /**
+             * Label
+             * @description The called class; null when abstained, when thresholds call no class, and for a multi-label classifier.
+             * @example benign
+             */
+            label: string | null;
+            /**
+             * Left Out
+             * @description Numbers of the items that failed.
+             */
+            left_out: number[];
+            /**
+             * Most Probable
+             * @description Most probable class or label, also when abstained.
+             */
+            most_probable: string;
+            /** Nearest */
+            nearest: components["schemas"]["NearestExample"][];
+            /**
+             * No Heatmap Because
+             * @description Null unless a heat map was requested and there is none.
+             */
+            no_heatmap_because: string | null;
+            /**
+             * Outputs
+             * @description Every class or label, in order.
+             */
+            outputs: components["schemas"]["OutputAnswer"][];
+            /**
+             * Prediction Set
+             * @description Classes or labels that can be true at the coverage; null: too few examples.
+             */
+            prediction_set: string[] | null;
+            /**
+             * Ultrasound Score
+             * @description Logit, above 0 for ultrasound; null when the encoder cannot tell.
+             */
+            ultrasound_score: number | null;
+        };
+        /**
+         * ClassMetricsAnswer
+         * @description Metrics of held-out scores for a class.
+         */
+        ClassMetricsAnswer: {
+            auroc: components["schemas"]["Interval"] | null;
+            /** Examples */
+            examples: number;
+            /** Groups */
+            groups: number;
+            /**
+             * Missing Groups
+             * @description Groups that the metrics still need.
+             */
+            missing_groups: number;
+            /** Name */
+            name: string;
+            /** Not Evaluated Because */
+            not_evaluated_because: string | null;
+            precision: components["schemas"]["Interval"] | null;
+            recall: components["schemas"]["Interval"] | null;
+        };
+        /**
+         * ClassifierAnswer
+         * @description A classifier, with the report of its published version.
+         */
+        ClassifierAnswer: {
+            /**
+             * Calibrated
+             * @description Whether every label is; the report gives the reason.
+             */
+            calibrated: boolean;
+            /**
+             * Classes
+             * @description Classes or labels.
+             * @example [
+             *       "benign",
+             *       "malignant"
+             *     ]
+             */
+            classes: string[];
+            /** Classifier Id */
+            classifier_id: string;
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /**
+             * Etag
+             * @example "1"
+             */
+            etag: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "single_label" | "multi_label";
+            /** Latest Version */
+            latest_version: number;
+            /**
+             * Name
+             * @example finding
+             */
+            name: string;
+            /**
+             * Published Version
+             * @description The version that predicts.
+             */
+            published_version: number;
+            /** @description Null for an import without a report. */
+            report: components["schemas"]["VersionReport"] | null;
+            /** @description Null for an import, and for a version of release 0.1.0. */
+            source: components["schemas"]["SourceAnswer"] | null;
+            /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
+            source_changes: components["schemas"]["SourceChangesAnswer"] | null;
+        };
+        /**
+         * ClassifierImportBody
+         * @description A classifier that was exported as JSON, and its name here.
+         * @example {
+         *       "classifier": {
+         *         "format": "sonoprobe-classifier",
+         *         "format_version": 1,
+         *         "heads": []
+         *       },
+         *       "name": "finding"
+         *     }
+         */
+        ClassifierImportBody: {
+            /** Classifier */
+            classifier: {
+                [key: string]: unknown;
+            };
+            /** Name */
+            name: string;
+        };
+        /**
+         * ClassifierPage
+         * @description Classifiers, sorted by name.
+         */
+        ClassifierPage: {
+            /** Items */
+            items: components["schemas"]["ClassifierAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * ClassifierPatchBody
+         * @description The version that predicts from now on; an earlier one rolls back.
+         * @example {
+         *       "published_version": 2
+         *     }
+         */
+        ClassifierPatchBody: {
+            /** Published Version */
+            published_version: number;
+        };
+        /**
+         * CollectionAnswer
+         * @description A collection of scans, bound to one encoder.
+         */
+        CollectionAnswer: {
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /** Description */
+            description: string;
+            /**
+             * Dim
+             * @example 1024
+             */
+            dim: number;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /**
+             * Etag
+             * @example "1"
+             */
+            etag: string;
+            /** @description Null for a collection of another encoder. */
+            index: components["schemas"]["IndexAnswer"] | null;
+            intake: components["schemas"]["IntakeAnswer"];
+            /** Keep Images */
+            keep_images: boolean;
+            /**
+             * Name
+             * @example liver
+             */
+            name: string;
+            /** Retention Days */
+            retention_days: number | null;
+            /**
+             * Retention Held
+             * @description Scans past retention_days that the last sweep did not delete, because too many were due at once; confirm_retention deletes them.
+             */
+            retention_held: number;
+            /** Scans */
+            scans: number;
+        };
+        /**
+         * CollectionChangeBody
+         * @description Change a collection, or confirm its expiry.
+         * @example {
+         *       "keep_images": true,
+         *       "retention_days": 365
+         *     }
+         */
+        CollectionChangeBody: {
+            /**
+             * Confirm Retention
+             * @description Delete now all scans that are past retention_days, also those that the sweep held back because they are many.
+             * @default false
+             */
+            confirm_retention?: boolean;
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /**
+             * Keep Images
+             * @description Keep the embedded pixels of new scans, without metadata, for a later encoder; false deletes those that were kept.
+             * @default false
+             */
+            keep_images?: boolean;
+            /**
+             * Retention Days
+             * @description Older scans are deleted; null means never.
+             */
+            retention_days?: number | null;
+        };
+        /**
+         * CollectionDeleted
+         * @description What was deleted, with its number of scans.
+         */
+        CollectionDeleted: {
+            /** Deleted */
+            deleted: string;
+            /** Scans */
+            scans: number;
+        };
+        /**
+         * CollectionImportBody
+         * @description Where to read an export from.
+         * @example {
+         *       "from": "liver-2026"
+         *     }
+         */
+        CollectionImportBody: {
+            /**
+             * From
+             * @description A name in the workspace's folder of exports.
+             */
+            from: string;
+        };
+        /**
+         * CollectionPage
+         * @description Collections, sorted by name.
+         */
+        CollectionPage: {
+            /** Items */
+            items: components["schemas"]["CollectionAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * ComparedVersion
+         * @description One side of a comparison.
+         */
+        ComparedVersion: {
+            /**
+             * Balanced Accuracy
+             * @description Mean over labels.
+             */
+            balanced_accuracy: number | null;
+            /**
+             * Items
+             * @description One per label; exactly one for a single-label classifier.
+             */
+            items: components["schemas"]["LabelMetricsAnswer"][];
+            /** Version */
+            version: number;
+        };
+        /**
+         * ComparisonAnswer
+         * @description Two versions on the same examples, by their out-of-fold scores.
+         */
+        ComparisonAnswer: {
+            /** Classifier */
+            classifier: string;
+            /**
+             * Differences
+             * @description First minus second, per metric: of the classifier, then of each label.
+             */
+            differences: components["schemas"]["DifferenceAnswer"][];
+            first: components["schemas"]["ComparedVersion"];
+            /**
+             * Groups
+             * @description Patients (else studies or images) that both scored.
+             */
+            groups: number;
+            /**
+             * Only First
+             * @description Examples that only the first version has.
+             */
+            only_first: number;
+            /** Only Second */
+            only_second: number;
+            /**
+             * Other Label
+             * @description Examples of both, under different labels.
+             */
+            other_label: number;
+            second: components["schemas"]["ComparedVersion"];
+            /**
+             * Shared Examples
+             * @description Examples that both have, under the same label.
+             */
+            shared_examples: number;
+            /**
+             * Verdict
+             * @description Whether the first is better than the second.
+             * @enum {string}
+             */
+            verdict: "better" | "worse" | "cannot_tell";
+        };
+        /**
+         * ConformalAnswer
+         * @description How prediction sets are made.
+         */
+        ConformalAnswer: {
+            /**
+             * Items
+             * @description Independent examples.
+             */
+            items: number;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method: "lac" | "aps";
+        };
+        /**
+         * ConfusionAnswer
+         * @description Cells that hold examples, in the order of the true classes.
+         */
+        ConfusionAnswer: {
+            /**
+             * Classes
+             * @description Classes, or labels that are each absent or present.
+             */
+            classes: string[];
+            /** Classifier */
+            classifier: string;
+            /** Items */
+            items: components["schemas"]["ConfusionCellAnswer"][];
+            /**
+             * Scored
+             * @description Examples that have out-of-fold scores.
+             */
+            scored: number;
+            /** Version */
+            version: number;
+        };
+        /**
+         * ConfusionCellAnswer
+         * @description Examples of one class to which heads that had not seen their groups gave one class.
+         */
+        ConfusionCellAnswer: {
+            /**
+             * Actual
+             * @description Class by the label of the example.
+             */
+            actual: string;
+            /** Count */
+            count: number;
+            /**
+             * Examples
+             * @description The first `limit` examples.
+             */
+            examples: components["schemas"]["ExampleSummary"][];
+            /**
+             * Label
+             * @description Only for a multi-label classifier; else null.
+             */
+            label: string | null;
+            /** Predicted */
+            predicted: string;
+        };
+        /**
+         * CorrectionAnswer
+         * @description A statement of the file that its own content contradicts, and that was not believed.
+         */
+        CorrectionAnswer: {
+            /**
+             * Declared
+             * @description By the file; null when it gives no number.
+             */
+            declared: number | null;
+            /**
+             * Fact
+             * @enum {string}
+             */
+            fact: "alpha" | "colour_space" | "frame_count" | "frame_rate" | "frame_times" | "pixel_shape" | "regions" | "spacing" | "window";
+            /**
+             * Used
+             * @description Instead; null when nothing was used.
+             */
+            used: number | null;
+        };
+        /**
+         * CreatedBy
+         * @description The API key that created a version; nulls when the service requires no key.
+         */
+        CreatedBy: {
+            /** Key Id */
+            key_id: string | null;
+            /** Name */
+            name: string | null;
+        };
+        /**
+         * CrossFitted
+         * @description Metrics of thresholds that were chosen without the patients they are measured on.
+         */
+        CrossFitted: {
+            sensitivity: components["schemas"]["Interval"];
+            specificity: components["schemas"]["Interval"];
+        };
+        /**
+         * CurvePointAnswer
+         * @description Balanced accuracy on other groups, for heads fitted from so many groups per class.
+         */
+        CurvePointAnswer: {
+            /** Balanced Accuracy */
+            balanced_accuracy: number;
+            /** Groups Per Class */
+            groups_per_class: number;
+        };
+        /**
+         * Deleted
+         * @description What was deleted.
+         */
+        Deleted: {
+            /** Deleted */
+            deleted: string;
+        };
+        /**
+         * DeviceAnswer
+         * @description The device, as far as the file names it; unknown fields are empty.
+         */
+        DeviceAnswer: {
+            /**
+             * Depth Mm
+             * @description DepthOfScanField.
+             */
+            depth_mm: number | null;
+            /** Manufacturer */
+            manufacturer: string;
+            /** Model */
+            model: string;
+            /** Transducer */
+            transducer: string;
+        };
+        /**
+         * DifferenceAnswer
+         * @description A metric of the first version minus that of the second, on the same patients.
+         */
+        DifferenceAnswer: {
+            /** Cannot Tell Because */
+            cannot_tell_because: string | null;
+            /**
+             * Groups
+             * @description Patients (else studies or images) of those examples.
+             */
+            groups: number;
+            /** High */
+            high: number | null;
+            /**
+             * Label
+             * @description Of a multi-label classifier; null: the mean over its labels, or the single-label classifier.
+             */
+            label: string | null;
+            /**
+             * Low
+             * @description Ends of the 95 % interval: paired bootstrap over patients.
+             */
+            low: number | null;
+            /**
+             * Metric
+             * @enum {string}
+             */
+            metric: "balanced_accuracy" | "auroc" | "log_loss";
+            /**
+             * Scored
+             * @description Examples that both versions scored.
+             */
+            scored: number;
+            /**
+             * Smallest Class Groups
+             * @description Patients of the class that has the fewest.
+             */
+            smallest_class_groups: number;
+            /**
+             * Value
+             * @description Null when no two classes were scored.
+             */
+            value: number | null;
+            /**
+             * Verdict
+             * @description Whether the first is better than the second.
+             * @enum {string}
+             */
+            verdict: "better" | "worse" | "cannot_tell";
+        };
+        /**
+         * Disagreement
+         * @description A scan that two readers labelled differently.
+         */
+        Disagreement: {
+            /**
+             * Label
+             * @description Label by the reader of `task`.
+             */
+            label: string;
+            /** Other Label */
+            other_label: string;
+            /** Scan Id */
+            scan_id: string;
+            /**
+             * Thumbnail
+             * @description Path of a small JPEG.
+             */
+            thumbnail: string | null;
+        };
+        /**
+         * EmbeddingItem
+         * @description ``embedding`` and ``image``, or ``problem``.
+         */
+        EmbeddingItem: {
+            /**
+             * Embedding
+             * @description Numbers, or base64 of little-endian values; int8 is value x 127.
+             */
+            embedding?: number[] | string | null;
+            /** Frames */
+            frames?: components["schemas"]["FrameEmbeddingAnswer"][] | null;
+            image?: components["schemas"]["ImageAnswer"] | null;
+            problem?: components["schemas"]["Problem"] | null;
+        };
+        /**
+         * EmbeddingOptions
+         * @description How to embed and to write numbers: query parameters, or the ``options`` of a form.
+         */
+        EmbeddingOptions: {
+            /**
+             * Dtype
+             * @default float32
+             * @enum {string}
+             */
+            dtype?: "float32" | "float16" | "int8";
+            /**
+             * Encoding Format
+             * @default float
+             * @enum {string}
+             */
+            encoding_format?: "float" | "base64";
+            /**
+             * Frames
+             * @description Frames of a clip to use: all, uniform:N, fps:F or different:N; the settings hold the default.
+             */
+            frames?: string | null;
+            /**
+             * Pool
+             * @description none also returns the embedding of each used frame of a clip.
+             * @default mean
+             * @enum {string}
+             */
+            pool?: "mean" | "none";
+            /**
+             * Region
+             * @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default.
+             */
+            region?: string | null;
+        };
+        /**
+         * EmbeddingsAnswer
+         * @description One item per image, in order.
+         */
+        EmbeddingsAnswer: {
+            /**
+             * Dim
+             * @example 1024
+             */
+            dim: number;
+            /**
+             * Dtype
+             * @enum {string}
+             */
+            dtype: "float32" | "float16" | "int8";
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /**
+             * Encoding Format
+             * @enum {string}
+             */
+            encoding_format: "float" | "base64";
+            /** Items */
+            items: components["schemas"]["EmbeddingItem"][];
+        };
+        /**
+         * EmbeddingsBody
+         * @description Images as JSON; fields override the query parameters.
+         * @example {
+         *       "dtype": "int8",
+         *       "encoding_format": "base64",
+         *       "images": [
+         *         "iVBORw0KGgo..."
+         *       ]
+         *     }
+         */
+        EmbeddingsBody: {
+            /** Dtype */
+            dtype?: ("float32" | "float16" | "int8") | null;
+            /** Encoding Format */
+            encoding_format?: ("float" | "base64") | null;
+            /** Frames */
+            frames?: string | null;
+            /** Images */
+            images: string[];
+            /** Pool */
+            pool?: ("mean" | "none") | null;
+            /** Region */
+            region?: string | null;
+        };
+        /**
+         * EncoderAnswer
+         * @description The loaded bundle.
+         */
+        EncoderAnswer: {
+            /**
+             * Dim
+             * @example 1024
+             */
+            dim: number;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /** Manifest */
+            manifest: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Model Card
+             * @description Markdown.
+             */
+            model_card: string;
+        };
+        /**
+         * ErasedScan
+         * @description A scan of a receipt.
+         */
+        ErasedScan: {
+            /** Collection */
+            collection: string;
+            /** Scan Id */
+            scan_id: string;
+        };
+        /**
+         * ErasureAnswer
+         * @description What was erased, and which classifiers were fitted from it.
+         */
+        ErasureAnswer: {
+            /**
+             * Backups Know
+             * @description Whether the erasure is written beside the backups; false: it will be as soon as the folder can be written; null: the service makes no backups.
+             */
+            backups_know: boolean | null;
+            /**
+             * Classifiers
+             * @description Classifiers fitted from them; they stay.
+             */
+            classifiers: string[];
+            /**
+             * Copies
+             * @description Scans that stay although they have the same file or pixels, at most 100: they are of another subject, or of none.
+             */
+            copies: components["schemas"]["ErasedScan"][];
+            /** @description The refit, if requested. */
+            operation?: components["schemas"]["OperationAnswer"] | null;
+            /** Scans */
+            scans: components["schemas"]["ErasedScan"][];
+            /**
+             * Uploads
+             * @description Erased examples that were never stored as scans.
+             */
+            uploads: number;
+        };
+        /**
+         * EvaluationAnswer
+         * @description Metrics on held-out examples.
+         */
+        EvaluationAnswer: {
+            /**
+             * Balanced Accuracy
+             * @description Mean over labels.
+             */
+            balanced_accuracy: number | null;
+            /** Calibrated */
+            calibrated: boolean;
+            /** Classifier */
+            classifier: string;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /**
+             * Examples
+             * @description Number of different images.
+             */
+            examples: number;
+            /**
+             * Items
+             * @description One per label; exactly one for a single-label classifier.
+             */
+            items: components["schemas"]["LabelMetricsAnswer"][];
+            /**
+             * Known Examples
+             * @description Examples that the version was fitted from.
+             */
+            known_examples: number;
+            /**
+             * Left Out
+             * @description Examples that were refused; the metrics are of the rest.
+             */
+            left_out: number;
+            /**
+             * Refused
+             * @description The first 50 of those left out.
+             */
+            refused: components["schemas"]["RefusedExampleAnswer"][];
+            /** Version */
+            version: number;
+        };
+        /**
+         * EvaluationBody
+         * @description Labelled scans and images to evaluate a version on.
+         * @example {
+         *       "collection": "liver",
+         *       "filter": {},
+         *       "task": "finding"
+         *     }
+         */
+        EvaluationBody: {
+            /**
+             * Allow Known
+             * @description Accept examples that the version was fitted from.
+             * @default false
+             */
+            allow_known?: boolean;
+            /** Collection */
+            collection?: string | null;
+            /** Examples */
+            examples?: components["schemas"]["LabelledExample"][];
+            /** @description Restricts the scans of the task. */
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * On Refused
+             * @description leave_out: evaluate on the rest, and say which examples were left out.
+             * @default fail
+             * @enum {string}
+             */
+            on_refused?: "fail" | "leave_out";
+            /**
+             * Task
+             * @description Use every scan with a label for this task.
+             */
+            task?: string | null;
+            /**
+             * Tasks
+             * @description Multi-label: task -> value that means present; scans with all these tasks.
+             */
+            tasks?: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * ExampleAnswer
+         * @description An example that a version was fitted from.
+         */
+        ExampleAnswer: {
+            /** Collection */
+            collection: string | null;
+            /** Example Id */
+            example_id: string;
+            /**
+             * Group
+             * @description Equal numbers: same patient, study or image.
+             */
+            group: number;
+            /**
+             * Kept
+             * @description False once its scan was deleted or its subject erased.
+             */
+            kept: boolean;
+            /**
+             * Label
+             * @description Its class; null for a multi-label classifier.
+             */
+            label: string | null;
+            /**
+             * Labels
+             * @description Only for a multi-label classifier; else null.
+             */
+            labels: string[] | null;
+            /**
+             * Scan Id
+             * @description Null for an upload.
+             */
+            scan_id: string | null;
+            /**
+             * Sha256
+             * @description Of the image; null once its subject was erased.
+             */
+            sha256: string | null;
+            /**
+             * Thumbnail
+             * @description Path of a small JPEG; null for an upload.
+             */
+            thumbnail: string | null;
+        };
+        /**
+         * ExampleChangesBody
+         * @description How the next version differs: at least one change.
+         *
+         *     Scans and images in ``examples`` that the version already has are relabelled.
+         * @example {
+         *       "collection": "liver",
+         *       "drop": [
+         *         {
+         *           "collection": "liver",
+         *           "scan_id": "scan-2"
+         *         }
+         *       ],
+         *       "examples": [
+         *         {
+         *           "label": "benign",
+         *           "scan_id": "scan-7"
+         *         }
+         *       ],
+         *       "publish": true,
+         *       "relabel": [
+         *         {
+         *           "example_id": "exm_0b1e9f",
+         *           "label": "malignant"
+         *         }
+         *       ]
+         *     }
+         */
+        ExampleChangesBody: {
+            /**
+             * Class Weights
+             * @description Class or label -> weight. Null: balanced, or as in the version before.
+             */
+            class_weights?: "balanced" | {
+                [key: string]: number;
+            } | null;
+            /** Collection */
+            collection?: string | null;
+            /**
+             * Counted
+             * @description groups: frames of one patient and class count once together; frames: each frame counts. Null: groups, or as in the version before.
+             */
+            counted?: ("groups" | "frames") | null;
+            /** Drop */
+            drop?: components["schemas"]["ExampleReference"][];
+            /** Examples */
+            examples?: components["schemas"]["LabelledExample"][];
+            /** @description Restricts the scans of the task. */
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Publish
+             * @description Publish the new version at once.
+             * @default false
+             */
+            publish?: boolean;
+            /** Relabel */
+            relabel?: components["schemas"]["RelabelledExample"][];
+            /**
+             * Task
+             * @description Use every scan with a label for this task.
+             */
+            task?: string | null;
+            /**
+             * Tasks
+             * @description Multi-label: task -> value that means present; scans with all these tasks.
+             */
+            tasks?: {
+                [key: string]: string;
+            };
+            /**
+             * Thresholds
+             * @description Multi-label: label -> threshold of its probability; 0.5 by default.
+             */
+            thresholds?: {
+                [key: string]: number;
+            } | null;
+            /** @description Null: none, or the scans of the version before. */
+            unlabelled?: components["schemas"]["UnlabelledBody"] | null;
+        };
+        /**
+         * ExamplePage
+         * @description Examples in the order in which they were fitted.
+         */
+        ExamplePage: {
+            /** Items */
+            items: components["schemas"]["ExampleAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * ExampleReference
+         * @description An example of a classifier: by ``example_id``, or by ``collection`` and ``scan_id``.
+         */
+        ExampleReference: {
+            /** Collection */
+            collection?: string | null;
+            /** Example Id */
+            example_id?: string | null;
+            /** Scan Id */
+            scan_id?: string | null;
+        };
+        /**
+         * ExampleSummary
+         * @description An example and its scan; an upload has no scan.
+         */
+        ExampleSummary: {
+            /** Collection */
+            collection: string | null;
+            /** Example Id */
+            example_id: string;
+            /**
+             * Scan Id
+             * @description Null for an upload.
+             */
+            scan_id: string | null;
+            /**
+             * Thumbnail
+             * @description Path of a small JPEG; null for an upload.
+             */
+            thumbnail: string | null;
+        };
+        /**
+         * ExportBody
+         * @description Where to write an export.
+         * @example {
+         *       "to": "liver-2026"
+         *     }
+         */
+        ExportBody: {
+            /**
+             * To
+             * @description A new name in the workspace's folder of exports.
+             */
+            to: string;
+        };
+        /**
+         * ExportResult
+         * @description The export; ``scans`` is missing if an earlier attempt wrote it.
+         */
+        ExportResult: {
+            /** Export */
+            export: string;
+            /** Scans */
+            scans?: number | null;
+        };
+        /**
+         * FacetAnswer
+         * @description Values of one task or attribute, commonest first.
+         */
+        FacetAnswer: {
+            /**
+             * Missing
+             * @description Scans that pass the filter and lack the task or attribute.
+             */
+            missing: number;
+            /**
+             * Others
+             * @description Scans with a value that the limit left out.
+             */
+            others: number;
+            /** Values */
+            values: components["schemas"]["FacetValue"][];
+        };
+        /**
+         * FacetValue
+         * @description A value and how many scans have it.
+         */
+        FacetValue: {
+            /** Scans */
+            scans: number;
+            /** Value */
+            value: unknown;
+        };
+        /**
+         * FacetsAnswer
+         * @description Counts over the scans that pass the filter.
+         */
+        FacetsAnswer: {
+            /** Attributes */
+            attributes: {
+                [key: string]: components["schemas"]["FacetAnswer"];
+            };
+            /** Labels */
+            labels: {
+                [key: string]: components["schemas"]["FacetAnswer"];
+            };
+            /** Scans */
+            scans: number;
+            /** Studies */
+            studies: number;
+            /** Subjects */
+            subjects: number;
+        };
+        /**
+         * FacetsBody
+         * @description Which tasks and attributes to count.
+         * @example {
+         *       "attributes": [
+         *         "device"
+         *       ],
+         *       "filter": {
+         *         "subject_id": {
+         *           "exists": true
+         *         }
+         *       },
+         *       "labels": [
+         *         "finding"
+         *       ],
+         *       "limit": 10
+         *     }
+         */
+        FacetsBody: {
+            /** Attributes */
+            attributes?: string[];
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Labels
+             * @description Tasks whose classes are counted; null: the commonest 64.
+             */
+            labels?: string[] | null;
+            /**
+             * Limit
+             * @description Most values of each task or attribute, commonest first.
+             * @default 20
+             */
+            limit?: number;
+        };
+        /**
+         * FailedItem
+         * @description An image that could not be predicted.
+         */
+        FailedItem: {
+            problem: components["schemas"]["Problem"];
+        };
+        /**
+         * FilterBody
+         * @description Conditions that must all hold; a list of values means any of them.
+         *
+         *     ``and``, ``or`` and ``not`` contain further filters, at most 8 deep and 100 conditions.
+         * @example {
+         *       "attributes": {
+         *         "age": {
+         *           "gte": 40,
+         *           "lt": 60
+         *         },
+         *         "device": {
+         *           "exists": true
+         *         }
+         *       },
+         *       "created_at": {
+         *         "gte": "2026-01-01"
+         *       },
+         *       "labels": {
+         *         "finding": [
+         *           "benign",
+         *           "malignant"
+         *         ]
+         *       },
+         *       "not": {
+         *         "or": [
+         *           {
+         *             "subject_id": "p1"
+         *           },
+         *           {
+         *             "study_id": {
+         *               "exists": false
+         *             }
+         *           }
+         *         ]
+         *       }
+         *     }
+         */
+        FilterBody: {
+            /** And */
+            and?: components["schemas"]["FilterBody"][] | null;
+            /** Attributes */
+            attributes?: {
+                [key: string]: string | boolean | number | (string | boolean | number | null)[] | components["schemas"]["AttributeTest"] | null;
+            };
+            created_at?: components["schemas"]["TimeRange"] | null;
+            /** Labels */
+            labels?: {
+                [key: string]: string | string[] | components["schemas"]["Presence"];
+            };
+            not?: components["schemas"]["FilterBody"] | null;
+            /** Not Study Id */
+            not_study_id?: string | string[] | null;
+            /** Not Subject Id */
+            not_subject_id?: string | string[] | null;
+            /** Or */
+            or?: components["schemas"]["FilterBody"][] | null;
+            /** Study Id */
+            study_id?: string | string[] | components["schemas"]["Presence"] | null;
+            /** Subject Id */
+            subject_id?: string | string[] | components["schemas"]["Presence"] | null;
+            updated_at?: components["schemas"]["TimeRange"] | null;
+        };
+        /**
+         * FitResult
+         * @description The classifier that was fitted.
+         */
+        FitResult: {
+            /** Classifier */
+            classifier: string;
+            /**
+             * Location
+             * @example /v1/classifiers/finding
+             */
+            location: string;
+        };
+        /**
+         * ForecastAnswer
+         * @description The expected gain from more examples.
+         */
+        ForecastAnswer: {
+            /** Classifier */
+            classifier: string;
+            /**
+             * Items
+             * @description One per label; exactly one for a single-label classifier.
+             */
+            items: components["schemas"]["LabelForecast"][];
+            /** Version */
+            version: number;
+        };
+        /**
+         * ForecastReport
+         * @description Balanced accuracy against groups per class, and beyond.
+         */
+        ForecastReport: {
+            /** Curve */
+            curve: components["schemas"]["CurvePointAnswer"][];
+            /** Gain */
+            gain: number | null;
+            /**
+             * Gain 90
+             * @description Interval over repeats.
+             */
+            gain_90: number[] | null;
+            /**
+             * Gain Per Class
+             * @description Class -> gain from more groups of it alone.
+             */
+            gain_per_class: {
+                [key: string]: components["schemas"]["GainAnswer"];
+            };
+            /** Missing Groups */
+            missing_groups: {
+                [key: string]: number;
+            };
+            /** More Groups Per Class */
+            more_groups_per_class: number;
+            /** Most Useful Class */
+            most_useful_class: string | null;
+            /** Not Forecast Because */
+            not_forecast_because: string | null;
+            /** Now */
+            now: number | null;
+            /** Weakest Class */
+            weakest_class: string | null;
+            /**
+             * With More
+             * @description Expected with that many more groups of every class.
+             */
+            with_more: number | null;
+        };
+        /**
+         * FrameAnswer
+         * @description A frame of a cine.
+         */
+        FrameAnswer: {
+            /**
+             * Copies
+             * @description Number of frames that it represents, itself included.
+             */
+            copies: number;
+            /**
+             * Index
+             * @description Number of the item in the request, or of the frame in its file.
+             */
+            index: number;
+            /** Outputs */
+            outputs: components["schemas"]["FrameOutputAnswer"][];
+            /**
+             * Region
+             * @description Number of the region in the image's list, from 0.
+             */
+            region: number;
+        };
+        /**
+         * FrameEmbeddingAnswer
+         * @description A used frame of a clip, or a region of a frame; only with `pool=none`.
+         */
+        FrameEmbeddingAnswer: {
+            /** Embedding */
+            embedding: number[] | string;
+            /**
+             * Index
+             * @description Number of the frame in the file.
+             */
+            index: number;
+            /**
+             * Region
+             * @description Number of the region in the image's list, from 0.
+             */
+            region: number;
+            /**
+             * Time S
+             * @description Time since the first frame of the file.
+             */
+            time_s: number | null;
+        };
+        /**
+         * FrameOutputAnswer
+         * @description The contribution of a frame to an output of its cine.
+         */
+        FrameOutputAnswer: {
+            /**
+             * Contribution
+             * @description Evidence for the output rather than for the others.
+             */
+            contribution: number;
+            /**
+             * Image Logit
+             * @description The mean over frames is the image_logit of the cine.
+             */
+            image_logit: number;
+            /** Label */
+            label: string;
+            /**
+             * Probability
+             * @description Probability from the frame alone.
+             */
+            probability: number;
+        };
+        /**
+         * GainAnswer
+         * @description The expected gain from more groups of one class.
+         */
+        GainAnswer: {
+            /** Gain */
+            gain: number;
+            /**
+             * Gain 90
+             * @description Interval over repeats.
+             */
+            gain_90: number[];
+        };
+        /**
+         * GroupingAnswer
+         * @description How examples were grouped.
+         */
+        GroupingAnswer: {
+            /**
+             * Joined By Similarity
+             * @description Examples without ids that copy another.
+             */
+            joined_by_similarity: number;
+            /**
+             * Similarity
+             * @description Cosine from which an example is a copy; null: not checked.
+             */
+            similarity: number | null;
+            /**
+             * Without Ids
+             * @description Examples without subject and study.
+             */
+            without_ids: number;
+        };
+        /**
+         * HeadReportAnswer
+         * @description Grouped cross-validation of a label, or of a single-label classifier.
+         */
+        HeadReportAnswer: {
+            /** Balanced Accuracy */
+            balanced_accuracy: number | null;
+            /** C Chosen By */
+            c_chosen_by: string;
+            calibration: components["schemas"]["CalibrationAnswer"];
+            /** Chance */
+            chance: number;
+            /** Class Weights */
+            class_weights: {
+                [key: string]: number;
+            } | null;
+            /** Classes */
+            classes: string[];
+            conformal: components["schemas"]["ConformalAnswer"];
+            /** Confusion */
+            confusion: number[][] | null;
+            /**
+             * Effective Examples
+             * @description Frames of one group and class count once.
+             */
+            effective_examples: number;
+            /** Examples Per Class */
+            examples_per_class: {
+                [key: string]: number;
+            };
+            forecast: components["schemas"]["ForecastReport"];
+            /** Groups */
+            groups: number;
+            /** Groups Per Class */
+            groups_per_class: {
+                [key: string]: number;
+            };
+            /** Interval 95 */
+            interval_95: number[] | null;
+            /**
+             * Label
+             * @description Only for a multi-label classifier; else null.
+             */
+            label: string | null;
+            /** Margin Chosen By */
+            margin_chosen_by: string;
+            metrics: components["schemas"]["MetricsAnswer"];
+            /** Min Margin */
+            min_margin: number;
+            /** N Folds */
+            n_folds: number;
+            /** Not Evaluated Because */
+            not_evaluated_because: string | null;
+            /** Recall Per Class */
+            recall_per_class: {
+                [key: string]: number;
+            } | null;
+            /** Regularisation C */
+            regularisation_c: number;
+            /** Thresholds */
+            thresholds: components["schemas"]["ThresholdAnswer"][];
+            /** @description Null: the fit was given no unlabelled scans. */
+            unlabelled?: components["schemas"]["UnlabelledAnswer"] | null;
+            /** Warnings */
+            warnings: string[];
+        };
+        /**
+         * HeatmapAnswer
+         * @description Where the probabilities come from.
+         *
+         *     They are the softmax over the classes of (image_logit + bias) / temperature; for a label, the
+         *     sigmoid of the same.
+         */
+        HeatmapAnswer: {
+            /**
+             * Box
+             * @description x0, y0, x1, y1 in pixels of the frame, half open: the used region.
+             * @example [
+             *       120,
+             *       60,
+             *       800,
+             *       518
+             *     ]
+             */
+            box: number[];
+            /** Columns */
+            columns: number;
+            /**
+             * Label
+             * @description Class or label that the PNG shows.
+             */
+            label: string;
+            /** Outputs */
+            outputs: components["schemas"]["HeatmapOutput"][];
+            /**
+             * Png
+             * @description Base64: a transparent picture to lay over the frame, of its width and height (of at most 4,096 px). Orange is evidence for the class rather than for the others, blue is evidence against; null for arrays.
+             */
+            png: string | null;
+            /** Rows */
+            rows: number;
+        };
+        /**
+         * HeatmapOutput
+         * @description The part of an output that comes from each place of the frame.
+         */
+        HeatmapOutput: {
+            /** Bias */
+            bias: number;
+            /**
+             * Image Logit
+             * @description The mean of the map.
+             */
+            image_logit: number;
+            /** Label */
+            label: string;
+            /**
+             * Map
+             * @description Rows of places that tile the box; null for a PNG.
+             */
+            map: number[][] | null;
+            /** Temperature */
+            temperature: number;
+        };
+        /**
+         * HeldExamplesAnswer
+         * @description A classifier that has examples of the patient.
+         */
+        HeldExamplesAnswer: {
+            /**
+             * Classifier
+             * @example finding
+             */
+            classifier: string;
+            /**
+             * Examples
+             * @description Stored scans and uploads together.
+             */
+            examples: number;
+            /**
+             * Uploads
+             * @description Those that came with a fit and are no stored scans.
+             */
+            uploads: number;
+            /**
+             * Versions
+             * @description Versions that learnt from any of them.
+             */
+            versions: number[];
+        };
+        /**
+         * HeldScansAnswer
+         * @description Number of scans in one collection.
+         */
+        HeldScansAnswer: {
+            /**
+             * Collection
+             * @example liver
+             */
+            collection: string;
+            /** Scans */
+            scans: number;
+        };
+        /**
+         * HitAnswer
+         * @description A similar scan; ``score`` is the cosine.
+         */
+        HitAnswer: {
+            /** @description Null for a still of one region. */
+            frame: components["schemas"]["HitFrame"] | null;
+            scan: components["schemas"]["ScanRecord"];
+            /**
+             * Score
+             * @example 0.93
+             */
+            score: number;
+            /**
+             * Vector
+             * @description Only with with_vector.
+             */
+            vector?: number[] | null;
+        };
+        /**
+         * HitFrame
+         * @description The frame or region that is nearest to the query; ``score`` is its cosine.
+         */
+        HitFrame: {
+            /**
+             * Index
+             * @example 12
+             */
+            index: number;
+            /**
+             * Region
+             * @description Number of the region in the image's list, from 0.
+             */
+            region: number;
+            /** Score */
+            score: number;
+            /**
+             * Time S
+             * @example 0.48
+             */
+            time_s: number | null;
+        };
+        /**
+         * IgnoredAnswer
+         * @description Something that the upload says, but the scan that was stored before does not.
+         */
+        IgnoredAnswer: {
+            /**
+             * Field
+             * @example labels.finding
+             */
+            field: string;
+            /**
+             * Kept
+             * @description Of the stored scan; null when it has none.
+             */
+            kept: unknown;
+            /**
+             * Sent
+             * @description Was ignored.
+             */
+            sent: unknown;
+        };
+        /**
+         * ImageAnswer
+         * @description What the service read from a file, and which part of it was embedded.
+         */
+        ImageAnswer: {
+            /** Burned In Reasons */
+            burned_in_reasons: ("text_masked" | "text_kept" | "much_text" | "region_unsure" | "tagged_by_file")[];
+            /**
+             * Burned In Risk
+             * @description Risk that names are left in the frame.
+             * @enum {string}
+             */
+            burned_in_risk: "none" | "low" | "high";
+            /**
+             * Content Sha256
+             * @description SHA-256 of the pixels that were embedded.
+             */
+            content_sha256: string;
+            /**
+             * Corrections
+             * @description What the file states wrongly.
+             */
+            corrections: components["schemas"]["CorrectionAnswer"][];
+            /** @description From DICOM; null when the file names none. */
+            device: components["schemas"]["DeviceAnswer"] | null;
+            /**
+             * Format
+             * @example png
+             */
+            format: string;
+            /** Frame Rate Hz */
+            frame_rate_hz: number | null;
+            /**
+             * Frames
+             * @description Frames in the file.
+             */
+            frames: number;
+            /**
+             * Frames Used
+             * @description Frames that were embedded.
+             */
+            frames_used: number;
+            /** Height Px */
+            height_px: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "frame" | "cine";
+            /**
+             * Masked Px
+             * @description Pixels of the frame that were not used or were filled.
+             */
+            masked_px: number;
+            /**
+             * Quality
+             * @description Reasons not to trust the frame.
+             */
+            quality: components["schemas"]["QualityAnswer"][];
+            /**
+             * Regions
+             * @description Regions that were used, largest first.
+             */
+            regions: components["schemas"]["RegionAnswer"][];
+            /**
+             * Regions Used
+             * @description Number of regions of each frame that were embedded, each by itself; the embedding of the file is the unit mean of all its embeddings.
+             */
+            regions_used: number;
+            /** Sha256 */
+            sha256: string;
+            /**
+             * Spacing Mm
+             * @description Row and column size of a pixel anywhere in the frame; null when unknown.
+             */
+            spacing_mm: number[] | null;
+            /**
+             * Width Px
+             * @description Of the upright frame, after its pixels became square.
+             */
+            width_px: number;
+        };
+        /**
+         * ImportResult
+         * @description How many scans were stored, and how many were already known.
+         */
+        ImportResult: {
+            /** Collection */
+            collection: string;
+            /**
+             * Erased
+             * @description Scans left out, because their subject or study was erased since.
+             */
+            erased?: number | null;
+            /**
+             * Ignored
+             * @description Known scans that have other labels or ids in the export, which stay.
+             */
+            ignored?: number | null;
+            /** Known */
+            known: number;
+            /** Stored */
+            stored: number;
+        };
+        /**
+         * IndexAnswer
+         * @description How a collection is searched.
+         */
+        IndexAnswer: {
+            /**
+             * Compressed Scans
+             * @description Scans that are searched approximately; scores are always exact.
+             */
+            compressed_scans: number;
+            /**
+             * Index Id
+             * @description Name of the index in /metrics.
+             * @example 6f1d0c3b9a27
+             */
+            index_id: string;
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "exact" | "approximate";
+            /**
+             * Recall At 10
+             * @description Share of the exact 10 best that recent searches found; null: not measured.
+             */
+            recall_at_10: number | null;
+            /** Recall Samples */
+            recall_samples: number;
+            /** Scans */
+            scans: number;
+            /** Segments */
+            segments: number;
+        };
+        /**
+         * IntakeAnswer
+         * @description What the collection refuses and stores.
+         */
+        IntakeAnswer: {
+            /** High Risk Thumbnails */
+            high_risk_thumbnails: boolean;
+            /** Refuse Burned In */
+            refuse_burned_in: ("low" | "high") | null;
+            /** Refuse Quality */
+            refuse_quality: ("blank" | "frozen" | "saturated" | "tiny" | "colour_doppler" | "photo_of_a_screen" | "not_ultrasound")[];
+        };
+        /**
+         * IntakeBody
+         * @description What a collection refuses and stores; by default it refuses nothing, and only advises.
+         */
+        IntakeBody: {
+            /**
+             * High Risk Thumbnails
+             * @description Store thumbnails of pictures of burned-in risk high, in which names may be legible; otherwise such a scan has none.
+             * @default false
+             */
+            high_risk_thumbnails?: boolean;
+            /**
+             * Refuse Burned In
+             * @description The lowest burned-in risk that is refused.
+             */
+            refuse_burned_in?: ("low" | "high") | null;
+            /**
+             * Refuse Quality
+             * @description Quality problems that are refused.
+             */
+            refuse_quality?: ("blank" | "frozen" | "saturated" | "tiny" | "colour_doppler" | "photo_of_a_screen" | "not_ultrasound")[];
+        };
+        /**
+         * Interval
+         * @description A metric with its 95 % interval over patients (groups).
+         */
+        Interval: {
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Value */
+            value: number;
+        };
+        /**
+         * KeyAnswer
+         * @description An API key, without its secret.
+         */
+        KeyAnswer: {
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /** Expires At */
+            expires_at: string | null;
+            /** Key Id */
+            key_id: string;
+            /**
+             * Last Used At
+             * @description Up to a minute old.
+             */
+            last_used_at: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Replaced By
+             * @description Id of the key that a rotation made.
+             */
+            replaced_by: string | null;
+            /** Revoked At */
+            revoked_at: string | null;
+            /** Roles */
+            roles: string[];
+            /**
+             * Scopes
+             * @description Beside those of the roles.
+             */
+            scopes: string[];
+        };
+        /**
+         * KeyCreated
+         * @description A new key and its secret, which no other answer shows.
+         */
+        KeyCreated: {
+            key: components["schemas"]["KeyAnswer"];
+            /**
+             * Secret
+             * @example sp_...
+             */
+            secret: string;
+        };
+        /**
+         * KeyFramesAnswer
+         * @description The fewest frames that hold half of the evidence for an output, strongest first.
+         */
+        KeyFramesAnswer: {
+            /** Frames */
+            frames: number[];
+            /** Label */
+            label: string;
+        };
+        /**
+         * KeyPage
+         * @description Keys of the workspace, oldest first.
+         */
+        KeyPage: {
+            /** Items */
+            items: components["schemas"]["KeyAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * KeyRotationBody
+         * @description How long both keys are valid.
+         * @example {
+         *       "overlap_s": 3600
+         *     }
+         */
+        KeyRotationBody: {
+            /**
+             * Overlap S
+             * @default 86400
+             */
+            overlap_s?: number;
+        };
+        /**
+         * LabelForecast
+         * @description The forecast for a label, or for a single-label classifier.
+         */
+        LabelForecast: {
+            /** Curve */
+            curve: components["schemas"]["CurvePointAnswer"][];
+            /** Gain */
+            gain: number | null;
+            /**
+             * Gain 90
+             * @description Interval over repeats.
+             */
+            gain_90: number[] | null;
+            /**
+             * Gain Per Class
+             * @description Class -> gain from more groups of it alone.
+             */
+            gain_per_class: {
+                [key: string]: components["schemas"]["GainAnswer"];
+            };
+            /**
+             * Label
+             * @description Only for a multi-label classifier; else null.
+             */
+            label: string | null;
+            /** Missing Groups */
+            missing_groups: {
+                [key: string]: number;
+            };
+            /** More Groups Per Class */
+            more_groups_per_class: number;
+            /** Most Useful Class */
+            most_useful_class: string | null;
+            /** Not Forecast Because */
+            not_forecast_because: string | null;
+            /** Now */
+            now: number | null;
+            /** Weakest Class */
+            weakest_class: string | null;
+            /**
+             * With More
+             * @description Expected with that many more groups of every class.
+             */
+            with_more: number | null;
+        };
+        /**
+         * LabelMetricsAnswer
+         * @description Metrics of a label, or of a single-label classifier.
+         */
+        LabelMetricsAnswer: {
+            /**
+             * Label
+             * @description Only for a multi-label classifier; else null.
+             */
+            label: string | null;
+            metrics: components["schemas"]["MetricsAnswer"];
+            /** @description Calibration of the probabilities; null in comparisons. */
+            reliability: components["schemas"]["ReliabilityAnswer"] | null;
+            /**
+             * Thresholds
+             * @description Empty in comparisons.
+             */
+            thresholds: components["schemas"]["ThresholdCountsAnswer"][];
+        };
+        /**
+         * LabelRenameAnswer
+         * @description What a renaming changed.
+         */
+        LabelRenameAnswer: {
+            /** Collection */
+            collection: string;
+            /** Dry Run */
+            dry_run: boolean;
+            /**
+             * Merged Into
+             * @description Scans that had the new label before.
+             */
+            merged_into: number;
+            /**
+             * Renamed
+             * @description Scans that had the old label; each has a new ETag.
+             */
+            renamed: number;
+            /** Task */
+            task: string;
+        };
+        /**
+         * LabelRenameBody
+         * @description A class of a task, and its new name.
+         * @example {
+         *       "from": "Zyste",
+         *       "merge": true,
+         *       "task": "finding",
+         *       "to": "cyst"
+         *     }
+         */
+        LabelRenameBody: {
+            /**
+             * Dry Run
+             * @description Count the scans, and change nothing.
+             * @default false
+             */
+            dry_run?: boolean;
+            /** From */
+            from: string;
+            /**
+             * Merge
+             * @description Whether scans may have the new label already.
+             * @default false
+             */
+            merge?: boolean;
+            /** Task */
+            task: string;
+            /** To */
+            to: string;
+        };
+        /**
+         * LabelledExample
+         * @description A stored scan (``scan_id``), an image (``image``), or the next file of a form (neither).
+         */
+        LabelledExample: {
+            /**
+             * Collection
+             * @description Of the scan; null: the request's.
+             */
+            collection?: string | null;
+            /**
+             * Image
+             * @description One image file, base64.
+             */
+            image?: string | null;
+            /** Label */
+            label?: string | null;
+            /**
+             * Labels
+             * @description Empty: no label is present.
+             */
+            labels?: string[] | null;
+            /** Scan Id */
+            scan_id?: string | null;
+            /**
+             * Study Id
+             * @description Only for an image or file.
+             */
+            study_id?: string | null;
+            /**
+             * Subject Id
+             * @description Only for an image or file.
+             */
+            subject_id?: string | null;
+        };
+        /**
+         * LabelledSummary
+         * @description An example with its class or labels.
+         */
+        LabelledSummary: {
+            /** Collection */
+            collection: string | null;
+            /** Example Id */
+            example_id: string;
+            /**
+             * Label
+             * @description Its class; null for a multi-label classifier.
+             */
+            label: string | null;
+            /**
+             * Labels
+             * @description Only for a multi-label classifier; else null.
+             */
+            labels: string[] | null;
+            /**
+             * Scan Id
+             * @description Null for an upload.
+             */
+            scan_id: string | null;
+            /**
+             * Thumbnail
+             * @description Path of a small JPEG; null for an upload.
+             */
+            thumbnail: string | null;
+        };
+        /**
+         * Live
+         * @description The process responds.
+         */
+        Live: {
+            /**
+             * Status
+             * @constant
+             */
+            status: "live";
+            /**
+             * Version
+             * @description Version of the program.
+             * @example 0.1.0
+             */
+            version: string;
+        };
+        /**
+         * MetricsAnswer
+         * @description Metrics of held-out scores.
+         */
+        MetricsAnswer: {
+            auroc: components["schemas"]["Interval"] | null;
+            balanced_accuracy: components["schemas"]["Interval"] | null;
+            /** Classes */
+            classes: string[];
+            /**
+             * Confusion
+             * @description [true class][predicted class] -> examples.
+             */
+            confusion: number[][];
+            /**
+             * Missing Groups
+             * @description Class -> groups that the metrics still need.
+             */
+            missing_groups: {
+                [key: string]: number;
+            };
+            /** Not Evaluated Because */
+            not_evaluated_because: string | null;
+            /** Per Class */
+            per_class: components["schemas"]["ClassMetricsAnswer"][];
+            /**
+             * Scored
+             * @description Examples with scores.
+             */
+            scored: number;
+        };
+        /**
+         * NearestExample
+         * @description A labelled example that resembles the item.
+         */
+        NearestExample: {
+            /** Collection */
+            collection: string | null;
+            /** Example Id */
+            example_id: string;
+            /**
+             * Label
+             * @description Its class; null for a multi-label classifier.
+             */
+            label: string | null;
+            /**
+             * Labels
+             * @description Only for a multi-label classifier; else null.
+             */
+            labels: string[] | null;
+            /**
+             * Scan Id
+             * @description Null for an upload.
+             */
+            scan_id: string | null;
+            /**
+             * Similarity
+             * @description Cosine.
+             */
+            similarity: number;
+            /**
+             * Thumbnail
+             * @description Path of a small JPEG; null for an upload.
+             */
+            thumbnail: string | null;
+        };
+        /**
+         * NewClassifierBody
+         * @description Fit from a label of a collection (``task``), from ``examples``, or from both.
+         * @example {
+         *       "collection": "liver",
+         *       "name": "finding",
+         *       "task": "finding"
+         *     }
+         */
+        NewClassifierBody: {
+            /**
+             * Class Weights
+             * @description Class or label -> weight. Null: balanced, or as in the version before.
+             */
+            class_weights?: "balanced" | {
+                [key: string]: number;
+            } | null;
+            /** Collection */
+            collection?: string | null;
+            /**
+             * Counted
+             * @description groups: frames of one patient and class count once together; frames: each frame counts. Null: groups, or as in the version before.
+             */
+            counted?: ("groups" | "frames") | null;
+            /** Examples */
+            examples?: components["schemas"]["LabelledExample"][];
+            /** @description Restricts the scans of the task. */
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Kind
+             * @default single_label
+             * @enum {string}
+             */
+            kind?: "single_label" | "multi_label";
+            /** Name */
+            name: string;
+            /**
+             * Task
+             * @description Use every scan with a label for this task.
+             */
+            task?: string | null;
+            /**
+             * Tasks
+             * @description Multi-label: task -> value that means present; scans with all these tasks.
+             */
+            tasks?: {
+                [key: string]: string;
+            };
+            /**
+             * Thresholds
+             * @description Multi-label: label -> threshold of its probability; 0.5 by default.
+             */
+            thresholds?: {
+                [key: string]: number;
+            } | null;
+            /** @description Null: none, or the scans of the version before. */
+            unlabelled?: components["schemas"]["UnlabelledBody"] | null;
+        };
+        /**
+         * NewCollectionBody
+         * @description Create a collection.
+         * @example {
+         *       "description": "Abdominal scans of 2026",
+         *       "intake": {
+         *         "refuse_burned_in": "high",
+         *         "refuse_quality": [
+         *           "blank"
+         *         ]
+         *       },
+         *       "name": "liver"
+         *     }
+         */
+        NewCollectionBody: {
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            intake?: components["schemas"]["IntakeBody"];
+            /**
+             * Keep Images
+             * @description Keep the embedded pixels of new scans, without metadata, for a later encoder; false deletes those that were kept.
+             * @default false
+             */
+            keep_images?: boolean;
+            /** Name */
+            name: string;
+            /**
+             * Retention Days
+             * @description Older scans are deleted; null means never.
+             */
+            retention_days?: number | null;
+        };
+        /**
+         * NewKeyBody
+         * @description A key to create: roles, scopes, or both.
+         * @example {
+         *       "name": "bedside 3",
+         *       "scopes": [
+         *         "predict"
+         *       ]
+         *     }
+         */
+        NewKeyBody: {
+            /**
+             * Expires At
+             * @description Null: never.
+             */
+            expires_at?: string | null;
+            /**
+             * Name
+             * @description Who will use the key.
+             */
+            name: string;
+            /** Roles */
+            roles?: ("reader" | "annotator" | "curator" | "operator" | "auditor" | "admin")[];
+            /**
+             * Scopes
+             * @description Beside those of the roles.
+             */
+            scopes?: string[];
+        };
+        /**
+         * NewScansBody
+         * @description Images as JSON, with what the caller knows of each.
+         * @example {
+         *       "images": [
+         *         "iVBORw0KGgo..."
+         *       ],
+         *       "metadata": [
+         *         {
+         *           "labels": {
+         *             "finding": "benign"
+         *           },
+         *           "subject_id": "p1"
+         *         }
+         *       ]
+         *     }
+         */
+        NewScansBody: {
+            /** Images */
+            images: string[];
+            /**
+             * Metadata
+             * @description One object per image.
+             */
+            metadata?: components["schemas"]["ScanMetadata"][] | null;
+        };
+        /**
+         * NextScan
+         * @description A scan to label.
+         */
+        NextScan: {
+            /**
+             * Reason
+             * @constant
+             */
+            reason: "diverse";
+            scan: components["schemas"]["ScanAnswer"];
+        };
+        /**
+         * NextScansAnswer
+         * @description Scans to label, the most useful first.
+         */
+        NextScansAnswer: {
+            /** Collection */
+            collection: string;
+            /** Items */
+            items: components["schemas"]["NextScan"][];
+            /**
+             * Left Out
+             * @description Of these: copies of labelled scans, and blank frames.
+             */
+            left_out: number;
+            /** Tasks */
+            tasks: string[];
+            /**
+             * Unlabelled
+             * @description Scans of the collection that lack a label for a task.
+             */
+            unlabelled: number;
+        };
+        /**
+         * NoveltyAnswer
+         * @description Which distances are usual among the examples.
+         */
+        NoveltyAnswer: {
+            /** Anchors */
+            anchors: number;
+            /**
+             * Far From
+             * @description Distance above which a query is far; null: no limit.
+             */
+            far_from: number | null;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method: "nearest" | "class_mean";
+            /** Reference Groups */
+            reference_groups: number;
+            /** Usual Distance Median */
+            usual_distance_median: number | null;
+        };
+        /**
+         * OperatingPointAnswer
+         * @description A threshold, with the target that it was chosen for.
+         */
+        OperatingPointAnswer: {
+            /**
+             * Chosen By
+             * @example {
+             *       "sensitivity": 0.95
+             *     }
+             */
+            chosen_by: {
+                [key: string]: number;
+            };
+            /** @description Null for a given threshold. */
+            cross_fitted: components["schemas"]["CrossFitted"] | null;
+            /** Label */
+            label: string;
+            /** Not Evaluated Because */
+            not_evaluated_because: string | null;
+            sensitivity: components["schemas"]["Interval"] | null;
+            specificity: components["schemas"]["Interval"] | null;
+            /**
+             * Threshold
+             * @description The class is called at this probability or above.
+             */
+            threshold: number;
+        };
+        /**
+         * OperationAnswer
+         * @description A long-running task.
+         */
+        OperationAnswer: {
+            /** Cancel Asked */
+            cancel_asked: boolean;
+            /** Created At */
+            created_at: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "fit" | "refit" | "reembed" | "export" | "import" | "backup";
+            /**
+             * Operation Id
+             * @example op_5f2b1c0d9e8a7463aa01
+             */
+            operation_id: string;
+            problem: components["schemas"]["Problem"] | null;
+            progress: components["schemas"]["ProgressAnswer"];
+            /** Result */
+            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "waiting" | "running" | "done" | "failed" | "cancelled";
+            /** Updated At */
+            updated_at: string;
+        };
+        /**
+         * OperationPage
+         * @description Operations, newest first.
+         */
+        OperationPage: {
+            /** Items */
+            items: components["schemas"]["OperationAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * OutputAnswer
+         * @description A class of a single-label classifier, or a label of a multi-label one.
+         */
+        OutputAnswer: {
+            /**
+             * Abstained Because
+             * @description Only for a label that is too near its threshold.
+             */
+            abstained_because: "ambiguous" | null;
+            /**
+             * Called
+             * @description Whether the probability reaches the threshold; null when abstained.
+             */
+            called: boolean | null;
+            /**
+             * Label
+             * @example benign
+             */
+            label: string;
+            /**
+             * Prediction Set
+             * @description Only for a label: what can be true at the coverage.
+             */
+            prediction_set: ("absent" | "present")[] | null;
+            /**
+             * Probability
+             * @description Probabilities of classes sum to 1; those of labels are independent.
+             */
+            probability: number;
+            /**
+             * Set By
+             * @description Source of the threshold.
+             * @enum {string}
+             */
+            set_by: "request" | "version" | "default";
+            /**
+             * Threshold
+             * @description Null if the most probable class is called.
+             */
+            threshold: number | null;
+        };
+        /**
+         * PredictImagesBody
+         * @description Images as JSON.
+         * @example {
+         *       "images": [
+         *         "iVBORw0KGgo..."
+         *       ]
+         *     }
+         */
+        PredictImagesBody: {
+            /** Images */
+            images: string[];
+        };
+        /**
+         * PredictScansBody
+         * @description Predict stored scans instead of uploads.
+         * @example {
+         *       "collection": "liver",
+         *       "scan_ids": [
+         *         "scan-1",
+         *         "scan-2"
+         *       ]
+         *     }
+         */
+        PredictScansBody: {
+            /** Collection */
+            collection: string;
+            /** Scan Ids */
+            scan_ids: string[];
+        };
+        /**
+         * PredictionItem
+         * @description The prediction for an image, clip or stored scan.
+         */
+        PredictionItem: {
+            abstained: components["schemas"]["AbstentionAnswer"] | null;
+            /**
+             * Decision
+             * @enum {string}
+             */
+            decision: "called" | "abstained";
+            /**
+             * Distance
+             * @description Distance to the nearest example, 1 - cosine.
+             */
+            distance: number | null;
+            /**
+             * Distance Percentile
+             * @description Percentage of the examples whose own distance is smaller.
+             */
+            distance_percentile: number | null;
+            /**
+             * Frames
+             * @description Only for a clip or cine, in order.
+             */
+            frames: components["schemas"]["FrameAnswer"][] | null;
+            heatmap: components["schemas"]["HeatmapAnswer"] | null;
+            /** @description Only for an upload. */
+            image: components["schemas"]["ImageAnswer"] | null;
+            /**
+             * Key Frames
+             * @description Only for a clip or cine: the frames that explain each output.
+             */
+            key_frames: components["schemas"]["KeyFramesAnswer"][] | null;
+            /**
+             * Label
+             * @description The called class; null when abstained, when thresholds call no class, and for a multi-label classifier.
+             * @example benign
+             */
+            label: string | null;
+            /**
+             * Most Probable
+             * @description Most probable class or label, also when abstained.
+             */
+            most_probable: string;
+            /** Nearest */
+            nearest: components["schemas"]["NearestExample"][];
+            /**
+             * No Heatmap Because
+             * @description Null unless a heat map was requested and there is none.
+             */
+            no_heatmap_because: string | null;
+            /**
+             * Outputs
+             * @description Every class or label, in order.
+             */
+            outputs: components["schemas"]["OutputAnswer"][];
+            /**
+             * Prediction Set
+             * @description Classes or labels that can be true at the coverage; null: too few examples.
+             */
+            prediction_set: string[] | null;
+            /**
+             * Scan Id
+             * @description Only for a stored scan.
+             */
+            scan_id: string | null;
+            /**
+             * Ultrasound Score
+             * @description Logit, above 0 for ultrasound; null when the encoder cannot tell.
+             */
+            ultrasound_score: number | null;
+        };
+        /**
+         * PredictionSetsAnswer
+         * @description What the prediction sets guarantee, or why there are none.
+         */
+        PredictionSetsAnswer: {
+            /**
+             * Label
+             * @description Only for a multi-label classifier; else null.
+             */
+            label: string | null;
+            /**
+             * Missing
+             * @description Class -> independent examples still needed.
+             */
+            missing: {
+                [key: string]: number;
+            };
+            /** Not Enough Because */
+            not_enough_because: string | null;
+            /**
+             * Per Class
+             * @description Whether each class, or presence and absence, has the coverage by itself.
+             */
+            per_class: boolean;
+        };
+        /**
+         * PredictionsAnswer
+         * @description One item per image or scan, in order, with the accuracy of the classifier.
+         */
+        PredictionsAnswer: {
+            /**
+             * Balanced Accuracy
+             * @description Mean over labels.
+             */
+            balanced_accuracy: number | null;
+            /**
+             * Calibrated
+             * @description Whether the probabilities of every output are.
+             */
+            calibrated: boolean;
+            /** @description Only with `cine=true`. */
+            cine: components["schemas"]["CinePrediction"] | null;
+            /**
+             * Classifier
+             * @example finding
+             */
+            classifier: string;
+            /** Classifier Id */
+            classifier_id: string;
+            /** Coverage */
+            coverage: number;
+            /**
+             * Dim
+             * @example 1024
+             */
+            dim: number;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /**
+             * Interval 95
+             * @description Only for a single-label classifier; else null.
+             */
+            interval_95: number[] | null;
+            /** Items */
+            items: (components["schemas"]["PredictionItem"] | components["schemas"]["FailedItem"])[];
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "single_label" | "multi_label";
+            /** Not Calibrated Because */
+            not_calibrated_because: string | null;
+            /**
+             * Prediction Sets
+             * @description One per label; exactly one for a single-label classifier.
+             */
+            prediction_sets: components["schemas"]["PredictionSetsAnswer"][];
+            /** Version */
+            version: number;
+            /** Warnings */
+            warnings: string[];
+        };
+        /**
+         * Presence
+         * @description Whether a scan has the label or id at all.
+         */
+        Presence: {
+            /** Exists */
+            exists: boolean;
+        };
+        /**
+         * Problem
+         * @description RFC 9457 problem document; match on ``code``, a closed list (docs/errors.md).
+         * @example {
+         *       "code": "unknown_item",
+         *       "detail": "no such collection in this workspace",
+         *       "request_id": "req_5f2b1c0d9e8a7463",
+         *       "status": 404,
+         *       "title": "Unknown item",
+         *       "type": "urn:sonoprobe:error:unknown_item"
+         *     }
+         */
+        Problem: {
+            /** Code */
+            code: string;
+            /** Detail */
+            detail: string;
+            /**
+             * Errors
+             * @description Only for validation_error; the first 20.
+             */
+            errors?: components["schemas"]["BrokenRule"][] | null;
+            /**
+             * More Errors
+             * @description Number of broken rules that are not in errors; only if there are any.
+             */
+            more_errors?: number | null;
+            /**
+             * Refused
+             * @description Only for an evaluation: the first 50 examples that it cannot use.
+             */
+            refused?: components["schemas"]["RefusedExampleAnswer"][] | null;
+            /**
+             * Request Id
+             * @description Also in the header X-Request-Id and in the log.
+             */
+            request_id: string;
+            /** Status */
+            status: number;
+            /** Title */
+            title: string;
+            /** Type */
+            type: string;
+        };
+        /**
+         * ProgressAnswer
+         * @description Progress in units of the operation; ``total`` is 0 until it is known.
+         */
+        ProgressAnswer: {
+            /** Done */
+            done: number;
+            /** Total */
+            total: number;
+        };
+        /**
+         * QualityAnswer
+         * @description A quality problem, with the measured value and the limit that it passed.
+         */
+        QualityAnswer: {
+            /** Limit */
+            limit: number;
+            /**
+             * Reason
+             * @enum {string}
+             */
+            reason: "blank" | "frozen" | "saturated" | "tiny" | "colour_doppler" | "photo_of_a_screen" | "not_ultrasound";
+            /** Value */
+            value: number;
+        };
+        /**
+         * QueryAnswer
+         * @description The uploaded images of the query as the service read them.
+         */
+        QueryAnswer: {
+            /** Images */
+            images: components["schemas"]["ImageAnswer"][];
+        };
+        /**
+         * QueryBody
+         * @description One query: exactly one of scan_id, vector, image, or positive examples.
+         * @example {
+         *       "exclude_same": "subject",
+         *       "filter": {
+         *         "labels": {
+         *           "finding": [
+         *             "benign",
+         *             "malignant"
+         *           ]
+         *         }
+         *       },
+         *       "group_by": "study",
+         *       "k": 5,
+         *       "min_score": 0.5,
+         *       "scan_id": "scan-1"
+         *     }
+         */
+        QueryBody: {
+            /**
+             * Diversity
+             * @description 0: best first; higher: more varied hits (MMR, 1 - lambda).
+             * @default 0
+             */
+            diversity?: number;
+            /**
+             * Encoder Id
+             * @description Encoder of the vectors; checked if present.
+             */
+            encoder_id?: string | null;
+            /** Exclude Same */
+            exclude_same?: ("subject" | "study") | null;
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Group By
+             * @description At most group_size hits per patient, study or attribute cine_id.
+             */
+            group_by?: ("subject" | "study" | "cine") | null;
+            /**
+             * Group Size
+             * @default 1
+             */
+            group_size?: number;
+            /** Image */
+            image?: string | null;
+            /**
+             * K
+             * @default 10
+             */
+            k?: number;
+            /**
+             * Match
+             * @description Whether a cine scores as a whole or by its nearest frame.
+             * @default scan
+             * @enum {string}
+             */
+            match?: "scan" | "frame";
+            /**
+             * Min Score
+             * @default -1
+             */
+            min_score?: number;
+            /**
+             * Negative
+             * @description Scan ids or other examples to avoid.
+             */
+            negative?: (string | components["schemas"]["SearchExample"])[];
+            /**
+             * Positive
+             * @description Scan ids or other examples.
+             */
+            positive?: (string | components["schemas"]["SearchExample"])[];
+            /**
+             * Region
+             * @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default.
+             */
+            region?: string | null;
+            /** Scan Id */
+            scan_id?: string | null;
+            /**
+             * Stored In
+             * @description Collection of the scans in the query; null: the first collection.
+             */
+            stored_in?: string | null;
+            /**
+             * Study Id
+             * @description Study of the uploaded query.
+             */
+            study_id?: string | null;
+            /**
+             * Subject Id
+             * @description Subject of the uploaded query.
+             */
+            subject_id?: string | null;
+            /** Vector */
+            vector?: number[] | null;
+            /**
+             * With Vector
+             * @description Return the embedding of each hit.
+             * @default false
+             */
+            with_vector?: boolean;
+        };
+        /**
+         * QueueAnswer
+         * @description How busy a queue is.
+         */
+        QueueAnswer: {
+            /**
+             * Oldest S
+             * @description Age of the item that has waited longest, seconds; 0 when none waits.
+             * @example 0
+             */
+            oldest_s: number;
+            /**
+             * Running
+             * @description Items that are being worked on.
+             * @example 1
+             */
+            running: number;
+            /**
+             * Waiting
+             * @description Items that wait.
+             * @example 0
+             */
+            waiting: number;
+        };
+        /**
+         * Ready
+         * @description The service accepts requests; the queues tell how soon it answers them.
+         */
+        Ready: {
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /**
+             * Last Pass S
+             * @description Time since the encoder's last pass that succeeded, seconds.
+             * @example 0.4
+             */
+            last_pass_s: number | null;
+            /**
+             * Queues
+             * @description `stills` and `clips`: files that are decoded; `encoder`: frames; `fits`; `operations`.
+             */
+            queues: {
+                [key: string]: components["schemas"]["QueueAnswer"];
+            };
+            /**
+             * Status
+             * @constant
+             */
+            status: "ready";
+        };
+        /**
+         * ReembedResult
+         * @description The collection now belongs to the loaded encoder.
+         */
+        ReembedResult: {
+            /** Collection */
+            collection: string;
+            /** Encoder Id */
+            encoder_id: string;
+            /** Scans */
+            scans: number;
+        };
+        /**
+         * ReembeddingAnswer
+         * @description The change of a collection from one encoder to another.
+         */
+        ReembeddingAnswer: {
+            /** Collection */
+            collection: string;
+            /**
+             * Embedded
+             * @description Scans that have a vector of the new encoder.
+             */
+            embedded: number;
+            /** From Encoder Id */
+            from_encoder_id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "embedding" | "switched";
+            /** To Encoder Id */
+            to_encoder_id: string;
+        };
+        /**
+         * ReembeddingEnded
+         * @description A re-embedding that was confirmed or taken back.
+         */
+        ReembeddingEnded: {
+            /** Collection */
+            collection: string;
+            /**
+             * Encoder Id
+             * @description The encoder whose vectors were kept.
+             */
+            encoder_id: string;
+        };
+        /**
+         * RefitBody
+         * @description Fit the next version from the labels that its source has now.
+         * @example {
+         *       "publish": true
+         *     }
+         */
+        RefitBody: {
+            /**
+             * Class Weights
+             * @description Class or label -> weight. Null: balanced, or as in the version before.
+             */
+            class_weights?: "balanced" | {
+                [key: string]: number;
+            } | null;
+            /**
+             * Collection
+             * @description Another source: null = as before.
+             */
+            collection?: string | null;
+            /**
+             * Counted
+             * @description groups: frames of one patient and class count once together; frames: each frame counts. Null: groups, or as in the version before.
+             */
+            counted?: ("groups" | "frames") | null;
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Publish
+             * @description Publish the new version at once.
+             * @default false
+             */
+            publish?: boolean;
+            /** Task */
+            task?: string | null;
+            /** Tasks */
+            tasks?: {
+                [key: string]: string;
+            };
+            /**
+             * Thresholds
+             * @description Multi-label: label -> threshold of its probability; 0.5 by default.
+             */
+            thresholds?: {
+                [key: string]: number;
+            } | null;
+            /** @description Null: none, or the scans of the version before. */
+            unlabelled?: components["schemas"]["UnlabelledBody"] | null;
+            /**
+             * Version
+             * @description Version to start from: a number, `published` or `latest`.
+             * @default latest
+             */
+            version?: string;
+        };
+        /**
+         * RefitResult
+         * @description One item per classifier that was fitted from what was erased.
+         */
+        RefitResult: {
+            /** Classifiers */
+            classifiers: components["schemas"]["RefittedClassifier"][];
+        };
+        /**
+         * RefittedClassifier
+         * @description The new version of a classifier (null when nothing of it was erased), or its error.
+         */
+        RefittedClassifier: {
+            /** Code */
+            code?: string | null;
+            /** Detail */
+            detail?: string | null;
+            /** Name */
+            name: string;
+            /** Version */
+            version?: number | null;
+        };
+        /**
+         * RefusedExampleAnswer
+         * @description A labelled example that cannot evaluate a version.
+         */
+        RefusedExampleAnswer: {
+            /**
+             * Code
+             * @description Of the error of an unreadable image.
+             */
+            code: string | null;
+            /** Collection */
+            collection: string | null;
+            /**
+             * File
+             * @description Number of the upload, from 0; null for a stored scan.
+             */
+            file: number | null;
+            /**
+             * Reason
+             * @enum {string}
+             */
+            reason: "unreadable" | "unknown_scan" | "unknown_class" | "same_scan" | "same_image" | "same_subject" | "same_study" | "near_copy";
+            /**
+             * Scan Id
+             * @description Null for an upload.
+             */
+            scan_id: string | null;
+        };
+        /**
+         * RegionAnswer
+         * @description A region of the frame that was used, in pixels of the upright frame, which are square.
+         */
+        RegionAnswer: {
+            /**
+             * Box
+             * @description x0, y0, x1, y1, half open.
+             * @example [
+             *       120,
+             *       60,
+             *       800,
+             *       518
+             *     ]
+             */
+            box: number[];
+            /** Confidence */
+            confidence: number;
+            /**
+             * Found
+             * @enum {string}
+             */
+            found: "declared" | "pixels" | "motion" | "caller" | "whole";
+            /**
+             * Outline
+             * @description Corners x, y inside the box; empty when the region fills the box.
+             */
+            outline: number[][];
+            /**
+             * Spacing Mm
+             * @description Row and column size of a pixel.
+             */
+            spacing_mm: number[] | null;
+        };
+        /**
+         * RelabelledExample
+         * @description An example, and its correct class or labels.
+         */
+        RelabelledExample: {
+            /** Collection */
+            collection?: string | null;
+            /** Example Id */
+            example_id?: string | null;
+            /** Label */
+            label?: string | null;
+            /**
+             * Labels
+             * @description Empty: no label is present.
+             */
+            labels?: string[] | null;
+            /** Scan Id */
+            scan_id?: string | null;
+        };
+        /**
+         * ReliabilityAnswer
+         * @description How well probabilities are calibrated; 0 is best.
+         */
+        ReliabilityAnswer: {
+            /** Brier */
+            brier: number;
+            /**
+             * Ece
+             * @description Expected calibration error.
+             */
+            ece: number;
+            /** Log Loss */
+            log_loss: number;
+        };
+        /**
+         * ReviewAnswer
+         * @description Labels to look at, most urgent first.
+         */
+        ReviewAnswer: {
+            /** Classifier */
+            classifier: string;
+            /** Items */
+            items: components["schemas"]["ReviewItemAnswer"][];
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "next" | "suspect" | "conflict";
+            /**
+             * Left Out
+             * @description Only for kind `next`: unlabelled scans that the version has learnt already, that copy a labelled scan, or that are blank.
+             */
+            left_out: number | null;
+            /**
+             * Total
+             * @description Number of items without the `limit`; null for kind `next`.
+             */
+            total: number | null;
+            /** Version */
+            version: number;
+        };
+        /**
+         * ReviewItemAnswer
+         * @description A scan to label, a doubtful example, or two examples that contradict each other.
+         */
+        ReviewItemAnswer: {
+            /** @description Only for kinds `suspect` and `conflict`. */
+            example: components["schemas"]["LabelledSummary"] | null;
+            /**
+             * Guess
+             * @description Class by the classifier; `present` or `absent` for `label`. Heads that had not seen the group of a suspect guess its class.
+             */
+            guess: string | null;
+            /**
+             * Label
+             * @description The label in question of a multi-label classifier.
+             */
+            label: string | null;
+            /** @description Only for kind `conflict`: its near copy. */
+            other: components["schemas"]["LabelledSummary"] | null;
+            /**
+             * Probabilities
+             * @description Probabilities of the guess and of its alternative.
+             */
+            probabilities: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Reason
+             * @enum {string}
+             */
+            reason: "uncertain" | "doubtful_label" | "conflicting_labels";
+            /** @description Only for kind `next`. */
+            scan: components["schemas"]["ScanAnswer"] | null;
+            /**
+             * Similarity
+             * @description Only for kind `conflict`: cosine; 1: the same picture.
+             */
+            similarity: number | null;
+        };
+        /**
+         * ScanAnswer
+         * @description A stored scan.
+         */
+        ScanAnswer: {
+            /**
+             * Attributes
+             * @example {
+             *       "device": "handheld"
+             *     }
+             */
+            attributes: {
+                [key: string]: unknown;
+            };
+            /**
+             * Collection
+             * @example liver
+             */
+            collection: string;
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Dim
+             * @example 1024
+             */
+            dim: number;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /**
+             * Etag
+             * @example "1"
+             */
+            etag: string;
+            image: components["schemas"]["ImageAnswer"];
+            /**
+             * Labels
+             * @example {
+             *       "finding": "benign"
+             *     }
+             */
+            labels: {
+                [key: string]: string;
+            };
+            /**
+             * Scan Id
+             * @example scan-1
+             */
+            scan_id: string;
+            /** Study Id */
+            study_id: string | null;
+            /**
+             * Subject Id
+             * @example p1
+             */
+            subject_id: string | null;
+            /**
+             * Thumbnail
+             * @description Path of a small JPEG.
+             * @example /v1/collections/liver/scans/scan-1/thumbnail
+             */
+            thumbnail: string;
+            /**
+             * Updated At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            updated_at: string;
+            /**
+             * Vector
+             * @description Only with with_vector: numbers, or base64 of little-endian values; int8 is value x 127.
+             */
+            vector?: number[] | string | null;
+        };
+        /**
+         * ScanDeleted
+         * @description What was deleted, and which classifiers were fitted from it.
+         */
+        ScanDeleted: {
+            /**
+             * Backups Know
+             * @description Whether the erasure is written beside the backups; false: it will be as soon as the folder can be written; null: the service makes no backups.
+             */
+            backups_know: boolean | null;
+            /**
+             * Classifiers
+             * @description Classifiers fitted from the scan; they stay.
+             */
+            classifiers: string[];
+            /**
+             * Copies
+             * @description Scans that stay although they have the same file or pixels, at most 100: they are of another subject, or of none.
+             */
+            copies: components["schemas"]["ErasedScan"][];
+            /** Deleted */
+            deleted: string;
+            /** @description The refit, if requested. */
+            operation?: components["schemas"]["OperationAnswer"] | null;
+        };
+        /**
+         * ScanMetadata
+         * @description What the caller knows of an uploaded image; every field is optional.
+         */
+        ScanMetadata: {
+            /** Attributes */
+            attributes?: {
+                [key: string]: string | boolean | number | null;
+            };
+            /** Labels */
+            labels?: {
+                [key: string]: string;
+            };
+            /** Scan Id */
+            scan_id?: string | null;
+            /** Study Id */
+            study_id?: string | null;
+            /** Subject Id */
+            subject_id?: string | null;
+        };
+        /**
+         * ScanPage
+         * @description Scans in the order in which they were stored.
+         */
+        ScanPage: {
+            /** Items */
+            items: components["schemas"]["ScanAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * ScanPart
+         * @description The fields of a scan that ``fields`` names, and its id.
+         */
+        ScanPart: {
+            /** Attributes */
+            attributes?: {
+                [key: string]: unknown;
+            };
+            /** Collection */
+            collection?: string;
+            /** Created At */
+            created_at?: string;
+            /** Dim */
+            dim?: number;
+            /** Encoder Id */
+            encoder_id?: string;
+            /** Etag */
+            etag?: string;
+            image?: components["schemas"]["ImageAnswer"];
+            /** Labels */
+            labels?: {
+                [key: string]: string;
+            };
+            /** Scan Id */
+            scan_id: string;
+            /** Study Id */
+            study_id?: string | null;
+            /** Subject Id */
+            subject_id?: string | null;
+            /**
+             * Thumbnail
+             * @description Path of a small JPEG.
+             */
+            thumbnail?: string;
+            /** Updated At */
+            updated_at?: string;
+            /**
+             * Vector
+             * @description Only with with_vector: numbers, or base64 of little-endian values; int8 is value x 127.
+             */
+            vector?: number[] | string | null;
+        };
+        /**
+         * ScanPartPage
+         * @description Chosen fields of scans, in the order in which the scans were stored.
+         */
+        ScanPartPage: {
+            /** Items */
+            items: components["schemas"]["ScanPart"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * ScanPatchBody
+         * @description Change a scan; null in labels or attributes removes the entry.
+         * @example {
+         *       "labels": {
+         *         "finding": "malignant"
+         *       },
+         *       "study_id": "s7"
+         *     }
+         */
+        ScanPatchBody: {
+            /** Attributes */
+            attributes?: {
+                [key: string]: string | boolean | number | null;
+            };
+            /** Labels */
+            labels?: {
+                [key: string]: string | null;
+            };
+            /** Study Id */
+            study_id?: string | null;
+            /** Subject Id */
+            subject_id?: string | null;
+        };
+        /**
+         * ScanRecord
+         * @description A stored scan, without its encoder.
+         */
+        ScanRecord: {
+            /**
+             * Attributes
+             * @example {
+             *       "device": "handheld"
+             *     }
+             */
+            attributes: {
+                [key: string]: unknown;
+            };
+            /**
+             * Collection
+             * @example liver
+             */
+            collection: string;
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Etag
+             * @example "1"
+             */
+            etag: string;
+            image: components["schemas"]["ImageAnswer"];
+            /**
+             * Labels
+             * @example {
+             *       "finding": "benign"
+             *     }
+             */
+            labels: {
+                [key: string]: string;
+            };
+            /**
+             * Scan Id
+             * @example scan-1
+             */
+            scan_id: string;
+            /** Study Id */
+            study_id: string | null;
+            /**
+             * Subject Id
+             * @example p1
+             */
+            subject_id: string | null;
+            /**
+             * Thumbnail
+             * @description Path of a small JPEG.
+             * @example /v1/collections/liver/scans/scan-1/thumbnail
+             */
+            thumbnail: string;
+            /**
+             * Updated At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            updated_at: string;
+        };
+        /**
+         * SearchAnswer
+         * @description Best hits first.
+         */
+        SearchAnswer: {
+            /**
+             * Dim
+             * @example 1024
+             */
+            dim: number;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /** Items */
+            items: components["schemas"]["HitAnswer"][];
+            query: components["schemas"]["QueryAnswer"];
+        };
+        /**
+         * SearchBody
+         * @description One query over one or several collections, which are ranked as one; or ``queries``.
+         *
+         *     Each of ``queries`` is a separate search with its own options; the only other field is then
+         *     ``collections``.
+         * @example {
+         *       "collections": [
+         *         "liver",
+         *         "liver-2025"
+         *       ],
+         *       "k": 5,
+         *       "scan_id": "scan-1",
+         *       "stored_in": "liver"
+         *     }
+         */
+        SearchBody: {
+            /** Collections */
+            collections: string[];
+            /**
+             * Diversity
+             * @description 0: best first; higher: more varied hits (MMR, 1 - lambda).
+             * @default 0
+             */
+            diversity?: number;
+            /**
+             * Encoder Id
+             * @description Encoder of the vectors; checked if present.
+             */
+            encoder_id?: string | null;
+            /** Exclude Same */
+            exclude_same?: ("subject" | "study") | null;
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Group By
+             * @description At most group_size hits per patient, study or attribute cine_id.
+             */
+            group_by?: ("subject" | "study" | "cine") | null;
+            /**
+             * Group Size
+             * @default 1
+             */
+            group_size?: number;
+            /** Image */
+            image?: string | null;
+            /**
+             * K
+             * @default 10
+             */
+            k?: number;
+            /**
+             * Match
+             * @description Whether a cine scores as a whole or by its nearest frame.
+             * @default scan
+             * @enum {string}
+             */
+            match?: "scan" | "frame";
+            /**
+             * Min Score
+             * @default -1
+             */
+            min_score?: number;
+            /**
+             * Negative
+             * @description Scan ids or other examples to avoid.
+             */
+            negative?: (string | components["schemas"]["SearchExample"])[];
+            /**
+             * Positive
+             * @description Scan ids or other examples.
+             */
+            positive?: (string | components["schemas"]["SearchExample"])[];
+            /** Queries */
+            queries?: components["schemas"]["QueryBody"][] | null;
+            /**
+             * Region
+             * @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default.
+             */
+            region?: string | null;
+            /** Scan Id */
+            scan_id?: string | null;
+            /**
+             * Stored In
+             * @description Collection of the scans in the query; null: the first collection.
+             */
+            stored_in?: string | null;
+            /**
+             * Study Id
+             * @description Study of the uploaded query.
+             */
+            study_id?: string | null;
+            /**
+             * Subject Id
+             * @description Subject of the uploaded query.
+             */
+            subject_id?: string | null;
+            /** Vector */
+            vector?: number[] | null;
+            /**
+             * With Vector
+             * @description Return the embedding of each hit.
+             * @default false
+             */
+            with_vector?: boolean;
+        };
+        /**
+         * SearchExample
+         * @description An example to search by: a stored scan, a vector or an image.
+         */
+        SearchExample: {
+            /** Image */
+            image?: string | null;
+            /** Scan Id */
+            scan_id?: string | null;
+            /** Vector */
+            vector?: number[] | null;
+        };
+        /**
+         * SearchOptions
+         * @description How to search; the ``options`` of a form or of a raw image.
+         * @example {
+         *       "exclude_same": "subject",
+         *       "k": 5,
+         *       "subject_id": "p1"
+         *     }
+         */
+        SearchOptions: {
+            /**
+             * Diversity
+             * @description 0: best first; higher: more varied hits (MMR, 1 - lambda).
+             * @default 0
+             */
+            diversity?: number;
+            /** Exclude Same */
+            exclude_same?: ("subject" | "study") | null;
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Group By
+             * @description At most group_size hits per patient, study or attribute cine_id.
+             */
+            group_by?: ("subject" | "study" | "cine") | null;
+            /**
+             * Group Size
+             * @default 1
+             */
+            group_size?: number;
+            /**
+             * K
+             * @default 10
+             */
+            k?: number;
+            /**
+             * Match
+             * @description Whether a cine scores as a whole or by its nearest frame.
+             * @default scan
+             * @enum {string}
+             */
+            match?: "scan" | "frame";
+            /**
+             * Min Score
+             * @default -1
+             */
+            min_score?: number;
+            /**
+             * Negative
+             * @description Scan ids or other examples to avoid.
+             */
+            negative?: (string | components["schemas"]["SearchExample"])[];
+            /**
+             * Positive
+             * @description Scan ids or other examples.
+             */
+            positive?: (string | components["schemas"]["SearchExample"])[];
+            /**
+             * Region
+             * @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default.
+             */
+            region?: string | null;
+            /**
+             * Stored In
+             * @description Collection of the scans in the query; null: the first collection.
+             */
+            stored_in?: string | null;
+            /**
+             * Study Id
+             * @description Study of the uploaded query.
+             */
+            study_id?: string | null;
+            /**
+             * Subject Id
+             * @description Subject of the uploaded query.
+             */
+            subject_id?: string | null;
+            /**
+             * With Vector
+             * @description Return the embedding of each hit.
+             * @default false
+             */
+            with_vector?: boolean;
+        };
+        /**
+         * SearchOptionsAcross
+         * @description How to search, and in which collections: at least one.
+         * @example {
+         *       "collections": [
+         *         "liver",
+         *         "liver-2025"
+         *       ],
+         *       "k": 5
+         *     }
+         */
+        SearchOptionsAcross: {
+            /** Collections */
+            collections?: string[];
+            /**
+             * Diversity
+             * @description 0: best first; higher: more varied hits (MMR, 1 - lambda).
+             * @default 0
+             */
+            diversity?: number;
+            /** Exclude Same */
+            exclude_same?: ("subject" | "study") | null;
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Group By
+             * @description At most group_size hits per patient, study or attribute cine_id.
+             */
+            group_by?: ("subject" | "study" | "cine") | null;
+            /**
+             * Group Size
+             * @default 1
+             */
+            group_size?: number;
+            /**
+             * K
+             * @default 10
+             */
+            k?: number;
+            /**
+             * Match
+             * @description Whether a cine scores as a whole or by its nearest frame.
+             * @default scan
+             * @enum {string}
+             */
+            match?: "scan" | "frame";
+            /**
+             * Min Score
+             * @default -1
+             */
+            min_score?: number;
+            /**
+             * Negative
+             * @description Scan ids or other examples to avoid.
+             */
+            negative?: (string | components["schemas"]["SearchExample"])[];
+            /**
+             * Positive
+             * @description Scan ids or other examples.
+             */
+            positive?: (string | components["schemas"]["SearchExample"])[];
+            /**
+             * Region
+             * @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default.
+             */
+            region?: string | null;
+            /**
+             * Stored In
+             * @description Collection of the scans in the query; null: the first collection.
+             */
+            stored_in?: string | null;
+            /**
+             * Study Id
+             * @description Study of the uploaded query.
+             */
+            study_id?: string | null;
+            /**
+             * Subject Id
+             * @description Subject of the uploaded query.
+             */
+            subject_id?: string | null;
+            /**
+             * With Vector
+             * @description Return the embedding of each hit.
+             * @default false
+             */
+            with_vector?: boolean;
+        };
+        /**
+         * SearchesAnswer
+         * @description One item per query, in order.
+         */
+        SearchesAnswer: {
+            /**
+             * Dim
+             * @example 1024
+             */
+            dim: number;
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /** Items */
+            items: components["schemas"]["SearchesItem"][];
+        };
+        /**
+         * SearchesItem
+         * @description ``query`` and its hits in ``items``, or ``problem``.
+         */
+        SearchesItem: {
+            /** Items */
+            items?: components["schemas"]["HitAnswer"][] | null;
+            problem?: components["schemas"]["Problem"] | null;
+            query?: components["schemas"]["QueryAnswer"] | null;
+        };
+        /**
+         * SourceAnswer
+         * @description Where the examples of a version come from; later labels are found there.
+         */
+        SourceAnswer: {
+            /**
+             * Collection
+             * @description Null: named scans and uploads only.
+             */
+            collection: string | null;
+            /**
+             * Filter
+             * @description As the request wrote it; null when it named subjects or studies: then it is not kept, and a refit needs it again.
+             */
+            filter: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Scans
+             * @description Examples that are stored scans.
+             */
+            scans: number;
+            /** Task */
+            task: string | null;
+            /**
+             * Tasks
+             * @description Multi-label: task -> value that means present.
+             */
+            tasks: {
+                [key: string]: string;
+            };
+            /** Uploads */
+            uploads: number;
+        };
+        /**
+         * SourceChangesAnswer
+         * @description How the labels of the source differ from what the version was fitted from.
+         */
+        SourceChangesAnswer: {
+            /**
+             * Changed
+             * @description Examples whose scans have another label by now.
+             */
+            changed: number | null;
+            /**
+             * Newer
+             * @description Labelled scans that the version has no example of.
+             */
+            newer: number | null;
+            /**
+             * Not Counted Because
+             * @description Why the numbers are null.
+             */
+            not_counted_because: string | null;
+            /**
+             * Removed
+             * @description Examples whose scans have no label by now, fail the filter, or are deleted.
+             */
+            removed: number | null;
+        };
+        /**
+         * SubjectAnswer
+         * @description What the workspace holds of one patient; only ``items`` are paged.
+         */
+        SubjectAnswer: {
+            /** Classifiers */
+            classifiers: components["schemas"]["HeldExamplesAnswer"][];
+            /** Collections */
+            collections: components["schemas"]["HeldScansAnswer"][];
+            /**
+             * Items
+             * @description Scans, in the order of storing.
+             */
+            items: components["schemas"]["ScanRecord"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+            /** Scans */
+            scans: number;
+            /**
+             * Study Ids
+             * @description Of scans and uploaded examples.
+             */
+            study_ids: string[];
+            /**
+             * Subject Id
+             * @example p1
+             */
+            subject_id: string;
+        };
+        /**
+         * ThresholdAnswer
+         * @description A threshold and its metrics on out-of-fold scores.
+         */
+        ThresholdAnswer: {
+            /** Label */
+            label: string;
+            /** Not Evaluated Because */
+            not_evaluated_because: string | null;
+            sensitivity: components["schemas"]["Interval"] | null;
+            specificity: components["schemas"]["Interval"] | null;
+            /**
+             * Threshold
+             * @description The class is called at this probability or above.
+             */
+            threshold: number;
+        };
+        /**
+         * ThresholdCountsAnswer
+         * @description How often a class or label is called at its threshold, when present and when absent.
+         */
+        ThresholdCountsAnswer: {
+            /** Label */
+            label: string;
+            /** Negatives */
+            negatives: number;
+            /** Negatives Called */
+            negatives_called: number;
+            /** Positives */
+            positives: number;
+            /** Positives Called */
+            positives_called: number;
+            /** Threshold */
+            threshold: number;
+        };
+        /**
+         * ThresholdTarget
+         * @description A threshold for a class: a value, or the sensitivity or specificity it must reach.
+         */
+        ThresholdTarget: {
+            /** Label */
+            label: string;
+            /** Sensitivity */
+            sensitivity?: number | null;
+            /** Specificity */
+            specificity?: number | null;
+            /** Threshold */
+            threshold?: number | null;
+        };
+        /**
+         * ThresholdsAnswer
+         * @description The operating point of each requested class.
+         */
+        ThresholdsAnswer: {
+            /** Classifier */
+            classifier: string;
+            /** Items */
+            items: components["schemas"]["OperatingPointAnswer"][];
+            /** Version */
+            version: number;
+        };
+        /**
+         * ThresholdsBody
+         * @description All thresholds of the next version; an empty list removes them.
+         * @example {
+         *       "publish": true,
+         *       "thresholds": [
+         *         {
+         *           "label": "malignant",
+         *           "sensitivity": 0.95
+         *         }
+         *       ]
+         *     }
+         */
+        ThresholdsBody: {
+            /**
+             * Publish
+             * @description Publish the new version at once.
+             * @default false
+             */
+            publish?: boolean;
+            /** Thresholds */
+            thresholds: components["schemas"]["ThresholdTarget"][];
+        };
+        /**
+         * TimeRange
+         * @description A range of times; a date means its first moment, a time without offset is UTC.
+         */
+        TimeRange: {
+            /** Gt */
+            gt?: string | null;
+            /** Gte */
+            gte?: string | null;
+            /** Lt */
+            lt?: string | null;
+            /** Lte */
+            lte?: string | null;
+        };
+        /**
+         * UnlabelledAnswer
+         * @description Whether unlabelled scans taught a label's head, and why.
+         */
+        UnlabelledAnswer: {
+            /**
+             * Agreement
+             * @description Share of the scans on which their graph and the labelled examples agree.
+             */
+            agreement: number | null;
+            /** Because */
+            because: string;
+            /**
+             * Gain
+             * @description Cross-validated balanced accuracy with the scans minus without them; null: too few groups.
+             */
+            gain: number | null;
+            /**
+             * Scans
+             * @description Unlabelled scans that were looked at.
+             */
+            scans: number;
+            /**
+             * Taught
+             * @description Scans that taught the head; 0 when not used.
+             */
+            taught: number;
+            /** Used */
+            used: boolean;
+        };
+        /**
+         * UnlabelledBody
+         * @description Scans that take part in a fit without a label, where that helps.
+         */
+        UnlabelledBody: {
+            /**
+             * Collection
+             * @description Null: none, also if the version before had some.
+             */
+            collection: string | null;
+            filter?: components["schemas"]["FilterBody"];
+        };
+        /**
+         * UnlabelledSettings
+         * @description Where the unlabelled scans of a version come from.
+         */
+        UnlabelledSettings: {
+            /** Collection */
+            collection: string;
+            /**
+             * Filter
+             * @description As the request wrote it; null when it named subjects or studies.
+             */
+            filter: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Scans
+             * @description How many the version lists; erasing one names the classifier.
+             */
+            scans: number;
+        };
+        /**
+         * VersionAnswer
+         * @description A version, which never changes; the ETag is that of its classifier.
+         */
+        VersionAnswer: {
+            /**
+             * Calibrated
+             * @description Whether every label is; the report gives the reason.
+             */
+            calibrated: boolean;
+            /**
+             * Classes
+             * @description Classes or labels.
+             * @example [
+             *       "benign",
+             *       "malignant"
+             *     ]
+             */
+            classes: string[];
+            /**
+             * Classifier
+             * @example finding
+             */
+            classifier: string;
+            /** Classifier Id */
+            classifier_id: string;
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            created_by: components["schemas"]["CreatedBy"];
+            /**
+             * Encoder Id
+             * @example enc_9f2c61b0a7d84e35c1f0b6aa
+             */
+            encoder_id: string;
+            /**
+             * Etag
+             * @example "1"
+             */
+            etag: string;
+            /**
+             * Examples
+             * @description Number of examples; see .../examples.
+             */
+            examples: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "single_label" | "multi_label";
+            /** Published */
+            published: boolean;
+            /** @description Null for an import without a report. */
+            report: components["schemas"]["VersionReport"] | null;
+            settings: components["schemas"]["VersionSettings"];
+            /** @description Null for an import, and for a version of release 0.1.0. */
+            source: components["schemas"]["SourceAnswer"] | null;
+            /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
+            source_changes: components["schemas"]["SourceChangesAnswer"] | null;
+            /** Version */
+            version: number;
+        };
+        /**
+         * VersionPage
+         * @description Versions, newest first.
+         */
+        VersionPage: {
+            /** Items */
+            items: components["schemas"]["VersionAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * VersionReport
+         * @description The report of a version; metrics are means over labels.
+         */
+        VersionReport: {
+            /** Balanced Accuracy */
+            balanced_accuracy: number | null;
+            /** Effective Examples */
+            effective_examples: number;
+            /** Examples */
+            examples: number;
+            /**
+             * Examples Without Label
+             * @description Only for a multi-label classifier; else null.
+             */
+            examples_without_label: number | null;
+            grouping: components["schemas"]["GroupingAnswer"];
+            /** Groups */
+            groups: number;
+            /**
+             * Interval 95
+             * @description Only for a single-label classifier; else null.
+             */
+            interval_95: number[] | null;
+            /**
+             * Labels
+             * @description One per label; exactly one for a single-label classifier.
+             */
+            labels: components["schemas"]["HeadReportAnswer"][];
+            /** Not Evaluated Because */
+            not_evaluated_because: string | null;
+            novelty: components["schemas"]["NoveltyAnswer"];
+            /** Warnings */
+            warnings: string[];
+        };
+        /**
+         * VersionSettings
+         * @description How a version was made; a later release may have stored more fields.
+         */
+        VersionSettings: {
+            /** Added */
+            added?: number | null;
+            /**
+             * Base Version
+             * @description The version it was made from.
+             */
+            base_version?: number | null;
+            /** Class Weights */
+            class_weights?: {
+                [key: string]: number;
+            } | null;
+            /** Counted */
+            counted?: string | null;
+            /** Dropped */
+            dropped?: number | null;
+            /** Imported */
+            imported?: boolean | null;
+            /**
+             * Not Kept
+             * @description Examples that were deleted meanwhile.
+             */
+            not_kept?: number | null;
+            /**
+             * Operating Points
+             * @description Thresholds that were set, with their metrics.
+             */
+            operating_points?: components["schemas"]["OperatingPointAnswer"][] | null;
+            /** Operation Id */
+            operation_id?: string | null;
+            /**
+             * Origin
+             * @description The card of an imported classifier.
+             */
+            origin?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Refit
+             * @description Made by an erasure.
+             */
+            refit?: boolean | null;
+            /** Relabelled */
+            relabelled?: number | null;
+            /**
+             * Thresholds
+             * @description Only for a multi-label classifier; else null.
+             */
+            thresholds?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Thresholds Dropped
+             * @description Thresholds of the version before, which do not apply to the new head.
+             */
+            thresholds_dropped?: number | null;
+            /** @description Null: none were given. */
+            unlabelled?: components["schemas"]["UnlabelledSettings"] | null;
+            /**
+             * Unlabelled Not Kept
+             * @description Unlabelled scans that were deleted meanwhile.
+             */
+            unlabelled_not_kept?: number | null;
+        } & {
+            [key: string]: unknown;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    get_liveness: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Live"];
+                };
+            };
+        };
+    };
+    get_readiness: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ready"];
+                };
+            };
+        };
+    };
+    get_metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
+    list_classifiers: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClassifierPage"];
+                };
+            };
+        };
+    };
+    create_classifier: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `respond-async`: answer 202 at once. */
+                Prefer?: string | null;
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewClassifierBody"];
+                "multipart/form-data": {
+                    files: string[];
+                    options: components["schemas"]["NewClassifierBody"];
+                };
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClassifierAnswer"];
+                };
+            };
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    import_classifier: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClassifierImportBody"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClassifierAnswer"];
+                };
+            };
+        };
+    };
+    get_classifier: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClassifierAnswer"];
+                };
+            };
+        };
+    };
+    delete_classifier: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deleted"];
+                };
+            };
+        };
+    };
+    update_classifier: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClassifierPatchBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClassifierAnswer"];
+                };
+            };
+        };
+    };
+    evaluate_classifier: {
+        parameters: {
+            query?: {
+                /** @description A number, `published` or `latest`. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EvaluationBody"];
+                "multipart/form-data": {
+                    files: string[];
+                    options?: components["schemas"]["EvaluationBody"];
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvaluationAnswer"];
+                };
+            };
+        };
+    };
+    predict_items: {
+        parameters: {
+            query?: {
+                /** @description How often prediction sets contain the truth. */
+                coverage?: number;
+                /** @description Labelled examples to show as evidence. */
+                nearest?: number;
+                /** @description Where in each frame the answer comes from, as arrays or as a PNG. */
+                heatmap?: "none" | "array" | "png";
+                /** @description Class or label of the PNG; null: the most probable one. */
+                heatmap_label?: string | null;
+                /** @description label:probability, repeatable; each overrides that of the version. */
+                threshold?: string[] | null;
+                /** @description Also predict the images or scans as frames of one cine, in order. */
+                cine?: boolean;
+                /** @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default. */
+                region?: string | null;
+                /** @description A number, `published` or `latest`. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/dicom": string;
+                "application/json": components["schemas"]["PredictImagesBody"] | components["schemas"]["PredictScansBody"];
+                "image/*": string;
+                "multipart/form-data": {
+                    files: string[];
+                };
+                "video/*": string;
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PredictionsAnswer"];
+                };
+            };
+            /** @description Some items failed; each holds its problem. */
+            207: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PredictionsAnswer"];
+                };
+            };
+        };
+    };
+    refit_classifier: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `respond-async`: answer 202 at once. */
+                Prefer?: string | null;
+                "Idempotency-Key"?: string | null;
+                "If-Match"?: string | null;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RefitBody"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionAnswer"];
+                };
+            };
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    review_labels: {
+        parameters: {
+            query: {
+                kind: "next" | "suspect" | "conflict";
+                /** @description For kind `next`; null: as the version was fitted. */
+                collection?: string | null;
+                /** @description For kind `next`: scans that lack a label for a task. */
+                task?: string[] | null;
+                limit?: number;
+                /** @description A number, `published` or `latest`. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewAnswer"];
+                };
+            };
+        };
+    };
+    list_versions: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionPage"];
+                };
+            };
+        };
+    };
+    get_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionAnswer"];
+                };
+            };
+        };
+    };
+    compare_versions: {
+        parameters: {
+            query: {
+                /** @description The other version. */
+                with: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonAnswer"];
+                };
+            };
+        };
+    };
+    get_confusion: {
+        parameters: {
+            query?: {
+                /** @description Multi-label: only this label. */
+                label?: string | null;
+                /** @description Only cells of this true class. */
+                actual?: string | null;
+                /** @description Only cells of this predicted class. */
+                predicted?: string | null;
+                /** @description Most examples per cell. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfusionAnswer"];
+                };
+            };
+        };
+    };
+    list_examples: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExamplePage"];
+                };
+            };
+        };
+    };
+    change_examples: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+                "If-Match"?: string | null;
+            };
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExampleChangesBody"];
+                "multipart/form-data": {
+                    files: string[];
+                    options?: components["schemas"]["ExampleChangesBody"];
+                };
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionAnswer"];
+                };
+            };
+        };
+    };
+    export_classifier: {
+        parameters: {
+            query?: {
+                format?: "json" | "onnx";
+            };
+            header?: never;
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                    "application/octet-stream": string;
+                };
+            };
+        };
+    };
+    get_forecast: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ForecastAnswer"];
+                };
+            };
+        };
+    };
+    get_thresholds: {
+        parameters: {
+            query?: {
+                sensitivity?: number | null;
+                specificity?: number | null;
+                threshold?: number | null;
+                label?: string[] | null;
+            };
+            header?: never;
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThresholdsAnswer"];
+                };
+            };
+        };
+    };
+    set_thresholds: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                name: string;
+                /** @description A number, `published` or `latest`. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThresholdsBody"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionAnswer"];
+                };
+            };
+        };
+    };
+    list_collections: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionPage"];
+                };
+            };
+        };
+    };
+    create_collection: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCollectionBody"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionAnswer"];
+                };
+            };
+        };
+    };
+    get_collection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionAnswer"];
+                };
+            };
+        };
+    };
+    delete_collection: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionDeleted"];
+                };
+            };
+        };
+    };
+    patch_collection: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CollectionChangeBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionAnswer"];
+                };
+            };
+        };
+    };
+    measure_agreement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgreementBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgreementAnswer"];
+                };
+            };
+        };
+    };
+    export_collection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExportBody"];
+            };
+        };
+        responses: {
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    count_scans: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FacetsBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FacetsAnswer"];
+                };
+            };
+        };
+    };
+    import_collection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CollectionImportBody"];
+            };
+        };
+        responses: {
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    rename_label: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelRenameBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelRenameAnswer"];
+                };
+            };
+        };
+    };
+    list_next_scans: {
+        parameters: {
+            query: {
+                /** @description Scans that lack a label for a task. */
+                task: string[];
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NextScansAnswer"];
+                };
+            };
+        };
+    };
+    get_reembedding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReembeddingAnswer"];
+                };
+            };
+        };
+    };
+    reembed_collection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    end_reembedding: {
+        parameters: {
+            query: {
+                /** @description new: confirm it; old: return to the old vectors, or give it up. */
+                keep: "old" | "new";
+            };
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReembeddingEnded"];
+                };
+            };
+        };
+    };
+    list_scans: {
+        parameters: {
+            query?: {
+                subject_id?: string | null;
+                study_id?: string | null;
+                /** @description task:class, repeatable */
+                label?: string[] | null;
+                /** @description name:value, repeatable; 4.5, true and null are read as JSON */
+                attribute?: string[] | null;
+                /** @description A filter as in searches, JSON. */
+                filter?: string | null;
+                /** @description Digests of files, repeatable: their stored scans, on one page. */
+                sha256?: string[] | null;
+                /** @description Return these fields of each scan and its id, repeatable; default: all. */
+                fields?: ("scan_id" | "collection" | "subject_id" | "study_id" | "labels" | "attributes" | "image" | "thumbnail" | "created_at" | "updated_at" | "etag" | "encoder_id" | "dim" | "vector")[] | null;
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+                /** @description Return the embedding of each scan. */
+                with_vector?: boolean;
+                /** @description Of the vectors. */
+                encoding_format?: "float" | "base64";
+                /** @description Of the vectors. */
+                dtype?: "float32" | "float16" | "int8";
+            };
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScanPage"] | components["schemas"]["ScanPartPage"];
+                };
+            };
+        };
+    };
+    add_scans: {
+        parameters: {
+            query?: {
+                /** @description Frames of a clip to use: all, uniform:N, fps:F or different:N; the settings hold the default. */
+                frames?: string | null;
+                /** @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default. */
+                region?: string | null;
+                /** @description Only for a raw image; forms and JSON have metadata. */
+                scan_id?: string | null;
+                /** @description Only for a raw image; forms and JSON have metadata. */
+                subject_id?: string | null;
+                /** @description Only for a raw image; forms and JSON have metadata. */
+                study_id?: string | null;
+                /** @description task:class, repeatable. Only for a raw image; forms and JSON have metadata. */
+                label?: string[] | null;
+                /** @description JSON object, task -> class. Only for a raw image; forms and JSON have metadata. */
+                labels?: string | null;
+                /** @description JSON object, name -> value. Only for a raw image; forms and JSON have metadata. */
+                attributes?: string | null;
+            };
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/dicom": string;
+                "application/json": components["schemas"]["NewScansBody"];
+                "image/*": string;
+                "multipart/form-data": {
+                    files: string[];
+                    /** @description A JSON list of one ScanMetadata per file. */
+                    metadata?: string;
+                };
+                "video/*": string;
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AddedScansAnswer"];
+                };
+            };
+            /** @description Some items failed; each holds its problem. */
+            207: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AddedScansAnswer"];
+                };
+            };
+        };
+    };
+    get_scan: {
+        parameters: {
+            query?: {
+                /** @description Return the embedding of each scan. */
+                with_vector?: boolean;
+                /** @description Of the vectors. */
+                encoding_format?: "float" | "base64";
+                /** @description Of the vectors. */
+                dtype?: "float32" | "float16" | "int8";
+            };
+            header?: never;
+            path: {
+                collection: string;
+                scan_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScanAnswer"];
+                };
+            };
+        };
+    };
+    delete_scan: {
+        parameters: {
+            query?: {
+                /** @description Refit and publish the classifiers that were fitted from it. */
+                refit?: boolean;
+            };
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                collection: string;
+                scan_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScanDeleted"];
+                };
+            };
+        };
+    };
+    patch_scan: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                collection: string;
+                scan_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScanPatchBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScanAnswer"];
+                };
+            };
+        };
+    };
+    get_thumbnail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+                scan_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": unknown;
+                };
+            };
+        };
+    };
+    search_collection: {
+        parameters: {
+            query?: {
+                /** @description Options of a raw image, JSON. */
+                options?: string | null;
+            };
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/dicom": string;
+                "application/json": components["schemas"]["QueryBody"];
+                "image/*": string;
+                "multipart/form-data": {
+                    files: string[];
+                    options?: components["schemas"]["SearchOptions"];
+                };
+                "video/*": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchAnswer"];
+                };
+            };
+        };
+    };
+    embed_images: {
+        parameters: {
+            query?: {
+                encoding_format?: "float" | "base64";
+                dtype?: "float32" | "float16" | "int8";
+                /** @description Frames of a clip to use: all, uniform:N, fps:F or different:N; the settings hold the default. */
+                frames?: string | null;
+                /** @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default. */
+                region?: string | null;
+                /** @description none also returns the embedding of each used frame of a clip. */
+                pool?: "mean" | "none";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/dicom": string;
+                "application/json": components["schemas"]["EmbeddingsBody"];
+                "image/*": string;
+                "multipart/form-data": {
+                    files: string[];
+                    options?: components["schemas"]["EmbeddingOptions"];
+                };
+                "video/*": string;
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbeddingsAnswer"];
+                };
+            };
+            /** @description Some items failed; each holds its problem. */
+            207: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbeddingsAnswer"];
+                };
+            };
+        };
+    };
+    get_encoder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EncoderAnswer"];
+                };
+            };
+        };
+    };
+    list_keys: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyPage"];
+                };
+            };
+        };
+    };
+    create_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewKeyBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyCreated"];
+                };
+            };
+        };
+    };
+    get_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyAnswer"];
+                };
+            };
+        };
+    };
+    revoke_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyAnswer"];
+                };
+            };
+        };
+    };
+    rotate_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyRotationBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyCreated"];
+                };
+            };
+        };
+    };
+    list_operations: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationPage"];
+                };
+            };
+        };
+    };
+    get_operation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    cancel_operation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    search: {
+        parameters: {
+            query?: {
+                /** @description Options of a raw image, JSON. */
+                options?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/dicom": string;
+                "application/json": components["schemas"]["SearchBody"];
+                "image/*": string;
+                "multipart/form-data": {
+                    files: string[];
+                    options?: components["schemas"]["SearchOptionsAcross"];
+                };
+                "video/*": string;
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchAnswer"] | components["schemas"]["SearchesAnswer"];
+                };
+            };
+            /** @description Some items failed; each holds its problem. */
+            207: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchesAnswer"];
+                };
+            };
+        };
+    };
+    erase_study_of_query: {
+        parameters: {
+            query: {
+                /** @description Any id, also one with slashes, which proxies between may change in a path. */
+                study_id: string;
+                /** @description Refit and publish the classifiers that were fitted from it. */
+                refit?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasureAnswer"];
+                };
+            };
+        };
+    };
+    erase_study: {
+        parameters: {
+            query?: {
+                /** @description Refit and publish the classifiers that were fitted from it. */
+                refit?: boolean;
+            };
+            header?: never;
+            path: {
+                study_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasureAnswer"];
+                };
+            };
+        };
+    };
+    read_subject_of_query: {
+        parameters: {
+            query: {
+                /** @description Any id, also one that a path cannot carry. */
+                subject_id: string;
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SubjectAnswer"];
+                };
+            };
+        };
+    };
+    erase_subject_of_query: {
+        parameters: {
+            query: {
+                /** @description Any id, also one with slashes, which proxies between may change in a path. */
+                subject_id: string;
+                /** @description Refit and publish the classifiers that were fitted from it. */
+                refit?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasureAnswer"];
+                };
+            };
+        };
+    };
+    read_subject: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                subject_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SubjectAnswer"];
+                };
+            };
+        };
+    };
+    erase_subject: {
+        parameters: {
+            query?: {
+                /** @description Refit and publish the classifiers that were fitted from it. */
+                refit?: boolean;
+            };
+            header?: never;
+            path: {
+                subject_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasureAnswer"];
+                };
+            };
+        };
+    };
+}

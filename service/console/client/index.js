@@ -1,0 +1,2 @@
+export { SonoprobeClient, dataOf, everyItem } from "./client.js";
+export { ItemsError, ProblemError, raiseForItems } from "./problems.js";
