@@ -6,6 +6,7 @@ corpus frames as the service prepares them, and of further views of them.
 Shape suffixes: N frames, S encoder side.
 """
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -48,7 +49,7 @@ class RefitConfig:
         readout: how pooled features become the embedding.
     """
 
-    side_px: int = 192
+    side_px: int = 160
     border: float = 0.1
     views: tuple[str, ...] = ("served", "augmented1", "augmented2", "whole", "margins1")
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
@@ -80,10 +81,12 @@ def refit(
             with another read-out of the same width, goes on from them.
 
     Raises:
-        InputError: the source holds no such network, or a frame does not decode.
+        InputError: the source holds no such network, a frame does not decode, or ``run`` is of
+            another trunk, width, side, border or corpus.
     """
     manifest = read_manifest(source)
     spec = replace(manifest.spec, side_px=config.side_px, border=config.border)
+    _check_run(run, manifest.encoder_id, config, len(data.corpus))
     calibration = _calibration(data.corpus, spec)
     _write_trunk(source, manifest, config, calibration, run)
     pool = open_pooled(run / NETWORKS["int8"])
@@ -109,6 +112,21 @@ def refit(
     return write_manifest(out, NETWORKS, spec, facts, about, shape, default="int8")
 
 
+def _check_run(run: Path, encoder_id: str, config: RefitConfig, frames: int) -> None:
+    facts = {
+        "trunk_of": encoder_id,
+        "side_px": config.side_px,
+        "border": config.border,
+        "dim": config.readout.dim,
+        "frames": frames,
+    }
+    path = run / "refit.json"
+    if path.exists() and json.loads(path.read_text()) != facts:
+        raise InputError("the folder of the run holds another refit; use another one")
+    run.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts))
+
+
 def _calibration(corpus: Sequence[ManifestRow], spec: PreprocessSpec) -> Floats:
     chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
     return normalise(np.stack(view_frames([r.path for r in chosen], 0, "served", spec)), spec)
@@ -129,6 +147,5 @@ def _write_trunk(
         np.eye(config.readout.dim, width, dtype=np.float32),
         np.zeros(config.readout.dim, np.float32),
     )
-    run.mkdir(parents=True, exist_ok=True)
     student = assemble(trunk, empty).requires_grad_(False)
     write_quantised(student, config.side_px, calibration, run)

@@ -1,5 +1,6 @@
 """The trunk of a bundle with another read-out, input size and border, and its networks alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,9 @@ def test_a_refitted_bundle_loads_and_its_map_has_the_direction_of_its_embedding(
     facts = ExportFacts("9.9.9", True, (), "none", "none")
     manifest = refit(SHIPPED_BUNDLE, data, config, facts, tmp_path / "run", tmp_path / "out")
     assert manifest.about["fidelity"]["int8"]["mean_cosine"] > 0.9
+    other = replace(config, side_px=96)
+    with pytest.raises(InputError, match="another refit"):
+        refit(SHIPPED_BUNDLE, data, other, facts, tmp_path / "run", tmp_path / "other")
     encoder = load_encoder(tmp_path / "out")
     assert (encoder.dim, encoder.spec.side_px, encoder.spec.border) == (8, 64, 0.1)
     inputs = np.concatenate([preprocess(frame[None], encoder.spec) for frame in frames[:3]])
