@@ -9,8 +9,6 @@ import typer
 from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from service.imaging.formats.decode import decode
 from training.bundle.export import ExportFacts, copy_precisions
-from training.bundle.refit import RefitConfig, RefitData
-from training.bundle.refit import refit as write_refit
 from training.catalogue.manifest import (
     MAX_PIXELS,
     corpus_facts,
@@ -21,6 +19,8 @@ from training.catalogue.manifest import (
 )
 from training.commands.export import GOLDEN_FRAMES
 from training.commands.options import ManifestPath
+from training.refit.refit import RefitConfig, RefitData
+from training.refit.refit import refit as write_refit
 
 log = logging.getLogger("training")
 

@@ -18,7 +18,6 @@ from service.arrays import Floats, Pixels
 from service.embedding.bundle import Manifest, read_manifest
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
-from training.bundle.corpus_views import read_views, view_frames
 from training.bundle.deploy import assemble
 from training.bundle.export import (
     CALIBRATION_FRAMES,
@@ -36,6 +35,7 @@ from training.bundle.onnx_readout import set_readout
 from training.bundle.recovered import read_trunk
 from training.catalogue.manifest import ManifestRow
 from training.networks.readout import Readout, ReadoutConfig, fit_readout
+from training.refit.corpus_views import read_views, view_frames
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
 from service.embedding.encoder import load_encoder
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
-from training.bundle.corpus_views import read_views, view_frames
 from training.bundle.export import ExportFacts, with_border
-from training.bundle.refit import RefitConfig, RefitData, refit
 from training.catalogue.manifest import ManifestRow
 from training.catalogue.simulator import simulate
 from training.networks.readout import ReadoutConfig
+from training.refit.corpus_views import read_views, view_frames
+from training.refit.refit import RefitConfig, RefitData, refit
 
 SPEC = PreprocessSpec(64, (0.5,) * 3, (0.25,) * 3, border=0.1)
 
