@@ -1,16 +1,22 @@
 # The service alone: no torch, no compiler, no shell access needed, root file system may be read-only.
-FROM python:3.12-slim AS build
+# `make image` demands a digest: a tag names another image tomorrow.
+ARG PYTHON_IMAGE=python:3.12-slim
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 RUN python -m venv /opt/sonoprobe
-COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY requirements ./requirements
+# Only files whose SHA-256 is in the repository are installed. Byte code is made here, because a
+# read-only root keeps every later start from doing it.
+RUN /opt/sonoprobe/bin/pip install --no-cache-dir --compile --require-hashes \
+      -r requirements/build.txt -r requirements/service.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
 COPY training/__init__.py ./training/__init__.py
-# Byte code is made here, because a read-only root keeps every later start from doing it.
-RUN /opt/sonoprobe/bin/pip install --no-cache-dir --compile -c constraints.txt '.[parquet,postgres]' \
- && /opt/sonoprobe/bin/pip uninstall --yes pip \
+RUN /opt/sonoprobe/bin/pip install --compile --no-deps --no-index --no-build-isolation . \
+ && /opt/sonoprobe/bin/pip uninstall --yes pip setuptools \
  && find /opt/sonoprobe -type d -name tests -prune -exec rm -rf {} +
 
-FROM python:3.12-slim
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home sonoprobe \
  && mkdir /data && chown sonoprobe /data
 COPY --from=build /opt/sonoprobe /opt/sonoprobe

@@ -7,7 +7,8 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo demo-replicas test test-postgres test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
+.PHONY: demo demo-replicas test test-postgres test-identity test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
+.PHONY: requirements sbom image promtool
 
 demo: .venv/ready
 	rm -rf runs/demo
@@ -17,14 +18,24 @@ demo: .venv/ready
 demo-replicas: .venv-replicas/ready
 	.venv-replicas/bin/python benchmarks/demo_replicas.py
 
+# Two files of tests at a time have a core each. With more threads, those of one wait for those of
+# the other, and the tests of training take two to nine times as long. Long files of few tests
+# would come last, one beside an idle core, if they were sorted by their number of tests.
 # The last step runs the offline half once: simulate, distil, evaluate, export, serve.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
 test: .venv-dev/ready
-	$(DEV) -m pytest --numprocesses 2 --dist loadfile
+	$(ONE_THREAD) $(DEV) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(DEV) -m training smoke
 
 # The catalog and search over a real PostgreSQL, which the tests start themselves.
 test-postgres: .venv-dev/ready
 	$(DEV) -m pytest -m 'postgres and not slow'
+
+# Access tokens of a real identity provider, which the tests start themselves; skipped without Node.
+test-identity: .venv-dev/ready
+	if command -v node > /dev/null && command -v npm > /dev/null; then npm ci --prefix tests/identity --no-audit --no-fund; fi
+	$(DEV) -m pytest -m identity tests/identity
 
 # The console in a real Chromium, and the TypeScript client in Node against a real service.
 test-browser:
@@ -108,8 +119,58 @@ bench: .venv-dev/ready
 	$(DEV) $(PIP) -e '.[train,dev]'
 	touch $@
 
+# What the image installs, with the SHA-256 of every file that may be downloaded: the versions of
+# constraints.txt, on Linux. After each change of pyproject.toml or constraints.txt.
+COMPILE := .venv-tools/bin/uv pip compile --quiet --no-header --generate-hashes
+
+requirements: .venv-tools/ready
+	$(COMPILE) --python-version 3.12 --python-platform linux --constraint constraints.txt \
+	  --extra parquet --extra postgres pyproject.toml --output-file requirements/service.txt
+	$(COMPILE) --no-annotate --universal requirements/build.in --output-file requirements/build.txt
+	$(COMPILE) --no-annotate --universal --python-version 3.11 \
+	  requirements/tools.in --output-file requirements/tools.txt
+
+# The bill of materials of what the image installs, in CycloneDX, with licences.
+sbom: sbom.json
+sbom.json: .venv-tools/ready .venv-image/ready
+	.venv-tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file $@ .venv-image/bin/python
+
+# The image over a base whose digest the caller has read and checked.
+PYTHON_IMAGE ?= python:3.12-slim
+DOCKER ?= docker
+
+image:
+	@echo '$(PYTHON_IMAGE)' | grep -Eq '@sha256:[0-9a-f]{64}$$' || { \
+	  echo 'PYTHON_IMAGE: expected name@sha256:digest, see docs/operators.md' >&2; exit 2; }
+	$(DOCKER) build --build-arg 'PYTHON_IMAGE=$(PYTHON_IMAGE)' --tag sonoprobe .
+
+# For the test of the alerts, which is skipped without it. Debian or Ubuntu; installs nothing.
+promtool: .tools/usr/bin/promtool
+.tools/usr/bin/promtool:
+	mkdir -p .tools
+	cd .tools && (apt-get download prometheus || (apt-get update && apt-get download prometheus))
+	cd .tools && dpkg-deb --extract prometheus_*.deb .
+	rm .tools/prometheus_*.deb
+
+.venv-tools/ready: requirements/tools.txt
+	$(PYTHON) -m venv .venv-tools
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+# What the image has, on this machine.
+.venv-image/ready: requirements/service.txt requirements/build.txt
+	$(PYTHON) -m venv .venv-image
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements/build.txt -r requirements/service.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index \
+	  --no-build-isolation .
+	$(@D)/bin/python -m pip uninstall --quiet --yes setuptools pip
+	touch $@
+
 docs: .venv-dev/ready
 	$(DEV) -m service openapi > docs/openapi.json
 
 clean:
-	rm -rf .venv .venv-dev .venv-lowest .venv-highest .venv-replicas build *.egg-info
+	rm -rf .venv .venv-dev .venv-lowest .venv-highest .venv-replicas .venv-tools .venv-image
+	rm -rf .tools build sbom.json *.egg-info

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,9 @@ class ServiceProcess:
 
 
 @contextmanager
-def service_process(data_dir: Path, port: int) -> Iterator[ServiceProcess]:
+def service_process(
+    data_dir: Path, port: int, settings: Mapping[str, str] | None = None
+) -> Iterator[ServiceProcess]:
     """Run ``python -m service serve`` while the block runs. Raises RuntimeError: no start."""
     catalog = open_catalog(data_dir)
     key = create_key(catalog, "bench", "default")[1]
@@ -43,6 +45,7 @@ def service_process(data_dir: Path, port: int) -> Iterator[ServiceProcess]:
         "SONOPROBE_LOG_LEVEL": "WARNING",
         "SONOPROBE_DRAIN_S": "0",
     }
+    environment |= {f"SONOPROBE_{name.upper()}": value for name, value in (settings or {}).items()}
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)
     url = f"http://127.0.0.1:{port}"

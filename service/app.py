@@ -13,6 +13,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.tokens.access_tokens import access_tokens
 from service.api import console, docs, openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
@@ -29,6 +30,7 @@ from service.api.routes import (
     prediction_routes,
     scan_routes,
     search_routes,
+    signing_key_routes,
     subject_routes,
     system_routes,
     version_routes,
@@ -44,6 +46,7 @@ from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.fitting import without_scores as without_scores
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
+from service.classifiers.signing.signing_keys import SigningKeys
 from service.classifiers.store import ClassifierStore
 from service.classifiers.thresholds import Thresholds
 from service.embedding.bundle import SHIPPED_BUNDLE
@@ -59,7 +62,7 @@ from service.jobs.scheduler import Schedule, operations_of, run_schedule
 from service.observability import ServiceMetrics
 from service.settings import Settings, program_version
 from service.telemetry.stage_watch import StageWatch
-from service.telemetry.tracing import tracing_of
+from service.telemetry.tracing import NO_SPANS_OF_FASTAPI, tracing_of
 
 if TYPE_CHECKING:  # psycopg is an extra
     from service.catalog.postgres.postgres_catalog import PostgresCatalog
@@ -78,6 +81,7 @@ ROUTES = (
     subject_routes,
     operation_routes,
     key_routes,
+    signing_key_routes,
     console,
     docs,
 )
@@ -127,6 +131,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
+        telemetry=NO_SPANS_OF_FASTAPI,
     )
     for module in ROUTES:
         app.include_router(module.router)
@@ -172,11 +177,12 @@ async def _opened(
     classifiers = _classifiers(settings, truth, model)
     evaluator = ClassifierEvaluator(truth, classifiers)
     thresholds = Thresholds(truth, classifiers, evaluator)
-    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds)
-    workspace = await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)
+    signing = SigningKeys(truth, requires_trust=settings.import_requires_signature)
+    registry = ClassifierRegistry(truth, classifiers, evaluator, thresholds, signing)
+    home_id = (await asyncio.to_thread(truth.ensure_workspace, DEFAULT_WORKSPACE)).workspace_id
     return Services(
         settings=settings,
-        keys=_key_ring(settings, truth, workspace.workspace_id),
+        keys=_key_ring(stack, settings, truth, home_id),
         key_registry=KeyRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
@@ -202,7 +208,7 @@ async def _opened(
         ),
         searchers=searchers,
         slow_lane=slow_lane,
-        default_workspace_id=workspace.workspace_id,
+        default_workspace_id=home_id,
     )
 
 
@@ -279,10 +285,13 @@ def _vector_search(settings: Settings, catalog: Catalog, encoder: Encoder) -> Ve
     )
 
 
-def _key_ring(settings: Settings, catalog: Catalog, default_workspace_id: str) -> KeyRing:
+def _key_ring(
+    stack: AsyncExitStack, settings: Settings, catalog: Catalog, default_workspace_id: str
+) -> KeyRing:
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
+    tokens = stack.enter_context(access_tokens(settings, catalog.find_workspace))
     required = settings.require_key
-    return KeyRing(catalog, default_workspace_id, require_key=required, failed=failed)
+    return KeyRing(catalog, default_workspace_id, failed, require_key=required, tokens=tokens)
 
 
 @contextmanager

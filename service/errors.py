@@ -16,14 +16,18 @@ ServiceError
 │   ├── InvalidCursor          a page cursor that the service did not issue
 │   ├── InvalidSettings        a SONOPROBE_* variable of the environment is wrong
 │   ├── InvalidArtifact        an imported classifier is damaged or has another format
+│   │   └── BrokenSignature    it was changed after it was signed
+│   ├── UntrustedSignature     an imported classifier lacks a signature that is trusted
 │   ├── ConflictingLabels      identical examples have different labels
 │   ├── FrameRefused           the acceptance policy of the collection refuses the file
 │   ├── ExamplesRefused        an evaluation cannot use some of its examples
 │   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
 ├── Unauthenticated            the key is missing, unknown, expired or revoked
+│   ├── InvalidToken           an access token that is forged, expired or for another service
 │   └── TooManyFailedKeys      too many unknown keys from one address
 ├── Forbidden                  the key is known, and does not allow this
-│   └── MissingScope           the key lacks a scope that the route needs
+│   ├── MissingScope           the key lacks a scope that the route needs
+│   └── UnknownWorkspace       the access token names no workspace of this service
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
@@ -36,6 +40,7 @@ ServiceError
 │   └── ImagesNotKept          the collection keeps no images to embed again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 a queue is full; nothing was done
+├── IdentityProviderFailure    the keys that sign access tokens cannot be fetched
 ├── EncoderFailure             the encoder's worker has failed
 ├── DecoderFailure             no decoder process starts or responds
 ├── TemporaryFolderFailure     the folder for temporary files is full; nothing was stored
@@ -138,6 +143,18 @@ class InvalidArtifact(InputError):
     """An imported classifier is damaged, or has an unknown format or format version."""
 
 
+class BrokenSignature(InvalidArtifact):
+    """A signed classifier was changed, or its signature cannot be read."""
+
+
+class UntrustedSignature(InputError):
+    """Imports need a trusted signature; ``key_id`` in ``members`` names the key that signed."""
+
+    def __init__(self, message: str, key_id: str | None = None) -> None:
+        super().__init__(message)
+        self.members = {"key_id": key_id}
+
+
 class ConflictingLabels(InputError):
     """Identical examples have different labels; the message names the examples."""
 
@@ -164,6 +181,10 @@ class Unauthenticated(ServiceError):
     """The API key is missing, unknown, expired or revoked."""
 
 
+class InvalidToken(Unauthenticated):
+    """The access token is forged, expired, not yet valid, or meant for another service."""
+
+
 class TooManyFailedKeys(Unauthenticated):
     """Too many unknown keys came from one address; known keys go on working.
 
@@ -186,6 +207,10 @@ class MissingScope(Forbidden):
     def __init__(self, message: str, scope: str = "") -> None:
         super().__init__(message)
         self.members = {"scope": scope}
+
+
+class UnknownWorkspace(Forbidden):
+    """The access token is genuine, and names no workspace of this service."""
 
 
 class UnknownItem(ServiceError):
@@ -234,6 +259,18 @@ class PreconditionFailed(ServiceError):
 
 class Overloaded(ServiceError):
     """A queue is full; nothing was queued or stored. Try again later."""
+
+
+class IdentityProviderFailure(ServiceError):
+    """The identity provider does not answer, and its keys are missing or too old.
+
+    Attributes:
+        retry_after_s: when it is asked again.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class EncoderFailure(ServiceError):

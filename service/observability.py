@@ -141,6 +141,15 @@ class ServiceMetrics:
         )
         gauge.set_function(age_s)
 
+    def watch_identity(self, age_s: Callable[[], float]) -> None:
+        """Report the age of the identity provider's keys; infinite = they were never fetched."""
+        gauge = Gauge(
+            "sonoprobe_identity_keys_age_seconds",
+            "Age of the keys that check access tokens; infinite when none were fetched.",
+            registry=self._registry,
+        )
+        gauge.set_function(age_s)
+
     def watch_in_flight(self, read: Callable[[], int]) -> None:
         """Report ``read()`` as the number of images in flight."""
         self._in_flight.set_function(read)

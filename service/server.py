@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from service.access.failed_keys import network_of
 from service.access.keys import DEFAULT_WORKSPACE, create_key
+from service.access.tokens.token_policy import policy_of
 from service.api.dependencies import Services
 from service.api.problems import raw_answer
 from service.app import alone, catalog_of, create_app, open_encoder
@@ -79,6 +80,7 @@ def _leave() -> None:
 def _server(
     settings: Settings, encoder: Encoder | None = None, catalog: Catalog | None = None
 ) -> DrainingServer:
+    policy_of(settings)  # here, where an invalid setting is explained in one line
     shorten_switch_interval()
     app = create_app(settings, encoder=encoder, catalog=catalog)
     proxies = listed(settings.trusted_proxies)
@@ -144,6 +146,7 @@ def serve(settings: Settings) -> bool:
         ArtifactMismatch: the encoder bundle is damaged.
         FolderInUse: another service uses the data folder.
         CatalogFailure: the catalog cannot be opened.
+        InvalidSettings: those of access tokens contradict each other.
     """
     _warn(settings)
     encoder = open_encoder(settings)

@@ -12,16 +12,26 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import InvalidSettings
+from service.setting_groups.connection_settings import ConnectionSettings
+from service.setting_groups.connection_settings import listed as listed
+from service.setting_groups.identity_settings import IdentitySettings
+from service.setting_groups.login_settings import LoginSettings
 
 PREFIX = "SONOPROBE_"
 _ADDRESS = re.compile(r"postgres(ql)?://")
 _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Read by commands that talk to a running service, and by tests and benchmarks.
-OTHER_VARIABLES = frozenset({"URL", "KEY", "PSEUDONYM_KEY_FILE", "SHARED"})
+OTHER_VARIABLES = frozenset(
+    {"URL", "KEY", "PSEUDONYM_KEY_FILE", "SHARED"}
+    | {f"LOGIN_{name.upper()}" for name in LoginSettings.model_fields}
+)
 
 
-class Settings(BaseSettings):
-    """Facts about the model are not settings: they come from the bundle's manifest."""
+class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
+    """Facts about the model are not settings: they come from the bundle's manifest.
+
+    Fields of the rooms that have many are in ``service.setting_groups``.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
 
@@ -50,8 +60,6 @@ class Settings(BaseSettings):
     precision: Literal["auto", "int8", "fp16", "fp32"] = Field(
         "auto", description="Precision of the network to load; auto = the default of the bundle."
     )
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 = any free port.")
     metrics_port: int = Field(
         0,
         ge=0,
@@ -74,46 +82,10 @@ class Settings(BaseSettings):
     require_key: bool = Field(
         True, description="Require an API key; set false only behind a gateway that authenticates."
     )
-    allowed_hosts: str = Field(
-        "",
-        pattern=r"^\s*(\*\.)?[A-Za-z0-9._:-]*(\s*,\s*(\*\.)?[A-Za-z0-9._:-]+)*\s*$",
-        description="Names that the Host header of a request may have, with commas between; "
-        "*.example.org = every name below; empty = any.",
-    )
-    trusted_proxies: str = Field(
-        "127.0.0.1,::1",
-        description="Addresses or networks of proxies whose X-Forwarded-For names the client, with "
-        "commas between; none = no proxy.",
-    )
-    max_connections: int = Field(
-        512,
-        gt=0,
-        description="Maximum number of open connections; the oldest that is idle or half sent "
-        "makes room for a new one.",
-    )
-    max_connections_per_address: int = Field(
-        128,
-        ge=0,
-        description="Maximum number of open connections of one client address; 0 = no limit, for a "
-        "service behind a proxy.",
-    )
-    header_timeout_s: float = Field(
-        10.0, gt=0, description="Time in which the headers of a request must arrive, seconds."
-    )
-    body_timeout_s: float = Field(
-        30.0, gt=0, description="Longest pause while the body of a request arrives, seconds."
-    )
-    send_timeout_s: float = Field(
-        30.0, gt=0, description="Longest pause while a client reads its answer, seconds."
-    )
-    keep_alive_s: float = Field(
-        75.0, gt=0, description="Time for which an idle connection is kept, seconds."
-    )
-    min_rate_bytes_s: int = Field(
-        500,
-        gt=0,
-        description="Slowest rate of a body that arrives and of an answer that is read, after the "
-        "time of its longest pause, bytes per second.",
+    import_requires_signature: bool = Field(
+        False,
+        description="Import only classifiers that a key of the workspace signed, or one that it "
+        "trusts (/v1/signing-keys).",
     )
     max_failed_keys: int = Field(
         20,
@@ -330,15 +302,6 @@ class Settings(BaseSettings):
             )
         return dict(urls)
 
-    def hosts(self) -> list[str]:
-        """``allowed_hosts`` as a list, in small letters."""
-        return listed(self.allowed_hosts.lower())
-
-
-def listed(text: str) -> list[str]:
-    """The parts of a setting with commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
 
 def unknown_variables() -> dict[str, str | None]:
     """{variable: the setting with the nearest name} of SONOPROBE_* that are no setting."""
@@ -364,6 +327,14 @@ def read_settings() -> Settings:
         failures = [(str(e["loc"][0]).upper(), e["msg"]) for e in error.errors()]
         rules = "; ".join(f"SONOPROBE_{name}: {rule}" for name, rule in failures)
         raise InvalidSettings(rules) from error
+
+
+class EnvironmentLogin(LoginSettings, BaseSettings):
+    """``LoginSettings`` as ``SONOPROBE_LOGIN_*`` of the environment has them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=f"{PREFIX}LOGIN_", frozen=True, env_ignore_empty=True
+    )
 
 
 def program_version() -> str:

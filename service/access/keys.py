@@ -11,12 +11,16 @@ from datetime import UTC, datetime, timedelta
 
 from service.access.failed_keys import FailedKeys
 from service.access.scopes import ADMIN, ROLES, effective_scopes, require_known
+from service.access.tokens.access_tokens import AccessTokens
+from service.access.tokens.signing_keys import UnknownSigner
 from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord
 from service.catalog.ids import now, timestamp
 from service.catalog.interface import Catalog
 from service.catalog.records import Author
 from service.errors import (
+    IdentityProviderFailure,
     InputError,
+    InvalidToken,
     MissingScope,
     TooManyFailedKeys,
     Unauthenticated,
@@ -31,40 +35,43 @@ MAX_KEY_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request, and what the key allows; ``author`` names the key."""
+    """Who sent a request, and what the key or token allows; ``author`` names it."""
 
     workspace_id: str
     author: Author
     scopes: frozenset[str]
 
     def require(self, *scopes: str) -> None:
-        """Raises MissingScope: the key does not allow one of them."""
+        """Raises MissingScope: the key or token does not allow one of them."""
         for scope in scopes:
             if scope not in self.scopes:
-                raise MissingScope(f"the API key lacks the scope {scope}", scope)
+                raise MissingScope(f"the API key or access token lacks the scope {scope}", scope)
 
 
 class KeyRing:
     """Knows the callers of one service.
 
     Args:
-        require_key: False lets everybody act in the default workspace.
         default_workspace_id: of callers without a key.
         failed: the unknown keys of each address.
+        require_key: False lets everybody act in the default workspace.
+        tokens: access tokens are known too; None = API keys alone.
     """
 
     def __init__(
         self,
         catalog: Catalog,
         default_workspace_id: str,
+        failed: FailedKeys,
         *,
         require_key: bool,
-        failed: FailedKeys,
+        tokens: AccessTokens | None = None,
     ) -> None:
         self._catalog = catalog
         self._default_workspace_id = default_workspace_id
         self._require_key = require_key
         self._failed = failed
+        self.tokens = tokens
         self._uses: dict[str, float] = {}
 
     def is_slowed(self, address: str) -> bool:
@@ -72,27 +79,55 @@ class KeyRing:
         return self._failed.is_slowed(address)
 
     def caller(self, token: str | None, address: str) -> Caller:
-        """The owner of a key, however many unknown keys came from the same address.
+        """The owner of a key or token, however many unknown keys came from the same address.
 
         Raises:
             Unauthenticated: no key, or an unknown one.
             TooManyFailedKeys: an unknown one, after many others from this address.
+            UnknownWorkspace, UnknownSigner, IdentityProviderFailure: as ``AccessTokens.holder``.
         """
         if not self._require_key:
             return Caller(self._default_workspace_id, Author(), ROLES[ADMIN])
         if token is None:
             raise Unauthenticated("expected the header Authorization: Bearer <key>")
+        if self.tokens is not None and "." in token:  # no key of ours has a dot
+            return self._token_caller(self.tokens, token, address)
         # Found by its digest: the time of a lookup tells nothing about a key.
         key = self._catalog.find_key(hash_key(token))
         if key is None:
-            wait_s = self._failed.note(address)
-            if wait_s > 0:
-                what = "the API key is unknown, as were many others from this address"
-                raise TooManyFailedKeys(what, math.ceil(wait_s))
+            self._note_failure(address)
             raise Unauthenticated("the API key is unknown, expired or revoked")
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
         return Caller(key.workspace_id, Author(key.key_id, key.name), scopes)
+
+    def caller_after_fetch(self, token: str | None, address: str) -> Caller:
+        """The owner of a token whose key was unknown. Blocks until keys were fetched once more.
+
+        Raises:
+            Unauthenticated, UnknownWorkspace, IdentityProviderFailure: as ``caller``.
+        """
+        if self.tokens is not None:
+            self.tokens.fetch_keys()
+        try:
+            return self.caller(token, address)
+        except UnknownSigner as error:  # a slow thread: the time until the next attempt is over
+            raise IdentityProviderFailure("the keys of the provider are being fetched") from error
+
+    def _token_caller(self, tokens: AccessTokens, token: str, address: str) -> Caller:
+        try:
+            workspace, holder = tokens.holder(token)
+        except InvalidToken:
+            self._note_failure(address)
+            raise
+        return Caller(workspace.workspace_id, holder.author, holder.scopes)
+
+    def _note_failure(self, address: str) -> None:
+        """Raises TooManyFailedKeys: there were many from this address."""
+        wait_s = self._failed.note(address)
+        if wait_s > 0:
+            what = "the API key or token is unknown, as were many others from this address"
+            raise TooManyFailedKeys(what, math.ceil(wait_s))
 
     def store_uses(self) -> None:
         """Store when each key was used since the last call, as ``last_used_at``.

@@ -33,7 +33,7 @@ SCOPES: Mapping[str, str] = {
     "subject.erase": "erase a patient or a study everywhere",
     "operation.read": "list and read operations",
     "operation.cancel": "stop operations",
-    "admin": "create, rotate and revoke the keys of the workspace",
+    "admin": "manage the keys of the workspace, and whose signatures it trusts",
 }
 
 _READER = (

@@ -25,7 +25,11 @@ from service.jobs.threads import Timed
 from service.observability import ServiceMetrics
 from service.settings import Settings
 
-bearer = HTTPBearer(auto_error=False, description="An API key, made by `sonoprobe keys create`.")
+bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key, made by `sonoprobe keys create`, or an access token of the OpenID "
+    "provider that the service believes.",
+)
 
 
 @dataclass

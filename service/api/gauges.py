@@ -31,6 +31,8 @@ def watch(metrics: ServiceMetrics, running: Services) -> None:
     )
     if running.settings.backup_dir is not None and running.settings.catalog is None:
         metrics.watch_backups(lambda: backup_age_s(running.settings))
+    if running.keys.tokens is not None:
+        metrics.watch_identity(running.keys.tokens.keys_age_s)
     metrics.watch_encoder(lambda: {pipeline.encoder.encoder_id: _encoder_figures(pipeline)})
 
 

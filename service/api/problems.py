@@ -39,13 +39,17 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidCursor: 400,
     errors.InvalidSettings: 500,
     errors.InvalidArtifact: 422,
+    errors.BrokenSignature: 422,
+    errors.UntrustedSignature: 422,
     errors.ConflictingLabels: 422,
     errors.ExamplesRefused: 422,
     errors.NotEnoughExamples: 422,
     errors.Unauthenticated: 401,
+    errors.InvalidToken: 401,
     errors.TooManyFailedKeys: 429,
     errors.Forbidden: 403,
     errors.MissingScope: 403,
+    errors.UnknownWorkspace: 403,
     errors.UnknownItem: 404,
     errors.NoThumbnail: 404,
     errors.Conflict: 409,
@@ -58,6 +62,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NotSupported: 409,
     errors.PreconditionFailed: 412,
     errors.Overloaded: 503,
+    errors.IdentityProviderFailure: 503,
     errors.EncoderFailure: 503,
     errors.DecoderFailure: 503,
     errors.TemporaryFolderFailure: 503,
@@ -122,10 +127,16 @@ def shortened(text: str, most: int) -> str:
 def headers_of(error: errors.ServiceError, retry_after_s: int) -> dict[str, str]:
     """The headers that belong to the status of an error."""
     status = STATUS[type(error)]
-    if isinstance(error, errors.TooManyFailedKeys):
+    if isinstance(error, errors.TooManyFailedKeys | errors.IdentityProviderFailure):
         return {"Retry-After": str(error.retry_after_s)}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(retry_after_s)}
+    # RFC 6750, section 3
+    if isinstance(error, errors.MissingScope):
+        scope = error.members["scope"]
+        return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+    if isinstance(error, errors.InvalidToken):
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
     return {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
 
 

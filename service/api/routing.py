@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service.access.keys import Caller
+from service.access.tokens.signing_keys import UnknownSigner
 from service.api.dependencies import bearer, services_of
 from service.api.openapi import SCOPES_IN_DOCUMENT
 from service.api.permissions import declared, scopes_of
@@ -69,7 +70,7 @@ class StrictRoute(APIRoute):
 
 
 async def _authenticated(request: Request) -> Caller:
-    """The caller of a request. Raises Unauthenticated, TooManyFailedKeys."""
+    """The caller of a request. Raises as ``KeyRing.caller``, and never UnknownSigner."""
     services = services_of(request)
     credentials = await bearer(request)
     token = None if credentials is None else credentials.credentials.strip()
@@ -77,7 +78,13 @@ async def _authenticated(request: Request) -> Caller:
     # One thread for all that guess: they must not fill the threads of everybody.
     threads = services.slow_lane if services.keys.is_slowed(address) else None
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(threads, services.keys.caller, token, address)
+    try:
+        return await loop.run_in_executor(threads, services.keys.caller, token, address)
+    except UnknownSigner:
+        # Those that wait for the identity provider share one thread as well.
+        return await loop.run_in_executor(
+            services.slow_lane, services.keys.caller_after_fetch, token, address
+        )
 
 
 def _max_bytes(route: APIRoute) -> int | None:

@@ -26,6 +26,7 @@ from service.catalog.interfaces.scan_interface import (
 from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
 from service.catalog.operation_records import Operation, Reembedding, State
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
+from service.catalog.signing.signing_interface import SigningCatalog
 
 Admit: TypeAlias = Callable[[int, int], None]
 
@@ -271,6 +272,7 @@ class Catalog(
     ClassifierCatalog,
     OperationCatalog,
     ReembeddingCatalog,
+    SigningCatalog,
     Protocol,
 ):
     """The whole interface."""

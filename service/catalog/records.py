@@ -220,7 +220,10 @@ class RenamedLabel:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """The API key of the request; both None if the service requires no key."""
+    """The API key or access token of the request; both None if the service requires no key.
+
+    Of a token, ``key_id`` is ``oidc_`` with a digest of issuer and subject.
+    """
 
     key_id: str | None = None
     key_name: str | None = None

@@ -30,6 +30,7 @@ from service.classifiers.requests import (
     UploadedExample,
     label_key,
 )
+from service.classifiers.signing.signing_keys import SigningKeys
 from service.classifiers.source_refit import OPERATION, SourceRefit
 from service.classifiers.store import ClassifierStore, require_revision
 from service.classifiers.thresholds import ThresholdRequest, Thresholds
@@ -53,7 +54,9 @@ class ClassifierRegistry:
         store: ClassifierStore,
         evaluator: ClassifierEvaluator,
         thresholds: Thresholds,
+        signing: SigningKeys,
     ) -> None:
+        self.signing = signing
         self._catalog = catalog
         self._store = store
         self._evaluator = evaluator
@@ -334,10 +337,21 @@ class ClassifierRegistry:
         )
 
     def import_(
-        self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
+        self,
+        workspace_id: str,
+        name: str,
+        document: Mapping[str, Any],
+        author: Author,
     ) -> Classifier:
-        """Store an exported document. Raises as ``ClassifierStore.import_document``."""
-        return self._store.import_document(workspace_id, name, document, author)
+        """Store an exported document, with the state of its signature.
+
+        Raises:
+            BrokenSignature, UntrustedSignature: as ``SigningKeys.state_of``.
+            InvalidArtifact, EncoderMismatch, NameTaken: as ``ClassifierStore.import_document``.
+        """
+        signature = self.signing.state_of(workspace_id, document)
+        import_ = self._store.import_document
+        return import_(workspace_id, name, document, author, signature=signature)
 
 
 def _uploaded(kind: str, upload: UploadedExample, file: int) -> Example:

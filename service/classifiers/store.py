@@ -6,7 +6,7 @@ Shape suffixes: N examples, C classes, D embedding width.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from service.catalog.interface import Catalog
@@ -25,6 +25,7 @@ from service.classifiers.fitting import (
 from service.classifiers.label_source import SOURCE, LabelSource
 from service.classifiers.loaded import LoadedClassifier, Support, load_classifier, support_of
 from service.classifiers.portable_versions import version_of_document
+from service.classifiers.signing.signatures import SIGNATURE, SignatureState
 from service.classifiers.sources import Sources
 from service.classifiers.unlabelled import kept_pool, selected_pool
 from service.errors import (
@@ -293,9 +294,18 @@ class ClassifierStore:
                 del self._ready[key]
 
     def import_document(
-        self, workspace_id: str, name: str, document: Mapping[str, Any], author: Author
+        self,
+        workspace_id: str,
+        name: str,
+        document: Mapping[str, Any],
+        author: Author,
+        *,
+        signature: SignatureState | None = None,
     ) -> Classifier:
         """Store an exported document as version 1 of a new classifier.
+
+        Args:
+            signature: what is known of it, stored with the version; None = nobody looked.
 
         Raises:
             InvalidArtifact: damaged, of another format or of another format version.
@@ -304,6 +314,8 @@ class ClassifierStore:
         """
         self._refuse_taken(workspace_id, name)
         version = version_of_document(document, author, self._encoder_id, self._dim)
+        if signature is not None:
+            version = replace(version, settings={**version.settings, SIGNATURE: asdict(signature)})
         return self._catalog.create_classifier(workspace_id, name, version)
 
 

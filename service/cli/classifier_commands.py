@@ -1,4 +1,4 @@
-"""Commands for classifiers: fit, list, predict, evaluate, export, import, publish."""
+"""Commands for classifiers: fit, list, predict, evaluate, export, import, sign, publish."""
 
 import base64
 import json
@@ -9,11 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
+from service.classifiers.signing.signatures import (
+    key_id_of,
+    read_public_key,
+    verify_document,
+    verify_file,
+)
 from service.cli.labelled_files import labelled_files
 from service.cli.stored_labels import store_examples, write_labels
-from service.cli.terminal import LOCAL_URL, Key, Url, errors, service_at
+from service.cli.terminal import LOCAL_URL, Key, Url, errors, explained, service_at
 from service.client.client import ApiError
-from service.errors import InputError
+from service.errors import InputError, UntrustedSignature
 
 app = typer.Typer(no_args_is_help=True, help="Fit and use the classifiers of a running service.")
 TOO_MUCH = frozenset({"too_many_items", "upload_too_large"})
@@ -191,11 +197,15 @@ def export(
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Write a version to a file; JSON holds embeddings of examples: protect it as patient data."""
+    """Write a version to a file; JSON holds embeddings of examples: protect it as patient data.
+
+    JSON is signed inside; the signature of NAME.onnx is written to NAME.onnx.sig.
+    """
     with service_at(url, key) as client:
         number = version or "published"
         if out.suffix == ".onnx":
-            data = client.export_onnx(name, version=number)
+            data, signature = client.export_signed_onnx(name, version=number)
+            out.with_name(f"{out.name}.sig").write_bytes(signature)
         elif out.suffix == ".json":
             data = json.dumps(client.export(name, version=number)).encode()
         else:
@@ -211,15 +221,90 @@ def import_(
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Create a classifier from exported JSON, under a new name."""
+    """Create a classifier from exported JSON, under a new name; say who signed it."""
     with service_at(url, key) as client:
-        try:
-            document = json.loads(file.read_bytes())
-        except ValueError as error:
-            raise InputError("expected the JSON that export writes") from error
-        if not isinstance(document, dict):
-            raise InputError("expected the JSON that export writes")
-        typer.echo(_line(client.import_classifier(name, document)))
+        classifier = client.import_classifier(name, _exported(file))
+        signature = classifier["signature"]
+        errors.print(f"signature: {signature['state']} {signature['key_id'] or ''}".rstrip())
+        typer.echo(_line(classifier))
+
+
+def _exported(file: Path) -> dict[str, Any]:
+    """The document in a file. Raises InputError."""
+    try:
+        document = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise InputError("expected the JSON that export writes") from error
+    if not isinstance(document, dict):
+        raise InputError("expected the JSON that export writes")
+    return document
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="Exported .json or .onnx.", exists=True)],
+    public_key: Annotated[
+        str, typer.Option(help="Of the signer: base64 of its DER, or a PEM file.")
+    ],
+) -> None:
+    """Check without a service that the owner of a public key signed a file as it is.
+
+    The signature of NAME.onnx is read from NAME.onnx.sig.
+    """
+    with explained():
+        key = read_public_key(_key_text(public_key))
+        if file.suffix == ".onnx":
+            signature = file.with_name(f"{file.name}.sig").read_bytes()
+            verify_file(file.read_bytes(), key, base64.b64encode(signature).decode())
+        elif verify_document(_exported(file)) != key:
+            raise UntrustedSignature("the file is not signed by this key")
+        typer.echo(f"signed by {key_id_of(key)}")
+
+
+def _key_text(argument: str) -> str:
+    """The text of a PEM file, else the argument itself."""
+    path = Path(argument)
+    return path.read_text() if path.suffix and path.is_file() else argument
+
+
+@app.command("signing-keys")
+def signing_keys(url: Url = LOCAL_URL, key: Key = None) -> None:
+    """List whose classifiers the workspace trusts, and the keys of its own."""
+    with service_at(url, key) as client:
+        for found in client.signing_keys():
+            state = "signs" if found["signs"] else "own, retired" if found["own"] else "trusted"
+            typer.echo("\t".join((found["key_id"], found["name"], state, found["public_key"])))
+
+
+@app.command()
+def trust(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    public_key: Annotated[str, typer.Argument(help="Base64 of its DER, or a PEM file.")],
+    url: Url = LOCAL_URL,
+    key: Key = None,
+) -> None:
+    """Trust what the owner of a public key signs."""
+    with service_at(url, key) as client:
+        found = client.trust_signing_key(name, _key_text(public_key))
+        typer.echo(f"trusted {found['key_id']}")
+
+
+@app.command()
+def distrust(
+    key_id: Annotated[str, typer.Argument(help="Id of the key, from the list.")],
+    url: Url = LOCAL_URL,
+    key: Key = None,
+) -> None:
+    """Trust a key no longer."""
+    with service_at(url, key) as client:
+        typer.echo(f"distrusted {client.distrust_signing_key(key_id)['key_id']}")
+
+
+@app.command("rotate-signing-key")
+def rotate_signing_key(url: Url = LOCAL_URL, key: Key = None) -> None:
+    """Sign with a new key from now on; what the one before signed stays trusted."""
+    with service_at(url, key) as client:
+        typer.echo(f"signs with {client.rotate_signing_key()['key_id']}")
 
 
 @app.command()

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.app import catalog_of
 from service.catalog.interface import Catalog
 from service.client.client import ApiError, Client
-from service.errors import InputError, ServiceError
+from service.client.machine_login import LoginFailed, MachineLogin
+from service.errors import InputError, InvalidSettings, ServiceError
 from service.server import LocalService, local_service
-from service.settings import Settings, read_settings
+from service.settings import EnvironmentLogin, Settings, read_settings
 
 console = Console()
 errors = Console(stderr=True)
@@ -34,7 +35,7 @@ def explained() -> Iterator[None]:
     """Print an expected failure in one line and exit with code 1, without a traceback."""
     try:
         yield
-    except (ServiceError, ApiError, OSError, RuntimeError, *NO_ANSWER) as error:
+    except (ServiceError, ApiError, LoginFailed, OSError, RuntimeError, *NO_ANSWER) as error:
         message = f"no answer: {error}" if isinstance(error, NO_ANSWER) else str(error)
         errors.print(f"[red]error[/red] {escape(message)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
@@ -42,9 +43,30 @@ def explained() -> Iterator[None]:
 
 @contextmanager
 def service_at(url: str, key: str | None) -> Iterator[Client]:
-    """A client of a running service, for a command."""
-    with explained(), Client(url, key=key) as client:
-        yield client
+    """A client of a running service, for a command; without a key it may sign in as a machine."""
+    with explained(), ExitStack() as stack:
+        login = None if key else _machine_login(EnvironmentLogin())
+        if login is not None:
+            stack.callback(login.close)
+        yield stack.enter_context(Client(url, key=key, login=login))
+
+
+def _machine_login(settings: EnvironmentLogin) -> MachineLogin | None:
+    """Raises OSError, and InvalidSettings: a variable is missing or wrong."""
+    if not settings.issuer:
+        return None
+    if settings.key_file is None or not settings.client_id:
+        raise InvalidSettings("expected SONOPROBE_LOGIN_CLIENT_ID and SONOPROBE_LOGIN_KEY_FILE")
+    try:
+        return MachineLogin(
+            settings.issuer,
+            settings.client_id,
+            settings.key_file.read_text(),
+            scope=settings.scope,
+            resource=settings.resource or None,
+        )
+    except ValueError as error:
+        raise InvalidSettings(f"SONOPROBE_LOGIN_*: {error}") from error
 
 
 @contextmanager

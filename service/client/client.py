@@ -6,12 +6,16 @@ from collections.abc import Iterator, Sequence
 from service.client.classifier_calls import ClassifierCalls
 from service.client.collection_calls import CollectionCalls
 from service.client.key_calls import KeyCalls
+from service.client.signing_calls import SigningCalls
 from service.client.transport import ApiError as ApiError
 from service.client.transport import JsonObject, files, part, without_none
 
 
-class Client(CollectionCalls, ClassifierCalls, KeyCalls):
-    """Talks to one service with one API key. Use it as a context manager."""
+class Client(CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls):
+    """Talks to one service with one API key, or with a ``MachineLogin`` as ``login``.
+
+    Use it as a context manager.
+    """
 
     def live(self) -> JsonObject:
         """GET /health/live."""

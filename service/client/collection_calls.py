@@ -52,6 +52,18 @@ class CollectionCalls(Transport):
         """POST .../facets: counts over a ``filter``, by ``labels`` and ``attributes``."""
         return self._json("POST", f"{_path(collection)}/facets", json=query or {})
 
+    def map(
+        self,
+        collection: str,
+        *,
+        task: str | None = None,
+        where: JsonObject | None = None,
+        limit: int = 20_000,
+    ) -> JsonObject:
+        """POST .../map: scans on a plane, as columns."""
+        body = {"task": task, "filter": where or {}, "limit": limit}
+        return self._json("POST", f"{_path(collection)}/map", json=body)
+
     def agreement(self, collection: str, task: str, other_task: str) -> JsonObject:
         """POST .../agreement of two label tasks."""
         body = {"task": task, "other_task": other_task}

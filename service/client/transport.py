@@ -40,11 +40,13 @@ class Transport:
         key: str | None = None,
         timeout_s: float = TIMEOUT_S,
         transport: httpx.BaseTransport | None = None,
+        login: httpx.Auth | None = None,
     ) -> None:
         # The caller names the service; a proxy from the environment must not see patients.
         self._http = httpx.Client(
             base_url=base_url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
+            auth=login,
             timeout=timeout_s,
             transport=transport,
             trust_env=False,

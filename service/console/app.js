@@ -6,6 +6,7 @@ import { useComputed } from "@preact/signals";
 import { Data } from "./data.js";
 import { Busy, Failure, Field, forgetPictures, html, useAction } from "./elements.js";
 import { Label } from "./label.js";
+import { CollectionMap } from "./map.js";
 import { Search } from "./search.js";
 import { address, farewell, key, signIn, signOut, spoken, start, state } from "./session.js";
 import { Teach } from "./teach.js";
@@ -18,6 +19,7 @@ const PAGES = [
   ["use", "Use", Use],
   ["search", "Search", Search],
   ["label", "Label", Label],
+  ["map", "Map", CollectionMap],
   ["versions", "Versions", Versions],
   ["data", "Data", Data],
 ];

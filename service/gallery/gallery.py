@@ -33,6 +33,7 @@ from service.gallery.gallery_records import (
     StoredScan,
 )
 from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
+from service.gallery.projection import project
 from service.gallery.search import SimilaritySearch
 
 MAX_DIGESTS = 500
@@ -78,6 +79,7 @@ class Gallery:
         self.subject = catalog.subject
         self.all_statistics = search.all_statistics
         self.search = self._similarity.search
+        self.project = partial(project, catalog)
         self.exports = ExchangeFolder(exchange_dir)
         self.encoder_change = EncoderChange(catalog, search)
 

@@ -18,6 +18,11 @@ ALLOWED = {  # attribute -> who chooses its values
     "sonoprobe.request_id": "the service; log lines have it too",
 }
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# FastAPI 0.165 makes spans of its own, with addresses and their queries, as soon as a process has
+# a global provider of spans. For ``FastAPI(telemetry=...)``, which earlier versions ignore.
+NO_SPANS_OF_FASTAPI: Any = dict.fromkeys(
+    ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
+)
 EXPORT_TIMEOUT_S, CLOSE_TIMEOUT_MS = 5, 2000
 
 

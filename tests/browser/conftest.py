@@ -59,7 +59,7 @@ def local_url(local: LocalService) -> str:
 def blank(browser: "Browser", local: LocalService) -> Iterator[Console]:
     """The console in a browser of its own, not signed in."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(45_000)
     page = context.new_page()
     console = Console(page, local.url)
     page.on("pageerror", lambda error: console.errors.append(str(error)))

@@ -187,6 +187,40 @@ def test_a_new_version_is_compared_published_and_rolled_back(
     assert api.classifier(taught)["published_version"] == 1
 
 
+def test_a_lasso_on_the_map_labels_scans_and_takes_it_back(console: Console, api: Client) -> None:
+    api.create_collection("plane")
+    for label in ("cyst", "a_lines"):
+        for file in sorted((SAMPLES / label).glob("*.png"))[:4]:
+            metadata = {"scan_id": file.stem, "labels": {"scene": label}}
+            api.add_scans("plane", [file.read_bytes()], metadata=[metadata])
+    page = console.visit("Map")
+    page.get_by_label("Collection", exact=True).select_option("plane")
+    page.get_by_text("8 scans. The plane shows").wait_for()
+    page.get_by_role("button", name="Select with a lasso").click()
+    box = page.locator("canvas").bounding_box()
+    assert box is not None
+    corners = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02))
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+    page.get_by_role("heading", name="8 scans selected").wait_for()
+    page.get_by_role("img", name="cyst").first.wait_for()
+    console.shot("map")
+    page.get_by_role("button", name="Select all a_lines").click()
+    page.get_by_role("heading", name="4 scans selected").wait_for()
+    page.get_by_label("New label for “scene”").fill("lung")
+    page.get_by_role("button", name="Label all 4").click()
+    page.get_by_text("4 labels stored.").wait_for()
+    assert sorted(s["labels"]["scene"] for s in api.scans("plane")) == ["cyst"] * 4 + ["lung"] * 4
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("4 labels stored.").wait_for(state="detached")
+    labels = sorted(s["labels"]["scene"] for s in api.scans("plane"))
+    assert labels == ["a_lines"] * 4 + ["cyst"] * 4
+
+
 def test_a_patient_is_erased_with_a_receipt(console: Console, api: Client) -> None:
     api.create_collection("erasing")
     file = sorted((SAMPLES / "tissue").glob("*.png"))[0]

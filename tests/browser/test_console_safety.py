@@ -9,7 +9,7 @@ from service.client.client import Client
 from tests.browser.console_page import Console
 
 pytestmark = pytest.mark.browser
-PAGES = ("Teach", "Use", "Search", "Label", "Versions", "Data")
+PAGES = ("Teach", "Use", "Search", "Label", "Map", "Versions", "Data")
 # A name that would run if any part of it were taken for HTML.
 HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}"
 

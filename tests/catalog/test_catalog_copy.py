@@ -13,6 +13,7 @@ from service.catalog.postgres.postgres_database import PostgresDatabase
 from service.catalog.postgres.shards.catalog_copy import copy_catalog
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.errors import CatalogFailure, Conflict
+from tests.catalog.signing_pairs import new_key, new_pair
 
 pytestmark = pytest.mark.postgres
 RELEASED = Path(__file__).parents[1] / "fixtures" / "catalog_v2"
@@ -28,7 +29,11 @@ def source(tmp_path):
     """A catalog with something in every table, as a release wrote it."""
     folder = tmp_path / "source"
     shutil.copytree(RELEASED, folder)
-    open_catalog(folder).close()  # of this schema from now on
+    catalog = open_catalog(folder)  # of this schema from now on
+    for workspace in catalog.list_workspaces():
+        catalog.keep_signing_pair(workspace.workspace_id, new_pair())
+        catalog.trust_signing_key(workspace.workspace_id, new_key())
+    catalog.close()
     return folder
 
 
@@ -68,6 +73,8 @@ def everything(catalog):
 
 def held(catalog, owner):
     yield catalog.list_keys(owner)
+    yield catalog.signing_pair(owner)
+    yield catalog.list_signing_keys(owner)
     yield catalog.forgettings(owner)
     yield catalog.list_operations(owner, limit=100).items
     for classifier in catalog.list_classifiers(owner, limit=100).items:

@@ -17,6 +17,14 @@ def test_a_workspace_is_made_once_and_then_found(catalog):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", first.created_at)
 
 
+def test_a_workspace_is_found_by_its_name_and_not_made(catalog, ours):
+    made = catalog.ensure_workspace("Klinik Süd")
+    assert catalog.find_workspace("Klinik Süd") == made
+    before = catalog.list_workspaces()
+    assert catalog.find_workspace("klinik süd") is None
+    assert catalog.list_workspaces() == before
+
+
 def test_workspaces_are_listed_oldest_first(catalog):
     made = tuple(catalog.ensure_workspace(name) for name in ("b", "c", "a"))
     assert catalog.list_workspaces() == made

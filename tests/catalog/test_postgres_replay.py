@@ -12,6 +12,7 @@ from service.catalog.erasure_ledger import ErasureLedger, new_erasure
 from service.catalog.records import NewExample, NewVersion
 from service.cli.main import app
 from service.errors import CatalogFailure, UnknownItem
+from tests.catalog.ledger_writer import append_erasures
 
 SECRET = "SUBJECT-7f3a"
 needs_postgres = pytest.mark.postgres
@@ -234,15 +235,11 @@ def test_the_command_needs_a_ledger_and_a_catalog_on_postgresql(tmp_path, shelf)
         assert message in result.output
 
 
-def append(folder, owner, count):
-    ledger = ErasureLedger(folder)
-    for n in range(count):
-        assert ledger.note([new_erasure("subject", owner, f"{n:064d}")] * (1 + n % 3))
-
-
 def test_several_processes_append_to_one_ledger_and_no_line_is_lost(shelf):
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=append, args=(shelf, f"ws_{n}", 40)) for n in range(3)]
+    writers = [
+        context.Process(target=append_erasures, args=(shelf, f"ws_{n}", 40)) for n in range(3)
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -21,6 +21,7 @@ from service.catalog.postgres.shards.workspace_move import move_workspace
 from service.catalog.records import StoredScan
 from service.errors import CatalogFailure, Conflict, NameTaken, UnknownItem, WorkspaceMoving
 from tests.catalog.conftest import DIM, ENCODER
+from tests.catalog.signing_pairs import new_pair
 
 pytestmark = pytest.mark.postgres
 SHARD = "north"
@@ -71,6 +72,7 @@ def fill(catalog, new_scan):
         made = [new_scan(n, subject_id=f"P-{n}", labels={"t": "a"}) for n in range(scans)]
         catalog.add_scans(owner, "lungs", made, encoder_id=ENCODER)
         catalog.create_operation(owner, "fit", {"name": "x"})
+        catalog.keep_signing_pair(owner, new_pair())
         catalog.save_answer(owner, "key", SavedAnswer("d", 200, b"body"), keep_s=600)
         catalog.erase_subject(owner, "P-0")
         catalog.save_answer(owner, "key", SavedAnswer("d", 200, b"later"), keep_s=600)
@@ -103,6 +105,7 @@ def held(catalog, owner):
         catalog.get_collection(owner, "lungs"),
         catalog.list_operations(owner, limit=50).items,
         catalog.find_answer(owner, "key"),
+        catalog.signing_pair(owner),
         catalog.forgettings(owner),
     )
 

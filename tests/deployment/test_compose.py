@@ -27,13 +27,30 @@ def haproxy() -> str:
     return (DOCKER / "haproxy.cfg").read_text()
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_container_has_limits_and_can_write_only_where_it_must(name: str) -> None:
-    service = SERVICES[name]
-    assert service["read_only"] is True
-    assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_container_has_limits_and_can_write_only_where_it_must(file: Path) -> None:
+    for service in yaml.safe_load(file.read_text())["services"].values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert not {"privileged", "cap_add", "pid", "ipc", "userns_mode"} & service.keys()
+        limits = service["deploy"]["resources"]["limits"]
+        assert set(limits) == {"cpus", "memory", "pids"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_base_image_can_be_given_by_its_digest(file: Path) -> None:
+    for service in yaml.safe_load(file.read_text())["services"].values():
+        build = service.get("build")
+        given = [service["image"]] if build is None else list(build["args"].values())
+        assert all(re.fullmatch(r"\$\{\w+_IMAGE:-[\w.:-]+\}", image) for image in given), given
+        if build is not None:
+            folder = (DOCKER / build["context"]).resolve()
+            lines = (folder / "Dockerfile").read_text().splitlines()
+            (name,) = build["args"]
+            assert any(line.startswith(f"ARG {name}=") for line in lines)
+            bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
+            assert bases == {f"${{{name}}}"}
 
 
 @pytest.mark.parametrize("name", SERVICES)

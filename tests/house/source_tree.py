@@ -21,10 +21,16 @@ def tree_of(file: Path) -> ast.Module:
 
 
 @cache
+def nodes_of(file: Path) -> tuple[ast.AST, ...]:
+    """Every node of the tree; a walk takes longer than parsing."""
+    return tuple(ast.walk(tree_of(file)))
+
+
+@cache
 def imports_of(file: Path) -> frozenset[str]:
     """Every imported name, dotted in full."""
     names: set[str] = set()
-    for node in ast.walk(tree_of(file)):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -43,6 +49,6 @@ def inside(name: str, room: str) -> bool:
 
 
 def functions_of(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree_of(file)):
+    for node in nodes_of(file):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,14 +41,20 @@ def test_every_setting_is_documented_with_its_description() -> None:
         assert str(field.description) in text
 
 
-def test_the_committed_openapi_document_is_the_one_that_is_served() -> None:
+@pytest.fixture(scope="module")
+def served() -> dict[str, Any]:
+    """The OpenAPI document of the service."""
+    return create_app(Settings()).openapi()
+
+
+def test_the_committed_openapi_document_is_the_one_that_is_served(served: dict[str, Any]) -> None:
     committed = json.loads((DOCS / "openapi.json").read_text())
-    assert committed == create_app(Settings()).openapi(), "run make docs"
+    assert committed == served, "run make docs"
 
 
-def test_every_route_is_explained() -> None:
+def test_every_route_is_explained(served: dict[str, Any]) -> None:
     text = (DOCS / "api.md").read_text()
-    for path, methods in create_app(Settings()).openapi()["paths"].items():
+    for path, methods in served["paths"].items():
         for method in methods:
             assert f"`{method.upper()} {path}`" in text
 
@@ -78,9 +85,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors_of(target), link
 
 
-def test_every_example_of_the_api_calls_a_route() -> None:
-    routes = [
-        re.sub(r"\{\w+\}", "[^/]+", path) for path in create_app(Settings()).openapi()["paths"]
-    ]
+def test_every_example_of_the_api_calls_a_route(served: dict[str, Any]) -> None:
+    routes = [re.sub(r"\{\w+\}", "[^/]+", path) for path in served["paths"]]
     for path in re.findall(r"\$U(/[^\s\"?]+)", (DOCS / "api.md").read_text()):
         assert any(re.fullmatch(route, path) for route in routes), path

@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 API = Path(__file__).parents[2] / "service" / "api"
 SLOW = {
     *("sha256", "md5", "file_digest"),
@@ -44,10 +42,13 @@ def all_calls(function: Function, helpers: dict[str, Function]) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("file", sorted(API.rglob("*.py")), ids=lambda file: file.stem)
-def test_coroutines_leave_slow_work_to_threads(file: Path) -> None:
-    module = ast.parse(file.read_text())
-    helpers = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
-    for node in ast.walk(module):
-        if isinstance(node, ast.AsyncFunctionDef) and node.name not in INLINE:
-            assert not SLOW & all_calls(node, helpers), f"{file.name}:{node.lineno}"
+def test_coroutines_leave_slow_work_to_threads() -> None:
+    slow: dict[str, set[str]] = {}
+    for file in sorted(API.rglob("*.py")):
+        module = ast.parse(file.read_text())
+        helpers = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+        for node in ast.walk(module):
+            if isinstance(node, ast.AsyncFunctionDef) and node.name not in INLINE:
+                slow[f"{file.name}:{node.lineno}"] = SLOW & all_calls(node, helpers)
+    assert slow
+    assert not {place: calls for place, calls in slow.items() if calls}

@@ -3,11 +3,8 @@
 import ast
 import json
 from collections import defaultdict
-from pathlib import Path
 
-import pytest
-
-from tests.house.source_tree import FILES, ROOT, module_of, tree_of
+from tests.house.source_tree import FILES, ROOT, module_of, nodes_of, tree_of
 
 SAYS_NOTHING = {"utils", "util", "helpers", "common", "core", "misc"}
 KINDS = {"single_label", "multi_label"}
@@ -35,19 +32,16 @@ def test_components_of_the_api_are_named_once_and_plainly() -> None:
     assert not [name for name in document["components"]["schemas"] if "__" in name]
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_a_module_is_named_for_what_it_holds(file: Path) -> None:
-    assert file.stem not in SAYS_NOTHING
-    assert file.parent.name not in SAYS_NOTHING
+def test_a_module_is_named_for_what_it_holds() -> None:
+    assert not [module_of(f) for f in FILES if {f.stem, f.parent.name} & SAYS_NOTHING]
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_nobody_asks_for_the_kind_of_a_classifier_outside_its_room(file: Path) -> None:
-    if file.is_relative_to(ROOT / "service" / "classifiers"):
-        return
+def test_nobody_asks_for_the_kind_of_a_classifier_outside_its_room() -> None:
     compared = [
-        constant.value
-        for node in ast.walk(tree_of(file))
+        (module_of(file), constant.value)
+        for file in FILES
+        if not file.is_relative_to(ROOT / "service" / "classifiers")
+        for node in nodes_of(file)
         if isinstance(node, ast.Compare)
         for constant in (node.left, *node.comparators)
         if isinstance(constant, ast.Constant) and constant.value in KINDS
@@ -55,37 +49,40 @@ def test_nobody_asks_for_the_kind_of_a_classifier_outside_its_room(file: Path) -
     assert not compared
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_the_environment_is_read_in_the_settings_alone(file: Path) -> None:
-    if not file.is_relative_to(ROOT / "service") or file.stem == "settings":
-        return
+def test_the_environment_is_read_in_the_settings_alone() -> None:
     reads = [
-        ast.unparse(node)
-        for node in ast.walk(tree_of(file))
-        if (isinstance(node, ast.Call) and ast.unparse(node.func) in READERS)
-        or (
-            isinstance(node, ast.Subscript)
-            and ast.unparse(node.value) == "os.environ"
-            and isinstance(node.ctx, ast.Load)
-        )
+        (module_of(file), ast.unparse(node))
+        for file in FILES
+        if file.is_relative_to(ROOT / "service") and file.stem != "settings"
+        for node in nodes_of(file)
+        if reads_environment(node)
     ]
     assert not reads
+
+
+def reads_environment(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func) in READERS
+    return (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.ctx, ast.Load)
+        and ast.unparse(node.value) == "os.environ"
+    )
 
 
 READERS = {"os.getenv", "os.environ.get", "os.environ.items", "os.environ.copy", "dict(os.environ)"}
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_importing_a_module_does_no_work(file: Path) -> None:
+def test_importing_a_module_does_no_work() -> None:
     """A bare call at the top of a module is work; a guard of ``__main__`` is none."""
-    if file.name == "__main__.py":
-        return
     calls = [
-        ast.unparse(node)
+        (module_of(file), ast.unparse(node))
+        for file in FILES
+        if file.name != "__main__.py"
         for node in tree_of(file).body
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     ]
-    assert not [call for call in calls if not call.startswith(REGISTRATIONS)]
+    assert not [call for call in calls if not call[1].startswith(REGISTRATIONS)]
 
 
 # Commands are hung into the command line where they are defined.

@@ -26,8 +26,8 @@ def calls(item: dict) -> dict[str, tuple[float | None, bool | None, str]]:
     return {o["label"]: (o["threshold"], o["called"], o["set_by"]) for o in item["outputs"]}
 
 
-def signed(document: dict) -> dict:
-    """An exported classifier with the digest of what it holds now."""
-    facts = {key: value for key, value in document.items() if key != "sha256"}
+def unsigned(document: dict) -> dict:
+    """An exported classifier without its signature, with the digest of what it holds now."""
+    facts = {key: value for key, value in document.items() if key not in ("sha256", "signature")}
     text = json.dumps(facts, sort_keys=True)
     return facts | {"sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from service.client.client import ApiError, Client
 from service.fairness.workspace_turn import working_for
 from service.server import LocalService
-from tests.service.expected import probabilities, refused, signed
+from tests.service.expected import probabilities, refused, unsigned
 
 SCENES = ("cyst", "stone")
 
@@ -290,17 +290,16 @@ def test_an_exported_classifier_predicts_the_same_after_import_and_as_onnx(
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "status"),
-    [
-        ({"format": "other"}, "invalid_artifact", 422),
-        ({"format_version": 2}, "invalid_artifact", 422),
-        ({"card": {"min_margin": 0.7}}, "invalid_artifact", 422),
-        ({"arrays": {}}, "invalid_artifact", 422),
-    ],
+    "change",
+    [{"format": "other"}, {"format_version": 2}, {"card": {"min_margin": 0.7}}, {"arrays": {}}],
+    ids=str,
 )
-def test_a_changed_export_is_not_taken_in(ward, name, change, code: str, status: int) -> None:
-    with refused(code, status):
-        ward.import_classifier("bad", ward.export(name) | change)
+def test_a_changed_export_is_not_taken_in(ward, name, change) -> None:
+    document = ward.export(name)
+    with refused("broken_signature", 422):
+        ward.import_classifier("bad", document | change)
+    with refused("invalid_artifact", 422):
+        ward.import_classifier("bad", unsigned(document) | change)
     assert "bad" not in {found["name"] for found in ward.classifiers()}
 
 
@@ -439,7 +438,7 @@ def test_an_import_whose_report_could_not_be_shown_is_refused(ward, name) -> Non
     document = ward.export(name)
     document["card"]["report"]["balanced_accuracy"] = "good"
     with pytest.raises(ApiError, match="balanced_accuracy") as caught:
-        ward.import_classifier("copy", signed(document))
+        ward.import_classifier("copy", unsigned(document))
     assert caught.value.code == "invalid_artifact"
 
 

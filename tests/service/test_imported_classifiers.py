@@ -11,7 +11,7 @@ import pytest
 
 from service.client.client import ApiError, Client
 from service.server import LocalService
-from tests.service.expected import signed
+from tests.service.expected import unsigned
 
 Path = tuple[str | int, ...]
 Mutation = tuple[str, Any]
@@ -213,10 +213,10 @@ def every_case(document: dict[str, Any]) -> list[tuple[Path, Mutation]]:
 
 @pytest.mark.parametrize("name", ["single", "multi"])
 def test_a_drawn_sample_of_changed_documents_breaks_nothing(ward, name) -> None:
-    document = ward.export(name)
+    document = unsigned(ward.export(name))
     drawn = random.Random(f"{name} 2").sample(every_case(document), 100)
     outcomes = [
-        tried(ward, signed(changed), path, mutation)
+        tried(ward, unsigned(changed), path, mutation)
         for path, mutation in drawn
         if (changed := mutated(document, path, mutation)) is not None
     ]
@@ -226,9 +226,9 @@ def test_a_drawn_sample_of_changed_documents_breaks_nothing(ward, name) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["single", "multi"])
 def test_every_changed_document_breaks_nothing(ward, name) -> None:
-    document = ward.export(name)
+    document = unsigned(ward.export(name))
     outcomes = [
-        tried(ward, signed(changed), path, mutation)
+        tried(ward, unsigned(changed), path, mutation)
         for path, mutation in every_case(document)
         if (changed := mutated(document, path, mutation)) is not None
     ]
@@ -263,7 +263,7 @@ def test_the_place_of_a_wrong_value_is_named_and_no_value_or_name(ward) -> None:
     for path, value, named in wrong:
         changed = mutated(document, path, ("replace", value))
         with pytest.raises(ApiError) as caught:
-            ward.import_classifier("wrong", signed(changed))
+            ward.import_classifier("wrong", unsigned(changed))
         assert caught.value.code == "invalid_artifact"
         assert f"classifier.{named}" in str(caught.value).replace("card.report.labels[0].", "")
         assert not any(word in str(caught.value) for word in ("cyst", "p7", "yesterday"))
@@ -274,9 +274,9 @@ def test_two_spellings_of_one_class_are_refused_and_one_is_stored_as_today(ward)
     text = json.dumps(document)
     twice = json.loads(text.replace('"cyst"', '"\u00e9"').replace('"stone"', '"e\u0301 "'))
     with pytest.raises(ApiError, match="two spellings"):
-        ward.import_classifier("spelt", signed(twice))
+        ward.import_classifier("spelt", unsigned(twice))
     once = json.loads(text.replace('"cyst"', '" e\u0301 "'))
-    made = ward.import_classifier("spelt", signed(once))
+    made = ward.import_classifier("spelt", unsigned(once))
     assert made["classes"] == ["\u00e9", "stone"]
     assert made["report"]["labels"][0]["examples_per_class"] == {"\u00e9": 8, "stone": 8}
     ward.delete_classifier("spelt")
@@ -287,4 +287,4 @@ def test_a_card_has_its_limits(ward) -> None:
         document = ward.export("single")
         document["card"] |= card
         with pytest.raises(ApiError, match=r"classifier\.card: expected at most"):
-            ward.import_classifier("carded", signed(document))
+            ward.import_classifier("carded", unsigned(document))

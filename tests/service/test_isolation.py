@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from service.access.keys import create_key
+from service.api.shapes.signing_key_shapes import PUBLIC_KEY
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.client import Client
 from service.server import local_service
@@ -57,6 +58,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         ("POST", "/v1/embeddings"): files,
         ("POST", "/v1/keys"): {"json": {"name": "own", "roles": ["reader"]}},
         ("POST", "/v1/keys/{key_id}/rotate"): {"json": {}},
+        ("POST", "/v1/signing-keys"): {"json": {"name": "own", "public_key": PUBLIC_KEY}},
         ("POST", "/v1/collections"): {"json": {"name": "strangers-own"}},
         ("POST", f"{ward}/scans"): files | {"headers": {"Idempotency-Key": "shared-key"}},
         ("POST", f"{ward}/search"): {"json": {"scan_id": "scan-1"}},
@@ -81,6 +83,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
         },
         ("POST", "/v1/classifiers/{name}/refit"): {"json": {}},
         ("POST", f"{ward}/facets"): {"json": {}},
+        ("POST", f"{ward}/map"): {"json": {}},
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},
         ("POST", f"{ward}/import"): {"json": {"from": "x"}},
         ("DELETE", f"{ward}/reembed"): {"params": {"keep": "new"}},

@@ -12,11 +12,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "engine",
-    ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])],
+    ("engine", "rounds"),
+    [
+        ("sqlite", 100),
+        pytest.param("sqlite", 400, marks=pytest.mark.slow),
+        pytest.param("postgres", 200, marks=[pytest.mark.postgres, pytest.mark.slow]),
+    ],
 )
-def test_two_hundred_kills_lose_nothing_that_was_acknowledged(engine: str) -> None:
-    command = [sys.executable, "benchmarks/kill_rounds.py", "--rounds", "200", "--seed", "7"]
+def test_hundreds_of_kills_lose_nothing_that_was_acknowledged(engine: str, rounds: int) -> None:
+    command = [sys.executable, "benchmarks/kill_rounds.py", "--rounds", f"{rounds}", "--seed", "7"]
     command += ["--engine", engine, "--json"]
     done = subprocess.run(
         command,
@@ -27,7 +31,7 @@ def test_two_hundred_kills_lose_nothing_that_was_acknowledged(engine: str) -> No
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["rounds"] == 200
+    assert report["rounds"] == rounds
     assert min(report["acknowledged"].values()) > 0, "every kind of call was killed after"
     if engine == "sqlite":  # a server commits and answers in one moment
         assert report["unacknowledged_but_whole"] > 0, "some kills hit between commit and answer"

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from service import errors
 from service.api.openapi import IMAGE_TYPES
 from service.api.problems import STATUS, codes_of
+from service.api.shapes.signing_key_shapes import PUBLIC_KEY
 from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
@@ -106,6 +107,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     assert client.wait(client.refit("sourced", respond_async=True)["operation_id"])["result"]
     client.rename_label("c", "r1", "b", "d", dry_run=True), client.rename_label("c", "r1", "b", "d")
     client.import_classifier("copy", client.export("k")), client.export_onnx("k")
+    client.map("c", task="t", limit=3)
     client.facets("c", {"attributes": ["depth"]}), client.patch_collection("c", {"description": ""})
     known = {"study_id": {"exists": False}, "created_at": {"lt": "2100-01-01"}}
     assert [scan["scan_id"] for scan in client.scans("c", where=known)]
@@ -140,6 +142,10 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     key_id = client.create_key("desk", roles=["reader"])["key"]["key_id"]
     client.key(key_id), client.rotate_key(key_id), client.revoke_key(key_id)
     list(client.list_keys())
+    client.export_signed_onnx("many"), client.rotate_signing_key()
+    own_id = next(iter(client.signing_keys()))["key_id"]
+    client.signing_key(own_id), client.distrust_signing_key(own_id)
+    client.trust_signing_key("other", PUBLIC_KEY)
     plumbing = {"request", "close"}
     return {name for name in dir(Client) if not name.startswith("_")} - plumbing
 

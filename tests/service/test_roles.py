@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def http_of(local: LocalService, key: str) -> httpx.Client:
     return httpx.Client(base_url=local.url, headers=headers, trust_env=False)
 
 
+@cache
 def operations() -> list[tuple[str, str, tuple[str, ...] | None]]:
     """(method, path, scopes) of every route; None = it asks for no key."""
     return [

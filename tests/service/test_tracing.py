@@ -1,6 +1,8 @@
 """Spans say which part of a request took how long, and nothing that a client chose."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from service.telemetry.tracing import ALLOWED, NoTracing, OtlpTracing, tracing_o
 from tests.service.expected import BUNDLE
 from tests.service.otlp_collector import OtlpCollector, otlp_collector
 
+ROOT = Path(__file__).parents[2]
 SECRETS = ("JONES", "MALIGNANT", "TASK", "DOE", "SMITH", "SCANID", "ward7", "STUDY9", "LUNGHEAD")
 HEADERS = {
     "User-Agent": "SMITH",
@@ -141,3 +144,36 @@ def test_a_collector_that_is_away_costs_no_request(tmp_path: Path, frames) -> No
     )
     with local_service(settings) as local, Client(local.url, key=local.key) as client:
         assert client.embed([frames["cyst"][0]])
+
+
+AS_AUTOMATIC_INSTRUMENTATION_DOES = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+spans = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from service.app import create_app
+from service.settings import Settings
+
+for app in (FastAPI(), create_app(Settings())):
+    TestClient(app, raise_server_exceptions=False).get("/v1/JONES?subject_id=DOE")
+    print(len(spans.get_finished_spans()), end=" ")
+    spans.clear()
+"""
+
+
+@pytest.mark.slow
+def test_fastapi_makes_no_spans_of_its_own_for_a_global_provider() -> None:
+    """In a process of its own, because a process has one provider for ever."""
+    command = [sys.executable, "-W", "ignore", "-c", AS_AUTOMATIC_INSTRUMENTATION_DOES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    of_a_plain_app, of_the_service = map(int, done.stdout.split())
+    assert of_a_plain_app > 0
+    assert of_the_service == 0

@@ -97,7 +97,8 @@ export interface paths {
         /**
          * Create a classifier from an exported JSON document of the loaded encoder
          * @description The document is checked whole before anything is stored; `invalid_artifact` names the place of
-         *     a value that no export has.
+         *     a value that no export has. `signature` of the answer says who signed it; a document that was
+         *     changed after it was signed is refused with `broken_signature`.
          *
          *     Scope: `classifier.write`.
          */
@@ -358,7 +359,8 @@ export interface paths {
         /**
          * Export a version as JSON that can be imported, or as ONNX: embedding to probabilities
          * @description The JSON contains embeddings of examples (at most 2000), from which distances are measured; the
-         *     ONNX file does not. Both contain the card: report, classes, encoder_id.
+         *     ONNX file does not. Both contain the card: report, classes, encoder_id. The key of the workspace
+         *     signs both: the JSON in its member `signature`, the ONNX file in the header `Signature-Ed25519`.
          *
          *     Scope: `classifier.export`.
          */
@@ -572,6 +574,30 @@ export interface paths {
          *     Scope: `collection.write`.
          */
         post: operations["rename_label"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Place the scans of a collection on a plane: near ones resemble each other
+         * @description The plane is that of the first two principal components of the embeddings. `explained` says
+         *     how much of the differences they show: what is apart on the map is apart, but what is close
+         *     may still differ in other directions.
+         *
+         *     Scope: `scan.read`.
+         */
+        post: operations["map_collection"];
         delete?: never;
         options?: never;
         head?: never;
@@ -904,6 +930,82 @@ export interface paths {
          */
         post: operations["search"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signing-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the public keys that the workspace trusts, its own included, oldest first
+         * @description The first own key is made by the first export, or by `rotate`.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["list_signing_keys"];
+        put?: never;
+        /**
+         * Trust what the owner of a public key signs. A key that is trusted already answers 409
+         * @description Compare `key_id` with its owner over another channel than the one that the key came by.
+         *
+         *     Scope: `admin`.
+         */
+        post: operations["trust_signing_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signing-keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign with a new key from now on; the private part of the one before is overwritten
+         * @description What that one signed stays trusted until it is deleted.
+         *
+         *     Scope: `admin`.
+         */
+        post: operations["rotate_signing_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signing-keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one public key
+         * @description Scope: `classifier.read`.
+         */
+        get: operations["get_signing_key"];
+        put?: never;
+        post?: never;
+        /**
+         * Trust a key no longer; imports of what it signs are `unknown_key` from now on
+         * @description The key that the workspace signs with answers 409: rotate it first.
+         *
+         *     Scope: `admin`.
+         */
+        delete: operations["distrust_signing_key"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1309,6 +1411,8 @@ export interface components {
             published_version: number;
             /** @description Null for an import without a report. */
             report: components["schemas"]["VersionReport"] | null;
+            /** @description Of the document of an import, when it was imported; null for a fit. */
+            signature: components["schemas"]["SignatureAnswer"] | null;
             /** @description Null for an import, and for a version of release 0.1.0. */
             source: components["schemas"]["SourceAnswer"] | null;
             /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
@@ -1615,12 +1719,18 @@ export interface components {
         };
         /**
          * CreatedBy
-         * @description The API key that created a version; nulls when the service requires no key.
+         * @description The API key or access token that created a version; nulls when the service requires none.
          */
         CreatedBy: {
-            /** Key Id */
+            /**
+             * Key Id
+             * @description Of an access token: oidc_ and a digest of its issuer and subject.
+             */
             key_id: string | null;
-            /** Name */
+            /**
+             * Name
+             * @description Of an access token: its subject and issuer.
+             */
             name: string | null;
         };
         /**
@@ -3197,6 +3307,59 @@ export interface components {
              * @example 0.1.0
              */
             version: string;
+        };
+        /**
+         * MapAnswer
+         * @description One entry of each list per scan.
+         */
+        MapAnswer: {
+            /** Collection */
+            collection: string;
+            /**
+             * Explained
+             * @description Share of the variance of the embeddings along x and y.
+             */
+            explained: number[];
+            /**
+             * Labels
+             * @description Of the task; null: the scan has none.
+             */
+            labels: (string | null)[];
+            /** Scan Ids */
+            scan_ids: string[];
+            /** Subject Ids */
+            subject_ids: (string | null)[];
+            /**
+             * Total
+             * @description Scans that pass the filter; a drawn part is on the map.
+             */
+            total: number;
+            /** X */
+            x: number[];
+            /** Y */
+            y: number[];
+        };
+        /**
+         * MapBody
+         * @description Which scans are on the map, and the task whose classes colour it.
+         * @example {
+         *       "limit": 20000,
+         *       "task": "finding"
+         *     }
+         */
+        MapBody: {
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Limit
+             * @description Most points; others are not drawn.
+             * @default 20000
+             */
+            limit?: number;
+            /**
+             * Task
+             * @description Task of `labels`; null: no labels.
+             */
+            task?: string | null;
         };
         /**
          * MetricsAnswer
@@ -4902,6 +5065,73 @@ export interface components {
             query?: components["schemas"]["QueryAnswer"] | null;
         };
         /**
+         * SignatureAnswer
+         * @description Who signed an imported classifier, as the workspace knew when it was imported.
+         */
+        SignatureAnswer: {
+            /**
+             * Key Id
+             * @description Null: unsigned.
+             * @example sig_0f7f7ea2c1d94b5b8e1f0a9b3c4d5e6f
+             */
+            key_id: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "unsigned" | "trusted" | "unknown_key";
+        };
+        /**
+         * SigningKeyAnswer
+         * @description A public key that the workspace trusts; its own keys have `own`.
+         */
+        SigningKeyAnswer: {
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Key Id
+             * @description A digest of the public key.
+             * @example sig_0f7f7ea2c1d94b5b8e1f0a9b3c4d5e6f
+             */
+            key_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Own
+             * @description The workspace signs with it, or did.
+             */
+            own: boolean;
+            /**
+             * Public Key
+             * @description Base64 of its DER, as between the lines of a PEM file.
+             * @example MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+             */
+            public_key: string;
+            /**
+             * Retired At
+             * @description Since when another own key signs.
+             */
+            retired_at: string | null;
+            /**
+             * Signs
+             * @description The workspace signs with it now.
+             */
+            signs: boolean;
+        };
+        /**
+         * SigningKeyPage
+         * @description The signing keys of the workspace, oldest first.
+         */
+        SigningKeyPage: {
+            /** Items */
+            items: components["schemas"]["SigningKeyAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * SourceAnswer
          * @description Where the examples of a version come from; later labels are found there.
          */
@@ -5089,6 +5319,26 @@ export interface components {
             lte?: string | null;
         };
         /**
+         * TrustedKeyBody
+         * @description The public key of somebody whose classifiers are trusted from now on.
+         * @example {
+         *       "name": "university hospital",
+         *       "public_key": "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+         *     }
+         */
+        TrustedKeyBody: {
+            /**
+             * Name
+             * @description Whose key it is.
+             */
+            name: string;
+            /**
+             * Public Key
+             * @description For Ed25519: PEM, or base64 of its DER (SubjectPublicKeyInfo).
+             */
+            public_key: string;
+        };
+        /**
          * UnlabelledAnswer
          * @description Whether unlabelled scans taught a label's head, and why.
          */
@@ -5207,6 +5457,8 @@ export interface components {
             /** @description Null for an import without a report. */
             report: components["schemas"]["VersionReport"] | null;
             settings: components["schemas"]["VersionSettings"];
+            /** @description Of the document of an import, when it was imported; null for a fit. */
+            signature: components["schemas"]["SignatureAnswer"] | null;
             /** @description Null for an import, and for a version of release 0.1.0. */
             source: components["schemas"]["SourceAnswer"] | null;
             /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
@@ -6267,6 +6519,32 @@ export interface operations {
             };
         };
     };
+    map_collection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MapBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MapAnswer"];
+                };
+            };
+        };
+    };
     list_next_scans: {
         parameters: {
             query: {
@@ -6908,6 +7186,118 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SearchesAnswer"];
+                };
+            };
+        };
+    };
+    list_signing_keys: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyPage"];
+                };
+            };
+        };
+    };
+    trust_signing_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrustedKeyBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyAnswer"];
+                };
+            };
+        };
+    };
+    rotate_signing_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyAnswer"];
+                };
+            };
+        };
+    };
+    get_signing_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyAnswer"];
+                };
+            };
+        };
+    };
+    distrust_signing_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyAnswer"];
                 };
             };
         };

@@ -186,7 +186,8 @@ async def import_classifier(
     """Create a classifier from an exported JSON document of the loaded encoder.
 
     The document is checked whole before anything is stored; `invalid_artifact` names the place of
-    a value that no export has.
+    a value that no export has. `signature` of the answer says who signed it; a document that was
+    changed after it was signed is refused with `broken_signature`.
     """
     # What is nested too deep, or is no Unicode, could not even be compared with a repetition.
     await asyncio.to_thread(check_json, body.classifier, "classifier")

@@ -1,4 +1,4 @@
-"""Labels of a whole collection: which scans to label next, and the new name of a class."""
+"""Labels of a whole collection: what to label next, its map, and the new name of a class."""
 
 import asyncio
 from functools import partial
@@ -18,6 +18,7 @@ from service.api.shapes.label_shapes import (
     NextScan,
     NextScansAnswer,
 )
+from service.api.shapes.map_shapes import MapAnswer, MapBody
 from service.api.shapes.scan_shapes import ScanAnswer
 from service.classifiers.examples import class_name
 
@@ -50,6 +51,33 @@ async def list_next_scans(
     dim = service.pipeline.encoder.dim
     items = [NextScan(reason="diverse", scan=ScanAnswer.of(scan, dim=dim)) for scan in found.scans]
     return NextScansAnswer.of_record(found, collection=collection, tasks=task, items=items)
+
+
+@router.post("/map", response_model=MapAnswer, dependencies=[needs("scan.read")])
+async def map_collection(
+    collection: str, body: MapBody, service: Service, workspace_id: WorkspaceId
+) -> Response:
+    """Place the scans of a collection on a plane: near ones resemble each other.
+
+    The plane is that of the first two principal components of the embeddings. `explained` says
+    how much of the differences they show: what is apart on the map is apart, but what is close
+    may still differ in other directions.
+    """
+    project = partial(
+        service.gallery.project,
+        workspace_id,
+        collection,
+        where=body.filter.where(),
+        limit=body.limit,
+    )
+    found = await service.fits.run(project)
+
+    def rendered() -> bytes:
+        answer = MapAnswer.of_map(found, collection=collection, task=body.task)
+        return answer.model_dump_json().encode()
+
+    # 100,000 points take half a second to write, which the event loop does not have.
+    return Response(await asyncio.to_thread(rendered), media_type="application/json")
 
 
 @router.post(

@@ -149,16 +149,23 @@ async def export_classifier(
     """Export a version as JSON that can be imported, or as ONNX: embedding to probabilities.
 
     The JSON contains embeddings of examples (at most 2000), from which distances are measured; the
-    ONNX file does not. Both contain the card: report, classes, encoder_id.
+    ONNX file does not. Both contain the card: report, classes, encoder_id. The key of the workspace
+    signs both: the JSON in its member `signature`, the ONNX file in the header `Signature-Ed25519`.
     """
     classifier, version = target
+    signing = service.registry.signing
 
     def export() -> Response:  # writes the body too, which can be megabytes long
         loaded = service.classifiers.open(workspace_id, classifier.name, version.number)
         if format == "json":
-            return JSONResponse(export_document(loaded))
-        disposition = f'attachment; filename="{classifier.name}.onnx"'
-        headers = {"Content-Disposition": disposition}
-        return Response(export_onnx(loaded), media_type=ONNX_TYPE, headers=headers)
+            return JSONResponse(signing.sign(workspace_id, export_document(loaded)))
+        network = export_onnx(loaded)
+        signature = signing.sign_file(workspace_id, network)
+        headers = {
+            "Content-Disposition": f'attachment; filename="{classifier.name}.onnx"',
+            "Signature-Key-Id": signature.key_id,
+            "Signature-Ed25519": signature.value,
+        }
+        return Response(network, media_type=ONNX_TYPE, headers=headers)
 
     return await service.fits.run(export)

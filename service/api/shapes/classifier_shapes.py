@@ -20,6 +20,7 @@ from service.api.shapes.base import (
 )
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
+from service.api.shapes.signing_key_shapes import SignatureAnswer
 from service.api.strict_json import is_unicode
 from service.classifiers.fitting import FitOptions, UnlabelledSelection
 from service.classifiers.label_source import LabelSource, SourceChanges
@@ -305,6 +306,9 @@ class FittedAnswer(ResourceAnswer):
     source: SourceAnswer | None = Field(
         description="Null for an import, and for a version of release 0.1.0."
     )
+    signature: SignatureAnswer | None = Field(
+        description="Of the document of an import, when it was imported; null for a fit."
+    )
     source_changes: SourceChangesAnswer | None = Field(
         description="Counted when one classifier or version is read; null in other responses, and "
         "without labels of a collection."
@@ -322,6 +326,7 @@ class FittedAnswer(ResourceAnswer):
             report=report,
             calibrated=is_calibrated,
             source=SourceAnswer.of(version),
+            signature=SignatureAnswer.of(version),
             source_changes=changes and SourceChangesAnswer.of_record(changes),
             **others,
         )

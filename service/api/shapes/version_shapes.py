@@ -27,6 +27,7 @@ from service.classifiers.examples import Reference
 from service.classifiers.label_source import SOURCE, SourceChanges
 from service.classifiers.registry import Author, Classifier, ClassifierVersion, VersionExample
 from service.classifiers.requests import ChangeRequest, labelling_of
+from service.classifiers.signing.signatures import SIGNATURE
 
 
 class ExampleReference(Body):
@@ -94,10 +95,12 @@ class ExampleChangesBody(ExampleSource, FitFields):
 
 
 class CreatedBy(Answer):
-    """The API key that created a version; nulls when the service requires no key."""
+    """The API key or access token that created a version; nulls when the service requires none."""
 
-    key_id: str | None
-    name: str | None
+    key_id: str | None = Field(
+        description="Of an access token: oidc_ and a digest of its issuer and subject."
+    )
+    name: str | None = Field(description="Of an access token: its subject and issuer.")
 
 
 class VersionAnswer(FittedAnswer):
@@ -118,7 +121,11 @@ class VersionAnswer(FittedAnswer):
         changes: SourceChanges | None = None,
     ) -> Self:
         """The answer for a record."""
-        settings = {name: value for name, value in version.settings.items() if name != SOURCE}
+        settings = {
+            name: value
+            for name, value in version.settings.items()
+            if name not in (SOURCE, SIGNATURE)
+        }
         return cls.of_version(
             version,
             changes,

@@ -22,6 +22,9 @@ class WorkspaceCatalog(Protocol):
     def ensure_workspace(self, name: str) -> Workspace:
         """The workspace of this name, created if necessary."""
 
+    def find_workspace(self, name: str) -> Workspace | None:
+        """The workspace of this name; None = there is none."""
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, oldest first."""
 

@@ -27,6 +27,7 @@ from service.catalog.postgres.replicas.postgres_news import PostgresNews
 from service.catalog.postgres.replicas.postgres_operations import PostgresOperations
 from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 from service.catalog.redaction import Redact, drop_scores
+from service.catalog.signing.postgres_signing import PostgresSigning
 
 
 class PostgresCatalog(
@@ -43,6 +44,7 @@ class PostgresCatalog(
     PostgresScanReads,
     PostgresArrays,
     PostgresOperations,
+    PostgresSigning,
     Catalog,
 ):
     """The whole Catalog over the databases of one PostgresDatabase.

@@ -19,6 +19,7 @@ from service.catalog.postgres.search.postgres_search_functions import (
     SEARCH_FUNCTIONS,
     SEARCH_TABLES,
 )
+from service.catalog.signing.signing_tables import POSTGRES_SIGNING_TABLES
 from service.errors import CatalogFailure
 
 LOCK = 0x536F6E6F  # of whoever changes the schema: "Sono"
@@ -75,7 +76,7 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
 def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
-    for statement in (*TABLES.split(";\n\n"), *SEARCH_TABLES):
+    for statement in (*TABLES.split(";\n\n"), *POSTGRES_SIGNING_TABLES, *SEARCH_TABLES):
         connection.execute(statement)
     for table in GUARDED:
         connection.execute(sql.SQL(GUARD).format(table=sql.Identifier(table)))

@@ -381,6 +381,7 @@ GUARDED = (
     "reembeddings",
     "staged_vectors",
     "erasures",
+    "signing_keys",
 )
 UNFORCED = ("scans",)  # the owner reads it for the view filtered_scans
 # The setting is read once a statement, not once a row, which costs 8 ms for 10,000 rows.

@@ -8,7 +8,7 @@ A kill or a full disk in the middle leaves the file as it was. What schema 2 cha
 - ``erasures`` takes over what the two tables of erased rows and subjects held.
 
 Schema 3 gave keys roles, scopes, an expiry, their last use and their successor. Keys of before
-may do everything, as they could.
+may do everything, as they could. It has signing keys.
 """
 
 import json
@@ -19,6 +19,7 @@ from typing import Any
 
 from service.catalog.codec import encode_json
 from service.catalog.plain_text import name_of, settled_attributes, settled_labels
+from service.catalog.signing.signing_tables import SQLITE_SIGNING_TABLES
 from service.catalog.sqlite import schema
 from service.errors import CatalogFailure
 
@@ -66,6 +67,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         _to_schema_2(connection)
     for column in _COLUMNS_OF_KEYS:
         connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
+    for statement in SQLITE_SIGNING_TABLES:
+        connection.execute(statement)
     schema.stamp(connection)
 
 

@@ -21,6 +21,7 @@ Why the tables look like this:
 
 import sqlite3
 
+from service.catalog.signing.signing_tables import SQLITE_SIGNING_TABLES
 from service.errors import CatalogFailure
 
 SCHEMA_VERSION = 3
@@ -321,7 +322,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def statements() -> list[str]:
     """The statements that create the tables, indexes and views."""
-    return _TABLES.split(";\n\n")
+    return [*_TABLES.split(";\n\n"), *SQLITE_SIGNING_TABLES]
 
 
 def stamp(connection: sqlite3.Connection) -> None:

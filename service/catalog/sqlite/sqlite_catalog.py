@@ -15,6 +15,7 @@ from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.leases import Leases
 from service.catalog.redaction import Redact, drop_scores
+from service.catalog.signing.sqlite_signing import SqliteSigning
 from service.catalog.sqlite.array_reads import SqliteArrays
 from service.catalog.sqlite.classifier_table import SqliteClassifiers
 from service.catalog.sqlite.collection_table import SqliteCollections
@@ -46,6 +47,7 @@ class SqliteCatalog(
     SqliteOperations,
     SqliteClassifiers,
     SqliteVersionExamples,
+    SqliteSigning,
     Catalog,
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.

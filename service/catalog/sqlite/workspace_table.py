@@ -40,6 +40,11 @@ class SqliteWorkspaces(SqliteTable):
             row = connection.execute("SELECT * FROM workspaces WHERE name = ?", (name,)).fetchone()
         return decode(Workspace, row)
 
+    def find_workspace(self, name: str) -> Workspace | None:
+        require_text(name, "a workspace name")
+        query = "SELECT * FROM workspaces WHERE name = ?"
+        return next(iter(self._select(Workspace, query, name)), None)
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         return tuple(self._select(Workspace, "SELECT * FROM workspaces ORDER BY seq"))
 

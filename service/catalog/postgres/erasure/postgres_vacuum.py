@@ -48,6 +48,7 @@ TABLES = (
     "scan_thumbnails",
     "scan_vectors",
     "scans",
+    "signing_keys",
     "staged_vectors",
     "version_examples",
 )

@@ -107,6 +107,12 @@ class PostgresWorkspaces(PostgresTable):
             raise NameTaken("there is a workspace of this name")
         return new
 
+    def find_workspace(self, name: str) -> Workspace | None:
+        require_text(name, "a workspace name")
+        with self._database.directory("read") as connection:
+            row = first(connection, _DIRECTORY_ROW, name)
+        return None if row is None else decode(Workspace, row)
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         return tuple(workspace for workspace, _ in self.placed_workspaces())
 

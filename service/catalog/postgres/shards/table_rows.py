@@ -36,6 +36,7 @@ KEYS: dict[str, tuple[tuple[str, ...], int]] = {
     "reembeddings": (("collection_id",), 500),
     "staged_vectors": (("row_id",), 500),
     "erasures": (("erasure_id",), 2000),
+    "signing_keys": (("workspace_id", "key_id"), 500),
 }
 _COLUMNS = """
     SELECT attname AS name, format_type(atttypid, NULL) AS kind
