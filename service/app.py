@@ -14,27 +14,14 @@ from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.access.tokens.access_tokens import access_tokens
-from service.api import console, docs, openapi, problems
+from service.access.workspace_registry import WorkspaceRegistry
+from service.access.workspace_rules import WorkspaceRules, workspace_rules
+from service.api import openapi, problems
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
 from service.api.gauges import watch
 from service.api.middleware import Gate
-from service.api.routes import (
-    classifier_routes,
-    collection_routes,
-    embedding_routes,
-    evaluation_routes,
-    key_routes,
-    label_routes,
-    operation_routes,
-    prediction_routes,
-    scan_routes,
-    search_routes,
-    signing_key_routes,
-    subject_routes,
-    system_routes,
-    version_routes,
-)
+from service.api.routers import ROUTERS
 from service.catalog.data_folder import owned, tighten
 from service.catalog.erasure_ledger import LEDGER
 from service.catalog.erasure_records import SweepLimits
@@ -67,24 +54,6 @@ from service.telemetry.tracing import NO_SPANS_OF_FASTAPI, tracing_of
 if TYPE_CHECKING:  # psycopg is an extra
     from service.catalog.postgres.postgres_catalog import PostgresCatalog
 
-ROUTES = (
-    system_routes,
-    embedding_routes,
-    collection_routes,
-    label_routes,
-    scan_routes,
-    search_routes,
-    classifier_routes,
-    version_routes,
-    evaluation_routes,
-    prediction_routes,
-    subject_routes,
-    operation_routes,
-    key_routes,
-    signing_key_routes,
-    console,
-    docs,
-)
 INDEX_FOLDER = "index"  # in the data folder; holds nothing that the catalog does not
 
 
@@ -133,8 +102,8 @@ def create_app(
         redoc_url=None,
         telemetry=NO_SPANS_OF_FASTAPI,
     )
-    for module in ROUTES:
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     body_limits = BodyLimits(
@@ -159,20 +128,18 @@ async def _opened(
     truth: Catalog,
 ) -> Services:
     """Open everything in the order of its dependencies; ``stack`` closes it."""
+    rules = workspace_rules(truth, settings, metrics, model.ultrasound)
     gallery = _gallery(settings, truth, model)
     stack.push_async_callback(asyncio.to_thread, gallery.close)
     await asyncio.to_thread(gallery.open)
     # A separate pool: a pool shared with writers could be full of writes.
-    searchers = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
-    stack.push_async_callback(asyncio.to_thread, searchers.shutdown)
-    slow_lane = ThreadPoolExecutor(1, thread_name_prefix="failed-keys")
-    stack.push_async_callback(asyncio.to_thread, slow_lane.shutdown)
-    fits = FitQueue(
-        threads=settings.fit_threads, max_waiting=settings.max_waiting_fits, timed=watch.timed
-    )
+    searchers = _threads(stack, settings.search_threads, "search")
+    slow_lane = _threads(stack, 1, "failed-keys")
+    threads, most = settings.fit_threads, settings.max_waiting_fits
+    fits = FitQueue(threads=threads, max_waiting=most, timed=watch.timed)
     # It closes before the catalog, to which fits write.
     stack.push_async_callback(asyncio.to_thread, fits.close)
-    pipeline = _pipeline(settings, model, metrics, watch)
+    pipeline = _pipeline(settings, model, metrics, watch, rules)
     await stack.enter_async_context(pipeline)
     classifiers = _classifiers(settings, truth, model)
     evaluator = ClassifierEvaluator(truth, classifiers)
@@ -183,7 +150,9 @@ async def _opened(
     return Services(
         settings=settings,
         keys=_key_ring(stack, settings, truth, home_id),
+        rules=rules,
         key_registry=KeyRegistry(truth),
+        workspaces=WorkspaceRegistry(truth),
         answers=AnswerStore(truth, keep_s=float(settings.idempotency_keep_s)),
         check_catalog=truth.check,
         pipeline=pipeline,
@@ -212,6 +181,12 @@ async def _opened(
     )
 
 
+def _threads(stack: AsyncExitStack, count: int, name: str) -> ThreadPoolExecutor:
+    threads = ThreadPoolExecutor(count, thread_name_prefix=name)
+    stack.push_async_callback(asyncio.to_thread, threads.shutdown)
+    return threads
+
+
 def _gallery(settings: Settings, truth: Catalog, model: Encoder) -> Gallery:
     return Gallery(
         truth,
@@ -228,7 +203,11 @@ def _classifiers(settings: Settings, truth: Catalog, model: Encoder) -> Classifi
 
 
 def _pipeline(
-    settings: Settings, model: Encoder, metrics: ServiceMetrics, watch: StageWatch
+    settings: Settings,
+    model: Encoder,
+    metrics: ServiceMetrics,
+    watch: StageWatch,
+    rules: WorkspaceRules,
 ) -> Pipeline:
     return Pipeline(
         model,
@@ -236,6 +215,7 @@ def _pipeline(
         on_batch=metrics.batch_frames.observe,
         on_pass=partial(metrics.stage_ended, "encode"),
         timed=watch.timed,
+        meter=rules.quotas,
     )
 
 

@@ -20,6 +20,7 @@ ServiceError
 │   ├── UntrustedSignature     an imported classifier lacks a signature that is trusted
 │   ├── ConflictingLabels      identical examples have different labels
 │   ├── FrameRefused           the acceptance policy of the collection refuses the file
+│   │   └── PolicyRefused      the policy of the workspace refuses it
 │   ├── ExamplesRefused        an evaluation cannot use some of its examples
 │   └── NotEnoughExamples      too few labelled examples to fit or to evaluate
 ├── Unauthenticated            the key is missing, unknown, expired or revoked
@@ -27,7 +28,11 @@ ServiceError
 │   └── TooManyFailedKeys      too many unknown keys from one address
 ├── Forbidden                  the key is known, and does not allow this
 │   ├── MissingScope           the key lacks a scope that the route needs
-│   └── UnknownWorkspace       the access token names no workspace of this service
+│   ├── MissingScope           the key lacks a scope that the route needs
+│   ├── OutsideLimits          the key is limited to named collections and classifiers
+│   ├── UnknownWorkspace       the access token names no workspace of this service
+│   └── WorkspaceSuspended     nobody may use the workspace until it is resumed
+├── RateLimited                the key or the workspace sends more than its rate allows
 ├── UnknownItem                this workspace has no such name or id
 │   └── NoThumbnail            the scan is there, and its picture was not stored
 ├── Conflict                   the request contradicts what is stored
@@ -35,6 +40,7 @@ ServiceError
 │   ├── IdempotencyConflict    the Idempotency-Key was used for another request
 │   ├── EncoderMismatch        belongs to another encoder than the loaded one
 │   ├── NoLabelSource          the classifier has no labels of a collection to refit from
+│   ├── QuotaExceeded          the workspace would store more than its quota allows
 │   ├── NothingChanged         the version has learnt the labels of its source already
 │   ├── NotSupported           the engine of the catalog cannot do it
 │   └── ImagesNotKept          the collection keeps no images to embed again
@@ -44,6 +50,7 @@ ServiceError
 ├── EncoderFailure             the encoder's worker has failed
 ├── DecoderFailure             no decoder process starts or responds
 ├── TemporaryFolderFailure     the folder for temporary files is full; nothing was stored
+├── PseudonymKeyMissing        the key of the workspace's pseudonyms cannot be read
 ├── Stopping                   the service is shutting down; nothing was done
 ├── WorkspaceMoving            the workspace is on its way to another database
 ├── Interrupted                the service stopped before an operation had finished
@@ -163,6 +170,14 @@ class FrameRefused(InputError):
     """The collection refuses the file because of its burned-in risk or quality."""
 
 
+class PolicyRefused(FrameRefused):
+    """The policy of the workspace refuses the file or the request; ``rule`` names its rule."""
+
+    def __init__(self, message: str, rule: str = "") -> None:
+        super().__init__(message)
+        self.members = {"rule": rule}
+
+
 class NotEnoughExamples(InputError):
     """There are too few labelled examples to fit or to evaluate a classifier."""
 
@@ -209,8 +224,29 @@ class MissingScope(Forbidden):
         self.members = {"scope": scope}
 
 
+class OutsideLimits(Forbidden):
+    """The API key is limited to named collections and classifiers, and the request needs more."""
+
+
+class WorkspaceSuspended(Forbidden):
+    """The workspace is suspended: nobody may use it until an operator resumes it."""
+
+
 class UnknownWorkspace(Forbidden):
     """The access token is genuine, and names no workspace of this service."""
+
+
+class RateLimited(ServiceError):
+    """A key or a workspace has used up a rate; ``limit`` and ``of`` in ``members`` name it.
+
+    Attributes:
+        retry_after_s: when there is enough of it again.
+    """
+
+    def __init__(self, message: str, limit: str = "", of: str = "", retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.members = {"limit": limit, "of": of}
+        self.retry_after_s = retry_after_s
 
 
 class UnknownItem(ServiceError):
@@ -249,6 +285,14 @@ class NothingChanged(Conflict):
     """The version was fitted from the same labels and examples already; no version was made."""
 
 
+class QuotaExceeded(Conflict):
+    """The workspace would store more than its quota allows; ``limit`` names it."""
+
+    def __init__(self, message: str, limit: str = "") -> None:
+        super().__init__(message)
+        self.members = {"limit": limit}
+
+
 class NotSupported(Conflict):
     """The engine of the catalog cannot do this; the message names the way that it has."""
 
@@ -283,6 +327,10 @@ class DecoderFailure(ServiceError):
 
 class TemporaryFolderFailure(ServiceError):
     """The folder for temporary files is full or cannot be written; nothing was stored."""
+
+
+class PseudonymKeyMissing(ServiceError):
+    """The key of the workspace's pseudonyms is missing, damaged or another one; nothing is done."""
 
 
 class Stopping(ServiceError):

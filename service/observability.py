@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from prometheus_client import (
@@ -118,6 +118,12 @@ class ServiceMetrics:
             ["kind", "outcome"],
             registry=self._registry,
         )
+        self._limited = Counter(
+            "sonoprobe_limited_total",
+            "Requests that a rate or a quota refused.",
+            ["limit"],
+            registry=self._registry,
+        )
         self._in_flight = Gauge(
             "sonoprobe_images_in_flight",
             "Images admitted and not yet answered.",
@@ -131,6 +137,15 @@ class ServiceMetrics:
     def operation_ended(self, kind: str, outcome: str) -> None:
         """Count an operation: ``done``, ``failed``, ``cancelled``."""
         self._operations.labels(kind, outcome).inc()
+
+    def limited(self, limit: str) -> None:
+        """Count a request that was refused for this limit."""
+        self._limited.labels(limit).inc()
+
+    def watch_limits(self, names: Iterable[str]) -> None:
+        """Report 0 for a limit that has refused nothing yet."""
+        for name in names:
+            self._limited.labels(name)
 
     def watch_backups(self, age_s: Callable[[], float]) -> None:
         """Report the age of the newest backup; infinite = there is none."""

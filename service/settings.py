@@ -6,7 +6,7 @@ import os
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +20,9 @@ from service.setting_groups.login_settings import LoginSettings
 PREFIX = "SONOPROBE_"
 _ADDRESS = re.compile(r"postgres(ql)?://")
 _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RateName: TypeAlias = Literal["requests_per_minute", "images_per_minute", "decode_s_per_minute"]
+StoredName: TypeAlias = Literal["stored_bytes", "scans", "collections", "classifiers"]
+Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # Read by commands that talk to a running service, and by tests and benchmarks.
 OTHER_VARIABLES = frozenset(
     {"URL", "KEY", "PSEUDONYM_KEY_FILE", "SHARED"}
@@ -95,6 +98,21 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
     )
     failed_keys_window_s: float = Field(
         60.0, gt=0, description="Time for which an unknown API key counts, seconds."
+    )
+    key_limits: dict[RateName, Limit] = Field(
+        {},
+        description="Rates of one key, a JSON object: requests_per_minute, images_per_minute, "
+        "decode_s_per_minute; what is not named is not limited.",
+    )
+    workspace_limits: dict[RateName | StoredName, Limit] = Field(
+        {},
+        description="Rates of one workspace, and what it may store, a JSON object: those of "
+        "key_limits, and stored_bytes, scans, collections, classifiers.",
+    )
+    pseudonym_key_dir: Path | None = Field(
+        None,
+        description="Folder with the key of each workspace whose policy makes pseudonyms, "
+        "WORKSPACE.key, as sonoprobe pseudonyms create-key writes it; empty = there are none.",
     )
     max_upload_bytes: int = Field(
         320_000_000, gt=0, description="Largest accepted request body, bytes."

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from service.access.failed_keys import FailedKeys
-from service.access.scopes import ADMIN, ROLES, effective_scopes, require_known
+from service.access.name_limits import UNLIMITED, NameLimits, require_names
+from service.access.scopes import ADMIN, ROLES, SERVICE_ADMIN, effective_scopes, require_known
 from service.access.tokens.access_tokens import AccessTokens
 from service.access.tokens.signing_keys import UnknownSigner
 from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord
@@ -18,6 +19,7 @@ from service.catalog.ids import now, timestamp
 from service.catalog.interface import Catalog
 from service.catalog.records import Author
 from service.errors import (
+    Conflict,
     IdentityProviderFailure,
     InputError,
     InvalidToken,
@@ -35,11 +37,18 @@ MAX_KEY_NAME = 128
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request, and what the key or token allows; ``author`` names it."""
+    """Who sent a request, and what the key or token allows; ``author`` names it.
+
+    Attributes:
+        policy_version: of the workspace, as it was read with the key; None = nobody has read it.
+        limits: the collections and classifiers that it may name.
+    """
 
     workspace_id: str
     author: Author
     scopes: frozenset[str]
+    policy_version: int | None = None
+    limits: NameLimits = UNLIMITED
 
     def require(self, *scopes: str) -> None:
         """Raises MissingScope: the key or token does not allow one of them."""
@@ -83,6 +92,7 @@ class KeyRing:
 
         Raises:
             Unauthenticated: no key, or an unknown one.
+            WorkspaceSuspended: that of the key.
             TooManyFailedKeys: an unknown one, after many others from this address.
             UnknownWorkspace, UnknownSigner, IdentityProviderFailure: as ``AccessTokens.holder``.
         """
@@ -99,7 +109,10 @@ class KeyRing:
             raise Unauthenticated("the API key is unknown, expired or revoked")
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
-        return Caller(key.workspace_id, Author(key.key_id, key.name), scopes)
+        if key.workspace_id != self._default_workspace_id:
+            scopes -= {SERVICE_ADMIN}
+        author, limits = Author(key.key_id, key.name), NameLimits.of(key.grant)
+        return Caller(key.workspace_id, author, scopes, key.policy_version, limits)
 
     def caller_after_fetch(self, token: str | None, address: str) -> Caller:
         """The owner of a token whose key was unknown. Blocks until keys were fetched once more.
@@ -157,33 +170,56 @@ def create_key(
 
     Raises:
         InputError: an invalid name of the key or of the workspace, or as ``require_grant``.
+        Conflict: the workspace is being deleted.
     """
-    if not WORKSPACE_NAME.fullmatch(workspace):
-        raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
+    require_workspace_name(workspace)
+    if SERVICE_ADMIN in grant.scopes and workspace != DEFAULT_WORKSPACE:
+        raise InputError(f"only keys of the workspace {DEFAULT_WORKSPACE} have {SERVICE_ADMIN}")
     require_key_name(name)
     require_grant(grant)
     token = new_token()
     owner = catalog.ensure_workspace(workspace)
+    if owner.status == "deleting":
+        raise Conflict("the workspace is being deleted")
     return catalog.create_key(owner.workspace_id, name, hash_key(token), grant), token
 
 
 def rotate_key(
-    catalog: Catalog, workspace_id: str, key_id: str, *, overlap_s: float
+    catalog: Catalog,
+    workspace_id: str,
+    key_id: str,
+    *,
+    overlap_s: float,
+    expires_at: datetime | None = None,
 ) -> tuple[KeyRecord, str]:
     """Create the successor of a key; both are valid for ``overlap_s`` seconds.
 
+    Args:
+        expires_at: of the successor, with a time zone; None = as the old key.
+
     Raises:
+        InputError: it is no future time.
         UnknownItem, Conflict: as ``Catalog.rotate_key``.
     """
     token = new_token()
     old_until = timestamp(datetime.now(UTC) + timedelta(seconds=overlap_s))
+    until = None if expires_at is None else timestamp(expires_at)
+    if until is not None and until <= now():
+        raise InputError("expected an expiry in the future")
     rotate = catalog.rotate_key
-    return rotate(workspace_id, key_id, hash_key(token), old_until=old_until), token
+    digest = hash_key(token)
+    return rotate(workspace_id, key_id, digest, old_until=old_until, expires_at=until), token
 
 
 def new_token() -> str:
     """A new secret."""
     return "sp_" + secrets.token_urlsafe(KEY_BYTES)
+
+
+def require_workspace_name(name: str) -> None:
+    """Raises InputError."""
+    if not WORKSPACE_NAME.fullmatch(name):
+        raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
 
 
 def require_key_name(name: str) -> None:
@@ -193,20 +229,25 @@ def require_key_name(name: str) -> None:
 
 
 def grant_until(
-    roles: Sequence[str], scopes: Sequence[str], expires_at: datetime | None
+    roles: Sequence[str],
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+    limits: NameLimits = UNLIMITED,
 ) -> KeyGrant:
     """Roles and scopes until a moment, which has a time zone; None = for ever."""
     until = None if expires_at is None else timestamp(expires_at)
-    return KeyGrant(tuple(roles), tuple(scopes), until)
+    return KeyGrant(tuple(roles), tuple(scopes), until, limits.collections, limits.classifiers)
 
 
 def require_grant(grant: KeyGrant) -> None:
-    """Raises InputError: unknown or no roles and scopes, or an expiry that is no future time."""
+    """Raises InputError: unknown or no roles and scopes, odd names, or an expiry that is over."""
     require_known(grant.roles, grant.scopes)
     if not grant.roles and not grant.scopes:
         raise InputError("expected at least one role or scope")
     if grant.expires_at is not None and grant.expires_at <= now():
         raise InputError("expected an expiry in the future")
+    require_names(grant.collections)
+    require_names(grant.classifiers)
 
 
 def workspace_id_of(catalog: Catalog, name: str) -> str:

@@ -33,8 +33,13 @@ SCOPES: Mapping[str, str] = {
     "subject.erase": "erase a patient or a study everywhere",
     "operation.read": "list and read operations",
     "operation.cancel": "stop operations",
-    "admin": "manage the keys of the workspace, and whose signatures it trusts",
+    "usage.read": "read how much of its limits the own key has used",
+    "admin": "manage keys, policy and trusted signatures of the workspace, read its usage",
+    "service.admin": "create, suspend and delete workspaces of the whole service",
 }
+# Of no role: it reaches beyond the workspace of the key. Only the command line gives it, to keys
+# of the default workspace, so no administrator of a workspace can have it or pass it on.
+SERVICE_ADMIN = "service.admin"
 
 _READER = (
     "encoder.read",
@@ -46,6 +51,7 @@ _READER = (
     "classifier.read",
     "classifier.evaluate",
     "operation.read",
+    "usage.read",
 )
 _ANNOTATOR = (*_READER, "scan.label")
 _CURATOR = (
@@ -70,8 +76,15 @@ _OPERATOR = (
     "subject.erase",
     "operation.read",
     "operation.cancel",
+    "usage.read",
 )
-_AUDITOR = ("encoder.read", "collection.read", "classifier.read", "operation.read")
+_AUDITOR = (
+    "encoder.read",
+    "collection.read",
+    "classifier.read",
+    "operation.read",
+    "usage.read",
+)
 ADMIN = "admin"
 ROLES: Mapping[str, frozenset[str]] = {
     "reader": frozenset(_READER),
@@ -79,7 +92,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "curator": frozenset(_CURATOR),
     "operator": frozenset(_OPERATOR),
     "auditor": frozenset(_AUDITOR),
-    ADMIN: frozenset(SCOPES),
+    ADMIN: frozenset(SCOPES) - {SERVICE_ADMIN},
 }
 
 

@@ -11,6 +11,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.workspace_registry import WorkspaceRegistry
+from service.access.workspace_rules import WorkspaceRules
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
@@ -38,7 +40,9 @@ class Services:
 
     settings: Settings
     keys: KeyRing
+    rules: WorkspaceRules
     key_registry: KeyRegistry
+    workspaces: WorkspaceRegistry
     answers: AnswerStore
     check_catalog: Callable[[], None]
     pipeline: Pipeline

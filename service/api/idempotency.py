@@ -11,8 +11,9 @@ from fastapi import Depends, Header, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from service.access.keys import Caller
 from service.access.saved_answers import SavedAnswer
-from service.api.dependencies import Service, Services, WorkspaceId
+from service.api.dependencies import KnownCaller, Service, Services
 from service.errors import IdempotencyConflict, InputError
 
 _MAX_KEY_LENGTH = 255
@@ -21,7 +22,11 @@ _KEPT_HEADERS = ("content-type", "etag", "location")
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A request of a workspace, and its Idempotency-Key if it has one."""
+    """A request of a workspace, and its Idempotency-Key if it has one.
+
+    Attributes:
+        key: as it is stored: of this caller, because another may not see the answer.
+    """
 
     service: Services
     workspace_id: str
@@ -45,15 +50,12 @@ class IdempotentRequest:
                 something is deleted meanwhile, such as by ``act`` itself.
 
         Raises:
-            InputError: the key is empty or too long.
             IdempotencyConflict: the key was used for a different request.
             Overloaded: another process still works on a request under this key.
         """
         workspace_id, key, answers = self.workspace_id, self.key, self.service.answers
         if key is None:
             return await act()
-        if not 1 <= len(key) <= _MAX_KEY_LENGTH:
-            raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
         digest = await asyncio.to_thread(request_fingerprint, content)
         async with answers.hold(workspace_id, key, digest) as held:
             if held.saved is not None:
@@ -95,10 +97,19 @@ def _failed(response: Response) -> bool:
 
 async def _idempotent_request(
     service: Service,
-    workspace_id: WorkspaceId,
+    caller: KnownCaller,
     key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
 ) -> IdempotentRequest:
-    return IdempotentRequest(service, workspace_id, key)
+    return IdempotentRequest(service, caller.workspace_id, _stored(caller, key))
+
+
+def _stored(caller: Caller, key: str | None) -> str | None:
+    """The Idempotency-Key with who sent it. Raises InputError: empty or too long."""
+    if key is None:
+        return None
+    if not 1 <= len(key) <= _MAX_KEY_LENGTH:
+        raise InputError(f"expected an Idempotency-Key of 1 to {_MAX_KEY_LENGTH} characters")
+    return key if caller.author.key_id is None else f"{caller.author.key_id} {key}"
 
 
 Idempotent: TypeAlias = Annotated[IdempotentRequest, Depends(_idempotent_request)]

@@ -5,11 +5,14 @@ from typing import TypeVar
 
 from fastapi import Request
 
+from service.access.workspace_rules import require_storable
 from service.api.dependencies import Services
 from service.api.shapes.classifier_shapes import ExampleSource, LabelledExample
 from service.api.uploads import Upload, from_base64, read_upload
 from service.classifiers.requests import UploadedExample
-from service.errors import InputError, ServiceError, TooManyItems
+from service.embedding.pipeline import EmbeddedImage
+from service.errors import InputError, PolicyRefused, ServiceError, TooManyItems
+from service.gallery.acceptance import image_of
 
 B = TypeVar("B", bound=ExampleSource)
 
@@ -58,16 +61,27 @@ def _image(example: LabelledExample) -> bytes:
     return from_base64(example.image)
 
 
+def _let_in(image: EmbeddedImage | ServiceError) -> EmbeddedImage | ServiceError:
+    if isinstance(image, EmbeddedImage):
+        try:
+            require_storable(image_of(image), image.embedding_D)
+        except PolicyRefused as error:
+            return error
+    return image
+
+
 async def embed_labelled(
     service: Services, body: ExampleSource, files: tuple[bytes, ...]
 ) -> list[UploadedExample]:
-    """Embed all images or none.
+    """Embed all images or none, for a version that keeps them as examples.
 
     Raises:
-        ServiceError: an image cannot be embedded; the message gives its position.
+        ServiceError: an image cannot be embedded, or the policy of the workspace refuses it; the
+            message gives its position.
     """
     uploads = []
-    for index, upload in enumerate(await embed_each_labelled(service, body, files)):
+    embedded = await embed_each_labelled(service, body, files, are_kept=True)
+    for index, upload in enumerate(embedded):
         if isinstance(upload, ServiceError):
             raise type(upload)(f"file {index}: {upload}") from upload
         uploads.append(upload)
@@ -75,12 +89,18 @@ async def embed_labelled(
 
 
 async def embed_each_labelled(
-    service: Services, body: ExampleSource, files: tuple[bytes, ...]
+    service: Services, body: ExampleSource, files: tuple[bytes, ...], *, are_kept: bool = False
 ) -> list[UploadedExample | ServiceError]:
-    """Embed each image, or say why it cannot be embedded."""
+    """Embed each image, or say why it cannot be embedded.
+
+    Args:
+        are_kept: the examples are stored with a version, so the workspace must let them in.
+    """
     if not files:
         return []
     embedded = await service.pipeline.embed_all(files)
+    if are_kept:
+        embedded = [_let_in(image) for image in embedded]
     return [
         image
         if isinstance(image, ServiceError)

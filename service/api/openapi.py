@@ -19,9 +19,10 @@ FORM_TYPE, JSON_TYPE = "multipart/form-data", "application/json"
 IMAGE_TYPES = ("image/*", "video/*", "application/dicom")
 _REF = "#/components/schemas/{model}"
 _BINARY = {"type": "string", "format": "binary"}
-_METHODS = frozenset({"get", "post", "patch", "delete"})
+_METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 _NAMES_NOTHING_STORED = frozenset({"/v1/embeddings", "/v1/collections"})
 SCOPES_IN_DOCUMENT = "x-scopes"  # of a route; moved to its ``security``
+LIMITED_IN_DOCUMENT = "x-limited-keys"  # what a key with limits to names gets
 _described: set[type[BaseModel]] = {Problem}
 
 
@@ -173,7 +174,9 @@ def _summarise(operation: JsonObject) -> None:
 def _require_scopes(operation: JsonObject) -> None:
     """Name the scopes where OpenAPI 3.1 has them, and in words for who reads the page."""
     scopes = operation.pop(SCOPES_IN_DOCUMENT, [])
-    if scopes:
+    if not scopes:
+        operation.pop(LIMITED_IN_DOCUMENT, None)
+    else:
         operation["security"] = [{name: scopes} for name in operation["security"][0]]
         said = f"Scope: {', '.join(f'`{scope}`' for scope in scopes)}."
         described = operation.get("description")

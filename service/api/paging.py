@@ -3,14 +3,19 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Protocol, TypeAlias, TypeVar
 
 from fastapi import Depends, Query
 
+from service.access.name_limits import NameLimits
 from service.api.dependencies import Service
 from service.api.strict_json import strict_json
 from service.errors import InputError, InvalidCursor
+from service.gallery.gallery_records import Page
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,45 @@ class PageQuery:
         if len(text) < 16 and text.isascii() and text.isdecimal():
             return int(text)
         raise InvalidCursor("expected a cursor that this service gave")
+
+
+class ListPage(Protocol[T]):
+    """One page of a list, from the catalog."""
+
+    def __call__(self, *, limit: int, after: str | None) -> Page[T]:
+        """The page after the key ``after``."""
+
+
+def page_within(
+    limits: NameLimits,
+    list_page: ListPage[T],
+    is_shown: Callable[[T], bool],
+    *,
+    limit: int,
+    after: str | None,
+) -> Page[T]:
+    """A page of the items that a caller may see. Blocks.
+
+    Its cursor names none of the others, and there is none if only others follow.
+    """
+    if limits.is_unlimited:
+        return list_page(limit=limit, after=after)
+    shown: list[T] = []
+    last: str | None = after
+    while len(shown) < limit:
+        # No more than are missing: the last item of the page is the last one that is shown.
+        page = list_page(limit=limit - len(shown), after=last)
+        shown += filter(is_shown, page.items)
+        last = page.next_after
+        if last is None:
+            return Page(tuple(shown), None)
+    ahead: str | None = last
+    while ahead is not None:
+        page = list_page(limit=limit, after=ahead)
+        if any(map(is_shown, page.items)):
+            return Page(tuple(shown), last)
+        ahead = page.next_after
+    return Page(tuple(shown), None)
 
 
 def next_cursor(kind: str, after: str | None) -> str | None:

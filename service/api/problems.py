@@ -26,6 +26,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InputError: 422,
     errors.UnsupportedFormat: 415,
     errors.FrameRefused: 422,
+    errors.PolicyRefused: 422,
     errors.CorruptImage: 422,
     errors.ImageTooLarge: 413,
     errors.ClipTooLong: 413,
@@ -50,6 +51,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Forbidden: 403,
     errors.MissingScope: 403,
     errors.UnknownWorkspace: 403,
+    errors.RateLimited: 429,
+    errors.OutsideLimits: 403,
+    errors.WorkspaceSuspended: 403,
     errors.UnknownItem: 404,
     errors.NoThumbnail: 404,
     errors.Conflict: 409,
@@ -58,6 +62,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.EncoderMismatch: 409,
     errors.ImagesNotKept: 409,
     errors.NoLabelSource: 409,
+    errors.QuotaExceeded: 409,
     errors.NothingChanged: 409,
     errors.NotSupported: 409,
     errors.PreconditionFailed: 412,
@@ -66,6 +71,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.EncoderFailure: 503,
     errors.DecoderFailure: 503,
     errors.TemporaryFolderFailure: 503,
+    errors.PseudonymKeyMissing: 503,
     errors.Stopping: 503,
     errors.WorkspaceMoving: 503,
     errors.Interrupted: 503,
@@ -127,7 +133,8 @@ def shortened(text: str, most: int) -> str:
 def headers_of(error: errors.ServiceError, retry_after_s: int) -> dict[str, str]:
     """The headers that belong to the status of an error."""
     status = STATUS[type(error)]
-    if isinstance(error, errors.TooManyFailedKeys | errors.IdentityProviderFailure):
+    waits = errors.TooManyFailedKeys | errors.RateLimited | errors.IdentityProviderFailure
+    if isinstance(error, waits):
         return {"Retry-After": str(error.retry_after_s)}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(retry_after_s)}

@@ -8,6 +8,7 @@ parses large bodies on a thread.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response, params
@@ -16,10 +17,11 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service.access.keys import Caller
+from service.access.name_limits import UNLIMITED, limited_to
 from service.access.tokens.signing_keys import UnknownSigner
 from service.api.dependencies import bearer, services_of
-from service.api.openapi import SCOPES_IN_DOCUMENT
-from service.api.permissions import declared, scopes_of
+from service.api.openapi import LIMITED_IN_DOCUMENT, SCOPES_IN_DOCUMENT
+from service.api.permissions import declared, limited_of, require_path, scopes_of
 from service.api.shapes.base import Body
 from service.api.strict_json import load_json
 from service.errors import InputError, UnsupportedFormat, UploadTooLarge
@@ -30,8 +32,11 @@ class StrictRoute(APIRoute):
     """The route class of every router; answers hold the fields that were set."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        scopes = declared(options.get("dependencies") or ())
-        extra = {**(options.get("openapi_extra") or {}), SCOPES_IN_DOCUMENT: list(scopes)}
+        dependencies = options.get("dependencies") or ()
+        scopes = declared(dependencies)
+        self.limited = limited_of(path, dependencies) if scopes else None
+        said = {SCOPES_IN_DOCUMENT: list(scopes), LIMITED_IN_DOCUMENT: self.limited}
+        extra = {**(options.get("openapi_extra") or {}), **said}
         always = {"response_model_exclude_unset": True, "openapi_extra": extra}
         super().__init__(path, endpoint, **{**options, **always})
 
@@ -45,7 +50,7 @@ class StrictRoute(APIRoute):
         ]
         names = frozenset(field.alias for field in fields)
         lists = frozenset(f.alias for f in fields if _is_list(f.field_info.annotation))
-        scopes = scopes_of(self.dependant)
+        scopes, limited = scopes_of(self.dependant), self.limited
         content = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
         max_bytes = _max_bytes(self)
         takes_slashes = ":path}" in self.path
@@ -54,23 +59,34 @@ class StrictRoute(APIRoute):
             if not takes_slashes and b"%2f" in request.scope.get("raw_path", b"").lower():
                 # Decoded, it would be another address than the one that was meant.
                 raise HTTPException(404)
+            held: AbstractContextManager[object] = nullcontext()
             if scopes is not None:
                 caller = request.state.caller = await _authenticated(request)
+                # Counted before its scopes: also one that lacks them.
+                held = services_of(request).rules.holding(caller, request.state.policy)
                 caller.require(*scopes)
+                if limited is not None:
+                    require_path(caller.limits, limited, self.path, request.path_params)
             query = request.query_params.multi_items()
             refuse_unknown("query parameters", [name for name, _ in query], names)
             refuse_twice("query parameters", [name for name, _ in query], lists)
             if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise UnsupportedFormat("expected a body without Content-Encoding, got an encoded")
             request.state.body_content = content
-            with working_for(SERVICE if scopes is None else caller.workspace_id):
+            limits = UNLIMITED if scopes is None else caller.limits
+            workspace_id = SERVICE if scopes is None else caller.workspace_id
+            with working_for(workspace_id), limited_to(limits), held:
                 return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
 
         return handle
 
 
 async def _authenticated(request: Request) -> Caller:
-    """The caller of a request. Raises as ``KeyRing.caller``, and never UnknownSigner."""
+    """The caller of a request, whose policy becomes ``request.state.policy``.
+
+    Raises:
+        Unauthenticated, TooManyFailedKeys: as ``KeyRing.caller``, and never UnknownSigner.
+    """
     services = services_of(request)
     credentials = await bearer(request)
     token = None if credentials is None else credentials.credentials.strip()
@@ -78,13 +94,18 @@ async def _authenticated(request: Request) -> Caller:
     # One thread for all that guess: they must not fill the threads of everybody.
     threads = services.slow_lane if services.keys.is_slowed(address) else None
     loop = asyncio.get_running_loop()
+
+    def identify(find: Callable[[str | None, str], Caller]) -> Caller:
+        caller = find(token, address)
+        request.state.policy = services.rules.of(caller)
+        return caller
+
+    keys = services.keys
     try:
-        return await loop.run_in_executor(threads, services.keys.caller, token, address)
+        return await loop.run_in_executor(threads, identify, keys.caller)
     except UnknownSigner:
         # Those that wait for the identity provider share one thread as well.
-        return await loop.run_in_executor(
-            services.slow_lane, services.keys.caller_after_fetch, token, address
-        )
+        return await loop.run_in_executor(services.slow_lane, identify, keys.caller_after_fetch)
 
 
 def _max_bytes(route: APIRoute) -> int | None:

@@ -17,7 +17,7 @@ Shape suffixes: D embedding width.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
@@ -56,6 +56,7 @@ class Column:
 
 
 Plan: TypeAlias = tuple[tuple[str, Column | type], ...]
+SHORT_LIST = 500  # characters of JSON that are kept decoded
 _PLANS: dict[type, Plan] = {}
 _PLAIN: tuple[Any, ...] = (str, int, float, bytes, str | None, int | None, float | None)
 
@@ -148,10 +149,16 @@ def _parsed(kind: type, *, is_optional: bool) -> Decode:
     def run(text: Any) -> Any:
         if text is None and is_optional:
             return None
-        value: Any = decode_json(text, kind)
-        return tuple(value) if kind is list else value
+        if kind is list:
+            return _short_list(text) if len(text) <= SHORT_LIST else tuple(decode_json(text, list))
+        return decode_json(text, kind)
 
     return run
+
+
+@lru_cache(maxsize=1000)  # each request reads the rights of its key, and keys have few kinds
+def _short_list(text: str) -> tuple[Any, ...]:
+    return tuple(decode_json(text, list))
 
 
 # JSON ----------------------------------------------------------------------------------------

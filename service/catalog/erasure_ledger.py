@@ -13,6 +13,7 @@ What a digest is of depends on the kind:
     collection  workspace, "collection" and internal number
     images      the same, of a collection whose kept images were dropped
     classifier  workspace, "classifier" and classifier id
+    workspace   workspace, "workspace" and workspace id: everything in it
     row         not a digest: the row number of a scan that a catalog of schema 1 erased
 """
 
@@ -38,7 +39,7 @@ if sys.platform != "win32":
 log = logging.getLogger(__name__)
 LEDGER = "erasures.jsonl"
 ErasureKind: TypeAlias = Literal[
-    "scan", "row", "subject", "study", "collection", "images", "classifier"
+    "scan", "row", "subject", "study", "collection", "images", "classifier", "workspace"
 ]
 
 
@@ -58,13 +59,19 @@ def new_erasure(kind: ErasureKind, workspace_id: str, digest: str) -> Erasure:
     return Erasure(new_id("era"), kind, workspace_id, digest, now())
 
 
+def workspace_erasure(workspace_id: str) -> Erasure:
+    """The record of the deletion of a workspace that happens now."""
+    digest = digest_of_kind("workspace", workspace_id, workspace_id)
+    return new_erasure("workspace", workspace_id, digest)
+
+
 def scan_digest(workspace_id: str, row_id: int, sha256: str) -> str:
     """Of a scan: no other scan of any catalog has the same."""
     return digest_of(workspace_id, row_id, sha256)
 
 
 def digest_of_kind(kind: ErasureKind, workspace_id: str, identity: str | int) -> str:
-    """Of a study, a collection or a classifier."""
+    """Of a study, a collection, a classifier or a workspace."""
     word = "collection" if kind == "images" else kind
     return digest_of(workspace_id, word, identity)
 

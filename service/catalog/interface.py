@@ -24,7 +24,9 @@ from service.catalog.interfaces.scan_interface import (
     ScanCatalog,
 )
 from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
-from service.catalog.operation_records import Operation, Reembedding, State
+from service.catalog.lifecycle.lifecycle_interface import LifecycleCatalog
+from service.catalog.operation_records import NAMELESS, NamedItems, Operation, Reembedding, State
+from service.catalog.policies.policy_interface import PolicyCatalog
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
 from service.catalog.signing.signing_interface import SigningCatalog
 
@@ -122,12 +124,14 @@ class OperationCatalog(Protocol):
         kind: str,
         request: Mapping[str, Any],
         *,
+        names: NamedItems = NAMELESS,
         for_service: bool = False,
         admit: Admit | None = None,
     ) -> Operation:
         """Store a waiting operation; drop those that ended over 30 days ago.
 
         Args:
+            names: the collections and classifiers of the request.
             for_service: it takes turns of the service and not of the workspace.
             admit: called in the transaction with the number of waiting operations of all, and of
                 those whose turn this one takes; its exceptions refuse the operation.
@@ -265,6 +269,8 @@ class ReembeddingCatalog(Protocol):
 
 class Catalog(
     WorkspaceCatalog,
+    PolicyCatalog,
+    LifecycleCatalog,
     CollectionCatalog,
     ScanCatalog,
     ArrayCatalog,

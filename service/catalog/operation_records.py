@@ -14,6 +14,17 @@ KEEP_ENDED = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
+class NamedItems:
+    """The collections and classifiers that a request or an operation names."""
+
+    collections: tuple[str, ...] = ()
+    classifiers: tuple[str, ...] = ()
+
+
+NAMELESS = NamedItems()  # such as a backup, which concerns everything
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """Long work in the background.
 
@@ -24,6 +35,7 @@ class Operation:
         result: of finished work; ``problem``: code and detail of failed work.
         attempts: how often it was started.
         for_service: it is work of the service itself, such as a scheduled backup.
+        names: what its request named; kept when the request is deleted, at the end of the work.
     """
 
     operation_id: str
@@ -40,6 +52,7 @@ class Operation:
     result: Mapping[str, Any] | None = None
     problem: Mapping[str, Any] | None = None
     for_service: bool = False
+    names: NamedItems = NAMELESS
 
     @property
     def turn(self) -> str:

@@ -16,6 +16,7 @@ from service.catalog.codec import (
 )
 from service.catalog.ids import new_id
 from service.catalog.plain_text import name_of, require_name, require_optional_name
+from service.catalog.policies.intake_rules import NO_RULES, IntakeRules
 from service.catalog.records import IgnoredField, NewScan, Scalar, Scan, ScanPatch
 from service.catalog.validation import require_optional_text, require_text
 from service.errors import Conflict, EncoderMismatch, NameTaken
@@ -39,9 +40,16 @@ class PreparedScan:
     vector: bytes
     frames: tuple[bytes, ...]
 
+    def stored_bytes(self, *, keep_image: bool) -> int:
+        """What the scan counts for in the quota of its workspace."""
+        parts = (self.vector, self.new.thumbnail_jpeg, *self.frames)
+        image = self.new.image_png if keep_image else None
+        return sum(map(len, parts)) + len(image or b"")
 
-def prepare(new: NewScan, dim: int) -> PreparedScan:
-    """Check a scan. Raises InputError: it cannot be stored."""
+
+def prepare(new: NewScan, dim: int, rules: IntakeRules = NO_RULES) -> PreparedScan:
+    """Check a scan. Raises InputError: it cannot be stored. PolicyRefused: it may not be."""
+    new = rules.let_in(new)
     require_text(new.image.sha256, "a sha256")
     require_text(new.image.content_sha256, "a content_sha256")
     require_optional_text(new.created_at, "a time")

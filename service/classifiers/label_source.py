@@ -21,6 +21,7 @@ from service.errors import InputError
 from service.fewshot.portable import from_plain
 
 SOURCE = "source"  # in the settings of a version
+UNLABELLED = "unlabelled"  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,14 @@ class SourceMerge:
     def is_empty(self) -> bool:
         """Whether nothing has to change."""
         return not (self.newer or self.changed or self.removed)
+
+
+def collections_read(version: ClassifierVersion) -> tuple[str, ...]:
+    """The collections that a refit of a version reads: of its labels and of unlabelled scans."""
+    source = LabelSource.of_version(version)
+    unlabelled = version.settings.get(UNLABELLED) or {}
+    names = (source and source.collection, unlabelled.get("collection"))
+    return tuple(name for name in names if name)
 
 
 def seen_labels(source: LabelSource, root: Sequence[VersionExample]) -> dict[str, str]:

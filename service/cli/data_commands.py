@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from service.access.keys import DEFAULT_WORKSPACE, WORKSPACE_NAME, workspace_id_of
+from service.access.workspace_rules import workspace_rules
 from service.app import alone, without_scores
 from service.catalog.data_folder import owned
 from service.catalog.erasure_records import SweepLimits
@@ -16,6 +17,8 @@ from service.catalog.sqlite.backup import back_up, backups_in, restore
 from service.catalog.sqlite.inspection import Inspection, inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.cli.terminal import NewCollection, catalog_at, errors, explained, progress
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.embedding.encoder import ultrasound_test_of
 from service.errors import InputError, NotSupported
 from service.gallery.parquet import export_collection, import_collection
 from service.settings import Settings, read_settings
@@ -195,6 +198,8 @@ def import_folder(
             raise InputError("expected a collection of 1 to 64 letters, digits, dots, dashes")
         # A service with a data folder would miss the new scans: its index has those of its start.
         with alone(settings), catalog_at(settings, is_owner=True) as catalog:
+            bundle = settings.bundle_dir or SHIPPED_BUNDLE
+            workspace_rules(catalog, settings, ultrasound=ultrasound_test_of(bundle))
             owner = workspace_id_of(catalog, workspace)
             with progress("importing", 0) as advance:
                 on_scan = _steps(advance)
@@ -203,6 +208,11 @@ def import_folder(
         if done.erased:
             errors.print(
                 f"{done.erased} scans were left out: their subject or study was erased since",
+                highlight=False,
+            )
+        if done.refused:
+            errors.print(
+                f"{done.refused} scans were left out: the policy of the workspace refuses them",
                 highlight=False,
             )
         if done.ignored:

@@ -3,17 +3,20 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.access.keys import WORKSPACE_NAME
+from service.access.keys import DEFAULT_WORKSPACE, require_workspace_name, workspace_id_of
+from service.access.workspace_registry import WorkspaceRegistry
 from service.app import postgres_of, with_driver
 from service.catalog.data_folder import owned
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.cli.terminal import catalog_at, errors, explained
 from service.errors import InputError, InvalidSettings, NotSupported
+from service.jobs.job_requests import WorkspaceDeletion
 from service.settings import Settings, read_settings
 
 if TYPE_CHECKING:  # psycopg is an extra
@@ -101,8 +104,7 @@ def create_workspace(
 ) -> None:
     """Create a workspace; `sonoprobe keys create` lets somebody in."""
     with explained():
-        if not WORKSPACE_NAME.fullmatch(name):
-            raise InputError("expected a workspace of 1 to 64 letters, digits, dots, dashes")
+        require_workspace_name(name)
         settings = read_settings()
         if settings.catalog is None and shard is None:
             with catalog_at(settings) as catalog:
@@ -126,7 +128,47 @@ def list_workspaces() -> None:
                 placed = list(shared.placed_workspaces())
         for workspace, shard in placed:
             place = "file" if settings.catalog is None else shard or FOUND_AT
-            typer.echo(f"{workspace.workspace_id}\t{workspace.name}\t{place}")
+            typer.echo(f"{workspace.workspace_id}\t{workspace.name}\t{place}\t{workspace.status}")
+
+
+@workspaces.command("suspend")
+def suspend_workspace(name: Name) -> None:
+    """Refuse all keys of a workspace at once and let its operations wait; its data stays."""
+    with explained(), catalog_at(read_settings()) as catalog:
+        WorkspaceRegistry(catalog).suspend(name)
+        typer.echo(f"suspended {name}")
+
+
+@workspaces.command("resume")
+def resume_workspace(name: Name) -> None:
+    """End a suspension."""
+    with explained(), catalog_at(read_settings()) as catalog:
+        WorkspaceRegistry(catalog).resume(name)
+        typer.echo(f"resumed {name}")
+
+
+@workspaces.command("delete")
+def delete_workspace(
+    name: Name,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask. Nothing takes a deletion back.")
+    ] = False,
+) -> None:
+    """Delete a workspace with everything in it. Its keys are unknown at once.
+
+    A running service deletes the data, or the next one that starts; the operation has the receipt.
+    """
+    with explained(), catalog_at(read_settings()) as catalog:
+        registry = WorkspaceRegistry(catalog)
+        _, contents = registry.get(name)
+        question = f"delete {contents.scans} scans and {contents.classifiers} classifiers for ever?"
+        if not yes and not typer.confirm(question):
+            raise typer.Exit(1)
+        workspace, contents = registry.begin_deletion(name)
+        request = WorkspaceDeletion(workspace.workspace_id, name, **asdict(contents))
+        operator_id = workspace_id_of(catalog, DEFAULT_WORKSPACE)
+        operation = catalog.create_operation(operator_id, request.kind, request.to_json())
+        typer.echo(f"{operation.operation_id}\tof the workspace {DEFAULT_WORKSPACE}")
 
 
 @workspaces.command("move")

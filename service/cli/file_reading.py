@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from service.access.pseudonyms import Pseudonyms
 from service.cli.folder_walk import HEAD_BYTES, PassedOver, judge
 from service.cli.ingest_report import Settled, path_text
-from service.cli.pseudonyms import Pseudonyms
 from service.errors import UnsupportedFormat
 from service.imaging.formats.dicom_identity import DicomIdentity, read_identity
 from service.imaging.formats.file_type import family_of

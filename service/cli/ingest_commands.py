@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from service.access.pseudonyms import Pseudonyms, read_pseudonyms, write_key
 from service.cli.file_reading import FileReader, file_to_send
 from service.cli.folder_walk import PassedOver, WalkedFile, content_of, real, walk
 from service.cli.ingest import Ingested, ensure_collection
 from service.cli.ingest import ingest as send_files
 from service.cli.ingest_report import Report, Settled, path_text
 from service.cli.ingest_table import FileTable, MissingFile, read_file_table
-from service.cli.pseudonyms import Pseudonyms, read_pseudonyms, write_key
 from service.cli.terminal import (
     LOCAL_URL,
     Key,

@@ -12,6 +12,7 @@ from service.access.keys import (
     rotate_key,
     workspace_id_of,
 )
+from service.access.name_limits import NameLimits
 from service.access.scopes import ADMIN, ROLES
 from service.catalog.access_records import KeyRecord
 from service.catalog.ids import now
@@ -20,6 +21,7 @@ from service.settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="API keys of the catalog.")
 MAX_DAYS = 36_500
+OTHERS = ", or the beginning of its name and *; repeatable. Without: all."
 Workspace = Annotated[str, typer.Option(help="Workspace that the key opens.")]
 KeyId = Annotated[str, typer.Argument(help="Id of the key, from the list.")]
 
@@ -38,13 +40,20 @@ def keys_create(
     expires_days: Annotated[
         float | None, typer.Option(min=0, max=MAX_DAYS, help="Days until the key expires.")
     ] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help=f"A collection that it may name{OTHERS}")
+    ] = None,
+    classifier: Annotated[
+        list[str] | None, typer.Option(help=f"A classifier that it may name{OTHERS}")
+    ] = None,
 ) -> None:
     """Create a key and print it once; the catalog stores only its hash."""
-    expires_at = None
-    if expires_days is not None:
-        expires_at = datetime.now(UTC) + timedelta(days=expires_days)
     roles = role or [] if role or scope else [ADMIN]
-    grant = grant_until(roles, scope or [], expires_at)
+    limits = NameLimits(
+        None if collection is None else tuple(collection),
+        None if classifier is None else tuple(classifier),
+    )
+    grant = grant_until(roles, scope or [], _in_days(expires_days), limits)
     with explained(), catalog_at(read_settings()) as catalog:
         record, token = create_key(catalog, name, workspace, grant)
         errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
@@ -56,11 +65,21 @@ def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
     """List all keys, including revoked ones, with state, rights and last use."""
     with explained(), catalog_at(read_settings()) as catalog:
         for key in catalog.list_keys(workspace_id_of(catalog, workspace)):
-            rights = ",".join((*key.grant.roles, *key.grant.scopes))
+            rights = ",".join((*key.grant.roles, *key.grant.scopes, *_limits(key)))
             used = key.last_used_at or "never used"
             typer.echo(
                 f"{key.key_id}\t{key.name}\t{key.created_at}\t{_state(key)}\t{rights}\t{used}"
             )
+
+
+def _in_days(days: float | None) -> datetime | None:
+    return None if days is None else datetime.now(UTC) + timedelta(days=days)
+
+
+def _limits(key: KeyRecord) -> list[str]:
+    """Such as ``collections=ward study-*``."""
+    kinds = {"collections": key.grant.collections, "classifiers": key.grant.classifiers}
+    return [f"{kind}={' '.join(names)}" for kind, names in kinds.items() if names is not None]
 
 
 def _state(key: KeyRecord) -> str:
@@ -79,11 +98,19 @@ def keys_rotate(
     overlap_s: Annotated[
         float, typer.Option(min=0, max=30 * 86_400, help="Seconds for which both keys are valid.")
     ] = 86_400.0,
+    expires_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=MAX_DAYS, help="Days until the new key expires; default as the old."
+        ),
+    ] = None,
 ) -> None:
     """Create the successor of a key, with its name and rights, and print it once."""
     with explained(), catalog_at(read_settings()) as catalog:
         owner_id = workspace_id_of(catalog, workspace)
-        record, token = rotate_key(catalog, owner_id, key_id, overlap_s=overlap_s)
+        record, token = rotate_key(
+            catalog, owner_id, key_id, overlap_s=overlap_s, expires_at=_in_days(expires_days)
+        )
         errors.print(f"key {record.key_id} replaces {key_id}; shown once:")
         typer.echo(token)
 

@@ -18,6 +18,7 @@ from service.cli import (
     erasure_commands,
     ingest_commands,
     key_commands,
+    policy_commands,
 )
 from service.cli import demo as steps
 from service.cli.terminal import (
@@ -35,6 +36,7 @@ from service.settings import Settings, program_version, read_settings, unknown_v
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 app.add_typer(key_commands.app, name="keys")
+app.add_typer(policy_commands.app, name="policy")
 app.add_typer(data_commands.app)
 app.add_typer(database_commands.app)
 app.add_typer(database_commands.workspaces, name="workspace")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service.access.workspace_rules import workspace_rules
 from service.app import catalog_of
 from service.catalog.interface import Catalog
 from service.client.client import ApiError, Client
@@ -93,9 +94,13 @@ def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, Cl
 
 @contextmanager
 def catalog_at(settings: Settings, *, is_owner: bool = False) -> Iterator[Catalog]:
-    """The catalog of the settings, which may be in use by a service, or by the caller alone."""
+    """The catalog of the settings, which may be in use by a service, or by the caller alone.
+
+    It obeys the policies of its workspaces, as that of the service does.
+    """
     catalog = catalog_of(settings, is_owner=is_owner)
     try:
+        workspace_rules(catalog, settings)
         yield catalog
     finally:
         catalog.close()

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from service.client.classifier_calls import ClassifierCalls
 from service.client.collection_calls import CollectionCalls
 from service.client.key_calls import KeyCalls
+from service.client.policy_calls import PolicyCalls
 from service.client.signing_calls import SigningCalls
 from service.client.transport import ApiError as ApiError
 from service.client.transport import JsonObject, files, part, without_none
 
 
-class Client(CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls):
+class Client(CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls, PolicyCalls):
     """Talks to one service with one API key, or with a ``MachineLogin`` as ``login``.
 
     Use it as a context manager.

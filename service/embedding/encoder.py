@@ -138,15 +138,21 @@ def load_encoder(
     network = folder / manifest.networks[precision]
     session = open_session(network, threads)
     card = (folder / CARD_NAME).read_text(encoding="utf-8")
-    test = None
-    if any(file.name == ULTRASOUND_NAME for file in manifest.files):
-        test = read_ultrasound_test(folder / ULTRASOUND_NAME, manifest.dim)
+    test = ultrasound_test_of(folder)
     halves = _open_halves(network, threads) if with_lanes else []
     lanes = [OnnxEncoder(half, manifest, card, precision, test) for half in halves]
     encoder = OnnxEncoder(session, manifest, card, precision, test, lanes)
     for variant in (encoder, *lanes):
         _check_golden(variant, folder / GOLDEN_NAME)
     return encoder
+
+
+def ultrasound_test_of(folder: Path) -> UltrasoundTest | None:
+    """The test of a bundle, without its network; None = it has none. Raises ArtifactMismatch."""
+    manifest = read_manifest(folder)
+    if all(file.name != ULTRASOUND_NAME for file in manifest.files):
+        return None
+    return read_ultrasound_test(folder / ULTRASOUND_NAME, manifest.dim)
 
 
 def _open_halves(path: Path, threads: int) -> list[Any]:

@@ -5,9 +5,11 @@ processes, and the encoder has threads of its own. Workspaces take turns in each
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -52,12 +54,26 @@ class PipelineLimits:
     decoding: DecodeLimits
 
 
+class WorkMeter(Protocol):
+    """Counts the work for the caller of the current context, and may refuse it."""
+
+    def admit_files(self, files: int) -> None:
+        """Called before the files of a request are looked at; its exceptions refuse them."""
+
+    def embedded(self, more_frames: int) -> None:
+        """Called with the frames of a file beyond the first."""
+
+    def decoded(self, elapsed_s: float) -> None:
+        """Called with the time for which a file held a decoder, also one that failed."""
+
+
 class Pipeline:
     """Embeds files with one encoder. Use as an async context manager.
 
     Args:
         on_batch, on_pass: called with the frames and with the seconds of each forward pass.
         timed: a context manager around the decoding of a file, which is given "decode".
+        meter: of the work for callers; None = nobody counts it.
         fresh_s: an encoder that succeeded in this time is ready.
         stall_s: an encoder that has work and ends no pass in this time is not.
     """
@@ -70,6 +86,7 @@ class Pipeline:
         on_batch: Callable[[int], None] = lambda size: None,
         on_pass: Callable[[float], None] = lambda elapsed_s: None,
         timed: Timed = lambda stage: nullcontext(),
+        meter: WorkMeter | None = None,
         fresh_s: float = FRESH_S,
         stall_s: float = STALL_S,
     ) -> None:
@@ -77,6 +94,7 @@ class Pipeline:
         self._fresh_s = fresh_s
         self._stall_s = stall_s
         self._limits = limits
+        self._meter = meter
         use_one_thread()
         processes = limits.decode_processes + SPARE
         self._batcher = MicroBatcher(
@@ -102,7 +120,7 @@ class Pipeline:
             ),
             still_threads=limits.decode_threads,
             clip_threads=limits.decode_processes,
-            timed=timed,
+            timed=timed if meter is None else _metered(timed, meter),
         )
         self._admitted = Quota(limits.max_queue, of="images")
         self._probe: asyncio.Task[None] | None = None
@@ -191,8 +209,11 @@ class Pipeline:
         Raises:
             Overloaded: the request does not fit into the queue, or into the quota of its
                 workspace; nothing was done.
+            RateLimited: the meter refuses it.
             Stopping: the service is shutting down.
         """
+        if self._meter is not None:
+            self._meter.admit_files(len(files))
         with self._admission(len(files)):
             return await asyncio.gather(*(self._result_or_error(data, options) for data in files))
 
@@ -201,7 +222,10 @@ class Pipeline:
     ) -> EmbeddedImage | ServiceError:
         try:
             self._check_size(data)
-            return await self._files.embed(data, options)
+            embedded = await self._files.embed(data, options)
+            if self._meter is not None and embedded.frames_used > 1:
+                self._meter.embedded(embedded.frames_used - 1)
+            return embedded
         except ServiceError as error:
             return error
 
@@ -211,6 +235,19 @@ class Pipeline:
         limit = self._limits.max_image_bytes if is_still else self._limits.max_clip_bytes
         if len(data) > limit:
             raise UploadTooLarge(f"expected at most {limit} bytes per file, got {len(data)}")
+
+
+def _metered(timed: Timed, meter: WorkMeter) -> Timed:
+    @contextmanager
+    def run(stage: str) -> Iterator[None]:
+        start_s = time.monotonic()
+        try:
+            with timed(stage):
+                yield
+        finally:
+            meter.decoded(time.monotonic() - start_s)
+
+    return run
 
 
 def _passes_of(encoder: Encoder) -> Passes:

@@ -8,7 +8,8 @@ Shape suffixes: N scans, D embedding width.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from service.catalog.interface import Catalog
 from service.catalog.records import NewScan
 from service.catalog.vector_search import IndexedRows, IndexStatistics, VectorSearch
 from service.embedding.pipeline import EmbeddedImage
-from service.errors import ServiceError, TooManyItems
+from service.errors import ServiceError, TooManyItems, UnknownItem
 from service.gallery.acceptance import AcceptancePolicy, scan_of
 from service.gallery.encoder_change import EncoderChange
 from service.gallery.exchange_folder import ExchangeFolder
 from service.gallery.gallery_records import (
     Collection,
     ErasedSubject,
+    HeldSubject,
     Page,
     Scan,
     ScanFacts,
@@ -35,8 +37,11 @@ from service.gallery.gallery_records import (
 from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
 from service.gallery.projection import project
 from service.gallery.search import SimilaritySearch
+from service.gallery.several_ids import held_subject, one_receipt
+from service.gallery.subject_view import subject_within
 
 MAX_DIGESTS = 500
+NAMES_AT_ONCE = 500
 
 
 class Gallery:
@@ -76,7 +81,7 @@ class Gallery:
         self.kept_image = catalog.kept_image
         self.vectors_of = catalog.embeddings
         self.row_vectors = catalog.row_vectors
-        self.subject = catalog.subject
+        self.subject_within = partial(subject_within, self.subject)
         self.all_statistics = search.all_statistics
         self.search = self._similarity.search
         self.project = partial(project, catalog)
@@ -109,6 +114,46 @@ class Gallery:
             self.vector_search.drop(workspace_id, name)
         self._similarity.frames.forget()
         return removed
+
+    def remove_workspace(
+        self, workspace_id: str, *, on_collection: Callable[[int, int], None]
+    ) -> bool | None:
+        """Delete a workspace that was closed for it, with everything in it. Can be repeated.
+
+        Args:
+            on_collection: called with the number of deleted collections, and of all.
+
+        Returns:
+            As ``Catalog.remove_workspace``; False if an earlier call has removed it.
+        """
+        names = self._names_in(workspace_id)
+        for done, name in enumerate(names):
+            on_collection(done, len(names))
+            with suppress(UnknownItem):
+                self.delete(workspace_id, name)
+        # What requests stored meanwhile goes here; afterwards no writer finds the workspace.
+        with self.vector_search.writing():
+            for name in self._names_in(workspace_id):
+                self._catalog.delete_collection(workspace_id, name)
+                self.vector_search.drop(workspace_id, name)
+            try:
+                known = self._catalog.remove_workspace(workspace_id)
+            except UnknownItem:
+                known = False
+        self._similarity.frames.forget()
+        on_collection(len(names), len(names))
+        return known
+
+    def _names_in(self, workspace_id: str) -> list[str]:
+        """The names of all collections of a workspace; none if it is gone."""
+        names: list[str] = []
+        page = self._catalog.list_collections(workspace_id, limit=NAMES_AT_ONCE)
+        names += [collection.name for collection in page.items]
+        while page.next_after is not None:
+            after = page.next_after
+            page = self._catalog.list_collections(workspace_id, limit=NAMES_AT_ONCE, after=after)
+            names += [collection.name for collection in page.items]
+        return names
 
     def export(
         self, workspace_id: str, name: str, to: str, *, on_scan: OnScan = lambda *_: None
@@ -211,19 +256,36 @@ class Gallery:
             self._unindex(workspace_id, receipt)
         return receipt
 
-    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        """Remove a subject's scans everywhere. Raises UnknownItem."""
-        with self.vector_search.writing():
-            receipt = self._catalog.erase_subject(workspace_id, subject_id)
-            self._unindex(workspace_id, receipt)
-        return receipt
+    def subject(
+        self, workspace_id: str, subject_ids: Sequence[str], *, limit: int, after: str | None = None
+    ) -> tuple[HeldSubject, Page[Scan]]:
+        """What is held of a patient with these ids. Raises as ``Catalog.subject``."""
+        return held_subject(self._catalog, workspace_id, subject_ids, limit=limit, after=after)
 
-    def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
-        """Remove a study's scans everywhere. Raises UnknownItem."""
+    def erase_subject(self, workspace_id: str, *subject_ids: str) -> ErasedSubject:
+        """Remove the scans of a subject with these ids everywhere. Raises UnknownItem."""
+        return self._erased(workspace_id, self._catalog.erase_subject, subject_ids)
+
+    def erase_study(self, workspace_id: str, *study_ids: str) -> ErasedSubject:
+        """Remove the scans of a study with these ids everywhere. Raises UnknownItem."""
+        return self._erased(workspace_id, self._catalog.erase_study, study_ids)
+
+    def _erased(
+        self, workspace_id: str, erase: Callable[[str, str], ErasedSubject], ids: Sequence[str]
+    ) -> ErasedSubject:
+        receipts: list[ErasedSubject] = []
+        missing: list[UnknownItem] = []
         with self.vector_search.writing():
-            receipt = self._catalog.erase_study(workspace_id, study_id)
-            self._unindex(workspace_id, receipt)
-        return receipt
+            for given in ids:
+                try:
+                    receipts.append(erase(workspace_id, given))
+                except UnknownItem as error:
+                    missing.append(error)
+                else:
+                    self._unindex(workspace_id, receipts[-1])
+        if not receipts:
+            raise missing[-1]
+        return one_receipt(receipts)
 
     def expire(self) -> int:
         """Delete scans that are past their collection's retention; return how many.

@@ -39,6 +39,7 @@ from service.errors import (
     InputError,
     InvalidArtifact,
     NameTaken,
+    PolicyRefused,
     ServiceError,
     UnknownItem,
 )
@@ -88,12 +89,14 @@ class Imported:
     Attributes:
         ignored: how many of the known ones have other labels or ids in the export.
         erased: how many were left out, because their subject or study was erased since.
+        refused: how many the policy of the workspace left out.
     """
 
     stored: int
     known: int
     ignored: int = 0
     erased: int = 0
+    refused: int = 0
 
 
 def export_collection(
@@ -149,7 +152,8 @@ def import_collection(
 
     A missing collection is created for the encoder of the export. Ages, labels and ids are kept;
     a scan whose image the collection has already under the same subject is left unchanged. Scans
-    of a subject or study that was erased since they were first stored are left out.
+    of a subject or study that was erased since they were first stored are left out, and so are
+    those that the policy of the workspace refuses.
 
     Args:
         store: stores a batch of scans; None = the catalog stores them, without an index.
@@ -159,11 +163,12 @@ def import_collection(
         InvalidArtifact: damaged, or of another format or format version.
         EncoderMismatch: the collection exists and is of another encoder.
         InputError: pyarrow is not installed.
+        QuotaExceeded: the workspace may not store more; the batches before stay.
     """
     arrow = _Arrow()
     manifest = _verified(folder)
     _prepare(catalog, workspace_id, name, manifest)
-    stored = known = ignored = erased = 0
+    stored = known = ignored = erased = refused = 0
     for whole in _read(arrow, folder, manifest):
         gone = catalog.were_erased(workspace_id, whole)
         batch = [scan for scan, is_gone in zip(whole, gone, strict=True) if not is_gone]
@@ -172,13 +177,16 @@ def import_collection(
             workspace_id, name, batch, encoder_id=manifest.encoder_id
         )
         for answer in answers:
+            if isinstance(answer, PolicyRefused):
+                refused += 1
+                continue
             if isinstance(answer, ServiceError):
                 raise InvalidArtifact(f"a row cannot be stored: {answer}") from answer
             stored += answer.created
             known += not answer.created
             ignored += bool(answer.ignored)
-        on_scan(stored + known + erased, manifest.scans)
-    return Imported(stored, known, ignored, erased)
+        on_scan(stored + known + erased + refused, manifest.scans)
+    return Imported(stored, known, ignored, erased, refused)
 
 
 class _Arrow:

@@ -1,4 +1,4 @@
-"""The work of operations: fit, refit after an erasure, re-embed, back up, export, import.
+"""The work of operations: fit, refit after an erasure, re-embed, back up, export, import, delete.
 
 Each can stop anywhere and start again, because it continues from the state of the catalog. Each
 calls the same use cases as requests.
@@ -22,6 +22,7 @@ from service.jobs.job_requests import (
     ImportRequest,
     ReembedRequest,
     RefitRequest,
+    WorkspaceDeletion,
 )
 from service.jobs.operation_workers import JobKind
 from service.jobs.operations import Operation
@@ -63,6 +64,7 @@ class JobHandlers:
             "backup": JobKind(self.back_up),
             "export": JobKind(self.export),
             "import": JobKind(self.import_),
+            "delete_workspace": JobKind(self.delete_workspace),
         }
 
     def fit(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
@@ -172,3 +174,12 @@ class JobHandlers:
             operation.workspace_id, request.source, request.collection, on_scan=progress.report
         )
         return {"collection": request.collection, **asdict(imported)}
+
+    def delete_workspace(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        """Delete a workspace that was closed for it; the result counts what was in it."""
+        request = WorkspaceDeletion.from_json(operation.request)
+        known = self.gallery.remove_workspace(request.workspace_id, on_collection=progress.report)
+        self.classifiers.forget()
+        counts = {**asdict(request), "workspace": request.name, "backups_know": known}
+        del counts["name"]
+        return counts

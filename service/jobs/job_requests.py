@@ -56,6 +56,20 @@ class BackupRequest(JobRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkspaceDeletion(JobRequest):
+    """A workspace to delete, and how much was in it when that was asked for."""
+
+    kind: ClassVar[str] = "delete_workspace"
+    workspace_id: str
+    name: str
+    collections: int
+    scans: int
+    classifiers: int
+    keys: int
+    operations: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExportRequest(JobRequest):
     """A collection to write as the export ``to``."""
 

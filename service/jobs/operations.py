@@ -15,6 +15,7 @@ from service.catalog.operation_records import Operation as Operation
 from service.errors import CatalogFailure, Overloaded
 from service.fairness.fair_queue import QueueState, fits
 from service.jobs.job_requests import JobRequest
+from service.jobs.operation_names import names_in
 from service.jobs.operation_workers import LEASE_S, JobKind, OperationWatch, OperationWorkers
 
 
@@ -68,7 +69,12 @@ class Operations:
             Overloaded: too many of this workspace, or of all, wait; nothing is stored.
         """
         operation = self._catalog.create_operation(
-            workspace_id, kind, request, for_service=for_service, admit=self._admit
+            workspace_id,
+            kind,
+            request,
+            names=names_in(kind, request),
+            for_service=for_service,
+            admit=self._admit,
         )
         self._workers.wake()
         return operation

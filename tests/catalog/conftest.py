@@ -25,7 +25,13 @@ if TYPE_CHECKING:  # psycopg is an extra
 DIM = 8
 ENCODER = "enc_1"
 # The lowest and highest versions are tested without the extra.
-_OF_POSTGRES = ["test_postgres_*", "test_engines_*", "test_catalog_copy*", "test_workspace_moves*"]
+_OF_POSTGRES = [
+    "test_postgres_*",
+    "test_engines_*",
+    "test_catalog_copy*",
+    "test_workspace_moves*",
+    "test_workspace_life_in*",
+]
 collect_ignore_glob = [] if find_spec("psycopg") else _OF_POSTGRES
 
 

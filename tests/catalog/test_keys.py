@@ -164,6 +164,21 @@ def test_a_rotation_lengthens_the_life_of_no_key(catalog, ours):
     assert (catalog.find_key("hash-1").grant.expires_at, new.grant.expires_at) == (end, end)
 
 
+def test_the_successor_of_a_key_may_get_an_expiry_of_its_own(catalog, ours):
+    end, later = "2998-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"
+    old = catalog.create_key(ours, "probe", "hash-1", KeyGrant(("reader",), expires_at=end))
+    new = catalog.rotate_key(ours, old.key_id, "hash-2", old_until=end, expires_at=later)
+    assert (catalog.find_key("hash-1").grant.expires_at, new.grant.expires_at) == (end, later)
+
+
+def test_a_key_keeps_its_limits_and_its_successor_has_them(catalog, ours):
+    limits = {"collections": ("ward", "study-*"), "classifiers": ()}
+    old = catalog.create_key(ours, "probe", "hash-1", KeyGrant(("reader",), **limits))
+    new = catalog.rotate_key(ours, old.key_id, "hash-2", old_until="2999-01-01T00:00:00.000000Z")
+    for key in (catalog.find_key("hash-1"), new, catalog.find_key("hash-2")):
+        assert (key.grant.collections, key.grant.classifiers) == (("ward", "study-*"), ())
+
+
 def test_keys_that_are_over_or_of_others_are_not_rotated(catalog, ours, theirs):
     over = KeyGrant(("reader",), expires_at="2001-01-01T00:00:00.000000Z")
     expired = catalog.create_key(ours, "expired", "hash-1", over)

@@ -14,8 +14,15 @@ from service.settings import Settings
 from tests.catalog.places import ENGINES
 from tests.service.expected import BUNDLE
 
-# Upload, search, erasure, classifiers, operations and idempotency, from one end to the other.
-OVER_EVERY_ENGINE = {"test_api.py", "test_erasure_and_retention.py"}
+# Upload, search, erasure, classifiers, operations and idempotency, from one end to the other;
+# and who may do what.
+OVER_EVERY_ENGINE = {
+    "test_api.py",
+    "test_erasure_and_retention.py",
+    "test_key_limits.py",
+    "test_roles.py",
+    "test_workspaces.py",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

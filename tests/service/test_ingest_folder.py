@@ -16,12 +16,12 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from typer.testing import CliRunner
 
+from service.access.pseudonyms import Pseudonyms, read_pseudonyms, write_key
 from service.cli.file_reading import FileReader
 from service.cli.folder_walk import image_files, judge, walk
 from service.cli.ingest import ingest
 from service.cli.ingest_report import Report
 from service.cli.main import app
-from service.cli.pseudonyms import Pseudonyms, read_pseudonyms, write_key
 from service.client.client import Client
 from service.errors import InputError
 from service.server import LocalService, local_service

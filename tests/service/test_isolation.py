@@ -116,13 +116,16 @@ def test_a_strangers_key_gets_404_or_nothing_on_every_route(houses, frames) -> N
         "operation_id": operation_id,
         "version": "1",
         "key_id": next(owner.list_keys())["key_id"],
+        "workspace": "default",
     }
     for path, methods in document["paths"].items():
         for method in methods:
             options = bodies.get((method.upper(), path), {})
             answer = stranger._http.request(method.upper(), path.format(**names), **options)
             where = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
-            if (
+            if path.startswith("/v1/workspaces"):  # for operators of the service only
+                assert answer.status_code == 403, where
+            elif (
                 "{" in path
                 or method == "delete"
                 or path == "/v1/subjects"

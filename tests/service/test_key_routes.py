@@ -60,6 +60,16 @@ def test_a_rotated_key_works_beside_its_successor_and_rotates_once(tiny, admin) 
     assert (caught.value.status, caught.value.code) == (409, "conflict")
 
 
+def test_a_rotation_may_give_the_successor_another_expiry(tiny, admin) -> None:
+    end = "2999-01-01T00:00:00.000000Z"
+    old = admin.create_key("short", roles=["reader"], expires_at="2998-01-01T00:00:00Z")
+    assert admin.rotate_key(old["key"]["key_id"], expires_at=end)["key"]["expires_at"] == end
+    other = admin.create_key("other", roles=["reader"])["key"]["key_id"]
+    with pytest.raises(ApiError) as caught:
+        admin.rotate_key(other, expires_at="2001-01-01T00:00:00Z")
+    assert caught.value.status == 422
+
+
 def test_a_revoked_key_is_refused_at_once_and_stays_in_the_list(tiny, admin) -> None:
     made = admin.create_key("lost", roles=["reader"])
     with Client(tiny.url, key=made["secret"]) as lost:

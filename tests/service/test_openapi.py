@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -10,9 +11,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from service import errors
+from service.access.keys import create_key
 from service.api.openapi import IMAGE_TYPES
 from service.api.problems import STATUS, codes_of
 from service.api.shapes.signing_key_shapes import PUBLIC_KEY
+from service.catalog.access_records import KeyGrant
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
@@ -37,8 +41,11 @@ class Recorder(httpx.HTTPTransport):
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
     settings = Settings(data_dir=tmp_path_factory.mktemp("o"), bundle_dir=BUNDLE, drain_s=0)
-    with local_service(settings) as running:
-        yield running
+    catalog = open_catalog(settings.data_dir)
+    grant = KeyGrant(("admin",), ("service.admin",))
+    with local_service(settings, catalog=catalog) as running:
+        yield replace(running, key=create_key(catalog, "operator", "default", grant)[1])
+    catalog.close()
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +149,15 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     key_id = client.create_key("desk", roles=["reader"])["key"]["key_id"]
     client.key(key_id), client.rotate_key(key_id), client.revoke_key(key_id)
     list(client.list_keys())
+    client.create_workspace("w"), list(client.list_workspaces()), client.workspace("w")
+    client.suspend_workspace("w"), client.resume_workspace("w")
+    assert client.wait(client.delete_workspace("w")["operation_id"])["result"]["keys"] == 1
     client.export_signed_onnx("many"), client.rotate_signing_key()
     own_id = next(iter(client.signing_keys()))["key_id"]
     client.signing_key(own_id), client.distrust_signing_key(own_id)
     client.trust_signing_key("other", PUBLIC_KEY)
+    client.replace_policy({"limits": {"scans": 1e6}}, if_match=client.policy()["etag"])
+    client.usage()
     plumbing = {"request", "close"}
     return {name for name in dir(Client) if not name.startswith("_")} - plumbing
 

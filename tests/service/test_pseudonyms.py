@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from service.access.pseudonyms import Pseudonyms, read_pseudonyms, write_key
 from service.cli.main import app
-from service.cli.pseudonyms import Pseudonyms, read_pseudonyms, write_key
 from service.errors import InputError
 
 UNDER = Pseudonyms(bytes(range(32)))

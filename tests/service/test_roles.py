@@ -1,6 +1,6 @@
 """What a key allows: a matrix of roles and routes from the running service, and its limits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -11,33 +11,36 @@ import pytest
 
 from service.access.keys import create_key, rotate_key
 from service.access.scopes import ROLES, SCOPES
-from service.app import create_app
+from service.app import catalog_of, create_app
 from service.catalog.access_records import KeyGrant
 from service.catalog.ids import timestamp
-from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
+from service.catalog.interface import Catalog
 from service.server import LocalService, local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.md"
-NAMES = dict.fromkeys(
-    ("collection", "name", "scan_id", "subject_id", "study_id", "operation_id", "key_id"), "none"
-)
+PARTS = ("collection", "name", "scan_id", "subject_id", "study_id", "operation_id", "key_id")
+NAMES = dict.fromkeys((*PARTS, "workspace"), "none")
 
 
 @pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteCatalog]:
-    catalog = open_catalog(tmp_path_factory.mktemp("roles"))
+def settings(
+    tmp_path_factory: pytest.TempPathFactory, new_catalog: Callable[[], dict[str, Any]]
+) -> Settings:
+    data_dir = tmp_path_factory.mktemp("roles")
+    return Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0, **new_catalog())
+
+
+@pytest.fixture(scope="module")
+def catalog(settings: Settings) -> Iterator[Catalog]:
+    catalog = catalog_of(settings)
     yield catalog
     catalog.close()
 
 
 @pytest.fixture(scope="module")
-def local(
-    catalog: SqliteCatalog, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LocalService]:
-    data_dir = tmp_path_factory.mktemp("data")
-    settings = Settings(data_dir=data_dir, bundle_dir=BUNDLE, drain_s=0)
+def local(catalog: Catalog, settings: Settings) -> Iterator[LocalService]:
     with local_service(settings, catalog=catalog) as running:
         yield running
 
@@ -47,7 +50,7 @@ def http_of(local: LocalService, key: str) -> httpx.Client:
     return httpx.Client(base_url=local.url, headers=headers, trust_env=False)
 
 
-@cache
+@cache  # building the document takes a second
 def operations() -> list[tuple[str, str, tuple[str, ...] | None]]:
     """(method, path, scopes) of every route; None = it asks for no key."""
     return [

@@ -97,8 +97,7 @@ export interface paths {
         /**
          * Create a classifier from an exported JSON document of the loaded encoder
          * @description The document is checked whole before anything is stored; `invalid_artifact` names the place of
-         *     a value that no export has. `signature` of the answer says who signed it; a document that was
-         *     changed after it was signed is refused with `broken_signature`.
+         *     a value that no export has.
          *
          *     Scope: `classifier.write`.
          */
@@ -359,8 +358,7 @@ export interface paths {
         /**
          * Export a version as JSON that can be imported, or as ONNX: embedding to probabilities
          * @description The JSON contains embeddings of examples (at most 2000), from which distances are measured; the
-         *     ONNX file does not. Both contain the card: report, classes, encoder_id. The key of the workspace
-         *     signs both: the JSON in its member `signature`, the ONNX file in the header `Signature-Ed25519`.
+         *     ONNX file does not. Both contain the card: report, classes, encoder_id.
          *
          *     Scope: `classifier.export`.
          */
@@ -548,7 +546,9 @@ export interface paths {
         put?: never;
         /**
          * Import an exported collection; a missing collection is created
-         * @description Scope: `collection.import`.
+         * @description Refuses keys with limits to names: an export holds the scans of any collection.
+         *
+         *     Scope: `collection.import`.
          */
         post: operations["import_collection"];
         delete?: never;
@@ -574,30 +574,6 @@ export interface paths {
          *     Scope: `collection.write`.
          */
         post: operations["rename_label"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/collections/{collection}/map": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Place the scans of a collection on a plane: near ones resemble each other
-         * @description The plane is that of the first two principal components of the embeddings. `explained` says
-         *     how much of the differences they show: what is apart on the map is apart, but what is close
-         *     may still differ in other directions.
-         *
-         *     Scope: `scan.read`.
-         */
-        post: operations["map_collection"];
         delete?: never;
         options?: never;
         head?: never;
@@ -854,7 +830,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create the successor of a key, with its name, rights and expiry; both work for a time
+         * Create the successor of a key, with its name and rights; both work for a time
          * @description The answer shows the secret once. A key that is revoked, has expired or was rotated already
          *     answers 409.
          *
@@ -930,82 +906,6 @@ export interface paths {
          */
         post: operations["search"];
         delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/signing-keys": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List the public keys that the workspace trusts, its own included, oldest first
-         * @description The first own key is made by the first export, or by `rotate`.
-         *
-         *     Scope: `classifier.read`.
-         */
-        get: operations["list_signing_keys"];
-        put?: never;
-        /**
-         * Trust what the owner of a public key signs. A key that is trusted already answers 409
-         * @description Compare `key_id` with its owner over another channel than the one that the key came by.
-         *
-         *     Scope: `admin`.
-         */
-        post: operations["trust_signing_key"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/signing-keys/rotate": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Sign with a new key from now on; the private part of the one before is overwritten
-         * @description What that one signed stays trusted until it is deleted.
-         *
-         *     Scope: `admin`.
-         */
-        post: operations["rotate_signing_key"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/signing-keys/{key_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Read one public key
-         * @description Scope: `classifier.read`.
-         */
-        get: operations["get_signing_key"];
-        put?: never;
-        post?: never;
-        /**
-         * Trust a key no longer; imports of what it signs are `unknown_key` from now on
-         * @description The key that the workspace signs with answers 409: rotate it first.
-         *
-         *     Scope: `admin`.
-         */
-        delete: operations["distrust_signing_key"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1094,6 +994,97 @@ export interface paths {
          * @description Scope: `subject.erase`.
          */
         delete: operations["erase_subject"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the workspaces of the service, oldest first
+         * @description Scope: `service.admin`.
+         */
+        get: operations["list_workspaces"];
+        put?: never;
+        /**
+         * Create a workspace with a key of its administrator; the answer shows the secret once
+         * @description Scope: `service.admin`.
+         */
+        post: operations["create_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one workspace, and how much is in it
+         * @description Scope: `service.admin`.
+         */
+        get: operations["get_workspace"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a workspace with everything in it
+         * @description Its keys are unknown at once, and nothing takes the deletion back. An operation of the caller's
+         *     workspace deletes the data; its result is the receipt.
+         *
+         *     Scope: `service.admin`.
+         */
+        delete: operations["delete_workspace"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a suspension; waiting operations go on
+         * @description Scope: `service.admin`.
+         */
+        post: operations["resume_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refuse all keys of a workspace with 403 and let its operations wait; its data stays
+         * @description Scope: `service.admin`.
+         */
+        post: operations["suspend_workspace"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1411,9 +1402,7 @@ export interface components {
             published_version: number;
             /** @description Null for an import without a report. */
             report: components["schemas"]["VersionReport"] | null;
-            /** @description Of the document of an import, when it was imported; null for a fit. */
-            signature: components["schemas"]["SignatureAnswer"] | null;
-            /** @description Null for an import, and for a version of release 0.1.0. */
+            /** @description Null for an import, for a version of release 0.1.0, and for a collection that the key may not name. */
             source: components["schemas"]["SourceAnswer"] | null;
             /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
             source_changes: components["schemas"]["SourceChangesAnswer"] | null;
@@ -3033,6 +3022,16 @@ export interface components {
          */
         KeyAnswer: {
             /**
+             * Classifiers
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            classifiers: string[] | null;
+            /**
+             * Collections
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            collections: string[] | null;
+            /**
              * Created At
              * @example 2026-11-24T09:30:00.000000Z
              */
@@ -3097,12 +3096,17 @@ export interface components {
         };
         /**
          * KeyRotationBody
-         * @description How long both keys are valid.
+         * @description How long both keys are valid, and the new one after that.
          * @example {
          *       "overlap_s": 3600
          *     }
          */
         KeyRotationBody: {
+            /**
+             * Expires At
+             * @description Of the successor; null: as the old key.
+             */
+            expires_at?: string | null;
             /**
              * Overlap S
              * @default 86400
@@ -3309,59 +3313,6 @@ export interface components {
             version: string;
         };
         /**
-         * MapAnswer
-         * @description One entry of each list per scan.
-         */
-        MapAnswer: {
-            /** Collection */
-            collection: string;
-            /**
-             * Explained
-             * @description Share of the variance of the embeddings along x and y.
-             */
-            explained: number[];
-            /**
-             * Labels
-             * @description Of the task; null: the scan has none.
-             */
-            labels: (string | null)[];
-            /** Scan Ids */
-            scan_ids: string[];
-            /** Subject Ids */
-            subject_ids: (string | null)[];
-            /**
-             * Total
-             * @description Scans that pass the filter; a drawn part is on the map.
-             */
-            total: number;
-            /** X */
-            x: number[];
-            /** Y */
-            y: number[];
-        };
-        /**
-         * MapBody
-         * @description Which scans are on the map, and the task whose classes colour it.
-         * @example {
-         *       "limit": 20000,
-         *       "task": "finding"
-         *     }
-         */
-        MapBody: {
-            filter?: components["schemas"]["FilterBody"];
-            /**
-             * Limit
-             * @description Most points; others are not drawn.
-             * @default 20000
-             */
-            limit?: number;
-            /**
-             * Task
-             * @description Task of `labels`; null: no labels.
-             */
-            task?: string | null;
-        };
-        /**
          * MetricsAnswer
          * @description Metrics of held-out scores.
          */
@@ -3532,6 +3483,16 @@ export interface components {
          */
         NewKeyBody: {
             /**
+             * Classifiers
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            classifiers?: string[] | null;
+            /**
+             * Collections
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            collections?: string[] | null;
+            /**
              * Expires At
              * @description Null: never.
              */
@@ -3574,6 +3535,17 @@ export interface components {
              * @description One object per image.
              */
             metadata?: components["schemas"]["ScanMetadata"][] | null;
+        };
+        /**
+         * NewWorkspaceBody
+         * @description A workspace to create.
+         * @example {
+         *       "name": "ward-7"
+         *     }
+         */
+        NewWorkspaceBody: {
+            /** Name */
+            name: string;
         };
         /**
          * NextScan
@@ -3672,7 +3644,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "fit" | "refit" | "reembed" | "export" | "import" | "backup";
+            kind: "fit" | "refit" | "reembed" | "export" | "import" | "backup" | "delete_workspace";
             /**
              * Operation Id
              * @example op_5f2b1c0d9e8a7463aa01
@@ -3681,7 +3653,7 @@ export interface components {
             problem: components["schemas"]["Problem"] | null;
             progress: components["schemas"]["ProgressAnswer"];
             /** Result */
-            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | null;
+            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | components["schemas"]["WorkspaceDeletionResult"] | null;
             /**
              * State
              * @enum {string}
@@ -5065,73 +5037,6 @@ export interface components {
             query?: components["schemas"]["QueryAnswer"] | null;
         };
         /**
-         * SignatureAnswer
-         * @description Who signed an imported classifier, as the workspace knew when it was imported.
-         */
-        SignatureAnswer: {
-            /**
-             * Key Id
-             * @description Null: unsigned.
-             * @example sig_0f7f7ea2c1d94b5b8e1f0a9b3c4d5e6f
-             */
-            key_id: string | null;
-            /**
-             * State
-             * @enum {string}
-             */
-            state: "unsigned" | "trusted" | "unknown_key";
-        };
-        /**
-         * SigningKeyAnswer
-         * @description A public key that the workspace trusts; its own keys have `own`.
-         */
-        SigningKeyAnswer: {
-            /**
-             * Created At
-             * @example 2026-11-24T09:30:00.000000Z
-             */
-            created_at: string;
-            /**
-             * Key Id
-             * @description A digest of the public key.
-             * @example sig_0f7f7ea2c1d94b5b8e1f0a9b3c4d5e6f
-             */
-            key_id: string;
-            /** Name */
-            name: string;
-            /**
-             * Own
-             * @description The workspace signs with it, or did.
-             */
-            own: boolean;
-            /**
-             * Public Key
-             * @description Base64 of its DER, as between the lines of a PEM file.
-             * @example MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
-             */
-            public_key: string;
-            /**
-             * Retired At
-             * @description Since when another own key signs.
-             */
-            retired_at: string | null;
-            /**
-             * Signs
-             * @description The workspace signs with it now.
-             */
-            signs: boolean;
-        };
-        /**
-         * SigningKeyPage
-         * @description The signing keys of the workspace, oldest first.
-         */
-        SigningKeyPage: {
-            /** Items */
-            items: components["schemas"]["SigningKeyAnswer"][];
-            /** Next Cursor */
-            next_cursor: string | null;
-        };
-        /**
          * SourceAnswer
          * @description Where the examples of a version come from; later labels are found there.
          */
@@ -5319,26 +5224,6 @@ export interface components {
             lte?: string | null;
         };
         /**
-         * TrustedKeyBody
-         * @description The public key of somebody whose classifiers are trusted from now on.
-         * @example {
-         *       "name": "university hospital",
-         *       "public_key": "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
-         *     }
-         */
-        TrustedKeyBody: {
-            /**
-             * Name
-             * @description Whose key it is.
-             */
-            name: string;
-            /**
-             * Public Key
-             * @description For Ed25519: PEM, or base64 of its DER (SubjectPublicKeyInfo).
-             */
-            public_key: string;
-        };
-        /**
          * UnlabelledAnswer
          * @description Whether unlabelled scans taught a label's head, and why.
          */
@@ -5457,9 +5342,7 @@ export interface components {
             /** @description Null for an import without a report. */
             report: components["schemas"]["VersionReport"] | null;
             settings: components["schemas"]["VersionSettings"];
-            /** @description Of the document of an import, when it was imported; null for a fit. */
-            signature: components["schemas"]["SignatureAnswer"] | null;
-            /** @description Null for an import, and for a version of release 0.1.0. */
+            /** @description Null for an import, for a version of release 0.1.0, and for a collection that the key may not name. */
             source: components["schemas"]["SourceAnswer"] | null;
             /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
             source_changes: components["schemas"]["SourceChangesAnswer"] | null;
@@ -5580,6 +5463,125 @@ export interface components {
             unlabelled_not_kept?: number | null;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * WorkspaceAnswer
+         * @description A workspace: nothing in it is seen from another one.
+         */
+        WorkspaceAnswer: {
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Name
+             * @example ward-7
+             */
+            name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "active" | "suspended" | "deleting";
+            /**
+             * Workspace Id
+             * @example ws_5f2b1c0d9e8a7463aa01
+             */
+            workspace_id: string;
+        };
+        /**
+         * WorkspaceCreated
+         * @description A new workspace, and a key of its administrator, whose secret no other answer shows.
+         */
+        WorkspaceCreated: {
+            key: components["schemas"]["KeyAnswer"];
+            /**
+             * Secret
+             * @example sp_...
+             */
+            secret: string;
+            workspace: components["schemas"]["WorkspaceAnswer"];
+        };
+        /**
+         * WorkspaceDeletionResult
+         * @description The receipt: what was in the workspace when its deletion was asked for, and is gone.
+         */
+        WorkspaceDeletionResult: {
+            /**
+             * Backups Know
+             * @description Whether the erasure is written beside the backups; false: it will be as soon as the folder can be written; null: the service makes no backups.
+             */
+            backups_know: boolean | null;
+            /** Classifiers */
+            classifiers: number;
+            /** Collections */
+            collections: number;
+            /** Keys */
+            keys: number;
+            /** Operations */
+            operations: number;
+            /** Scans */
+            scans: number;
+            /**
+             * Workspace
+             * @description Its name, which is free again.
+             */
+            workspace: string;
+            /** Workspace Id */
+            workspace_id: string;
+        };
+        /**
+         * WorkspaceDetail
+         * @description A workspace, and how much is in it.
+         */
+        WorkspaceDetail: {
+            /** Classifiers */
+            classifiers: number;
+            /** Collections */
+            collections: number;
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Keys
+             * @description Revoked and expired ones included.
+             */
+            keys: number;
+            /**
+             * Name
+             * @example ward-7
+             */
+            name: string;
+            /**
+             * Operations
+             * @description Of the last 30 days.
+             */
+            operations: number;
+            /** Scans */
+            scans: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "active" | "suspended" | "deleting";
+            /**
+             * Workspace Id
+             * @example ws_5f2b1c0d9e8a7463aa01
+             */
+            workspace_id: string;
+        };
+        /**
+         * WorkspacePage
+         * @description Workspaces, oldest first.
+         */
+        WorkspacePage: {
+            /** Items */
+            items: components["schemas"]["WorkspaceAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
     };
     responses: never;
@@ -6519,32 +6521,6 @@ export interface operations {
             };
         };
     };
-    map_collection: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                collection: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["MapBody"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MapAnswer"];
-                };
-            };
-        };
-    };
     list_next_scans: {
         parameters: {
             query: {
@@ -7190,118 +7166,6 @@ export interface operations {
             };
         };
     };
-    list_signing_keys: {
-        parameters: {
-            query?: {
-                /** @description Most items on this page. */
-                limit?: number;
-                cursor?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SigningKeyPage"];
-                };
-            };
-        };
-    };
-    trust_signing_key: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["TrustedKeyBody"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SigningKeyAnswer"];
-                };
-            };
-        };
-    };
-    rotate_signing_key: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SigningKeyAnswer"];
-                };
-            };
-        };
-    };
-    get_signing_key: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                key_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SigningKeyAnswer"];
-                };
-            };
-        };
-    };
-    distrust_signing_key: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                key_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SigningKeyAnswer"];
-                };
-            };
-        };
-    };
     erase_study_of_query: {
         parameters: {
             query: {
@@ -7450,6 +7314,142 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ErasureAnswer"];
+                };
+            };
+        };
+    };
+    list_workspaces: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspacePage"];
+                };
+            };
+        };
+    };
+    create_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWorkspaceBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceCreated"];
+                };
+            };
+        };
+    };
+    get_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceDetail"];
+                };
+            };
+        };
+    };
+    delete_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
+    resume_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceAnswer"];
+                };
+            };
+        };
+    };
+    suspend_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceAnswer"];
                 };
             };
         };

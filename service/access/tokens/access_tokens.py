@@ -12,7 +12,7 @@ from service.access.tokens.signing_keys import SigningKey, SigningKeys
 from service.access.tokens.token_check import GenuineToken, TokenCheck
 from service.access.tokens.token_policy import TokenPolicy, TokenSettings, policy_of
 from service.access.tokens.token_rights import rights_of_claims, workspace_of_claims
-from service.catalog.access_records import Workspace
+from service.catalog.access_records import Workspace, is_open
 from service.catalog.records import Author
 from service.errors import InputError, InvalidToken, UnknownWorkspace
 
@@ -76,6 +76,7 @@ class AccessTokens:
         Raises:
             InvalidToken: as ``TokenCheck.genuine``.
             UnknownWorkspace: it names no workspace of this service.
+            WorkspaceSuspended: nobody may use that workspace now.
             UnknownSigner, IdentityProviderFailure: as ``SigningKeys.find``.
         """
         digest = hashlib.sha256(token.encode()).digest()
@@ -87,7 +88,7 @@ class AccessTokens:
             workspace = self._find_workspace(holder.workspace)
         except InputError:  # the claim holds what no name of a workspace can
             workspace = None
-        if workspace is None:
+        if workspace is None or not is_open(workspace.status):
             raise UnknownWorkspace("the access token names no workspace of this service")
         return workspace, holder
 

@@ -11,7 +11,7 @@ from service.api.etags import IfMatch, created, with_etag
 from service.api.idempotency import Idempotent
 from service.api.labelled_examples import embed_labelled, read_labelled
 from service.api.openapi import labelled_body
-from service.api.paging import Paging, next_cursor
+from service.api.paging import Paging, next_cursor, page_within
 from service.api.permissions import PUBLISH, needs
 from service.api.routes.operation_routes import ACCEPTED, Prefer, accepted, prefers_async
 from service.api.routes.version_routes import version_created
@@ -26,6 +26,7 @@ from service.api.shapes.classifier_shapes import (
     RefitBody,
 )
 from service.api.shapes.version_shapes import VersionAnswer
+from service.api.source_limits import require_sources, source_changes
 from service.classifiers.document_rules import check_json
 from service.classifiers.registry import Classifier
 
@@ -37,7 +38,7 @@ router = APIRouter(route_class=StrictRoute, prefix="/v1/classifiers", tags=["cla
     status_code=201,
     openapi_extra=labelled_body(NewClassifierBody),
     responses=responses_of(ClassifierAnswer, 201) | ACCEPTED,
-    dependencies=[needs("classifier.write")],
+    dependencies=[needs("classifier.write", limited="body")],
 )
 async def create_classifier(
     request: Request,
@@ -77,14 +78,16 @@ def _created(classifier: Classifier) -> JSONResponse:
     return created(ClassifierAnswer.of(classifier), f"/v1/classifiers/{classifier.name}")
 
 
-@router.get("", dependencies=[needs("classifier.read")])
+@router.get("", dependencies=[needs("classifier.read", limited="shown")])
 async def list_classifiers(
-    service: Service, workspace_id: WorkspaceId, paging: Paging
+    service: Service, caller: KnownCaller, workspace_id: WorkspaceId, paging: Paging
 ) -> ClassifierPage:
     """Classifiers with the reports of their published versions, sorted by name."""
     page = await asyncio.to_thread(
-        service.registry.list_classifiers,
-        workspace_id,
+        page_within,
+        caller.limits,
+        partial(service.registry.list_classifiers, workspace_id),
+        lambda classifier: caller.limits.has_classifier(classifier.name),
         limit=paging.limit,
         after=paging.after("classifiers"),
     )
@@ -101,8 +104,8 @@ async def get_classifier(
     ``source_changes`` counts the labels that are newer, changed or removed since that version.
     """
     classifier = await asyncio.to_thread(service.registry.get, workspace_id, name)
-    count = service.registry.source_changes
-    changes = await asyncio.to_thread(count, workspace_id, name, classifier.published)
+    published = classifier.published
+    changes = await asyncio.to_thread(source_changes, service, workspace_id, name, published)
     return with_etag(response, ClassifierAnswer.of(classifier, changes))
 
 
@@ -128,6 +131,7 @@ async def refit_classifier(
     """
     if body.publish:
         caller.require(PUBLISH)
+    await asyncio.to_thread(require_sources, service, caller, name, body.version)
     refit_request = body.request(name, caller.author, if_match)
 
     async def act() -> JSONResponse:
@@ -178,7 +182,7 @@ async def delete_classifier(
     "/import",
     status_code=201,
     responses=responses_of(ClassifierAnswer, 201),
-    dependencies=[needs("classifier.write")],
+    dependencies=[needs("classifier.write", limited="body")],
 )
 async def import_classifier(
     body: ClassifierImportBody, service: Service, caller: KnownCaller, idempotent: Idempotent

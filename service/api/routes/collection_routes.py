@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 
-from service.api.dependencies import Service, Services, WorkspaceId
+from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.etags import IfMatch, created, with_etag
 from service.api.idempotency import Idempotent
-from service.api.paging import Paging, next_cursor
+from service.api.paging import Paging, next_cursor, page_within
 from service.api.permissions import needs
 from service.api.routes.operation_routes import ACCEPTED, accepted, begin
 from service.api.routing import StrictRoute
@@ -44,7 +44,7 @@ def _answer(service: Services, workspace_id: str, collection: Collection) -> Col
     "",
     status_code=201,
     responses=responses_of(CollectionAnswer, 201),
-    dependencies=[needs("collection.write")],
+    dependencies=[needs("collection.write", limited="body")],
 )
 async def create_collection(
     body: NewCollectionBody, service: Service, workspace_id: WorkspaceId, idempotent: Idempotent
@@ -68,14 +68,16 @@ async def create_collection(
     return await idempotent.run(act, "collection", body)
 
 
-@router.get("", dependencies=[needs("collection.read")])
+@router.get("", dependencies=[needs("collection.read", limited="shown")])
 async def list_collections(
-    service: Service, workspace_id: WorkspaceId, paging: Paging
+    service: Service, caller: KnownCaller, workspace_id: WorkspaceId, paging: Paging
 ) -> CollectionPage:
     """List collections, sorted by name."""
     page = await asyncio.to_thread(
-        service.gallery.list_collections,
-        workspace_id,
+        page_within,
+        caller.limits,
+        partial(service.gallery.list_collections, workspace_id),
+        lambda collection: caller.limits.has_collection(collection.name),
         limit=paging.limit,
         after=paging.after("collections"),
     )
@@ -164,7 +166,7 @@ async def export_collection(
     "/{collection}/import",
     status_code=202,
     responses=ACCEPTED,
-    dependencies=[needs("collection.import")],
+    dependencies=[needs("collection.import", limited="refused")],
 )
 async def import_collection(
     collection: Annotated[str, Path(pattern=NAME)],
@@ -172,7 +174,10 @@ async def import_collection(
     service: Service,
     workspace_id: WorkspaceId,
 ) -> JSONResponse:
-    """Import an exported collection; a missing collection is created."""
+    """Import an exported collection; a missing collection is created.
+
+    Refuses keys with limits to names: an export holds the scans of any collection.
+    """
     await asyncio.to_thread(service.gallery.exports.require, workspace_id, body.source)
     return accepted(await begin(service, workspace_id, ImportRequest(collection, body.source)))
 

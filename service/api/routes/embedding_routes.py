@@ -32,7 +32,7 @@ router = APIRouter(route_class=StrictRoute)
     tags=["encoder"],
     openapi_extra=image_body(EmbeddingsBody, options=EmbeddingOptions),
     responses=responses_of(EmbeddingsAnswer, 200, 207),
-    dependencies=[needs("embed")],
+    dependencies=[needs("embed", limited="nothing")],
 )
 async def embed_images(
     request: Request,

@@ -16,7 +16,13 @@ from service.api.openapi import labelled_body
 from service.api.permissions import PUBLISH, needs
 from service.api.routes.version_routes import version_created
 from service.api.routing import StrictRoute
-from service.api.shapes.base import Identifier, Label, RefusedExampleAnswer, responses_of
+from service.api.shapes.base import (
+    CollectionName,
+    Identifier,
+    Label,
+    RefusedExampleAnswer,
+    responses_of,
+)
 from service.api.shapes.evaluation_shapes import (
     AgreementAnswer,
     AgreementBody,
@@ -37,6 +43,7 @@ from service.api.shapes.evaluation_shapes import (
 from service.api.shapes.report_shapes import Interval, OperatingPointAnswer, VersionReport
 from service.api.shapes.scan_shapes import thumbnail_path
 from service.api.shapes.version_shapes import VersionAnswer
+from service.api.source_limits import require_sources
 from service.api.version_names import PATTERN, VersionInPath, VersionInQuery, VersionName
 from service.classifiers.refusals import RefusedExample
 from service.classifiers.requests import EvaluationRequest, ReviewKind, ReviewRequest
@@ -132,12 +139,13 @@ async def compare_versions(
 @router.get("/classifiers/{name}/review", dependencies=[needs("classifier.read", "scan.read")])
 async def review_labels(
     service: Service,
+    caller: KnownCaller,
     workspace_id: WorkspaceId,
     target: VersionInQuery,
     kind: ReviewKind,
     collection: Annotated[
-        str | None,
-        Query(max_length=64, description="For kind `next`; null: as the version was fitted."),
+        CollectionName | None,
+        Query(description="For kind `next`; null: as the version was fitted."),
     ] = None,
     task: Annotated[
         list[Identifier] | None,
@@ -154,6 +162,9 @@ async def review_labels(
     classifier, ``label`` names the label in question.
     """
     name, version = target[0].name, target[1]
+    if kind == "next" and collection is None:
+        number = str(version.number)
+        await asyncio.to_thread(require_sources, service, caller, name, number)
     request = ReviewRequest(name, version.number, kind, limit, collection, tuple(task or ()))
     review = await service.fits.run(partial(service.review.review, workspace_id, request))
     dim = service.pipeline.encoder.dim

@@ -7,7 +7,7 @@ import asyncio
 
 from fastapi import APIRouter, Response
 
-from service.api.dependencies import KnownCaller, Service, WorkspaceId
+from service.api.dependencies import KnownCaller, Service
 from service.api.paging import Paging, next_cursor
 from service.api.permissions import needs
 from service.api.routing import StrictRoute
@@ -20,7 +20,10 @@ from service.api.shapes.key_shapes import (
 )
 
 router = APIRouter(
-    route_class=StrictRoute, prefix="/v1/keys", tags=["keys"], dependencies=[needs("admin")]
+    route_class=StrictRoute,
+    prefix="/v1/keys",
+    tags=["keys"],
+    dependencies=[needs("admin", limited="shown")],
 )
 KIND = "keys"
 
@@ -39,39 +42,41 @@ async def create_key(
 
 
 @router.get("")
-async def list_keys(service: Service, workspace_id: WorkspaceId, paging: Paging) -> KeyPage:
+async def list_keys(service: Service, caller: KnownCaller, paging: Paging) -> KeyPage:
     """List the keys of the workspace, oldest first, revoked and expired ones included."""
     keys, next_after = await asyncio.to_thread(
-        service.key_registry.list_keys, workspace_id, limit=paging.limit, after=paging.after(KIND)
+        service.key_registry.list_keys, caller, limit=paging.limit, after=paging.after(KIND)
     )
     items = [KeyAnswer.of(key) for key in keys]
     return KeyPage(items=items, next_cursor=next_cursor(KIND, next_after))
 
 
 @router.get("/{key_id}")
-async def get_key(key_id: str, service: Service, workspace_id: WorkspaceId) -> KeyAnswer:
+async def get_key(key_id: str, service: Service, caller: KnownCaller) -> KeyAnswer:
     """Read one key, without its secret."""
-    return KeyAnswer.of(await asyncio.to_thread(service.key_registry.get, workspace_id, key_id))
+    return KeyAnswer.of(await asyncio.to_thread(service.key_registry.get, caller, key_id))
 
 
 @router.post("/{key_id}/rotate", status_code=201, responses={409: {}})
 async def rotate_key(
     key_id: str, body: KeyRotationBody, service: Service, caller: KnownCaller, response: Response
 ) -> KeyCreated:
-    """Create the successor of a key, with its name, rights and expiry; both work for a time.
+    """Create the successor of a key, with its name and rights; both work for a time.
 
     The answer shows the secret once. A key that is revoked, has expired or was rotated already
     answers 409.
     """
     rotate = service.key_registry.rotate
-    key, secret = await asyncio.to_thread(rotate, caller, key_id, overlap_s=body.overlap_s)
+    key, secret = await asyncio.to_thread(
+        rotate, caller, key_id, overlap_s=body.overlap_s, expires_at=body.expires_at
+    )
     return _created(response, KeyAnswer.of(key), secret)
 
 
 @router.delete("/{key_id}")
-async def revoke_key(key_id: str, service: Service, workspace_id: WorkspaceId) -> KeyAnswer:
+async def revoke_key(key_id: str, service: Service, caller: KnownCaller) -> KeyAnswer:
     """Revoke a key for ever; every replica refuses its next request."""
-    return KeyAnswer.of(await asyncio.to_thread(service.key_registry.revoke, workspace_id, key_id))
+    return KeyAnswer.of(await asyncio.to_thread(service.key_registry.revoke, caller, key_id))
 
 
 def _created(response: Response, key: KeyAnswer, secret: str) -> KeyCreated:

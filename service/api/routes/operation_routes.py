@@ -7,9 +7,10 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse
 
 from service.access.keys import Caller
+from service.access.workspace_rules import sought_studies, sought_subjects
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.etags import IfMatch
-from service.api.paging import Paging, next_cursor
+from service.api.paging import Paging, next_cursor, page_within
 from service.api.permissions import PUBLISH, needs
 from service.api.routing import StrictRoute
 from service.api.shapes.base import Responses
@@ -20,7 +21,8 @@ from service.api.shapes.operation_shapes import (
     erased_scans,
 )
 from service.api.shapes.scan_shapes import ScanDeleted
-from service.gallery.gallery_records import ErasedSubject
+from service.errors import UnknownItem
+from service.gallery.gallery_records import ErasedSubject, Page
 from service.jobs.job_requests import JobRequest, RefitRequest
 from service.jobs.operations import Operation
 
@@ -38,41 +40,66 @@ ACCEPTED: Responses = {
 }
 
 
-@router.get("/operations", tags=["operations"], dependencies=[needs("operation.read")])
+@router.get(
+    "/operations",
+    tags=["operations"],
+    dependencies=[needs("operation.read", limited="shown")],
+)
 async def list_operations(
-    service: Service, workspace_id: WorkspaceId, paging: Paging
+    service: Service, caller: KnownCaller, workspace_id: WorkspaceId, paging: Paging
 ) -> OperationPage:
     """List operations of the workspace, newest first; ended ones are kept for 30 days."""
+    number = paging.number_after("operations")
+
+    def list_page(*, limit: int, after: str | None) -> Page[Operation]:
+        before = None if after is None else int(after)
+        return service.operations.list_operations(workspace_id, limit=limit, before=before)
+
     page = await asyncio.to_thread(
-        service.operations.list_operations,
-        workspace_id,
+        page_within,
+        caller.limits,
+        list_page,
+        lambda operation: caller.limits.has(operation.names),
         limit=paging.limit,
-        before=paging.number_after("operations"),
+        after=None if number is None else str(number),
     )
     items = [OperationAnswer.of(operation) for operation in page.items]
     return OperationPage(items=items, next_cursor=next_cursor("operations", page.next_after))
 
 
 @router.get(
-    "/operations/{operation_id}", tags=["operations"], dependencies=[needs("operation.read")]
+    "/operations/{operation_id}",
+    tags=["operations"],
+    dependencies=[needs("operation.read", limited="shown")],
 )
 async def get_operation(
-    operation_id: str, service: Service, workspace_id: WorkspaceId
+    operation_id: str, service: Service, caller: KnownCaller
 ) -> OperationAnswer:
     """Read state and progress of one operation, its result or its problem."""
-    operation = await asyncio.to_thread(service.operations.get, workspace_id, operation_id)
-    return OperationAnswer.of(operation)
+    return OperationAnswer.of(await asyncio.to_thread(_shown, service, caller, operation_id))
 
 
 @router.delete(
-    "/operations/{operation_id}", tags=["operations"], dependencies=[needs("operation.cancel")]
+    "/operations/{operation_id}",
+    tags=["operations"],
+    dependencies=[needs("operation.cancel", limited="shown")],
 )
 async def cancel_operation(
-    operation_id: str, service: Service, workspace_id: WorkspaceId
+    operation_id: str, service: Service, caller: KnownCaller
 ) -> OperationAnswer:
     """Ask an operation to stop; one that has ended stays as it is."""
-    operation = await asyncio.to_thread(service.operations.cancel, workspace_id, operation_id)
+    await asyncio.to_thread(_shown, service, caller, operation_id)
+    cancel = service.operations.cancel
+    operation = await asyncio.to_thread(cancel, caller.workspace_id, operation_id)
     return OperationAnswer.of(operation)
+
+
+def _shown(service: Services, caller: Caller, operation_id: str) -> Operation:
+    """An operation that names nothing outside the limits of the caller. Raises UnknownItem."""
+    operation = service.operations.get(caller.workspace_id, operation_id)
+    if not caller.limits.has(operation.names):
+        raise UnknownItem("no such operation in this workspace")
+    return operation
 
 
 async def begin(service: Services, workspace_id: str, request: JobRequest) -> Operation:
@@ -111,14 +138,16 @@ async def delete_scan(
 ) -> ScanDeleted:
     """Delete one scan; the receipt names the classifiers fitted from it."""
     _require_refit(caller, refit=refit)
+    if refit:  # it may be an example of any classifier
+        caller.limits.require_unlimited()
     remove = service.gallery.remove
     receipt = await asyncio.to_thread(
         remove, caller.workspace_id, collection, scan_id, if_version=if_match
     )
     answer = ScanDeleted(
         deleted=scan_id,
-        classifiers=list(receipt.classifiers),
-        copies=erased_scans(receipt.copies),
+        classifiers=list(filter(caller.limits.has_classifier, receipt.classifiers)),
+        copies=erased_scans([c for c in receipt.copies if caller.limits.has_collection(c[0])]),
         backups_know=receipt.backups_know,
     )
     return await _erased(service, caller, receipt, answer, refit=refit)
@@ -129,7 +158,7 @@ async def delete_scan(
     tags=["subjects"],
     name="erase_subject_of_query",
     responses={404: {}},
-    dependencies=[needs("subject.erase")],
+    dependencies=[needs("subject.erase", limited="refused")],
 )
 async def erase_subject_of_query(
     service: Service,
@@ -146,7 +175,7 @@ async def erase_subject_of_query(
     tags=["subjects"],
     name="erase_study_of_query",
     responses={404: {}},
-    dependencies=[needs("subject.erase")],
+    dependencies=[needs("subject.erase", limited="refused")],
 )
 async def erase_study_of_query(
     service: Service,
@@ -159,7 +188,9 @@ async def erase_study_of_query(
 
 
 @router.delete(
-    "/subjects/{subject_id:path}", tags=["subjects"], dependencies=[needs("subject.erase")]
+    "/subjects/{subject_id:path}",
+    tags=["subjects"],
+    dependencies=[needs("subject.erase", limited="refused")],
 )
 async def erase_subject(
     subject_id: str, service: Service, caller: KnownCaller, refit: Refit = False
@@ -167,18 +198,22 @@ async def erase_subject(
     """Erase one patient everywhere; the receipt names scans and classifiers fitted from them."""
     _require_refit(caller, refit=refit)
     erase = service.gallery.erase_subject
-    receipt = await asyncio.to_thread(erase, caller.workspace_id, subject_id)
+    receipt = await asyncio.to_thread(erase, caller.workspace_id, *sought_subjects([subject_id]))
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
 
 
-@router.delete("/studies/{study_id:path}", tags=["subjects"], dependencies=[needs("subject.erase")])
+@router.delete(
+    "/studies/{study_id:path}",
+    tags=["subjects"],
+    dependencies=[needs("subject.erase", limited="refused")],
+)
 async def erase_study(
     study_id: str, service: Service, caller: KnownCaller, refit: Refit = False
 ) -> ErasureAnswer:
     """Erase one study everywhere; the receipt names scans and classifiers fitted from them."""
     _require_refit(caller, refit=refit)
     erase = service.gallery.erase_study
-    receipt = await asyncio.to_thread(erase, caller.workspace_id, study_id)
+    receipt = await asyncio.to_thread(erase, caller.workspace_id, *sought_studies([study_id]))
     return await _erased(service, caller, receipt, ErasureAnswer.of(receipt), refit=refit)
 
 

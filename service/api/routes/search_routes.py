@@ -3,12 +3,19 @@
 import asyncio
 from collections.abc import Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from service.access.workspace_rules import (
+    sought_studies,
+    sought_subjects,
+    stored_study,
+    stored_subject,
+)
 from service.api.batches import batch_status, refuse_if_all_failed
 from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.openapi import image_body
@@ -33,7 +40,7 @@ from service.api.uploads import Upload, embed_each, from_base64, read_upload
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
-from service.gallery.gallery_records import QueryExample, SearchHit, SearchRequest
+from service.gallery.gallery_records import QueryExample, ScanFilter, SearchHit, SearchRequest
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["search"])
 OptionsText = Annotated[
@@ -47,7 +54,7 @@ OptionsText = Annotated[
     responses=responses_of(SearchAnswer | SearchesAnswer)
     | responses_of(SearchesAnswer, 207)
     | {404: {}},
-    dependencies=[needs("search")],
+    dependencies=[needs("search", limited="body")],
 )
 async def search(
     request: Request, service: Service, workspace_id: WorkspaceId, options: OptionsText = None
@@ -158,15 +165,15 @@ async def _search(
         negative=tuple(_example(example, encoder_id) or next(uploaded) for example in negative),
         stored_in=options.stored_in,
         k=options.k,
-        where=options.filter.where(),
+        where=_excluding(options),
         match=options.match,
         group_by=options.group_by,
         group_size=options.group_size,
         diversity=options.diversity,
         min_score=options.min_score,
         exclude_same=options.exclude_same,
-        subject_id=options.subject_id,
-        study_id=options.study_id,
+        subject_id=options.subject_id and stored_subject(options.subject_id),
+        study_id=options.study_id and stored_study(options.study_id),
         with_vectors=options.with_vector,
     )
     loop = asyncio.get_running_loop()
@@ -178,6 +185,18 @@ async def _search(
         query=QueryAnswer(images=[ImageAnswer.of(image_of(image)) for image in images]),
         items=[HitAnswer.of(hit) for hit in hits],
     )
+
+
+def _excluding(options: SearchOptions) -> ScanFilter:
+    """The filter; where the own subject is left out, also under the id as it was given."""
+    where, same = options.filter.where(), options.exclude_same
+    if same == "subject" and options.subject_id is not None:
+        others = sought_subjects([options.subject_id])
+        return replace(where, not_subject_ids=(*where.not_subject_ids, *others))
+    if same == "study" and options.study_id is not None:
+        others = sought_studies([options.study_id])
+        return replace(where, not_study_ids=(*where.not_study_ids, *others))
+    return where
 
 
 def _search_timed(service: Services, workspace_id: str, request: SearchRequest) -> list[SearchHit]:

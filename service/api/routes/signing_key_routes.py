@@ -18,7 +18,7 @@ router = APIRouter(route_class=StrictRoute, prefix="/v1/signing-keys", tags=["ke
 SIGNING_KIND = "signing-keys"
 
 
-@router.get("", dependencies=[needs("classifier.read")])
+@router.get("", dependencies=[needs("classifier.read", limited="nothing")])
 async def list_signing_keys(
     service: Service, workspace_id: WorkspaceId, paging: Paging
 ) -> SigningKeyPage:
@@ -36,7 +36,9 @@ async def list_signing_keys(
     return SigningKeyPage(items=items, next_cursor=next_cursor(SIGNING_KIND, next_after))
 
 
-@router.post("", status_code=201, responses={409: {}}, dependencies=[needs("admin")])
+@router.post(
+    "", status_code=201, responses={409: {}}, dependencies=[needs("admin", limited="refused")]
+)
 async def trust_signing_key(
     body: TrustedKeyBody, service: Service, workspace_id: WorkspaceId, response: Response
 ) -> SigningKeyAnswer:
@@ -49,7 +51,7 @@ async def trust_signing_key(
     return _with_location(response, SigningKeyAnswer.of(key))
 
 
-@router.post("/rotate", status_code=201, dependencies=[needs("admin")])
+@router.post("/rotate", status_code=201, dependencies=[needs("admin", limited="refused")])
 async def rotate_signing_key(
     service: Service, workspace_id: WorkspaceId, response: Response
 ) -> SigningKeyAnswer:
@@ -61,7 +63,7 @@ async def rotate_signing_key(
     return _with_location(response, SigningKeyAnswer.of(key))
 
 
-@router.get("/{key_id}", dependencies=[needs("classifier.read")])
+@router.get("/{key_id}", dependencies=[needs("classifier.read", limited="nothing")])
 async def get_signing_key(
     key_id: str, service: Service, workspace_id: WorkspaceId
 ) -> SigningKeyAnswer:
@@ -71,7 +73,7 @@ async def get_signing_key(
     )
 
 
-@router.delete("/{key_id}", responses={409: {}}, dependencies=[needs("admin")])
+@router.delete("/{key_id}", responses={409: {}}, dependencies=[needs("admin", limited="refused")])
 async def distrust_signing_key(
     key_id: str, service: Service, workspace_id: WorkspaceId
 ) -> SigningKeyAnswer:

@@ -64,7 +64,9 @@ async def get_metrics(service: Service) -> Response:
     return Response(text, media_type=METRICS_CONTENT_TYPE)
 
 
-@router.get("/v1/encoder", tags=["encoder"], dependencies=[needs("encoder.read")])
+@router.get(
+    "/v1/encoder", tags=["encoder"], dependencies=[needs("encoder.read", limited="nothing")]
+)
 async def get_encoder(service: Service, workspace_id: WorkspaceId) -> EncoderAnswer:
     """Manifest and model card of the loaded bundle."""
     encoder = service.pipeline.encoder

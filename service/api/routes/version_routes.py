@@ -23,6 +23,7 @@ from service.api.shapes.version_shapes import (
     VersionAnswer,
     VersionPage,
 )
+from service.api.source_limits import source_changes
 from service.api.version_names import VersionInPath, VersionName
 from service.classifiers.portable_versions import export_document, export_onnx
 from service.classifiers.registry import Classifier, ClassifierVersion
@@ -56,8 +57,8 @@ async def get_version(
 ) -> VersionAnswer:
     """Read one version: its report, who made it, when, from what, and what is newer there."""
     classifier, version = target
-    count = service.registry.source_changes
-    changes = await asyncio.to_thread(count, workspace_id, classifier.name, version)
+    name = classifier.name
+    changes = await asyncio.to_thread(source_changes, service, workspace_id, name, version)
     return with_etag(response, VersionAnswer.of(classifier, version, changes))
 
 

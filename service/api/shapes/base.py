@@ -4,6 +4,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -14,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from service.access.name_limits import NamedItems, current_limits
+from service.access.workspace_rules import stored_study, stored_subject
 from service.api.problems import MAX_RULES, problem
 from service.api.strict_json import MAX_INLINE_BYTES
 from service.classifiers.refusals import RefusalReason
@@ -59,11 +62,35 @@ def _distinct(values: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     return checked
 
 
+def _named_collection(name: str) -> str:
+    current_limits().require(NamedItems(collections=(name,)))
+    return name
+
+
+def _new_collection(name: str) -> str:
+    current_limits().require_new(NamedItems(collections=(name,)))
+    return name
+
+
+def _new_classifier(name: str) -> str:
+    current_limits().require_new(NamedItems(classifiers=(name,)))
+    return name
+
+
 JsonObject: TypeAlias = dict[str, Any]
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
+# Every collection or classifier that a body or a query names has one of these types: they hold
+# the limits of the caller. The errors that they raise are no ValueErrors, so Pydantic passes them.
+CollectionName = Annotated[Name, AfterValidator(_named_collection)]
+NewCollectionName = Annotated[Name, AfterValidator(_new_collection)]
+NewClassifierName = Annotated[Name, AfterValidator(_new_classifier)]
 # Ids, names and values of labels get the form in which they are stored: composed and trimmed.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128), BeforeValidator(_name)]
+# Of what is stored: where the policy of the workspace says so, the validated value is a pseudonym
+# already, so that nothing behind it (a fingerprint, an operation, a log) sees the id as given.
+SubjectId = Annotated[Identifier, AfterValidator(stored_subject)]
+StudyId = Annotated[Identifier, AfterValidator(stored_study)]
 # An id is a part of a path: no slash, and no leading dot, which clients would resolve.
 ScanId = Annotated[
     str,

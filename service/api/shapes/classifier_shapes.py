@@ -4,17 +4,21 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from service.access.name_limits import current_limits
 from service.api.shapes.base import (
     ENCODER,
     VERSION_NAME,
     Answer,
     Body,
+    CollectionName,
     Identifier,
     JsonObject,
     Label,
-    Name,
+    NewClassifierName,
     PageAnswer,
     ResourceAnswer,
+    StudyId,
+    SubjectId,
     etag,
     example_of,
 )
@@ -65,10 +69,10 @@ class LabelledExample(Labelled):
     """A stored scan (``scan_id``), an image (``image``), or the next file of a form (neither)."""
 
     scan_id: Identifier | None = None
-    collection: Name | None = Field(None, description="Of the scan; null: the request's.")
+    collection: CollectionName | None = Field(None, description="Of the scan; null: the request's.")
     image: str | None = Field(None, description="One image file, base64.")
-    subject_id: Identifier | None = Field(None, description="Only for an image or file.")
-    study_id: Identifier | None = Field(None, description="Only for an image or file.")
+    subject_id: SubjectId | None = Field(None, description="Only for an image or file.")
+    study_id: StudyId | None = Field(None, description="Only for an image or file.")
 
     @model_validator(mode="after")
     def _is_scan_or_image(self) -> Self:
@@ -83,7 +87,7 @@ class LabelledExample(Labelled):
 class ExampleSource(Body):
     """Labelled examples: the scans of a task of a collection, and those in ``examples``."""
 
-    collection: Name | None = None
+    collection: CollectionName | None = None
     task: Identifier | None = Field(None, description="Use every scan with a label for this task.")
     tasks: dict[Identifier, Label] = Field(
         default_factory=dict,
@@ -115,7 +119,7 @@ class ExampleSource(Body):
             self.collection,
             self.task,
             dict(self.tasks),
-            self.filter.where(),
+            self.filter.as_stored().where(),
             tuple(
                 ScanExample(
                     example.collection or self.collection or "",
@@ -126,21 +130,23 @@ class ExampleSource(Body):
                 for example in self.examples
                 if (scan_id := example.scan_id) is not None
             ),
-            self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            self.filter.as_stored().written(),
         )
 
 
 class UnlabelledBody(Body):
     """Scans that take part in a fit without a label, where that helps."""
 
-    collection: Name | None = Field(description="Null: none, also if the version before had some.")
+    collection: CollectionName | None = Field(
+        description="Null: none, also if the version before had some."
+    )
     filter: FilterBody = Field(default_factory=FilterBody)
 
     @property
     def selection(self) -> UnlabelledSelection:
         """The scans as the use cases take them."""
-        written = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return UnlabelledSelection(self.collection, self.filter.where(), written)
+        kept = self.filter.as_stored()
+        return UnlabelledSelection(self.collection, kept.where(), kept.written())
 
 
 class FitFields(Body):
@@ -181,7 +187,7 @@ class NewClassifierBody(ExampleSource, FitFields):
 
     model_config = example_of({"name": "finding", "collection": "liver", "task": "finding"})
 
-    name: Name
+    name: NewClassifierName
     kind: Kind = "single_label"
 
     @model_validator(mode="after")
@@ -214,7 +220,7 @@ class RefitBody(FitFields):
         description="Version to start from: a number, `published` or `latest`.",
     )
     publish: bool = Field(False, description="Publish the new version at once.")
-    collection: Name | None = Field(None, description="Another source: null = as before.")
+    collection: CollectionName | None = Field(None, description="Another source: null = as before.")
     task: Identifier | None = None
     tasks: dict[Identifier, Label] = Field(default_factory=dict, max_length=64)
     filter: FilterBody = Field(default_factory=FilterBody)
@@ -232,8 +238,8 @@ class RefitBody(FitFields):
         """The refit as the use cases take it."""
         source = None
         if self.collection is not None:
-            written = self.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
-            where = self.filter.where()
+            kept = self.filter.as_stored()
+            where, written = kept.where(), kept.written()
             source = ExampleSelection(self.collection, self.task, self.tasks, where, filter=written)
         return RefitFromSource(
             name, self.version, source, self.fit_options(), author, self.publish, if_revision
@@ -252,7 +258,7 @@ class ClassifierImportBody(Body):
 
     max_bytes: ClassVar[int] = 64_000_000  # the embeddings of 2000 examples
 
-    name: Name
+    name: NewClassifierName
     classifier: JsonObject
 
     @field_validator("classifier")
@@ -280,7 +286,11 @@ class SourceAnswer(Answer):
     def of(cls, version: ClassifierVersion) -> Self | None:
         """The answer for a version; null for imports, and for versions of release 0.1.0."""
         source = LabelSource.of_version(version)
-        return None if source is None else cls.of_record(source, tasks=dict(source.tasks))
+        if source is None:
+            return None
+        if source.collection and not current_limits().has_collection(source.collection):
+            return None
+        return cls.of_record(source, tasks=dict(source.tasks))
 
 
 class SourceChangesAnswer(Answer):
@@ -304,7 +314,8 @@ class FittedAnswer(ResourceAnswer):
     report: VersionReport | None = Field(description="Null for an import without a report.")
     calibrated: bool = Field(description="Whether every label is; the report gives the reason.")
     source: SourceAnswer | None = Field(
-        description="Null for an import, and for a version of release 0.1.0."
+        description="Null for an import, for a version of release 0.1.0, and for a collection that "
+        "the key may not name."
     )
     signature: SignatureAnswer | None = Field(
         description="Of the document of an import, when it was imported; null for a fit."

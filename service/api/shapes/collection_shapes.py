@@ -12,6 +12,7 @@ from service.api.shapes.base import (
     EncodedAnswer,
     Identifier,
     Name,
+    NewCollectionName,
     PageAnswer,
     ResourceAnswer,
     Share,
@@ -89,7 +90,7 @@ class NewCollectionBody(CollectionPatchBody):
         }
     )
 
-    name: Name
+    name: NewCollectionName
     intake: IntakeBody = Field(default_factory=IntakeBody)
 
 

@@ -1,11 +1,18 @@
 """The filter over scans: one language for lists, searches, counts and fits."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
-from service.api.shapes.base import Body, Identifier, Label, Value, example_of
+from service.access.workspace_rules import (
+    sought_studies,
+    sought_subjects,
+    stored_study,
+    stored_subject,
+)
+from service.api.shapes.base import Body, Identifier, JsonObject, Label, Value, example_of
 from service.errors import InputError
 from service.gallery.gallery_records import Range, ScanFilter
 
@@ -94,6 +101,29 @@ class FilterBody(Body):
             level = [inner for outer in level for inner in _filters_in(outer)]
         return document
 
+    def as_stored(self) -> "FilterBody":
+        """The filter with the ids under which the workspace stores subjects and studies.
+
+        For what is kept with a version or an operation: it has no id as it was given.
+        """
+        own = {
+            name: _mapped(value, stored)
+            for name, stored in _STORED.items()
+            if (value := getattr(self, name)) is not None
+        }
+        inner: dict[str, Any] = {
+            name: [part.as_stored() for part in parts]
+            for name, parts in (("all_of", self.all_of), ("any_of", self.any_of))
+            if parts is not None
+        }
+        if self.none_of is not None:
+            inner["none_of"] = self.none_of.as_stored()
+        return self.model_copy(update=own | inner)
+
+    def written(self) -> JsonObject:
+        """The filter as a request writes it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
     def where(self) -> ScanFilter:
         """The filter as the gallery takes it. Raises InputError."""
         tests = {n: v for n, v in self.attributes.items() if isinstance(v, AttributeTest)}
@@ -107,10 +137,10 @@ class FilterBody(Body):
         return ScanFilter(
             labels={n: _many(v) for n, v in self.labels.items() if n not in presence},
             attributes=values | any_of,
-            subject_ids=_values(self.subject_id),
-            study_ids=_values(self.study_id),
-            not_subject_ids=_values(self.not_subject_id),
-            not_study_ids=_values(self.not_study_id),
+            subject_ids=sought_subjects(_values(self.subject_id)),
+            study_ids=sought_studies(_values(self.study_id)),
+            not_subject_ids=sought_subjects(_values(self.not_subject_id)),
+            not_study_ids=sought_studies(_values(self.not_study_id)),
             label_presence=presence,
             attribute_presence={n: v.exists for n, v in tests.items() if v.exists is not None},
             attribute_ranges={n: span for n, span in spans.items() if span != Range()},
@@ -122,6 +152,20 @@ class FilterBody(Body):
             any_of=tuple(inner.where() for inner in self.any_of or ()),
             none_of=(*none_of, *((self.none_of.where(),) if self.none_of else ())),
         )
+
+
+_STORED = {
+    "subject_id": stored_subject,
+    "study_id": stored_study,
+    "not_subject_id": stored_subject,
+    "not_study_id": stored_study,
+}
+
+
+def _mapped(value: Any, stored: Callable[[str], str]) -> Any:
+    if isinstance(value, Presence):
+        return value
+    return [stored(item) for item in value] if isinstance(value, list) else stored(value)
 
 
 def _conditions_of(document: Any) -> int:

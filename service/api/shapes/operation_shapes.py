@@ -83,10 +83,32 @@ class ImportResult(Answer):
     erased: int | None = Field(
         None, description="Scans left out, because their subject or study was erased since."
     )
+    refused: int | None = Field(
+        None, description="Scans that the policy of the workspace left out."
+    )
+
+
+class WorkspaceDeletionResult(Answer):
+    """The receipt: what was in the workspace when its deletion was asked for, and is gone."""
+
+    workspace: str = Field(description="Its name, which is free again.")
+    workspace_id: str
+    collections: int
+    scans: int
+    classifiers: int
+    keys: int
+    operations: int
+    backups_know: bool | None = Field(description=KNOWN_HELP)
 
 
 OperationResult: TypeAlias = (
-    FitResult | RefitResult | ReembedResult | BackupResult | ExportResult | ImportResult
+    FitResult
+    | RefitResult
+    | ReembedResult
+    | BackupResult
+    | ExportResult
+    | ImportResult
+    | WorkspaceDeletionResult
 )
 
 
@@ -94,7 +116,7 @@ class OperationAnswer(Answer):
     """A long-running task."""
 
     operation_id: str = Field(examples=["op_5f2b1c0d9e8a7463aa01"])
-    kind: Literal["fit", "refit", "reembed", "export", "import", "backup"]
+    kind: Literal["fit", "refit", "reembed", "export", "import", "backup", "delete_workspace"]
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     progress: ProgressAnswer
     cancel_asked: bool

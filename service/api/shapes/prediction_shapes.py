@@ -10,10 +10,10 @@ from service.api.shapes.base import (
     Answer,
     Base64Image,
     Body,
+    CollectionName,
     EncodedAnswer,
     Identifier,
     ImageAnswer,
-    Name,
     Problem,
     Rounded,
     Share,
@@ -47,7 +47,7 @@ class PredictScansBody(Body):
 
     model_config = example_of({"collection": "liver", "scan_ids": ["scan-1", "scan-2"]})
 
-    collection: Name
+    collection: CollectionName
     scan_ids: list[Identifier] = Field(min_length=1)
 
 

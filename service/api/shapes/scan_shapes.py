@@ -15,7 +15,6 @@ from service.api.shapes.base import (
     Body,
     Deleted,
     EncodedAnswer,
-    Identifier,
     ImageAnswer,
     JsonObject,
     LabelChanges,
@@ -24,6 +23,8 @@ from service.api.shapes.base import (
     Problem,
     ResourceAnswer,
     ScanId,
+    StudyId,
+    SubjectId,
     etag,
     example_of,
 )
@@ -39,8 +40,8 @@ class ScanMetadata(Body):
     """What the caller knows of an uploaded image; every field is optional."""
 
     scan_id: ScanId | None = None
-    subject_id: Identifier | None = None
-    study_id: Identifier | None = None
+    subject_id: SubjectId | None = None
+    study_id: StudyId | None = None
     labels: Labels = Field(default_factory=dict, max_length=64)
     attributes: Attributes = Field(default_factory=dict, max_length=64)
 
@@ -72,8 +73,8 @@ class ScanPatchBody(Body):
 
     model_config = example_of({"labels": {"finding": "malignant", "draft": None}, "study_id": "s7"})
 
-    subject_id: Identifier | None = None
-    study_id: Identifier | None = None
+    subject_id: SubjectId | None = None
+    study_id: StudyId | None = None
     labels: LabelChanges = Field(default_factory=dict, max_length=64)
     attributes: Attributes = Field(default_factory=dict, max_length=64)
 

@@ -10,12 +10,12 @@ from service.api.shapes.base import (
     Answer,
     Base64Image,
     Body,
+    CollectionName,
     Component,
     Cosine,
     EncodedAnswer,
     Identifier,
     ImageAnswer,
-    Name,
     Problem,
     RegionChoice,
     example_of,
@@ -69,7 +69,7 @@ class SearchOptions(Body):
     region: RegionChoice | None = Field(None, description=REGION_HELP)
     subject_id: Identifier | None = Field(None, description="Subject of the uploaded query.")
     study_id: Identifier | None = Field(None, description="Study of the uploaded query.")
-    stored_in: Name | None = Field(
+    stored_in: CollectionName | None = Field(
         None, description="Collection of the scans in the query; null: the first collection."
     )
     positive: ExampleChoices = Field(
@@ -90,7 +90,7 @@ class SearchOptionsAcross(SearchOptions):
 
     model_config = example_of({"collections": ["liver", "liver-2025"], "k": 5})
 
-    collections: list[Name] = Field(default_factory=list, max_length=32)
+    collections: list[CollectionName] = Field(default_factory=list, max_length=32)
 
 
 class QueryBody(SearchOptions):
@@ -141,7 +141,7 @@ class SearchBody(QueryBody):
         {"collections": ["liver", "liver-2025"], "scan_id": "scan-1", "stored_in": "liver", "k": 5}
     )
 
-    collections: list[Name] = Field(min_length=1, max_length=32)
+    collections: list[CollectionName] = Field(min_length=1, max_length=32)
     queries: list[QueryBody] | None = Field(None, min_length=1)
 
     def many(self) -> list[QueryBody]:

@@ -4,12 +4,13 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from service.access.name_limits import current_limits
 from service.api.shapes.base import (
     THUMBNAIL_HELP,
     Answer,
     Body,
+    CollectionName,
     Identifier,
-    Name,
     PageAnswer,
     etag,
     example_of,
@@ -24,7 +25,12 @@ from service.api.shapes.classifier_shapes import (
 from service.api.shapes.report_shapes import MULTI_LABEL_ONLY, VersionSettings
 from service.api.shapes.scan_shapes import thumbnail_path
 from service.classifiers.examples import Reference
-from service.classifiers.label_source import SOURCE, SourceChanges
+from service.classifiers.label_source import (
+    SOURCE,
+    UNLABELLED,
+    SourceChanges,
+    collections_read,
+)
 from service.classifiers.registry import Author, Classifier, ClassifierVersion, VersionExample
 from service.classifiers.requests import ChangeRequest, labelling_of
 from service.classifiers.signing.signatures import SIGNATURE
@@ -34,7 +40,7 @@ class ExampleReference(Body):
     """An example of a classifier: by ``example_id``, or by ``collection`` and ``scan_id``."""
 
     example_id: Identifier | None = None
-    collection: Name | None = None
+    collection: CollectionName | None = None
     scan_id: Identifier | None = None
 
     @model_validator(mode="after")
@@ -121,11 +127,9 @@ class VersionAnswer(FittedAnswer):
         changes: SourceChanges | None = None,
     ) -> Self:
         """The answer for a record."""
-        settings = {
-            name: value
-            for name, value in version.settings.items()
-            if name not in (SOURCE, SIGNATURE)
-        }
+        is_shown = all(map(current_limits().has_collection, collections_read(version)))
+        hidden = {SOURCE, SIGNATURE} if is_shown else {SOURCE, SIGNATURE, UNLABELLED}
+        settings = {name: value for name, value in version.settings.items() if name not in hidden}
         return cls.of_version(
             version,
             changes,
@@ -156,13 +160,19 @@ class ExampleSummary(Answer):
 
     @classmethod
     def of_example(cls, example: VersionExample, **others: Any) -> Self:
-        """The answer for a record; ``others`` are further fields."""
-        collection, scan_id = example.scan or (None, None)
+        """The answer for a record; ``others`` are further fields.
+
+        A scan of a collection that the caller may not name is shown as an upload.
+        """
+        scan = example.scan
+        if scan is not None and not current_limits().has_collection(scan[0]):
+            scan = None
+        collection, scan_id = scan or (None, None)
         return cls.of_record(
             example,
             collection=collection,
             scan_id=scan_id,
-            thumbnail=None if example.scan is None else thumbnail_path(*example.scan),
+            thumbnail=None if scan is None else thumbnail_path(*scan),
             **others,
         )
 

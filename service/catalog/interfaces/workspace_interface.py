@@ -39,7 +39,13 @@ class WorkspaceCatalog(Protocol):
         """
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        """The key with this hash, if it exists and is neither revoked nor expired."""
+        """The key with this hash, if it exists and is neither revoked nor expired.
+
+        None as well while its workspace is being deleted.
+
+        Raises:
+            WorkspaceSuspended: it would open a workspace that is suspended.
+        """
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
         """All keys, revoked ones included, oldest first."""
@@ -48,11 +54,20 @@ class WorkspaceCatalog(Protocol):
         """Revoke a key for ever; a second call keeps the first time. Raises UnknownItem."""
 
     def rotate_key(
-        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+        self,
+        workspace_id: str,
+        key_id: str,
+        secret_sha256: str,
+        *,
+        old_until: str,
+        expires_at: str | None = None,
     ) -> KeyRecord:
         """Store a further key with the name and the rights of a key, which expires at a time.
 
-        The new key expires when the old one did; the old one keeps its expiry if it is earlier.
+        The old key keeps its expiry if it is earlier.
+
+        Args:
+            expires_at: of the new key; None = when the old one did.
 
         Raises:
             UnknownItem: no such key.

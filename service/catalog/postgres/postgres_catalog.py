@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.policies.postgres_policies import PostgresPolicies
 from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
 from service.catalog.postgres.erasure.postgres_replay import PostgresReplay
 from service.catalog.postgres.erasure.postgres_retention import PostgresRetention
@@ -32,6 +33,7 @@ from service.catalog.signing.postgres_signing import PostgresSigning
 
 class PostgresCatalog(
     PostgresWorkspaces,
+    PostgresPolicies,
     PostgresErasure,
     PostgresReplay,
     PostgresRetention,

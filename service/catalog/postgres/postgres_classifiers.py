@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import new_id, now
+from service.catalog.policies.postgres_policies import admit_usage
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import keep_erasures_away, lock_erasures
 from service.catalog.postgres.postgres_rows import (
@@ -41,6 +42,7 @@ class PostgresClassifiers(PostgresTable):
     """The part of the catalog for classifiers."""
 
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
+        admit, version = self._rules.admission(workspace_id), self._obeying(workspace_id, version)
         require_text(name, "a classifier name")
         values = {
             "workspace_id": workspace_id,
@@ -59,7 +61,11 @@ class PostgresClassifiers(PostgresTable):
                 raise NameTaken("the workspace has a classifier of this name")
             row = require_classifier(connection, workspace_id, name)
             _insert_version(connection, row, 1, version)
+            admit_usage(connection, workspace_id, admit)
             return _classifier(connection, row)
+
+    def _obeying(self, workspace_id: str, version: NewVersion) -> NewVersion:
+        return self._rules.intake(workspace_id).version(version)
 
     def add_version(
         self,
@@ -70,6 +76,7 @@ class PostgresClassifiers(PostgresTable):
         publish: bool = False,
         if_revision: int | None = None,
     ) -> tuple[Classifier, ClassifierVersion]:
+        version = self._obeying(workspace_id, version)
         with self._database.write(workspace_id) as connection:
             keep_erasures_away(connection, workspace_id)
             row = require_classifier(connection, workspace_id, name, lock=True)

@@ -8,12 +8,14 @@ from psycopg import sql
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import now
+from service.catalog.policies.postgres_policies import admit_usage
 from service.catalog.postgres.erasure.postgres_erasure import drop_rows
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     decode,
     forget_answers,
+    forget_images,
     insert,
     note,
     owe_vacuum,
@@ -33,9 +35,6 @@ from service.catalog.validation import (
 )
 from service.errors import InputError, NameTaken
 
-_FORGET_IMAGES = """
-    DELETE FROM scan_images WHERE row_id IN (SELECT row_id FROM scans WHERE collection_id = %s)
-"""
 _LIST = """
     SELECT * FROM collection_records
     WHERE workspace_id = %s AND (%s::text IS NULL OR name > %s) ORDER BY name LIMIT %s
@@ -57,6 +56,8 @@ class PostgresCollections(PostgresTable):
         retention_days: float | None = None,
         intake: Mapping[str, Any] | None = None,
     ) -> Collection:
+        admit = self._rules.admission(workspace_id)
+        self._rules.intake(workspace_id).require_collection(keep_images=keep_images)
         require_text(name, "a collection name")
         require_text(description, "a description")
         if dim < 1:
@@ -73,6 +74,7 @@ class PostgresCollections(PostgresTable):
                 is None
             ):
                 raise NameTaken("the workspace has a collection of this name")
+            admit_usage(connection, workspace_id, admit)
         return record
 
     def patch_collection(
@@ -89,6 +91,8 @@ class PostgresCollections(PostgresTable):
         ).format(
             sql.SQL("").join(sql.SQL("{} = %s, ").format(sql.Identifier(name)) for name in changes)
         )
+        if "keep_images" in patch.set_fields:
+            self._rules.intake(workspace_id).require_collection(keep_images=patch.keep_images)
         stops_keeping = "keep_images" in patch.set_fields and not patch.keep_images
         with self._database.write(workspace_id) as connection:
             parent = require_collection(connection, workspace_id, name, lock=True)
@@ -97,7 +101,7 @@ class PostgresCollections(PostgresTable):
             row = connection.execute(update, (*changes.values(), collection_id)).fetchone()
             dropped = 0
             if stops_keeping:
-                dropped = connection.execute(_FORGET_IMAGES, (collection_id,)).rowcount
+                dropped = forget_images(connection, collection_id)
                 owe_vacuum(connection)
             digest = digest_of_kind("images", workspace_id, collection_id)
             erasures = [new_erasure("images", workspace_id, digest)] if dropped else []

@@ -80,6 +80,14 @@ _BIND = """
     WHERE r.collection_id = c.collection_id AND c.collection_id = %s
 """
 _TURN = "UPDATE reembeddings SET encoder_id = %s, dim = %s, state = %s WHERE collection_id = %s"
+_RESIZE = """
+    WITH resized AS (
+        UPDATE scans SET stored_bytes = stored_bytes + %(wider)s
+        WHERE collection_id = %(collection_id)s
+    )
+    UPDATE collections SET stored_bytes = stored_bytes + scans * %(wider)s
+    WHERE collection_id = %(collection_id)s
+"""
 
 
 class PostgresReembeddings(PostgresTable):
@@ -153,6 +161,9 @@ class PostgresReembeddings(PostgresTable):
             if lacking:
                 raise Conflict(f"{lacking} scans have no vector of the other encoder")
             _exchange(connection, collection_id)
+            wider = 4 * (_require_row(connection, parent)["dim"] - parent["dim"])
+            if wider:
+                connection.execute(_RESIZE, {"wider": wider, "collection_id": collection_id})
             connection.execute(_BIND, (collection_id,))
             state = "switched" if current.state == "embedding" else "embedding"
             connection.execute(_TURN, (parent["encoder_id"], parent["dim"], state, collection_id))

@@ -18,6 +18,7 @@ from service.catalog.codec import from_columns, to_columns
 from service.catalog.erasure_ledger import Erasure, ErasureLedger
 from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
+from service.catalog.policies.storage_rules import NoRules, StorageRules
 from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
 from service.catalog.redaction import Redact
 from service.catalog.validation import is_comparable
@@ -32,6 +33,7 @@ class PostgresTable:
     _database: PostgresDatabase
     _ledger: ErasureLedger | None
     _redact: Redact
+    _rules: StorageRules = NoRules()
 
     def _select(self, record: type[T], workspace_id: str, query: str, *variables: Any) -> list[T]:
         """The records of all rows. Raises CatalogFailure: a column is damaged."""
@@ -154,14 +156,17 @@ def delete_scans(connection: Connection, row_ids: Sequence[int]) -> int:
     # Every part sees the rows as they were before the statement.
     query = """
         WITH gone AS (
-            DELETE FROM scans WHERE row_id = ANY(%(ids)s::bigint[]) RETURNING collection_id
+            DELETE FROM scans WHERE row_id = ANY(%(ids)s::bigint[])
+            RETURNING collection_id, stored_bytes
         ), cines AS (
             SELECT DISTINCT collection_id FROM scan_frames WHERE row_id = ANY(%(ids)s::bigint[])
         ), counts AS (
-            SELECT collection_id, count(*) AS scans FROM gone GROUP BY collection_id
+            SELECT collection_id, count(*) AS scans, sum(stored_bytes)::bigint AS bytes
+            FROM gone GROUP BY collection_id
         ), counted AS (
             UPDATE collections AS c
-            SET scans = c.scans - counts.scans, frames_stamp = c.frames_stamp + (
+            SET scans = c.scans - counts.scans,
+                stored_bytes = c.stored_bytes - counts.bytes, frames_stamp = c.frames_stamp + (
                 SELECT count(*) FROM cines WHERE cines.collection_id = c.collection_id
             )
             FROM counts WHERE counts.collection_id = c.collection_id
@@ -170,6 +175,27 @@ def delete_scans(connection: Connection, row_ids: Sequence[int]) -> int:
     """
     row = connection.execute(query, {"ids": list(row_ids)}).fetchone()
     return 0 if row is None else int(row["scans"])
+
+
+def forget_images(connection: Connection, collection_id: int) -> int:
+    """Delete the kept images of a collection, which is locked; return how many there were."""
+    query = """
+        WITH gone AS (
+            DELETE FROM scan_images WHERE row_id IN (
+                SELECT row_id FROM scans WHERE collection_id = %(collection_id)s
+            ) RETURNING row_id, octet_length(png) AS bytes
+        ), smaller AS (
+            UPDATE scans AS s SET stored_bytes = s.stored_bytes - gone.bytes
+            FROM gone WHERE gone.row_id = s.row_id
+        ), counted AS (
+            UPDATE collections
+            SET stored_bytes = stored_bytes - (SELECT coalesce(sum(bytes), 0)::bigint FROM gone)
+            WHERE collection_id = %(collection_id)s
+        )
+        SELECT count(*) AS images FROM gone
+    """
+    row = connection.execute(query, {"collection_id": collection_id}).fetchone()
+    return 0 if row is None else int(row["images"])
 
 
 def note(connection: Connection, erasures: Sequence[Erasure]) -> None:

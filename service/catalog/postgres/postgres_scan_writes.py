@@ -15,6 +15,8 @@ import numpy as np
 from psycopg.rows import DictRow
 
 from service.catalog.ids import now
+from service.catalog.policies.intake_rules import IntakeRules
+from service.catalog.policies.postgres_policies import admit_usage
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
@@ -84,7 +86,8 @@ _INSERT_FRAME = """
     WHERE collection_id = %s AND scan_id = %s
 """
 _COUNT = """
-    UPDATE collections SET scans = scans + %s, frames_stamp = frames_stamp + %s
+    UPDATE collections SET scans = scans + %s, stored_bytes = stored_bytes + %s,
+        frames_stamp = frames_stamp + %s
     WHERE collection_id = %s
 """
 _STORED = """
@@ -124,12 +127,16 @@ class PostgresScanWrites(PostgresTable):
     def add_scans(
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
     ) -> list[StoredScan | ServiceError]:
+        rules, admit = self._rules.intake(workspace_id), self._rules.admission(workspace_id)
         with self._database.write(workspace_id) as connection:
             parent = require_collection(connection, workspace_id, collection, lock=True)
             require_encoder(parent["encoder_id"], encoder_id)
-            prepared = [_prepared(new, parent["dim"]) for new in scans]
+            prepared = [_prepared(new, parent["dim"], rules) for new in scans]
             plan = _planned(connection, parent["collection_id"], prepared)
-            return _stored(connection, parent, plan)
+            answers = _stored(connection, parent, plan)
+            if plan.new:
+                admit_usage(connection, workspace_id, admit)
+            return answers
 
     def patch_scan(
         self,
@@ -141,6 +148,7 @@ class PostgresScanWrites(PostgresTable):
         if_version: int | None = None,
     ) -> Scan:
         require_fields(patch.set_fields, PATCHABLE)
+        patch = self._rules.intake(workspace_id).patch(patch)
         scope = (workspace_id, collection, scan_id)
         with self._database.write(workspace_id) as connection:
             lock_erasures(connection, workspace_id)  # it may forget answers
@@ -170,9 +178,9 @@ class _Plan:
     new: list[PreparedScan] = field(default_factory=list)
 
 
-def _prepared(new: NewScan, dim: int) -> PreparedScan | InputError:
+def _prepared(new: NewScan, dim: int, rules: IntakeRules) -> PreparedScan | InputError:
     try:
-        return prepare(new, dim)
+        return prepare(new, dim, rules)
     except InputError as error:
         return error
 
@@ -285,7 +293,8 @@ def _insert(connection: Connection, collection: DictRow, new: Sequence[PreparedS
         cursor.executemany(statement, rows)
         if frames:
             cursor.executemany(_INSERT_FRAME, frames)
-    connection.execute(_COUNT, (len(new), int(bool(frames)), collection_id))
+    size = sum(row["stored_bytes"] for row in rows)
+    connection.execute(_COUNT, (len(new), size, int(bool(frames)), collection_id))
 
 
 def _row(collection: DictRow, one: PreparedScan) -> dict[str, Any]:
@@ -299,6 +308,7 @@ def _row(collection: DictRow, one: PreparedScan) -> dict[str, Any]:
         "created_at": new.created_at or moment,
         "updated_at": moment,
         "version": 1,
+        "stored_bytes": one.stored_bytes(keep_image=collection["keep_images"]),
         "half": to_half(vector_D),
         "vector": to_vector(vector_D),
         "png": new.image_png if collection["keep_images"] else None,

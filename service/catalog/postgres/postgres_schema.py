@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from service.catalog.policies.postgres_policy_tables import POLICY_TABLES
 from service.catalog.postgres.postgres_tables import (
     GUARD,
     GUARDED,
@@ -76,7 +77,8 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
 def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
-    for statement in (*TABLES.split(";\n\n"), *POSTGRES_SIGNING_TABLES, *SEARCH_TABLES):
+    tables = (*TABLES.split(";\n\n"), *POSTGRES_SIGNING_TABLES, POLICY_TABLES, *SEARCH_TABLES)
+    for statement in tables:
         connection.execute(statement)
     for table in GUARDED:
         connection.execute(sql.SQL(GUARD).format(table=sql.Identifier(table)))

@@ -27,8 +27,7 @@ CREATE TABLE catalog_schema (
     shard text COLLATE "C" NOT NULL DEFAULT '' -- the name of this database; '' = the directory
 );
 
--- In the directory: the databases of workspaces. Their row numbers differ by the number
--- (``row_numbers``).
+-- The databases of workspaces, in the directory. ``row_numbers`` uses the number.
 CREATE TABLE shards (
     name text COLLATE "C" PRIMARY KEY,
     number integer NOT NULL UNIQUE
@@ -37,8 +36,7 @@ CREATE TABLE shards (
 -- A catalog that is copied into this directory; nobody may use it before the end.
 CREATE TABLE arrivals (
     source text COLLATE "C" PRIMARY KEY,
-    begun_at text COLLATE "C" NOT NULL,
-    ended_at text COLLATE "C"
+    begun_at text COLLATE "C" NOT NULL, ended_at text COLLATE "C"
 );
 
 CREATE TABLE directory (
@@ -46,7 +44,8 @@ CREATE TABLE directory (
     workspace_id text COLLATE "C" PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE,
     shard text COLLATE "C" NOT NULL, -- '' = the database of the directory
-    created_at text COLLATE "C" NOT NULL
+    created_at text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL DEFAULT 'active' -- active, suspended or deleting
 );
 
 CREATE TABLE keys (
@@ -61,7 +60,9 @@ CREATE TABLE keys (
     scopes text COLLATE "C" NOT NULL DEFAULT '[]', -- JSON list, beside those of the roles
     expires_at text COLLATE "C",
     last_used_at text COLLATE "C", -- at most a minute old
-    replaced_by text COLLATE "C" -- key_id of the key that a rotation made
+    replaced_by text COLLATE "C", -- key_id of the key that a rotation made
+    collections text COLLATE "C", -- JSON list of names, or their beginning and *; NULL = all
+    classifiers text COLLATE "C" -- the same
 );
 
 CREATE INDEX keys_of_workspace ON keys (workspace_id);
@@ -71,7 +72,8 @@ CREATE TABLE workspaces (
     state text COLLATE "C" NOT NULL DEFAULT 'active'
         -- Of its copy in this database; a move leads it from one to the other.
         CHECK (state IN ('arriving', 'active', 'read_only', 'moved')),
-    forgettings bigint NOT NULL DEFAULT 0 -- how often its saved answers were dropped
+    forgettings bigint NOT NULL DEFAULT 0, -- how often its saved answers were dropped
+    is_paused boolean NOT NULL DEFAULT false -- its operations wait, unless its status is active
 );
 
 CREATE TABLE answers (
@@ -103,6 +105,7 @@ CREATE TABLE collections (
     intake text COLLATE "C" NOT NULL, -- JSON: what it refuses
     retention_held bigint NOT NULL DEFAULT 0, -- scans that the last sweep refused to delete
     scans bigint NOT NULL DEFAULT 0, -- how many
+    stored_bytes bigint NOT NULL DEFAULT 0, -- of its scans
     frames_stamp bigint NOT NULL DEFAULT 0, -- grows whenever frames come, go or change
     UNIQUE (workspace_id, name),
     UNIQUE (workspace_id, collection_id)
@@ -156,6 +159,7 @@ CREATE TABLE scans (
     created_at text COLLATE "C" NOT NULL,
     updated_at text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
+    stored_bytes bigint NOT NULL DEFAULT 0, -- of vectors, thumbnail and kept image
     UNIQUE (collection_id, scan_id),
     FOREIGN KEY (workspace_id, collection_id)
         REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE
@@ -308,6 +312,8 @@ CREATE TABLE operations (
     problem text COLLATE "C",
     created_at text COLLATE "C" NOT NULL,
     updated_at text COLLATE "C" NOT NULL,
+    collections text COLLATE "C" NOT NULL DEFAULT '[]', -- JSON list: what its request named
+    classifiers text COLLATE "C" NOT NULL DEFAULT '[]',
     for_service boolean NOT NULL DEFAULT false, -- work of the service itself
     turn text COLLATE "C" NOT NULL -- who queues for it
         GENERATED ALWAYS AS (CASE WHEN for_service THEN '' ELSE workspace_id END) STORED,
@@ -382,6 +388,7 @@ GUARDED = (
     "staged_vectors",
     "erasures",
     "signing_keys",
+    "workspace_policies",
 )
 UNFORCED = ("scans",)  # the owner reads it for the view filtered_scans
 # The setting is read once a statement, not once a row, which costs 8 ms for 10,000 rows.

@@ -201,8 +201,10 @@ def _erasures_since(backup: Path, file: Path) -> list[Erasure]:
     with suppress(CatalogFailure):  # damaged, which may be the reason to restore
         if file.exists():
             with opened_to_read(file) as connection:
-                is_same = workspaces <= _workspaces(connection)
-                own = erasures_in(connection) if is_same else None
+                known = erasures_in(connection)
+                gone = {e.workspace_id for e in known if e.kind == "workspace"}
+                is_same = workspaces <= _workspaces(connection) | gone
+                own = known if is_same else None
     try:
         beside = list(ErasureLedger(backup.parent).read())
     except FileNotFoundError as error:

@@ -5,6 +5,7 @@ import sqlite3
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import new_id, now
+from service.catalog.policies.sqlite_policies import admit_usage
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, new_page
 from service.catalog.sqlite.erasure import forget_answers, note
 from service.catalog.sqlite.rows import (
@@ -31,6 +32,7 @@ class SqliteClassifiers(SqliteTable):
     """The part of the catalog for classifiers."""
 
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
+        admit, version = self._rules.admission(workspace_id), self._obeying(workspace_id, version)
         require_text(name, "a classifier name")
         values = {
             "workspace_id": workspace_id,
@@ -45,9 +47,13 @@ class SqliteClassifiers(SqliteTable):
             require_workspace(connection, workspace_id)
             if insert(connection, "classifiers", values, unless) is None:
                 raise NameTaken("the workspace has a classifier of this name")
+            admit_usage(connection, workspace_id, admit)
             row = require_classifier(connection, workspace_id, name)
             _insert_version(connection, row, 1, version)
             return _classifier(connection, row)
+
+    def _obeying(self, workspace_id: str, version: NewVersion) -> NewVersion:
+        return self._rules.intake(workspace_id).version(version)
 
     def add_version(
         self,
@@ -58,6 +64,7 @@ class SqliteClassifiers(SqliteTable):
         publish: bool = False,
         if_revision: int | None = None,
     ) -> tuple[Classifier, ClassifierVersion]:
+        version = self._obeying(workspace_id, version)
         with self._database.write() as connection:
             row = require_classifier(connection, workspace_id, name)
             require_version(row["revision"], if_revision)

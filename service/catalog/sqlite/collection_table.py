@@ -6,6 +6,7 @@ from typing import Any
 from service.catalog.codec import to_columns
 from service.catalog.erasure_ledger import digest_of_kind, new_erasure
 from service.catalog.ids import now
+from service.catalog.policies.sqlite_policies import admit_usage
 from service.catalog.records import Collection, Page, PolicyPatch, new_page
 from service.catalog.sqlite.erasure import collect, delete_collected, forget_answers, note
 from service.catalog.sqlite.rows import (
@@ -42,6 +43,8 @@ class SqliteCollections(SqliteTable):
         retention_days: float | None = None,
         intake: Mapping[str, Any] | None = None,
     ) -> Collection:
+        admit = self._rules.admission(workspace_id)
+        self._rules.intake(workspace_id).require_collection(keep_images=keep_images)
         require_text(name, "a collection name")
         require_text(description, "a description")
         if dim < 1:
@@ -55,6 +58,7 @@ class SqliteCollections(SqliteTable):
             require_workspace(connection, workspace_id)
             if insert(connection, "collections", values, unless) is None:
                 raise NameTaken("the workspace has a collection of this name")
+            admit_usage(connection, workspace_id, admit)
         return record
 
     def patch_collection(
@@ -75,6 +79,8 @@ class SqliteCollections(SqliteTable):
             DELETE FROM scan_images
             WHERE row_id IN (SELECT row_id FROM scans WHERE workspace_id = ? AND collection_id = ?)
         """
+        if "keep_images" in patch.set_fields:
+            self._rules.intake(workspace_id).require_collection(keep_images=patch.keep_images)
         stops_keeping = "keep_images" in patch.set_fields and not patch.keep_images
         with self._database.write() as connection:
             parent = require_collection(connection, workspace_id, name)

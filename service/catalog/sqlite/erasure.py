@@ -99,7 +99,12 @@ class SqliteErasure(SqliteTable):
             times = {
                 row[:2]: row[2] for row in map(tuple, connection.execute(sql, (workspace_id,)))
             }
-        return [was_erased(times, workspace_id, scan) for scan in scans]
+        # An erasure names the pseudonym, and an old export may still have the id as it was given.
+        named = self._rules.intake(workspace_id).named
+        return [
+            was_erased(times, workspace_id, scan) or was_erased(times, workspace_id, named(scan))
+            for scan in scans
+        ]
 
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None
@@ -219,6 +224,21 @@ def forget_answers(connection: sqlite3.Connection, workspace_id: str) -> None:
     connection.execute(count, (workspace_id,))
 
 
+def drop_workspace(connection: sqlite3.Connection, workspace_id: str) -> None:
+    """Delete all rows of a workspace from every table, those of its erasures included.
+
+    What hangs on a row goes with it, or is deleted later: references are checked at the commit.
+    """
+    tables = """
+        SELECT t.name FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
+        WHERE t.type = 'table' AND c.name = 'workspace_id'
+    """
+    connection.execute("PRAGMA defer_foreign_keys = ON")  # until the transaction ends
+    for (table,) in connection.execute(tables).fetchall():
+        delete = f"DELETE FROM {table} WHERE workspace_id = ?"  # noqa: S608 - our own tables
+        connection.execute(delete, (workspace_id,))
+
+
 def erasures_in(connection: sqlite3.Connection, database: str = "main") -> list[Erasure]:
     """All erasures that a catalog knows, of schema 1 or 2."""
     version = int(connection.execute(f"PRAGMA {database}.user_version").fetchone()[0])
@@ -243,6 +263,10 @@ def erase_again(
     known = {erasure.erasure_id for erasure in erasures_in(connection)}
     since = ErasuresSince([e for e in erasures if e.erasure_id not in known], by_time=is_old)
     before = connection.total_changes
+    for row in connection.execute("SELECT workspace_id FROM workspaces").fetchall():
+        (owner,) = row
+        if since.has("workspace", owner, digest_of_kind("workspace", owner, owner)):
+            drop_workspace(connection, owner)
     _erase_classifiers(connection, since)
     _erase_uploads(connection, since, redact)
     collections = _erased_collections(connection, since)

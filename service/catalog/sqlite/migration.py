@@ -7,8 +7,9 @@ A kill or a full disk in the middle leaves the file as it was. What schema 2 cha
 - Ids, labels and attributes get their stored form (``plain_text``), in which they are looked up.
 - ``erasures`` takes over what the two tables of erased rows and subjects held.
 
-Schema 3 gave keys roles, scopes, an expiry, their last use and their successor. Keys of before
-may do everything, as they could. It has signing keys.
+Schema 3 gave keys roles, scopes, limits to names, an expiry, their last use and their successor,
+workspaces a status, policies and signing keys, and operations the names of their requests. It
+counts what collections store. Keys of before may do everything, as they could.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any
 
 from service.catalog.codec import encode_json
 from service.catalog.plain_text import name_of, settled_attributes, settled_labels
+from service.catalog.policies.sqlite_policy_tables import COUNTS_OF_OLDER_SCHEMAS, POLICY_TABLES
 from service.catalog.signing.signing_tables import SQLITE_SIGNING_TABLES
 from service.catalog.sqlite import schema
 from service.errors import CatalogFailure
@@ -31,7 +33,7 @@ _COPY = """
     SELECT row_id, workspace_id, collection_id, scan_id, sha256, kind, format, width_px, height_px,
         content_sha256, frames, frames_used, frame_rate_hz, regions_used, analysis,
         settled_name(subject_id), settled_name(study_id), settled_labels(labels),
-        settled_attributes(attributes), created_at, updated_at, version
+        settled_attributes(attributes), created_at, updated_at, version, 0
     FROM scans ORDER BY row_id
 """
 _EXAMPLES = (
@@ -52,7 +54,10 @@ _COLUMNS_OF_KEYS = (
     "expires_at TEXT",
     "last_used_at TEXT",
     "replaced_by TEXT",
+    "collections TEXT",
+    "classifiers TEXT",
 )
+_COUNTER = "{} INTEGER NOT NULL DEFAULT 0"
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -65,9 +70,18 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     if schema.version_of(connection) == 1:
         _to_schema_2(connection)
+    else:
+        connection.execute(f"ALTER TABLE scans ADD COLUMN {_COUNTER.format('stored_bytes')}")
     for column in _COLUMNS_OF_KEYS:
         connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
-    for statement in SQLITE_SIGNING_TABLES:
+    for name in ("stored_scans", "stored_bytes"):
+        connection.execute(f"ALTER TABLE collections ADD COLUMN {_COUNTER.format(name)}")
+    for column in ("collections", "classifiers"):
+        connection.execute(f"ALTER TABLE operations ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
+    status = "TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))"
+    connection.execute(f"ALTER TABLE workspaces ADD COLUMN status {status}")
+    policies = (*COUNTS_OF_OLDER_SCHEMAS, *POLICY_TABLES.split(";\n\n"))
+    for statement in (*policies, *SQLITE_SIGNING_TABLES):
         connection.execute(statement)
     schema.stamp(connection)
 

@@ -15,7 +15,14 @@ from service.catalog.codec import encode_json, to_columns
 from service.catalog.ids import new_id, now, timestamp
 from service.catalog.interface import Admit
 from service.catalog.leases import Leases
-from service.catalog.operation_records import ENDED, KEEP_ENDED, Operation, State
+from service.catalog.operation_records import (
+    ENDED,
+    KEEP_ENDED,
+    NAMELESS,
+    NamedItems,
+    Operation,
+    State,
+)
 from service.catalog.records import Page, new_page
 from service.catalog.sqlite.rows import (
     SqliteTable,
@@ -33,8 +40,10 @@ _WAITING = "SELECT operation_id, workspace_id FROM operations WHERE state = 'wai
 _UNFINISHED = """
     SELECT operation_id, workspace_id FROM operations
     WHERE state IN ('waiting', 'running') AND kind IN (SELECT value FROM json_each(?))
+    AND workspace_id IN (SELECT workspace_id FROM workspaces WHERE status = 'active')
     ORDER BY seq
 """
+_PAUSED = "SELECT 1 FROM workspaces WHERE workspace_id = ? AND status <> 'active'"
 _BEGIN = """
     UPDATE operations SET state = 'running', attempts = attempts + 1, updated_at = ?
     WHERE operation_id = ?
@@ -88,11 +97,14 @@ class SqliteOperations(SqliteTable):
         kind: str,
         request: Mapping[str, Any],
         *,
+        names: NamedItems = NAMELESS,
         for_service: bool = False,
         admit: Admit | None = None,
     ) -> Operation:
         moment = now()
-        new = Operation(new_id("op"), workspace_id, kind, "waiting", request, moment, moment)
+        new = Operation(
+            new_id("op"), workspace_id, kind, "waiting", request, moment, moment, names=names
+        )
         values = to_columns(new)
         del values["for_service"]
         cutoff = timestamp(datetime.now(UTC) - KEEP_ENDED)
@@ -184,6 +196,8 @@ class SqliteOperations(SqliteTable):
     ) -> Operation:
         with self._database.read() as connection:
             operation = self._held(connection, workspace_id, operation_id, worker_id)
+            if connection.execute(_PAUSED, (workspace_id,)).fetchone() is not None:
+                raise LeaseLost("the workspace is suspended or being deleted")
         if not self._queue.leases.renew(operation_id, worker_id, lease_s=lease_s):
             raise _lost()
         return operation

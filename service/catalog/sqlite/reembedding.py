@@ -37,6 +37,13 @@ _EXCHANGE = (
     WHERE e.row_id = staged_vectors.row_id
     """,
 )
+# Both encoders may give vectors of the same width: then nothing is to be counted anew.
+_RESIZE = """
+    UPDATE scans SET stored_bytes = stored_bytes + length(v.vector) - length(s.vector)
+    FROM scan_vectors AS v JOIN staged_vectors AS s ON s.row_id = v.row_id
+    WHERE scans.workspace_id = ? AND scans.collection_id = ? AND v.row_id = scans.row_id
+        AND length(v.vector) <> length(s.vector)
+"""
 
 
 class SqliteReembeddings(SqliteTable):
@@ -128,6 +135,7 @@ class SqliteReembeddings(SqliteTable):
             if lacking:
                 raise Conflict(f"{lacking} scans have no vector of the other encoder")
             _exchange(connection, scope)
+            connection.execute(_RESIZE, scope)
             connection.execute(bind, scope[1:])
             state = "switched" if current.state == "embedding" else "embedding"
             connection.execute(turn, (parent["encoder_id"], parent["dim"], state, scope[1]))

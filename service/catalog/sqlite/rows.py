@@ -9,6 +9,7 @@ from service.catalog.codec import encode_json, from_columns
 from service.catalog.erasure_ledger import Erasure, ErasureLedger
 from service.catalog.erasure_records import ErasedSubject
 from service.catalog.plain_text import name_of
+from service.catalog.policies.storage_rules import NoRules, StorageRules
 from service.catalog.redaction import Redact
 from service.catalog.sqlite.database import Database
 from service.catalog.validation import is_comparable
@@ -23,6 +24,7 @@ class SqliteTable:
     _database: Database
     _ledger: ErasureLedger | None
     _redact: Redact
+    _rules: StorageRules = NoRules()
 
     def _select(self, record: type[T], sql: str, *variables: Any) -> list[T]:
         """The records of all rows. Raises CatalogFailure: a column is damaged."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from service.catalog.codec import to_columns
 from service.catalog.ids import now
+from service.catalog.policies.intake_rules import IntakeRules
+from service.catalog.policies.sqlite_policies import admit_usage
 from service.catalog.records import NewScan, Scan, ScanPatch, StoredScan
 from service.catalog.scan_changes import (
     MAX_COPIES,
@@ -56,10 +58,14 @@ class SqliteScanWrites(SqliteTable):
     def add_scans(
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
     ) -> list[StoredScan | ServiceError]:
+        rules, admit = self._rules.intake(workspace_id), self._rules.admission(workspace_id)
         with self._database.write() as connection:
             parent = require_collection(connection, workspace_id, collection)
             require_encoder(parent["encoder_id"], encoder_id)
-            return [_answer(connection, parent, new) for new in scans]
+            answers = [_answer(connection, parent, new, rules) for new in scans]
+            if any(isinstance(answer, StoredScan) and answer.created for answer in answers):
+                admit_usage(connection, workspace_id, admit)
+            return answers
 
     def patch_scan(
         self,
@@ -71,6 +77,7 @@ class SqliteScanWrites(SqliteTable):
         if_version: int | None = None,
     ) -> Scan:
         require_fields(patch.set_fields, PATCHABLE)
+        patch = self._rules.intake(workspace_id).patch(patch)
         update = """
             UPDATE scans
             SET subject_id = ?, study_id = ?, labels = ?, attributes = ?, updated_at = ?,
@@ -93,12 +100,12 @@ class SqliteScanWrites(SqliteTable):
 
 
 def _answer(
-    connection: sqlite3.Connection, collection: sqlite3.Row, new: NewScan
+    connection: sqlite3.Connection, collection: sqlite3.Row, new: NewScan, rules: IntakeRules
 ) -> StoredScan | ServiceError:
     collection_id, image = collection["collection_id"], new.image
     taken = "SELECT 1 FROM scans WHERE collection_id = ? AND scan_id = ?"
     try:
-        prepared = prepare(new, collection["dim"])
+        prepared = prepare(new, collection["dim"], rules)
     except InputError as error:
         return error
     columns = prepared.columns
@@ -134,8 +141,9 @@ def _insert(connection: sqlite3.Connection, collection: sqlite3.Row, prepared: P
     new, moment = prepared.new, now()
     owner = {"workspace_id": collection["workspace_id"]}
     parent = owner | {"collection_id": collection["collection_id"]}
+    size = {"stored_bytes": prepared.stored_bytes(keep_image=bool(collection["keep_images"]))}
     times = {"created_at": new.created_at or moment, "updated_at": moment, "version": 1}
-    row_id = insert(connection, "scans", parent | prepared.columns | times)
+    row_id = insert(connection, "scans", parent | prepared.columns | times | size)
     row = {"row_id": row_id} | owner
     insert(connection, "scan_vectors", row | {"vector": prepared.vector})
     insert(connection, "scan_thumbnails", row | {"jpeg": new.thumbnail_jpeg})

@@ -21,6 +21,7 @@ Why the tables look like this:
 
 import sqlite3
 
+from service.catalog.policies.sqlite_policy_tables import POLICY_TABLES
 from service.catalog.signing.signing_tables import SQLITE_SIGNING_TABLES
 from service.errors import CatalogFailure
 
@@ -34,7 +35,8 @@ CREATE TABLE workspaces (
     workspace_id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL UNIQUE,
     created_at TEXT NOT NULL,
-    forgettings INTEGER NOT NULL DEFAULT 0 -- how often its saved answers were dropped
+    forgettings INTEGER NOT NULL DEFAULT 0, -- how often its saved answers were dropped
+    status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))
 );
 
 CREATE TABLE keys (
@@ -49,7 +51,9 @@ CREATE TABLE keys (
     scopes TEXT NOT NULL DEFAULT '[]', -- JSON list, beside those of the roles
     expires_at TEXT,
     last_used_at TEXT, -- at most a minute old
-    replaced_by TEXT -- key_id of the key that a rotation made
+    replaced_by TEXT, -- key_id of the key that a rotation made
+    collections TEXT, -- JSON list of names, or their beginning and *; NULL = all
+    classifiers TEXT -- the same
 );
 
 CREATE INDEX keys_of_workspace ON keys (workspace_id);
@@ -80,6 +84,8 @@ CREATE TABLE collections (
     retention_days REAL, -- NULL = for ever
     intake TEXT NOT NULL, -- JSON: what it refuses
     retention_held INTEGER NOT NULL DEFAULT 0, -- scans that the last sweep refused to delete
+    stored_scans INTEGER NOT NULL DEFAULT 0, -- how many; triggers count them
+    stored_bytes INTEGER NOT NULL DEFAULT 0, -- of its scans
     UNIQUE (workspace_id, name),
     UNIQUE (workspace_id, collection_id)
 );
@@ -107,6 +113,7 @@ CREATE TABLE scans (
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
     version INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL DEFAULT 0, -- of vectors, thumbnail and kept image
     UNIQUE (collection_id, scan_id),
     FOREIGN KEY (workspace_id, collection_id)
         REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE
@@ -246,7 +253,9 @@ CREATE TABLE operations (
     result TEXT,
     problem TEXT,
     created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL
+    updated_at TEXT NOT NULL,
+    collections TEXT NOT NULL DEFAULT '[]', -- JSON list: what its request named
+    classifiers TEXT NOT NULL DEFAULT '[]' -- the same
 );
 
 CREATE INDEX operations_of_workspace ON operations (workspace_id);
@@ -283,8 +292,7 @@ CREATE TABLE retention_clock (
     swept_at TEXT NOT NULL,
     boot_id TEXT NOT NULL, -- of the machine; '' where it has none
     boot_s REAL NOT NULL -- seconds since the machine started
-)
-"""
+)"""
 
 
 # What schema 1 kept of erasures, as rows of ``erasures``; the ids are the same in every copy.
@@ -322,7 +330,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def statements() -> list[str]:
     """The statements that create the tables, indexes and views."""
-    return [*_TABLES.split(";\n\n"), *SQLITE_SIGNING_TABLES]
+    return [*_TABLES.split(";\n\n"), *POLICY_TABLES.split(";\n\n"), *SQLITE_SIGNING_TABLES]
 
 
 def stamp(connection: sqlite3.Connection) -> None:

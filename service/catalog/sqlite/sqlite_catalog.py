@@ -14,6 +14,8 @@ from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.leases import Leases
+from service.catalog.lifecycle.sqlite_lifecycle import SqliteLifecycle
+from service.catalog.policies.sqlite_policies import SqlitePolicies
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.signing.sqlite_signing import SqliteSigning
 from service.catalog.sqlite.array_reads import SqliteArrays
@@ -36,6 +38,8 @@ FILE_NAME = "catalog.sqlite"
 
 class SqliteCatalog(
     SqliteWorkspaces,
+    SqlitePolicies,
+    SqliteLifecycle,
     SqliteCollections,
     SqliteFacets,
     SqliteScanWrites,

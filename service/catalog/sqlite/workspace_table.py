@@ -11,6 +11,7 @@ from service.catalog.access_records import (
     KeyRecord,
     SavedAnswer,
     Workspace,
+    is_open,
     successor_of,
 )
 from service.catalog.codec import to_columns
@@ -20,6 +21,12 @@ from service.catalog.sqlite.rows import SqliteTable, decode, insert, require_row
 from service.catalog.validation import require_text
 from service.errors import Conflict
 
+# One statement for a key and the version of its workspace's policy: each request asks for both.
+_KEYS = """
+    SELECT k.*, coalesce(p.version, 0) AS policy_version, w.status AS workspace_status
+    FROM keys AS k JOIN workspaces AS w USING (workspace_id)
+    LEFT JOIN workspace_policies AS p USING (workspace_id)
+"""
 _ANSWER = "SELECT * FROM answers WHERE workspace_id = ? AND key = ? AND expires_at > ?"
 _FORGETTINGS = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
 
@@ -59,14 +66,17 @@ class SqliteWorkspaces(SqliteTable):
         return record
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        sql = """
-            SELECT * FROM keys WHERE secret_sha256 = ? AND revoked_at IS NULL
-            AND (expires_at IS NULL OR expires_at > ?)
+        sql = f"""{_KEYS} WHERE k.secret_sha256 = ? AND k.revoked_at IS NULL
+            AND (k.expires_at IS NULL OR k.expires_at > ?)
         """
-        return next(iter(self._select(KeyRecord, sql, secret_sha256, now())), None)
+        with self._database.read() as connection:
+            row = connection.execute(sql, (secret_sha256, now())).fetchone()
+        if row is None or not is_open(row["workspace_status"]):
+            return None
+        return decode(KeyRecord, row)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
-        sql = "SELECT * FROM keys WHERE workspace_id = ? ORDER BY seq"
+        sql = f"{_KEYS} WHERE k.workspace_id = ? ORDER BY k.seq"
         return tuple(self._select(KeyRecord, sql, workspace_id))
 
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
@@ -79,14 +89,21 @@ class SqliteWorkspaces(SqliteTable):
             return _require_key(connection, workspace_id, key_id)
 
     def rotate_key(
-        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+        self,
+        workspace_id: str,
+        key_id: str,
+        secret_sha256: str,
+        *,
+        old_until: str,
+        expires_at: str | None = None,
     ) -> KeyRecord:
         update = """
             UPDATE keys SET replaced_by = ?, expires_at = min(coalesce(expires_at, ?), ?)
             WHERE workspace_id = ? AND key_id = ?
         """
         with self._database.write() as connection:
-            record = successor_of(_require_key(connection, workspace_id, key_id), new_id("key"))
+            old = _require_key(connection, workspace_id, key_id)
+            record = successor_of(old, new_id("key"), expires_at)
             _insert_key(connection, record, secret_sha256)
             values = (record.key_id, old_until, old_until, workspace_id, key_id)
             connection.execute(update, values)
@@ -156,12 +173,13 @@ class SqliteWorkspaces(SqliteTable):
 
 
 def _require_key(connection: sqlite3.Connection, workspace_id: str, key_id: str) -> KeyRecord:
-    select = "SELECT * FROM keys WHERE workspace_id = ? AND key_id = ?"
+    select = f"{_KEYS} WHERE k.workspace_id = ? AND k.key_id = ?"
     missing = "no such key in this workspace"
     return decode(KeyRecord, require_row(connection, missing, select, workspace_id, key_id))
 
 
 def _insert_key(connection: sqlite3.Connection, record: KeyRecord, secret_sha256: str) -> None:
     values = to_columns(record) | {"secret_sha256": secret_sha256}
+    del values["policy_version"]  # of another table
     if insert(connection, "keys", values, "ON CONFLICT (secret_sha256) DO NOTHING") is None:
         raise Conflict("a key with this secret exists already")

@@ -121,6 +121,8 @@ class Side:
             return type(value)(*map(self._drawn_of, value))
         if isinstance(value, tuple | list):
             return type(value)(map(self._drawn_of, value))
+        if isinstance(value, Mapping):  # of ids of keys; names of labels are never drawn
+            return {self._drawn.get(name, name): inner for name, inner in value.items()}
         return value
 
 

@@ -21,6 +21,7 @@ from tests.catalog.set_clock import SetClock
 
 keys = mostly(st.sampled_from(["key", "key", "é"]), names, of=8)
 workers = st.sampled_from(["first", "first", "second"])
+moments = st.sampled_from(["2001-01-01T00:00:00.000000Z", "2998-01-01T00:00:00.000000Z"])
 leases = st.sampled_from([1000.0, 1000.0, 0.0])
 answers = st.builds(
     SavedAnswer,
@@ -90,6 +91,34 @@ class WorkCalls(ClassifierCalls):
         self.ask("revoke_key", owner, self.keys[-1 - number % len(self.keys)])
         self.ask("list_keys", owner)
         self.both.call("find_key", secret)
+
+    @rule(
+        owner=owner_numbers,
+        number=numbers,
+        secret=names,
+        old_until=moments,
+        expires_at=mostly(st.none(), moments, of=3),
+    )
+    def rotate_key(
+        self, owner: int, number: int, secret: str, old_until: str, expires_at: Any
+    ) -> None:
+        key_id = self.keys[-1 - number % len(self.keys)]
+        times = {"old_until": old_until, "expires_at": expires_at}
+        key = self.ask("rotate_key", owner, key_id, secret, **times)
+        if not isinstance(key, Refusal):
+            self.keys.append(key.key_id)
+        self.ask("list_keys", owner)
+        self.both.call("find_key", secret)
+
+    @rule(number=numbers, used_at=moments)
+    def note_key_uses(self, number: int, used_at: str) -> None:
+        uses = dict.fromkeys(self.keys[: 1 + number % len(self.keys)], used_at)
+        self.both.call("note_key_uses", uses)
+
+    @rule(owner=owner_numbers, status=st.sampled_from(["active", "active", "suspended"]))
+    def suspend(self, owner: int, status: Any) -> None:
+        self.ask("set_workspace_status", owner, status)
+        self.ask("workspace_contents", owner)
 
     @rule(owner=owner_numbers, key=keys, worker=workers, lease_s=leases)
     def claim_answer(self, owner: int, key: str, worker: str, lease_s: float) -> None:

@@ -123,7 +123,12 @@ class PostgresErasure(PostgresTable):
         with self._database.read(workspace_id) as connection:
             rows = select(connection, query, workspace_id)
         times = {(row["kind"], row["digest"]): row["erased_at"] for row in rows}
-        return [was_erased(times, workspace_id, scan) for scan in scans]
+        # An erasure names the pseudonym, and an old export may still have the id as it was given.
+        named = self._rules.intake(workspace_id).named
+        return [
+            was_erased(times, workspace_id, scan) or was_erased(times, workspace_id, named(scan))
+            for scan in scans
+        ]
 
     def erase_scan(
         self, workspace_id: str, collection: str, scan_id: str, *, if_version: int | None = None

@@ -15,18 +15,20 @@ from dataclasses import dataclass
 from service.catalog.clock import TOLERANCE
 from service.catalog.erasure_digests import ErasuresSince
 from service.catalog.erasure_ledger import Erasure, digest_of_kind
+from service.catalog.lifecycle.postgres_lifecycle import PostgresLifecycle
 from service.catalog.postgres.erasure.postgres_erasure import drop_rows, redact_scores
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
-    PostgresTable,
     first,
     forget_answers,
+    forget_images,
     lock_workspace,
     note,
     select,
 )
 from service.catalog.redaction import Redact
+from service.errors import UnknownItem
 
 ROWS_AT_ONCE = 5000
 _KNOWN = "SELECT erasure_id FROM erasures WHERE workspace_id = %s"
@@ -48,9 +50,6 @@ _FORGET = """
     UPDATE classifier_examples
     SET sha256 = NULL, subject_id = NULL, study_id = NULL, vector = NULL WHERE seq = ANY(%s)
 """
-_FORGET_IMAGES = """
-    DELETE FROM scan_images WHERE row_id IN (SELECT row_id FROM scans WHERE collection_id = %s)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,7 @@ class Replayed:
     collections: int = 0
     classifiers: int = 0
     images: int = 0
+    workspaces: int = 0
 
     def plus(self, other: "Replayed") -> "Replayed":
         """The sum of both."""
@@ -78,7 +78,7 @@ class Replayed:
         )
 
 
-class PostgresReplay(PostgresTable):
+class PostgresReplay(PostgresLifecycle):
     """The part of the catalog that erases again, for commands of operators."""
 
     def replay_erasures(self, erasures: Sequence[Erasure], *, dry_run: bool = False) -> Replayed:
@@ -100,6 +100,8 @@ class PostgresReplay(PostgresTable):
 
     def _replay(self, workspace_id: str, erasures: Sequence[Erasure], *, dry_run: bool) -> Replayed:
         here = "SELECT 1 FROM workspaces WHERE workspace_id = %s"
+        if any(erasure.kind == "workspace" for erasure in erasures):
+            return self._remove_again(workspace_id, erasures, dry_run=dry_run)
         with self._database.write(workspace_id) as connection:
             if first(connection, here, workspace_id) is None:
                 return Replayed(foreign=len(erasures))
@@ -116,6 +118,20 @@ class PostgresReplay(PostgresTable):
             if dry_run:
                 connection.rollback()
         return done
+
+    def _remove_again(
+        self, workspace_id: str, erasures: Sequence[Erasure], *, dry_run: bool
+    ) -> Replayed:
+        """Delete a whole workspace that a restored database has again."""
+        try:
+            found = self.workspace_contents(workspace_id)
+            if not dry_run:
+                self.set_workspace_status(workspace_id, "deleting")
+                self.remove_workspace(workspace_id)
+        except UnknownItem:
+            return Replayed(foreign=len(erasures))
+        counts = {"scans": found.scans, "collections": found.collections}
+        return Replayed(len(erasures), classifiers=found.classifiers, workspaces=1, **counts)
 
 
 def _erase(
@@ -190,5 +206,5 @@ def _erased_collections(
         if since.has("collection", workspace_id, digest, made_at):
             gone.add(collection_id)
         elif since.has("images", workspace_id, digest, made_at):
-            images += connection.execute(_FORGET_IMAGES, (collection_id,)).rowcount > 0
+            images += forget_images(connection, collection_id) > 0
     return gone, images

@@ -5,8 +5,8 @@ A claim is a lease by the clock of the database. Whoever claims an operation wri
 thought dead changes nothing any more.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -16,8 +16,16 @@ from psycopg.rows import DictRow
 from service.catalog.codec import encode_json, to_columns
 from service.catalog.ids import new_id, now, timestamp
 from service.catalog.interface import Admit
-from service.catalog.operation_records import ENDED, KEEP_ENDED, Operation, State
-from service.catalog.postgres.postgres_database import DIRECTORY, Connection
+from service.catalog.operation_records import (
+    ENDED,
+    KEEP_ENDED,
+    NAMELESS,
+    NamedItems,
+    Operation,
+    State,
+)
+from service.catalog.postgres.postgres_database import Connection
+from service.catalog.postgres.postgres_locks import once
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
     decode,
@@ -47,6 +55,7 @@ _NEXT = f"""
     SELECT o.operation_id, o.turn
     FROM operations AS o
     JOIN workspaces AS w ON w.workspace_id = o.workspace_id AND w.state = 'active'
+        AND NOT w.is_paused
     LEFT JOIN operation_turns AS t ON t.turn = o.turn
     WHERE o.kind = ANY(%(kinds)s) AND NOT o.turn = ANY(%(busy)s) AND (
         o.state = 'waiting' OR (
@@ -69,7 +78,14 @@ _SERVE = f"""
     ON CONFLICT (turn) DO UPDATE SET served_at = excluded.served_at
 """  # noqa: S608
 _OF_WORKER = " WHERE workspace_id = %s AND operation_id = %s AND worker_id = %s RETURNING *"
-_RENEW = f"UPDATE operations SET lease_until = {_NOW_S} + %s{_OF_WORKER}"  # noqa: S608
+# Of a paused workspace no lease is renewed: the worker stops, and the operation waits.
+_RENEW = f"""
+    UPDATE operations SET lease_until = {_NOW_S} + %s
+    WHERE workspace_id = %s AND operation_id = %s AND worker_id = %s AND NOT EXISTS (
+        SELECT 1 FROM workspaces AS w
+        WHERE w.workspace_id = operations.workspace_id AND w.is_paused
+    ) RETURNING *
+"""  # noqa: S608
 _REPORT = f"UPDATE operations SET done = %s, total = %s, updated_at = %s{_OF_WORKER}"  # noqa: S608
 # It stays 'running': whoever claims it next is told that it was begun before.
 _RELEASE = f"""
@@ -96,11 +112,14 @@ class PostgresOperations(PostgresTable):
         kind: str,
         request: Mapping[str, Any],
         *,
+        names: NamedItems = NAMELESS,
         for_service: bool = False,
         admit: Admit | None = None,
     ) -> Operation:
         moment = now()
-        new = Operation(new_id("op"), workspace_id, kind, "waiting", request, moment, moment)
+        new = Operation(
+            new_id("op"), workspace_id, kind, "waiting", request, moment, moment, names=names
+        )
         values = to_columns(new) | {"for_service": for_service}
         cutoff = timestamp(datetime.now(UTC) - KEEP_ENDED)
         with self._database.write(workspace_id) as connection:
@@ -227,15 +246,9 @@ class PostgresOperations(PostgresTable):
                 connection.execute(end, ("cancelled", None, None, now(), operation_id))
             return _require(connection, workspace_id, operation_id)
 
-    @contextmanager
-    def once(self, name: str) -> Iterator[bool]:
-        """Whether the caller alone may do this work now, of all replicas, while the block runs.
-
-        The lock is lost with the connection, so the work must be right even if two do it.
-        """
-        query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS is_mine"
-        with self._database.outside(DIRECTORY) as connection:
-            yield bool(require_row(connection, "", query, f"once {name}")["is_mine"])
+    def once(self, name: str) -> AbstractContextManager[bool]:
+        """See ``Catalog``; the lock of ``postgres_locks``."""
+        return once(self._database, name)
 
     # --------------------------------------------------------------------------------------------
 

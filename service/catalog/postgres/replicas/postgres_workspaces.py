@@ -16,6 +16,7 @@ from service.catalog.access_records import (
     KeyRecord,
     SavedAnswer,
     Workspace,
+    is_open,
     successor_of,
 )
 from service.catalog.codec import to_columns
@@ -33,6 +34,12 @@ from service.catalog.postgres.postgres_rows import (
 from service.catalog.validation import require_text
 from service.errors import Conflict, NameTaken, UnknownItem, WorkspaceMoving
 
+# One statement for a key and the version of its workspace's policy: each request asks for both.
+_KEYS = """
+    SELECT k.*, coalesce(p.version, 0) AS policy_version, w.status AS workspace_status
+    FROM keys AS k JOIN directory AS w USING (workspace_id)
+    LEFT JOIN workspace_policies AS p USING (workspace_id)
+"""
 _NOW_S = "extract(epoch FROM clock_timestamp())::double precision"
 _KEEP_DEAD_S = 86_400  # a claim whose process died, and whose request nobody repeats
 _MADE = f"""
@@ -134,23 +141,24 @@ class PostgresWorkspaces(PostgresTable):
         return record
 
     def find_key(self, secret_sha256: str) -> KeyRecord | None:
-        query = """
-            SELECT * FROM keys WHERE secret_sha256 = %s AND revoked_at IS NULL
-            AND (expires_at IS NULL OR expires_at > %s)
+        query = f"""{_KEYS} WHERE k.secret_sha256 = %s AND k.revoked_at IS NULL
+            AND (k.expires_at IS NULL OR k.expires_at > %s)
         """
         with self._database.directory("read") as connection:
             row = first(connection, query, secret_sha256, now())
-        return None if row is None else decode(KeyRecord, row)
+        if row is None or not is_open(row["workspace_status"]):
+            return None
+        return decode(KeyRecord, row)
 
     def list_keys(self, workspace_id: str) -> tuple[KeyRecord, ...]:
-        query = "SELECT * FROM keys WHERE workspace_id = %s ORDER BY seq"
+        query = f"{_KEYS} WHERE k.workspace_id = %s ORDER BY k.seq"
         with self._database.directory("read") as connection:
             return tuple(decode(KeyRecord, row) for row in select(connection, query, workspace_id))
 
     def revoke_key(self, workspace_id: str, key_id: str) -> KeyRecord:
         update = """
             UPDATE keys SET revoked_at = coalesce(revoked_at, %s)
-            WHERE workspace_id = %s AND key_id = %s RETURNING *
+            WHERE workspace_id = %s AND key_id = %s RETURNING *, 0 AS policy_version
         """
         missing = "no such key in this workspace"
         with self._database.directory("write") as connection:
@@ -158,10 +166,16 @@ class PostgresWorkspaces(PostgresTable):
         return decode(KeyRecord, row)
 
     def rotate_key(
-        self, workspace_id: str, key_id: str, secret_sha256: str, *, old_until: str
+        self,
+        workspace_id: str,
+        key_id: str,
+        secret_sha256: str,
+        *,
+        old_until: str,
+        expires_at: str | None = None,
     ) -> KeyRecord:
         # FOR UPDATE: of two rotations at once, the second finds the key replaced.
-        query = "SELECT * FROM keys WHERE workspace_id = %s AND key_id = %s FOR UPDATE"
+        query = f"{_KEYS} WHERE k.workspace_id = %s AND k.key_id = %s FOR UPDATE OF k"
         update = """
             UPDATE keys SET replaced_by = %s, expires_at = least(expires_at, %s)
             WHERE workspace_id = %s AND key_id = %s
@@ -169,7 +183,7 @@ class PostgresWorkspaces(PostgresTable):
         missing = "no such key in this workspace"
         with self._database.directory("write") as connection:
             row = require_row(connection, missing, query, workspace_id, key_id)
-            record = successor_of(decode(KeyRecord, row), new_id("key"))
+            record = successor_of(decode(KeyRecord, row), new_id("key"), expires_at)
             _insert_key(connection, record, secret_sha256)
             connection.execute(update, (record.key_id, old_until, workspace_id, key_id))
         return record
@@ -279,6 +293,7 @@ class PostgresWorkspaces(PostgresTable):
 
 def _insert_key(connection: Connection, record: KeyRecord, secret_sha256: str) -> None:
     values = to_columns(record) | {"secret_sha256": secret_sha256}
+    del values["policy_version"]  # of another table
     unless = "ON CONFLICT (secret_sha256) DO NOTHING"
     if insert(connection, "keys", values, otherwise=unless, returning="seq") is None:
         raise Conflict("a key with this secret exists already")

@@ -39,12 +39,14 @@ ACCESS = {
     "directory": (("seq",), 500),
     "workspaces": (("workspace_id",), 500),
     "keys": (("seq",), 500),
+    "workspace_policies": (("workspace_id",), 500),
 }
 _COPIED = {**ACCESS, **KEYS}
 # What the file does not have under this name: an expression over its table ``t``.
 _DERIVED = {
     ("directory", "shard"): "''",
     ("workspaces", "state"): "'active'",
+    ("workspaces", "is_paused"): "t.status <> 'active'",
     ("answers", "owner"): "NULL",
     ("answers", "lease_until"): "NULL",
     ("collections", "scans"): "(SELECT count(*) FROM scans AS s WHERE s.collection_id = "

@@ -15,14 +15,12 @@ workspace_moving, until the move is run again.
 """
 
 import time
-from collections.abc import Callable
-from typing import TypeAlias
-
-from psycopg import sql
 
 from service.catalog.postgres.postgres_catalog import PostgresCatalog
-from service.catalog.postgres.postgres_database import Connection, PostgresDatabase
-from service.catalog.postgres.postgres_rows import first, owe_vacuum, require_row
+from service.catalog.postgres.postgres_database import PostgresDatabase
+from service.catalog.postgres.postgres_rows import first, require_row
+from service.catalog.postgres.shards.row_deletion import OnStep as OnStep
+from service.catalog.postgres.shards.row_deletion import delete_rows
 from service.catalog.postgres.shards.row_numbers import NUMBERED, count_above
 from service.catalog.postgres.shards.table_rows import (
     KEYS,
@@ -36,10 +34,8 @@ from service.catalog.postgres.shards.table_rows import (
 )
 from service.errors import CatalogFailure, Conflict, UnknownItem
 
-OnStep: TypeAlias = Callable[[str, int], None]  # what was done, and of how many more rows
 WAIT_S = 60.0  # for operations and requests that run in the workspace
 POLL_S = 0.5
-DELETE_AT_ONCE = 500
 _RUNNING = """
     SELECT count(*) AS n FROM operations
     WHERE workspace_id = %s AND state = 'running'
@@ -149,7 +145,7 @@ class WorkspaceMove:
             if self._is_same():
                 return rows
             # Rows of an earlier move that was given up, in another state.
-            _delete(self._database, self._to, self._workspace_id, self._on_step)
+            delete_rows(self._database, self._to, self._workspace_id, self._on_step)
             if attempt:
                 break
         _set_state(self._database, self._home, self._workspace_id, "active")
@@ -168,19 +164,21 @@ class WorkspaceMove:
         self._on_step("switched", 0)
 
     def _arrive(self) -> None:
-        select = "SELECT forgettings FROM workspaces WHERE workspace_id = %s"
+        select = "SELECT forgettings, is_paused FROM workspaces WHERE workspace_id = %s"
         arrive = """
-            INSERT INTO workspaces (workspace_id, state, forgettings)
-            VALUES (%s, 'arriving', %s)
+            INSERT INTO workspaces (workspace_id, state, forgettings, is_paused)
+            VALUES (%s, 'arriving', %s, %s)
             ON CONFLICT (workspace_id) DO UPDATE
-            SET state = excluded.state, forgettings = excluded.forgettings
+            SET state = excluded.state, forgettings = excluded.forgettings,
+                is_paused = excluded.is_paused
         """
         with self._database.everything(self._home, "read") as connection:
             old = require_row(connection, "no such workspace", select, self._workspace_id)
         if _state(self._database, self._to, self._workspace_id) == "moved":  # it lived there once
-            _delete(self._database, self._to, self._workspace_id, self._on_step)
+            delete_rows(self._database, self._to, self._workspace_id, self._on_step)
         with self._database.everything(self._to, "write") as connection:
-            connection.execute(arrive, (self._workspace_id, old["forgettings"]))
+            values = (self._workspace_id, old["forgettings"], old["is_paused"])
+            connection.execute(arrive, values)
         self._on_step("arriving", 0)
 
     def _copy_table(self, name: str) -> int:
@@ -225,7 +223,7 @@ def _settle(database: PostgresDatabase, workspace_id: str, home: str, on_step: O
         if state is not None:
             _set_state(database, shard, workspace_id, "moved")
             on_step("left", 0)
-            _delete(database, shard, workspace_id, on_step)
+            delete_rows(database, shard, workspace_id, on_step)
 
 
 def _home(database: PostgresDatabase, workspace_id: str) -> str:
@@ -244,24 +242,3 @@ def _set_state(database: PostgresDatabase, shard: str, workspace_id: str, state:
     change = "UPDATE workspaces SET state = %s WHERE workspace_id = %s"
     with database.everything(shard, "write") as connection:
         connection.execute(change, (state, workspace_id))
-
-
-def _delete(database: PostgresDatabase, shard: str, workspace_id: str, on_step: OnStep) -> None:
-    """Delete the rows of a copy that nobody uses, children first, in many transactions."""
-    for name in reversed(KEYS):
-        while True:
-            with database.everything(shard, "write") as connection:
-                deleted = _delete_some(connection, name, workspace_id)
-            on_step("deleted", deleted)
-            if deleted < DELETE_AT_ONCE:
-                break
-    with database.everything(shard, "write") as connection:
-        owe_vacuum(connection)  # which takes the bytes out of the files
-
-
-def _delete_some(connection: Connection, name: str, workspace_id: str) -> int:
-    some = sql.SQL(
-        "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM {table} WHERE workspace_id = %s LIMIT %s))"
-    ).format(table=sql.Identifier(name))
-    return connection.execute(some, (workspace_id, DELETE_AT_ONCE)).rowcount

@@ -1,4 +1,8 @@
-"""Keyed pseudonyms of the ids in DICOM headers.
+"""Keyed pseudonyms of the ids of patients and studies.
+
+Whoever has the files makes them from DICOM headers (``sonoprobe ingest``), or the service makes
+them of the ids that it is given, where the policy of a workspace says so. Under one key both make
+the same.
 
 They are HMAC-SHA256 (RFC 2104) under a secret key, so equal patients have equal pseudonyms and
 nobody without the key finds a patient by trying ids. A plain hash would not do: ids have few
@@ -18,6 +22,7 @@ from service.errors import InputError
 
 KEY_BYTES = 32
 _PREFIX = "sonoprobe-pseudonym-key-"
+SUBJECT, STUDY = "p", "s"  # how pseudonyms begin
 _HEX_DIGITS = 32  # 128 bits of the code: two patients never share one
 # What devices write where nobody typed an id: not one patient.
 _PLACEHOLDER = re.compile(
@@ -33,6 +38,10 @@ class Pseudonyms:
             raise InputError(f"expected a key of {KEY_BYTES} bytes, got {len(key)}")
         self._key = key
         self.key_name = self._code("key")[:6]
+        self._own = {
+            mark: re.compile(rf"{mark}-{self.key_name}-[0-9a-f]{{{_HEX_DIGITS}}}")
+            for mark in (SUBJECT, STUDY)
+        }
 
     def subject(self, patient_id: str, issuer: str = "") -> str | None:
         """The pseudonym of a patient; None without an id that can name one patient.
@@ -41,11 +50,29 @@ class Pseudonyms:
         """
         if not patient_id or _PLACEHOLDER.fullmatch(patient_id):
             return None
-        return f"p-{self.key_name}-{self._code('patient', issuer, patient_id)}"
+        return self._subject(patient_id, issuer)
 
     def study(self, study_uid: str) -> str | None:
         """The pseudonym of a StudyInstanceUID; None without one."""
-        return f"s-{self.key_name}-{self._code('study', study_uid)}" if study_uid else None
+        return f"{STUDY}-{self.key_name}-{self._code('study', study_uid)}" if study_uid else None
+
+    def of_given_subject(self, subject_id: str) -> str:
+        """The pseudonym of an id that a client gives; one under this key is returned as it is.
+
+        A pseudonym under another key is an id like any other. Nothing is a placeholder here:
+        the client says that the id names one patient.
+        """
+        if self._own[SUBJECT].fullmatch(subject_id):
+            return subject_id
+        return self._subject(subject_id, "")
+
+    def of_given_study(self, study_id: str) -> str:
+        """As ``of_given_subject``, of an id of a study."""
+        own = self._own[STUDY].fullmatch(study_id)
+        return study_id if own else f"{STUDY}-{self.key_name}-{self._code('study', study_id)}"
+
+    def _subject(self, patient_id: str, issuer: str) -> str:
+        return f"{SUBJECT}-{self.key_name}-{self._code('patient', issuer, patient_id)}"
 
     def _code(self, *parts: str) -> str:
         message = b"".join(len(raw).to_bytes(4) + raw for raw in (p.encode() for p in parts))

@@ -1,0 +1,159 @@
+"""What holds for a workspace, wired for one service: policies, quotas and the ids at the door.
+
+Shape suffixes: D embedding width.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from service.access.access_limits import RATES, STORED
+from service.access.keys import Caller
+from service.access.policy_store import PolicyStore, WorkspacePolicy
+from service.access.quotas import PAYING, Owners, Quotas
+from service.catalog.interface import Catalog
+from service.catalog.plain_text import name_of
+from service.catalog.policies.intake_rules import NO_RULES, IntakeRules, UltrasoundCheck
+from service.catalog.policies.policy_records import AdmitUsage
+from service.catalog.records import ScanImage
+
+_RULES: ContextVar[IntakeRules] = ContextVar("rules", default=NO_RULES)
+
+
+class HeldRequest:
+    """The context of a request: who pays for what it embeds, and what it may store."""
+
+    __slots__ = ("_owners", "_rules", "_tokens")
+
+    def __init__(self, owners: Owners, rules: IntakeRules) -> None:
+        self._owners = owners
+        self._rules = rules
+
+    def __enter__(self) -> None:
+        self._tokens = (PAYING.set(self._owners), _RULES.set(self._rules))
+
+    def __exit__(self, *error: object) -> None:
+        paying, rules = self._tokens
+        PAYING.reset(paying)
+        _RULES.reset(rules)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceRules:
+    """The rules of all workspaces."""
+
+    policies: PolicyStore
+    quotas: Quotas
+
+    def of(self, caller: Caller) -> WorkspacePolicy:
+        """The policy that holds for a request. Blocks only if it has changed."""
+        return self.policies.current(caller.workspace_id, caller.policy_version)
+
+    def holding(self, caller: Caller, policy: WorkspacePolicy) -> "HeldRequest":
+        """Count a request, and hold the block that works on it to the policy of its workspace.
+
+        Raises:
+            RateLimited: it is one too many.
+        """
+        return HeldRequest(self.quotas.count_request(caller, policy), policy.rules)
+
+    def intake(self, workspace_id: str) -> IntakeRules:
+        """What the workspace lets in now. Blocks."""
+        return self.policies.current(workspace_id).rules
+
+    def admission(self, workspace_id: str) -> AdmitUsage | None:
+        """See ``Quotas.admission``."""
+        return self.quotas.admission(workspace_id)
+
+
+class RuleSettings(Protocol):
+    """The settings of the same names."""
+
+    @property
+    def key_limits(self) -> Mapping[Any, float]:
+        """Rates of one key."""
+
+    @property
+    def workspace_limits(self) -> Mapping[Any, float]:
+        """Rates of one workspace, and what it may store."""
+
+    @property
+    def pseudonym_key_dir(self) -> Path | None:
+        """Folder of the keys of pseudonyms."""
+
+
+class LimitMetrics(Protocol):
+    """What counts refusals by limit."""
+
+    def limited(self, limit: str) -> None:
+        """Count a refusal."""
+
+    def watch_limits(self, names: Iterable[str]) -> None:
+        """Show these limits before they refuse anything."""
+
+
+def workspace_rules(
+    catalog: Catalog,
+    settings: RuleSettings,
+    metrics: LimitMetrics | None = None,
+    ultrasound: UltrasoundCheck | None = None,
+) -> WorkspaceRules:
+    """The rules over a catalog, which obeys them. Raises InputError: a limit is not valid."""
+    policies = policy_store(catalog, settings, ultrasound)
+    quotas = Quotas(catalog, policies)
+    if metrics is not None:
+        metrics.watch_limits((*RATES, *STORED))
+        quotas = Quotas(catalog, policies, on_limited=metrics.limited)
+    rules = WorkspaceRules(policies, quotas)
+    catalog.obey(rules)
+    return rules
+
+
+def policy_store(
+    catalog: Catalog, settings: RuleSettings, ultrasound: UltrasoundCheck | None = None
+) -> PolicyStore:
+    """The policies over a catalog. Raises InputError: a limit is not valid."""
+    return PolicyStore(
+        catalog,
+        key_limits=settings.key_limits,
+        workspace_limits=settings.workspace_limits,
+        pseudonym_keys=settings.pseudonym_key_dir,
+        ultrasound=ultrasound,
+    )
+
+
+# the rules of the current request ---------------------------------------------------------------
+
+
+def require_storable(image: ScanImage, embedding_D: npt.NDArray[np.float32]) -> None:
+    """Raises PolicyRefused: the workspace does not let the file in."""
+    _RULES.get().require_image(image, embedding_D)
+
+
+def stored_subject(subject_id: str) -> str:
+    """The id under which the current request stores a subject. Raises PseudonymKeyMissing."""
+    pseudonyms = _RULES.get().pseudonyms
+    return subject_id if pseudonyms is None else pseudonyms.subject(name_of(subject_id))
+
+
+def stored_study(study_id: str) -> str:
+    """As ``stored_subject``, of a study."""
+    pseudonyms = _RULES.get().pseudonyms
+    return study_id if pseudonyms is None else pseudonyms.study(name_of(study_id))
+
+
+def sought_subjects(subject_ids: Iterable[str]) -> tuple[str, ...]:
+    """All ids under which the subjects may be stored: also as given, from before the policy."""
+    given = tuple(subject_ids)
+    return tuple(dict.fromkeys((*map(stored_subject, given), *given)))
+
+
+def sought_studies(study_ids: Iterable[str]) -> tuple[str, ...]:
+    """As ``sought_subjects``, of studies."""
+    given = tuple(study_ids)
+    return tuple(dict.fromkeys((*map(stored_study, given), *given)))

@@ -1,0 +1,45 @@
+"""The routers of the service, in the order of the OpenAPI document."""
+
+from service.api import console, docs
+from service.api.routes import (
+    classifier_routes,
+    collection_routes,
+    embedding_routes,
+    evaluation_routes,
+    key_routes,
+    label_routes,
+    operation_routes,
+    policy_routes,
+    prediction_routes,
+    scan_routes,
+    search_routes,
+    signing_key_routes,
+    subject_routes,
+    system_routes,
+    version_routes,
+    workspace_routes,
+)
+
+ROUTERS = tuple(
+    module.router
+    for module in (
+        system_routes,
+        embedding_routes,
+        collection_routes,
+        label_routes,
+        scan_routes,
+        search_routes,
+        classifier_routes,
+        version_routes,
+        evaluation_routes,
+        prediction_routes,
+        subject_routes,
+        operation_routes,
+        key_routes,
+        workspace_routes,
+        signing_key_routes,
+        policy_routes,
+        console,
+        docs,
+    )
+)

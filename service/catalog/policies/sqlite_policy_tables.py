@@ -1,0 +1,54 @@
+"""The tables and triggers of policies in SQLite, and the counts in catalogs of older schemas.
+
+``scans.stored_bytes`` is what one scan takes: vectors, thumbnail and kept image. The triggers add
+it up in the row of the collection, where the bytes of a workspace are read without its scans.
+"""
+
+POLICY_TABLES = """\
+-- What a workspace may store, and how much; no row = whatever the settings of the service allow.
+CREATE TABLE workspace_policies (
+    workspace_id TEXT PRIMARY KEY REFERENCES workspaces (workspace_id),
+    version INTEGER NOT NULL,
+    document TEXT NOT NULL, -- JSON: rules and limits that its administrators set
+    granted TEXT NOT NULL, -- JSON: limits that the operator of the service set
+    updated_at TEXT NOT NULL
+);
+
+CREATE TRIGGER stored_scan AFTER INSERT ON scans BEGIN
+    UPDATE collections
+    SET stored_bytes = stored_bytes + NEW.stored_bytes, stored_scans = stored_scans + 1
+    WHERE collection_id = NEW.collection_id;
+END;
+
+CREATE TRIGGER deleted_scan AFTER DELETE ON scans BEGIN
+    UPDATE collections
+    SET stored_bytes = stored_bytes - OLD.stored_bytes, stored_scans = stored_scans - 1
+    WHERE collection_id = OLD.collection_id;
+END;
+
+CREATE TRIGGER resized_scan AFTER UPDATE OF stored_bytes ON scans BEGIN
+    UPDATE collections SET stored_bytes = stored_bytes + NEW.stored_bytes - OLD.stored_bytes
+    WHERE collection_id = NEW.collection_id;
+END;
+
+CREATE TRIGGER forgotten_image AFTER DELETE ON scan_images BEGIN
+    UPDATE scans SET stored_bytes = stored_bytes - length(OLD.png) WHERE row_id = OLD.row_id;
+END"""
+# Of scans and collections that schemas 1 and 2 stored, before there are triggers.
+COUNTS_OF_OLDER_SCHEMAS = (
+    """
+    UPDATE scans SET stored_bytes =
+        coalesce((SELECT length(vector) FROM scan_vectors AS v WHERE v.row_id = scans.row_id), 0)
+        + coalesce((SELECT length(jpeg) FROM scan_thumbnails AS t
+            WHERE t.row_id = scans.row_id), 0)
+        + coalesce((SELECT length(png) FROM scan_images AS i WHERE i.row_id = scans.row_id), 0)
+        + coalesce((SELECT sum(length(vector)) FROM scan_frames AS f
+            WHERE f.row_id = scans.row_id), 0)
+    """,
+    """
+    UPDATE collections SET (stored_scans, stored_bytes) = (
+        SELECT count(*), coalesce(sum(stored_bytes), 0) FROM scans AS s
+        WHERE s.collection_id = collections.collection_id
+    )
+    """,
+)
