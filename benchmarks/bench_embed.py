@@ -4,6 +4,11 @@ Both sides decode and preprocess the same files. The bare side does so before it
 the ratio says how much of the network's own speed is left after HTTP, decoding and batching. The
 bare side is one session on every core, as a caller of ONNX Runtime would open it. The service runs
 two lanes on half of the cores each, so the same two lanes are measured without the service as well.
+
+The floor decodes the same bytes with the fastest decoder that is installed and runs the bare
+network on a tensor, on every core; ``http_over_floor_ratio`` is what the service keeps of that.
+``frame_cpu_ms`` is processor time of one thread for all that the service does to a frame beside the
+network. Their files are sample scans enlarged on drawn screens.
 """
 
 import http.client
@@ -13,8 +18,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from drawn_screens import screen_files
+from frame_costs import cpu_table, floor_fps
 from harness import argument_parser, median_ms, memory_mb, print_report
 from service_process import ServiceProcess, service_process
 
@@ -65,10 +73,12 @@ def http_fps(service: ServiceProcess, images: list[bytes]) -> float:
         nonlocal done
         # The plainest client: it shares the cores, and its cost is not the service's.
         link = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
-        headers = {"Authorization": f"Bearer {service.key}", "Content-Type": "image/png"}
+        headers = {"Authorization": f"Bearer {service.key}"}
         number = worker
         while time.perf_counter() < stop:
             image = images[number % len(images)]
+            kind = "image/png" if image[:4] == b"\x89PNG" else "image/jpeg"
+            headers["Content-Type"] = kind
             link.request("POST", "/v1/embeddings?encoding_format=base64", image, headers)
             answer = link.getresponse()
             if answer.status != 200:
@@ -103,7 +113,7 @@ def single_ms(service: ServiceProcess, images: list[bytes]) -> tuple[float, floa
     return median_ms(http_s, 3), median_ms(floor_s, 3)
 
 
-def measure(images: list[bytes], port: int, rounds: int) -> dict[str, float]:
+def measure(images: list[bytes], port: int, rounds: int) -> dict[str, Any]:
     """All figures, medians over the rounds."""
     spec = load_encoder(SHIPPED_BUNDLE).spec
     decoded = [decode(image, max_pixels=10**8).pixels_HW for image in images[:8]]
@@ -114,12 +124,22 @@ def measure(images: list[bytes], port: int, rounds: int) -> dict[str, float]:
             (bare_fps(inputs, 8), bare_lanes_fps(inputs, 4), http_fps(service, images))
             for _ in range(rounds)
         ]
+        screens = screen_files()
+        over_floor = {
+            name: statistics.median(
+                http_fps(service, screens[name]) / floor_fps(screens[name], inputs[:1], SECONDS)
+                for _ in range(rounds)
+            )
+            for name in ("640x480 png", "1920x1080 jpeg")
+        }
         ready_s, rss_mb = service.ready_s, memory_mb("VmHWM", service.pid)
     ratio = statistics.median(http / bare for bare, _, http in speeds)
     lanes_ratio = statistics.median(http / lanes for _, lanes, http in speeds)
     return {
         "http_over_bare_ratio": round(ratio, 3),
         "http_over_bare_lanes_ratio": round(lanes_ratio, 3),
+        "http_over_floor_ratio": {name: round(value, 3) for name, value in over_floor.items()},
+        "frame_cpu_ms": cpu_table(screens),
         "http_fps": round(statistics.median(http for _, _, http in speeds), 1),
         "bare_fps": round(statistics.median(bare for bare, _, _ in speeds), 1),
         "bare_lanes_fps": round(statistics.median(lanes for _, lanes, _ in speeds), 1),

@@ -11,11 +11,11 @@ from pathlib import Path
 from harness import argument_parser, write_report
 from PIL import Image, ImageDraw
 
-from service.app import pipeline_limits
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import load_encoder
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
 from service.errors import ServiceError
+from service.opening.encoder_opening import pipeline_limits
 from service.settings import Settings
 
 TILE, COLUMNS, SKIPPED = (250, 226), 6, (".md", ".csv", ".txt")

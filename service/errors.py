@@ -59,6 +59,9 @@ ServiceError
 ├── CatalogFailure             the catalog on disk cannot be read or written
 │   ├── FolderInUse            another service uses the data folder
 │   └── DamagedBackup          a backup differs from what was written
+├── AuditFailure               the audit log cannot be read or written
+│   ├── AuditFull              its disk is full
+│   └── AuditDiffers           a copy of it is not its beginning
 └── IndexDamaged               an index file is damaged, outdated or cannot be written
 
 No HTTP here: ``service.api.problems`` owns the status codes. Messages give expected and
@@ -363,6 +366,18 @@ class FolderInUse(CatalogFailure):
 
 class DamagedBackup(CatalogFailure):
     """A backup differs from what was written; only commands raise this error."""
+
+
+class AuditFailure(ServiceError):
+    """The audit log cannot be read or written, so nothing that it must hold is answered."""
+
+
+class AuditFull(AuditFailure):
+    """The disk of the audit log is full."""
+
+
+class AuditDiffers(AuditFailure):
+    """A copy of the audit log is not its beginning; only commands and log lines say so."""
 
 
 class IndexDamaged(ServiceError):

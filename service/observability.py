@@ -39,6 +39,9 @@ INDEX_FIGURES = {
     "recall_samples": "Searches behind the measured recall.",
 }
 STAGES = ("decode", "encode", "search", "fit", "operation")
+ABSTENTIONS = ("blank", "frozen", "not_ultrasound", "far_from_every_example", "ambiguous")
+PREDICTED = ("called", *ABSTENTIONS)
+FIGURES_IN_USE = ("similarity", "confidence", "abstentions")
 STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120, 600)
 QUEUE_FIGURES = {
     "waiting": "Items that wait: files, frames of the encoder, fits, operations.",
@@ -124,6 +127,22 @@ class ServiceMetrics:
             ["limit"],
             registry=self._registry,
         )
+        self._predictions = Counter(
+            "sonoprobe_predictions_total",
+            "Predictions by outcome: called, or why the classifier abstained.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._alarms = Counter(
+            "sonoprobe_classifier_alarms_total",
+            "Windows of predictions in which a figure of a classifier differs from its reference.",
+            ["figure"],
+            registry=self._registry,
+        )
+        for outcome in PREDICTED:
+            self._predictions.labels(outcome)
+        for figure in FIGURES_IN_USE:
+            self._alarms.labels(figure)
         self._in_flight = Gauge(
             "sonoprobe_images_in_flight",
             "Images admitted and not yet answered.",
@@ -147,6 +166,14 @@ class ServiceMetrics:
         for name in names:
             self._limited.labels(name)
 
+    def answered(self, outcome: str) -> None:
+        """Count a prediction: one of ``PREDICTED``."""
+        self._predictions.labels(outcome).inc()
+
+    def alarmed(self, figure: str) -> None:
+        """Count an alarm of a classifier in use, by one of ``FIGURES_IN_USE``."""
+        self._alarms.labels(figure).inc()
+
     def watch_backups(self, age_s: Callable[[], float]) -> None:
         """Report the age of the newest backup; infinite = there is none."""
         gauge = Gauge(
@@ -164,6 +191,15 @@ class ServiceMetrics:
             registry=self._registry,
         )
         gauge.set_function(age_s)
+
+    def watch_audit(self, head_age_s: Callable[[], float], failures: Callable[[], int]) -> None:
+        """Report the age of the noted heads, and how many groups of entries were not stored."""
+        for name, description, read in (
+            ("head_age_seconds", "Time since the heads of the audit log were noted.", head_age_s),
+            ("failed_groups", "Groups of audit entries that could not be stored.", failures),
+        ):
+            gauge = Gauge(f"sonoprobe_audit_{name}", description, registry=self._registry)
+            gauge.set_function(read)
 
     def watch_in_flight(self, read: Callable[[], int]) -> None:
         """Report ``read()`` as the number of images in flight."""

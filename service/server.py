@@ -21,13 +21,15 @@ from service.access.keys import DEFAULT_WORKSPACE, create_key
 from service.access.tokens.token_policy import policy_of
 from service.api.dependencies import Services
 from service.api.problems import raw_answer
-from service.app import alone, catalog_of, create_app, open_encoder
+from service.app import create_app
 from service.catalog.interface import Catalog
 from service.connections.connection_table import ConnectionLimits, ConnectionTable
 from service.connections.guarded_protocol import Guard, GuardedProtocol
 from service.connections.open_files import allow_files
 from service.embedding.encoder import Encoder
 from service.jobs.threads import shorten_switch_interval
+from service.opening.catalog_opening import alone, catalog_of
+from service.opening.encoder_opening import open_encoder
 from service.settings import Settings, listed, unknown_variables
 
 log = logging.getLogger(__name__)

@@ -232,6 +232,13 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
     idempotency_keep_s: int = Field(
         86_400, gt=0, description="Time for which an Idempotency-Key is remembered, seconds."
     )
+    monitor_store_s: float = Field(
+        5.0,
+        gt=0,
+        le=300,
+        description="Time between two stores of what classifiers answered, seconds; a kill loses "
+        "the counts since the last one.",
+    )
     backup_dir: Path | None = Field(
         None, description="Folder of automatic backups; empty = no automatic backups."
     )
@@ -239,6 +246,12 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
         86_400, gt=0, description="Time between two automatic backups, seconds."
     )
     backup_keep: int = Field(7, gt=0, description="Maximum number of backups kept in the folder.")
+    audit: bool = Field(True, description="Keep an audit log of the requests.")
+    audit_heads_dir: Path | None = Field(
+        None,
+        description="Folder of audit-heads.jsonl, best on another disk than the audit log; empty = "
+        "the folder of backups, else the data folder.",
+    )
     exchange_dir: Path | None = Field(
         None,
         description="Folder for exports and imports of collections over HTTP; empty = disabled.",
@@ -319,6 +332,10 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
                 "64 letters, digits, dots, dashes"
             )
         return dict(urls)
+
+    def heads_dir(self) -> Path:
+        """The folder in which the heads of the audit log are noted."""
+        return self.audit_heads_dir or self.backup_dir or self.data_dir
 
 
 def unknown_variables() -> dict[str, str | None]:

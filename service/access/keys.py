@@ -49,6 +49,7 @@ class Caller:
     scopes: frozenset[str]
     policy_version: int | None = None
     limits: NameLimits = UNLIMITED
+    roles: tuple[str, ...] = ()
 
     def require(self, *scopes: str) -> None:
         """Raises MissingScope: the key or token does not allow one of them."""
@@ -97,7 +98,7 @@ class KeyRing:
             UnknownWorkspace, UnknownSigner, IdentityProviderFailure: as ``AccessTokens.holder``.
         """
         if not self._require_key:
-            return Caller(self._default_workspace_id, Author(), ROLES[ADMIN])
+            return Caller(self._default_workspace_id, Author(), ROLES[ADMIN], roles=(ADMIN,))
         if token is None:
             raise Unauthenticated("expected the header Authorization: Bearer <key>")
         if self.tokens is not None and "." in token:  # no key of ours has a dot
@@ -112,7 +113,7 @@ class KeyRing:
         if key.workspace_id != self._default_workspace_id:
             scopes -= {SERVICE_ADMIN}
         author, limits = Author(key.key_id, key.name), NameLimits.of(key.grant)
-        return Caller(key.workspace_id, author, scopes, key.policy_version, limits)
+        return Caller(key.workspace_id, author, scopes, key.policy_version, limits, key.grant.roles)
 
     def caller_after_fetch(self, token: str | None, address: str) -> Caller:
         """The owner of a token whose key was unknown. Blocks until keys were fetched once more.
@@ -133,7 +134,7 @@ class KeyRing:
         except InvalidToken:
             self._note_failure(address)
             raise
-        return Caller(workspace.workspace_id, holder.author, holder.scopes)
+        return Caller(workspace.workspace_id, holder.author, holder.scopes, roles=holder.roles)
 
     def _note_failure(self, address: str) -> None:
         """Raises TooManyFailedKeys: there were many from this address."""

@@ -24,6 +24,7 @@ SCOPES: Mapping[str, str] = {
     "search": "find similar scans",
     "predict": "predict with a classifier",
     "classifier.read": "read classifiers, versions, examples and reports",
+    "outcome.write": "tell what predictions turned out to be",
     "classifier.evaluate": "measure a version on further examples",
     "classifier.write": "fit, refit and import classifiers, change their versions",
     "classifier.publish": "choose the version that predicts",
@@ -34,6 +35,7 @@ SCOPES: Mapping[str, str] = {
     "operation.read": "list and read operations",
     "operation.cancel": "stop operations",
     "usage.read": "read how much of its limits the own key has used",
+    "audit.read": "read the audit log of the workspace",
     "admin": "manage keys, policy and trusted signatures of the workspace, read its usage",
     "service.admin": "create, suspend and delete workspaces of the whole service",
 }
@@ -53,7 +55,7 @@ _READER = (
     "operation.read",
     "usage.read",
 )
-_ANNOTATOR = (*_READER, "scan.label")
+_ANNOTATOR = (*_READER, "scan.label", "outcome.write")
 _CURATOR = (
     *_ANNOTATOR,
     "scan.write",
@@ -83,6 +85,7 @@ _AUDITOR = (
     "collection.read",
     "classifier.read",
     "operation.read",
+    "audit.read",
     "usage.read",
 )
 ADMIN = "admin"

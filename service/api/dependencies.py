@@ -8,12 +8,14 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.access.audit.audit_log import AuditLog
 from service.access.key_registry import KeyRegistry
 from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.access.workspace_registry import WorkspaceRegistry
 from service.access.workspace_rules import WorkspaceRules
 from service.classifiers.evaluation import ClassifierEvaluator
+from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.registry import ClassifierRegistry
 from service.classifiers.review import LabelReview
 from service.classifiers.store import ClassifierStore
@@ -49,6 +51,7 @@ class Services:
     gallery: Gallery
     classifiers: ClassifierStore
     evaluator: ClassifierEvaluator
+    monitor: ClassifierMonitor
     thresholds: Thresholds
     registry: ClassifierRegistry
     review: LabelReview
@@ -59,6 +62,7 @@ class Services:
     searchers: ThreadPoolExecutor
     slow_lane: ThreadPoolExecutor
     default_workspace_id: str
+    audit: AuditLog | None = None
     stopping: bool = False
 
     @property

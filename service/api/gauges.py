@@ -33,6 +33,8 @@ def watch(metrics: ServiceMetrics, running: Services) -> None:
         metrics.watch_backups(lambda: backup_age_s(running.settings))
     if running.keys.tokens is not None:
         metrics.watch_identity(running.keys.tokens.keys_age_s)
+    if (audit := running.audit) is not None:
+        metrics.watch_audit(lambda: audit.head_age_s, lambda: audit.failures)
     metrics.watch_encoder(lambda: {pipeline.encoder.encoder_id: _encoder_figures(pipeline)})
 
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from service.api.body_limits import BodyLimits, LargeBody
-from service.api.problems import MEDIA_TYPE, STATUS, internal_error, problem
+from service.api.problems import CLIENT_CLOSED, MEDIA_TYPE, STATUS, internal_error, problem
 from service.api.security_headers import with_security_headers
 from service.errors import HostNotAllowed, ServiceError, UploadTooLarge
 from service.observability import ServiceMetrics
@@ -21,7 +21,6 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-CLIENT_CLOSED = 499  # in metrics only
 log = logging.getLogger(__name__)
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -90,7 +89,7 @@ class Gate:
                 raise
             await _answer(error, request_id)(scope, receive, tagged_send)
         except ClientDisconnect:
-            status = CLIENT_CLOSED  # nobody is left to receive a response
+            status = CLIENT_CLOSED
         except Exception as error:  # the outermost handler: a bug must not cost the connection
             log.error("bug", exc_info=error, extra={"request_id": request_id})
             if answered:

@@ -80,6 +80,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.CatalogFailure: 503,
     errors.FolderInUse: 503,
     errors.DamagedBackup: 503,
+    errors.AuditFailure: 503,
+    errors.AuditFull: 503,
+    errors.AuditDiffers: 503,
     errors.IndexDamaged: 500,
 }
 # Fields whose keys callers choose.
@@ -88,6 +91,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 MAX_RULES = 20  # in one answer; a request of a million wrong items breaks a million
 MAX_DETAIL = 2000  # characters
 MAX_RULE = 500
+CLIENT_CLOSED = 499  # in metrics and the audit log only: nobody is left to receive it
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}
 
 
@@ -238,14 +242,19 @@ def _is_plain(step: object) -> bool:
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    # FastAPI answers 400 for JSON that does not parse; here that is one code, one status.
-    status = 422 if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
-    code = _HTTP_CODES.get(status, "invalid_input" if status < 500 else "internal_error")
+    status, code = status_and_code(error)
     document = problem_document(code, status, str(error.detail), request_id_of(request))
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
     return _answer(document, headers)
+
+
+def status_and_code(error: HTTPException) -> tuple[int, str]:
+    """Of the answer to an exception of the framework."""
+    # FastAPI answers 400 for JSON that does not parse; here that is one code, one status.
+    status = 422 if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
+    return status, _HTTP_CODES.get(status, "invalid_input" if status < 500 else "internal_error")
 
 
 def _allowed_methods(request: Request) -> list[str]:

@@ -2,12 +2,14 @@
 
 from service.api import console, docs
 from service.api.routes import (
+    audit_routes,
     classifier_routes,
     collection_routes,
     embedding_routes,
     evaluation_routes,
     key_routes,
     label_routes,
+    monitor_routes,
     operation_routes,
     policy_routes,
     prediction_routes,
@@ -33,10 +35,12 @@ ROUTERS = tuple(
         version_routes,
         evaluation_routes,
         prediction_routes,
+        monitor_routes,
         subject_routes,
         operation_routes,
         key_routes,
         workspace_routes,
+        audit_routes,
         signing_key_routes,
         policy_routes,
         console,

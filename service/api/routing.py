@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response, params
@@ -19,6 +20,7 @@ from starlette.exceptions import HTTPException
 from service.access.keys import Caller
 from service.access.name_limits import UNLIMITED, limited_to
 from service.access.tokens.signing_keys import UnknownSigner
+from service.api.audit_trail import RequestTrail, recorded
 from service.api.dependencies import bearer, services_of
 from service.api.openapi import LIMITED_IN_DOCUMENT, SCOPES_IN_DOCUMENT
 from service.api.permissions import declared, limited_of, require_path, scopes_of
@@ -55,13 +57,15 @@ class StrictRoute(APIRoute):
         max_bytes = _max_bytes(self)
         takes_slashes = ":path}" in self.path
 
-        async def handle(request: Request) -> Response:
+        async def answered(request: Request, trail: RequestTrail | None) -> Response:
             if not takes_slashes and b"%2f" in request.scope.get("raw_path", b"").lower():
                 # Decoded, it would be another address than the one that was meant.
                 raise HTTPException(404)
             held: AbstractContextManager[object] = nullcontext()
             if scopes is not None:
                 caller = request.state.caller = await _authenticated(request)
+                if trail is not None:
+                    trail.is_of(caller)
                 # Counted before its scopes: also one that lacks them.
                 held = services_of(request).rules.holding(caller, request.state.policy)
                 caller.require(*scopes)
@@ -73,10 +77,19 @@ class StrictRoute(APIRoute):
             if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise UnsupportedFormat("expected a body without Content-Encoding, got an encoded")
             request.state.body_content = content
+            if trail is not None:
+                await trail.begin()
             limits = UNLIMITED if scopes is None else caller.limits
             workspace_id = SERVICE if scopes is None else caller.workspace_id
             with working_for(workspace_id), limited_to(limits), held:
                 return await handler(_JsonRequest(request.scope, request.receive, max_bytes))
+
+        async def handle(request: Request) -> Response:
+            audit = services_of(request).audit
+            if audit is None or scopes is None:
+                return await answered(request, None)
+            trail = RequestTrail(audit, request, self.name, scopes)
+            return await recorded(trail, partial(answered, request, trail))
 
         return handle
 

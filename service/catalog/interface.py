@@ -25,6 +25,7 @@ from service.catalog.interfaces.scan_interface import (
 )
 from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
 from service.catalog.lifecycle.lifecycle_interface import LifecycleCatalog
+from service.catalog.monitoring.monitoring_interface import MonitoringCatalog
 from service.catalog.operation_records import NAMELESS, NamedItems, Operation, Reembedding, State
 from service.catalog.policies.policy_interface import PolicyCatalog
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
@@ -278,6 +279,7 @@ class Catalog(
     ClassifierCatalog,
     OperationCatalog,
     ReembeddingCatalog,
+    MonitoringCatalog,
     SigningCatalog,
     Protocol,
 ):

@@ -33,8 +33,10 @@ class HeldSubject:
 
     Attributes:
         study_ids: of scans and uploaded examples.
+        outcomes: of predictions, that name this patient.
     """
 
     collections: tuple[HeldScans, ...]
     study_ids: tuple[str, ...]
     classifiers: tuple[HeldExamples, ...]
+    outcomes: int = 0

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Bools, Doubles, Floats
+from service.catalog.ids import new_ids
 from service.classifiers.loaded import LoadedClassifier, Neighbour
 from service.errors import InputError
 from service.fewshot.attribution import (
@@ -70,6 +71,20 @@ class QueryFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class Acquisition:
+    """How a file was recorded; ``machine`` is what it names, empty if nothing."""
+
+    machine: str
+    width_px: int
+    height_px: int
+
+    @property
+    def size_name(self) -> str:
+        """Such as ``800x600``."""
+        return f"{self.width_px}x{self.height_px}"
+
+
+@dataclass(frozen=True, slots=True)
 class PredictionQuery:
     """One embedded item.
 
@@ -78,6 +93,7 @@ class PredictionQuery:
         mapped: for a heat map; None where there is none.
         unmapped_because: why there is none.
         findings: of the quality checks on the picture.
+        acquisition: None where it is not known.
     """
 
     embedding_D: Floats
@@ -85,6 +101,7 @@ class PredictionQuery:
     mapped: FrameMap | None = None
     unmapped_because: str = SEVERAL_PICTURES
     findings: frozenset[str] = frozenset()
+    acquisition: Acquisition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +179,12 @@ class PredictedItem:
     """The prediction of one item.
 
     Attributes:
+        prediction_id: random; an outcome refers to it.
         frames, key_frames: of a clip; empty for a still.
+        findings, acquisition: of the query.
     """
 
+    prediction_id: str
     prediction: Prediction
     ultrasound_score: float | None
     nearest: tuple[Neighbour, ...]
@@ -172,6 +192,8 @@ class PredictedItem:
     no_heatmap_because: str | None
     frames: tuple[PredictedFrame, ...]
     key_frames: tuple[KeyFrames, ...]
+    findings: frozenset[str] = frozenset()
+    acquisition: Acquisition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +203,13 @@ class PredictedItems:
     items: tuple[PredictedItem | None, ...]
     sets: Mapping[str | None, PredictionSets]
     cine: PredictedItem | None
+
+    @property
+    def answers(self) -> tuple[PredictedItem, ...]:
+        """What was asked for: the cine as a whole, or each item that did not fail."""
+        if self.cine is not None:
+            return (self.cine,)
+        return tuple(item for item in self.items if item is not None)
 
 
 def predict(
@@ -206,8 +235,10 @@ def predict(
         if not frames:
             raise InputError("expected at least one readable frame of the cine, got none")
         embedding_D = _attribution_of(loaded, frames).embedding_D
-        shared = frozenset.intersection(*(query.findings for query in queries if query))
-        query = PredictionQuery(embedding_D, frames, findings=shared)
+        read = [query for query in queries if query is not None]
+        shared = frozenset.intersection(*(query.findings for query in read))
+        first = read[0].acquisition
+        query = PredictionQuery(embedding_D, frames, findings=shared, acquisition=first)
         ((cine,), _) = _predicted([query], loaded, request)
     return PredictedItems(
         tuple(None if query is None else next(predicted) for query in queries), sets, cine
@@ -230,8 +261,9 @@ def _predicted(
         unusable_N=[_unusable(*pair) for pair in zip(queries, passed_Q, strict=False)] or [None],
     )
     scores = [None] * len(rows) if gate is None else gate.scores(embeddings_QD).tolist()
+    ids = new_ids("prd", len(queries))
     items = [
-        _item(loaded, query, predictions.rows[row], scores[row], request)
+        _item(loaded, query, (ids[row], predictions.rows[row]), scores[row], request)
         for row, query in enumerate(queries)
     ]
     return items, predictions.sets
@@ -248,10 +280,11 @@ def _unusable(query: PredictionQuery, is_ultrasound: np.bool_) -> Unusable | Non
 def _item(
     loaded: LoadedClassifier,
     query: PredictionQuery,
-    prediction: Prediction,
+    predicted: tuple[str, Prediction],
     ultrasound_score: float | None,
     request: PredictionRequest,
 ) -> PredictedItem:
+    prediction_id, prediction = predicted
     frames, key_frames = _frames(loaded, query.frames)
     heatmap = None
     if query.mapped is not None and request.heatmap != "none":
@@ -259,6 +292,7 @@ def _item(
         heatmap = _heatmap(loaded, query.mapped, label, request.heatmap)
     lacks_heatmap = request.heatmap != "none" and query.mapped is None
     return PredictedItem(
+        prediction_id=prediction_id,
         prediction=prediction,
         ultrasound_score=ultrasound_score,
         nearest=loaded.support.nearest(query.embedding_D, request.nearest),
@@ -266,6 +300,8 @@ def _item(
         no_heatmap_because=query.unmapped_because if lacks_heatmap else None,
         frames=frames,
         key_frames=key_frames,
+        findings=query.findings,
+        acquisition=query.acquisition,
     )
 
 

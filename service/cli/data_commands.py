@@ -2,25 +2,33 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service.access.audit.audit_archive import archive, bring_back, write_now
+from service.access.audit.audit_entries import SERVICE_CHAIN, AuditEvent
+from service.access.audit.audit_heads import HeadsFile
 from service.access.keys import DEFAULT_WORKSPACE, WORKSPACE_NAME, workspace_id_of
 from service.access.workspace_rules import workspace_rules
-from service.app import alone, without_scores
+from service.catalog.audit.audit_place import store_of
 from service.catalog.data_folder import owned
 from service.catalog.erasure_records import SweepLimits
+from service.catalog.interface import Catalog
 from service.catalog.sqlite.backup import back_up, backups_in, restore
 from service.catalog.sqlite.inspection import Inspection, inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
+from service.classifiers.fitting import without_scores
+from service.cli.audited import audited, command_user
 from service.cli.terminal import NewCollection, catalog_at, errors, explained, progress
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import ultrasound_test_of
 from service.errors import InputError, NotSupported
 from service.gallery.parquet import export_collection, import_collection
+from service.opening.catalog_opening import alone
 from service.settings import Settings, read_settings
 
 app = typer.Typer()
@@ -51,6 +59,9 @@ def backup(
                 on_page=lambda done, total: percent(100 * done // max(total, 1), 100),
                 redact=without_scores,
             )
+        if settings.audit:
+            with catalog_at(settings) as catalog, closing(store_of(catalog)) as store:
+                archive(store, shelf)
         typer.echo(str(path))
         errors.print(f"{len(backups_in(shelf))} backups are kept", highlight=False)
 
@@ -82,7 +93,12 @@ def restore_backup(
             )
             with catalog_at(settings, is_owner=True) as catalog:  # proves that it can be read
                 catalog.settle_erasures()
+                lost = _audited_restore(settings, catalog, chosen.parent)
         typer.echo(f"restored {chosen.name}")
+        if lost:
+            errors.print(
+                f"{lost} entries of the audit log are lost, as it says itself now", highlight=False
+            )
         if without_erasures:
             errors.print(
                 "What was erased after this backup is back: erase it again.", highlight=False
@@ -94,6 +110,18 @@ def restore_backup(
                 highlight=False,
                 soft_wrap=True,
             )
+
+
+def _audited_restore(settings: Settings, catalog: Catalog, folder: Path) -> int:
+    """Record a restore, after a lost audit log is back; return how many entries are lost."""
+    if not settings.audit:
+        return 0
+    heads = HeadsFile(settings.heads_dir())
+    with closing(store_of(catalog)) as store:
+        lost = bring_back(store, folder, heads, command_user())
+        write_now(store, AuditEvent(SERVICE_CHAIN, "restore", command_user(), "ok"))
+        heads.note(store.heads())
+    return lost
 
 
 @app.command()
@@ -152,7 +180,7 @@ def expire(
     with explained():
         settings = read_settings()
         share, scans = settings.retention_max_share, settings.retention_min_scans
-        with catalog_at(settings) as catalog:
+        with catalog_at(settings) as catalog, audited(settings, catalog, "expire"):
             removed = 0
             while receipts := catalog.expire(limits=SweepLimits(share, scans, confirm)):
                 removed += sum(len(receipt.scans) for _, receipt in receipts)
@@ -173,10 +201,13 @@ def export(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Export a collection as Parquet files, also from a running service."""
-    with explained(), catalog_at(read_settings()) as catalog:
+    settings = read_settings()
+    with explained(), catalog_at(settings) as catalog:
         owner = workspace_id_of(catalog, workspace)
         total = catalog.get_collection(owner, collection).scans
-        with progress("exporting", total) as advance:
+        recorded = audited(settings, catalog, "export", owner)
+        with recorded as names, progress("exporting", total) as advance:
+            names["collection"] = [collection]
             on_scan = _steps(advance)
             scans = export_collection(catalog, owner, collection, folder, on_scan=on_scan)
         typer.echo(f"{scans} scans exported")
@@ -201,7 +232,9 @@ def import_folder(
             bundle = settings.bundle_dir or SHIPPED_BUNDLE
             workspace_rules(catalog, settings, ultrasound=ultrasound_test_of(bundle))
             owner = workspace_id_of(catalog, workspace)
-            with progress("importing", 0) as advance:
+            recorded = audited(settings, catalog, "import", owner)
+            with recorded as names, progress("importing", 0) as advance:
+                names["collection"] = [collection]
                 on_scan = _steps(advance)
                 done = import_collection(catalog, owner, folder, collection, on_scan=on_scan)
         typer.echo(f"{done.stored} stored, {done.known} known already")

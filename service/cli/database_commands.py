@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +11,15 @@ import typer
 
 from service.access.keys import DEFAULT_WORKSPACE, require_workspace_name, workspace_id_of
 from service.access.workspace_registry import WorkspaceRegistry
-from service.app import postgres_of, with_driver
+from service.catalog.audit.audit_copy import copy_chains
+from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
 from service.catalog.data_folder import owned
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
+from service.cli.audited import audited
 from service.cli.terminal import catalog_at, errors, explained
 from service.errors import InputError, InvalidSettings, NotSupported
 from service.jobs.job_requests import WorkspaceDeletion
+from service.opening.catalog_opening import postgres_of, with_driver
 from service.settings import Settings, read_settings
 
 if TYPE_CHECKING:  # psycopg is an extra
@@ -75,6 +78,7 @@ def copy(
     Run it again to continue. Nobody can use the database before the end.
     """
     with explained(), with_driver():
+        from service.catalog.audit.postgres_audit import PostgresAudit
         from service.catalog.postgres.postgres_database import PostgresDatabase
         from service.catalog.postgres.shards.catalog_copy import copy_catalog
 
@@ -86,6 +90,9 @@ def copy(
             open_catalog(source, is_owner=True).close()  # migrates one of release 0.1.0
             database = PostgresDatabase(url, settings.shard_urls(), may_arrive=True)
             try:
+                if (source / AUDIT_FILE).is_file():  # first: the other copy opens the database
+                    with closing(open_to_read(source / AUDIT_FILE)) as log:
+                        copy_chains(log, PostgresAudit(database))
                 with _told() as on_step:
                     rows = copy_catalog(source / FILE_NAME, database, on_step=on_step)
             finally:
@@ -106,11 +113,17 @@ def create_workspace(
     with explained():
         require_workspace_name(name)
         settings = read_settings()
+        action = "workspace.create"
         if settings.catalog is None and shard is None:
-            with catalog_at(settings) as catalog:
+            with catalog_at(settings) as catalog, audited(settings, catalog, action) as names:
+                names["workspace"] = [name]
                 made = catalog.ensure_workspace(name)
         else:
-            with _shared_catalog(settings, "workspace create --shard") as shared:
+            with (
+                _shared_catalog(settings, "workspace create --shard") as shared,
+                audited(settings, shared, action) as names,
+            ):
+                names["workspace"] = [name]
                 made = shared.create_workspace(name, _shard(shard))
         typer.echo(f"{made.workspace_id}\t{made.name}")
 
@@ -187,7 +200,13 @@ def move(
     with explained(), with_driver():
         from service.catalog.postgres.shards.workspace_move import move_workspace
 
-        with _shared_catalog(read_settings(), "workspace move") as shared, _told() as on_step:
+        settings = read_settings()
+        with (
+            _shared_catalog(settings, "workspace move") as shared,
+            audited(settings, shared, "workspace.move") as names,
+            _told() as on_step,
+        ):
+            names["workspace"] = [name]
             rows = move_workspace(shared, name, _shard(to), on_step=on_step, wait_s=wait_s)
         typer.echo(f"{rows} rows moved" if rows else "nothing to move")
 

@@ -1,16 +1,21 @@
 """Commands for erasures in a catalog on PostgreSQL: replay them after a restore, vacuum."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.app import postgres_of
+from service.access.audit.audit_archive import mark_restored
+from service.access.audit.audit_heads import HeadsFile
+from service.catalog.audit.audit_place import store_of
 from service.catalog.erasure_ledger import LEDGER, Erasure, ErasureLedger
+from service.cli.audited import audited, command_user
 from service.cli.terminal import errors, explained
 from service.errors import InputError
+from service.opening.catalog_opening import postgres_of
 from service.settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Erasures in a catalog on PostgreSQL.")
@@ -43,7 +48,10 @@ def replay(
         erasures = _read(folders)
         catalog = postgres_of(settings)
         try:
-            done = catalog.replay_erasures(erasures, dry_run=dry_run)
+            if not dry_run and settings.audit:
+                mark_restored(store_of(catalog), HeadsFile(settings.heads_dir()), command_user())
+            with nullcontext() if dry_run else audited(settings, catalog, "erasures.replay"):
+                done = catalog.replay_erasures(erasures, dry_run=dry_run)
             if not dry_run:
                 catalog.settle_erasures()
                 catalog.finish_erasures()

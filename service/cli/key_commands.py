@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from service.access.audit.audit_entries import SERVICE_CHAIN
 from service.access.keys import (
     DEFAULT_WORKSPACE,
     create_key,
@@ -16,6 +17,8 @@ from service.access.name_limits import NameLimits
 from service.access.scopes import ADMIN, ROLES
 from service.catalog.access_records import KeyRecord
 from service.catalog.ids import now
+from service.catalog.interface import Catalog
+from service.cli.audited import audited
 from service.cli.terminal import catalog_at, errors, explained
 from service.settings import read_settings
 
@@ -54,8 +57,11 @@ def keys_create(
         None if classifier is None else tuple(classifier),
     )
     grant = grant_until(roles, scope or [], _in_days(expires_days), limits)
-    with explained(), catalog_at(read_settings()) as catalog:
-        record, token = create_key(catalog, name, workspace, grant)
+    settings = read_settings()
+    with explained(), catalog_at(settings) as catalog:
+        with audited(settings, catalog, "keys.create", _chain(catalog, workspace)) as names:
+            record, token = create_key(catalog, name, workspace, grant)
+            names |= {"key": [record.key_id], "workspace": [workspace]}
         errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
         typer.echo(token)
 
@@ -82,6 +88,12 @@ def _limits(key: KeyRecord) -> list[str]:
     return [f"{kind}={' '.join(names)}" for kind, names in kinds.items() if names is not None]
 
 
+def _chain(catalog: Catalog, workspace: str) -> str:
+    """The audit chain of a workspace; that of the service if the command creates it."""
+    ids = {found.name: found.workspace_id for found in catalog.list_workspaces()}
+    return ids.get(workspace, SERVICE_CHAIN)
+
+
 def _state(key: KeyRecord) -> str:
     if key.revoked_at is not None:
         return f"revoked {key.revoked_at}"
@@ -106,11 +118,14 @@ def keys_rotate(
     ] = None,
 ) -> None:
     """Create the successor of a key, with its name and rights, and print it once."""
-    with explained(), catalog_at(read_settings()) as catalog:
+    settings = read_settings()
+    with explained(), catalog_at(settings) as catalog:
         owner_id = workspace_id_of(catalog, workspace)
-        record, token = rotate_key(
-            catalog, owner_id, key_id, overlap_s=overlap_s, expires_at=_in_days(expires_days)
-        )
+        with audited(settings, catalog, "keys.rotate", owner_id) as names:
+            record, token = rotate_key(
+                catalog, owner_id, key_id, overlap_s=overlap_s, expires_at=_in_days(expires_days)
+            )
+            names["key"] = [key_id, record.key_id]
         errors.print(f"key {record.key_id} replaces {key_id}; shown once:")
         typer.echo(token)
 
@@ -118,6 +133,9 @@ def keys_rotate(
 @app.command("revoke")
 def keys_revoke(key_id: KeyId, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
     """Revoke a key permanently."""
-    with explained(), catalog_at(read_settings()) as catalog:
+    settings = read_settings()
+    with explained(), catalog_at(settings) as catalog:
         owner_id = workspace_id_of(catalog, workspace)
-        typer.echo(f"revoked {catalog.revoke_key(owner_id, key_id).key_id}")
+        with audited(settings, catalog, "keys.revoke", owner_id) as names:
+            names["key"] = [catalog.revoke_key(owner_id, key_id).key_id]
+        typer.echo(f"revoked {names['key'][0]}")

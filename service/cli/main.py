@@ -12,12 +12,14 @@ from rich.markup import escape
 
 from service.app import create_app
 from service.cli import (
+    audit_commands,
     classifier_commands,
     data_commands,
     database_commands,
     erasure_commands,
     ingest_commands,
     key_commands,
+    monitor_commands,
     policy_commands,
 )
 from service.cli import demo as steps
@@ -43,7 +45,9 @@ app.add_typer(database_commands.workspaces, name="workspace")
 app.add_typer(ingest_commands.app)
 app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
+app.add_typer(monitor_commands.app)
 app.add_typer(erasure_commands.app, name="erasures")
+app.add_typer(audit_commands.app, name="audit")
 EMBED_AT_ONCE = 32
 
 

@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.access.workspace_rules import workspace_rules
-from service.app import catalog_of
 from service.catalog.interface import Catalog
 from service.client.client import ApiError, Client
 from service.client.machine_login import LoginFailed, MachineLogin
 from service.errors import InputError, InvalidSettings, ServiceError
+from service.opening.catalog_opening import catalog_of
 from service.server import LocalService, local_service
 from service.settings import EnvironmentLogin, Settings, read_settings
 
@@ -86,7 +86,7 @@ def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, Cl
             folder = keep
         # Not the operator's catalog, nor its backups and exports.
         scratch = {"data_dir": folder, "drain_s": 0.0, "catalog": None, "shards": None}
-        others = {"backup_dir": None, "exchange_dir": None}
+        others = {"backup_dir": None, "exchange_dir": None, "audit_heads_dir": None}
         settings = read_settings().model_copy(update=scratch | others)
         with local_service(settings) as local, Client(local.url, key=local.key) as client:
             yield local, client

@@ -72,6 +72,19 @@ class ClassifierCalls(Transport):
         """GET /v1/classifiers/{name}."""
         return self._json("GET", _path(name))
 
+    def monitor(self, name: str, version: int | str | None = None) -> JsonObject:
+        """GET .../monitor: what a version answers in use, against its labelled examples."""
+        params = without_none({"version": version})
+        return self._json("GET", f"{_path(name)}/monitor", params=params)
+
+    def put_outcomes(
+        self, name: str, outcomes: Sequence[JsonObject], *, idempotency_key: str | None = None
+    ) -> JsonObject:
+        """POST .../outcomes: what predictions turned out to be; ``outcome_of`` makes them."""
+        body = {"outcomes": list(outcomes)}
+        path = f"{_path(name)}/outcomes"
+        return self._json("POST", path, json=body, idempotency_key=idempotency_key)
+
     def refit(
         self,
         name: str,
@@ -255,6 +268,29 @@ class ClassifierCalls(Transport):
             return self._json("POST", path, json=body, **request)
         form = json_part("options", body)
         return self._json("POST", path, files=files(images), data=form, **request)
+
+
+def outcome_of(
+    answer: JsonObject, item: JsonObject, actual: Sequence[str], *, patient: str | None = None
+) -> JsonObject:
+    """An outcome for ``put_outcomes``.
+
+    Args:
+        answer: of ``predict_images`` or ``predict_scans``.
+        item: one of its items, or its ``cine``.
+        actual: the true class, or the labels that are present.
+        patient: a keyed digest, or the subject_id of the stored scans.
+    """
+    return without_none(
+        {
+            "prediction_id": item["prediction_id"],
+            "version": answer["version"],
+            "probabilities": {o["label"]: o["probability"] for o in item["outputs"]},
+            "abstained": item["decision"] == "abstained",
+            "actual": list(actual),
+            "patient": patient,
+        }
+    )
 
 
 def _path(name: str, version: int | str | None = None) -> str:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 
+from service.client.audit_calls import AuditCalls
 from service.client.classifier_calls import ClassifierCalls
 from service.client.collection_calls import CollectionCalls
 from service.client.key_calls import KeyCalls
@@ -12,7 +13,7 @@ from service.client.transport import ApiError as ApiError
 from service.client.transport import JsonObject, files, part, without_none
 
 
-class Client(CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls, PolicyCalls):
+class Client(CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls, PolicyCalls, AuditCalls):
     """Talks to one service with one API key, or with a ``MachineLogin`` as ``login``.
 
     Use it as a context manager.

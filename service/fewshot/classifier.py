@@ -97,6 +97,7 @@ class Prediction:
         prediction_set: classes or labels that can be true at the coverage; None = too few examples.
         distance: to the nearest example, 1 - cosine; None without anchors.
         distance_percentile: percentage of the examples' own distances that are smaller.
+        similarity: mean cosine to the nearest 5 examples; None without anchors.
     """
 
     label: str | None
@@ -106,6 +107,7 @@ class Prediction:
     abstained: Abstention | None
     distance: float | None
     distance_percentile: float | None
+    similarity: float | None = None
 
     @property
     def decision(self) -> Literal["called", "abstained"]:
@@ -242,15 +244,17 @@ class FewShotClassifier:
         self,
         embeddings_ND: npt.NDArray[np.floating],
         unusable_N: Sequence[Unusable | None] | None,
-    ) -> Iterator[tuple[Reason | None, tuple[float | None, float | None]]]:
-        """Why to abstain from each row whatever its probabilities; its distance and percentile."""
+    ) -> Iterator[tuple[Reason | None, tuple[float | None, float | None, float | None]]]:
+        """Why to abstain from each row whatever its probabilities; its distance, percentile and
+        similarity.
+        """
         count = len(embeddings_ND)
         known_N = [None] * count if unusable_N is None else unusable_N
         if not len(self.novelty.anchors_SD):
             for unusable in known_N:
-                yield unusable, (None, None)
+                yield unusable, (None, None, None)
             return
-        distances_N = self.novelty.distances(embeddings_ND)
+        distances_N, similarities_N = self.novelty.nearness(embeddings_ND)
         percentiles_N = self.novelty.percentiles(distances_N)
         far_N = self.novelty.far(distances_N)
         for row in range(count):
@@ -258,7 +262,11 @@ class FewShotClassifier:
             percentile = float(percentiles_N[row])
             yield (
                 known_N[row] or reason,
-                (float(distances_N[row]), round(percentile, 2) if percentile >= 0 else None),
+                (
+                    float(distances_N[row]),
+                    round(percentile, 2) if percentile >= 0 else None,
+                    float(similarities_N[row]),
+                ),
             )
 
     def _outputs(
@@ -314,6 +322,7 @@ class FewShotClassifier:
         reason: Reason | None,
         distance: float | None,
         percentile: float | None,
+        similarity: float | None,
     ) -> Prediction:
         ranked = sorted(outputs, key=lambda output: -output.probability)
         abstained = Abstention(reason) if reason else self._ambiguity(ranked)
@@ -330,6 +339,7 @@ class FewShotClassifier:
             abstained=abstained,
             distance=distance,
             distance_percentile=percentile,
+            similarity=similarity,
         )
 
     def _ambiguity(self, ranked: list[Output]) -> Abstention | None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from service.arrays import Bools, Doubles, Floats, Ints
 from service.errors import InputError
+from service.fewshot.drift.drift_reference import mean_of_nearest
 from service.fewshot.head import cosines, unit_rows
 
 Method: TypeAlias = Literal["nearest", "class_mean"]
@@ -45,12 +46,16 @@ class Novelty:
         Raises:
             InputError: wrong width, zero or non-finite rows.
         """
+        return self.nearness(embeddings_ND)[0]
+
+    def nearness(self, embeddings_ND: npt.NDArray[np.floating]) -> tuple[Doubles, Doubles]:
+        """``distances``, and (N,) the mean cosine to the nearest 5 anchors. Raises as it."""
         unit_ND = unit_rows(embeddings_ND)
         if unit_ND.shape[1] != self.anchors_SD.shape[1]:
             raise InputError(f"expected width {self.anchors_SD.shape[1]}, got {unit_ND.shape[1]}")
         cosines_NS = cosines(unit_ND, self.anchors_SD)
         distances_N: Doubles = 1 - np.minimum(cosines_NS.max(1), 1).astype(np.float64)
-        return distances_N
+        return distances_N, mean_of_nearest(cosines_NS)
 
     def percentiles(self, distances_N: Doubles) -> Doubles:
         """(N,) percentage of the usual distances that are smaller; NaN without any."""

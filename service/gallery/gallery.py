@@ -287,8 +287,11 @@ class Gallery:
             raise missing[-1]
         return one_receipt(receipts)
 
-    def expire(self) -> int:
+    def expire(self, tell: Callable[[str, int], None] = lambda workspace_id, scans: None) -> int:
         """Delete scans that are past their collection's retention; return how many.
+
+        Args:
+            tell: called after each step with the number of scans of each workspace.
 
         A collection of which too many are due, on a clock that is not proven, keeps them all.
         """
@@ -300,6 +303,8 @@ class Gallery:
                 receipts = self._catalog.expire(limits=self._sweep_limits)
                 for workspace_id, receipt in receipts:
                     self._unindex(workspace_id, receipt)
+            for workspace_id, receipt in receipts:
+                tell(workspace_id, len(receipt.scans))
             removed += sum(len(receipt.scans) for _, receipt in receipts)
             if not receipts:
                 return removed

@@ -34,6 +34,7 @@ POLL_S = 5.0  # a lease that ran out gives no notice
 RETRY_S = 1.0  # after a failure of the catalog
 
 OnEnd: TypeAlias = Callable[[str, str], None]  # kind, "done", "failed" or "cancelled"
+BeforeEnd: TypeAlias = Callable[[Operation, str, str], None]  # the same, and the error's code
 Work: TypeAlias = Callable[[Operation, Progress], Mapping[str, Any]]
 
 
@@ -57,10 +58,12 @@ class OperationWatch:
     Attributes:
         timed: gives a context manager around each run; its argument is "operation".
         on_end: called when an operation has ended here.
+        before_end: called before that is stored; its error leaves the operation unfinished.
     """
 
     timed: Timed = lambda stage: nullcontext()
     on_end: OnEnd = lambda kind, outcome: None
+    before_end: BeforeEnd = lambda operation, outcome, code: None
 
 
 class OperationWorkers:
@@ -221,6 +224,8 @@ class OperationWorkers:
 
     def _end(self, operation: Operation, worker_id: str, outcome: State, **said: Any) -> None:
         """Store the outcome. Raises LeaseLost, CatalogFailure."""
+        code = said.get("problem", {}).get("code", "")
+        self._watching.before_end(operation, outcome, code)
         self._catalog.end_operation(
             operation.workspace_id, operation.operation_id, worker_id, outcome, **said
         )

@@ -78,6 +78,7 @@ class Schedule:
         on_swept: called after each sweep, also if another process deleted the scans.
         backup_owner: workspace of the backup operations; None = no backups are made here.
         store_key_uses: called once a minute and at the end.
+        tell_expired: called with each workspace and the number of its scans that expired.
     """
 
     settings: Settings
@@ -88,6 +89,7 @@ class Schedule:
     on_swept: Callable[[], None]
     backup_owner: str | None
     store_key_uses: Callable[[], None]
+    tell_expired: Callable[[str, int], None]
 
 
 @asynccontextmanager
@@ -129,7 +131,7 @@ async def _expire_for_ever(schedule: Schedule) -> None:
 def _expire_once(schedule: Schedule) -> int:
     """The number of scans that this process deleted; 0 if another one sweeps now."""
     with schedule.catalog.once("retention") as is_mine:
-        removed = schedule.gallery.expire() if is_mine else 0
+        removed = schedule.gallery.expire(schedule.tell_expired) if is_mine else 0
     schedule.on_swept()
     return removed
 

@@ -7,6 +7,8 @@ import threading
 import pytest
 
 from service.catalog.filter_records import ScanFilter
+from service.catalog.ids import subject_digest
+from service.catalog.monitoring.monitoring_records import Outcome
 from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanPatch
 from service.catalog.sqlite.backup import (
     back_up,
@@ -118,6 +120,20 @@ def test_uploaded_examples_of_an_erased_patient_leave_older_backups(
     left = (older / "catalog.sqlite").read_bytes()
     assert vector.tobytes() not in left
     assert SECRET.encode() not in left
+
+
+def test_outcomes_of_an_erased_patient_leave_older_backups(catalog, ours, new_scan, file, shelf):
+    example = NewExample("x", 0, sha256="0" * 64, embedding_D=new_scan(1).embedding_D)
+    version = NewVersion("enc_1", ("x",), b"npz", {}, examples=(example,))
+    classifier_id = catalog.create_classifier(ours, "k", version).classifier_id
+    digest = subject_digest(ours, SECRET)
+    outcome = Outcome("prd_1", digest, {"x": 1.0}, False, ("x",))
+    catalog.put_outcomes(ours, classifier_id, 1, [outcome], keep=9)
+    older = back_up(file, shelf)
+    assert b"prd_1" in (older / "catalog.sqlite").read_bytes()
+    catalog.erase_subject(ours, SECRET)
+    back_up(file, shelf)
+    assert b"prd_1" not in (older / "catalog.sqlite").read_bytes()
 
 
 def test_a_patient_who_came_back_after_an_erasure_stays_in_backups(

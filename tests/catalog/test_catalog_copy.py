@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from service.catalog.filter_records import ScanFilter
+from service.catalog.monitoring.monitoring_records import Outcome, UsageWindows
 from service.catalog.postgres.postgres_catalog import open_postgres
 from service.catalog.postgres.postgres_database import PostgresDatabase
 from service.catalog.postgres.shards.catalog_copy import copy_catalog
@@ -30,11 +31,25 @@ def source(tmp_path):
     folder = tmp_path / "source"
     shutil.copytree(RELEASED, folder)
     catalog = open_catalog(folder)  # of this schema from now on
+    for owner, where in versions(catalog):
+        windows = UsageWindows(slot_s=600, kept_slots=9, block_answers=5, kept_blocks=9)
+        catalog.add_usage(owner, *where, {"called": [1, 2]}, answers=3, windows=windows)
+        outcome = Outcome("prd_1", None, {"x": 1.0}, True, ("x",))
+        catalog.put_outcomes(owner, *where, [outcome], keep=9)
     for workspace in catalog.list_workspaces():
         catalog.keep_signing_pair(workspace.workspace_id, new_pair())
         catalog.trust_signing_key(workspace.workspace_id, new_key())
     catalog.close()
     return folder
+
+
+def versions(catalog):
+    """(workspace, (classifier_id, 1)) of every classifier."""
+    return [
+        (workspace.workspace_id, (classifier.classifier_id, 1))
+        for workspace in catalog.list_workspaces()
+        for classifier in catalog.list_classifiers(workspace.workspace_id, limit=100).items
+    ]
 
 
 @pytest.fixture
@@ -79,6 +94,9 @@ def held(catalog, owner):
     yield catalog.list_operations(owner, limit=100).items
     for classifier in catalog.list_classifiers(owner, limit=100).items:
         yield classifier
+        where = (owner, classifier.classifier_id, 1)
+        yield [catalog.usage(*where, period) for period in ("slot", "block", "total")]
+        yield catalog.outcomes(*where)
         for version in catalog.list_versions(owner, classifier.name, limit=100).items:
             yield version
             yield catalog.version_examples(owner, classifier.name, version.number)
@@ -98,7 +116,8 @@ def held(catalog, owner):
 
 def test_a_copy_answers_as_its_source(copy, both):
     rows = copy()
-    assert all(rows[table] for table in ("keys", "scans", "classifier_versions", "erasures"))
+    of_versions = ("classifier_versions", "classifier_usage", "classifier_outcomes")
+    assert all(rows[table] for table in ("keys", "scans", "erasures", *of_versions))
     source, target = both()
     assert everything(target) == everything(source)
 

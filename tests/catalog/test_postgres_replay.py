@@ -9,6 +9,8 @@ from postgres_process import SERVICE_ROLE
 from typer.testing import CliRunner
 
 from service.catalog.erasure_ledger import ErasureLedger, new_erasure
+from service.catalog.ids import subject_digest
+from service.catalog.monitoring.monitoring_records import Outcome
 from service.catalog.records import NewExample, NewVersion
 from service.cli.main import app
 from service.errors import CatalogFailure, UnknownItem
@@ -67,6 +69,23 @@ def teach(catalog, owner, name, *examples):
     catalog.create_classifier(owner, name, version)
 
 
+def put_outcome(catalog, owner, prediction_id, patient):
+    """As the service does it, which is another part of the catalog."""
+    from service.catalog.monitoring.postgres_monitoring import PostgresMonitoring
+
+    digest = subject_digest(owner, patient)
+    outcome = Outcome(prediction_id, digest, {"x": 1.0}, False, ("x",))
+    where = (owner, catalog.get_classifier(owner, "k").classifier_id, 1)
+    PostgresMonitoring.put_outcomes(catalog, *where, [outcome], keep=9)
+
+
+def outcomes(catalog, owner):
+    from service.catalog.monitoring.postgres_monitoring import PostgresMonitoring
+
+    where = (owner, catalog.get_classifier(owner, "k").classifier_id, 1)
+    return PostgresMonitoring.outcomes(catalog, *where)
+
+
 def delete_collection(catalog, owner, name):
     """As the service does it, which is another part of the catalog."""
     from service.catalog.postgres.postgres_collections import PostgresCollections
@@ -88,6 +107,8 @@ def erased(opened, copied, postgres_url, shelf):
     stored = NewExample("x", 1, scan=("lungs", "s1"), sha256="f")
     teach(catalog, ours, "k", upload(SECRET), stored, upload("stays"))
     teach(catalog, ours, "deleted", upload(f"{SECRET}-classifier"))
+    for n, patient in enumerate((SECRET, "stays")):
+        put_outcome(catalog, ours, f"prd_{n}", patient)
     backup = copied(catalog)
     catalog = opened(postgres_url)
     catalog.erase_subject(ours, SECRET)
@@ -105,6 +126,7 @@ def is_as_after_the_erasures(catalog, ours):
     assert [k.name for k in catalog.list_classifiers(ours, limit=9).items] == ["k"]
     kept = [example.is_kept for example in catalog.version_examples(ours, "k", 1)]
     assert kept == [False, False, True]
+    assert [outcome.prediction_id for outcome in outcomes(catalog, ours)] == ["prd_1"]
 
 
 @needs_postgres

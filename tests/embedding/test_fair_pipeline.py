@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.app import pipeline_limits
 from service.embedding.batcher import MicroBatcher, Passes
 from service.embedding.file_embedder import FileDefaults, FileEmbedder
 from service.embedding.onnx_session import open_text_finder
@@ -21,6 +20,7 @@ from service.imaging.analysis.thumbnails import encode_png
 from service.imaging.formats.frames import DecodedFrame, DecodedImage, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import Sampling
+from service.opening.encoder_opening import pipeline_limits
 from service.settings import Settings
 from tests.embedding.test_readiness import FakeEncoder
 from tests.imaging import dicom_files as made

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from service.app import pipeline_limits
 from service.embedding.pipeline import Pipeline
 from service.errors import EncoderFailure
 from service.imaging.analysis.preprocess import PreprocessSpec
 from service.imaging.analysis.thumbnails import encode_png
+from service.opening.encoder_opening import pipeline_limits
 from service.settings import Settings
 
 FILE = encode_png(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))

@@ -6,6 +6,7 @@ import pytest
 from screens import analyze, say, speckle
 
 from service.imaging.analysis.colours import find_colour_overlay, without_flow
+from service.imaging.analysis.pixels import brightest, chroma
 from service.imaging.analysis.text import TextFinder
 
 YELLOW, GREEN, WHITE = (255, 255, 0), (60, 255, 60), (255, 255, 255)
@@ -76,6 +77,30 @@ def test_letters_on_a_coloured_plate_are_found(finder: TextFinder) -> None:
     assert filled(frame, finder)[ink].mean() > 0.95
 
 
+def test_letters_on_a_narrow_coloured_strip_of_a_large_screen_are_found(
+    finder: TextFinder,
+) -> None:
+    frame = np.stack([speckle(1080, 1920, 9) // 2] * 3, axis=-1)
+    frame[694:728] = (200, 30, 30)  # as bright as the letters in its brightest channel
+    ink = np.zeros(frame.shape[:2], np.uint8)
+    say(ink, "DOE, JANE 4711", 330, 718, size=0.6, grey=255)
+    frame[ink > 100] = (190, 190, 190)
+    view = analyze(frame, finder, region_mode=(0, 0, 1920, 1080)).views[0]
+    assert not np.any(view.shown_hw[ink > 100] == 190)
+
+
+def test_only_flow_is_replaced_and_by_the_greys_around_it() -> None:
+    frame = np.full((300, 480, 3), 30, np.uint8)
+    frame[90:] = 70
+    mask = np.zeros((300, 480), np.uint8)
+    mask[100:120, :60] = 1  # at the edge of the frame
+    frame[mask > 0] = (250, 120, 0)
+    clean = without_flow(brightest(frame), mask)
+    assert np.array_equal(clean[mask == 0], frame[..., 0][mask == 0])
+    assert np.all(clean[108:120, :60] == 70)
+    assert np.all((clean[100:104, :60] > 30) & (clean[100:104, :60] < 70))
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_colour_scale_is_filled_with_the_labels_that_touch_it(
     finder: TextFinder, scale: int
@@ -96,8 +121,10 @@ def test_a_colour_scale_is_filled_with_the_labels_that_touch_it(
 
 def test_frames_without_patches_of_colour_are_not_touched() -> None:
     frame = tissue()
-    assert find_colour_overlay(frame) is None
+    assert find_colour_overlay(frame, chroma(frame)) is None
     tinted = (frame * np.array([1.0, 0.8, 0.5])).astype(np.uint8)
-    overlay = find_colour_overlay(tinted)
+    overlay = find_colour_overlay(tinted, chroma(tinted))
     assert overlay is None or not overlay.flow_hw.any()
-    assert np.array_equal(without_flow(frame, np.zeros((300, 480), np.uint8)), frame[..., 0])
+    assert np.array_equal(
+        without_flow(brightest(frame), np.zeros((300, 480), np.uint8)), frame[..., 0]
+    )

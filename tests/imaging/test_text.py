@@ -75,6 +75,14 @@ def test_a_large_screen_is_searched_in_its_own_pixels(finder: TextFinder) -> Non
     assert y1 > 1000
 
 
+def test_black_around_a_name_is_left_out_and_changes_no_box(finder: TextFinder) -> None:
+    frame = np.zeros((600, 900), np.uint8)
+    say(frame, "DOE, JANE", 500, 400, size=0.8)
+    whole = frame.copy()
+    whole[[0, 0, -1, -1], [0, -1, 0, -1]] = 3  # nothing of this picture is black at its edge
+    assert finder.find(frame) == finder.find(whole) != ()
+
+
 def test_filled_boxes_hold_one_grey_and_the_rest_is_untouched(finder: TextFinder) -> None:
     frame = speckle(300, 400)
     say(frame, "DOE, JANE", 60, 150, size=0.9, grey=255)

@@ -77,8 +77,12 @@ def local(
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-    """A service with the small encoder; its vectors are real, its accuracy is no matter here."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("tiny"), bundle_dir=BUNDLE, drain_s=0)
+    """A service with the small encoder; its vectors are real, its accuracy is no matter here.
+
+    It keeps no audit log; that of ``local`` does.
+    """
+    folder = tmp_path_factory.mktemp("tiny")
+    settings = Settings(data_dir=folder, bundle_dir=BUNDLE, drain_s=0, audit=False)
     with local_service(settings) as running:
         yield running
 

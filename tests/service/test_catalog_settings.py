@@ -92,7 +92,7 @@ def test_a_missing_driver_is_named(tmp_path):
     script = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from service.settings import Settings\n"
-        "from service.app import catalog_of\n"
+        "from service.opening.catalog_opening import catalog_of\n"
         f"catalog_of(Settings(catalog={URL!r}))\n"
     )
     ran = subprocess.run(

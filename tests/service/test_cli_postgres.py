@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from postgres_process import SERVICE_ROLE, postgres_process
 from typer.testing import CliRunner
 
+from service.catalog.audit.audit_records import Draft
+from service.catalog.audit.sqlite_audit import AUDIT_FILE, SqliteAudit
 from service.catalog.data_folder import owned
 from service.cli.main import app
 
@@ -102,6 +105,8 @@ def test_workspaces_are_created_listed_and_moved(migrated):
 def test_a_data_folder_is_copied_exported_and_imported_again(migrated, tmp_path):
     source = tmp_path / "source"
     shutil.copytree(RELEASED, source)
+    with closing(SqliteAudit(source / AUDIT_FILE)) as log:
+        log.append([Draft("ws_1", {"action": "before"}), Draft("service", {"action": "there"})])
     with owned(source):
         assert "another service uses this data folder" in run("copy", "--from", source, code=1)
     assert run("copy", "--from", source).endswith("copied and compared")
@@ -114,3 +119,9 @@ def test_a_data_folder_is_copied_exported_and_imported_again(migrated, tmp_path)
     run("workspace", "move", name, "--to", "north")
     assert run("export", "again", tmp_path / "later", "--workspace", name) == scans
     assert not (tmp_path / "none").exists()
+    chains = runner.invoke(app, ["audit", "export"]).stdout.splitlines()
+    actions = [json.loads(line)["entry"]["action"] for line in chains]
+    assert actions[0] == "there"
+    assert actions.count("workspace.move") == 2
+    assert {"before", "export", "import"} <= set(actions)
+    assert "ws_1: 1 entries" in run("audit", "verify")

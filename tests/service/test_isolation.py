@@ -82,6 +82,19 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
             "json": {"task": "finding", "from": "benign", "to": "x"}
         },
         ("POST", "/v1/classifiers/{name}/refit"): {"json": {}},
+        ("POST", "/v1/classifiers/{name}/outcomes"): {
+            "json": {
+                "outcomes": [
+                    {
+                        "prediction_id": "prd_1",
+                        "version": 1,
+                        "probabilities": {"benign": 1.0},
+                        "abstained": False,
+                        "actual": ["benign"],
+                    }
+                ]
+            }
+        },
         ("POST", f"{ward}/facets"): {"json": {}},
         ("POST", f"{ward}/map"): {"json": {}},
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},

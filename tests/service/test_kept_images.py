@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from service.app import pipeline_limits
 from service.embedding.encoder import load_encoder
 from service.embedding.pipeline import EmbeddedImage, EmbedOptions, Pipeline
+from service.opening.encoder_opening import pipeline_limits
 from service.settings import Settings
 from tests.service.expected import BUNDLE
 

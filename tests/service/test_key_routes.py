@@ -120,3 +120,9 @@ def test_an_unknown_key_id_is_not_found(admin) -> None:
 
 def test_the_roles_of_the_contract_are_those_of_the_table() -> None:
     assert get_args(RoleName) == tuple(ROLES)
+
+
+def test_without_an_audit_log_reading_it_says_so(admin) -> None:
+    with pytest.raises(ApiError) as caught:
+        admin.audit_page()
+    assert (caught.value.status, caught.value.code) == (409, "not_supported")

@@ -35,3 +35,21 @@ def test_hundreds_of_kills_lose_nothing_that_was_acknowledged(engine: str, round
     assert min(report["acknowledged"].values()) > 0, "every kind of call was killed after"
     if engine == "sqlite":  # a server commits and answers in one moment
         assert report["unacknowledged_but_whole"] > 0, "some kills hit between commit and answer"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_three_hundred_kills_leave_an_audit_chain_that_verifies(engine: str) -> None:
+    command = [sys.executable, "benchmarks/audit_kill_rounds.py", "--rounds", "300", "--json"]
+    done = subprocess.run(
+        [*command, "--seed", "7", "--engine", engine],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["acknowledged_reads"] > 300
+    assert report["acknowledged_writes"] > 300
+    assert report["killed_between_entry_and_outcome"] > 0

@@ -17,6 +17,7 @@ from service.api.problems import STATUS, codes_of
 from service.api.shapes.signing_key_shapes import PUBLIC_KEY
 from service.catalog.access_records import KeyGrant
 from service.catalog.sqlite.sqlite_catalog import open_catalog
+from service.client.classifier_calls import outcome_of
 from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
@@ -72,6 +73,7 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.add_scans("c", [*images, b"GIF89a"], [*metadata, {}])
     client.add_scans("c", [clip], [{"scan_id": "clip"}], frames="uniform:3")
     list(client.collections()), client.collection("c")
+    list(client.audit(action="add_scans")), client.audit_page(limit=1)
     sha256 = client.scan("c", "s0")["image"]["sha256"]
     assert client.known("c", [sha256]) == {sha256: "s0"}
     client.patch_scan("c", "s0", {"labels": {"t": "a"}, "attributes": {"depth": 4.5}})
@@ -100,6 +102,9 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.confusion("up", 1, actual="cyst", limit=1)
     client.predict("up", [*images[:2], b"GIF89a"], heatmap="png", cine=True)
     client.predict("up", images[:1], heatmap="array", thresholds={"cyst": 0.9})
+    answer = client.predict("up", images[:2])
+    outcomes = [outcome_of(answer, item, ["cyst"], patient="p0") for item in answer["items"]]
+    client.put_outcomes("up", outcomes), client.monitor("up"), client.monitor("k", 1)
     client.publish("k", 2), client.predict_scans("k", "c", ["s0"], version=1)
     client.evaluate("k", {"collection": "c", "examples": [examples[5]], "allow_known": True})
     client.review("k", "conflict", version=1), client.review("k", "suspect")

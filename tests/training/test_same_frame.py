@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.app import pipeline_limits
 from service.embedding.encoder import load_encoder
 from service.embedding.pipeline import Pipeline
 from service.errors import InputError
+from service.opening.encoder_opening import pipeline_limits
 from service.settings import Settings
 from training.bundle.export import encoder_inputs
 from training.catalogue.manifest import ManifestRow, load_frames

@@ -56,6 +56,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List entries of the workspace's audit log, newest first; reading it is an entry as well
+         * @description 409 where the log is off.
+         *
+         *     Scope: `audit.read`.
+         */
+        get: operations["list_audit_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/classifiers": {
         parameters: {
             query?: never;
@@ -97,7 +119,8 @@ export interface paths {
         /**
          * Create a classifier from an exported JSON document of the loaded encoder
          * @description The document is checked whole before anything is stored; `invalid_artifact` names the place of
-         *     a value that no export has.
+         *     a value that no export has. `signature` of the answer says who signed it; a document that was
+         *     changed after it was signed is refused with `broken_signature`.
          *
          *     Scope: `classifier.write`.
          */
@@ -156,6 +179,51 @@ export interface paths {
          *     Scope: `classifier.evaluate`.
          */
         post: operations["evaluate_classifier"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/monitor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a version answers in use, against its labelled examples, and how often it was right
+         * @description `reference` is null for an imported classifier, whose examples did not come with it.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["get_monitor"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/classifiers/{name}/outcomes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what predictions turned out to be
+         * @description Each outcome carries the answer that was given, because predictions are not stored. A second
+         *     outcome of a prediction replaces the first, so a repeated request changes nothing.
+         *
+         *     Scope: `outcome.write`.
+         */
+        post: operations["put_outcomes"];
         delete?: never;
         options?: never;
         head?: never;
@@ -358,7 +426,8 @@ export interface paths {
         /**
          * Export a version as JSON that can be imported, or as ONNX: embedding to probabilities
          * @description The JSON contains embeddings of examples (at most 2000), from which distances are measured; the
-         *     ONNX file does not. Both contain the card: report, classes, encoder_id.
+         *     ONNX file does not. Both contain the card: report, classes, encoder_id. The key of the workspace
+         *     signs both: the JSON in its member `signature`, the ONNX file in the header `Signature-Ed25519`.
          *
          *     Scope: `classifier.export`.
          */
@@ -574,6 +643,30 @@ export interface paths {
          *     Scope: `collection.write`.
          */
         post: operations["rename_label"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Place the scans of a collection on a plane: near ones resemble each other
+         * @description The plane is that of the first two principal components of the embeddings. `explained` says
+         *     how much of the differences they show: what is apart on the map is apart, but what is close
+         *     may still differ in other directions.
+         *
+         *     Scope: `scan.read`.
+         */
+        post: operations["map_collection"];
         delete?: never;
         options?: never;
         head?: never;
@@ -911,6 +1004,82 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/signing-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the public keys that the workspace trusts, its own included, oldest first
+         * @description The first own key is made by the first export, or by `rotate`.
+         *
+         *     Scope: `classifier.read`.
+         */
+        get: operations["list_signing_keys"];
+        put?: never;
+        /**
+         * Trust what the owner of a public key signs. A key that is trusted already answers 409
+         * @description Compare `key_id` with its owner over another channel than the one that the key came by.
+         *
+         *     Scope: `admin`.
+         */
+        post: operations["trust_signing_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signing-keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign with a new key from now on; the private part of the one before is overwritten
+         * @description What that one signed stays trusted until it is deleted.
+         *
+         *     Scope: `admin`.
+         */
+        post: operations["rotate_signing_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signing-keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one public key
+         * @description Scope: `classifier.read`.
+         */
+        get: operations["get_signing_key"];
+        put?: never;
+        post?: never;
+        /**
+         * Trust a key no longer; imports of what it signs are `unknown_key` from now on
+         * @description The key that the workspace signs with answers 409: rotate it first.
+         *
+         *     Scope: `admin`.
+         */
+        delete: operations["distrust_signing_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/studies": {
         parameters: {
             query?: never;
@@ -1209,6 +1378,112 @@ export interface components {
             not_in?: (string | boolean | number | null)[] | null;
         };
         /**
+         * AuditAuthorAnswer
+         * @description Who acted.
+         */
+        AuditAuthorAnswer: {
+            /**
+             * Id
+             * @description Of the key, the subject of the token, or the user of a command.
+             */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "key" | "token" | "nobody" | "unknown" | "service" | "command";
+            /**
+             * Roles
+             * @description When it acted.
+             */
+            roles?: string[] | null;
+        };
+        /**
+         * AuditEntryAnswer
+         * @description One entry. Without ``sha256``, its canonical JSON (RFC 8785) is what is hashed.
+         */
+        AuditEntryAnswer: {
+            /**
+             * Action
+             * @example predict_items
+             */
+            action: string;
+            /**
+             * At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            at: string;
+            /**
+             * Chain
+             * @description Id of the workspace.
+             */
+            chain: string;
+            /**
+             * Code
+             * @description Of the problem.
+             */
+            code?: string | null;
+            /**
+             * Counts
+             * @description How many, where names are left out.
+             */
+            counts?: {
+                [key: string]: number;
+            } | null;
+            /** Facts */
+            facts?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Names
+             * @description What it concerned, by kind; d_... is a keyed digest.
+             */
+            names?: {
+                [key: string]: string[];
+            } | null;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "begun" | "ok" | "refused" | "failed";
+            /**
+             * Request
+             * @description The request id.
+             */
+            request?: string | null;
+            /**
+             * Seq
+             * @description Number in the chain, from 1.
+             */
+            seq: number;
+            /**
+             * Sha256
+             * @description Of the digest before this entry and of the entry.
+             */
+            sha256: string;
+            /**
+             * Status
+             * @description Of the HTTP answer.
+             */
+            status?: number | null;
+            /**
+             * Times
+             * @description How many further equal refusals are summed up.
+             */
+            times?: number | null;
+            who: components["schemas"]["AuditAuthorAnswer"];
+        };
+        /**
+         * AuditPage
+         * @description Entries of the workspace, newest first.
+         */
+        AuditPage: {
+            /** Items */
+            items: components["schemas"]["AuditEntryAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * BackupResult
          * @description The folder of the backup.
          */
@@ -1315,6 +1590,12 @@ export interface components {
              */
             outputs: components["schemas"]["OutputAnswer"][];
             /**
+             * Prediction Id
+             * @description Names this prediction in an outcome; predictions are not stored.
+             * @example prd_5f2b1c0d9e8a74630011
+             */
+            prediction_id: string;
+            /**
              * Prediction Set
              * @description Classes or labels that can be true at the coverage; null: too few examples.
              */
@@ -1402,6 +1683,8 @@ export interface components {
             published_version: number;
             /** @description Null for an import without a report. */
             report: components["schemas"]["VersionReport"] | null;
+            /** @description Of the document of an import, when it was imported; null for a fit. */
+            signature: components["schemas"]["SignatureAnswer"] | null;
             /** @description Null for an import, for a version of release 0.1.0, and for a collection that the key may not name. */
             source: components["schemas"]["SourceAnswer"] | null;
             /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
@@ -1621,6 +1904,22 @@ export interface components {
              * @enum {string}
              */
             verdict: "better" | "worse" | "cannot_tell";
+        };
+        /**
+         * ConfidenceBinAnswer
+         * @description Answered outcomes whose probability lies between ``low`` and ``high``.
+         */
+        ConfidenceBinAnswer: {
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Mean Confidence */
+            mean_confidence: number | null;
+            /** Predictions */
+            predictions: number;
+            /** Right */
+            right: number;
         };
         /**
          * ConformalAnswer
@@ -2371,6 +2670,26 @@ export interface components {
          */
         FailedItem: {
             problem: components["schemas"]["Problem"];
+        };
+        /**
+         * FigureTestAnswer
+         * @description A figure of a window: mean deviation from the reference, and its limit.
+         */
+        FigureTestAnswer: {
+            /** Alarms */
+            alarms: boolean;
+            /** Deviation */
+            deviation: number;
+            /**
+             * Figure
+             * @enum {string}
+             */
+            figure: "similarity" | "confidence" | "abstentions";
+            /**
+             * Limit
+             * @description Similarity and confidence alarm below it, abstentions above.
+             */
+            limit: number;
         };
         /**
          * FilterBody
@@ -3313,6 +3632,59 @@ export interface components {
             version: string;
         };
         /**
+         * MapAnswer
+         * @description One entry of each list per scan.
+         */
+        MapAnswer: {
+            /** Collection */
+            collection: string;
+            /**
+             * Explained
+             * @description Share of the variance of the embeddings along x and y.
+             */
+            explained: number[];
+            /**
+             * Labels
+             * @description Of the task; null: the scan has none.
+             */
+            labels: (string | null)[];
+            /** Scan Ids */
+            scan_ids: string[];
+            /** Subject Ids */
+            subject_ids: (string | null)[];
+            /**
+             * Total
+             * @description Scans that pass the filter; a drawn part is on the map.
+             */
+            total: number;
+            /** X */
+            x: number[];
+            /** Y */
+            y: number[];
+        };
+        /**
+         * MapBody
+         * @description Which scans are on the map, and the task whose classes colour it.
+         * @example {
+         *       "limit": 20000,
+         *       "task": "finding"
+         *     }
+         */
+        MapBody: {
+            filter?: components["schemas"]["FilterBody"];
+            /**
+             * Limit
+             * @description Most points; others are not drawn.
+             * @default 20000
+             */
+            limit?: number;
+            /**
+             * Task
+             * @description Task of `labels`; null: no labels.
+             */
+            task?: string | null;
+        };
+        /**
          * MetricsAnswer
          * @description Metrics of held-out scores.
          */
@@ -3342,6 +3714,44 @@ export interface components {
              * @description Examples with scores.
              */
             scored: number;
+        };
+        /**
+         * MonitorAnswer
+         * @description A version in use, against its reference.
+         */
+        MonitorAnswer: {
+            /**
+             * Alarming
+             * @description Whether the last full window of any length alarms.
+             */
+            alarming: boolean;
+            /**
+             * Alarms
+             * @description Windows that alarmed, newest first.
+             */
+            alarms: components["schemas"]["WindowTestAnswer"][];
+            /** Classifier */
+            classifier: string;
+            /**
+             * False Alarms Per 1000
+             * @description For which the limits are set: per 1,000 answers to patients like those of the examples, over all windows and figures.
+             */
+            false_alarms_per_1000: number;
+            /**
+             * Latest
+             * @description The last full window of each length.
+             */
+            latest: components["schemas"]["WindowTestAnswer"][];
+            /** No Reference Because */
+            no_reference_because: string | null;
+            /** Not Tested Because */
+            not_tested_because: string | null;
+            outcomes: components["schemas"]["OutcomesAnswer"];
+            reference: components["schemas"]["ReferenceAnswer"] | null;
+            /** Version */
+            version: number;
+            /** Windows */
+            windows: components["schemas"]["UsageAnswer"][];
         };
         /**
          * NearestExample
@@ -3673,6 +4083,140 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * OutcomeBody
+         * @description What a prediction said, and what turned out to be true.
+         */
+        OutcomeBody: {
+            /**
+             * Abstained
+             * @description Whether the decision was abstained.
+             */
+            abstained: boolean;
+            /**
+             * Actual
+             * @description The true class; of a multi-label classifier the labels that are present.
+             */
+            actual: string[];
+            /**
+             * Patient
+             * @description Keyed digest of the patient, or the subject_id of the stored scans; only a digest of it is stored.
+             */
+            patient?: string | null;
+            /**
+             * Prediction Id
+             * @description Of the prediction; a second outcome of it replaces the first.
+             */
+            prediction_id: string;
+            /**
+             * Probabilities
+             * @description Probability of every class or label, as predicted.
+             */
+            probabilities: {
+                [key: string]: number;
+            };
+            /**
+             * Version
+             * @description Version that answered.
+             */
+            version: number;
+        };
+        /**
+         * OutcomeFiguresAnswer
+         * @description Accuracy and calibration in use; null where `not_evaluated_because` says why.
+         */
+        OutcomeFiguresAnswer: {
+            accuracy: components["schemas"]["Interval"] | null;
+            /**
+             * Answered
+             * @description Share of outcomes without abstention.
+             */
+            answered: number | null;
+            balanced_accuracy: components["schemas"]["Interval"] | null;
+            /** Bins */
+            bins: components["schemas"]["ConfidenceBinAnswer"][];
+            /** Expected Calibration Error */
+            expected_calibration_error: number | null;
+            /**
+             * Groups
+             * @description Patients; predictions without one count as one each.
+             */
+            groups: number;
+            /**
+             * Label
+             * @description Only for a multi-label classifier; else null.
+             */
+            label: string | null;
+            /** Not Evaluated Because */
+            not_evaluated_because: string | null;
+            /** Outcomes */
+            outcomes: number;
+            /** @description Mean confidence minus accuracy. */
+            overconfidence: components["schemas"]["Interval"] | null;
+            /** Recall */
+            recall: {
+                [key: string]: components["schemas"]["Interval"] | null;
+            };
+        };
+        /**
+         * OutcomesAnswer
+         * @description What turned out to be true of predictions.
+         */
+        OutcomesAnswer: {
+            /**
+             * Labels
+             * @description One per label; one of all classes.
+             */
+            labels: components["schemas"]["OutcomeFiguresAnswer"][];
+            /** Outcomes */
+            outcomes: number;
+            /**
+             * With Patient
+             * @description Outcomes that name a patient. The others count as patients of their own, so intervals are too narrow where several are of one patient.
+             */
+            with_patient: number;
+        };
+        /**
+         * OutcomesBody
+         * @description Outcomes of predictions.
+         * @example {
+         *       "outcomes": [
+         *         {
+         *           "abstained": false,
+         *           "actual": [
+         *             "benign"
+         *           ],
+         *           "patient": "9c1185a5c5e9fc54612808977ee8f548b2258d31",
+         *           "prediction_id": "prd_5f2b1c0d9e8a74630011",
+         *           "probabilities": {
+         *             "benign": 0.81,
+         *             "malignant": 0.19
+         *           },
+         *           "version": 3
+         *         }
+         *       ]
+         *     }
+         */
+        OutcomesBody: {
+            /** Outcomes */
+            outcomes: components["schemas"]["OutcomeBody"][];
+        };
+        /**
+         * OutcomesStored
+         * @description How many outcomes were stored.
+         */
+        OutcomesStored: {
+            /**
+             * Recorded
+             * @description Predictions that had no outcome before.
+             */
+            recorded: number;
+            /**
+             * Replaced
+             * @description Predictions whose earlier outcome was replaced.
+             */
+            replaced: number;
+        };
+        /**
          * OutputAnswer
          * @description A class of a single-label classifier, or a label of a multi-label one.
          */
@@ -3801,6 +4345,12 @@ export interface components {
              * @description Every class or label, in order.
              */
             outputs: components["schemas"]["OutputAnswer"][];
+            /**
+             * Prediction Id
+             * @description Names this prediction in an outcome; predictions are not stored.
+             * @example prd_5f2b1c0d9e8a74630011
+             */
+            prediction_id: string;
             /**
              * Prediction Set
              * @description Classes or labels that can be true at the coverage; null: too few examples.
@@ -4190,6 +4740,31 @@ export interface components {
              * @description The encoder whose vectors were kept.
              */
             encoder_id: string;
+        };
+        /**
+         * ReferenceAnswer
+         * @description The same figures of the labelled examples, each by what had not seen its patient.
+         */
+        ReferenceAnswer: {
+            /** Abstained Share */
+            abstained_share: number;
+            /** Confidence Mean */
+            confidence_mean: number;
+            /** Distance Median */
+            distance_median: number | null;
+            /** Examples */
+            examples: number;
+            /** Groups */
+            groups: number;
+            /**
+             * Most Probable
+             * @description Empty for a multi-label classifier.
+             */
+            most_probable: {
+                [key: string]: number;
+            };
+            /** Similarity Median */
+            similarity_median: number | null;
         };
         /**
          * RefitBody
@@ -5037,6 +5612,73 @@ export interface components {
             query?: components["schemas"]["QueryAnswer"] | null;
         };
         /**
+         * SignatureAnswer
+         * @description Who signed an imported classifier, as the workspace knew when it was imported.
+         */
+        SignatureAnswer: {
+            /**
+             * Key Id
+             * @description Null: unsigned.
+             * @example sig_0f7f7ea2c1d94b5b8e1f0a9b3c4d5e6f
+             */
+            key_id: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "unsigned" | "trusted" | "unknown_key";
+        };
+        /**
+         * SigningKeyAnswer
+         * @description A public key that the workspace trusts; its own keys have `own`.
+         */
+        SigningKeyAnswer: {
+            /**
+             * Created At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Key Id
+             * @description A digest of the public key.
+             * @example sig_0f7f7ea2c1d94b5b8e1f0a9b3c4d5e6f
+             */
+            key_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Own
+             * @description The workspace signs with it, or did.
+             */
+            own: boolean;
+            /**
+             * Public Key
+             * @description Base64 of its DER, as between the lines of a PEM file.
+             * @example MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+             */
+            public_key: string;
+            /**
+             * Retired At
+             * @description Since when another own key signs.
+             */
+            retired_at: string | null;
+            /**
+             * Signs
+             * @description The workspace signs with it now.
+             */
+            signs: boolean;
+        };
+        /**
+         * SigningKeyPage
+         * @description The signing keys of the workspace, oldest first.
+         */
+        SigningKeyPage: {
+            /** Items */
+            items: components["schemas"]["SigningKeyAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * SourceAnswer
          * @description Where the examples of a version come from; later labels are found there.
          */
@@ -5112,6 +5754,11 @@ export interface components {
             items: components["schemas"]["ScanRecord"][];
             /** Next Cursor */
             next_cursor: string | null;
+            /**
+             * Outcomes
+             * @description Outcomes of predictions that name the patient.
+             */
+            outcomes: number;
             /** Scans */
             scans: number;
             /**
@@ -5224,6 +5871,26 @@ export interface components {
             lte?: string | null;
         };
         /**
+         * TrustedKeyBody
+         * @description The public key of somebody whose classifiers are trusted from now on.
+         * @example {
+         *       "name": "university hospital",
+         *       "public_key": "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+         *     }
+         */
+        TrustedKeyBody: {
+            /**
+             * Name
+             * @description Whose key it is.
+             */
+            name: string;
+            /**
+             * Public Key
+             * @description For Ed25519: PEM, or base64 of its DER (SubjectPublicKeyInfo).
+             */
+            public_key: string;
+        };
+        /**
          * UnlabelledAnswer
          * @description Whether unlabelled scans taught a label's head, and why.
          */
@@ -5286,6 +5953,93 @@ export interface components {
             scans: number;
         };
         /**
+         * UsageAnswer
+         * @description The answers of a stretch of time. Medians and means are null without comparable answers.
+         */
+        UsageAnswer: {
+            /**
+             * Abstained
+             * @description Reason -> answers.
+             */
+            abstained: {
+                [key: string]: number;
+            };
+            /** Abstained Share */
+            abstained_share: number | null;
+            /** Answers */
+            answers: number;
+            /**
+             * Called
+             * @description Class or label -> answers that called it.
+             */
+            called: {
+                [key: string]: number;
+            };
+            /**
+             * Compared
+             * @description Answers to pictures that are not blank and not frozen.
+             */
+            compared: number;
+            /**
+             * Confidence Mean
+             * @description Of the greatest probability; for labels, of the mean of max(p, 1 - p).
+             */
+            confidence_mean: number | null;
+            /**
+             * Distance Median
+             * @description Of 1 - cosine to the nearest example.
+             */
+            distance_median: number | null;
+            /**
+             * Ended At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            ended_at: string | null;
+            /**
+             * Findings
+             * @description Quality finding -> answers.
+             */
+            findings: {
+                [key: string]: number;
+            };
+            /**
+             * Machines
+             * @description Manufacturer and model -> answers.
+             */
+            machines: {
+                [key: string]: number;
+            };
+            /**
+             * Most Probable
+             * @description Class or label -> share of the answers.
+             */
+            most_probable: {
+                [key: string]: number;
+            };
+            /**
+             * Similarity Median
+             * @description Of the mean cosine to the nearest 5 examples.
+             */
+            similarity_median: number | null;
+            /**
+             * Sizes
+             * @description Width x height of the frame -> answers.
+             */
+            sizes: {
+                [key: string]: number;
+            };
+            /**
+             * Started At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            started_at: string | null;
+            /**
+             * Window
+             * @enum {string}
+             */
+            window: "hour" | "day" | "week" | "all";
+        };
+        /**
          * VersionAnswer
          * @description A version, which never changes; the ETag is that of its classifier.
          */
@@ -5342,6 +6096,8 @@ export interface components {
             /** @description Null for an import without a report. */
             report: components["schemas"]["VersionReport"] | null;
             settings: components["schemas"]["VersionSettings"];
+            /** @description Of the document of an import, when it was imported; null for a fit. */
+            signature: components["schemas"]["SignatureAnswer"] | null;
             /** @description Null for an import, for a version of release 0.1.0, and for a collection that the key may not name. */
             source: components["schemas"]["SourceAnswer"] | null;
             /** @description Counted when one classifier or version is read; null in other responses, and without labels of a collection. */
@@ -5652,6 +6408,41 @@ export interface operations {
             };
         };
     };
+    list_audit_entries: {
+        parameters: {
+            query?: {
+                /** @description Name of an operation of this document. */
+                action?: string | null;
+                /** @description Id of a key, or subject of a token. */
+                author?: string | null;
+                outcome?: ("begun" | "ok" | "refused" | "failed") | null;
+                /** @description Inclusive. */
+                since?: string | null;
+                /** @description Exclusive. */
+                until?: string | null;
+                /** @description A collection, a classifier, any id, also of a patient or a request. */
+                name?: string | null;
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+        };
+    };
     list_classifiers: {
         parameters: {
             query?: {
@@ -5846,6 +6637,59 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EvaluationAnswer"];
+                };
+            };
+        };
+    };
+    get_monitor: {
+        parameters: {
+            query?: {
+                /** @description A number, `published` or `latest`. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorAnswer"];
+                };
+            };
+        };
+    };
+    put_outcomes: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OutcomesBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutcomesStored"];
                 };
             };
         };
@@ -6521,6 +7365,32 @@ export interface operations {
             };
         };
     };
+    map_collection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MapBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MapAnswer"];
+                };
+            };
+        };
+    };
     list_next_scans: {
         parameters: {
             query: {
@@ -7162,6 +8032,118 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SearchesAnswer"];
+                };
+            };
+        };
+    };
+    list_signing_keys: {
+        parameters: {
+            query?: {
+                /** @description Most items on this page. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyPage"];
+                };
+            };
+        };
+    };
+    trust_signing_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrustedKeyBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyAnswer"];
+                };
+            };
+        };
+    };
+    rotate_signing_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyAnswer"];
+                };
+            };
+        };
+    };
+    get_signing_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyAnswer"];
+                };
+            };
+        };
+    };
+    distrust_signing_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyAnswer"];
                 };
             };
         };

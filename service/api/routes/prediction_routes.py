@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from service.access.audit.touched import touched
 from service.api.batches import refuse_if_all_failed
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.openapi import image_body
@@ -24,6 +25,7 @@ from service.api.shapes.prediction_shapes import (
 from service.api.uploads import Upload, embed_each, image_files, read_upload, validate
 from service.api.version_names import VersionInQuery
 from service.classifiers.prediction import (
+    Acquisition,
     HeatmapKind,
     LoadedClassifier,
     PredictionQuery,
@@ -113,16 +115,21 @@ async def predict_items(
             refuse_if_all_failed(embedded)
         items = [_item(image) for image in embedded]
         facts = [_facts(request, image) for image in embedded]
-    return await asyncio.to_thread(_answer, loaded, items, facts, prediction_request)
+    return await asyncio.to_thread(
+        _answer, service, workspace_id, loaded, items, facts, prediction_request
+    )
 
 
 def _answer(
+    service: Services,
+    workspace_id: str,
     loaded: LoadedClassifier,
     items: Sequence[PredictionQuery | None],
     facts: Sequence[ItemFacts],
     prediction_request: PredictionRequest,
 ) -> Response:
     predicted = predict(loaded, items, prediction_request)
+    service.monitor.record(workspace_id, loaded, predicted.answers)
     answer = PredictionsAnswer.of(loaded, predicted, facts, prediction_request.coverage)
     status = 207 if any(item is None for item in items) else 200
     return Response(
@@ -158,6 +165,8 @@ async def _of_scans(
     service: Services, workspace_id: str, upload: Upload, *, with_map: bool
 ) -> tuple[list[PredictionQuery | None], list[ItemFacts]]:
     body = await upload.validated(PredictScansBody, upload.document)
+    touched("collection", [body.collection])
+    touched("scan", body.scan_ids)
     if len(body.scan_ids) > service.settings.max_items:
         raise TooManyItems(f"expected at most {service.settings.max_items} scans")
     vectors_ND = await asyncio.to_thread(
@@ -177,10 +186,17 @@ async def _of_scans(
             mapped=mapped,
             unmapped_because=NOT_KEPT,
             findings=frozenset(found["reason"] for found in scan.image.analysis.get("quality", ())),
+            acquisition=_acquisition_of(scan),
         )
         for embedding_D, scan, mapped in zip(vectors_ND, scans, maps, strict=True)
     ]
     return queries, facts
+
+
+def _acquisition_of(scan: Scan) -> Acquisition:
+    device = scan.image.analysis.get("device") or {}
+    machine = f"{device.get('manufacturer', '')} {device.get('model', '')}".strip()
+    return Acquisition(machine, scan.image.width_px, scan.image.height_px)
 
 
 async def _map_of(service: Services, workspace_id: str, scan: Scan) -> MappedImage | None:
@@ -207,7 +223,12 @@ def _item(image: EmbeddedImage | ServiceError) -> PredictionQuery | None:
         return None
     frames = tuple(QueryFrame(f.index, f.embedding_D, f.copies, f.region) for f in image.used)
     findings = frozenset(finding.reason for finding in image.analysis.findings)
-    return PredictionQuery(image.embedding_D, frames, image.mapped, findings=findings)
+    device = image.info.device
+    machine = f"{device.manufacturer} {device.model}".strip()
+    acquisition = Acquisition(machine, image.width_px, image.height_px)
+    return PredictionQuery(
+        image.embedding_D, frames, image.mapped, findings=findings, acquisition=acquisition
+    )
 
 
 def _facts(request: Request, image: EmbeddedImage | ServiceError) -> ItemFacts:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.access.audit.touched import touched
 from service.api.batches import batch_status, refuse_if_all_failed
 from service.api.dependencies import Service, Services, WorkspaceId
 from service.api.etags import IfMatch, with_etag
@@ -103,6 +104,9 @@ async def add_scans(
         _files_and_facts, upload, raw_facts, service.settings.max_items
     )
 
+    touched("subject", (item.subject_id for item in facts))
+    touched("study", (item.study_id for item in facts))
+
     async def act() -> JSONResponse:
         # Before embedding: an unknown or foreign collection costs no encoder time.
         target = await asyncio.to_thread(service.gallery.get_own, workspace_id, collection)
@@ -113,6 +117,7 @@ async def add_scans(
         refuse_if_all_failed(results)
         encoder, request_id = service.pipeline.encoder, request_id_of(request)
         items = [AddedScan.of(result, encoder.dim, request_id) for result in results]
+        touched("scan", (item.scan.scan_id for item in items if item.scan is not None))
         answer = AddedScansAnswer.of_record(encoder, items=items)
         return JSONResponse(answer.to_json(), batch_status(results))
 

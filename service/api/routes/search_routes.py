@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from service.access.audit.touched import touched
 from service.access.workspace_rules import (
     sought_studies,
     sought_subjects,
@@ -146,9 +147,13 @@ async def _search(
     files: Sequence[bytes] = (),
 ) -> SearchAnswer:
     """Embed the uploaded images, then search."""
+    touched("collection", collections)
+    touched("subject", [options.subject_id])
+    touched("study", [options.study_id])
     if options.k > service.settings.max_k:
         raise InputError(f"expected k of at most {service.settings.max_k}, got {options.k}")
     positive, negative = options.examples()
+    touched("scan", (example.scan_id for example in (*positive, *negative)))
     if not positive and not files:
         raise InputError("expected exactly one of image, scan_id, vector, positive")
     encoded = [example.image for example in (*positive, *negative) if example.image is not None]

@@ -32,6 +32,8 @@ async def get_readiness(service: Service) -> Ready:
         raise Stopping("the service is shutting down")
     await service.pipeline.check()
     await asyncio.to_thread(service.check_catalog)
+    if service.audit is not None:
+        await asyncio.to_thread(service.audit.check)
     age_s = service.pipeline.last_pass_s
     states = await asyncio.to_thread(lambda: service.queues)
     queues = {

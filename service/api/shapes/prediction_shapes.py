@@ -165,6 +165,10 @@ class KeyFramesAnswer(Answer):
 class PredictionFields(Answer):
     """What a classifier predicts. When it abstains, ``label`` and every ``called`` are null."""
 
+    prediction_id: str = Field(
+        description="Names this prediction in an outcome; predictions are not stored.",
+        examples=["prd_5f2b1c0d9e8a74630011"],
+    )
     decision: Literal["called", "abstained"]
     label: str | None = Field(
         description="The called class; null when abstained, when thresholds call no class, and "
@@ -199,6 +203,7 @@ class PredictionFields(Answer):
         """The answer for an item of a version of this kind; ``others`` are further fields."""
         return cls.of_record(
             item.prediction,
+            prediction_id=item.prediction_id,
             ultrasound_score=item.ultrasound_score,
             nearest=[
                 NearestExample.of(neighbour.example, kind, similarity=neighbour.similarity)

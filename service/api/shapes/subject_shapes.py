@@ -33,6 +33,7 @@ class SubjectAnswer(PageAnswer):
     study_ids: list[str] = Field(description="Of scans and uploaded examples.")
     collections: list[HeldScansAnswer]
     classifiers: list[HeldExamplesAnswer]
+    outcomes: int = Field(description="Outcomes of predictions that name the patient.")
     items: list[ScanRecord] = Field(description="Scans, in the order of storing.")
 
     @classmethod

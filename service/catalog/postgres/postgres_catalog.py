@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.monitoring.postgres_monitoring import PostgresMonitoring
 from service.catalog.policies.postgres_policies import PostgresPolicies
 from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
 from service.catalog.postgres.erasure.postgres_replay import PostgresReplay
@@ -46,6 +47,7 @@ class PostgresCatalog(
     PostgresScanReads,
     PostgresArrays,
     PostgresOperations,
+    PostgresMonitoring,
     PostgresSigning,
     Catalog,
 ):

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from psycopg.rows import DictRow
 
 from service.catalog.filter_records import ScanFilter
+from service.catalog.ids import subject_digest
+from service.catalog.monitoring.postgres_monitoring import HELD_OUTCOMES
 from service.catalog.plain_text import name_of
 from service.catalog.postgres.postgres_filter import condition
 from service.catalog.postgres.postgres_rows import (
@@ -154,12 +156,16 @@ class PostgresScanReads(PostgresTable):
             collections = select(connection, _HELD_SCANS, *owner)
             studies = select(connection, _HELD_STUDIES, *owner, *owner)
             examples = select(connection, _HELD_EXAMPLES, *owner, *owner)
-        if not collections and not any(row["uploads"] for row in examples):
+            digest = subject_digest(*owner)
+            outcomes = select(connection, HELD_OUTCOMES, workspace_id, digest)[0]["outcomes"]
+        uploads = any(row["uploads"] for row in examples)
+        if not collections and not uploads and not outcomes:
             raise UnknownItem("no scan of this workspace is of this subject")
         held = HeldSubject(
             collections=tuple(HeldScans(row["name"], row["scans"]) for row in collections),
             study_ids=tuple(row["study_id"] for row in studies),
             classifiers=tuple(_held_examples(row) for row in examples),
+            outcomes=outcomes,
         )
         scans = [decode(Scan, row) for row in rows]
         return held, new_page(scans, limit, lambda scan: str(scan.row_id))

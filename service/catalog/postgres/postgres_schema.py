@@ -5,6 +5,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from service.catalog.audit.audit_tables import AUDIT_GUARDED, AUDIT_TABLES
+from service.catalog.monitoring.monitoring_tables import POSTGRES_MONITORING_TABLES
 from service.catalog.policies.postgres_policy_tables import POLICY_TABLES
 from service.catalog.postgres.postgres_tables import (
     GUARD,
@@ -30,6 +32,7 @@ _GRANT = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
     REVOKE INSERT, UPDATE, DELETE ON catalog_schema, shards, search_parts FROM {role};
+    REVOKE UPDATE, DELETE ON audit_entries FROM {role};
     GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {role};
     ALTER DEFAULT PRIVILEGES IN SCHEMA public
         GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}
@@ -77,10 +80,10 @@ def migrate(url: str, *, service_role: str | None = None) -> bool:
 def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
-    tables = (*TABLES.split(";\n\n"), *POSTGRES_SIGNING_TABLES, POLICY_TABLES, *SEARCH_TABLES)
-    for statement in tables:
+    of_subjects = (*POSTGRES_SIGNING_TABLES, POLICY_TABLES, *POSTGRES_MONITORING_TABLES)
+    for statement in (*TABLES.split(";\n\n"), *of_subjects, *SEARCH_TABLES, *AUDIT_TABLES):
         connection.execute(statement)
-    for table in GUARDED:
+    for table in (*GUARDED, *AUDIT_GUARDED):
         connection.execute(sql.SQL(GUARD).format(table=sql.Identifier(table)))
     for table in UNFORCED:
         unforced = sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY")

@@ -17,6 +17,8 @@ What differs from the tables in SQLite, and why:
 - Leases count by the clock of the database, because replicas' clocks may differ.
 """
 
+from service.catalog.monitoring.monitoring_tables import TABLES_OF_WORKSPACES
+
 SCHEMA_VERSION = 1
 
 # Statements are separated by a semicolon and an empty line.
@@ -387,6 +389,7 @@ GUARDED = (
     "reembeddings",
     "staged_vectors",
     "erasures",
+    *TABLES_OF_WORKSPACES,
     "signing_keys",
     "workspace_policies",
 )

@@ -126,19 +126,20 @@ class SqliteErasure(SqliteTable):
 
     def _erase(self, workspace_id: str, column: str, value: str) -> ErasedSubject:
         owner = (workspace_id, value)
+        whole = erasure_of(column, workspace_id, value)
         with self._database.write() as connection:
             collect(connection, f"workspace_id = ? AND {column} = ?", *owner)
             learnt = _LEARNT_UPLOADS.format(column=column)
             uploads = connection.execute(learnt, owner).fetchall()
             receipt = receipt_of(connection, uploads, copies=True)
-            if not receipt.scans and not receipt.uploads:
+            outcomes = forget_outcomes(connection, whole)
+            if not receipt.scans and not receipt.uploads and not outcomes:
                 word = column.removesuffix("_id")
                 raise UnknownItem(f"no scan of this workspace is of this {word}")
             scored = connection.execute(_SCORED_UPLOADS.format(column=column), owner).fetchall()
             redact_scores(connection, self._redact, scored)
             connection.execute(_FORGET_UPLOADS.format(column=column), owner)
             noted = erase_collected(connection, self._redact, forget_examples=True)
-            whole = erasure_of(column, workspace_id, value)
             note(connection, [whole])
             forget_answers(connection, workspace_id)
         return self._finished(receipt, [whole, *noted])
@@ -208,6 +209,14 @@ def redact_scores(
             connection.execute(update, (redact(bytes(scores), sorted(rows)), version_seq))
 
 
+def forget_outcomes(connection: sqlite3.Connection, erasure: Erasure) -> int:
+    """Delete what predictions of an erased subject turned out to be; return how many."""
+    if erasure.kind != "subject":
+        return 0
+    delete = "DELETE FROM classifier_outcomes WHERE workspace_id = ? AND patient_digest = ?"
+    return connection.execute(delete, (erasure.workspace_id, erasure.digest)).rowcount
+
+
 def note(connection: sqlite3.Connection, erasures: Sequence[Erasure]) -> None:
     """Keep erasures in the catalog; known ones stay as they are."""
     for erasure in erasures:
@@ -269,6 +278,9 @@ def erase_again(
             drop_workspace(connection, owner)
     _erase_classifiers(connection, since)
     _erase_uploads(connection, since, redact)
+    if int(connection.execute("PRAGMA user_version").fetchone()[0]) > 2:  # older ones have none
+        for erasure in since.erasures:
+            forget_outcomes(connection, erasure)
     collections = _erased_collections(connection, since)
     connection.execute("CREATE TEMP TABLE going (row_id INTEGER PRIMARY KEY)")
     unmoved = connection.total_changes

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from service.catalog.codec import decode_vector
 from service.catalog.filter_records import ScanFilter
+from service.catalog.ids import subject_digest
+from service.catalog.monitoring.sqlite_monitoring import HELD_OUTCOMES
 from service.catalog.plain_text import name_of
 from service.catalog.records import ClipFrame, ExportRow, Page, Scan, new_page
 from service.catalog.sqlite.rows import (
@@ -145,12 +147,16 @@ class SqliteScanReads(SqliteTable):
             collections = connection.execute(_HELD_SCANS, owner).fetchall()
             studies = connection.execute(_HELD_STUDIES, owner * 2).fetchall()
             examples = connection.execute(_HELD_EXAMPLES, owner * 2).fetchall()
-        if not collections and not any(row["uploads"] for row in examples):
+            digest = subject_digest(*owner)
+            outcomes = connection.execute(HELD_OUTCOMES, (workspace_id, digest)).fetchone()[0]
+        uploads = any(row["uploads"] for row in examples)
+        if not collections and not uploads and not outcomes:
             raise UnknownItem("no scan of this workspace is of this subject")
         held = HeldSubject(
             collections=tuple(HeldScans(row["name"], row["scans"]) for row in collections),
             study_ids=tuple(row["study_id"] for row in studies),
             classifiers=tuple(_held_examples(row) for row in examples),
+            outcomes=outcomes,
         )
         return held, new_page(scans, limit, lambda scan: str(scan.row_id))
 

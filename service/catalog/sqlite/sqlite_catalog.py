@@ -15,6 +15,7 @@ from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.leases import Leases
 from service.catalog.lifecycle.sqlite_lifecycle import SqliteLifecycle
+from service.catalog.monitoring.sqlite_monitoring import SqliteMonitoring
 from service.catalog.policies.sqlite_policies import SqlitePolicies
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.signing.sqlite_signing import SqliteSigning
@@ -51,6 +52,7 @@ class SqliteCatalog(
     SqliteOperations,
     SqliteClassifiers,
     SqliteVersionExamples,
+    SqliteMonitoring,
     SqliteSigning,
     Catalog,
 ):

@@ -59,6 +59,7 @@ class SqliteWorkspaces(SqliteTable):
         self, workspace_id: str, name: str, secret_sha256: str, grant: KeyGrant = FULL_GRANT
     ) -> KeyRecord:
         require_text(name, "a key name")
+        require_text(secret_sha256, "the digest of a key")
         record = KeyRecord(new_id("key"), workspace_id, name, now(), grant)
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)
@@ -97,6 +98,7 @@ class SqliteWorkspaces(SqliteTable):
         old_until: str,
         expires_at: str | None = None,
     ) -> KeyRecord:
+        require_text(secret_sha256, "the digest of a key")
         update = """
             UPDATE keys SET replaced_by = ?, expires_at = min(coalesce(expires_at, ?), ?)
             WHERE workspace_id = ? AND key_id = ?

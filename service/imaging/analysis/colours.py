@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Pixels
-from service.imaging.analysis.boxes import Box, clipped, crop
-from service.imaging.analysis.pixels import above, brightest, chroma, darkest
-from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA
+from service.imaging.analysis.boxes import Box, clipped, crop, shifted
+from service.imaging.analysis.pixels import above, box_of, brightest, darkest
+from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA, percentile
 
 PATCH_SHARE = 1 / 130  # of the longer side; the strokes of coloured letters are thinner
 PATCH_PX = (3, 9)
@@ -24,6 +24,7 @@ HUES_APART = 5.0  # of 180: flow runs from red to yellow or blue to cyan; letter
 SPLINTER_HUES_APART, SPECK_PX = 3.0, 8
 RIM_PX, WHITE = 5, 120
 SCALE_MIN_PX = (5, 20)  # across, down
+MIN_GAP_PX = 5
 SCALE_FILLED, SCALE_FLAT, SCALE_STEPS = 0.85, 10.0, 15.0
 PLATE_MIN_PX = (24, 10)  # across, down
 PLATE_FILLED, MAX_PLATES = 0.5, 8  # letters leave at least half of their ground
@@ -45,37 +46,49 @@ class ColourOverlay:
     plates: tuple[Box, ...]
 
 
-def find_colour_overlay(frame_hw3: Pixels) -> ColourOverlay | None:
+def find_colour_overlay(frame_hw3: Pixels, chroma_hw: Pixels) -> ColourOverlay | None:
     """Flow and scales of a frame in colour; None when it has no patch of strong colour."""
-    chroma_hw = chroma(frame_hw3)
     strong_hw = above(chroma_hw, STRONG_CHROMA)
     side = round(max(strong_hw.shape) * PATCH_SHARE) | 1
     side = min(max(side, PATCH_PX[0]), PATCH_PX[1])
     patches_hw = cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     if not cv2.countNonZero(patches_hw):
         return None
-    hue_hw = cv2.cvtColor(np.ascontiguousarray(frame_hw3), cv2.COLOR_RGB2HSV)[..., 0]
     weak_hw = above(chroma_hw, WEAK_CHROMA)
-    flow_hw = _flow(weak_hw, strong_hw, np.asarray(patches_hw), np.asarray(hue_hw))
-    # The dark rim of flow belongs to it, but white letters that touch it do not.
-    rim_hw = cv2.dilate(flow_hw, np.ones((RIM_PX, RIM_PX), np.uint8))
-    rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - above(darkest(frame_hw3), WHITE)), np.uint8)
+    # Colour covers little of most frames, and to number the parts of a whole one takes 5 ms.
+    gap = max(MIN_GAP_PX, frame_hw3.shape[0] // 40)
+    box = box_of(weak_hw, gap)
+    part_hw3, weak_hw = np.ascontiguousarray(crop(frame_hw3, box)), crop(weak_hw, box)
+    patches_hw = crop(np.asarray(patches_hw, np.uint8), box)
+    near_px = _reach(strong_hw)
+    in_part_hw = _flow(
+        part_hw3, weak_hw, crop(strong_hw, box), np.asarray(patches_hw, np.uint8), near_px
+    )
+    flow_hw = np.zeros_like(strong_hw)
+    crop(flow_hw, box)[:] = in_part_hw
+    plates = _plates(np.asarray(cv2.bitwise_and(patches_hw, 1 - in_part_hw), np.uint8))
+    height, width = strong_hw.shape
+    scales = [shifted(scale, *box[:2]) for scale in _scales(part_hw3, weak_hw, gap)]
     return ColourOverlay(
-        cv2.max(flow_hw, rim_hw).astype(np.uint8),
-        _scales(frame_hw3, weak_hw),
-        _plates(np.asarray(cv2.bitwise_and(patches_hw, 1 - flow_hw), np.uint8)),
+        flow_hw,
+        tuple(clipped(scale, width, height) for scale in scales),
+        tuple(shifted(plate, *box[:2]) for plate in plates),
     )
 
 
-def without_flow(frame_hw3: Pixels, flow_hw: Pixels) -> Pixels:
+def without_flow(grey_hw: Pixels, flow_hw: Pixels) -> Pixels:
     """The brightest channel (h, w), with flow replaced by the grey around it."""
-    grey_hw = brightest(frame_hw3)
-    kept_hw = (1 - flow_hw).astype(np.float32)
-    around = (_reach(flow_hw), _reach(flow_hw))
-    greys = cv2.blur(grey_hw * kept_hw, around)
-    shares = cv2.blur(kept_hw, around)
-    fill_hw = (greys / np.maximum(shares, 1e-3)).astype(np.uint8)
-    return np.where(flow_hw > 0, fill_hw, grey_hw)
+    if not cv2.countNonZero(flow_hw):
+        return grey_hw
+    grey_hw = grey_hw.copy()
+    reach = _reach(flow_hw)
+    box = box_of(flow_hw, reach)
+    part_hw, kept_hw = crop(grey_hw, box), 1 - crop(flow_hw, box)
+    sums_hw = cv2.boxFilter(part_hw * kept_hw, cv2.CV_32S, (reach, reach), normalize=False)
+    counts_hw = cv2.boxFilter(kept_hw, cv2.CV_32S, (reach, reach), normalize=False)
+    fill_hw = (np.asarray(sums_hw) // np.maximum(counts_hw, 1)).astype(np.uint8)
+    part_hw[kept_hw == 0] = fill_hw[kept_hw == 0]
+    return grey_hw
 
 
 def on_plates(frame_hw3: Pixels, plates: tuple[Box, ...]) -> Pixels:
@@ -102,8 +115,11 @@ def _plates(patches_hw: Pixels) -> tuple[Box, ...]:
     return tuple(box for _, box in sorted(plates, reverse=True)[:MAX_PLATES])
 
 
-def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels) -> Pixels:
+def _flow(
+    frame_hw3: Pixels, weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, near_px: int
+) -> Pixels:
     """Connected colour whose patches have several hues: letters and tints have one hue."""
+    hue_hw = np.asarray(cv2.cvtColor(frame_hw3, cv2.COLOR_RGB2HSV)[..., 0], np.uint8)
     parts = _parts(weak_hw)
     flow_hw, rest = np.zeros_like(weak_hw), []
     for cut, part_hw in parts:
@@ -111,13 +127,18 @@ def _flow(weak_hw: Pixels, strong_hw: Pixels, patches_hw: Pixels, hue_hw: Pixels
             flow_hw[cut][part_hw] = 1
         else:
             rest.append((cut, part_hw))
-    near_hw = cv2.dilate(flow_hw, np.ones((_reach(flow_hw), _reach(flow_hw)), np.uint8)) > 0
+    if not cv2.countNonZero(flow_hw):
+        return flow_hw
+    near_hw = cv2.dilate(flow_hw, np.ones((near_px, near_px), np.uint8)) > 0
     for cut, part_hw in rest:  # splinters of flow are too thin for a patch
         hues = hue_hw[cut][part_hw & (strong_hw[cut] > 0)]
         is_splinter = len(hues) < SPECK_PX or _hues_apart(hues) > SPLINTER_HUES_APART
         if is_splinter and near_hw[cut][part_hw].any():
             flow_hw[cut][part_hw] = 1
-    return flow_hw
+    # The dark rim of flow belongs to it, but white letters that touch it do not.
+    rim_hw = cv2.dilate(flow_hw, np.ones((RIM_PX, RIM_PX), np.uint8))
+    rim_hw = np.asarray(cv2.bitwise_and(rim_hw, 1 - above(darkest(frame_hw3), WHITE)), np.uint8)
+    return np.asarray(cv2.max(flow_hw, rim_hw), np.uint8)
 
 
 def _parts(weak_hw: Pixels) -> list[tuple[tuple[slice, slice], npt.NDArray[np.bool_]]]:
@@ -141,14 +162,16 @@ def _hues_apart(hues: Pixels) -> float:
     if not len(hues):
         return 0.0
     turned = (hues.astype(np.int16) + 60) % 180  # now it begins at a hue that no flow has
-    low, high = np.percentile(turned, (5, 95))
-    return float(high - low)
+    counts = np.bincount(turned, minlength=1)
+    return percentile(counts, 95) - percentile(counts, 5)
 
 
-def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:
-    """Upright rectangles with one colour in each row, enlarged by the space of their labels."""
-    height, width = weak_hw.shape
-    gap = max(5, height // 40)  # the middle of a scale is black
+def _scales(frame_hw3: Pixels, weak_hw: Pixels, gap: int) -> tuple[Box, ...]:
+    """Upright rectangles with one colour in each row, enlarged by the space of their labels.
+
+    Args:
+        gap: rows; the middle of a scale is black.
+    """
     whole_hw = cv2.morphologyEx(weak_hw, cv2.MORPH_CLOSE, np.ones((gap, 1), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(whole_hw, connectivity=4)
     scales = []
@@ -161,6 +184,5 @@ def _scales(frame_hw3: Pixels, weak_hw: Pixels) -> tuple[Box, ...]:
         steps = float(inner.mean(1).std(0).max())
         if float(inner.std(1).mean()) < SCALE_FLAT and steps > SCALE_STEPS:
             x, y = round(across * LABEL_ACROSS), round(down * LABEL_DOWN)
-            box = (left - x, top - y, left + across + x, top + down + y)
-            scales.append(clipped(box, width, height))
+            scales.append((left - x, top - y, left + across + x, top + down + y))
     return tuple(scales)

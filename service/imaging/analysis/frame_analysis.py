@@ -17,7 +17,7 @@ from service.errors import InputError
 from service.imaging.analysis import quality, regions
 from service.imaging.analysis.boxes import Box, area_px, clipped, crop, shifted
 from service.imaging.analysis.colours import find_colour_overlay, on_plates, without_flow
-from service.imaging.analysis.pixels import grey
+from service.imaging.analysis.pixels import brightest_and_chroma, grey
 from service.imaging.analysis.quality import QualityFinding
 from service.imaging.analysis.regions import Region
 from service.imaging.analysis.scan_search import WHOLE_SHARE
@@ -170,19 +170,23 @@ def choose_regions(
 
 
 def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep_text: bool) -> RegionView:
-    used_hw = grey_of(crop(pixels, region.box)).copy()
+    used_hw = grey_of(crop(pixels, region.box))
     inside_hw = region.mask()
-    if inside_hw is not None:
-        used_hw[~inside_hw] = 0
+    if inside_hw is None:
+        used_hw = used_hw.copy()
+    else:
+        used_hw = np.asarray(cv2.bitwise_and(used_hw, used_hw, mask=inside_hw.view(np.uint8)))
     texts = _texts(pixels, region, inside_hw, finder)
-    shown_hw = without(used_hw, texts)
-    text_hw = np.zeros(used_hw.shape, bool)
+    shown_hw = without(used_hw, texts) if texts else used_hw
+    kept_hw = np.ones(used_hw.shape, np.uint8)
     for item in texts:
-        crop(text_hw, item.box)[:] = True
-    text_px = int(text_hw.sum())
+        crop(kept_hw, item.box)[:] = 0
+    text_px = used_hw.size - cv2.countNonZero(kept_hw)
     if keep_text:
         return RegionView(region, used_hw, shown_hw, texts, text_px, 0)
-    masked_px = text_px if inside_hw is None else int((text_hw | ~inside_hw).sum())
+    if inside_hw is not None:
+        kept_hw = np.asarray(cv2.bitwise_and(kept_hw, inside_hw.view(np.uint8)), np.uint8)
+    masked_px = used_hw.size - cv2.countNonZero(kept_hw)
     return RegionView(region, shown_hw, shown_hw, texts, text_px, masked_px)
 
 
@@ -225,11 +229,17 @@ def _texts(
 
 
 def _find_text(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
-    """Text, and colour scales with their labels; colour flow is not text."""
-    colours = find_colour_overlay(around) if around.ndim == 3 else None
-    if colours is None:
+    """Text, and colour scales with their labels; colour flow is not text.
+
+    Colour is searched at full size: a thin plate behind a name has no patch in a smaller picture.
+    """
+    if around.ndim == 2:
         return finder.find(around)
-    texts = finder.find(without_flow(around, colours.flow_hw))
+    grey_hw, chroma_hw = brightest_and_chroma(around)
+    colours = find_colour_overlay(around, chroma_hw)
+    if colours is None:
+        return finder.find(grey_hw)
+    texts = finder.find(without_flow(grey_hw, colours.flow_hw))
     if colours.plates:
         lettering = finder.find(on_plates(around, colours.plates))
         texts = (*texts, *(item for item in lettering if not is_covered(item, texts)))

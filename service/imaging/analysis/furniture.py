@@ -27,6 +27,7 @@ MIN_EDGE_SHARE = 0.6  # of the end of a strip; the picture may have the same gre
 PURE_SHARE, MIN_PURE_LINES = 0.9, 0.2  # lines without writing, and their share of a strip
 UNWRITTEN_SHARE = 0.98  # of ground in a strip that holds no letter
 MAX_STRIPS = 8
+FIRST_LINES = 48  # read before the others: a header ends in them
 PIECES = 8  # of a line; in each the ground of a strip changes evenly
 
 MIN_CLEAR_SHARE = 0.995  # of a column between two panes; above a shadow lies lit tissue
@@ -78,7 +79,18 @@ def _strip_px(lines_lp: Pixels, dark: int, only_written: bool) -> int:
     first = lines_lp[:MIN_STRIP_PX].astype(np.int16)
     if not _may_begin_strip(first, dark) or _ground_share(first, dark)[1].mean() < MIN_GROUND_SHARE:
         return 0  # as in nearly every frame
-    lines = lines_lp[:longest].astype(np.int16)
+    counts = (FIRST_LINES, longest) if longest > 2 * FIRST_LINES else (longest,)
+    ends = (_end_of_strip(lines_lp[:count], dark) for count in counts)
+    end, share = next((found for found in ends if found is not None), (0, 0.0))
+    return 0 if only_written and share >= UNWRITTEN_SHARE else end
+
+
+def _end_of_strip(lines_lp: Pixels, dark: int) -> tuple[int, float] | None:
+    """How many of some lines are the strip, and the share of ground in it; None without an end.
+
+    Each place is judged by the lines before it and two behind it, so more lines change nothing.
+    """
+    lines = lines_lp.astype(np.int16)
     ground_lp, share_l = _ground_share(lines, dark)
     count_l = np.arange(1, len(lines) + 1)
     upto_l = share_l.cumsum() / count_l
@@ -94,9 +106,7 @@ def _strip_px(lines_lp: Pixels, dark: int, only_written: bool) -> int:
     )
     ends_l[: MIN_STRIP_PX - 1] = False
     end = int(ends_l.argmax())
-    if not ends_l.any() or (only_written and upto_l[end] >= UNWRITTEN_SHARE):
-        return 0
-    return end + 2
+    return (end + 2, float(upto_l[end])) if ends_l.any() else None
 
 
 def _may_begin_strip(lines: npt.NDArray[np.int16], dark: int) -> bool:

@@ -20,7 +20,7 @@ import scipy.fft
 
 from service.arrays import Pixels
 from service.errors import InputError
-from service.imaging.analysis.pixels import Counts, above, chroma, grey, histogram, shrunk
+from service.imaging.analysis.pixels import Counts, above, chroma, grey, halved, histogram, shrunk
 
 Reason: TypeAlias = Literal[
     "blank", "frozen", "saturated", "tiny", "colour_doppler", "photo_of_a_screen", "not_ultrasound"
@@ -68,7 +68,7 @@ class FrameMeasures:
 
 def measure(used: Pixels) -> FrameMeasures:
     """Measure the used region of one frame, uint8 (h, w) or (h, w, 3)."""
-    small = shrunk(used, _SIDE_PX / max(used.shape[:2]))
+    small = _small(used)
     counts = histogram(grey(small))
     full = float(counts[250:].sum()) / int(counts.sum())
     return FrameMeasures(_spread(counts), full, _flow_share(small) if small.ndim == 3 else 0.0)
@@ -76,13 +76,19 @@ def measure(used: Pixels) -> FrameMeasures:
 
 def is_blank(used: Pixels) -> bool:
     """Whether there is nothing to see: an empty frame, or one that is masked as a whole."""
-    counts = histogram(grey(shrunk(used, _SIDE_PX / max(used.shape[:2]))))
+    counts = histogram(grey(_small(used)))
     return _spread(counts) < BLANK_SPREAD
+
+
+def _small(used: Pixels) -> Pixels:
+    """The region at the size at which most is measured."""
+    halves = halved(used, from_px=2 * _SIDE_PX, at_least=_SIDE_PX / max(used.shape[:2]))
+    return shrunk(halves, _SIDE_PX / max(halves.shape[:2]))
 
 
 def _spread(counts: Counts) -> float:
     """Of greys, between the 5th and the 99th percentile."""
-    return _percentile(counts, 99) - _percentile(counts, 5)
+    return percentile(counts, 99) - percentile(counts, 5)
 
 
 def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
@@ -92,10 +98,10 @@ def assess_quality(used: Pixels) -> tuple[QualityFinding, ...]:
         used: uint8 (h, w) or (h, w, 3), the box of the used region before any masking.
     """
     findings: list[QualityFinding] = []
-    small = shrunk(used, _SIDE_PX / max(used.shape[:2]))
+    small = _small(used)
     small_hw = grey(small)
     counts = histogram(small_hw)
-    darkest, brightest = _percentile(counts, 5), _percentile(counts, 99)
+    darkest, brightest = percentile(counts, 5), percentile(counts, 99)
     if brightest - darkest < BLANK_SPREAD:
         # An empty frame has no other findings.
         blank = QualityFinding("blank", round(brightest - darkest, 2), BLANK_SPREAD)
@@ -180,7 +186,7 @@ def _tiny(used: Pixels) -> list[QualityFinding]:
     return [QualityFinding("tiny", side, TINY_SIDE_PX)] if side < TINY_SIDE_PX else []
 
 
-def _percentile(counts: Counts, percent: float) -> float:
+def percentile(counts: Counts, percent: float) -> float:
     """As ``np.percentile``, between the two nearest greys, from counts of greys."""
     upto = counts.cumsum()
     place = percent / 100 * (int(upto[-1]) - 1)

@@ -20,12 +20,12 @@ from service.imaging.analysis.pixels import (
     MIN_SIDE_PX,
     Counts,
     above,
-    grey,
+    grey_if_large,
     histogram,
     morphed,
     quickly_shrunk,
     share_of,
-    shrunk,
+    small_grey,
 )
 
 WORK_SIDE_PX = 256  # the outline of a scan is coarse, and the search is quick at this size
@@ -88,17 +88,15 @@ def tissue_of(pixels: Pixels) -> tuple[Pixels, float] | None:
         return None
     inside_hw = np.zeros(screen.small_hw.shape, np.uint8)
     cv2.fillConvexPoly(inside_hw, scan.hull.astype(np.int32), (1,))
-    lit_hw = above(screen.small_hw, BACKGROUND_TOLERANCE)
-    tissue_hw = morphed(
-        np.asarray(cv2.bitwise_and(lit_hw, inside_hw), np.uint8), cv2.MORPH_CLOSE, 5
-    )
+    lit_hw = cv2.bitwise_and(above(screen.small_hw, BACKGROUND_TOLERANCE), inside_hw)
+    tissue_hw = morphed(np.asarray(lit_hw, np.uint8), cv2.MORPH_CLOSE, 5)
     return tissue_hw, _scale(*pixels.shape[:2])
 
 
 def moving_parts(frames_THW: Pixels) -> Pixels | None:
     """1 where a clip moves, at the small size; None when too little moves."""
     scale = _scale(frames_THW.shape[1], frames_THW.shape[2])
-    small_Thw = np.stack([shrunk(frame_HW, scale) for frame_HW in frames_THW])
+    small_Thw = np.stack([small_grey(frame_HW, scale) for frame_HW in frames_THW])
     moving_hw = (np.ptp(small_Thw, axis=0) > 2 * BACKGROUND_TOLERANCE).astype(np.uint8)
     # Close the holes of speckle; remove clocks, ECG traces and digits, which move but are thin.
     moving_hw = morphed(morphed(moving_hw, cv2.MORPH_CLOSE, 5), cv2.MORPH_OPEN, 9)
@@ -142,7 +140,8 @@ class _Screen:
         self.is_declared = is_declared
         self._height, self._width = pixels.shape[:2]
         self._scale = _scale(self._height, self._width)
-        self.small_hw = grey(shrunk(pixels, self._scale))  # converted quicker at a small size
+        pixels = grey_if_large(pixels)
+        self.small_hw = small_grey(pixels, self._scale)
         self.moving_hw = moving_hw
         self._drawn_hw = quickly_shrunk(pixels, DRAWN_SIDE_PX)
         self._more = self._drawn_hw.shape[1] / self.small_hw.shape[1]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -173,7 +174,18 @@ class DecodedImage:
 
 def grey_of(pixels: Pixels) -> Pixels:
     """uint8 (H, W); of a frame with colour the ITU-R BT.601 luma, as the encoder was trained on."""
-    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
+    if pixels.ndim == 2:
+        return pixels
+    red_HW, green_HW, blue_HW = cv2.split(np.ascontiguousarray(pixels))
+    coloured_HW = cv2.bitwise_or(cv2.absdiff(red_HW, green_HW), cv2.absdiff(green_HW, blue_HW))
+    # Most screens are grey but for a few marks. The luma of grey is the grey itself, so Pillow,
+    # whose rounding the digests of stored pixels depend on, converts the coloured part alone.
+    left, top, across, down = cv2.boundingRect(coloured_HW)
+    grey_HW = np.asarray(red_HW, np.uint8)
+    if across and down:
+        part = np.s_[top : top + down, left : left + across]
+        grey_HW[part] = np.asarray(Image.fromarray(pixels[part]).convert("L"))
+    return grey_HW
 
 
 def rounded(values: npt.NDArray[np.floating]) -> Pixels:
@@ -188,10 +200,11 @@ def significant_bits(brightest: int) -> int:
 
 def without_colour(rgb_HW3: Pixels) -> Pixels:
     """(H, W) when the three planes are equal everywhere, else the same array."""
-    red_HW = rgb_HW3[..., 0]
     # Compare a few pixels first: that is enough for most coloured frames.
-    for step in (16, 1):
-        for plane in (1, 2):
-            if not np.array_equal(red_HW[::step, ::step], rgb_HW3[::step, ::step, plane]):
-                return rgb_HW3
-    return np.ascontiguousarray(red_HW)
+    few = rgb_HW3[::16, ::16]
+    if np.any(few[..., 0] != few[..., 1]) or np.any(few[..., 0] != few[..., 2]):
+        return rgb_HW3
+    planes_HW = [cv2.extractChannel(rgb_HW3, channel) for channel in (0, 1, 2)]
+    if any(not np.array_equal(planes_HW[0], plane_HW) for plane_HW in planes_HW[1:]):
+        return rgb_HW3
+    return np.asarray(planes_HW[0], np.uint8)

@@ -28,6 +28,7 @@ from service.imaging.formats.frames import (
     without_colour,
 )
 from service.imaging.formats.limits import DecodeLimits, check_size
+from service.imaging.formats.plain_still import is_plain_png, plain_pixels
 from service.imaging.formats.still_cost import check_scans
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF", "JPEG2000")
@@ -73,8 +74,14 @@ def read_still(data: bytes, limits: DecodeLimits) -> tuple[ImageInfo, DecodedFra
         check_scans(data, *image.size)
     if not is_mpo and _count(image) > 1:
         raise UnsupportedFormat("expected one still frame, got an image of several frames")
-    tone = tone_of(image, data)
-    pixels = frame_of(image, tone, data)
+    tone, stored = Tone(), plain_pixels(image, data)
+    if stored is None:
+        tone = tone_of(image, data)
+        pixels = frame_of(image, tone, data)
+    else:
+        pixels = stored if stored.ndim == 2 else without_colour(stored)
+        # A plain PNG has none, and Pillow would decode the picture to look for it.
+        pixels = upright(pixels, 1 if is_plain_png(data) else orientation_of(image))
     info = ImageInfo(
         format="jpeg" if is_mpo else format_name(image),
         kind="frame",
@@ -278,4 +285,5 @@ def declared_aspect(image: Image.Image, data: bytes) -> float:
         across, down = 64.0, float(data[12] + 15)  # GIF89a, 18: PixelAspectRatio
     if across <= 0 or down <= 0:
         return 0.0
-    return float(down / across if orientation_of(image) >= 5 else across / down)
+    turned = (1 if is_plain_png(data) else orientation_of(image)) >= 5
+    return float(down / across if turned else across / down)

@@ -152,6 +152,7 @@ class PostgresErasure(PostgresTable):
 
     def _erase(self, workspace_id: str, column: str, value: str) -> ErasedSubject:
         owner = (workspace_id, value)
+        whole = erasure_of(column, workspace_id, value)
         with self._database.write(workspace_id) as connection:
             lock_erasures(connection, workspace_id)
             holders = select(connection, _HOLDERS.format(column=column), *owner)
@@ -162,17 +163,25 @@ class PostgresErasure(PostgresTable):
             going = [row["row_id"] for row in rows]
             uploads = select(connection, _LEARNT_UPLOADS.format(column=column), *owner)
             receipt = receipt_of(connection, going, uploads, copies=True)
-            if not receipt.scans and not receipt.uploads:
+            outcomes = forget_outcomes(connection, whole)
+            if not receipt.scans and not receipt.uploads and not outcomes:
                 word = column.removesuffix("_id")
                 raise UnknownItem(f"no scan of this workspace is of this {word}")
             scored = select(connection, _SCORED_UPLOADS.format(column=column), *owner)
             redact_scores(connection, self._redact, scored)
             connection.execute(_FORGET_UPLOADS.format(column=column), owner)
             noted = erase_rows(connection, going, self._redact, forget_examples=True)
-            whole = erasure_of(column, workspace_id, value)
             note(connection, [whole])
             forget_answers(connection, workspace_id)
         return self._finished(receipt, [whole, *noted])
+
+
+def forget_outcomes(connection: Connection, erasure: Erasure) -> int:
+    """Delete what predictions of an erased subject turned out to be; return how many."""
+    if erasure.kind != "subject":
+        return 0
+    delete = "DELETE FROM classifier_outcomes WHERE workspace_id = %s AND patient_digest = %s"
+    return connection.execute(delete, (erasure.workspace_id, erasure.digest)).rowcount
 
 
 def receipt_of(

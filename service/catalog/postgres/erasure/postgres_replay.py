@@ -16,7 +16,11 @@ from service.catalog.clock import TOLERANCE
 from service.catalog.erasure_digests import ErasuresSince
 from service.catalog.erasure_ledger import Erasure, digest_of_kind
 from service.catalog.lifecycle.postgres_lifecycle import PostgresLifecycle
-from service.catalog.postgres.erasure.postgres_erasure import drop_rows, redact_scores
+from service.catalog.postgres.erasure.postgres_erasure import (
+    drop_rows,
+    forget_outcomes,
+    redact_scores,
+)
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
@@ -139,6 +143,8 @@ def _erase(
 ) -> Replayed:
     classifiers = _erase_classifiers(connection, workspace_id, since)
     examples = _erase_uploads(connection, workspace_id, since, redact)
+    for erasure in since.erasures:
+        forget_outcomes(connection, erasure)
     gone, images = _erased_collections(connection, workspace_id, since)
     scans = 0
     # First all are found: a cursor and deletions in turns would take twice the round trips.

@@ -40,6 +40,8 @@ _MAINTAINS = f"{_OWNS} OR has_table_privilege(c.oid, 'MAINTAIN')"
 TABLES = (
     "answers",
     "classifier_examples",
+    "classifier_outcomes",
+    "classifier_usage",
     "classifier_versions",
     "classifiers",
     "collections",

@@ -133,6 +133,7 @@ class PostgresWorkspaces(PostgresTable):
         self, workspace_id: str, name: str, secret_sha256: str, grant: KeyGrant = FULL_GRANT
     ) -> KeyRecord:
         require_text(name, "a key name")
+        require_text(secret_sha256, "the digest of a key")
         record = KeyRecord(new_id("key"), workspace_id, name, now(), grant)
         known = "SELECT 1 FROM directory WHERE workspace_id = %s"
         with self._database.directory("write") as connection:
@@ -174,6 +175,7 @@ class PostgresWorkspaces(PostgresTable):
         old_until: str,
         expires_at: str | None = None,
     ) -> KeyRecord:
+        require_text(secret_sha256, "the digest of a key")
         # FOR UPDATE: of two rotations at once, the second finds the key replaced.
         query = f"{_KEYS} WHERE k.workspace_id = %s AND k.key_id = %s FOR UPDATE OF k"
         update = """

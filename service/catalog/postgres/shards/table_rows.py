@@ -32,6 +32,8 @@ KEYS: dict[str, tuple[tuple[str, ...], int]] = {
     "classifier_versions": (("seq",), 10),
     "classifier_examples": (("seq",), 500),
     "version_examples": (("version_seq", "position"), 2000),
+    "classifier_usage": (("version_seq", "period", "number"), 200),
+    "classifier_outcomes": (("version_seq", "prediction_id"), 500),
     "operations": (("seq",), 500),
     "reembeddings": (("collection_id",), 500),
     "staged_vectors": (("row_id",), 500),

@@ -1,0 +1,105 @@
+"""What turned out to be true: checking outcomes, and the figures that follow from them.
+
+Shape suffixes: N outcomes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.catalog.ids import subject_digest
+from service.catalog.monitoring.monitoring_records import Outcome
+from service.catalog.plain_text import name_of
+from service.catalog.records import ClassifierVersion
+from service.classifiers.fitting import MULTI
+from service.classifiers.monitoring.monitor_records import OutcomeFigures, OutcomesReport
+from service.errors import InputError
+from service.fewshot.classifier import ABSENT, PRESENT, THRESHOLD
+from service.fewshot.drift.accuracy_in_use import HeadOutcomes, accuracy_in_use
+
+PRESENCE = (ABSENT, PRESENT)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedOutcome:
+    """An outcome as a caller sends it: the answer that was given, and what was true.
+
+    Attributes:
+        number: of the version that answered.
+        patient: any name of the patient that the caller keeps, best a keyed digest; only a digest
+            of it is stored.
+    """
+
+    prediction_id: str
+    number: int
+    probabilities: Mapping[str, float]
+    abstained: bool
+    actual: tuple[str, ...]
+    patient: str | None = None
+
+
+def checked_outcome(
+    workspace_id: str, version: ClassifierVersion, reported: ReportedOutcome
+) -> Outcome:
+    """The outcome to store.
+
+    Raises:
+        InputError: other classes than those of the version, or not one true class.
+    """
+    names = set(version.classes)
+    if set(reported.probabilities) != names:
+        raise InputError(
+            f"expected a probability of each of the {len(names)} classes or labels of the version"
+        )
+    if not set(reported.actual) <= names:
+        raise InputError("expected as actual only classes or labels of the version")
+    if version.kind != MULTI and len(reported.actual) != 1:
+        raise InputError(f"expected exactly one actual class, got {len(reported.actual)}")
+    patient = reported.patient
+    digest = None if patient is None else subject_digest(workspace_id, name_of(patient))
+    return Outcome(
+        reported.prediction_id,
+        digest,
+        dict(reported.probabilities),
+        reported.abstained,
+        tuple(sorted(set(reported.actual))),
+    )
+
+
+def outcomes_report(
+    version: ClassifierVersion, stored: Sequence[Outcome], thresholds: Mapping[str, float]
+) -> OutcomesReport:
+    """Accuracy and calibration in use.
+
+    Args:
+        thresholds: of labels of a multi-label version, where they are not the default.
+    """
+    # An outcome without a patient is a group of its own.
+    names = [outcome.patient_digest or f"p/{outcome.prediction_id}" for outcome in stored]
+    groups_N = np.unique(np.array(names, dtype=str), return_inverse=True)[1]
+    answered_N = np.array([not outcome.abstained for outcome in stored], bool)
+    known = [o for o in stored if set(o.probabilities) == set(version.classes)]
+    if len(known) < len(stored):  # damage; nothing that was checked is so
+        return OutcomesReport(len(stored), 0, ())
+    shares_NC = np.array([[o.probabilities[c] for c in version.classes] for o in stored], float)
+    shares_NC = shares_NC.reshape(len(stored), len(version.classes))
+    labels = []
+    if version.kind == MULTI:
+        for c, label in enumerate(version.classes):
+            present_N = shares_NC[:, c] >= thresholds.get(label, THRESHOLD)
+            true_N = np.array([label in outcome.actual for outcome in stored], np.int64)
+            confidence_N = np.where(present_N, shares_NC[:, c], 1 - shares_NC[:, c])
+            head = HeadOutcomes(
+                true_N, present_N.astype(np.int64), confidence_N, answered_N, groups_N
+            )
+            labels.append(OutcomeFigures(label, accuracy_in_use(head, PRESENCE)))
+    else:
+        number = {name: c for c, name in enumerate(version.classes)}
+        true_N = np.array([number[outcome.actual[0]] for outcome in stored], np.int64)
+        guesses_N = shares_NC.argmax(1) if len(stored) else true_N
+        top_N = shares_NC.max(1) if len(stored) else np.empty(0)
+        head = HeadOutcomes(true_N, guesses_N, top_N, answered_N, groups_N)
+        labels.append(OutcomeFigures(None, accuracy_in_use(head, version.classes)))
+    named = sum(outcome.patient_digest is not None for outcome in stored)
+    return OutcomesReport(len(stored), named, tuple(labels))

@@ -1,0 +1,155 @@
+"""Commands for the audit log: verify, export, forget the digests of a workspace."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.access.audit.audit_archive import write_now
+from service.access.audit.audit_entries import AuditEvent
+from service.access.audit.audit_heads import HeadsFile, read_heads
+from service.access.audit.audit_verification import Finding, Verification, verify
+from service.access.keys import workspace_id_of
+from service.catalog.audit.audit_place import store_of
+from service.catalog.audit.audit_records import AuditStore
+from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
+from service.cli.audited import command_user
+from service.cli.terminal import catalog_at, errors, explained
+from service.opening.catalog_opening import postgres_of
+from service.settings import Settings, read_settings
+
+app = typer.Typer(no_args_is_help=True, help="The audit log.")
+ENTRIES_AT_ONCE = 1000
+Copy = Annotated[
+    Path | None,
+    typer.Option("--file", help=f"An {AUDIT_FILE}, such as that beside the backups.", exists=True),
+]
+_SAYS = {
+    "changed": "entry {seq} is not the one that was written, or the one before it is not",
+    "missing": "entries before {seq} are gone",
+    "cut": "entry {seq} and what followed it are gone",
+    "head": "entry {seq} differs from the head that was noted; all is as noted until "
+    "{agrees_until}",
+}
+
+
+@app.command(name="verify")
+def verify_log(
+    heads: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--heads",
+            help="File with noted heads, such as audit-heads.jsonl or the log of the service, "
+            "repeatable; default audit-heads.jsonl of the settings.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    copy: Copy = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Verify all chains; the exit code is 1 if an entry was changed, removed or cut off.
+
+    A service may run meanwhile.
+    """
+    with explained():
+        settings = read_settings()
+        noted = [head for file in heads or () for head in read_heads(file)]
+        if not heads:
+            noted += HeadsFile(settings.heads_dir()).read()
+        with _store(settings, copy) as store:
+            results = verify(store, noted)
+    if as_json:
+        chains = [asdict(result) | {"sound": result.is_sound} for result in results]
+        sound = all(result.is_sound for result in results)
+        typer.echo(json.dumps({"sound": sound, "chains": chains}))
+    else:
+        for result in results:
+            _tell(result)
+        if not noted:
+            errors.print("no heads to compare with: a tail that was cut off stays unnoticed")
+    if not all(result.is_sound for result in results):
+        raise typer.Exit(1)
+
+
+@app.command(name="export")
+def export_log(
+    workspace: Annotated[
+        str | None, typer.Option(help="Name of one workspace; default all chains.")
+    ] = None,
+    after: Annotated[
+        int, typer.Option(min=0, help="Number of the last entry of an earlier export.")
+    ] = 0,
+    copy: Copy = None,
+) -> None:
+    """Print entries as JSON lines, oldest first: the entry, and the digest of the chain there.
+
+    SHA-256 of the digest before and of the entry's canonical JSON (RFC 8785) is the digest.
+    """
+    with explained():
+        settings = read_settings()
+        chains = None
+        if workspace is not None:
+            with catalog_at(settings) as catalog:
+                chains = [workspace_id_of(catalog, workspace)]
+        with _store(settings, copy) as store:
+            for chain in chains or [head.chain for head in store.heads()]:
+                reached = after
+                while entries := store.read(chain, after=reached, limit=ENTRIES_AT_ONCE):
+                    for entry in entries:
+                        typer.echo(f'{{"entry":{entry.text},"sha256":"{entry.sha256}"}}')
+                    reached = entries[-1].seq
+
+
+@app.command(name="forget-digests")
+def forget_digests(
+    workspace: Annotated[str, typer.Option(help="Name of the workspace.")],
+) -> None:
+    """Destroy the key of the digests of a workspace, for ever; a new one is made.
+
+    No entry that was written before can be matched with a patient or a study afterwards. The chain
+    stays as it is.
+    """
+    with explained():
+        settings = read_settings()
+        with catalog_at(settings) as catalog, closing(store_of(catalog)) as store:
+            chain = workspace_id_of(catalog, workspace)
+            for outcome in ("begun", "ok"):
+                event = AuditEvent(chain, "audit.forget-digests", command_user(), outcome)
+                write_now(store, event)
+                if outcome == "begun":
+                    store.destroy_digest_key(chain)
+        typer.echo("the key of the digests is destroyed; that of the copy beside the backups goes")
+        typer.echo("with the next backup")
+
+
+@contextmanager
+def _store(settings: Settings, copy: Path | None) -> Iterator[AuditStore]:
+    """The log of the settings, or a copy, without opening the catalog in a file."""
+    if copy is not None or settings.catalog is None:
+        with closing(open_to_read(copy or settings.data_dir / AUDIT_FILE)) as store:
+            yield store
+        return
+    catalog = postgres_of(settings)
+    try:
+        yield store_of(catalog)
+    finally:
+        catalog.close()
+
+
+def _tell(result: Verification) -> None:
+    unconfirmed = result.entries and result.confirmed < result.entries
+    tail = f"confirmed by noted heads until {result.confirmed}" if unconfirmed else "all confirmed"
+    typer.echo(f"{result.chain}: {result.entries} entries, {tail}")
+    for first, last in result.restored:
+        typer.echo(f"  a restore lost entries {first} to {last}, as entry {first} says")
+    for finding in result.findings:
+        typer.echo(f"  {_sentence(finding)}")
+
+
+def _sentence(finding: Finding) -> str:
+    return _SAYS[finding.kind].format(**asdict(finding))
