@@ -11,6 +11,7 @@ Shape suffixes: H height, W width, N frames, D embedding width.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ from training.evaluation.protocol import LabelledSet, shot_scores
 from training.evaluation.sets import read_sets, subsample
 from training.text_detector.synthetic_text import TextLine, draw_text, random_text
 
-SHOTS = (1, 5, 10)
+SHOTS = (1, 5, 10, 20)
 SCREEN = (600, 800)
 Use = Callable[[Pixels], Pixels]
 
@@ -146,10 +147,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sets", nargs="*", default=["busi_full", "liver"])
     parser.add_argument("--uses", nargs="*", default=list(USES))
+    parser.add_argument("--border", type=float, help="of the encoder's input; else the bundle's")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     shared = required_shared_folder()
     encoder = load_encoder(SHIPPED_BUNDLE)
+    spec = encoder.spec
+    if arguments.border is not None:
+        spec = replace(spec, border=arguments.border)
     rows: list[dict[str, object]] = []
     for bench_set in read_sets(read_manifest(shared / "data" / "manifest.csv"), arguments.sets):
         few = subsample(bench_set, arguments.frames)
@@ -160,11 +165,12 @@ def main() -> None:
             boxes = [overlap(from_pixels(f).box, box) for f, box in pairs]
             good = round(float(np.mean(np.array(boxes) >= 0.8)), 3)
             for use in arguments.uses:
-                used = [preprocess(USES[use](f)[None], encoder.spec)[0] for f, _ in pairs]
+                used = [preprocess(USES[use](f)[None], spec)[0] for f, _ in pairs]
                 embeddings_ND = np.concatenate(
                     [encoder.encode(np.stack(used[i : i + 8])) for i in range(0, len(used), 8)]
                 )
                 row = {"set": few.name, "kind": kind, "use": use, "frames": len(used)}
+                row["border"] = spec.border
                 row |= {"overlap_08": good} | score(embeddings_ND, few.labelled, arguments.seeds)
                 rows.append(row)
                 print(json.dumps(row), flush=True)

@@ -7,11 +7,13 @@ from pythonjsonlogger.json import JsonFormatter
 
 from training.commands import augment, datasets
 from training.commands.ablate import ablation
+from training.commands.border import border
 from training.commands.designs import compare_designs
 from training.commands.distil import distil
 from training.commands.error_group import ErrorGroup
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.refit import refit
 from training.commands.simulate import simulate
 from training.commands.smoke import smoke
 from training.commands.text_finder import text_finder
@@ -21,7 +23,9 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(augment.app, name="augment")
 app.command()(distil)
 app.command()(export)
+app.command()(refit)
 app.command()(evaluate)
+app.command()(border)
 app.command()(simulate)
 app.command()(smoke)
 app.command("ablate")(ablation)

@@ -39,7 +39,7 @@ class FrameMap(Protocol):
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """x0, y0, x1, y1 of the region in pixels of the frame, half open."""
+        """x0, y0, x1, y1 of what the places tile, in pixels of the frame, half open."""
 
     def picture(self, heat_hw: npt.NDArray[np.floating]) -> bytes:
         """Transparent PNG of the frame's size."""

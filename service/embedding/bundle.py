@@ -99,7 +99,11 @@ def _from_fields(document: dict[str, Any]) -> Manifest:
         dim=int(document["dim"]),
         feature_map=(int(map_d), int(map_h), int(map_w)),
         spec=PreprocessSpec(
-            int(spec["side_px"]), tuple(spec["mean"]), tuple(spec["std"]), str(spec["resize"])
+            int(spec["side_px"]),
+            tuple(spec["mean"]),
+            tuple(spec["std"]),
+            str(spec["resize"]),
+            float(spec.get("border", 0.0)),  # absent before 0.5.0
         ),
         networks={str(k): str(v) for k, v in document["networks"].items()},
         default_precision=str(document["default_precision"]),
@@ -130,9 +134,10 @@ def encoder_id_of(
 ) -> str:
     """Digest of the network files and the preprocessing fields, as ``enc_`` + 24 hex digits."""
     by_name = {file.name: file.sha256 for file in files}
+    border = [spec.border] if spec.border else []  # so that earlier bundles keep their id
     facts = {
         "networks": {precision: by_name.get(name) for precision, name in networks.items()},
-        "input": [spec.side_px, list(spec.mean), list(spec.std), spec.resize],
+        "input": [spec.side_px, list(spec.mean), list(spec.std), spec.resize, *border],
     }
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return "enc_" + hashlib.sha256(text.encode()).hexdigest()[:24]

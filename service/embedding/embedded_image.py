@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from service.arrays import Floats
 from service.embedding.pooling import FrameEmbedding
-from service.imaging.analysis.boxes import Box
+from service.imaging.analysis.boxes import Box, grown
 from service.imaging.analysis.frame_analysis import FrameAnalysis, RegionMode, parse_region_mode
 from service.imaging.analysis.heatmap_overlay import overlay
 from service.imaging.formats.frames import ImageInfo
@@ -50,15 +50,22 @@ class MappedImage:
     """The feature map of one region of a frame, for heat maps.
 
     Attributes:
-        map_Dhw: float32; its places tile the box, and its mean over them has the direction of the
+        map_Dhw: float32; its places tile ``box``, and its mean over them has the direction of the
             embedding.
-        box: x0, y0, x1, y1 in pixels of the frame, half open.
+        region_box: x0, y0, x1, y1 in pixels of the frame, half open.
         frame_px: width and height of the frame.
+        border: of the encoder's input, see ``PreprocessSpec``.
     """
 
     map_Dhw: Floats
-    box: Box
+    region_box: Box
     frame_px: tuple[int, int]
+    border: float = 0.0
+
+    @property
+    def box(self) -> Box:
+        """The region with its border, in pixels of the frame; it may reach outside the frame."""
+        return grown(self.region_box, self.border)
 
     def picture(self, heat_hw: npt.NDArray[np.floating]) -> bytes:
         """A heat map of the frame's size, PNG. Raises InputError: not finite, not two axes."""

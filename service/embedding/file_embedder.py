@@ -254,7 +254,8 @@ class FileEmbedder:
         mapped = None
         if encoded[0].map_Dhw is not None:
             box, info = file.analysis.analysis.regions[0].box, file.info
-            mapped = MappedImage(encoded[0].map_Dhw, box, (info.width_px, info.height_px))
+            size = (info.width_px, info.height_px)
+            mapped = MappedImage(encoded[0].map_Dhw, box, size, self._spec.border)
         return EmbeddedImage(
             file.sha256,
             file.analysis.info,

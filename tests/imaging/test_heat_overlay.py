@@ -34,6 +34,16 @@ def test_the_picture_has_the_size_of_the_frame_and_is_clear_outside_the_region()
     assert not picture.any()
 
 
+def test_a_map_of_a_region_with_a_border_is_shown_as_far_as_the_frame_reaches() -> None:
+    heat = np.array([[-1.0, -1.0, 1.0, 1.0]])
+    picture = shown(overlay(heat, (-40, -10, 120, 50), (80, 40)))
+    assert picture.shape == (40, 80, 4)
+    assert (picture[..., 3] > 0).all()
+    np.testing.assert_array_equal(picture, picture[::-1])
+    alone = shown(overlay(heat, (0, 0, 160, 60), (160, 60)))
+    np.testing.assert_array_equal(picture, alone[10:50, 40:120])
+
+
 def test_a_map_of_zeros_is_clear() -> None:
     assert not shown(overlay(np.zeros((2, 2)), (0, 0, 8, 8), (8, 8))).any()
 

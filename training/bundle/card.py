@@ -15,6 +15,7 @@ from service.embedding.bundle import (
     read_manifest,
     verify_files,
 )
+from service.imaging.analysis.preprocess import PreprocessSpec
 
 BENCHMARK_TITLE = "## Benchmark"
 _WAYS = """`{}` in another way minus itself on whole frames (`region=none`), 95 % interval.
@@ -33,7 +34,9 @@ class ExportFacts:
     initial_weights: str
 
 
-def card(facts: ExportFacts, about: dict[str, Any], networks: dict[str, str]) -> str:
+def card(
+    facts: ExportFacts, about: dict[str, Any], networks: dict[str, str], spec: PreprocessSpec
+) -> str:
     """The model card, from the same facts as the manifest."""
     sets = "\n".join(f"| {c['dataset']} | {c['frames']} | {c['licence']} |" for c in facts.corpus)
     numbers = "\n".join(
@@ -61,6 +64,7 @@ Its teacher is no DINOv3 and it was not trained at the paper's scale.
 - Teacher: {facts.teacher}
 - Initial weights{frozen}: {facts.initial_weights}
 {_learnt(about)}
+- Input: a region of a frame, resized to {spec.side_px} px without keeping its shape{_border(spec)}
 - Settings: `{json.dumps(about["config"])}`
 
 | corpus | frames | licence |
@@ -73,6 +77,10 @@ Its teacher is no DINOv3 and it was not trained at the paper's scale.
 |---|---|---|
 {numbers}
 {benchmark}"""
+
+
+def _border(spec: PreprocessSpec) -> str:
+    return f", with a black border of {spec.border:g} of its sides" if spec.border else ""
 
 
 def ends_at_stage3(about: Mapping[str, Any]) -> bool:

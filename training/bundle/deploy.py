@@ -10,6 +10,7 @@ Shape suffix: C channels.
 """
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def _absorb_input_norm(spec: PreprocessSpec, norm: nn.BatchNorm2d) -> Preprocess
     std_C = np.asarray(spec.std) / scale_C
     mean_C = np.asarray(spec.mean) - shift_C * std_C
     mean, std = (tuple(float(v) for v in values) for values in (mean_C, std_C))
-    return PreprocessSpec(spec.side_px, mean, std, spec.resize)  # type: ignore[arg-type]
+    return replace(spec, mean=mean, std=std)  # type: ignore[arg-type]
 
 
 def _fold_followers(module: nn.Module) -> None:

@@ -25,7 +25,7 @@ from service.embedding.bundle import (
     verify_files,
 )
 from service.errors import InputError
-from service.imaging.analysis.preprocess import PreprocessSpec, normalise, resize
+from service.imaging.analysis.preprocess import PreprocessSpec, fit, normalise
 from training.bundle.card import ExportFacts as ExportFacts
 from training.bundle.card import card, ends_at_stage3, licences
 from training.bundle.deploy import assemble, fold_norms
@@ -54,6 +54,7 @@ from training.networks.student import ARCHITECTURE, Student, Trunk
 Frames = Sequence[Pixels]
 FLOAT_CONVOLUTIONS = 6  # stem and first block: most of the int8 error for 12 % of the time
 CALIBRATION_FRAMES = 96
+NETWORKS = {precision: f"encoder.{precision}.onnx" for precision in ("fp32", "fp16", "int8")}
 _BATCH = 32
 
 
@@ -109,7 +110,7 @@ def fit_student_readout(trunk: AnyBackbone, corpus: Frames, config: DistillConfi
 
 def encoder_inputs(frames: Frames, spec: PreprocessSpec) -> Floats:
     """Whole frames as an encoder wants them, float32 (N, 3, S, S)."""
-    return normalise(np.stack([resize(frame, spec.side_px) for frame in frames]), spec)
+    return normalise(np.stack([fit(frame, spec) for frame in frames]), spec)
 
 
 def export(
@@ -137,9 +138,10 @@ def export(
     calibration = encoder_inputs(chosen, spec)
     if isinstance(trunk, Trunk):
         equalise(student, torch.from_numpy(calibration))
-    networks = _write_networks(student, spec, calibration, out)
-    fidelity = measure_fidelity(out, networks, encoder_inputs(unseen, spec))
-    _write_golden(out, networks, golden, spec)
+    write_quantised(student, spec.side_px, calibration, out)
+    finish_networks(calibration, out)
+    fidelity = measure_fidelity(out, NETWORKS, encoder_inputs(unseen, spec))
+    write_golden(out, NETWORKS, golden, spec)
     about = {
         "architecture": config.student.architecture,
         "stages": config.student.stages,
@@ -151,7 +153,7 @@ def export(
     }
     side = spec.side_px // 32
     return write_manifest(
-        out, networks, spec, facts, about, (config.readout.dim, side, side), default="int8"
+        out, NETWORKS, spec, facts, about, (config.readout.dim, side, side), default="int8"
     )
 
 
@@ -169,21 +171,23 @@ def run_settings(config: DistillConfig) -> dict[str, Any]:
     }
 
 
-def _write_networks(
-    student: Student, spec: PreprocessSpec, calibration: Floats, out: Path
-) -> dict[str, str]:
-    networks = {p: f"encoder.{p}.onnx" for p in ("fp32", "fp16", "int8")}
-    fp32 = out / networks["fp32"]
-    write_fp32(student, spec.side_px, fp32)
-    write_fp16(fp32, out / networks["fp16"])
+def write_quantised(student: Student, side_px: int, calibration: Floats, out: Path) -> None:
+    """Write fp32, and int8 with a read-out that is still float, into ``out``."""
+    fp32 = out / NETWORKS["fp32"]
+    write_fp32(student, side_px, fp32)
     keep_float = (*first_convolutions(fp32, FLOAT_CONVOLUTIONS), *readout_nodes(fp32))
-    write_int8(fp32, out / networks["int8"], calibration, keep_float=keep_float)
-    quantise_readout(out / networks["int8"])
-    correct_bias(out / networks["int8"], fp32, calibration)
-    for name in networks.values():
+    write_int8(fp32, out / NETWORKS["int8"], calibration, keep_float=keep_float)
+
+
+def finish_networks(calibration: Floats, out: Path) -> None:
+    """Make all precisions of a bundle from what ``write_quantised`` wrote."""
+    fp32, int8 = out / NETWORKS["fp32"], out / NETWORKS["int8"]
+    write_fp16(fp32, out / NETWORKS["fp16"])
+    quantise_readout(int8)
+    correct_bias(int8, fp32, calibration)
+    for name in NETWORKS.values():
         maps_on_request(out / name)
         refuse_padded_pools(out / name)
-    return networks
 
 
 def measure_fidelity(
@@ -203,10 +207,9 @@ def measure_fidelity(
     return fidelity
 
 
-def _write_golden(
-    out: Path, networks: dict[str, str], golden: Frames, spec: PreprocessSpec
-) -> None:
-    frames_TSS = np.stack([resize(frame, spec.side_px) for frame in golden])
+def write_golden(out: Path, networks: dict[str, str], golden: Frames, spec: PreprocessSpec) -> None:
+    """Store frames, as the encoder gets them, and the embeddings of each precision."""
+    frames_TSS = np.stack([fit(frame, spec) for frame in golden])
     inputs = normalise(frames_TSS, spec)
     arrays = {
         f"embeddings_{precision}_TD": embed(open_network(out / name), inputs)[0]
@@ -226,7 +229,7 @@ def write_manifest(
     default: str,
 ) -> Manifest:
     """Write card, licences and manifest for the networks that lie in ``out``; check them."""
-    (out / CARD_NAME).write_text(card(facts, about, networks), encoding="utf-8")
+    (out / CARD_NAME).write_text(card(facts, about, networks, spec), encoding="utf-8")
     (out / "LICENSES").mkdir(exist_ok=True)
     (out / "LICENSES" / "README.md").write_text(licences(facts), encoding="utf-8")
     names = [*networks.values(), GOLDEN_NAME, CARD_NAME, "LICENSES/README.md"]
@@ -255,6 +258,32 @@ def _architecture(about: dict[str, Any]) -> str:
     with_norm = " with input norm" if student == ARCHITECTURE else ""
     stages = "up to stage 3" if ends_at_stage3(about) else "stages 3 and 4"
     return f"{student}{with_norm}, {stages}, projected"
+
+
+def with_border(source: Path, out: Path, border: float, version: str) -> Manifest:
+    """Write a bundle of the same networks that get their input with another border.
+
+    Benchmark numbers and the test for pictures that are no ultrasound are left out: they were
+    measured with the border of the source.
+    """
+    before = read_manifest(source)
+    about = dict(before.about)
+    for measured in ("benchmark", "ultrasound_test"):
+        about.pop(measured, None)
+    facts = ExportFacts(
+        version,
+        before.interim,
+        tuple(about["corpus"]),
+        about["teacher"],
+        about["initial_weights"],
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (*before.networks.values(), GOLDEN_NAME):
+        shutil.copyfile(source / name, out / name)
+    spec = replace(before.spec, border=border)
+    default = before.default_precision
+    shape = before.feature_map
+    return write_manifest(out, dict(before.networks), spec, facts, about, shape, default=default)
 
 
 def copy_precisions(

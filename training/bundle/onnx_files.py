@@ -5,12 +5,14 @@ Shape suffixes: N frames, S encoder side, D embedding width.
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnx import TensorProto, helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -114,14 +116,48 @@ def refuse_padded_pools(path: Path) -> None:
         raise InputError(f"{path.name}: expected pools without a pad before them, got {pools}")
 
 
-def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Open on the CPU with ``threads`` threads; 0 = every core."""
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """For the CPU with ``threads`` threads; 0 = every core."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # that the default of ``maps`` may be changed is meant
     # As in the service: an earlier bundle has pads that versions before 1.32 fold wrongly.
     options.add_session_config_entry("optimization.disable_specified_optimizers", "Pad_Fusion")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return options
+
+
+def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Open on the CPU with ``threads`` threads; 0 = every core."""
+    return onnxruntime.InferenceSession(
+        str(path), session_options(threads), providers=["CPUExecutionProvider"]
+    )
+
+
+def open_pooled(path: Path, threads: int = 0) -> Callable[[Floats], Floats]:
+    """A function from preprocessed frames (B, 3, S, S) to pooled features (B, K), float32.
+
+    Args:
+        path: a network that ``export`` wrote, of any precision.
+    """
+    network = onnx.load(path)
+    needed = needed_for(network.graph, ["embedding"])
+    joined = [
+        node.output[0]
+        for node in network.graph.node
+        if node.op_type == "Concat" and node.output[0] in needed
+    ]
+    if not joined:
+        raise InputError(f"{path.name} joins no pooled features")
+    value = helper.make_tensor_value_info(joined[-1], TensorProto.FLOAT, None)
+    network.graph.output.append(value)
+    session = onnxruntime.InferenceSession(
+        network.SerializeToString(), session_options(threads), providers=["CPUExecutionProvider"]
+    )
+
+    def pool(frames_B3SS: Floats) -> Floats:
+        return np.asarray(session.run([joined[-1]], {INPUT: frames_B3SS})[0])
+
+    return pool
 
 
 def takes_maps(session: onnxruntime.InferenceSession) -> bool:

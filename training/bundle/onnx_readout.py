@@ -15,8 +15,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from service.arrays import Floats, Pixels
+from service.errors import InputError
 from training.bundle.onnx_files import INPUT, OUTPUTS, open_network
 from training.bundle.onnx_graph import producers
+from training.networks.readout import Readout
 
 BLOCK, ZERO, STEPS = 32, 128, 127  # weights per scale; the stored number that means 0; steps
 INT8_PRODUCT = 4  # accuracy level of MatMulNBits
@@ -52,6 +54,27 @@ def quantise_readout(path: Path) -> None:
     _settle_map(graph, rows)
     if _DOMAIN not in {opset.domain for opset in network.opset_import}:
         network.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
+    onnx.save(network, str(path))
+
+
+def set_readout(path: Path, readout: Readout) -> None:
+    """Put another read-out of the same shape into a float network or a quantised trunk, in place.
+
+    The network must not have passed ``quantise_readout``. Raises InputError: the shapes differ.
+    """
+    network = onnx.load(path)
+    graph = network.graph
+    rows = _rows(graph)
+    by_output = producers(graph)
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    name = _product(graph, rows).input[0]
+    while name not in stored:  # a float network takes its matrix out of a 1x1 convolution
+        name = by_output[name].input[0]
+    for tensor, values in ((stored[name], readout.weights_DK), (_bias(graph), readout.bias_D)):
+        shape = tuple(tensor.dims)
+        if shape[: values.ndim] != values.shape:
+            raise InputError(f"expected a read-out of shape {shape}, got {values.shape}")
+        tensor.CopyFrom(numpy_helper.from_array(values.reshape(shape), tensor.name))
     onnx.save(network, str(path))
 
 

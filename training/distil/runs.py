@@ -113,7 +113,7 @@ def _source(
         for teacher in teachers:
             teacher.to(ranks.device)
         bf16 = supports_bf16(ranks.device) if config.bf16 is None else config.bf16
-        augment = Augmenter(config.augment, config.spec.side_px)
+        augment = Augmenter(config.augment, config.spec.side_px - 2 * config.spec.border_px)
         return OnlineSource(frames, teachers, augment, config, ranks, bf16=bf16)
     if ranks.leads:
         cache_targets(frames, student, teachers, config, run / "cache")

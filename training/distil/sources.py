@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 from service.errors import InputError
@@ -219,7 +220,9 @@ class OnlineSource:
             # Mixed, both views of a frame still mix the same two.
             frames_B1HW = frames_B1HW.repeat(2, 1, 1, 1)
         generator = torch.Generator(device).manual_seed(self._seed(step))
-        view_B1SS = self._mixup(self._augment(frames_B1HW, generator), step)
+        inner_B1QQ = self._augment(frames_B1HW, generator)
+        view_B1SS = functional.pad(inner_B1QQ, (self._config.spec.border_px,) * 4)
+        view_B1SS = self._mixup(view_B1SS, step)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
             teacher_outputs = [teacher.observe(view_B1SS) for teacher in self._teachers]
         inputs = (view_B1SS - self._mean) / self._std

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from service.errors import InputError
-from service.imaging.analysis.preprocess import normalise, resize
+from service.imaging.analysis.preprocess import fit, normalise, resize
 from training.augmentation.augmenter import Augmenter
 from training.distil.config import DistillConfig
 from training.distil.distillation_model import TargetShape
@@ -67,16 +67,16 @@ def make_views(
         start: number of the first of them in the corpus; with ``number`` and the run's seed it
             decides the draws.
     """
-    side_px = config.spec.side_px
     if number == 0:
-        return np.stack([resize(frame_HW, side_px) for frame_HW in frames])
+        return np.stack([fit(frame_HW, config.spec) for frame_HW in frames])
     loaded_BHW = np.stack([resize(frame_HW, config.load_px) for frame_HW in frames])
     seed = np.random.SeedSequence((config.seed, number, start)).generate_state(1)[0]
     generator = torch.Generator().manual_seed(int(seed))
-    augment = Augmenter(config.augment, side_px)
+    border_px = config.spec.border_px
+    augment = Augmenter(config.augment, config.spec.side_px - 2 * border_px)
     view_B1SS = augment(torch.from_numpy(loaded_BHW[:, None]).float() / 255, generator)
     views_BSS: npt.NDArray[np.uint8] = (view_B1SS[:, 0] * 255).round().byte().numpy()
-    return views_BSS
+    return np.pad(views_BSS, ((0, 0), (border_px,) * 2, (border_px,) * 2))
 
 
 def cache_targets(

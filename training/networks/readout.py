@@ -193,10 +193,10 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
         views_MK = _shrink_motion(moved_MK, motion) + np.tile(stable_NK, (len(views), 1))
         # Views count among the frames here: what steadying shrank is not to be cut as well, for
         # with many labels it still tells classes apart.
-        strongest_DK = _principal(np.concatenate([stable_NK, views_MK]), config.dim)[1]
+        strongest_DK = principal_axes(np.concatenate([stable_NK, views_MK]), config.dim)[1]
         axes_DK = _shrink_motion(strongest_DK, motion)
     else:
-        axes_DK = _principal(whitened_NK, config.dim)[1]
+        axes_DK = principal_axes(whitened_NK, config.dim)[1]
     weights_DK = _apply(axes_DK, [whiten.T for whiten in maps])
     return Readout(weights_DK.astype(np.float32), (-weights_DK @ mean_K).astype(np.float32))
 
@@ -243,7 +243,7 @@ def _motion(
     moved_MK: Doubles, whitened_NK: Doubles, config: ReadoutConfig
 ) -> tuple[Doubles, Doubles]:
     """Axes (R, K) of the motion and what each is changed by: rows + (rows axes^T) change axes."""
-    motion_R, axes_RK = _principal(moved_MK, min(moved_MK.shape))
+    motion_R, axes_RK = principal_axes(moved_MK, min(moved_MK.shape))
     spread_total = np.square(whitened_NK).sum(1).mean()
     shares_R = motion_R / (len(moved_MK) * max(spread_total, _TINY))
     return axes_RK, (1 + config.augmentation_invariance * shares_R) ** -0.5 - 1
@@ -255,11 +255,15 @@ def _shrink_motion(rows_NK: Doubles, motion: tuple[Doubles, Doubles]) -> Doubles
     return steadied_NK
 
 
-def _principal(rows_NK: Doubles, count: int) -> tuple[Doubles, Doubles]:
+def principal_axes(rows_NK: Doubles, count: int) -> tuple[Doubles, Doubles]:
     """Squared singular values and unit right axes (R, K), strongest first.
 
     Axes beyond the rank of the rows come out as almost 0.
     """
+    if len(rows_NK) > rows_NK.shape[1]:
+        strengths_K, vectors_KK = np.linalg.eigh(rows_NK.T @ rows_NK)
+        order = np.argsort(-strengths_K)[:count]
+        return np.maximum(strengths_K[order], 0), vectors_KK[:, order].T
     # With fewer rows than features the small Gram matrix holds the same axes.
     strengths_N, vectors_NN = np.linalg.eigh(rows_NK @ rows_NK.T)
     order = np.argsort(-strengths_N)[:count]

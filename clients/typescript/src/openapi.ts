@@ -980,6 +980,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read what no client can store in the workspace, and its limits
+         * @description Scope: `admin`.
+         */
+        get: operations["read_policy"];
+        /**
+         * Replace the whole policy. It holds for what is stored later; what is stored already stays
+         * @description Answers kept under an Idempotency-Key are dropped. `unfit` counts the stored scans that the
+         *     policy would not let in.
+         *
+         *     Scope: `admin`.
+         */
+        put: operations["replace_policy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/search": {
         parameters: {
             query?: never;
@@ -1163,6 +1190,28 @@ export interface paths {
          * @description Scope: `subject.erase`.
          */
         delete: operations["erase_subject"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read how much of its limits the own key has used; with the scope admin, the workspace too
+         * @description Rates are counted by each process for itself, and what is stored by all together.
+         *
+         *     Scope: `usage.read`.
+         */
+        get: operations["read_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -3253,6 +3302,11 @@ export interface components {
             ignored?: number | null;
             /** Known */
             known: number;
+            /**
+             * Refused
+             * @description Scans that the policy of the workspace left out.
+             */
+            refused?: number | null;
             /** Stored */
             stored: number;
         };
@@ -3751,7 +3805,7 @@ export interface components {
             /** Version */
             version: number;
             /** Windows */
-            windows: components["schemas"]["UsageAnswer"][];
+            windows: components["schemas"]["WindowUsageAnswer"][];
         };
         /**
          * NearestExample
@@ -4259,6 +4313,159 @@ export interface components {
             threshold: number | null;
         };
         /**
+         * PolicyAnswer
+         * @description The policy of a workspace.
+         *
+         *     ``limits``, ``each_key`` and ``keys`` are as its administrators set them; ``in_force`` is what
+         *     holds, with the limits of the service and of its operator.
+         */
+        PolicyAnswer: {
+            /** Each Key */
+            each_key: {
+                [key: string]: number;
+            };
+            /**
+             * Etag
+             * @example "3"
+             */
+            etag: string;
+            /**
+             * Granted
+             * @description Limits of the workspace that the operator set in place of the settings'.
+             */
+            granted: {
+                [key: string]: number;
+            };
+            /**
+             * In Force
+             * @description Limits of the workspace that hold.
+             */
+            in_force: {
+                [key: string]: number;
+            };
+            /**
+             * In Force Each Key
+             * @description Limits of each key that hold.
+             */
+            in_force_each_key: {
+                [key: string]: number;
+            };
+            intake: components["schemas"]["PolicyRulesAnswer"];
+            /** Keys */
+            keys: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
+            /** Limits */
+            limits: {
+                [key: string]: number;
+            };
+            /**
+             * Pseudonym Key
+             * @description Name of the key of the pseudonyms, as they show it.
+             * @example 5dc624
+             */
+            pseudonym_key: string | null;
+            /**
+             * Unfit
+             * @description After a change: stored scans that break a rule, by rule; they stay.
+             * @example {
+             *       "pseudonyms": 12
+             *     }
+             */
+            unfit?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Updated At
+             * @description Null: there is no policy.
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            updated_at: string | null;
+        };
+        /**
+         * PolicyBody
+         * @description The whole policy of a workspace: what is left out does not hold.
+         * @example {
+         *       "each_key": {
+         *         "requests_per_minute": 600
+         *       },
+         *       "intake": {
+         *         "pseudonyms": true,
+         *         "refuse_burned_in": "high"
+         *       },
+         *       "limits": {
+         *         "requests_per_minute": 3000,
+         *         "scans": 100000
+         *       }
+         *     }
+         */
+        PolicyBody: {
+            /** @description Of every key. */
+            each_key?: components["schemas"]["RateLimits"];
+            intake?: components["schemas"]["PolicyRules"];
+            /**
+             * Keys
+             * @description Key id -> further limits of this key.
+             */
+            keys?: {
+                [key: string]: components["schemas"]["RateLimits"];
+            };
+            limits?: components["schemas"]["WorkspaceLimits"];
+        };
+        /**
+         * PolicyRules
+         * @description What no client can store in the workspace.
+         */
+        PolicyRules: {
+            /**
+             * Pseudonyms
+             * @description Ids of subjects and studies become pseudonyms under the key of the workspace before anything is stored; pseudonyms under it stay.
+             * @default false
+             */
+            pseudonyms?: boolean;
+            /**
+             * Refuse Burned In
+             * @description The lowest burned-in risk that is refused.
+             */
+            refuse_burned_in?: ("low" | "high") | null;
+            /**
+             * Refuse Kept Images
+             * @description No collection keeps pixels.
+             * @default false
+             */
+            refuse_kept_images?: boolean;
+            /**
+             * Refuse Not Ultrasound
+             * @description Refuse files that fail the encoder's test for ultrasound.
+             * @default false
+             */
+            refuse_not_ultrasound?: boolean;
+            /**
+             * Refuse Whole Frames
+             * @description Refuse files of which the whole frame is used, such as region=none.
+             * @default false
+             */
+            refuse_whole_frames?: boolean;
+        };
+        /**
+         * PolicyRulesAnswer
+         * @description What no client can store in the workspace.
+         */
+        PolicyRulesAnswer: {
+            /** Pseudonyms */
+            pseudonyms: boolean;
+            /** Refuse Burned In */
+            refuse_burned_in: ("low" | "high") | null;
+            /** Refuse Kept Images */
+            refuse_kept_images: boolean;
+            /** Refuse Not Ultrasound */
+            refuse_not_ultrasound: boolean;
+            /** Refuse Whole Frames */
+            refuse_whole_frames: boolean;
+        };
+        /**
          * PredictImagesBody
          * @description Images as JSON.
          * @example {
@@ -4664,6 +4871,24 @@ export interface components {
              * @example 0
              */
             waiting: number;
+        };
+        /**
+         * RateLimits
+         * @description Rates; null: not limited here.
+         */
+        RateLimits: {
+            /**
+             * Decode S Per Minute
+             * @description Seconds (wall) of decoding.
+             */
+            decode_s_per_minute?: number | null;
+            /**
+             * Images Per Minute
+             * @description Each used frame is one.
+             */
+            images_per_minute?: number | null;
+            /** Requests Per Minute */
+            requests_per_minute?: number | null;
         };
         /**
          * Ready
@@ -5954,90 +6179,50 @@ export interface components {
         };
         /**
          * UsageAnswer
-         * @description The answers of a stretch of time. Medians and means are null without comparable answers.
+         * @description How much of their limits the key of the request and its workspace use.
          */
         UsageAnswer: {
+            /** Key */
+            key: components["schemas"]["UsedLimitAnswer"][];
             /**
-             * Abstained
-             * @description Reason -> answers.
+             * Key Id
+             * @description Null: the request has no key.
              */
-            abstained: {
-                [key: string]: number;
-            };
-            /** Abstained Share */
-            abstained_share: number | null;
-            /** Answers */
-            answers: number;
+            key_id: string | null;
             /**
-             * Called
-             * @description Class or label -> answers that called it.
+             * Workspace
+             * @description Null: the key lacks the scope admin.
              */
-            called: {
-                [key: string]: number;
-            };
+            workspace: components["schemas"]["UsedLimitAnswer"][] | null;
+        };
+        /**
+         * UsedLimitAnswer
+         * @description How much of a limit is used.
+         */
+        UsedLimitAnswer: {
             /**
-             * Compared
-             * @description Answers to pictures that are not blank and not frozen.
+             * Limit
+             * @description Name of the limit, as in the problem of a request that it refuses.
+             * @example images_per_minute
              */
-            compared: number;
+            limit: string;
             /**
-             * Confidence Mean
-             * @description Of the greatest probability; for labels, of the mean of max(p, 1 - p).
+             * Most
+             * @description Null: it is not limited.
+             * @example 600
              */
-            confidence_mean: number | null;
+            most: number | null;
             /**
-             * Distance Median
-             * @description Of 1 - cosine to the nearest example.
+             * Reset S
+             * @description Seconds until a rate is unused again; null for what is stored.
              */
-            distance_median: number | null;
+            reset_s: number | null;
             /**
-             * Ended At
-             * @example 2026-11-24T09:30:00.000000Z
+             * Used
+             * @description Of the last minute for a rate, in the process that answers; null: it is not limited, so nobody counts.
+             * @example 12
              */
-            ended_at: string | null;
-            /**
-             * Findings
-             * @description Quality finding -> answers.
-             */
-            findings: {
-                [key: string]: number;
-            };
-            /**
-             * Machines
-             * @description Manufacturer and model -> answers.
-             */
-            machines: {
-                [key: string]: number;
-            };
-            /**
-             * Most Probable
-             * @description Class or label -> share of the answers.
-             */
-            most_probable: {
-                [key: string]: number;
-            };
-            /**
-             * Similarity Median
-             * @description Of the mean cosine to the nearest 5 examples.
-             */
-            similarity_median: number | null;
-            /**
-             * Sizes
-             * @description Width x height of the frame -> answers.
-             */
-            sizes: {
-                [key: string]: number;
-            };
-            /**
-             * Started At
-             * @example 2026-11-24T09:30:00.000000Z
-             */
-            started_at: string | null;
-            /**
-             * Window
-             * @enum {string}
-             */
-            window: "hour" | "day" | "week" | "all";
+            used: number | null;
         };
         /**
          * VersionAnswer
@@ -6221,6 +6406,126 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * WindowTestAnswer
+         * @description The test of a full window of answers.
+         */
+        WindowTestAnswer: {
+            /** Alarms */
+            alarms: boolean;
+            /** Compared */
+            compared: number;
+            /**
+             * Ended At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            ended_at: string;
+            /**
+             * False Alarm Share
+             * @description Chance that an undisturbed window of this length alarms by any figure.
+             */
+            false_alarm_share: number;
+            /** Figures */
+            figures: components["schemas"]["FigureTestAnswer"][];
+            /**
+             * Started At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            started_at: string;
+            /**
+             * Window
+             * @description Answers that fill it.
+             * @example 200
+             */
+            window: number;
+        };
+        /**
+         * WindowUsageAnswer
+         * @description The answers of a stretch of time. Medians and means are null without comparable answers.
+         */
+        WindowUsageAnswer: {
+            /**
+             * Abstained
+             * @description Reason -> answers.
+             */
+            abstained: {
+                [key: string]: number;
+            };
+            /** Abstained Share */
+            abstained_share: number | null;
+            /** Answers */
+            answers: number;
+            /**
+             * Called
+             * @description Class or label -> answers that called it.
+             */
+            called: {
+                [key: string]: number;
+            };
+            /**
+             * Compared
+             * @description Answers to pictures that are not blank and not frozen.
+             */
+            compared: number;
+            /**
+             * Confidence Mean
+             * @description Of the greatest probability; for labels, of the mean of max(p, 1 - p).
+             */
+            confidence_mean: number | null;
+            /**
+             * Distance Median
+             * @description Of 1 - cosine to the nearest example.
+             */
+            distance_median: number | null;
+            /**
+             * Ended At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            ended_at: string | null;
+            /**
+             * Findings
+             * @description Quality finding -> answers.
+             */
+            findings: {
+                [key: string]: number;
+            };
+            /**
+             * Machines
+             * @description Manufacturer and model -> answers.
+             */
+            machines: {
+                [key: string]: number;
+            };
+            /**
+             * Most Probable
+             * @description Class or label -> share of the answers.
+             */
+            most_probable: {
+                [key: string]: number;
+            };
+            /**
+             * Similarity Median
+             * @description Of the mean cosine to the nearest 5 examples.
+             */
+            similarity_median: number | null;
+            /**
+             * Sizes
+             * @description Width x height of the frame -> answers.
+             */
+            sizes: {
+                [key: string]: number;
+            };
+            /**
+             * Started At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            started_at: string | null;
+            /**
+             * Window
+             * @enum {string}
+             */
+            window: "hour" | "day" | "week" | "all";
+        };
+        /**
          * WorkspaceAnswer
          * @description A workspace: nothing in it is seen from another one.
          */
@@ -6328,6 +6633,35 @@ export interface components {
              * @example ws_5f2b1c0d9e8a7463aa01
              */
             workspace_id: string;
+        };
+        /**
+         * WorkspaceLimits
+         * @description Rates, and what may be stored; null: not limited here.
+         */
+        WorkspaceLimits: {
+            /** Classifiers */
+            classifiers?: number | null;
+            /** Collections */
+            collections?: number | null;
+            /**
+             * Decode S Per Minute
+             * @description Seconds (wall) of decoding.
+             */
+            decode_s_per_minute?: number | null;
+            /**
+             * Images Per Minute
+             * @description Each used frame is one.
+             */
+            images_per_minute?: number | null;
+            /** Requests Per Minute */
+            requests_per_minute?: number | null;
+            /** Scans */
+            scans?: number | null;
+            /**
+             * Stored Bytes
+             * @description Of vectors, thumbnails and kept images of all scans.
+             */
+            stored_bytes?: number | null;
         };
         /**
          * WorkspacePage
@@ -7993,6 +8327,52 @@ export interface operations {
             };
         };
     };
+    read_policy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyAnswer"];
+                };
+            };
+        };
+    };
+    replace_policy: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyAnswer"];
+                };
+            };
+        };
+    };
     search: {
         parameters: {
             query?: {
@@ -8296,6 +8676,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ErasureAnswer"];
+                };
+            };
+        };
+    };
+    read_usage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageAnswer"];
                 };
             };
         };

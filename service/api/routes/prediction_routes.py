@@ -215,7 +215,7 @@ async def _map_of(service: Services, workspace_id: str, scan: Scan) -> MappedIma
         return None
     x0, y0, x1, y1 = regions[0]["box"]
     size = (scan.image.width_px, scan.image.height_px)
-    return replace(embedded.mapped, box=(x0, y0, x1, y1), frame_px=size)
+    return replace(embedded.mapped, region_box=(x0, y0, x1, y1), frame_px=size)
 
 
 def _item(image: EmbeddedImage | ServiceError) -> PredictionQuery | None:

@@ -30,6 +30,13 @@ def shifted(box: Box, x: int, y: int) -> Box:
     return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
 
+def grown(box: Box, share: float) -> Box:
+    """The box with a share of its sides more on each side; it may reach outside the frame."""
+    x0, y0, x1, y1 = box
+    across, down = round((x1 - x0) * share), round((y1 - y0) * share)
+    return x0 - across, y0 - down, x1 + across, y1 + down
+
+
 def is_inside(inner: Box, outer: Box, *, share: float) -> bool:
     """Whether at least this share of a box lies in another."""
     across = min(inner[2], outer[2]) - max(inner[0], outer[0])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import InputError
-from service.imaging.analysis.boxes import Box, crop
+from service.imaging.analysis.boxes import Box, clipped, crop, shifted
 
 FOR_RGB, AGAINST_RGB = (255, 96, 0), (0, 128, 255)  # distinguishable for colour-blind readers
 MAX_OPACITY = 0.55  # at the extreme of the map: the tissue below stays visible
@@ -25,7 +25,8 @@ def overlay(heat_hw: npt.NDArray[np.floating], box: Box, frame_px: tuple[int, in
     Args:
         heat_hw: values at places that tile the box; the opacity is relative to the greatest
             magnitude.
-        box: x0, y0, x1, y1 in pixels of the frame; everything outside is clear.
+        box: x0, y0, x1, y1 in pixels of the frame, outside of which all is clear; it may reach
+            beyond the frame.
         frame_px: width and height.
 
     Raises:
@@ -38,9 +39,11 @@ def overlay(heat_hw: npt.NDArray[np.floating], box: Box, frame_px: tuple[int, in
     x0, y0 = (math.floor(corner * scale) for corner in box[:2])
     x1, y1 = (math.ceil(corner * scale) for corner in box[2:])
     picture_HW4 = np.zeros((height, width, 4), np.uint8)
-    region_PQ4 = crop(picture_HW4, (x0, y0, x1, y1))
     # Bilinear between the centres of places.
-    heat_PQ = cv2.resize(heat_hw.astype(np.float32), region_PQ4.shape[1::-1])
+    heat_PQ = cv2.resize(heat_hw.astype(np.float32), (x1 - x0, y1 - y0))
+    shown = clipped((x0, y0, x1, y1), width, height)
+    heat_PQ = crop(heat_PQ, shifted(shown, -x0, -y0))
+    region_PQ4 = crop(picture_HW4, shown)
     levels_PQ = np.rint(heat_PQ * (LEVELS / (float(np.abs(heat_PQ).max()) or 1.0))).astype(np.int8)
     region_PQ4[...] = _colours()[levels_PQ]  # a negative level counts from the end
     return cv2.imencode(".png", picture_HW4, _FAST)[1].tobytes()

@@ -12,6 +12,7 @@ from service.arrays import Floats, Pixels
 from service.errors import InputError
 
 SQUASH = "squash_bicubic"  # both sides resized to S; the aspect ratio is not kept
+MAX_BORDER = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,15 @@ class PreprocessSpec:
         mean: per channel, on intensities scaled to [0, 1].
         std: per channel, same scale, all above 0.
         resize: the resize rule; only ``SQUASH`` exists in bundle format 1.
+        border: width of the black border around the frame, as a share of the frame's side; 0 in
+            bundles before 0.5.0.
     """
 
     side_px: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resize: str = SQUASH
+    border: float = 0.0
 
     def __post_init__(self) -> None:
         if not 16 <= self.side_px <= 2048:
@@ -37,10 +41,17 @@ class PreprocessSpec:
             raise InputError("expected three means and three standard deviations above 0")
         if self.resize != SQUASH:
             raise InputError(f"expected resize rule {SQUASH!r}, got {self.resize!r}")
+        if not 0 <= self.border <= MAX_BORDER:
+            raise InputError(f"expected a border in 0..{MAX_BORDER}, got {self.border}")
+
+    @property
+    def border_px(self) -> int:
+        """Width of the black border in the square."""
+        return round(self.side_px * self.border / (1 + 2 * self.border))
 
 
 def preprocess(frames_THW: Pixels, spec: PreprocessSpec) -> Floats:
-    """Resize, scale and normalise greyscale frames.
+    """Resize, border, scale and normalise greyscale frames.
 
     Args:
         frames_THW: uint8 intensities, 0 = black, one plane per frame.
@@ -57,8 +68,19 @@ def preprocess(frames_THW: Pixels, spec: PreprocessSpec) -> Floats:
             f"expected non-empty uint8 frames of shape (T, H, W), "
             f"got {frames_THW.dtype} {frames_THW.shape}"
         )
-    frames_TSS = np.stack([resize(frame_HW, spec.side_px) for frame_HW in frames_THW])
+    frames_TSS = np.stack([fit(frame_HW, spec) for frame_HW in frames_THW])
     return normalise(frames_TSS, spec)
+
+
+def fit(frame_HW: Pixels, spec: PreprocessSpec) -> Pixels:
+    """Return the frame as uint8 (S, S): resized, with the black border of the encoder."""
+    border_px = spec.border_px
+    if not border_px:
+        return resize(frame_HW, spec.side_px)
+    framed_SS = np.zeros((spec.side_px, spec.side_px), np.uint8)
+    inner = slice(border_px, spec.side_px - border_px)
+    framed_SS[inner, inner] = resize(frame_HW, spec.side_px - 2 * border_px)
+    return framed_SS
 
 
 def resize(frame_HW: Pixels, side_px: int) -> Pixels:

@@ -24,7 +24,7 @@ from training.bundle.onnx_files import (
     write_int8,
 )
 from training.bundle.onnx_graph import all_nodes
-from training.bundle.onnx_readout import correct_bias, quantise_readout
+from training.bundle.onnx_readout import correct_bias, quantise_readout, set_readout
 from training.bundle.recovered import read_trunk
 from training.networks.backbones import build_student
 from training.networks.config import StudentConfig
@@ -246,6 +246,25 @@ def test_the_shipped_trunk_is_read_back_from_its_halves() -> None:
         pooled = pool_features(*trunk.read(torch.from_numpy(inputs))).numpy()
     embedding, _ = embed(open_network(path), inputs)
     assert ((readout.embed(pooled) * embedding).sum(1) > 0.999).all()  # halves between its nodes
+
+
+def test_another_read_out_takes_the_place_of_the_first(
+    exported: Path, inputs: np.ndarray, tmp_path: Path
+) -> None:
+    path = Path(shutil.copyfile(exported, tmp_path / "encoder.fp32.onnx"))
+    trunk, readout = read_trunk(path)
+    rng = np.random.default_rng(1)
+    other = Readout(
+        rng.normal(size=readout.weights_DK.shape).astype(np.float32),
+        rng.normal(size=readout.bias_D.shape).astype(np.float32),
+    )
+    set_readout(path, other)
+    with torch.inference_mode():
+        pooled = pool_features(*trunk.read(torch.from_numpy(inputs))).numpy()
+    embedding, _ = embed(open_network(path), inputs)
+    np.testing.assert_allclose(embedding, other.embed(pooled), atol=1e-4)
+    with pytest.raises(InputError, match="of shape"):
+        set_readout(path, Readout(other.weights_DK[:, :-1], other.bias_D))
 
 
 def test_a_network_without_a_float_trunk_is_not_read_back(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from training.networks.readout import (
     ReadoutConfig,
     fit_readout,
     pool_features,
+    principal_axes,
     stack_feature_maps,
 )
 
@@ -84,3 +85,14 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         fit_readout(frames_NK[:10], CONFIG)
     with pytest.raises(InputError, match="views of shape"):
         fit_readout(frames_NK, CONFIG, [frames_NK[:5]])
+
+
+@pytest.mark.parametrize("rows", [6, 40])
+def test_principal_axes_are_those_of_the_singular_values_with_few_and_with_many_rows(
+    rows: int,
+) -> None:
+    rows_NK = np.random.default_rng(0).normal(size=(rows, 12)) * np.arange(1, 13)
+    strengths, axes = principal_axes(rows_NK, 4)
+    _, singular, expected = np.linalg.svd(rows_NK)
+    np.testing.assert_allclose(strengths, singular[:4] ** 2)
+    np.testing.assert_allclose(np.abs((axes * expected[:4]).sum(1)), 1)

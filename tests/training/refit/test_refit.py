@@ -1,0 +1,114 @@
+"""The trunk of a bundle with another read-out, input size and border, and its networks alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
+from service.embedding.encoder import load_encoder
+from service.errors import InputError
+from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
+from training.bundle.export import ExportFacts, with_border
+from training.catalogue.manifest import ManifestRow
+from training.catalogue.simulator import simulate
+from training.networks.readout import ReadoutConfig
+from training.refit.corpus_views import read_views, view_frames
+from training.refit.refit import RefitConfig, RefitData, refit
+
+SPEC = PreprocessSpec(64, (0.5,) * 3, (0.25,) * 3, border=0.1)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[ManifestRow]:
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = []
+    for number in range(12):
+        path = folder / f"{number}.png"
+        frame = simulate("tissue", np.random.default_rng(number)).pixels_HW
+        Image.fromarray(frame).save(path)
+        rows.append(ManifestRow(path, "corpus", "own", "", f"own/{number}", "", "CC0", False))
+    return rows
+
+
+@pytest.mark.parametrize("view", ["served", "whole", "augmented1"])
+def test_each_view_but_that_of_margins_has_the_border_of_the_encoder(
+    corpus: list[ManifestRow], view: str
+) -> None:
+    (square,) = view_frames([corpus[0].path], 0, view, SPEC)
+    border_px = SPEC.border_px
+    assert square.shape == (64, 64)
+    assert square[border_px:-border_px, border_px:-border_px].any()
+    square = square.copy()
+    square[border_px:-border_px, border_px:-border_px] = 0
+    assert not square.any()
+
+
+def test_margins_and_augmentations_are_drawn_by_their_number(corpus: list[ManifestRow]) -> None:
+    for kind in ("margins", "augmented"):
+        first, again, other = (
+            view_frames([corpus[0].path], 0, f"{kind}{number}", SPEC)[0] for number in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(first, again)
+        assert (first != other).any()
+
+
+def test_an_unknown_view_is_refused(corpus: list[ManifestRow]) -> None:
+    with pytest.raises(InputError, match="upside"):
+        view_frames([corpus[0].path], 0, "upside", SPEC)
+
+
+def test_pooled_views_are_read_from_their_folder_the_second_time(
+    corpus: list[ManifestRow], tmp_path: Path
+) -> None:
+    def mean_of_frames(frames_B3SS: np.ndarray) -> np.ndarray:
+        return frames_B3SS.mean((2, 3))
+
+    def none_is_left(frames_B3SS: np.ndarray) -> np.ndarray:
+        raise AssertionError(frames_B3SS.shape)
+
+    views = ("served", "margins1")
+    first = read_views(corpus, views, mean_of_frames, SPEC, tmp_path)
+    again = read_views(corpus, views, none_is_left, SPEC, tmp_path)
+    np.testing.assert_array_equal(first, again)
+    assert first[0].shape == (12, 3)
+    with pytest.raises(InputError, match="another corpus"):
+        read_views(corpus[:5], views, none_is_left, SPEC, tmp_path)
+
+
+def test_a_bundle_with_another_border_has_its_own_id_and_claims_nothing_measured(
+    tmp_path: Path,
+) -> None:
+    before = read_manifest(SHIPPED_BUNDLE)
+    other = 0.2 if before.spec.border != 0.2 else 0.1
+    with_border(SHIPPED_BUNDLE, tmp_path, other, "9.9.9")
+    encoder = load_encoder(tmp_path)
+    assert encoder.spec.border == other
+    assert encoder.encoder_id != before.encoder_id
+    assert encoder.ultrasound is None
+    assert "benchmark" not in encoder.manifest.about
+    assert f"border of {other} " in encoder.card
+
+
+@pytest.mark.slow
+def test_a_refitted_bundle_loads_and_its_map_has_the_direction_of_its_embedding(
+    corpus: list[ManifestRow], tmp_path: Path
+) -> None:
+    frames = [np.asarray(Image.open(row.path)) for row in corpus]
+    data = RefitData(corpus, frames, frames[:2])
+    config = RefitConfig(64, 0.1, ("served", "margins1"), ReadoutConfig(dim=8))
+    facts = ExportFacts("9.9.9", True, (), "none", "none")
+    manifest = refit(SHIPPED_BUNDLE, data, config, facts, tmp_path / "run", tmp_path / "out")
+    assert manifest.about["fidelity"]["int8"]["mean_cosine"] > 0.9
+    other = replace(config, side_px=96)
+    with pytest.raises(InputError, match="another refit"):
+        refit(SHIPPED_BUNDLE, data, other, facts, tmp_path / "run", tmp_path / "other")
+    encoder = load_encoder(tmp_path / "out")
+    assert (encoder.dim, encoder.spec.side_px, encoder.spec.border) == (8, 64, 0.1)
+    inputs = np.concatenate([preprocess(frame[None], encoder.spec) for frame in frames[:3]])
+    embeddings, maps = encoder.encode_mapped(inputs)
+    means = maps.mean((2, 3))
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(means, embeddings, atol=1e-3)

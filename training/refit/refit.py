@@ -1,0 +1,151 @@
+"""A bundle whose checkpoint is gone -> a bundle with another read-out, input size or border.
+
+The trunk stays as it was trained. The read-out is fitted on what the quantised trunk gives of
+corpus frames as the service prepares them, and of further views of them.
+
+Shape suffixes: N frames, S encoder side.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from service.arrays import Floats, Pixels
+from service.embedding.bundle import Manifest, read_manifest
+from service.errors import InputError
+from service.imaging.analysis.preprocess import PreprocessSpec, normalise
+from training.bundle.deploy import assemble
+from training.bundle.export import (
+    CALIBRATION_FRAMES,
+    NETWORKS,
+    ExportFacts,
+    encoder_inputs,
+    finish_networks,
+    measure_fidelity,
+    write_golden,
+    write_manifest,
+    write_quantised,
+)
+from training.bundle.onnx_files import open_pooled
+from training.bundle.onnx_readout import set_readout
+from training.bundle.recovered import read_trunk
+from training.catalogue.manifest import ManifestRow
+from training.networks.readout import Readout, ReadoutConfig, fit_readout
+from training.refit.corpus_views import read_views, view_frames
+
+
+@dataclass(frozen=True, slots=True)
+class RefitConfig:
+    """What a refit changes.
+
+    Attributes:
+        side_px: S.
+        border: see ``PreprocessSpec``.
+        views: see ``read_views``; the first is what the read-out is centred on.
+        readout: how pooled features become the embedding.
+    """
+
+    side_px: int = 160
+    border: float = 0.1
+    views: tuple[str, ...] = ("served", "augmented1", "augmented2", "whole", "margins1")
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class RefitData:
+    """The frames of a refit.
+
+    Attributes:
+        corpus: fits the read-out and the ranges of int8.
+        unseen: real frames outside the corpus, for the fidelity of each precision.
+        golden: frames that may be given away.
+    """
+
+    corpus: Sequence[ManifestRow]
+    unseen: Sequence[Pixels]
+    golden: Sequence[Pixels]
+
+
+def refit(
+    source: Path, data: RefitData, config: RefitConfig, facts: ExportFacts, run: Path, out: Path
+) -> Manifest:
+    """Write the bundle folder ``out`` with all three precisions and return its manifest.
+
+    Args:
+        source: a bundle with a float network of a ResNet-50 v2 that ends at stage 3.
+        run: keeps the quantised trunk and the pooled features, so that an interrupted run, or one
+            with another read-out of the same width, goes on from them.
+
+    Raises:
+        InputError: the source holds no such network, a frame does not decode, or ``run`` is of
+            another trunk, width, side, border or corpus.
+    """
+    manifest = read_manifest(source)
+    spec = replace(manifest.spec, side_px=config.side_px, border=config.border)
+    _check_run(run, manifest.encoder_id, config, len(data.corpus))
+    calibration = _calibration(data.corpus, spec)
+    _write_trunk(source, manifest, config, calibration, run)
+    pool = open_pooled(run / NETWORKS["int8"])
+    first_NK, *others = read_views(data.corpus, config.views, pool, spec, run / "views")
+    readout = fit_readout(first_NK, config.readout, others)
+    out.mkdir(parents=True, exist_ok=True)
+    for precision in ("fp32", "int8"):
+        shutil.copyfile(run / NETWORKS[precision], out / NETWORKS[precision])
+        set_readout(out / NETWORKS[precision], readout)
+    finish_networks(calibration, out)
+    write_golden(out, NETWORKS, data.golden, spec)
+    inputs = encoder_inputs(data.unseen, spec)
+    about = {key: manifest.about[key] for key in ("architecture", "stages", "config")} | {
+        "teacher": facts.teacher,
+        "initial_weights": facts.initial_weights,
+        "corpus": list(facts.corpus),
+        "fidelity": measure_fidelity(out, NETWORKS, inputs),
+        "read_out": {"views": list(config.views), **asdict(config.readout)},
+        "trunk_of": manifest.version,
+    }
+    side = spec.side_px // 32
+    shape = (config.readout.dim, side, side)
+    return write_manifest(out, NETWORKS, spec, facts, about, shape, default="int8")
+
+
+def _check_run(run: Path, encoder_id: str, config: RefitConfig, frames: int) -> None:
+    facts = {
+        "trunk_of": encoder_id,
+        "side_px": config.side_px,
+        "border": config.border,
+        "dim": config.readout.dim,
+        "frames": frames,
+    }
+    path = run / "refit.json"
+    if path.exists() and json.loads(path.read_text()) != facts:
+        raise InputError("the folder of the run holds another refit; use another one")
+    run.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts))
+
+
+def _calibration(corpus: Sequence[ManifestRow], spec: PreprocessSpec) -> Floats:
+    chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
+    return normalise(np.stack(view_frames([r.path for r in chosen], 0, "served", spec)), spec)
+
+
+def _write_trunk(
+    source: Path, manifest: Manifest, config: RefitConfig, calibration: Floats, run: Path
+) -> None:
+    """The quantised trunk, with an empty read-out of the width that is wanted."""
+    if (run / NETWORKS["int8"]).exists():
+        return
+    names = [manifest.networks[p] for p in ("fp32", "fp16") if p in manifest.networks]
+    if not names:
+        raise InputError("the bundle holds no float network to read the trunk from")
+    trunk, before = read_trunk(source / names[0])
+    width = before.weights_DK.shape[1]
+    empty = Readout(
+        np.eye(config.readout.dim, width, dtype=np.float32),
+        np.zeros(config.readout.dim, np.float32),
+    )
+    student = assemble(trunk, empty).requires_grad_(False)
+    write_quantised(student, config.side_px, calibration, run)
