@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import InvalidSettings
 from service.setting_groups.connection_settings import ConnectionSettings
@@ -99,12 +99,12 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
     failed_keys_window_s: float = Field(
         60.0, gt=0, description="Time for which an unknown API key counts, seconds."
     )
-    key_limits: dict[RateName, Limit] = Field(
+    key_limits: Annotated[dict[RateName, Limit], NoDecode] = Field(
         {},
         description="Rates of one key, a JSON object: requests_per_minute, images_per_minute, "
         "decode_s_per_minute; what is not named is not limited.",
     )
-    workspace_limits: dict[RateName | StoredName, Limit] = Field(
+    workspace_limits: Annotated[dict[RateName | StoredName, Limit], NoDecode] = Field(
         {},
         description="Rates of one workspace, and what it may store, a JSON object: those of "
         "key_limits, and stored_bytes, scans, collections, classifiers.",
@@ -299,6 +299,12 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
             for name, value in values.items()
             if not (isinstance(value, str) and value.strip() in ("", '""', "''"))
         }
+
+    @field_validator("key_limits", "workspace_limits", mode="before")
+    @classmethod
+    def _is_object(cls, value: Any) -> Any:
+        """Parsed here and not by the library, which would refuse a blank variable."""
+        return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("catalog")
     @classmethod

@@ -44,7 +44,7 @@ class PreparedScan:
         """What the scan counts for in the quota of its workspace."""
         parts = (self.vector, self.new.thumbnail_jpeg, *self.frames)
         image = self.new.image_png if keep_image else None
-        return sum(map(len, parts)) + len(image or b"")
+        return sum(len(part) for part in (*parts, image) if part)
 
 
 def prepare(new: NewScan, dim: int, rules: IntakeRules = NO_RULES) -> PreparedScan:

@@ -1,6 +1,7 @@
 // The page "Data": collections, what is held of a patient and its erasure, operations, keys.
 import { useState } from "preact/hooks";
 
+import { Audit } from "./audit.js";
 import { Asked, Confirm, Failure, Notice, Tabs, TextField, html, useAction, useAsked } from "./elements.js";
 import { Keys } from "./keys.js";
 import { ScanTile } from "./search.js";
@@ -12,11 +13,12 @@ const TABS = [
   ["patients", "Patients"],
   ["operations", "Operations"],
   ["keys", "Keys"],
+  ["audit", "Audit log"],
 ];
 
 export function Data({ name }) {
   const tab = TABS.some(([known]) => known === name) ? name : "collections";
-  const Shown = { collections: Collections, patients: Patients, operations: Operations, keys: Keys }[tab];
+  const Shown = { collections: Collections, patients: Patients, operations: Operations, keys: Keys, audit: Audit }[tab];
   return html`<h1>Data</h1>
     <${Tabs} tabs=${TABS} value=${tab} onChange=${(next) => (window.location.hash = `#/data/${next}`)} label="Kinds of data" />
     <${Shown} />`;

@@ -1,8 +1,9 @@
 // One prediction as a person reads it: decision or abstention, probabilities, heat map, evidence.
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { Bar, Choice, Notice, Thumbnail, html, useFileUrl } from "./elements.js";
+import { Bar, Choice, Failure, Notice, Thumbnail, html, useAction, useFileUrl } from "./elements.js";
 import { Preview } from "./preview.js";
+import { http, say } from "./session.js";
 import { BURNED_IN, abstention, percent, qualityFinding } from "./words.js";
 
 export function Answer({ item, answer, file, title }) {
@@ -18,6 +19,7 @@ export function Answer({ item, answer, file, title }) {
       <${Set} item=${item} coverage=${answer.coverage} isMulti=${isMulti} sets=${sets} />
       <${Findings} image=${item.image} />
       ${item.frames && html`<${Frames} item=${item} />`}
+      ${!isMulti && item.prediction_id && html`<${Outcome} item=${item} answer=${answer} />`}
       ${item.nearest.length > 0 && html`<h4>Most similar examples</h4>
         <div class="strip">${item.nearest.map(
           (one) => html`<figure key=${one.example_id}>
@@ -61,6 +63,27 @@ function Set({ item, coverage, isMulti, sets }) {
   if (item.prediction_set.length === 0) return html`<p class="quiet">None of the classes fits at ${percent(coverage)} coverage.</p>`;
   const names = item.prediction_set.join(" or ");
   return html`<p class="quiet">Possible at ${percent(coverage)} coverage: ${names}${item.prediction_set.length === 1 ? " only" : ""}.</p>`;
+}
+
+/** What it turned out to be; the service measures by it how good the classifier is in use. */
+function Outcome({ item, answer }) {
+  const [stored, setStored] = useState("");
+  const store = useAction(async (label) => {
+    const outcome = {
+      prediction_id: item.prediction_id,
+      version: answer.version,
+      abstained: item.decision === "abstained",
+      probabilities: Object.fromEntries(item.outputs.map((output) => [output.label, output.probability])),
+      actual: [label],
+    };
+    await http.POST("/v1/classifiers/{name}/outcomes", { params: { path: { name: answer.classifier } }, body: { outcomes: [outcome] } });
+    setStored(label);
+    say(`Stored: it is ${label}.`);
+  });
+  return html`<${Choice} label="It turned out to be" value=${stored} empty="not known yet" options=${item.outputs.map((output) => output.label)}
+      onChange=${(label) => label && store.run(label)} />
+    ${stored && html`<p class="quiet" role="status">Stored. It counts in the figures of the classifier in use.</p>`}
+    <${Failure} error=${store.error} />`;
 }
 
 function Findings({ image }) {

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 
 import { Asked, Choice, Confirm, Failure, Notice, html, useAction, useAsked } from "./elements.js";
+import { Monitor } from "./monitor.js";
 import { Report } from "./report.js";
 import { go, http, listClassifiers, say } from "./session.js";
 import { VERDICT, count, metricName, when, withInterval } from "./words.js";
@@ -42,6 +43,7 @@ function VersionsOf({ name, onGone }) {
     </table></div>
     ${list.length > 1 && html`<${Compare} name=${name} list=${list} />`}
     ${shownVersion && html`<h2>Version ${shownVersion}</h2><${Report} key=${shownVersion} name=${name} version=${shownVersion} />`}
+    <${Monitor} name=${name} />
     <${Remove} one=${one} onGone=${onGone} />`}<//>`;
 }
 

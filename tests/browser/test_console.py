@@ -85,6 +85,32 @@ def test_an_answer_shows_probabilities_evidence_and_where_it_looked(
     console.shot("use-answer")
 
 
+def test_what_a_prediction_turned_out_to_be_counts_in_the_figures_in_use(
+    console: Console, taught: str
+) -> None:
+    page = console.visit("Use")
+    page.get_by_label("Classifier", exact=True).select_option(taught)
+    page.get_by_label("Choose files").set_input_files([sorted((SAMPLES / "mass").glob("*.png"))[9]])
+    page.get_by_label("It turned out to be").select_option("mass")
+    page.get_by_text("It counts in the figures of the classifier in use.").wait_for()
+    page = console.visit("Versions")
+    page.get_by_label("Classifier", exact=True).select_option(taught)
+    page.get_by_role("heading", name="In use").wait_for()
+    page.get_by_text("1 outcome known").wait_for()
+    assert page.get_by_role("row", name="At its examples").is_visible()
+    console.shot("versions-in-use")
+
+
+def test_the_audit_log_tells_who_did_what(console: Console, api: Client) -> None:
+    api.create_collection("recorded")
+    page = console.visit("Data")
+    page.get_by_role("button", name="Audit log").click()
+    row = page.get_by_role("row", name="collection recorded").first
+    row.wait_for()
+    assert "create_collection" in row.inner_text()
+    console.shot("data-audit")
+
+
 def test_an_abstention_gives_its_reason_and_nothing_that_looks_like_an_answer(
     console: Console, taught: str
 ) -> None:
@@ -153,7 +179,7 @@ def test_labels_are_given_by_number_keys_and_undone(console: Console, api: Clien
             api.add_scans("queue", [file.read_bytes()], metadata=[metadata])
     api.fit({"name": "queue", "collection": "queue", "task": "finding"})
     page = console.visit("Label")
-    page.get_by_label("Classifier").select_option("queue")
+    page.get_by_label("Classifier", exact=True).select_option("queue")
     page.get_by_role("heading", name="Scan 1 of 4").wait_for()
     console.shot("label-next")
     page.keyboard.press("1")
@@ -173,7 +199,7 @@ def test_a_new_version_is_compared_published_and_rolled_back(
 ) -> None:
     api.patch_scan("ward", "cyst_00", {"labels": {"finding": "mass"}})
     page = console.visit("Versions")
-    page.get_by_label("Classifier").select_option(taught)
+    page.get_by_label("Classifier", exact=True).select_option(taught)
     page.get_by_text("has not learnt 1 changed label").wait_for()
     page.get_by_role("button", name="Learn from today's labels").click()
     page.get_by_role("heading", name="Compare two versions").wait_for()

@@ -108,7 +108,7 @@ def test_the_report_of_a_version_can_be_used_with_a_screen_reader(
     console: Console, taught: str
 ) -> None:
     page = console.visit("Versions")
-    page.get_by_label("Classifier").select_option(taught)
+    page.get_by_label("Classifier", exact=True).select_option(taught)
     page.get_by_role("button", name="Report").first.click()
     page.get_by_role("heading", name="Would more examples help?").wait_for()
     assert console.accessibility_faults() == []

@@ -22,7 +22,8 @@ from service.catalog.records import (
 from service.catalog.sqlite.rows import decode
 from service.errors import CatalogFailure, InputError
 
-IN_MEMORY = {"for_service"}  # one process owns the file, and has the queue
+# One process owns the file, and has the queue; the version of a policy is joined to its keys.
+IN_MEMORY = {"for_service", "policy_version"}
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def test_a_still_that_takes_long_is_killed_as_a_clip_is(what: str) -> None:
 
 @pytest.mark.parametrize("what", ["a PNG of 49 megapixels", "a JPEG of 49 megapixels"])
 def test_a_still_that_takes_much_memory_is_an_error_of_its_own(what: str) -> None:
-    with DecoderPool(1, DecodeLimits(max_decode_bytes=60_000_000)) as pool:
+    with DecoderPool(1, DecodeLimits(max_decode_bytes=40_000_000)) as pool:
         with pytest.raises((DecodeLimit, CorruptImage)):
             list(pool.open(costly.COSTLY[what](), ALL))
         assert len(list(pool.open(SMALL, ALL))) == 3

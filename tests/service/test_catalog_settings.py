@@ -85,7 +85,11 @@ def test_commands_for_a_database_refuse_a_file_by_name(words, says, monkeypatch,
 def test_workspaces_of_a_file_are_created_and_listed(monkeypatch, tmp_path):
     monkeypatch.setenv("SONOPROBE_DATA_DIR", str(tmp_path / "data"))
     assert runner.invoke(app, ["workspace", "create", "ward"]).exit_code == 0
-    assert runner.invoke(app, ["workspace", "list"]).output.split()[1:] == ["ward", "file"]
+    assert runner.invoke(app, ["workspace", "list"]).output.split()[1:] == [
+        "ward",
+        "file",
+        "active",
+    ]
 
 
 def test_a_missing_driver_is_named(tmp_path):

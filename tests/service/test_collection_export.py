@@ -278,6 +278,7 @@ def test_export_and_import_over_http_are_operations_and_what_came_is_searchable(
             "known": 0,
             "ignored": 0,
             "erased": 0,
+            "refused": 0,
         }
         hits = client.search_image("back", frames["cyst"][1])["items"]
         assert hits[0]["scan"]["scan_id"] == "s1"
@@ -329,7 +330,14 @@ def test_an_import_brings_no_patient_back_who_was_erased_since_the_export(
         client.add_scans("c", frames["cyst"][:1], [{"scan_id": "back", "subject_id": "p0"}])
         client.patch_scan("c", "s2", {"labels": {"later": "x"}, "study_id": "moved"})
         done = client.wait(client.import_collection("c", "out")["operation_id"])
-        result = {"collection": "c", "stored": 0, "known": 2, "ignored": 1, "erased": 2}
+        result = {
+            "collection": "c",
+            "stored": 0,
+            "known": 2,
+            "ignored": 1,
+            "erased": 2,
+            "refused": 0,
+        }
         assert done["result"] == result
         assert [scan["scan_id"] for scan in client.scans("c")] == ["s2", "s3", "back"]
         done = client.wait(client.import_collection("fresh", "out")["operation_id"])

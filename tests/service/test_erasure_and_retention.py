@@ -322,7 +322,7 @@ def test_a_catalog_without_a_file_is_not_backed_up_here(tmp_path: Path) -> None:
     data, shelf = tmp_path / "data", tmp_path / "backups"
     open_catalog(data).close()
     catalog = CatalogWithoutFile(Database(data / "catalog.sqlite"), None, drop_scores)
-    asked = settings(data, backup_dir=shelf)
+    asked = settings(data, backup_dir=shelf, audit=False)  # its log has a file beside the catalog
     with (
         local_service(asked, catalog=catalog) as local,
         Client(local.url, key=local.key) as client,

@@ -95,6 +95,7 @@ def requests_of(frames: dict[str, list[bytes]]) -> dict[tuple[str, str], dict[st
                 ]
             }
         },
+        ("PUT", "/v1/policy"): {"json": {}},
         ("POST", f"{ward}/facets"): {"json": {}},
         ("POST", f"{ward}/map"): {"json": {}},
         ("POST", f"{ward}/export"): {"json": {"to": "x"}},

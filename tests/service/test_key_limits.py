@@ -39,6 +39,7 @@ NAME_FIELDS = frozenset({"collection", "collections", "stored_in", "classifier",
 # Fields that hold no name: an exported document, and the limits of a new key.
 NO_NAMES = {("ClassifierImportBody", "classifier"), ("NewKeyBody", "collections")}
 NO_NAMES |= {("NewKeyBody", "classifiers")}
+NO_NAMES |= {("WorkspaceLimits", "collections"), ("WorkspaceLimits", "classifiers")}  # numbers
 _VERSION = "/v1/classifiers/{name}/versions/{version}"
 
 

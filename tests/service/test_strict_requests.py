@@ -107,9 +107,9 @@ def test_the_program_tells_its_version(tiny: LocalService) -> None:
         assert plain.get("/openapi.json").json()["info"]["version"] == version
 
 
-def test_the_address_alone_leads_to_the_documentation(tiny: LocalService) -> None:
+def test_the_address_alone_leads_to_the_console(tiny: LocalService) -> None:
     answer = httpx.get(tiny.url, trust_env=False)
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/console/")
 
 
 def test_one_raw_image_searches_with_options_in_the_address(client: Client, frames) -> None:

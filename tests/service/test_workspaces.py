@@ -49,8 +49,9 @@ def operated(
 
 
 def files_in(folder: Path) -> list[Path]:
-    """All files but those of the catalog, which keeps the noted erasure."""
-    return [f for f in folder.rglob("*") if f.is_file() and "catalog.sqlite" not in f.name]
+    """All files but those that keep the noted erasure: of the catalog and of the audit log."""
+    noted = ("catalog.sqlite", "audit")
+    return [f for f in folder.rglob("*") if f.is_file() and not f.name.startswith(noted)]
 
 
 def refusal(call: Callable[..., Any], *given: Any) -> tuple[int, str]:
