@@ -250,7 +250,7 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
     audit_heads_dir: Path | None = Field(
         None,
         description="Folder of audit-heads.jsonl, best on another disk than the audit log; empty = "
-        "the folder of backups, else the data folder.",
+        "the folder of backups, else the data folder, and with a database no file but the log.",
     )
     exchange_dir: Path | None = Field(
         None,
@@ -339,9 +339,13 @@ class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
             )
         return dict(urls)
 
-    def heads_dir(self) -> Path:
-        """The folder in which the heads of the audit log are noted."""
-        return self.audit_heads_dir or self.backup_dir or self.data_dir
+    def heads_dir(self) -> Path | None:
+        """The folder in which the heads of the audit log are noted; None = they are logged only.
+
+        Replicas over a database keep nothing in a folder that nobody gave them.
+        """
+        own = self.data_dir if self.catalog is None else None
+        return self.audit_heads_dir or self.backup_dir or own
 
 
 def unknown_variables() -> dict[str, str | None]:

@@ -76,7 +76,7 @@ def test_a_catalog_gets_its_first_shard_later(as_role):
     assert "north: migrated" in run("migrate", "--service-role", SERVICE_ROLE)
     as_role(SERVICE_ROLE)
     run("workspace", "move", "ward", "--to", "north")
-    assert run("workspace", "list").endswith("ward north")
+    assert run("workspace", "list").endswith("ward north active")
 
 
 def test_keys_are_made_listed_and_revoked(migrated):
@@ -94,10 +94,10 @@ def test_workspaces_are_created_listed_and_moved(migrated):
     assert "there is a workspace of this name" in run("workspace", "create", "clinic", code=1)
     assert "name no such shard" in run("workspace", "create", "x", "--shard", "south", code=1)
     places = run("workspace", "list").split()
-    assert places[1::3] == ["ward", "clinic"]
-    assert places[2::3] == ["north", "directory"]
+    assert places[1::4] == ["ward", "clinic"]
+    assert places[2::4] == ["north", "directory"]
     run("workspace", "move", "ward", "--to", "directory")
-    assert run("workspace", "list").split()[2::3] == ["directory", "directory"]
+    assert run("workspace", "list").split()[2::4] == ["directory", "directory"]
     assert run("workspace", "move", "ward", "--to", "directory") == "nothing to move"
     assert "no workspace of this name" in run("workspace", "move", "x", "--to", "north", code=1)
 

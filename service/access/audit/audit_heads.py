@@ -22,10 +22,14 @@ log = logging.getLogger(__name__)
 
 
 class HeadsFile:
-    """The file, one JSON object per line; any number of processes append to it."""
+    """The file, one JSON object per line; any number of processes append to it.
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / HEADS_FILE
+    Args:
+        folder: None = there is no file, and heads are logged only.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.file = None if folder is None else folder / HEADS_FILE
 
     def note(self, heads: Sequence[AuditHead]) -> None:
         """Log heads, and append them with the present time; on disk at the return.
@@ -36,6 +40,8 @@ class HeadsFile:
         for head in heads:
             fields = {"chain": head.chain, "seq": head.seq, "sha256": head.sha256}
             log.info("audit head", extra=fields)
+        if self.file is None:
+            return
         moment = now()
         lines = "".join(json.dumps(asdict(head) | {"at": moment}) + "\n" for head in heads)
         try:
@@ -59,7 +65,7 @@ class HeadsFile:
 
     def read(self) -> tuple[AuditHead, ...]:
         """All heads, oldest first; none if there is no file. See ``read_heads``."""
-        return read_heads(self.file) if self.file.exists() else ()
+        return read_heads(self.file) if self.file is not None and self.file.exists() else ()
 
 
 def read_heads(file: Path) -> tuple[AuditHead, ...]:

@@ -24,7 +24,7 @@ _OUTCOMES: dict[str, Outcome] = {"done": "ok", "cancelled": "refused"}
 
 @asynccontextmanager
 async def running_audit(
-    catalog: Catalog, heads_folder: Path, *, is_on: bool
+    catalog: Catalog, heads_folder: Path | None, *, is_on: bool
 ) -> AsyncIterator[AuditLog | None]:
     """The audit log of a service while the block runs; None = it is off.
 
