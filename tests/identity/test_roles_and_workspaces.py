@@ -35,6 +35,7 @@ def names(south: Client) -> dict[str, str]:
         "operation_id": next(south.operations())["operation_id"],
         "version": "1",
         "key_id": next(south.list_keys())["key_id"],
+        "workspace": "south",
     }
 
 
