@@ -33,6 +33,7 @@ function whoOf(who) {
 
 function namesOf(names) {
   return Object.entries(names ?? {})
+    .filter(([, ids]) => ids.some((id) => id !== ""))
     .map(([kind, ids]) => `${kind} ${ids.slice(0, 3).join(", ")}${ids.length > 3 ? ` and ${ids.length - 3} more` : ""}`)
     .join("; ");
 }

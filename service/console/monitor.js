@@ -46,7 +46,7 @@ function Windows({ report }) {
         <td>${Object.entries(one.called).map(([label, times]) => `${label} ${times}`).join(", ")}</td></tr>`)}
       ${reference && html`<tr><th scope="row">At its examples</th><td>${reference.examples}</td><td>${percent(reference.abstained_share)}</td>
         <td>${percent(reference.confidence_mean)}</td><td>${number(reference.similarity_median)}</td>
-        <td>${Object.entries(reference.most_probable).map(([label, times]) => `${label} ${times}`).join(", ")}</td></tr>`}</tbody></table></div>`;
+        <td>${Object.entries(reference.most_probable).map(([label, share]) => `${label} ${percent(share)}`).join(", ")}</td></tr>`}</tbody></table></div>`;
 }
 
 function reasons(abstained) {
