@@ -7,6 +7,7 @@ Shape suffixes: N scans, D embedding width.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,11 +16,13 @@ import numpy.typing as npt
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
+from service.errors import UnknownItem
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 MAX_SCANS = 5_000_000  # of which a part is drawn; beyond, the columns alone take gigabytes
 FITTED = 8_192  # embeddings from which the plane is found
 AT_ONCE = 4_096  # embeddings in memory
+ATTEMPTS = 3  # while scans are being deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,16 @@ def project(
         UnknownItem: no such collection.
         TooManyItems: more than ``MAX_SCANS`` pass.
     """
+    for _ in range(ATTEMPTS - 1):
+        # A scan that is deleted between the reads would make the whole collection unknown.
+        with suppress(UnknownItem):
+            return _projected(catalog, workspace_id, collection, where, limit)
+    return _projected(catalog, workspace_id, collection, where, limit)
+
+
+def _projected(
+    catalog: Catalog, workspace_id: str, collection: str, where: ScanFilter, limit: int
+) -> CollectionMap:
     columns = catalog.labelled(workspace_id, collection, where=where, most=MAX_SCANS, vectors=False)
     total = len(columns.scan_ids)
     rng = np.random.default_rng(0)

@@ -1,10 +1,13 @@
 """A collection on a plane: what resembles is near, and everything on it is the caller's own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from service.catalog.filter_records import ScanFilter
 from service.client.client import ApiError, Client
-from service.gallery.projection import principal_plane
+from service.gallery.projection import principal_plane, project
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +85,29 @@ def test_the_direction_of_an_axis_does_not_depend_on_chance() -> None:
     _, again, _ = principal_plane(embeddings[::-1].copy())
     assert axes == pytest.approx(again, abs=1e-6)
     assert (axes[np.arange(2), np.abs(axes).argmax(axis=1)] > 0).all()
+
+
+def test_a_scan_that_is_deleted_meanwhile_is_not_on_the_map(local, mapped: Client) -> None:
+    class DeletedMeanwhile:
+        """The catalog, from which a scan goes after its columns were read."""
+
+        def __init__(self, catalog: Any) -> None:
+            self._catalog = catalog
+            self.read = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._catalog, name)
+
+        def labelled(self, *given: Any, **named: Any) -> Any:
+            columns = self._catalog.labelled(*given, **named)
+            self.read += 1
+            if self.read == 1:
+                mapped.delete_scan("mapped", "cyst4")
+            return columns
+
+    running = local.running()
+    catalog = DeletedMeanwhile(running.gallery._catalog)
+    found = project(catalog, running.default_workspace_id, "mapped", where=ScanFilter(), limit=100)
+    assert catalog.read == 2
+    assert len(found.scan_ids) == 9
+    assert "cyst4" not in found.scan_ids

@@ -18,7 +18,7 @@ from service.client.machine_login import ASSERTION_S, LoginFailed, MachineLogin
 from service.server import local_service
 from service.settings import Settings
 from tests.service.expected import BUNDLE
-from tests.service.test_signing_keys import Hands
+from tests.service.test_provider_keys import Hands
 
 KEY = ECKey.generate_key("P-384", {"kid": "own"})
 
