@@ -228,7 +228,14 @@ def test_replicas_extend_one_chain_for_each_workspace(postgres_server: Any, tmp_
 
     url = postgres_server.url(postgres_server.create_database(), role=SERVICE_ROLE)
     replicas = [
-        Settings(data_dir=tmp_path / n, bundle_dir=BUNDLE, drain_s=0, catalog=url) for n in "ab"
+        Settings(
+            data_dir=tmp_path / "none",
+            audit_heads_dir=tmp_path / n,
+            bundle_dir=BUNDLE,
+            drain_s=0,
+            catalog=url,
+        )
+        for n in "ab"
     ]
     with (
         local_service(replicas[0]) as first,
@@ -248,6 +255,7 @@ def test_replicas_extend_one_chain_for_each_workspace(postgres_server: Any, tmp_
         noted = [head for n in "ab" for head in HeadsFile(tmp_path / n).read()]
         results = verify(store_of(catalog), noted)
     assert all(result.is_sound and result.confirmed == result.entries for result in results)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_request_fails_when_its_entry_cannot_be_stored(admin: Client, data_dir: Path) -> None:
