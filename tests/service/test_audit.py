@@ -244,12 +244,15 @@ def test_replicas_extend_one_chain_for_each_workspace(postgres_server: Any, tmp_
         Client(second.url, key=second.key) as other,
         ThreadPoolExecutor(8) as threads,
     ):
+        # FastAPI builds a route at its first request and hides a warning meanwhile, which two
+        # services of one process must not do at once.
+        one.create_collection("first"), other.create_collection("second")
         clients = [one, other] * 20
         list(threads.map(lambda pair: pair[1].create_collection(f"c{pair[0]}"), enumerate(clients)))
         with refused("unknown_item", 404):
             other.delete_collection(PATIENT)
         found = list(one.audit(action="create_collection"))
-        assert [e["outcome"] for e in found].count("ok") == 40
+        assert [e["outcome"] for e in found].count("ok") == 42
         assert list(other.audit(name=PATIENT))
     with closing(postgres_of(replicas[0])) as catalog:
         noted = [head for n in "ab" for head in HeadsFile(tmp_path / n).read()]
