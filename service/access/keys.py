@@ -14,7 +14,7 @@ from service.access.name_limits import UNLIMITED, NameLimits, require_names
 from service.access.scopes import ADMIN, ROLES, SERVICE_ADMIN, effective_scopes, require_known
 from service.access.tokens.access_tokens import AccessTokens
 from service.access.tokens.provider_keys import UnknownSigner
-from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord
+from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord, Workspace
 from service.catalog.ids import now, timestamp
 from service.catalog.interface import Catalog
 from service.catalog.records import Author
@@ -255,7 +255,15 @@ def workspace_id_of(catalog: Catalog, name: str) -> str:
     """The workspace of this name. Raises UnknownItem: none, and it is not the default one."""
     if name == DEFAULT_WORKSPACE:
         return catalog.ensure_workspace(name).workspace_id
-    for workspace in catalog.list_workspaces():
-        if workspace.name == name:
-            return workspace.workspace_id
-    raise UnknownItem("no workspace of this name; a key creates it")
+    workspace = known_workspace(catalog, name)
+    if workspace is None:
+        raise UnknownItem("no workspace of this name; a key creates it")
+    return workspace.workspace_id
+
+
+def known_workspace(catalog: Catalog, name: str) -> Workspace | None:
+    """The workspace of this name; None = there is none, or no workspace can have the name."""
+    try:
+        return catalog.find_workspace(name)
+    except InputError:
+        return None

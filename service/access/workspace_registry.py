@@ -3,6 +3,7 @@
 from service.access.keys import (
     DEFAULT_WORKSPACE,
     create_key,
+    known_workspace,
     require_workspace_name,
 )
 from service.catalog.access_records import KeyRecord as KeyRecord
@@ -80,7 +81,7 @@ class WorkspaceRegistry:
         return self._find(name)
 
     def _find(self, name: str) -> Workspace:
-        for workspace in self._catalog.list_workspaces():
-            if workspace.name == name:
-                return workspace
-        raise UnknownItem("no workspace of this name")
+        workspace = known_workspace(self._catalog, name)
+        if workspace is None:
+            raise UnknownItem("no workspace of this name")
+        return workspace

@@ -105,8 +105,9 @@ def workspace_rules(
 ) -> WorkspaceRules:
     """The rules over a catalog, which obeys them. Raises InputError: a limit is not valid."""
     policies = policy_store(catalog, settings, ultrasound)
-    quotas = Quotas(catalog, policies)
-    if metrics is not None:
+    if metrics is None:
+        quotas = Quotas(catalog, policies)
+    else:
         metrics.watch_limits((*RATES, *STORED))
         quotas = Quotas(catalog, policies, on_limited=metrics.limited)
     rules = WorkspaceRules(policies, quotas)

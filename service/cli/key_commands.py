@@ -10,6 +10,7 @@ from service.access.keys import (
     DEFAULT_WORKSPACE,
     create_key,
     grant_until,
+    known_workspace,
     rotate_key,
     workspace_id_of,
 )
@@ -90,8 +91,8 @@ def _limits(key: KeyRecord) -> list[str]:
 
 def _chain(catalog: Catalog, workspace: str) -> str:
     """The audit chain of a workspace; that of the service if the command creates it."""
-    ids = {found.name: found.workspace_id for found in catalog.list_workspaces()}
-    return ids.get(workspace, SERVICE_CHAIN)
+    known = known_workspace(catalog, workspace)
+    return SERVICE_CHAIN if known is None else known.workspace_id
 
 
 def _state(key: KeyRecord) -> str:

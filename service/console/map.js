@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { Asked, Choice, Failure, Notice, Progress, TextField, Thumbnail, html, useAction, useAsked } from "./elements.js";
 import { coloursOf, drawMap, fitted, inside, nearestPoint } from "./map_canvas.js";
-import { go, http, listCollections, say } from "./session.js";
+import { go, http, listCollections, say, thumbnailPath } from "./session.js";
 import { count, percent } from "./words.js";
 
 const MAX_PICTURES = 24;
@@ -160,7 +160,6 @@ function Selection({ map, collection, task, selected, onClear, onLabelled }) {
     setBefore(null);
     say("Undone.");
   });
-  const path = (index) => `/v1/collections/${collection}/scans/${encodeURIComponent(map.scan_ids[index])}/thumbnail`;
   return html`<section aria-labelledby="selection"><h2 id="selection">${count(selected.length, "scan")} selected</h2>
     ${task && html`<form class="row" onSubmit=${(event) => {
         event.preventDefault();
@@ -175,7 +174,7 @@ function Selection({ map, collection, task, selected, onClear, onLabelled }) {
       <button type="button" disabled=${undo.busy} onClick=${undo.run}>Undo</button>
       <button type="button" onClick=${onLabelled}>Draw the map anew</button></div><//>`}
     <div class="strip">${selected.slice(0, MAX_PICTURES).map((index) => html`<figure key=${map.scan_ids[index]}>
-      <${Thumbnail} path=${path(index)} alt=${map.labels[index] ?? "no label"} />
+      <${Thumbnail} path=${thumbnailPath(collection, map.scan_ids[index])} alt=${map.labels[index] ?? "no label"} />
       <figcaption>${map.labels[index] ?? "no label"}<br />${map.scan_ids[index]}</figcaption></figure>`)}
       ${selected.length > MAX_PICTURES && html`<span class="quiet">and ${selected.length - MAX_PICTURES} more</span>`}</div>
   </section>`;

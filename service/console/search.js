@@ -1,10 +1,10 @@
 // The page "Search": scans that resemble a dropped file or stored ones.
 import { useState } from "preact/hooks";
 
-import { Asked, Choice, Failure, Field, Notice, TextField, Thumbnail, html, useAction, useAsked } from "./elements.js";
+import { Asked, Busy, Choice, Failure, Field, Notice, TextField, Thumbnail, html, useAction, useAsked } from "./elements.js";
 import { Drop } from "./files.js";
 import { Preview } from "./preview.js";
-import { client, go, http, listCollections } from "./session.js";
+import { client, go, http, listCollections, thumbnailPath } from "./session.js";
 import { BURNED_IN, count } from "./words.js";
 
 const FILTERS = "sonoprobe.filters";
@@ -45,7 +45,7 @@ function SearchIn({ collection }) {
       onChange=${(how) => search.run(query, how)} />
     <${Asking} collection=${collection} query=${query} onDrop=${drop} onFile=${() => search.run({ ...query, file: null }, options)} />
     <${Failure} error=${search.error} />
-    ${search.busy && html`<p class="busy" role="status"><span class="dots" aria-hidden="true"></span>Searching</p>`}
+    ${search.busy && html`<${Busy}>Searching<//>`}
     ${answer && html`<${Hits} hits=${answer.items} onMore=${more} />`}
     ${!answer && !search.busy && html`<${Browse} collection=${collection} filter=${options.filter} onPick=${(id) => more("positive", id)} />`}`;
 }
@@ -68,9 +68,8 @@ async function found(collection, { file, positive, negative }, { k, otherPatient
 
 function Asking({ collection, query, onDrop, onFile }) {
   if (query.file === null && query.positive.length === 0) return null;
-  const path = (id) => `/v1/collections/${collection}/scans/${encodeURIComponent(id)}/thumbnail`;
   const picked = (list, sign, text) => query[list].map((id) => html`<figure key=${list + id}>
-    <${Thumbnail} path=${path(id)} alt=${`${text} ${id}`} />
+    <${Thumbnail} path=${thumbnailPath(collection, id)} alt=${`${text} ${id}`} />
     <figcaption>${sign} ${id} <button type="button" onClick=${() => onDrop(list, id)} aria-label=${`Remove ${id} from the search`}>Remove</button></figcaption>
   </figure>`);
   return html`<section aria-labelledby="asking"><h2 id="asking">Looking for</h2><div class="strip">

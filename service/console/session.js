@@ -3,7 +3,7 @@
 // The key lives in memory only: closing or reloading the page forgets it, as a shared workstation
 // at a bedside needs.
 import { signal } from "@preact/signals";
-import { ProblemError, SonoprobeClient } from "sonoprobe-client";
+import { ProblemError, SonoprobeClient, everyItem } from "sonoprobe-client";
 
 export const key = signal("");
 /** "asking", "signed_out" or "signed_in". */
@@ -67,16 +67,19 @@ export function say(text) {
   spoken.value = text;
 }
 
-/** All items of a list, at most `limit`. */
+/** The items of a list, at most `limit` of them. */
 export async function listAll(page, limit = 1000) {
   const items = [];
-  let cursor;
-  do {
-    const { data } = await page(cursor);
-    items.push(...data.items);
-    cursor = data.next_cursor ?? undefined;
-  } while (cursor !== undefined && items.length < limit);
+  for await (const item of everyItem(page)) {
+    items.push(item);
+    if (items.length >= limit) break;
+  }
   return items;
+}
+
+/** Where the small picture of a stored scan is. */
+export function thumbnailPath(collection, scanId) {
+  return `/v1/collections/${collection}/scans/${encodeURIComponent(scanId)}/thumbnail`;
 }
 
 export function listCollections() {

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { ProblemError } from "sonoprobe-client";
 
-import { Failure, Field, Notice, Progress, TextField, html, useAction, useAsked } from "./elements.js";
+import { Busy, Failure, Field, Notice, Progress, TextField, html, useAction, useAsked } from "./elements.js";
 import { Drop } from "./files.js";
 import { Preview } from "./preview.js";
 import { Report } from "./report.js";
@@ -127,7 +127,7 @@ function Teaching({ items, onItems, onTaught }) {
     ${missing.length > 0 && html`<ul class="quiet">${missing.map((text) => html`<li>${text}</li>`)}</ul>`}
     ${teach.busy && step && (step.total
       ? html`<${Progress} ...${step} />`
-      : html`<p class="busy" role="status"><span class="dots" aria-hidden="true"></span>${step.label}</p>`)}
+      : html`<${Busy}>${step.label}<//>`)}
     <${Failure} error=${teach.error} />
     ${teach.error && html`<${Outcomes} items=${items} />`}
   </section>`;

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from service.catalog.codec import encode_json
+
 Counts: TypeAlias = Mapping[str, Any]
 Period: TypeAlias = Literal["slot", "block", "total"]
 
@@ -94,3 +96,19 @@ def _bounded(counts: dict[str, Any]) -> dict[str, Any]:
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     kept = {name: counts[name] for name in ranked[: MAX_NAMES - 1]}
     return kept | {OTHER: other + sum(counts[name] for name in ranked[MAX_NAMES - 1 :])}
+
+
+def outcome_row(
+    version_seq: int, workspace_id: str, outcome: Outcome, recorded_at: str
+) -> tuple[int | str | bool | None, ...]:
+    """The columns of a row of outcomes, in the order in which both engines store them."""
+    return (
+        version_seq,
+        workspace_id,
+        outcome.prediction_id,
+        outcome.patient_digest,
+        encode_json(outcome.probabilities),
+        outcome.abstained,
+        encode_json(outcome.actual),
+        recorded_at,
+    )

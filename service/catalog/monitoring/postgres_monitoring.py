@@ -15,6 +15,7 @@ from service.catalog.monitoring.monitoring_records import (
     Period,
     UsageRow,
     UsageWindows,
+    outcome_row,
     summed,
 )
 from service.catalog.postgres.postgres_database import Connection
@@ -126,7 +127,7 @@ class PostgresMonitoring(PostgresTable):
             seq = _version(connection, workspace_id, classifier_id, number)
             before = require_row(connection, "", count, seq)["n"]
             with connection.cursor() as cursor:
-                rows = [_columns(seq, workspace_id, outcome, moment) for outcome in outcomes]
+                rows = [outcome_row(seq, workspace_id, outcome, moment) for outcome in outcomes]
                 cursor.executemany(_STORE_OUTCOME, rows)
             added = require_row(connection, "", count, seq)["n"] - before
             connection.execute(_DROP_OUTCOMES, (seq, seq, keep))
@@ -164,18 +165,3 @@ def _add(
         started_at = earlier.started_at
     values = (*owner, *place, started_at, moment, answers, encode_json(counts))
     connection.execute(_STORE, values)
-
-
-def _columns(
-    seq: int, workspace_id: str, outcome: Outcome, moment: str
-) -> tuple[int | str | bool | None, ...]:
-    return (
-        seq,
-        workspace_id,
-        outcome.prediction_id,
-        outcome.patient_digest,
-        encode_json(outcome.probabilities),
-        outcome.abstained,
-        encode_json(outcome.actual),
-        moment,
-    )

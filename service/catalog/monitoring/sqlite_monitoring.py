@@ -12,6 +12,7 @@ from service.catalog.monitoring.monitoring_records import (
     Period,
     UsageRow,
     UsageWindows,
+    outcome_row,
     summed,
 )
 from service.catalog.sqlite.rows import SqliteTable, decode, require_row
@@ -111,7 +112,7 @@ class SqliteMonitoring(SqliteTable):
         with self._database.write() as connection:
             seq = _version(connection, workspace_id, classifier_id, number)
             before = connection.execute(count, (seq,)).fetchone()[0]
-            rows = [_columns(seq, workspace_id, outcome, moment) for outcome in outcomes]
+            rows = [outcome_row(seq, workspace_id, outcome, moment) for outcome in outcomes]
             connection.executemany(_STORE_OUTCOME, rows)
             added = connection.execute(count, (seq,)).fetchone()[0] - before
             connection.execute(_DROP_OUTCOMES, (seq, seq, keep))
@@ -147,16 +148,3 @@ def _add(
         started_at = earlier.started_at
     values = (*owner, *place, started_at, moment, answers, encode_json(counts))
     connection.execute(_STORE, values)
-
-
-def _columns(seq: int, workspace_id: str, outcome: Outcome, moment: str) -> tuple[Any, ...]:
-    return (
-        seq,
-        workspace_id,
-        outcome.prediction_id,
-        outcome.patient_digest,
-        encode_json(outcome.probabilities),
-        outcome.abstained,
-        encode_json(outcome.actual),
-        moment,
-    )
