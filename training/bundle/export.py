@@ -24,6 +24,7 @@ from service.embedding.bundle import (
     read_manifest,
     verify_files,
 )
+from service.embedding.encoder import GOLDEN_COSINE, RUNTIME
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, fit, normalise
 from training.bundle.card import ExportFacts as ExportFacts
@@ -183,7 +184,7 @@ def finish_networks(calibration: Floats, out: Path) -> None:
     """Make all precisions of a bundle from what ``write_quantised`` wrote."""
     fp32, int8 = out / NETWORKS["fp32"], out / NETWORKS["int8"]
     write_fp16(fp32, out / NETWORKS["fp16"])
-    quantise_readout(int8)
+    quantise_readout(int8, calibration)
     correct_bias(int8, fp32, calibration)
     for name in NETWORKS.values():
         maps_on_request(out / name)
@@ -246,6 +247,7 @@ def write_manifest(
         networks=networks,
         default_precision=default,
         files=files,
+        golden_cosine={precision: {RUNTIME: GOLDEN_COSINE[precision]} for precision in networks},
         about=about,
     )
     (out / MANIFEST_NAME).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")
