@@ -18,6 +18,10 @@ MANIFEST_NAME = "manifest.json"
 CARD_NAME = "MODEL_CARD.md"
 GOLDEN_NAME = "golden.npz"
 ULTRASOUND_NAME = "ultrasound.npz"  # optional: separates ultrasound from other pictures
+# Minimum cosine with the golden embedding where the manifest has none. Kernels differ between
+# processors; a wrong network, a wrong preprocessing or a broken int8 kernel falls far below.
+GOLDEN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
+RUNTIME = "onnxruntime"  # as manifests name the one that is used here
 SHIPPED_BUNDLE = Path(__file__).with_name("default_bundle")
 
 

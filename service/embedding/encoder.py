@@ -14,7 +14,9 @@ import numpy as np
 from service.arrays import Floats
 from service.embedding.bundle import (
     CARD_NAME,
+    GOLDEN_COSINE,
     GOLDEN_NAME,
+    RUNTIME,
     ULTRASOUND_NAME,
     Manifest,
     read_manifest,
@@ -25,10 +27,6 @@ from service.embedding.ultrasound_gate import UltrasoundTest, read_ultrasound_te
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 
-# Minimum cosine with the golden embedding where the manifest has none. Kernels differ between
-# processors; a wrong network, a wrong preprocessing or a broken int8 kernel falls far below.
-GOLDEN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
-RUNTIME = "onnxruntime"  # as manifests name the one that is used here
 INPUT_NAME, OUTPUT_NAME = "frames", "embedding"
 MAP_NAME = "feature_map"
 MAPS_INPUT = "maps"  # newer networks compute the map only when this is True

@@ -16,15 +16,16 @@ import torch
 from service.arrays import Floats, Pixels
 from service.embedding.bundle import (
     CARD_NAME,
+    GOLDEN_COSINE,
     GOLDEN_NAME,
     MANIFEST_NAME,
+    RUNTIME,
     Manifest,
     describe_file,
     encoder_id_of,
     read_manifest,
     verify_files,
 )
-from service.embedding.encoder import GOLDEN_COSINE, RUNTIME
 from service.errors import InputError
 from service.imaging.analysis.preprocess import PreprocessSpec, fit, normalise
 from training.bundle.card import ExportFacts as ExportFacts

@@ -18,8 +18,8 @@ from training.refit.refit import (
     finish_bundle,
     float_network,
 )
-from training.refit.tail import Tail, open_beginning
 from training.refit.tail_training import SelfDistilConfig, cache_streams, train_tail
+from training.refit.trunk_tail import TrunkTail, open_beginning
 
 
 def self_distil(
@@ -49,7 +49,7 @@ def self_distil(
     begin = open_beginning(trunk, config.blocks, config.side_px, run / "beginning.onnx")
     views = (*config.views, *config.target_views)
     streams = cache_streams(data.corpus, views, begin, readout, spec, run / "streams")
-    tail = Tail(trunk, readout, config.blocks)
+    tail = TrunkTail(trunk, readout, config.blocks)
     losses = train_tail(tail, streams, config, run)
     taught, readout = tail.join(trunk)
     calibration = calibration_inputs(data.corpus, spec)

@@ -27,7 +27,7 @@ from training.catalogue.manifest import ManifestRow
 from training.distil.losses import cosine_distillation
 from training.networks.readout import Readout
 from training.refit.corpus_views import PART, view_frames
-from training.refit.tail import Beginning, Tail
+from training.refit.trunk_tail import Beginning, TrunkTail
 
 log = logging.getLogger(__name__)
 CHECKPOINT_NAME = "tail.pt"
@@ -171,7 +171,9 @@ def self_distillation(
     return alike + relational * error_BB[others_BB].square().mean()
 
 
-def train_tail(tail: Tail, data: ViewStreams, config: SelfDistilConfig, run: Path) -> list[float]:
+def train_tail(
+    tail: TrunkTail, data: ViewStreams, config: SelfDistilConfig, run: Path
+) -> list[float]:
     """Train in place and return the loss of every step; an interrupted run goes on by epochs.
 
     Raises:
@@ -201,7 +203,7 @@ def train_tail(tail: Tail, data: ViewStreams, config: SelfDistilConfig, run: Pat
     return losses
 
 
-def _optimizer(tail: Tail, config: SelfDistilConfig) -> torch.optim.Optimizer:
+def _optimizer(tail: TrunkTail, config: SelfDistilConfig) -> torch.optim.Optimizer:
     tail.requires_grad_(True).eval()
     readout = [tail.weights_DK, tail.bias_D]
     others = [p for name, p in tail.named_parameters() if name not in ("weights_DK", "bias_D")]
@@ -220,7 +222,7 @@ def _set_rates(optimizer: torch.optim.Optimizer, config: SelfDistilConfig, done:
 
 def _save(
     run: Path,
-    tail: Tail,
+    tail: TrunkTail,
     optimizer: torch.optim.Optimizer,
     config: SelfDistilConfig,
     epoch: int,
@@ -239,7 +241,7 @@ def _save(
 
 
 def _resume(
-    run: Path, tail: Tail, optimizer: torch.optim.Optimizer, config: SelfDistilConfig
+    run: Path, tail: TrunkTail, optimizer: torch.optim.Optimizer, config: SelfDistilConfig
 ) -> tuple[int, list[float]]:
     """Epochs done and losses so far."""
     path = run / CHECKPOINT_NAME

@@ -24,7 +24,6 @@ from training.networks.readout import WIDTH_TO_STAGE3, Readout, pool_features
 from training.networks.student import Trunk
 from training.refit.refit import RefitData
 from training.refit.self_distil import self_distil
-from training.refit.tail import Tail
 from training.refit.tail_training import (
     SelfDistilConfig,
     ViewStreams,
@@ -32,6 +31,7 @@ from training.refit.tail_training import (
     self_distillation,
     train_tail,
 )
+from training.refit.trunk_tail import TrunkTail
 
 FRAMES, DIM = 8, 6
 CONFIG = SelfDistilConfig(
@@ -60,7 +60,7 @@ def data(trunk: tuple[Trunk, Readout]) -> ViewStreams:
         name: (frame + 1.0 * rng.normal(size=frame.shape)).astype(np.float32)
         for name in CONFIG.views
     }
-    tail = Tail(*trunk, 1)
+    tail = TrunkTail(*trunk, 1)
     with torch.inference_mode():
         rows = {
             name: unit_rows(tail(torch.from_numpy(v).float()).numpy()) for name, v in views.items()
@@ -72,7 +72,7 @@ def test_a_tail_that_learnt_nothing_joins_to_the_same_trunk(
     trunk: tuple[Trunk, Readout],
 ) -> None:
     before, readout = trunk
-    joined, same = Tail(before, readout, 2).join(before)
+    joined, same = TrunkTail(before, readout, 2).join(before)
     frames = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         expected, actual = (pool_features(t.read(frames)[0], None) for t in (before, joined))
@@ -84,7 +84,7 @@ def test_training_brings_views_closer_to_their_mean_and_changes_only_the_copy(
     trunk: tuple[Trunk, Readout], data: ViewStreams, tmp_path: Path
 ) -> None:
     before = {name: weights.clone() for name, weights in trunk[0].state_dict().items()}
-    tail = Tail(*trunk, 1)
+    tail = TrunkTail(*trunk, 1)
     losses = train_tail(tail, data, replace(CONFIG, epochs=6, learning_rate=1e-5), tmp_path)
     assert np.mean(losses[-2:]) < 0.8 * np.mean(losses[:2])
     for name, weights in trunk[0].state_dict().items():
@@ -94,7 +94,7 @@ def test_training_brings_views_closer_to_their_mean_and_changes_only_the_copy(
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
     trunk: tuple[Trunk, Readout], data: ViewStreams, tmp_path: Path
 ) -> None:
-    whole, first, second = (Tail(*trunk, 1) for _ in range(3))
+    whole, first, second = (TrunkTail(*trunk, 1) for _ in range(3))
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     expected = train_tail(whole, data, CONFIG, tmp_path / "whole")
@@ -135,7 +135,7 @@ def test_rows_that_give_their_targets_lose_nothing_and_equal_rows_do(data: ViewS
 
 def test_a_tail_needs_blocks_before_it(trunk: tuple[Trunk, Readout]) -> None:
     with pytest.raises(InputError, match="1 to 5 blocks"):
-        Tail(*trunk, 6)
+        TrunkTail(*trunk, 6)
 
 
 @pytest.mark.slow
@@ -154,7 +154,9 @@ def test_a_self_distilled_bundle_loads_and_differs_only_in_its_end(tmp_path: Pat
     manifest = self_distil(SHIPPED_BUNDLE, data, config, facts, run, out)
     assert manifest.about["self_distillation"]["blocks"] == 1
     assert manifest.about["fidelity"]["int8"]["mean_cosine"] > 0.9
-    assert load_encoder(out).spec.border == 0.1
+    encoder = load_encoder(out)
+    assert encoder.spec.border == 0.1
+    assert "last 1 blocks of stage 3" in encoder.card
     before = read_trunk(SHIPPED_BUNDLE / "encoder.fp16.onnx")[0].state_dict()
     after = read_trunk(out / NETWORKS["fp32"])[0].state_dict()
     changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-6)}

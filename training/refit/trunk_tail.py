@@ -26,7 +26,7 @@ Beginning: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
 _OUTPUTS = ("stream", "pooled")
 
 
-class Tail(nn.Module):
+class TrunkTail(nn.Module):
     """The last blocks of stage 3, the norm behind them and the read-out, copied.
 
     Args:
@@ -95,7 +95,7 @@ def open_beginning(
         threads: 0 = every core.
 
     Returns:
-        stream_BChw that ``Tail`` takes, and pooled_BK of the trunk as it is; float32.
+        stream_BChw that ``TrunkTail`` takes, and pooled_BK of the trunk as it is; float32.
     """
     export_onnx(
         _Beginning(trunk, blocks).eval(),
