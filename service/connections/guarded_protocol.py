@@ -128,7 +128,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._is_deaf = True
         elif not is_alone:  # a proxy may have read a second request there
-            self._refuse(MalformedRequest("expected nothing before the WebSocket is accepted"))
+            error = MalformedRequest("expected nothing before the WebSocket is accepted")
+            self._is_deaf = True
+            self.transport.write(self._guard.answer(error))
+            self.transport.close()
         else:
             self.handle_websocket_upgrade()
 
