@@ -32,16 +32,17 @@ KINDS = ("blobs", "stripes")
 HELLO = '{"type": "hello"}'
 
 
-def picture(kind: str, seed: int) -> np.ndarray:
+def picture(kind: str, scene: int, frame: int = 0) -> np.ndarray:
     """uint8 (H, W): bright blobs on black or fine stripes, which the small encoder tells apart."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(scene)
     y, x = np.mgrid[:SIDE, :SIDE]
     if kind == "blobs":
         middles = rng.uniform(10, SIDE - 10, (6, 2))
         grey = 20 + sum(180 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 120) for u, v in middles)
     else:
         grey = 120 + 90 * np.sign(np.sin(rng.uniform(1.4, 1.7) * x + rng.uniform(0, 6)))
-    return np.clip(grey + rng.normal(0, 4, (SIDE, SIDE)), 0, 255).astype(np.uint8)
+    noise = np.random.default_rng([scene, frame]).normal(0, 4, (SIDE, SIDE))
+    return np.clip(grey + noise, 0, 255).astype(np.uint8)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -128,7 +129,7 @@ def test_an_answer_is_given_when_it_has_stood_and_short_changes_do_not_touch_it(
         assert frames.ready["labels"] == list(KINDS)
 
         def said(kind: str, n: int) -> str | None:
-            frames.send(picture(kind, 200 + n), time_s=n / 10)
+            frames.send(picture(kind, 203, n), time_s=n / 10)
             decision = frames.receive()
             assert (decision["label"] is None) == (decision["decision"] == "abstained")
             return decision["label"]
@@ -137,7 +138,7 @@ def test_an_answer_is_given_when_it_has_stood_and_short_changes_do_not_touch_it(
         assert first[0] is None
         assert first[-1] == "blobs"
         assert said("stripes", 8) == "blobs"
-        assert [said("stripes", n) for n in range(9, 40)][-1] == "stripes"
+        assert [said("stripes", n) for n in range(9, 30)][-1] == "stripes"
 
 
 def test_without_smoothing_each_frame_is_answered_alone(live, client) -> None:
@@ -145,7 +146,7 @@ def test_without_smoothing_each_frame_is_answered_alone(live, client) -> None:
         assert frames.ready["steadiness"] is None
         for n in range(6):
             kind = KINDS[n % 2]
-            frames.send(picture(kind, 300 + n), time_s=n / 10)
+            frames.send(picture(kind, 303, n), time_s=n / 10)
             decision = frames.receive()
             assert decision["label"] == decision["frame"]["label"]
             assert decision["effective_frames"] == 1
@@ -158,7 +159,7 @@ def test_a_lifted_probe_ends_the_scene_and_its_answer(live, client) -> None:
         said = []
         for n in range(30):
             is_lifted = 10 <= n < 20
-            frames.send(black if is_lifted else picture("blobs", n), time_s=n / 10)
+            frames.send(black if is_lifted else picture("blobs", 7, n), time_s=n / 10)
             said.append(frames.receive())
     assert said[9]["label"] == said[11]["label"] == "blobs"
     assert said[11]["frame"]["abstained"]["because"] == "blank"
@@ -348,6 +349,7 @@ def test_a_stream_follows_the_published_version(live, client) -> None:
     client.delete_classifier("moving")
 
 
+@pytest.mark.slow  # the system's own buffers must be full first
 def test_pings_whose_answers_nobody_reads_cost_the_connection(live, client) -> None:
     lines = (
         *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
@@ -370,7 +372,7 @@ def test_the_log_holds_the_opening_and_sums_and_the_monitor_one_answer_of_a_scen
     before = client.monitor("waves")["windows"][-1]["answers"]
     with stream(live) as frames:
         for n in range(20):
-            frames.send(picture("blobs", 400 + n), time_s=n / 5)
+            frames.send(picture("blobs", 7, n), time_s=n / 5)
             last = frames.receive()
     counted = client.monitor("waves")["windows"][-1]["answers"] - before
     assert counted == 1

@@ -79,6 +79,7 @@ class StreamAnswers:
         self._unseen_s: float | None = None  # since when frames are no evidence
         self._began_s: float | None = None
         self._is_counted = False
+        self._is_odd = False  # the last frame was unlike its scene
         for average in self._averages.values():
             average.reset()
         for held in self._held.values():
@@ -137,11 +138,18 @@ class StreamAnswers:
         return predicted.rows[0]
 
     def _take(self, frame: StreamFrame) -> None:
-        """Add the evidence of a frame; one that is unlike its scene begins another."""
+        """Add the evidence of a frame; two that are unlike their scene begin another.
+
+        One alone is left out: it may be a frame that was damaged on its way.
+        """
         unit_D = unit_rows(frame.embedding_D[None])[0]
         if self._sum_D is not None:
             mean_D = self._sum_D / np.linalg.norm(self._sum_D)
-            if float(mean_D @ unit_D) < self._steadiness.min_cosine:
+            was_odd = self._is_odd
+            self._is_odd = float(mean_D @ unit_D) < self._steadiness.min_cosine
+            if self._is_odd and not was_odd and self._steadiness.leave_s > 0:
+                return
+            if self._is_odd:
                 self.reset()
         if self._sum_D is None:
             self._scenes += 1
