@@ -96,12 +96,15 @@ class Received {
     constructor(socket) {
         this.opened = new Promise((resolve, reject) => {
             socket.addEventListener("open", () => resolve());
-            socket.addEventListener("close", ({ code, reason }) => {
-                this.#end = this.#endOf(code, reason);
+            const finish = (code, reason) => {
+                this.#end ??= this.#endOf(code, reason);
                 if (this.#end instanceof Error)
                     reject(this.#end);
                 this.#wake();
-            });
+            };
+            socket.addEventListener("close", ({ code, reason }) => finish(code, reason));
+            // Where a WebSocket is refused, Node 20 tells of an error and of no end.
+            socket.addEventListener("error", () => finish(1006, ""));
         });
         // Who waits for messages learns of the end there.
         this.opened.catch(() => { });
