@@ -102,7 +102,7 @@ function Decision({ decision, left }) {
       : html`<p class="decision abstained" data-testid="held"><strong>No answer.</strong> ${why(decision.abstained)}</p>`}
     ${decision.outputs.map((output) => html`<${Bar} key=${output.label} label=${output.label} share=${output.probability} isStrong=${decision.called.includes(output.label)} />`)}
     <p class="quiet">About the picture: ${findings.length > 0 ? findings.join("; ") : "nothing to remark"}.</p>
-    <p class="quiet">Frame ${decision.sequence + 1}, answered after ${Math.round(decision.latency_ms)} ms.
+    <p class="quiet">Frame ${decision.sequence + 1}, answered after ${Math.round(decision.latency_ms)} ms.${" "}
       ${count(decision.dropped + left, "frame")} left out, because newer ones came first.</p>`;
 }
 
