@@ -4,8 +4,8 @@
         for decision in stream.decisions(frames):
             print(decision["label"], decision["held_s"])
 
-``AsyncFrameStream`` has the same with ``async``. A frame is a JPEG or PNG file as bytes, or a NumPy
-array, uint8 (H, W) or (H, W, 3) in red, green, blue. The service answers the newest frame; frames
+``AsyncFrameStream`` has the same with ``async``. A frame is an image of any kind that ``predict``
+takes; a NumPy array is sent as it is, not as a file. The service answers the newest frame. Frames
 that it had no time for are dropped and counted in ``dropped``.
 """
 
@@ -22,11 +22,13 @@ from contextlib import (
     ExitStack,
 )
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Self, cast
 
 import httpx
 
-from sonoprobe_client.transport import ApiError, JsonObject
+from sonoprobe_client.images import FrameArray, Image, image_bytes
+from sonoprobe_client.problems import ApiError, SonoprobeError, api_error
+from sonoprobe_client.requests import JsonObject
 
 SUBPROTOCOL = "sonoprobe.v1"
 BEARER = "sonoprobe.bearer."
@@ -35,25 +37,7 @@ _HEADER = struct.Struct(">BBHHHId")
 _ENDED_BY_PROBLEM = "problem"
 
 
-class PixelArray(Protocol):
-    """The part of a NumPy array that is needed, so that NumPy need not be there."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows, columns, and colours if there are any."""
-
-    @property
-    def dtype(self) -> Any:
-        """Unsigned bytes."""
-
-    def tobytes(self) -> bytes:
-        """Rows from the top."""
-
-
-Frame: TypeAlias = bytes | PixelArray
-
-
-class StreamClosed(Exception):
+class StreamClosed(SonoprobeError):
     """The service has closed the stream without a problem: it is restarted, or went away.
 
     Attributes:
@@ -65,12 +49,13 @@ class StreamClosed(Exception):
         self.code = code
 
 
-def frame_message(frame: Frame, sequence: int, time_s: float) -> bytes:
+def frame_message(frame: Image, sequence: int, time_s: float) -> bytes:
     """The binary message of a frame. Raises ValueError: an array of another type or shape."""
     kind, width, height = FILE, 0, 0
-    if isinstance(frame, bytes):
-        data = frame
+    if not hasattr(frame, "dtype"):
+        data = image_bytes(frame)
     else:
+        frame = cast(FrameArray, frame)
         shape = frame.shape
         is_colour = len(shape) == 3 and shape[2] == 3
         if str(frame.dtype) != "uint8" or not (len(shape) == 2 or is_colour):
@@ -103,9 +88,10 @@ def _refused(error: Any) -> ApiError:
     except ValueError:
         problem = {}
     if not isinstance(problem, dict) or "code" not in problem:  # such as the answer of a proxy
-        problem = {"status": response.status_code, "code": "unknown", "detail": "no problem"}
+        problem = {"code": "not_a_problem_document"}
     after = response.headers.get("retry-after", "")
-    return ApiError(problem, float(after) if after.isdigit() else None)
+    after_s = float(after) if after.isdigit() else None
+    return api_error(problem, after_s, status=response.status_code)
 
 
 class _Conversation:
@@ -118,7 +104,7 @@ class _Conversation:
         self._begun_s = time.monotonic()
         self._problem: JsonObject | None = None
 
-    def next_message(self, frame: Frame, time_s: float | None) -> bytes:
+    def next_message(self, frame: Image, time_s: float | None) -> bytes:
         """The message of one more frame."""
         self._sequence += 1
         taken_s = time.monotonic() - self._begun_s if time_s is None else time_s
@@ -143,7 +129,7 @@ class _Conversation:
     def ended(self, error: Any) -> Exception:
         """What the end of the connection means."""
         if self._problem is not None:
-            return ApiError(self._problem)
+            return api_error(self._problem)
         close = error.rcvd
         return StreamClosed(1006) if close is None else StreamClosed(close.code, close.reason)
 
@@ -199,7 +185,7 @@ class FrameStream(AbstractContextManager["FrameStream"]):
     ) -> None:
         self._stack.close()
 
-    def send(self, frame: Frame, *, time_s: float | None = None) -> None:
+    def send(self, frame: Image, *, time_s: float | None = None) -> None:
         """Send a frame; ``time_s`` says when it was taken, by any clock that does not go back.
 
         Raises:
@@ -234,7 +220,7 @@ class FrameStream(AbstractContextManager["FrameStream"]):
         except ConnectionClosed as error:
             raise self._conversation.ended(error) from error
 
-    def decisions(self, frames: Iterable[Frame]) -> Iterator[JsonObject]:
+    def decisions(self, frames: Iterable[Image]) -> Iterator[JsonObject]:
         """Send frames as they come, and yield answers as they come, to the last frame's.
 
         Raises: as ``receive``.
@@ -305,7 +291,7 @@ class AsyncFrameStream(AbstractAsyncContextManager["AsyncFrameStream"]):
     ) -> None:
         await self._stack.aclose()
 
-    async def send(self, frame: Frame, *, time_s: float | None = None) -> None:
+    async def send(self, frame: Image, *, time_s: float | None = None) -> None:
         """As ``FrameStream.send``."""
         from websockets.exceptions import ConnectionClosed
 
@@ -330,7 +316,7 @@ class AsyncFrameStream(AbstractAsyncContextManager["AsyncFrameStream"]):
         except ConnectionClosed as error:
             raise self._conversation.ended(error) from error
 
-    async def decisions(self, frames: AsyncIterator[Frame]) -> AsyncIterator[JsonObject]:
+    async def decisions(self, frames: AsyncIterator[Image]) -> AsyncIterator[JsonObject]:
         """As ``FrameStream.decisions``, of frames that come by themselves, as from a camera."""
         sent = asyncio.create_task(self._send_all(frames))
         received: asyncio.Task[JsonObject] | None = None
@@ -348,6 +334,6 @@ class AsyncFrameStream(AbstractAsyncContextManager["AsyncFrameStream"]):
                 if task is not None:
                     task.cancel()
 
-    async def _send_all(self, frames: AsyncIterator[Frame]) -> None:
+    async def _send_all(self, frames: AsyncIterator[Image]) -> None:
         async for frame in frames:
             await self.send(frame)
