@@ -46,7 +46,7 @@ def cine() -> list[bytes]:
     larger = cv2.resize(np.asarray(still), (WIDTH, HEIGHT))
     rng = np.random.default_rng(0)
     noisy = [np.clip(larger + rng.normal(0, 4, larger.shape), 0, 255) for _ in range(FRAMES)]
-    return [cv2.imencode(".jpg", frame)[1].tobytes() for frame in noisy]
+    return [cv2.imencode(".jpg", frame.astype(np.uint8))[1].tobytes() for frame in noisy]
 
 
 def teach(local: LocalService) -> None:

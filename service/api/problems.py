@@ -114,8 +114,9 @@ def codes_of(status: int) -> list[str]:
     ours = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
     framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
     others = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
-    # Base classes, an error of commands, and one of workers.
+    # Base classes, an error of commands, one of workers, and one of WebSockets.
     never = {"service_error", "conflict", "forbidden", "invalid_settings", "lease_lost"}
+    never |= {"origin_not_allowed"}
     return [code for code in dict.fromkeys(others + ours + framework) if code not in never]
 
 
