@@ -35,8 +35,8 @@ from sonoprobe_client.streams import frame_message
 
 WIDTH, HEIGHT, FRAMES = 640, 480, 40
 RATES_HZ = (10, 20, 30)
-SPAN_S = 8.0
-TURNS = 5  # of as-fast-as-possible and of bare inference
+SPAN_S = 5.0
+TURNS = 3  # of as-fast-as-possible and of bare inference
 TURN_S = 2.0
 
 

@@ -179,6 +179,19 @@ def test_a_lifted_probe_ends_the_scene_and_its_answer(live, client) -> None:
     assert (said[9]["scene"], said[29]["scene"], said[29]["label"]) == (1, 2, "blobs")
 
 
+def test_a_client_can_say_that_another_patient_comes(live, client) -> None:
+    with stream(live) as frames:
+        for n in range(8):
+            frames.send(picture("blobs", 7, n), time_s=n / 10)
+            before = frames.receive()
+        frames.reset()
+        frames.send(picture("blobs", 7, 8), time_s=0.8)
+        after = frames.receive()
+    assert (before["label"], after["label"]) == ("blobs", None)
+    assert after["abstained"]["because"] == "settling"
+    assert (after["scene"], after["effective_frames"]) == (2, 1)
+
+
 def test_of_a_thousand_frames_at_once_the_newest_is_answered_and_the_rest_counted(
     live, client
 ) -> None:

@@ -72,6 +72,7 @@ class StreamSession:
         self._last: FrameMessage | None = None
         self.moved_s = time.monotonic()  # when the last frame came
         self._dropped = 0
+        self._is_other_scene = False
 
     async def greet(self) -> None:
         """Wait for the hello, open its version, and say what comes.
@@ -150,8 +151,7 @@ class StreamSession:
             data = message.get("bytes")
             if data is None:
                 parsed_reset(await self._document_of(message))
-                self._answers.reset()
-                self._live.reset()
+                self._is_other_scene = True  # a thread may be at work on a frame of the last one
                 continue
             self._put(parse_frame(data, time.monotonic()))
             await asyncio.sleep(0)  # a thousand small frames must not hold the event loop
@@ -196,6 +196,10 @@ class StreamSession:
     async def _answer_one(self, frame: FrameMessage) -> float:
         """Send the decision of a frame, or why there is none; return how long to pause."""
         opened = self.opened
+        if self._is_other_scene:
+            self._is_other_scene = False
+            self._answers.reset()
+            self._live.reset()
         try:
             with self._services.rules.going_on(opened.caller, opened.policy):
                 live = await self._live.embed(frame.picture, frame.client_time_ms / 1000)
@@ -216,10 +220,9 @@ class StreamSession:
         """On a thread: the message of a decision."""
         acquisition = Acquisition("", live.width_px, live.height_px)
         time_s = frame.client_time_ms / 1000
-        loaded = self._loaded
-        answer = self._answers.answer(
-            StreamFrame(live.embedding_D, live.findings, acquisition, time_s)
-        )
+        answers = self._answers  # a newly published version has others
+        loaded = answers.loaded
+        answer = answers.answer(StreamFrame(live.embedding_D, live.findings, acquisition, time_s))
         if answer.counted is not None:
             workspace_id = self.opened.caller.workspace_id
             self._services.monitor.record(workspace_id, loaded, [answer.counted])

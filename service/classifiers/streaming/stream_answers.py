@@ -54,7 +54,7 @@ class StreamAnswers:
         ultrasound: UltrasoundGate | None,
         steadiness: Steadiness = STEADY,
     ) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._coverage = coverage
         self._ultrasound = ultrasound
         self._steadiness = steadiness
@@ -69,7 +69,7 @@ class StreamAnswers:
 
     def use(self, loaded: LoadedClassifier) -> None:
         """Go on with the same version as it is loaded now, perhaps without an erased patient."""
-        self._loaded = loaded
+        self.loaded = loaded
 
     def reset(self) -> None:
         """Begin another scene: nothing is known."""
@@ -129,7 +129,7 @@ class StreamAnswers:
         because = next((name for name in ABSTAIN_ON if name in frame.findings), None)
         if because is None and passed_1 is not None and not passed_1[0]:
             because = "not_ultrasound"
-        predicted = self._loaded.model.predict(
+        predicted = self.loaded.model.predict(
             frame.embedding_D[None],
             self._coverage,
             unusable_N=[because],
@@ -156,7 +156,7 @@ class StreamAnswers:
             self._sum_D, self._began_s = np.zeros_like(unit_D), frame.time_s
         self._unseen_s = None
         self._sum_D = SCENE_MEMORY * self._sum_D + unit_D
-        for key, head in self._loaded.model.heads.items():
+        for key, head in self.loaded.model.heads.items():
             logits_C = head.head.logits(frame.embedding_D[None])[0]
             average = self._averages[key].add(logits_C, frame.time_s)
             calibration = head.calibrator.calibration
