@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export ORT_DISABLE_TELEMETRY := 1
 
 .PHONY: demo demo-replicas test test-postgres test-identity test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
-.PHONY: requirements sbom image promtool site test-site screenshots
+.PHONY: requirements sbom image promtool site test-site screenshots notebook
 
 demo: .venv/ready
 	rm -rf runs/demo
@@ -183,6 +183,17 @@ site: .venv-site/ready
 # The site in Chromium, if there is one, and the tutorial against a running service.
 test-site: .venv-dev/ready site
 	$(DEV) -m pytest -m site tests/site
+
+# The pictures of the pages, taken anew by the browser tests. Look at them before you commit them.
+screenshots: .venv-dev/browser-ready
+	rm -rf build/screenshots
+	mkdir -p build/screenshots
+	SONOPROBE_SCREENSHOTS=$(CURDIR)/build/screenshots $(DEV) -m pytest -m browser tests/browser/test_console.py
+	$(DEV) -m docs.site.screenshots build/screenshots
+
+# The notebook has the text and the Python tabs of the tutorial.
+notebook: .venv-dev/ready
+	$(DEV) -m docs.site.notebook
 
 .venv-site/ready: requirements/site.txt
 	$(PYTHON) -m venv .venv-site
