@@ -19,6 +19,8 @@ DECISIONS = "docs/decisions/README.md"
 OPENAPI = "docs/openapi.json"
 ASSETS = "docs/images"
 NOTEBOOKS = ("docs/tutorial.ipynb",)
+# Pages whose names in the site are others. Sphinx has a search.html of its own.
+RENAMED = {"docs/search.md": "similarity-search.md"}
 # Pages that do not lie in docs/, and their names in the site.
 OUTSIDE = {
     "SECURITY.md": "security.md",
@@ -43,7 +45,7 @@ class SiteError(Exception):
 
 def site_names(root: Path) -> dict[str, str]:
     """The pages of the site: path in the repository -> path in the site."""
-    pages = {MAP: "index.md", DECISIONS: "decisions/index.md"}
+    pages = {MAP: "index.md", DECISIONS: "decisions/index.md"} | RENAMED
     for file in sorted((root / "docs").rglob("*.md")):
         path = file.relative_to(root).as_posix()
         pages.setdefault(path, path.removeprefix("docs/"))
@@ -103,26 +105,26 @@ def _outside_of_code(text: str, replace: Callable[[re.Match[str]], str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def navigation(map_text: str, pages: dict[str, str]) -> list[tuple[str, list[str]]]:
-    """The sections of the map with the pages that their first links name, in order.
+def navigation(map_text: str, pages: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
+    """The sections of the map with the pages that their first links name, and the names there.
 
     Raises:
         SiteError: the map does not name a page, or names one twice.
     """
-    sections: list[tuple[str, list[str]]] = []
+    sections: list[tuple[str, dict[str, str]]] = []
     seen: set[str] = {"index.md"}
     for line in map_text.splitlines():
         if line.startswith("## "):
-            sections.append((line[3:].strip(), []))
-        row = re.match(r"\| \[[^\]]*\]\(([^)#\s]+)\)", line)
+            sections.append((line[3:].strip(), {}))
+        row = re.match(r"\| \[([^\]]*)\]\(([^)#\s]+)\)", line)
         if row is None or not sections:
             continue
-        target = os.path.normpath(f"docs/{row[1]}")
+        target = os.path.normpath(f"docs/{row[2]}")
         name = "reference/index.md" if target == OPENAPI else pages.get(target)
         if name is None or name in seen:
-            raise SiteError(f"{MAP}: {row[1]} is no page of the site, or is there twice")
+            raise SiteError(f"{MAP}: {row[2]} is no page of the site, or is there twice")
         seen.add(name)
-        sections[-1][1].append(name)
+        sections[-1][1][name] = row[1]
     decisions = {n for n in pages.values() if n.startswith("decisions/0")}
     missing = sorted(set(pages.values()) - seen - decisions)
     if missing:
@@ -130,10 +132,10 @@ def navigation(map_text: str, pages: dict[str, str]) -> list[tuple[str, list[str
     return sections
 
 
-def toctree(names: list[str], caption: str) -> str:
+def toctree(titles: dict[str, str], caption: str) -> str:
     """A hidden list of pages, from which Sphinx makes the navigation."""
     options = [":hidden:", ":titlesonly:", f":caption: {caption}"]
-    entries = [f"/{name.removesuffix('.md')}" for name in names]
+    entries = [f"{title} </{name.removesuffix('.md')}>" for name, title in titles.items()]
     return "\n".join(["", "```{toctree}", *options, "", *entries, "```", ""])
 
 
@@ -153,7 +155,7 @@ def sources(root: Path = ROOT) -> dict[str, bytes]:
             text = _link_routes(text, anchors)
         if path == MAP:
             chapters = navigation((root / MAP).read_text(), pages)
-            text += "".join(toctree(names, title) for title, names in chapters)
+            text += "".join(toctree(titles, caption) for caption, titles in chapters)
         if name.startswith("decisions/0"):
             text = ORPHAN + text
         files[name] = text.encode()

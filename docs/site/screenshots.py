@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 IMAGES = DOCS / "images"
 SHOWN = re.compile(r"!\[[^\]]*\]\((?:\.\./)*images/([\w-]+)\.webp\)")
-MAX_HEIGHT_PX = 1400  # the rest of a long page adds nothing to the text beside it
+MAX_HEIGHT_PX = 1750  # the rest of a long page adds nothing to the text beside it
 QUALITY = 80
 
 

@@ -22,6 +22,11 @@ def test_the_map_names_every_page_once_for_one_of_four_readers() -> None:
     assert [title for title, _ in chapters] == ["Start", "Build on it", "Operate it", "Research"]
 
 
+def test_no_page_has_the_name_of_one_that_sphinx_writes(files: dict[str, bytes]) -> None:
+    assert {"search.md", "genindex.md"} & files.keys() == set()
+    assert "similarity-search.md" in files
+
+
 def test_a_page_that_the_map_does_not_name_fails_the_build() -> None:
     pages = {"docs/README.md": "index.md", "docs/a.md": "a.md", "docs/b.md": "b.md"}
     with pytest.raises(SiteError, match=r"does not name b\.md"):
