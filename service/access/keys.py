@@ -130,11 +130,12 @@ class KeyRing:
 
     def _token_caller(self, tokens: AccessTokens, token: str, address: str) -> Caller:
         try:
-            workspace, holder = tokens.holder(token)
+            workspace, policy_version, holder = tokens.holder(token)
         except InvalidToken:
             self._note_failure(address)
             raise
-        return Caller(workspace.workspace_id, holder.author, holder.scopes, roles=holder.roles)
+        owner_id, author = workspace.workspace_id, holder.author
+        return Caller(owner_id, author, holder.scopes, policy_version, roles=holder.roles)
 
     def _note_failure(self, address: str) -> None:
         """Raises TooManyFailedKeys: there were many from this address."""
