@@ -130,6 +130,22 @@ def test_a_client_can_verify_the_chain_from_the_answers(admin: Client) -> None:
         assert previous.hex() == stated
 
 
+def test_the_chain_is_verified_over_http_in_parts(admin: Client, audited: LocalService) -> None:
+    headers = {"Authorization": f"Bearer {audited.key}"}
+    with httpx.Client(base_url=audited.url, headers=headers, trust_env=False) as http:
+        whole = http.get("/v1/audit/verification").json()
+        assert whole["sound"], whole
+        assert (whole["next_cursor"], whole["moved"], whole["findings"]) == (None, 0, [])
+        assert whole["entries"] == whole["last"] > 10
+        first = http.get("/v1/audit/verification", params={"limit": 7}).json()
+        assert (first["sound"], first["entries"], first["last"]) == (True, 7, 7)
+        rest = http.get("/v1/audit/verification", params={"cursor": first["next_cursor"]}).json()
+        assert (rest["sound"], rest["next_cursor"]) == (True, None)
+        assert rest["entries"] >= whole["entries"] - 7
+    (latest, *_) = entries(admin, action="verify_audit_log")
+    assert latest["outcome"] == "ok"
+
+
 def test_refusals_are_recorded_with_their_code(admin: Client, audited: LocalService) -> None:
     made = admin.create_key("bedside", scopes=["predict"])
     with Client(audited.url, key=made["secret"]) as bedside:
