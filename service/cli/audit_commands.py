@@ -21,11 +21,13 @@ from service.catalog.audit.audit_records import AuditStore
 from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
 from service.catalog.ids import timestamp
 from service.cli.audited import command_user
-from service.cli.terminal import catalog_at, errors, explained
+from service.cli.remote.operation_commands import entries
+from service.cli.terminal import AsJson, catalog_at, errors, explained, show
 from service.opening.catalog_opening import postgres_of
 from service.settings import Settings, read_settings
 
 app = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.command()(entries)
 ENTRIES_AT_ONCE = 1000
 Copy = Annotated[
     Path | None,
@@ -63,7 +65,7 @@ def verify_log(
             dir_okay=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Verify all chains; the exit code is 1 if an entry was changed, removed or cut off.
 
@@ -98,11 +100,14 @@ def export_log(
         int, typer.Option(min=0, help="Number of the last entry of an earlier export.")
     ] = 0,
     copy: Copy = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print entries as JSON lines, oldest first: the entry, and the digest of the chain there.
 
-    SHA-256 of the digest before and of the entry's canonical JSON (RFC 8785) is the digest.
+    SHA-256 of the digest before and of the entry's canonical JSON (RFC 8785) is the digest. With
+    --json the lines are the items of one array.
     """
+    separator = "[" if as_json else ""
     with explained():
         settings = read_settings()
         chains = None
@@ -114,8 +119,11 @@ def export_log(
                 reached = after
                 while entries := store.read(chain, after=reached, limit=ENTRIES_AT_ONCE):
                     for entry in entries:
-                        typer.echo(line_of(entry))
+                        typer.echo(separator + line_of(entry), nl=not as_json)
+                        separator = "," if as_json else ""
                     reached = entries[-1].seq
+        if as_json:
+            typer.echo("[]" if separator == "[" else "]")
 
 
 @app.command(name="move-out")
@@ -124,6 +132,7 @@ def move_out_entries(
     before: Annotated[
         datetime, typer.Option(formats=["%Y-%m-%d"], help="Day (UTC) of the first that stays.")
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Move entries from before a day into a file of JSON lines, as `export` prints them.
 
@@ -137,15 +146,14 @@ def move_out_entries(
                 archive(store, settings.backup_dir)
             counts = move_out(store, timestamp(before.replace(tzinfo=UTC)), file, command_user())
             HeadsFile(settings.heads_dir()).note(store.heads())
-        for chain, count in counts.items():
-            typer.echo(f"{chain}: {count} entries moved")
-        if not counts:
-            typer.echo("no entry is older")
+        lines = [f"{chain}: {count} entries moved" for chain, count in counts.items()]
+        show({"moved": counts}, lines or ["no entry is older"], as_json=as_json)
 
 
 @app.command(name="forget-digests")
 def forget_digests(
     workspace: Annotated[str, typer.Option(help="Name of the workspace.")],
+    as_json: AsJson = False,
 ) -> None:
     """Destroy the key of the digests of a workspace, for ever; a new one is made.
 
@@ -161,8 +169,8 @@ def forget_digests(
                 write_now(store, event)
                 if outcome == "begun":
                     store.destroy_digest_key(chain)
-        typer.echo("the key of the digests is destroyed; that of the copy beside the backups goes")
-        typer.echo("with the next backup")
+        told = "the key of the digests is destroyed; that of the copy beside the backups goes"
+        show({"destroyed": True}, [told, "with the next backup"], as_json=as_json)
 
 
 @contextmanager

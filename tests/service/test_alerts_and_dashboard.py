@@ -16,9 +16,10 @@ import yaml
 from service.access.keys import create_key
 from service.catalog.access_records import KeyGrant
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.client.client import ApiError, Client
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 DOCKER = Path(__file__).parents[2] / "docker"
