@@ -102,7 +102,7 @@ class Link:
         self._http = http.client.HTTPConnection("127.0.0.1", service.settings.port, timeout=60)
         self._key = service.key
 
-    def send(self, method: str, path: str, body: object = None) -> str:
+    def send(self, method: str, path: str, body: Any = None) -> str:
         """The request id of the answer. Raises OSError, HTTPException: the service was killed.
 
         Raises:
@@ -117,6 +117,11 @@ class Link:
         text = answer.read()
         if answer.status >= 300 or answer.status == 207:
             raise RuntimeError(f"{method} {path}: {answer.status} {text[:300]!r}")
+        for item in (
+            json.loads(text).get("items", ()) if path.endswith("/scans") and content else ()
+        ):
+            if item["scan"]["scan_id"] != body["metadata"][0]["scan_id"]:
+                raise RuntimeError("the picture is stored already, as another scan")
         return str(answer.headers["X-Request-Id"])
 
 
@@ -298,11 +303,12 @@ def check_round(
         require(pending is not None, "stored and acknowledged differ")
         if pending is not None:
             named = list(others.values()) == [ACTIONS[pending[0]]]
-            require(named, "something is stored without an entry before it")
+            require(named, f"stored without an entry before it, or lost: {set(found) ^ set(state)}")
             state = after(state, pending)
         counts["stored_unacknowledged"] += 1
-    differing = sorted(set(found.items()) ^ set(state.items()))
-    require(not differing, f"stored and acknowledged differ by {differing}")
+    missing, more = set(state.items()) - set(found.items()), set(found.items()) - set(state.items())
+    calls = [call for call, _ in reports.writes]
+    require(not missing | more, f"missing {missing}, stored {more}, after the calls {calls}")
     counts["without_outcome"] += len(set(others) - ended)
     return state, counts
 
