@@ -91,11 +91,48 @@ class AuditEntryAnswer(Answer):
     who: AuditAuthorAnswer
 
 
+class AuditFindingAnswer(Answer):
+    """Something that is not as it was written."""
+
+    agrees_until: int
+    """Last entry before it that a noted head confirms."""
+    kind: str
+    """changed: the entry does not give its digest; missing: entries before this one are gone;
+    cut: this one and what followed are gone; head: it differs from a noted head.
+    """
+    seq: int
+    """Number of the entry."""
+
+
 class AuditPage(Answer):
     """Entries of the workspace, newest first."""
 
     items: list[AuditEntryAnswer]
     next_cursor: str | None
+
+
+class AuditVerificationAnswer(Answer):
+    """What a part of the chain says of itself; ``next_cursor`` is null at its end."""
+
+    chain: str
+    """Id of the workspace."""
+    confirmed: int
+    """Last entry of this part that a noted head confirms."""
+    entries: int
+    """How many were read."""
+    findings: list[AuditFindingAnswer]
+    """At most 100."""
+    heads: int
+    """How many noted heads were compared."""
+    last: int
+    """Number of the last entry that was read."""
+    moved: int
+    """Last entry that was moved into a file, and was not read."""
+    next_cursor: str | None
+    restored: list[list[Any]]
+    """First and last entry that restores have lost, as entries say."""
+    sound: bool
+    """Whether nothing was found in this part."""
 
 
 class BackupResult(Answer):
