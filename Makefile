@@ -49,7 +49,7 @@ browser-tests: .venv-dev/browser-ready
 # The types of the TypeScript client, and its modules for the console.
 client:
 	cd clients/typescript && npm ci --silent && npm run --silent generate && npm run --silent build
-	cp $(addprefix clients/typescript/dist/,index.js client.js problems.js retries.js) service/console/client
+	cp $(addprefix clients/typescript/dist/,index.js client.js problems.js retries.js stream.js) service/console/client
 
 .venv-dev/browser-ready: .venv-dev/ready tests/browser/package-lock.json
 	command -v chromium || (apt-get update && apt-get install --yes chromium) || \
