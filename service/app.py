@@ -288,6 +288,6 @@ def _key_ring(
     stack: AsyncExitStack, settings: Settings, catalog: Catalog, default_workspace_id: str
 ) -> KeyRing:
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
-    tokens = stack.enter_context(access_tokens(settings, catalog.find_workspace))
+    tokens = stack.enter_context(access_tokens(settings, catalog.workspace_at_door))
     required = settings.require_key
     return KeyRing(catalog, default_workspace_id, failed, require_key=required, tokens=tokens)

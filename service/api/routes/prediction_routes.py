@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.access.audit.touched import touched
+from service.access.audit.touched import touched, will_answer
 from service.api.batches import refuse_if_all_failed
 from service.api.dependencies import KnownCaller, Service, Services, WorkspaceId
 from service.api.openapi import image_body
@@ -115,8 +115,11 @@ async def predict_items(
             refuse_if_all_failed(embedded)
         items = [_item(image) for image in embedded]
         facts = [_facts(request, image) for image in embedded]
+    status = 207 if any(item is None for item in items) else 200
+    if not (threshold or heatmap_label or cine):  # these may still be refused
+        will_answer(status)
     return await asyncio.to_thread(
-        _answer, service, workspace_id, loaded, items, facts, prediction_request
+        _answer, service, workspace_id, loaded, items, facts, prediction_request, status
     )
 
 
@@ -127,11 +130,11 @@ def _answer(
     items: Sequence[PredictionQuery | None],
     facts: Sequence[ItemFacts],
     prediction_request: PredictionRequest,
+    status: int,
 ) -> Response:
     predicted = predict(loaded, items, prediction_request)
     service.monitor.record(workspace_id, loaded, predicted.answers)
     answer = PredictionsAnswer.of(loaded, predicted, facts, prediction_request.coverage)
-    status = 207 if any(item is None for item in items) else 200
     return Response(
         answer.model_dump_json(exclude_unset=True), status, media_type="application/json"
     )

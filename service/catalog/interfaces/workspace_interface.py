@@ -25,6 +25,9 @@ class WorkspaceCatalog(Protocol):
     def find_workspace(self, name: str) -> Workspace | None:
         """The workspace of this name; None = there is none."""
 
+    def workspace_at_door(self, name: str) -> tuple[Workspace, int] | None:
+        """As ``find_workspace``, with the version of its policy at the same moment; 0 = none."""
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, oldest first."""
 

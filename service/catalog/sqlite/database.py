@@ -81,6 +81,19 @@ class Database:
             finally:
                 self._give_back(connection)
 
+    @contextmanager
+    def glance(self) -> Iterator[sqlite3.Connection]:
+        """Lend a reader for one statement, which sees one moment without a transaction of its own.
+
+        Each request does so at the door; beginning and ending a transaction would take longer.
+        """
+        with translated():
+            connection = self._borrow()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+
     def check(self) -> None:
         """Write and sync one page. Raises CatalogFailure: the file is gone or not writable."""
         with self.write() as connection:
