@@ -13,7 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.calibrator import fit_calibrator
-from service.fewshot.classifier import ABSENT, PRESENT, CalibratedHead, FewShotClassifier
+from service.fewshot.classifier import (
+    ABSENT,
+    PRESENT,
+    AskedWith,
+    CalibratedHead,
+    FewShotClassifier,
+)
 from service.fewshot.fit import Counted, Fit, check_names, fit
 from service.fewshot.forecast import affordable_forecasts
 from service.fewshot.heldout import OutOfFold
@@ -68,11 +74,14 @@ def fit_classifier(
     weights: Mapping[str, float] | None = None,
     counted: Counted = "groups",
     unlabelled: UnlabelledScans | None = None,
+    views_ND: npt.NDArray[np.floating] | None = None,
 ) -> ClassifierFit:
     """Fit one head per target.
 
     Args:
         embeddings_ND: one row per example.
+        views_ND: the mean embedding of its views; with it the heads are fitted to these, judged by
+            these, and must be asked with such. None = with single embeddings.
         targets: ``{None: class of each example}``, or ``presence`` of several labels.
         groups: N patients, studies or images.
         thresholds: class or label -> probability from which it is called.
@@ -90,9 +99,10 @@ def fit_classifier(
             if unknown:
                 raise InputError(f"{len(unknown)} of the {what} name a label without examples")
     scans = _affordable(unlabelled, len(targets))
+    rows_ND = embeddings_ND if views_ND is None else views_ND
     fits = {
         label: fit(
-            embeddings_ND,
+            rows_ND,
             classes,
             groups,
             encoder_id=encoder_id,
@@ -110,8 +120,10 @@ def fit_classifier(
     # Products are small: their threads would only wait for those of other requests.
     with threadpool_limits(1):
         usual = novelty(embeddings_ND, first.labels_N, first.groups_N)
-        classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
-        report = _report(classifier, fits, embeddings_ND)
+        asked_with: AskedWith = "frame" if views_ND is None else "views"
+        classifier = FewShotClassifier(encoder_id, heads, usual, asked_with)
+        classifier = classifier.with_thresholds(thresholds or {})
+        report = _report(classifier, fits, rows_ND)
     without_label = None if None in targets else _without_label(targets)
     return ClassifierFit(
         classifier,
