@@ -54,6 +54,10 @@ def fit(
         str | None,
         typer.Option(help="Collection whose other scans take part unlabelled, where that helps."),
     ] = None,
+    views: Annotated[
+        bool,
+        typer.Option("--views", help="Fit to seven views of each image; predictions take longer."),
+    ] = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -64,7 +68,8 @@ def fit(
     """
     with service_at(url, key) as client:
         files = labelled_files(source)
-        fields = {} if unlabelled is None else {"unlabelled": {"collection": unlabelled}}
+        fields: dict[str, Any] = {"views": True} if views else {}
+        fields |= {} if unlabelled is None else {"unlabelled": {"collection": unlabelled}}
         if collection is None:
             images = [file.path.read_bytes() for file in files]
             with _hint():
@@ -76,7 +81,7 @@ def fit(
             wanted = {"name": name, "collection": collection, "task": task or name}
             answer = client.fit(wanted | fields)
         typer.echo(_line(answer))
-        for head in answer["report"]["labels"] if fields else ():
+        for head in answer["report"]["labels"] if unlabelled else ():
             found = head["unlabelled"]
             verb = "used" if found["used"] else "not used"
             typer.echo(f"{found['scans']} unlabelled scans {verb}: {found['because']}")

@@ -15,6 +15,7 @@ class PredictOptions(TypedDict, total=False):
         thresholds: label -> probability at which it is called.
         cine: the images are frames of one cine, in order: ``cine`` answers for all of them.
         region: ``auto``, ``none`` or ``x0,y0,x1,y1``.
+        accuracy: ``high`` or ``standard``; left out, the one for which the version was fitted.
     """
 
     version: int | str | None
@@ -23,6 +24,7 @@ class PredictOptions(TypedDict, total=False):
     heatmap: str | None
     heatmap_label: str | None
     thresholds: Mapping[str, float] | None
+    accuracy: str | None
     cine: bool
     region: str | None
 
@@ -57,9 +59,9 @@ class ClassifierCalls(Transport):
     ) -> JsonObject:
         """POST /v1/classifiers from uploads; one ``{"label": ...}`` per image.
 
-        ``fields``: ``kind``, ``class_weights``, ``counted``, ``thresholds``, ``unlabelled``; a
-        multi-label example is ``{"labels": [...]}``. Examples with a ``scan_id`` are stored scans
-        and have no image.
+        ``fields``: ``kind``, ``class_weights``, ``counted``, ``thresholds``, ``unlabelled``,
+        ``views``; a multi-label example is ``{"labels": [...]}``. Examples with a ``scan_id`` are
+        stored scans and have no image.
         """
         body = {**(fields or {}), "name": name, "examples": list(examples)}
         return self._post("/v1/classifiers", body, images, idempotency_key=idempotency_key)
