@@ -29,8 +29,8 @@ def uploads() -> tuple[NewExample, NewExample]:
     both = NewExample(
         "a", 0, sha256="1" * 64, subject_id="p1", embedding_D=np.concatenate([PLAIN_D, VIEWS_D])
     )
-    return both, replace(
-        both, label="b", group=1, sha256="2" * 64, subject_id="p2", embedding_D=PLAIN_D
+    return both, both._replace(
+        label="b", group=1, sha256="2" * 64, subject_id="p2", embedding_D=PLAIN_D
     )
 
 
