@@ -14,7 +14,14 @@ from service.index.compressed import PROBES
 from service.index.segment_builder import TRIED_PROBES, open_all
 from service.index.vector_file import VectorFile
 from service.index.vector_index import EmbeddingIndex
-from tests.index.clustered_rows import built, clustered, found_ids, put, small_index
+from tests.index.clustered_rows import (
+    built,
+    clustered,
+    found_ids,
+    hashes_of,
+    put,
+    small_index,
+)
 
 
 @pytest.fixture
@@ -199,7 +206,7 @@ def test_the_next_build_measures_the_lists_of_a_segment_that_has_the_default(
     manifest = segment_files.verified(folder, encoder_id="enc_a", dim=rows_ND.shape[1])
     segment_files.write_manifest(folder, replace(manifest, probes=None))  # as 0.1.0 wrote it
     reopened = small_index(tmp_path)
-    reopened.open_files(ids, np.zeros(3000, np.uint64))
+    reopened.open_files(ids, hashes_of(ids))
     (before,) = reopened.state().lists
     assert (before.lists > 0, before.probed, before.is_measured) == (True, PROBES, False)
     built(reopened)
