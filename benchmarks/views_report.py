@@ -16,7 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from fewshot_data import Doubles, Ints, Row, accuracy_percent, class_numbers
+from fewshot_data import Ints, Row, accuracy_percent, class_numbers
 from fewshot_report import table
 from fewshot_studies import SHOTS, mean_interval
 from harness import argument_parser, required_shared_folder, write_report
@@ -24,7 +24,7 @@ from service_process import service_process
 from threadpoolctl import threadpool_limits
 from view_vectors import read_views
 
-from service.arrays import unit_rows
+from service.arrays import Floats, unit_rows
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.errors import NotEnoughExamples
 from service.fewshot.calibrator import fit_calibrator, reliability
@@ -63,7 +63,7 @@ def main() -> None:
     write_report(tables, arguments)
 
 
-def measure(sets: dict[str, tuple[LabelledSet, Doubles]], seeds: int) -> list[Row]:
+def measure(sets: dict[str, tuple[LabelledSet, Floats]], seeds: int) -> list[Row]:
     """Per set and shots: accuracy of single embeddings, and the gain of each way over it."""
     rows: list[Row] = []
     for name, (labelled, views_NVD) in sets.items():
@@ -82,7 +82,7 @@ def measure(sets: dict[str, tuple[LabelledSet, Doubles]], seeds: int) -> list[Ro
     return rows
 
 
-def _draw(labelled: LabelledSet, kinds: dict[str, Doubles], split: Split) -> dict[str, float]:
+def _draw(labelled: LabelledSet, kinds: dict[str, Floats], split: Split) -> dict[str, float]:
     truth_Q = class_numbers(labelled)[split.test]
     values: dict[str, float] = {}
     for way in ("single/single", *WAYS):
@@ -102,7 +102,7 @@ def _draw(labelled: LabelledSet, kinds: dict[str, Doubles], split: Split) -> dic
 
 
 def _promises(
-    suffix: str, labelled: LabelledSet, rows_ND: Doubles, split: Split
+    suffix: str, labelled: LabelledSet, rows_ND: Floats, split: Split
 ) -> dict[str, float]:
     """Calibration and coverage of a version that is fitted to, and asked with, such rows."""
     train, test = split.train, split.test

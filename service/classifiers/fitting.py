@@ -20,7 +20,7 @@ from service.catalog.records import (
 )
 from service.classifiers.examples import Examples, by_class_name, labels_of, to_records
 from service.errors import InputError
-from service.fewshot.classifier_fit import ClassifierFit, fit_classifier, presence
+from service.fewshot.classifier_fit import ClassifierFit, ViewedRows, fit_classifier, presence
 from service.fewshot.duplicates import closest, near_duplicate_groups, similarity_of_copies
 from service.fewshot.fit import Counted
 from service.fewshot.heldout import without_scores as without_scores
@@ -266,16 +266,17 @@ def _fit(
         targets = presence([labels_by_key[key] for key in examples.labels])
     else:
         targets = {None: examples.labels}
+    unlabelled, views_ND = beside
+    rows = examples.embeddings_ND
     return fit_classifier(
-        examples.embeddings_ND,
+        rows if views_ND is None else ViewedRows(rows, views_ND),
         targets,
         groups,
         encoder_id=encoder_id,
         thresholds=options.thresholds,
         weights=options.class_weights,
         counted=options.counted or "groups",
-        unlabelled=beside[0],
-        views_ND=beside[1],
+        unlabelled=unlabelled,
     )
 
 

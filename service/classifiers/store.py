@@ -29,7 +29,8 @@ from service.classifiers.portable_versions import version_of_document
 from service.classifiers.signing.signatures import SIGNATURE, SignatureState
 from service.classifiers.sources import Sources
 from service.classifiers.unlabelled import kept_pool, selected_pool
-from service.classifiers.views.example_views import EmbedViews, ExampleViews
+from service.classifiers.views.example_views import ExampleViews
+from service.classifiers.views.kept_views import EmbedViews, KeptViews
 from service.errors import (
     EncoderMismatch,
     InputError,
@@ -60,7 +61,7 @@ class ClassifierStore:
         self._encoder_id = encoder_id
         self._dim = dim
         self._max_examples = max_examples
-        self._views = None if embed_views is None else ExampleViews(catalog, embed_views)
+        self._views = None if embed_views is None else ExampleViews(catalog, KeptViews(embed_views))
         self._ready: OrderedDict[tuple[str, str, int], LoadedClassifier] = OrderedDict()
         self._generation = 0
         self._lock = threading.Lock()

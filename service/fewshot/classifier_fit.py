@@ -39,6 +39,19 @@ class ClassifierFit:
     out_of_fold: OutOfFold
 
 
+@dataclass(frozen=True, slots=True)
+class ViewedRows:
+    """Examples of a fit with views.
+
+    Attributes:
+        frames_ND: their embeddings, for distances.
+        views_ND: the mean embedding of the views of each, to which the heads are fitted.
+    """
+
+    frames_ND: npt.NDArray[np.floating]
+    views_ND: npt.NDArray[np.floating]
+
+
 def presence(labels: Sequence[frozenset[str]]) -> dict[str | None, Sequence[str]]:
     """The targets of a multi-label classifier: label -> ``present`` or ``absent`` per example.
 
@@ -65,7 +78,7 @@ def presence(labels: Sequence[frozenset[str]]) -> dict[str | None, Sequence[str]
 
 
 def fit_classifier(
-    embeddings_ND: npt.NDArray[np.floating],
+    embeddings_ND: npt.NDArray[np.floating] | ViewedRows,
     targets: Mapping[str | None, Sequence[str]],
     groups: Sequence[str],
     *,
@@ -74,14 +87,11 @@ def fit_classifier(
     weights: Mapping[str, float] | None = None,
     counted: Counted = "groups",
     unlabelled: UnlabelledScans | None = None,
-    views_ND: npt.NDArray[np.floating] | None = None,
 ) -> ClassifierFit:
     """Fit one head per target.
 
     Args:
-        embeddings_ND: one row per example.
-        views_ND: the mean embedding of its views; with it the heads are fitted to these, judged by
-            these, and must be asked with such. None = with single embeddings.
+        embeddings_ND: one row per example, or both rows of a fit with views.
         targets: ``{None: class of each example}``, or ``presence`` of several labels.
         groups: N patients, studies or images.
         thresholds: class or label -> probability from which it is called.
@@ -99,7 +109,7 @@ def fit_classifier(
             if unknown:
                 raise InputError(f"{len(unknown)} of the {what} name a label without examples")
     scans = _affordable(unlabelled, len(targets))
-    rows_ND = embeddings_ND if views_ND is None else views_ND
+    frames_ND, rows_ND, asked_with = _rows(embeddings_ND)
     fits = {
         label: fit(
             rows_ND,
@@ -119,8 +129,7 @@ def fit_classifier(
     }
     # Products are small: their threads would only wait for those of other requests.
     with threadpool_limits(1):
-        usual = novelty(embeddings_ND, first.labels_N, first.groups_N)
-        asked_with: AskedWith = "frame" if views_ND is None else "views"
+        usual = novelty(frames_ND, first.labels_N, first.groups_N)
         classifier = FewShotClassifier(encoder_id, heads, usual, asked_with)
         classifier = classifier.with_thresholds(thresholds or {})
         report = _report(classifier, fits, rows_ND)
@@ -130,6 +139,15 @@ def fit_classifier(
         replace(report, examples_without_label=without_label),
         OutOfFold({label: fitted.scores for label, fitted in fits.items()}),
     )
+
+
+def _rows(
+    rows: npt.NDArray[np.floating] | ViewedRows,
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], AskedWith]:
+    """For distances, for the heads, and what these are then asked with."""
+    if isinstance(rows, ViewedRows):
+        return rows.frames_ND, rows.views_ND, "views"
+    return rows, rows, "frame"
 
 
 def _affordable(scans: UnlabelledScans | None, heads: int) -> UnlabelledScans | None:
