@@ -6,6 +6,7 @@ import { useComputed } from "@preact/signals";
 import { Data } from "./data.js";
 import { Busy, Failure, Field, forgetPictures, html, useAction } from "./elements.js";
 import { Label } from "./label.js";
+import { Live } from "./live.js";
 import { CollectionMap } from "./map.js";
 import { Search } from "./search.js";
 import { address, farewell, key, signIn, signOut, spoken, start, state } from "./session.js";
@@ -17,6 +18,7 @@ import { NOT_A_DEVICE } from "./words.js";
 const PAGES = [
   ["teach", "Teach", Teach],
   ["use", "Use", Use],
+  ["live", "Live", Live],
   ["search", "Search", Search],
   ["label", "Label", Label],
   ["map", "Map", CollectionMap],

@@ -51,6 +51,8 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 
+_PERMISSIONS = "camera=(self), microphone=(), geolocation=()"  # the page Live has a camera
+
 
 @dataclass(frozen=True, slots=True)
 class _File:
@@ -108,4 +110,5 @@ def _headers(content: bytes, suffix: str) -> dict[str, str]:
     if suffix == ".html":
         digest = base64.b64encode(hashlib.sha256(_IMPORT_MAP.encode()).digest()).decode()
         headers["Content-Security-Policy"] = _POLICY.format(digest=digest)
+        headers["Permissions-Policy"] = _PERMISSIONS
     return headers
