@@ -104,10 +104,8 @@ def fit_classifier(
         InputError: lengths differ, a bad name, weight or threshold, or rows of no finite length.
     """
     if None not in targets:
-        for names, what in ((thresholds, "thresholds"), (weights, "class weights")):
-            unknown = set(names or {}) - targets.keys()
-            if unknown:
-                raise InputError(f"{len(unknown)} of the {what} name a label without examples")
+        _refuse_unknown(targets, thresholds, "thresholds")
+        _refuse_unknown(targets, weights, "class weights")
     scans = _affordable(unlabelled, len(targets))
     frames_ND, rows_ND, asked_with = _rows(embeddings_ND)
     fits = {
@@ -139,6 +137,15 @@ def fit_classifier(
         replace(report, examples_without_label=without_label),
         OutOfFold({label: fitted.scores for label, fitted in fits.items()}),
     )
+
+
+def _refuse_unknown(
+    targets: Mapping[str | None, Sequence[str]], values: Mapping[str, float] | None, what: str
+) -> None:
+    """Raises InputError: a value names a label without examples."""
+    unknown = set(values or {}) - targets.keys()
+    if unknown:
+        raise InputError(f"{len(unknown)} of the {what} name a label without examples")
 
 
 def _rows(
