@@ -128,7 +128,7 @@ async def _opened(
     fits = _fit_queue(stack, settings, watch)
     pipeline = _pipeline(settings, model, metrics, watch, rules)
     await stack.enter_async_context(pipeline)
-    classifiers = _classifiers(settings, truth, model)
+    classifiers = _classifiers(settings, truth, pipeline)
     evaluator = ClassifierEvaluator(truth, classifiers)
     gate, every_s = model.ultrasound, settings.monitor_store_s
     monitor = ClassifierMonitor(truth, classifiers, evaluator, metrics, gate, every_s)
@@ -210,9 +210,13 @@ async def _opened_gallery(
     return gallery
 
 
-def _classifiers(settings: Settings, truth: Catalog, model: Encoder) -> ClassifierStore:
+def _classifiers(settings: Settings, truth: Catalog, pipeline: Pipeline) -> ClassifierStore:
     return ClassifierStore(
-        truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
+        truth,
+        encoder_id=pipeline.encoder.encoder_id,
+        dim=pipeline.encoder.dim,
+        max_examples=settings.max_fit_examples,
+        embed_views=pipeline.views_of_kept,
     )
 
 
