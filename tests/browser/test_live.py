@@ -28,7 +28,9 @@ def browser(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Ite
     larger = cv2.resize(pixels, (640, 480))
     rng = np.random.default_rng(0)
     frames = [np.clip(larger + rng.normal(0, 3, larger.shape), 0, 255) for _ in range(30)]
-    file.write_bytes(b"".join(cv2.imencode(".jpg", frame.astype(np.uint8))[1].tobytes() for frame in frames))
+    file.write_bytes(
+        b"".join(cv2.imencode(".jpg", frame.astype(np.uint8))[1].tobytes() for frame in frames)
+    )
     fake = browser.browser_type.launch(
         executable_path=_executable(),
         args=[

@@ -1683,6 +1683,12 @@ export interface components {
          */
         ClassifierAnswer: {
             /**
+             * Accuracy
+             * @description Of its predictions, its calibration and its report: high = with seven views.
+             * @enum {string}
+             */
+            accuracy: "standard" | "high";
+            /**
              * Calibrated
              * @description Whether every label is; the report gives the reason.
              */
@@ -2564,6 +2570,11 @@ export interface components {
             } | null;
             /** @description Null: none, or the scans of the version before. */
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
+            /**
+             * Views
+             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             */
+            views?: boolean | null;
         };
         /**
          * ExamplePage
@@ -3327,6 +3338,11 @@ export interface components {
              */
             index_id: string;
             /**
+             * Lists
+             * @description Of each segment, oldest first; empty on PostgreSQL, whose index has no lists.
+             */
+            lists: components["schemas"]["SegmentAnswer"][];
+            /**
              * Mode
              * @enum {string}
              */
@@ -3899,6 +3915,11 @@ export interface components {
             } | null;
             /** @description Null: none, or the scans of the version before. */
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
+            /**
+             * Views
+             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             */
+            views?: boolean | null;
         };
         /**
          * NewCollectionBody
@@ -4605,6 +4626,12 @@ export interface components {
          */
         PredictionsAnswer: {
             /**
+             * Accuracy
+             * @description high: from seven views of each item, as the version was fitted.
+             * @enum {string}
+             */
+            accuracy: "standard" | "high";
+            /**
              * Balanced Accuracy
              * @description Mean over labels.
              */
@@ -5044,6 +5071,11 @@ export interface components {
              * @default latest
              */
             version?: string;
+            /**
+             * Views
+             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             */
+            views?: boolean | null;
         };
         /**
          * RefitResult
@@ -5837,6 +5869,29 @@ export interface components {
             query?: components["schemas"]["QueryAnswer"] | null;
         };
         /**
+         * SegmentAnswer
+         * @description How one segment of an index is searched.
+         */
+        SegmentAnswer: {
+            /**
+             * Lists
+             * @description Lists of its compressed index; 0: it is searched exactly.
+             */
+            lists: number;
+            /**
+             * Measured
+             * @description Whether a build chose probed_lists by the recall it measured; an index of release 0.1.0 has the default until its next build.
+             */
+            measured: boolean;
+            /**
+             * Probed Lists
+             * @description Lists that a search looks through.
+             */
+            probed_lists: number;
+            /** Scans */
+            scans: number;
+        };
+        /**
          * SignatureAnswer
          * @description Who signed an imported classifier, as the workspace knew when it was imported.
          */
@@ -6230,6 +6285,12 @@ export interface components {
          */
         VersionAnswer: {
             /**
+             * Accuracy
+             * @description Of its predictions, its calibration and its report: high = with seven views.
+             * @enum {string}
+             */
+            accuracy: "standard" | "high";
+            /**
              * Calibrated
              * @description Whether every label is; the report gives the reason.
              */
@@ -6402,6 +6463,11 @@ export interface components {
              * @description Unlabelled scans that were deleted meanwhile.
              */
             unlabelled_not_kept?: number | null;
+            /**
+             * Views
+             * @description True: fitted to views, asked with views.
+             */
+            views?: boolean | null;
         } & {
             [key: string]: unknown;
         };
@@ -7043,6 +7109,8 @@ export interface operations {
                 threshold?: string[] | null;
                 /** @description Also predict the images or scans as frames of one cine, in order. */
                 cine?: boolean;
+                /** @description high: seven views of each item, only for a version that was fitted with views; null: as the version was fitted. */
+                accuracy?: ("standard" | "high") | null;
                 /** @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default. */
                 region?: string | null;
                 /** @description A number, `published` or `latest`. */

@@ -212,7 +212,7 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     """A connection with the settings of this room; ``mode`` is that of SQLite's URI."""
     # A reader must not create the file: an empty file would hide the loss of the real one.
     connection = sqlite3.connect(
-        f"{path.as_uri()}?mode={mode}",
+        f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,

@@ -214,6 +214,8 @@ class ClassMetricsAnswer(Answer):
 class ClassifierAnswer(Answer):
     """A classifier, with the report of its published version."""
 
+    accuracy: str
+    """Of its predictions, its calibration and its report: high = with seven views."""
     calibrated: bool
     """Whether every label is; the report gives the reason."""
     classes: list[str]
@@ -878,6 +880,8 @@ class IndexAnswer(Answer):
     """Scans that are searched approximately; scores are always exact."""
     index_id: str
     """Name of the index in /metrics."""
+    lists: list[SegmentAnswer]
+    """Of each segment, oldest first; empty on PostgreSQL, whose index has no lists."""
     mode: str
     recall_at_10: float | None
     """Share of the exact 10 best that recent searches found; null: not measured."""
@@ -1305,6 +1309,8 @@ class PredictionSetsAnswer(Answer):
 class PredictionsAnswer(Answer):
     """One item per image or scan, in order, with the accuracy of the classifier."""
 
+    accuracy: str
+    """high: from seven views of each item, as the version was fitted."""
     balanced_accuracy: float | None
     """Mean over labels."""
     calibrated: bool
@@ -1641,6 +1647,20 @@ class SearchesItem(Answer):
     query: QueryAnswer | None = None
 
 
+class SegmentAnswer(Answer):
+    """How one segment of an index is searched."""
+
+    lists: int
+    """Lists of its compressed index; 0: it is searched exactly."""
+    measured: bool
+    """Whether a build chose probed_lists by the recall it measured; an index of release 0.1.0 has
+    the default until its next build.
+    """
+    probed_lists: int
+    """Lists that a search looks through."""
+    scans: int
+
+
 class SignatureAnswer(Answer):
     """Who signed an imported classifier, as the workspace knew when it was imported."""
 
@@ -1803,6 +1823,8 @@ class UsedLimitAnswer(Answer):
 class VersionAnswer(Answer):
     """A version, which never changes; the ETag is that of its classifier."""
 
+    accuracy: str
+    """Of its predictions, its calibration and its report: high = with seven views."""
     calibrated: bool
     """Whether every label is; the report gives the reason."""
     classes: list[str]
@@ -1887,6 +1909,8 @@ class VersionSettings(Answer):
     """Null: none were given."""
     unlabelled_not_kept: int | None = None
     """Unlabelled scans that were deleted meanwhile."""
+    views: bool | None = None
+    """True: fitted to views, asked with views."""
 
 
 class WindowTestAnswer(Answer):
