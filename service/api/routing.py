@@ -36,8 +36,8 @@ class StrictRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         dependencies = options.get("dependencies") or ()
         scopes = declared(dependencies)
-        self.limited = limited_of(path, dependencies) if scopes else None
-        said = {SCOPES_IN_DOCUMENT: list(scopes), LIMITED_IN_DOCUMENT: self.limited}
+        self.limited = None if scopes is None else limited_of(path, dependencies)
+        said = {SCOPES_IN_DOCUMENT: list(scopes or ()), LIMITED_IN_DOCUMENT: self.limited}
         extra = {**(options.get("openapi_extra") or {}), **said}
         always = {"response_model_exclude_unset": True, "openapi_extra": extra}
         super().__init__(path, endpoint, **{**options, **always})

@@ -25,6 +25,9 @@ class WorkspaceCatalog(Protocol):
     def find_workspace(self, name: str) -> Workspace | None:
         """The workspace of this name; None = there is none."""
 
+    def get_workspace(self, workspace_id: str) -> Workspace:
+        """The workspace with this id. Raises UnknownItem."""
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, oldest first."""
 
