@@ -161,7 +161,7 @@ function checkedClaims(idToken, nonce) {
 }
 
 function audience() {
-  return provider.audience_parameter ? { [provider.audience_parameter]: provider.audience } : {};
+  return provider.audience_parameter !== "none" ? { [provider.audience_parameter]: provider.audience } : {};
 }
 
 function withQuery(address, query) {

@@ -79,11 +79,11 @@ class IdentitySettings(BaseModel):
         description="What the console asks the provider for, with spaces; offline_access lets it "
         "renew a token without a new sign-in where the provider allows that.",
     )
-    oidc_console_audience_parameter: Literal["", "resource", "audience"] = Field(
+    oidc_console_audience_parameter: Literal["resource", "audience", "none"] = Field(
         "resource",
         description="Parameter by which the console asks for a token for SONOPROBE_OIDC_AUDIENCE: "
-        "resource is that of RFC 8707, audience that of Auth0; empty = the scopes say it, as at "
-        "Microsoft Entra.",
+        "resource is that of RFC 8707, audience that of Auth0; none = the scopes say it, as at "
+        "Microsoft Entra, or the provider knows it.",
     )
     oidc_ca_file: Path | None = Field(
         None,

@@ -195,7 +195,7 @@ def test_a_token_for_another_service_opens_nothing(
 ) -> None:
     provider.life_s = 300
     audience = {"oidc_audience": "https://other.example.org"}
-    settings = settings_of(provider, tmp_path, oidc_console_audience_parameter="", **audience)
+    settings = settings_of(provider, tmp_path, oidc_console_audience_parameter="none", **audience)
     with local_service(settings) as running:
         lead_back_to(provider, running)
         blank.url = running.url

@@ -49,7 +49,7 @@ class ConsoleClient:
     """The console as a client of the provider.
 
     Attributes:
-        audience_parameter: by which it names ``audience``; empty = it does not.
+        audience_parameter: by which it names ``audience``; none = it does not.
         endpoints: None = the provider has not answered yet, or has none that can be used.
     """
 
