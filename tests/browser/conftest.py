@@ -90,7 +90,9 @@ def _note(console: Console, kind: str, text: str) -> None:
 def _note_request(console: Console, request: "Request") -> None:
     if console.partner and request.frame.url.startswith(console.partner):
         return  # of a page that is not ours
-    if not request.url.startswith((console.url + "/", console.partner or "blob:", "blob:", "data:")):
+    if not request.url.startswith(
+        (console.url + "/", console.partner or "blob:", "blob:", "data:")
+    ):
         console.outside.append(request.url)
 
 

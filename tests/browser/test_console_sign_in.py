@@ -111,7 +111,9 @@ def test_a_person_signs_in_with_an_account_and_out_again(
     pages = page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts()
     assert pages == ["Use", "Search", "Label", "Map", "Versions", "Data"]
     assert page.url == f"{visitor.url}/console/#/map"
-    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
+    kept = page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    )
     assert json.loads(kept) == [{}, {}, ""]
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Yes, sign me out").click()

@@ -15,7 +15,9 @@ from service.access.tokens.token_policy import TokenSettings, require_secure
 from service.errors import InvalidSettings
 
 # Of a content security policy: nothing that could end a directive.
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(:[0-9]{1,5})?|https?://\[[0-9a-fA-F:.]+\](:[0-9]+)?")
+_ORIGIN = re.compile(
+    r"https?://[A-Za-z0-9.\-]+(:[0-9]{1,5})?|https?://\[[0-9a-fA-F:.]+\](:[0-9]+)?"
+)
 
 
 class ConsoleSettings(TokenSettings, Protocol):

@@ -58,6 +58,14 @@ class ReembedResult(Answer):
     scans: int
 
 
+class LayoutResult(Answer):
+    """How many scans have a place on the map, and how many of its neighbours each keeps there."""
+
+    collection: str
+    placed: int
+    kept: float = Field(description="Mean share of the 10 nearest neighbours.")
+
+
 class BackupResult(Answer):
     """The folder of the backup."""
 
@@ -105,6 +113,7 @@ OperationResult: TypeAlias = (
     FitResult
     | RefitResult
     | ReembedResult
+    | LayoutResult
     | BackupResult
     | ExportResult
     | ImportResult
@@ -116,7 +125,9 @@ class OperationAnswer(Answer):
     """A long-running task."""
 
     operation_id: str = Field(examples=["op_5f2b1c0d9e8a7463aa01"])
-    kind: Literal["fit", "refit", "reembed", "export", "import", "backup", "delete_workspace"]
+    kind: Literal[
+        "fit", "refit", "reembed", "export", "import", "layout", "backup", "delete_workspace"
+    ]
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     progress: ProgressAnswer
     cancel_asked: bool
