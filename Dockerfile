@@ -12,6 +12,7 @@ RUN /opt/sonoprobe/bin/pip install --no-cache-dir --compile --require-hashes \
 COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
 COPY training/__init__.py ./training/__init__.py
+COPY clients/python/src ./clients/python/src
 RUN /opt/sonoprobe/bin/pip install --compile --no-deps --no-index --no-build-isolation . \
  && /opt/sonoprobe/bin/pip uninstall --yes pip setuptools \
  && find /opt/sonoprobe -type d -name tests -prune -exec rm -rf {} +

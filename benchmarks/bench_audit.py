@@ -36,7 +36,7 @@ from service.catalog.audit.sqlite_audit import AUDIT_FILE, SqliteAudit
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.demo import SAMPLES
 from service.cli.folder_walk import image_files
-from service.client.client import Client
+from sonoprobe_client import PlainClient as Client
 
 APPENDS, WRITERS = 2000, 16
 WHO = Who("key", "key_5f2b1c0d9e8a7463aa01", ("reader",))

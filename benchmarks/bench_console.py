@@ -18,9 +18,9 @@ from harness import argument_parser, print_report
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from service.cli.demo import SAMPLES
-from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 
 CLASSES = ("cyst", "mass")
 PER_CLASS = 10

@@ -28,11 +28,11 @@ from service_process import ServiceProcess, service_process
 
 from service.cli.demo import SAMPLES
 from service.cli.folder_walk import image_files
-from service.client.client import Client
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import OnnxEncoder, load_encoder
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.formats.decode import decode
+from sonoprobe_client import PlainClient as Client
 
 ROUNDS, CLIENTS, SECONDS, SINGLE = 5, 16, 6.0, 60
 

@@ -19,7 +19,7 @@ from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.demo import SAMPLES
 from service.cli.folder_walk import image_files
-from service.client.client import Client
+from sonoprobe_client import PlainClient as Client
 
 LARGE_SIDE_PX, LARGE_COUNT = 7000, 24
 PAUSE_S = 0.1

@@ -28,9 +28,9 @@ from service.arrays import unit_rows
 from service.catalog.records import NewScan
 from service.cli.folder_walk import image_files
 from service.cli.ingesting.ingest import ingest
-from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from training.catalogue.simulator import write_samples
 
 CLASSES, PER_CLASS, RUNS, PREDICTIONS = 5, 20, 25, 100

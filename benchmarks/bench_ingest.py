@@ -24,9 +24,9 @@ import numpy as np
 from harness import argument_parser, print_report
 from PIL import Image
 
-from service.client.client import Client
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 
 PER_FOLDER = 1000
 SIDE_PX = 64

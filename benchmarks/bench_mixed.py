@@ -32,10 +32,11 @@ from PIL import Image
 
 from service.arrays import unit_rows
 from service.catalog.records import NewScan
-from service.client.client import ApiError, Client
 from service.gallery.embedded_search import EmbeddedSearch
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 
 NAME = "mixed"
 STORED_AT_ONCE = 2000

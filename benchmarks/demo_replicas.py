@@ -24,7 +24,8 @@ from postgres_process import postgres_process
 from replica_processes import HAProxy, Replica, has_haproxy, replicas
 
 from service.cli import demo as steps
-from service.client.client import ApiError, Client
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 
 COUNT = 2
 SHOTS = 5

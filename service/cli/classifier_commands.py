@@ -18,8 +18,8 @@ from service.classifiers.signing.signatures import (
 from service.cli.labelled_files import labelled_files
 from service.cli.stored_labels import store_examples, write_labels
 from service.cli.terminal import LOCAL_URL, Key, Url, errors, explained, service_at
-from service.client.client import ApiError
 from service.errors import InputError, UntrustedSignature
+from sonoprobe_client import ApiError
 
 app = typer.Typer(no_args_is_help=True, help="Fit and use the classifiers of a running service.")
 TOO_MUCH = frozenset({"too_many_items", "upload_too_large"})

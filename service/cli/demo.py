@@ -12,8 +12,8 @@ from typing import Any
 
 from service.cli.folder_walk import image_files
 from service.cli.ingesting.ingest import Ingested, ingest
-from service.client.client import Client
 from service.errors import InputError, NotEnoughExamples
+from sonoprobe_client import PlainClient as Client
 
 SAMPLES = Path(__file__).parent / "samples"
 COLLECTION, TASK = "demo", "class"

@@ -30,10 +30,10 @@ from service.cli.terminal import (
     progress,
     scratch_service,
 )
-from service.client.client import Client
 from service.observability import configure_logging
 from service.server import serve as run_service
 from service.settings import Settings, program_version, read_settings, unknown_variables
+from sonoprobe_client import PlainClient as Client
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)

@@ -8,8 +8,8 @@ from service.cli.ingesting.ingest import ensure_collection, ingest
 from service.cli.ingesting.ingest_report import Report, Settled, path_text
 from service.cli.labelled_files import LabelledFile
 from service.cli.terminal import progress
-from service.client.client import Client
 from service.errors import InputError
+from sonoprobe_client import PlainClient as Client
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service.access.workspace_rules import workspace_rules
 from service.catalog.interface import Catalog
-from service.client.client import ApiError, Client
-from service.client.machine_login import LoginFailed, MachineLogin
 from service.errors import InputError, InvalidSettings, ServiceError
 from service.opening.catalog_opening import catalog_of
 from service.server import LocalService, local_service
 from service.settings import EnvironmentLogin, Settings, read_settings
+from sonoprobe_client import ApiError, LoginFailed, MachineLogin
+from sonoprobe_client import PlainClient as Client
 
 console = Console()
 errors = Console(stderr=True)

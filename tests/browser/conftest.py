@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.cli.demo import SAMPLES
-from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.browser.console_page import Console
 
 if TYPE_CHECKING:

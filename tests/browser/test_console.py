@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.demo import SAMPLES
-from service.client.client import Client
+from sonoprobe_client import PlainClient as Client
 from tests.browser.console_page import Console
 
 pytestmark = pytest.mark.browser

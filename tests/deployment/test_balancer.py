@@ -10,9 +10,10 @@ import pytest
 from balancer import Balancer
 
 from service.cli.demo import SAMPLES
-from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 # Beside the demo, whose part it is.

@@ -7,12 +7,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")])
-OURS = {"service", "training"}
+CLIENT = ROOT / "clients" / "python" / "src"
+CLIENT_FILES = sorted(CLIENT.glob("**/*.py"))
+OURS = {"service", "training", "sonoprobe_client"}
 
 
 def module_of(file: Path) -> str:
     """Dotted name; a package's is that of its folder."""
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    home = CLIENT if file.is_relative_to(CLIENT) else ROOT
+    return ".".join(file.relative_to(home).with_suffix("").parts).removesuffix(".__init__")
 
 
 @cache

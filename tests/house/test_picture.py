@@ -2,7 +2,7 @@
 
 import re
 
-from tests.house.source_tree import FILES, ROOT, imports_of_ours, module_of
+from tests.house.source_tree import CLIENT_FILES, FILES, ROOT, imports_of_ours, module_of
 
 # What every room may know is not drawn.
 GROUND = {"service.errors", "service.settings", "service.arrays", "service.observability"}
@@ -12,8 +12,8 @@ ARROW = "─►"
 def room_of(name: str) -> str | None:
     """``api`` of ``service.api.routes.scan_routes``; None for the ground."""
     parts = name.split(".")
-    if parts[0] == "training":
-        return "training"
+    if parts[0] in ("training", "sonoprobe_client"):
+        return parts[0]
     if len(parts) == 1 or parts[1].startswith("__") or ".".join(parts[:2]) in GROUND:
         return None
     return parts[1]
@@ -34,7 +34,7 @@ def drawn_arrows() -> set[tuple[str, str]]:
 
 def imported_arrows() -> set[tuple[str, str]]:
     arrows = set()
-    for file in FILES:
+    for file in [*FILES, *CLIENT_FILES]:
         source = room_of(module_of(file))
         targets = {room_of(name) for name in imports_of_ours(file)}
         arrows |= {(source, target) for target in targets if source and target and source != target}

@@ -1,6 +1,13 @@
 """The plan of the house, kept true by reading every import."""
 
-from tests.house.source_tree import FILES, imports_of, imports_of_ours, inside, module_of
+from tests.house.source_tree import (
+    CLIENT_FILES,
+    FILES,
+    imports_of,
+    imports_of_ours,
+    inside,
+    module_of,
+)
 
 E, A = "service.errors", "service.arrays"
 USE_CASES = {"service.embedding", "service.classifiers", "service.gallery"}
@@ -43,11 +50,12 @@ ROOMS = {  # room -> what of ours it may import; the first matching row counts
         "service.embedding",
         "service.imaging",
     },
-    "service.client": set(),
+    "service.client": {"sonoprobe_client"},  # where the client was in 0.1.0
+    "sonoprobe_client": set(),  # its own distribution: nothing of the service
     "service.console": set(),  # files of the web page, no Python
     "service.app": {"service"},
     "service.server": {"service"},
-    "service.cli": {"service"},
+    "service.cli": {"service", "sonoprobe_client"},
     "service.__main__": {"service.cli"},
     "training": {E, A, "service.imaging", "service.embedding.bundle", "service.fewshot"},
 }
@@ -71,12 +79,12 @@ OWNERS = {  # library -> the only rooms that may import it
     "pgvector": ("service.catalog.postgres",),
     "pyarrow": ("service.gallery",),
     "httpx": (
-        "service.client",
+        "sonoprobe_client",
         "service.cli",
         "service.access.tokens.provider_documents",
         "training.catalogue.fetch",
     ),
-    "joserfc": ("service.access", "service.client"),
+    "joserfc": ("service.access", "sonoprobe_client.machine_login"),
     "imagehash": ("training.catalogue.near_duplicates",),
     "typer": ("service.cli", "training.__main__", "training.commands"),
     "rich": ("service.cli", "training"),
@@ -84,7 +92,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "prometheus_client": ("service.observability",),
     "pythonjsonlogger": ("service.observability", "training.__main__"),
     "pydantic_settings": ("service.settings",),
-    "pydantic": ("service.api", "service.settings", "service.setting_groups"),
+    "pydantic": ("service.api", "service.settings", "service.setting_groups", "sonoprobe_client"),
     "cryptography": ("service.classifiers.signing",),
     "torch": ("training",),
     "timm": ("training",),
@@ -96,7 +104,7 @@ OWNERS = {  # library -> the only rooms that may import it
 
 
 def test_rooms_import_only_what_the_plan_allows() -> None:
-    found = {module_of(file): imports_of_ours(file) for file in FILES}
+    found = {module_of(file): imports_of_ours(file) for file in [*FILES, *CLIENT_FILES]}
     assert not found.pop("service"), "service/__init__.py stays empty"
     rooms = {module: room_of(module) for module in found}
     assert not [module for module, room in rooms.items() if room is None], "add it to the plan"
@@ -119,7 +127,7 @@ def is_allowed(room: str | None, name: str) -> bool:
 def test_libraries_stay_with_their_owner() -> None:
     strays = [
         (module_of(file), name)
-        for file in FILES
+        for file in [*FILES, *CLIENT_FILES]
         for name in imports_of(file)
         if (owners := OWNERS.get(name.split(".")[0])) is not None
         and not any(inside(module_of(file), owner) for owner in owners)

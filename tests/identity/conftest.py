@@ -8,9 +8,9 @@ import pytest
 
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.cli.demo import SAMPLES
-from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.identity.provider_process import (
     WORKSPACES,
     IdentityProvider,

@@ -14,7 +14,7 @@ from typing import Any
 from joserfc.jwk import ECKey, Key, RSAKey
 
 from service.access.scopes import ROLES, SCOPES
-from service.client.machine_login import MachineLogin
+from sonoprobe_client import MachineLogin
 
 HERE = Path(__file__).parent
 AUDIENCE = "https://sonoprobe.example.org"

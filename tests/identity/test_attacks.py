@@ -16,10 +16,11 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey
 
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog
-from service.client.client import ApiError, Client
-from service.client.machine_login import ASSERTION_TYPE, LoginFailed
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
+from sonoprobe_client.machine_login import ASSERTION_TYPE, LoginFailed
 from tests.identity.provider_process import (
     AUDIENCE,
     CALLBACK,

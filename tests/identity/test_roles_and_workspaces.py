@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.access.scopes import ROLES
-from service.client.client import Client
+from sonoprobe_client import PlainClient as Client
 from tests.identity.provider_process import IdentityProvider
 from tests.service.test_isolation import OPEN, SECRETS, requests_of
 

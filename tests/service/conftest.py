@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from service.cli.demo import SAMPLES
-from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.catalog.places import ENGINES
 from tests.service.expected import BUNDLE
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client.client import ApiError
+from sonoprobe_client import ApiError
 
 BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_v1"  # small: its accuracy is no matter
 

@@ -17,10 +17,10 @@ from service.access.scopes import ROLES
 from service.access.tokens.token_policy import policy_of
 from service.catalog.access_records import KeyGrant
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
-from service.client.client import Client
 from service.errors import InvalidSettings
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 from tests.service.test_roles import NAMES, operations
 

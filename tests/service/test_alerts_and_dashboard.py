@@ -12,9 +12,10 @@ import httpx
 import pytest
 import yaml
 
-from service.client.client import ApiError, Client
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 DOCKER = Path(__file__).parents[2] / "docker"

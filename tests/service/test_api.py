@@ -9,9 +9,10 @@ import httpx
 import numpy as np
 import pytest
 
-from service.client.client import ApiError, Client
 from service.server import LocalService
 from service.settings import program_version
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import probabilities, refused
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}

@@ -16,10 +16,11 @@ from service.access.audit.audit_heads import HeadsFile
 from service.access.audit.audit_verification import verify
 from service.catalog.audit.audit_place import archive_in, store_of
 from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
-from service.client.client import ApiError, Client
 from service.opening.catalog_opening import postgres_of
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE, refused
 
 PATIENT, STUDY, LABEL, OWN_ID = "Meier-1961", "study-Meier", "cyst of Meier", "scan-of-Meier"

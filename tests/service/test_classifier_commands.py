@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from service.cli.classifier_commands import app
 from service.cli.demo import SAMPLES
 from service.cli.labelled_files import labelled_files
-from service.client.client import Client
 from service.errors import InputError
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 runner = CliRunner()

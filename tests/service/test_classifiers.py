@@ -13,9 +13,10 @@ import onnxruntime
 import pytest
 from PIL import Image, ImageDraw
 
-from service.client.client import ApiError, Client
 from service.fairness.workspace_turn import working_for
 from service.server import LocalService
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import probabilities, refused, unsigned
 
 SCENES = ("cyst", "stone")

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.main import app
-from service.client.client import Client
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 runner = CliRunner()

@@ -13,11 +13,12 @@ from service.catalog.filter_records import ScanFilter
 from service.catalog.records import ClipFrame, NewScan, ScanImage
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.cli.main import app
-from service.client.client import ApiError, Client
 from service.errors import EncoderMismatch, InvalidArtifact, NameTaken, UnknownItem
 from service.gallery.parquet import export_collection, import_collection
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.catalog.vectors import all_vectors
 from tests.service.expected import BUNDLE
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from service.catalog.filter_records import ScanFilter
-from service.client.client import ApiError, Client
 from service.gallery.projection import principal_plane, project
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import pytest
 
 from service.access.failed_keys import FailedKeys, network_of
-from service.client.client import Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE, refused
 from tests.service.raw_http import (
     answer,

@@ -15,7 +15,8 @@ import numpy as np
 
 from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.client.client import ApiError, Client
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 
 
 def free_port() -> int:

@@ -19,12 +19,13 @@ from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.classifiers.examples import Example, Examples
 from service.classifiers.requests import ExampleSelection, FitRequest
 from service.classifiers.store import ClassifierStore
-from service.client.client import ApiError, Client
 from service.embedding.encoder import load_encoder
 from service.jobs.job_requests import BackupRequest
 from service.jobs.progress import Cancellation
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.catalog.vectors import all_vectors
 from tests.service.expected import BUNDLE
 

@@ -12,11 +12,12 @@ from PIL import Image
 
 from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.client.client import ApiError, Client
 from service.embedding.encoder import OnnxEncoder, load_encoder
 from service.errors import ArtifactMismatch, Overloaded
 from service.server import local_service
 from service.settings import Settings, program_version
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.imaging.screens import speckle
 from tests.service.test_errors import held_encoder
 from tests.service.test_frame_search import png

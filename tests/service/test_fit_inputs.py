@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from service.catalog.records import NewScan, ScanImage
-from service.client.client import ApiError, Client
 from service.fewshot.classifier_fit import fit_classifier
 from service.fewshot.portable import to_document
 from service.server import LocalService
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import refused
 
 

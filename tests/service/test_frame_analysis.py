@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client.client import ApiError, Client
 from service.embedding.onnx_session import open_text_finder
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.imaging import dicom_files as made
 from tests.imaging.screens import HEADER_RGB, crowded_screen, fan, say, screen, speckle
 from tests.service.expected import BUNDLE

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client.client import ApiError, Client
 from service.embedding.pooling import FrameEmbedding, pool, without_repeats
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.imaging import dicom_files as made
 
 PIXELS = {

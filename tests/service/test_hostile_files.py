@@ -8,9 +8,10 @@ import httpx
 import numpy as np
 import pytest
 
-from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.imaging import costly_files as costly
 from tests.imaging import dicom_files as made
 from tests.imaging.screens import speckle

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from service.client.client import ApiError, Client
 from service.server import LocalService
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import unsigned
 
 Path = tuple[str | int, ...]

@@ -18,10 +18,11 @@ from PIL import Image
 
 from service.cli.ingesting.ingest import ingest
 from service.cli.ingesting.ingest_report import Report
-from service.client.client import ApiError, Client
 from service.errors import InputError
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 ROOT = Path(__file__).parents[2]

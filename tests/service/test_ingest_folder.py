@@ -22,10 +22,10 @@ from service.cli.folder_walk import image_files, judge, walk
 from service.cli.ingesting.ingest import ingest
 from service.cli.ingesting.ingest_report import Report
 from service.cli.main import app
-from service.client.client import Client
 from service.errors import InputError
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.imaging.dicom_files import EXPLICIT, dicom, written
 from tests.service.expected import BUNDLE
 

@@ -7,7 +7,8 @@ import json
 import pytest
 from PIL import Image, PngImagePlugin
 
-from service.client.client import ApiError, Client
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import refused
 
 

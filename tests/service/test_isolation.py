@@ -10,9 +10,9 @@ import pytest
 from service.access.keys import create_key
 from service.api.shapes.access.signing_key_shapes import PUBLIC_KEY
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.client.client import Client
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 SECRETS = ("ward", "scan-1", "subject-1", "study-1", "finding", "benign", "triage", "about-ward")

@@ -26,10 +26,11 @@ from service.api.shapes import (  # noqa: F401 - so that every body is defined
 from service.api.shapes.base import Body
 from service.app import catalog_of, create_app
 from service.catalog.access_records import KeyGrant
-from service.client.client import ApiError, Client
 from service.errors import OutsideLimits, UnknownItem
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.md"

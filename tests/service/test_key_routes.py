@@ -8,7 +8,8 @@ import pytest
 
 from service.access.scopes import ROLES
 from service.api.shapes.access.key_shapes import RoleName
-from service.client.client import ApiError, Client
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client.client import Client
 from service.server import LocalService
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import probabilities, refused
 
 THERE = {"cyst": ["fluid"], "stone": ["shadow"], "mass": ["fluid", "shadow"], "tissue": []}

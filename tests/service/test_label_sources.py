@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from service.client.client import Client
 from service.server import LocalService
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import refused
 
 SCENES = ("cyst", "stone")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from service.client.client import ApiError, Client
 from service.observability import configure_logging
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 

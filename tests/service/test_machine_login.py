@@ -13,10 +13,11 @@ from token_issuer import AUDIENCE, TokenIssuer, token_issuer
 from typer.testing import CliRunner
 
 from service.cli.main import app
-from service.client.client import ApiError, Client
-from service.client.machine_login import ASSERTION_S, LoginFailed, MachineLogin
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
+from sonoprobe_client.machine_login import ASSERTION_S, LoginFailed, MachineLogin
 from tests.service.expected import BUNDLE
 from tests.service.test_provider_keys import Hands
 

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli.main import app
-from service.client.classifier_calls import outcome_of
-from service.client.client import Client
 from service.server import LocalService
+from sonoprobe_client import PlainClient as Client
+from sonoprobe_client import outcome_of
 from tests.service.expected import probabilities, refused
 
 SCENES = ("cyst", "stone")

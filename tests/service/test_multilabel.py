@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 
 from service.catalog.records import NewScan, ScanImage
-from service.client.client import Client
 from service.server import LocalService
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import calls, probabilities, refused
 
 THERE = {"cyst": ["fluid"], "stone": ["shadow"], "mass": ["fluid", "shadow"], "tissue": []}

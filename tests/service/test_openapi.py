@@ -17,10 +17,10 @@ from service.api.problems import STATUS, codes_of
 from service.api.shapes.access.signing_key_shapes import PUBLIC_KEY
 from service.catalog.access_records import KeyGrant
 from service.catalog.sqlite.sqlite_catalog import open_catalog
-from service.client.classifier_calls import outcome_of
-from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError, outcome_of
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 Seen = list[tuple[str, str, httpx.Response]]

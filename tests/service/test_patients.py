@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client.client import ApiError, Client
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 SECRET = "SECRET-7f3a"

@@ -14,10 +14,11 @@ from service.access.policy_store import PolicyStore
 from service.access.pseudonyms import read_pseudonyms, write_key
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
 from service.cli.main import app
-from service.client.client import ApiError, Client
 from service.errors import PolicyRefused, PseudonymKeyMissing
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from service.classifiers.prediction import PredictionQuery, PredictionRequest, QueryFrame, predict
-from service.client.client import Client
 from service.server import LocalService
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import calls, probabilities, refused
 
 SCENES = ("cyst", "stone")

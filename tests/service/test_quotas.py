@@ -18,10 +18,11 @@ from service.access.workspace_rules import WorkspaceRules
 from service.catalog.access_records import KeyGrant
 from service.catalog.records import Author
 from service.catalog.sqlite.sqlite_catalog import SqliteCatalog, open_catalog
-from service.client.client import ApiError, Client
 from service.errors import InputError, InvalidSettings, RateLimited
 from service.server import LocalService, local_service
 from service.settings import Settings, read_settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from service.client import Client
 from service.fewshot import solver
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 SCENES = ("cyst", "stone")

@@ -17,9 +17,9 @@ from service.api.strict_json import (
     is_unicode,
     strict_json,
 )
-from service.client.client import Client
 from service.errors import InputError, TooManyItems
 from service.server import LocalService
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import refused
 from tests.service.raw_http import answer, connection, head
 

@@ -8,10 +8,10 @@ import pytest
 from postgres_process import SERVICE_ROLE, postgres_process
 
 from service.catalog.postgres.postgres_schema import migrate
-from service.client.client import Client
-from service.client.transport import ApiError
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 pytestmark = pytest.mark.postgres

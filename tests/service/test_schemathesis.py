@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.client.client import Client
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 MAX_TIME_S = 240

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from service.client.client import Client
+from sonoprobe_client import PlainClient as Client
 from tests.imaging import dicom_files as made
 from tests.imaging.screens import say
 from tests.service.expected import probabilities

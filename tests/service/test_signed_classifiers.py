@@ -11,9 +11,9 @@ from service.access.keys import create_key
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.classifiers.signing.signatures import SIGNATURE
 from service.cli.classifier_commands import app
-from service.client.client import Client
 from service.server import local_service
 from service.settings import Settings
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE, refused, unsigned
 
 UNSIGNED = {"state": "unsigned", "key_id": None}

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.client.client import ApiError, Client
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.imaging import costly_files as costly
 from tests.service.expected import BUNDLE
 from tests.service.test_durability import free_port, new_key

@@ -15,9 +15,10 @@ from service.api.routing import StrictRoute
 from service.api.strict_json import MAX_INLINE_BYTES
 from service.app import create_app
 from service.cli.main import app as command_line
-from service.client.client import ApiError, Client
 from service.server import LocalService
 from service.settings import Settings, program_version
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import refused
 
 

@@ -7,8 +7,8 @@ import httpx
 import numpy as np
 import pytest
 
-from service.client.client import Client
 from service.server import LocalService
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import refused
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from service.client.client import ApiError, Client
 from service.errors import CorruptImage
 from service.server import local_service
 from service.settings import Settings
 from service.telemetry.tracing import ALLOWED, NoTracing, OtlpTracing, tracing_of
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 from tests.service.otlp_collector import OtlpCollector, otlp_collector
 

@@ -11,10 +11,11 @@ from service.access.keys import create_key, hash_key
 from service.app import catalog_of
 from service.catalog.access_records import KeyGrant
 from service.catalog.interface import Catalog
-from service.client.client import ApiError, Client
 from service.errors import InputError
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 from tests.service.expected import BUNDLE
 
 

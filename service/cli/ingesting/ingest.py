@@ -21,8 +21,9 @@ import httpx
 from service.cli.file_reading import FileReader, FileToSend, ReadFile, file_to_send
 from service.cli.folder_walk import COMPANIONS
 from service.cli.ingesting.ingest_report import FAILED, Report, Settled, path_text
-from service.client.client import ApiError, Client
 from service.errors import InputError
+from sonoprobe_client import ApiError
+from sonoprobe_client import PlainClient as Client
 
 PER_REQUEST = 32
 BYTES_PER_REQUEST = 16_000_000

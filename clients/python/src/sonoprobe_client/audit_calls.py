@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from service.client.transport import JsonObject, Transport, without_none
+from sonoprobe_client.transport import JsonObject, Transport, without_none
 
 
 class AuditCalls(Transport):
-    """The part of ``Client`` that reads the audit log; it needs the scope audit.read."""
+    """The part of ``PlainClient`` that reads the audit log; it needs the scope audit.read."""
 
     def audit(
         self,

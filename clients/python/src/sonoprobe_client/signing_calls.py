@@ -3,11 +3,11 @@
 import base64
 from collections.abc import Iterator
 
-from service.client.transport import JsonObject, Transport, part
+from sonoprobe_client.transport import JsonObject, Transport, part
 
 
 class SigningCalls(Transport):
-    """The part of ``Client`` for signatures; changes of keys need the scope admin."""
+    """The part of ``PlainClient`` for signatures; changes of keys need the scope admin."""
 
     def signing_keys(self) -> Iterator[JsonObject]:
         """GET /v1/signing-keys, all pages, oldest first."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
-from service.client.transport import JsonObject, Transport, files, json_part, part, without_none
+from sonoprobe_client.transport import JsonObject, Transport, files, json_part, part, without_none
 
 
 class PredictOptions(TypedDict, total=False):
@@ -28,7 +28,7 @@ class PredictOptions(TypedDict, total=False):
 
 
 class ClassifierCalls(Transport):
-    """The part of ``Client`` for classifiers. A version: a number, ``published`` or ``latest``."""
+    """The part for classifiers. A version: a number, ``published`` or ``latest``."""
 
     def fit(
         self, body: JsonObject, *, idempotency_key: str | None = None, respond_async: bool = False

@@ -1,10 +1,10 @@
 """The client's calls about the policy of the workspace and its use of limits."""
 
-from service.client.transport import JsonObject, Transport
+from sonoprobe_client.transport import JsonObject, Transport
 
 
 class PolicyCalls(Transport):
-    """The part of ``Client`` for limits and rules."""
+    """The part of ``PlainClient`` for limits and rules."""
 
     def policy(self) -> JsonObject:
         """GET /v1/policy; it needs the scope admin."""

@@ -1,19 +1,21 @@
-"""Typed client of the HTTP API: one method per route, plain dictionaries back."""
+"""A client whose answers are plain dictionaries: one method per route."""
 
 import time
 from collections.abc import Iterator, Sequence
 
-from service.client.audit_calls import AuditCalls
-from service.client.classifier_calls import ClassifierCalls
-from service.client.collection_calls import CollectionCalls
-from service.client.key_calls import KeyCalls
-from service.client.policy_calls import PolicyCalls
-from service.client.signing_calls import SigningCalls
-from service.client.transport import ApiError as ApiError
-from service.client.transport import JsonObject, files, part, without_none
+from sonoprobe_client.audit_calls import AuditCalls
+from sonoprobe_client.classifier_calls import ClassifierCalls
+from sonoprobe_client.collection_calls import CollectionCalls
+from sonoprobe_client.key_calls import KeyCalls
+from sonoprobe_client.policy_calls import PolicyCalls
+from sonoprobe_client.signing_calls import SigningCalls
+from sonoprobe_client.transport import ApiError as ApiError
+from sonoprobe_client.transport import JsonObject, files, part, without_none
 
 
-class Client(CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls, PolicyCalls, AuditCalls):
+class PlainClient(
+    CollectionCalls, ClassifierCalls, KeyCalls, SigningCalls, PolicyCalls, AuditCalls
+):
     """Talks to one service with one API key, or with a ``MachineLogin`` as ``login``.
 
     Use it as a context manager.

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from service.client.transport import JsonObject, Transport, files, json_part, part, without_none
+from sonoprobe_client.transport import JsonObject, Transport, files, json_part, part, without_none
 
 DIGESTS_PER_REQUEST = 100  # they stand in the address
 
 
 class CollectionCalls(Transport):
-    """The part of ``Client`` that works on collections."""
+    """The part of ``PlainClient`` that works on collections."""
 
     def create_collection(
         self,

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from service.client.transport import JsonObject, Transport, part, without_none
+from sonoprobe_client.transport import JsonObject, Transport, part, without_none
 
 
 class KeyCalls(Transport):
-    """The part of ``Client`` that manages the keys of the workspace; it needs the scope admin."""
+    """The part that manages the keys of the workspace; it needs the scope admin."""
 
     def create_key(
         self,
