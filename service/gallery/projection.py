@@ -14,6 +14,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
@@ -121,7 +123,8 @@ def lay_out(
     total = 2 * len(ids) + STEPS
     rows_NP, _ = _principal_rows(catalog, workspace_id, collection, ids, LAID_OUT_AXES)
     report(len(ids), total)
-    k = min(NEIGHBOURS, len(ids) - 1)
+    # Of few scans ten neighbours would be half of them, and no map would keep groups apart.
+    k = min(NEIGHBOURS, max(len(ids) // 6, 2))
     nearest_NK = nearest_rows(rows_NP, k, lambda done: report(len(ids) + done, total))
     start_N2 = np.ascontiguousarray(rows_NP[:, :2])
     done = 2 * len(ids)
@@ -220,12 +223,17 @@ def principal_axes(
     """
     mean_D = embeddings_ND.mean(axis=0, dtype=np.float64)
     centred_ND = embeddings_ND - mean_D
-    values, vectors_DD = np.linalg.eigh(centred_ND.T @ centred_ND)
-    axes_PD = vectors_DD[:, : -count - 1 : -1].T
+    width = embeddings_ND.shape[1]
+    wanted = (max(width - count, 0), width - 1)
+    # On one thread: those of a matrix product wait for each other while requests compute.
+    with threadpool_limits(1):
+        scatter_DD = centred_ND.T @ centred_ND
+        values, vectors_DP = eigh(scatter_DD, subset_by_index=wanted)
+    axes_PD = vectors_DP[:, ::-1].T
     largest = np.abs(axes_PD).argmax(axis=1)
     axes_PD = axes_PD * np.sign(axes_PD[np.arange(len(axes_PD)), largest])[:, None]
-    variance = max(float(values.sum()), np.finfo(np.float64).tiny)
-    shares = [max(float(value), 0.0) / variance for value in values[: -count - 1 : -1]]
+    variance = max(float(np.trace(scatter_DD)), np.finfo(np.float64).tiny)
+    shares = [max(float(value), 0.0) / variance for value in values[::-1]]
     return mean_D, axes_PD, shares
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import faiss
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 ROWS_AT_ONCE = 2_048
 
@@ -29,7 +30,8 @@ def nearest_rows(
     nearest_NK = np.empty((len(rows_ND), k), np.int64)
     for start in range(0, len(rows_ND), ROWS_AT_ONCE):
         block = slice(start, start + ROWS_AT_ONCE)
-        _, found = index.search(rows_ND[block], k + 1)
+        with threadpool_limits(1):  # it is work in the background, beside requests
+            _, found = index.search(rows_ND[block], k + 1)
         nearest_NK[block] = _others(found, np.arange(start, start + len(found)))
         on_rows(min(start + ROWS_AT_ONCE, len(rows_ND)))
     return nearest_NK

@@ -59,8 +59,8 @@ class MapAnswer(Answer):
         description="When the layout was stored; scans of later are not on it.", examples=[TIME]
     )
     kept: float | None = Field(
-        description="Mean share of the 10 nearest neighbours of a scan that are among its 10 "
-        "nearest on the map; null: not measured."
+        description="Mean share of the nearest neighbours of a scan (10, fewer of a small "
+        "collection) that are its nearest on the map; null: not measured."
     )
     scan_ids: list[str]
     subject_ids: list[str | None]
@@ -107,8 +107,8 @@ class LayoutAnswer(Answer):
     placed: int = Field(description="Scans with a place.")
     scans: int = Field(description="Scans of the collection; those without a place came later.")
     kept: float = Field(
-        description="Mean share of the 10 nearest neighbours of a scan that are among its 10 "
-        "nearest on the map."
+        description="Mean share of the nearest neighbours of a scan (10, fewer of a small "
+        "collection) that are its nearest on the map."
     )
     placed_at: str = Field(examples=[TIME])
 

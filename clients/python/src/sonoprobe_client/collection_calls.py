@@ -59,10 +59,22 @@ class CollectionCalls(Transport):
         task: str | None = None,
         where: JsonObject | None = None,
         limit: int = 20_000,
+        layout: str = "principal",
+        machines: bool = False,
+        classifier: str | None = None,
     ) -> JsonObject:
-        """POST .../map: scans on a plane, as columns."""
-        body = {"task": task, "filter": where or {}, "limit": limit}
+        """POST .../map: scans on a plane, as columns; ``classifier`` asks for doubts."""
+        body: JsonObject = {"task": task, "filter": where or {}, "limit": limit, "layout": layout}
+        body |= {"machines": machines, "classifier": classifier}
         return self._json("POST", f"{_path(collection)}/map", json=body)
+
+    def lay_out(self, collection: str) -> JsonObject:
+        """POST .../layout: an operation that lays the collection out for its map."""
+        return self._json("POST", f"{_path(collection)}/layout")
+
+    def layout(self, collection: str) -> JsonObject:
+        """GET .../layout: how many scans have a place, and since when."""
+        return self._json("GET", f"{_path(collection)}/layout")
 
     def agreement(self, collection: str, task: str, other_task: str) -> JsonObject:
         """POST .../agreement of two label tasks."""
