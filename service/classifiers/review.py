@@ -136,9 +136,9 @@ class LabelReview:
             return []
         doubts_N = np.max([doubts(head.nested) for head in scores.heads.values()], axis=0)
         return [
-            (example.scan_id, float(doubt))
+            (example.scan[1], float(doubt))
             for example, doubt in zip(examples, doubts_N, strict=True)
-            if example.collection == collection and example.scan_id and np.isfinite(doubt)
+            if example.scan and example.scan[0] == collection and np.isfinite(doubt)
         ]
 
     def _next(self, workspace_id: str, request: ReviewRequest) -> Review:

@@ -18,7 +18,8 @@ KNOWN_HELP = (
     "Whether the erasure is written beside the backups; false: it will be as soon as the folder "
     "can be written; null: the service makes no backups."
 )
-_ERRORS = {kind.code: kind for kind in STATUS}
+# Of classes with one code the base class: those under it take more than a text.
+_ERRORS = {kind.code: kind for kind in sorted(STATUS, key=lambda kind: -len(kind.__mro__))}
 
 
 class ProgressAnswer(Answer):
