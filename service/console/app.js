@@ -21,7 +21,7 @@ const PAGES = [
   ["teach", "Teach", Teach, ["scan.write", "classifier.write", "classifier.read", "collection.read"]],
   ["use", "Use", Use, ["predict", "classifier.read"]],
   ["search", "Search", Search, ["search", "scan.read", "collection.read"]],
-  ["label", "Label", Label, ["scan.label", "scan.read", "collection.read"]],
+  ["label", "Label", Label, ["scan.label", "scan.read", "classifier.read", "collection.read"]],
   ["map", "Map", CollectionMap, ["scan.read", "collection.read"]],
   ["versions", "Versions", Versions, ["classifier.read"]],
   ["data", "Data", Data, ["collection.read"]],

@@ -57,17 +57,15 @@ export function drawMap(canvas, { map, labels, colours, isShown, view, path, sel
   const { width, height } = canvas;
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const inks = new Map([...colours].map(([label, colour]) => [label, inkOf(colour)]));
   const dot = map.x.length > 40_000 ? 3 : DOT_PX;
   const reach = dot >> 1;
-  // Rare labels last, so that they lie on top; the order of colours is that of how common they are.
-  for (const [label, ink] of inks) {
-    for (let index = 0; index < map.x.length; index += 1) {
-      if (labels[index] !== label || !isShown(index)) continue;
-      const x = Math.round(view.x + view.scale * map.x[index]);
-      const y = Math.round(view.y - view.scale * map.y[index]);
-      if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
-      for (let row = y - reach; row <= y + reach; row += 1) pixels.fill(ink, row * width + x - reach, row * width + x + reach + 1);
+  const { order, inks } = arranged(labels, colours);
+  for (const index of order) {
+    const x = Math.round(view.x + view.scale * map.x[index]);
+    const y = Math.round(view.y - view.scale * map.y[index]);
+    if (x < reach || y < reach || x >= width - reach || y >= height - reach || !isShown(index)) continue;
+    for (let row = (y - reach) * width + x; row <= (y + reach) * width + x; row += width) {
+      for (let at = row - reach; at <= row + reach; at += 1) pixels[at] = inks[index];
     }
   }
   context.putImageData(image, 0, 0);
@@ -85,6 +83,20 @@ export function drawMap(canvas, { map, labels, colours, isShown, view, path, sel
     context.closePath();
     context.stroke();
   }
+}
+
+const arrangements = new WeakMap();
+
+/** The points in the order of drawing, and the pixel of each: common labels first, so that rare ones lie on top. */
+function arranged(labels, colours) {
+  if (!arrangements.has(labels)) {
+    const groups = new Map([...colours.keys()].map((label) => [label, []]));
+    labels.forEach((label, index) => groups.get(label).push(index));
+    const inks = new Uint32Array(labels.length);
+    for (const [label, colour] of colours) for (const index of groups.get(label)) inks[index] = inkOf(colour);
+    arrangements.set(labels, { order: Uint32Array.from([...groups.values()].flat()), inks });
+  }
+  return arrangements.get(labels);
 }
 
 /** "#rrggbb" as a pixel of an image, opaque: red is the lowest byte. */

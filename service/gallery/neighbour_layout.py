@@ -65,7 +65,8 @@ def neighbour_layout(
         scale = RATE * np.sqrt(1 - BETAS[1] ** (step + 1)) / (1 - BETAS[0] ** (step + 1))
         places_N2 -= scale * first_N2 / (np.sqrt(second_N2) + 1e-7)
         on_step(step + 1)
-    return places_N2 - places_N2.mean(axis=0)
+    centred_N2: Floats = places_N2 - places_N2.mean(axis=0)
+    return centred_N2
 
 
 def kept_neighbours(places_N2: Floats, nearest_NK: Ints) -> Floats:

@@ -78,7 +78,9 @@ def test_a_role_sees_what_it_may_do_and_no_button_that_would_be_refused(
     blank.shot(f"role-{role}")
     assert refused == []
     for action in ("Delete ward", "Create", "Publish", "Delete this classifier"):
-        assert page.get_by_role("button", name=action, exact=True).count() == 0 or role == "operator"
+        assert (
+            page.get_by_role("button", name=action, exact=True).count() == 0 or role == "operator"
+        )
 
 
 def test_a_key_that_allows_nothing_here_is_told_so(blank: Console, api: Client) -> None:

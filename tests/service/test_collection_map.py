@@ -185,6 +185,6 @@ def test_a_collection_of_two_scans_cannot_be_laid_out(
     client: Client, collection: str, frames
 ) -> None:
     client.add_scans(collection, frames["cyst"][:2])
-    operation_id = client.lay_out(collection)["operation_id"]
-    with pytest.raises(ApiError, match="at least 3 scans"):
-        client.wait(operation_id)
+    operation = client.wait(client.lay_out(collection)["operation_id"])
+    assert operation["state"] == "failed"
+    assert "at least 3 scans" in operation["problem"]["detail"]

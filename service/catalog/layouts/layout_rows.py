@@ -15,9 +15,9 @@ from service.errors import Conflict, UnknownItem
 NO_LAYOUT = "the collection has no layout of its encoder"
 
 
-def require_encoder(collection: Mapping[str, Any], encoder_id: str) -> None:
+def require_encoder(own_id: str, encoder_id: str) -> None:
     """Raises Conflict: the collection changed its encoder while it was laid out."""
-    if collection["encoder_id"] != encoder_id:
+    if own_id != encoder_id:
         raise Conflict("the collection has another encoder by now: lay it out again")
 
 

@@ -60,7 +60,7 @@ class PostgresLayouts(PostgresTable):
         with self._database.write(workspace_id) as connection:
             # Locked: no scan goes, and no other encoder comes, between the two statements.
             parent = require_collection(connection, workspace_id, collection, lock=True)
-            require_encoder(parent, encoder_id)
+            require_encoder(parent["encoder_id"], encoder_id)
             number = parent["collection_id"]
             connection.execute(_CLEAR, (number,))
             values = (encoder_id, now(), list(scan_ids), x, y, kept_N.tolist(), number)

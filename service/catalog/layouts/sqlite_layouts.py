@@ -56,7 +56,7 @@ class SqliteLayouts(SqliteTable):
         places = zip(scan_ids, points_N2.tolist(), kept_N.tolist(), strict=True)
         with self._database.write() as connection:
             parent = require_collection(connection, workspace_id, collection)
-            require_encoder(parent, encoder_id)
+            require_encoder(parent["encoder_id"], encoder_id)
             number = parent["collection_id"]
             connection.execute(_CLEAR, (workspace_id, number))
             # One transaction: half of one layout beside half of another would be no map.
