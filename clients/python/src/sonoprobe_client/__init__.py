@@ -1,8 +1,47 @@
 """Client of the HTTP API of Sonoprobe."""
 
-from sonoprobe_client.classifier_calls import outcome_of
-from sonoprobe_client.machine_login import LoginFailed, MachineLogin
+from sonoprobe_client.asynchronous.client import AsyncClient
+from sonoprobe_client.images import Image
+from sonoprobe_client.machine_login import MachineLogin
+from sonoprobe_client.outcomes import outcome_of
 from sonoprobe_client.plain import PlainClient
-from sonoprobe_client.transport import ApiError
+from sonoprobe_client.problems import (
+    ApiError,
+    Busy,
+    ChangedSince,
+    Conflict,
+    Forbidden,
+    ItemsError,
+    LoginFailed,
+    NoAnswer,
+    NotFound,
+    NotSignedIn,
+    OperationFailed,
+    Refused,
+    ServiceFailed,
+    SonoprobeError,
+)
+from sonoprobe_client.synchronous.client import Client
 
-__all__ = ["ApiError", "LoginFailed", "MachineLogin", "PlainClient", "outcome_of"]
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "Busy",
+    "ChangedSince",
+    "Client",
+    "Conflict",
+    "Forbidden",
+    "Image",
+    "ItemsError",
+    "LoginFailed",
+    "MachineLogin",
+    "NoAnswer",
+    "NotFound",
+    "NotSignedIn",
+    "OperationFailed",
+    "PlainClient",
+    "Refused",
+    "ServiceFailed",
+    "SonoprobeError",
+    "outcome_of",
+]

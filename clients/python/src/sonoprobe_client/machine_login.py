@@ -8,14 +8,17 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import anyio.to_thread
 import httpx
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, Key, RSAKey, import_key
+
+from sonoprobe_client.problems import LoginFailed
+
+if TYPE_CHECKING:
+    from joserfc.jwk import Key
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_S = 60  # SMART allows five minutes
@@ -25,10 +28,6 @@ UNTOLD_LIFE_S = 60.0  # of a token whose provider does not say it
 TIMEOUT_S = 10.0
 RETRY_S = 5.0  # while the token is still valid and the provider does not answer
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-class LoginFailed(Exception):
-    """The identity provider gave no access token; the message has its reason."""
 
 
 class MachineLogin(httpx.Auth):
@@ -45,6 +44,7 @@ class MachineLogin(httpx.Auth):
         clock: monotonic seconds.
 
     Raises:
+        ImportError: the extra machine-login is not installed.
         ValueError: the issuer is neither https nor of this machine, or the key is unsuitable.
     """
 
@@ -86,6 +86,16 @@ class MachineLogin(httpx.Auth):
         answer = yield request
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._forget(token)  # the next request signs in again
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Called by httpx for each request of an asynchronous client. Raises LoginFailed."""
+        token = await anyio.to_thread.run_sync(self.token)
+        request.headers["Authorization"] = f"Bearer {token}"
+        answer = yield request
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            await anyio.to_thread.run_sync(self._forget, token)
 
     def token(self) -> str:
         """An access token that is valid now. Raises LoginFailed."""
@@ -161,6 +171,8 @@ class MachineLogin(httpx.Auth):
             "exp": now_s + ASSERTION_S,
             "jti": secrets.token_urlsafe(24),  # the provider accepts each once
         }
+        from joserfc import jwt
+
         header = {"alg": self._algorithm, "kid": self._key_id, "typ": "JWT"}
         return jwt.encode(header, claims, self._key, algorithms=[self._algorithm])
 
@@ -172,8 +184,12 @@ def _secure(url: str) -> str:
     return url
 
 
-def _signing_key(data: str | bytes | dict[str, Any]) -> tuple[Key, str]:
-    """The key and the algorithm that SMART has for it. Raises ValueError."""
+def _signing_key(data: str | bytes | dict[str, Any]) -> tuple["Key", str]:
+    """The key and the algorithm that SMART has for it. Raises ImportError, ValueError."""
+    # Only who signs in this way needs the extra machine-login.
+    from joserfc.errors import JoseError
+    from joserfc.jwk import ECKey, RSAKey, import_key
+
     try:
         if not isinstance(data, dict) and data.lstrip()[:1] in ("{", b"{"):
             data = json.loads(data)
@@ -188,7 +204,10 @@ def _signing_key(data: str | bytes | dict[str, Any]) -> tuple[Key, str]:
     raise ValueError("expected a private key: elliptic on P-384, or RSA")
 
 
-def _from_pem(data: str | bytes) -> Key:
+def _from_pem(data: str | bytes) -> "Key":
+    from joserfc.errors import JoseError
+    from joserfc.jwk import ECKey, RSAKey
+
     try:
         return ECKey.import_key(data)
     except (JoseError, ValueError, TypeError):
