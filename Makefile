@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export ORT_DISABLE_TELEMETRY := 1
 
 .PHONY: demo demo-replicas test test-postgres test-identity test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
-.PHONY: requirements sbom image promtool
+.PHONY: requirements sbom image promtool site test-site screenshots notebook
 
 demo: .venv/ready
 	rm -rf runs/demo
@@ -51,7 +51,7 @@ browser-tests: .venv-dev/browser-ready
 # The types of the TypeScript client, and its modules for the console.
 client:
 	cd clients/typescript && npm ci --silent && npm run --silent generate && npm run --silent build
-	cp $(addprefix clients/typescript/dist/,index.js client.js problems.js retries.js) service/console/client
+	cp $(addprefix clients/typescript/dist/,index.js client.js problems.js retries.js stream.js) service/console/client
 
 .venv-dev/browser-ready: .venv-dev/ready tests/browser/package-lock.json
 	command -v chromium || (apt-get update && apt-get install --yes chromium) || \
@@ -131,6 +131,8 @@ requirements: .venv-tools/ready
 	$(COMPILE) --no-annotate --universal requirements/build.in --output-file requirements/build.txt
 	$(COMPILE) --no-annotate --universal --python-version 3.11 \
 	  requirements/tools.in --output-file requirements/tools.txt
+	$(COMPILE) --no-annotate --universal --python-version 3.11 \
+	  requirements/site.in --output-file requirements/site.txt
 
 # The bill of materials of what the image installs, in CycloneDX, with licences.
 sbom: sbom.json
@@ -173,6 +175,33 @@ promtool: .tools/usr/bin/promtool
 docs: .venv-dev/ready
 	$(DEV) -m service openapi > docs/openapi.json
 
+# The documentation as a web site, in build/site/html: no warning, no dead link, nothing from outside.
+site: .venv-site/ready
+	.venv-site/bin/python -m docs.site.assemble build/site/source
+	.venv-site/bin/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going --jobs auto \
+	  --conf-dir docs/site --doctree-dir build/site/doctrees build/site/source build/site/html
+	.venv-site/bin/python -m docs.site.link_check build/site/html
+
+# The site in Chromium, if there is one, and the tutorial against a running service.
+test-site: .venv-dev/ready site
+	$(DEV) -m pytest -m site tests/site
+
+# The pictures of the pages, taken anew by the browser tests. Look at them before you commit them.
+screenshots: .venv-dev/browser-ready
+	rm -rf build/screenshots
+	mkdir -p build/screenshots
+	SONOPROBE_SCREENSHOTS=$(CURDIR)/build/screenshots $(DEV) -m pytest -m browser tests/browser/test_console.py
+	$(DEV) -m docs.site.screenshots build/screenshots
+
+# The notebook has the text and the Python tabs of the tutorial.
+notebook: .venv-dev/ready
+	$(DEV) -m docs.site.notebook
+
+.venv-site/ready: requirements/site.txt
+	$(PYTHON) -m venv .venv-site
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 clean:
-	rm -rf .venv .venv-dev .venv-lowest .venv-highest .venv-replicas .venv-tools .venv-image
+	rm -rf .venv .venv-dev .venv-lowest .venv-highest .venv-replicas .venv-tools .venv-image .venv-site
 	rm -rf .tools build sbom.json *.egg-info

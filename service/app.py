@@ -23,6 +23,8 @@ from service.api.dependencies import Services
 from service.api.gauges import watch
 from service.api.middleware import Gate
 from service.api.routers import ROUTERS
+from service.api.streams.stream_route import stream_routes
+from service.api.streams.stream_table import stream_table
 from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
 from service.catalog.vector_search import VectorSearch
@@ -96,6 +98,7 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router)
+    app.router.routes.extend(stream_routes())
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     body_limits = BodyLimits(
@@ -163,6 +166,7 @@ async def _opened(
         searchers=searchers,
         slow_lane=slow_lane,
         default_workspace_id=home_id,
+        streams=stream_table(settings, metrics),
         audit=audit,
     )
 

@@ -28,7 +28,7 @@ ServiceError
 │   └── TooManyFailedKeys      too many unknown keys from one address
 ├── Forbidden                  the key is known, and does not allow this
 │   ├── MissingScope           the key lacks a scope that the route needs
-│   ├── MissingScope           the key lacks a scope that the route needs
+│   ├── OriginNotAllowed       a web page of another origin opens a live stream
 │   ├── OutsideLimits          the key is limited to named collections and classifiers
 │   ├── UnknownWorkspace       the access token names no workspace of this service
 │   └── WorkspaceSuspended     nobody may use the workspace until it is resumed
@@ -225,6 +225,10 @@ class MissingScope(Forbidden):
     def __init__(self, message: str, scope: str = "") -> None:
         super().__init__(message)
         self.members = {"scope": scope}
+
+
+class OriginNotAllowed(Forbidden):
+    """A browser opens a live stream for a page of an origin that is not allowed."""
 
 
 class OutsideLimits(Forbidden):

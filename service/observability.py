@@ -42,6 +42,8 @@ STAGES = ("decode", "encode", "search", "fit", "operation")
 ABSTENTIONS = ("blank", "frozen", "not_ultrasound", "far_from_every_example", "ambiguous")
 PREDICTED = ("called", *ABSTENTIONS)
 FIGURES_IN_USE = ("similarity", "confidence", "abstentions")
+STREAM_FRAMES = ("called", "abstained", "dropped", "failed")
+LATENCY_BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2)
 STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120, 600)
 QUEUE_FIGURES = {
     "waiting": "Items that wait: files, frames of the encoder, fits, operations.",
@@ -127,6 +129,23 @@ class ServiceMetrics:
             registry=self._registry,
         )
         self._count_answers()
+        self._count_stream_frames()
+
+    def _count_stream_frames(self) -> None:
+        self._stream_frames = Counter(
+            "sonoprobe_stream_frames_total",
+            "Frames of live streams by outcome; called and abstained ones were answered.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        for outcome in STREAM_FRAMES:
+            self._stream_frames.labels(outcome)
+        self._stream_latency_s = Histogram(
+            "sonoprobe_stream_latency_seconds",
+            "Time from the arrival of a live frame to its decision.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
 
     def _count_answers(self) -> None:
         self._limited = Counter(
@@ -172,6 +191,19 @@ class ServiceMetrics:
     def answered(self, outcome: str) -> None:
         """Count a prediction: one of ``PREDICTED``."""
         self._predictions.labels(outcome).inc()
+
+    def stream_frame(self, outcome: str) -> None:
+        """Count a frame of a live stream: one of ``STREAM_FRAMES``."""
+        self._stream_frames.labels(outcome).inc()
+
+    def stream_answered(self, latency_s: float) -> None:
+        """Count the time that a frame waited for its decision."""
+        self._stream_latency_s.observe(latency_s)
+
+    def watch_streams(self, read: Callable[[], int]) -> None:
+        """Report ``read()`` as the number of open live streams."""
+        gauge = Gauge("sonoprobe_streams_open", "Open live streams.", registry=self._registry)
+        gauge.set_function(read)
 
     def alarmed(self, figure: str) -> None:
         """Count an alarm of a classifier in use, by one of ``FIGURES_IN_USE``."""

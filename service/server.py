@@ -21,10 +21,12 @@ from service.access.keys import DEFAULT_WORKSPACE, create_key
 from service.access.tokens.token_policy import policy_of
 from service.api.dependencies import Services
 from service.api.problems import raw_answer
+from service.api.streams.frame_messages import HEADER_BYTES
 from service.app import create_app
 from service.catalog.interface import Catalog
 from service.connections.connection_table import ConnectionLimits, ConnectionTable
 from service.connections.guarded_protocol import Guard, GuardedProtocol
+from service.connections.guarded_stream import GuardedStream
 from service.connections.open_files import allow_files
 from service.embedding.encoder import Encoder
 from service.jobs.threads import shorten_switch_interval
@@ -34,6 +36,7 @@ from service.settings import Settings, listed, unknown_variables
 
 log = logging.getLogger(__name__)
 START_TIMEOUT_S = 60.0
+PING_S = 20.0  # between pings of a stream, and for its answer
 FILES_BESIDE_CONNECTIONS = 256  # catalog, index, decoder processes, threads
 EXIT_MARGIN_S = 8.0  # after the graceful time, to close everything
 
@@ -86,12 +89,17 @@ def _server(
     shorten_switch_interval()
     app = create_app(settings, encoder=encoder, catalog=catalog)
     proxies = listed(settings.trusted_proxies)
+    http, websocket = _protocols(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=_protocol(settings),
-        ws="none",
+        http=http,
+        ws=websocket,
+        ws_max_size=settings.max_stream_frame_bytes + HEADER_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # pictures are compressed, and bombs are not
         proxy_headers=proxies != ["none"],
         forwarded_allow_ips=proxies,
         log_config=None,
@@ -103,8 +111,8 @@ def _server(
     return DrainingServer(config, app, drain_s=settings.drain_s)
 
 
-def _protocol(settings: Settings) -> Any:
-    """The class of connections for uvicorn, which calls it."""
+def _protocols(settings: Settings) -> tuple[Any, Any]:
+    """The classes of connections for uvicorn, which calls them: of HTTP and of WebSockets."""
     limits = ConnectionLimits(
         max_connections=settings.max_connections,
         max_per_address=settings.max_connections_per_address,
@@ -116,7 +124,10 @@ def _protocol(settings: Settings) -> Any:
     )
     table = ConnectionTable(limits, group=network_of)
     answer = partial(raw_answer, retry_after_s=settings.retry_after_s)
-    return partial(GuardedProtocol, guard=Guard(table, limits, answer))
+    return (
+        partial(GuardedProtocol, guard=Guard(table, limits, answer)),
+        partial(GuardedStream, table=table, limits=limits),
+    )
 
 
 def _warn(settings: Settings) -> None:

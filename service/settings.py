@@ -16,6 +16,7 @@ from service.setting_groups.connection_settings import ConnectionSettings
 from service.setting_groups.connection_settings import listed as listed
 from service.setting_groups.identity_settings import IdentitySettings
 from service.setting_groups.login_settings import LoginSettings
+from service.setting_groups.stream_settings import StreamSettings
 
 PREFIX = "SONOPROBE_"
 _ADDRESS = re.compile(r"postgres(ql)?://")
@@ -30,7 +31,7 @@ OTHER_VARIABLES = frozenset(
 )
 
 
-class Settings(ConnectionSettings, IdentitySettings, BaseSettings):
+class Settings(ConnectionSettings, IdentitySettings, StreamSettings, BaseSettings):
     """Facts about the model are not settings: they come from the bundle's manifest.
 
     Fields of the rooms that have many are in ``service.setting_groups``.

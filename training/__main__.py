@@ -14,6 +14,7 @@ from training.commands.error_group import ErrorGroup
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.refit import refit
+from training.commands.self_distil import self_distil
 from training.commands.simulate import simulate
 from training.commands.smoke import smoke
 from training.commands.text_finder import text_finder
@@ -24,6 +25,7 @@ app.add_typer(augment.app, name="augment")
 app.command()(distil)
 app.command()(export)
 app.command()(refit)
+app.command("self-distil")(self_distil)
 app.command()(evaluate)
 app.command()(border)
 app.command()(simulate)

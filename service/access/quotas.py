@@ -85,7 +85,7 @@ class Quotas:
 
     def count_request(self, caller: Caller, policy: WorkspacePolicy) -> Owners:
         """Count one request; return who pays for what it embeds. Raises RateLimited: too many."""
-        if owners := self._owners_of(caller, policy):
+        if owners := self.owners_of(caller, policy):
             self._take(owners, REQUESTS, 1)
         return owners
 
@@ -107,8 +107,8 @@ class Quotas:
         """Count the time for which a file held a thread or process that decodes."""
         self._pay(DECODE, elapsed_s)
 
-    def _owners_of(self, caller: Caller, policy: WorkspacePolicy) -> Owners:
-        """The key and the workspace, as far as they have rates."""
+    def owners_of(self, caller: Caller, policy: WorkspacePolicy) -> Owners:
+        """The key and the workspace, as far as they have rates; nothing is counted."""
         if not policy.has_limits:
             return ()
         owners = []

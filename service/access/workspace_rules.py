@@ -62,6 +62,10 @@ class WorkspaceRules:
         """
         return HeldRequest(self.quotas.count_request(caller, policy), policy.rules)
 
+    def going_on(self, caller: Caller, policy: WorkspacePolicy) -> "HeldRequest":
+        """As ``holding`` for a request that was counted before and lasts."""
+        return HeldRequest(self.quotas.owners_of(caller, policy), policy.rules)
+
     def intake(self, workspace_id: str) -> IntakeRules:
         """What the workspace lets in now. Blocks."""
         return self.policies.current(workspace_id).rules

@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from service.access.audit.audit_log import AuditLog
 from service.access.key_registry import KeyRegistry
@@ -14,6 +15,7 @@ from service.access.keys import Caller, KeyRing
 from service.access.saved_answers import AnswerStore
 from service.access.workspace_registry import WorkspaceRegistry
 from service.access.workspace_rules import WorkspaceRules
+from service.api.streams.stream_table import StreamTable
 from service.classifiers.evaluation import ClassifierEvaluator
 from service.classifiers.monitoring.classifier_monitor import ClassifierMonitor
 from service.classifiers.registry import ClassifierRegistry
@@ -62,6 +64,7 @@ class Services:
     searchers: ThreadPoolExecutor
     slow_lane: ThreadPoolExecutor
     default_workspace_id: str
+    streams: StreamTable
     audit: AuditLog | None = None
     stopping: bool = False
 
@@ -79,7 +82,7 @@ class Services:
         self.classifiers.forget()
 
 
-def services_of(request: Request) -> Services:
+def services_of(request: HTTPConnection) -> Services:
     """The wired service."""
     services: Services = request.app.state.running
     return services

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from service.api.body_limits import BodyLimits, LargeBody
 from service.api.problems import CLIENT_CLOSED, MEDIA_TYPE, STATUS, internal_error, problem
 from service.api.security_headers import with_security_headers
+from service.api.streams.stream_gate import StreamGate
 from service.errors import HostNotAllowed, ServiceError, UploadTooLarge
 from service.observability import ServiceMetrics
 from service.telemetry.tracing import Span, Tracing
@@ -50,9 +51,13 @@ class Gate:
         self._metrics = metrics
         self._tracing = tracing
         self._allowed_hosts = tuple(allowed_hosts)
+        self._streams = StreamGate(app, self._require_host, self._count_refused_stream)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
+        if scope["type"] == "websocket":
+            await self._streams(scope, receive, send, _new_request_id())
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -63,7 +68,7 @@ class Gate:
         is_head = scope["method"] == "HEAD"
         if is_head:
             scope = {**scope, "method": "GET"}
-        request_id = f"req_{secrets.token_hex(8)}"
+        request_id = _new_request_id()
         scope["sonoprobe.request_id"] = request_id
         started, status, answered = time.perf_counter(), 500, False
 
@@ -128,6 +133,9 @@ class Gate:
         if not any(_matches(name, allowed) for allowed in self._allowed_hosts):
             raise HostNotAllowed("expected a Host that SONOPROBE_ALLOWED_HOSTS names, got another")
 
+    def _count_refused_stream(self, status: int) -> None:
+        self._metrics.requests.labels("GET", "websocket", str(status)).inc()
+
     def _report(self, scope: Scope, status: int, elapsed_s: float, span: Span) -> None:
         """Count the answer, and log it by its route: an address may name a patient."""
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -149,6 +157,10 @@ class Gate:
                 "request_id": scope["sonoprobe.request_id"],
             },
         )
+
+
+def _new_request_id() -> str:
+    return f"req_{secrets.token_hex(8)}"
 
 
 def _answer(error: ServiceError, request_id: str) -> JSONResponse:

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.routing import Match
 
 from service import errors
@@ -53,6 +54,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.UnknownWorkspace: 403,
     errors.RateLimited: 429,
     errors.OutsideLimits: 403,
+    errors.OriginNotAllowed: 403,
     errors.WorkspaceSuspended: 403,
     errors.UnknownItem: 404,
     errors.NoThumbnail: 404,
@@ -112,8 +114,9 @@ def codes_of(status: int) -> list[str]:
     ours = [kind.code for kind, of_kind in STATUS.items() if of_kind == status]
     framework = [code for of_code, code in _HTTP_CODES.items() if of_code == status]
     others = {422: ["validation_error"], 500: ["internal_error"]}.get(status, [])
-    # Base classes, an error of commands, and one of workers.
+    # Base classes, an error of commands, one of workers, and one of WebSockets.
     never = {"service_error", "conflict", "forbidden", "invalid_settings", "lease_lost"}
+    never |= {"origin_not_allowed"}
     return [code for code in dict.fromkeys(others + ours + framework) if code not in never]
 
 
@@ -196,7 +199,7 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
     app.add_exception_handler(HTTPException, on_http)
 
 
-def request_id_of(request: Request) -> str:
+def request_id_of(request: HTTPConnection) -> str:
     """The id that the outermost middleware gave this request."""
     return str(request.scope.get("sonoprobe.request_id", ""))
 

@@ -19,9 +19,10 @@ from starlette.exceptions import HTTPException
 
 from service.access.keys import Caller
 from service.access.name_limits import UNLIMITED, limited_to
+from service.access.policy_store import WorkspacePolicy
 from service.access.tokens.provider_keys import UnknownSigner
 from service.api.audit_trail import RequestTrail, recorded
-from service.api.dependencies import bearer, services_of
+from service.api.dependencies import Services, bearer, services_of
 from service.api.openapi import LIMITED_IN_DOCUMENT, SCOPES_IN_DOCUMENT
 from service.api.permissions import declared, limited_of, require_path, scopes_of
 from service.api.shapes.base import Body
@@ -107,18 +108,28 @@ async def _authenticated(request: Request) -> Caller:
     Raises:
         Unauthenticated, TooManyFailedKeys: as ``KeyRing.caller``, and never UnknownSigner.
     """
-    services = services_of(request)
     credentials = await bearer(request)
     token = None if credentials is None else credentials.credentials.strip()
     address = request.client.host if request.client else ""
+    caller, request.state.policy = await identified(services_of(request), token, address)
+    return caller
+
+
+async def identified(
+    services: Services, token: str | None, address: str
+) -> tuple[Caller, WorkspacePolicy]:
+    """Who has a key or token, and the policy that holds for them.
+
+    Raises:
+        Unauthenticated, TooManyFailedKeys: as ``KeyRing.caller``, and never UnknownSigner.
+    """
     # One thread for all that guess: they must not fill the threads of everybody.
     threads = services.slow_lane if services.keys.is_slowed(address) else None
     loop = asyncio.get_running_loop()
 
-    def identify(find: Callable[[str | None, str], Caller]) -> Caller:
+    def identify(find: Callable[[str | None, str], Caller]) -> tuple[Caller, WorkspacePolicy]:
         caller = find(token, address)
-        request.state.policy = services.rules.of(caller)
-        return caller
+        return caller, services.rules.of(caller)
 
     keys = services.keys
     try:

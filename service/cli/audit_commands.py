@@ -18,11 +18,13 @@ from service.catalog.audit.audit_place import store_of
 from service.catalog.audit.audit_records import AuditStore
 from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
 from service.cli.audited import command_user
-from service.cli.terminal import catalog_at, errors, explained
+from service.cli.remote.operation_commands import entries
+from service.cli.terminal import AsJson, catalog_at, errors, explained, show
 from service.opening.catalog_opening import postgres_of
 from service.settings import Settings, read_settings
 
 app = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.command()(entries)
 ENTRIES_AT_ONCE = 1000
 Copy = Annotated[
     Path | None,
@@ -50,7 +52,7 @@ def verify_log(
         ),
     ] = None,
     copy: Copy = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Verify all chains; the exit code is 1 if an entry was changed, removed or cut off.
 
@@ -85,11 +87,14 @@ def export_log(
         int, typer.Option(min=0, help="Number of the last entry of an earlier export.")
     ] = 0,
     copy: Copy = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print entries as JSON lines, oldest first: the entry, and the digest of the chain there.
 
-    SHA-256 of the digest before and of the entry's canonical JSON (RFC 8785) is the digest.
+    SHA-256 of the digest before and of the entry's canonical JSON (RFC 8785) is the digest. With
+    --json the lines are the items of one array.
     """
+    separator = "[" if as_json else ""
     with explained():
         settings = read_settings()
         chains = None
@@ -101,13 +106,18 @@ def export_log(
                 reached = after
                 while entries := store.read(chain, after=reached, limit=ENTRIES_AT_ONCE):
                     for entry in entries:
-                        typer.echo(f'{{"entry":{entry.text},"sha256":"{entry.sha256}"}}')
+                        line = f'{{"entry":{entry.text},"sha256":"{entry.sha256}"}}'
+                        typer.echo(separator + line, nl=not as_json)
+                        separator = "," if as_json else ""
                     reached = entries[-1].seq
+        if as_json:
+            typer.echo("[]" if separator == "[" else "]")
 
 
 @app.command(name="forget-digests")
 def forget_digests(
     workspace: Annotated[str, typer.Option(help="Name of the workspace.")],
+    as_json: AsJson = False,
 ) -> None:
     """Destroy the key of the digests of a workspace, for ever; a new one is made.
 
@@ -123,8 +133,8 @@ def forget_digests(
                 write_now(store, event)
                 if outcome == "begun":
                     store.destroy_digest_key(chain)
-        typer.echo("the key of the digests is destroyed; that of the copy beside the backups goes")
-        typer.echo("with the next backup")
+        told = "the key of the digests is destroyed; that of the copy beside the backups goes"
+        show({"destroyed": True}, [told, "with the next backup"], as_json=as_json)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from service.classifiers.signing.signatures import (
 )
 from service.cli.labelled_files import labelled_files
 from service.cli.stored_labels import store_examples, write_labels
-from service.cli.terminal import LOCAL_URL, Key, Url, errors, explained, service_at
+from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, errors, explained, service_at, show
 from service.errors import InputError, UntrustedSignature
 from sonoprobe_client import ApiError
 
@@ -54,6 +54,7 @@ def fit(
         str | None,
         typer.Option(help="Collection whose other scans take part unlabelled, where that helps."),
     ] = None,
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -72,14 +73,11 @@ def fit(
                 answer = client.fit_images(name, images, examples, fields=fields)
         else:
             labels = write_labels(client, collection, task or name, files)
-            typer.echo(str(labels))
+            typer.echo(str(labels), err=as_json)
             wanted = {"name": name, "collection": collection, "task": task or name}
             answer = client.fit(wanted | fields)
-        typer.echo(_line(answer))
-        for head in answer["report"]["labels"] if fields else ():
-            found = head["unlabelled"]
-            verb = "used" if found["used"] else "not used"
-            typer.echo(f"{found['scans']} unlabelled scans {verb}: {found['because']}")
+        heads = answer["report"]["labels"] if fields else ()
+        show(answer, [_line(answer), *map(_unlabelled_line, heads)], as_json=as_json)
         for warning in answer["report"]["warnings"]:
             errors.print(warning, markup=False, highlight=False, soft_wrap=True)
 
@@ -88,6 +86,7 @@ def fit(
 def refit(
     name: Name,
     publish: Annotated[bool, typer.Option("--publish", help="Publish the version.")] = False,
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -98,20 +97,21 @@ def refit(
         except ApiError as error:
             if error.code != "nothing_changed":
                 raise
-            typer.echo("nothing changed: the latest version has learnt these labels already")
+            told = "nothing changed: the latest version has learnt these labels already"
+            show(error.problem, [told], as_json=as_json)
             return
         settings = made["settings"]
         counts = ", ".join(f"{settings[key]} {key}" for key in ("added", "relabelled", "dropped"))
-        typer.echo(f"version {made['version']}: {counts}, {settings['not_kept']} not kept")
-        typer.echo(_line(client.classifier(name)))
+        told = f"version {made['version']}: {counts}, {settings['not_kept']} not kept"
+        show(made, [told, _line(client.classifier(name))], as_json=as_json)
 
 
 @app.command("list")
-def list_all(url: Url = LOCAL_URL, key: Key = None) -> None:
+def list_all(as_json: AsJson = False, url: Url = LOCAL_URL, key: Key = None) -> None:
     """List the classifiers with the accuracy of their published versions."""
     with service_at(url, key) as client:
-        for classifier in client.classifiers():
-            typer.echo(_line(classifier))
+        found = list(client.classifiers())
+        show(found, map(_line, found), as_json=as_json)
 
 
 @app.command()
@@ -126,14 +126,19 @@ def predict(
     cine: Annotated[
         bool, typer.Option("--cine", help="The files are frames of one cine, in order.")
     ] = False,
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
-    """Predict image files; print one JSON object per line for each file and for the cine."""
+    """Predict image files; print one JSON object per line for each file and for the cine.
+
+    With --json all in one array.
+    """
     if cine and len(files) > MAX_CINE_FRAMES:
         raise typer.BadParameter(f"a cine has at most {MAX_CINE_FRAMES} frames, got {len(files)}")
     step = len(files) if cine else PREDICT_FILES
     failed = 0
+    lines: list[dict[str, Any]] = []
     with service_at(url, key) as client:
         for start in range(0, len(files), step):
             batch = files[start : start + step]
@@ -148,9 +153,14 @@ def predict(
             for number, (path, item) in enumerate(zip(batch, answer["items"], strict=True), start):
                 failed += "problem" in item
                 _write_heatmap(heatmaps, number, path, item.pop("heatmap", None))
-                typer.echo(json.dumps({"file": str(path), "version": answer["version"], **item}))
+                lines.append({"file": str(path), "version": answer["version"], **item})
             if answer["cine"] is not None:
-                typer.echo(json.dumps({"cine": answer["cine"]}))
+                lines.append({"cine": answer["cine"]})
+            if not as_json:
+                show(None, map(json.dumps, lines), as_json=False)
+                lines.clear()
+    if as_json:
+        show(lines, (), as_json=True)
     if failed:
         errors.print(f"[red]{failed} of {len(files)} files failed[/red]")
         raise typer.Exit(1)
@@ -169,6 +179,7 @@ def evaluate(
     on_refused: Annotated[
         str, typer.Option(help="fail, or leave-out: evaluate on what is not refused.")
     ] = "fail",
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -186,7 +197,7 @@ def evaluate(
             body |= {"collection": collection, "examples": examples}
         with _hint():
             evaluation = client.evaluate(name, body, images=images, version=version)
-        typer.echo(json.dumps(evaluation))
+        show(evaluation, [json.dumps(evaluation)], as_json=as_json)
 
 
 @app.command()
@@ -194,6 +205,7 @@ def export(
     name: Name,
     out: Annotated[Path, typer.Option(help="File to write: .json (for import) or .onnx.")],
     version: Version = None,
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -211,13 +223,14 @@ def export(
         else:
             raise InputError(f"expected a file that ends in .json or .onnx, got {out.suffix!r}")
         out.write_bytes(data)
-        typer.echo(f"wrote {len(data)} bytes")
+        show({"bytes": len(data)}, [f"wrote {len(data)} bytes"], as_json=as_json)
 
 
 @app.command("import")
 def import_(
     name: Name,
     file: Annotated[Path, typer.Argument(help="Exported JSON.", exists=True, dir_okay=False)],
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -226,7 +239,7 @@ def import_(
         classifier = client.import_classifier(name, _exported(file))
         signature = classifier["signature"]
         errors.print(f"signature: {signature['state']} {signature['key_id'] or ''}".rstrip())
-        typer.echo(_line(classifier))
+        show(classifier, [_line(classifier)], as_json=as_json)
 
 
 def _exported(file: Path) -> dict[str, Any]:
@@ -246,6 +259,7 @@ def verify(
     public_key: Annotated[
         str, typer.Option(help="Of the signer: base64 of its DER, or a PEM file.")
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Check without a service that the owner of a public key signed a file as it is.
 
@@ -258,7 +272,8 @@ def verify(
             verify_file(file.read_bytes(), key, base64.b64encode(signature).decode())
         elif verify_document(_exported(file)) != key:
             raise UntrustedSignature("the file is not signed by this key")
-        typer.echo(f"signed by {key_id_of(key)}")
+        signer = key_id_of(key)
+        show({"signed_by": signer}, [f"signed by {signer}"], as_json=as_json)
 
 
 def _key_text(argument: str) -> str:
@@ -268,55 +283,60 @@ def _key_text(argument: str) -> str:
 
 
 @app.command("signing-keys")
-def signing_keys(url: Url = LOCAL_URL, key: Key = None) -> None:
+def signing_keys(as_json: AsJson = False, url: Url = LOCAL_URL, key: Key = None) -> None:
     """List whose classifiers the workspace trusts, and the keys of its own."""
     with service_at(url, key) as client:
-        for found in client.signing_keys():
-            state = "signs" if found["signs"] else "own, retired" if found["own"] else "trusted"
-            typer.echo("\t".join((found["key_id"], found["name"], state, found["public_key"])))
+        found = list(client.signing_keys())
+        show(found, map(_key_line, found), as_json=as_json)
 
 
 @app.command()
 def trust(
     name: Annotated[str, typer.Argument(help="Whose key it is.")],
     public_key: Annotated[str, typer.Argument(help="Base64 of its DER, or a PEM file.")],
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
     """Trust what the owner of a public key signs."""
     with service_at(url, key) as client:
         found = client.trust_signing_key(name, _key_text(public_key))
-        typer.echo(f"trusted {found['key_id']}")
+        show(found, [f"trusted {found['key_id']}"], as_json=as_json)
 
 
 @app.command()
 def distrust(
     key_id: Annotated[str, typer.Argument(help="Id of the key, from the list.")],
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
     """Trust a key no longer."""
     with service_at(url, key) as client:
-        typer.echo(f"distrusted {client.distrust_signing_key(key_id)['key_id']}")
+        found = client.distrust_signing_key(key_id)
+        show(found, [f"distrusted {found['key_id']}"], as_json=as_json)
 
 
 @app.command("rotate-signing-key")
-def rotate_signing_key(url: Url = LOCAL_URL, key: Key = None) -> None:
+def rotate_signing_key(as_json: AsJson = False, url: Url = LOCAL_URL, key: Key = None) -> None:
     """Sign with a new key from now on; what the one before signed stays trusted."""
     with service_at(url, key) as client:
-        typer.echo(f"signs with {client.rotate_signing_key()['key_id']}")
+        found = client.rotate_signing_key()
+        show(found, [f"signs with {found['key_id']}"], as_json=as_json)
 
 
 @app.command()
 def publish(
     name: Name,
     version: Annotated[int, typer.Argument(min=1, help="Version number.")],
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
     """Publish a version, which then predicts; an earlier one rolls back."""
     with service_at(url, key) as client:
-        typer.echo(_line(client.publish(name, version)))
+        found = client.publish(name, version)
+        show(found, [_line(found)], as_json=as_json)
 
 
 @contextmanager
@@ -338,6 +358,19 @@ def _write_heatmap(
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{number:04d}-{path.stem}.png").write_bytes(base64.b64decode(heatmap["png"]))
+
+
+def _unlabelled_line(head: dict[str, Any]) -> str:
+    """Whether scans without a label took part."""
+    found = head["unlabelled"]
+    verb = "used" if found["used"] else "not used"
+    return f"{found['scans']} unlabelled scans {verb}: {found['because']}"
+
+
+def _key_line(found: dict[str, Any]) -> str:
+    """Id, name, what the key is for, the key."""
+    state = "signs" if found["signs"] else "own, retired" if found["own"] else "trusted"
+    return "\t".join((found["key_id"], found["name"], state, found["public_key"]))
 
 
 def _line(classifier: dict[str, Any]) -> str:

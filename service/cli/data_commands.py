@@ -23,7 +23,15 @@ from service.catalog.sqlite.inspection import Inspection, inspect
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME
 from service.classifiers.fitting import without_scores
 from service.cli.audited import audited, command_user
-from service.cli.terminal import NewCollection, catalog_at, errors, explained, progress
+from service.cli.terminal import (
+    AsJson,
+    NewCollection,
+    catalog_at,
+    errors,
+    explained,
+    progress,
+    show,
+)
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import ultrasound_test_of
 from service.errors import InputError, NotSupported
@@ -43,6 +51,7 @@ def backup(
     keep: Annotated[
         int | None, typer.Option(min=1, help="Backups to keep; default SONOPROBE_BACKUP_KEEP.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Back up the catalog, also of a running service; erased data is erased from older backups."""
     with explained():
@@ -62,7 +71,7 @@ def backup(
         if settings.audit:
             with catalog_at(settings) as catalog, closing(store_of(catalog)) as store:
                 archive(store, shelf)
-        typer.echo(str(path))
+        show({"backup": str(path)}, [str(path)], as_json=as_json)
         errors.print(f"{len(backups_in(shelf))} backups are kept", highlight=False)
 
 
@@ -76,6 +85,7 @@ def restore_backup(
         bool,
         typer.Option("--without-erasures", help="Bring back what was erased after the backup."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Replace the catalog by a backup; data that was erased after the backup stays erased.
 
@@ -94,7 +104,8 @@ def restore_backup(
             with catalog_at(settings, is_owner=True) as catalog:  # proves that it can be read
                 catalog.settle_erasures()
                 lost = _audited_restore(settings, catalog, chosen.parent)
-        typer.echo(f"restored {chosen.name}")
+        document = {"restored": chosen.name, "lost_audit_entries": lost}
+        show(document, [f"restored {chosen.name}"], as_json=as_json)
         if lost:
             errors.print(
                 f"{lost} entries of the audit log are lost, as it says itself now", highlight=False
@@ -129,7 +140,7 @@ def check(
     backup: Annotated[
         Path | None, typer.Option(help="Backup to check instead of the data folder.", exists=True)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check every page, vector, thumbnail and kept image; the exit code is 1 after damage."""
     with explained():
@@ -172,6 +183,7 @@ def expire(
             "--confirm", help="Delete all that is due: the clock of the machine is right."
         ),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete scans that are past the retention of their collection, as a running service does.
 
@@ -185,7 +197,8 @@ def expire(
             while receipts := catalog.expire(limits=SweepLimits(share, scans, confirm)):
                 removed += sum(len(receipt.scans) for _, receipt in receipts)
             held = [c for _, c in catalog.all_collections() if c.retention_held]
-        typer.echo(f"{removed} scans deleted")
+        document = {"deleted": removed, "held": sum(c.retention_held for c in held)}
+        show(document, [f"{removed} scans deleted"], as_json=as_json)
         if held:
             total = sum(collection.retention_held for collection in held)
             raise InputError(
@@ -199,6 +212,7 @@ def export(
     collection: Annotated[str, typer.Argument(help="Name of the collection.")],
     folder: Annotated[Path, typer.Argument(help="New folder to write.")],
     workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
     """Export a collection as Parquet files, also from a running service."""
     settings = read_settings()
@@ -210,7 +224,7 @@ def export(
             names["collection"] = [collection]
             on_scan = _steps(advance)
             scans = export_collection(catalog, owner, collection, folder, on_scan=on_scan)
-        typer.echo(f"{scans} scans exported")
+        show({"scans": scans}, [f"{scans} scans exported"], as_json=as_json)
 
 
 @app.command(name="import")
@@ -218,6 +232,7 @@ def import_folder(
     folder: Annotated[Path, typer.Argument(help="Exported folder.", exists=True, file_okay=False)],
     collection: NewCollection,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
     """Import an exported collection; run it again to continue.
 
@@ -237,7 +252,8 @@ def import_folder(
                 names["collection"] = [collection]
                 on_scan = _steps(advance)
                 done = import_collection(catalog, owner, folder, collection, on_scan=on_scan)
-        typer.echo(f"{done.stored} stored, {done.known} known already")
+        told = f"{done.stored} stored, {done.known} known already"
+        show(asdict(done), [told], as_json=as_json)
         if done.erased:
             errors.print(
                 f"{done.erased} scans were left out: their subject or study was erased since",

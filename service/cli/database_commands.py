@@ -16,7 +16,7 @@ from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
 from service.catalog.data_folder import owned
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.cli.audited import audited
-from service.cli.terminal import catalog_at, errors, explained
+from service.cli.terminal import AsJson, catalog_at, errors, explained, show
 from service.errors import InputError, InvalidSettings, NotSupported
 from service.jobs.job_requests import WorkspaceDeletion
 from service.opening.catalog_opening import postgres_of, with_driver
@@ -43,6 +43,7 @@ def migrate(
             help="Role of the service, which then may use the tables and not change them."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create or update the tables in SONOPROBE_CATALOG and SONOPROBE_SHARDS, as their owner.
 
@@ -54,10 +55,11 @@ def migrate(
         settings = read_settings()
         url = _required_url(settings)
         done = migrate_all(url, settings.shard_urls(), service_role=service_role)
-    for name, is_changed in done.items():
-        typer.echo(f"{name or FOUND_AT}: {'migrated' if is_changed else 'up to date'}")
+    states = {n or FOUND_AT: "migrated" if new else "up to date" for n, new in done.items()}
+    lines = [f"{name}: {state}" for name, state in states.items()]
     if service_role is not None:
-        typer.echo(f"{service_role} may use the tables")
+        lines.append(f"{service_role} may use the tables")
+    show(states, lines, as_json=as_json)
 
 
 @app.command()
@@ -72,6 +74,7 @@ def copy(
         str | None,
         typer.Option(help="Address of the empty database; default SONOPROBE_CATALOG."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Copy a whole catalog from a data folder into PostgreSQL and compare both.
 
@@ -97,9 +100,8 @@ def copy(
                     rows = copy_catalog(source / FILE_NAME, database, on_step=on_step)
             finally:
                 database.close()
-    for table, count in rows.items():
-        typer.echo(f"{table}\t{count}")
-    typer.echo("copied and compared")
+    lines = [f"{table}\t{count}" for table, count in rows.items()]
+    show(rows, [*lines, "copied and compared"], as_json=as_json)
 
 
 @workspaces.command("create")
@@ -108,6 +110,7 @@ def create_workspace(
     shard: Annotated[
         str | None, typer.Option(help="Database of SONOPROBE_SHARDS; default the directory.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create a workspace; `sonoprobe keys create` lets somebody in."""
     with explained():
@@ -125,11 +128,12 @@ def create_workspace(
             ):
                 names["workspace"] = [name]
                 made = shared.create_workspace(name, _shard(shard))
-        typer.echo(f"{made.workspace_id}\t{made.name}")
+        document = {"workspace_id": made.workspace_id, "name": made.name}
+        show(document, ["\t".join(document.values())], as_json=as_json)
 
 
 @workspaces.command("list")
-def list_workspaces() -> None:
+def list_workspaces(as_json: AsJson = False) -> None:
     """List all workspaces, oldest first, and where each is."""
     with explained():
         settings = read_settings()
@@ -139,25 +143,28 @@ def list_workspaces() -> None:
         else:
             with _shared_catalog(settings, "workspace list") as shared:
                 placed = list(shared.placed_workspaces())
-        for workspace, shard in placed:
-            place = "file" if settings.catalog is None else shard or FOUND_AT
-            typer.echo(f"{workspace.workspace_id}\t{workspace.name}\t{place}\t{workspace.status}")
+    rows = []
+    for workspace, shard in placed:
+        place = "file" if settings.catalog is None else shard or FOUND_AT
+        fields = {"workspace_id": workspace.workspace_id, "name": workspace.name}
+        rows.append(fields | {"place": place, "status": workspace.status})
+    show(rows, ["\t".join(row.values()) for row in rows], as_json=as_json)
 
 
 @workspaces.command("suspend")
-def suspend_workspace(name: Name) -> None:
+def suspend_workspace(name: Name, as_json: AsJson = False) -> None:
     """Refuse all keys of a workspace at once and let its operations wait; its data stays."""
     with explained(), catalog_at(read_settings()) as catalog:
         WorkspaceRegistry(catalog).suspend(name)
-        typer.echo(f"suspended {name}")
+        show({"name": name, "status": "suspended"}, [f"suspended {name}"], as_json=as_json)
 
 
 @workspaces.command("resume")
-def resume_workspace(name: Name) -> None:
+def resume_workspace(name: Name, as_json: AsJson = False) -> None:
     """End a suspension."""
     with explained(), catalog_at(read_settings()) as catalog:
         WorkspaceRegistry(catalog).resume(name)
-        typer.echo(f"resumed {name}")
+        show({"name": name, "status": "active"}, [f"resumed {name}"], as_json=as_json)
 
 
 @workspaces.command("delete")
@@ -166,6 +173,7 @@ def delete_workspace(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask. Nothing takes a deletion back.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a workspace with everything in it. Its keys are unknown at once.
 
@@ -175,13 +183,14 @@ def delete_workspace(
         registry = WorkspaceRegistry(catalog)
         _, contents = registry.get(name)
         question = f"delete {contents.scans} scans and {contents.classifiers} classifiers for ever?"
-        if not yes and not typer.confirm(question):
+        if not yes and not typer.confirm(question, err=True):
             raise typer.Exit(1)
         workspace, contents = registry.begin_deletion(name)
         request = WorkspaceDeletion(workspace.workspace_id, name, **asdict(contents))
         operator_id = workspace_id_of(catalog, DEFAULT_WORKSPACE)
         operation = catalog.create_operation(operator_id, request.kind, request.to_json())
-        typer.echo(f"{operation.operation_id}\tof the workspace {DEFAULT_WORKSPACE}")
+        told = f"{operation.operation_id}\tof the workspace {DEFAULT_WORKSPACE}"
+        show({"operation_id": operation.operation_id}, [told], as_json=as_json)
 
 
 @workspaces.command("move")
@@ -191,6 +200,7 @@ def move(
     wait_s: Annotated[
         float, typer.Option(min=0, help="Wait for running operations of the workspace, seconds.")
     ] = 60.0,
+    as_json: AsJson = False,
 ) -> None:
     """Move a workspace to another database while replicas serve it; it can only be read meanwhile.
 
@@ -208,7 +218,8 @@ def move(
         ):
             names["workspace"] = [name]
             rows = move_workspace(shared, name, _shard(to), on_step=on_step, wait_s=wait_s)
-        typer.echo(f"{rows} rows moved" if rows else "nothing to move")
+        told = f"{rows} rows moved" if rows else "nothing to move"
+        show({"rows": rows}, [told], as_json=as_json)
 
 
 def _shard(name: str | None) -> str:

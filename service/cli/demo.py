@@ -13,7 +13,7 @@ from typing import Any
 from service.cli.folder_walk import image_files
 from service.cli.ingesting.ingest import Ingested, ingest
 from service.errors import InputError, NotEnoughExamples
-from sonoprobe_client import PlainClient as Client
+from sonoprobe_client import PlainClient
 
 SAMPLES = Path(__file__).parent / "samples"
 COLLECTION, TASK = "demo", "class"
@@ -78,7 +78,7 @@ def _manifest_rows(folder: Path) -> dict[Path, dict[str, str]]:
 
 
 def upload(
-    client: Client, examples: Sequence[DemoExample], *, on_done: Callable[[int], None]
+    client: PlainClient, examples: Sequence[DemoExample], *, on_done: Callable[[int], None]
 ) -> tuple[Ingested, list[StoredExample]]:
     """Store every frame with its class and group; return the stored frames."""
     client.create_collection(COLLECTION, description="sonoprobe demo")
@@ -95,7 +95,7 @@ def _digest(group: str) -> str:
     return hashlib.sha256(group.encode()).hexdigest()[:32]
 
 
-def search(client: Client, stored: Sequence[StoredExample]) -> str:
+def search(client: PlainClient, stored: Sequence[StoredExample]) -> str:
     """Search for some stored frames among those of other groups; say how good the hits are."""
     queries = random.Random(0).sample(list(stored), min(MAX_QUERIES, len(stored)))
     hits, chances, example = 0, [], ""
@@ -117,7 +117,7 @@ def search(client: Client, stored: Sequence[StoredExample]) -> str:
 
 
 def teach(
-    client: Client,
+    client: PlainClient,
     stored: Sequence[StoredExample],
     *,
     labelled: int,
@@ -183,7 +183,7 @@ def split(
     return train, rest
 
 
-def _balanced(client: Client, classifier: str, rest: Sequence[StoredExample]) -> float:
+def _balanced(client: PlainClient, classifier: str, rest: Sequence[StoredExample]) -> float:
     right: dict[str, list[bool]] = defaultdict(list)
     for start in range(0, len(rest), PREDICT_AT_ONCE):
         part = rest[start : start + PREDICT_AT_ONCE]

@@ -13,7 +13,7 @@ from service.access.audit.audit_heads import HeadsFile
 from service.catalog.audit.audit_place import store_of
 from service.catalog.erasure_ledger import LEDGER, Erasure, ErasureLedger
 from service.cli.audited import audited, command_user
-from service.cli.terminal import errors, explained
+from service.cli.terminal import AsJson, errors, explained, show
 from service.errors import InputError
 from service.opening.catalog_opening import postgres_of
 from service.settings import read_settings
@@ -34,7 +34,7 @@ Folders = Annotated[
 def replay(
     ledger: Folders = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Erase from a restored database what was erased after the time to which it was restored.
 
@@ -85,6 +85,7 @@ def vacuum(
             "in free space: then no remains are left in free places of their pages.",
         ),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove erased rows from the files of the database, as a running service does by itself."""
     with explained():
@@ -93,7 +94,8 @@ def vacuum(
             owed = catalog.finish_erasures(rewrite=rewrite)
         finally:
             catalog.close()
-        typer.echo("vacuumed" if not owed else "not all is vacuumed")
+        told = "vacuumed" if not owed else "not all is vacuumed"
+        show({"unvacuumed": owed}, [told], as_json=as_json)
         _tell_owed(owed)
         if owed:
             raise typer.Exit(1)

@@ -17,6 +17,7 @@ from service.cli.ingesting.ingest_report import Report, Settled, path_text
 from service.cli.ingesting.ingest_table import FileTable, MissingFile, read_file_table
 from service.cli.terminal import (
     LOCAL_URL,
+    AsJson,
     Key,
     NewCollection,
     Url,
@@ -24,6 +25,7 @@ from service.cli.terminal import (
     explained,
     progress,
     service_at,
+    show,
 )
 from service.errors import InputError
 from service.imaging.formats.dicom_identity import plain_id
@@ -87,6 +89,7 @@ def ingest(
         bool,
         typer.Option("--ignore-others", help="Exit with 0 although other files were passed over."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Send a folder to a running service; run it again, with the same report, to continue.
 
@@ -118,7 +121,7 @@ def ingest(
                 report=lines,
                 on_done=advance,
             )
-        _tell(done, has_report=report is not None)
+        _tell(done, has_report=report is not None, as_json=as_json)
         if not (done.sent or done.known or done.skipped or done.problems):
             raise InputError(NO_IMAGES)
     raise typer.Exit(_exit_code(done, ignore_others=ignore_others))
@@ -127,15 +130,17 @@ def ingest(
 @pseudonyms.command("create-key")
 def create_key(
     file: Annotated[Path, typer.Argument(help="New file.", dir_okay=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Write a new random key; whoever has it can link pseudonyms to patients."""
     with explained():
         write_key(file)
         errors.print("Keep a copy: without the key, later files get other pseudonyms.")
+        show({"written": str(file)}, (), as_json=as_json)
 
 
 @pseudonyms.command("subject")
-def subject(pseudonym_key: KeyFile) -> None:
+def subject(pseudonym_key: KeyFile, as_json: AsJson = False) -> None:
     """Print a patient's pseudonym, to search or erase the patient; asks for PatientID and issuer.
 
     Neither can be an argument, because other users of the machine see arguments.
@@ -147,7 +152,7 @@ def subject(pseudonym_key: KeyFile) -> None:
         found = under.subject(plain_id(patient_id), plain_id(issuer))
         if found is None:
             raise InputError("expected an id that names one patient")
-        typer.echo(found)
+        show({"subject_id": found}, [found], as_json=as_json)
 
 
 def _key_of(file: Path | None) -> Pseudonyms | None:
@@ -197,7 +202,7 @@ def _metadata(path: Path, folder: Path, rows: FileTable | None, task: str | None
     return metadata | {"labels": labels}
 
 
-def _tell(done: Ingested, *, has_report: bool) -> None:
+def _tell(done: Ingested, *, has_report: bool, as_json: bool) -> None:
     """Print names of what failed and of what was passed over, then the counts."""
     _list("refused", "red", done.problems, has_report)
     _list("passed over", "yellow", done.passed_over, has_report)
@@ -209,7 +214,16 @@ def _tell(done: Ingested, *, has_report: bool) -> None:
     if reasons:
         by_reason = ", ".join(f"{count} {code}" for code, count in sorted(reasons.items()))
         counts += f", {len(done.passed_over)} passed over ({by_reason})"
-    typer.echo(counts + (f", {done.skipped} settled before" if done.skipped else ""))
+    counts += f", {done.skipped} settled before" if done.skipped else ""
+    document = {
+        "stored": done.sent,
+        "known": done.known,
+        "settled_before": done.skipped,
+        "refused": [{"file": str(path), "reason": reason} for path, reason in done.problems],
+        "passed_over": [{"file": str(path), "reason": reason} for path, reason in done.passed_over],
+        "remarks": dict(done.remarks),
+    }
+    show(document, [counts], as_json=as_json)
 
 
 def _list(title: str, colour: str, lines: Sequence[tuple[Path, str]], has_report: bool) -> None:

@@ -1,5 +1,6 @@
 """Commands for the API keys of the catalog: create, list, rotate, revoke."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from service.catalog.access_records import KeyRecord
 from service.catalog.ids import now
 from service.catalog.interface import Catalog
 from service.cli.audited import audited
-from service.cli.terminal import catalog_at, errors, explained
+from service.cli.terminal import AsJson, catalog_at, errors, explained, show
 from service.settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="API keys of the catalog.")
@@ -50,6 +51,7 @@ def keys_create(
     classifier: Annotated[
         list[str] | None, typer.Option(help=f"A classifier that it may name{OTHERS}")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create a key and print it once; the catalog stores only its hash."""
     roles = role or [] if role or scope else [ADMIN]
@@ -64,19 +66,28 @@ def keys_create(
             record, token = create_key(catalog, name, workspace, grant)
             names |= {"key": [record.key_id], "workspace": [workspace]}
         errors.print(f"key {record.key_id} for workspace {workspace}; shown once:")
-        typer.echo(token)
+        show(_document(record) | {"secret": token}, [token], as_json=as_json)
 
 
 @app.command("list")
-def keys_list(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+def keys_list(workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List all keys, including revoked ones, with state, rights and last use."""
     with explained(), catalog_at(read_settings()) as catalog:
-        for key in catalog.list_keys(workspace_id_of(catalog, workspace)):
-            rights = ",".join((*key.grant.roles, *key.grant.scopes, *_limits(key)))
-            used = key.last_used_at or "never used"
-            typer.echo(
-                f"{key.key_id}\t{key.name}\t{key.created_at}\t{_state(key)}\t{rights}\t{used}"
-            )
+        found = list(catalog.list_keys(workspace_id_of(catalog, workspace)))
+        show([_document(key) for key in found], map(_row, found), as_json=as_json)
+
+
+def _row(key: KeyRecord) -> str:
+    rights = ",".join((*key.grant.roles, *key.grant.scopes, *_limits(key)))
+    used = key.last_used_at or "never used"
+    return f"{key.key_id}\t{key.name}\t{key.created_at}\t{_state(key)}\t{rights}\t{used}"
+
+
+def _document(key: KeyRecord) -> dict[str, object]:
+    """The record, with what it allows beside the rest as in /v1/keys."""
+    fields = asdict(key)
+    del fields["policy_version"], fields["workspace_id"]
+    return {**fields, **fields.pop("grant")}
 
 
 def _in_days(days: float | None) -> datetime | None:
@@ -117,6 +128,7 @@ def keys_rotate(
             min=0, max=MAX_DAYS, help="Days until the new key expires; default as the old."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create the successor of a key, with its name and rights, and print it once."""
     settings = read_settings()
@@ -128,15 +140,18 @@ def keys_rotate(
             )
             names["key"] = [key_id, record.key_id]
         errors.print(f"key {record.key_id} replaces {key_id}; shown once:")
-        typer.echo(token)
+        show(_document(record) | {"secret": token}, [token], as_json=as_json)
 
 
 @app.command("revoke")
-def keys_revoke(key_id: KeyId, workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+def keys_revoke(
+    key_id: KeyId, workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False
+) -> None:
     """Revoke a key permanently."""
     settings = read_settings()
     with explained(), catalog_at(settings) as catalog:
         owner_id = workspace_id_of(catalog, workspace)
         with audited(settings, catalog, "keys.revoke", owner_id) as names:
-            names["key"] = [catalog.revoke_key(owner_id, key_id).key_id]
-        typer.echo(f"revoked {names['key'][0]}")
+            record = catalog.revoke_key(owner_id, key_id)
+            names["key"] = [record.key_id]
+        show(_document(record), [f"revoked {record.key_id}"], as_json=as_json)

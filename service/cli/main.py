@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -23,7 +23,15 @@ from service.cli import (
     policy_commands,
 )
 from service.cli import demo as steps
+from service.cli.remote import (
+    collection_commands,
+    label_commands,
+    operation_commands,
+    patient_commands,
+    search_commands,
+)
 from service.cli.terminal import (
+    AsJson,
     console,
     errors,
     explained,
@@ -33,7 +41,7 @@ from service.cli.terminal import (
 from service.observability import configure_logging
 from service.server import serve as run_service
 from service.settings import Settings, program_version, read_settings, unknown_variables
-from sonoprobe_client import PlainClient as Client
+from sonoprobe_client import PlainClient
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -48,6 +56,13 @@ app.add_typer(classifier_commands.app, name="classifiers")
 app.add_typer(monitor_commands.app)
 app.add_typer(erasure_commands.app, name="erasures")
 app.add_typer(audit_commands.app, name="audit")
+app.add_typer(collection_commands.app, name="collections")
+app.add_typer(collection_commands.top)
+app.add_typer(search_commands.app)
+app.add_typer(label_commands.app)
+app.add_typer(patient_commands.app)
+app.add_typer(operation_commands.app, name="operations")
+app.add_typer(operation_commands.top)
 EMBED_AT_ONCE = 32
 
 
@@ -126,7 +141,9 @@ def demo(
         )
 
 
-def _run_demo(client: Client, folder: Path, shots: int, repeats: int, *, simulated: bool) -> None:
+def _run_demo(
+    client: PlainClient, folder: Path, shots: int, repeats: int, *, simulated: bool
+) -> None:
     examples = steps.find_examples(folder)
     started = time.perf_counter()
     with progress("embedding", len(examples)) as advance:
@@ -149,10 +166,15 @@ def _run_demo(client: Client, folder: Path, shots: int, repeats: int, *, simulat
 @app.command()
 def embed(
     files: Annotated[list[Path], typer.Argument(help="Image files.", exists=True, dir_okay=False)],
+    as_json: AsJson = False,
 ) -> None:
-    """Embed files without a running service; print one JSON object per file and line."""
+    """Embed files without a running service; print one JSON object per file and line.
+
+    With --json all in one array.
+    """
     configure_logging("WARNING")
     failed = 0
+    lines: list[dict[str, Any]] = []
     with scratch_service() as (_, client):
         for start in range(0, len(files), EMBED_AT_ONCE):
             batch = files[start : start + EMBED_AT_ONCE]
@@ -160,7 +182,11 @@ def embed(
             for path, item in zip(batch, answer["items"], strict=True):
                 failed += "problem" in item
                 line = {"file": str(path), "encoder_id": answer["encoder_id"], **item}
-                typer.echo(json.dumps(line))
+                lines.append(line)
+                if not as_json:
+                    typer.echo(json.dumps(line))
+    if as_json:
+        typer.echo(json.dumps(lines))
     if failed:
         errors.print(f"[red]{failed} of {len(files)} files failed[/red]")
         raise typer.Exit(1)

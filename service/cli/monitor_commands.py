@@ -1,11 +1,10 @@
 """The command for classifiers in use."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from service.cli.terminal import LOCAL_URL, Key, Url, service_at
+from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, service_at, show
 
 app = typer.Typer()
 
@@ -16,7 +15,7 @@ def monitor(
     version: Annotated[
         str | None, typer.Option(help="A number, published or latest; default: published.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer.")] = False,
+    as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
@@ -26,9 +25,7 @@ def monitor(
     """
     with service_at(url, key) as client:
         answer = client.monitor(name, version)
-        lines = [json.dumps(answer)] if as_json else list(_lines(answer))
-    for line in lines:
-        typer.echo(line)
+        show(answer, _lines(answer), as_json=as_json)
     if answer["alarming"]:
         raise typer.Exit(3)
 

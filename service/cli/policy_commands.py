@@ -11,7 +11,7 @@ from service.access.keys import DEFAULT_WORKSPACE, workspace_id_of
 from service.access.policy_store import ALL_LIMITS, PolicyStore, WorkspacePolicy
 from service.access.workspace_rules import policy_store
 from service.catalog.interface import Catalog
-from service.cli.terminal import catalog_at, explained
+from service.cli.terminal import AsJson, catalog_at, explained, show
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import ultrasound_test_of
 from service.errors import InputError
@@ -22,19 +22,21 @@ Workspace = Annotated[str, typer.Option(help="Name of the workspace.")]
 
 
 @app.command("show")
-def policy_show(workspace: Workspace = DEFAULT_WORKSPACE) -> None:
+def policy_show(workspace: Workspace = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Print the policy of a workspace, what holds of it, and what the workspace stores."""
     with explained():
         settings = read_settings()
         with catalog_at(settings) as catalog:
             workspace_id = workspace_id_of(catalog, workspace)
-            _print(catalog, workspace_id, _store(catalog, settings).current(workspace_id))
+            policy = _store(catalog, settings).current(workspace_id)
+            _print(catalog, workspace_id, policy, as_json=as_json)
 
 
 @app.command("set")
 def policy_set(
     file: Annotated[Path, typer.Argument(help="JSON of PUT /v1/policy.", exists=True)],
     workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
     """Replace the policy of a workspace; running services follow with their next request."""
     with explained():
@@ -44,7 +46,7 @@ def policy_set(
             workspace_id = workspace_id_of(catalog, workspace)
             store = _store(catalog, settings)
             policy = store.replace(workspace_id, document, if_version=None)
-            _print(catalog, workspace_id, policy)
+            _print(catalog, workspace_id, policy, as_json=as_json)
             for rule, count in store.unfit(policy, workspace_id).items():
                 typer.echo(f"{count} stored scans do not fit {rule}; they stay", err=True)
 
@@ -56,6 +58,7 @@ def policy_grant(
         typer.Argument(help="LIMIT=VALUE, repeatable; none: what the settings say holds again."),
     ] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
     """Set limits of one workspace in place of those of the settings."""
     with explained():
@@ -63,7 +66,8 @@ def policy_grant(
         granted = dict(_limit(text) for text in limits or [])
         with catalog_at(settings) as catalog:
             workspace_id = workspace_id_of(catalog, workspace)
-            _print(catalog, workspace_id, _store(catalog, settings).grant(workspace_id, granted))
+            policy = _store(catalog, settings).grant(workspace_id, granted)
+            _print(catalog, workspace_id, policy, as_json=as_json)
 
 
 def _store(catalog: Catalog, settings: Settings) -> PolicyStore:
@@ -91,7 +95,7 @@ def _limit(text: str) -> tuple[str, float]:
     raise InputError(f"expected LIMIT=VALUE with one of {', '.join(ALL_LIMITS)}")
 
 
-def _print(catalog: Catalog, workspace_id: str, policy: WorkspacePolicy) -> None:
+def _print(catalog: Catalog, workspace_id: str, policy: WorkspacePolicy, *, as_json: bool) -> None:
     stored = catalog.stored_usage(workspace_id)
     shown = {
         **policy.stored.document,
@@ -100,4 +104,4 @@ def _print(catalog: Catalog, workspace_id: str, policy: WorkspacePolicy) -> None
         "in_force_each_key": policy.each_key,
         "stored": {name: getattr(stored, name) for name in STORED},
     }
-    typer.echo(json.dumps(shown, indent=1))
+    show(shown, [json.dumps(shown, indent=1)], as_json=as_json)

@@ -9,7 +9,7 @@ from service.cli.ingesting.ingest_report import Report, Settled, path_text
 from service.cli.labelled_files import LabelledFile
 from service.cli.terminal import progress
 from service.errors import InputError
-from sonoprobe_client import PlainClient as Client
+from sonoprobe_client import PlainClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Outcomes(Report):
 
 
 def write_labels(
-    client: Client, collection: str, task: str, files: Sequence[LabelledFile]
+    client: PlainClient, collection: str, task: str, files: Sequence[LabelledFile]
 ) -> WrittenLabels:
     """Store the files with their labels; scans that were stored before get theirs.
 
@@ -71,7 +71,7 @@ def write_labels(
 
 
 def store_examples(
-    client: Client, collection: str, files: Sequence[LabelledFile]
+    client: PlainClient, collection: str, files: Sequence[LabelledFile]
 ) -> list[dict[str, str]]:
     """Store the files and return them as examples; the labels of scans stay as they are.
 
@@ -85,7 +85,7 @@ def store_examples(
 
 
 def _sent(
-    client: Client, collection: str, files: Sequence[LabelledFile], task: str | None = None
+    client: PlainClient, collection: str, files: Sequence[LabelledFile], task: str | None = None
 ) -> dict[str, Settled]:
     """Path -> outcome of each file. Raises InputError: the service refused one."""
     _refuse_two_labels([(str(file.path), file.label) for file in files])

@@ -1,7 +1,8 @@
 """Shared by the commands: output, one-line errors, a progress bar, connections."""
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,7 @@ from service.errors import InputError, InvalidSettings, ServiceError
 from service.opening.catalog_opening import catalog_of
 from service.server import LocalService, local_service
 from service.settings import EnvironmentLogin, Settings, read_settings
-from sonoprobe_client import ApiError, LoginFailed, MachineLogin
-from sonoprobe_client import PlainClient as Client
+from sonoprobe_client import Client, MachineLogin, PlainClient, SonoprobeError
 
 console = Console()
 errors = Console(stderr=True)
@@ -29,6 +29,9 @@ Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the s
 LOCAL_URL = "http://127.0.0.1:8000"
 NewCollection = Annotated[str, typer.Option(help="Collection; created if it is missing.")]
 Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON value, and nothing else, on standard output.")
+]
 
 
 @contextmanager
@@ -36,20 +39,38 @@ def explained() -> Iterator[None]:
     """Print an expected failure in one line and exit with code 1, without a traceback."""
     try:
         yield
-    except (ServiceError, ApiError, LoginFailed, OSError, RuntimeError, *NO_ANSWER) as error:
+    except (ServiceError, SonoprobeError, OSError, RuntimeError, *NO_ANSWER) as error:
         message = f"no answer: {error}" if isinstance(error, NO_ANSWER) else str(error)
         errors.print(f"[red]error[/red] {escape(message)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
+def show(document: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print what a command found: the document for a program, or the lines for a person."""
+    for line in [json.dumps(document)] if as_json else lines:
+        typer.echo(line)
+
+
 @contextmanager
-def service_at(url: str, key: str | None) -> Iterator[Client]:
+def client_at(url: str, key: str | None) -> Iterator[Client]:
     """A client of a running service, for a command; without a key it may sign in as a machine."""
     with explained(), ExitStack() as stack:
-        login = None if key else _machine_login(EnvironmentLogin())
-        if login is not None:
-            stack.callback(login.close)
-        yield stack.enter_context(Client(url, key=key, login=login))
+        yield stack.enter_context(Client(url, key=key, login=_login(key, stack)))
+
+
+@contextmanager
+def service_at(url: str, key: str | None) -> Iterator[PlainClient]:
+    """As ``client_at``, for commands that print or send on what the service answers as it is."""
+    with explained(), ExitStack() as stack:
+        yield stack.enter_context(PlainClient(url, key=key, login=_login(key, stack)))
+
+
+def _login(key: str | None, stack: ExitStack) -> MachineLogin | None:
+    """Raises OSError, and InvalidSettings: a variable is missing or wrong."""
+    login = None if key else _machine_login(EnvironmentLogin())
+    if login is not None:
+        stack.callback(login.close)
+    return login
 
 
 def _machine_login(settings: EnvironmentLogin) -> MachineLogin | None:
@@ -71,7 +92,7 @@ def _machine_login(settings: EnvironmentLogin) -> MachineLogin | None:
 
 
 @contextmanager
-def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, Client]]:
+def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, PlainClient]]:
     """A service of this process over an empty folder, for a command.
 
     Args:
@@ -88,7 +109,7 @@ def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, Cl
         scratch = {"data_dir": folder, "drain_s": 0.0, "catalog": None, "shards": None}
         others = {"backup_dir": None, "exchange_dir": None, "audit_heads_dir": None}
         settings = read_settings().model_copy(update=scratch | others)
-        with local_service(settings) as local, Client(local.url, key=local.key) as client:
+        with local_service(settings) as local, PlainClient(local.url, key=local.key) as client:
             yield local, client
 
 

@@ -112,6 +112,11 @@ class ConnectionTable:
             self._timer.cancel()
             self._timer = None
 
+    def take_over(self, old: TrackedConnection, new: TrackedConnection) -> None:
+        """Put another protocol of the same client into the place of ``old``."""
+        if old in self._open:
+            self._open = {new if one is old else one: None for one in self._open}
+
     def _address(self, connection: TrackedConnection) -> str:
         return "" if connection.address is None else self._group(connection.address)
 

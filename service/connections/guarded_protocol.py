@@ -7,7 +7,7 @@ the places.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
@@ -16,8 +16,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.connections.connection_table import ConnectionLimits, ConnectionTable
+from service.connections.connection_table import (
+    ConnectionLimits,
+    ConnectionTable,
+    TrackedConnection,
+)
 from service.connections.lingering_transport import LingeringTransport
+from service.connections.slow_reading import SlowReading
 from service.errors import (
     HeadersTooLarge,
     MalformedRequest,
@@ -29,11 +34,14 @@ from service.errors import (
 # Two of these would be two requests in one, and a proxy in front may have read the other.
 SINGLE_HEADERS = frozenset(
     {b"host", b"authorization", b"content-type", b"content-encoding", b"if-match"}
-    | {b"idempotency-key", b"transfer-encoding", b"content-length", b"prefer"}
+    | {b"idempotency-key", b"transfer-encoding", b"content-length", b"prefer", b"origin"}
+    | {b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"}
 )
+MAX_WEBSOCKET_LINE_BYTES = 8_000  # the library takes 8,192
 MAX_PIPELINED = 16  # requests that wait for the answer of an earlier one
 FRAMING_PER_BODY_BYTE = 16  # a chunk of one byte has six bytes of framing
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%\-]*(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
+_WEBSOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 Reading: TypeAlias = Literal["nothing", "head", "body"]
 
 
@@ -72,8 +80,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._fault: ServiceError | None = None
         self._is_deaf = False  # after a fault: no byte is parsed any more
-        self._stall: tuple[float, float, int] | None = None  # began_s, moved_s, drained at first
-        self._drained = 0
+        self._slow_reading = SlowReading(guard.limits)
         self._closing_s: float | None = None
 
     # Protocol interface -----------------------------------------------------------------------
@@ -108,14 +115,31 @@ class GuardedProtocol(HttpToolsProtocol):
         self._read_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # What follows would be another protocol, which nobody speaks here.
-            self.cycle.keep_alive = False
-            self._is_deaf = True
+        except httptools.HttpParserUpgrade as upgrade:
+            self._leave_http(is_alone=upgrade.args[0] == len(data))
         except httptools.HttpParserError:
             self._refuse(self._fault or MalformedRequest("expected a valid HTTP/1.1 request"))
         else:
             self._refuse_if_too_long()
+
+    def _leave_http(self, *, is_alone: bool) -> None:
+        """Become a WebSocket; what follows in another protocol is not read."""
+        if not self._should_upgrade():
+            self.cycle.keep_alive = False
+            self._is_deaf = True
+        elif not is_alone:  # a proxy may have read a second request there
+            error = MalformedRequest("expected nothing before the WebSocket is accepted")
+            self._is_deaf = True
+            self.transport.write(self._guard.answer(error))
+            self.transport.close()
+        else:
+            self.handle_websocket_upgrade()
+
+    def handle_websocket_upgrade(self) -> None:
+        """As uvicorn does it, with a place in the table for the WebSocket."""
+        super().handle_websocket_upgrade()
+        successor = self.transport.get_protocol()
+        self._guard.table.take_over(self, cast(TrackedConnection, successor))
 
     def _refuse_if_too_long(self) -> None:
         most = self._limits.max_head_bytes
@@ -144,6 +168,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._fault is not None:
             raise self._fault
         super().on_headers_complete()
+        if self._is_websocket():
+            return  # no request of HTTP begins
         cycle = self.cycle
         # The API closes a connection whose body it leaves unread.
         extended: dict[str, Any] = cast("dict[str, Any]", self.scope)
@@ -196,8 +222,27 @@ class GuardedProtocol(HttpToolsProtocol):
         length = values.get(b"content-length", b"0")
         if self.parser.should_upgrade() and (coding is not None or length != b"0"):
             return MalformedRequest("expected no body in a request for another protocol")
+        if self._is_websocket():
+            return self._fault_of_websocket(values)
         if len(self.pipeline) >= MAX_PIPELINED:
             return MalformedRequest(f"expected at most {MAX_PIPELINED} requests without answer")
+        return None
+
+    def _is_websocket(self) -> bool:
+        return bool(self.parser.should_upgrade()) and self._should_upgrade()
+
+    def _fault_of_websocket(self, values: Mapping[bytes, bytes]) -> ServiceError | None:
+        """What is wrong with a request for a WebSocket (RFC 6455, 4.2.1)."""
+        if self.is_answering or self.pipeline:
+            return MalformedRequest("expected no earlier request without an answer")
+        is_http = self.parser.get_method() == b"GET" and self.parser.get_http_version() == "1.1"
+        is_key = _WEBSOCKET_KEY.fullmatch(values.get(b"sec-websocket-key", b"")) is not None
+        if not (is_http and is_key and values.get(b"sec-websocket-version") == b"13"):
+            return MalformedRequest("expected GET of HTTP/1.1 with a key of WebSocket version 13")
+        lines = [len(self.url) + 16, *(len(name) + len(value) + 4 for name, value in self.headers)]
+        if max(lines) > MAX_WEBSOCKET_LINE_BYTES:
+            most = MAX_WEBSOCKET_LINE_BYTES
+            return HeadersTooLarge(f"expected lines of at most {most} bytes for a WebSocket")
         return None
 
     # limits -----------------------------------------------------------------------------------
@@ -216,7 +261,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """See ``TrackedConnection``."""
         limits = self._limits
         link = self.transport
-        if isinstance(link, LingeringTransport) and self._is_read_too_slowly(link, now_s):
+        if isinstance(link, LingeringTransport) and self._slow_reading.is_too_slow(link, now_s):
             self._is_deaf = True
             link.reset()
         elif self.transport.is_closing():
@@ -240,23 +285,6 @@ class GuardedProtocol(HttpToolsProtocol):
         end_s = self._began_s + limits.body_timeout_s + self._body_bytes / limits.min_rate_bytes_s
         if now_s > min(end_s, self._moved_s + limits.body_timeout_s):
             self._refuse(RequestTimeout("expected the body in time, got it too slowly"))
-
-    def _is_read_too_slowly(self, link: LingeringTransport, now_s: float) -> bool:
-        """Whether the client leaves its answer in our memory."""
-        waiting = link.get_write_buffer_size()
-        if not waiting:
-            self._stall = None
-            return False
-        drained = link.written_bytes - waiting
-        if self._stall is None:
-            self._stall = (now_s, now_s, drained)
-        elif drained > self._drained:
-            self._stall = (self._stall[0], now_s, self._stall[2])
-        self._drained = drained
-        limits = self._limits
-        began_s, moved_s, drained_before = self._stall
-        end_s = began_s + (drained - drained_before) / limits.min_rate_bytes_s
-        return now_s > min(end_s, moved_s) + limits.send_timeout_s
 
     def _refuse(self, error: ServiceError) -> None:
         """Answer an error where the order of the answers allows it, and close the connection."""

@@ -23,9 +23,17 @@ class LingeringTransport(asyncio.Transport):
     def __init__(self, inner: asyncio.Transport, *, still_sends: Callable[[], bool]) -> None:
         super().__init__()
         self._inner = inner
-        self._still_sends = still_sends
+        self.still_sends = still_sends
         self._is_closing = False
         self.written_bytes = 0
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Who gets what the client sends from now on."""
+        self._inner.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Who gets what the client sends."""
+        return self._inner.get_protocol()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send, or keep until the client reads."""
@@ -38,7 +46,7 @@ class LingeringTransport(asyncio.Transport):
         if self._inner.is_closing() or self._is_closing:
             return
         self._is_closing = True
-        if self._still_sends() and self._inner.can_write_eof():
+        if self.still_sends() and self._inner.can_write_eof():
             self._inner.write_eof()
             self._inner.resume_reading()
         else:

@@ -6,6 +6,7 @@ import { useComputed } from "@preact/signals";
 import { Data } from "./data.js";
 import { Busy, Notice, html } from "./elements.js";
 import { Label } from "./label.js";
+import { Live } from "./live.js";
 import { CollectionMap } from "./map.js";
 import { account } from "./openid.js";
 import { Search } from "./search.js";
@@ -20,6 +21,7 @@ import { NOT_A_DEVICE } from "./words.js";
 const PAGES = [
   ["teach", "Teach", Teach, ["scan.write", "classifier.write", "classifier.read", "collection.read"]],
   ["use", "Use", Use, ["predict", "classifier.read"]],
+  ["live", "Live", Live, ["predict", "classifier.read"]],
   ["search", "Search", Search, ["search", "scan.read", "collection.read"]],
   ["label", "Label", Label, ["scan.label", "scan.read", "classifier.read", "collection.read"]],
   ["map", "Map", CollectionMap, ["scan.read", "collection.read"]],

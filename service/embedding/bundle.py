@@ -18,6 +18,10 @@ MANIFEST_NAME = "manifest.json"
 CARD_NAME = "MODEL_CARD.md"
 GOLDEN_NAME = "golden.npz"
 ULTRASOUND_NAME = "ultrasound.npz"  # optional: separates ultrasound from other pictures
+# Minimum cosine with the golden embedding where the manifest has none. Kernels differ between
+# processors; a wrong network, a wrong preprocessing or a broken int8 kernel falls far below.
+GOLDEN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
+RUNTIME = "onnxruntime"  # as manifests name the one that is used here
 SHIPPED_BUNDLE = Path(__file__).with_name("default_bundle")
 
 
@@ -40,6 +44,8 @@ class Manifest:
         feature_map: (D, h, w) of the ``feature_map`` output.
         networks: precision -> file name; ``default_precision`` is one of them.
         interim: whether the encoder is a stand-in.
+        golden_cosine: precision -> runtime -> least cosine with the golden embeddings; empty in
+            bundles before 0.5.0.
         about: everything else, verbatim: teacher, student, corpus, licences, fidelity, numbers.
     """
 
@@ -54,6 +60,7 @@ class Manifest:
     networks: Mapping[str, str]
     default_precision: str
     files: tuple[BundleFile, ...]
+    golden_cosine: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -110,8 +117,19 @@ def _from_fields(document: dict[str, Any]) -> Manifest:
         files=tuple(
             BundleFile(str(f["name"]), int(f["bytes"]), str(f["sha256"])) for f in document["files"]
         ),
+        golden_cosine={
+            str(precision): {str(runtime): _cosine(value) for runtime, value in by_runtime.items()}
+            for precision, by_runtime in document.get("golden_cosine", {}).items()
+        },
         about=document.get("about", {}),
     )
+
+
+def _cosine(value: Any) -> float:
+    cosine = float(value)
+    if not 0 < cosine <= 1:
+        raise ValueError(f"expected a cosine in 0..1, got {cosine}")
+    return cosine
 
 
 def _check_names(manifest: Manifest) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 from service.arrays import Floats
 from service.embedding.bundle import (
     CARD_NAME,
+    GOLDEN_COSINE,
     GOLDEN_NAME,
+    RUNTIME,
     ULTRASOUND_NAME,
     Manifest,
     read_manifest,
@@ -25,9 +27,6 @@ from service.embedding.ultrasound_gate import UltrasoundTest, read_ultrasound_te
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.preprocess import PreprocessSpec, normalise
 
-# Minimum cosine with the golden embedding. Kernels differ between processors; a wrong network,
-# a wrong preprocessing or a broken int8 kernel falls far below.
-GOLDEN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
 INPUT_NAME, OUTPUT_NAME = "frames", "embedding"
 MAP_NAME = "feature_map"
 MAPS_INPUT = "maps"  # newer networks compute the map only when this is True
@@ -189,6 +188,7 @@ def _check_golden(encoder: OnnxEncoder, path: Path) -> None:
             f"expected golden embeddings of shape {expected_TD.shape}, got {actual_TD.shape}"
         )
     cosine = float((actual_TD * expected_TD).sum(1).min())
-    min_cosine = GOLDEN_COSINE.get(encoder.precision, 0.999)
+    of_bundle = encoder.manifest.golden_cosine.get(encoder.precision, {})
+    min_cosine = of_bundle.get(RUNTIME, GOLDEN_COSINE.get(encoder.precision, 0.999))
     if not cosine >= min_cosine:
         raise ArtifactMismatch(f"expected golden cosine of at least {min_cosine}, got {cosine:.4f}")

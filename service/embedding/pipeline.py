@@ -19,17 +19,19 @@ from service.embedding.embedded_image import EmbedOptions as EmbedOptions
 from service.embedding.embedded_image import MappedImage as MappedImage
 from service.embedding.encoder import Encoder
 from service.embedding.file_embedder import WINDOW, FileDefaults, FileEmbedder, Timed
+from service.embedding.live_frames import LiveFrames, LiveParts
 from service.embedding.onnx_session import open_text_finder
 from service.embedding.ultrasound_gate import UltrasoundTest as UltrasoundTest
 from service.errors import EncoderFailure, ServiceError, UploadTooLarge
 from service.fairness.fair_queue import QueueState, Quota, reserve_of
-from service.fairness.fair_threads import SPARE
+from service.fairness.fair_threads import SPARE, FairThreads
 from service.fairness.workspace_turn import SERVICE, current_workspace, working_for
 from service.imaging.analysis.frame_analysis import parse_region_mode, use_one_thread
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import parse_sampling
+from service.imaging.formats.still_cost import MAX_PIXELS
 from service.imaging.sandbox.decoder_pool import DecoderPool
 
 DEFAULT_OPTIONS = EmbedOptions()
@@ -107,11 +109,13 @@ class Pipeline:
             lanes=[_passes_of(lane) for lane in encoder.lanes],
         )
         self._decoders = DecoderPool(processes, limits.decoding)
+        finder = open_text_finder()
+        timed = timed if meter is None else _metered(timed, meter)
         self._files = FileEmbedder(
             self._decoders,
             self._batcher,
             encoder.spec,
-            open_text_finder(),
+            finder,
             FileDefaults(
                 parse_sampling(limits.clip_frames),
                 parse_region_mode(limits.region),
@@ -120,7 +124,13 @@ class Pipeline:
             ),
             still_threads=limits.decode_threads,
             clip_threads=limits.decode_processes,
-            timed=timed if meter is None else _metered(timed, meter),
+            timed=timed,
+        )
+        # One frame of each stream at a time, and one more thread for whom others keep waiting.
+        self._live_threads = FairThreads(1, name="live")
+        max_pixels = min(MAX_PIXELS, limits.decoding.max_pixels)
+        self._live = LiveParts(
+            self._batcher, encoder.spec, finder, self._live_threads, timed, meter, max_pixels
         )
         self._admitted = Quota(limits.max_queue, of="images")
         self._probe: asyncio.Task[None] | None = None
@@ -133,6 +143,7 @@ class Pipeline:
         await self._batcher.__aexit__(*error)
         self._decoders.__exit__(*error)
         await asyncio.to_thread(self._files.close)
+        self._live_threads.close(timeout_s=0)
 
     @property
     def in_flight(self) -> int:
@@ -143,6 +154,11 @@ class Pipeline:
     def queues(self) -> dict[str, QueueState]:
         """How busy each queue is: files that are decoded, and frames that are encoded."""
         return {**self._files.states, "encoder": self._batcher.state}
+
+    @property
+    def live_max_pixels(self) -> int:
+        """The most pixels of a live frame."""
+        return self._live.max_pixels
 
     @property
     def last_pass_s(self) -> float | None:
@@ -200,6 +216,11 @@ class Pipeline:
             yield
         finally:
             self._admitted.give_back(workspace_id, images)
+
+    def live(self, options: EmbedOptions = DEFAULT_OPTIONS) -> LiveFrames:
+        """For the frames of one live stream; of the options only the region counts."""
+        region_mode = options.region_mode or parse_region_mode(self._limits.region)
+        return LiveFrames(self._live, region_mode)
 
     async def embed_all(
         self, files: Sequence[bytes], options: EmbedOptions = DEFAULT_OPTIONS

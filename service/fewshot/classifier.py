@@ -210,6 +210,7 @@ class FewShotClassifier:
         *,
         thresholds: Mapping[str, float] | None = None,
         unusable_N: Sequence[Unusable | None] | None = None,
+        shares: Mapping[str | None, Doubles] | None = None,
     ) -> Predictions:
         """Classify rows, or say why not.
 
@@ -217,6 +218,7 @@ class FewShotClassifier:
             coverage: share of rows whose prediction set holds the truth, 0.5 to 0.999.
             thresholds: class or label -> threshold; they override those of the heads.
             unusable_N: why the classifier abstains from a row, known from its picture.
+            shares: label -> calibrated probabilities (N, C) in the place of those of the rows.
 
         Raises:
             InputError: wrong width, zero or non-finite rows, another coverage, a threshold that
@@ -224,7 +226,8 @@ class FewShotClassifier:
         """
         requested = thresholds or {}
         self.check_thresholds(requested)
-        shares = {label: head.probabilities(embeddings_ND) for label, head in self.heads.items()}
+        if shares is None:
+            shares = {k: head.probabilities(embeddings_ND) for k, head in self.heads.items()}
         sets = {
             label: head.calibrator.conformal.sets(shares[label], coverage)
             for label, head in self.heads.items()

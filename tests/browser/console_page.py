@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 AXE = Path(__file__).parent / "node_modules/axe-core/axe.min.js"
+# No picture is still on its way: its place is an empty span until it is here.
+LOADED = (
+    "[...document.querySelectorAll('.no-picture')].every((place) => place.textContent)"
+    " && [...document.images].every((image) => image.complete)"
+)
 SHOTS = os.environ.get("SONOPROBE_SCREENSHOTS")  # a folder for pictures of each page
 
 
@@ -45,6 +50,8 @@ class Console:
     def shot(self, name: str) -> None:
         """Keep a picture of the page, if somebody asked for pictures."""
         if SHOTS:
+            while not self.page.evaluate(LOADED):  # wait_for_function needs unsafe-eval
+                self.page.wait_for_timeout(50)
             self.page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
 
     def accessibility_faults(self) -> list[dict[str, Any]]:

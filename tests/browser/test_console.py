@@ -171,6 +171,7 @@ def test_a_file_finds_scans_of_other_patients_only(console: Console, taught: str
     page.wait_for_timeout(200)
     page.get_by_role("heading", name="12 similar scans").wait_for()
     assert page.get_by_text("patient c0").count() == 0
+    console.shot("search-other-patients")
 
 
 def test_labels_are_given_by_number_keys_and_undone(console: Console, api: Client) -> None:

@@ -42,9 +42,9 @@ def test_who_signs_out_leaves_nothing_on_the_screen(console: Console, taught: st
 
 
 ROLES = {  # role -> pages, and tabs of the page Data
-    "reader": (["Use", "Search", "Map", "Versions", "Data"], ["Collections", "Operations"]),
+    "reader": (["Use", "Live", "Search", "Map", "Versions", "Data"], ["Collections", "Operations"]),
     "annotator": (
-        ["Use", "Search", "Label", "Map", "Versions", "Data"],
+        ["Use", "Live", "Search", "Label", "Map", "Versions", "Data"],
         ["Collections", "Operations"],
     ),
     "operator": (["Data"], ["Collections", "Patients", "Operations"]),

@@ -109,7 +109,7 @@ def test_a_person_signs_in_with_an_account_and_out_again(
     page.get_by_role("heading", name="Map").wait_for()  # where the person was before
     assert page.get_by_text("annotator in north").is_visible()
     pages = page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts()
-    assert pages == ["Use", "Search", "Label", "Map", "Versions", "Data"]
+    assert pages == ["Use", "Live", "Search", "Label", "Map", "Versions", "Data"]
     assert page.url == f"{visitor.url}/console/#/map"
     kept = page.evaluate(
         "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"

@@ -1,8 +1,7 @@
 """The client against a real service: images of every kind, batches, typed answers, both ways."""
 
-import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,38 +25,7 @@ from sonoprobe_client import (
     OperationFailed,
     outcome_of,
 )
-
-
-def frame(seed: int, side: int = 48) -> np.ndarray:
-    """A grey frame with a disc, of its own for each seed."""
-    y, x = np.mgrid[:side, :side]
-    disc = (x - 10 - seed % 20) ** 2 + (y - 24) ** 2 < 60 + 5 * seed
-    noise = np.random.default_rng(seed).integers(0, 60, (side, side))
-    return np.where(disc, 220, noise).astype(np.uint8)
-
-
-def png(seed: int) -> bytes:
-    file = io.BytesIO()
-    PillowImage.fromarray(frame(seed)).save(file, "PNG")
-    return file.getvalue()
-
-
-@pytest.fixture(scope="module")
-def client(tiny: LocalService) -> Iterator[Client]:
-    with Client(tiny.url, key=tiny.key) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def ward(client: Client) -> str:
-    """A collection of 12 scans of two classes and a classifier of the same name."""
-    client.create_collection("ward")
-    metadata: list[Any] = [
-        {"scan_id": f"s{n}", "subject_id": f"p{n}", "labels": {"t": "ab"[n % 2]}} for n in range(12)
-    ]
-    client.add_scans("ward", [frame(n) for n in range(12)], metadata).raise_for_items()
-    client.fit({"name": "ward", "collection": "ward", "task": "t"})
-    return "ward"
+from tests.client.pictures import frame, png
 
 
 def test_every_kind_of_image_is_the_same_scan(client: Client, tmp_path: Path) -> None:

@@ -1,12 +1,20 @@
 """Bundles of format 1 load for ever."""
 
-from dataclasses import replace
+import json
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.embedding.bundle import encoder_id_of, parse_manifest, read_manifest
+from service.embedding.bundle import (
+    MANIFEST_NAME,
+    describe_file,
+    encoder_id_of,
+    parse_manifest,
+    read_manifest,
+)
 from service.embedding.encoder import load_encoder
 from service.errors import ArtifactMismatch
 from service.imaging.analysis.preprocess import preprocess
@@ -37,3 +45,30 @@ def test_another_border_is_another_encoder() -> None:
     with pytest.raises(ArtifactMismatch, match=other_id):
         parse_manifest(replace(manifest, spec=spec).to_json())
     assert parse_manifest(replace(manifest, spec=spec, encoder_id=other_id).to_json()).spec == spec
+
+
+def test_a_bundle_says_how_exactly_each_runtime_gives_its_golden_embeddings(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(BUNDLE, tmp_path / "bundle"))
+    document = read_manifest(folder).to_json()
+    shifted = dict(np.load(folder / "golden.npz"))
+    (name,) = [name for name in shifted if name.startswith("embeddings_")]
+    precision = name.split("_")[1]
+    # A third of another direction: a cosine of about 0.95, below what is demanded by default.
+    shifted[name] = shifted[name] + np.roll(shifted[name], 1, axis=1) / 3
+    shifted[name] /= np.linalg.norm(shifted[name], axis=1, keepdims=True)
+    np.savez(folder / "golden.npz", **shifted)
+    golden = describe_file(folder, "golden.npz")
+    document["files"] = [
+        asdict(golden) if file["name"] == "golden.npz" else file for file in document["files"]
+    ]
+
+    def load_with(least: dict[str, dict[str, float]]) -> str:
+        written = document | {"golden_cosine": least}
+        (folder / MANIFEST_NAME).write_text(json.dumps(written))
+        return load_encoder(folder).encoder_id
+
+    with pytest.raises(ArtifactMismatch, match="golden cosine of at least"):
+        load_with({})
+    assert load_with({precision: {"onnxruntime": 0.5, "another": 1.0}}) == document["encoder_id"]
+    with pytest.raises(ArtifactMismatch, match="a cosine in"):
+        load_with({precision: {"onnxruntime": 1.5}})

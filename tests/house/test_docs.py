@@ -85,6 +85,13 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors_of(target), link
 
 
+def test_the_map_of_the_pages_names_every_page() -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", (DOCS / "README.md").read_text())
+    named = {(DOCS / link).resolve() for link in links if "://" not in link}
+    pages = {page for page in DOCS.rglob("*.md") if not re.match(r"\d{4}-", page.name)}
+    assert pages - named == {DOCS / "README.md"}
+
+
 def test_every_example_of_the_api_calls_a_route(served: dict[str, Any]) -> None:
     routes = [re.sub(r"\{\w+\}", "[^/]+", path) for path in served["paths"]]
     for path in re.findall(r"\$U(/[^\s\"?]+)", (DOCS / "api.md").read_text()):

@@ -64,6 +64,7 @@ OWNERS = {  # library -> the only rooms that may import it
     "starlette": ("service.api", "service.app"),
     "uvicorn": ("service.server", "service.connections"),
     "httptools": ("service.connections",),
+    "websockets": ("service.connections", "sonoprobe_client.streams"),
     "faiss": ("service.index",),
     "onnxruntime": ("service.embedding", "training.bundle.onnx_files"),
     "pydicom": ("service.imaging", "training.catalogue"),

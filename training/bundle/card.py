@@ -97,6 +97,11 @@ def _learnt(about: Mapping[str, Any]) -> str:
   the teacher says of them, to find the other view of a frame among other frames, and to keep what
   the initial weights read."""
         read = "stage 3 vary"
+    if "self_distillation" in about:
+        blocks = about["self_distillation"]["blocks"]
+        learnt += f"""
+  Then the read-out and the last {blocks} blocks of stage 3 were trained to give one view of a frame
+  the mean embedding of several."""
     return f"""{learnt} The embedding is a linear projection
   of how strongly the features of {read} over the frame, whitened in part and steadied against
   augmentation (`training/experiments.md` says what each part is worth)."""

@@ -16,8 +16,10 @@ import torch
 from service.arrays import Floats, Pixels
 from service.embedding.bundle import (
     CARD_NAME,
+    GOLDEN_COSINE,
     GOLDEN_NAME,
     MANIFEST_NAME,
+    RUNTIME,
     Manifest,
     describe_file,
     encoder_id_of,
@@ -183,7 +185,7 @@ def finish_networks(calibration: Floats, out: Path) -> None:
     """Make all precisions of a bundle from what ``write_quantised`` wrote."""
     fp32, int8 = out / NETWORKS["fp32"], out / NETWORKS["int8"]
     write_fp16(fp32, out / NETWORKS["fp16"])
-    quantise_readout(int8)
+    quantise_readout(int8, calibration)
     correct_bias(int8, fp32, calibration)
     for name in NETWORKS.values():
         maps_on_request(out / name)
@@ -246,6 +248,7 @@ def write_manifest(
         networks=networks,
         default_precision=default,
         files=files,
+        golden_cosine={precision: {RUNTIME: GOLDEN_COSINE[precision]} for precision in networks},
         about=about,
     )
     (out / MANIFEST_NAME).write_text(json.dumps(manifest.to_json(), indent=1) + "\n")

@@ -126,10 +126,11 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def open_network(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Open on the CPU with ``threads`` threads; 0 = every core."""
+def open_network(path: Path | bytes, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Open a file, or what it would hold, on the CPU with ``threads`` threads; 0 = every core."""
+    network = path if isinstance(path, bytes) else str(path)
     return onnxruntime.InferenceSession(
-        str(path), session_options(threads), providers=["CPUExecutionProvider"]
+        network, session_options(threads), providers=["CPUExecutionProvider"]
     )
 
 

@@ -3,14 +3,17 @@
 The read-out is one product of a (D, K) matrix with the pooled features of a frame. In float32
 reading that matrix from memory costs a fifth of the whole network; with 8-bit weights in blocks
 of 32 (``MatMulNBits`` of ONNX Runtime, which quantises the features by block as well, each frame
-by itself) it costs next to nothing, at a cosine of 0.9999.
+by itself) it costs next to nothing, at a cosine of 0.9999. That kernel is slow for the many
+places of a map, so the map's product is an ordinary one of integers, with a scale per row.
 
 Shape suffixes: N frames, S encoder side, D embedding width, K pooled features, L places of a frame.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,15 +26,19 @@ from training.networks.readout import Readout
 BLOCK, ZERO, STEPS = 32, 128, 127  # weights per scale; the stored number that means 0; steps
 INT8_PRODUCT = 4  # accuracy level of MatMulNBits
 _PACKED, _SCALES = "readout_packed", "readout_scales"
+_PEAKS = "map_peaks"
 _EMBEDDING, _MAP = OUTPUTS
 _DOMAIN = "com.microsoft"
 
 
-def quantise_readout(path: Path) -> None:
+def quantise_readout(path: Path, inputs_N3SS: Floats) -> None:
     """Store the read-out's matrix in 8 bits, in place; for a network without ``maps`` branch.
 
     The mean over space of ``feature_map`` is set to the embedding before its unit length, so
     that a linear head keeps an exact activation map although the two products round apart.
+
+    Args:
+        inputs_N3SS: real frames; their peaks are the ranges of the map's features.
     """
     network = onnx.load(path)
     graph = network.graph
@@ -41,6 +48,8 @@ def quantise_readout(path: Path) -> None:
     weights_DK = numpy_helper.to_array(stored)
     packed_DJB, scales_DJ = _packed(weights_DK)
     features = producers(graph)[product.input[1]].input[0]  # before its unsqueezing to a column
+    (wide_map,) = [node for node in _consumers(graph, stored.name) if node is not product]
+    peaks_K = _peaks(network, wide_map.input[1], inputs_N3SS)
     taken = _consumers(graph, product.output[0])[0]
     narrow = _narrow_product(features, taken.output[0], weights_DK.shape)
     place = list(graph.node).index(taken)
@@ -49,7 +58,7 @@ def quantise_readout(path: Path) -> None:
     graph.node.remove(product)
     graph.initializer.append(numpy_helper.from_array(packed_DJB, _PACKED))
     graph.initializer.append(numpy_helper.from_array(scales_DJ.ravel(), _SCALES))
-    _narrow_map(graph, stored.name, weights_DK.shape)
+    _narrow_map(graph, wide_map, peaks_K, weights_DK.shape)
     graph.initializer.remove(stored)
     _settle_map(graph, rows)
     if _DOMAIN not in {opset.domain for opset in network.opset_import}:
@@ -114,19 +123,92 @@ def _narrow_product(features: str, product: str, shape: tuple[int, ...]) -> onnx
     )
 
 
-def _narrow_map(graph: onnx.GraphProto, matrix: str, shape: tuple[int, ...]) -> None:
-    """Give the map's product the packed matrix: each place of the frame becomes a row."""
-    (wide,) = _consumers(graph, matrix)
-    maps_NKL, product_NDL = wide.input[1], wide.output[0]
-    nodes = [
-        helper.make_node("Transpose", [maps_NKL], ["places"], perm=[0, 2, 1]),
-        _narrow_product("places", "places_read", shape),
-        helper.make_node("Transpose", ["places_read"], [product_NDL], perm=[0, 2, 1]),
+def _peaks(network: onnx.ModelProto, maps_NKL: str, inputs_N3SS: Floats, batch: int = 8) -> Floats:
+    """The largest magnitude of each pooled feature at any place of any of these frames, (K,)."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(network)
+    watched.graph.output.append(helper.make_tensor_value_info(maps_NKL, TensorProto.FLOAT, None))
+    session = open_network(watched.SerializeToString())
+    parts = [
+        np.abs(session.run([maps_NKL], {INPUT: inputs_N3SS[i : i + batch]})[0]).max((0, 2))
+        for i in range(0, len(inputs_N3SS), batch)
     ]
+    peaks_K: Floats = np.max(parts, axis=0)
+    least = peaks_K.max() * np.finfo(np.float32).eps
+    return np.asarray(np.maximum(peaks_K, least), np.float32)
+
+
+def _narrow_map(
+    graph: onnx.GraphProto, wide: onnx.NodeProto, peaks_K: Floats, shape: tuple[int, ...]
+) -> None:
+    """Multiply the places of the map by 8-bit integers that the packed matrix gives.
+
+    What depends on stored numbers alone is computed once, when a runtime opens the network: so
+    the file holds one matrix for both products.
+    """
+    maps_NKL, product_NDL = wide.input[1], wide.output[0]
+    dim, width = shape
+    constants: dict[str, npt.NDArray[Any]] = {
+        _PEAKS: peaks_K,
+        "map_zero": np.array(ZERO, np.float32),
+        "map_steps": np.array(STEPS, np.float32),
+        "map_step": np.array(1 / STEPS, np.float32),
+        "map_zero_code": np.array(ZERO, np.uint8),
+        "map_tiny": np.array(np.finfo(np.float32).tiny * STEPS, np.float32),
+        "map_by_block": np.array([dim, -1, 1]),
+        "map_by_row": np.array([dim, -1]),
+        "map_from": np.array([0]),
+        "map_to": np.array([width]),
+        "map_axis": np.array([1]),
+        "map_row": np.array([-1]),
+    }
+    graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
     place = list(graph.node).index(wide)
     graph.node.remove(wide)
-    for node in reversed(nodes):
+    for node in reversed([*_row_codes(), *_product_of_codes(maps_NKL, product_NDL)]):
         graph.node.insert(place, node)
+
+
+def _row_codes() -> list[onnx.NodeProto]:
+    """``map_codes``, int8 (K, D), and ``map_row_steps``, (D,): the matrix times the peaks."""
+    make = helper.make_node
+    return [
+        make("Cast", [_PACKED], ["map_stored"], to=TensorProto.FLOAT),
+        make("Sub", ["map_stored", "map_zero"], ["map_blocks"]),
+        make("Reshape", [_SCALES, "map_by_block"], ["map_block_steps"]),
+        make("Mul", ["map_blocks", "map_block_steps"], ["map_block_weights"]),
+        make("Reshape", ["map_block_weights", "map_by_row"], ["map_padded_weights"]),
+        make(
+            "Slice",
+            ["map_padded_weights", "map_from", "map_to", "map_axis"],
+            ["map_weights"],
+        ),
+        make("Mul", ["map_weights", _PEAKS], ["map_scaled"]),
+        make("Abs", ["map_scaled"], ["map_sizes"]),
+        make("ReduceMax", ["map_sizes", "map_axis"], ["map_row_peaks"], keepdims=1),
+        make("Max", ["map_row_peaks", "map_tiny"], ["map_largest"]),
+        make("Div", ["map_largest", "map_steps"], ["map_column_steps"]),
+        make("Div", ["map_scaled", "map_column_steps"], ["map_exact"]),
+        make("Round", ["map_exact"], ["map_rounded"]),
+        make("Cast", ["map_rounded"], ["map_integers"], to=TensorProto.INT8),
+        make("Transpose", ["map_integers"], ["map_codes"], perm=[1, 0]),
+        make("Reshape", ["map_column_steps", "map_row"], ["map_row_steps"]),
+    ]
+
+
+def _product_of_codes(maps_NKL: str, product_NDL: str) -> list[onnx.NodeProto]:
+    """Quantise the places, multiply, and undo both scales."""
+    make = helper.make_node
+    return [
+        make("Transpose", [maps_NKL], ["places"], perm=[0, 2, 1]),
+        make("Div", ["places", _PEAKS], ["places_shares"]),
+        make("QuantizeLinear", ["places_shares", "map_step", "map_zero_code"], ["places_codes"]),
+        make("MatMulInteger", ["places_codes", "map_codes", "map_zero_code"], ["places_product"]),
+        make("Cast", ["places_product"], ["places_counts"], to=TensorProto.FLOAT),
+        make("Mul", ["places_counts", "map_row_steps"], ["places_rows"]),
+        make("Mul", ["places_rows", "map_step"], ["places_read"]),
+        make("Transpose", ["places_read"], [product_NDL], perm=[0, 2, 1]),
+    ]
 
 
 def _settle_map(graph: onnx.GraphProto, rows: str) -> None:

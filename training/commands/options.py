@@ -15,6 +15,19 @@ ConfigName: TypeAlias = Annotated[
 SetNames: TypeAlias = Annotated[str, Option(help="Bench sets, comma-separated; empty = all.")]
 SetLimit: TypeAlias = Annotated[int, Option(min=1, help="About so many frames per set.")]
 Seeds: TypeAlias = Annotated[int, Option(min=2, help="Splits per number of shots.")]
+WorkFolder: TypeAlias = Annotated[
+    Path, Option(help="Folder for what an interrupted run goes on from.")
+]
+GoldenFolder: TypeAlias = Annotated[
+    Path, Option(help="Folder of PNG frames that may be given away.")
+]
+BundleFolder: TypeAlias = Annotated[Path, Option(help="Folder to write the full bundle to.")]
+ShippedFolder: TypeAlias = Annotated[
+    Path, Option(help="Folder to write int8 and fp16 to, as they ship.")
+]
+EncoderVersion: TypeAlias = Annotated[str, Option(help="Version of the encoder.")]
+SourceBundle: TypeAlias = Annotated[Path, Option(help="Bundle with the trunk.")]
+UnseenFrames: TypeAlias = Annotated[int, Option(help="Bench frames to measure fidelity on.")]
 SHIPPED_CONFIG = "resnet50_stage3"
 
 

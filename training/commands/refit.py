@@ -2,11 +2,9 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from service.embedding.bundle import SHIPPED_BUNDLE, read_manifest
+from service.embedding.bundle import SHIPPED_BUNDLE, Manifest, read_manifest
+from service.errors import InputError
 from service.imaging.formats.decode import decode
 from training.bundle.export import ExportFacts, copy_precisions
 from training.catalogue.manifest import (
@@ -18,7 +16,16 @@ from training.catalogue.manifest import (
     read_manifest as read_rows,
 )
 from training.commands.export import GOLDEN_FRAMES
-from training.commands.options import ManifestPath
+from training.commands.options import (
+    BundleFolder,
+    EncoderVersion,
+    GoldenFolder,
+    ManifestPath,
+    ShippedFolder,
+    SourceBundle,
+    UnseenFrames,
+    WorkFolder,
+)
 from training.refit.refit import RefitConfig, RefitData
 from training.refit.refit import refit as write_refit
 
@@ -27,15 +34,31 @@ log = logging.getLogger("training")
 
 def refit(
     manifest: ManifestPath,
-    run: Annotated[Path, typer.Option(help="Folder for what an interrupted run goes on from.")],
-    golden: Annotated[Path, typer.Option(help="Folder of PNG frames that may be given away.")],
-    out: Annotated[Path, typer.Option(help="Folder to write the full bundle to.")],
-    shipped: Annotated[Path, typer.Option(help="Folder to write int8 and fp16 to, as they ship.")],
-    version: Annotated[str, typer.Option(help="Version of the encoder.")],
-    source: Annotated[Path, typer.Option(help="Bundle with the trunk.")] = SHIPPED_BUNDLE,
-    unseen: Annotated[int, typer.Option(help="Bench frames to measure fidelity on.")] = 256,
+    run: WorkFolder,
+    golden: GoldenFolder,
+    out: BundleFolder,
+    shipped: ShippedFolder,
+    version: EncoderVersion,
+    source: SourceBundle = SHIPPED_BUNDLE,
+    unseen: UnseenFrames = 256,
 ) -> None:
     """Fit the read-out of a bundle again on corpus frames as the service prepares them."""
+    data, facts = read_inputs(manifest, golden, source, version, unseen)
+    full = write_refit(source, data, RefitConfig(), facts, run, out)
+    ship(full, out, shipped, facts)
+
+
+def read_inputs(
+    manifest: Path, golden: Path, source: Path, version: str, unseen: int
+) -> tuple[RefitData, ExportFacts]:
+    """The frames of a bundle that is made from another, and the facts that it keeps of it.
+
+    Raises:
+        InputError: a manifest or frame cannot be read, or ``golden`` holds no PNG frame.
+    """
+    files = sorted(golden.rglob("*.png"))
+    if not files:
+        raise InputError("expected PNG frames in the folder of golden frames")
     rows = read_rows(manifest)
     corpus = [row for row in rows if row.use == "corpus"]
     bench = [row for row in rows if row.use == "bench"]
@@ -48,14 +71,17 @@ def refit(
         before.about["teacher"],
         before.about["initial_weights"],
     )
-    files = sorted(golden.rglob("*.png"))
     samples = [decode(f.read_bytes(), max_pixels=MAX_PIXELS).pixels_HW for f in files]
     data = RefitData(
         corpus,
         load_frames(bench),
         samples[:: max(1, len(samples) // GOLDEN_FRAMES)][:GOLDEN_FRAMES],
     )
-    full = write_refit(source, data, RefitConfig(), facts, run, out)
+    return data, facts
+
+
+def ship(full: Manifest, out: Path, shipped: Path, facts: ExportFacts) -> None:
+    """Copy the precisions that ship."""
     precisions = (full.default_precision, "fp16")
     encoder_id = copy_precisions(out, shipped, facts, precisions=precisions).encoder_id
-    log.info("refitted", extra={"encoder_id": encoder_id, **full.about["fidelity"]})
+    log.info("written", extra={"encoder_id": encoder_id, **full.about["fidelity"]})

@@ -2,14 +2,15 @@
 
 The read-out of a trained network is fitted on these. The first view is what the service gives the
 encoder of an upload; the others show what must not move the embedding: the frame as it was
-published, other margins, and the augmentations of distillation. An interrupted run goes on where
-it was.
+published, its mirror image, crops, other brightness, other margins, and the augmentations of
+distillation. An interrupted run goes on where it was.
 
 Shape suffixes: N frames, B batch, S encoder side, K pooled features, h w used region.
 """
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,6 +26,11 @@ from training.evaluation.served import used_pixels
 
 MAX_MARGIN = 0.3  # black on a side of a frame in the view of other margins, share of the side
 PART = 256  # frames in a file of the cache
+CROP = 0.85  # of both sides
+GAMMAS = (0.8, 1.25)
+_NAME = re.compile(r"(whole_)?(served|whole|margins|augmented|flipped|cropped|gamma)(\d*)")
+_NUMBERS = {"cropped": (1, 3), "gamma": (1, len(GAMMAS)), "margins": (0, 10**6)}
+_NUMBERS["augmented"] = _NUMBERS["margins"]
 _BATCH = 8
 Pool: TypeAlias = Callable[[Floats], Floats]
 
@@ -39,7 +45,7 @@ def read_views(
     """Pooled features (N, K) of each view of the largest region of each frame.
 
     Args:
-        views: ``served``, ``whole``, ``margins<n>`` or ``augmented<n>``; n numbers the draws.
+        views: see ``view_frames``.
         folder: holds finished parts; of another network or input it must be another folder.
 
     Raises:
@@ -84,26 +90,66 @@ def _part(
     return pooled
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A parsed name of ``view_frames``."""
+
+    whole: bool
+    kind: str
+    number: int
+
+
 def view_frames(paths: Sequence[Path], start: int, view: str, spec: PreprocessSpec) -> list[Pixels]:
-    """One view of each frame, uint8 (S, S); ``start`` is the number of the first in its corpus.
+    """One view of each frame, uint8 (S, S).
+
+    Args:
+        start: number of the first frame in its corpus; with n it decides the draws.
+        view: ``served``; ``whole``, the frame as it was published; ``flipped``, left for right;
+            ``cropped<n>``, 0.85 of both sides at the top left, in the middle or at the bottom
+            right, n in 1..3; ``gamma<n>``, lighter or darker, n in 1..2; ``margins<n>``, black
+            around it instead of the border; ``augmented<n>``. All but the first two are views of
+            what is served, or of the frame as it was published with ``whole_`` before them.
 
     Raises:
         InputError: an unknown view, or a frame that does not decode.
     """
-    kind, number = view.rstrip("0123456789"), int(view.lstrip("abcdefghijklmnopqrstuvwxyz") or 0)
-    if kind not in ("served", "whole", "margins", "augmented"):
-        raise InputError(f"expected served, whole, margins<n> or augmented<n>, got {view!r}")
-    used = [used_pixels(path, "whole" if kind == "whole" else "served")[0] for path in paths]
-    if kind == "margins":
-        rng = np.random.default_rng((start, number))
+    parsed = _parsed(view)
+    used = [used_pixels(path, "whole" if parsed.whole else "served")[0] for path in paths]
+    if parsed.kind == "margins":
+        rng = np.random.default_rng((start, parsed.number))
         bare = replace(spec, border=0.0)
         return [fit(_with_margins(used_hw, rng), bare) for used_hw in used]
-    if kind == "augmented":
+    if parsed.kind == "augmented":
         config = DistillConfig(spec=spec)
         parts = range(0, len(used), _BATCH)
-        drawn = [make_views(used[i : i + _BATCH], start + i, number, config) for i in parts]
+        drawn = [make_views(used[i : i + _BATCH], start + i, parsed.number, config) for i in parts]
         return [view_SS for views_BSS in drawn for view_SS in views_BSS]
-    return [fit(used_hw, spec) for used_hw in used]
+    return [fit(_changed(used_hw, parsed), spec) for used_hw in used]
+
+
+def _parsed(view: str) -> _View:
+    match = _NAME.fullmatch(view)
+    kind, number = (match[2], int(match[3] or 0)) if match else ("", 0)
+    low, high = _NUMBERS.get(kind, (0, 0))
+    if match is None or not low <= number <= high or (match[1] and kind in ("served", "whole")):
+        raise InputError(f"expected a view such as served, whole_flipped or cropped2, got {view!r}")
+    return _View(bool(match[1]) or kind == "whole", kind, number)
+
+
+def _changed(used_hw: Pixels, view: _View) -> Pixels:
+    if view.kind == "flipped":
+        return np.ascontiguousarray(used_hw[:, ::-1])
+    if view.kind == "cropped":
+        height, width = (max(1, round(CROP * side)) for side in used_hw.shape)
+        place = (view.number - 1) / 2
+        top = round(place * (used_hw.shape[0] - height))
+        left = round(place * (used_hw.shape[1] - width))
+        return np.ascontiguousarray(used_hw[top : top + height, left : left + width])
+    if view.kind == "gamma":
+        curve = 255 * (np.arange(256) / 255) ** GAMMAS[view.number - 1]
+        changed_hw: Pixels = curve.round().astype(np.uint8)[used_hw]
+        return changed_hw
+    return used_hw
 
 
 def _with_margins(used_hw: Pixels, rng: np.random.Generator) -> Pixels:

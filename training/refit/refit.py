@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def refit(
     manifest = read_manifest(source)
     spec = replace(manifest.spec, side_px=config.side_px, border=config.border)
     _check_run(run, manifest.encoder_id, config, len(data.corpus))
-    calibration = _calibration(data.corpus, spec)
+    calibration = calibration_inputs(data.corpus, spec)
     _write_trunk(source, manifest, config, calibration, run)
     pool = open_pooled(run / NETWORKS["int8"])
     first_NK, *others = read_views(data.corpus, config.views, pool, spec, run / "views")
@@ -96,20 +97,43 @@ def refit(
     for precision in ("fp32", "int8"):
         shutil.copyfile(run / NETWORKS[precision], out / NETWORKS[precision])
         set_readout(out / NETWORKS[precision], readout)
+    about = {"read_out": {"views": list(config.views), **asdict(config.readout)}}
+    return finish_bundle(manifest, data, spec, calibration, facts, about, config.readout.dim, out)
+
+
+def finish_bundle(
+    before: Manifest,
+    data: RefitData,
+    spec: PreprocessSpec,
+    calibration: Floats,
+    facts: ExportFacts,
+    about: dict[str, Any],
+    dim: int,
+    out: Path,
+) -> Manifest:
+    """Make a bundle of what ``write_quantised`` left in ``out``, and return its manifest.
+
+    Args:
+        before: of the bundle that the trunk comes from.
+        about: what is new in this one.
+        dim: D.
+    """
     finish_networks(calibration, out)
     write_golden(out, NETWORKS, data.golden, spec)
     inputs = encoder_inputs(data.unseen, spec)
-    about = {key: manifest.about[key] for key in ("architecture", "stages", "config")} | {
+    kept = {key: before.about[key] for key in ("architecture", "stages", "config")}
+    facts_of_bundle = {
+        **kept,
         "teacher": facts.teacher,
         "initial_weights": facts.initial_weights,
         "corpus": list(facts.corpus),
         "fidelity": measure_fidelity(out, NETWORKS, inputs),
-        "read_out": {"views": list(config.views), **asdict(config.readout)},
-        "trunk_of": manifest.version,
+        **about,
+        "trunk_of": before.version,
     }
     side = spec.side_px // 32
-    shape = (config.readout.dim, side, side)
-    return write_manifest(out, NETWORKS, spec, facts, about, shape, default="int8")
+    shape = (dim, side, side)
+    return write_manifest(out, NETWORKS, spec, facts, facts_of_bundle, shape, default="int8")
 
 
 def _check_run(run: Path, encoder_id: str, config: RefitConfig, frames: int) -> None:
@@ -127,9 +151,20 @@ def _check_run(run: Path, encoder_id: str, config: RefitConfig, frames: int) -> 
     path.write_text(json.dumps(facts))
 
 
-def _calibration(corpus: Sequence[ManifestRow], spec: PreprocessSpec) -> Floats:
+def calibration_inputs(corpus: Sequence[ManifestRow], spec: PreprocessSpec) -> Floats:
+    """Corpus frames for the ranges of int8, as they are served and, every other one, whole."""
     chosen = corpus[:: max(1, len(corpus) // CALIBRATION_FRAMES)][:CALIBRATION_FRAMES]
-    return normalise(np.stack(view_frames([r.path for r in chosen], 0, "served", spec)), spec)
+    paths = [row.path for row in chosen]
+    frames = view_frames(paths[::2], 0, "served", spec) + view_frames(paths[1::2], 0, "whole", spec)
+    return normalise(np.stack(frames), spec)
+
+
+def float_network(source: Path, manifest: Manifest) -> Path:
+    """The network of a bundle that its trunk can be read from. Raises InputError: it has none."""
+    names = [manifest.networks[p] for p in ("fp32", "fp16") if p in manifest.networks]
+    if not names:
+        raise InputError("the bundle holds no float network to read the trunk from")
+    return source / names[0]
 
 
 def _write_trunk(
@@ -138,10 +173,7 @@ def _write_trunk(
     """The quantised trunk, with an empty read-out of the width that is wanted."""
     if (run / NETWORKS["int8"]).exists():
         return
-    names = [manifest.networks[p] for p in ("fp32", "fp16") if p in manifest.networks]
-    if not names:
-        raise InputError("the bundle holds no float network to read the trunk from")
-    trunk, before = read_trunk(source / names[0])
+    trunk, before = read_trunk(float_network(source, manifest))
     width = before.weights_DK.shape[1]
     empty = Readout(
         np.eye(config.readout.dim, width, dtype=np.float32),

@@ -3,6 +3,7 @@ import createClient, { type Client } from "openapi-fetch";
 import type { components, operations, paths } from "./openapi.js";
 import { ProblemError, problemOf } from "./problems.js";
 import { pause, withRetries, type Fetch } from "./retries.js";
+import { FrameStream, type StreamAddress, type StreamOptions } from "./stream.js";
 
 export type Schemas = components["schemas"];
 export type Operation = Schemas["OperationAnswer"];
@@ -46,20 +47,32 @@ export interface BatchOptions {
 export class SonoprobeClient {
   readonly http: Client<paths>;
   readonly #send: Fetch;
+  readonly #token: () => Promise<string | undefined>;
   readonly #url: string;
 
   constructor({ url, key, retries = 4, maxWaitS = 30, fetch: given }: ClientOptions) {
     const plain: Fetch = given ?? ((request) => fetch(request));
     const repeated = withRetries(plain, { retries, maxWaitS });
     this.#url = url.replace(/\/+$/, "");
+    this.#token = async () => (typeof key === "function" ? await key() : key);
     this.#send = async (request) => {
-      const token = typeof key === "function" ? await key() : key;
+      const token = await this.#token();
       if (token) request.headers.set("Authorization", `Bearer ${token}`);
       const response = await repeated(request);
       if (!response.ok) throw new ProblemError(await problemOf(response));
       return response;
     };
     this.http = createClient<paths>({ baseUrl: this.#url, fetch: this.#send });
+  }
+
+  /** Open a live stream of a classifier, see FrameStream; `WebSocket` for Node before 22. */
+  async stream(
+    classifier: string,
+    options: StreamOptions = {},
+    WebSocket?: StreamAddress["WebSocket"],
+  ): Promise<FrameStream> {
+    const key = await this.#token();
+    return FrameStream.open({ url: this.#url, classifier, key, options, ...(WebSocket ? { WebSocket } : {}) });
   }
 
   /** The bytes behind a path that an answer gave, such as `thumbnail`. */

@@ -61,6 +61,8 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 
+_PERMISSIONS = "camera=(self), microphone=(), geolocation=()"  # the page Live has a camera
+
 
 @dataclass(frozen=True, slots=True)
 class _File:
@@ -106,6 +108,7 @@ def _page(client: ConsoleClient | None) -> _File:
     digest = base64.b64encode(hashlib.sha256(_IMPORT_MAP.encode()).digest()).decode()
     policy = _POLICY.format(digest=digest, connect=connect)
     headers = _headers(content) | {"Content-Security-Policy": policy}
+    headers["Permissions-Policy"] = _PERMISSIONS
     return _File(content, _TYPES[".html"], headers)
 
 

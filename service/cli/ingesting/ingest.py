@@ -22,8 +22,7 @@ from service.cli.file_reading import FileReader, FileToSend, ReadFile, file_to_s
 from service.cli.folder_walk import COMPANIONS
 from service.cli.ingesting.ingest_report import FAILED, Report, Settled, path_text
 from service.errors import InputError
-from sonoprobe_client import ApiError
-from sonoprobe_client import PlainClient as Client
+from sonoprobe_client import ApiError, PlainClient
 
 PER_REQUEST = 32
 BYTES_PER_REQUEST = 16_000_000
@@ -52,14 +51,14 @@ class Ingested:
     remarks: Mapping[str, int] = field(default_factory=dict)
 
 
-def ensure_collection(client: Client, name: str) -> None:
+def ensure_collection(client: PlainClient, name: str) -> None:
     """Create the collection if it is missing."""
     if name not in {collection["name"] for collection in client.collections()}:
         client.create_collection(name)
 
 
 def ingest(
-    client: Client,
+    client: PlainClient,
     collection: str,
     files: Sequence[Path],
     metadata: Sequence[Mapping[str, Any]] | None = None,
@@ -194,7 +193,7 @@ def _in_order(
 class _Sender:
     """Reads and sends batches; all threads share the pause while the service is busy."""
 
-    def __init__(self, client: Client, collection: str, reader: FileReader) -> None:
+    def __init__(self, client: PlainClient, collection: str, reader: FileReader) -> None:
         self._client = client
         self._collection = collection
         self._reader = reader

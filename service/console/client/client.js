@@ -1,6 +1,7 @@
 import createClient from "openapi-fetch";
 import { ProblemError, problemOf } from "./problems.js";
 import { pause, withRetries } from "./retries.js";
+import { FrameStream } from "./stream.js";
 /**
  * The service over HTTP.
  *
@@ -11,13 +12,15 @@ import { pause, withRetries } from "./retries.js";
 export class SonoprobeClient {
     http;
     #send;
+    #token;
     #url;
     constructor({ url, key, retries = 4, maxWaitS = 30, fetch: given }) {
         const plain = given ?? ((request) => fetch(request));
         const repeated = withRetries(plain, { retries, maxWaitS });
         this.#url = url.replace(/\/+$/, "");
+        this.#token = async () => (typeof key === "function" ? await key() : key);
         this.#send = async (request) => {
-            const token = typeof key === "function" ? await key() : key;
+            const token = await this.#token();
             if (token)
                 request.headers.set("Authorization", `Bearer ${token}`);
             const response = await repeated(request);
@@ -26,6 +29,11 @@ export class SonoprobeClient {
             return response;
         };
         this.http = createClient({ baseUrl: this.#url, fetch: this.#send });
+    }
+    /** Open a live stream of a classifier, see FrameStream; `WebSocket` for Node before 22. */
+    async stream(classifier, options = {}, WebSocket) {
+        const key = await this.#token();
+        return FrameStream.open({ url: this.#url, classifier, key, options, ...(WebSocket ? { WebSocket } : {}) });
     }
     /** The bytes behind a path that an answer gave, such as `thumbnail`. */
     async blob(path, signal) {

@@ -1,2 +1,3 @@
 export { SonoprobeClient, dataOf, everyItem } from "./client.js";
 export { ItemsError, ProblemError, raiseForItems } from "./problems.js";
+export { FrameStream, StreamClosedError } from "./stream.js";

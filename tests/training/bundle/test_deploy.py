@@ -157,7 +157,7 @@ def test_a_narrow_read_out_keeps_the_embedding_and_an_exact_map(
     write_int8(exported, path, inputs, keep_float=readout_nodes(exported))
     wide = path.stat().st_size
     expected_ND, expected_NDhw = embed(open_network(path), inputs)
-    quantise_readout(path)
+    quantise_readout(path, inputs)
     assert wide - path.stat().st_size > 2 * DIM * WIDTH_TO_STAGE3
     maps_on_request(path)
     refuse_padded_pools(path)

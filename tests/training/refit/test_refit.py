@@ -33,7 +33,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[ManifestRow]:
     return rows
 
 
-@pytest.mark.parametrize("view", ["served", "whole", "augmented1"])
+@pytest.mark.parametrize(
+    "view", ["served", "whole", "flipped", "whole_cropped3", "gamma2", "augmented1"]
+)
 def test_each_view_but_that_of_margins_has_the_border_of_the_encoder(
     corpus: list[ManifestRow], view: str
 ) -> None:
@@ -55,9 +57,26 @@ def test_margins_and_augmentations_are_drawn_by_their_number(corpus: list[Manife
         assert (first != other).any()
 
 
-def test_an_unknown_view_is_refused(corpus: list[ManifestRow]) -> None:
-    with pytest.raises(InputError, match="upside"):
-        view_frames([corpus[0].path], 0, "upside", SPEC)
+def test_the_mirror_image_of_the_mirror_image_is_the_frame(corpus: list[ManifestRow]) -> None:
+    whole, flipped = (
+        view_frames([corpus[0].path], 0, view, SPEC)[0] for view in ("whole", "whole_flipped")
+    )
+    np.testing.assert_allclose(flipped[:, ::-1].astype(int), whole.astype(int), atol=1)
+
+
+def test_gammas_are_lighter_and_darker_and_crops_are_parts(corpus: list[ManifestRow]) -> None:
+    whole, lighter, darker, first, last = (
+        view_frames([corpus[0].path], 0, f"whole{end}", SPEC)[0]
+        for end in ("", "_gamma1", "_gamma2", "_cropped1", "_cropped3")
+    )
+    assert darker.mean() < whole.mean() < lighter.mean()
+    assert (first != last).any()
+
+
+@pytest.mark.parametrize("view", ["upside", "cropped4", "gamma0", "whole_served", ""])
+def test_an_unknown_view_is_refused(corpus: list[ManifestRow], view: str) -> None:
+    with pytest.raises(InputError, match=f"{view!r}"):
+        view_frames([corpus[0].path], 0, view, SPEC)
 
 
 def test_pooled_views_are_read_from_their_folder_the_second_time(

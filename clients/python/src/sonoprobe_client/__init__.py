@@ -21,16 +21,19 @@ from sonoprobe_client.problems import (
     ServiceFailed,
     SonoprobeError,
 )
+from sonoprobe_client.streams import AsyncFrameStream, FrameStream, StreamClosed
 from sonoprobe_client.synchronous.client import Client
 
 __all__ = [
     "ApiError",
     "AsyncClient",
+    "AsyncFrameStream",
     "Busy",
     "ChangedSince",
     "Client",
     "Conflict",
     "Forbidden",
+    "FrameStream",
     "Image",
     "ItemsError",
     "LoginFailed",
@@ -43,5 +46,6 @@ __all__ = [
     "Refused",
     "ServiceFailed",
     "SonoprobeError",
+    "StreamClosed",
     "outcome_of",
 ]
