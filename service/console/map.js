@@ -50,7 +50,7 @@ function Mapped({ collection }) {
       ...(kind === "machine" ? { machines: true } : {}),
       ...(kind === "doubt" ? { classifier: named } : {}),
     };
-    return { ...(await http.POST("/v1/collections/{collection}/map", { params, body })).data, task: task ?? "" };
+    return { ...(await http.POST("/v1/collections/{collection}/map", { params, body })).data, task: task ?? "", kind };
   }, [collection, chosen, layout, known.value, stored.value?.placed_at]);
   return html`<div class="row">
       ${known.value && html`<${Choice} label="Coloured by" value=${chosen} empty="nothing" onChange=${setBy} options=${[
@@ -68,8 +68,8 @@ function Mapped({ collection }) {
       setLayout("neighbours");
     }} />
     <${Failure} error=${known.error} />
-    <${Asked} asked=${asked} waiting="Drawing the map">${(map) => map && html`<${Plane} key=${`${collection}/${chosen}/${layout}/${map.total}/${map.placed_at}`} map=${map}
-      collection=${collection} kind=${kind} onLabelled=${asked.again} />`}<//>`;
+    <${Asked} asked=${asked} waiting="Drawing the map">${(map) => map && html`<${Plane} key=${`${collection}/${map.kind}/${map.task}/${map.layout}/${map.total}/${map.placed_at}`} map=${map}
+      collection=${collection} onLabelled=${asked.again} />`}<//>`;
 }
 
 /** The stored layout of a collection; null if it has none. */
@@ -94,10 +94,10 @@ function LayingOut({ collection, stored, onEnd }) {
   });
   if (stored.error || stored.busy || !may("collection.write", "operation.read")) return html`<${Failure} error=${stored.error} />`;
   const later = stored.value ? stored.value.scans - stored.value.placed : 0;
-  return html`${!make.busy && html`<p class="quiet">
+  return html`${!make.busy && html`<div class="row"><span class="quiet">
       ${stored.value === null ? "A layout that puts what resembles each other side by side takes from seconds to a few minutes." : ""}
-      ${later > 0 ? `${count(later, "scan")} came after the layout and ${later === 1 ? "has" : "have"} no place on it.` : ""}
-      ${(stored.value === null || later > 0) && html` <button type="button" onClick=${make.run}>Lay out by neighbours</button>`}</p>`}
+      ${later > 0 ? `${count(later, "scan")} came after the layout and ${later === 1 ? "has" : "have"} no place on it.` : ""}</span>
+      ${(stored.value === null || later > 0) && html` <button type="button" onClick=${make.run}>Lay out by neighbours</button>`}</div>`}
     ${make.busy && html`<${Progress} label="Laying out" done=${progress?.total ? Math.round((100 * progress.done) / progress.total) : 0} total=${100} />
       <p class="quiet">You may leave this page; the work goes on. “Data” shows it under “Operations”.</p>`}
     <${Failure} error=${make.error} />`;
@@ -109,7 +109,8 @@ function groupsOf(map, kind) {
   return [labels, coloursOf(labels)];
 }
 
-function Plane({ map, collection, kind, onLabelled }) {
+function Plane({ map, collection, onLabelled }) {
+  const { kind } = map;
   const [labels, colours] = useMemo(() => groupsOf(map, kind), [map]);
   const [hidden, setHidden] = useState(new Set());
   const [isLasso, setLasso] = useState(false);
