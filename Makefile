@@ -46,7 +46,9 @@ test-browser:
 	@if command -v npm > /dev/null; then $(MAKE) browser-tests; else \
 	  echo "SKIPPED: the tests in the browser need Node 20 or later"; fi
 
+# The provider of test-identity too, at which the console signs people in.
 browser-tests: .venv-dev/browser-ready
+	npm ci --prefix tests/identity --no-audit --no-fund --silent
 	cd clients/typescript && npm ci --silent && npm run --silent generate -- --check && npm run --silent build
 	$(DEV) -m pytest -m browser tests/browser
 

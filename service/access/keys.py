@@ -42,6 +42,7 @@ class Caller:
     Attributes:
         policy_version: of the workspace, as it was read with the key; None = nobody has read it.
         limits: the collections and classifiers that it may name.
+        expires_at: of the key or token, UTC, ISO 8601; None = never.
     """
 
     workspace_id: str
@@ -50,6 +51,7 @@ class Caller:
     policy_version: int | None = None
     limits: NameLimits = UNLIMITED
     roles: tuple[str, ...] = ()
+    expires_at: str | None = None
 
     def require(self, *scopes: str) -> None:
         """Raises MissingScope: the key or token does not allow one of them."""
@@ -113,7 +115,9 @@ class KeyRing:
         if key.workspace_id != self._default_workspace_id:
             scopes -= OF_THE_SERVICE
         author, limits = Author(key.key_id, key.name), NameLimits.of(key.grant)
-        return Caller(key.workspace_id, author, scopes, key.policy_version, limits, key.grant.roles)
+        roles, until = key.grant.roles, key.grant.expires_at
+        version = key.policy_version
+        return Caller(key.workspace_id, author, scopes, version, limits, roles, until)
 
     def caller_after_fetch(self, token: str | None, address: str) -> Caller:
         """The owner of a token whose key was unknown. Blocks until keys were fetched once more.
@@ -134,8 +138,10 @@ class KeyRing:
         except InvalidToken:
             self._note_failure(address)
             raise
+        until = timestamp(datetime.fromtimestamp(holder.expires_at_s, UTC))
         owner_id, author = workspace.workspace_id, holder.author
-        return Caller(owner_id, author, holder.scopes, policy_version, roles=holder.roles)
+        roles = holder.roles
+        return Caller(owner_id, author, holder.scopes, policy_version, UNLIMITED, roles, until)
 
     def _note_failure(self, address: str) -> None:
         """Raises TooManyFailedKeys: there were many from this address."""

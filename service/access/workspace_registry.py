@@ -44,6 +44,10 @@ class WorkspaceRegistry:
         workspace = self._find(name)
         return workspace, self._catalog.workspace_contents(workspace.workspace_id)
 
+    def name_of(self, workspace_id: str) -> str:
+        """The name of a workspace. Raises UnknownItem."""
+        return self._catalog.get_workspace(workspace_id).name
+
     def create(self, name: str) -> tuple[Workspace, KeyRecord, str]:
         """A new workspace, a key of its administrator, and the secret, which is returned only here.
 

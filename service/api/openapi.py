@@ -174,9 +174,9 @@ def _summarise(operation: JsonObject) -> None:
 def _require_scopes(operation: JsonObject) -> None:
     """Name the scopes where OpenAPI 3.1 has them, and in words for who reads the page."""
     scopes = operation.pop(SCOPES_IN_DOCUMENT, [])
-    if not scopes:
+    if "security" not in operation:
         operation.pop(LIMITED_IN_DOCUMENT, None)
-    else:
+    elif scopes:
         operation["security"] = [{name: scopes} for name in operation["security"][0]]
         said = f"Scope: {', '.join(f'`{scope}`' for scope in scopes)}."
         described = operation.get("description")

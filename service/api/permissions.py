@@ -1,4 +1,5 @@
-"""What each route needs: ``dependencies=[needs("scan.read")]``, or ``[OPEN]`` for everybody.
+"""What each route needs: ``dependencies=[needs("scan.read")]``, ``[ANY_CALLER]`` for whoever
+has a valid key, or ``[OPEN]`` for everybody.
 
 ``StrictRoute`` refuses a route that says neither, checks the scopes before it reads a body, and
 puts them into the OpenAPI document.
@@ -53,6 +54,10 @@ PUBLISH = "classifier.publish"  # of requests that publish what they make
 _OF_CLASSIFIER = "/v1/classifiers/{name}"
 READ_SCANS = "scan.read"  # of predictions for stored scans
 OPEN = Depends(_for_everybody)
+
+
+# The route asks for any key or token that is valid, whatever it allows, and names nothing stored.
+ANY_CALLER = Depends(Needs((), "nothing"))
 
 
 def needs(*scopes: str, limited: Limited | None = None) -> Dependency:
@@ -114,6 +119,7 @@ def dependants(dependant: Dependant) -> Iterator[Dependant]:
         yield from dependants(child)
 
 
-def declared(dependencies: Iterable[Dependency]) -> tuple[str, ...]:
-    """The scopes among the dependencies in the decorator of a route."""
-    return next((d.dependency.scopes for d in dependencies if isinstance(d.dependency, Needs)), ())
+def declared(dependencies: Iterable[Dependency]) -> tuple[str, ...] | None:
+    """The scopes among the dependencies in the decorator of a route; None = it is open."""
+    found = (d.dependency.scopes for d in dependencies if isinstance(d.dependency, Needs))
+    return next(found, None)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, get_args, get_origin
+from typing import Any, ClassVar, get_args, get_origin
 
 from fastapi import Request, Response, params
 from fastapi.dependencies.utils import get_flat_params
@@ -32,13 +32,19 @@ from service.fairness.workspace_turn import SERVICE, working_for
 
 
 class StrictRoute(APIRoute):
-    """The route class of every router; answers hold the fields that were set."""
+    """The route class of every router; answers hold the fields that were set.
+
+    Attributes:
+        takes_any_query: unknown query parameters are no mistake of the caller.
+    """
+
+    takes_any_query: ClassVar[bool] = False
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         dependencies = options.get("dependencies") or ()
         scopes = declared(dependencies)
-        self.limited = limited_of(path, dependencies) if scopes else None
-        said = {SCOPES_IN_DOCUMENT: list(scopes), LIMITED_IN_DOCUMENT: self.limited}
+        self.limited = None if scopes is None else limited_of(path, dependencies)
+        said = {SCOPES_IN_DOCUMENT: list(scopes or ()), LIMITED_IN_DOCUMENT: self.limited}
         extra = {**(options.get("openapi_extra") or {}), **said}
         always = {"response_model_exclude_unset": True, "openapi_extra": extra}
         super().__init__(path, endpoint, **{**options, **always})
@@ -72,9 +78,10 @@ class StrictRoute(APIRoute):
                 caller.require(*scopes)
                 if limited is not None:
                     require_path(caller.limits, limited, self.path, request.path_params)
-            query = request.query_params.multi_items()
-            refuse_unknown("query parameters", [name for name, _ in query], names)
-            refuse_twice("query parameters", [name for name, _ in query], lists)
+            asked = [name for name, _ in request.query_params.multi_items()]
+            if not self.takes_any_query:
+                refuse_unknown("query parameters", asked, names)
+                refuse_twice("query parameters", asked, lists)
             if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise UnsupportedFormat("expected a body without Content-Encoding, got an encoded")
             request.state.body_content = content

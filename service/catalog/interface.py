@@ -24,6 +24,7 @@ from service.catalog.interfaces.scan_interface import (
     ScanCatalog,
 )
 from service.catalog.interfaces.workspace_interface import WorkspaceCatalog
+from service.catalog.layouts.layout_interface import LayoutCatalog
 from service.catalog.lifecycle.lifecycle_interface import LifecycleCatalog
 from service.catalog.monitoring.monitoring_interface import MonitoringCatalog
 from service.catalog.operation_records import NAMELESS, NamedItems, Operation, Reembedding, State
@@ -289,6 +290,7 @@ class Catalog(
     ReembeddingCatalog,
     MonitoringCatalog,
     SigningCatalog,
+    LayoutCatalog,
     Protocol,
 ):
     """The whole interface."""

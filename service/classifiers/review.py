@@ -1,6 +1,6 @@
 """Which labels a person should review: missing, doubtful and conflicting ones.
 
-Shape suffixes: U unlabelled scans, N examples, C classes, L labels, D embedding width.
+Shape suffixes: U unlabelled scans, N examples, C classes, L labels, D embedding width, S scans.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from service.arrays import Bools
+from service.arrays import Bools, Doubles
 from service.catalog.interface import Catalog
 from service.catalog.records import Scan, VersionExample
 from service.classifiers.evaluation import MAX_COMPARED, ClassifierEvaluator
@@ -21,7 +21,9 @@ from service.classifiers.unlabelled import NextScans, Pool, is_new, next_scans, 
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.classifier import PRESENT_NUMBER
 from service.fewshot.duplicates import USUAL_OF_CONFLICTS, similarity_of_copies
-from service.fewshot.label_quality import conflicts, next_to_label, suspects
+from service.fewshot.label_quality import conflicts, doubts, next_to_label, suspects
+
+SCORED_AT_ONCE = 4_096  # embeddings in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,51 @@ class LabelReview:
         """Scans to label without a classifier. Raises as ``unlabelled.next_scans``."""
         sources = self._store.sources
         return next_scans(self._catalog, sources, workspace_id, collection, tasks, limit)
+
+    def doubts(
+        self, workspace_id: str, name: str, collection: str, scan_ids: Sequence[str]
+    ) -> Doubles:
+        """(S,) how doubtful each scan is to the published version, 0 to 1.
+
+        Of its examples: how improbable their own label is to heads that had not seen them. Of
+        other scans: 1 minus the highest probability.
+
+        Raises:
+            UnknownItem: no such classifier, collection or scan.
+            EncoderMismatch: the version or the collection belongs to another encoder.
+        """
+        loaded = self._store.open(workspace_id, name)
+        self._store.sources.check_collection(workspace_id, collection)
+        doubts_S = np.zeros(len(scan_ids))
+        for start in range(0, len(scan_ids), SCORED_AT_ONCE):
+            some = scan_ids[start : start + SCORED_AT_ONCE]
+            embeddings_SD = self._catalog.embeddings(workspace_id, collection, some)
+            # Of several labels the most doubtful one counts.
+            doubts_S[start : start + len(some)] = np.max(
+                [1.0 - h.probabilities(embeddings_SD).max(1) for h in loaded.model.heads.values()],
+                axis=0,
+            )
+        number = loaded.version.number
+        places = {scan_id: place for place, scan_id in enumerate(scan_ids)}
+        for scan_id, doubt in self._example_doubts(workspace_id, name, number, collection):
+            if scan_id in places:
+                doubts_S[places[scan_id]] = doubt
+        return doubts_S
+
+    def _example_doubts(
+        self, workspace_id: str, name: str, number: int, collection: str
+    ) -> list[tuple[str, float]]:
+        """(scan id, doubt) of the examples from a collection; none of an imported version."""
+        try:
+            examples, scores = self._evaluator.out_of_fold(workspace_id, name, number)
+        except NotEnoughExamples:
+            return []
+        doubts_N = np.max([doubts(head.nested) for head in scores.heads.values()], axis=0)
+        return [
+            (example.scan[1], float(doubt))
+            for example, doubt in zip(examples, doubts_N, strict=True)
+            if example.scan and example.scan[0] == collection and np.isfinite(doubt)
+        ]
 
     def _next(self, workspace_id: str, request: ReviewRequest) -> Review:
         loaded = self._store.open(workspace_id, request.name, request.number)

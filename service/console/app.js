@@ -1,29 +1,32 @@
 // The start of the console: who is signed in, the pages, and the address that chooses one.
 import { render } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { useComputed } from "@preact/signals";
 
 import { Data } from "./data.js";
-import { Busy, Failure, Field, forgetPictures, html, useAction } from "./elements.js";
+import { Busy, Notice, html } from "./elements.js";
 import { Label } from "./label.js";
 import { Live } from "./live.js";
 import { CollectionMap } from "./map.js";
+import { account } from "./openid.js";
 import { Search } from "./search.js";
-import { address, farewell, key, signIn, signOut, spoken, start, state } from "./session.js";
+import { address, may, signOut, spoken, start, state, who } from "./session.js";
+import { Ending, SignIn } from "./signing_in.js";
 import { Teach } from "./teach.js";
 import { Use } from "./use.js";
 import { Versions } from "./versions.js";
 import { NOT_A_DEVICE } from "./words.js";
 
+/** Name in the address, title, page, and the scopes without which it has nothing to show. */
 const PAGES = [
-  ["teach", "Teach", Teach],
-  ["use", "Use", Use],
-  ["live", "Live", Live],
-  ["search", "Search", Search],
-  ["label", "Label", Label],
-  ["map", "Map", CollectionMap],
-  ["versions", "Versions", Versions],
-  ["data", "Data", Data],
+  ["teach", "Teach", Teach, ["scan.write", "classifier.write", "classifier.read", "collection.read"]],
+  ["use", "Use", Use, ["predict", "classifier.read"]],
+  ["live", "Live", Live, ["predict", "classifier.read"]],
+  ["search", "Search", Search, ["search", "scan.read", "collection.read"]],
+  ["label", "Label", Label, ["scan.label", "scan.read", "classifier.read", "collection.read"]],
+  ["map", "Map", CollectionMap, ["scan.read", "collection.read"]],
+  ["versions", "Versions", Versions, ["classifier.read"]],
+  ["data", "Data", Data, ["collection.read"]],
 ];
 
 function App() {
@@ -35,8 +38,9 @@ function App() {
 }
 
 function Frame() {
-  const [, page = "teach", name = ""] = address.value.split("/");
-  const [known, title, Page] = PAGES.find(([one]) => one === page) ?? PAGES[0];
+  const pages = PAGES.filter(([, , , scopes]) => may(...scopes));
+  const [, page, name = ""] = address.value.split("/");
+  const [known, title, Page] = pages.find(([one]) => one === page) ?? pages[0] ?? ["none", "Nothing to show", NothingToShow];
   const main = useRef(null);
   const isFirst = useRef(true);
   useEffect(() => {
@@ -48,37 +52,37 @@ function Frame() {
       event.preventDefault();
       main.current.focus();
     }}>Skip to the page</a>
-    <header class="top"><a class="brand" href="#/teach"><img src="icon.svg" alt="" />Sonoprobe</a>
-      <nav aria-label="Pages">${PAGES.map(([one, text]) => html`<a key=${one} href=${`#/${one}`} aria-current=${one === known ? "page" : undefined}>${text}</a>`)}</nav>
-      ${key.value !== "" && html`<button type="button" onClick=${() => {
-        forgetPictures();
-        signOut();
-      }}>Sign out</button>`}
+    <header class="top"><a class="brand" href=${`#/${known}`}><img src="icon.svg" alt="" />Sonoprobe</a>
+      <nav aria-label="Pages">${pages.map(([one, text]) => html`<a key=${one} href=${`#/${one}`} aria-current=${one === known ? "page" : undefined}>${text}</a>`)}</nav>
+      <${Person} />
     </header>
-    <main id="main" tabindex="-1" ref=${main}><${Page} key=${known} name=${decodeURIComponent(name)} /></main>
+    <main id="main" tabindex="-1" ref=${main}><${Ending} /><${Page} key=${known} name=${decoded(name)} /></main>
     <footer>${NOT_A_DEVICE}</footer>`;
 }
 
-function SignIn() {
-  const [typed, setTyped] = useState("");
-  const enter = useAction(() => signIn(typed.trim()));
-  return html`<main class="sign-in"><h1><img src="icon.svg" alt="" />Sonoprobe</h1>
-    ${farewell.value && html`<p class="notice warn" role="alert">${farewell.value}</p>`}
-    <form onSubmit=${(event) => {
-      event.preventDefault();
-      enter.run();
-    }}>
-      <${Field} label="Your key" hint="The operator of the service gives you one. It is kept until this page is closed, and nowhere else.">
-        ${(id) => html`<input id=${id} type="password" autocomplete="off" required value=${typed} onInput=${(event) => setTyped(event.currentTarget.value)} />`}
-      <//>
-      <button type="submit" class="primary" disabled=${enter.busy || typed.trim() === ""}>Sign in</button>
-    </form>
-    <${Failure} error=${enter.error} />
-    <p class="quiet">${NOT_A_DEVICE}</p></main>`;
+/** Who is signed in, as what, where; nothing if the service knows nobody. */
+function Person() {
+  const { kind, name, workspace, roles, scopes } = who.value;
+  if (kind === "nobody") return null;
+  const rights = roles.length > 0 ? roles.join(", ") : `${scopes.length} rights`;
+  return html`<span class="person"><strong>${account()?.name ?? name}</strong><br />${rights} in ${workspace}</span>
+    <button type="button" onClick=${() => signOut("", true)}>Sign out</button>`;
+}
+
+function NothingToShow() {
+  return html`<h1>Nothing to show</h1><${Notice}>Your key or account allows nothing that this console shows. Ask the operator of the service for a role.<//>`;
+}
+
+function decoded(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // somebody typed a percent sign
+  }
 }
 
 window.addEventListener("hashchange", () => {
-  address.value = window.location.hash || "#/teach";
+  address.value = window.location.hash;
 });
 // A file dropped beside the place for it would replace the page, and with it the key.
 for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());

@@ -5,22 +5,25 @@ import { Audit } from "./audit.js";
 import { Asked, Confirm, Failure, Notice, Tabs, TextField, html, useAction, useAsked } from "./elements.js";
 import { Keys } from "./keys.js";
 import { ScanTile } from "./search.js";
-import { http, listAll, listCollections, say } from "./session.js";
+import { http, isLimited, listAll, listCollections, may, say } from "./session.js";
 import { count, problemWords, when } from "./words.js";
 
+/** Name, title, scopes; the last ones concern the whole workspace, which a limited key may not ask about. */
 const TABS = [
-  ["collections", "Collections"],
-  ["patients", "Patients"],
-  ["operations", "Operations"],
-  ["keys", "Keys"],
-  ["audit", "Audit log"],
+  ["collections", "Collections", ["collection.read"]],
+  ["patients", "Patients", ["subject.read"]],
+  ["operations", "Operations", ["operation.read"]],
+  ["keys", "Keys", ["admin"]],
+  ["audit", "Audit log", ["audit.read"]],
 ];
+const OF_WORKSPACE = new Set(["audit"]);
 
 export function Data({ name }) {
-  const tab = TABS.some(([known]) => known === name) ? name : "collections";
+  const tabs = TABS.filter(([known, , scopes]) => may(...scopes) && !(isLimited() && OF_WORKSPACE.has(known)));
+  const tab = tabs.some(([known]) => known === name) ? name : "collections";
   const Shown = { collections: Collections, patients: Patients, operations: Operations, keys: Keys, audit: Audit }[tab];
   return html`<h1>Data</h1>
-    <${Tabs} tabs=${TABS} value=${tab} onChange=${(next) => (window.location.hash = `#/data/${next}`)} label="Kinds of data" />
+    <${Tabs} tabs=${tabs} value=${tab} onChange=${(next) => (window.location.hash = `#/data/${next}`)} label="Kinds of data" />
     <${Shown} />`;
 }
 
@@ -39,17 +42,17 @@ function Collections() {
       <tbody>${items.map((one) => html`<tr key=${one.name}><th scope="row"><a href=${`#/search/${one.name}`}>${one.name}</a></th>
         <td>${one.scans.toLocaleString("en")}</td><td>${one.keep_images ? "kept" : "small ones only"}</td>
         <td>${one.retention_days === null ? "until deleted" : count(one.retention_days, "day")}</td><td>${when(one.created_at)}</td>
-        <td><button type="button" class="danger" onClick=${() => setGone(one)} aria-label=${`Delete ${one.name}`}>Delete</button></td></tr>`)}</tbody></table></div>
+        <td>${may("collection.delete") && html`<button type="button" class="danger" onClick=${() => setGone(one)} aria-label=${`Delete ${one.name}`}>Delete</button>`}</td></tr>`)}</tbody></table></div>
     ${items.length === 0 && html`<p>There is no collection yet.</p>`}
     ${gone && html`<${DeleteCollection} one=${gone} onEnd=${() => {
       setGone(null);
       asked.again();
     }} />`}`}<//>
-    <form class="row" onSubmit=${(event) => {
+    ${may("collection.write") && html`<form class="row" onSubmit=${(event) => {
       event.preventDefault();
       create.run();
     }}><${TextField} label="New collection" value=${name} onInput=${setName} hint="Letters, digits, dots, hyphens" required />
-      <button type="submit" disabled=${create.busy || name === ""}>Create</button></form>
+      <button type="submit" disabled=${create.busy || name === ""}>Create</button></form>`}
     <${Failure} error=${create.error} />`;
 }
 
@@ -94,7 +97,7 @@ function Patients() {
         ${" "}${count(held.study_ids.length, "study", "studies")}.</p>
       ${held.classifiers.length > 0 && html`<p>Learned by ${held.classifiers.map((one) => `${one.classifier} (versions ${one.versions.join(", ")})`).join("; ")}.</p>`}
       <ul class="grid">${held.items.map((scan) => html`<li class="card" key=${`${scan.collection}/${scan.scan_id}`}><${ScanTile} scan=${scan} /></li>`)}</ul>
-      <button type="button" class="danger" onClick=${() => setAsked(true)}>Erase this patient</button></section>`}
+      ${may("subject.erase") && !isLimited() && html`<button type="button" class="danger" onClick=${() => setAsked(true)}>Erase this patient</button>`}</section>`}
     ${isAsked && html`<${Confirm} title=${`Erase ${held.subject_id}?`} action="Erase for good" isBusy=${erase.busy} onCancel=${() => setAsked(false)} onConfirm=${erase.run}>
       <p>Every scan of this patient goes from every collection, and nothing brings it back.</p><${Failure} error=${erase.error} /><//>`}
     ${receipt && html`<${Receipt} receipt=${receipt} subject=${typed} />`}`;
@@ -111,6 +114,16 @@ function Receipt({ receipt, subject }) {
     <a class="button" download="receipt.json" href=${`data:application/json,${encodeURIComponent(text)}`}>Save the receipt</a><//>`;
 }
 
+const KINDS = {
+  fit: "learn a classifier",
+  refit: "learn again",
+  reembed: "embed again",
+  layout: "lay out for the map",
+  export: "export",
+  import: "import",
+  backup: "backup",
+  delete_workspace: "delete a workspace",
+};
 const STATES = { waiting: "waits", running: "runs", done: "done", failed: "failed", cancelled: "cancelled" };
 
 function Operations() {
@@ -124,9 +137,9 @@ function Operations() {
     <${Asked} asked=${asked}>${(items) => items.length === 0 ? html`<p>There was no long work in the last 30 days.</p>` : html`
     <div class="scroll" tabindex="0" role="region" aria-label="Operations"><table>
       <thead><tr><th scope="col">Work</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Asked</th><th></th></tr></thead>
-      <tbody>${items.map((one) => html`<tr key=${one.operation_id}><th scope="row">${one.kind}</th>
+      <tbody>${items.map((one) => html`<tr key=${one.operation_id}><th scope="row">${KINDS[one.kind] ?? one.kind}</th>
         <td>${STATES[one.state]}${one.problem ? `: ${problemWords({ problem: one.problem })}` : ""}</td>
         <td>${one.progress.total > 0 ? `${one.progress.done} of ${one.progress.total}` : ""}</td><td>${when(one.created_at)}</td>
-        <td>${(one.state === "waiting" || one.state === "running") && html`<button type="button" disabled=${cancel.busy || one.cancel_asked}
+        <td>${may("operation.cancel") && (one.state === "waiting" || one.state === "running") && html`<button type="button" disabled=${cancel.busy || one.cancel_asked}
           onClick=${() => cancel.run(one.operation_id)}>${one.cancel_asked ? "Stopping" : "Stop"}</button>`}</td></tr>`)}</tbody></table></div>`}<//>`;
 }

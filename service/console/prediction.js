@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { Bar, Choice, Failure, Notice, Thumbnail, html, useAction, useFileUrl } from "./elements.js";
 import { Preview } from "./preview.js";
-import { http, say } from "./session.js";
+import { http, may, say } from "./session.js";
 import { BURNED_IN, abstention, percent, qualityFinding } from "./words.js";
 
 export function Answer({ item, answer, file, title }) {
@@ -19,7 +19,7 @@ export function Answer({ item, answer, file, title }) {
       <${Set} item=${item} coverage=${answer.coverage} isMulti=${isMulti} sets=${sets} />
       <${Findings} image=${item.image} />
       ${item.frames && html`<${Frames} item=${item} />`}
-      ${!isMulti && item.prediction_id && html`<${Outcome} item=${item} answer=${answer} />`}
+      ${!isMulti && item.prediction_id && may("outcome.write") && html`<${Outcome} item=${item} answer=${answer} />`}
       ${item.nearest.length > 0 && html`<h4>Most similar examples</h4>
         <div class="strip">${item.nearest.map(
           (one) => html`<figure key=${one.example_id}>

@@ -1,17 +1,21 @@
-// Who is signed in, and the one client that every page uses.
+// Who is signed in, what they may do, and the one client that every page uses.
 //
-// The key lives in memory only: closing or reloading the page forgets it, as a shared workstation
-// at a bedside needs.
+// The key or token lives in memory only: closing or reloading the page forgets it, as a shared
+// workstation at a bedside needs.
 import { signal } from "@preact/signals";
-import { ProblemError, SonoprobeClient, everyItem } from "sonoprobe-client";
+import { SonoprobeClient, everyItem } from "sonoprobe-client";
 
-export const key = signal("");
+import { accessToken, account, finishSignIn, forgetTokens } from "./openid.js";
+
+const key = signal("");
 /** "asking", "signed_out" or "signed_in". */
 export const state = signal("asking");
-/** Why somebody was signed out, in words. */
+/** What the service says of who is signed in: {kind, name, workspace, roles, scopes, ...}. */
+export const who = signal(null);
+/** Why somebody was signed out, or could not sign in, in words. */
 export const farewell = signal("");
 /** The page that is shown: "#/teach". Set by the browser's address. */
-export const address = signal(window.location.hash || "#/teach");
+export const address = signal(window.location.hash);
 /** The last thing that happened, for screen readers. */
 export const spoken = signal("");
 
@@ -20,43 +24,70 @@ const base = new URL("..", document.baseURI).href;
 async function send(request) {
   const response = await fetch(request);
   if (response.status === 401 && state.value === "signed_in") {
-    signOut("The service no longer accepts this key. Sign in again.");
+    signOut(who.value.kind === "token" ? "Your sign-in has ended. Sign in again." : "The service no longer accepts this key. Sign in again.");
   }
   return response;
 }
 
-export const client = new SonoprobeClient({ url: base, key: () => key.value, fetch: send });
+export const client = new SonoprobeClient({ url: base, key: async () => (await accessToken()) || key.value, fetch: send });
 export const http = client.http;
 
-/** Try a key, or none; throws the ProblemError of a key that the service refuses. */
+/** Whether whoever is signed in has all of these scopes. */
+export function may(...scopes) {
+  return scopes.every((scope) => who.value?.scopes.includes(scope));
+}
+
+/** Whether the key names some collections or classifiers only. */
+export function isLimited() {
+  return Boolean(who.value?.collections || who.value?.classifiers);
+}
+
+/** Try a key, or none, or the token of the provider; throws the ProblemError of a refusal. */
 export async function signIn(given) {
   key.value = given;
   try {
-    await http.GET("/v1/encoder");
+    who.value = (await http.GET("/v1/me")).data;
   } catch (error) {
-    // A key may be valid and not allow to read the encoder.
-    if (!(error instanceof ProblemError) || error.code !== "missing_scope") {
-      key.value = "";
-      throw error;
-    }
+    key.value = "";
+    forgetTokens();
+    throw error;
   }
   farewell.value = "";
   state.value = "signed_in";
 }
 
-export function signOut(because = "") {
+/** Forget who was signed in. Who signs out by choice leaves the provider as well. */
+export function signOut(because = "", isByChoice = false) {
+  const isGuest = account() === null;
+  const away = forgetTokens();
   key.value = "";
+  who.value = null;
   farewell.value = because;
   state.value = "signed_out";
+  if (isByChoice && !isGuest && away) window.location.assign(away);
 }
 
-/** Whether the service asks for a key at all. */
+/** Back from the provider, or open without a key, or neither. */
 export async function start() {
+  let back = null;
   try {
+    back = await finishSignIn();
+    if (back !== null) address.value = back;
     await signIn("");
-  } catch {
+  } catch (error) {
+    // Without a key the service answers 401 to everybody, which is no news.
+    const isNews = back !== null || error.problem === undefined;
+    farewell.value = isNews ? problemOfSignIn(error) : "";
     state.value = "signed_out";
   }
+}
+
+function problemOfSignIn(error) {
+  const code = error.problem?.code;
+  if (code === "invalid_token" || code === "unauthenticated") return "The service does not accept the token that the identity provider gave. Ask the operator of the service.";
+  if (code === "unknown_workspace") return "Your account belongs to no workspace of this service. Ask the operator of the service.";
+  if (error instanceof TypeError) return "The service did not answer. Is it running, and is the network there?";
+  return error.problem?.detail ?? error.message;
 }
 
 export function go(hash) {

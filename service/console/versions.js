@@ -4,7 +4,8 @@ import { useState } from "preact/hooks";
 import { Asked, Choice, Confirm, Failure, Notice, html, useAction, useAsked } from "./elements.js";
 import { Monitor } from "./monitor.js";
 import { Report } from "./report.js";
-import { go, http, listClassifiers, say } from "./session.js";
+import { go, http, listClassifiers, may, say } from "./session.js";
+import { TwoConfusions } from "./two_confusions.js";
 import { VERDICT, count, metricName, when, withInterval } from "./words.js";
 
 export function Versions({ name }) {
@@ -39,12 +40,12 @@ function VersionsOf({ name, onGone }) {
         <td>${version.examples}</td><td>${withInterval(version.report?.balanced_accuracy, version.report?.interval_95)}</td>
         <td>${version.published ? html`<span class="tag good">answers now</span>` : ""}</td>
         <td class="buttons"><button type="button" onClick=${() => setShown(version.version)}>Report</button>
-          ${!version.published && html`<${Publish} one=${one} version=${version.version} onDone=${asked.again} />`}</td></tr>`)}</tbody>
+          ${!version.published && may("classifier.publish") && html`<${Publish} one=${one} version=${version.version} onDone=${asked.again} />`}</td></tr>`)}</tbody>
     </table></div>
     ${list.length > 1 && html`<${Compare} name=${name} list=${list} />`}
     ${shownVersion && html`<h2>Version ${shownVersion}</h2><${Report} key=${shownVersion} name=${name} version=${shownVersion} />`}
     <${Monitor} name=${name} />
-    <${Remove} one=${one} onGone=${onGone} />`}<//>`;
+    ${may("classifier.delete") && html`<${Remove} one=${one} onGone=${onGone} />`}`}<//>`;
 }
 
 /** What the labels of the source say by now that the version has not learnt. */
@@ -66,7 +67,7 @@ function Changes({ one, onRefitted }) {
   return html`<${Notice} kind="warn"><p>Version ${one.published_version}, which answers now, has not learnt
       ${" "}${parts.map((part) => count(...part)).join(", ")} of “${one.source.collection}”.</p>
     ${one.latest_version > one.published_version && html`<p>Version ${one.latest_version} was made since. Compare it, and publish it if it is better.</p>`}
-    <button type="button" disabled=${refit.busy} onClick=${refit.run}>Learn from today's labels</button>
+    ${may("classifier.write") && html`<button type="button" disabled=${refit.busy} onClick=${refit.run}>Learn from today's labels</button>`}
     <${Failure} error=${refit.error} /><//>`;
 }
 
@@ -103,7 +104,8 @@ function Compare({ name, list }) {
         <thead><tr><th scope="col">Measure</th><th scope="col">Difference</th><th scope="col">95 % interval</th><th scope="col">Verdict</th></tr></thead>
         <tbody>${answer.differences.map((one) => html`<tr key=${`${one.label}/${one.metric}`}><th scope="row">${one.label ? `${one.label}: ` : ""}${metricName(one.metric)}</th>
           <td>${number(one.value)}</td><td>${one.low === null ? "unknown" : `${number(one.low)} to ${number(one.high)}`}</td>
-          <td>${VERDICT[one.verdict]}${one.cannot_tell_because ? `: ${one.cannot_tell_because}` : ""}</td></tr>`)}</tbody></table></div>`}<//>
+          <td>${VERDICT[one.verdict]}${one.cannot_tell_because ? `: ${one.cannot_tell_because}` : ""}</td></tr>`)}</tbody></table></div>
+      <${TwoConfusions} key=${`${first}/${second}`} name=${name} first=${first} second=${second} />`}<//>
   </section>`;
 }
 

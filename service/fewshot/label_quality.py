@@ -62,6 +62,13 @@ def suspects(held_out: HeldOut, probabilities_NC: Doubles | None = None) -> list
     ]
 
 
+def doubts(held_out: HeldOut) -> Doubles:
+    """(N,) how improbable the own label of each row is to heads without it; NaN = no scores."""
+    shares_NC = softmax(held_out.logits_NC)
+    doubts_N: Doubles = 1.0 - shares_NC[np.arange(len(shares_NC)), held_out.labels_N]
+    return doubts_N
+
+
 @dataclass(frozen=True, slots=True)
 class LabelConflict:
     """Two similar rows with different labels; cosine 1 = the same embedding."""

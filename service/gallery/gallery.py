@@ -35,7 +35,7 @@ from service.gallery.gallery_records import (
     StoredScan,
 )
 from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
-from service.gallery.projection import project
+from service.gallery.projection import lay_out, project
 from service.gallery.search import SimilaritySearch
 from service.gallery.several_ids import held_subject, one_receipt
 from service.gallery.subject_view import subject_within
@@ -85,6 +85,8 @@ class Gallery:
         self.all_statistics = search.all_statistics
         self.search = self._similarity.search
         self.project = partial(project, catalog)
+        self.lay_out = partial(lay_out, catalog)
+        self.layout_state = catalog.layout_state
         self.exports = ExchangeFolder(exchange_dir)
         self.encoder_change = EncoderChange(catalog, search)
 

@@ -1,4 +1,4 @@
-"""The work of operations: fit, refit after an erasure, re-embed, back up, export, import, delete.
+"""The work of operations: fit, refit, re-embed, lay out, back up, export, import, delete.
 
 Each can stop anywhere and start again, because it continues from the state of the catalog. Each
 calls the same use cases as requests.
@@ -20,6 +20,7 @@ from service.gallery.gallery import Gallery
 from service.jobs.job_requests import (
     ExportRequest,
     ImportRequest,
+    LayoutRequest,
     ReembedRequest,
     RefitRequest,
     WorkspaceDeletion,
@@ -61,6 +62,7 @@ class JobHandlers:
             "fit": JobKind(gc_paused()(self.fit)),
             "refit": JobKind(gc_paused()(self.refit)),
             "reembed": JobKind(self.reembed),
+            "layout": JobKind(self.lay_out),
             "backup": JobKind(self.back_up),
             "export": JobKind(self.export),
             "import": JobKind(self.import_),
@@ -143,6 +145,13 @@ class JobHandlers:
                 return self.embed(images)
             except Overloaded:  # requests have priority
                 progress.wait(BUSY_WAIT_S)
+
+    def lay_out(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        """Lay a collection out for its map; see ``projection.lay_out``."""
+        name = LayoutRequest.from_json(operation.request).collection
+        owner, encoder_id = operation.workspace_id, self.gallery.vector_search.encoder_id
+        placed, kept = self.gallery.lay_out(owner, name, encoder_id, progress.report)
+        return {"collection": name, "placed": placed, "kept": kept}
 
     def back_up(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Run one cycle of backups. Raises NotSupported, InvalidSettings, CatalogFailure."""

@@ -49,6 +49,14 @@ class ReembedRequest(JobRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class LayoutRequest(JobRequest):
+    """A collection to lay out for its map."""
+
+    kind: ClassVar[str] = "layout"
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackupRequest(JobRequest):
     """One cycle of backups."""
 

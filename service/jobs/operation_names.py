@@ -10,7 +10,13 @@ from typing import Any
 from service.catalog.operation_records import NamedItems
 from service.classifiers.requests import ExampleSelection, FitRequest, RefitFromSource
 from service.errors import InputError
-from service.jobs.job_requests import ExportRequest, ImportRequest, ReembedRequest, RefitRequest
+from service.jobs.job_requests import (
+    ExportRequest,
+    ImportRequest,
+    LayoutRequest,
+    ReembedRequest,
+    RefitRequest,
+)
 
 
 def names_in(kind: str, request: Mapping[str, Any]) -> NamedItems:
@@ -48,6 +54,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], NamedItems]] = {
     "fit": _of_fit,
     "refit": _of_refit,
     "reembed": lambda document: NamedItems((ReembedRequest.from_json(document).collection,)),
+    "layout": lambda document: NamedItems((LayoutRequest.from_json(document).collection,)),
     "export": lambda document: NamedItems((ExportRequest.from_json(document).collection,)),
     "import": lambda document: NamedItems((ImportRequest.from_json(document).collection,)),
 }

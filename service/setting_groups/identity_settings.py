@@ -1,6 +1,7 @@
 """Settings of OpenID Connect: which access tokens the service believes, and what they allow."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -67,6 +68,22 @@ class IdentitySettings(BaseModel):
         le=300,
         description="Difference between the clocks of provider and service that is tolerated, "
         "seconds.",
+    )
+    oidc_console_client_id: str = Field(
+        "",
+        description="Public client of the web console at the provider, which people sign in with "
+        "there (authorization code with PKCE); empty = the console takes keys only.",
+    )
+    oidc_console_scopes: str = Field(
+        "openid",
+        description="What the console asks the provider for, with spaces; offline_access lets it "
+        "renew a token without a new sign-in where the provider allows that.",
+    )
+    oidc_console_audience_parameter: Literal["resource", "audience", "none"] = Field(
+        "resource",
+        description="Parameter by which the console asks for a token for SONOPROBE_OIDC_AUDIENCE: "
+        "resource is that of RFC 8707, audience that of Auth0; none = the scopes say it, as at "
+        "Microsoft Entra, or the provider knows it.",
     )
     oidc_ca_file: Path | None = Field(
         None,

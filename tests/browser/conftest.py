@@ -14,7 +14,7 @@ from sonoprobe_client import PlainClient as Client
 from tests.browser.console_page import Console
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Request
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # A closed network and a container: no sandbox of its own, no GPU, no calls to its maker.
@@ -64,7 +64,7 @@ def blank(browser: "Browser", local: LocalService) -> Iterator[Console]:
     console = Console(page, local.url)
     page.on("pageerror", lambda error: console.errors.append(str(error)))
     page.on("console", lambda message: _note(console, message.type, message.text))
-    page.on("request", lambda request: _note_request(console, request.url))
+    page.on("request", lambda request: _note_request(console, request))
     yield console
     context.close()
     assert console.violations == []
@@ -87,9 +87,13 @@ def _note(console: Console, kind: str, text: str) -> None:
         console.errors.append(text)
 
 
-def _note_request(console: Console, url: str) -> None:
-    if not url.startswith((console.url + "/", "blob:", "data:")):
-        console.outside.append(url)
+def _note_request(console: Console, request: "Request") -> None:
+    if console.partner and request.frame.url.startswith(console.partner):
+        return  # of a page that is not ours
+    if not request.url.startswith(
+        (console.url + "/", console.partner or "blob:", "blob:", "data:")
+    ):
+        console.outside.append(request.url)
 
 
 @pytest.fixture(scope="session")

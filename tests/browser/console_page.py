@@ -23,6 +23,7 @@ class Console:
 
     page: "Page"
     url: str
+    partner: str = ""  # another address that the page may lead to: the identity provider
     violations: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -36,7 +37,7 @@ class Console:
         """Load the console and sign in."""
         self.open()
         self.page.get_by_label("Your key").fill(key)
-        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
         self.page.get_by_role("navigation", name="Pages").wait_for()
         return self.page
 

@@ -108,6 +108,9 @@ def test_the_audit_log_tells_who_did_what(console: Console, api: Client) -> None
     row = page.get_by_role("row", name="collection recorded").first
     row.wait_for()
     assert "create_collection" in row.inner_text()
+    assert page.get_by_role("cell", name="begun").count() == 0
+    page.get_by_label("Show the beginning of each change too").check()
+    page.get_by_role("cell", name="begun").first.wait_for()
     console.shot("data-audit")
 
 
@@ -195,16 +198,38 @@ def test_labels_are_given_by_number_keys_and_undone(console: Console, api: Clien
     assert len(labelled) == 5  # four of before, and the first answer
 
 
+def changed_answers(api: Client, name: str) -> int:
+    """How many scans versions 1 and 2 give different classes."""
+    answers = [
+        {
+            example["scan_id"]: cell["predicted"]
+            for cell in api.confusion(name, version, limit=1000)["items"]
+            for example in cell["examples"]
+        }
+        for version in (1, 2)
+    ]
+    return sum(answers[0][scan_id] != answers[1][scan_id] for scan_id in answers[0])
+
+
 def test_a_new_version_is_compared_published_and_rolled_back(
     console: Console, api: Client, taught: str
 ) -> None:
-    api.patch_scan("ward", "cyst_00", {"labels": {"finding": "mass"}})
+    for number in range(3):
+        api.patch_scan("ward", f"cyst_0{number}", {"labels": {"finding": "mass"}})
     page = console.visit("Versions")
     page.get_by_label("Classifier", exact=True).select_option(taught)
-    page.get_by_text("has not learnt 1 changed label").wait_for()
+    page.get_by_text("has not learnt 3 changed labels").wait_for()
     page.get_by_role("button", name="Learn from today's labels").click()
     page.get_by_role("heading", name="Compare two versions").wait_for()
     page.get_by_role("cell", name="no difference can be told").first.wait_for()
+    sides = page.locator(".side-by-side .confusion caption")
+    sides.nth(1).wait_for()
+    assert sides.all_inner_texts() == ["Version 2", "Version 1"]
+    changed = changed_answers(api, taught)
+    alike = "Both answer every picture that they share alike."
+    said = "answered differently" if changed else alike
+    page.get_by_text(said).wait_for()
+    assert page.locator(".side-by-side ~ .strip figure").count() == changed
     console.shot("versions")
     page.get_by_role("button", name="Publish").click()
     page.get_by_role("button", name="Roll back to it").wait_for()
@@ -248,6 +273,24 @@ def test_a_lasso_on_the_map_labels_scans_and_takes_it_back(console: Console, api
     assert labels == ["a_lines"] * 4 + ["cyst"] * 4
 
 
+def test_a_map_is_laid_out_by_neighbours_and_coloured_by_doubt(
+    console: Console, api: Client, taught: str
+) -> None:
+    page = console.visit("Map")
+    page.get_by_label("Collection", exact=True).select_option("ward")
+    page.get_by_text("24 scans. The plane shows").wait_for()
+    page.get_by_role("button", name="Lay out by neighbours").click()
+    page.get_by_text("are its nearest on the map too").wait_for()
+    assert api.layout("ward")["placed"] == 24
+    page.get_by_label("Coloured by").select_option(f"doubt:{taught}")
+    page.get_by_role("checkbox", name="up to 20 %").wait_for()
+    page.get_by_role("button", name="Select all up to 20 %").click()
+    page.get_by_role("heading", name="selected").wait_for()
+    console.shot("map-doubt")
+    page.get_by_label("Coloured by").select_option("machine:")
+    page.get_by_role("checkbox", name="machine not named (24)").wait_for()
+
+
 def test_a_patient_is_erased_with_a_receipt(console: Console, api: Client) -> None:
     api.create_collection("erasing")
     file = sorted((SAMPLES / "tissue").glob("*.png"))[0]
@@ -288,10 +331,14 @@ def test_a_key_is_made_rotated_and_revoked(console: Console, local_url: str) -> 
     page.get_by_role("button", name="Keys").click()
     page.get_by_label("Name of the device or program").fill("bedside 3")
     page.get_by_label("Role").select_option("reader")
+    page.get_by_label("Ends").select_option("30")
+    page.get_by_text("Only some collections or classifiers").click()
+    page.get_by_label("Collections", exact=True).fill("study7-*, ward")
     page.get_by_role("button", name="Make a key").click()
     secret = page.locator(".secret").inner_text()
     with Client(local_url, key=secret) as bedside:
         assert bedside.encoder()["dim"] == 1024
+    page.get_by_role("cell", name="collections: study7-*, ward").wait_for()
     page.get_by_role("button", name="I have stored it").click()
     page.get_by_role("button", name="Revoke bedside 3").click()
     page.get_by_role("button", name="Revoke it").click()

@@ -41,12 +41,52 @@ def test_who_signs_out_leaves_nothing_on_the_screen(console: Console, taught: st
     assert page.get_by_text("patient").count() == 0
 
 
-def test_a_key_without_a_right_is_told_which_one(blank: Console, api: Client, taught: str) -> None:
-    made = api.create_key("looking only", roles=["reader"])
+ROLES = {  # role -> pages, and tabs of the page Data
+    "reader": (["Use", "Live", "Search", "Map", "Versions", "Data"], ["Collections", "Operations"]),
+    "annotator": (
+        ["Use", "Live", "Search", "Label", "Map", "Versions", "Data"],
+        ["Collections", "Operations"],
+    ),
+    "operator": (["Data"], ["Collections", "Patients", "Operations"]),
+    "auditor": (["Versions", "Data"], ["Collections", "Operations", "Audit log"]),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_sees_what_it_may_do_and_no_button_that_would_be_refused(
+    blank: Console, api: Client, taught: str, role: str
+) -> None:
+    refused: list[str] = []
+    blank.page.on(
+        "response", lambda answer: refused.append(answer.url) if answer.status == 403 else None
+    )
+    made = api.create_key(f"as {role}", roles=[role])
     page = blank.sign_in(made["secret"])
-    page.get_by_role("link", name="Data").click()
-    page.get_by_role("button", name="Keys").click()
-    page.get_by_text("Your key does not allow this (it lacks the right “admin”).").wait_for()
+    pages, tabs = ROLES[role]
+    navigation = page.get_by_role("navigation", name="Pages")
+    assert navigation.get_by_role("link").all_inner_texts() == pages
+    assert page.get_by_text(f"{role} in default").is_visible()
+    for name in pages:
+        blank.visit(name)
+        page.get_by_role("heading", level=1).wait_for()
+        page.get_by_role("status").filter(has_text="Loading").wait_for(state="detached")
+    kinds = page.get_by_role("navigation", name="Kinds of data").get_by_role("button")
+    assert kinds.all_inner_texts() == tabs
+    for tab in tabs:
+        page.get_by_role("button", name=tab, exact=True).click()
+        page.get_by_role("status").filter(has_text="Loading").wait_for(state="detached")
+    blank.shot(f"role-{role}")
+    assert refused == []
+    for action in ("Delete ward", "Create", "Publish", "Delete this classifier"):
+        assert (
+            page.get_by_role("button", name=action, exact=True).count() == 0 or role == "operator"
+        )
+
+
+def test_a_key_that_allows_nothing_here_is_told_so(blank: Console, api: Client) -> None:
+    made = api.create_key("embeds only", scopes=["embed"])
+    page = blank.sign_in(made["secret"])
+    page.get_by_role("heading", name="Nothing to show").wait_for()
 
 
 def test_a_revoked_key_leads_back_to_the_sign_in(blank: Console, api: Client) -> None:

@@ -1,6 +1,7 @@
 // The real identity provider of the tests. Reads its configuration as JSON from standard input:
 //   port, keys (private JWKs, the first one signs), audience, scopes, life_s,
-//   clients (client_id, jwks, roles, workspace, redirect_uris), users {id: {roles, workspace}}
+//   clients (client_id, jwks, roles, workspace, redirect_uris), users {id: {roles, workspace}},
+//   pages (client_id, address): public clients, which run in a browser at that address
 // and writes one line when it listens. It ends with its standard input.
 import Provider from 'oidc-provider'
 
@@ -25,17 +26,28 @@ function resource(indicator) {
   }
 }
 
+const pages = config.pages.map(({ client_id, address }) => ({
+  client_id,
+  redirect_uris: [address],
+  post_logout_redirect_uris: [address],
+  response_types: ['code'],
+  grant_types: ['authorization_code', 'refresh_token'],
+  token_endpoint_auth_method: 'none',
+  id_token_signed_response_alg: config.keys[0].alg,
+}))
+const machines = config.clients.map(({ client_id, jwks, redirect_uris }) => ({
+  client_id,
+  jwks,
+  redirect_uris: redirect_uris ?? [],
+  response_types: redirect_uris ? ['code'] : [],
+  grant_types: redirect_uris ? ['authorization_code'] : ['client_credentials'],
+  token_endpoint_auth_method: 'private_key_jwt',
+  token_endpoint_auth_signing_alg: jwks.keys[0].kty === 'EC' ? 'ES384' : 'RS384',
+  id_token_signed_response_alg: config.keys[0].alg,
+}))
 const provider = new Provider(issuer, {
-  clients: config.clients.map(({ client_id, jwks, redirect_uris }) => ({
-    client_id,
-    jwks,
-    redirect_uris: redirect_uris ?? [],
-    response_types: redirect_uris ? ['code'] : [],
-    grant_types: redirect_uris ? ['authorization_code'] : ['client_credentials'],
-    token_endpoint_auth_method: 'private_key_jwt',
-    token_endpoint_auth_signing_alg: jwks.keys[0].kty === 'EC' ? 'ES384' : 'RS384',
-    id_token_signed_response_alg: config.keys[0].alg,
-  })),
+  clients: [...machines, ...pages],
+  clientBasedCORS: (ctx, origin, client) => pages.some((page) => page.client_id === client.clientId),
   jwks: { keys: config.keys },
   cookies: { keys: ['of the tests'] },
   enabledJWA: {

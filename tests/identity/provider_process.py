@@ -47,6 +47,8 @@ class IdentityProvider:
     Attributes:
         machines: private key by client id; ``north-reader`` has the role and the workspace.
         keys: of the provider; the first one signs.
+        pages: address of each public client, which runs in a browser.
+        users: claims by the name with which somebody signs in.
     """
 
     port: int
@@ -54,6 +56,10 @@ class IdentityProvider:
     keys: list[Key] = field(default_factory=lambda: [signing_key("first")])
     machines: dict[str, Key] = field(default_factory=dict)
     rights: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    pages: dict[str, str] = field(default_factory=dict)
+    users: dict[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"doctor": {"roles": ["annotator"], "workspace": "north"}}
+    )
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -127,7 +133,8 @@ class IdentityProvider:
             "scopes": " ".join(SCOPES),
             "life_s": self.life_s,
             "clients": clients,
-            "users": {"doctor": {"roles": ["annotator"], "workspace": "north"}},
+            "users": self.users,
+            "pages": [{"client_id": name, "address": at} for name, at in self.pages.items()],
         }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.catalog.filter_records import ScanFilter
-from service.gallery.projection import principal_plane, project
+from service.gallery.projection import MapRequest, principal_axes, project
 from sonoprobe_client import ApiError
 from sonoprobe_client import PlainClient as Client
 
@@ -82,8 +82,8 @@ def test_a_map_of_an_unknown_collection_or_without_end_is_refused(client: Client
 def test_the_direction_of_an_axis_does_not_depend_on_chance() -> None:
     rng = np.random.default_rng(3)
     embeddings = rng.normal(size=(50, 8)).astype(np.float32) * np.arange(1, 9, dtype=np.float32)
-    _, axes, _ = principal_plane(embeddings)
-    _, again, _ = principal_plane(embeddings[::-1].copy())
+    _, axes, _ = principal_axes(embeddings, 2)
+    _, again, _ = principal_axes(embeddings[::-1].copy(), 2)
     assert axes == pytest.approx(again, abs=1e-6)
     assert (axes[np.arange(2), np.abs(axes).argmax(axis=1)] > 0).all()
 
@@ -107,8 +107,84 @@ def test_a_scan_that_is_deleted_meanwhile_is_not_on_the_map(local, mapped: Clien
             return columns
 
     running = local.running()
+    request = MapRequest(ScanFilter(), limit=100)
     catalog = DeletedMeanwhile(running.gallery._catalog)
-    found = project(catalog, running.default_workspace_id, "mapped", where=ScanFilter(), limit=100)
+    found = project(catalog, running.default_workspace_id, "mapped", request)
     assert catalog.read == 2
     assert len(found.scan_ids) == 9
     assert "cyst4" not in found.scan_ids
+
+
+# the layout that keeps neighbours --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def laid_out(local, frames) -> Client:
+    client = Client(local.url, key=local.key)
+    client.create_collection("laid-out")
+    for scene in ("cyst", "a_lines", "stone"):
+        metadata = [{"scan_id": f"{scene}{n}", "labels": {"scene": scene}} for n in range(6)]
+        client.add_scans("laid-out", frames[scene][:6], metadata=metadata)
+    client.fit({"name": "scenes", "collection": "laid-out", "task": "scene"})
+    with pytest.raises(ApiError, match="unknown_item"):
+        client.map("laid-out", layout="neighbours")
+    operation = client.wait(client.lay_out("laid-out")["operation_id"])
+    assert operation["result"]["placed"] == 18
+    yield client
+    client.delete_collection("laid-out")
+    client.close()
+
+
+def test_what_resembles_lies_together_on_a_layout(laid_out: Client) -> None:
+    found = laid_out.map("laid-out", task="scene", layout="neighbours")
+    points = np.array([found["x"], found["y"]]).T
+    labels = np.array(found["labels"])
+    apart = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    assert (labels[apart.argmin(axis=1)] == labels).mean() > 0.6  # by chance 0.3
+    assert found["explained"] is None
+    assert 0 < found["kept"] <= 1
+    state = laid_out.layout("laid-out")
+    assert state["placed_at"] == found["placed_at"]
+    assert (state["placed"], state["scans"]) == (18, 18)
+
+
+def test_the_same_scans_get_the_same_layout(laid_out: Client) -> None:
+    before = laid_out.map("laid-out", layout="neighbours")
+    laid_out.wait(laid_out.lay_out("laid-out")["operation_id"])
+    again = laid_out.map("laid-out", layout="neighbours")
+    assert (again["x"], again["y"]) == (before["x"], before["y"])
+
+
+def test_what_was_stored_later_is_not_on_the_layout_and_what_is_deleted_goes(
+    laid_out: Client, frames
+) -> None:
+    laid_out.add_scans("laid-out", frames["mass"][:1], metadata=[{"scan_id": "later"}])
+    laid_out.delete_scan("laid-out", "stone5")
+    found = laid_out.map("laid-out", layout="neighbours")
+    assert "later" not in found["scan_ids"]
+    assert "stone5" not in found["scan_ids"]
+    assert (found["total"], len(found["scan_ids"])) == (18, 17)
+
+
+def test_doubts_are_those_of_heads_that_had_not_seen_an_example(laid_out: Client) -> None:
+    plain = laid_out.map("laid-out", task="scene")
+    assert (plain["doubts"], plain["machines"]) == (None, None)
+    found = laid_out.map("laid-out", task="scene", classifier="scenes", machines=True)
+    assert len(found["doubts"]) == len(found["scan_ids"])
+    assert all(0 <= doubt <= 1 for doubt in found["doubts"])
+    assert found["machines"] == [None] * len(found["scan_ids"])
+    wrong = found["scan_ids"].index("cyst0")
+    laid_out.patch_scan("laid-out", "cyst0", {"labels": {"scene": "stone"}})
+    laid_out.refit("scenes", {"publish": True})
+    after = laid_out.map("laid-out", task="scene", classifier="scenes")["doubts"]
+    assert after[wrong] > 0.5 > found["doubts"][wrong]
+
+
+def test_a_collection_of_two_scans_cannot_be_laid_out(
+    client: Client, collection: str, frames
+) -> None:
+    client.add_scans(collection, frames["cyst"][:2])
+    operation = client.wait(client.lay_out(collection)["operation_id"])
+    assert operation["state"] == "failed"
+    assert "at least 3 scans" in operation["problem"]["detail"]

@@ -85,7 +85,8 @@ def test_a_role_gets_403_exactly_where_the_document_says(local, catalog, role) -
 def test_every_route_under_v1_names_a_scope_and_every_scope_has_a_route() -> None:
     asked: set[str] = set()
     for method, path, scopes in operations():
-        assert bool(scopes) == path.startswith("/v1/"), f"{method} {path}"
+        assert (scopes is not None) == path.startswith("/v1/"), f"{method} {path}"
+        assert scopes != () or (method, path) == ("GET", "/v1/me")
         asked |= set(scopes or ())
     assert asked == set(SCOPES) - {METRICS_READ}  # of /metrics, where the settings say so
 
@@ -95,7 +96,25 @@ def test_a_device_that_only_predicts_can_do_nothing_else(local, catalog) -> None
     with http_of(local, key) as http:
         for method, path, scopes in operations():
             status = http.request(method, path.format(**NAMES, version="1")).status_code
-            assert (status == 403) == (scopes not in (None, ("predict",))), f"{method} {path}"
+            assert (status == 403) == (scopes not in (None, (), ("predict",))), f"{method} {path}"
+
+
+def test_a_key_reads_who_it_is_and_what_it_may_do(local, catalog) -> None:
+    until = timestamp(datetime.now(UTC) + timedelta(days=1))
+    grant = KeyGrant(("auditor",), ("predict",), until, ("study7-*",), None)
+    record, key = create_key(catalog, "desk 3", "north", grant)
+    with http_of(local, key) as http:
+        assert http.get("/v1/me").json() == {
+            "kind": "key",
+            "key_id": record.key_id,
+            "name": "desk 3",
+            "workspace": "north",
+            "roles": ["auditor"],
+            "scopes": sorted({*ROLES["auditor"], "predict"}),
+            "expires_at": until,
+            "collections": ["study7-*"],
+            "classifiers": None,
+        }
 
 
 @pytest.mark.parametrize(
@@ -186,9 +205,13 @@ def test_the_page_has_the_table_of_roles() -> None:
     assert [line for line in lines if line not in text.splitlines()] == []
 
 
+def named(scopes: tuple[str, ...]) -> str:
+    return ", ".join(f"`{scope}`" for scope in scopes) or "any valid key"
+
+
 def test_the_page_has_the_scope_of_every_route() -> None:
     lines = [
-        f"| `{method} {path}` | {', '.join(f'`{s}`' for s in scopes) if scopes else 'none'} |"
+        f"| `{method} {path}` | {'none' if scopes is None else named(scopes)} |"
         for method, path, scopes in operations()
     ]
     text = PAGE.read_text()

@@ -46,7 +46,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Prometheus text; 404 where the settings give it a port of its own */
+        /**
+         * Prometheus text; 404 where the settings give it a port of its own
+         * @description With SONOPROBE_METRICS_NEED_KEY it asks for a key with the scope ``metrics.read``.
+         */
         get: operations["get_metrics"];
         put?: never;
         post?: never;
@@ -70,6 +73,30 @@ export interface paths {
          *     Scope: `audit.read`.
          */
         get: operations["list_audit_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Verify a part of the workspace's chain: whether entries were changed, removed or cut off
+         * @description ``next_cursor`` continues behind it; the parts together are the whole chain. What is noted
+         *     elsewhere about the end of the chain is compared as far as this replica has it. 409 where the
+         *     log is off.
+         *
+         *     Scope: `audit.read`.
+         */
+        get: operations["verify_audit_log"];
         put?: never;
         post?: never;
         delete?: never;
@@ -649,6 +676,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/collections/{collection}/layout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read how many scans have a place on the map, and since when; 404 when there is no layout
+         * @description Scope: `collection.read`.
+         */
+        get: operations["get_layout"];
+        put?: never;
+        /**
+         * Lay a collection out for its map so that scans that resemble each other lie together
+         * @description Of more than 100,000 scans a drawn part gets a place. The layout replaces the one before at
+         *     its end; scans that are stored later have no place until the next one.
+         *
+         *     Scope: `collection.write`.
+         */
+        post: operations["lay_out_collection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/collections/{collection}/map": {
         parameters: {
             query?: never;
@@ -659,10 +713,11 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Place the scans of a collection on a plane: near ones resemble each other
-         * @description The plane is that of the first two principal components of the embeddings. `explained` says
-         *     how much of the differences they show: what is apart on the map is apart, but what is close
-         *     may still differ in other directions.
+         * Place the scans of a collection on a plane
+         * @description The layout `principal` is the plane of the first two principal components of the embeddings.
+         *     `explained` says how much of the differences they show: what is apart on the map is apart, but
+         *     what is close may still differ in other directions. On the layout `neighbours`, what is close
+         *     resembles each other as often as `kept` says, and distances between groups mean little.
          *
          *     Scope: `scan.read`.
          */
@@ -930,6 +985,23 @@ export interface paths {
          *     Scope: `admin`.
          */
         post: operations["rotate_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read who the key or access token is, and what it allows. Any that is valid may ask */
+        get: operations["read_caller"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1523,6 +1595,28 @@ export interface components {
             who: components["schemas"]["AuditAuthorAnswer"];
         };
         /**
+         * AuditFindingAnswer
+         * @description Something that is not as it was written.
+         */
+        AuditFindingAnswer: {
+            /**
+             * Agrees Until
+             * @description Last entry before it that a noted head confirms.
+             */
+            agrees_until: number;
+            /**
+             * Kind
+             * @description changed: the entry does not give its digest; missing: entries before this one are gone; cut: this one and what followed are gone; head: it differs from a noted head.
+             * @enum {string}
+             */
+            kind: "changed" | "missing" | "cut" | "head";
+            /**
+             * Seq
+             * @description Number of the entry.
+             */
+            seq: number;
+        };
+        /**
          * AuditPage
          * @description Entries of the workspace, newest first.
          */
@@ -1531,6 +1625,62 @@ export interface components {
             items: components["schemas"]["AuditEntryAnswer"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * AuditVerificationAnswer
+         * @description What a part of the chain says of itself; ``next_cursor`` is null at its end.
+         */
+        AuditVerificationAnswer: {
+            /**
+             * Chain
+             * @description Id of the workspace.
+             */
+            chain: string;
+            /**
+             * Confirmed
+             * @description Last entry of this part that a noted head confirms.
+             */
+            confirmed: number;
+            /**
+             * Entries
+             * @description How many were read.
+             */
+            entries: number;
+            /**
+             * Findings
+             * @description At most 100.
+             */
+            findings: components["schemas"]["AuditFindingAnswer"][];
+            /**
+             * Heads
+             * @description How many noted heads were compared.
+             */
+            heads: number;
+            /**
+             * Last
+             * @description Number of the last entry that was read.
+             */
+            last: number;
+            /**
+             * Moved
+             * @description Last entry that was moved into a file, and was not read.
+             */
+            moved: number;
+            /** Next Cursor */
+            next_cursor: string | null;
+            /**
+             * Restored
+             * @description First and last entry that restores have lost, as entries say.
+             */
+            restored: [
+                number,
+                number
+            ][];
+            /**
+             * Sound
+             * @description Whether nothing was found in this part.
+             */
+            sound: boolean;
         };
         /**
          * BackupResult
@@ -1577,6 +1727,56 @@ export interface components {
             not_calibrated_because: string | null;
             /** Temperature */
             temperature: number;
+        };
+        /**
+         * CallerAnswer
+         * @description Who the caller is, and what the key or access token allows.
+         */
+        CallerAnswer: {
+            /**
+             * Classifiers
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            classifiers: string[] | null;
+            /**
+             * Collections
+             * @description Names that the key may name, or their beginning and `*`; null: all.
+             */
+            collections: string[] | null;
+            /**
+             * Expires At
+             * @description Null: never.
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            expires_at: string | null;
+            /**
+             * Key Id
+             * @description Of a token: a digest of issuer and subject.
+             */
+            key_id: string | null;
+            /**
+             * Kind
+             * @description nobody: the service asks for no key, and everybody may do everything.
+             * @enum {string}
+             */
+            kind: "key" | "token" | "nobody";
+            /**
+             * Name
+             * @description Of the key; of a token, its subject and issuer.
+             */
+            name: string | null;
+            /** Roles */
+            roles: string[];
+            /**
+             * Scopes
+             * @description All that it may do, those of its roles included.
+             */
+            scopes: string[];
+            /**
+             * Workspace
+             * @example default
+             */
+            workspace: string;
         };
         /**
          * CinePrediction
@@ -3685,6 +3885,49 @@ export interface components {
             thumbnail: string | null;
         };
         /**
+         * LayoutAnswer
+         * @description The stored layout of a collection.
+         */
+        LayoutAnswer: {
+            /** Collection */
+            collection: string;
+            /**
+             * Kept
+             * @description Mean share of the nearest neighbours of a scan (10, fewer of a small collection) that are its nearest on the map.
+             */
+            kept: number;
+            /**
+             * Placed
+             * @description Scans with a place.
+             */
+            placed: number;
+            /**
+             * Placed At
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            placed_at: string;
+            /**
+             * Scans
+             * @description Scans of the collection; those without a place came later.
+             */
+            scans: number;
+        };
+        /**
+         * LayoutResult
+         * @description How many scans have a place on the map, and how many of its neighbours each keeps there.
+         */
+        LayoutResult: {
+            /** Collection */
+            collection: string;
+            /**
+             * Kept
+             * @description Mean share of the 10 nearest neighbours.
+             */
+            kept: number;
+            /** Placed */
+            placed: number;
+        };
+        /**
          * Live
          * @description The process responds.
          */
@@ -3709,15 +3952,41 @@ export interface components {
             /** Collection */
             collection: string;
             /**
-             * Explained
-             * @description Share of the variance of the embeddings along x and y.
+             * Doubts
+             * @description 0 to 1: of an example of the classifier, how improbable its own label is to heads that had not seen it; of another scan, 1 minus the highest probability.
              */
-            explained: number[];
+            doubts: number[] | null;
+            /**
+             * Explained
+             * @description Share of the variance of the embeddings along x and y; null for a layout whose axes mean nothing.
+             */
+            explained: number[] | null;
+            /**
+             * Kept
+             * @description Mean share of the nearest neighbours of a scan (10, fewer of a small collection) that are its nearest on the map; null: not measured.
+             */
+            kept: number | null;
             /**
              * Labels
              * @description Of the task; null: the scan has none.
              */
             labels: (string | null)[];
+            /**
+             * Layout
+             * @enum {string}
+             */
+            layout: "principal" | "neighbours";
+            /**
+             * Machines
+             * @description Manufacturer and model, as far as the file says; null: not asked for.
+             */
+            machines: (string | null)[] | null;
+            /**
+             * Placed At
+             * @description When the layout was stored; scans of later are not on it.
+             * @example 2026-11-24T09:30:00.000000Z
+             */
+            placed_at: string | null;
             /** Scan Ids */
             scan_ids: string[];
             /** Subject Ids */
@@ -3734,20 +4003,38 @@ export interface components {
         };
         /**
          * MapBody
-         * @description Which scans are on the map, and the task whose classes colour it.
+         * @description Which scans are on the map, how they lie there, and what colours them.
          * @example {
          *       "limit": 20000,
          *       "task": "finding"
          *     }
          */
         MapBody: {
+            /**
+             * Classifier
+             * @description Whose `doubts` are wanted; needs `classifier.read`.
+             */
+            classifier?: string | null;
             filter?: components["schemas"]["FilterBody"];
+            /**
+             * Layout
+             * @description principal: the plane in which the scans differ most, at once. neighbours: the layout that `POST .../layout` stored, where near scans resemble each other.
+             * @default principal
+             * @enum {string}
+             */
+            layout?: "principal" | "neighbours";
             /**
              * Limit
              * @description Most points; others are not drawn.
              * @default 20000
              */
             limit?: number;
+            /**
+             * Machines
+             * @description Whether `machines` is wanted.
+             * @default false
+             */
+            machines?: boolean;
             /**
              * Task
              * @description Task of `labels`; null: no labels.
@@ -4129,7 +4416,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "fit" | "refit" | "reembed" | "export" | "import" | "backup" | "delete_workspace";
+            kind: "fit" | "refit" | "reembed" | "export" | "import" | "layout" | "backup" | "delete_workspace";
             /**
              * Operation Id
              * @example op_5f2b1c0d9e8a7463aa01
@@ -4138,7 +4425,7 @@ export interface components {
             problem: components["schemas"]["Problem"] | null;
             progress: components["schemas"]["ProgressAnswer"];
             /** Result */
-            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | components["schemas"]["WorkspaceDeletionResult"] | null;
+            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["LayoutResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | components["schemas"]["WorkspaceDeletionResult"] | null;
             /**
              * State
              * @enum {string}
@@ -6843,6 +7130,30 @@ export interface operations {
             };
         };
     };
+    verify_audit_log: {
+        parameters: {
+            query?: {
+                /** @description Most entries that are verified. */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditVerificationAnswer"];
+                };
+            };
+        };
+    };
     list_classifiers: {
         parameters: {
             query?: {
@@ -7767,6 +8078,50 @@ export interface operations {
             };
         };
     };
+    get_layout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LayoutAnswer"];
+                };
+            };
+        };
+    };
+    lay_out_collection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
+                };
+            };
+        };
+    };
     map_collection: {
         parameters: {
             query?: never;
@@ -8323,6 +8678,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KeyCreated"];
+                };
+            };
+        };
+    };
+    read_caller: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallerAnswer"];
                 };
             };
         };

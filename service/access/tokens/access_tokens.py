@@ -8,10 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from service.access.tokens.console_sign_in import (
+    ConsoleClient,
+    ConsoleSettings,
+    console_client,
+)
 from service.access.tokens.provider_documents import ProviderDocuments
 from service.access.tokens.provider_keys import ProviderKey, ProviderKeys
 from service.access.tokens.token_check import GenuineToken, TokenCheck
-from service.access.tokens.token_policy import TokenPolicy, TokenSettings, policy_of
+from service.access.tokens.token_policy import TokenPolicy, policy_of
 from service.access.tokens.token_rights import rights_of_claims, workspace_of_claims
 from service.catalog.access_records import Workspace, is_open
 from service.catalog.records import Author
@@ -48,6 +53,7 @@ class AccessTokens:
     Args:
         find_workspace: by its name, with the version of its policy; None = there is none.
         max_remembered: tokens; the one that was used longest ago is forgotten first.
+        console: the web console as a client of the provider, as it is known now.
     """
 
     def __init__(
@@ -58,12 +64,14 @@ class AccessTokens:
         find_workspace: FindWorkspace,
         *,
         max_remembered: int = MAX_REMEMBERED,
+        console: Callable[[], ConsoleClient | None] = lambda: None,
     ) -> None:
         self._policy = policy
         self._keys = keys
         self._check = check
         self._find_workspace = find_workspace
         self._max_remembered = max_remembered
+        self.console = console
         self._lock = threading.Lock()
         self._holders: OrderedDict[bytes, TokenHolder] = OrderedDict()
 
@@ -143,7 +151,7 @@ class AccessTokens:
 
 @contextmanager
 def access_tokens(
-    settings: TokenSettings, find_workspace: FindWorkspace
+    settings: ConsoleSettings, find_workspace: FindWorkspace
 ) -> Iterator[AccessTokens | None]:
     """Fetch the keys of the provider while the block runs; None = the settings name none.
 
@@ -162,6 +170,12 @@ def access_tokens(
     )
     keys.open()
     try:
-        yield AccessTokens(policy, keys, TokenCheck(policy, keys), find_workspace)
+        yield AccessTokens(
+            policy,
+            keys,
+            TokenCheck(policy, keys),
+            find_workspace,
+            console=lambda: console_client(settings, documents.endpoints),
+        )
     finally:
         keys.close()

@@ -11,6 +11,7 @@ import httpx
 from joserfc.errors import JoseError
 from joserfc.jwk import import_key
 
+from service.access.tokens.console_sign_in import ProviderEndpoints, endpoints_of
 from service.access.tokens.provider_keys import ProviderKey
 from service.access.tokens.token_policy import require_secure
 from service.errors import IdentityProviderFailure, InvalidSettings
@@ -33,12 +34,16 @@ class ProviderDocuments:
         issuer: https, or http on this machine.
         ca_file: certificates to trust instead of the public ones.
 
+    Attributes:
+        endpoints: where a browser signs in, as the provider said with its keys; None = not yet.
+
     Raises:
         InvalidSettings: ``ca_file`` cannot be read.
     """
 
     def __init__(self, issuer: str, ca_file: Path | None = None) -> None:
         self._issuer = issuer
+        self.endpoints: ProviderEndpoints | None = None
         try:
             self._tls = (
                 httpx.create_ssl_context(trust_env=False)
@@ -50,13 +55,18 @@ class ProviderDocuments:
             raise InvalidSettings(what) from error
 
     def signing_keys(self) -> Mapping[str, ProviderKey]:
-        """The keys that sign tokens, by their ids. Raises IdentityProviderFailure."""
+        """The keys that sign tokens, by their ids; and the endpoints are read anew.
+
+        Raises:
+            IdentityProviderFailure: the documents cannot be fetched, or are about another issuer.
+        """
         try:
             # The settings name the provider; no proxy from the environment stands between.
             with httpx.Client(timeout=TIMEOUT_S, verify=self._tls, trust_env=False) as http:
                 about = _document(http, self._issuer.rstrip("/") + DISCOVERY)
                 if about.get("issuer") != self._issuer:
                     raise ValueError("the document is about another issuer")
+                self.endpoints = endpoints_of(about)
                 address = str(about.get("jwks_uri", ""))
                 require_secure(address, "jwks_uri")
                 listed = _document(http, address).get("keys")

@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
-from service.api.dependencies import Service, WorkspaceId
+from service.api.dependencies import KnownCaller, Service, WorkspaceId
 from service.api.idempotency import Idempotent
 from service.api.permissions import needs
+from service.api.routes.operation_routes import ACCEPTED, accepted, begin
 from service.api.routing import StrictRoute
 from service.api.shapes.base import Identifier
 from service.api.shapes.label_shapes import (
@@ -18,9 +19,10 @@ from service.api.shapes.label_shapes import (
     NextScan,
     NextScansAnswer,
 )
-from service.api.shapes.map_shapes import MapAnswer, MapBody
+from service.api.shapes.map_shapes import LayoutAnswer, MapAnswer, MapBody
 from service.api.shapes.scan_shapes import ScanAnswer
 from service.classifiers.examples import class_name
+from service.jobs.job_requests import LayoutRequest
 
 router = APIRouter(
     route_class=StrictRoute,
@@ -55,29 +57,57 @@ async def list_next_scans(
 
 @router.post("/map", response_model=MapAnswer, dependencies=[needs("scan.read")])
 async def map_collection(
-    collection: str, body: MapBody, service: Service, workspace_id: WorkspaceId
+    collection: str,
+    body: MapBody,
+    service: Service,
+    caller: KnownCaller,
+    workspace_id: WorkspaceId,
 ) -> Response:
-    """Place the scans of a collection on a plane: near ones resemble each other.
+    """Place the scans of a collection on a plane.
 
-    The plane is that of the first two principal components of the embeddings. `explained` says
-    how much of the differences they show: what is apart on the map is apart, but what is close
-    may still differ in other directions.
+    The layout `principal` is the plane of the first two principal components of the embeddings.
+    `explained` says how much of the differences they show: what is apart on the map is apart, but
+    what is close may still differ in other directions. On the layout `neighbours`, what is close
+    resembles each other as often as `kept` says, and distances between groups mean little.
     """
-    project = partial(
-        service.gallery.project,
-        workspace_id,
-        collection,
-        where=body.filter.where(),
-        limit=body.limit,
-    )
+    if body.classifier is not None:
+        caller.require("classifier.read")
+    project = partial(service.gallery.project, workspace_id, collection, body.request())
     found = await service.fits.run(project)
+    doubts_S = None
+    if body.classifier is not None:
+        name, ids = body.classifier, found.scan_ids
+        work = partial(service.review.doubts, workspace_id, name, collection, ids)
+        doubts_S = await service.fits.run(work)
 
     def rendered() -> bytes:
-        answer = MapAnswer.of_map(found, collection=collection, task=body.task)
+        answer = MapAnswer.of_map(found, body, collection=collection, doubts_S=doubts_S)
         return answer.model_dump_json().encode()
 
     # 100,000 points take half a second to write, which the event loop does not have.
     return Response(await asyncio.to_thread(rendered), media_type="application/json")
+
+
+@router.post(
+    "/layout", status_code=202, responses=ACCEPTED, dependencies=[needs("collection.write")]
+)
+async def lay_out_collection(
+    collection: str, service: Service, workspace_id: WorkspaceId
+) -> JSONResponse:
+    """Lay a collection out for its map so that scans that resemble each other lie together.
+
+    Of more than 100,000 scans a drawn part gets a place. The layout replaces the one before at
+    its end; scans that are stored later have no place until the next one.
+    """
+    record = await asyncio.to_thread(service.gallery.get_own, workspace_id, collection)
+    return accepted(await begin(service, workspace_id, LayoutRequest(record.name)))
+
+
+@router.get("/layout", dependencies=[needs("collection.read")])
+async def get_layout(collection: str, service: Service, workspace_id: WorkspaceId) -> LayoutAnswer:
+    """Read how many scans have a place on the map, and since when; 404 when there is no layout."""
+    state = await asyncio.to_thread(service.gallery.layout_state, workspace_id, collection)
+    return LayoutAnswer.of(state, collection)
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""The policy of the workspace, and how much of its limits is used."""
+"""Who the caller is, the policy of the workspace, and how much of its limits is used."""
 
 import asyncio
 
@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request, Response
 from service.access.scopes import ADMIN
 from service.api.dependencies import KnownCaller, Service
 from service.api.etags import IfMatch
-from service.api.permissions import needs
+from service.api.permissions import ANY_CALLER, needs
 from service.api.routing import StrictRoute
+from service.api.shapes.access.caller_shapes import CallerAnswer
 from service.api.shapes.access.policy_shapes import (
     PolicyAnswer,
     PolicyBody,
@@ -17,6 +18,13 @@ from service.api.shapes.access.policy_shapes import (
 )
 
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["policy"])
+
+
+@router.get("/me", dependencies=[ANY_CALLER])
+async def read_caller(service: Service, caller: KnownCaller) -> CallerAnswer:
+    """Read who the key or access token is, and what it allows. Any that is valid may ask."""
+    workspace = await asyncio.to_thread(service.workspaces.name_of, caller.workspace_id)
+    return CallerAnswer.of(caller, workspace)
 
 
 @router.get("/policy", dependencies=[needs("admin", limited="refused")])

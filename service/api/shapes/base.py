@@ -72,6 +72,11 @@ def _new_collection(name: str) -> str:
     return name
 
 
+def _named_classifier(name: str) -> str:
+    current_limits().require(NamedItems(classifiers=(name,)))
+    return name
+
+
 def _new_classifier(name: str) -> str:
     current_limits().require_new(NamedItems(classifiers=(name,)))
     return name
@@ -84,6 +89,7 @@ Name = Annotated[str, StringConstraints(pattern=NAME)]
 # the limits of the caller. The errors that they raise are no ValueErrors, so Pydantic passes them.
 CollectionName = Annotated[Name, AfterValidator(_named_collection)]
 NewCollectionName = Annotated[Name, AfterValidator(_new_collection)]
+ClassifierName = Annotated[Name, AfterValidator(_named_classifier)]
 NewClassifierName = Annotated[Name, AfterValidator(_new_classifier)]
 # Ids, names and values of labels get the form in which they are stored: composed and trimmed.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128), BeforeValidator(_name)]

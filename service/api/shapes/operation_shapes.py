@@ -18,7 +18,8 @@ KNOWN_HELP = (
     "Whether the erasure is written beside the backups; false: it will be as soon as the folder "
     "can be written; null: the service makes no backups."
 )
-_ERRORS = {kind.code: kind for kind in STATUS}
+# Of classes with one code the base class: those under it take more than a text.
+_ERRORS = {kind.code: kind for kind in sorted(STATUS, key=lambda kind: -len(kind.__mro__))}
 
 
 class ProgressAnswer(Answer):
@@ -56,6 +57,14 @@ class ReembedResult(Answer):
     collection: str
     encoder_id: str
     scans: int
+
+
+class LayoutResult(Answer):
+    """How many scans have a place on the map, and how many of its neighbours each keeps there."""
+
+    collection: str
+    placed: int
+    kept: float = Field(description="Mean share of the 10 nearest neighbours.")
 
 
 class BackupResult(Answer):
@@ -105,6 +114,7 @@ OperationResult: TypeAlias = (
     FitResult
     | RefitResult
     | ReembedResult
+    | LayoutResult
     | BackupResult
     | ExportResult
     | ImportResult
@@ -116,7 +126,9 @@ class OperationAnswer(Answer):
     """A long-running task."""
 
     operation_id: str = Field(examples=["op_5f2b1c0d9e8a7463aa01"])
-    kind: Literal["fit", "refit", "reembed", "export", "import", "backup", "delete_workspace"]
+    kind: Literal[
+        "fit", "refit", "reembed", "export", "import", "layout", "backup", "delete_workspace"
+    ]
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     progress: ProgressAnswer
     cancel_asked: bool

@@ -48,7 +48,7 @@ class StreamRoute(WebSocketRoute):
     """The route of a live stream; it says what it needs as every route does."""
 
     def __init__(self, path: str, *, dependencies: Sequence[Dependency]) -> None:
-        self.scopes = declared(dependencies)
+        self.scopes = declared(dependencies) or ()
         if not self.scopes:
             raise TypeError("a stream says by `needs` who may open it")
         self.limited = limited_of(path, dependencies)

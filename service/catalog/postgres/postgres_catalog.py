@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.interface import Catalog
+from service.catalog.layouts.postgres_layouts import PostgresLayouts
 from service.catalog.monitoring.postgres_monitoring import PostgresMonitoring
 from service.catalog.policies.postgres_policies import PostgresPolicies
 from service.catalog.postgres.erasure.postgres_erasure import PostgresErasure
@@ -49,6 +50,7 @@ class PostgresCatalog(
     PostgresOperations,
     PostgresMonitoring,
     PostgresSigning,
+    PostgresLayouts,
     Catalog,
 ):
     """The whole Catalog over the databases of one PostgresDatabase.

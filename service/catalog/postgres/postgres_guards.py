@@ -1,5 +1,6 @@
 """Row-level security: a connection sees the rows of the workspace that it names."""
 
+from service.catalog.layouts.layout_tables import LAYOUT_TABLE
 from service.catalog.monitoring.monitoring_tables import TABLES_OF_WORKSPACES
 
 GUARDED = (
@@ -22,6 +23,7 @@ GUARDED = (
     *TABLES_OF_WORKSPACES,
     "signing_keys",
     "workspace_policies",
+    LAYOUT_TABLE,
 )
 UNFORCED = ("scans",)  # the owner reads it for the view filtered_scans
 # The setting is read once a statement, not once a row, which costs 8 ms for 10,000 rows.

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from service.catalog.codec import encode_json
+from service.catalog.layouts.layout_tables import SQLITE_LAYOUT_TABLES
 from service.catalog.monitoring.monitoring_tables import SQLITE_MONITORING_TABLES
 from service.catalog.plain_text import name_of, settled_attributes, settled_labels
 from service.catalog.policies.sqlite_policy_tables import COUNTS_OF_OLDER_SCHEMAS, POLICY_TABLES
@@ -82,7 +83,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     status = "TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))"
     connection.execute(f"ALTER TABLE workspaces ADD COLUMN status {status}")
     policies = (*COUNTS_OF_OLDER_SCHEMAS, *POLICY_TABLES.split(";\n\n"))
-    for statement in (*policies, *SQLITE_SIGNING_TABLES, *SQLITE_MONITORING_TABLES):
+    others = (*SQLITE_SIGNING_TABLES, *SQLITE_MONITORING_TABLES, *SQLITE_LAYOUT_TABLES)
+    for statement in (*policies, *others):
         connection.execute(statement)
     schema.stamp(connection)
 

@@ -21,6 +21,7 @@ Why the tables look like this:
 
 import sqlite3
 
+from service.catalog.layouts.layout_tables import SQLITE_LAYOUT_TABLES
 from service.catalog.monitoring.monitoring_tables import SQLITE_MONITORING_TABLES
 from service.catalog.policies.sqlite_policy_tables import POLICY_TABLES
 from service.catalog.signing.signing_tables import SQLITE_SIGNING_TABLES
@@ -331,7 +332,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def statements() -> list[str]:
     """The statements that create the tables, indexes and views."""
-    of_subjects = (*SQLITE_SIGNING_TABLES, *SQLITE_MONITORING_TABLES)
+    of_subjects = (*SQLITE_SIGNING_TABLES, *SQLITE_MONITORING_TABLES, *SQLITE_LAYOUT_TABLES)
     return [*_TABLES.split(";\n\n"), *POLICY_TABLES.split(";\n\n"), *of_subjects]
 
 

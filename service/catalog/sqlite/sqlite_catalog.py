@@ -13,6 +13,7 @@ from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
+from service.catalog.layouts.sqlite_layouts import SqliteLayouts
 from service.catalog.leases import Leases
 from service.catalog.lifecycle.sqlite_lifecycle import SqliteLifecycle
 from service.catalog.monitoring.sqlite_monitoring import SqliteMonitoring
@@ -54,6 +55,7 @@ class SqliteCatalog(
     SqliteVersionExamples,
     SqliteMonitoring,
     SqliteSigning,
+    SqliteLayouts,
     Catalog,
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.

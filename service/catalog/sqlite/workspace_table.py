@@ -19,7 +19,7 @@ from service.catalog.ids import new_id, now
 from service.catalog.leases import Leases
 from service.catalog.sqlite.rows import SqliteTable, decode, insert, require_row, require_workspace
 from service.catalog.validation import require_text
-from service.errors import Conflict
+from service.errors import Conflict, UnknownItem
 
 # One statement for a key and the version of its workspace's policy: each request asks for both.
 _KEYS = """
@@ -61,6 +61,13 @@ class SqliteWorkspaces(SqliteTable):
         with self._database.glance() as connection:
             row = connection.execute(_AT_DOOR, (name,)).fetchone()
         return None if row is None else (decode(Workspace, row), row["policy_version"])
+
+    def get_workspace(self, workspace_id: str) -> Workspace:
+        query = "SELECT * FROM workspaces WHERE workspace_id = ?"
+        found = next(iter(self._select(Workspace, query, workspace_id)), None)
+        if found is None:
+            raise UnknownItem("no such workspace")
+        return found
 
     def list_workspaces(self) -> tuple[Workspace, ...]:
         return tuple(self._select(Workspace, "SELECT * FROM workspaces ORDER BY seq"))

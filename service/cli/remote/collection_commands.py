@@ -135,7 +135,9 @@ def map_collection(
             file.write("\n".join(table) + "\n")
         table = [f"wrote {len(lines)} of {found.total} scans"]
     show(found.document(), table, as_json=as_json)
-    errors.print(f"both axes have {sum(found.explained):.1%} of the variance", highlight=False)
+    errors.print(
+        f"both axes have {sum(found.explained or []):.1%} of the variance", highlight=False
+    )
 
 
 def _quoted(label: str | None) -> str:

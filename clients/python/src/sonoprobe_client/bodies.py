@@ -253,11 +253,19 @@ class LabelledExample(TypedDict, total=False):
 
 
 class MapBody(TypedDict, total=False):
-    """Which scans are on the map, and the task whose classes colour it."""
+    """Which scans are on the map, how they lie there, and what colours them."""
 
+    classifier: str | None
+    """Whose `doubts` are wanted; needs `classifier.read`."""
     filter: FilterBody
+    layout: Literal["principal", "neighbours"]
+    """principal: the plane in which the scans differ most, at once. neighbours: the layout that
+    `POST .../layout` stored, where near scans resemble each other.
+    """
     limit: int
     """Most points; others are not drawn."""
+    machines: bool
+    """Whether `machines` is wanted."""
     task: str | None
     """Task of `labels`; null: no labels."""
 

@@ -162,6 +162,27 @@ class CalibrationAnswer(Answer):
     temperature: float
 
 
+class CallerAnswer(Answer):
+    """Who the caller is, and what the key or access token allows."""
+
+    classifiers: list[str] | None
+    """Names that the key may name, or their beginning and `*`; null: all."""
+    collections: list[str] | None
+    """Names that the key may name, or their beginning and `*`; null: all."""
+    expires_at: str | None
+    """Null: never."""
+    key_id: str | None
+    """Of a token: a digest of issuer and subject."""
+    kind: str
+    """nobody: the service asks for no key, and everybody may do everything."""
+    name: str | None
+    """Of the key; of a token, its subject and issuer."""
+    roles: list[str]
+    scopes: list[str]
+    """All that it may do, those of its roles included."""
+    workspace: str
+
+
 class CinePrediction(Answer):
     """The prediction for all items as frames of one cine."""
 
@@ -1008,6 +1029,30 @@ class LabelledSummary(Answer):
     """Path of a small JPEG; null for an upload."""
 
 
+class LayoutAnswer(Answer):
+    """The stored layout of a collection."""
+
+    collection: str
+    kept: float
+    """Mean share of the nearest neighbours of a scan (10, fewer of a small collection) that are
+    its nearest on the map.
+    """
+    placed: int
+    """Scans with a place."""
+    placed_at: str
+    scans: int
+    """Scans of the collection; those without a place came later."""
+
+
+class LayoutResult(Answer):
+    """How many scans have a place on the map, and how many of its neighbours each keeps there."""
+
+    collection: str
+    kept: float
+    """Mean share of the 10 nearest neighbours."""
+    placed: int
+
+
 class Live(Answer):
     """The process responds."""
 
@@ -1020,10 +1065,25 @@ class MapAnswer(Answer):
     """One entry of each list per scan."""
 
     collection: str
-    explained: list[float]
-    """Share of the variance of the embeddings along x and y."""
+    doubts: list[float] | None
+    """0 to 1: of an example of the classifier, how improbable its own label is to heads that had
+    not seen it; of another scan, 1 minus the highest probability.
+    """
+    explained: list[float] | None
+    """Share of the variance of the embeddings along x and y; null for a layout whose axes mean
+    nothing.
+    """
+    kept: float | None
+    """Mean share of the nearest neighbours of a scan (10, fewer of a small collection) that are
+    its nearest on the map; null: not measured.
+    """
     labels: list[str | None]
     """Of the task; null: the scan has none."""
+    layout: str
+    machines: list[str | None] | None
+    """Manufacturer and model, as far as the file says; null: not asked for."""
+    placed_at: str | None
+    """When the layout was stored; scans of later are not on it."""
     scan_ids: list[str]
     subject_ids: list[str | None]
     total: int
@@ -1144,6 +1204,7 @@ class OperationAnswer(Answer):
         FitResult
         | RefitResult
         | ReembedResult
+        | LayoutResult
         | BackupResult
         | ExportResult
         | ImportResult

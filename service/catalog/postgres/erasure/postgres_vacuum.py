@@ -47,6 +47,7 @@ TABLES = (
     "collections",
     "scan_frames",
     "scan_images",
+    "scan_places",
     "scan_thumbnails",
     "scan_vectors",
     "scans",

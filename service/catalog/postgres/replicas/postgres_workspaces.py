@@ -130,6 +130,14 @@ class PostgresWorkspaces(PostgresTable):
             row = first(connection, _AT_DOOR, name)
         return None if row is None else (decode(Workspace, row), row["policy_version"])
 
+    def get_workspace(self, workspace_id: str) -> Workspace:
+        query = "SELECT * FROM directory WHERE workspace_id = %s"
+        with self._database.directory("read") as connection:
+            row = first(connection, query, workspace_id)
+        if row is None:
+            raise UnknownItem("no such workspace")
+        return decode(Workspace, row)
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         return tuple(workspace for workspace, _ in self.placed_workspaces())
 

@@ -37,6 +37,7 @@ KEYS: dict[str, tuple[tuple[str, ...], int]] = {
     "operations": (("seq",), 500),
     "reembeddings": (("collection_id",), 500),
     "staged_vectors": (("row_id",), 500),
+    "scan_places": (("row_id",), 2000),
     "erasures": (("erasure_id",), 2000),
     "signing_keys": (("workspace_id", "key_id"), 500),
 }

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from sonoprobe_client.asynchronous.transport import AsyncTransport
 from sonoprobe_client.bodies import PolicyBody
 from sonoprobe_client.models import (
+    CallerAnswer,
     KeyAnswer,
     KeyCreated,
     OperationAnswer,
@@ -87,6 +88,10 @@ class AsyncAccessCalls(AsyncTransport):
         """
         answer = await self._json("PUT", "/v1/policy", json=policy, if_match=if_match)
         return self._read(PolicyAnswer, answer)
+
+    async def me(self) -> CallerAnswer:
+        """GET /v1/me: who the own key or token is, and what it allows."""
+        return self._read(CallerAnswer, await self._json("GET", "/v1/me"))
 
     async def usage(self) -> UsageAnswer:
         """GET /v1/usage: of the own key; of the workspace with the scope admin."""

@@ -1,6 +1,7 @@
 """The calls about collections: make, change, map, export and re-embed them."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Literal
 
 from sonoprobe_client.asynchronous.transport import AsyncTransport
 from sonoprobe_client.bodies import CollectionChangeBody, FacetsBody, FilterBody, IntakeBody
@@ -10,6 +11,7 @@ from sonoprobe_client.models import (
     CollectionDeleted,
     FacetsAnswer,
     LabelRenameAnswer,
+    LayoutAnswer,
     MapAnswer,
     NextScansAnswer,
     OperationAnswer,
@@ -77,11 +79,25 @@ class AsyncCollectionCalls(AsyncTransport):
         task: str | None = None,
         where: FilterBody | None = None,
         limit: int = 20_000,
+        layout: Literal["principal", "neighbours"] = "principal",
+        machines: bool = False,
+        classifier: str | None = None,
     ) -> MapAnswer:
-        """POST .../map: scans on a plane, as columns."""
-        body = {"task": task, "filter": where or {}, "limit": limit}
+        """POST .../map: scans on a plane, as columns; ``classifier`` asks for its doubts."""
+        body: JsonObject = {"task": task, "filter": where or {}, "limit": limit, "layout": layout}
+        body |= {"machines": machines, "classifier": classifier}
         path = f"{collection_path(collection)}/map"
         return self._read(MapAnswer, await self._json("POST", path, json=body))
+
+    async def lay_out(self, collection: str) -> OperationAnswer:
+        """POST .../layout: lay it out for its map; ``wait`` for the operation."""
+        path = f"{collection_path(collection)}/layout"
+        return self._read(OperationAnswer, await self._json("POST", path))
+
+    async def layout(self, collection: str) -> LayoutAnswer:
+        """GET .../layout: how many scans have a place, and since when."""
+        path = f"{collection_path(collection)}/layout"
+        return self._read(LayoutAnswer, await self._json("GET", path))
 
     async def agreement(self, collection: str, task: str, other_task: str) -> AgreementAnswer:
         """POST .../agreement of two label tasks."""

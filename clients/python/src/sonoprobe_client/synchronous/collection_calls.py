@@ -2,6 +2,7 @@
 """The calls about collections: make, change, map, export and re-embed them."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from sonoprobe_client.bodies import CollectionChangeBody, FacetsBody, FilterBody, IntakeBody
 from sonoprobe_client.models import (
@@ -10,6 +11,7 @@ from sonoprobe_client.models import (
     CollectionDeleted,
     FacetsAnswer,
     LabelRenameAnswer,
+    LayoutAnswer,
     MapAnswer,
     NextScansAnswer,
     OperationAnswer,
@@ -76,11 +78,25 @@ class CollectionCalls(Transport):
         task: str | None = None,
         where: FilterBody | None = None,
         limit: int = 20_000,
+        layout: Literal["principal", "neighbours"] = "principal",
+        machines: bool = False,
+        classifier: str | None = None,
     ) -> MapAnswer:
-        """POST .../map: scans on a plane, as columns."""
-        body = {"task": task, "filter": where or {}, "limit": limit}
+        """POST .../map: scans on a plane, as columns; ``classifier`` asks for its doubts."""
+        body: JsonObject = {"task": task, "filter": where or {}, "limit": limit, "layout": layout}
+        body |= {"machines": machines, "classifier": classifier}
         path = f"{collection_path(collection)}/map"
         return self._read(MapAnswer, self._json("POST", path, json=body))
+
+    def lay_out(self, collection: str) -> OperationAnswer:
+        """POST .../layout: lay it out for its map; ``wait`` for the operation."""
+        path = f"{collection_path(collection)}/layout"
+        return self._read(OperationAnswer, self._json("POST", path))
+
+    def layout(self, collection: str) -> LayoutAnswer:
+        """GET .../layout: how many scans have a place, and since when."""
+        path = f"{collection_path(collection)}/layout"
+        return self._read(LayoutAnswer, self._json("GET", path))
 
     def agreement(self, collection: str, task: str, other_task: str) -> AgreementAnswer:
         """POST .../agreement of two label tasks."""
