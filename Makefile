@@ -7,7 +7,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Otherwise ONNX Runtime reports to its maker.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo demo-replicas test test-postgres test-identity test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
+.PHONY: demo demo-replicas test test-client test-postgres test-identity test-browser browser-tests client test-lowest test-highest check smoke bench docs clean
 .PHONY: requirements sbom image promtool site test-site screenshots notebook
 
 demo: .venv/ready
@@ -36,6 +36,10 @@ test-postgres: .venv-dev/ready
 test-identity: .venv-dev/ready
 	if command -v node > /dev/null && command -v npm > /dev/null; then npm ci --prefix tests/identity --no-audit --no-fund; fi
 	$(DEV) -m pytest -m identity tests/identity
+
+# The distribution of the Python client in a fresh environment: its size, mypy, a program.
+test-client: .venv-dev/ready
+	$(DEV) -m pytest -m slow -s tests/client/test_installation.py
 
 # The console in a real Chromium, and the TypeScript client in Node against a real service.
 test-browser:

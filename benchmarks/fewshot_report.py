@@ -6,7 +6,7 @@ in a folder (--cache, that of ``python -m training evaluate``).
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -48,12 +48,15 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2000, help="of each set, about, at most")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sets", nargs="*", default=[])
+    parser.add_argument(
+        "--shots", nargs="*", type=int, default=studies.SHOTS[1:], help="of the study conformal"
+    )
     parser.add_argument("--studies", nargs="*", choices=NAMES, help="all without")
     arguments = parser.parse_args()
     encoder = bundle_encoders(SHIPPED_BUNDLE)[0]
     data = read(encoder, arguments.sets, arguments.frames, arguments.cache)
     tables: dict[str, list[Row]] = {}
-    studied = all_studies(data, encoder)
+    studied = all_studies(data, encoder, arguments.shots)
     for name in arguments.studies or studied:
         tables[name] = studied[name](data, arguments.seeds)
         table(name, tables[name])
@@ -62,7 +65,9 @@ def main() -> None:
     write_report(tables, arguments)
 
 
-def all_studies(data: Data, encoder: BundleEncoder) -> dict[str, Callable[[Data, int], list[Row]]]:
+def all_studies(
+    data: Data, encoder: BundleEncoder, shots: Sequence[int]
+) -> dict[str, Callable[[Data, int], list[Row]]]:
     """Table -> study of (data, seeds)."""
     fits = studies.CalibratedFits(data)
 
@@ -73,7 +78,7 @@ def all_studies(data: Data, encoder: BundleEncoder) -> dict[str, Callable[[Data,
     return {
         "heads": studies.heads,
         "calibration": partial(studies.calibration, fits=fits),
-        "conformal": partial(studies.coverage, fits=fits),
+        "conformal": partial(studies.coverage, fits=fits, shots_tried=tuple(shots)),
         "abstention": partial(studies.abstention, fits=fits),
         "novelty": novelty,
         "random_against_grouped": studies.optimism,

@@ -4,6 +4,8 @@ Shape suffixes: N frames, Q tested frames, C classes, D embedding width, P pairs
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -135,10 +137,15 @@ def calibration(data: Data, seeds: int, fits: CalibratedFits) -> list[Row]:
     ]
 
 
-def coverage(data: Data, seeds: int, fits: CalibratedFits) -> list[Row]:
-    """Share of tested frames whose set holds their class (classes equal), and set sizes."""
+def coverage(
+    data: Data, seeds: int, fits: CalibratedFits, shots_tried: Sequence[int] = SHOTS[1:]
+) -> list[Row]:
+    """Share of tested frames whose set holds their class (classes equal), and set sizes.
+
+    The methods that end with ``_plain`` have no prior over groups.
+    """
     values_of: dict[tuple[str, int, str, float], list[list[float]]] = defaultdict(list)
-    for shots in SHOTS[1:]:
+    for shots in shots_tried:
         for name, split, labelled, rows_ND in splits(data, shots, seeds):
             head_fit, calibrator = fits.of(name, tuple(split.train.tolist()))
             inside = calibrator.calibration.probabilities(head_fit.scores.chosen.logits_NC)
@@ -146,8 +153,12 @@ def coverage(data: Data, seeds: int, fits: CalibratedFits) -> list[Row]:
                 head_fit.head.logits(rows_ND[split.test])
             )
             truth_Q = class_numbers(labelled)[split.test]
-            for method in ("lac", "aps"):
-                scores = conformal(head_fit.scores.chosen, inside, method=method)
+            of_method = {
+                method: conformal(head_fit.scores.chosen, inside, method=method)
+                for method in ("lac", "aps")
+            }
+            of_method["lac_plain"] = replace(of_method["lac"], prior_P=np.empty(0))
+            for method, scores in of_method.items():
                 for nominal in (0.8, 0.9):
                     sets = scores.sets(given_QC, nominal)
                     if sets.members_NC is not None:

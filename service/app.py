@@ -17,13 +17,11 @@ from service.access.saved_answers import AnswerStore
 from service.access.tokens.access_tokens import access_tokens
 from service.access.workspace_registry import WorkspaceRegistry
 from service.access.workspace_rules import WorkspaceRules, workspace_rules
-from service.api import openapi, problems
+from service.api import openapi, problems, routers
 from service.api.body_limits import BodyLimits
 from service.api.dependencies import Services
 from service.api.gauges import watch
 from service.api.middleware import Gate
-from service.api.routers import ROUTERS
-from service.api.streams.stream_route import stream_routes
 from service.api.streams.stream_table import stream_table
 from service.catalog.erasure_records import SweepLimits
 from service.catalog.interface import Catalog
@@ -96,9 +94,7 @@ def create_app(
         redoc_url=None,
         telemetry=NO_SPANS_OF_FASTAPI,
     )
-    for router in ROUTERS:
-        app.include_router(router)
-    app.router.routes.extend(stream_routes())
+    routers.install(app)
     openapi.install(app)
     problems.install(app, retry_after_s=settings.retry_after_s)
     body_limits = BodyLimits(
@@ -132,7 +128,7 @@ async def _opened(
     fits = _fit_queue(stack, settings, watch)
     pipeline = _pipeline(settings, model, metrics, watch, rules)
     await stack.enter_async_context(pipeline)
-    classifiers = _classifiers(settings, truth, model)
+    classifiers = _classifiers(settings, truth, pipeline)
     evaluator = ClassifierEvaluator(truth, classifiers)
     gate, every_s = model.ultrasound, settings.monitor_store_s
     monitor = ClassifierMonitor(truth, classifiers, evaluator, metrics, gate, every_s)
@@ -214,9 +210,13 @@ async def _opened_gallery(
     return gallery
 
 
-def _classifiers(settings: Settings, truth: Catalog, model: Encoder) -> ClassifierStore:
+def _classifiers(settings: Settings, truth: Catalog, pipeline: Pipeline) -> ClassifierStore:
     return ClassifierStore(
-        truth, encoder_id=model.encoder_id, dim=model.dim, max_examples=settings.max_fit_examples
+        truth,
+        encoder_id=pipeline.encoder.encoder_id,
+        dim=pipeline.encoder.dim,
+        max_examples=settings.max_fit_examples,
+        embed_views=pipeline.views_of_kept,
     )
 
 
@@ -288,6 +288,6 @@ def _key_ring(
     stack: AsyncExitStack, settings: Settings, catalog: Catalog, default_workspace_id: str
 ) -> KeyRing:
     failed = FailedKeys(settings.max_failed_keys, settings.failed_keys_window_s)
-    tokens = stack.enter_context(access_tokens(settings, catalog.find_workspace))
+    tokens = stack.enter_context(access_tokens(settings, catalog.workspace_at_door))
     required = settings.require_key
     return KeyRing(catalog, default_workspace_id, failed, require_key=required, tokens=tokens)

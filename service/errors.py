@@ -43,6 +43,8 @@ ServiceError
 │   ├── QuotaExceeded          the workspace would store more than its quota allows
 │   ├── NothingChanged         the version has learnt the labels of its source already
 │   ├── NotSupported           the engine of the catalog cannot do it
+│   ├── ViewsMissing           there are no pixels to make views of
+│   ├── WrongAccuracy          the version is asked with another accuracy
 │   └── ImagesNotKept          the collection keeps no images to embed again
 ├── PreconditionFailed         If-Match names a version that is no longer current
 ├── Overloaded                 a queue is full; nothing was done
@@ -282,6 +284,14 @@ class EncoderMismatch(Conflict):
 
 class ImagesNotKept(Conflict):
     """The collection keeps no images, so its scans cannot be embedded again."""
+
+
+class ViewsMissing(Conflict):
+    """A version with views needs pixels of an example or scan that are not kept."""
+
+
+class WrongAccuracy(Conflict):
+    """The version was fitted for, and is calibrated at, another accuracy than the requested one."""
 
 
 class NoLabelSource(Conflict):

@@ -71,6 +71,11 @@ class Settings(ConnectionSettings, IdentitySettings, StreamSettings, BaseSetting
         description="Port of its own for /metrics, which then answers 404 on the other one; 0 = "
         "/metrics is on the port of the service.",
     )
+    metrics_need_key: bool = Field(
+        False,
+        description="Whether /metrics on the port of the service asks for a key with the scope "
+        "metrics.read; the port of its own never does.",
+    )
     metrics_host: str = Field(
         "127.0.0.1", description="Address to listen on for SONOPROBE_METRICS_PORT."
     )

@@ -11,7 +11,7 @@ from service.access.keys import (
     rotate_key,
 )
 from service.access.name_limits import NameLimits as NameLimits
-from service.access.scopes import SERVICE_ADMIN, effective_scopes
+from service.access.scopes import OF_THE_SERVICE, effective_scopes
 from service.catalog.access_records import KeyGrant as KeyGrant
 from service.catalog.access_records import KeyRecord as KeyRecord
 from service.catalog.interface import Catalog
@@ -61,8 +61,8 @@ class KeyRegistry:
         require_key_name(name)
         require_grant(grant)
         _require_all(caller, grant)
-        if SERVICE_ADMIN in grant.scopes:
-            raise MissingScope("only the command line makes such a key", SERVICE_ADMIN)
+        for scope in sorted(OF_THE_SERVICE & set(grant.scopes)):
+            raise MissingScope("only the command line makes such a key", scope)
         token = new_token()
         create = self._catalog.create_key
         return create(caller.workspace_id, name, hash_key(token), grant), token

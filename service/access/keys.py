@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from service.access.failed_keys import FailedKeys
 from service.access.name_limits import UNLIMITED, NameLimits, require_names
-from service.access.scopes import ADMIN, ROLES, SERVICE_ADMIN, effective_scopes, require_known
+from service.access.scopes import ADMIN, OF_THE_SERVICE, ROLES, effective_scopes, require_known
 from service.access.tokens.access_tokens import AccessTokens
 from service.access.tokens.provider_keys import UnknownSigner
 from service.catalog.access_records import FULL_GRANT, KeyGrant, KeyRecord, Workspace
@@ -113,7 +113,7 @@ class KeyRing:
         self._uses[key.key_id] = time.time()
         scopes = effective_scopes(key.grant.roles, key.grant.scopes)
         if key.workspace_id != self._default_workspace_id:
-            scopes -= {SERVICE_ADMIN}
+            scopes -= OF_THE_SERVICE
         author, limits = Author(key.key_id, key.name), NameLimits.of(key.grant)
         roles, until = key.grant.roles, key.grant.expires_at
         version = key.policy_version
@@ -134,15 +134,17 @@ class KeyRing:
 
     def _token_caller(self, tokens: AccessTokens, token: str, address: str) -> Caller:
         try:
-            workspace, holder = tokens.holder(token)
+            workspace, policy_version, holder = tokens.holder(token)
         except InvalidToken:
             self._note_failure(address)
             raise
+        owner_id, author = workspace.workspace_id, holder.author
         until = timestamp(datetime.fromtimestamp(holder.expires_at_s, UTC))
         return Caller(
-            workspace.workspace_id,
-            holder.author,
+            owner_id,
+            author,
             holder.scopes,
+            policy_version,
             roles=holder.roles,
             expires_at=until,
         )
@@ -185,8 +187,9 @@ def create_key(
         Conflict: the workspace is being deleted.
     """
     require_workspace_name(workspace)
-    if SERVICE_ADMIN in grant.scopes and workspace != DEFAULT_WORKSPACE:
-        raise InputError(f"only keys of the workspace {DEFAULT_WORKSPACE} have {SERVICE_ADMIN}")
+    beyond = sorted(OF_THE_SERVICE & set(grant.scopes))
+    if beyond and workspace != DEFAULT_WORKSPACE:
+        raise InputError(f"only keys of the workspace {DEFAULT_WORKSPACE} have {beyond[0]}")
     require_key_name(name)
     require_grant(grant)
     token = new_token()

@@ -37,11 +37,13 @@ SCOPES: Mapping[str, str] = {
     "usage.read": "read how much of its limits the own key has used",
     "audit.read": "read the audit log of the workspace",
     "admin": "manage keys, policy and trusted signatures of the workspace, read its usage",
+    "metrics.read": "read the metrics of the whole service, where they ask for a key",
     "service.admin": "create, suspend and delete workspaces of the whole service",
 }
-# Of no role: it reaches beyond the workspace of the key. Only the command line gives it, to keys
-# of the default workspace, so no administrator of a workspace can have it or pass it on.
-SERVICE_ADMIN = "service.admin"
+METRICS_READ = "metrics.read"
+# Of no role: they reach beyond the workspace of the key. Only the command line gives them, to keys
+# of the default workspace, so no administrator of a workspace can have them or pass them on.
+OF_THE_SERVICE = frozenset({METRICS_READ, "service.admin"})
 
 _READER = (
     "encoder.read",
@@ -95,7 +97,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "curator": frozenset(_CURATOR),
     "operator": frozenset(_OPERATOR),
     "auditor": frozenset(_AUDITOR),
-    ADMIN: frozenset(SCOPES) - {SERVICE_ADMIN},
+    ADMIN: frozenset(SCOPES) - OF_THE_SERVICE,
 }
 
 

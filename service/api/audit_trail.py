@@ -2,11 +2,14 @@
 
 A write has two entries. ``begun`` is on disk before the work begins, the outcome before the answer
 is sent. So a crash between leaves an entry without an outcome, and never a write without an entry.
-A read has one, on disk before the answer is sent. If an entry cannot be stored the request fails.
+A read has one, on disk before the answer is sent; it may be written while the answer is made, and
+a second one says so if that fails. If an entry cannot be stored the request fails.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -57,6 +60,7 @@ class RequestTrail:
         self._is_read = request.method == "GET" or READ_SCOPES.issuperset(scopes)
         self._has_begun = False
         self._caller: Caller | None = None
+        self._foreseen: tuple[int, Names, Future[None]] | None = None
         self.names: Names = {}
 
     def is_of(self, caller: Caller) -> None:
@@ -70,6 +74,13 @@ class RequestTrail:
             await self._log.record(replace(self._event(0), outcome="begun", are_known=False))
             self._has_begun = True
 
+    def foresee(self, status: int) -> None:
+        """Submit the entry of a read that will be answered so. Raises AuditFailure."""
+        if self._is_read and not self._is_quiet and self._foreseen is None:
+            names = {kind: list(of_kind) for kind, of_kind in self.names.items()}
+            written = self._log.submit(replace(self._event(status), names=names))
+            self._foreseen = (status, names, written)
+
     async def end(self, status: int, code: str = "", location: str = "") -> None:
         """Record the outcome. Raises AuditFailure: it cannot be stored."""
         if self._caller is None:
@@ -81,6 +92,9 @@ class RequestTrail:
             if name not in self.names[kind]:
                 self.names[kind].append(name)
         if status < 400 and self._is_quiet:
+            return
+        if self._foreseen is not None and self._foreseen[:2] == (status, self.names):
+            await asyncio.wrap_future(self._foreseen[2])
             return
         event = self._event(status, code)
         if status in SUMMED_UP and not self._has_begun:
@@ -109,7 +123,7 @@ async def recorded(trail: RequestTrail, handle: Handle) -> Response:
     Raises:
         AuditFailure: the outcome could not be stored. What was done stays done.
     """
-    token = start_noting(trail.names)
+    token = start_noting(trail)
     try:
         response = await handle()
     except AuditFailure:

@@ -10,7 +10,7 @@ from service.api.dependencies import Services
 from service.api.shapes.classifier_shapes import ExampleSource, LabelledExample
 from service.api.uploads import Upload, from_base64, read_upload
 from service.classifiers.requests import UploadedExample
-from service.embedding.pipeline import EmbeddedImage
+from service.embedding.pipeline import EmbeddedImage, EmbedOptions
 from service.errors import InputError, PolicyRefused, ServiceError, TooManyItems
 from service.gallery.acceptance import image_of
 
@@ -71,7 +71,7 @@ def _let_in(image: EmbeddedImage | ServiceError) -> EmbeddedImage | ServiceError
 
 
 async def embed_labelled(
-    service: Services, body: ExampleSource, files: tuple[bytes, ...]
+    service: Services, body: ExampleSource, files: tuple[bytes, ...], *, with_views: bool
 ) -> list[UploadedExample]:
     """Embed all images or none, for a version that keeps them as examples.
 
@@ -80,7 +80,7 @@ async def embed_labelled(
             message gives its position.
     """
     uploads = []
-    embedded = await embed_each_labelled(service, body, files, are_kept=True)
+    embedded = await embed_each_labelled(service, body, files, are_kept=True, with_views=with_views)
     for index, upload in enumerate(embedded):
         if isinstance(upload, ServiceError):
             raise type(upload)(f"file {index}: {upload}") from upload
@@ -89,16 +89,23 @@ async def embed_labelled(
 
 
 async def embed_each_labelled(
-    service: Services, body: ExampleSource, files: tuple[bytes, ...], *, are_kept: bool = False
+    service: Services,
+    body: ExampleSource,
+    files: tuple[bytes, ...],
+    *,
+    are_kept: bool = False,
+    with_views: bool = False,
 ) -> list[UploadedExample | ServiceError]:
     """Embed each image, or say why it cannot be embedded.
 
     Args:
         are_kept: the examples are stored with a version, so the workspace must let them in.
+        with_views: embed their views as well.
     """
     if not files:
         return []
-    embedded = await service.pipeline.embed_all(files)
+    options = EmbedOptions(with_views=with_views)
+    embedded = await service.pipeline.embed_all(files, options)
     if are_kept:
         embedded = [_let_in(image) for image in embedded]
     return [
@@ -111,6 +118,7 @@ async def embed_each_labelled(
             example.subject_id,
             example.study_id,
             file,
+            image.views_D,
         )
         for file, (image, example) in enumerate(zip(embedded, body.unstored, strict=True))
     ]

@@ -63,6 +63,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.IdempotencyConflict: 409,
     errors.EncoderMismatch: 409,
     errors.ImagesNotKept: 409,
+    errors.ViewsMissing: 409,
+    errors.WrongAccuracy: 409,
     errors.NoLabelSource: 409,
     errors.QuotaExceeded: 409,
     errors.NothingChanged: 409,

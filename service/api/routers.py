@@ -1,5 +1,7 @@
 """The routers of the service, in the order of the OpenAPI document."""
 
+from fastapi import FastAPI
+
 from service.api.pages import console, docs
 from service.api.routes import (
     audit_routes,
@@ -21,6 +23,7 @@ from service.api.routes import (
     version_routes,
     workspace_routes,
 )
+from service.api.streams.stream_route import stream_routes
 
 ROUTERS = tuple(
     module.router
@@ -47,3 +50,10 @@ ROUTERS = tuple(
         docs,
     )
 )
+
+
+def install(app: FastAPI) -> None:
+    """Give an app every route, those of WebSockets too."""
+    for router in ROUTERS:
+        app.include_router(router)
+    app.router.routes.extend(stream_routes())

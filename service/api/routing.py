@@ -70,7 +70,7 @@ class StrictRoute(APIRoute):
                 raise HTTPException(404)
             held: AbstractContextManager[object] = nullcontext()
             if scopes is not None:
-                caller = request.state.caller = await _authenticated(request)
+                caller = request.state.caller = await authenticated(request)
                 if trail is not None:
                     trail.is_of(caller)
                 # Counted before its scopes: also one that lacks them.
@@ -102,7 +102,7 @@ class StrictRoute(APIRoute):
         return handle
 
 
-async def _authenticated(request: Request) -> Caller:
+async def authenticated(request: Request) -> Caller:
     """The caller of a request, whose policy becomes ``request.state.policy``.
 
     Raises:

@@ -322,6 +322,16 @@ def decode_vector(blob: object, dim: int) -> npt.NDArray[np.float32]:
     return np.frombuffer(blob, "<f4").astype(np.float32, copy=False)
 
 
+def frame_part(blob: bytes, dim: int) -> bytes:
+    """The embedding of an upload, without that of its views where it is stored behind it."""
+    return blob[: 4 * dim] if len(blob) == 8 * dim else blob
+
+
+def views_part(blob: bytes, dim: int) -> npt.NDArray[np.float32] | None:
+    """The mean embedding of the views of an upload, float32 (dim,); None where none is stored."""
+    return decode_vector(blob[4 * dim :], dim) if len(blob) == 8 * dim else None
+
+
 def decode_vectors(blobs: Sequence[object], dim: int) -> npt.NDArray[np.float32]:
     """float32 (N, dim) of many blobs. Raises CatalogFailure as ``decode_vector``."""
     try:

@@ -95,6 +95,14 @@ class ClassifierCatalog(Protocol):
     ) -> npt.NDArray[np.float32]:
         """embeddings_ND of the examples with ``is_kept``, in the order of fitting."""
 
+    def version_views(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> tuple[npt.NDArray[np.float32] | None, ...]:
+        """For the same examples the mean embedding of the views; None where none is stored.
+
+        Only uploads of fits with views have one. That of a scan is made of its kept pixels.
+        """
+
     def version_unlabelled(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> tuple[tuple[VersionExample, ...], npt.NDArray[np.float32]]:

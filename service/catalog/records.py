@@ -243,7 +243,8 @@ class NewExample(NamedTuple):
         example_id: of an existing example of the classifier; None = a new one.
         scan: (collection, scan_id) of a stored scan, which has the vector and the subject.
         sha256: of the image file.
-        subject_id, study_id, embedding_D: of an upload; None for a stored scan.
+        subject_id, study_id, embedding_D: of an upload; None for a stored scan. Of a fit with views
+            the mean embedding of the views follows in the same array, float32 (2 D,).
     """
 
     label: str

@@ -39,6 +39,22 @@ Ranking: TypeAlias = Callable[[int], NearestRows]  # k -> the k nearest
 
 
 @dataclass(frozen=True, slots=True)
+class PartLists:
+    """How one part of an index is searched.
+
+    Attributes:
+        lists: of its approximate index; 0 = it is searched exactly.
+        probed: lists that a search looks through.
+        is_measured: ``probed`` was chosen by the recall that its build measured.
+    """
+
+    rows: int
+    lists: int
+    probed: int
+    is_measured: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SearchState:
     """How the rows of one collection are searched.
 
@@ -46,12 +62,14 @@ class SearchState:
         compressed_rows: rows that are searched approximately.
         segments: parts that were built so far.
         tail_rows: rows that are not in a part yet and are searched exactly.
+        lists: of each part, oldest first; empty where the parts have none.
     """
 
     rows: int
     compressed_rows: int
     segments: int
     tail_rows: int
+    lists: tuple[PartLists, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

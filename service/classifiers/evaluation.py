@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from service.arrays import Doubles
+from service.arrays import Doubles, Floats
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan, VersionExample
@@ -167,7 +167,8 @@ class ClassifierEvaluator:
                 "were refused"
             )
         known = sum(reason in allowed for reason in reasons)
-        heads = tuple(_evaluated(loaded, used))
+        rows_ND = self._store.query_rows(workspace_id, loaded.asks_views, used)
+        heads = tuple(_evaluated(loaded, used, rows_ND))
         return Evaluation(len(used), known, heads, len(refused), tuple(refused[:LISTED]))
 
     def _kept(self, loaded: LoadedClassifier, *where: Any) -> Examples:
@@ -256,11 +257,13 @@ def _cells(
                 yield ConfusionCell(label, actual, predicted, named)
 
 
-def _evaluated(loaded: LoadedClassifier, examples: Examples) -> Iterator[HeadEvaluation]:
+def _evaluated(
+    loaded: LoadedClassifier, examples: Examples, rows_ND: Floats
+) -> Iterator[HeadEvaluation]:
     truths = _truths(loaded.model, examples)
     groups_N = np.unique(grouped(examples).groups, return_inverse=True)[1]
     for label, head in loaded.model.heads.items():
-        shares_NC = head.probabilities(examples.embeddings_ND)
+        shares_NC = head.probabilities(rows_ND)
         held_out = HeldOut(
             head.head.classes,
             np.log(np.maximum(shares_NC, 1e-300)),

@@ -37,6 +37,7 @@ class Example(NamedTuple):
         scan: (collection, scan_id) of a stored scan.
         example_id: of an example of an earlier version.
         file: its number among the files of the request, from 0; None = not uploaded.
+        views_D: of an upload, the mean embedding of its views; None where none was made.
     """
 
     embedding_D: Floats
@@ -48,6 +49,7 @@ class Example(NamedTuple):
     study_id: str | None = None
     example_id: str | None = None
     file: int | None = None
+    views_D: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Examples:
     study_ids: Sequence[str | None]
     example_ids: Sequence[str | None]
     files: Sequence[int | None]
+    views: Sequence[Floats | None]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,7 +74,7 @@ class Examples:
     def of(cls, rows: Sequence[Example]) -> "Examples":
         """The columns of rows."""
         if not rows:
-            return cls(np.empty((0, 0), np.float32), (), (), (), (), (), (), (), ())
+            return cls(np.empty((0, 0), np.float32), (), (), (), (), (), (), (), (), ())
         embeddings, *columns = zip(*rows, strict=True)
         return cls(np.stack(embeddings), *columns)
 
@@ -259,6 +262,10 @@ def changed(base: Examples, changes: Changes) -> tuple[Examples, dict[str, int]]
 def to_records(examples: Examples, groups: Sequence[str]) -> tuple[NewExample, ...]:
     """Records for the catalog, with groups as numbers; a scan keeps its own ids and embedding."""
     numbers: dict[str, int] = {}
+    columns = (
+        *(examples.labels, groups, examples.example_ids, examples.scans, examples.sha256s),
+        *(examples.subject_ids, examples.study_ids, examples.embeddings_ND, examples.views),
+    )
     return tuple(
         NewExample(
             label=label,
@@ -268,17 +275,13 @@ def to_records(examples: Examples, groups: Sequence[str]) -> tuple[NewExample, .
             sha256=sha256,
             subject_id=None if scan else subject_id,
             study_id=None if scan else study_id,
-            embedding_D=None if scan else embedding_D,
+            embedding_D=None if scan else _stored(row_D, views_D),
         )
-        for label, group, example_id, scan, sha256, subject_id, study_id, embedding_D in zip(
-            examples.labels,
-            groups,
-            examples.example_ids,
-            examples.scans,
-            examples.sha256s,
-            examples.subject_ids,
-            examples.study_ids,
-            examples.embeddings_ND,
-            strict=True,
+        for label, group, example_id, scan, sha256, subject_id, study_id, row_D, views_D in zip(
+            *columns, strict=True
         )
     )
+
+
+def _stored(embedding_D: Floats, views_D: Floats | None) -> Floats:
+    return embedding_D if views_D is None else np.concatenate([embedding_D, views_D])

@@ -11,10 +11,16 @@ import numpy as np
 
 from service.arrays import Floats
 from service.catalog.filter_records import ScanFilter
-from service.catalog.records import UNLABELLED, Author, NewExample, NewVersion
+from service.catalog.records import (
+    UNLABELLED,
+    Author,
+    ClassifierVersion,
+    NewExample,
+    NewVersion,
+)
 from service.classifiers.examples import Examples, by_class_name, labels_of, to_records
 from service.errors import InputError
-from service.fewshot.classifier_fit import ClassifierFit, fit_classifier, presence
+from service.fewshot.classifier_fit import ClassifierFit, ViewedRows, fit_classifier, presence
 from service.fewshot.duplicates import closest, near_duplicate_groups, similarity_of_copies
 from service.fewshot.fit import Counted
 from service.fewshot.heldout import without_scores as without_scores
@@ -26,6 +32,7 @@ from service.fewshot.semi_supervision.semi_supervised import UnlabelledScans
 Kind: TypeAlias = Literal["single_label", "multi_label"]
 SINGLE: Kind = "single_label"
 MULTI: Kind = "multi_label"
+VIEWS = "views"  # setting of a version that is asked with views
 REPORT_DIGITS = 6
 MAX_COMPARED = 10_000  # examples without ids: comparing all pairs takes some seconds
 
@@ -117,6 +124,7 @@ class FitOptions:
         counted: whether frames of one patient and class count once together, or one by one.
         thresholds: label -> probability from which it is present; multi-label only.
         unlabelled: further scans that take part; None = those of the version before.
+        views: fit to the mean embedding of seven views of each example, and be asked with such.
     """
 
     kind: Kind = SINGLE
@@ -124,11 +132,15 @@ class FitOptions:
     counted: Counted | None = None
     thresholds: Mapping[str, float] | None = None
     unlabelled: UnlabelledSelection | None = None
+    views: bool | None = None
 
     @property
     def is_given(self) -> bool:
         """Whether any option is given."""
-        options = (self.class_weights, self.counted, self.thresholds, self.unlabelled)
+        options = (
+            *(self.class_weights, self.counted, self.thresholds),
+            *(self.unlabelled, self.views),
+        )
         return any(option is not None for option in options)
 
     def after(self, base: "FitOptions", names: Collection[str]) -> "FitOptions":
@@ -147,6 +159,7 @@ class FitOptions:
             self.counted or base.counted,
             inherited(self.thresholds, base.thresholds),
             self.unlabelled,
+            base.views if self.views is None else self.views,
         )
 
     def in_one_spelling(self) -> "FitOptions":
@@ -163,6 +176,7 @@ class FitOptions:
             "class_weights": dict(self.class_weights or {}),
             "counted": self.counted if self.counted != "groups" else None,
             "thresholds": dict(self.thresholds or {}),
+            VIEWS: self.views,
         }
         return {name: value for name, value in options.items() if value}
 
@@ -176,7 +190,13 @@ def options_of(kind: str, settings: Mapping[str, Any]) -> FitOptions:
         settings.get("class_weights"),
         settings.get("counted"),
         thresholds,
+        views=settings.get(VIEWS),
     )
+
+
+def asks_views(version: ClassifierVersion) -> bool:
+    """Whether a version was fitted with views, and must be asked with them."""
+    return bool(version.settings.get(VIEWS))
 
 
 def names_of(examples: Examples, kind: str) -> frozenset[str]:
@@ -192,8 +212,12 @@ def fitted_version(
     author: Author,
     encoder_id: str,
     pool: UnlabelledPool | None = None,
+    views_ND: Floats | None = None,
 ) -> NewVersion:
     """Fit and calibrate; the version holds the out-of-fold scores.
+
+    Args:
+        views_ND: the mean embedding of the views of each example, for a fit with views.
 
     Raises:
         ConflictingLabels: equal examples carry different labels.
@@ -205,7 +229,7 @@ def fitted_version(
     names = [examples.name(row) for row in range(len(examples))]
     refuse_conflicts(examples.embeddings_ND, examples.labels, names)
     unlabelled = None if pool is None else pool.beside(examples, grouping)
-    fit = _fit(examples, grouping.groups, options, encoder_id, unlabelled)
+    fit = _fit(examples, grouping.groups, options, encoder_id, (unlabelled, views_ND))
     settings = {**settings, **options.to_settings()}
     records = to_records(examples, grouping.groups)
     if pool is not None:
@@ -234,15 +258,18 @@ def _fit(
     groups: tuple[str, ...],
     options: FitOptions,
     encoder_id: str,
-    unlabelled: UnlabelledScans | None,
+    beside: tuple[UnlabelledScans | None, Floats | None],
 ) -> ClassifierFit:
+    """``beside``: unlabelled scans, and the mean embeddings of views."""
     if options.kind == MULTI:
         labels_by_key = {key: labels_of(key) for key in set(examples.labels)}
         targets = presence([labels_by_key[key] for key in examples.labels])
     else:
         targets = {None: examples.labels}
+    unlabelled, views_ND = beside
+    rows = examples.embeddings_ND
     return fit_classifier(
-        examples.embeddings_ND,
+        rows if views_ND is None else ViewedRows(rows, views_ND),
         targets,
         groups,
         encoder_id=encoder_id,

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from service.classifiers.document_rules import (
 from service.classifiers.examples import class_name
 from service.classifiers.report_check import CALIBRATION, ROUNDING, WHERE
 from service.errors import InputError, InvalidArtifact
-from service.fewshot.classifier import PRESENCE
+from service.fewshot.classifier import PRESENCE, AskedWith
 from service.fewshot.classifier_fit import MAX_LABELS
 from service.fewshot.conformal import PRIOR_POINTS
 from service.fewshot.fit import MAX_CLASS_NAME, MAX_CLASSES
@@ -68,6 +68,8 @@ def check_document(document: Mapping[str, Any]) -> None:
         "card": _card,
     }
     record(outline)(facts, WHERE)
+    if facts.get("asked_with", "frame") not in get_args(AskedWith):
+        refuse(f"{WHERE}.asked_with", "frame or views")
     dim = facts["novelty"]["arrays"]["anchors_SD"]["shape"][1]
     if not 1 <= dim <= MAX_DIM:
         refuse(f"{WHERE}.novelty.arrays.anchors_SD.shape[1]", f"a width of 1 to {MAX_DIM}")

@@ -49,6 +49,11 @@ class LoadedClassifier:
     model: FewShotClassifier
     support: Support
 
+    @property
+    def asks_views(self) -> bool:
+        """Whether it is asked with the mean embedding of views."""
+        return self.model.asked_with == "views"
+
 
 def support_of(examples: Sequence[VersionExample], embeddings_ND: Floats) -> Support:
     """The kept examples with their vectors, or a drawn 2000 of them."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.catalog.records import Author, NewVersion
-from service.classifiers.fitting import MULTI, REPORT_DIGITS, SINGLE
+from service.classifiers.fitting import MULTI, REPORT_DIGITS, SINGLE, VIEWS
 from service.classifiers.import_check import check_document, respelt, spellings
 from service.classifiers.loaded import LoadedClassifier
 from service.classifiers.report_check import WHERE, check_report
@@ -67,13 +67,14 @@ def version_of_document(
     origin = {key: value for key, value in portable.card.items() if key != "report"}
     is_multi_label = None not in classifier.heads
     thresholds = {"thresholds": classifier.thresholds} if is_multi_label else {}
+    views = {VIEWS: True} if classifier.asked_with == "views" else {}
     return NewVersion(
         encoder_id=classifier.encoder_id,
         classes=classifier.labels,
         artifact=to_bytes(classifier),
         out_of_fold=b"",
         report=report,
-        settings={"imported": True, "origin": origin, **thresholds},
+        settings={"imported": True, "origin": origin, **thresholds, **views},
         author=author,
         kind=MULTI if is_multi_label else SINGLE,
     )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from service.arrays import Bools, Doubles, Floats
 from service.catalog.ids import new_ids
 from service.classifiers.loaded import LoadedClassifier, Neighbour
-from service.errors import InputError
+from service.errors import InputError, ViewsMissing
 from service.fewshot.attribution import (
     CineAttribution,
     OutputMap,
@@ -62,12 +62,14 @@ class QueryFrame:
     Attributes:
         index: number of the frame in the file.
         copies: how many frames it stands for.
+        views_D: the mean embedding of its views, for versions that are asked with it.
     """
 
     index: int
     embedding_D: Floats
     copies: int = 1
     region: int = 0
+    views_D: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class PredictionQuery:
         unmapped_because: why there is none.
         findings: of the quality checks on the picture.
         acquisition: None where it is not known.
+        views_D: as of ``QueryFrame``.
     """
 
     embedding_D: Floats
@@ -102,6 +105,7 @@ class PredictionQuery:
     unmapped_because: str = SEVERAL_PICTURES
     findings: frozenset[str] = frozenset()
     acquisition: Acquisition | None = None
+    views_D: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,7 @@ def predict(
     Raises:
         InputError: a coverage outside 0.5 to 0.999, a threshold or heat map of an unknown class or
             label, or a cine without a readable frame.
+        ViewsMissing: the version is asked with views, and a query has none.
     """
     if request.heatmap_label is not None:
         loaded.model.find(request.heatmap_label)
@@ -227,22 +232,44 @@ def predict(
     predicted = iter(items)
     cine = None
     if request.cine:
-        frames = tuple(
-            QueryFrame(index, query.embedding_D)
-            for index, query in enumerate(queries)
-            if query is not None
-        )
-        if not frames:
-            raise InputError("expected at least one readable frame of the cine, got none")
-        embedding_D = _attribution_of(loaded, frames).embedding_D
-        read = [query for query in queries if query is not None]
-        shared = frozenset.intersection(*(query.findings for query in read))
-        first = read[0].acquisition
-        query = PredictionQuery(embedding_D, frames, findings=shared, acquisition=first)
-        ((cine,), _) = _predicted([query], loaded, request)
+        ((cine,), _) = _predicted([_cine_query(loaded, queries)], loaded, request)
     return PredictedItems(
         tuple(None if query is None else next(predicted) for query in queries), sets, cine
     )
+
+
+def _cine_query(
+    loaded: LoadedClassifier, queries: Sequence[PredictionQuery | None]
+) -> PredictionQuery:
+    """All items as the frames of one cine. Raises InputError: none was read."""
+    frames = tuple(
+        QueryFrame(index, query.embedding_D, views_D=query.views_D)
+        for index, query in enumerate(queries)
+        if query is not None
+    )
+    if not frames:
+        raise InputError("expected at least one readable frame of the cine, got none")
+    read = [query for query in queries if query is not None]
+    copies = [1] * len(frames)
+    embedding_D = cine_attribution(
+        loaded.model, np.stack([frame.embedding_D for frame in frames]), copies
+    ).embedding_D
+    return PredictionQuery(
+        embedding_D,
+        frames,
+        findings=frozenset.intersection(*(query.findings for query in read)),
+        acquisition=read[0].acquisition,
+        views_D=_attribution_of(loaded, frames).embedding_D if loaded.asks_views else None,
+    )
+
+
+def _asked_with(loaded: LoadedClassifier, query: PredictionQuery | QueryFrame) -> Floats:
+    """The embedding that the heads of a version are asked with. Raises ViewsMissing."""
+    if not loaded.asks_views:
+        return query.embedding_D
+    if query.views_D is None:
+        raise ViewsMissing("the version is asked with views: send files, or scans with kept images")
+    return query.views_D
 
 
 def _predicted(
@@ -254,9 +281,11 @@ def _predicted(
     embeddings_QD = stacked_QD.astype(np.float32)
     gate = request.ultrasound
     passed_Q = np.ones(len(queries), bool) if gate is None else gate.passed(embeddings_QD)
+    asked = [_asked_with(loaded, query) for query in queries]
     predictions = loaded.model.predict(
-        embeddings_QD,
+        np.stack(asked).astype(np.float32) if asked else embeddings_QD,
         request.coverage,
+        frames_ND=embeddings_QD,
         thresholds=request.thresholds,
         unusable_N=[_unusable(*pair) for pair in zip(queries, passed_Q, strict=False)] or [None],
     )
@@ -344,5 +373,5 @@ def _frames(
 
 
 def _attribution_of(loaded: LoadedClassifier, frames: Sequence[QueryFrame]) -> CineAttribution:
-    embeddings_TD = np.stack([frame.embedding_D for frame in frames])
+    embeddings_TD = np.stack([_asked_with(loaded, frame) for frame in frames])
     return cine_attribution(loaded.model, embeddings_TD, [frame.copies for frame in frames])

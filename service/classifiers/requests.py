@@ -41,6 +41,7 @@ class UploadedExample:
 
     Attributes:
         file: its number among the files of the request, from 0.
+        views_D: the mean embedding of its views; None unless the fit needs it.
     """
 
     embedding_D: Floats
@@ -49,6 +50,7 @@ class UploadedExample:
     subject_id: str | None = None
     study_id: str | None = None
     file: int | None = None
+    views_D: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

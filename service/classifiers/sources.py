@@ -167,7 +167,8 @@ class Sources:
             stored = self._catalog.version_examples(*where)
             kept = [example for example in stored if example.is_kept]
             embeddings_ND = self._catalog.version_embeddings(*where, dim=self._dim)
-            if len(kept) == len(embeddings_ND):
+            views = self._catalog.version_views(*where, dim=self._dim)
+            if len(kept) == len(embeddings_ND) == len(views):
                 break
         else:
             raise PreconditionFailed("examples of the version are being deleted; try again")
@@ -181,6 +182,7 @@ class Sources:
             [example.study_id for example in kept],
             [example.example_id for example in kept],
             [None] * len(kept),
+            views,
         )
 
     def check_collection(self, workspace_id: str, name: str) -> None:
@@ -203,6 +205,7 @@ def _of_scans(collection: str, scans: LabelledScans, labels: Sequence[str]) -> E
         [(collection, scan_id) for scan_id in scans.scan_ids],
         scans.subject_ids,
         scans.study_ids,
+        [None] * count,
         [None] * count,
         [None] * count,
     )

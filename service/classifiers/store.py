@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from service.arrays import Floats
 from service.catalog.interface import Catalog
 from service.catalog.records import Author, Classifier, ClassifierVersion, NewVersion
 from service.classifiers.examples import Changes, Examples, changed
@@ -28,13 +29,17 @@ from service.classifiers.portable_versions import version_of_document
 from service.classifiers.signing.signatures import SIGNATURE, SignatureState
 from service.classifiers.sources import Sources
 from service.classifiers.unlabelled import kept_pool, selected_pool
+from service.classifiers.views.example_views import ExampleViews
+from service.classifiers.views.kept_views import EmbedViews, KeptViews
 from service.errors import (
     EncoderMismatch,
+    InputError,
     NameTaken,
     NotEnoughExamples,
     PreconditionFailed,
     TooManyItems,
     UnknownItem,
+    ViewsMissing,
 )
 
 MAX_LOADED = 32  # versions in memory; each holds at most 2000 embeddings
@@ -44,12 +49,19 @@ class ClassifierStore:
     """All classifiers of one catalog that the loaded encoder can serve."""
 
     def __init__(
-        self, catalog: Catalog, *, encoder_id: str, dim: int, max_examples: int = 200_000
+        self,
+        catalog: Catalog,
+        *,
+        encoder_id: str,
+        dim: int,
+        max_examples: int = 200_000,
+        embed_views: EmbedViews | None = None,
     ) -> None:
         self._catalog = catalog
         self._encoder_id = encoder_id
         self._dim = dim
         self._max_examples = max_examples
+        self._views = None if embed_views is None else ExampleViews(catalog, KeptViews(embed_views))
         self._ready: OrderedDict[tuple[str, str, int], LoadedClassifier] = OrderedDict()
         self._generation = 0
         self._lock = threading.Lock()
@@ -85,7 +97,9 @@ class ClassifierStore:
         pool = None
         if options.unlabelled is not None:
             pool = self._selected_pool(workspace_id, options.unlabelled)
-        version = self._fitted(unrepeated(examples), settings or {}, author, options, pool)
+        settings = settings or {}
+        once = unrepeated(examples)
+        version = self._fitted(workspace_id, once, settings, author, options, pool)
         before_storing()
         return self._catalog.create_classifier(workspace_id, name, version)
 
@@ -136,7 +150,7 @@ class ClassifierStore:
             pool = self._selected_pool(workspace_id, options.unlabelled)
         else:
             pool, _ = kept_pool(self._catalog, workspace_id, name, start, self._dim)
-        version = self._fitted(examples, settings, author, chosen, pool)
+        version = self._fitted(workspace_id, examples, settings, author, chosen, pool)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
         )
@@ -167,7 +181,7 @@ class ClassifierStore:
         settings |= _dropped_thresholds(base) | _inherited_source(base)
         names = names_of(kept, base.kind)
         options = FitOptions().after(options_of(base.kind, base.settings), names)
-        version = self._fitted(kept, settings, author, options, pool)
+        version = self._fitted(workspace_id, kept, settings, author, options, pool)
         return self._catalog.add_version(workspace_id, name, version, publish=True)
 
     def _selected_pool(
@@ -183,8 +197,21 @@ class ClassifierStore:
             return
         raise NameTaken("the workspace has a classifier of this name")
 
+    def query_rows(self, workspace_id: str, asks_views: bool, examples: Examples) -> Floats:
+        """What a head is fitted to or asked with: embeddings, or the means of those of views.
+
+        Raises:
+            ViewsMissing, Overloaded: as ``ExampleViews.of``.
+        """
+        if not asks_views:
+            return examples.embeddings_ND
+        if self._views is None:
+            raise ViewsMissing("this program has no encoder to make views with")
+        return self._views.of(workspace_id, examples)
+
     def _fitted(
         self,
+        workspace_id: str,
         examples: Examples,
         settings: Mapping[str, Any],
         author: Author,
@@ -201,7 +228,13 @@ class ClassifierStore:
         kinds["uploads"] = len(examples) - kinds["scans"]
         settings = {**settings, SOURCE: {**settings.get(SOURCE, {}), **kinds}}
         pool = None if pool is None else pool.without(examples)
-        return fitted_version(examples, options, settings, author, self._encoder_id, pool)
+        views_ND = None
+        if options.views:
+            if pool is not None:
+                raise InputError("unlabelled scans cannot take part in a fit with views")
+            views_ND = self.query_rows(workspace_id, True, examples)
+        fitted = (examples, options, settings, author, self._encoder_id, pool, views_ND)
+        return fitted_version(*fitted)
 
     def require_encoder(self, encoder_id: str) -> None:
         """Raises EncoderMismatch: it is not the loaded one."""

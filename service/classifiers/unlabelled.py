@@ -134,6 +134,7 @@ def _labelled(
         [scan.study_id for scan in scans],
         [None] * len(scans),
         [None] * len(scans),
+        [None] * len(scans),
     )
 
 

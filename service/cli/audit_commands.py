@@ -4,19 +4,22 @@ import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.access.audit.audit_archive import write_now
+from service.access.audit.audit_archive import archive, write_now
 from service.access.audit.audit_entries import AuditEvent
 from service.access.audit.audit_heads import HeadsFile, read_heads
+from service.access.audit.audit_moving import archived_in, line_of, move_out
 from service.access.audit.audit_verification import Finding, Verification, verify
 from service.access.keys import workspace_id_of
 from service.catalog.audit.audit_place import store_of
 from service.catalog.audit.audit_records import AuditStore
 from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
+from service.catalog.ids import timestamp
 from service.cli.audited import command_user
 from service.cli.remote.operation_commands import entries
 from service.cli.terminal import AsJson, catalog_at, errors, explained, show
@@ -52,6 +55,16 @@ def verify_log(
         ),
     ] = None,
     copy: Copy = None,
+    moved: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--moved",
+            help="File of entries that `move-out` has written, repeatable, oldest first; then "
+            "the chains are verified from their first entry on.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify all chains; the exit code is 1 if an entry was changed, removed or cut off.
@@ -64,7 +77,7 @@ def verify_log(
         if not heads:
             noted += HeadsFile(settings.heads_dir()).read()
         with _store(settings, copy) as store:
-            results = verify(store, noted)
+            results = verify(store, noted, archived_in(moved or ()))
     if as_json:
         chains = [asdict(result) | {"sound": result.is_sound} for result in results]
         sound = all(result.is_sound for result in results)
@@ -106,12 +119,35 @@ def export_log(
                 reached = after
                 while entries := store.read(chain, after=reached, limit=ENTRIES_AT_ONCE):
                     for entry in entries:
-                        line = f'{{"entry":{entry.text},"sha256":"{entry.sha256}"}}'
-                        typer.echo(separator + line, nl=not as_json)
+                        typer.echo(separator + line_of(entry), nl=not as_json)
                         separator = "," if as_json else ""
                     reached = entries[-1].seq
         if as_json:
             typer.echo("[]" if separator == "[" else "]")
+
+
+@app.command(name="move-out")
+def move_out_entries(
+    file: Annotated[Path, typer.Argument(help="New file for the entries; it must not exist.")],
+    before: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="Day (UTC) of the first that stays.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Move entries from before a day into a file of JSON lines, as `export` prints them.
+
+    The chains go on from there and still verify. Keep the file: `verify --moved FILE` reads it. A
+    copy beside the backups keeps what it has. A service may run meanwhile. Not in PostgreSQL.
+    """
+    with explained():
+        settings = read_settings()
+        with _store(settings, None) as store:
+            if settings.backup_dir is not None:  # the copy must not miss what goes
+                archive(store, settings.backup_dir)
+            counts = move_out(store, timestamp(before.replace(tzinfo=UTC)), file, command_user())
+            HeadsFile(settings.heads_dir()).note(store.heads())
+        lines = [f"{chain}: {count} entries moved" for chain, count in counts.items()]
+        show({"moved": counts}, lines or ["no entry is older"], as_json=as_json)
 
 
 @app.command(name="forget-digests")
@@ -152,9 +188,11 @@ def _store(settings: Settings, copy: Path | None) -> Iterator[AuditStore]:
 
 
 def _tell(result: Verification) -> None:
-    unconfirmed = result.entries and result.confirmed < result.entries
+    unconfirmed = result.entries and result.confirmed < result.last
     tail = f"confirmed by noted heads until {result.confirmed}" if unconfirmed else "all confirmed"
     typer.echo(f"{result.chain}: {result.entries} entries, {tail}")
+    if result.moved:
+        typer.echo(f"  entries until {result.moved} are in files (--moved reads them as well)")
     for first, last in result.restored:
         typer.echo(f"  a restore lost entries {first} to {last}, as entry {first} says")
     for finding in result.findings:

@@ -54,6 +54,10 @@ def fit(
         str | None,
         typer.Option(help="Collection whose other scans take part unlabelled, where that helps."),
     ] = None,
+    views: Annotated[
+        bool,
+        typer.Option("--views", help="Fit to seven views of each image; predictions take longer."),
+    ] = False,
     as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
@@ -65,7 +69,8 @@ def fit(
     """
     with service_at(url, key) as client:
         files = labelled_files(source)
-        fields = {} if unlabelled is None else {"unlabelled": {"collection": unlabelled}}
+        fields: dict[str, Any] = {"views": True} if views else {}
+        fields |= {} if unlabelled is None else {"unlabelled": {"collection": unlabelled}}
         if collection is None:
             images = [file.path.read_bytes() for file in files]
             with _hint():
@@ -76,7 +81,7 @@ def fit(
             typer.echo(str(labels), err=as_json)
             wanted = {"name": name, "collection": collection, "task": task or name}
             answer = client.fit(wanted | fields)
-        heads = answer["report"]["labels"] if fields else ()
+        heads = answer["report"]["labels"] if unlabelled else ()
         show(answer, [_line(answer), *map(_unlabelled_line, heads)], as_json=as_json)
         for warning in answer["report"]["warnings"]:
             errors.print(warning, markup=False, highlight=False, soft_wrap=True)

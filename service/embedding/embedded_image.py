@@ -28,6 +28,7 @@ class EmbedOptions:
         with_thumbnail: return a small JPEG.
         with_map: return the feature map of a file of one frame and one region.
         with_png: return the used pixels of a file of one frame and one region.
+        with_views: embed seven views of each used region as well, at seven times the cost.
     """
 
     sampling: Sampling | None = None
@@ -35,6 +36,7 @@ class EmbedOptions:
     with_thumbnail: bool = False
     with_map: bool = False
     with_png: bool = False
+    with_views: bool = False
 
     def choosing(self, frames: str | None, region: str | None) -> "EmbedOptions":
         """These options with sampling and region mode from a request. Raises InputError."""
@@ -89,6 +91,7 @@ class EmbeddedImage:
         mapped: None unless requested, and for files of several frames or regions.
         used_png: the pixels that the encoder received, without loss or metadata; with the region
             mode ``none`` they give the same embedding. None as ``mapped``.
+        views_D: the mean embedding of all views, pooled as ``embedding_D``; None unless requested.
     """
 
     sha256: str
@@ -100,6 +103,7 @@ class EmbeddedImage:
     thumbnail_jpeg: bytes = b""
     mapped: MappedImage | None = None
     used_png: bytes | None = None
+    views_D: Floats | None = None
 
     @property
     def format(self) -> str:

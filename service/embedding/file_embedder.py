@@ -25,7 +25,7 @@ import numpy as np
 from service.arrays import Floats, Pixels
 from service.embedding.batcher import Encoded
 from service.embedding.embedded_image import EmbeddedImage, EmbedOptions, MappedImage
-from service.embedding.pooling import FrameEmbedding, pool
+from service.embedding.pooling import FrameEmbedding, mean_of_views, pool, pool_views
 from service.errors import CorruptImage, DecodeLimit
 from service.fairness.fair_queue import QueueState
 from service.fairness.fair_threads import FairThreads
@@ -36,6 +36,7 @@ from service.imaging.analysis.preprocess import PreprocessSpec, preprocess
 from service.imaging.analysis.quality import is_blank
 from service.imaging.analysis.text import TextFinder
 from service.imaging.analysis.thumbnails import encode_png, thumbnail
+from service.imaging.analysis.views import views_of
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.frames import DecodedFrame, ImageInfo
 from service.imaging.formats.limits import DecodeLimits
@@ -81,6 +82,15 @@ class _PreparedFrame:
     digest: bytes
     frame_3SS: Floats
     with_map: bool
+    more_views: tuple[Floats, ...] = ()  # of the region; the first is frame_3SS
+
+
+@dataclass(frozen=True, slots=True)
+class _EncodedRegion:
+    """The result for one region; ``views_D`` is None unless requested."""
+
+    frame: Encoded
+    views_D: Floats | None
 
 
 @dataclass(slots=True)
@@ -126,7 +136,7 @@ class _FrameStream:
         self._context = copy_context()  # a callback from another thread would lose the workspace
         self._slots = threading.Semaphore(WINDOW)
         self._stopped = threading.Event()
-        self._tasks: dict[bytes, asyncio.Task[Encoded]] = {}
+        self._tasks: dict[bytes, asyncio.Task[_EncodedRegion]] = {}
         self._places: list[tuple[int, float | None, int, bytes]] = []  # without the large tensors
 
     def put(self, frame: _PreparedFrame) -> bool:
@@ -146,7 +156,7 @@ class _FrameStream:
         self._tasks[frame.digest] = task
         task.add_done_callback(self._release)
 
-    def _release(self, task: asyncio.Task[Encoded]) -> None:
+    def _release(self, task: asyncio.Task[_EncodedRegion]) -> None:
         self._slots.release()
         if task.cancelled() or task.exception() is not None:
             self._stopped.set()
@@ -162,11 +172,17 @@ class _FrameStream:
         if not self._places:
             raise CorruptImage("no frame of the file decodes")
         frames = [
-            FrameEmbedding(index, time_s, results[digest].embedding_D, region=region)
+            FrameEmbedding(
+                index,
+                time_s,
+                results[digest].frame.embedding_D,
+                region=region,
+                views_D=results[digest].views_D,
+            )
             for index, time_s, region, digest in self._places
         ]
         content = hashlib.sha256(b"".join(digest for *_, digest in self._places)).hexdigest()
-        return frames, list(results.values()), content
+        return frames, [region.frame for region in results.values()], content
 
     def close(self) -> None:
         """Stop the thread and cancel what the encoder has not finished."""
@@ -176,10 +192,16 @@ class _FrameStream:
             task.cancel()
 
 
-async def _encoded(encoder: FrameQueue, frame: _PreparedFrame) -> Encoded:
+async def _encoded(encoder: FrameQueue, frame: _PreparedFrame) -> _EncodedRegion:
     if frame.with_map:
-        return await encoder.submit_mapped(frame.frame_3SS)
-    return Encoded(await encoder.submit(frame.frame_3SS), None)
+        encoded = await encoder.submit_mapped(frame.frame_3SS)
+    else:
+        encoded = Encoded(await encoder.submit(frame.frame_3SS), None)
+    if not frame.more_views:
+        return _EncodedRegion(encoded, None)
+    # One by one: the queue has room for WINDOW frames of a file, and not for seven times as many.
+    views = [encoded.embedding_D, *[await encoder.submit(view) for view in frame.more_views]]
+    return _EncodedRegion(encoded, mean_of_views(views))
 
 
 class FileEmbedder:
@@ -268,6 +290,7 @@ class FileEmbedder:
             file.thumbnail_jpeg,
             mapped,
             file.used_png,
+            frames[0].views_D if is_still else pool_views(tuple(frames)),
         )
 
     def _decode_timed(
@@ -319,17 +342,14 @@ class FileEmbedder:
         if is_single and options.with_png:
             file.used_png = encode_png(used[0])
         file.is_blank = file.is_blank and all(map(is_blank, used))
-        return [
-            _PreparedFrame(
-                frame.index,
-                frame.time_s,
-                region,
-                _digest_of(used_hw),
-                preprocess(used_hw[None], self._spec)[0],
-                is_single and options.with_map,
-            )
-            for region, used_hw in enumerate(used)
-        ]
+        prepared = []
+        for region, used_hw in enumerate(used):
+            views = views_of(used_hw) if options.with_views else (used_hw,)
+            first, *more = (preprocess(view_hw[None], self._spec)[0] for view_hw in views)
+            with_map = is_single and options.with_map
+            place = (frame.index, frame.time_s, region, _digest_of(used_hw))
+            prepared.append(_PreparedFrame(*place, first, with_map, tuple(more)))
+        return prepared
 
     def _make_thumbnail(self, file: _DecodedFile, frame: DecodedFrame) -> None:
         """Show the first frame, and later the first used frame from the middle on."""

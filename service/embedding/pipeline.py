@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from service.arrays import Floats
 from service.embedding.batcher import MicroBatcher, Passes
 from service.embedding.embedded_image import EmbeddedImage as EmbeddedImage
 from service.embedding.embedded_image import EmbedOptions as EmbedOptions
@@ -22,12 +23,13 @@ from service.embedding.file_embedder import WINDOW, FileDefaults, FileEmbedder, 
 from service.embedding.live_frames import LiveFrames, LiveParts
 from service.embedding.onnx_session import open_text_finder
 from service.embedding.ultrasound_gate import UltrasoundTest as UltrasoundTest
-from service.errors import EncoderFailure, ServiceError, UploadTooLarge
+from service.errors import EncoderFailure, ServiceError, Stopping, UploadTooLarge
 from service.fairness.fair_queue import QueueState, Quota, reserve_of
 from service.fairness.fair_threads import SPARE, FairThreads
 from service.fairness.workspace_turn import SERVICE, current_workspace, working_for
 from service.imaging.analysis.frame_analysis import parse_region_mode, use_one_thread
 from service.imaging.analysis.preprocess import preprocess
+from service.imaging.analysis.views import VIEWS
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.sampling import parse_sampling
@@ -63,7 +65,7 @@ class WorkMeter(Protocol):
         """Called before the files of a request are looked at; its exceptions refuse them."""
 
     def embedded(self, more_frames: int) -> None:
-        """Called with the frames of a file beyond the first."""
+        """Called with the frames of a file beyond the first; each view counts as one."""
 
     def decoded(self, elapsed_s: float) -> None:
         """Called with the time for which a file held a decoder, also one that failed."""
@@ -134,8 +136,10 @@ class Pipeline:
         )
         self._admitted = Quota(limits.max_queue, of="images")
         self._probe: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> "Pipeline":
+        self._loop = asyncio.get_running_loop()
         await self._batcher.__aenter__()
         return self
 
@@ -217,6 +221,27 @@ class Pipeline:
         finally:
             self._admitted.give_back(workspace_id, images)
 
+    def views_of_kept(self, images: Sequence[bytes]) -> list[Floats]:
+        """The mean embedding of the views of kept pixels, for a thread beside the event loop.
+
+        Raises:
+            ServiceError: as ``embed_all``, and the first error of an image.
+            Stopping: the pipeline was not entered.
+        """
+        if self._loop is None:
+            raise Stopping("the service does not embed")
+        # The kept pixels are what the encoder saw, so no region must be cut out.
+        options = EmbedOptions(region_mode="none", with_views=True)
+        work = self.embed_all(images, options)
+        rows = []
+        for image in asyncio.run_coroutine_threadsafe(work, self._loop).result():
+            if isinstance(image, ServiceError):
+                raise image
+            if image.views_D is None:
+                raise EncoderFailure("the encoder gave no views")
+            rows.append(image.views_D)
+        return rows
+
     def live(self, options: EmbedOptions = DEFAULT_OPTIONS) -> LiveFrames:
         """For the frames of one live stream; of the options only the region counts."""
         region_mode = options.region_mode or parse_region_mode(self._limits.region)
@@ -244,8 +269,9 @@ class Pipeline:
         try:
             self._check_size(data)
             embedded = await self._files.embed(data, options)
-            if self._meter is not None and embedded.frames_used > 1:
-                self._meter.embedded(embedded.frames_used - 1)
+            passes = embedded.frames_used * (VIEWS if options.with_views else 1)
+            if self._meter is not None and passes > 1:
+                self._meter.embedded(passes - 1)
             return embedded
         except ServiceError as error:
             return error

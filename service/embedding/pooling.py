@@ -3,6 +3,7 @@
 Shape suffixes: T frames, D embedding width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ class FrameEmbedding:
         embedding_D: float32, unit length.
         copies: number of frames of the clip that it represents, itself included.
         region: which of the used regions of the frame, 0 = the largest.
+        views_D: mean embedding of its views, unit length; None unless requested.
     """
 
     index: int
@@ -30,6 +32,7 @@ class FrameEmbedding:
     embedding_D: Floats
     copies: int = 1
     region: int = 0
+    views_D: Floats | None = None
 
 
 def place_of(frame: FrameEmbedding, regions_used: int) -> int:
@@ -44,11 +47,27 @@ def index_and_region(place: int, regions_used: int) -> tuple[int, int]:
 
 def pool(frames: tuple[FrameEmbedding, ...]) -> Floats:
     """Mean of the unit embeddings, weighted by their copies, at unit length: float32 (D,)."""
-    embeddings_TD = np.stack([frame.embedding_D for frame in frames]).astype(np.float64)
-    weights_T = np.array([frame.copies for frame in frames], np.float64)
-    mean_D = weights_T @ embeddings_TD
+    return _mean([frame.embedding_D for frame in frames], [frame.copies for frame in frames])
+
+
+def pool_views(frames: tuple[FrameEmbedding, ...]) -> Floats | None:
+    """As ``pool``, of the means of the views; None where a frame has none."""
+    views = [frame.views_D for frame in frames if frame.views_D is not None]
+    if not views or len(views) < len(frames):
+        return None
+    return _mean(views, [frame.copies for frame in frames])
+
+
+def mean_of_views(embeddings: Sequence[Floats]) -> Floats:
+    """The mean embedding of the views of one region, at unit length: float32 (D,)."""
+    return _mean(embeddings, [1] * len(embeddings))
+
+
+def _mean(embeddings: Sequence[Floats], copies: Sequence[int]) -> Floats:
+    embeddings_TD = np.stack(embeddings).astype(np.float64)
+    mean_D = np.array(copies, np.float64) @ embeddings_TD
     length = float(np.linalg.norm(mean_D))
-    # Opposite embeddings may cancel; then the first frame represents all.
+    # Opposite embeddings may cancel; then the first one represents all.
     return np.asarray(mean_D / length if length > 1e-9 else embeddings_TD[0], np.float32)
 
 

@@ -32,6 +32,7 @@ PRESENT: Presence = "present"
 PRESENCE: tuple[Presence, Presence] = (ABSENT, PRESENT)  # as they sort
 PRESENT_NUMBER = 1  # its place among them
 THRESHOLD = 0.5  # default of a label
+AskedWith: TypeAlias = Literal["frame", "views"]  # one embedding, or the mean of those of its views
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,17 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class FewShotClassifier:
-    """Calibrated heads by label, sorted, and what distances are usual among the examples."""
+    """Calibrated heads by label, sorted, and what distances are usual among the examples.
+
+    Attributes:
+        asked_with: what the heads were fitted to and calibrated with, and must be asked with.
+            Distances are always between embeddings of frames.
+    """
 
     encoder_id: str
     heads: Mapping[str | None, CalibratedHead]
     novelty: Novelty
+    asked_with: AskedWith = "frame"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -210,11 +217,14 @@ class FewShotClassifier:
         *,
         thresholds: Mapping[str, float] | None = None,
         unusable_N: Sequence[Unusable | None] | None = None,
+        frames_ND: npt.NDArray[np.floating] | None = None,
         shares: Mapping[str | None, Doubles] | None = None,
     ) -> Predictions:
         """Classify rows, or say why not.
 
         Args:
+            embeddings_ND: as ``asked_with`` says.
+            frames_ND: embeddings for distances; None = ``embeddings_ND``.
             coverage: share of rows whose prediction set holds the truth, 0.5 to 0.999.
             thresholds: class or label -> threshold; they override those of the heads.
             unusable_N: why the classifier abstains from a row, known from its picture.
@@ -226,6 +236,7 @@ class FewShotClassifier:
         """
         requested = thresholds or {}
         self.check_thresholds(requested)
+        near_ND = embeddings_ND if frames_ND is None else frames_ND
         if shares is None:
             shares = {k: head.probabilities(embeddings_ND) for k, head in self.heads.items()}
         sets = {
@@ -239,7 +250,7 @@ class FewShotClassifier:
                 reason,
                 *distances,
             )
-            for row, (reason, distances) in enumerate(self._reasons(embeddings_ND, unusable_N))
+            for row, (reason, distances) in enumerate(self._reasons(near_ND, unusable_N))
         )
         return Predictions(rows, sets)
 

@@ -13,7 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.calibrator import fit_calibrator
-from service.fewshot.classifier import ABSENT, PRESENT, CalibratedHead, FewShotClassifier
+from service.fewshot.classifier import (
+    ABSENT,
+    PRESENT,
+    AskedWith,
+    CalibratedHead,
+    FewShotClassifier,
+)
 from service.fewshot.fit import Counted, Fit, check_names, fit
 from service.fewshot.forecast import affordable_forecasts
 from service.fewshot.heldout import OutOfFold
@@ -31,6 +37,19 @@ class ClassifierFit:
     classifier: FewShotClassifier
     report: ClassifierReport
     out_of_fold: OutOfFold
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedRows:
+    """Examples of a fit with views.
+
+    Attributes:
+        frames_ND: their embeddings, for distances.
+        views_ND: the mean embedding of the views of each, to which the heads are fitted.
+    """
+
+    frames_ND: npt.NDArray[np.floating]
+    views_ND: npt.NDArray[np.floating]
 
 
 def presence(labels: Sequence[frozenset[str]]) -> dict[str | None, Sequence[str]]:
@@ -59,7 +78,7 @@ def presence(labels: Sequence[frozenset[str]]) -> dict[str | None, Sequence[str]
 
 
 def fit_classifier(
-    embeddings_ND: npt.NDArray[np.floating],
+    embeddings_ND: npt.NDArray[np.floating] | ViewedRows,
     targets: Mapping[str | None, Sequence[str]],
     groups: Sequence[str],
     *,
@@ -72,7 +91,7 @@ def fit_classifier(
     """Fit one head per target.
 
     Args:
-        embeddings_ND: one row per example.
+        embeddings_ND: one row per example, or both rows of a fit with views.
         targets: ``{None: class of each example}``, or ``presence`` of several labels.
         groups: N patients, studies or images.
         thresholds: class or label -> probability from which it is called.
@@ -85,14 +104,13 @@ def fit_classifier(
         InputError: lengths differ, a bad name, weight or threshold, or rows of no finite length.
     """
     if None not in targets:
-        for names, what in ((thresholds, "thresholds"), (weights, "class weights")):
-            unknown = set(names or {}) - targets.keys()
-            if unknown:
-                raise InputError(f"{len(unknown)} of the {what} name a label without examples")
+        _refuse_unknown(targets, thresholds, "thresholds")
+        _refuse_unknown(targets, weights, "class weights")
     scans = _affordable(unlabelled, len(targets))
+    frames_ND, rows_ND, asked_with = _rows(embeddings_ND)
     fits = {
         label: fit(
-            embeddings_ND,
+            rows_ND,
             classes,
             groups,
             encoder_id=encoder_id,
@@ -109,15 +127,34 @@ def fit_classifier(
     }
     # Products are small: their threads would only wait for those of other requests.
     with threadpool_limits(1):
-        usual = novelty(embeddings_ND, first.labels_N, first.groups_N)
-        classifier = FewShotClassifier(encoder_id, heads, usual).with_thresholds(thresholds or {})
-        report = _report(classifier, fits, embeddings_ND)
+        usual = novelty(frames_ND, first.labels_N, first.groups_N)
+        classifier = FewShotClassifier(encoder_id, heads, usual, asked_with)
+        classifier = classifier.with_thresholds(thresholds or {})
+        report = _report(classifier, fits, rows_ND)
     without_label = None if None in targets else _without_label(targets)
     return ClassifierFit(
         classifier,
         replace(report, examples_without_label=without_label),
         OutOfFold({label: fitted.scores for label, fitted in fits.items()}),
     )
+
+
+def _refuse_unknown(
+    targets: Mapping[str | None, Sequence[str]], values: Mapping[str, float] | None, what: str
+) -> None:
+    """Raises InputError: a value names a label without examples."""
+    unknown = set(values or {}) - targets.keys()
+    if unknown:
+        raise InputError(f"{len(unknown)} of the {what} name a label without examples")
+
+
+def _rows(
+    rows: npt.NDArray[np.floating] | ViewedRows,
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], AskedWith]:
+    """For distances, for the heads, and what these are then asked with."""
+    if isinstance(rows, ViewedRows):
+        return rows.frames_ND, rows.views_ND, "views"
+    return rows, rows, "frame"
 
 
 def _affordable(scans: UnlabelledScans | None, heads: int) -> UnlabelledScans | None:

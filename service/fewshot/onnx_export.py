@@ -33,6 +33,8 @@ def to_onnx(classifier: FewShotClassifier, card: Mapping[str, Any] | None = None
         "thresholds": json.dumps(classifier.thresholds),
         "card": json.dumps(dict(card or {})),
     }
+    if classifier.asked_with != "frame":
+        metadata["asked_with"] = classifier.asked_with
     heads = list(classifier.heads.values())
     scales = [1 / head.calibrator.calibration.temperature for head in heads]
     whole = classifier.heads.get(None)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from service.errors import ArtifactMismatch, EncoderMismatch, InputError
 from service.fewshot.calibrator import Calibration, Calibrator
-from service.fewshot.classifier import PRESENCE, CalibratedHead, FewShotClassifier
+from service.fewshot.classifier import PRESENCE, AskedWith, CalibratedHead, FewShotClassifier
 from service.fewshot.conformal import Conformal
 from service.fewshot.conformal import Method as SetMethod
 from service.fewshot.head import LinearHead
@@ -74,6 +74,8 @@ def to_document(
         },
         "card": dict(card or {}),
     }
+    if classifier.asked_with != "frame":  # so that other documents stay as they were
+        facts["asked_with"] = classifier.asked_with
     return facts | {"sha256": digest_of(facts)}
 
 
@@ -96,7 +98,10 @@ def from_document(
             raise ArtifactMismatch("the classifier was changed: its digest does not match")
         made_for = str(facts["encoder_id"])
         classifier = FewShotClassifier(
-            made_for, dict(_heads(facts["heads"], made_for)), _novelty(facts["novelty"])
+            made_for,
+            dict(_heads(facts["heads"], made_for)),
+            _novelty(facts["novelty"]),
+            _read(AskedWith, facts.get("asked_with", "frame"), "asked_with"),
         )
         card = dict(facts["card"])
     except _UNREADABLE as error:

@@ -25,6 +25,7 @@ from service.catalog.vector_search import (
     IndexedRows,
     IndexStatistics,
     NearestRows,
+    PartLists,
     Ranking,
     SearchState,
     digest_of,
@@ -118,7 +119,13 @@ class EmbeddedSearch:
         recalls = tuple(self._recalls.get((workspace_id, collection), ()))
         return IndexStatistics(
             index_id=digest_of(workspace_id, collection)[:12],
-            state=SearchState(now.rows, now.compressed_rows, now.segments, now.tail_rows),
+            state=SearchState(
+                now.rows,
+                now.compressed_rows,
+                now.segments,
+                now.tail_rows,
+                tuple(PartLists(p.rows, p.lists, p.probed, p.is_measured) for p in now.lists),
+            ),
             recall=float(np.mean(recalls)) if recalls else None,
             recall_samples=len(recalls),
         )

@@ -43,6 +43,11 @@ class CompressedIndex:
         self._index = index
         self.probes = probes
 
+    @property
+    def lists(self) -> int:
+        """Number of its lists."""
+        return int(faiss.extract_index_ivf(self._index).nlist)
+
     def search(
         self,
         queries_QD: Floats,

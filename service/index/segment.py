@@ -6,6 +6,7 @@ at once and without a lock. Rows are addressed by position; ids ascend with posi
 Shape suffixes: N rows, P positions, Q queries, R candidates, D embedding width, K neighbours.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,23 @@ from service.index.vector_file import VectorFile
 EXACT_ALLOWED = 20_000
 MIN_CANDIDATES = 64
 CANDIDATES_PER_HIT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLists:
+    """How a segment is searched.
+
+    Attributes:
+        rows: that are not removed.
+        lists: of its compressed index; 0 = it is searched exactly.
+        probed: lists that a search looks through.
+        is_measured: a build chose ``probed`` by the recall it measured; else it is the default.
+    """
+
+    rows: int
+    lists: int
+    probed: int
+    is_measured: bool
 
 
 class Segment:
@@ -45,6 +63,19 @@ class Segment:
     def __len__(self) -> int:
         """Number of rows that are not removed."""
         return self.manifest.rows - self.removed
+
+    @property
+    def lacks_probes(self) -> bool:
+        """Whether it is compressed and nobody measured how many lists a search needs."""
+        return self.compressed is not None and self.manifest.probes is None
+
+    @property
+    def lists(self) -> SegmentLists:
+        """How it is searched."""
+        if self.compressed is None:
+            return SegmentLists(len(self), 0, 0, False)
+        count, probes = self.compressed.lists, self.compressed.probes
+        return SegmentLists(len(self), count, min(probes, count), not self.lacks_probes)
 
     def positions_of(self, row_ids: Ids) -> Ids:
         """Positions of the ids that are alive in this segment, in the order of the ids."""

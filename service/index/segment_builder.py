@@ -30,9 +30,14 @@ MERGE_RATIO = 2  # a segment is merged when it is at most this many times as lon
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The next step: compress one segment, or merge segments and the tail into a new one."""
+    """The next step: compress one segment, or merge segments and the tail into a new one.
+
+    Attributes:
+        measure: a compressed segment whose lists were never measured, as those of 0.1.0.
+    """
 
     compress: Segment | None = None
+    measure: Segment | None = None
     merge: tuple[Segment, ...] = ()
     with_tail: bool = False
 
@@ -62,7 +67,7 @@ def next_plan(
     for segment in segments:
         if segment.removed > (0 if purge else REMOVED_SHARE * segment.manifest.rows):
             return Plan(merge=(segment,))
-    return None
+    return next((Plan(measure=s) for s in segments if s.lacks_probes), None)
 
 
 def write_segment(
@@ -89,7 +94,12 @@ def compress(segment: Segment, *, stopping: Callable[[], bool]) -> None:
     rows, dim = segment.manifest.rows, segment.manifest.dim
     if rows >= MIN_COMPRESSED_ROWS:
         segment.put_compressed(compressed.build(segment.take, rows, dim, stopping=stopping))
-        segment.put_probes(choose_probes(segment, stopping=stopping))
+        measure(segment, stopping=stopping)
+
+
+def measure(segment: Segment, *, stopping: Callable[[], bool]) -> None:
+    """Choose and store how many lists a search looks through. Raises IndexDamaged, Stopping."""
+    segment.put_probes(choose_probes(segment, stopping=stopping))
 
 
 def choose_probes(segment: Segment, *, stopping: Callable[[], bool]) -> int:

@@ -27,7 +27,7 @@ from service.arrays import Floats, unit_rows
 from service.errors import EncoderMismatch, InputError, ServiceError
 from service.index import segment_builder, tail
 from service.index.neighbours import ContentHashes, Ids, Neighbours, merged
-from service.index.segment import Segment
+from service.index.segment import Segment, SegmentLists
 from service.index.segment_builder import Plan
 from service.index.tail import Tail
 
@@ -41,12 +41,17 @@ __all__ = ["EmbeddingIndex", "IndexState", "Neighbours"]
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """Numbers of alive rows, of compressed rows among them, of segments and of rows in the tail."""
+    """Numbers of alive rows, of compressed rows among them, of segments and of rows in the tail.
+
+    Attributes:
+        lists: of each segment, oldest first.
+    """
 
     rows: int
     compressed_rows: int
     segments: int
     tail_rows: int
+    lists: tuple[SegmentLists, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class EmbeddingIndex:
         compressed = sum(len(s) for s in now.segments if s.compressed is not None)
         in_segments = sum(len(segment) for segment in now.segments)
         in_tail = int(np.count_nonzero(now.tail.alive()))
-        return IndexState(in_segments + in_tail, compressed, len(now.segments), in_tail)
+        lists = tuple(segment.lists for segment in now.segments)
+        return IndexState(in_segments + in_tail, compressed, len(now.segments), in_tail, lists)
 
     # writing ------------------------------------------------------------------------------
 
@@ -237,6 +243,9 @@ class EmbeddingIndex:
             return False
         if plan.compress is not None:
             segment_builder.compress(plan.compress, stopping=stopping)
+            return True
+        if plan.measure is not None:
+            segment_builder.measure(plan.measure, stopping=stopping)
             return True
         blocks = segment_builder.merged_blocks(plan, taken, self._dim, stopping=stopping)
         segment = segment_builder.write_segment(

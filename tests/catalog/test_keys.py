@@ -25,6 +25,14 @@ def test_a_workspace_is_found_by_its_name_and_not_made(catalog, ours):
     assert catalog.list_workspaces() == before
 
 
+def test_at_the_door_a_workspace_has_the_version_of_its_policy(catalog):
+    made = catalog.ensure_workspace("Klinik Süd")
+    assert catalog.workspace_at_door("Klinik Süd") == (made, 0)
+    catalog.set_policy(made.workspace_id, document={"limits": {}}, if_version=0)
+    assert catalog.workspace_at_door("Klinik Süd") == (made, 1)
+    assert catalog.workspace_at_door("another") is None
+
+
 def test_workspaces_are_listed_oldest_first(catalog):
     made = tuple(catalog.ensure_workspace(name) for name in ("b", "c", "a"))
     assert catalog.list_workspaces() == made

@@ -3,16 +3,25 @@
 import re
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.index import segment_files, vector_file
+from service.index.compressed import PROBES
 from service.index.segment_builder import TRIED_PROBES, open_all
 from service.index.vector_file import VectorFile
 from service.index.vector_index import EmbeddingIndex
-from tests.index.clustered_rows import built, clustered, found_ids, put, small_index
+from tests.index.clustered_rows import (
+    built,
+    clustered,
+    found_ids,
+    hashes_of,
+    put,
+    small_index,
+)
 
 
 @pytest.fixture
@@ -185,6 +194,26 @@ def test_a_build_stores_how_many_lists_reach_the_wanted_recall(tmp_path: Path) -
     assert refused == 0
     assert reopened.compressed is not None
     assert reopened.compressed.probes == 48
+
+
+def test_the_next_build_measures_the_lists_of_a_segment_that_has_the_default(
+    tmp_path: Path,
+) -> None:
+    index, ids, rows_ND = small_index(tmp_path), np.arange(3000), clustered(3000)
+    put(index, ids, rows_ND)
+    built(index)
+    folder = next(tmp_path.rglob("segment-*"))
+    manifest = segment_files.verified(folder, encoder_id="enc_a", dim=rows_ND.shape[1])
+    segment_files.write_manifest(folder, replace(manifest, probes=None))  # as 0.1.0 wrote it
+    reopened = small_index(tmp_path)
+    reopened.open_files(ids, hashes_of(ids))
+    (before,) = reopened.state().lists
+    assert (before.lists > 0, before.probed, before.is_measured) == (True, PROBES, False)
+    built(reopened)
+    (after,) = reopened.state().lists
+    assert after.is_measured
+    assert after.probed in TRIED_PROBES
+    assert not reopened.wants_build
 
 
 def test_a_segment_of_release_0_1_0_searches_the_default_number_of_lists() -> None:

@@ -6,12 +6,16 @@ import re
 import shutil
 import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
+from service.access.keys import create_key
+from service.catalog.access_records import KeyGrant
+from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.server import local_service
 from service.settings import Settings
 from sonoprobe_client import ApiError
@@ -112,6 +116,23 @@ def test_every_alert_is_tested() -> None:
     assert alerts == set(
         re.findall(r"alertname: (\w+)", RULES.with_name("rules_test.yml").read_text())
     )
+
+
+def test_metrics_ask_for_a_key_with_their_scope_where_the_settings_say_so(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0, metrics_need_key=True)
+    with local_service(settings) as local:
+        with closing(open_catalog(tmp_path)) as catalog:
+            grant = KeyGrant(scopes=("metrics.read",))
+            _, scraper = create_key(catalog, "scraper", "default", grant)
+        statuses = [
+            httpx.get(f"{local.url}/metrics", headers=headers).status_code
+            for headers in (
+                {},
+                {"Authorization": f"Bearer {local.key}"},
+                {"Authorization": f"Bearer {scraper}"},
+            )
+        ]
+    assert statuses == [401, 403, 200]
 
 
 def test_metrics_on_a_port_of_their_own_are_on_no_other(tmp_path: Path) -> None:

@@ -131,6 +131,22 @@ def test_a_client_can_verify_the_chain_from_the_answers(admin: Client) -> None:
         assert previous.hex() == stated
 
 
+def test_the_chain_is_verified_over_http_in_parts(admin: Client, audited: LocalService) -> None:
+    headers = {"Authorization": f"Bearer {audited.key}"}
+    with httpx.Client(base_url=audited.url, headers=headers, trust_env=False) as http:
+        whole = http.get("/v1/audit/verification").json()
+        assert whole["sound"], whole
+        assert (whole["next_cursor"], whole["moved"], whole["findings"]) == (None, 0, [])
+        assert whole["entries"] == whole["last"] > 10
+        first = http.get("/v1/audit/verification", params={"limit": 7}).json()
+        assert (first["sound"], first["entries"], first["last"]) == (True, 7, 7)
+        rest = http.get("/v1/audit/verification", params={"cursor": first["next_cursor"]}).json()
+        assert (rest["sound"], rest["next_cursor"]) == (True, None)
+        assert rest["entries"] >= whole["entries"] - 7
+    (latest, *_) = entries(admin, action="verify_audit_log")
+    assert latest["outcome"] == "ok"
+
+
 def test_refusals_are_recorded_with_their_code(admin: Client, audited: LocalService) -> None:
     made = admin.create_key("bedside", scopes=["predict"])
     with Client(audited.url, key=made["secret"]) as bedside:
@@ -262,12 +278,36 @@ def test_replicas_extend_one_chain_for_each_workspace(postgres_server: Any, tmp_
     assert not (tmp_path / "none").exists()
 
 
-def test_a_request_fails_when_its_entry_cannot_be_stored(admin: Client, data_dir: Path) -> None:
+def test_a_prediction_has_one_entry_however_it_ends(
+    admin: Client, frames: dict[str, list[bytes]]
+) -> None:
+    before = len(entries(admin, action="predict_items"))
+    file = frames["cyst"][1]
+    with refused("invalid_input", 422):
+        admin.predict("k", [file], heatmap="array", heatmap_label="no such class")
+    admin.predict("k", [file, b"no image"])
+    admin.predict("k", [file])
+    found = entries(admin, action="predict_items")
+    ends = [(entry["outcome"], entry["status"]) for entry in found]
+    assert ends[: len(found) - before] == [("ok", 200), ("ok", 207), ("refused", 422)]
+
+
+def test_a_request_fails_when_its_entry_cannot_be_stored(
+    admin: Client, data_dir: Path, frames: dict[str, list[bytes]]
+) -> None:
+    def predict() -> None:
+        admin.predict("k", frames["cyst"][:1])
+
     with closing(sqlite3.connect(data_dir / AUDIT_FILE)) as file:
         file.execute(
             "CREATE TRIGGER full BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
-        for refused_call in (lambda: admin.create_collection("d"), admin.audit_page, admin.ready):
+        for refused_call in (
+            lambda: admin.create_collection("d"),
+            predict,
+            admin.audit_page,
+            admin.ready,
+        ):
             with refused("audit_failure", 503):
                 refused_call()
         file.execute("DROP TRIGGER full")

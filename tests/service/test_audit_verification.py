@@ -11,10 +11,16 @@ from service.access.audit.audit_archive import archive, bring_back
 from service.access.audit.audit_entries import AuditEvent, Who
 from service.access.audit.audit_heads import HeadsFile, read_heads
 from service.access.audit.audit_log import AuditLog
-from service.access.audit.audit_verification import Verification, differing, verify
+from service.access.audit.audit_moving import archived_in, move_out
+from service.access.audit.audit_verification import (
+    Verification,
+    differing,
+    verify,
+    verify_chain,
+)
 from service.catalog.audit.audit_records import GENESIS, AuditHead, Draft, link
 from service.catalog.audit.sqlite_audit import AUDIT_FILE, SqliteAudit
-from service.errors import AuditFailure
+from service.errors import AuditDiffers, AuditFailure
 
 CHAIN = "ws_1"
 SOMEBODY = Who("command", "uid:1")
@@ -280,3 +286,93 @@ def test_a_closed_chain_keeps_its_entries_and_loses_the_key(
     assert store.read(CHAIN, after=10, limit=9)[0].fields["action"] == "audit.closed"
     assert the_chain(store).entries == 11
     log.close()
+
+
+def test_a_chain_whose_beginning_was_moved_out_verifies_with_and_without_it(
+    store: SqliteAudit, tmp_path: Path
+) -> None:
+    store.append([Draft(CHAIN, {"action": "a", "at": "2027"})])
+    early, late = noted_at(store, 4), noted_at(store, 11)
+    assert move_out(store, "2027", tmp_path / "old.jsonl", SOMEBODY) == {CHAIN: 10}
+    assert [entry.seq for entry in store.read(CHAIN, after=0, limit=50)] == [11, 12]
+    assert differing(store, [late]) == []
+    (alone,) = verify(store, [early, late])
+    assert (alone.findings, alone.moved, alone.entries, alone.confirmed) == ([], 10, 2, 11)
+    (whole,) = verify(store, [early, late], archived_in([tmp_path / "old.jsonl"]))
+    assert (whole.findings, whole.moved, whole.entries, whole.heads) == ([], 0, 12, 2)
+    store.append([Draft(CHAIN, {"action": "a", "at": "2028"})])
+    assert move_out(store, "2028", tmp_path / "next.jsonl", SOMEBODY) == {CHAIN: 2}
+    assert found(store) == []
+    both = archived_in([tmp_path / "old.jsonl", tmp_path / "next.jsonl"])
+    assert verify(store, [], both)[0].is_sound
+
+
+def noted_at(store: SqliteAudit, seq: int) -> AuditHead:
+    (entry,) = store.read(CHAIN, after=seq - 1, limit=1)
+    return AuditHead(CHAIN, seq, entry.sha256, "2027")
+
+
+def test_a_beginning_that_no_entry_tells_of_is_found(store: SqliteAudit, edit: Edit) -> None:
+    (third,) = store.read(CHAIN, after=2, limit=1)
+    edit("INSERT INTO beginnings VALUES (?, 3, ?, '2027')", CHAIN, third.sha256)
+    edit("DELETE FROM entries WHERE seq <= 3")
+    assert found(store) == [("missing", 4)]
+
+
+def test_a_changed_file_of_moved_entries_is_found(store: SqliteAudit, tmp_path: Path) -> None:
+    file = tmp_path / "old.jsonl"
+    move_out(store, "2027", file, SOMEBODY)
+    text = file.read_text()
+    file.write_text(text.replace('"n":5', '"n":6'))
+    findings = verify(store, [], archived_in([file]))[0].findings
+    assert [(finding.kind, finding.seq) for finding in findings] == [("changed", 6)]
+    file.write_text(text.replace('{"entry":', "{", 1))
+    with pytest.raises(AuditFailure):
+        verify(store, [], archived_in([file]))
+
+
+def test_a_chain_that_does_not_verify_is_not_moved_out(
+    store: SqliteAudit, edit: Edit, tmp_path: Path
+) -> None:
+    edit("UPDATE entries SET text = replace(text, '\"n\":5', '\"n\":6')")
+    with pytest.raises(AuditDiffers):
+        move_out(store, "2027", tmp_path / "old.jsonl", SOMEBODY)
+    assert len(store.read(CHAIN, after=0, limit=50)) == 10
+    with pytest.raises(AuditFailure):  # the file is there, and is not written over
+        move_out(store, "2027", tmp_path / "old.jsonl", SOMEBODY)
+
+
+def test_entries_that_stay_are_not_deleted_by_mistake(store: SqliteAudit, file: Path) -> None:
+    move_out(store, "2026", file.parent / "none.jsonl", SOMEBODY)
+    append_only = pytest.raises(sqlite3.IntegrityError, match="append-only")
+    with closing(sqlite3.connect(file)) as connection, append_only:
+        connection.execute("DELETE FROM entries WHERE seq = 1")
+
+
+def test_a_copy_after_moving_begins_where_the_log_does(store: SqliteAudit, tmp_path: Path) -> None:
+    archive(store, tmp_path / "early")
+    store.append([Draft(CHAIN, {"action": "a", "at": "2027"})])
+    archive(store, tmp_path / "early")
+    move_out(store, "2027", tmp_path / "old.jsonl", SOMEBODY)
+    for name, first in (("early", 1), ("late", 11)):
+        archive(store, tmp_path / name)
+        with closing(SqliteAudit(tmp_path / name / AUDIT_FILE)) as copy:
+            assert [e.seq for e in copy.read(CHAIN, after=0, limit=50)] == list(range(first, 13))
+            assert verify(copy, [])[0].entries == 13 - first
+            assert copy.heads()[0].sha256 == store.heads()[0].sha256
+
+
+def test_parts_of_a_chain_verify_one_after_the_other(store: SqliteAudit, edit: Edit) -> None:
+    heads = [noted_at(store, 4), noted_at(store, 10)]
+    ends = []
+    after = 0
+    for _ in range(3):
+        part = verify_chain(store, CHAIN, heads, after=after, limit=4)
+        assert part.is_sound
+        after = part.last
+        ends.append((part.last, part.confirmed, part.is_whole))
+    assert ends == [(4, 4, False), (8, 0, False), (10, 10, True)]
+    edit("DELETE FROM entries WHERE seq > 6")
+    findings = verify_chain(store, CHAIN, heads, after=4, limit=4).findings
+    assert [(finding.kind, finding.seq) for finding in findings] == [("cut", 7), ("cut", 10)]
+    assert verify_chain(store, CHAIN, [], after=8, limit=4).findings[0].kind == "cut"

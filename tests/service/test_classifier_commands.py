@@ -79,6 +79,24 @@ def test_more_images_than_a_request_holds_go_through_a_collection(run, quick) ->
     assert "--collection" in run("fit", "all", SAMPLES, code=1)
 
 
+def test_a_fit_tells_what_became_of_the_unlabelled_scans(run, labels: Path, quick) -> None:
+    with Client(quick.url, key=quick.key) as client:
+        client.create_collection("archive")
+        files = sorted((SAMPLES / "mass").glob("*.png"))[:3]
+        said = [{"scan_id": file.stem} for file in files]
+        client.add_scans("archive", [file.read_bytes() for file in files], said)
+    lines = run("fit", "helped", labels, "--unlabelled", "archive")
+    assert "3 unlabelled scans not used: " in lines
+    assert "unlabelled" not in run("fit", "alone", labels)
+
+
+def test_a_classifier_with_views_is_fitted_at_the_command_line(run, labels: Path) -> None:
+    run("fit", "viewed", labels, "--views")
+    document = labels.with_name("viewed.json")
+    run("export", "viewed", "--out", document)
+    assert json.loads(document.read_text())["asked_with"] == "views"
+
+
 def test_a_folder_in_a_collection_is_fitted_and_judged_as_known(run, tmp_path: Path) -> None:
     folder = tmp_path / "classes"
     for scene in ("cyst", "mass"):

@@ -121,11 +121,12 @@ def test_a_restore_to_an_empty_machine_applies_the_erasures_beside_the_backup(
         receipt = client.erase_subject("p1")
         assert receipt["backups_know"] is True
         assert "erasures_owed 0.0" in client.metrics()
-    for machine, options, expected in (
-        ("one", (), 1),
-        ("two", ("--without-erasures",), 2),
+    monkeypatch.chdir(tmp_path)
+    for folder, options, expected in (
+        (tmp_path / "one", (), 1),
+        (Path("two"), ("--without-erasures",), 2),  # a relative folder, as by default
     ):
-        monkeypatch.setenv("SONOPROBE_DATA_DIR", str(tmp_path / machine))
+        monkeypatch.setenv("SONOPROBE_DATA_DIR", str(folder))
         said_so = run("restore", shelf, *options)
         assert ("erase it again" in said_so) is bool(options)
         assert f"{expected} scans in 1 collections" in run("check")

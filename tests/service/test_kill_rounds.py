@@ -53,3 +53,19 @@ def test_three_hundred_kills_leave_an_audit_chain_that_verifies(engine: str) -> 
     assert report["acknowledged_reads"] > 300
     assert report["acknowledged_writes"] > 300
     assert report["killed_between_entry_and_outcome"] > 0
+
+
+@pytest.mark.slow
+def test_kills_of_a_service_over_http_leave_an_audit_chain_that_verifies() -> None:
+    command = [sys.executable, "benchmarks/http_kill_rounds.py", "--rounds", "20", "--json"]
+    done = subprocess.run(
+        [*command, "--seed", "7"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["acknowledged_reads"] > 0
+    assert sum(report["acknowledged_writes"].values()) > 0

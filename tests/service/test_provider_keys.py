@@ -58,17 +58,18 @@ class Door:
         fetch = ProviderDocuments(issuer.url).signing_keys
         self.keys = ProviderKeys(fetch, refresh_s=REFRESH_S, keep_s=KEEP_S, clock=self.clock)
         check = TokenCheck(policy, self.keys, clock=self.wall)
-        self.tokens = AccessTokens(
-            policy, self.keys, check, lambda name: self.workspace, max_remembered=4
-        )
+        self.tokens = AccessTokens(policy, self.keys, check, self.find_workspace, max_remembered=4)
+
+    def find_workspace(self, name: str) -> tuple[Workspace, int] | None:
+        return None if self.workspace is None else (self.workspace, 0)
 
     def enter(self, token: str) -> str:
         """The subject; fetches keys as the service does for an unknown one."""
         try:
-            _, holder = self.tokens.holder(token)
+            _, _, holder = self.tokens.holder(token)
         except UnknownSigner:
             self.tokens.fetch_keys()
-            _, holder = self.tokens.holder(token)
+            _, _, holder = self.tokens.holder(token)
         return str(holder.author.key_name).partition(" at ")[0]
 
 

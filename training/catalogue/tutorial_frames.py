@@ -1,22 +1,20 @@
-"""``python -m training.catalogue.tutorial_frames SET FOLDER``: the frames of the tutorial.
+"""The frames of the tutorial, from a public set or simulated.
 
 One frame of each patient of a public set, as ``labelled/CLASS/PATIENT/FILE`` to learn from and
 ``new/CLASS/PATIENT/FILE`` of other patients to ask about, and ``other/lung.png``, which shows
-another organ. The set ``simulated`` needs no network. All of it runs in the base install.
+another organ. The set ``simulated`` needs no network.
 """
 
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
 
 import numpy as np
-import typer
 
-from service.errors import InputError, ServiceError
+from service.errors import InputError
 from service.imaging.analysis.thumbnails import encode_png
 from training.catalogue import fetch as fetching
 from training.catalogue.adapters import FoundFile, find_frames
@@ -84,13 +82,20 @@ def simulated_files(folder: Path, per_class: int) -> Iterator[FoundFile]:
 
 
 @contextmanager
-def _files_of(name: str, downloads: Path, per_class: int) -> Iterator[Iterable[FoundFile]]:
+def files_of(
+    name: str, downloads: Path, per_class: int, *, say: Callable[[str], None]
+) -> Iterator[Iterable[FoundFile]]:
+    """The files of a set while the block runs; fetched into ``downloads`` if they are not there.
+
+    Raises:
+        InputError: an unknown set, or one that cannot be fetched.
+    """
     if name == SIMULATED:
         with TemporaryDirectory() as drawn:
             yield simulated_files(Path(drawn), per_class)
         return
     dataset = find(name, packaged_catalogue())
-    typer.echo(f"{dataset.title}, {dataset.licence}, {dataset.url}")
+    say(f"{dataset.title}, {dataset.licence}, {dataset.url}")
     folder = downloads / dataset.name
     with fetching.open_client() as client:
         files = fetching.fetch(dataset, folder, client)
@@ -98,26 +103,3 @@ def _files_of(name: str, downloads: Path, per_class: int) -> Iterator[Iterable[F
         if not (folder / "unpacked").exists():
             unpack(file, folder / "unpacked")
     yield find_frames(folder / "unpacked", dataset.layout)
-
-
-def main(
-    set_name: Annotated[str, typer.Argument(metavar="SET", help="Public set, or simulated.")],
-    folder: Annotated[Path, typer.Argument(help="Where to write, a new folder.")],
-    per_class: Annotated[int, typer.Option(min=2, help="Labelled patients of each class.")] = 20,
-    downloads: Annotated[Path, typer.Option(help="Where downloads are kept.")] = Path("sets"),
-) -> None:
-    """Write the frames of the tutorial."""
-    try:
-        with _files_of(set_name, downloads, per_class) as files:
-            counts = write_frames(files, folder, per_class=per_class)
-    except ServiceError as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from error
-    for label, number in counts.items():
-        typer.echo(
-            f"{label}: {per_class} patients to learn from, {number - per_class} to ask about"
-        )
-
-
-if __name__ == "__main__":
-    typer.run(main)

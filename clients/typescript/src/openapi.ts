@@ -1778,6 +1778,12 @@ export interface components {
          */
         ClassifierAnswer: {
             /**
+             * Accuracy
+             * @description Of its predictions, its calibration and its report: high = with seven views.
+             * @enum {string}
+             */
+            accuracy: "standard" | "high";
+            /**
              * Calibrated
              * @description Whether every label is; the report gives the reason.
              */
@@ -2659,6 +2665,11 @@ export interface components {
             } | null;
             /** @description Null: none, or the scans of the version before. */
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
+            /**
+             * Views
+             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             */
+            views?: boolean | null;
         };
         /**
          * ExamplePage
@@ -3422,6 +3433,11 @@ export interface components {
              */
             index_id: string;
             /**
+             * Lists
+             * @description Of each segment, oldest first; empty on PostgreSQL, whose index has no lists.
+             */
+            lists: components["schemas"]["SegmentAnswer"][];
+            /**
              * Mode
              * @enum {string}
              */
@@ -4081,6 +4097,11 @@ export interface components {
             } | null;
             /** @description Null: none, or the scans of the version before. */
             unlabelled?: components["schemas"]["UnlabelledBody"] | null;
+            /**
+             * Views
+             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             */
+            views?: boolean | null;
         };
         /**
          * NewCollectionBody
@@ -4787,6 +4808,12 @@ export interface components {
          */
         PredictionsAnswer: {
             /**
+             * Accuracy
+             * @description high: from seven views of each item, as the version was fitted.
+             * @enum {string}
+             */
+            accuracy: "standard" | "high";
+            /**
              * Balanced Accuracy
              * @description Mean over labels.
              */
@@ -5226,6 +5253,11 @@ export interface components {
              * @default latest
              */
             version?: string;
+            /**
+             * Views
+             * @description Fit to seven views of each example and predict with accuracy high, which takes seven times as long; scans need kept images. Null: no, or as in the version before.
+             */
+            views?: boolean | null;
         };
         /**
          * RefitResult
@@ -6019,6 +6051,29 @@ export interface components {
             query?: components["schemas"]["QueryAnswer"] | null;
         };
         /**
+         * SegmentAnswer
+         * @description How one segment of an index is searched.
+         */
+        SegmentAnswer: {
+            /**
+             * Lists
+             * @description Lists of its compressed index; 0: it is searched exactly.
+             */
+            lists: number;
+            /**
+             * Measured
+             * @description Whether a build chose probed_lists by the recall it measured; an index of release 0.1.0 has the default until its next build.
+             */
+            measured: boolean;
+            /**
+             * Probed Lists
+             * @description Lists that a search looks through.
+             */
+            probed_lists: number;
+            /** Scans */
+            scans: number;
+        };
+        /**
          * SignatureAnswer
          * @description Who signed an imported classifier, as the workspace knew when it was imported.
          */
@@ -6412,6 +6467,12 @@ export interface components {
          */
         VersionAnswer: {
             /**
+             * Accuracy
+             * @description Of its predictions, its calibration and its report: high = with seven views.
+             * @enum {string}
+             */
+            accuracy: "standard" | "high";
+            /**
              * Calibrated
              * @description Whether every label is; the report gives the reason.
              */
@@ -6584,6 +6645,11 @@ export interface components {
              * @description Unlabelled scans that were deleted meanwhile.
              */
             unlabelled_not_kept?: number | null;
+            /**
+             * Views
+             * @description True: fitted to views, asked with views.
+             */
+            views?: boolean | null;
         } & {
             [key: string]: unknown;
         };
@@ -7225,6 +7291,8 @@ export interface operations {
                 threshold?: string[] | null;
                 /** @description Also predict the images or scans as frames of one cine, in order. */
                 cine?: boolean;
+                /** @description high: seven views of each item, only for a version that was fitted with views; null: as the version was fitted. */
+                accuracy?: ("standard" | "high") | null;
                 /** @description Part of each frame to use: auto, none, or a box x0,y0,x1,y1 in pixels; the settings hold the default. */
                 region?: string | null;
                 /** @description A number, `published` or `latest`. */

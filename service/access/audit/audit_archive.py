@@ -9,7 +9,7 @@ from service.access.audit.audit_heads import HeadsFile
 from service.access.audit.audit_verification import RESTORED
 from service.catalog.audit.audit_copy import copy_chains
 from service.catalog.audit.audit_place import archive_in
-from service.catalog.audit.audit_records import AuditHead, AuditStore, empty_head
+from service.catalog.audit.audit_records import AuditHead, AuditStore, Draft, empty_head
 from service.catalog.audit.sqlite_audit import AUDIT_FILE
 from service.catalog.ids import now
 from service.errors import AuditDiffers, AuditFailure
@@ -77,5 +77,9 @@ def mark_restored(store: AuditStore, heads: HeadsFile, who: Who) -> int:
 
 def write_now(store: AuditStore, event: AuditEvent) -> None:
     """Write one entry, without an ``AuditLog``. Raises AuditFailure."""
-    draft = event.draft(lambda kind, name: keyed_digest(store.digest_key(event.chain), kind, name))
-    store.append([draft])
+    store.append([drafted(store, event)])
+
+
+def drafted(store: AuditStore, event: AuditEvent) -> Draft:
+    """The entry of an event, with digests under the key of its chain. Raises AuditFailure."""
+    return event.draft(lambda kind, name: keyed_digest(store.digest_key(event.chain), kind, name))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from service.access.audit.audit_entries import SERVICE, AuditEvent, Who, keyed_digest
 from service.access.audit.audit_heads import HeadsFile
-from service.access.audit.audit_verification import differing
+from service.access.audit.audit_verification import Verification, differing, verify_chain
 from service.catalog.audit.audit_records import SERVICE_CHAIN, AuditStore, Draft
 from service.catalog.ids import now
 from service.errors import AuditFailure, ServiceError
@@ -146,6 +146,15 @@ class AuditLog:
             if len(self._repeats) < MAX_REPEATS:
                 self._repeats[key] = _Repeats(event)
         self.note(event)
+
+    def verified(self, chain: str, *, after: int, limit: int) -> Verification:
+        """Verify a part of a chain, also by the heads that this process can read. Blocks.
+
+        Raises:
+            AuditFailure: the log or the heads cannot be read.
+        """
+        noted = [head for head in self._heads.read() if head.chain == chain]
+        return verify_chain(self.store, chain, noted, after=after, limit=limit)
 
     def digest(self, chain: str, kind: str, name: str) -> str:
         """The keyed digest of a name in a chain. Blocks."""

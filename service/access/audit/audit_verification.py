@@ -2,20 +2,25 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from service.catalog.audit.audit_records import (
-    GENESIS,
+    AuditFilter,
     AuditHead,
     AuditStore,
     ChainedEntry,
+    empty_head,
     link,
 )
 
 ENTRIES_AT_ONCE = 1000
 RESTORED = "audit.restored"
+MOVED = "audit.moved"
+MAX_TOLD = 1000  # newest entries of MOVED that are looked at
+Archived: TypeAlias = Callable[[str], Iterator[ChainedEntry]]
 MAX_FINDINGS = 100  # of one chain
 FindingKind: TypeAlias = Literal["changed", "missing", "cut", "head"]
 
@@ -47,6 +52,9 @@ class Verification:
         confirmed: number of the last entry that a noted head confirms; later ones could be cut off
             unnoticed.
         restored: (first missing entry, last one) that restores have lost, by their own entries.
+        moved: number of the last entry that was moved into a file and was not read.
+        last: number of the last entry that was read.
+        is_whole: whether the end of the chain was reached.
     """
 
     chain: str
@@ -54,6 +62,9 @@ class Verification:
     heads: int = 0
     confirmed: int = 0
     restored: list[tuple[int, int]] = field(default_factory=list)
+    moved: int = 0
+    last: int = 0
+    is_whole: bool = True
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -62,14 +73,19 @@ class Verification:
         return not self.findings
 
 
-def verify(store: AuditStore, noted: Iterable[AuditHead]) -> list[Verification]:
-    """Verify all chains against themselves and against noted heads; also chains that are gone."""
+def verify(
+    store: AuditStore, noted: Iterable[AuditHead], archived: Archived | None = None
+) -> list[Verification]:
+    """Verify all chains against themselves and against noted heads; also chains that are gone.
+
+    Args:
+        archived: the entries of a chain that were moved into files, oldest first.
+    """
     heads_of: defaultdict[str, list[AuditHead]] = defaultdict(list)
     for head in noted:
         heads_of[head.chain].append(head)
-    kept = {head.chain: head for head in store.heads()}
-    chains = sorted(kept.keys() | heads_of.keys())
-    return [verify_chain(store, chain, kept.get(chain), heads_of[chain]) for chain in chains]
+    chains = sorted({head.chain for head in store.heads()} | heads_of.keys())
+    return [verify_chain(store, chain, heads_of[chain], archived=archived) for chain in chains]
 
 
 def differing(store: AuditStore, noted: Iterable[AuditHead]) -> list[str]:
@@ -84,36 +100,98 @@ def differing(store: AuditStore, noted: Iterable[AuditHead]) -> list[str]:
 
 
 def verify_chain(
-    store: AuditStore, chain: str, kept: AuditHead | None, noted: Sequence[AuditHead]
+    store: AuditStore,
+    chain: str,
+    noted: Sequence[AuditHead],
+    *,
+    archived: Archived | None = None,
+    after: int = 0,
+    limit: int | None = None,
 ) -> Verification:
-    """Verify one chain.
+    """Verify one chain, or a part of it.
 
     Args:
-        kept: the head that the store keeps beside the entries.
         noted: heads that were written elsewhere.
+        archived: as in ``verify``; without it the chain begins where the store's entries do.
+        after: number of the entry behind which the part begins; its digest is believed.
+        limit: entries of the part; None = all.
     """
-    result = Verification(chain)
+    kept = _kept(store, chain)
+    start = _start(store, chain, archived is not None, after)
+    result = Verification(chain, moved=0 if archived else _moved(store, chain), last=start.seq)
+    if start.seq < after:
+        _add(result, Finding("cut", after))
+        return result
+    if result.moved and not _says_so(store, chain):
+        _add(result, Finding("missing", result.moved + 1))
     asked = {head.seq for head in noted}
-    digests: dict[int, str] = {0: GENESIS.hex()}
+    digests: dict[int, str] = {start.seq: start.sha256}
     restores: list[_Restore] = []
-    expected, previous = 1, GENESIS
-    for entry in _entries(store, chain):
+    expected, previous = start.seq + 1, bytes.fromhex(start.sha256)
+    for entry in islice(_entries(store, chain, archived, start.seq), limit):
         result.entries += 1
         if entry.seq != expected:
             _add(result, Finding("missing", entry.seq))
         elif link(previous, entry.text).hex() != entry.sha256 or not _is_in_place(entry):
             _add(result, Finding("changed", entry.seq))
-        if entry.seq in asked:
+        if entry.seq in asked or entry.seq == kept.seq:
             digests[entry.seq] = entry.sha256
         if RESTORED in entry.text:
             restores += _restores(entry)
         expected, previous = entry.seq + 1, bytes.fromhex(entry.sha256)
-    last = (expected - 1, previous.hex())
-    if kept is not None and (kept.seq, kept.sha256) != last:
-        _add(result, Finding("cut", expected))
+    result.last = expected - 1
+    result.is_whole = limit is None or result.entries < limit or result.last >= kept.seq
+    if result.is_whole:
+        _compare_end(store, result, kept, digests)
     result.restored = [(restore.first, restore.last) for restore in restores]
-    _compare(result, noted, digests, restores)
+    # That of the entry before belongs to the part before; that of a moved one is known here only.
+    first = max(start.seq, after + 1 if after else 0)
+    reached = [h for h in noted if first <= h.seq and (result.is_whole or h.seq <= result.last)]
+    _compare(result, reached, digests, restores)
     return result
+
+
+def _kept(store: AuditStore, chain: str) -> AuditHead:
+    """The head that the store keeps beside the entries."""
+    return next((head for head in store.heads() if head.chain == chain), empty_head(chain))
+
+
+def _moved(store: AuditStore, chain: str) -> int:
+    moved = store.beginnings().get(chain)
+    return 0 if moved is None else moved.seq
+
+
+def _start(store: AuditStore, chain: str, from_archive: bool, after: int) -> AuditHead:
+    """What the first entry of the part must continue; before ``after`` if there is no such one."""
+    beginning = None if from_archive else store.beginnings().get(chain)
+    start = beginning or empty_head(chain)
+    if after <= start.seq:
+        return start
+    found = store.read(chain, after=after - 1, limit=1)
+    if not found or found[0].seq != after:
+        return start
+    return AuditHead(chain, after, found[0].sha256, "")
+
+
+def _says_so(store: AuditStore, chain: str) -> bool:
+    """Whether an entry of the chain tells that its beginning was moved out, as it was."""
+    moved = store.beginnings()[chain]
+    told = store.find(chain, AuditFilter(action=MOVED), limit=MAX_TOLD)
+    return any(
+        entry.fields.get("facts") == {"last": moved.seq}
+        and entry.fields.get("names") == {"sha256": [moved.sha256]}
+        for entry in told
+    )
+
+
+def _compare_end(
+    store: AuditStore, result: Verification, kept: AuditHead, digests: dict[int, str]
+) -> None:
+    """Find a tail that was cut off. Entries may have come since the kept head was read."""
+    if result.last < kept.seq or digests.get(kept.seq, kept.sha256) != kept.sha256:
+        _add(result, Finding("cut", min(result.last + 1, kept.seq)))
+    elif result.last > kept.seq and _kept(store, result.chain).seq < result.last:
+        _add(result, Finding("cut", result.last + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +203,14 @@ class _Restore:
     at: str
 
 
-def _entries(store: AuditStore, chain: str) -> Iterator[ChainedEntry]:
-    after = 0
+def _entries(
+    store: AuditStore, chain: str, archived: Archived | None, after: int
+) -> Iterator[ChainedEntry]:
+    """Entries above a number: those in files, and then those of the store."""
+    if archived is not None:
+        for entry in archived(chain):
+            yield entry
+            after = entry.seq
     while entries := store.read(chain, after=after, limit=ENTRIES_AT_ONCE):
         yield from entries
         after = entries[-1].seq

@@ -1,28 +1,50 @@
-"""What a request concerned beyond its address, noted where it becomes known."""
+"""What a request concerned beyond its address, and how it will end, noted where it is known."""
 
 from collections.abc import Iterable
 from contextvars import ContextVar, Token
+from typing import Protocol
 
 Names = dict[str, list[str]]
-_names: ContextVar[Names | None] = ContextVar("touched", default=None)
 
 
-def start_noting(names: Names) -> Token[Names | None]:
-    """Let ``touched`` note into ``names`` in this context and those that are copied from it."""
-    return _names.set(names)
+class Notes(Protocol):
+    """Where the notes of one request go."""
+
+    names: Names
+
+    def foresee(self, status: int) -> None:
+        """See ``will_answer``."""
 
 
-def stop_noting(token: Token[Names | None]) -> None:
+_notes: ContextVar[Notes | None] = ContextVar("touched", default=None)
+
+
+def start_noting(notes: Notes) -> Token[Notes | None]:
+    """Let the functions here note into ``notes`` in this context and copies of it."""
+    return _notes.set(notes)
+
+
+def stop_noting(token: Token[Notes | None]) -> None:
     """Undo ``start_noting``."""
-    _names.reset(token)
+    _notes.reset(token)
+
+
+def will_answer(status: int) -> None:
+    """Note that a read will be answered with this status, unless something breaks from here on.
+
+    Its entry is on its way to the disk while the answer is made. Raises AuditFailure.
+    """
+    notes = _notes.get()
+    if notes is not None:
+        notes.foresee(status)
 
 
 def touched(kind: str, names: Iterable[str | None]) -> None:
     """Note for the audit log that the request concerns these, such as ``scan`` ids."""
-    noted = _names.get()
-    if noted is None:
+    notes = _notes.get()
+    if notes is None:
         return
-    of_kind = noted.setdefault(kind, [])
+    of_kind = notes.names.setdefault(kind, [])
     for name in names:
         if name is not None and name not in of_kind:
             of_kind.append(name)

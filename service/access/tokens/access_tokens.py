@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from service.access.tokens.console_sign_in import (
     ConsoleClient,
@@ -22,6 +23,7 @@ from service.catalog.records import Author
 from service.errors import InputError, InvalidToken, UnknownWorkspace
 
 MAX_REMEMBERED = 4096
+FindWorkspace: TypeAlias = Callable[[str], tuple[Workspace, int] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class AccessTokens:
     no longer publishes its key. The workspace is looked up at each request, as a key is.
 
     Args:
-        find_workspace: by its name; None = there is none.
+        find_workspace: by its name, with the version of its policy; None = there is none.
         max_remembered: tokens; the one that was used longest ago is forgotten first.
         console: the web console as a client of the provider, as it is known now.
     """
@@ -59,7 +61,7 @@ class AccessTokens:
         policy: TokenPolicy,
         keys: ProviderKeys,
         check: TokenCheck,
-        find_workspace: Callable[[str], Workspace | None],
+        find_workspace: FindWorkspace,
         *,
         max_remembered: int = MAX_REMEMBERED,
         console: Callable[[], ConsoleClient | None] = lambda: None,
@@ -78,8 +80,8 @@ class AccessTokens:
         """Number of tokens that are not checked again."""
         return len(self._holders)
 
-    def holder(self, token: str) -> tuple[Workspace, TokenHolder]:
-        """The holder of a token and the workspace that it opens.
+    def holder(self, token: str) -> tuple[Workspace, int, TokenHolder]:
+        """The workspace that a token opens, the version of its policy, and the holder.
 
         Raises:
             InvalidToken: as ``TokenCheck.genuine``.
@@ -93,12 +95,12 @@ class AccessTokens:
             holder = self._holder_of(self._check.genuine(token))
             self._remember(digest, holder)
         try:
-            workspace = self._find_workspace(holder.workspace)
+            found = self._find_workspace(holder.workspace)
         except InputError:  # the claim holds what no name of a workspace can
-            workspace = None
-        if workspace is None or not is_open(workspace.status):
+            found = None
+        if found is None or not is_open(found[0].status):
             raise UnknownWorkspace("the access token names no workspace of this service")
-        return workspace, holder
+        return *found, holder
 
     def keys_age_s(self) -> float:
         """Age of the keys of the provider, seconds; infinite = they were never fetched."""
@@ -149,7 +151,7 @@ class AccessTokens:
 
 @contextmanager
 def access_tokens(
-    settings: ConsoleSettings, find_workspace: Callable[[str], Workspace | None]
+    settings: ConsoleSettings, find_workspace: FindWorkspace
 ) -> Iterator[AccessTokens | None]:
     """Fetch the keys of the provider while the block runs; None = the settings name none.
 

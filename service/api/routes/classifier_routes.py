@@ -67,7 +67,7 @@ async def create_classifier(
                 start, caller.workspace_id, "fit", fit_request.to_json()
             )
             return accepted(operation, preferred=True)
-        uploads = await embed_labelled(service, body, files)
+        uploads = await embed_labelled(service, body, files, with_views=bool(body.views))
         fit = partial(service.registry.fit, caller.workspace_id, fit_request, uploads)
         return _created(await service.fits.run(fit))
 

@@ -45,6 +45,7 @@ from service.api.shapes.scan_shapes import thumbnail_path
 from service.api.shapes.version_shapes import VersionAnswer
 from service.api.source_limits import require_sources
 from service.api.version_names import PATTERN, VersionInPath, VersionInQuery, VersionName
+from service.classifiers.fitting import asks_views
 from service.classifiers.refusals import RefusedExample
 from service.classifiers.requests import EvaluationRequest, ReviewKind, ReviewRequest
 from service.classifiers.thresholds import Target, ThresholdRequest
@@ -70,7 +71,8 @@ async def evaluate_classifier(
     """
     classifier, version = target
     body, files = await read_labelled(request, service, EvaluationBody)
-    embedded = await embed_each_labelled(service, body, files)
+    with_views = asks_views(version)
+    embedded = await embed_each_labelled(service, body, files, with_views=with_views)
     failed = [(i, item) for i, item in enumerate(embedded) if isinstance(item, ServiceError)]
     _raise_failed(failed, leave_out=body.on_refused == "leave_out")
     evaluation_request = EvaluationRequest(

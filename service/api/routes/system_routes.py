@@ -5,9 +5,10 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from service.access.scopes import METRICS_READ
 from service.api.dependencies import Service, WorkspaceId
 from service.api.permissions import OPEN, needs
-from service.api.routing import StrictRoute
+from service.api.routing import StrictRoute, authenticated
 from service.api.shapes.system_shapes import EncoderAnswer, Live, QueueAnswer, Ready
 from service.errors import Stopping, UnknownItem
 from service.observability import METRICS_CONTENT_TYPE
@@ -54,13 +55,19 @@ async def get_readiness(service: Service) -> Ready:
     "/metrics",
     tags=["health"],
     response_class=PlainTextResponse,
-    responses={404: {}},
+    responses={401: {}, 403: {}, 404: {}},
     dependencies=[OPEN],
 )
-async def get_metrics(service: Service) -> Response:
-    """Prometheus text; 404 where the settings give it a port of its own."""
+async def get_metrics(service: Service, request: Request) -> Response:
+    """Prometheus text; 404 where the settings give it a port of its own.
+
+    With SONOPROBE_METRICS_NEED_KEY it asks for a key with the scope ``metrics.read``.
+    """
     if service.settings.metrics_port:
         raise UnknownItem("metrics have a port of their own here")
+    if service.settings.metrics_need_key:
+        caller = await authenticated(request)
+        caller.require(METRICS_READ)
     # In a thread: some figures are read from the catalog.
     text = await asyncio.to_thread(service.metrics.render)
     return Response(text, media_type=METRICS_CONTENT_TYPE)

@@ -26,7 +26,7 @@ from service.api.shapes.base import (
 from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.report_shapes import VersionReport
 from service.api.strict_json import is_unicode
-from service.classifiers.fitting import FitOptions, UnlabelledSelection
+from service.classifiers.fitting import FitOptions, UnlabelledSelection, asks_views
 from service.classifiers.label_source import LabelSource, SourceChanges
 from service.classifiers.registry import Author, Classifier, ClassifierVersion
 from service.classifiers.requests import (
@@ -40,6 +40,7 @@ from service.classifiers.requests import (
 MAX_EXAMPLES = 10_000  # named in one request
 MAX_CLASSES = 1000  # with a weight or a threshold of their own in one request
 Kind = Literal["single_label", "multi_label"]
+Accuracy = Literal["standard", "high"]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 Weights = Annotated[dict[Label, Weight], Field(max_length=MAX_CLASSES)]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
@@ -169,6 +170,11 @@ class FitFields(Body):
     unlabelled: UnlabelledBody | None = Field(
         None, description="Null: none, or the scans of the version before."
     )
+    views: bool | None = Field(
+        None,
+        description="Fit to seven views of each example and predict with accuracy high, which "
+        "takes seven times as long; scans need kept images. Null: no, or as in the version before.",
+    )
 
     def fit_options(self, kind: Kind = "single_label") -> FitOptions:
         """The options as the use cases take them; None where the request names none."""
@@ -179,6 +185,7 @@ class FitFields(Body):
             self.counted,
             self.thresholds,
             None if self.unlabelled is None else self.unlabelled.selection,
+            self.views,
         )
 
 
@@ -313,6 +320,9 @@ class FittedAnswer(ResourceAnswer):
     classes: list[str] = Field(examples=[["benign", "malignant"]], description="Classes or labels.")
     report: VersionReport | None = Field(description="Null for an import without a report.")
     calibrated: bool = Field(description="Whether every label is; the report gives the reason.")
+    accuracy: Accuracy = Field(
+        description="Of its predictions, its calibration and its report: high = with seven views."
+    )
     source: SourceAnswer | None = Field(
         description="Null for an import, for a version of release 0.1.0, and for a collection that "
         "the key may not name."
@@ -336,6 +346,7 @@ class FittedAnswer(ResourceAnswer):
             version,
             report=report,
             calibrated=is_calibrated,
+            accuracy="high" if asks_views(version) else "standard",
             source=SourceAnswer.of(version),
             signature=SignatureAnswer.of(version),
             source_changes=changes and SourceChangesAnswer.of_record(changes),

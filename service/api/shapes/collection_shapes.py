@@ -102,6 +102,18 @@ class IntakeAnswer(Answer):
     high_risk_thumbnails: bool
 
 
+class SegmentAnswer(Answer):
+    """How one segment of an index is searched."""
+
+    scans: int
+    lists: int = Field(description="Lists of its compressed index; 0: it is searched exactly.")
+    probed_lists: int = Field(description="Lists that a search looks through.")
+    measured: bool = Field(
+        description="Whether a build chose probed_lists by the recall it measured; an index of "
+        "release 0.1.0 has the default until its next build."
+    )
+
+
 class IndexAnswer(Answer):
     """How a collection is searched."""
 
@@ -116,6 +128,9 @@ class IndexAnswer(Answer):
         description="Share of the exact 10 best that recent searches found; null: not measured."
     )
     recall_samples: int
+    lists: list[SegmentAnswer] = Field(
+        description="Of each segment, oldest first; empty on PostgreSQL, whose index has no lists."
+    )
 
     @classmethod
     def of(cls, statistics: IndexStatistics) -> Self:
@@ -128,6 +143,15 @@ class IndexAnswer(Answer):
             compressed_scans=state.compressed_rows,
             segments=state.segments,
             recall_at_10=statistics.recall,
+            lists=[
+                SegmentAnswer(
+                    scans=part.rows,
+                    lists=part.lists,
+                    probed_lists=part.probed,
+                    measured=part.is_measured,
+                )
+                for part in state.lists
+            ],
         )
 
 

@@ -20,7 +20,7 @@ from service.api.shapes.base import (
     Similarity,
     example_of,
 )
-from service.api.shapes.classifier_shapes import Kind
+from service.api.shapes.classifier_shapes import Accuracy, Kind
 from service.api.shapes.report_shapes import MULTI_LABEL_ONLY, SINGLE_LABEL_ONLY, VersionReport
 from service.api.shapes.version_shapes import LabelledSummary
 from service.classifiers.prediction import (
@@ -256,6 +256,9 @@ class PredictionsAnswer(EncodedAnswer):
     kind: Kind
     calibrated: bool = Field(description="Whether the probabilities of every output are.")
     not_calibrated_because: str | None
+    accuracy: Accuracy = Field(
+        description="high: from seven views of each item, as the version was fitted."
+    )
     coverage: float
     prediction_sets: list[PredictionSetsAnswer] = Field(
         description="One per label; exactly one for a single-label classifier."
@@ -293,6 +296,7 @@ class PredictionsAnswer(EncodedAnswer):
             dim=model.width,
             calibrated=model.not_calibrated_because is None,
             not_calibrated_because=model.not_calibrated_because,
+            accuracy="high" if loaded.asks_views else "standard",
             coverage=coverage,
             prediction_sets=[
                 PredictionSetsAnswer.of_record(sets, label=label)

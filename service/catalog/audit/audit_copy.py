@@ -17,10 +17,15 @@ def copy_chains(source: AuditStore, target: AuditStore) -> int:
     """
     reached = {head.chain: head for head in target.heads()}
     keys = source.digest_keys()
+    beginnings = source.beginnings()
     copied = 0
     for head in source.heads():
         at = reached.get(head.chain, empty_head(head.chain))
-        _require_beginning(source, at)
+        if at.seq == 0 and head.chain in beginnings:
+            at = beginnings[head.chain]
+            target.begin_after(at)
+        if at != beginnings.get(head.chain):
+            _require_beginning(source, at)
         key = {head.chain: keys[head.chain]} if head.chain in keys else {}
         after = at.seq
         while entries := source.read(head.chain, after=after, limit=ENTRIES_AT_ONCE):

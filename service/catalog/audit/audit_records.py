@@ -113,6 +113,19 @@ class AuditStore(Protocol):
             AuditDiffers: they do not continue the chain.
         """
 
+    def beginnings(self) -> dict[str, AuditHead]:
+        """The last entry that was moved out of each chain; a whole chain has none."""
+
+    def begin_after(self, moved: AuditHead) -> None:
+        """Let a chain without entries begin behind those that were moved out of another store."""
+
+    def move_out(self, moved: AuditHead, said: Draft) -> None:
+        """Delete the entries up to one, and append the entry that says so: both or neither.
+
+        Raises:
+            AuditDiffers: that entry is another one. NotSupported: the engine deletes no entry.
+        """
+
     def close(self) -> None:
         """Release the store."""
 

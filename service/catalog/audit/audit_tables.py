@@ -28,6 +28,14 @@ AUDIT_TABLES = (
         PRIMARY KEY (workspace_id, seq)
     )
     """,
+    """
+    CREATE TABLE audit_beginnings ( -- of chains whose first entries were moved into a file
+        workspace_id text COLLATE "C" PRIMARY KEY,
+        seq bigint NOT NULL, -- of the last entry that was moved
+        sha256 text COLLATE "C" NOT NULL, -- of that entry
+        at text COLLATE "C" NOT NULL
+    )
+    """,
     "CREATE INDEX audit_entries_by_action ON audit_entries (workspace_id, action, seq)",
     "CREATE INDEX audit_entries_by_author ON audit_entries (workspace_id, author, seq)",
     "CREATE INDEX audit_entries_by_time ON audit_entries (workspace_id, at)",
@@ -38,4 +46,4 @@ AUDIT_TABLES = (
     )
     """,
 )
-AUDIT_GUARDED = ("audit_chains", "audit_entries", "audit_digest_keys")
+AUDIT_GUARDED = ("audit_chains", "audit_beginnings", "audit_entries", "audit_digest_keys")

@@ -21,7 +21,7 @@ from service.catalog.audit.audit_records import (
 from service.catalog.ids import now
 from service.catalog.postgres.postgres_database import Connection, Mode, PostgresDatabase
 from service.catalog.postgres.postgres_rows import first, select
-from service.errors import AuditDiffers, AuditFailure, AuditFull, CatalogFailure
+from service.errors import AuditDiffers, AuditFailure, AuditFull, CatalogFailure, NotSupported
 
 KEY_BYTES = 32
 _LOCKS = 0x41756469  # first half of the advisory locks of chains: "Audi"
@@ -123,6 +123,23 @@ class PostgresAudit(AuditStore):
                 _put(connection, entries)
             for chain, key in sorted(keys.items()):
                 connection.execute(_PUT_KEY, (chain, key))
+
+    def beginnings(self) -> dict[str, AuditHead]:
+        query = "SELECT workspace_id AS chain, seq, sha256, at FROM audit_beginnings"
+        with self._entered("read") as connection:
+            rows = select(connection, query)
+        return {row["chain"]: AuditHead(**row) for row in rows}
+
+    def begin_after(self, moved: AuditHead) -> None:
+        with self._entered("write") as connection:
+            connection.execute(_LOCK, (_LOCKS, moved.chain))
+            if _head(connection, moved.chain).seq == 0:
+                values = (moved.chain, moved.seq, moved.sha256, moved.at)
+                connection.execute(_PUT_HEAD.replace("audit_chains", "audit_beginnings"), values)
+                connection.execute(_PUT_HEAD, values)
+
+    def move_out(self, moved: AuditHead, said: Draft) -> None:
+        raise NotSupported("in PostgreSQL the role of the service deletes no entry of the log")
 
     def close(self) -> None:
         """Nothing: the catalog closes its connections."""

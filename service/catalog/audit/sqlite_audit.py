@@ -54,6 +54,12 @@ _SCHEMA = f"""
         outcome TEXT AS (json_extract(text, '$.outcome')),
         PRIMARY KEY (chain, seq)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE beginnings (
+        chain TEXT PRIMARY KEY,
+        seq INTEGER NOT NULL, -- of the last entry that was moved into a file
+        sha256 TEXT NOT NULL, -- of that entry: the next one continues it
+        at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE INDEX entries_by_action ON entries (chain, action, seq);
     CREATE INDEX entries_by_author ON entries (chain, author, seq);
     CREATE INDEX entries_by_time ON entries (chain, at);
@@ -61,14 +67,16 @@ _SCHEMA = f"""
     CREATE TABLE digest_keys (chain TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT, WITHOUT ROWID;
     -- Against mistakes of this program; whoever can write the file can drop them.
     CREATE TRIGGER entries_stay BEFORE DELETE ON entries
+        WHEN OLD.seq > coalesce((SELECT seq FROM beginnings WHERE chain = OLD.chain), 0)
         BEGIN SELECT RAISE(ABORT, 'append-only'); END;
     CREATE TRIGGER entries_are_final BEFORE UPDATE ON entries
         BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-"""
+"""  # noqa: S608 - the numbers are ours
 _PUT_HEAD = """
     INSERT INTO chains (chain, seq, sha256, at) VALUES (?, ?, ?, ?)
     ON CONFLICT (chain) DO UPDATE SET seq = excluded.seq, sha256 = excluded.sha256, at = excluded.at
 """
+_PUT_BEGINNING = _PUT_HEAD.replace("INTO chains", "INTO beginnings")
 _ADD_ENTRY = "INSERT INTO entries (chain, seq, text, sha256) VALUES (?, ?, ?, ?)"
 _PUT_KEY = """
     INSERT INTO digest_keys (chain, key) VALUES (?, ?)
@@ -174,6 +182,29 @@ class SqliteAudit(AuditStore):
                     raise AuditDiffers("the entries do not continue the audit chain")
                 _put(connection, entries)
             connection.executemany(_PUT_KEY, list(keys.items()))
+
+    def beginnings(self) -> dict[str, AuditHead]:
+        with self._read() as connection:
+            rows = connection.execute("SELECT chain, seq, sha256, at FROM beginnings")
+            return {row[0]: AuditHead(*row) for row in rows}
+
+    def begin_after(self, moved: AuditHead) -> None:
+        with self._write() as connection:
+            if _head(connection, moved.chain).seq == 0:
+                connection.execute(_PUT_BEGINNING, (moved.chain, moved.seq, moved.sha256, moved.at))
+                connection.execute(_PUT_HEAD, (moved.chain, moved.seq, moved.sha256, moved.at))
+
+    def move_out(self, moved: AuditHead, said: Draft) -> None:
+        query = "SELECT sha256 FROM entries WHERE chain = ? AND seq = ?"
+        with self._write() as connection:
+            row = connection.execute(query, (moved.chain, moved.seq)).fetchone()
+            if row is None or row[0] != moved.sha256:
+                raise AuditDiffers("the last entry to be moved is not the one that was copied")
+            _put(connection, chained(_head(connection, moved.chain), [said]))
+            # The trigger lets go only what lies before the beginning.
+            connection.execute(_PUT_BEGINNING, (moved.chain, moved.seq, moved.sha256, now()))
+            drop = "DELETE FROM entries WHERE chain = ? AND seq <= ?"
+            connection.execute(drop, (moved.chain, moved.seq))
 
     def close(self) -> None:
         with self._lock, self._reading, _translated():

@@ -28,6 +28,9 @@ class WorkspaceCatalog(Protocol):
     def get_workspace(self, workspace_id: str) -> Workspace:
         """The workspace with this id. Raises UnknownItem."""
 
+    def workspace_at_door(self, name: str) -> tuple[Workspace, int] | None:
+        """As ``find_workspace``, with the version of its policy at the same moment; 0 = none."""
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         """All workspaces, oldest first."""
 

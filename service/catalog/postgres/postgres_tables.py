@@ -275,7 +275,7 @@ CREATE TABLE classifier_examples (
     sha256 text COLLATE "C", -- of the image file
     subject_id text COLLATE "C", -- of an upload; that of a scan is read from the scan
     study_id text COLLATE "C",
-    vector vector, -- of an upload; NULL after its subject was erased
+    vector vector, -- of an upload, and of its views; NULL after its subject was erased
     UNIQUE (classifier_seq, example_id)
 );
 

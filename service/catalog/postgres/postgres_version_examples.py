@@ -24,6 +24,7 @@ from service.catalog.records import UNLABELLED, NewExample, VersionExample
 from service.catalog.validation import require_text
 from service.errors import UnknownItem
 
+_HEADER_BYTES = 4  # of a vector as pgvector sends it
 VECTORS_AT_ONCE = 1000  # which take a few megabytes
 _OF_VERSION = f"""
     FROM classifiers AS k
@@ -82,6 +83,14 @@ class PostgresVersionExamples(PostgresTable):
         with self._database.read(workspace_id) as connection:
             return _embeddings(connection, (workspace_id, name, number, -1, False, -1), dim)
 
+    def version_views(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> tuple[npt.NDArray[np.float32] | None, ...]:
+        which = (workspace_id, name, number, -1, False, -1)
+        with self._database.read(workspace_id) as connection:
+            rows = _of_version(connection, _VECTORS, which)
+        return tuple(_views_part(sent, dim) for (sent,) in rows if sent is not None)
+
     def version_unlabelled(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> tuple[tuple[VersionExample, ...], npt.NDArray[np.float32]]:
@@ -99,7 +108,21 @@ def _examples(connection: Connection, which: Which) -> tuple[VersionExample, ...
 
 def _embeddings(connection: Connection, which: Which, dim: int) -> npt.NDArray[np.float32]:
     rows = _of_version(connection, _VECTORS, which)
-    return sent_vectors([sent for (sent,) in rows if sent is not None], dim)
+    return sent_vectors([_frame_part(sent, dim) for (sent,) in rows if sent is not None], dim)
+
+
+def _frame_part(sent: bytes, dim: int) -> bytes:
+    """The embedding of an upload, without that of its views where it is stored behind it.
+
+    Cut here and not by ``subvector``, which would copy each of 100,000 vectors in the server.
+    """
+    return sent[: _HEADER_BYTES + 4 * dim] if len(sent) == _HEADER_BYTES + 8 * dim else sent
+
+
+def _views_part(sent: bytes, dim: int) -> npt.NDArray[np.float32] | None:
+    if len(sent) != _HEADER_BYTES + 8 * dim:
+        return None
+    return np.frombuffer(sent, ">f4", dim, _HEADER_BYTES + 4 * dim).astype(np.float32)
 
 
 def _of_version(connection: Connection, query: str, which: Which) -> list[tuple[Any, ...]]:

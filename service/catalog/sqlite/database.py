@@ -81,6 +81,19 @@ class Database:
             finally:
                 self._give_back(connection)
 
+    @contextmanager
+    def glance(self) -> Iterator[sqlite3.Connection]:
+        """Lend a reader for one statement, which sees one moment without a transaction of its own.
+
+        Each request does so at the door; beginning and ending a transaction would take longer.
+        """
+        with translated():
+            connection = self._borrow()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+
     def check(self) -> None:
         """Write and sync one page. Raises CatalogFailure: the file is gone or not writable."""
         with self.write() as connection:
@@ -199,7 +212,7 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     """A connection with the settings of this room; ``mode`` is that of SQLite's URI."""
     # A reader must not create the file: an empty file would hide the loss of the real one.
     connection = sqlite3.connect(
-        f"{path.as_uri()}?mode={mode}",
+        f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,

@@ -219,7 +219,7 @@ CREATE TABLE classifier_examples (
     sha256 TEXT, -- of the image file
     subject_id TEXT, -- of an upload; that of a scan is read from the scan
     study_id TEXT,
-    vector BLOB, -- of an upload; NULL after its subject was erased
+    vector BLOB, -- of an upload, and of its views (codec); NULL after its subject was erased
     UNIQUE (classifier_seq, example_id)
 );
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from service.catalog.codec import decode_vectors, encode_vector
+from service.catalog.codec import decode_vectors, encode_vector, frame_part, views_part
 from service.catalog.ids import new_ids
 from service.catalog.plain_text import name_of, require_optional_name
 from service.catalog.records import UNLABELLED, NewExample, VersionExample
@@ -72,6 +72,14 @@ class SqliteVersionExamples(SqliteTable):
         with self._database.read() as connection:
             return _embeddings(connection, (workspace_id, name, number, -1, False, -1), dim)
 
+    def version_views(
+        self, workspace_id: str, name: str, number: int, *, dim: int
+    ) -> tuple[npt.NDArray[np.float32] | None, ...]:
+        which = (workspace_id, name, number, -1, False, -1)
+        with self._database.read() as connection:
+            blobs = [row["vector"] for row in connection.execute(_VECTORS, which)]
+        return tuple(views_part(blob, dim) for blob in blobs if blob is not None)
+
     def version_unlabelled(
         self, workspace_id: str, name: str, number: int, *, dim: int
     ) -> tuple[tuple[VersionExample, ...], npt.NDArray[np.float32]]:
@@ -90,7 +98,8 @@ def _embeddings(
     connection: sqlite3.Connection, which: tuple[Any, ...], dim: int
 ) -> npt.NDArray[np.float32]:
     rows = connection.execute(_VECTORS, which)
-    return decode_vectors([row["vector"] for row in rows if row["vector"] is not None], dim)
+    blobs = [row["vector"] for row in rows if row["vector"] is not None]
+    return decode_vectors([frame_part(blob, dim) for blob in blobs], dim)
 
 
 def add_examples(

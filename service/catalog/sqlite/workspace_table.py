@@ -27,6 +27,10 @@ _KEYS = """
     FROM keys AS k JOIN workspaces AS w USING (workspace_id)
     LEFT JOIN workspace_policies AS p USING (workspace_id)
 """
+_AT_DOOR = """
+    SELECT w.*, coalesce(p.version, 0) AS policy_version
+    FROM workspaces AS w LEFT JOIN workspace_policies AS p USING (workspace_id) WHERE w.name = ?
+"""
 _ANSWER = "SELECT * FROM answers WHERE workspace_id = ? AND key = ? AND expires_at > ?"
 _FORGETTINGS = "SELECT forgettings FROM workspaces WHERE workspace_id = ?"
 
@@ -59,6 +63,12 @@ class SqliteWorkspaces(SqliteTable):
             raise UnknownItem("no such workspace")
         return found
 
+    def workspace_at_door(self, name: str) -> tuple[Workspace, int] | None:
+        require_text(name, "a workspace name")
+        with self._database.glance() as connection:
+            row = connection.execute(_AT_DOOR, (name,)).fetchone()
+        return None if row is None else (decode(Workspace, row), row["policy_version"])
+
     def list_workspaces(self) -> tuple[Workspace, ...]:
         return tuple(self._select(Workspace, "SELECT * FROM workspaces ORDER BY seq"))
 
@@ -77,7 +87,7 @@ class SqliteWorkspaces(SqliteTable):
         sql = f"""{_KEYS} WHERE k.secret_sha256 = ? AND k.revoked_at IS NULL
             AND (k.expires_at IS NULL OR k.expires_at > ?)
         """
-        with self._database.read() as connection:
+        with self._database.glance() as connection:
             row = connection.execute(sql, (secret_sha256, now())).fetchone()
         if row is None or not is_open(row["workspace_status"]):
             return None

@@ -21,6 +21,7 @@ from service.classifiers.streaming.stream_records import (
     StreamFrame,
     StreamReason,
 )
+from service.errors import WrongAccuracy
 from service.fewshot.classifier import Prediction, Reason
 from service.fewshot.head import unit_rows
 from service.fewshot.temporal.held_value import HeldValue
@@ -44,6 +45,7 @@ class StreamAnswers:
 
     Raises:
         InputError: another coverage.
+        WrongAccuracy: the version is asked with views, which take longer than a frame lasts.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class StreamAnswers:
         ultrasound: UltrasoundGate | None,
         steadiness: Steadiness = STEADY,
     ) -> None:
+        if loaded.asks_views:
+            raise WrongAccuracy("live frames are answered by versions of standard accuracy alone")
         self.loaded = loaded
         self._coverage = coverage
         self._ultrasound = ultrasound

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.remote.rows import collection_row, label_counts
+from service.cli.remote.answer_rows import collection_row, label_counts
 from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, errors, show
 
 app = typer.Typer(no_args_is_help=True, help="Collections of a running service.")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.cli.remote.rows import comparison_rows, labels_of, review_row
+from service.cli.remote.answer_rows import comparison_rows, labels_of, review_row
 from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, show
 from service.errors import InputError
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.remote.rows import limit_row, operation_row
+from service.cli.remote.answer_rows import limit_row, operation_row
 from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, show
 from sonoprobe_client.models import AuditEntryAnswer
 

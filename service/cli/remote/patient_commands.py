@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.remote.rows import receipt_rows
+from service.cli.remote.answer_rows import receipt_rows
 from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, show
 from service.errors import InputError
 from sonoprobe_client.models import SubjectAnswer

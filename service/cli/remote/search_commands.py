@@ -6,7 +6,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from service.cli.remote.rows import hit_row
+from service.cli.remote.answer_rows import hit_row
 from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, show
 from service.errors import InputError
 from sonoprobe_client.bodies import FilterBody, QueryBody, SearchOptions

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Pixels
-from service.imaging.analysis.boxes import Box, clipped, crop, shifted
+from service.imaging.analysis.boxes import Box, area_px, clipped, crop, shifted
 from service.imaging.analysis.pixels import above, box_of, brightest, darkest
 from service.imaging.analysis.quality import STRONG_CHROMA, WEAK_CHROMA, percentile
 
@@ -51,7 +51,7 @@ def find_colour_overlay(frame_hw3: Pixels, chroma_hw: Pixels) -> ColourOverlay |
     strong_hw = above(chroma_hw, STRONG_CHROMA)
     side = round(max(strong_hw.shape) * PATCH_SHARE) | 1
     side = min(max(side, PATCH_PX[0]), PATCH_PX[1])
-    patches_hw = cv2.morphologyEx(strong_hw, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    patches_hw = _opened(strong_hw, side)
     if not cv2.countNonZero(patches_hw):
         return None
     weak_hw = above(chroma_hw, WEAK_CHROMA)
@@ -59,11 +59,9 @@ def find_colour_overlay(frame_hw3: Pixels, chroma_hw: Pixels) -> ColourOverlay |
     gap = max(MIN_GAP_PX, frame_hw3.shape[0] // 40)
     box = box_of(weak_hw, gap)
     part_hw3, weak_hw = np.ascontiguousarray(crop(frame_hw3, box)), crop(weak_hw, box)
-    patches_hw = crop(np.asarray(patches_hw, np.uint8), box)
+    patches_hw = crop(patches_hw, box)
     near_px = _reach(strong_hw)
-    in_part_hw = _flow(
-        part_hw3, weak_hw, crop(strong_hw, box), np.asarray(patches_hw, np.uint8), near_px
-    )
+    in_part_hw = _flow(part_hw3, weak_hw, crop(strong_hw, box), patches_hw, near_px)
     flow_hw = np.zeros_like(strong_hw)
     crop(flow_hw, box)[:] = in_part_hw
     plates = _plates(np.asarray(cv2.bitwise_and(patches_hw, 1 - in_part_hw), np.uint8))
@@ -74,6 +72,16 @@ def find_colour_overlay(frame_hw3: Pixels, chroma_hw: Pixels) -> ColourOverlay |
         tuple(clipped(scale, width, height) for scale in scales),
         tuple(shifted(plate, *box[:2]) for plate in plates),
     )
+
+
+def _opened(strong_hw: Pixels, side: int) -> Pixels:
+    """The patches of at least ``side`` pixels; only the box of the colour is looked at."""
+    box = box_of(strong_hw, side)  # with a margin, at whose edge the opening finds nothing
+    patches_hw = np.zeros_like(strong_hw)
+    if area_px(box):
+        square = np.ones((side, side), np.uint8)
+        crop(patches_hw, box)[:] = cv2.morphologyEx(crop(strong_hw, box), cv2.MORPH_OPEN, square)
+    return patches_hw
 
 
 def without_flow(grey_hw: Pixels, flow_hw: Pixels) -> Pixels:

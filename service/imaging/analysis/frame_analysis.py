@@ -17,7 +17,7 @@ from service.errors import InputError
 from service.imaging.analysis import quality, regions
 from service.imaging.analysis.boxes import Box, area_px, clipped, crop, shifted
 from service.imaging.analysis.colours import find_colour_overlay, on_plates, without_flow
-from service.imaging.analysis.pixels import brightest_and_chroma, grey
+from service.imaging.analysis.pixels import box_of, brightest_and_chroma, grey
 from service.imaging.analysis.quality import QualityFinding
 from service.imaging.analysis.regions import Region
 from service.imaging.analysis.scan_search import WHOLE_SHARE
@@ -169,14 +169,49 @@ def choose_regions(
     return regions.panes(pixels)
 
 
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """The box of a region and what is near it.
+
+    Attributes:
+        box: of the region, in these pixels.
+        brightest_hw, chroma_hw: of a frame in colour, whose channels are taken apart once; of a
+            grey one the pixels, and None.
+    """
+
+    pixels: Pixels
+    box: Box
+    brightest_hw: Pixels
+    chroma_hw: Pixels | None
+
+    @classmethod
+    def of(cls, pixels: Pixels, box: Box) -> "_Surroundings":
+        x0, y0, x1, y1 = box
+        left, top = max(0, x0 - CONTEXT_PX), max(0, y0 - CONTEXT_PX)
+        around = pixels[top : y1 + CONTEXT_PX, left : x1 + CONTEXT_PX]
+        brightest_hw, chroma_hw = around, None
+        if around.ndim == 3:
+            brightest_hw, chroma_hw = brightest_and_chroma(around)
+        return cls(around, shifted(box, -left, -top), brightest_hw, chroma_hw)
+
+    def grey_hw(self) -> Pixels:
+        """A copy of the box as the encoder gets it, as by ``grey_of``."""
+        used_hw = crop(self.brightest_hw, self.box).copy()  # the grey, where there is no colour
+        if self.chroma_hw is not None:
+            coloured = box_of(crop(self.chroma_hw, self.box))
+            if area_px(coloured):
+                part = crop(crop(self.pixels, self.box), coloured)
+                crop(used_hw, coloured)[:] = grey_of(part)
+        return used_hw
+
+
 def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep_text: bool) -> RegionView:
-    used_hw = grey_of(crop(pixels, region.box))
+    around = _Surroundings.of(pixels, region.box)
+    used_hw = around.grey_hw()
     inside_hw = region.mask()
-    if inside_hw is None:
-        used_hw = used_hw.copy()
-    else:
+    if inside_hw is not None:
         used_hw = np.asarray(cv2.bitwise_and(used_hw, used_hw, mask=inside_hw.view(np.uint8)))
-    texts = _texts(pixels, region, inside_hw, finder)
+    texts = _texts(around, inside_hw, finder)
     shown_hw = without(used_hw, texts) if texts else used_hw
     kept_hw = np.ones(used_hw.shape, np.uint8)
     for item in texts:
@@ -214,34 +249,32 @@ def _is_on_flat(grey_HW: Pixels, box: Box) -> bool:
 
 
 def _texts(
-    pixels: Pixels, region: Region, inside_hw: Bools | None, finder: TextFinder
+    around: _Surroundings, inside_hw: Bools | None, finder: TextFinder
 ) -> tuple[TextBox, ...]:
     """Text in the region, in its pixels, with letters that reach into it."""
-    x0, y0, x1, y1 = region.box
-    left, top = max(0, x0 - CONTEXT_PX), max(0, y0 - CONTEXT_PX)
-    around = pixels[top : y1 + CONTEXT_PX, left : x1 + CONTEXT_PX]
+    x0, y0, x1, y1 = around.box
     texts = []
     for item in _find_text(around, finder):
-        box = clipped(shifted(item.box, left - x0, top - y0), x1 - x0, y1 - y0)
+        box = clipped(shifted(item.box, -x0, -y0), x1 - x0, y1 - y0)
         if area_px(box) and (inside_hw is None or crop(inside_hw, box).any()):
             texts.append(TextBox(box, item.confidence))
     return tuple(texts)
 
 
-def _find_text(around: Pixels, finder: TextFinder) -> tuple[TextBox, ...]:
+def _find_text(around: _Surroundings, finder: TextFinder) -> tuple[TextBox, ...]:
     """Text, and colour scales with their labels; colour flow is not text.
 
     Colour is searched at full size: a thin plate behind a name has no patch in a smaller picture.
     """
-    if around.ndim == 2:
-        return finder.find(around)
-    grey_hw, chroma_hw = brightest_and_chroma(around)
-    colours = find_colour_overlay(around, chroma_hw)
+    grey_hw, chroma_hw = around.brightest_hw, around.chroma_hw
+    if chroma_hw is None:
+        return finder.find(grey_hw)
+    colours = find_colour_overlay(around.pixels, chroma_hw)
     if colours is None:
         return finder.find(grey_hw)
     texts = finder.find(without_flow(grey_hw, colours.flow_hw))
     if colours.plates:
-        lettering = finder.find(on_plates(around, colours.plates))
+        lettering = finder.find(on_plates(around.pixels, colours.plates))
         texts = (*texts, *(item for item in lettering if not is_covered(item, texts)))
     return (*texts, *(TextBox(box, 1.0) for box in colours.scales))
 

@@ -135,6 +135,10 @@ class ExampleChangesBody(TypedDict, total=False):
     """Multi-label: label -> threshold of its probability; 0.5 by default."""
     unlabelled: UnlabelledBody | None
     """Null: none, or the scans of the version before."""
+    views: bool | None
+    """Fit to seven views of each example and predict with accuracy high, which takes seven times
+    as long; scans need kept images. Null: no, or as in the version before.
+    """
 
 
 class ExampleReference(TypedDict, total=False):
@@ -289,6 +293,10 @@ class NewClassifierBody(TypedDict, total=False):
     """Multi-label: label -> threshold of its probability; 0.5 by default."""
     unlabelled: UnlabelledBody | None
     """Null: none, or the scans of the version before."""
+    views: bool | None
+    """Fit to seven views of each example and predict with accuracy high, which takes seven times
+    as long; scans need kept images. Null: no, or as in the version before.
+    """
 
 
 class NewCollectionBody(TypedDict, total=False):
@@ -476,6 +484,10 @@ class RefitBody(TypedDict, total=False):
     """Null: none, or the scans of the version before."""
     version: str
     """Version to start from: a number, `published` or `latest`."""
+    views: bool | None
+    """Fit to seven views of each example and predict with accuracy high, which takes seven times
+    as long; scans need kept images. Null: no, or as in the version before.
+    """
 
 
 class RelabelledExample(TypedDict, total=False):

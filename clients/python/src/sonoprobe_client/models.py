@@ -91,11 +91,48 @@ class AuditEntryAnswer(Answer):
     who: AuditAuthorAnswer
 
 
+class AuditFindingAnswer(Answer):
+    """Something that is not as it was written."""
+
+    agrees_until: int
+    """Last entry before it that a noted head confirms."""
+    kind: str
+    """changed: the entry does not give its digest; missing: entries before this one are gone;
+    cut: this one and what followed are gone; head: it differs from a noted head.
+    """
+    seq: int
+    """Number of the entry."""
+
+
 class AuditPage(Answer):
     """Entries of the workspace, newest first."""
 
     items: list[AuditEntryAnswer]
     next_cursor: str | None
+
+
+class AuditVerificationAnswer(Answer):
+    """What a part of the chain says of itself; ``next_cursor`` is null at its end."""
+
+    chain: str
+    """Id of the workspace."""
+    confirmed: int
+    """Last entry of this part that a noted head confirms."""
+    entries: int
+    """How many were read."""
+    findings: list[AuditFindingAnswer]
+    """At most 100."""
+    heads: int
+    """How many noted heads were compared."""
+    last: int
+    """Number of the last entry that was read."""
+    moved: int
+    """Last entry that was moved into a file, and was not read."""
+    next_cursor: str | None
+    restored: list[list[Any]]
+    """First and last entry that restores have lost, as entries say."""
+    sound: bool
+    """Whether nothing was found in this part."""
 
 
 class BackupResult(Answer):
@@ -198,6 +235,8 @@ class ClassMetricsAnswer(Answer):
 class ClassifierAnswer(Answer):
     """A classifier, with the report of its published version."""
 
+    accuracy: str
+    """Of its predictions, its calibration and its report: high = with seven views."""
     calibrated: bool
     """Whether every label is; the report gives the reason."""
     classes: list[str]
@@ -862,6 +901,8 @@ class IndexAnswer(Answer):
     """Scans that are searched approximately; scores are always exact."""
     index_id: str
     """Name of the index in /metrics."""
+    lists: list[SegmentAnswer]
+    """Of each segment, oldest first; empty on PostgreSQL, whose index has no lists."""
     mode: str
     recall_at_10: float | None
     """Share of the exact 10 best that recent searches found; null: not measured."""
@@ -1329,6 +1370,8 @@ class PredictionSetsAnswer(Answer):
 class PredictionsAnswer(Answer):
     """One item per image or scan, in order, with the accuracy of the classifier."""
 
+    accuracy: str
+    """high: from seven views of each item, as the version was fitted."""
     balanced_accuracy: float | None
     """Mean over labels."""
     calibrated: bool
@@ -1665,6 +1708,20 @@ class SearchesItem(Answer):
     query: QueryAnswer | None = None
 
 
+class SegmentAnswer(Answer):
+    """How one segment of an index is searched."""
+
+    lists: int
+    """Lists of its compressed index; 0: it is searched exactly."""
+    measured: bool
+    """Whether a build chose probed_lists by the recall it measured; an index of release 0.1.0 has
+    the default until its next build.
+    """
+    probed_lists: int
+    """Lists that a search looks through."""
+    scans: int
+
+
 class SignatureAnswer(Answer):
     """Who signed an imported classifier, as the workspace knew when it was imported."""
 
@@ -1827,6 +1884,8 @@ class UsedLimitAnswer(Answer):
 class VersionAnswer(Answer):
     """A version, which never changes; the ETag is that of its classifier."""
 
+    accuracy: str
+    """Of its predictions, its calibration and its report: high = with seven views."""
     calibrated: bool
     """Whether every label is; the report gives the reason."""
     classes: list[str]
@@ -1911,6 +1970,8 @@ class VersionSettings(Answer):
     """Null: none were given."""
     unlabelled_not_kept: int | None = None
     """Unlabelled scans that were deleted meanwhile."""
+    views: bool | None = None
+    """True: fitted to views, asked with views."""
 
 
 class WindowTestAnswer(Answer):

@@ -19,6 +19,7 @@ class PredictOptions(TypedDict, total=False):
         thresholds: label -> probability at which it is called.
         cine: the images are frames of one cine, in order: ``cine`` answers for all of them.
         region: ``auto``, ``none`` or ``x0,y0,x1,y1``.
+        accuracy: ``high`` or ``standard``; left out, the one for which the version was fitted.
     """
 
     version: int | str | None
@@ -29,6 +30,7 @@ class PredictOptions(TypedDict, total=False):
     thresholds: Mapping[str, float] | None
     cine: bool
     region: str | None
+    accuracy: str | None
 
 
 def prediction_query(options: PredictOptions) -> JsonObject:

@@ -85,6 +85,10 @@ _DROP_EXPIRED = f"""
     )
 """  # noqa: S608
 _FORGETTINGS = "SELECT forgettings FROM workspaces WHERE workspace_id = %s"
+_AT_DOOR = """
+    SELECT w.*, coalesce(p.version, 0) AS policy_version
+    FROM directory AS w LEFT JOIN workspace_policies AS p USING (workspace_id) WHERE w.name = %s
+"""
 _DIRECTORY_ROW = "SELECT * FROM directory WHERE name = %s"
 
 
@@ -127,6 +131,12 @@ class PostgresWorkspaces(PostgresTable):
         if row is None:
             raise UnknownItem("no such workspace")
         return decode(Workspace, row)
+
+    def workspace_at_door(self, name: str) -> tuple[Workspace, int] | None:
+        require_text(name, "a workspace name")
+        with self._database.directory("read") as connection:
+            row = first(connection, _AT_DOOR, name)
+        return None if row is None else (decode(Workspace, row), row["policy_version"])
 
     def list_workspaces(self) -> tuple[Workspace, ...]:
         return tuple(workspace for workspace, _ in self.placed_workspaces())

@@ -8,6 +8,7 @@ from sonoprobe_client.asynchronous.waiting import sleep
 from sonoprobe_client.models import (
     AuditEntryAnswer,
     AuditPage,
+    AuditVerificationAnswer,
     Live,
     OperationAnswer,
     Ready,
@@ -94,3 +95,11 @@ class AsyncServiceCalls(AsyncTransport):
         """GET /v1/audit, one page."""
         params = without_none({"limit": limit, "cursor": cursor})
         return self._read(AuditPage, await self._json("GET", "/v1/audit", params=params))
+
+    async def verify_audit(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> AuditVerificationAnswer:
+        """GET /v1/audit/verification: what a part of the chain says of itself."""
+        params = without_none({"limit": limit, "cursor": cursor})
+        answer = await self._json("GET", "/v1/audit/verification", params=params)
+        return self._read(AuditVerificationAnswer, answer)

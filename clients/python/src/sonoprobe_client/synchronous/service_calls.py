@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from sonoprobe_client.models import (
     AuditEntryAnswer,
     AuditPage,
+    AuditVerificationAnswer,
     Live,
     OperationAnswer,
     Ready,
@@ -95,3 +96,11 @@ class ServiceCalls(Transport):
         """GET /v1/audit, one page."""
         params = without_none({"limit": limit, "cursor": cursor})
         return self._read(AuditPage, self._json("GET", "/v1/audit", params=params))
+
+    def verify_audit(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> AuditVerificationAnswer:
+        """GET /v1/audit/verification: what a part of the chain says of itself."""
+        params = without_none({"limit": limit, "cursor": cursor})
+        answer = self._json("GET", "/v1/audit/verification", params=params)
+        return self._read(AuditVerificationAnswer, answer)

@@ -1,0 +1,181 @@
+"""What views add to a few labelled frames: fitted to views, asked with views, or both.
+
+Every cell is balanced accuracy on frames of other groups, over paired draws of the labelled frames.
+``single`` is one embedding of each frame, ``mean`` the mean embedding of its seven views, ``all``
+the seven as examples of their own. Frames are cut out and masked as the service does it. The head
+of ``views`` is that of a version fitted with ``views: true``, with its calibration.
+
+``--served DRAWS`` also sends the files of some draws through HTTP, to a service with the shipped
+encoder, and compares accuracy high and standard there.
+
+Shape suffixes: N frames, V views, D embedding width, Q tested frames.
+"""
+
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from fewshot_data import Ints, Row, accuracy_percent, class_numbers
+from fewshot_report import table
+from fewshot_studies import SHOTS, mean_interval
+from harness import argument_parser, required_shared_folder, write_report
+from service_process import service_process
+from threadpoolctl import threadpool_limits
+from view_vectors import read_views
+
+from service.arrays import Floats, unit_rows
+from service.embedding.bundle import SHIPPED_BUNDLE
+from service.errors import NotEnoughExamples
+from service.fewshot.calibrator import fit_calibrator, reliability
+from service.fewshot.fit import fit, fit_head
+from service.fewshot.heldout import HeldOut
+from sonoprobe_client import PlainClient
+from training.catalogue.manifest import read_manifest
+from training.evaluation.encoders import bundle_encoders
+from training.evaluation.protocol import LabelledSet, Split, shot_split
+from training.evaluation.sets import EvaluationSet, read_sets, subsample
+
+NOMINAL = 0.9
+SERVED_SHOTS, SERVED_TESTED, AT_ONCE = 5, 150, 32
+WAYS = ("single/mean", "all/single", "all/mean", "mean/single", "mean/mean")
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argument_parser(__doc__, with_out=True)
+    parser.add_argument("--cache", type=Path, default=Path("runs/features"))
+    parser.add_argument("--frames", type=int, default=800, help="of each set, about, at most")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--sets", nargs="*", default=[])
+    parser.add_argument("--served", type=int, default=0, help="draws through HTTP")
+    parser.add_argument("--port", type=int, default=18479)
+    arguments = parser.parse_args()
+    encoder = bundle_encoders(SHIPPED_BUNDLE)[0]
+    sets = read_views(encoder, arguments.sets, arguments.frames, arguments.cache)
+    with threadpool_limits(1):
+        tables = {"views": measure(sets, arguments.seeds)}
+    table("views", tables["views"])
+    if arguments.served:
+        names = list(sets)
+        tables["served"] = served(names, arguments.frames, arguments.served, arguments.port)
+        table("served", tables["served"])
+    write_report(tables, arguments)
+
+
+def measure(sets: dict[str, tuple[LabelledSet, Floats]], seeds: int) -> list[Row]:
+    """Per set and shots: accuracy of single embeddings, and the gain of each way over it."""
+    rows: list[Row] = []
+    for name, (labelled, views_NVD) in sets.items():
+        unit_NVD = unit_rows(views_NVD.reshape(-1, views_NVD.shape[-1])).reshape(views_NVD.shape)
+        mean_N1D = unit_rows(unit_NVD.mean(1))[:, None]
+        kinds = {"single": unit_NVD[:, :1], "mean": mean_N1D, "all": unit_NVD}
+        for shots in SHOTS:
+            draws = []
+            for seed in range(seeds):
+                try:
+                    draws.append(_draw(labelled, kinds, shot_split(labelled, shots, seed)))
+                except NotEnoughExamples:
+                    break
+            if draws:
+                rows.append({"set": name, "shots": shots, **_summary(draws)})
+    return rows
+
+
+def _draw(labelled: LabelledSet, kinds: dict[str, Floats], split: Split) -> dict[str, float]:
+    truth_Q = class_numbers(labelled)[split.test]
+    values: dict[str, float] = {}
+    for way in ("single/single", *WAYS):
+        fitted, asked = way.split("/")
+        rows_NVD = kinds[fitted]
+        count = rows_NVD.shape[1]
+        head = fit_head(
+            rows_NVD[split.train].reshape(-1, rows_NVD.shape[-1]),
+            np.repeat(labelled.labels_N[split.train], count).tolist(),
+            np.repeat(labelled.groups_N[split.train], count).tolist(),
+            encoder_id="report",
+        )
+        guesses_Q = head.logits(kinds[asked][split.test, 0]).argmax(1)
+        values[way] = accuracy_percent(truth_Q, guesses_Q)
+    values |= _promises("", labelled, kinds["single"][:, 0], split)
+    return values | _promises("_views", labelled, kinds["mean"][:, 0], split)
+
+
+def _promises(
+    suffix: str, labelled: LabelledSet, rows_ND: Floats, split: Split
+) -> dict[str, float]:
+    """Calibration and coverage of a version that is fitted to, and asked with, such rows."""
+    train, test = split.train, split.test
+    labels, groups = labelled.labels_N[train].tolist(), labelled.groups_N[train].tolist()
+    fitted = fit(rows_ND[train], labels, groups, encoder_id="report")
+    calibrator = fit_calibrator(fitted.scores.chosen)
+    truth_Q: Ints = class_numbers(labelled)[test]
+    logits_QC = fitted.head.logits(rows_ND[test])
+    given_QC = calibrator.calibration.probabilities(logits_QC)
+    groups_Q = np.unique(labelled.groups_N[test], return_inverse=True)[1]
+    held = HeldOut(labelled.classes, logits_QC, truth_Q, groups_Q)
+    values = {f"ece{suffix}": reliability(given_QC, truth_Q, held.balanced_shares()).ece}
+    sets = calibrator.conformal.sets(given_QC, NOMINAL)
+    if sets.members_NC is not None:
+        hit_Q = sets.members_NC[np.arange(len(truth_Q)), truth_Q]
+        misses_Q = np.where(hit_Q, truth_Q, len(labelled.classes))
+        values[f"coverage{suffix}"] = accuracy_percent(truth_Q, misses_Q)
+    return values
+
+
+def _summary(draws: list[dict[str, float]]) -> Row:
+    base = np.array([draw["single/single"] for draw in draws])
+    row: Row = {"draws": len(draws), "single": round(float(base.mean()), 1)}
+    for way in WAYS:
+        gain = np.array([draw[way] for draw in draws]) - base
+        row[way] = round(float(gain.mean()), 2)
+        row |= mean_interval([gain], way)
+    for name in ("ece", "ece_views", "coverage", "coverage_views"):
+        known = [draw[name] for draw in draws if name in draw]
+        if known:
+            row[name] = round(float(np.mean(known)), 3)
+    return row
+
+
+def served(names: list[str], frames: int, draws: int, port: int) -> list[Row]:
+    """Both accuracies of the same draws through HTTP, uploads as examples and as queries."""
+    rows = read_manifest(required_shared_folder() / "data" / "manifest.csv")
+    sets = {s.name: subsample(s, frames) for s in read_sets(rows, names)}
+    table_rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch, service_process(Path(scratch), port) as service:
+        client = PlainClient(service.url, key=service.key, timeout=600)
+        for name, bench_set in sets.items():
+            scores: dict[str, list[float]] = defaultdict(list)
+            for seed in range(draws):
+                split = shot_split(bench_set.labelled, SERVED_SHOTS, seed)
+                for accuracy in ("standard", "high"):
+                    scores[accuracy].append(_asked(client, bench_set, split, accuracy))
+            gain = np.subtract(scores["high"], scores["standard"])
+            means = {f"{kind}": round(float(np.mean(values)), 1) for kind, values in scores.items()}
+            row: Row = {"set": name, "shots": SERVED_SHOTS, "draws": draws, **means}
+            row |= {"gain": round(float(gain.mean()), 2), **mean_interval([gain], "gain")}
+            table_rows.append(row)
+    return table_rows
+
+
+def _asked(client: PlainClient, bench_set: EvaluationSet, split: Split, accuracy: str) -> float:
+    """Balanced accuracy in percent of a classifier that is fitted and asked through HTTP."""
+    labelled = bench_set.labelled
+    examples = [
+        {"label": str(labelled.labels_N[row]), "subject_id": str(labelled.groups_N[row])}
+        for row in split.train
+    ]
+    images = [bench_set.rows[row].path.read_bytes() for row in split.train]
+    client.fit_images("report", images, examples, fields={"views": accuracy == "high"})
+    test = np.random.default_rng(0).permutation(split.test)[:SERVED_TESTED]
+    guesses: list[int] = []
+    for start in range(0, len(test), AT_ONCE):
+        part = [bench_set.rows[row].path.read_bytes() for row in test[start : start + AT_ONCE]]
+        items = client.predict("report", part, accuracy=accuracy, nearest=0)["items"]
+        guesses += [labelled.classes.index(item["most_probable"]) for item in items]
+    client.delete_classifier("report")
+    return accuracy_percent(class_numbers(labelled)[test], np.array(guesses))
+
+
+if __name__ == "__main__":
+    main()

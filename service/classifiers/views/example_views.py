@@ -1,0 +1,54 @@
+"""The mean embedding of the views of examples: stored with an upload, made of kept pixels of scans.
+
+Nothing of a scan is stored beside it for this, so nothing is left of one that is erased.
+
+Shape suffixes: N examples, D embedding width.
+"""
+
+import numpy as np
+
+from service.arrays import Floats
+from service.catalog.interface import Catalog
+from service.classifiers.examples import Examples
+from service.classifiers.views.kept_views import KeptViews
+from service.errors import ViewsMissing
+
+
+class ExampleViews:
+    """Blocking; for threads beside the event loop."""
+
+    def __init__(self, catalog: Catalog, kept: KeptViews) -> None:
+        self._catalog = catalog
+        self._kept = kept
+
+    def of(self, workspace_id: str, examples: Examples) -> Floats:
+        """float32 (N, D), in the order of the examples.
+
+        Raises:
+            ViewsMissing: no pixels of a scan are kept as one picture, or an upload came without
+                its views.
+            ServiceError: as ``KeptViews.of``.
+        """
+        pixels = self._pixels_of(workspace_id, examples)
+        rows = dict(zip(pixels, self._kept.of(list(pixels.values())), strict=True))
+        stored = [rows.get(row, views_D) for row, views_D in enumerate(examples.views)]
+        return np.stack([views_D for views_D in stored if views_D is not None])
+
+    def _pixels_of(self, workspace_id: str, examples: Examples) -> dict[int, bytes]:
+        """Row -> kept pixels, of the examples without stored views."""
+        pixels: dict[int, bytes] = {}
+        missing = 0
+        for row, (scan, views_D) in enumerate(zip(examples.scans, examples.views, strict=True)):
+            if views_D is not None:
+                continue
+            png = None if scan is None else self._catalog.kept_image(workspace_id, *scan)
+            if png is None:
+                missing += 1
+            else:
+                pixels[row] = png
+        if missing:
+            raise ViewsMissing(
+                f"{missing} of {len(examples)} examples have no views: fits with views take files, "
+                "and scans of collections that keep images, of one frame and region each"
+            )
+        return pixels

@@ -1,0 +1,46 @@
+"""Kept pixels -> the mean embedding of their views, a few at a time and when there is room.
+
+Shape suffixes: D embedding width.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from service.arrays import Floats
+from service.errors import Overloaded
+
+EmbedViews: TypeAlias = Callable[[Sequence[bytes]], list[Floats]]  # kept pixels -> views_D of each
+AT_ONCE = 8  # scans, each of which is embedded seven times
+WAIT_S, TRIES = 0.5, 240  # for room in the queue of the encoder, which other requests share
+
+
+class KeptViews:
+    """Blocking; for threads beside the event loop.
+
+    Args:
+        embed: raises Overloaded when the encoder has no room; nothing was done then.
+    """
+
+    def __init__(self, embed: EmbedViews) -> None:
+        self._embed = embed
+
+    def of(self, images: Sequence[bytes]) -> list[Floats]:
+        """views_D of each.
+
+        Raises:
+            Overloaded: the encoder has had no room for two minutes.
+            ServiceError: an image cannot be embedded.
+        """
+        rows: list[Floats] = []
+        for start in range(0, len(images), AT_ONCE):
+            rows += self._when_there_is_room(images[start : start + AT_ONCE])
+        return rows
+
+    def _when_there_is_room(self, images: Sequence[bytes]) -> list[Floats]:
+        for _ in range(TRIES):
+            try:
+                return self._embed(images)
+            except Overloaded:
+                time.sleep(WAIT_S)
+        return self._embed(images)
