@@ -25,6 +25,14 @@ def test_an_index_of_release_0_1_0_opens_whole(released: EmbeddingIndex) -> None
     state = released.state()
     assert (state.rows, state.compressed_rows, state.segments) == (LONG + SHORT, LONG, 2)
     assert released.missing(IDS).tolist() == []
+
+
+def test_the_only_build_of_an_index_of_release_0_1_0_measures_its_lists(
+    released: EmbeddingIndex,
+) -> None:
+    assert released.wants_build
+    assert released.build()
+    assert [lists.is_measured for lists in released.state().lists if lists.lists] == [True]
     assert not released.wants_build
 
 
