@@ -53,7 +53,7 @@ function Frame() {
       main.current.focus();
     }}>Skip to the page</a>
     <header class="top"><a class="brand" href=${`#/${known}`}><img src="icon.svg" alt="" />Sonoprobe</a>
-      <nav aria-label="Pages">${pages.map(([one, text]) => html`<a key=${one} href=${`#/${one}`} aria-current=${one === known ? "page" : undefined}>${text}</a>`)}</nav>
+      ${pages.length > 0 && html`<nav aria-label="Pages">${pages.map(([one, text]) => html`<a key=${one} href=${`#/${one}`} aria-current=${one === known ? "page" : undefined}>${text}</a>`)}</nav>`}
       <${Person} />
     </header>
     <main id="main" tabindex="-1" ref=${main}><${Ending} /><${Page} key=${known} name=${decoded(name)} /></main>

@@ -38,7 +38,7 @@ class Console:
         self.open()
         self.page.get_by_label("Your key").fill(key)
         self.page.get_by_role("button", name="Sign in", exact=True).click()
-        self.page.get_by_role("navigation", name="Pages").wait_for()
+        self.page.locator("#main h1").wait_for()  # the sign-in has no such id
         return self.page
 
     def visit(self, page: str) -> "Page":

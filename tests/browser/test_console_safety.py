@@ -9,7 +9,7 @@ from sonoprobe_client import PlainClient as Client
 from tests.browser.console_page import Console
 
 pytestmark = pytest.mark.browser
-PAGES = ("Teach", "Use", "Search", "Label", "Map", "Versions", "Data")
+PAGES = ("Teach", "Use", "Live", "Search", "Label", "Map", "Versions", "Data")
 # A name that would run if any part of it were taken for HTML.
 HOSTILE = "<img src=x onerror=alert(1)>{{7*7}}"
 
@@ -93,7 +93,7 @@ def test_a_revoked_key_leads_back_to_the_sign_in(blank: Console, api: Client) ->
     made = api.create_key("soon gone", roles=["reader"])
     page = blank.sign_in(made["secret"])
     api.revoke_key(made["key"]["key_id"])
-    page.get_by_role("link", name="Use").click()
+    page.get_by_role("link", name="Search").click()  # a reader begins on the page before
     page.get_by_text("The service no longer accepts this key. Sign in again.").wait_for()
 
 
