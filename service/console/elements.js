@@ -4,7 +4,7 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 import htm from "htm";
 
 import { client, say } from "./session.js";
-import { percent, problemWords } from "./words.js";
+import { probability, problemWords } from "./words.js";
 
 export const html = htm.bind(h);
 
@@ -166,8 +166,8 @@ export function useFileUrl(file) {
 export function Bar({ label, share, mark, isStrong, note }) {
   return html`<div class=${isStrong ? "bar strong" : "bar"}>
     <span class="bar-label">${label}${note && html` <span class="tag">${note}</span>`}</span>
-    <meter min="0" max="1" value=${share} aria-label=${label}>${percent(share)}</meter>
-    <span class="bar-number">${percent(share, share > 0.995 || share < 0.005 ? 1 : 0)}${mark ?? ""}</span>
+    <meter min="0" max="1" value=${share} aria-label=${label}>${probability(share)}</meter>
+    <span class="bar-number">${probability(share)}${mark ?? ""}</span>
   </div>`;
 }
 

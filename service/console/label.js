@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import { Asked, Choice, Failure, Notice, Tabs, TextField, Thumbnail, html, useAction, useAsked } from "./elements.js";
 import { go, http, listClassifiers, listCollections, say } from "./session.js";
-import { count, percent } from "./words.js";
+import { count, probability } from "./words.js";
 
 const TABS = [
   ["next", "What to label next"],
@@ -114,7 +114,7 @@ function Labelling({ items, collection, task, classes, onEnd }) {
     ${item
       ? html`<div class="to-label"><${Thumbnail} path=${item.scan.thumbnail} alt="The scan to label" />
           <div><p>${item.scan.subject_id ? `Patient ${item.scan.subject_id}` : "No patient named"}</p>
-            ${item.guess && html`<p>The classifier would say <strong>${item.guess}</strong> (${percent(item.probabilities?.[item.guess])}).
+            ${item.guess && html`<p>The classifier would say <strong>${item.guess}</strong> (${probability(item.probabilities?.[item.guess])}).
               <span class="quiet"> It asks because it is not certain.</span></p>`}
             <div class="answers">${all.map((label, index) => html`<button type="button" key=${label} disabled=${give.busy}
               onClick=${() => give.run(label)}>${index < 9 && html`<kbd>${index + 1}</kbd>`} ${label}</button>`)}</div>
@@ -159,7 +159,7 @@ function ReviewItem({ item, classifier }) {
       ${task && example.scan_id && html`<div class="buttons">${classifier.classes.filter((label) => label !== example.label).map(
         (label) => html`<button type="button" disabled=${change.busy} onClick=${() => change.run(example, label)}>It is ${label}</button>`)}</div>`}
     </figure>`)}</div>
-    ${item.guess && html`<p>A classifier that had not seen this patient says <strong>${item.guess}</strong> (${percent(item.probabilities?.[item.guess])}).</p>`}
+    ${item.guess && html`<p>A classifier that had not seen this patient says <strong>${item.guess}</strong> (${probability(item.probabilities?.[item.guess])}).</p>`}
     ${item.similarity !== null && html`<p>Their similarity is ${item.similarity.toFixed(3)}.</p>`}
     ${isChanged && html`<p role="status">Changed to ${isChanged}. The next version learns it.</p>`}
     <${Failure} error=${change.error} />

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Bar, Choice, Failure, Notice, Thumbnail, html, useAction, useFileUrl } from "./elements.js";
 import { Preview } from "./preview.js";
 import { http, may, say } from "./session.js";
-import { BURNED_IN, abstention, percent, qualityFinding } from "./words.js";
+import { BURNED_IN, abstention, percent, probability, qualityFinding } from "./words.js";
 
 export function Answer({ item, answer, file, title }) {
   const isMulti = answer.kind === "multi_label";
@@ -113,7 +113,7 @@ function FrameBar({ share, isKey, index }) {
   useEffect(() => {
     bar.current.style.height = `${Math.max(4, 100 * share)}%`;
   }, [share]);
-  return html`<span class=${isKey ? "frame key" : "frame"} title=${`Frame ${index}: ${percent(share)}`}><i ref=${bar}></i></span>`;
+  return html`<span class=${isKey ? "frame key" : "frame"} title=${`Frame ${index}: ${probability(share)}`}><i ref=${bar}></i></span>`;
 }
 
 /** The dropped file, and over it where the support of a class is. */
