@@ -39,7 +39,7 @@ from service.fewshot.classifier_fit import MAX_LABELS
 from service.fewshot.conformal import PRIOR_POINTS
 from service.fewshot.fit import MAX_CLASS_NAME, MAX_CLASSES
 from service.fewshot.novelty import MAX_ANCHORS
-from service.fewshot.portable import FORMAT, FORMAT_VERSION
+from service.fewshot.portable import FORMAT, version_of
 
 MAX_DIM = 65_536
 MAX_ITEMS = 1_000_000  # of calibration
@@ -59,8 +59,11 @@ def check_document(document: Mapping[str, Any]) -> None:
     """
     facts = dict(document)
     check_json(facts, WHERE)
-    if (facts.get("format"), facts.get("format_version")) != (FORMAT, FORMAT_VERSION):
-        refuse(f"{WHERE}.format", f"{FORMAT} {FORMAT_VERSION}")
+    asked_with = facts.get("asked_with", "frame")
+    if asked_with not in get_args(AskedWith):
+        refuse(f"{WHERE}.asked_with", "frame or views")
+    if (facts.get("format"), facts.get("format_version")) != (FORMAT, version_of(asked_with)):
+        refuse(f"{WHERE}.format", f"{FORMAT} {version_of(asked_with)}")
     outline = {
         "encoder_id": text(128, least=1),
         "heads": items(_any_object, MAX_LABELS, least=1),
@@ -68,8 +71,6 @@ def check_document(document: Mapping[str, Any]) -> None:
         "card": _card,
     }
     record(outline)(facts, WHERE)
-    if facts.get("asked_with", "frame") not in get_args(AskedWith):
-        refuse(f"{WHERE}.asked_with", "frame or views")
     dim = facts["novelty"]["arrays"]["anchors_SD"]["shape"][1]
     if not 1 <= dim <= MAX_DIM:
         refuse(f"{WHERE}.novelty.arrays.anchors_SD.shape[1]", f"a width of 1 to {MAX_DIM}")

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 FORMAT = "sonoprobe-classifier"
 FORMAT_VERSION = 1
+VIEWS_FORMAT_VERSION = 2  # release 0.1.0 would ask with single embeddings, so it must refuse these
 _HEAD_ARRAYS: dict[str, type[np.generic]] = {
     "weights_CD": np.float32,
     "bias_C": np.float32,
@@ -56,6 +57,11 @@ class PortableClassifier:
     card: dict[str, Any]
 
 
+def version_of(asked_with: str) -> int:
+    """The version of the format of documents that are asked so."""
+    return FORMAT_VERSION if asked_with == "frame" else VIEWS_FORMAT_VERSION
+
+
 def to_document(
     classifier: FewShotClassifier, card: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -64,7 +70,7 @@ def to_document(
     far_from = novelty.far_from if math.isfinite(novelty.far_from) else None
     facts = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": version_of(classifier.asked_with),
         "encoder_id": classifier.encoder_id,
         "heads": [_head_facts(label, head) for label, head in classifier.heads.items()],
         "novelty": {
@@ -90,10 +96,9 @@ def from_document(
     """
     try:
         facts = {key: value for key, value in document.items() if key != "sha256"}
-        if (facts["format"], facts["format_version"]) != (FORMAT, FORMAT_VERSION):
-            raise ArtifactMismatch(
-                f"expected {FORMAT} {FORMAT_VERSION}, got another format or version"
-            )
+        version = version_of(facts.get("asked_with", "frame"))
+        if (facts["format"], facts["format_version"]) != (FORMAT, version):
+            raise ArtifactMismatch(f"expected {FORMAT} {version}, got another format or version")
         if digest_of(facts) != document["sha256"]:
             raise ArtifactMismatch("the classifier was changed: its digest does not match")
         made_for = str(facts["encoder_id"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.fewshot.portable import digest_of
 from service.imaging.analysis.views import VIEWS, views_of
 from service.server import LocalService
 from sonoprobe_client import ApiError
@@ -111,7 +112,12 @@ def test_uploads_of_a_fit_without_views_cannot_get_them_later(ward: Client, fram
 
 def test_an_export_says_that_it_is_asked_with_views(ward: Client, frames) -> None:
     document = ward.export("viewed", version=1)
-    assert document["asked_with"] == "views"
+    assert (document["asked_with"], document["format_version"]) == ("views", 2)
+    facts = {name: value for name, value in document.items() if name not in ("sha256", "signature")}
+    for wrong in ({"format_version": 1}, {"asked_with": "frame"}):
+        changed = facts | wrong
+        with refused("invalid_artifact", 422):
+            ward.import_classifier("wrong", changed | {"sha256": digest_of(changed)})
     imported = ward.import_classifier("copied", document)
     assert imported["accuracy"] == "high"
     (one,) = ward.predict("copied", frames["cyst"][8:9])["items"]
