@@ -7,8 +7,8 @@ export function percent(value, digits = 0) {
 /** A probability of a class; never 0 % or 100 %, because nothing is that certain. */
 export function probability(value) {
   if (value === null || value === undefined) return percent(value);
-  if (value < 0.0005) return "under 0.1 %";
-  if (value > 0.9995) return "over 99.9 %";
+  if (value < 0.0005) return "< 0.1 %";
+  if (value > 0.9995) return "> 99.9 %";
   return percent(value, value > 0.995 || value < 0.005 ? 1 : 0);
 }
 
