@@ -116,6 +116,7 @@ export interface StreamAddress {
 
 const PROTOCOL = "sonoprobe.v1";
 const BEARER = "sonoprobe.bearer.";
+const OPEN = 1; // WebSocket.readyState
 const HEADER_BYTES = 20;
 const FILE = 0;
 const GREY8 = 1;
@@ -175,19 +176,25 @@ export class FrameStream implements AsyncIterable<StreamMessage> {
   }
 
   /**
-   * Send a JPEG or PNG file, or pixels; returns the number of the frame.
+   * Send a JPEG or PNG file, or pixels; returns the number of the frame. After the end it goes
+   * nowhere: the iteration tells of the end.
    *
    * @param timeMs when it was taken, by any clock that does not go back.
    */
   send(frame: ArrayBuffer | Uint8Array | Pixels, timeMs = performance.now()): number {
     this.#sequence += 1;
-    this.#socket.send(messageOf(frame, this.#sequence, timeMs));
+    this.#give(messageOf(frame, this.#sequence, timeMs));
     return this.#sequence;
   }
 
   /** Say that what comes now has nothing to do with what came: another patient. */
   reset(): void {
-    this.#socket.send('{"type":"reset"}');
+    this.#give('{"type":"reset"}');
+  }
+
+  /** A camera may bring one more frame after the end; browsers complain of sending it. */
+  #give(message: Uint8Array | string): void {
+    if (this.#socket.readyState === OPEN) this.#socket.send(message);
   }
 
   close(): void {

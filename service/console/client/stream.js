@@ -10,6 +10,7 @@ export class StreamClosedError extends Error {
 }
 const PROTOCOL = "sonoprobe.v1";
 const BEARER = "sonoprobe.bearer.";
+const OPEN = 1; // WebSocket.readyState
 const HEADER_BYTES = 20;
 const FILE = 0;
 const GREY8 = 1;
@@ -65,18 +66,24 @@ export class FrameStream {
         return this.#socket.bufferedAmount;
     }
     /**
-     * Send a JPEG or PNG file, or pixels; returns the number of the frame.
+     * Send a JPEG or PNG file, or pixels; returns the number of the frame. After the end it goes
+     * nowhere: the iteration tells of the end.
      *
      * @param timeMs when it was taken, by any clock that does not go back.
      */
     send(frame, timeMs = performance.now()) {
         this.#sequence += 1;
-        this.#socket.send(messageOf(frame, this.#sequence, timeMs));
+        this.#give(messageOf(frame, this.#sequence, timeMs));
         return this.#sequence;
     }
     /** Say that what comes now has nothing to do with what came: another patient. */
     reset() {
-        this.#socket.send('{"type":"reset"}');
+        this.#give('{"type":"reset"}');
+    }
+    /** A camera may bring one more frame after the end; browsers complain of sending it. */
+    #give(message) {
+        if (this.#socket.readyState === OPEN)
+            this.#socket.send(message);
     }
     close() {
         this.#socket.close(1000);
