@@ -14,16 +14,15 @@ import numpy as np
 from fewshot_data import Data, Doubles, Ints, Row, accuracy_percent, class_numbers, read, splits
 from fewshot_report import table
 from fewshot_studies import SHOTS, mean_interval
+from fit_promises import promises
 from harness import argument_parser, write_report
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from service.arrays import unit_rows
 from service.embedding.bundle import SHIPPED_BUNDLE
-from service.fewshot.calibrator import fit_calibrator, reliability
 from service.fewshot.fit import Fit, fit
 from service.fewshot.head import softmax
-from service.fewshot.heldout import HeldOut
 from service.fewshot.semi_supervision.propagation import centred
 from service.fewshot.semi_supervision.semi_supervised import (
     NumberedScans,
@@ -35,7 +34,6 @@ from training.evaluation.encoders import bundle_encoders
 from training.evaluation.protocol import LabelledSet, Split
 
 C = 10.0
-NOMINAL = 0.9
 
 
 def main() -> None:
@@ -116,18 +114,9 @@ def _promises(
     suffix: str, head_fit: Fit, labelled: LabelledSet, unit_ND: Doubles, test: Ints
 ) -> dict[str, float]:
     """Calibration and coverage on tested frames; and whether the interval holds the accuracy."""
-    calibrator = fit_calibrator(head_fit.scores.chosen)
     truth_Q = class_numbers(labelled)[test]
     logits_QC = head_fit.head.logits(unit_ND[test])
-    given_QC = calibrator.calibration.probabilities(logits_QC)
-    groups_Q = np.unique(labelled.groups_N[test], return_inverse=True)[1]
-    held = HeldOut(labelled.classes, logits_QC, truth_Q, groups_Q)
-    values = {f"ece{suffix}": reliability(given_QC, truth_Q, held.balanced_shares()).ece}
-    sets = calibrator.conformal.sets(given_QC, NOMINAL)
-    if sets.members_NC is not None:
-        hit_Q = sets.members_NC[np.arange(len(truth_Q)), truth_Q]
-        misses_Q = np.where(hit_Q, truth_Q, len(labelled.classes))
-        values[f"coverage{suffix}"] = accuracy_percent(truth_Q, misses_Q)
+    values = promises(suffix, head_fit, labelled, logits_QC, test)
     interval = head_fit.report.interval_95
     if interval is not None:
         truly = accuracy_percent(truth_Q, logits_QC.argmax(1)) / 100

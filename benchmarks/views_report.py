@@ -16,9 +16,10 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from fewshot_data import Ints, Row, accuracy_percent, class_numbers
+from fewshot_data import Row, accuracy_percent, class_numbers
 from fewshot_report import table
 from fewshot_studies import SHOTS, mean_interval
+from fit_promises import promises
 from harness import argument_parser, required_shared_folder, write_report
 from service_process import service_process
 from threadpoolctl import threadpool_limits
@@ -27,16 +28,13 @@ from view_vectors import read_views
 from service.arrays import Floats, unit_rows
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.errors import NotEnoughExamples
-from service.fewshot.calibrator import fit_calibrator, reliability
 from service.fewshot.fit import fit, fit_head
-from service.fewshot.heldout import HeldOut
 from sonoprobe_client import PlainClient
 from training.catalogue.manifest import read_manifest
 from training.evaluation.encoders import bundle_encoders
 from training.evaluation.protocol import LabelledSet, Split, shot_split
 from training.evaluation.sets import EvaluationSet, read_sets, subsample
 
-NOMINAL = 0.9
 SERVED_SHOTS, SERVED_TESTED, AT_ONCE = 5, 150, 32
 WAYS = ("single/mean", "all/single", "all/mean", "mean/single", "mean/mean")
 
@@ -108,19 +106,7 @@ def _promises(
     train, test = split.train, split.test
     labels, groups = labelled.labels_N[train].tolist(), labelled.groups_N[train].tolist()
     fitted = fit(rows_ND[train], labels, groups, encoder_id="report")
-    calibrator = fit_calibrator(fitted.scores.chosen)
-    truth_Q: Ints = class_numbers(labelled)[test]
-    logits_QC = fitted.head.logits(rows_ND[test])
-    given_QC = calibrator.calibration.probabilities(logits_QC)
-    groups_Q = np.unique(labelled.groups_N[test], return_inverse=True)[1]
-    held = HeldOut(labelled.classes, logits_QC, truth_Q, groups_Q)
-    values = {f"ece{suffix}": reliability(given_QC, truth_Q, held.balanced_shares()).ece}
-    sets = calibrator.conformal.sets(given_QC, NOMINAL)
-    if sets.members_NC is not None:
-        hit_Q = sets.members_NC[np.arange(len(truth_Q)), truth_Q]
-        misses_Q = np.where(hit_Q, truth_Q, len(labelled.classes))
-        values[f"coverage{suffix}"] = accuracy_percent(truth_Q, misses_Q)
-    return values
+    return promises(suffix, fitted, labelled, fitted.head.logits(rows_ND[test]), test)
 
 
 def _summary(draws: list[dict[str, float]]) -> Row:

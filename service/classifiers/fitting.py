@@ -229,7 +229,7 @@ def fitted_version(
     names = [examples.name(row) for row in range(len(examples))]
     refuse_conflicts(examples.embeddings_ND, examples.labels, names)
     unlabelled = None if pool is None else pool.beside(examples, grouping)
-    fit = _fit(examples, grouping.groups, options, encoder_id, (unlabelled, views_ND))
+    fit = _fit(examples, grouping.groups, options, encoder_id, unlabelled, views_ND)
     settings = {**settings, **options.to_settings()}
     records = to_records(examples, grouping.groups)
     if pool is not None:
@@ -258,15 +258,14 @@ def _fit(
     groups: tuple[str, ...],
     options: FitOptions,
     encoder_id: str,
-    beside: tuple[UnlabelledScans | None, Floats | None],
+    unlabelled: UnlabelledScans | None,
+    views_ND: Floats | None,
 ) -> ClassifierFit:
-    """``beside``: unlabelled scans, and the mean embeddings of views."""
     if options.kind == MULTI:
         labels_by_key = {key: labels_of(key) for key in set(examples.labels)}
         targets = presence([labels_by_key[key] for key in examples.labels])
     else:
         targets = {None: examples.labels}
-    unlabelled, views_ND = beside
     rows = examples.embeddings_ND
     return fit_classifier(
         rows if views_ND is None else ViewedRows(rows, views_ND),

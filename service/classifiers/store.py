@@ -233,8 +233,9 @@ class ClassifierStore:
             if pool is not None:
                 raise InputError("unlabelled scans cannot take part in a fit with views")
             views_ND = self.query_rows(workspace_id, True, examples)
-        fitted = (examples, options, settings, author, self._encoder_id, pool, views_ND)
-        return fitted_version(*fitted)
+        return fitted_version(
+            examples, options, settings, author, self._encoder_id, pool=pool, views_ND=views_ND
+        )
 
     def require_encoder(self, encoder_id: str) -> None:
         """Raises EncoderMismatch: it is not the loaded one."""

@@ -5,10 +5,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def report_of(script: str, *arguments: str) -> dict[str, Any]:
+    """Run a script of the benchmarks, which has to succeed, and read its report."""
+    done = subprocess.run(
+        [sys.executable, f"benchmarks/{script}", "--seed", "7", "--json", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
 
 
 @pytest.mark.parametrize(
@@ -20,17 +35,7 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_hundreds_of_kills_lose_nothing_that_was_acknowledged(engine: str, rounds: int) -> None:
-    command = [sys.executable, "benchmarks/kill_rounds.py", "--rounds", f"{rounds}", "--seed", "7"]
-    command += ["--engine", engine, "--json"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = report_of("kill_rounds.py", "--rounds", f"{rounds}", "--engine", engine)
     assert report["rounds"] == rounds
     assert min(report["acknowledged"].values()) > 0, "every kind of call was killed after"
     if engine == "sqlite":  # a server commits and answers in one moment
@@ -40,16 +45,7 @@ def test_hundreds_of_kills_lose_nothing_that_was_acknowledged(engine: str, round
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def test_three_hundred_kills_leave_an_audit_chain_that_verifies(engine: str) -> None:
-    command = [sys.executable, "benchmarks/audit_kill_rounds.py", "--rounds", "300", "--json"]
-    done = subprocess.run(
-        [*command, "--seed", "7", "--engine", engine],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = report_of("audit_kill_rounds.py", "--rounds", "300", "--engine", engine)
     assert report["acknowledged_reads"] > 300
     assert report["acknowledged_writes"] > 300
     assert report["killed_between_entry_and_outcome"] > 0
@@ -57,15 +53,6 @@ def test_three_hundred_kills_leave_an_audit_chain_that_verifies(engine: str) -> 
 
 @pytest.mark.slow
 def test_kills_of_a_service_over_http_leave_an_audit_chain_that_verifies() -> None:
-    command = [sys.executable, "benchmarks/http_kill_rounds.py", "--rounds", "20", "--json"]
-    done = subprocess.run(
-        [*command, "--seed", "7"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = report_of("http_kill_rounds.py", "--rounds", "20")
     assert report["acknowledged_reads"] > 0
     assert sum(report["acknowledged_writes"].values()) > 0

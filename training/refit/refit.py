@@ -8,7 +8,7 @@ Shape suffixes: N frames, S encoder side.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,14 @@ def refit(
     """
     manifest = read_manifest(source)
     spec = replace(manifest.spec, side_px=config.side_px, border=config.border)
-    _check_run(run, manifest.encoder_id, config, len(data.corpus))
+    made_of = {
+        "trunk_of": manifest.encoder_id,
+        "side_px": config.side_px,
+        "border": config.border,
+        "dim": config.readout.dim,
+        "frames": len(data.corpus),
+    }
+    claim_run(run / "refit.json", "refit", made_of)
     calibration = calibration_inputs(data.corpus, spec)
     _write_trunk(source, manifest, config, calibration, run)
     pool = open_pooled(run / NETWORKS["int8"])
@@ -136,19 +143,12 @@ def finish_bundle(
     return write_manifest(out, NETWORKS, spec, facts, facts_of_bundle, shape, default="int8")
 
 
-def _check_run(run: Path, encoder_id: str, config: RefitConfig, frames: int) -> None:
-    facts = {
-        "trunk_of": encoder_id,
-        "side_px": config.side_px,
-        "border": config.border,
-        "dim": config.readout.dim,
-        "frames": frames,
-    }
-    path = run / "refit.json"
-    if path.exists() and json.loads(path.read_text()) != facts:
-        raise InputError("the folder of the run holds another refit; use another one")
-    run.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts))
+def claim_run(file: Path, what: str, facts: Mapping[str, Any]) -> None:
+    """Note in the folder of a run what its files depend on. Raises InputError: they are others."""
+    if file.exists() and json.loads(file.read_text()) != facts:
+        raise InputError(f"the folder of the run holds another {what}; use another one")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(facts))
 
 
 def calibration_inputs(corpus: Sequence[ManifestRow], spec: PreprocessSpec) -> Floats:

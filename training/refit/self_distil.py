@@ -3,7 +3,6 @@
 ``training.refit.tail_training`` says what is learnt and how.
 """
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from training.bundle.recovered import read_trunk
 from training.refit.refit import (
     RefitData,
     calibration_inputs,
+    claim_run,
     finish_bundle,
     float_network,
 )
@@ -43,7 +43,14 @@ def self_distil(
     before = read_manifest(source)
     if len(data.corpus) < config.batch:
         raise InputError(f"expected at least {config.batch} corpus frames, got {len(data.corpus)}")
-    _check_run(run, before.encoder_id, config, len(data.corpus))
+    streams_of = {
+        "trunk_of": before.encoder_id,
+        "side_px": config.side_px,
+        "border": config.border,
+        "blocks": config.blocks,
+        "frames": len(data.corpus),
+    }
+    claim_run(run / "self_distil.json", "self-distillation", streams_of)
     spec = replace(before.spec, side_px=config.side_px, border=config.border)
     trunk, readout = read_trunk(float_network(source, before))
     begin = open_beginning(trunk, config.blocks, config.side_px, run / "beginning.onnx")
@@ -58,19 +65,3 @@ def self_distil(
     about = {"self_distillation": {**asdict(config), "last_loss": round(losses[-1], 4)}}
     dim = len(readout.bias_D)
     return finish_bundle(before, data, spec, calibration, facts, about, dim, out)
-
-
-def _check_run(run: Path, encoder_id: str, config: SelfDistilConfig, frames: int) -> None:
-    """The streams of a run depend on these."""
-    facts = {
-        "trunk_of": encoder_id,
-        "side_px": config.side_px,
-        "border": config.border,
-        "blocks": config.blocks,
-        "frames": frames,
-    }
-    path = run / "self_distil.json"
-    if path.exists() and json.loads(path.read_text()) != facts:
-        raise InputError("the folder of the run holds another self-distillation; use another one")
-    run.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts))

@@ -117,13 +117,14 @@ def verify_chain(
         limit: entries of the part; None = all.
     """
     kept = _kept(store, chain)
-    start = _start(store, chain, archived is not None, after)
-    result = Verification(chain, moved=0 if archived else _moved(store, chain), last=start.seq)
+    moved = None if archived is not None else store.beginnings().get(chain)
+    start = _start(store, moved or empty_head(chain), after)
+    result = Verification(chain, moved=0 if moved is None else moved.seq, last=start.seq)
     if start.seq < after:
         _add(result, Finding("cut", after))
         return result
-    if result.moved and not _says_so(store, chain):
-        _add(result, Finding("missing", result.moved + 1))
+    if moved is not None and not _says_so(store, moved):
+        _add(result, Finding("missing", moved.seq + 1))
     asked = {head.seq for head in noted}
     digests: dict[int, str] = {start.seq: start.sha256}
     restores: list[_Restore] = []
@@ -156,27 +157,19 @@ def _kept(store: AuditStore, chain: str) -> AuditHead:
     return next((head for head in store.heads() if head.chain == chain), empty_head(chain))
 
 
-def _moved(store: AuditStore, chain: str) -> int:
-    moved = store.beginnings().get(chain)
-    return 0 if moved is None else moved.seq
-
-
-def _start(store: AuditStore, chain: str, from_archive: bool, after: int) -> AuditHead:
+def _start(store: AuditStore, beginning: AuditHead, after: int) -> AuditHead:
     """What the first entry of the part must continue; before ``after`` if there is no such one."""
-    beginning = None if from_archive else store.beginnings().get(chain)
-    start = beginning or empty_head(chain)
-    if after <= start.seq:
-        return start
-    found = store.read(chain, after=after - 1, limit=1)
+    if after <= beginning.seq:
+        return beginning
+    found = store.read(beginning.chain, after=after - 1, limit=1)
     if not found or found[0].seq != after:
-        return start
-    return AuditHead(chain, after, found[0].sha256, "")
+        return beginning
+    return AuditHead(beginning.chain, after, found[0].sha256, "")
 
 
-def _says_so(store: AuditStore, chain: str) -> bool:
+def _says_so(store: AuditStore, moved: AuditHead) -> bool:
     """Whether an entry of the chain tells that its beginning was moved out, as it was."""
-    moved = store.beginnings()[chain]
-    told = store.find(chain, AuditFilter(action=MOVED), limit=MAX_TOLD)
+    told = store.find(moved.chain, AuditFilter(action=MOVED), limit=MAX_TOLD)
     return any(
         entry.fields.get("facts") == {"last": moved.seq}
         and entry.fields.get("names") == {"sha256": [moved.sha256]}

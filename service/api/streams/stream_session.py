@@ -47,7 +47,7 @@ ALL_FIELDS = frozenset({"outputs", "frame", "quality"})
 
 @dataclass
 class OpenedStream:
-    """Who opened a stream, and of which classifier; ``recheck`` says whether it may go on."""
+    """Who opened a stream of which classifier; caller and policy are those of the last look."""
 
     services: Services
     name: str
@@ -57,11 +57,7 @@ class OpenedStream:
 
 
 class StreamSession:
-    """The life of one accepted WebSocket.
-
-    Args:
-        watch: a coroutine that returns never, and raises ServiceError when the stream must end.
-    """
+    """The life of one accepted WebSocket."""
 
     def __init__(self, websocket: WebSocket, opened: OpenedStream) -> None:
         self._websocket = websocket

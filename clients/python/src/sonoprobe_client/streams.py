@@ -134,31 +134,37 @@ class _Conversation:
         return StreamClosed(1006) if close is None else StreamClosed(close.code, close.reason)
 
 
-class FrameStream(AbstractContextManager["FrameStream"]):
+class _Stream:
+    """Where a stream goes, and what was said on it."""
+
+    def __init__(
+        self, url: str, classifier: str, key: str | None, options: Mapping[str, Any]
+    ) -> None:
+        self._address = _address(url, classifier)
+        self._key = key
+        self._options = options
+        self._conversation = _Conversation()
+
+    @property
+    def ready(self) -> JsonObject:
+        """The first answer: version, labels, whether probabilities are calibrated."""
+        return self._conversation.ready
+
+
+class FrameStream(_Stream, AbstractContextManager["FrameStream"]):
     """One stream. Use as a context manager.
 
     Args:
         url: of the service, such as ``https://sonoprobe.hospital.example``.
         key: an API key or an access token.
         options: ``version``, ``coverage``, ``smoothing``, ``max_fps``, ``fields``, ``region``.
-
-    Attributes:
-        ready: the first answer: version, labels, whether probabilities are calibrated.
     """
 
     def __init__(
         self, url: str, classifier: str, *, key: str | None = None, **options: Any
     ) -> None:
-        self._address = _address(url, classifier)
-        self._key = key
-        self._options = options
-        self._conversation = _Conversation()
+        super().__init__(url, classifier, key, options)
         self._stack = ExitStack()
-
-    @property
-    def ready(self) -> JsonObject:
-        """See the class."""
-        return self._conversation.ready
 
     def __enter__(self) -> Self:
         """Open the stream. Raises ApiError: the service refuses it."""
@@ -249,22 +255,14 @@ class FrameStream(AbstractContextManager["FrameStream"]):
             return
 
 
-class AsyncFrameStream(AbstractAsyncContextManager["AsyncFrameStream"]):
+class AsyncFrameStream(_Stream, AbstractAsyncContextManager["AsyncFrameStream"]):
     """As ``FrameStream``, with ``async with``, ``await`` and ``async for``."""
 
     def __init__(
         self, url: str, classifier: str, *, key: str | None = None, **options: Any
     ) -> None:
-        self._address = _address(url, classifier)
-        self._key = key
-        self._options = options
-        self._conversation = _Conversation()
+        super().__init__(url, classifier, key, options)
         self._stack = AsyncExitStack()
-
-    @property
-    def ready(self) -> JsonObject:
-        """See ``FrameStream``."""
-        return self._conversation.ready
 
     async def __aenter__(self) -> Self:
         """Open the stream. Raises ApiError: the service refuses it."""
