@@ -11,6 +11,7 @@ from pathlib import Path
 
 from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
+from service.catalog.given_ids.sqlite_given_ids import SqliteGivenIds
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.layouts.sqlite_layouts import SqliteLayouts
@@ -41,6 +42,7 @@ FILE_NAME = "catalog.sqlite"
 class SqliteCatalog(
     SqliteWorkspaces,
     SqlitePolicies,
+    SqliteGivenIds,
     SqliteLifecycle,
     SqliteCollections,
     SqliteFacets,
