@@ -5,7 +5,8 @@ the tables.
 """
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,12 +67,18 @@ class SqliteCatalog(
     InputError for text that is not valid Unicode.
     """
 
-    def __init__(self, database: Database, ledger: ErasureLedger | None, redact: Redact) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: ErasureLedger | None,
+        redact: Redact,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._redact = redact
-        self._answer_leases = Leases()
-        self._queue = OperationQueue()
+        self._answer_leases = Leases(clock)
+        self._queue = OperationQueue(clock)
         self._once = Leases()
 
     @property
@@ -102,6 +109,7 @@ def open_catalog(
     is_owner: bool = False,
     backup_dir: Path | None = None,
     redact: Redact = drop_scores,
+    clock: Callable[[], float] = time.monotonic,
 ) -> SqliteCatalog:
     """Open ``catalog.sqlite`` in the folder, creating both if necessary.
 
@@ -111,6 +119,7 @@ def open_catalog(
         is_owner: the caller holds the lock of the folder (``data_folder.owned``).
         backup_dir: erasures are written there as well.
         redact: removes the out-of-fold scores of erased examples from those of a version.
+        clock: monotonic seconds, of leases.
 
     Raises:
         CatalogFailure: the folder cannot be created, or the file is damaged, not a catalog, or of
@@ -126,4 +135,4 @@ def open_catalog(
         with owned(folder):  # not under a running service of 0.1.0
             Database(file).close()
     ledger = None if backup_dir is None else ErasureLedger(backup_dir)
-    return SqliteCatalog(Database(file), ledger, redact)
+    return SqliteCatalog(Database(file), ledger, redact, clock)
