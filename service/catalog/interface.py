@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.copying.copy_interface import CopyCatalog
 from service.catalog.interfaces.scan_interface import (
     ArrayCatalog,
     CollectionCatalog,
@@ -291,6 +292,7 @@ class Catalog(
     MonitoringCatalog,
     SigningCatalog,
     LayoutCatalog,
+    CopyCatalog,
     Protocol,
 ):
     """The whole interface."""
