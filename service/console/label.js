@@ -1,6 +1,7 @@
-// The page "Label": what to label next, doubtful labels, conflicts, and the agreement of two readers.
+// The page "Label": what to label next, doubtful labels, conflicts, near-duplicates, and the agreement of two readers.
 import { useEffect, useState } from "preact/hooks";
 
+import { Duplicates } from "./duplicates.js";
 import { Asked, Choice, Failure, Notice, Tabs, TextField, Thumbnail, html, useAction, useAsked } from "./elements.js";
 import { go, http, listClassifiers, listCollections, say } from "./session.js";
 import { count, probability } from "./words.js";
@@ -9,6 +10,7 @@ const TABS = [
   ["next", "What to label next"],
   ["suspect", "Doubtful labels"],
   ["conflict", "Conflicts"],
+  ["duplicates", "Near-duplicates"],
   ["agreement", "Two readers"],
 ];
 
@@ -21,6 +23,7 @@ export function Label({ name }) {
       if (collections.length === 0) return html`<${Notice}>There is no collection yet. <a href="#/teach">Teach</a> fills the first one.<//>`;
       const chosen = classifiers.find((one) => one.name === name) ?? classifiers[0];
       if (tab === "agreement") return html`<${Agreement} collections=${collections} />`;
+      if (tab === "duplicates") return html`<${Duplicates} collections=${collections} />`;
       if (tab === "next") return html`<${Next} key=${chosen?.name} classifier=${chosen} classifiers=${classifiers} collections=${collections} />`;
       if (!chosen) return html`<${Notice}>This needs a classifier. <a href="#/teach">Teach one</a> first.<//>`;
       return html`<${ClassifierChoice} chosen=${chosen} classifiers=${classifiers} />
