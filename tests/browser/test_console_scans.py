@@ -99,6 +99,6 @@ def test_pages_with_selected_scans_and_pairs_have_no_serious_fault(
     assert console.accessibility_faults() == []
     page = console.visit("Map")
     page.get_by_label("Collection", exact=True).select_option("faults")
-    page.get_by_role("button", name="Select all without label").click()
+    page.get_by_role("button", name="Select all scans").click()
     page.get_by_label("Make a collection of them").wait_for()
     assert console.accessibility_faults() == []
