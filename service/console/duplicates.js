@@ -72,11 +72,11 @@ function Pair({ pair, collection, onKeep, onDeleted }) {
       <${Thumbnail} path=${scan.thumbnail} alt=${`Scan ${scan.scan_id}`} />
       <figcaption>${scan.scan_id}</figcaption>
       ${may("scan.delete") && html`<button type="button" class="danger" onClick=${() => setGoing(scan)}
-        aria-label=${`Delete ${scan.scan_id}`}>Delete</button>`}</figure>`)}</div>
+        aria-label=${`Delete ${scan.scan_id}`}>Delete</button>`}</figure>`)}
     <div class="scroll" tabindex="0" role="region" aria-label="What differs"><table>
       <thead><tr><th scope="col"></th>${sides.map((scan) => html`<th scope="col">${scan.scan_id}</th>`)}</tr></thead>
       <tbody>${rowsOf(pair).map(([title, values, isOther]) => html`<tr key=${title} class=${isOther ? "differs" : ""}>
-        <th scope="row">${title}</th>${values.map((value) => html`<td>${value}</td>`)}</tr>`)}</tbody></table></div>
+        <th scope="row">${title}</th>${values.map((value) => html`<td>${value}</td>`)}</tr>`)}</tbody></table></div></div>
     <div class="buttons"><button type="button" onClick=${onKeep}>Keep both</button></div>
     ${going && html`<${Delete} scan=${going} collection=${collection} onEnd=${(gone) => {
       setGoing(null);
@@ -89,7 +89,7 @@ function verdict({ patients, same_image: isSame, similarity }) {
   const near = `The pictures resemble each other (similarity ${similarity.toFixed(3)})`;
   if (patients === "different") {
     return isSame
-      ? html`<strong>One picture under two patients.</strong> One of them is wrong, or both names are of one person.`
+      ? html`<strong>One picture under two patients.</strong> One of the two is wrong, or both pseudonyms are of one person.`
       : html`<strong>Two patients.</strong> ${near}. Look whether they are one picture.`;
   }
   if (patients === "unknown") return isSame ? "One picture twice; not both name a patient." : `${near}; not both name a patient.`;
