@@ -23,8 +23,8 @@ from service.arrays import Pixels
 from service.errors import InputError
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
-from service.imaging.formats.sampling import Sampling, parse_sampling
 from service.imaging.formats.plain_still import plain_pixels
+from service.imaging.formats.sampling import Sampling, parse_sampling
 from service.imaging.formats.still import frame_of, open_image, read_still, tone_of
 from service.imaging.sandbox.decoder_pool import DecoderPool
 
