@@ -231,14 +231,14 @@ def _view(
 
 def _counted(used_hw: Pixels, inside_hw: Bools | None, texts: Sequence[TextBox]) -> tuple[int, int]:
     """Pixels in the boxes of text, and pixels of the region beside them."""
-    inside_px = used_hw.size if inside_hw is None else np.count_nonzero(inside_hw)
+    inside_px = used_hw.size if inside_hw is None else int(np.count_nonzero(inside_hw))
     if not texts:
         return 0, inside_px
     text_hw = np.zeros(used_hw.shape, bool)
     for item in texts:
         crop(text_hw, item.box)[:] = True
     masked_hw = text_hw if inside_hw is None else text_hw & inside_hw
-    return np.count_nonzero(text_hw), inside_px - np.count_nonzero(masked_hw)
+    return int(np.count_nonzero(text_hw)), inside_px - int(np.count_nonzero(masked_hw))
 
 
 def _judged(view: RegionView, pixels: Pixels) -> RegionView:
