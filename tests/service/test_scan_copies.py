@@ -101,6 +101,20 @@ def test_a_quota_of_scans_holds_for_copies(owner: Client, masses: str) -> None:
     owner.replace_policy({}, if_match=owner.policy()["etag"])
 
 
+def test_a_copy_counts_for_the_key_that_makes_it(tiny, owner: Client, masses: str) -> None:
+    key = owner.create_key("copying", roles=["admin"])
+    limits = {key["key"]["key_id"]: {"scans": 2}}
+    owner.replace_policy({"keys": limits}, if_match=owner.policy()["etag"])
+    with Client(tiny.url, key=key["secret"]) as other:
+        assert other.copy_scans("ward", ["s0", "s1"], masses)["created"] == 2
+        with pytest.raises(ApiError) as caught:
+            other.copy_scans("ward", ["s2"], masses)
+        used = {row["limit"]: row["used"] for row in other.usage()["key"]}
+    assert (caught.value.code, caught.value.problem["of"]) == ("quota_exceeded", "key")
+    assert used["scans"] == 2
+    owner.replace_policy({}, if_match=owner.policy()["etag"])
+
+
 def test_the_audit_log_names_both_collections_and_the_scans(
     client: Client, collection: str, frames
 ) -> None:
