@@ -58,14 +58,14 @@ class PooledSet:
 
 
 @dataclass(frozen=True, slots=True)
-class SetScores:
+class WayScores:
     """Balanced accuracies per number of shots, one per seed, and held-out predictions."""
 
     shots: Mapping[int, list[float]]
     full: HeldOutPredictions
 
 
-Scored: TypeAlias = Mapping[tuple[Way, str], SetScores]  # way and name of the set
+Scored: TypeAlias = Mapping[tuple[Way, str], WayScores]  # way and name of the set
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +216,9 @@ def _probe(
     return {"shots": scores, "rows": rows.tolist(), "guesses": guesses.tolist()}
 
 
-def _read(stored: Mapping[str, Any], labelled: LabelledSet) -> SetScores:
+def _read(stored: Mapping[str, Any], labelled: LabelledSet) -> WayScores:
     full = HeldOutPredictions(labelled, np.array(stored["rows"]), np.array(stored["guesses"]))
-    return SetScores({int(k): scores for k, scores in stored["shots"].items()}, full)
+    return WayScores({int(k): scores for k, scores in stored["shots"].items()}, full)
 
 
 def report(base: DesignScores, designs: Sequence[DesignScores]) -> str:
@@ -244,7 +244,7 @@ def report(base: DesignScores, designs: Sequence[DesignScores]) -> str:
     )
 
 
-def _written(scores: SetScores) -> str:
+def _written(scores: WayScores) -> str:
     means = [float(np.mean(of_seeds)) for of_seeds in scores.shots.values()]
     return " / ".join(f"{value:.1f}" for value in (*means, scores.full.score))
 

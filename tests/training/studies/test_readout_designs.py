@@ -25,7 +25,7 @@ from training.studies.readout_designs import (
     select_readout_designs,
     signed_power,
 )
-from training.studies.readout_report import DesignScores, SetScores, pool_set, report
+from training.studies.readout_report import DesignScores, WayScores, pool_set, report
 
 FRAMES, DIM = 24, 4
 ONLY_MEAN = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)  # one block, so that a fit takes no time
@@ -124,10 +124,10 @@ def test_a_set_is_pooled_once_with_every_region_of_its_files(
     np.testing.assert_array_equal(again.pooled_RK, first.pooled_RK)
 
 
-def scores(labelled: LabelledSet, few: float, right: float) -> SetScores:
+def scores(labelled: LabelledSet, few: float, right: float) -> WayScores:
     truth = labelled.labels_N
     guesses = np.where(np.arange(len(truth)) % 10 < 10 * right, truth, "a")
-    return SetScores(
+    return WayScores(
         {5: [few, few + 1]}, HeldOutPredictions(labelled, np.arange(len(truth)), guesses)
     )
 
