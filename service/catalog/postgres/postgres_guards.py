@@ -6,6 +6,7 @@ from service.catalog.monitoring.monitoring_tables import TABLES_OF_WORKSPACES
 GUARDED = (
     "answers",
     "collections",
+    "key_storage",
     "scans",
     "scan_vectors",
     "scan_thumbnails",
