@@ -5,6 +5,10 @@ Every cell is balanced accuracy on frames of other groups, over paired draws of 
 the seven as examples of their own. Frames are cut out and masked as the service does it. The head
 of ``views`` is that of a version fitted with ``views: true``, with its calibration.
 
+The table ``together`` compares views, unlabelled scans and both. As in ``unlabelled_report.py``
+half of the groups without a labelled frame are the unlabelled scans, and the other half is tested.
+Gains have the 95 % interval over draws; the rows ``mean`` are of all sets.
+
 ``--served DRAWS`` also sends the files of some draws through HTTP, to a service with the shipped
 encoder, and compares accuracy high and standard there.
 
@@ -13,7 +17,9 @@ Shape suffixes: N frames, V views, D embedding width, Q tested frames.
 
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from fewshot_data import Row, accuracy_percent, class_numbers
@@ -23,12 +29,14 @@ from fit_promises import promises
 from harness import argument_parser, required_shared_folder, write_report
 from service_process import service_process
 from threadpoolctl import threadpool_limits
+from unlabelled_report import pool_and_test
 from view_vectors import read_views
 
 from service.arrays import Floats, unit_rows
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.errors import NotEnoughExamples
 from service.fewshot.fit import fit, fit_head
+from service.fewshot.semi_supervision.semi_supervised import UnlabelledScans
 from sonoprobe_client import PlainClient
 from training.catalogue.manifest import read_manifest
 from training.evaluation.encoders import bundle_encoders
@@ -36,6 +44,9 @@ from training.evaluation.protocol import LabelledSet, Split, shot_split
 from training.evaluation.sets import EvaluationSet, read_sets, subsample
 
 SERVED_SHOTS, SERVED_TESTED, AT_ONCE = 5, 150, 32
+Sets: TypeAlias = dict[str, tuple[LabelledSet, Floats]]  # labels, and (N, V, D) of the views
+Draw: TypeAlias = dict[str, float]
+TOGETHER = ("unlabelled", "views", "both")
 WAYS = ("single/mean", "all/single", "all/mean", "mean/single", "mean/mean")
 
 
@@ -52,8 +63,12 @@ def main() -> None:
     encoder = bundle_encoders(SHIPPED_BUNDLE)[0]
     sets = read_views(encoder, arguments.sets, arguments.frames, arguments.cache)
     with threadpool_limits(1):
-        tables = {"views": measure(sets, arguments.seeds)}
-    table("views", tables["views"])
+        tables = {
+            "views": measure(sets, arguments.seeds),
+            "together": together(sets, arguments.seeds),
+        }
+    for name, rows in tables.items():
+        table(name, rows)
     if arguments.served:
         names = list(sets)
         tables["served"] = served(names, arguments.frames, arguments.served, arguments.port)
@@ -61,28 +76,56 @@ def main() -> None:
     write_report(tables, arguments)
 
 
-def measure(sets: dict[str, tuple[LabelledSet, Floats]], seeds: int) -> list[Row]:
+def measure(sets: Sets, seeds: int) -> list[Row]:
     """Per set and shots: accuracy of single embeddings, and the gain of each way over it."""
-    rows: list[Row] = []
+
+    def draw(labelled: LabelledSet, views_NVD: Floats, split: Split, _: int) -> dict[str, float]:
+        return _draw(labelled, views_NVD, split)
+
+    draws_of = _drawn(sets, seeds, draw)
+    return [_summary(key, by_set) for key, by_set in _with_means(draws_of)]
+
+
+def together(sets: Sets, seeds: int) -> list[Row]:
+    """Per set and shots: the gains of views, of unlabelled scans and of both over neither."""
+    draws_of = _drawn(sets, seeds, _with_scans)
+    return [{**key, **_gains(by_set, "neither", TOGETHER)} for key, by_set in _with_means(draws_of)]
+
+
+def _drawn(
+    sets: Sets, seeds: int, draw: Callable[[LabelledSet, Floats, Split, int], Draw]
+) -> dict[tuple[str, int], list[Draw]]:
+    """Set and shots -> what ``draw`` gives for each seed; without those of too few groups."""
+    draws_of: dict[tuple[str, int], list[Draw]] = defaultdict(list)
     for name, (labelled, views_NVD) in sets.items():
         unit_NVD = unit_rows(views_NVD.reshape(-1, views_NVD.shape[-1])).reshape(views_NVD.shape)
-        mean_N1D = unit_rows(unit_NVD.mean(1))[:, None]
-        kinds = {"single": unit_NVD[:, :1], "mean": mean_N1D, "all": unit_NVD}
         for shots in SHOTS:
-            draws = []
             for seed in range(seeds):
                 try:
-                    draws.append(_draw(labelled, kinds, shot_split(labelled, shots, seed)))
+                    split = shot_split(labelled, shots, seed)
                 except NotEnoughExamples:
                     break
-            if draws:
-                rows.append({"set": name, "shots": shots, **_summary(draws)})
-    return rows
+                draws_of[name, shots].append(draw(labelled, unit_NVD, split, seed))
+    return draws_of
 
 
-def _draw(labelled: LabelledSet, kinds: dict[str, Floats], split: Split) -> dict[str, float]:
+def _with_means(
+    draws_of: dict[tuple[str, int], list[Draw]],
+) -> Iterator[tuple[Row, list[list[Draw]]]]:
+    """The draws of every set, then those of all sets together."""
+    for (name, shots), draws in draws_of.items():
+        yield {"set": name, "shots": shots}, [draws]
+    for shots in SHOTS:
+        together = [draws for (_, k), draws in draws_of.items() if k == shots]
+        if len(together) > 1:
+            yield {"set": "mean", "shots": shots}, together
+
+
+def _draw(labelled: LabelledSet, unit_NVD: Floats, split: Split) -> Draw:
     truth_Q = class_numbers(labelled)[split.test]
-    values: dict[str, float] = {}
+    mean_ND = unit_rows(unit_NVD.mean(1))
+    kinds = {"single": unit_NVD[:, :1], "mean": mean_ND[:, None], "all": unit_NVD}
+    values: Draw = {}
     for way in ("single/single", *WAYS):
         fitted, asked = way.split("/")
         rows_NVD = kinds[fitted]
@@ -95,8 +138,8 @@ def _draw(labelled: LabelledSet, kinds: dict[str, Floats], split: Split) -> dict
         )
         guesses_Q = head.logits(kinds[asked][split.test, 0]).argmax(1)
         values[way] = accuracy_percent(truth_Q, guesses_Q)
-    values |= _promises("", labelled, kinds["single"][:, 0], split)
-    return values | _promises("_views", labelled, kinds["mean"][:, 0], split)
+    values |= _promises("", labelled, unit_NVD[:, 0], split)
+    return values | _promises("_views", labelled, mean_ND, split)
 
 
 def _promises(
@@ -109,18 +152,48 @@ def _promises(
     return promises(suffix, fitted, labelled, fitted.head.logits(rows_ND[test]), test)
 
 
-def _summary(draws: list[dict[str, float]]) -> Row:
-    base = np.array([draw["single/single"] for draw in draws])
-    row: Row = {"draws": len(draws), "single": round(float(base.mean()), 1)}
-    for way in WAYS:
-        gain = np.array([draw[way] for draw in draws]) - base
-        row[way] = round(float(gain.mean()), 2)
-        row |= mean_interval([gain], way)
+def _summary(key: Row, by_set: list[list[Draw]]) -> Row:
+    row = {**key, **_gains(by_set, "single/single", WAYS)}
     for name in ("ece", "ece_views", "coverage", "coverage_views"):
-        known = [draw[name] for draw in draws if name in draw]
+        known = [draw[name] for draws in by_set for draw in draws if name in draw]
         if known:
             row[name] = round(float(np.mean(known)), 3)
     return row
+
+
+def _gains(by_set: list[list[Draw]], without: str, ways: Sequence[str]) -> Row:
+    """Accuracy without, and the gain of each way over it with its interval."""
+    bases = [np.array([draw[without] for draw in draws]) for draws in by_set]
+    base = np.mean([scores.mean() for scores in bases])
+    row: Row = {"draws": len(bases[0]), without: round(float(base), 1)}
+    for way in ways:
+        gains = [
+            np.array([draw[way] for draw in draws]) - scores
+            for draws, scores in zip(by_set, bases, strict=True)
+        ]
+        row[way] = round(float(np.mean([gain.mean() for gain in gains])), 2)
+        row |= mean_interval(gains, way)
+    return row
+
+
+def _with_scans(labelled: LabelledSet, unit_NVD: Floats, split: Split, seed: int) -> Draw:
+    pool, test = pool_and_test(labelled, split, seed)
+    truth_Q = class_numbers(labelled)[test]
+    labels = labelled.labels_N[split.train].tolist()
+    groups = labelled.groups_N[split.train].tolist()
+    values: Draw = {}
+    for rows_ND, plain, with_scans in (
+        (unit_NVD[:, 0], "neither", "unlabelled"),
+        (unit_rows(unit_NVD.mean(1)), "views", "both"),
+    ):
+        scans = UnlabelledScans(rows_ND[pool], labelled.groups_N[pool].tolist())
+        for name, unlabelled in ((plain, None), (with_scans, scans)):
+            fitted = fit(
+                rows_ND[split.train], labels, groups, encoder_id="report", unlabelled=unlabelled
+            )
+            guesses_Q = fitted.head.logits(rows_ND[test]).argmax(1)
+            values[name] = accuracy_percent(truth_Q, guesses_Q)
+    return values
 
 
 def served(names: list[str], frames: int, draws: int, port: int) -> list[Row]:

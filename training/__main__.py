@@ -13,6 +13,7 @@ from training.commands.distil import distil
 from training.commands.error_group import ErrorGroup
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.read_out_report import read_out_report
 from training.commands.refit import refit
 from training.commands.self_distil import self_distil
 from training.commands.simulate import simulate
@@ -32,6 +33,7 @@ app.command()(simulate)
 app.command()(smoke)
 app.command("ablate")(ablation)
 app.command("designs")(compare_designs)
+app.command("read-out-report")(read_out_report)
 app.command("text-finder")(text_finder)
 
 

@@ -16,7 +16,7 @@ ROOMS: dict[str, set[str]] = {  # room -> the rooms of training that it may impo
     "bundle": {"distil", "networks"},
     "evaluation": {"catalogue", "distil", "networks", "bundle"},
     "refit": {"catalogue", "distil", "networks", "bundle", "evaluation"},
-    "studies": {"catalogue", "augmentation", "distil", "networks", "bundle", "evaluation"},
+    "studies": {"catalogue", "augmentation", "distil", "networks", "bundle", "evaluation", "refit"},
     "commands": {"*"},
     "__main__": {"commands"},
 }

@@ -183,7 +183,7 @@ def fit_readout(pooled_NK: Floats, config: ReadoutConfig, views: Sequence[Floats
     mean_K = pooled_NK.mean(0, dtype=np.float64)
     maps = [
         _whitening(pooled_NK[:, block] - mean_K[block], config, share)
-        for block, share in zip(_slices(width), _shares(width, config), strict=True)
+        for block, share in zip(block_slices(width), block_shares(width, config), strict=True)
     ]
     whitened_NK = _apply(pooled_NK - mean_K, maps)
     if config.augmentation_invariance > 0 and views:
@@ -207,12 +207,14 @@ def _blocks(width: int) -> dict[str, int]:
     return {name: wide for name, wide in BLOCKS.items() if name not in absent}
 
 
-def _shares(width: int, config: ReadoutConfig) -> list[float]:
+def block_shares(width: int, config: ReadoutConfig) -> list[float]:
+    """The energy of each block of features of this width."""
     shares = dict(zip(BLOCKS, config.energy, strict=True))
     return [shares[name] for name in _blocks(width)]
 
 
-def _slices(width: int) -> Iterator[slice]:
+def block_slices(width: int) -> Iterator[slice]:
+    """The columns of each block of features of this width."""
     start = 0
     for wide in _blocks(width).values():
         yield slice(start, start + wide)
@@ -221,7 +223,7 @@ def _slices(width: int) -> Iterator[slice]:
 
 def _apply(rows_NK: npt.NDArray[np.floating], maps: Sequence[Doubles]) -> Doubles:
     """Each block of columns times its own (C, C) map."""
-    blocks = _slices(rows_NK.shape[1])
+    blocks = block_slices(rows_NK.shape[1])
     parts = [rows_NK[:, block] @ block_map for block, block_map in zip(blocks, maps, strict=True)]
     return np.concatenate(parts, axis=1)
 
