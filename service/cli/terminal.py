@@ -30,6 +30,10 @@ RETRIES = 4
 LOCAL_URL = "http://127.0.0.1:8000"
 NewCollection = Annotated[str, typer.Option(help="Collection; created if it is missing.")]
 Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
+Server = Annotated[
+    str | None,
+    typer.Option(help="Address of a running service; without it the catalog is opened here."),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON value, and nothing else, on standard output.")
 ]
@@ -62,6 +66,12 @@ def client_at(url: str, key: str | None, *, retries: int = RETRIES) -> Iterator[
     with explained(), ExitStack() as stack:
         login = _login(key, stack)
         yield stack.enter_context(Client(url, key=key, login=login, retries=retries))
+
+
+def require_own_workspace(workspace: str | None) -> None:
+    """Raises InputError: over HTTP a key reaches its own workspace, so none can be chosen."""
+    if workspace is not None:
+        raise InputError("expected no --workspace with --server: the key says which one it is")
 
 
 def _login(key: str | None, stack: ExitStack) -> MachineLogin | None:
