@@ -31,6 +31,7 @@ from service.catalog.operation_records import NAMELESS, NamedItems, Operation, R
 from service.catalog.policies.policy_interface import PolicyCatalog
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
 from service.catalog.signing.signing_interface import SigningCatalog
+from service.catalog.streams.stream_interface import StreamCatalog
 
 Admit: TypeAlias = Callable[[int, int], None]
 
@@ -291,6 +292,7 @@ class Catalog(
     MonitoringCatalog,
     SigningCatalog,
     LayoutCatalog,
+    StreamCatalog,
     Protocol,
 ):
     """The whole interface."""

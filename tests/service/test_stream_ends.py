@@ -3,12 +3,14 @@
 The service looks every second. The tests wait longer, because a busy machine is late.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from service.access.keys import create_key
@@ -52,9 +54,10 @@ class Replicas:
         return Ward(name, admin, reader.key.key_id, reader.secret)
 
     @contextmanager
-    def stream(self, ward: Ward) -> Iterator[ClientConnection]:
+    def stream(self, ward: Ward, where: LocalService | None = None) -> Iterator[ClientConnection]:
         """A stream that has greeted and was answered."""
-        address = self.streaming.url.replace("http", "ws") + "/v1/classifiers/waves/stream"
+        local = where or self.streaming
+        address = local.url.replace("http", "ws") + "/v1/classifiers/waves/stream"
         headers = {"Authorization": f"Bearer {ward.secret}"}
         with connect(address, additional_headers=headers, compression=None) as link:
             link.send(HELLO)
@@ -73,6 +76,7 @@ def replicas(
         drain_s=0,
         graceful_timeout_s=1,
         region="none",
+        max_streams_per_key=2,
         **where,
     )
     catalog = catalog_of(settings)
@@ -125,6 +129,17 @@ def test_a_stream_ends_when_its_key_workspace_or_classifier_is_gone(replicas: Re
             act(replicas, ward)
         ends = {act: end_of(link) for act, link in links.items()}
     assert ends == ENDS
+
+
+def test_a_key_has_so_many_streams_on_all_services_together(replicas: Replicas) -> None:
+    ward = replicas.ward("ward-many")
+    both = (replicas.streaming, replicas.administered)
+    with ward.admin, replicas.stream(ward, both[0]), replicas.stream(ward, both[1]):
+        for service in both:
+            with pytest.raises(InvalidStatus) as caught, replicas.stream(ward, service):
+                pass
+            problem = json.loads(caught.value.response.body or b"")
+            assert (problem["status"], problem["limit"], problem["of"]) == (429, "streams", "key")
 
 
 def test_a_stream_is_answered_where_another_service_has_the_fit(replicas: Replicas) -> None:

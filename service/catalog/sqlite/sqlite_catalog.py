@@ -33,6 +33,7 @@ from service.catalog.sqlite.scan_reads import SqliteScanReads
 from service.catalog.sqlite.scan_writes import SqliteScanWrites
 from service.catalog.sqlite.version_examples import SqliteVersionExamples
 from service.catalog.sqlite.workspace_table import SqliteWorkspaces
+from service.catalog.streams.sqlite_streams import PlacesInMemory, SqliteStreams
 from service.errors import CatalogFailure
 
 FILE_NAME = "catalog.sqlite"
@@ -56,6 +57,7 @@ class SqliteCatalog(
     SqliteMonitoring,
     SqliteSigning,
     SqliteLayouts,
+    SqliteStreams,
     Catalog,
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.
@@ -71,6 +73,7 @@ class SqliteCatalog(
         self._answer_leases = Leases()
         self._queue = OperationQueue()
         self._once = Leases()
+        self._streams = PlacesInMemory()
 
     @property
     def file(self) -> Path | None:
