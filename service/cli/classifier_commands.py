@@ -16,6 +16,7 @@ from service.classifiers.signing.signatures import (
     verify_file,
 )
 from service.cli.labelled_files import labelled_files
+from service.cli.remote import version_commands
 from service.cli.remote.classifier_rows import classifier_row, signing_key_row, unlabelled_row
 from service.cli.stored_labels import store_examples, write_labels
 from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, errors, explained, show
@@ -25,6 +26,7 @@ from sonoprobe_client.bodies import EvaluationBody, NewClassifierBody
 from sonoprobe_client.models import FailedItem
 
 app = typer.Typer(no_args_is_help=True, help="Fit and use the classifiers of a running service.")
+app.add_typer(version_commands.app)
 TOO_MUCH = frozenset({"too_many_items", "upload_too_large"})
 PREDICT_FILES = 32
 MAX_CINE_FRAMES = 256

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from service.cli.main import app
 from service.server import LocalService, local_service
 from service.settings import Settings
 from sonoprobe_client import Client, NotSignedIn
+from tests.client.command_line import invoke
 from tests.service.expected import BUNDLE
 
 Run = Callable[..., Any]
@@ -36,7 +35,7 @@ def run(far: LocalService, tmp_path: Path) -> Run:
 
     def run(*words: object, code: int = 0, key: str = far.key) -> Any:
         given = [*map(str, words), "--server", far.url]
-        done = CliRunner().invoke(app, given, env=here | {"SONOPROBE_KEY": key})
+        done = invoke(given, env=here | {"SONOPROBE_KEY": key})
         assert done.exit_code == code, done.output
         assert not (tmp_path / "here").exists()
         return json.loads(done.stdout) if "--json" in words else done.stdout
@@ -75,7 +74,7 @@ def test_workspaces_live_and_end_far_away(run: Run, far: LocalService, folder: P
     words = ("keys", "create", "--name", "ops", "--scope", "service.admin")
     run(*words, code=1)  # the administrator of one workspace makes no operator
     there = {"SONOPROBE_DATA_DIR": str(folder), "SONOPROBE_KEY": far.key}
-    made = CliRunner().invoke(app, [*words], env=there)  # on the machine of the service
+    made = invoke([*words], env=there)  # on the machine of the service
     operator = made.stdout.strip()
     created = run("workspace", "create", "clinic", "--json", key=operator)
     assert "clinic\tactive" in run("workspace", "list", key=operator)

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from service.cli.main import app
 from service.server import LocalService
 from sonoprobe_client import Client
+from tests.client.command_line import invoke
 from tests.client.pictures import frame, png
 
 Run = Callable[..., Any]
@@ -22,7 +21,7 @@ def run(tiny: LocalService) -> Run:
     address = {"SONOPROBE_URL": tiny.url, "SONOPROBE_KEY": tiny.key}
 
     def run(*words: object, code: int = 0) -> Any:
-        done = CliRunner().invoke(app, [str(word) for word in words], env=address)
+        done = invoke([str(word) for word in words], env=address)
         assert done.exit_code == code, done.output
         return json.loads(done.stdout) if "--json" in words else done.stdout
 
@@ -88,7 +87,7 @@ def test_a_table_that_is_wrong_changes_nothing(
     table = tmp_path / "changes.csv"
     table.write_text(text)
     words = ["scans", "relabel", clinic, str(table), "--url", tiny.url, "--key", tiny.key]
-    done = CliRunner().invoke(app, words)
+    done = invoke(words)
     assert (done.exit_code, says in done.stderr) == (1, True), done.stderr
 
 
@@ -168,5 +167,5 @@ def test_a_table_of_outcomes_that_is_wrong_says_where(
     table = tmp_path / "truth.csv"
     table.write_text(text.format(folder / "0.png"))
     words = ["outcomes", "add-table", name, str(printed), str(table)]
-    done = CliRunner().invoke(app, [*words, "--url", tiny.url, "--key", tiny.key])
+    done = invoke([*words, "--url", tiny.url, "--key", tiny.key])
     assert (done.exit_code, says in done.stderr) == (1, True), done.stderr

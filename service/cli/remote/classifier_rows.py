@@ -9,6 +9,7 @@ from sonoprobe_client.models import (
     OutcomeFiguresAnswer,
     ReferenceAnswer,
     SigningKeyAnswer,
+    VersionAnswer,
     VersionReport,
     WindowUsageAnswer,
 )
@@ -20,6 +21,14 @@ def classifier_row(found: ClassifierAnswer) -> str:
     version = f"version {found.published_version} of {found.latest_version}"
     classes = ", ".join(found.classes)
     return "\t".join((found.name, version, accuracy_of(found.report), calibrated, classes))
+
+
+def version_row(found: VersionAnswer) -> str:
+    """Number, whether it predicts, accuracy, examples, when it was made."""
+    state = "published" if found.published else ""
+    examples = f"{found.examples} examples"
+    fields = (f"version {found.version}", state, accuracy_of(found.report), examples)
+    return "\t".join(filter(None, (*fields, found.created_at)))
 
 
 def accuracy_of(report: VersionReport | None) -> str:
