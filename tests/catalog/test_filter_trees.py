@@ -166,6 +166,13 @@ def test_random_filters_pass_what_plain_python_passes(catalog, ours, new_scan):
     assert np.mean([0 < size < 120 for size in sizes]) > 0.6, "the filters tell scans apart"
 
 
+def test_facets_show_both_zeros_as_one_value_without_a_sign(catalog, ours, add):
+    for n, zero in enumerate((-0.0, 0.0)):
+        add(n, attributes={"x": zero})
+        counted = catalog.facets(ours, "lungs", where=ScanFilter(), attributes=["x"])
+        assert repr(counted.attributes["x"].values) == f"((0.0, {n + 1}),)"
+
+
 def test_facets_count_values_others_and_missing_over_the_filter(catalog, ours, add):
     for n in range(12):
         add(

@@ -39,7 +39,8 @@ _VALUES = """
     SELECT stored, count(*) AS scans, sum(count(*)) OVER () AS all_scans
     FROM (
         SELECT CASE WHEN value::text = '-0.0' THEN '0.0' ELSE value::text END AS stored,
-            json_typeof(value) AS kind, value #>> '{{}}' AS content
+            json_typeof(value) AS kind,
+            CASE WHEN value::text = '-0.0' THEN '0.0' ELSE value #>> '{{}}' END AS content
         FROM (
             SELECT {column}::json -> %s::text AS value
             FROM filtered_scans
