@@ -67,12 +67,13 @@ client:
 # The service with the lowest versions that pyproject.toml allows, and with the highest (no
 # constraints). What pulls them together, such as typer and click, is the newest in both.
 RANGES := tests/embedding tests/imaging tests/catalog tests/index \
-  $(addprefix tests/service/test_,$(addsuffix .py,api classifiers cli cli_data collection_export \
-  csv_table errors ingest_folder inputs kept_images logs multilabel predicting search strict_requests))
+  $(addprefix tests/service/test_,$(addsuffix .py,access_tokens api classifiers cli cli_data \
+  collection_export csv_table errors imported_classifiers ingest_folder inputs kept_images logs \
+  multilabel predicting roles search signed_classifiers streams strict_requests tracing))
 # Deprecations, and files that a server closes late, are no failure of a version.
 LENIENT := -W ignore::DeprecationWarning -W ignore::ResourceWarning \
   -W ignore::pytest.PytestUnraisableExceptionWarning
-TOOLS := httpx hypothesis openapi-spec-validator packaging pytest scikit-learn
+TOOLS := httpx hypothesis openapi-spec-validator packaging pytest rfc8785 scikit-learn
 INTO = -m uv pip install --quiet --python $(@D)/bin/python
 
 test-lowest: .venv-lowest/ready
@@ -85,7 +86,7 @@ test-highest: .venv-highest/ready
 	$(PYTHON) -m venv .venv-lowest
 	$(@D)/bin/python -m pip install --quiet uv
 	$(@D)/bin/python -m uv pip compile --quiet --no-header --resolution lowest-direct \
-	  --extra parquet pyproject.toml --output-file $(@D)/versions.txt
+	  --extra parquet --extra otel pyproject.toml --output-file $(@D)/versions.txt
 	$(@D)/bin/python $(INTO) --requirement $(@D)/versions.txt
 	$(@D)/bin/python $(INTO) --constraint $(@D)/versions.txt --editable . $(TOOLS)
 	touch $@
@@ -93,7 +94,7 @@ test-highest: .venv-highest/ready
 .venv-highest/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-highest
 	$(@D)/bin/python -m pip install --quiet uv
-	$(@D)/bin/python $(INTO) --editable '.[parquet]' $(TOOLS)
+	$(@D)/bin/python $(INTO) --editable '.[parquet,otel]' $(TOOLS)
 	touch $@
 
 check: .venv-dev/ready
