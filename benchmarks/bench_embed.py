@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from access_costs import access_ratios
 from drawn_screens import screen_files
 from frame_costs import cpu_table, floor_fps
 from harness import argument_parser, median_ms, memory_mb, print_report
@@ -159,7 +160,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=18473)
     arguments = parser.parse_args()
     images = [path.read_bytes() for path in image_files(arguments.images)[:200]]
-    print_report(measure(images, arguments.port, arguments.rounds), arguments)
+    report = measure(images, arguments.port, arguments.rounds)
+    print_report(report | access_ratios(images, arguments.port + 1), arguments)
 
 
 if __name__ == "__main__":

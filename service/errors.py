@@ -303,11 +303,11 @@ class NothingChanged(Conflict):
 
 
 class QuotaExceeded(Conflict):
-    """The workspace would store more than its quota allows; ``limit`` names it."""
+    """A workspace or a key would store more than its quota; ``limit`` and ``of`` name it."""
 
-    def __init__(self, message: str, limit: str = "") -> None:
+    def __init__(self, message: str, limit: str = "", of: str = "workspace") -> None:
         super().__init__(message)
-        self.members = {"limit": limit}
+        self.members = {"limit": limit, "of": of}
 
 
 class NotSupported(Conflict):

@@ -105,15 +105,16 @@ class Settings(ConnectionSettings, IdentitySettings, StreamSettings, BaseSetting
     failed_keys_window_s: float = Field(
         60.0, gt=0, description="Time for which an unknown API key counts, seconds."
     )
-    key_limits: Annotated[dict[RateName, Limit], NoDecode] = Field(
+    key_limits: Annotated[dict[RateName | StoredName, Limit], NoDecode] = Field(
         {},
-        description="Rates of one key, a JSON object: requests_per_minute, images_per_minute, "
-        "decode_s_per_minute; what is not named is not limited.",
+        description="Rates of one key, and what it may store, a JSON object: requests_per_minute, "
+        "images_per_minute, decode_s_per_minute, stored_bytes, scans, collections, classifiers; "
+        "what is not named is not limited.",
     )
     workspace_limits: Annotated[dict[RateName | StoredName, Limit], NoDecode] = Field(
         {},
         description="Rates of one workspace, and what it may store, a JSON object: those of "
-        "key_limits, and stored_bytes, scans, collections, classifiers.",
+        "key_limits.",
     )
     pseudonym_key_dir: Path | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from service.access.id_pages import page_after
 from service.access.keys import (
     Caller,
     hash_key,
@@ -37,10 +38,7 @@ class KeyRegistry:
             after: id of the last key of an earlier page.
         """
         keys = self._visible(caller)
-        ids = [key.key_id for key in keys]
-        start = ids.index(after) + 1 if after in ids else 0
-        page = keys[start : start + limit]
-        return page, page[-1].key_id if start + limit < len(keys) else None
+        return page_after(keys, lambda key: key.key_id, limit=limit, after=after)
 
     def get(self, caller: Caller, key_id: str) -> KeyRecord:
         """Raises UnknownItem."""

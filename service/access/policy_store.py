@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.access.access_limits import RATES, STORED, Limits, limits_of, strictest
-from service.access.pseudonyms import STUDY, SUBJECT, Pseudonyms, read_pseudonyms
+from service.access.pseudonyms import STUDY, SUBJECT, Pseudonyms, is_own, read_pseudonyms
 from service.catalog.interface import Catalog
 from service.catalog.policies.intake_rules import IntakeRules, UltrasoundCheck, rules_of
 from service.catalog.policies.policy_records import StoredPolicy, UnfitRules
@@ -39,12 +39,21 @@ class WorkspacePseudonyms:
         self._under: Pseudonyms | None = None
 
     def subject(self, subject_id: str) -> str:
-        """As ``GivenIds``."""
+        """As ``GivenIds``; a pseudonym under the key needs no file."""
+        if self._key_name is not None and is_own(SUBJECT, self._key_name, subject_id):
+            return subject_id
         return self.load().of_given_subject(subject_id)
 
     def study(self, study_id: str) -> str:
-        """As ``GivenIds``."""
+        """As ``subject``, of studies."""
+        if self._key_name is not None and is_own(STUDY, self._key_name, study_id):
+            return study_id
         return self.load().of_given_study(study_id)
+
+    def beginnings(self) -> tuple[str, str]:
+        """As ``GivenIds``."""
+        name = self._key_name or self.load().key_name
+        return f"{SUBJECT}-{name}-", f"{STUDY}-{name}-"
 
     def load(self) -> Pseudonyms:
         """The key. Raises PseudonymKeyMissing."""
@@ -93,7 +102,7 @@ class WorkspacePolicy:
         return bool(self.limits or self.each_key or self.keys)
 
     def limits_of_key(self, key_id: str) -> Limits:
-        """The rates of one key."""
+        """The rates of one key, and what it may store."""
         own = self.keys.get(key_id)
         return self.each_key if own is None else strictest(self.each_key, own)
 
@@ -120,7 +129,7 @@ class PolicyStore:
         ultrasound: UltrasoundCheck | None = None,
     ) -> None:
         self._catalog = catalog
-        self._key_limits = limits_of(key_limits, RATES, "key_limits")
+        self._key_limits = limits_of(key_limits, ALL_LIMITS, "key_limits")
         self._workspace_limits = limits_of(workspace_limits, ALL_LIMITS, "workspace_limits")
         self._pseudonym_keys = pseudonym_keys
         self._ultrasound = ultrasound
@@ -170,11 +179,9 @@ class PolicyStore:
     def unfit(self, policy: WorkspacePolicy, workspace_id: str) -> Mapping[str, int]:
         """How many stored scans break each rule of the policy; it reads all of them."""
         rules = policy.rules
-        key_name = policy.stored.document.get("intake", {}).get("pseudonym_key")
-        begin = (f"{SUBJECT}-{key_name}-", f"{STUDY}-{key_name}-")
         risk = rules.refuse_burned_in
         wanted = UnfitRules(
-            pseudonyms=None if rules.pseudonyms is None else begin,
+            pseudonyms=None if rules.pseudonyms is None else rules.pseudonyms.beginnings(),
             risks=() if risk is None else _RISKS[_RISKS.index(risk) :],
             whole_frames=rules.refuse_whole_frames,
             images=rules.refuse_kept_images,
@@ -208,8 +215,8 @@ class PolicyStore:
         return {
             "intake": intake,
             "limits": limits_of(document.get("limits", {}), ALL_LIMITS, "limits"),
-            "each_key": limits_of(document.get("each_key", {}), RATES, "each_key"),
-            "keys": {name: limits_of(own, RATES, "keys") for name, own in keys_of.items()},
+            "each_key": limits_of(document.get("each_key", {}), ALL_LIMITS, "each_key"),
+            "keys": {name: limits_of(own, ALL_LIMITS, "keys") for name, own in keys_of.items()},
         }
 
     def _parsed(self, workspace_id: str, stored: StoredPolicy) -> WorkspacePolicy:

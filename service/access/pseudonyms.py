@@ -24,6 +24,7 @@ KEY_BYTES = 32
 _PREFIX = "sonoprobe-pseudonym-key-"
 SUBJECT, STUDY = "p", "s"  # how pseudonyms begin
 _HEX_DIGITS = 32  # 128 bits of the code: two patients never share one
+_CODE = re.compile(rf"[0-9a-f]{{{_HEX_DIGITS}}}")
 # What devices write where nobody typed an id: not one patient.
 _PLACEHOLDER = re.compile(
     r"([0x*?._\-]+|n/?a|none|null|unknown|anon(ymous|ymized|ymised)?|no ?id|test)", re.IGNORECASE
@@ -38,10 +39,6 @@ class Pseudonyms:
             raise InputError(f"expected a key of {KEY_BYTES} bytes, got {len(key)}")
         self._key = key
         self.key_name = self._code("key")[:6]
-        self._own = {
-            mark: re.compile(rf"{mark}-{self.key_name}-[0-9a-f]{{{_HEX_DIGITS}}}")
-            for mark in (SUBJECT, STUDY)
-        }
 
     def subject(self, patient_id: str, issuer: str = "") -> str | None:
         """The pseudonym of a patient; None without an id that can name one patient.
@@ -62,13 +59,13 @@ class Pseudonyms:
         A pseudonym under another key is an id like any other. Nothing is a placeholder here:
         the client says that the id names one patient.
         """
-        if self._own[SUBJECT].fullmatch(subject_id):
+        if is_own(SUBJECT, self.key_name, subject_id):
             return subject_id
         return self._subject(subject_id, "")
 
     def of_given_study(self, study_id: str) -> str:
         """As ``of_given_subject``, of an id of a study."""
-        own = self._own[STUDY].fullmatch(study_id)
+        own = is_own(STUDY, self.key_name, study_id)
         return study_id if own else f"{STUDY}-{self.key_name}-{self._code('study', study_id)}"
 
     def _subject(self, patient_id: str, issuer: str) -> str:
@@ -77,6 +74,12 @@ class Pseudonyms:
     def _code(self, *parts: str) -> str:
         message = b"".join(len(raw).to_bytes(4) + raw for raw in (p.encode() for p in parts))
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:_HEX_DIGITS]
+
+
+def is_own(mark: str, key_name: str, given: str) -> bool:
+    """Whether an id has the form of a pseudonym of this kind under the key of this name."""
+    start = f"{mark}-{key_name}-"
+    return given.startswith(start) and _CODE.fullmatch(given, len(start)) is not None
 
 
 def write_key(file: Path) -> None:

@@ -56,6 +56,7 @@ class UsedLimit:
 
 Owners: TypeAlias = tuple[_Owner, ...]
 PAYING: ContextVar[Owners] = ContextVar("paying", default=())  # for what the context embeds
+PAYER: ContextVar[str | None] = ContextVar("payer", default=None)  # key for what it stores
 
 
 class Quotas:
@@ -173,44 +174,53 @@ class Quotas:
 
     # what is stored ---------------------------------------------------------------------------
 
-    def admission(self, workspace_id: str) -> AdmitUsage | None:
+    def admission(self, workspace_id: str, key_id: str | None = None) -> AdmitUsage | None:
         """Called by the catalog in the transaction of a write; None = nothing is limited.
 
         It raises QuotaExceeded.
         """
-        limits = self._policies.current(workspace_id).limits
-        most = {name: limits[name] for name in STORED if name in limits}
-        if not most:
+        policy = self._policies.current(workspace_id)
+        payer = key_id or PAYER.get()
+        of_workspace = _of_storage(policy.limits)
+        of_key = {} if payer is None else _of_storage(policy.limits_of_key(payer))
+        if not of_workspace and not of_key:
             return None
 
-        def admit(usage: StoredUsage) -> None:
-            for name, value in most.items():
-                stored = getattr(usage, name)
-                if stored > value:
-                    self._on_limited(name)
-                    raise QuotaExceeded(
-                        f"the workspace may have {value:.0f} {name}, and would have {stored}: "
-                        "delete some, or ask its operator for more",
-                        name,
-                    )
+        def admit(usage: StoredUsage, usage_of: Callable[[str], StoredUsage]) -> None:
+            self._require(of_workspace, usage, "workspace", "its operator")
+            if payer is not None and of_key:
+                self._require(of_key, usage_of(payer), "key", "an administrator")
 
         return admit
+
+    def _require(self, most: Limits, usage: StoredUsage, of: str, whom: str) -> None:
+        for name, value in most.items():
+            stored = getattr(usage, name)
+            if stored > value:
+                self._on_limited(name)
+                raise QuotaExceeded(
+                    f"the {of} may have {value:.0f} {name}, and would have {stored}: "
+                    f"delete some, or ask {whom} for more",
+                    name,
+                    of,
+                )
 
     # usage ------------------------------------------------------------------------------------
 
     def of_key(self, caller: Caller, policy: WorkspacePolicy) -> list[UsedLimit]:
-        """The rates of the caller's key, in this process."""
+        """The rates of the caller's key in this process, and what it has stored. Blocks."""
         key_id = caller.author.key_id
-        limits = {} if key_id is None else policy.limits_of_key(key_id)
-        return self._rates("key", key_id or "", limits)
+        if key_id is None:
+            return self._rates("key", "", {})
+        limits = policy.limits_of_key(key_id)
+        stored = self._catalog.key_usage(caller.workspace_id, key_id)
+        return self._rates("key", key_id, limits) + _used(stored, limits)
 
     def of_workspace(self, workspace_id: str, policy: WorkspacePolicy) -> list[UsedLimit]:
         """The rates of the workspace in this process, and what it stores. Blocks."""
         stored = self._catalog.stored_usage(workspace_id)
         rates = self._rates("workspace", workspace_id, policy.limits)
-        return rates + [
-            UsedLimit(name, getattr(stored, name), policy.limits.get(name)) for name in STORED
-        ]
+        return rates + _used(stored, policy.limits)
 
     def _rates(self, kind: str, owner_id: str, limits: Limits) -> list[UsedLimit]:
         buckets = self._owner(kind, owner_id, limits).buckets if limits else {}
@@ -225,3 +235,11 @@ class Quotas:
                 )
                 for name in RATES
             ]
+
+
+def _of_storage(limits: Limits) -> Limits:
+    return {name: limits[name] for name in STORED if name in limits}
+
+
+def _used(stored: StoredUsage, limits: Limits) -> list[UsedLimit]:
+    return [UsedLimit(name, getattr(stored, name), limits.get(name)) for name in STORED]

@@ -1,5 +1,6 @@
 """The workspaces of the whole service, for its operators."""
 
+from service.access.id_pages import page_after
 from service.access.keys import (
     DEFAULT_WORKSPACE,
     create_key,
@@ -34,10 +35,7 @@ class WorkspaceRegistry:
             after: id of the last workspace of an earlier page.
         """
         workspaces = self._catalog.list_workspaces()
-        ids = [workspace.workspace_id for workspace in workspaces]
-        start = ids.index(after) + 1 if after in ids else 0
-        page = workspaces[start : start + limit]
-        return page, page[-1].workspace_id if start + limit < len(ids) else None
+        return page_after(workspaces, lambda w: w.workspace_id, limit=limit, after=after)
 
     def get(self, name: str) -> tuple[Workspace, WorkspaceContents]:
         """A workspace, and how much is in it. Raises UnknownItem."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from service.access.access_limits import RATES, STORED
 from service.access.keys import Caller
 from service.access.policy_store import PolicyStore, WorkspacePolicy
-from service.access.quotas import PAYING, Owners, Quotas
+from service.access.quotas import PAYER, PAYING, Owners, Quotas
 from service.catalog.interface import Catalog
 from service.catalog.plain_text import name_of
 from service.catalog.policies.intake_rules import NO_RULES, IntakeRules, UltrasoundCheck
@@ -28,18 +28,24 @@ _RULES: ContextVar[IntakeRules] = ContextVar("rules", default=NO_RULES)
 class HeldRequest:
     """The context of a request: who pays for what it embeds, and what it may store."""
 
-    __slots__ = ("_owners", "_rules", "_tokens")
+    __slots__ = ("_key_id", "_owners", "_rules", "_tokens")
 
-    def __init__(self, owners: Owners, rules: IntakeRules) -> None:
+    def __init__(self, owners: Owners, key_id: str | None, rules: IntakeRules) -> None:
         self._owners = owners
+        self._key_id = key_id
         self._rules = rules
 
     def __enter__(self) -> None:
-        self._tokens = (PAYING.set(self._owners), _RULES.set(self._rules))
+        self._tokens = (
+            PAYING.set(self._owners),
+            PAYER.set(self._key_id),
+            _RULES.set(self._rules),
+        )
 
     def __exit__(self, *error: object) -> None:
-        paying, rules = self._tokens
+        paying, payer, rules = self._tokens
         PAYING.reset(paying)
+        PAYER.reset(payer)
         _RULES.reset(rules)
 
 
@@ -60,19 +66,25 @@ class WorkspaceRules:
         Raises:
             RateLimited: it is one too many.
         """
-        return HeldRequest(self.quotas.count_request(caller, policy), policy.rules)
+        owners = self.quotas.count_request(caller, policy)
+        return HeldRequest(owners, caller.author.key_id, policy.rules)
 
     def going_on(self, caller: Caller, policy: WorkspacePolicy) -> "HeldRequest":
         """As ``holding`` for a request that was counted before and lasts."""
-        return HeldRequest(self.quotas.owners_of(caller, policy), policy.rules)
+        owners = self.quotas.owners_of(caller, policy)
+        return HeldRequest(owners, caller.author.key_id, policy.rules)
 
     def intake(self, workspace_id: str) -> IntakeRules:
         """What the workspace lets in now. Blocks."""
         return self.policies.current(workspace_id).rules
 
-    def admission(self, workspace_id: str) -> AdmitUsage | None:
+    def payer(self) -> str | None:
+        """The key of the current request."""
+        return PAYER.get()
+
+    def admission(self, workspace_id: str, key_id: str | None = None) -> AdmitUsage | None:
         """See ``Quotas.admission``."""
-        return self.quotas.admission(workspace_id)
+        return self.quotas.admission(workspace_id, key_id)
 
 
 class RuleSettings(Protocol):
@@ -80,7 +92,7 @@ class RuleSettings(Protocol):
 
     @property
     def key_limits(self) -> Mapping[Any, float]:
-        """Rates of one key."""
+        """Rates of one key, and what it may store."""
 
     @property
     def workspace_limits(self) -> Mapping[Any, float]:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.given_ids.given_id_interface import GivenIdCatalog
 from service.catalog.interfaces.scan_interface import (
     ArrayCatalog,
     CollectionCatalog,
@@ -281,6 +282,7 @@ class ReembeddingCatalog(Protocol):
 class Catalog(
     WorkspaceCatalog,
     PolicyCatalog,
+    GivenIdCatalog,
     LifecycleCatalog,
     CollectionCatalog,
     ScanCatalog,

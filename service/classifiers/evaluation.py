@@ -16,7 +16,7 @@ from service.arrays import Doubles, Floats
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan, VersionExample
-from service.classifiers.examples import Examples, group_of, labels_of, without_repetitions
+from service.classifiers.examples import Examples, labels_of, without_repetitions
 from service.classifiers.fitting import grouped
 from service.classifiers.loaded import LoadedClassifier
 from service.classifiers.refusals import (
@@ -151,9 +151,10 @@ class ClassifierEvaluator:
         """
         examples = without_repetitions(examples)
         where = (workspace_id, loaded.classifier.name, loaded.version.number)
-        learnt = learnt_of(
-            loaded, self._catalog.version_examples(*where), self._kept(loaded, *where)
+        fitted = self._store.sources.under_stored_ids(
+            workspace_id, self._catalog.version_examples(*where)
         )
+        learnt = learnt_of(loaded, fitted, self._kept(loaded, *where))
         reasons = refusal_reasons(loaded, examples, learnt)
         allowed = LEARNT if allow_known else frozenset[RefusalReason]()
         refused = [*unusable, *(r for r in named(examples, reasons) if r.reason not in allowed)]
@@ -235,7 +236,7 @@ class ClassifierEvaluator:
         kappa = agreement(
             [scan.labels[one] for scan in both],
             [scan.labels[other] for scan in both],
-            [group_of(s.subject_id, s.study_id, s.image.sha256) for s in both],
+            self._store.sources.groups_of(workspace_id, both),
         )
         return kappa, both
 

@@ -168,6 +168,11 @@ def group_of(subject_id: str | None, study_id: str | None, sha256: str) -> str:
     return f"image:{sha256}"
 
 
+def subject_in(group: str) -> str | None:
+    """The subject of a ``group_of``; None = nobody is known."""
+    return group.removeprefix("subject:") if group.startswith("subject:") else None
+
+
 def without_repetitions(examples: Examples) -> Examples:
     """Every image once.
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
-from service.catalog.records import LabelledScans, Scan
+from service.catalog.records import LabelledScans, Scan, VersionExample
 from service.classifiers.examples import Examples, class_name, class_names, group_of, key_of
 from service.classifiers.fitting import MULTI, SINGLE
 from service.classifiers.requests import ExampleSelection
 from service.errors import EncoderMismatch, InputError, PreconditionFailed, TooManyItems
 
+Ids: TypeAlias = tuple[str | None, str | None]  # of the subject and the study
 _PAGE = 1000
 _TRIES = 3  # of two reads; a deletion may happen between them
 
@@ -51,7 +53,8 @@ class Sources:
             TooManyItems: more scans than one fit may have.
         """
         scans = self._labelled(workspace_id, collection, [task], where)
-        return _of_scans(collection, scans, class_names(labels[task] for labels in scans.labels))
+        names = class_names(labels[task] for labels in scans.labels)
+        return self._of_scans(workspace_id, collection, scans, names)
 
     def of_selection(self, workspace_id: str, selection: ExampleSelection, kind: str) -> Examples:
         """The scans of the task or tasks of a selection.
@@ -97,7 +100,8 @@ class Sources:
             UnknownItem, EncoderMismatch, TooManyItems: as ``of_task``.
         """
         scans = self._labelled(workspace_id, collection, list(tasks), where)
-        return _of_scans(collection, scans, [present_of(tasks, labels) for labels in scans.labels])
+        keys = [present_of(tasks, labels) for labels in scans.labels]
+        return self._of_scans(workspace_id, collection, scans, keys)
 
     def _labelled(
         self,
@@ -113,6 +117,24 @@ class Sources:
         both = replace(where, all_of=(*where.all_of, labelled))
         return self._catalog.labelled(
             workspace_id, collection, where=both, most=self._max_examples, vectors=vectors
+        )
+
+    def _of_scans(
+        self, workspace_id: str, collection: str, scans: LabelledScans, labels: Sequence[str]
+    ) -> Examples:
+        count = len(scans.scan_ids)
+        ids = self.ids_of(workspace_id, list(zip(scans.subject_ids, scans.study_ids, strict=True)))
+        return Examples(
+            scans.embeddings_ND,
+            labels,
+            [group_of(*i, sha256) for i, sha256 in zip(ids, scans.sha256s, strict=True)],
+            scans.sha256s,
+            [(collection, scan_id) for scan_id in scans.scan_ids],
+            [subject_id for subject_id, _ in ids],
+            [study_id for _, study_id in ids],
+            [None] * count,
+            [None] * count,
+            [None] * count,
         )
 
     def scans_of(self, workspace_id: str, collection: str, where: ScanFilter) -> list[Scan]:
@@ -154,7 +176,7 @@ class Sources:
                 workspace_id, collection, [scan.scan_id for scan in scans]
             ),
         )
-        return _of_scans(collection, columns, [label for _, label in labels])
+        return self._of_scans(workspace_id, collection, columns, [label for _, label in labels])
 
     def of_version(self, workspace_id: str, name: str, number: int) -> Examples:
         """The examples of a version whose vectors are kept.
@@ -172,18 +194,48 @@ class Sources:
                 break
         else:
             raise PreconditionFailed("examples of the version are being deleted; try again")
+        ids = self.ids_of(workspace_id, [(e.subject_id, e.study_id) for e in kept])
         return Examples(
             embeddings_ND,
             [example.label for example in kept],
-            [group_of(e.subject_id, e.study_id, e.sha256 or e.example_id) for e in kept],
+            [group_of(*i, e.sha256 or e.example_id) for i, e in zip(ids, kept, strict=True)],
             [example.sha256 for example in kept],
             [example.scan for example in kept],
-            [example.subject_id for example in kept],
-            [example.study_id for example in kept],
+            [subject_id for subject_id, _ in ids],
+            [study_id for _, study_id in ids],
             [example.example_id for example in kept],
             [None] * len(kept),
             views,
         )
+
+    def ids_of(self, workspace_id: str, stored: Sequence[Ids]) -> list[Ids]:
+        """Ids of subject and study, those from before a policy of pseudonyms as their pseudonyms.
+
+        So a patient who is stored under both is one.
+
+        Raises:
+            PseudonymKeyMissing: there are such ids, and no key.
+        """
+        rules = self._catalog.intake_rules(workspace_id)
+        if rules.pseudonyms is None:
+            return list(stored)
+        known = {ids: rules.ids(*ids) for ids in set(stored)}
+        return [known[ids] for ids in stored]
+
+    def under_stored_ids(
+        self, workspace_id: str, examples: Sequence[VersionExample]
+    ) -> list[VersionExample]:
+        """Examples of a version with the ids of ``ids_of``."""
+        ids = self.ids_of(workspace_id, [(e.subject_id, e.study_id) for e in examples])
+        return [
+            replace(example, subject_id=subject_id, study_id=study_id)
+            for example, (subject_id, study_id) in zip(examples, ids, strict=True)
+        ]
+
+    def groups_of(self, workspace_id: str, scans: Sequence[Scan]) -> list[str]:
+        """The groups that a split keeps together. Raises as ``ids_of``."""
+        ids = self.ids_of(workspace_id, [(scan.subject_id, scan.study_id) for scan in scans])
+        return [group_of(*i, scan.image.sha256) for i, scan in zip(ids, scans, strict=True)]
 
     def check_collection(self, workspace_id: str, name: str) -> None:
         """Raises UnknownItem, EncoderMismatch."""
@@ -192,20 +244,3 @@ class Sources:
             raise EncoderMismatch(
                 f"the collection holds embeddings of {encoder_id}, loaded is {self._encoder_id}"
             )
-
-
-def _of_scans(collection: str, scans: LabelledScans, labels: Sequence[str]) -> Examples:
-    count = len(scans.scan_ids)
-    columns = zip(scans.subject_ids, scans.study_ids, scans.sha256s, strict=True)
-    return Examples(
-        scans.embeddings_ND,
-        labels,
-        [group_of(*ids) for ids in columns],
-        scans.sha256s,
-        [(collection, scan_id) for scan_id in scans.scan_ids],
-        scans.subject_ids,
-        scans.study_ids,
-        [None] * count,
-        [None] * count,
-        [None] * count,
-    )

@@ -149,7 +149,7 @@ class ClassifierStore:
         if options.unlabelled is not None:
             pool = self._selected_pool(workspace_id, options.unlabelled)
         else:
-            pool, _ = kept_pool(self._catalog, workspace_id, name, start, self._dim)
+            pool, _ = kept_pool(self._catalog, self.sources, workspace_id, name, start, self._dim)
         version = self._fitted(workspace_id, examples, settings, author, chosen, pool)
         return self._catalog.add_version(
             workspace_id, name, version, publish=publish, if_revision=if_revision
@@ -172,7 +172,9 @@ class ClassifierStore:
         base = self._catalog.get_classifier(workspace_id, name).published
         self.require_encoder(base.encoder_id)
         kept = self.sources.of_version(workspace_id, name, base.number)
-        pool, unlabelled_gone = kept_pool(self._catalog, workspace_id, name, base, self._dim)
+        pool, unlabelled_gone = kept_pool(
+            self._catalog, self.sources, workspace_id, name, base, self._dim
+        )
         gone = base.examples - len(kept)
         if not gone and not unlabelled_gone:
             return None

@@ -12,7 +12,7 @@ from service.arrays import Bools, Floats
 from service.catalog.filter_records import ScanFilter
 from service.catalog.interface import Catalog
 from service.catalog.records import ClassifierVersion, Scan
-from service.classifiers.examples import Examples, group_of
+from service.classifiers.examples import Examples, group_of, subject_in
 from service.classifiers.fitting import UnlabelledPool, UnlabelledSelection, names_patients
 from service.classifiers.refusals import IDENTICAL, Learnt, copy_reasons
 from service.classifiers.sources import Sources
@@ -98,7 +98,7 @@ def pool_of(
     sources.check_collection(workspace_id, collection)
     without = tuple(ScanFilter(label_presence={task: False}) for task in tasks)
     row_ids_U = catalog.row_ids_where(workspace_id, collection, ScanFilter(any_of=without))
-    labelled = _labelled(catalog, workspace_id, collection, tasks)
+    labelled = _labelled(catalog, sources, workspace_id, collection, tasks)
     drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, _drawn(row_ids_U))
     by_row = catalog.get_scans_by_row(workspace_id, collection, drawn.tolist())
     rows = [row for row, row_id in enumerate(drawn.tolist()) if row_id in by_row]
@@ -106,7 +106,7 @@ def pool_of(
     pool = Pool(
         scans,
         embeddings_UD[rows],
-        tuple(group_of(s.subject_id, s.study_id, s.image.sha256) for s in scans),
+        tuple(sources.groups_of(workspace_id, scans)),
         len(row_ids_U),
         0,
         labelled,
@@ -115,7 +115,7 @@ def pool_of(
 
 
 def _labelled(
-    catalog: Catalog, workspace_id: str, collection: str, tasks: Sequence[str]
+    catalog: Catalog, sources: Sources, workspace_id: str, collection: str, tasks: Sequence[str]
 ) -> Examples:
     """The scans that have all labels, at most a drawn 20,000."""
     where = ScanFilter(label_presence=dict.fromkeys(tasks, True))
@@ -124,14 +124,15 @@ def _labelled(
     by_row = catalog.get_scans_by_row(workspace_id, collection, ids_M.tolist())
     rows = [row for row, row_id in enumerate(ids_M.tolist()) if row_id in by_row]
     scans = [by_row[int(ids_M[row])] for row in rows]
+    ids = sources.ids_of(workspace_id, [(scan.subject_id, scan.study_id) for scan in scans])
     return Examples(
         embeddings_MD[rows],
         [str(sorted((task, scan.labels.get(task)) for task in tasks)) for scan in scans],
-        [group_of(s.subject_id, s.study_id, s.image.sha256) for s in scans],
+        [group_of(*i, scan.image.sha256) for i, scan in zip(ids, scans, strict=True)],
         [scan.image.sha256 for scan in scans],
         [(collection, scan.scan_id) for scan in scans],
-        [scan.subject_id for scan in scans],
-        [scan.study_id for scan in scans],
+        [subject_id for subject_id, _ in ids],
+        [study_id for _, study_id in ids],
         [None] * len(scans),
         [None] * len(scans),
         [None] * len(scans),
@@ -165,7 +166,7 @@ def is_new(
     if len(set(known.labels)) > 1:  # how similar frames of other classes are tells what a copy is
         similarity = similarity_of_copies(known.embeddings_ND, known.labels)
     learnt = Learnt((), known.embeddings_ND, known.subject_ids, similarity)
-    subject_ids = [scan.subject_id for scan in pool.scans]
+    subject_ids = [subject_in(group) for group in pool.groups]
     copies = copy_reasons(pool.embeddings_UD, subject_ids, learnt)
     files = sha256s | frozenset(known.sha256s)
     return np.array(
@@ -212,7 +213,7 @@ def selected_pool(
     is_kept = not names_patients(selection.where)
     return UnlabelledPool(
         embeddings_UD[rows],
-        [group_of(s.subject_id, s.study_id, s.image.sha256) for s in scans],
+        sources.groups_of(workspace_id, scans),
         [s.subject_id is not None or s.study_id is not None for s in scans],
         [(collection, s.scan_id) for s in scans],
         [s.image.sha256 for s in scans],
@@ -222,14 +223,23 @@ def selected_pool(
 
 
 def kept_pool(
-    catalog: Catalog, workspace_id: str, name: str, version: ClassifierVersion, dim: int
+    catalog: Catalog,
+    sources: Sources,
+    workspace_id: str,
+    name: str,
+    version: ClassifierVersion,
+    dim: int,
 ) -> tuple[UnlabelledPool | None, int]:
     """The unlabelled scans of a version that still exist, and how many do not."""
     settings = version.settings.get("unlabelled")
     if settings is None:
         return None, 0
     stored, embeddings_UD = catalog.version_unlabelled(workspace_id, name, version.number, dim=dim)
-    kept = [scan for scan in stored if scan.is_kept and scan.scan is not None]
+    kept = [
+        scan
+        for scan in sources.under_stored_ids(workspace_id, stored)
+        if scan.is_kept and scan.scan is not None
+    ]
     pool = UnlabelledPool(
         embeddings_UD,
         [group_of(s.subject_id, s.study_id, s.sha256 or s.example_id) for s in kept],

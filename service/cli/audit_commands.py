@@ -137,7 +137,8 @@ def move_out_entries(
     """Move entries from before a day into a file of JSON lines, as `export` prints them.
 
     The chains go on from there and still verify. Keep the file: `verify --moved FILE` reads it. A
-    copy beside the backups keeps what it has. A service may run meanwhile. Not in PostgreSQL.
+    copy beside the backups keeps what it has. A service may run meanwhile. In PostgreSQL only the
+    owner of the tables may, with the own address in SONOPROBE_CATALOG.
     """
     with explained():
         settings = read_settings()

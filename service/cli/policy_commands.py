@@ -1,7 +1,8 @@
-"""Commands for the policies of workspaces: show, set, grant."""
+"""Commands for the policies of workspaces: show, set, grant, rename ids of before."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -12,6 +13,7 @@ from service.access.keys import DEFAULT_WORKSPACE, workspace_id_of
 from service.access.policy_store import ALL_LIMITS, PolicyStore, WorkspacePolicy
 from service.access.workspace_rules import policy_store
 from service.catalog.interface import Catalog
+from service.cli.audited import audited
 from service.cli.terminal import (
     AsJson,
     Key,
@@ -25,6 +27,7 @@ from service.cli.terminal import (
 from service.embedding.bundle import SHIPPED_BUNDLE
 from service.embedding.encoder import ultrasound_test_of
 from service.errors import InputError
+from service.gallery.pseudonymize import pseudonymize
 from service.settings import Settings, read_settings
 from sonoprobe_client.bodies import PolicyBody
 
@@ -108,6 +111,22 @@ def policy_grant(
             workspace_id = workspace_id_of(catalog, workspace or DEFAULT_WORKSPACE)
             policy = _store(catalog, settings).grant(workspace_id, granted)
             _print(catalog, workspace_id, policy, as_json=as_json)
+
+
+@app.command("pseudonymize")
+def policy_pseudonymize(workspace: Workspace = None, as_json: AsJson = False) -> None:
+    """Give pseudonyms to ids that were stored before the policy of a workspace demanded them.
+
+    It can be interrupted and run again. A service may run meanwhile.
+    """
+    with explained():
+        settings = read_settings()
+        with catalog_at(settings) as catalog:
+            workspace_id = workspace_id_of(catalog, workspace or DEFAULT_WORKSPACE)
+            with audited(settings, catalog, "policy.pseudonymize", workspace_id):
+                renamed = pseudonymize(catalog, workspace_id, lambda done, total: None)
+        counts = asdict(renamed)
+        show(counts, [f"{name}: {count}" for name, count in counts.items()], as_json=as_json)
 
 
 def _store(catalog: Catalog, settings: Settings) -> PolicyStore:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from service.catalog.erasure_records import SweepLimits
+from service.catalog.given_ids.given_id_records import RenamedIds
 from service.catalog.ids import content_hash
 from service.catalog.interface import Catalog
 from service.catalog.records import NewScan
@@ -36,6 +37,7 @@ from service.gallery.gallery_records import (
 )
 from service.gallery.parquet import Imported, OnScan, export_collection, import_collection
 from service.gallery.projection import lay_out, project
+from service.gallery.pseudonymize import pseudonymize, pseudonyms_of
 from service.gallery.search import SimilaritySearch
 from service.gallery.several_ids import held_subject, one_receipt
 from service.gallery.subject_view import subject_within
@@ -273,14 +275,16 @@ class Gallery:
         return self._erased(workspace_id, self._catalog.erase_study, study_ids)
 
     def _erased(
-        self, workspace_id: str, erase: Callable[[str, str], ErasedSubject], ids: Sequence[str]
+        self, workspace_id: str, erase: Callable[..., ErasedSubject], ids: Sequence[str]
     ) -> ErasedSubject:
         receipts: list[ErasedSubject] = []
         missing: list[UnknownItem] = []
         with self.vector_search.writing():
             for given in ids:
                 try:
-                    receipts.append(erase(workspace_id, given))
+                    # Under all ids: a copy of before may know the patient under another one.
+                    others = [other for other in ids if other != given]
+                    receipts.append(erase(workspace_id, given, also=others))
                 except UnknownItem as error:
                     missing.append(error)
                 else:
@@ -288,6 +292,14 @@ class Gallery:
         if not receipts:
             raise missing[-1]
         return one_receipt(receipts)
+
+    def pseudonymize(self, workspace_id: str, report: Callable[[int, int], None]) -> RenamedIds:
+        """See ``pseudonymize.pseudonymize``."""
+        return pseudonymize(self._catalog, workspace_id, report)
+
+    def require_pseudonyms(self, workspace_id: str) -> None:
+        """Raises Conflict: the policy makes none. PseudonymKeyMissing."""
+        pseudonyms_of(self._catalog, workspace_id).beginnings()
 
     def expire(self, tell: Callable[[str, int], None] = lambda workspace_id, scans: None) -> int:
         """Delete scans that are past their collection's retention; return how many.

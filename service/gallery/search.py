@@ -96,13 +96,21 @@ class SimilaritySearch:
         positive_PD = self._embeddings(workspace_id, stored_in, request.positive)
         negative_MD = self._embeddings(workspace_id, stored_in, request.negative)
         where = excluding(request.where, request.exclude_same, request)
-        for scan in scans:
+        for scan in self._under_all_ids(workspace_id, scans) if request.exclude_same else ():
             where = excluding(where, request.exclude_same, scan)
         return Query(
             replace(request, where=where),
             direction(positive_PD, negative_MD),
             frozenset(scan.row_id for scan in scans),
         )
+
+    def _under_all_ids(self, workspace_id: str, scans: Sequence[Scan]) -> list[Scan]:
+        """The scans, and once more as they would be stored now: with pseudonyms, if any."""
+        rules = self._catalog.intake_rules(workspace_id)
+        if rules.pseudonyms is None:
+            return list(scans)
+        stored = [(scan, rules.ids(scan.subject_id, scan.study_id)) for scan in scans]
+        return [*scans, *(replace(s, subject_id=ids[0], study_id=ids[1]) for s, ids in stored)]
 
     def _embeddings(
         self, workspace_id: str, collection: str, examples: Sequence[QueryExample]

@@ -1,4 +1,4 @@
-"""The work of operations: fit, refit, re-embed, lay out, back up, export, import, delete.
+"""The work of operations: fit, refit, re-embed, lay out, rename ids, back up, export, delete.
 
 Each can stop anywhere and start again, because it continues from the state of the catalog. Each
 calls the same use cases as requests.
@@ -63,6 +63,7 @@ class JobHandlers:
             "refit": JobKind(gc_paused()(self.refit)),
             "reembed": JobKind(self.reembed),
             "layout": JobKind(self.lay_out),
+            "pseudonymize": JobKind(self.pseudonymize),
             "backup": JobKind(self.back_up),
             "export": JobKind(self.export),
             "import": JobKind(self.import_),
@@ -152,6 +153,11 @@ class JobHandlers:
         owner, encoder_id = operation.workspace_id, self.gallery.vector_search.encoder_id
         placed, kept = self.gallery.lay_out(owner, name, encoder_id, progress.report)
         return {"collection": name, "placed": placed, "kept": kept}
+
+    def pseudonymize(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
+        """Give pseudonyms to ids of before the policy; see ``pseudonymize.pseudonymize``."""
+        renamed = self.gallery.pseudonymize(operation.workspace_id, progress.report)
+        return asdict(renamed)
 
     def back_up(self, operation: Operation, progress: Progress) -> Mapping[str, Any]:
         """Run one cycle of backups. Raises NotSupported, InvalidSettings, CatalogFailure."""

@@ -64,6 +64,13 @@ class BackupRequest(JobRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class PseudonymizeRequest(JobRequest):
+    """Give pseudonyms to the ids that the workspace stored before its policy demanded them."""
+
+    kind: ClassVar[str] = "pseudonymize"
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceDeletion(JobRequest):
     """A workspace to delete, and how much was in it when that was asked for."""
 

@@ -8,7 +8,14 @@ import pytest
 from service.catalog.policies.intake_rules import IntakeRules
 from service.catalog.policies.policy_records import StoredUsage, UnfitRules
 from service.catalog.policies.storage_rules import NoRules
-from service.catalog.records import NewExample, NewVersion, PolicyPatch, ScanPatch, StoredScan
+from service.catalog.records import (
+    Author,
+    NewExample,
+    NewVersion,
+    PolicyPatch,
+    ScanPatch,
+    StoredScan,
+)
 from service.errors import PolicyRefused, PreconditionFailed, QuotaExceeded, UnknownItem
 from tests.catalog.conftest import DIM, ENCODER
 
@@ -58,6 +65,7 @@ def test_usage_is_what_the_tables_hold_after_every_kind_of_write(
 def test_usage_follows_vectors_of_another_width(catalog, place, ours, new_scan):
     catalog.create_collection(ours, "kept", encoder_id=ENCODER, dim=DIM, keep_images=True)
     scan = new_scan(1, image_png=b"png")
+    catalog.obey(Storing("key_1"))
     catalog.add_scans(ours, "kept", [scan], encoder_id=ENCODER)
     before = catalog.stored_usage(ours).stored_bytes
     catalog.begin_reembedding(ours, "kept", encoder_id="enc_2", dim=2 * DIM)
@@ -65,6 +73,7 @@ def test_usage_follows_vectors_of_another_width(catalog, place, ours, new_scan):
     catalog.stage_vectors(ours, "kept", [row_id], np.ones((1, 2 * DIM), np.float32))
     catalog.switch_reembedding(ours, "kept")
     assert catalog.stored_usage(ours).stored_bytes == before + 4 * DIM == measured(place, ours)
+    assert catalog.key_usage(ours, "key_1").stored_bytes == before + 4 * DIM
 
 
 class AtMost(NoRules):
@@ -73,8 +82,8 @@ class AtMost(NoRules):
     def __init__(self, **most: int) -> None:
         self.most = most
 
-    def admission(self, workspace_id):
-        def admit(usage: StoredUsage) -> None:
+    def admission(self, workspace_id, key_id=None):
+        def admit(usage: StoredUsage, usage_of) -> None:
             for name, most in self.most.items():
                 if getattr(usage, name) > most:
                     raise QuotaExceeded(f"expected at most {most} {name}", name)
@@ -98,6 +107,72 @@ def test_a_write_that_is_not_admitted_stores_nothing(catalog, ours, new_scan):
     catalog.obey(AtMost(scans=0))
     # What is stored already needs no room.
     catalog.add_scans(ours, "lungs", [new_scan(1)], encoder_id=ENCODER)
+
+
+class Storing(NoRules):
+    """Notes a key for what is stored, and refuses more than so many of its scans."""
+
+    def __init__(self, key: str, scans: int | None = None) -> None:
+        self.key = key
+        self.scans = scans
+
+    def payer(self):
+        return self.key
+
+    def admission(self, workspace_id, key_id=None):
+        def admit(usage: StoredUsage, usage_of) -> None:
+            if usage_of(self.key).scans > self.scans:
+                raise QuotaExceeded("too many", "scans", "key")
+
+        return None if self.scans is None else admit
+
+
+def test_what_a_key_has_stored_is_counted_and_given_back(catalog, place, ours, theirs, new_scan):
+    def stored(workspace_id, key, collection, *scans):
+        catalog.obey(Storing(key))
+        catalog.add_scans(workspace_id, collection, scans, encoder_id=ENCODER)
+
+    catalog.obey(Storing("key_1"))
+    catalog.create_collection(ours, "kept", encoder_id=ENCODER, dim=DIM, keep_images=True)
+    stored(ours, "key_1", "lungs", new_scan(1, subject_id="p1"), new_scan(2, subject_id="p2"))
+    stored(ours, "key_1", "kept", new_scan(3, subject_id="p1", image_png=b"x" * 700))
+    stored(ours, "key_2", "kept", new_scan(3, subject_id="p1"))  # stored already
+    stored(ours, "key_2", "kept", new_scan(4, subject_id="p2", image_png=b"x" * 900))
+    stored(theirs, "key_1", "lungs", new_scan(1))
+    version = NewVersion(ENCODER, ("a", "b"), b"", {}, author=Author("key_2", "x"))
+    catalog.create_classifier(ours, "k", version)
+
+    def used(key):
+        usage = catalog.key_usage(ours, key)
+        return usage.scans, usage.collections, usage.classifiers
+
+    def whole():
+        both = [catalog.key_usage(ours, key).stored_bytes for key in ("key_1", "key_2")]
+        assert sum(both) == catalog.stored_usage(ours).stored_bytes == measured(place, ours)
+        return both
+
+    assert (used("key_1"), used("key_2"), used("none")) == ((3, 1, 0), (1, 0, 1), (0, 0, 0))
+    first = whole()
+    assert min(first) > 700
+    catalog.erase_subject(ours, "p1")
+    assert (used("key_1"), used("key_2")) == ((1, 1, 0), (1, 0, 1))
+    whole()
+    catalog.patch_collection(ours, "kept", PolicyPatch("", False, None, frozenset({"keep_images"})))
+    assert whole()[1] == first[1] - 900
+    catalog.delete_collection(ours, "kept")
+    catalog.delete_classifier(ours, "k")
+    assert (used("key_1"), used("key_2")) == ((1, 0, 0), (0, 0, 0))
+    assert whole()[1] == 0
+
+
+def test_a_key_stores_what_it_may_and_not_one_more(catalog, ours, new_scan):
+    catalog.obey(Storing("key_1", scans=1))
+    catalog.add_scans(ours, "lungs", [new_scan(1)], encoder_id=ENCODER)
+    with pytest.raises(QuotaExceeded):
+        catalog.add_scans(ours, "lungs", [new_scan(2)], encoder_id=ENCODER)
+    assert catalog.key_usage(ours, "key_1").scans == catalog.stored_usage(ours).scans == 1
+    catalog.obey(Storing("key_2", scans=1))
+    catalog.add_scans(ours, "lungs", [new_scan(2)], encoder_id=ENCODER)
 
 
 def test_a_policy_has_versions_and_parts_that_change_apart(catalog, ours, theirs):
@@ -130,6 +205,9 @@ class Upper:
 
     def study(self, study_id):
         return study_id if study_id.startswith("S-") else f"S-{study_id}"
+
+    def beginnings(self):
+        return "P-", "S-"
 
 
 class Letting(NoRules):

@@ -56,18 +56,20 @@ def test_a_failure_reaches_all_of_its_batch_and_the_next_batch_runs() -> None:
 
 
 def test_a_full_queue_refuses_at_once_and_answers_the_others() -> None:
-    gate = threading.Event()
+    gate, entered = threading.Event(), threading.Event()
 
     def encode(frames: np.ndarray) -> np.ndarray:
-        gate.wait(10)
+        entered.set()
+        gate.wait(30)
         return means(frames)
 
     async def act() -> tuple[list[np.ndarray], float]:
         async with batcher(encode, max_batch=1, max_queue=2) as running:
             waiting = [asyncio.create_task(running.submit(frame(0)))]
-            await asyncio.sleep(0.1)
+            await asyncio.to_thread(entered.wait, 30)
             waiting += [asyncio.create_task(running.submit(frame(i))) for i in (1, 2)]
-            await asyncio.sleep(0.05)
+            while running.waiting < 2:
+                await asyncio.sleep(0.01)
             with pytest.raises(Overloaded):
                 await running.submit(frame(3))
             gate.set()

@@ -142,3 +142,24 @@ def test_commands_leave_no_log_where_it_is_off(
     run("keys", "create", "--name", "first")
     assert not (data_dir / AUDIT_FILE).exists()
     assert "no audit.sqlite" in CliRunner().invoke(app, ["audit", "verify"]).output
+
+
+def test_old_entries_move_into_a_file_and_the_log_still_verifies(tmp_path: Path) -> None:
+    run("keys", "create", "--name", "first")
+    file = tmp_path / "old.jsonl"
+    assert "no entry is older" in run("audit", "move-out", str(file), "--before", "2026-01-01")
+    assert file.read_text() == ""
+    run("audit", "move-out", str(file), "--before", "2099-01-01", exit_code=1)  # it exists
+    file.unlink()
+    before = exported()
+    moved = run("audit", "move-out", str(file), "--before", "2099-01-01", "--json")
+    assert sum(json.loads(moved)["moved"].values()) == len(before)
+    assert [json.loads(line) for line in file.read_text().splitlines()] == before
+    assert {line["entry"]["action"] for line in exported()} == {"audit.moved"}
+    assert "are in files" in run("audit", "verify")
+    whole = json.loads(run("audit", "verify", "--moved", str(file), "--json"))
+    assert whole["sound"] is True
+    counts = sum(chain["entries"] for chain in whole["chains"])
+    assert counts == len(before) + len(exported())
+    file.write_text(file.read_text().replace("keys.create", "keys.revoke"))
+    run("audit", "verify", "--moved", str(file), exit_code=1)

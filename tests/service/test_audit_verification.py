@@ -376,3 +376,34 @@ def test_parts_of_a_chain_verify_one_after_the_other(store: SqliteAudit, edit: E
     findings = verify_chain(store, CHAIN, heads, after=4, limit=4).findings
     assert [(finding.kind, finding.seq) for finding in findings] == [("cut", 7), ("cut", 10)]
     assert verify_chain(store, CHAIN, [], after=8, limit=4).findings[0].kind == "cut"
+
+
+class CountingAudit(SqliteAudit):
+    """A log that counts how often all its heads are read."""
+
+    all_heads = 0
+
+    def heads(self) -> tuple[AuditHead, ...]:
+        self.all_heads += 1
+        return super().heads()
+
+
+def test_all_heads_are_read_once_however_many_chains_are_verified(tmp_path: Path) -> None:
+    with closing(CountingAudit(tmp_path / "many.sqlite")) as store:
+        store.append([Draft(f"ws_{n}", {"action": "a", "at": "2026"}) for n in range(20)])
+        assert all(result.is_sound for result in verify(store, []))
+        assert store.all_heads == 1
+
+
+def test_chains_that_take_turns_in_a_file_are_read_apart(tmp_path: Path) -> None:
+    with closing(SqliteAudit(tmp_path / "two.sqlite")) as store:
+        store.append([Draft(f"ws_{n}", {"action": "a", "at": "2026"}) for n in (1, 2, 1, 2, 1)])
+        move_out(store, "2027", tmp_path / "old.jsonl", SOMEBODY)
+        lines = (tmp_path / "old.jsonl").read_text().splitlines(keepends=True)
+        turns = tmp_path / "turns.jsonl"
+        turns.write_text("".join(lines[n] for n in (0, 3, 1, 4, 2)))
+        results = verify(store, [], archived_in([turns]))
+        assert [(r.chain, r.entries, r.is_sound) for r in results] == [
+            ("ws_1", 4, True),
+            ("ws_2", 3, True),
+        ]

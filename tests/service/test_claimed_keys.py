@@ -7,13 +7,19 @@ import pytest
 from service.access.saved_answers import AnswerStore, SavedAnswer
 from service.catalog.sqlite.sqlite_catalog import open_catalog
 from service.errors import Overloaded
+from tests.service.still_clock import StillClock
 
 ANSWER = SavedAnswer("digest", 201, b"{}")
 
 
 @pytest.fixture
-def catalog(tmp_path):
-    catalog = open_catalog(tmp_path)
+def clock():
+    return StillClock()
+
+
+@pytest.fixture
+def catalog(tmp_path, clock):
+    catalog = open_catalog(tmp_path, clock=clock)
     yield catalog
     catalog.close()
 
@@ -73,26 +79,32 @@ def test_a_request_that_waits_too_long_is_told_to_repeat(catalog, owner, stores)
     asyncio.run(run())
 
 
-def test_a_process_that_died_blocks_its_key_only_until_its_lease_runs_out(catalog, owner, stores):
+def test_a_process_that_died_blocks_its_key_only_until_its_lease_runs_out(
+    catalog, clock, owner, stores
+):
     catalog.claim_answer(owner, "key", "digest", owner="dead", lease_s=0.2)
 
+    assert not catalog.claim_answer(owner, "key", "digest", owner="other", lease_s=9).is_mine
+
     async def run():
+        clock.present_s += 0.3
         async with stores[0].hold(owner, "key", "digest") as held:
             return held.saved
 
     assert asyncio.run(run()) is None
 
 
-def test_a_long_request_renews_its_claim(catalog, owner):
+def test_a_long_request_renews_its_claim(catalog, clock, owner):
     store = AnswerStore(catalog, keep_s=60, lease_s=0.4)
 
     async def run():
         async with store.hold(owner, "key", "digest"):
             claims = []
-            for _ in range(8):
-                await asyncio.sleep(0.1)
+            for _ in range(3):
+                await asyncio.to_thread(clock.wait_for_a_read)  # the claim is renewed now
+                clock.present_s += 0.3
                 other = {"owner": "other", "lease_s": 60.0}
                 claims.append(catalog.claim_answer(owner, "key", "digest", **other).is_mine)
             return claims
 
-    assert asyncio.run(run()) == [False] * 8
+    assert asyncio.run(run()) == [False] * 3

@@ -125,3 +125,22 @@ def test_a_data_folder_is_copied_exported_and_imported_again(migrated, tmp_path)
     assert actions.count("workspace.move") == 2
     assert {"before", "export", "import"} <= set(actions)
     assert "ws_1: 1 entries" in run("audit", "verify")
+
+
+def test_only_the_owner_of_the_tables_moves_old_audit_entries_out(migrated, as_role, tmp_path):
+    run("keys", "create", "--name", "first")
+    file = tmp_path / "old.jsonl"
+    assert "the owner of the tables" in run(
+        "audit", "move-out", file, "--before", "2099-01-01", code=1
+    )
+    assert not file.exists()
+    as_role("postgres")
+    run("audit", "move-out", file, "--before", "2099-01-01")
+    moved = len(file.read_text().splitlines())
+    assert moved > 0
+    as_role(SERVICE_ROLE)
+    run("keys", "create", "--name", "second")
+    assert "are in files" in run("audit", "verify")
+    whole = json.loads(run("audit", "verify", "--moved", file, "--json"))
+    assert whole["sound"]
+    assert sum(chain["entries"] for chain in whole["chains"]) > moved

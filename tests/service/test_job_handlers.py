@@ -11,13 +11,19 @@ from service.errors import InputError, Overloaded
 from service.fairness.workspace_turn import SERVICE, current_workspace
 from service.jobs.operation_workers import JobKind
 from service.jobs.operations import Operations
+from tests.service.still_clock import StillClock
 
 PATIENCE_S = 30.0
 
 
 @pytest.fixture
-def catalog(tmp_path):
-    catalog = open_catalog(tmp_path)
+def clock():
+    return StillClock()
+
+
+@pytest.fixture
+def catalog(tmp_path, clock):
+    catalog = open_catalog(tmp_path, clock=clock)
     yield catalog
     catalog.close()
 
@@ -232,7 +238,7 @@ def test_what_one_process_stores_another_may_run(catalog, owner, running):
     assert [ended(catalog, operation).attempts for operation in made] == [1, 1]
 
 
-def test_long_work_keeps_its_lease_and_nobody_else_runs_it(catalog, owner, running):
+def test_long_work_keeps_its_lease_and_nobody_else_runs_it(catalog, clock, owner, running):
     calls, begun, go_on = [], threading.Event(), threading.Event()
 
     def silent(operation, progress):
@@ -243,8 +249,9 @@ def test_long_work_keeps_its_lease_and_nobody_else_runs_it(catalog, owner, runni
 
     made = running(lease_s=0.5, mark=JobKind(silent)).start(owner, "mark", {})
     assert begun.wait(PATIENCE_S)
-    for _ in range(12):
-        time.sleep(0.1)
+    for _ in range(3):
+        clock.wait_for_a_read()  # the lease is renewed now
+        clock.present_s += 0.4
         assert catalog.claim_operation("other", lease_s=60, kinds={"mark"}) is None
     go_on.set()
     assert ended(catalog, made).state == "done"

@@ -41,6 +41,7 @@ NAME_FIELDS = frozenset({"collection", "collections", "stored_in", "classifier",
 NO_NAMES = {("ClassifierImportBody", "classifier"), ("NewKeyBody", "collections")}
 NO_NAMES |= {("NewKeyBody", "classifiers")}
 NO_NAMES |= {("WorkspaceLimits", "collections"), ("WorkspaceLimits", "classifiers")}  # numbers
+NO_NAMES |= {("KeyLimits", "collections"), ("KeyLimits", "classifiers")}
 _VERSION = "/v1/classifiers/{name}/versions/{version}"
 
 

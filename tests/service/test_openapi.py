@@ -163,6 +163,8 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.signing_key(own_id), client.distrust_signing_key(own_id)
     client.trust_signing_key("other", PUBLIC_KEY)
     client.replace_policy({"limits": {"scans": 1e6}}, if_match=client.policy()["etag"])
+    with pytest.raises(ApiError, match="makes no pseudonyms"):
+        client.pseudonymize()
     client.usage()
     plumbing = {"request", "close"}
     return {name for name in dir(Client) if not name.startswith("_")} - plumbing

@@ -227,6 +227,36 @@ def test_a_repeated_request_of_before_the_policy_is_a_new_one(client, frames):
     assert found[1].startswith("p-")
 
 
+def test_a_patient_of_before_the_policy_is_one_patient(client, frames):
+    """Three patients per class, each with a scan from before the policy and one after it."""
+    client.create_collection("mixed")
+    images = {label: iter(frames[label]) for label in ("cyst", "stone")}
+    for policy in ({}, PSEUDONYMS):
+        client.replace_policy(policy)
+        for label, files in images.items():
+            facts = [{"subject_id": f"mixed-{label}-{n}", "labels": {"t": label}} for n in range(3)]
+            client.add_scans("mixed", [next(files) for _ in facts], facts)
+    assert client.collection("mixed")["scans"] == 12
+    report = client.fit({"name": "m", "collection": "mixed", "task": "t"})["report"]
+    assert (report["examples"], report["groups"]) == (12, 6)
+    before = [s for s in client.scans("mixed") if s["subject_id"] == "mixed-cyst-0"]
+    query = {"scan_id": before[0]["scan_id"], "exclude_same": "subject"}
+    found = client.search("mixed", {**query, "k": 12})["items"]
+    assert len(found) == 10  # neither of the two scans of the patient
+    done = client.wait(client.pseudonymize()["operation_id"])
+    assert done["state"] == "done", done
+    assert done["result"]["scans"] >= 6
+    patients = [scan["subject_id"] for scan in client.scans("mixed")]
+    assert len(set(patients)) == 6
+    assert not [patient for patient in patients if patient.startswith("mixed-")]
+    groups = {e["group"] for e in client.version_examples("m", 1)}
+    assert len(groups) == 6
+    receipt = client.erase_subject("mixed-cyst-0")
+    assert (len(receipt["scans"]), receipt["classifiers"]) == (2, ["m"])
+    written = {entry["action"] for entry in client.audit() if "pseudonymize" in entry["action"]}
+    assert written == {"pseudonymize", "operation.pseudonymize"}
+
+
 def test_a_file_that_the_policy_refuses_is_refused_by_every_way_in(client, frames, screen):
     client.create_collection("strict")
     client.replace_policy({"intake": {"refuse_whole_frames": True, "refuse_burned_in": "high"}})
@@ -311,6 +341,7 @@ def test_the_operator_shows_sets_and_grants_from_the_command_line(tmp_path, monk
     assert run("grant", "scans=99", "collections=50")["in_force"] == {"scans": 99, "collections": 2}
     assert run("grant")["in_force"] == {"scans": 10, "collections": 2}
     assert run("show")["stored"]["scans"] == 0
+    assert run("pseudonymize", "--json") == {"ids": 0, "scans": 0, "examples": 0, "left": 0}
     assert CliRunner().invoke(app, ["policy", "grant", "scans=many"]).exit_code == 1
     wanted.write_text('{"intake": {"pseudonym": true}}')
     refused = CliRunner().invoke(app, ["policy", "set", str(wanted)])

@@ -189,7 +189,50 @@ def test_a_workspace_stores_what_it_may_and_not_one_more(tmp_path, frames) -> No
     assert usage["stored_bytes"]["used"] > 3 * 4 * 8
 
 
-@pytest.mark.parametrize("text", ['{"scans": 3}', '{"requests_per_minute": 0}', "9"])
+def test_each_key_stores_what_it_may_and_gets_room_back(tmp_path, frames) -> None:
+    each = {"scans": 2, "collections": 1}
+    settings = Settings(data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0, key_limits=each)
+    images = [file for scene in frames.values() for file in scene][:5]
+
+    def stored(client: Client) -> dict[str, float | None]:
+        return {row["limit"]: row["used"] for row in client.usage()["key"] if not row["reset_s"]}
+
+    with local_service(settings) as running, Client(running.url, key=running.key) as client:
+        made = client.create_key("second", roles=["admin"])
+        client.create_collection("c")
+        client.add_scans("c", images[:2])
+        for act in (
+            lambda: client.create_collection("d"),
+            lambda: client.add_scans("c", images[2:3]),
+        ):
+            with pytest.raises(ApiError) as refused:
+                act()
+            problem = refused.value.problem
+            assert (problem["status"], problem["code"], problem["of"]) == (
+                409,
+                "quota_exceeded",
+                "key",
+            )
+        with Client(running.url, key=made["secret"]) as second:
+            assert stored(second)["scans"] == 0
+            second.add_scans("c", images[2:4])
+            with pytest.raises(ApiError):
+                second.add_scans("c", images[4:5])
+            assert stored(second)["scans"] == 2
+        assert (stored(client)["scans"], stored(client)["collections"]) == (2, 1)
+        policy = {"keys": {made["key"]["key_id"]: {"stored_bytes": 1}}}
+        client.replace_policy(policy)
+        scan = next(iter(client.scans("c")))
+        client.delete_scan("c", scan["scan_id"])
+        client.delete_scan("c", next(iter(client.scans("c")))["scan_id"])
+        assert stored(client)["scans"] == 0
+        client.add_scans("c", images[:2])
+        with Client(running.url, key=made["secret"]) as second, pytest.raises(ApiError) as full:
+            second.create_collection("e")
+        assert full.value.problem["limit"] == "stored_bytes"
+
+
+@pytest.mark.parametrize("text", ['{"scan": 3}', '{"requests_per_minute": 0}', "9"])
 def test_settings_with_a_limit_that_does_not_exist_are_refused(monkeypatch, text) -> None:
     monkeypatch.setenv("SONOPROBE_KEY_LIMITS", text)
     with pytest.raises(InvalidSettings, match="SONOPROBE_KEY_LIMITS"):

@@ -430,7 +430,7 @@ def test_the_log_holds_the_opening_and_sums_and_the_monitor_one_answer_of_a_scen
 
 def test_an_idle_stream_ends_and_a_stop_says_come_again(tmp_path: Path) -> None:
     settings = Settings(
-        data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0, graceful_timeout_s=2, stream_idle_s=0.2
+        data_dir=tmp_path, bundle_dir=BUNDLE, drain_s=0, graceful_timeout_s=2, stream_idle_s=2
     )
     with local_service(settings) as local:
         with Client(local.url, key=local.key) as client:

@@ -1079,6 +1079,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/policy/pseudonyms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give pseudonyms to the ids that were stored before the policy demanded them
+         * @description The work is done in the background, over scans, uploaded examples and outcomes. Nobody gets the
+         *     old ids back from the service. `left` of the result counts scans that keep theirs, because
+         *     their collection has the same image under the pseudonym: delete one of the two.
+         *
+         *     Scope: `admin`.
+         */
+        post: operations["pseudonymize"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/search": {
         parameters: {
             query?: never;
@@ -3674,6 +3698,41 @@ export interface components {
             label: string;
         };
         /**
+         * KeyLimits
+         * @description Rates of a key, and what its requests may store; null: not limited here.
+         */
+        KeyLimits: {
+            /**
+             * Classifiers
+             * @description That it created.
+             */
+            classifiers?: number | null;
+            /**
+             * Collections
+             * @description That it created.
+             */
+            collections?: number | null;
+            /**
+             * Decode S Per Minute
+             * @description Seconds (wall) of decoding.
+             */
+            decode_s_per_minute?: number | null;
+            /**
+             * Images Per Minute
+             * @description Each used frame is one.
+             */
+            images_per_minute?: number | null;
+            /** Requests Per Minute */
+            requests_per_minute?: number | null;
+            /** Scans */
+            scans?: number | null;
+            /**
+             * Stored Bytes
+             * @description Of vectors, thumbnails and kept images of the scans that it stored.
+             */
+            stored_bytes?: number | null;
+        };
+        /**
          * KeyPage
          * @description Keys of the workspace, oldest first.
          */
@@ -4416,7 +4475,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "fit" | "refit" | "reembed" | "export" | "import" | "layout" | "backup" | "delete_workspace";
+            kind: "fit" | "refit" | "reembed" | "export" | "import" | "layout" | "pseudonymize" | "backup" | "delete_workspace";
             /**
              * Operation Id
              * @example op_5f2b1c0d9e8a7463aa01
@@ -4425,7 +4484,7 @@ export interface components {
             problem: components["schemas"]["Problem"] | null;
             progress: components["schemas"]["ProgressAnswer"];
             /** Result */
-            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["LayoutResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | components["schemas"]["WorkspaceDeletionResult"] | null;
+            result: components["schemas"]["FitResult"] | components["schemas"]["RefitResult"] | components["schemas"]["ReembedResult"] | components["schemas"]["LayoutResult"] | components["schemas"]["PseudonymizeResult"] | components["schemas"]["BackupResult"] | components["schemas"]["ExportResult"] | components["schemas"]["ImportResult"] | components["schemas"]["WorkspaceDeletionResult"] | null;
             /**
              * State
              * @enum {string}
@@ -4697,7 +4756,8 @@ export interface components {
          * @description The whole policy of a workspace: what is left out does not hold.
          * @example {
          *       "each_key": {
-         *         "requests_per_minute": 600
+         *         "requests_per_minute": 600,
+         *         "stored_bytes": 2000000000
          *       },
          *       "intake": {
          *         "pseudonyms": true,
@@ -4711,14 +4771,14 @@ export interface components {
          */
         PolicyBody: {
             /** @description Of every key. */
-            each_key?: components["schemas"]["RateLimits"];
+            each_key?: components["schemas"]["KeyLimits"];
             intake?: components["schemas"]["PolicyRules"];
             /**
              * Keys
              * @description Key id -> further limits of this key.
              */
             keys?: {
-                [key: string]: components["schemas"]["RateLimits"];
+                [key: string]: components["schemas"]["KeyLimits"];
             };
             limits?: components["schemas"]["WorkspaceLimits"];
         };
@@ -5036,6 +5096,23 @@ export interface components {
             total: number;
         };
         /**
+         * PseudonymizeResult
+         * @description How many ids became pseudonyms, and of how many scans and uploaded examples they were.
+         */
+        PseudonymizeResult: {
+            /** Examples */
+            examples: number;
+            /** Ids */
+            ids: number;
+            /**
+             * Left
+             * @description Scans that keep their id, because their collection has the same image under the pseudonym.
+             */
+            left: number;
+            /** Scans */
+            scans: number;
+        };
+        /**
          * QualityAnswer
          * @description A quality problem, with the measured value and the limit that it passed.
          */
@@ -5185,24 +5262,6 @@ export interface components {
              * @example 0
              */
             waiting: number;
-        };
-        /**
-         * RateLimits
-         * @description Rates; null: not limited here.
-         */
-        RateLimits: {
-            /**
-             * Decode S Per Minute
-             * @description Seconds (wall) of decoding.
-             */
-            decode_s_per_minute?: number | null;
-            /**
-             * Images Per Minute
-             * @description Each used frame is one.
-             */
-            images_per_minute?: number | null;
-            /** Requests Per Minute */
-            requests_per_minute?: number | null;
         };
         /**
          * Ready
@@ -8812,6 +8871,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PolicyAnswer"];
+                };
+            };
+        };
+    };
+    pseudonymize: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Started; poll the operation. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationAnswer"];
                 };
             };
         };

@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -40,8 +42,10 @@ def move_out(store: AuditStore, before: str, file: Path, who: Who) -> dict[str, 
 
     Raises:
         AuditDiffers: a chain does not verify, so nothing more of it is moved.
-        AuditFailure: the file exists already, or cannot be written. NotSupported: PostgreSQL.
+        AuditFailure: the file exists already, or cannot be written.
+        NotSupported: the role of the database may not delete entries; there is no file then.
     """
+    store.require_movable()
     beginnings = store.beginnings()
     moved: list[tuple[AuditHead, int]] = []
     try:
@@ -93,22 +97,62 @@ def _first_older(entries: Sequence[ChainedEntry], before: str) -> list[ChainedEn
 def archived_in(files: Sequence[Path]) -> Archived | None:
     """The entries of each chain in files of moved entries, oldest first; None = no file.
 
+    The files are read once to learn where each chain is, and then once more, chain by chain.
+
     Raises:
-        AuditFailure: while it is read: a file cannot be read, or is no such file.
+        AuditFailure: a file cannot be read, or is no such file.
     """
+    if not files:
+        return None
+    runs: dict[str, list[_Run]] = {}
+    with _readable():
+        for file in files:
+            for run in _runs(file):
+                runs.setdefault(run.chain, []).append(run)
 
     def entries_of(chain: str) -> Iterator[ChainedEntry]:
-        for file in files:
-            try:
-                with file.open(encoding="utf-8") as lines:
-                    for line in lines:
-                        entry = _entry_of(line.rstrip("\n"))
-                        if entry.chain == chain:
-                            yield entry
-            except (OSError, ValueError, KeyError) as error:
-                raise AuditFailure("expected a readable file of moved audit entries") from error
+        for run in runs.get(chain, ()):
+            with _readable(), run.file.open("rb") as lines:
+                lines.seek(run.start)
+                for _ in range(run.entries):
+                    yield _entry_of(lines.readline().decode().rstrip("\n"))
 
-    return entries_of if files else None
+    return entries_of
+
+
+@dataclass(slots=True)
+class _Run:
+    """Lines of one chain that follow each other in a file, from the byte ``start`` on."""
+
+    chain: str
+    file: Path
+    start: int
+    entries: int = 0
+
+
+def _runs(file: Path) -> Iterator[_Run]:
+    """The runs of a file, in order. Raises ValueError, KeyError, OSError."""
+    run: _Run | None = None
+    at = 0
+    with file.open("rb") as lines:
+        for line in lines:
+            chain = _entry_of(line.decode().rstrip("\n")).chain
+            if run is None or run.chain != chain:
+                if run is not None:
+                    yield run
+                run = _Run(chain, file, at)
+            run.entries += 1
+            at += len(line)
+    if run is not None:
+        yield run
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise AuditFailure("expected a readable file of moved audit entries") from error
 
 
 def _entry_of(line: str) -> ChainedEntry:

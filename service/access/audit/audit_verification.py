@@ -116,8 +116,8 @@ def verify_chain(
         after: number of the entry behind which the part begins; its digest is believed.
         limit: entries of the part; None = all.
     """
-    kept = _kept(store, chain)
-    moved = None if archived is not None else store.beginnings().get(chain)
+    kept = store.head(chain)  # beside the entries
+    moved = None if archived is not None else store.beginning(chain)
     start = _start(store, moved or empty_head(chain), after)
     result = Verification(chain, moved=0 if moved is None else moved.seq, last=start.seq)
     if start.seq < after:
@@ -152,11 +152,6 @@ def verify_chain(
     return result
 
 
-def _kept(store: AuditStore, chain: str) -> AuditHead:
-    """The head that the store keeps beside the entries."""
-    return next((head for head in store.heads() if head.chain == chain), empty_head(chain))
-
-
 def _start(store: AuditStore, beginning: AuditHead, after: int) -> AuditHead:
     """What the first entry of the part must continue; before ``after`` if there is no such one."""
     if after <= beginning.seq:
@@ -183,7 +178,7 @@ def _compare_end(
     """Find a tail that was cut off. Entries may have come since the kept head was read."""
     if result.last < kept.seq or digests.get(kept.seq, kept.sha256) != kept.sha256:
         _add(result, Finding("cut", min(result.last + 1, kept.seq)))
-    elif result.last > kept.seq and _kept(store, result.chain).seq < result.last:
+    elif result.last > kept.seq and store.head(result.chain).seq < result.last:
         _add(result, Finding("cut", result.last + 1))
 
 

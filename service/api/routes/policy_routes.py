@@ -3,11 +3,13 @@
 import asyncio
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
 from service.access.scopes import ADMIN
-from service.api.dependencies import KnownCaller, Service
+from service.api.dependencies import KnownCaller, Service, WorkspaceId
 from service.api.etags import IfMatch
 from service.api.permissions import ANY_CALLER, needs
+from service.api.routes.operation_routes import ACCEPTED, accepted, begin
 from service.api.routing import StrictRoute
 from service.api.shapes.access.caller_shapes import CallerAnswer
 from service.api.shapes.access.policy_shapes import (
@@ -16,7 +18,10 @@ from service.api.shapes.access.policy_shapes import (
     UsageAnswer,
     UsedLimitAnswer,
 )
+from service.api.shapes.base import Responses
+from service.jobs.job_requests import PseudonymizeRequest
 
+CONFLICT: Responses = {409: {}}
 router = APIRouter(route_class=StrictRoute, prefix="/v1", tags=["policy"])
 
 
@@ -50,6 +55,23 @@ async def replace_policy(
     return _with_etag(response, PolicyAnswer.of(policy, unfit))
 
 
+@router.post(
+    "/policy/pseudonyms",
+    status_code=202,
+    responses=ACCEPTED | CONFLICT,
+    dependencies=[needs("admin", limited="refused")],
+)
+async def pseudonymize(service: Service, workspace_id: WorkspaceId) -> JSONResponse:
+    """Give pseudonyms to the ids that were stored before the policy demanded them.
+
+    The work is done in the background, over scans, uploaded examples and outcomes. Nobody gets the
+    old ids back from the service. `left` of the result counts scans that keep theirs, because
+    their collection has the same image under the pseudonym: delete one of the two.
+    """
+    await asyncio.to_thread(service.gallery.require_pseudonyms, workspace_id)
+    return accepted(await begin(service, workspace_id, PseudonymizeRequest()))
+
+
 def _with_etag(response: Response, answer: PolicyAnswer) -> PolicyAnswer:
     response.headers["ETag"] = answer.etag
     return answer
@@ -62,7 +84,8 @@ async def read_usage(request: Request, service: Service, caller: KnownCaller) ->
     Rates are counted by each process for itself, and what is stored by all together.
     """
     quotas, policy = service.rules.quotas, request.state.policy
-    key = [UsedLimitAnswer.of_record(row) for row in quotas.of_key(caller, policy)]
+    of_key = await asyncio.to_thread(quotas.of_key, caller, policy)
+    key = [UsedLimitAnswer.of_record(row) for row in of_key]
     workspace = None
     # The totals of the workspace tell of more than what a limited key may name.
     if ADMIN in caller.scopes and caller.limits.is_unlimited:

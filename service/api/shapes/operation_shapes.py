@@ -67,6 +67,18 @@ class LayoutResult(Answer):
     kept: float = Field(description="Mean share of the 10 nearest neighbours.")
 
 
+class PseudonymizeResult(Answer):
+    """How many ids became pseudonyms, and of how many scans and uploaded examples they were."""
+
+    ids: int
+    scans: int
+    examples: int
+    left: int = Field(
+        description="Scans that keep their id, because their collection has the same image under "
+        "the pseudonym."
+    )
+
+
 class BackupResult(Answer):
     """The folder of the backup."""
 
@@ -115,6 +127,7 @@ OperationResult: TypeAlias = (
     | RefitResult
     | ReembedResult
     | LayoutResult
+    | PseudonymizeResult
     | BackupResult
     | ExportResult
     | ImportResult
@@ -127,7 +140,15 @@ class OperationAnswer(Answer):
 
     operation_id: str = Field(examples=["op_5f2b1c0d9e8a7463aa01"])
     kind: Literal[
-        "fit", "refit", "reembed", "export", "import", "layout", "backup", "delete_workspace"
+        "fit",
+        "refit",
+        "reembed",
+        "export",
+        "import",
+        "layout",
+        "pseudonymize",
+        "backup",
+        "delete_workspace",
     ]
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     progress: ProgressAnswer

@@ -89,6 +89,9 @@ class AuditStore(Protocol):
     def heads(self) -> tuple[AuditHead, ...]:
         """The ends of all chains, by name."""
 
+    def head(self, chain: str) -> AuditHead:
+        """The end of one chain."""
+
     def read(self, chain: str, *, after: int, limit: int) -> tuple[ChainedEntry, ...]:
         """Entries above the number ``after``, oldest first."""
 
@@ -116,14 +119,20 @@ class AuditStore(Protocol):
     def beginnings(self) -> dict[str, AuditHead]:
         """The last entry that was moved out of each chain; a whole chain has none."""
 
+    def beginning(self, chain: str) -> AuditHead | None:
+        """The last entry that was moved out of one chain; None = it is whole."""
+
     def begin_after(self, moved: AuditHead) -> None:
         """Let a chain without entries begin behind those that were moved out of another store."""
+
+    def require_movable(self) -> None:
+        """Raises NotSupported: the role of the database may not delete entries."""
 
     def move_out(self, moved: AuditHead, said: Draft) -> None:
         """Delete the entries up to one, and append the entry that says so: both or neither.
 
         Raises:
-            AuditDiffers: that entry is another one. NotSupported: the engine deletes no entry.
+            AuditDiffers: that entry is another one.
         """
 
     def close(self) -> None:

@@ -27,12 +27,15 @@ KEY_BYTES = 32
 _LOCKS = 0x41756469  # first half of the advisory locks of chains: "Audi"
 _LOCK = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
 _HEAD = "SELECT workspace_id AS chain, seq, sha256, at FROM audit_chains"
+_BEGINNING = "SELECT workspace_id AS chain, seq, sha256, at FROM audit_beginnings"
 _ENTRY = "SELECT workspace_id AS chain, seq, text, sha256 FROM audit_entries"
 _PUT_HEAD = """
     INSERT INTO audit_chains (workspace_id, seq, sha256, at) VALUES (%s, %s, %s, %s)
     ON CONFLICT (workspace_id) DO UPDATE
     SET seq = excluded.seq, sha256 = excluded.sha256, at = excluded.at
 """
+_MAY_DELETE = "SELECT has_table_privilege('audit_entries', 'DELETE') AS may_delete"
+_PUT_BEGINNING = _PUT_HEAD.replace("audit_chains", "audit_beginnings")
 _ADD_ENTRY = "INSERT INTO audit_entries (workspace_id, seq, text, sha256) VALUES (%s, %s, %s, %s)"
 _ADD_KEY = """
     INSERT INTO audit_digest_keys (workspace_id, key) VALUES (%s, %s)
@@ -66,6 +69,10 @@ class PostgresAudit(AuditStore):
         with self._entered("read") as connection:
             rows = select(connection, f"{_HEAD} ORDER BY workspace_id")
         return tuple(AuditHead(**row) for row in rows)
+
+    def head(self, chain: str) -> AuditHead:
+        with self._entered("read", chain) as connection:
+            return _head(connection, chain)
 
     def read(self, chain: str, *, after: int, limit: int) -> tuple[ChainedEntry, ...]:
         query = f"{_ENTRY} WHERE workspace_id = %s AND seq > %s ORDER BY seq LIMIT %s"
@@ -125,21 +132,44 @@ class PostgresAudit(AuditStore):
                 connection.execute(_PUT_KEY, (chain, key))
 
     def beginnings(self) -> dict[str, AuditHead]:
-        query = "SELECT workspace_id AS chain, seq, sha256, at FROM audit_beginnings"
         with self._entered("read") as connection:
-            rows = select(connection, query)
+            rows = select(connection, _BEGINNING)
         return {row["chain"]: AuditHead(**row) for row in rows}
+
+    def beginning(self, chain: str) -> AuditHead | None:
+        with self._entered("read", chain) as connection:
+            row = first(connection, f"{_BEGINNING} WHERE workspace_id = %s", chain)
+        return None if row is None else AuditHead(**row)
 
     def begin_after(self, moved: AuditHead) -> None:
         with self._entered("write") as connection:
             connection.execute(_LOCK, (_LOCKS, moved.chain))
             if _head(connection, moved.chain).seq == 0:
                 values = (moved.chain, moved.seq, moved.sha256, moved.at)
-                connection.execute(_PUT_HEAD.replace("audit_chains", "audit_beginnings"), values)
+                connection.execute(_PUT_BEGINNING, values)
                 connection.execute(_PUT_HEAD, values)
 
+    def require_movable(self) -> None:
+        with self._entered("read") as connection:
+            row = first(connection, _MAY_DELETE)
+        if row is None or not row["may_delete"]:
+            raise NotSupported(
+                "this role of the database deletes no entry of the log: "
+                "expected the address of the owner of the tables in SONOPROBE_CATALOG"
+            )
+
     def move_out(self, moved: AuditHead, said: Draft) -> None:
-        raise NotSupported("in PostgreSQL the role of the service deletes no entry of the log")
+        with self._entered("write") as connection:
+            connection.execute(_LOCK, (_LOCKS, moved.chain))
+            last = f"{_ENTRY} WHERE workspace_id = %s AND seq = %s"
+            row = first(connection, last, moved.chain, moved.seq)
+            if row is None or row["sha256"] != moved.sha256:
+                raise AuditDiffers("the last entry to be moved is not the one that was copied")
+            _put(connection, chained(_head(connection, moved.chain), [said]))
+            values = (moved.chain, moved.seq, moved.sha256, now())
+            connection.execute(_PUT_BEGINNING, values)
+            drop = "DELETE FROM audit_entries WHERE workspace_id = %s AND seq <= %s"
+            connection.execute(drop, (moved.chain, moved.seq))
 
     def close(self) -> None:
         """Nothing: the catalog closes its connections."""

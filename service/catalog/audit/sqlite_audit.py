@@ -123,6 +123,10 @@ class SqliteAudit(AuditStore):
             rows = connection.execute("SELECT chain, seq, sha256, at FROM chains ORDER BY chain")
             return tuple(AuditHead(*row) for row in rows)
 
+    def head(self, chain: str) -> AuditHead:
+        with self._read() as connection:
+            return _head(connection, chain)
+
     def read(self, chain: str, *, after: int, limit: int) -> tuple[ChainedEntry, ...]:
         query = """
             SELECT chain, seq, text, sha256 FROM entries WHERE chain = ? AND seq > ?
@@ -188,11 +192,20 @@ class SqliteAudit(AuditStore):
             rows = connection.execute("SELECT chain, seq, sha256, at FROM beginnings")
             return {row[0]: AuditHead(*row) for row in rows}
 
+    def beginning(self, chain: str) -> AuditHead | None:
+        query = "SELECT chain, seq, sha256, at FROM beginnings WHERE chain = ?"
+        with self._read() as connection:
+            row = connection.execute(query, (chain,)).fetchone()
+        return None if row is None else AuditHead(*row)
+
     def begin_after(self, moved: AuditHead) -> None:
         with self._write() as connection:
             if _head(connection, moved.chain).seq == 0:
                 connection.execute(_PUT_BEGINNING, (moved.chain, moved.seq, moved.sha256, moved.at))
                 connection.execute(_PUT_HEAD, (moved.chain, moved.seq, moved.sha256, moved.at))
+
+    def require_movable(self) -> None:
+        """Nothing: whoever writes the file may."""
 
     def move_out(self, moved: AuditHead, said: Draft) -> None:
         query = "SELECT sha256 FROM entries WHERE chain = ? AND seq = ?"

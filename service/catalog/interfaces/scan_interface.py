@@ -311,16 +311,24 @@ class ErasureCatalog(Protocol):
     ) -> tuple[Scan, ErasedSubject]:
         """Delete a scan; return it and the receipt. Raises UnknownItem, PreconditionFailed."""
 
-    def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
+    def erase_study(
+        self, workspace_id: str, study_id: str, *, also: Sequence[str] = ()
+    ) -> ErasedSubject:
         """As ``erase_subject``, for every scan and uploaded example of a study."""
 
-    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
+    def erase_subject(
+        self, workspace_id: str, subject_id: str, *, also: Sequence[str] = ()
+    ) -> ErasedSubject:
         """Delete every scan of the subject in every collection, and overwrite their bytes.
 
         Classifiers stay; the receipt names those that learnt from the subject, sorted. Examples
         that were uploaded to them lose their content, and their out-of-fold scores. All saved
         answers of the workspace are deleted as well, because their bodies may name the subject.
         The other deletions of this class do the same.
+
+        Args:
+            also: further ids of the subject, of which nothing need be stored now: copies from
+                before it was renamed lose it as well.
 
         Raises:
             UnknownItem: the workspace has no scan and no uploaded example of this subject.

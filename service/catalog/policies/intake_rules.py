@@ -34,6 +34,9 @@ class GivenIds(Protocol):
     def study(self, study_id: str) -> str:
         """The pseudonym under which the study is stored. Raises PseudonymKeyMissing."""
 
+    def beginnings(self) -> tuple[str, str]:
+        """How pseudonyms of subjects and of studies begin. Raises PseudonymKeyMissing."""
+
 
 @dataclass(frozen=True, slots=True)
 class IntakeRules:
@@ -91,14 +94,14 @@ class IntakeRules:
         """The scan with the ids under which it is stored. Raises PseudonymKeyMissing."""
         if self.pseudonyms is None or (new.subject_id is None and new.study_id is None):
             return new
-        subject_id, study_id = self._ids(new.subject_id, new.study_id)
+        subject_id, study_id = self.ids(new.subject_id, new.study_id)
         return replace(new, subject_id=subject_id, study_id=study_id)
 
     def patch(self, patch: ScanPatch) -> ScanPatch:
         """Changes of a scan as they may be stored. Raises PseudonymKeyMissing."""
         if self.pseudonyms is None:
             return patch
-        subject_id, study_id = self._ids(patch.subject_id, patch.study_id)
+        subject_id, study_id = self.ids(patch.subject_id, patch.study_id)
         return replace(patch, subject_id=subject_id, study_id=study_id)
 
     def version(self, version: NewVersion) -> NewVersion:
@@ -112,7 +115,7 @@ class IntakeRules:
         examples = []
         for example in version.examples:
             if example.subject_id is not None or example.study_id is not None:
-                subject_id, study_id = self._ids(example.subject_id, example.study_id)
+                subject_id, study_id = self.ids(example.subject_id, example.study_id)
                 example = example._replace(subject_id=subject_id, study_id=study_id)
             examples.append(example)
         return replace(version, examples=tuple(examples))
@@ -122,7 +125,8 @@ class IntakeRules:
         if keep_images and self.refuse_kept_images:
             raise PolicyRefused("the workspace keeps no images", "refuse_kept_images")
 
-    def _ids(self, subject_id: str | None, study_id: str | None) -> tuple[str | None, str | None]:
+    def ids(self, subject_id: str | None, study_id: str | None) -> tuple[str | None, str | None]:
+        """The ids under which a subject and a study are stored. Raises PseudonymKeyMissing."""
         if self.pseudonyms is None:
             return subject_id, study_id
         # In the stored form: other spellings of an id are no other patient.

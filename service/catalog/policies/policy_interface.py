@@ -6,6 +6,7 @@ The rules in ``service.catalog.interface`` apply.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from service.catalog.policies.intake_rules import IntakeRules
 from service.catalog.policies.policy_records import StoredPolicy, StoredUsage, UnfitRules
 from service.catalog.policies.storage_rules import StorageRules
 
@@ -20,8 +21,17 @@ class PolicyCatalog(Protocol):
         PolicyRefused is the answer of one.
         """
 
+    def intake_rules(self, workspace_id: str) -> IntakeRules:
+        """What the workspace lets in now, by the rules that the catalog obeys."""
+
     def stored_usage(self, workspace_id: str) -> StoredUsage:
         """How much the workspace stores now; it is counted with each write, not measured here."""
+
+    def key_usage(self, workspace_id: str, key_id: str) -> StoredUsage:
+        """How much of it the requests of one key have stored and nobody has deleted.
+
+        Imports count for no key, nor does what was stored before keys were noted.
+        """
 
     def policy(self, workspace_id: str) -> StoredPolicy:
         """The policy of the workspace; version 0 = it has none."""

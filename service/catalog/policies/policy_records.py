@@ -20,8 +20,9 @@ class StoredUsage:
     classifiers: int = 0
 
 
-# Called in the transaction of a write, with what is stored after it; its exceptions undo the write.
-AdmitUsage: TypeAlias = Callable[[StoredUsage], None]
+# Called in the transaction of a write, with what the workspace stores after it, and what reads how
+# much of that a key has stored; its exceptions undo the write.
+AdmitUsage: TypeAlias = Callable[[StoredUsage, Callable[[str], StoredUsage]], None]
 
 
 @dataclass(frozen=True, slots=True)

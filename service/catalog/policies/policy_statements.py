@@ -6,6 +6,19 @@ from service.catalog.policies.policy_records import UnfitRules
 # keys: whoever looks up a key reads the version of the policy in the same statement.
 POLICY = "SELECT * FROM workspace_policies WHERE workspace_id = {place}"
 
+# A classifier is of the key that made its first version.
+KEY_USAGE = """
+    SELECT coalesce(sum(stored_bytes), 0) AS stored_bytes, coalesce(sum(scans), 0) AS scans,
+        (SELECT count(*) FROM collections WHERE workspace_id = {owner} AND key_id = {key})
+            AS collections,
+        (
+            SELECT count(*) FROM classifiers AS k
+            JOIN classifier_versions AS v ON v.classifier_seq = k.seq AND v.number = 1
+            WHERE k.workspace_id = {owner} AND v.key_id = {key}
+        ) AS classifiers
+    FROM key_storage WHERE workspace_id = {owner} AND key_id = {key}
+"""
+
 
 def unfit_conditions(rules: UnfitRules) -> dict[str, tuple[str, list[str]]]:
     """Rule -> a condition over the table ``scans AS s`` with ``?``, and its variables.

@@ -4,17 +4,19 @@ Whoever adds or deletes scans counts them in the row of their collection, which 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from service.catalog.codec import encode_json
 from service.catalog.ids import now
+from service.catalog.policies.intake_rules import IntakeRules
 from service.catalog.policies.policy_records import (
     AdmitUsage,
     StoredPolicy,
     StoredUsage,
     UnfitRules,
 )
-from service.catalog.policies.policy_statements import POLICY, unfit_conditions
+from service.catalog.policies.policy_statements import KEY_USAGE, POLICY, unfit_conditions
 from service.catalog.policies.storage_rules import StorageRules
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
@@ -35,6 +37,19 @@ _USAGE = """
         (SELECT count(*) FROM classifiers WHERE workspace_id = %(workspace_id)s) AS classifiers
     FROM collections WHERE workspace_id = %(workspace_id)s
 """
+# The sums are numeric otherwise.
+_KEY_USAGE = (
+    KEY_USAGE.format(owner="%(workspace_id)s", key="%(key_id)s")
+    .replace("(stored_bytes), 0)", "(stored_bytes), 0)::bigint")
+    .replace("(scans), 0)", "(scans), 0)::bigint")
+)
+# What a key stores in a collection, whose lock the writer holds.
+_COUNT_FOR_KEY = """
+    INSERT INTO key_storage AS k (collection_id, workspace_id, key_id, scans, stored_bytes)
+    VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (collection_id, key_id) DO UPDATE
+    SET scans = k.scans + excluded.scans, stored_bytes = k.stored_bytes + excluded.stored_bytes
+"""
 _SET = """
     INSERT INTO workspace_policies (workspace_id, version, document, granted, updated_at)
     VALUES (%s, %s, %s, %s, %s)
@@ -51,9 +66,16 @@ class PostgresPolicies(PostgresTable):
     def obey(self, rules: StorageRules) -> None:
         self._rules = rules
 
+    def intake_rules(self, workspace_id: str) -> IntakeRules:
+        return self._rules.intake(workspace_id)
+
     def stored_usage(self, workspace_id: str) -> StoredUsage:
         with self._database.read(workspace_id) as connection:
             return usage_in(connection, workspace_id)
+
+    def key_usage(self, workspace_id: str, key_id: str) -> StoredUsage:
+        with self._database.read(workspace_id) as connection:
+            return key_usage_in(connection, workspace_id, key_id)
 
     def policy(self, workspace_id: str) -> StoredPolicy:
         with self._database.directory("read") as connection:
@@ -109,6 +131,25 @@ def usage_in(connection: Connection, workspace_id: str) -> StoredUsage:
     return decode(StoredUsage, row or {})
 
 
+def key_usage_in(connection: Connection, workspace_id: str, key_id: str) -> StoredUsage:
+    """What a key has stored, in the transaction of the caller."""
+    variables = {"workspace_id": workspace_id, "key_id": key_id}
+    return decode(StoredUsage, connection.execute(_KEY_USAGE, variables).fetchone() or {})
+
+
+def count_for_key(
+    connection: Connection,
+    collection: Mapping[str, Any],
+    key_id: str | None,
+    scans: int,
+    stored_bytes: int,
+) -> None:
+    """Count new scans of a collection for the key that stored them."""
+    if key_id is not None:
+        owner = (collection["collection_id"], collection["workspace_id"], key_id)
+        connection.execute(_COUNT_FOR_KEY, (*owner, scans, stored_bytes))
+
+
 def admit_usage(connection: Connection, workspace_id: str, admit: AdmitUsage | None) -> None:
     """Ask whether what the transaction has stored may stay. Raises what ``admit`` raises.
 
@@ -116,4 +157,5 @@ def admit_usage(connection: Connection, workspace_id: str, admit: AdmitUsage | N
     """
     if admit is not None:
         connection.execute(_LOCK_USAGE, (workspace_id,))
-        admit(usage_in(connection, workspace_id))
+        of_key = partial(key_usage_in, connection, workspace_id)
+        admit(usage_in(connection, workspace_id), of_key)

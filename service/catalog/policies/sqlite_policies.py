@@ -5,17 +5,19 @@ its collection follow in the same transaction.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from service.catalog.codec import encode_json
 from service.catalog.ids import now
+from service.catalog.policies.intake_rules import IntakeRules
 from service.catalog.policies.policy_records import (
     AdmitUsage,
     StoredPolicy,
     StoredUsage,
     UnfitRules,
 )
-from service.catalog.policies.policy_statements import POLICY, unfit_conditions
+from service.catalog.policies.policy_statements import KEY_USAGE, POLICY, unfit_conditions
 from service.catalog.policies.storage_rules import StorageRules
 from service.catalog.sqlite.erasure import forget_answers
 from service.catalog.sqlite.rows import SqliteTable, decode, require_workspace
@@ -28,6 +30,7 @@ _USAGE = """
         (SELECT count(*) FROM classifiers WHERE workspace_id = ?1) AS classifiers
     FROM collections WHERE workspace_id = ?1
 """
+_KEY_USAGE = KEY_USAGE.format(owner="?1", key="?2")
 _SET = """
     INSERT INTO workspace_policies (workspace_id, version, document, granted, updated_at)
     VALUES (?, ?, ?, ?, ?)
@@ -42,9 +45,16 @@ class SqlitePolicies(SqliteTable):
     def obey(self, rules: StorageRules) -> None:
         self._rules = rules
 
+    def intake_rules(self, workspace_id: str) -> IntakeRules:
+        return self._rules.intake(workspace_id)
+
     def stored_usage(self, workspace_id: str) -> StoredUsage:
         with self._database.read() as connection:
             return usage_in(connection, workspace_id)
+
+    def key_usage(self, workspace_id: str, key_id: str) -> StoredUsage:
+        with self._database.read() as connection:
+            return key_usage_in(connection, workspace_id, key_id)
 
     def policy(self, workspace_id: str) -> StoredPolicy:
         found = self._select(StoredPolicy, _POLICY, workspace_id)
@@ -90,7 +100,13 @@ def usage_in(connection: Any, workspace_id: str) -> StoredUsage:
     return decode(StoredUsage, connection.execute(_USAGE, (workspace_id,)).fetchone())
 
 
+def key_usage_in(connection: Any, workspace_id: str, key_id: str) -> StoredUsage:
+    """What a key has stored, in the transaction of the caller."""
+    return decode(StoredUsage, connection.execute(_KEY_USAGE, (workspace_id, key_id)).fetchone())
+
+
 def admit_usage(connection: Any, workspace_id: str, admit: AdmitUsage | None) -> None:
     """Ask whether what the transaction has stored may stay. Raises what ``admit`` raises."""
     if admit is not None:
-        admit(usage_in(connection, workspace_id))
+        of_key = partial(key_usage_in, connection, workspace_id)
+        admit(usage_in(connection, workspace_id), of_key)

@@ -14,6 +14,38 @@ CREATE TABLE workspace_policies (
     updated_at TEXT NOT NULL
 );
 
+-- What the requests of each key have stored in a collection; triggers count it.
+CREATE TABLE key_storage (
+    collection_id INTEGER NOT NULL REFERENCES collections (collection_id) ON DELETE CASCADE,
+    workspace_id TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    scans INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL,
+    PRIMARY KEY (collection_id, key_id)
+) WITHOUT ROWID;
+
+CREATE INDEX storage_of_key ON key_storage (workspace_id, key_id);
+
+CREATE INDEX collections_of_key ON collections (workspace_id, key_id) WHERE key_id IS NOT NULL;
+
+CREATE TRIGGER stored_scan_of_key AFTER INSERT ON scans WHEN NEW.key_id IS NOT NULL BEGIN
+    INSERT INTO key_storage (collection_id, workspace_id, key_id, scans, stored_bytes)
+    VALUES (NEW.collection_id, NEW.workspace_id, NEW.key_id, 1, NEW.stored_bytes)
+    ON CONFLICT (collection_id, key_id) DO UPDATE
+    SET scans = scans + 1, stored_bytes = stored_bytes + excluded.stored_bytes;
+END;
+
+CREATE TRIGGER deleted_scan_of_key AFTER DELETE ON scans WHEN OLD.key_id IS NOT NULL BEGIN
+    UPDATE key_storage SET scans = scans - 1, stored_bytes = stored_bytes - OLD.stored_bytes
+    WHERE collection_id = OLD.collection_id AND key_id = OLD.key_id;
+END;
+
+CREATE TRIGGER resized_scan_of_key AFTER UPDATE OF stored_bytes ON scans
+WHEN NEW.key_id IS NOT NULL BEGIN
+    UPDATE key_storage SET stored_bytes = stored_bytes + NEW.stored_bytes - OLD.stored_bytes
+    WHERE collection_id = NEW.collection_id AND key_id = NEW.key_id;
+END;
+
 CREATE TRIGGER stored_scan AFTER INSERT ON scans BEGIN
     UPDATE collections
     SET stored_bytes = stored_bytes + NEW.stored_bytes, stored_scans = stored_scans + 1

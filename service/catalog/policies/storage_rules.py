@@ -16,10 +16,16 @@ class StorageRules(Protocol):
     def intake(self, workspace_id: str) -> IntakeRules:
         """What the workspace lets in now."""
 
-    def admission(self, workspace_id: str) -> AdmitUsage | None:
+    def payer(self) -> str | None:
+        """The id of the key whose request is worked on; None = of none, as in operations."""
+
+    def admission(self, workspace_id: str, key_id: str | None = None) -> AdmitUsage | None:
         """What a write asks in its transaction, with all that is stored then.
 
         Its exceptions undo the write. None = nothing is limited.
+
+        Args:
+            key_id: of the author, where the work goes on after the request; None = ``payer``.
         """
 
 
@@ -30,6 +36,10 @@ class NoRules:
         """As ``StorageRules``."""
         return NO_RULES
 
-    def admission(self, workspace_id: str) -> AdmitUsage | None:
+    def payer(self) -> str | None:
+        """As ``StorageRules``."""
+        return None
+
+    def admission(self, workspace_id: str, key_id: str | None = None) -> AdmitUsage | None:
         """As ``StorageRules``."""
         return None

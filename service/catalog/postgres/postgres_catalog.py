@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from service.catalog.erasure_ledger import ErasureLedger
+from service.catalog.given_ids.postgres_given_ids import PostgresGivenIds
 from service.catalog.interface import Catalog
 from service.catalog.layouts.postgres_layouts import PostgresLayouts
 from service.catalog.monitoring.postgres_monitoring import PostgresMonitoring
@@ -37,6 +38,7 @@ from service.catalog.streams.postgres_streams import PostgresStreams
 class PostgresCatalog(
     PostgresWorkspaces,
     PostgresPolicies,
+    PostgresGivenIds,
     PostgresErasure,
     PostgresReplay,
     PostgresRetention,

@@ -64,7 +64,7 @@ class PostgresCollections(PostgresTable):
             raise InputError(f"expected embeddings of at least 1 number, got {dim}")
         policy = (keep_images, require_days(retention_days), dict(intake or {}))
         record = Collection(name, encoder_id, dim, description, now(), 1, 0, *policy)
-        values = {"workspace_id": workspace_id} | to_columns(record)
+        values = {"workspace_id": workspace_id, "key_id": self._rules.payer()} | to_columns(record)
         unless = "ON CONFLICT (workspace_id, name) DO NOTHING"
         with self._database.write(workspace_id) as connection:
             require_workspace(connection, workspace_id)

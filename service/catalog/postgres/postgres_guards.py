@@ -7,6 +7,7 @@ from service.catalog.streams.stream_tables import STREAM_TABLE
 GUARDED = (
     "answers",
     "collections",
+    "key_storage",
     "scans",
     "scan_vectors",
     "scan_thumbnails",

@@ -84,6 +84,9 @@ _RESIZE = """
     WITH resized AS (
         UPDATE scans SET stored_bytes = stored_bytes + %(wider)s
         WHERE collection_id = %(collection_id)s
+    ), of_keys AS (
+        UPDATE key_storage SET stored_bytes = stored_bytes + scans * %(wider)s
+        WHERE collection_id = %(collection_id)s
     )
     UPDATE collections SET stored_bytes = stored_bytes + scans * %(wider)s
     WHERE collection_id = %(collection_id)s

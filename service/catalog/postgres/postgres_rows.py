@@ -157,7 +157,15 @@ def delete_scans(connection: Connection, row_ids: Sequence[int]) -> int:
     query = """
         WITH gone AS (
             DELETE FROM scans WHERE row_id = ANY(%(ids)s::bigint[])
-            RETURNING collection_id, stored_bytes
+            RETURNING collection_id, key_id, stored_bytes
+        ), of_keys AS (
+            UPDATE key_storage AS k
+            SET scans = k.scans - g.scans, stored_bytes = k.stored_bytes - g.bytes
+            FROM (
+                SELECT collection_id, key_id, count(*) AS scans, sum(stored_bytes)::bigint AS bytes
+                FROM gone WHERE key_id IS NOT NULL GROUP BY collection_id, key_id
+            ) AS g
+            WHERE k.collection_id = g.collection_id AND k.key_id = g.key_id
         ), cines AS (
             SELECT DISTINCT collection_id FROM scan_frames WHERE row_id = ANY(%(ids)s::bigint[])
         ), counts AS (
@@ -186,7 +194,13 @@ def forget_images(connection: Connection, collection_id: int) -> int:
             ) RETURNING row_id, octet_length(png) AS bytes
         ), smaller AS (
             UPDATE scans AS s SET stored_bytes = s.stored_bytes - gone.bytes
-            FROM gone WHERE gone.row_id = s.row_id
+            FROM gone WHERE gone.row_id = s.row_id RETURNING s.key_id, gone.bytes
+        ), of_keys AS (
+            UPDATE key_storage AS k SET stored_bytes = k.stored_bytes - g.bytes
+            FROM (
+                SELECT key_id, sum(bytes)::bigint AS bytes FROM smaller GROUP BY key_id
+            ) AS g
+            WHERE k.collection_id = %(collection_id)s AND k.key_id = g.key_id
         ), counted AS (
             UPDATE collections
             SET stored_bytes = stored_bytes - (SELECT coalesce(sum(bytes), 0)::bigint FROM gone)

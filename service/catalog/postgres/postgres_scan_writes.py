@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 
 from service.catalog.ids import now
 from service.catalog.policies.intake_rules import IntakeRules
-from service.catalog.policies.postgres_policies import admit_usage
+from service.catalog.policies.postgres_policies import admit_usage, count_for_key
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
 from service.catalog.postgres.postgres_rows import (
@@ -128,12 +128,13 @@ class PostgresScanWrites(PostgresTable):
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
     ) -> list[StoredScan | ServiceError]:
         rules, admit = self._rules.intake(workspace_id), self._rules.admission(workspace_id)
+        payer = self._rules.payer()
         with self._database.write(workspace_id) as connection:
             parent = require_collection(connection, workspace_id, collection, lock=True)
             require_encoder(parent["encoder_id"], encoder_id)
             prepared = [_prepared(new, parent["dim"], rules) for new in scans]
             plan = _planned(connection, parent["collection_id"], prepared)
-            answers = _stored(connection, parent, plan)
+            answers = _stored(connection, parent, plan, payer)
             if plan.new:
                 admit_usage(connection, workspace_id, admit)
             return answers
@@ -238,7 +239,7 @@ def _known(
 
 
 def _stored(
-    connection: Connection, collection: DictRow, plan: _Plan
+    connection: Connection, collection: DictRow, plan: _Plan, payer: str | None
 ) -> list[StoredScan | ServiceError]:
     """Store the new scans of a plan; return the answers."""
     collection_id = collection["collection_id"]
@@ -246,7 +247,7 @@ def _stored(
     old_rows = [answer for answer in plan.answers if isinstance(answer, int)]
     # Sent in one go: the server need not be waited for between the statements.
     with connection.pipeline():
-        _insert(connection, collection, plan.new)
+        _insert(connection, collection, plan.new, payer)
         copies = connection.execute(_COPIES, (MAX_COPIES, collection_id, new_ids))
         stored = connection.execute(_STORED, (old_rows, collection_id, new_ids))
         copies_of: defaultdict[str, list[str]] = defaultdict(list)
@@ -269,12 +270,14 @@ def _stored(
     return answers
 
 
-def _insert(connection: Connection, collection: DictRow, new: Sequence[PreparedScan]) -> None:
+def _insert(
+    connection: Connection, collection: DictRow, new: Sequence[PreparedScan], payer: str | None
+) -> None:
     """Store scans with their vectors, images and frames, and count them."""
     if not new:
         return
     collection_id, dim = collection["collection_id"], collection["dim"]
-    rows = [_row(collection, one) for one in new]
+    rows = [_row(collection, one) | {"key_id": payer} for one in new]
     apart = ("half", "vector", "png", "jpeg")
     columns = [name for name in rows[0] if name not in apart]
     statement = _INSERT.format(
@@ -295,6 +298,7 @@ def _insert(connection: Connection, collection: DictRow, new: Sequence[PreparedS
             cursor.executemany(_INSERT_FRAME, frames)
     size = sum(row["stored_bytes"] for row in rows)
     connection.execute(_COUNT, (len(new), size, int(bool(frames)), collection_id))
+    count_for_key(connection, collection, payer, len(new), size)
 
 
 def _row(collection: DictRow, one: PreparedScan) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from psycopg import sql
 from service.catalog.audit.audit_tables import AUDIT_GUARDED, AUDIT_TABLES
 from service.catalog.layouts.layout_tables import POSTGRES_LAYOUT_TABLES
 from service.catalog.monitoring.monitoring_tables import POSTGRES_MONITORING_TABLES
-from service.catalog.policies.postgres_policy_tables import POLICY_TABLES
+from service.catalog.policies.postgres_policy_tables import KEY_STORAGE_TABLES, POLICY_TABLES
 from service.catalog.postgres.postgres_guards import GUARD, GUARDED, UNFORCED
 from service.catalog.postgres.postgres_tables import SCHEMA_VERSION, TABLES
 from service.catalog.postgres.search.postgres_search_functions import (
@@ -78,7 +78,7 @@ def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
     of_subjects = (*POSTGRES_SIGNING_TABLES, POLICY_TABLES, *POSTGRES_MONITORING_TABLES)
-    of_subjects += (*POSTGRES_LAYOUT_TABLES, *POSTGRES_STREAM_TABLES)
+    of_subjects += (*POSTGRES_LAYOUT_TABLES, *POSTGRES_STREAM_TABLES, *KEY_STORAGE_TABLES)
     for statement in (*TABLES.split(";\n\n"), *of_subjects, *SEARCH_TABLES, *AUDIT_TABLES):
         connection.execute(statement)
     for table in (*GUARDED, *AUDIT_GUARDED):

@@ -107,6 +107,7 @@ CREATE TABLE collections (
     scans bigint NOT NULL DEFAULT 0, -- how many
     stored_bytes bigint NOT NULL DEFAULT 0, -- of its scans
     frames_stamp bigint NOT NULL DEFAULT 0, -- grows whenever frames come, go or change
+    key_id text COLLATE "C", -- whose request created it
     UNIQUE (workspace_id, name),
     UNIQUE (workspace_id, collection_id)
 );
@@ -160,6 +161,7 @@ CREATE TABLE scans (
     updated_at text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
     stored_bytes bigint NOT NULL DEFAULT 0, -- of vectors, thumbnail and kept image
+    key_id text COLLATE "C", -- whose request stored it
     UNIQUE (collection_id, scan_id),
     FOREIGN KEY (workspace_id, collection_id)
         REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE

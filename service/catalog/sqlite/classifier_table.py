@@ -32,7 +32,8 @@ class SqliteClassifiers(SqliteTable):
     """The part of the catalog for classifiers."""
 
     def create_classifier(self, workspace_id: str, name: str, version: NewVersion) -> Classifier:
-        admit, version = self._rules.admission(workspace_id), self._obeying(workspace_id, version)
+        admit = self._rules.admission(workspace_id, version.author.key_id)
+        version = self._obeying(workspace_id, version)
         require_text(name, "a classifier name")
         values = {
             "workspace_id": workspace_id,

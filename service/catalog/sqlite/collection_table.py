@@ -53,6 +53,7 @@ class SqliteCollections(SqliteTable):
         record = Collection(name, encoder_id, dim, description, now(), 1, 0, *policy)
         values = {"workspace_id": workspace_id} | to_columns(record)
         del values["scans"]  # counted, not stored
+        values["key_id"] = self._rules.payer()
         unless = "ON CONFLICT (workspace_id, name) DO NOTHING"
         with self._database.write() as connection:
             require_workspace(connection, workspace_id)

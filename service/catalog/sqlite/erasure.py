@@ -118,15 +118,22 @@ class SqliteErasure(SqliteTable):
             forget_answers(connection, workspace_id)
         return scan, self._finished(receipt, noted)
 
-    def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
-        return self._erase(workspace_id, "study_id", name_of(study_id))
+    def erase_study(
+        self, workspace_id: str, study_id: str, *, also: Sequence[str] = ()
+    ) -> ErasedSubject:
+        return self._erase(workspace_id, "study_id", name_of(study_id), also)
 
-    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        return self._erase(workspace_id, "subject_id", name_of(subject_id))
+    def erase_subject(
+        self, workspace_id: str, subject_id: str, *, also: Sequence[str] = ()
+    ) -> ErasedSubject:
+        return self._erase(workspace_id, "subject_id", name_of(subject_id), also)
 
-    def _erase(self, workspace_id: str, column: str, value: str) -> ErasedSubject:
+    def _erase(
+        self, workspace_id: str, column: str, value: str, also: Sequence[str]
+    ) -> ErasedSubject:
         owner = (workspace_id, value)
         whole = erasure_of(column, workspace_id, value)
+        others = [erasure_of(column, workspace_id, name_of(name)) for name in also]
         with self._database.write() as connection:
             collect(connection, f"workspace_id = ? AND {column} = ?", *owner)
             learnt = _LEARNT_UPLOADS.format(column=column)
@@ -140,9 +147,9 @@ class SqliteErasure(SqliteTable):
             redact_scores(connection, self._redact, scored)
             connection.execute(_FORGET_UPLOADS.format(column=column), owner)
             noted = erase_collected(connection, self._redact, forget_examples=True)
-            note(connection, [whole])
+            note(connection, [whole, *others])
             forget_answers(connection, workspace_id)
-        return self._finished(receipt, [whole, *noted])
+        return self._finished(receipt, [whole, *others, *noted])
 
 
 def collect(connection: sqlite3.Connection, which: str, *variables: str | int) -> None:

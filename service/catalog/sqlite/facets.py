@@ -123,6 +123,6 @@ def _facet(rows: Sequence[sqlite3.Row], total: int) -> Facet:
 def _scalar(row: sqlite3.Row) -> Scalar:
     words: dict[str, Scalar] = {"true": True, "false": False, "null": None}
     value: Scalar = row["value"]
-    if row["type"] == "real" and value == 0.0:
-        return 0.0  # both zeros are one value, which has no sign whichever scan was read first
+    if isinstance(value, float):
+        value += 0.0  # both zeros are one: without its sign, whichever came first
     return words.get(row["type"], value)

@@ -9,7 +9,7 @@ A kill or a full disk in the middle leaves the file as it was. What schema 2 cha
 
 Schema 3 gave keys roles, scopes, limits to names, an expiry, their last use and their successor,
 workspaces a status, policies and signing keys, and operations the names of their requests. It
-counts what collections store. Keys of before may do everything, as they could.
+counts what collections and keys store. Keys of before may do everything, as they could.
 """
 
 import json
@@ -35,7 +35,8 @@ _COPY = """
     SELECT row_id, workspace_id, collection_id, scan_id, sha256, kind, format, width_px, height_px,
         content_sha256, frames, frames_used, frame_rate_hz, regions_used, analysis,
         settled_name(subject_id), settled_name(study_id), settled_labels(labels),
-        settled_attributes(attributes), created_at, updated_at, version, 0
+        settled_attributes(attributes), created_at, updated_at, version, 0,
+        NULL
     FROM scans ORDER BY row_id
 """
 _EXAMPLES = (
@@ -74,10 +75,12 @@ def migrate(connection: sqlite3.Connection) -> None:
         _to_schema_2(connection)
     else:
         connection.execute(f"ALTER TABLE scans ADD COLUMN {_COUNTER.format('stored_bytes')}")
+        connection.execute("ALTER TABLE scans ADD COLUMN key_id TEXT")
     for column in _COLUMNS_OF_KEYS:
         connection.execute(f"ALTER TABLE keys ADD COLUMN {column}")
     for name in ("stored_scans", "stored_bytes"):
         connection.execute(f"ALTER TABLE collections ADD COLUMN {_COUNTER.format(name)}")
+    connection.execute("ALTER TABLE collections ADD COLUMN key_id TEXT")
     for column in ("collections", "classifiers"):
         connection.execute(f"ALTER TABLE operations ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
     status = "TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'deleting'))"

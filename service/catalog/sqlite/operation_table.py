@@ -7,7 +7,8 @@ running is held by nobody.
 import itertools
 import sqlite3
 import threading
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,8 +65,8 @@ class OperationQueue:
         served: number of the last claim of each turn; change it only while writing.
     """
 
-    def __init__(self) -> None:
-        self.leases = Leases()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.leases = Leases(clock)
         self.for_service: set[str] = set()
         self.served: dict[str, int] = {}
         self.numbers = itertools.count()

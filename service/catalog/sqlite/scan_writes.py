@@ -59,10 +59,11 @@ class SqliteScanWrites(SqliteTable):
         self, workspace_id: str, collection: str, scans: Sequence[NewScan], *, encoder_id: str
     ) -> list[StoredScan | ServiceError]:
         rules, admit = self._rules.intake(workspace_id), self._rules.admission(workspace_id)
+        payer = self._rules.payer()
         with self._database.write() as connection:
             parent = require_collection(connection, workspace_id, collection)
             require_encoder(parent["encoder_id"], encoder_id)
-            answers = [_answer(connection, parent, new, rules) for new in scans]
+            answers = [_answer(connection, parent, new, rules, payer) for new in scans]
             if any(isinstance(answer, StoredScan) and answer.created for answer in answers):
                 admit_usage(connection, workspace_id, admit)
             return answers
@@ -100,7 +101,11 @@ class SqliteScanWrites(SqliteTable):
 
 
 def _answer(
-    connection: sqlite3.Connection, collection: sqlite3.Row, new: NewScan, rules: IntakeRules
+    connection: sqlite3.Connection,
+    collection: sqlite3.Row,
+    new: NewScan,
+    rules: IntakeRules,
+    payer: str | None,
 ) -> StoredScan | ServiceError:
     collection_id, image = collection["collection_id"], new.image
     taken = "SELECT 1 FROM scans WHERE collection_id = ? AND scan_id = ?"
@@ -121,7 +126,7 @@ def _answer(
         return StoredScan(scan, False, tuple(ignored(prepared, scan)))
     if connection.execute(taken, (collection_id, scan_id)).fetchone() is not None:
         return name_taken()
-    row_id = _insert(connection, collection, prepared)
+    row_id = _insert(connection, collection, prepared, payer)
     row = connection.execute("SELECT * FROM scan_records WHERE row_id = ?", (row_id,)).fetchone()
     copies = _copies(connection, row)
     return StoredScan(decode(Scan, row), True, copies=copies)
@@ -137,13 +142,20 @@ def _copies(connection: sqlite3.Connection, row: sqlite3.Row) -> tuple[str, ...]
     return tuple(scan_id for _, scan_id in found)
 
 
-def _insert(connection: sqlite3.Connection, collection: sqlite3.Row, prepared: PreparedScan) -> int:
+def _insert(
+    connection: sqlite3.Connection,
+    collection: sqlite3.Row,
+    prepared: PreparedScan,
+    payer: str | None,
+) -> int:
     new, moment = prepared.new, now()
     owner = {"workspace_id": collection["workspace_id"]}
     parent = owner | {"collection_id": collection["collection_id"]}
     size = {"stored_bytes": prepared.stored_bytes(keep_image=bool(collection["keep_images"]))}
     times = {"created_at": new.created_at or moment, "updated_at": moment, "version": 1}
-    row_id = insert(connection, "scans", parent | prepared.columns | times | size)
+    row_id = insert(
+        connection, "scans", parent | prepared.columns | times | size | {"key_id": payer}
+    )
     row = {"row_id": row_id} | owner
     insert(connection, "scan_vectors", row | {"vector": prepared.vector})
     insert(connection, "scan_thumbnails", row | {"jpeg": new.thumbnail_jpeg})

@@ -88,6 +88,7 @@ CREATE TABLE collections (
     retention_held INTEGER NOT NULL DEFAULT 0, -- scans that the last sweep refused to delete
     stored_scans INTEGER NOT NULL DEFAULT 0, -- how many; triggers count them
     stored_bytes INTEGER NOT NULL DEFAULT 0, -- of its scans
+    key_id TEXT, -- whose request created it; NULL = that of a command, or of schemas 1 and 2
     UNIQUE (workspace_id, name),
     UNIQUE (workspace_id, collection_id)
 );
@@ -116,6 +117,7 @@ CREATE TABLE scans (
     updated_at TEXT NOT NULL,
     version INTEGER NOT NULL,
     stored_bytes INTEGER NOT NULL DEFAULT 0, -- of vectors, thumbnail and kept image
+    key_id TEXT, -- whose request stored it, for the quota of the key; NULL = nobody's
     UNIQUE (collection_id, scan_id),
     FOREIGN KEY (workspace_id, collection_id)
         REFERENCES collections (workspace_id, collection_id) ON DELETE CASCADE

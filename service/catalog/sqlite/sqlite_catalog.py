@@ -5,12 +5,14 @@ the tables.
 """
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
+from service.catalog.given_ids.sqlite_given_ids import SqliteGivenIds
 from service.catalog.ids import new_id
 from service.catalog.interface import Catalog
 from service.catalog.layouts.sqlite_layouts import SqliteLayouts
@@ -42,6 +44,7 @@ FILE_NAME = "catalog.sqlite"
 class SqliteCatalog(
     SqliteWorkspaces,
     SqlitePolicies,
+    SqliteGivenIds,
     SqliteLifecycle,
     SqliteCollections,
     SqliteFacets,
@@ -66,12 +69,18 @@ class SqliteCatalog(
     InputError for text that is not valid Unicode.
     """
 
-    def __init__(self, database: Database, ledger: ErasureLedger | None, redact: Redact) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: ErasureLedger | None,
+        redact: Redact,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._redact = redact
-        self._answer_leases = Leases()
-        self._queue = OperationQueue()
+        self._answer_leases = Leases(clock)
+        self._queue = OperationQueue(clock)
         self._once = Leases()
         self._streams = PlacesInMemory()
 
@@ -103,6 +112,7 @@ def open_catalog(
     is_owner: bool = False,
     backup_dir: Path | None = None,
     redact: Redact = drop_scores,
+    clock: Callable[[], float] = time.monotonic,
 ) -> SqliteCatalog:
     """Open ``catalog.sqlite`` in the folder, creating both if necessary.
 
@@ -112,6 +122,7 @@ def open_catalog(
         is_owner: the caller holds the lock of the folder (``data_folder.owned``).
         backup_dir: erasures are written there as well.
         redact: removes the out-of-fold scores of erased examples from those of a version.
+        clock: monotonic seconds, of leases.
 
     Raises:
         CatalogFailure: the folder cannot be created, or the file is damaged, not a catalog, or of
@@ -127,4 +138,4 @@ def open_catalog(
         with owned(folder):  # not under a running service of 0.1.0
             Database(file).close()
     ledger = None if backup_dir is None else ErasureLedger(backup_dir)
-    return SqliteCatalog(Database(file), ledger, redact)
+    return SqliteCatalog(Database(file), ledger, redact, clock)

@@ -213,6 +213,23 @@ class IntakeBody(TypedDict, total=False):
     """Quality problems that are refused."""
 
 
+class KeyLimits(TypedDict, total=False):
+    """Rates of a key, and what its requests may store; null: not limited here."""
+
+    classifiers: float | None
+    """That it created."""
+    collections: float | None
+    """That it created."""
+    decode_s_per_minute: float | None
+    """Seconds (wall) of decoding."""
+    images_per_minute: float | None
+    """Each used frame is one."""
+    requests_per_minute: float | None
+    scans: float | None
+    stored_bytes: float | None
+    """Of vectors, thumbnails and kept images of the scans that it stored."""
+
+
 class KeyRotationBody(TypedDict, total=False):
     """How long both keys are valid, and the new one after that."""
 
@@ -371,10 +388,10 @@ class OutcomesBody(TypedDict, total=False):
 class PolicyBody(TypedDict, total=False):
     """The whole policy of a workspace: what is left out does not hold."""
 
-    each_key: RateLimits
+    each_key: KeyLimits
     """Of every key."""
     intake: PolicyRules
-    keys: Mapping[str, RateLimits]
+    keys: Mapping[str, KeyLimits]
     """Key id -> further limits of this key."""
     limits: WorkspaceLimits
 
@@ -450,16 +467,6 @@ class QueryBody(TypedDict, total=False):
     vector: Sequence[float] | None
     with_vector: bool
     """Return the embedding of each hit."""
-
-
-class RateLimits(TypedDict, total=False):
-    """Rates; null: not limited here."""
-
-    decode_s_per_minute: float | None
-    """Seconds (wall) of decoding."""
-    images_per_minute: float | None
-    """Each used frame is one."""
-    requests_per_minute: float | None
 
 
 class RefitBody(TypedDict, total=False):

@@ -1205,6 +1205,7 @@ class OperationAnswer(Answer):
         | RefitResult
         | ReembedResult
         | LayoutResult
+        | PseudonymizeResult
         | BackupResult
         | ExportResult
         | ImportResult
@@ -1422,6 +1423,17 @@ class ProgressAnswer(Answer):
 
     done: int
     total: int
+
+
+class PseudonymizeResult(Answer):
+    """How many ids became pseudonyms, and of how many scans and uploaded examples they were."""
+
+    examples: int
+    ids: int
+    left: int
+    """Scans that keep their id, because their collection has the same image under the pseudonym.
+    """
+    scans: int
 
 
 class QualityAnswer(Answer):

@@ -31,6 +31,17 @@ class WorkspaceLimits(RateLimits):
     classifiers: Limit | None = None
 
 
+class KeyLimits(RateLimits):
+    """Rates of a key, and what its requests may store; null: not limited here."""
+
+    stored_bytes: Limit | None = Field(
+        None, description="Of vectors, thumbnails and kept images of the scans that it stored."
+    )
+    scans: Limit | None = None
+    collections: Limit | None = Field(None, description="That it created.")
+    classifiers: Limit | None = Field(None, description="That it created.")
+
+
 class PolicyRules(Body):
     """What no client can store in the workspace."""
 
@@ -58,14 +69,14 @@ class PolicyBody(Body):
         {
             "intake": {"pseudonyms": True, "refuse_burned_in": "high"},
             "limits": {"requests_per_minute": 3000, "scans": 100000},
-            "each_key": {"requests_per_minute": 600},
+            "each_key": {"requests_per_minute": 600, "stored_bytes": 2e9},
         }
     )
 
     intake: PolicyRules = Field(default_factory=PolicyRules)
     limits: WorkspaceLimits = Field(default_factory=WorkspaceLimits)
-    each_key: RateLimits = Field(default_factory=RateLimits, description="Of every key.")
-    keys: dict[KeyName, RateLimits] = Field(
+    each_key: KeyLimits = Field(default_factory=KeyLimits, description="Of every key.")
+    keys: dict[KeyName, KeyLimits] = Field(
         default_factory=dict, max_length=1000, description="Key id -> further limits of this key."
     )
 

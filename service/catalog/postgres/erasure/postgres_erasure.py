@@ -144,15 +144,22 @@ class PostgresErasure(PostgresTable):
             forget_answers(connection, workspace_id)
         return scan, self._finished(receipt, noted)
 
-    def erase_study(self, workspace_id: str, study_id: str) -> ErasedSubject:
-        return self._erase(workspace_id, "study_id", name_of(study_id))
+    def erase_study(
+        self, workspace_id: str, study_id: str, *, also: Sequence[str] = ()
+    ) -> ErasedSubject:
+        return self._erase(workspace_id, "study_id", name_of(study_id), also)
 
-    def erase_subject(self, workspace_id: str, subject_id: str) -> ErasedSubject:
-        return self._erase(workspace_id, "subject_id", name_of(subject_id))
+    def erase_subject(
+        self, workspace_id: str, subject_id: str, *, also: Sequence[str] = ()
+    ) -> ErasedSubject:
+        return self._erase(workspace_id, "subject_id", name_of(subject_id), also)
 
-    def _erase(self, workspace_id: str, column: str, value: str) -> ErasedSubject:
+    def _erase(
+        self, workspace_id: str, column: str, value: str, also: Sequence[str]
+    ) -> ErasedSubject:
         owner = (workspace_id, value)
         whole = erasure_of(column, workspace_id, value)
+        others = [erasure_of(column, workspace_id, name_of(name)) for name in also]
         with self._database.write(workspace_id) as connection:
             lock_erasures(connection, workspace_id)
             holders = select(connection, _HOLDERS.format(column=column), *owner)
@@ -171,9 +178,9 @@ class PostgresErasure(PostgresTable):
             redact_scores(connection, self._redact, scored)
             connection.execute(_FORGET_UPLOADS.format(column=column), owner)
             noted = erase_rows(connection, going, self._redact, forget_examples=True)
-            note(connection, [whole])
+            note(connection, [whole, *others])
             forget_answers(connection, workspace_id)
-        return self._finished(receipt, [whole, *noted])
+        return self._finished(receipt, [whole, *others, *noted])
 
 
 def forget_outcomes(connection: Connection, erasure: Erasure) -> int:

@@ -23,6 +23,7 @@ OnRows: TypeAlias = Callable[[int], None]  # how many more rows are done
 KEYS: dict[str, tuple[tuple[str, ...], int]] = {
     "answers": (("workspace_id", "key"), 50),
     "collections": (("collection_id",), 500),
+    "key_storage": (("collection_id", "key_id"), 500),
     "scans": (("row_id",), 1000),
     "scan_vectors": (("row_id",), 500),
     "scan_thumbnails": (("row_id",), 500),

@@ -88,6 +88,11 @@ class AccessCalls(Transport):
         answer = self._json("PUT", "/v1/policy", json=policy, if_match=if_match)
         return self._read(PolicyAnswer, answer)
 
+    def pseudonymize(self) -> OperationAnswer:
+        """POST /v1/policy/pseudonyms: rename ids of before the policy; ``wait`` for it."""
+        answer = self._json("POST", "/v1/policy/pseudonyms")
+        return self._read(OperationAnswer, answer)
+
     def me(self) -> CallerAnswer:
         """GET /v1/me: who the own key or token is, and what it allows."""
         return self._read(CallerAnswer, self._json("GET", "/v1/me"))
