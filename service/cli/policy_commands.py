@@ -14,6 +14,7 @@ from service.access.policy_store import ALL_LIMITS, PolicyStore, WorkspacePolicy
 from service.access.workspace_rules import policy_store
 from service.catalog.interface import Catalog
 from service.cli.audited import audited
+from service.cli.remote.answer_rows import operation_row
 from service.cli.terminal import (
     AsJson,
     Key,
@@ -114,11 +115,23 @@ def policy_grant(
 
 
 @app.command("pseudonymize")
-def policy_pseudonymize(workspace: Workspace = None, as_json: AsJson = False) -> None:
+def policy_pseudonymize(
+    workspace: Workspace = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
     """Give pseudonyms to ids that were stored before the policy of a workspace demanded them.
 
-    It can be interrupted and run again. A service may run meanwhile.
+    It can be interrupted and run again. A service may run meanwhile. With --server the service does
+    it; `operations wait` waits for it.
     """
+    if server is not None:
+        with client_at(server, key) as client:
+            require_own_workspace(workspace)
+            begun = client.pseudonymize()
+            show(begun.document(), [operation_row(begun)], as_json=as_json)
+            return
     with explained():
         settings = read_settings()
         with catalog_at(settings) as catalog:
