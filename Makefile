@@ -195,7 +195,7 @@ test-site: .venv-dev/ready site
 screenshots: .venv-dev/browser-ready
 	rm -rf build/screenshots
 	mkdir -p build/screenshots
-	SONOPROBE_SCREENSHOTS=$(CURDIR)/build/screenshots $(DEV) -m pytest -m browser tests/browser/test_console.py
+	SONOPROBE_SCREENSHOTS=$(CURDIR)/build/screenshots $(DEV) -m pytest -m browser tests/browser/test_console.py tests/browser/test_console_scans.py
 	$(DEV) -m docs.site.screenshots build/screenshots
 
 # The notebook has the text and the Python tabs of the tutorial.

@@ -8,7 +8,9 @@ two lanes on half of the cores each, so the same two lanes are measured without 
 The floor decodes the same bytes with the fastest decoder that is installed and runs the bare
 network on a tensor, on every core; ``http_over_floor_ratio`` is what the service keeps of that.
 ``frame_cpu_ms`` is processor time of one thread for all that the service does to a frame beside the
-network. Their files are sample scans enlarged on drawn screens.
+network, and ``around_over_encoder_ratio`` its sum over that of the network; what an upload adds
+(thumbnail, kept pixels) is listed but not in the sum. Their files are sample scans enlarged on
+drawn screens.
 """
 
 import http.client
@@ -134,13 +136,15 @@ def measure(images: list[bytes], port: int, rounds: int) -> dict[str, Any]:
             for name in ("640x480 png", "1920x1080 jpeg")
         }
         ready_s, rss_mb = service.ready_s, memory_mb("VmHWM", service.pid)
+    costs = cpu_table(screens)
     ratio = statistics.median(http / bare for bare, _, http in speeds)
     lanes_ratio = statistics.median(http / lanes for _, lanes, http in speeds)
     return {
         "http_over_bare_ratio": round(ratio, 3),
         "http_over_bare_lanes_ratio": round(lanes_ratio, 3),
         "http_over_floor_ratio": {name: round(value, 3) for name, value in over_floor.items()},
-        "frame_cpu_ms": cpu_table(screens),
+        "frame_cpu_ms": costs,
+        "around_over_encoder_ratio": {name: steps["around"] for name, steps in costs.items()},
         "http_fps": round(statistics.median(http for _, _, http in speeds), 1),
         "bare_fps": round(statistics.median(bare for bare, _, _ in speeds), 1),
         "bare_lanes_fps": round(statistics.median(lanes for _, lanes, _ in speeds), 1),

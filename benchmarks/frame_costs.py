@@ -1,7 +1,6 @@
 """Processor time of what the service does to a frame beside the network, and the floor of both."""
 
 import hashlib
-import statistics
 import time
 
 import imagecodecs
@@ -14,12 +13,15 @@ from service.imaging.analysis.cine_analysis import CineAnalysis
 from service.imaging.analysis.frame_analysis import use_one_thread
 from service.imaging.analysis.preprocess import preprocess
 from service.imaging.analysis.quality import is_blank
+from service.imaging.analysis.thumbnails import encode_png, thumbnail
 from service.imaging.formats.limits import DecodeLimits
 from service.imaging.formats.reader import read
 from service.imaging.formats.sampling import Sampling
 
 REPEATS = 5
 STEPS = ("decode", "analysis", "digest", "preprocess", "encoder")
+OF_UPLOADS = ("thumbnail", "kept")  # in collections, and where a collection keeps images
+THUMBNAIL_SIDE_PX = 256
 
 
 def fastest_decode(data: bytes) -> np.ndarray:
@@ -56,18 +58,25 @@ def cpu_table(files: dict[str, list[bytes]]) -> dict[str, dict[str, float]]:
         clock.append(time.process_time())
         for used_hw in used:
             is_blank(used_hw)
-            hashlib.sha256(np.ascontiguousarray(used_hw).tobytes())
+            hashlib.sha256(np.ascontiguousarray(used_hw))
         clock.append(time.process_time())
         tensors = [preprocess(used_hw[None], encoder.spec) for used_hw in used]
         clock.append(time.process_time())
         encoder.encode(tensors[0])
         clock.append(time.process_time())
+        thumbnail(analysis.show(frame.pixels), side_px=THUMBNAIL_SIDE_PX)
+        clock.append(time.process_time())
+        encode_png(used[0])
+        clock.append(time.process_time())
         return list(np.diff(clock))
 
-    table = {}
+    table, names = {}, (*STEPS, *OF_UPLOADS)
     for name, items in files.items():
         rows = [np.min([steps_s(data) for _ in range(REPEATS)], axis=0) for data in items]
-        ms = [1000 * statistics.mean(row[step] for row in rows) for step in range(len(STEPS))]
-        table[name] = {step: round(float(value), 2) for step, value in zip(STEPS, ms, strict=True)}
-        table[name]["around"] = round(float(sum(ms[:-1]) / ms[-1]), 3)
+        ms = {
+            step: 1000 * float(np.mean([row[at] for row in rows])) for at, step in enumerate(names)
+        }
+        around = sum(ms[step] for step in STEPS[:-1]) / ms["encoder"]
+        table[name] = {step: round(value, 2) for step, value in ms.items()}
+        table[name]["around"] = round(around, 3)
     return table

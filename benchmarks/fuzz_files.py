@@ -1,9 +1,11 @@
 """Mutated files through every decoder, as the service decodes them.
 
 Each input must decode, or be refused by an InputError, within its limits, and the parent process
-must not grow. Equal seeds give equal inputs.
+must not grow. What is decoded without Pillow must have the pixels that Pillow gives. Equal seeds
+give equal inputs.
 
     python benchmarks/fuzz_files.py --count 1000000
+    python benchmarks/fuzz_files.py --count 1000000 --plain
 """
 
 import collections
@@ -17,11 +19,13 @@ import numpy as np
 from harness import ROOT, argument_parser, memory_mb, print_report
 from PIL import Image
 
+from service.arrays import Pixels
 from service.errors import InputError
 from service.imaging.formats.file_type import family_of
 from service.imaging.formats.limits import DecodeLimits
+from service.imaging.formats.plain_still import plain_pixels
 from service.imaging.formats.sampling import Sampling, parse_sampling
-from service.imaging.formats.still import read_still
+from service.imaging.formats.still import frame_of, open_image, read_still, tone_of
 from service.imaging.sandbox.decoder_pool import DecoderPool
 
 sys.path.insert(0, str(ROOT))  # the tests know how to write DICOM files
@@ -77,6 +81,31 @@ def _pictures(grey_THW: np.ndarray, rgb_THW3: np.ndarray) -> dict[str, bytes]:
     return files
 
 
+def plain_corpus() -> dict[str, bytes]:
+    """Small PNG and JPEG files that are decoded without Pillow, by name."""
+    rng = np.random.default_rng(6)
+    smooth_HW3 = np.asarray(
+        Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((67, 45), 3)
+    )
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    options: dict[str, dict[str, object]] = {
+        "PNG": {"dpi": (96, 48)},
+        "JPEG": {"quality": 85},
+        "JPEG 4:2:0": {"quality": 60, "subsampling": "4:2:0"},
+        "JPEG of red, green and blue": {"quality": 85, "keep_rgb": True},
+        "JPEG with restarts": {"quality": 85, "restart_marker_blocks": 3},
+        "JPEG turned": {"quality": 85, "exif": turned},
+    }
+    files = {}
+    for kind, chosen in options.items():
+        for name, pixels in (("grey", smooth_HW3[..., 0]), ("rgb", smooth_HW3)):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, kind.split()[0], **chosen)
+            files[f"{kind} {name}"] = buffer.getvalue()
+    return files
+
+
 def mutate(files: list[bytes], seed: int, number: int) -> tuple[bytes, Sampling]:
     """Input ``number`` of a seed: one file with one to four changes."""
     rng = np.random.default_rng((seed, number))
@@ -121,18 +150,44 @@ class Outcome:
     failures: list[tuple[int, str]] = field(default_factory=list)
     longest_s: float = 0.0
     restarts: int = 0
+    plain: int = 0  # decoded without Pillow, and compared with it
 
 
-def fuzz(pool: DecoderPool, seed: int, numbers: range) -> Iterator[Outcome]:
+def check_plain(data: bytes, pixels: Pixels) -> bool:
+    """Compare a decoded still with what Pillow makes of it, where Pillow did not decode it.
+
+    Returns:
+        Whether another decoder was used.
+
+    Raises:
+        AssertionError: Pillow refuses the file, or gives other pixels.
+    """
+    image = open_image(data)
+    if plain_pixels(image, data) is None:
+        return False
+    image = open_image(data)
+    try:
+        expected = frame_of(image, tone_of(image, data), data)
+    except InputError as error:
+        raise AssertionError("Pillow refuses what was decoded without it") from error
+    if expected.shape != pixels.shape or (expected != pixels).any():
+        raise AssertionError("Pillow gives other pixels")
+    return True
+
+
+def fuzz(
+    pool: DecoderPool, seed: int, numbers: range, *, is_plain: bool = False
+) -> Iterator[Outcome]:
     """Decode each input as the service does; yield the running outcome after each."""
-    files, outcome = list(corpus().values()), Outcome()
+    files, outcome = list((plain_corpus() if is_plain else corpus()).values()), Outcome()
     pids: list[int] = []
     for number in numbers:
         data, sampling = mutate(files, seed, number)
         began = time.perf_counter()
         try:
             if family_of(data) == "still":
-                read_still(data, LIMITS)
+                _, frame = read_still(data, LIMITS)
+                outcome.plain += check_plain(data, frame.pixels)
             else:
                 for _ in pool.open(data, sampling):
                     pass
@@ -152,11 +207,13 @@ def main() -> int:
     parser = argument_parser(__doc__)
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plain", action="store_true", help="only plain PNG and JPEG files")
     arguments = parser.parse_args()
     began, at_start = time.perf_counter(), 0.0
     outcome = Outcome()
     with DecoderPool(1, LIMITS) as pool:
-        for done, outcome in enumerate(fuzz(pool, arguments.seed, range(arguments.count)), 1):
+        run = fuzz(pool, arguments.seed, range(arguments.count), is_plain=arguments.plain)
+        for done, outcome in enumerate(run, 1):
             if done == min(WARM_UP, arguments.count):
                 at_start = memory_mb()
             if done % 10_000 == 0:
@@ -168,6 +225,7 @@ def main() -> int:
         "inputs": arguments.count,
         "seed": arguments.seed,
         "per_s": round(arguments.count / (time.perf_counter() - began), 1),
+        "compared_with_pillow": outcome.plain,
         "longest_s": round(outcome.longest_s, 2),
         "processes_replaced": outcome.restarts,
         "parent_grew_mb": round(memory_mb() - at_start, 1),

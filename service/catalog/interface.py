@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.catalog.copying.copy_interface import CopyCatalog
 from service.catalog.given_ids.given_id_interface import GivenIdCatalog
 from service.catalog.interfaces.scan_interface import (
     ArrayCatalog,
@@ -295,6 +296,7 @@ class Catalog(
     SigningCatalog,
     LayoutCatalog,
     StreamCatalog,
+    CopyCatalog,
     Protocol,
 ):
     """The whole interface."""

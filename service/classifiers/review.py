@@ -15,9 +15,14 @@ from service.catalog.records import Scan, VersionExample
 from service.classifiers.evaluation import MAX_COMPARED, ClassifierEvaluator
 from service.classifiers.examples import Examples
 from service.classifiers.label_source import LabelSource
+from service.classifiers.labelling.near_duplicates import (
+    NearDuplicates,
+    PairRequest,
+    near_duplicates,
+)
+from service.classifiers.labelling.unlabelled import NextScans, Pool, is_new, next_scans, pool_of
 from service.classifiers.requests import ReviewRequest
 from service.classifiers.store import ClassifierStore
-from service.classifiers.unlabelled import NextScans, Pool, is_new, next_scans, pool_of
 from service.errors import InputError, NotEnoughExamples
 from service.fewshot.classifier import PRESENT_NUMBER
 from service.fewshot.duplicates import USUAL_OF_CONFLICTS, similarity_of_copies
@@ -95,6 +100,13 @@ class LabelReview:
         """Scans to label without a classifier. Raises as ``unlabelled.next_scans``."""
         sources = self._store.sources
         return next_scans(self._catalog, sources, workspace_id, collection, tasks, limit)
+
+    def near_duplicates(
+        self, workspace_id: str, collection: str, request: PairRequest
+    ) -> NearDuplicates:
+        """Pairs of scans that nearly repeat each other. Raises as ``near_duplicates``."""
+        self._store.sources.check_collection(workspace_id, collection)
+        return near_duplicates(self._catalog, workspace_id, collection, request)
 
     def doubts(
         self, workspace_id: str, name: str, collection: str, scan_ids: Sequence[str]

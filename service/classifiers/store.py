@@ -24,11 +24,11 @@ from service.classifiers.fitting import (
     options_of,
 )
 from service.classifiers.label_source import SOURCE, LabelSource
+from service.classifiers.labelling.unlabelled import kept_pool, selected_pool
 from service.classifiers.loaded import LoadedClassifier, Support, load_classifier, support_of
 from service.classifiers.portable_versions import version_of_document
 from service.classifiers.signing.signatures import SIGNATURE, SignatureState
 from service.classifiers.sources import Sources
-from service.classifiers.unlabelled import kept_pool, selected_pool
 from service.classifiers.views.example_views import ExampleViews
 from service.classifiers.views.kept_views import EmbedViews, KeptViews
 from service.errors import (

@@ -94,9 +94,9 @@ function Patients() {
     <${Failure} error=${look.error} />
     ${held && html`<section aria-labelledby="held"><h2 id="held">Held of ${held.subject_id}</h2>
       <p>${count(held.scans, "scan")} in ${held.collections.map((one) => one.collection).join(", ") || "no collection"};
-        ${" "}${count(held.study_ids.length, "study", "studies")}.</p>
+        ${" "}${held.study_ids.length > 0 ? count(held.study_ids.length, "study", "studies") : "no study named"}.</p>
       ${held.classifiers.length > 0 && html`<p>Learned by ${held.classifiers.map((one) => `${one.classifier} (versions ${one.versions.join(", ")})`).join("; ")}.</p>`}
-      <ul class="grid">${held.items.map((scan) => html`<li class="card" key=${`${scan.collection}/${scan.scan_id}`}><${ScanTile} scan=${scan} /></li>`)}</ul>
+      <ul class="grid">${held.items.map((scan) => html`<li class="card" key=${`${scan.collection}/${scan.scan_id}`}><${ScanTile} scan=${scan} note=${`${scan.scan_id} in ${scan.collection}`} /></li>`)}</ul>
       ${may("subject.erase") && !isLimited() && html`<button type="button" class="danger" onClick=${() => setAsked(true)}>Erase this patient</button>`}</section>`}
     ${isAsked && html`<${Confirm} title=${`Erase ${held.subject_id}?`} action="Erase for good" isBusy=${erase.busy} onCancel=${() => setAsked(false)} onConfirm=${erase.run}>
       <p>Every scan of this patient goes from every collection, and nothing brings it back.</p><${Failure} error=${erase.error} /><//>`}

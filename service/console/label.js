@@ -1,14 +1,18 @@
-// The page "Label": what to label next, doubtful labels, conflicts, and the agreement of two readers.
+// The page "Label": what to label next, doubtful labels, conflicts, near-duplicates, and the agreement of two readers.
 import { useEffect, useState } from "preact/hooks";
 
+import { Duplicates } from "./duplicates.js";
 import { Asked, Choice, Failure, Notice, Tabs, TextField, Thumbnail, html, useAction, useAsked } from "./elements.js";
 import { go, http, listClassifiers, listCollections, say } from "./session.js";
 import { count, probability } from "./words.js";
+
+const SURE = 0.9; // from here on the page does not call a guess uncertain
 
 const TABS = [
   ["next", "What to label next"],
   ["suspect", "Doubtful labels"],
   ["conflict", "Conflicts"],
+  ["duplicates", "Near-duplicates"],
   ["agreement", "Two readers"],
 ];
 
@@ -21,6 +25,7 @@ export function Label({ name }) {
       if (collections.length === 0) return html`<${Notice}>There is no collection yet. <a href="#/teach">Teach</a> fills the first one.<//>`;
       const chosen = classifiers.find((one) => one.name === name) ?? classifiers[0];
       if (tab === "agreement") return html`<${Agreement} collections=${collections} />`;
+      if (tab === "duplicates") return html`<${Duplicates} collections=${collections} />`;
       if (tab === "next") return html`<${Next} key=${chosen?.name} classifier=${chosen} classifiers=${classifiers} collections=${collections} />`;
       if (!chosen) return html`<${Notice}>This needs a classifier. <a href="#/teach">Teach one</a> first.<//>`;
       return html`<${ClassifierChoice} chosen=${chosen} classifiers=${classifiers} />
@@ -115,7 +120,7 @@ function Labelling({ items, collection, task, classes, onEnd }) {
       ? html`<div class="to-label"><${Thumbnail} path=${item.scan.thumbnail} alt="The scan to label" />
           <div><p>${item.scan.subject_id ? `Patient ${item.scan.subject_id}` : "No patient named"}</p>
             ${item.guess && html`<p>The classifier would say <strong>${item.guess}</strong> (${probability(item.probabilities?.[item.guess])}).
-              <span class="quiet"> It asks because it is not certain.</span></p>`}
+              <span class="quiet"> ${item.probabilities?.[item.guess] < SURE ? "It asks because it is not certain." : "It is fairly sure; your answer checks it."}</span></p>`}
             <div class="answers">${all.map((label, index) => html`<button type="button" key=${label} disabled=${give.busy}
               onClick=${() => give.run(label)}>${index < 9 && html`<kbd>${index + 1}</kbd>`} ${label}</button>`)}</div>
             <form class="joined" onSubmit=${(event) => {
@@ -139,7 +144,10 @@ function Review({ kind, classifier }) {
     return (await http.GET("/v1/classifiers/{name}/review", { params })).data;
   }, [kind, classifier.name]);
   return html`<${Asked} asked=${asked}>${(answer) => answer.items.length === 0
-    ? html`<p>${kind === "suspect" ? "No label looks doubtful." : "No similar pictures have different labels."}</p>`
+    ? html`<p>${kind === "suspect"
+        ? `No label that version ${classifier.published_version} learned looks doubtful to a classifier that had not seen it.`
+        : `No two similar pictures that version ${classifier.published_version} learned have different labels.`}</p>
+      <p class="quiet">That proves no label right. Labels that were given since are looked at when it has learned again.</p>`
     : html`<ul class="reviews">${answer.items.map((item, index) => html`<${ReviewItem} key=${index} item=${item} classifier=${classifier} />`)}</ul>`}<//>`;
 }
 
@@ -184,6 +192,7 @@ function Agreement({ collections }) {
       <${TextField} label="Labels of the second reader" value=${tasks[1]} onInput=${(text) => setTasks([tasks[0], text])} />
       <button type="submit" class="primary" disabled=${measure.busy}>Compare</button>
     </form>
+    <p class="quiet">Give the labels of each reader a name of their own, such as finding and finding_2. Scans that have both are compared.</p>
     <${Failure} error=${measure.error} />
     ${answer && html`<p class="figure">${answer.kappa ? `kappa ${answer.kappa.value.toFixed(2)} (95 % interval: ${answer.kappa.low.toFixed(2)} to ${answer.kappa.high.toFixed(2)})` : "kappa not measured"}</p>
       <p>${answer.agreed} of ${count(answer.scans, "scan")} have the same label.</p>

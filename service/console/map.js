@@ -9,6 +9,8 @@ import { client, go, http, listClassifiers, listCollections, may, say } from "./
 import { count, percent } from "./words.js";
 
 const MAX_POINTS = 100_000;
+/** What the button for scans without a group selects. */
+const WITHOUT = { "no label": "without label", "machine not named": "machine not named", "all scans": "scans" };
 const [WIDTH, HEIGHT] = [960, 600];
 
 export function CollectionMap({ name }) {
@@ -144,7 +146,7 @@ function Plane({ map, collection, onLabelled }) {
       <ul class="legend">${[...colours.keys()].filter((label) => sizes.has(label)).map((label) => html`<li key=${label}>
         <label class="check"><input type="checkbox" checked=${!hidden.has(label)} onChange=${() => toggle(label)} />
           <span class="swatch" style=${{ background: colours.get(label) }}></span>${label ?? none} (${sizes.get(label)})</label>
-        <button type="button" onClick=${() => choose(indexesOf(labels, label))} aria-label=${`Select all ${label ?? (none === "no label" ? "without label" : none)}`}>Select all</button></li>`)}</ul>
+        <button type="button" onClick=${() => choose(indexesOf(labels, label))} aria-label=${`Select all ${label ?? WITHOUT[none]}`}>Select all</button></li>`)}</ul>
     </div>
     <p class="pointed">${pointed === null ? "\u00a0" : described(map, pointed)}</p>
     ${selected.length > 0 && html`<${Selection} map=${map} collection=${collection} task=${map.task} selected=${selected}

@@ -6,7 +6,8 @@
 const PALETTE = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2", "#ffffff"];
 const OTHER = "#8a9aa3";
 const UNLABELLED = "#5d6d76";
-const DOT_PX = 5;
+/** Most points of a map, and the side of each: few points are large enough to see. */
+const DOTS_PX = [[500, 9], [5_000, 7], [40_000, 5], [Infinity, 3]];
 const REACH_PX = 10;
 
 /** Label -> colour, commonest labels first; null is "no label". */
@@ -57,7 +58,7 @@ export function drawMap(canvas, { map, labels, colours, isShown, view, path, sel
   const { width, height } = canvas;
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const dot = map.x.length > 40_000 ? 3 : DOT_PX;
+  const dot = DOTS_PX.find(([most]) => map.x.length <= most)[1];
   const reach = dot >> 1;
   const { order, inks } = arranged(labels, colours);
   for (const index of order) {
@@ -74,7 +75,7 @@ export function drawMap(canvas, { map, labels, colours, isShown, view, path, sel
   context.beginPath();
   for (const index of selected) {
     const [x, y] = place(map, view, index);
-    context.rect(x - DOT_PX, y - DOT_PX, 2 * DOT_PX, 2 * DOT_PX);
+    context.rect(x - dot, y - dot, 2 * dot, 2 * dot);
   }
   context.stroke();
   if (path.length > 1) {

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 
 import { Failure, Notice, Progress, TextField, Thumbnail, html, useAction } from "./elements.js";
+import { CollectionOf } from "./map_collection.js";
 import { http, may, say, thumbnailPath } from "./session.js";
 import { count } from "./words.js";
 
@@ -44,6 +45,7 @@ export function Selection({ map, collection, task, selected, onClear, onLabelled
     ${before && html`<${Notice} kind="good"><p>${count(before.length, "label")} stored.</p><div class="buttons">
       <button type="button" disabled=${undo.busy} onClick=${undo.run}>Undo</button>
       <button type="button" onClick=${onLabelled}>Draw the map anew</button></div><//>`}
+    <${CollectionOf} key=${`${selected.length}/${selected[0]}`} collection=${collection} scanIds=${selected.map((index) => map.scan_ids[index])} />
     <div class="strip">${selected.slice(0, MAX_PICTURES).map((index) => html`<figure key=${map.scan_ids[index]}>
       <${Thumbnail} path=${thumbnailPath(collection, map.scan_ids[index])} alt=${map.labels[index] ?? "no label"} />
       <figcaption>${map.labels[index] ?? "no label"}<br />${map.scan_ids[index]}</figcaption></figure>`)}

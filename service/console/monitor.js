@@ -1,7 +1,7 @@
 // What the published version of a classifier answers in use, beside what it answered at its examples.
 import { Asked, Notice, html, useAsked } from "./elements.js";
 import { http } from "./session.js";
-import { abstention, count, percent, when, withInterval } from "./words.js";
+import { abstention, count, percent, reason, when, withInterval } from "./words.js";
 
 const WINDOWS = { hour: "Last hour", day: "Last day", week: "Last week", all: "Since it was published" };
 const FIGURES = {
@@ -21,22 +21,26 @@ export function Monitor({ name }) {
 }
 
 function State({ report }) {
-  if (report.no_reference_because) return html`<p>It cannot be compared with its examples: ${report.no_reference_because}</p>`;
+  if (report.no_reference_because) return html`<p>It cannot be compared with its examples. ${reason(report.no_reference_because)}</p>`;
   const alarms = report.alarms.map((test) => {
     const figures = test.figures.filter((one) => one.alarms).map((one) => FIGURES[one.figure] ?? one.figure);
     return `${when(test.ended_at)}: the ${figures.join(" and the ")} of ${count(test.window, "answer")} differed`;
   });
   return html`${report.alarming && html`<${Notice} kind="warn"><p><strong>What it is asked now differs from what it learned from.</strong>
         Look at the pictures before you trust it.</p><//>`}
-    ${report.not_tested_because && html`<p class="quiet">Not tested yet: ${report.not_tested_because}</p>`}
+    ${report.not_tested_because && html`<p class="quiet">Not tested yet. ${reason(report.not_tested_because)}</p>`}
     ${alarms.length > 0
       ? html`<details><summary>${count(alarms.length, "alarm")}</summary><ul>${alarms.map((text) => html`<li>${text}</li>`)}</ul></details>`
-      : !report.not_tested_because && html`<p>No alarm. An undisturbed classifier gives about ${report.false_alarms_per_1000} false alarms in 1,000 answers.</p>`}`;
+      : !report.not_tested_because && wasAsked(report) && html`<p>No alarm. An undisturbed classifier gives about ${report.false_alarms_per_1000} false alarms in 1,000 answers.</p>`}`;
+}
+
+function wasAsked(report) {
+  return report.windows.some((one) => one.answers > 0);
 }
 
 function Windows({ report }) {
   const { reference } = report;
-  if (report.windows.every((one) => one.answers === 0)) return html`<p class="quiet">It was not asked anything yet.</p>`;
+  if (!wasAsked(report)) return html`<p class="quiet">It was not asked anything yet.</p>`;
   const number = (value) => (value === null ? "unknown" : value.toFixed(2));
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Answers in use"><table>
     <thead><tr><th scope="col">Time</th><th scope="col">Answers</th><th scope="col">No answer</th><th scope="col">Confidence</th>

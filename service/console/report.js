@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { Asked, Choice, Notice, Thumbnail, html, useAsked } from "./elements.js";
 import { LearningCurve } from "./learning_curve.js";
 import { http } from "./session.js";
-import { count, percent, withInterval } from "./words.js";
+import { count, percent, reason, withInterval } from "./words.js";
 
 export function Report({ name, version }) {
   const path = { name, version: String(version) };
@@ -110,7 +110,7 @@ function Forecast({ report }) {
     ${report.labels.map(({ label, forecast, groups_per_class: groups }) => html`<div key=${label}>
       ${label && html`<h3>${label}</h3>`}
       ${forecast.not_forecast_because
-        ? html`<p>Not known yet: ${forecast.not_forecast_because}</p>`
+        ? html`<p>Not known yet. ${reason(forecast.not_forecast_because)}</p>`
         : html`<${Gain} forecast=${forecast} /><${LearningCurve} forecast=${forecast} now=${Math.min(...Object.values(groups))} />`}
     </div>`)}
   </section>`;

@@ -109,9 +109,11 @@ function Compare({ name, list }) {
   </section>`;
 }
 
-function sentence({ verdict }, first, second) {
-  if (verdict === "cannot_tell") return `No difference between versions ${first} and ${second} can be told.`;
-  return `Version ${first} is ${VERDICT[verdict]} than version ${second}.`;
+/** The verdict, which is that of the first measure; others may say otherwise. */
+function sentence({ verdict, differences }, first, second) {
+  const by = metricName(differences[0].metric).replace(/^B/, "b");
+  if (verdict === "cannot_tell") return `By ${by}, no difference between versions ${first} and ${second} can be told.`;
+  return `By ${by}, version ${first} is ${VERDICT[verdict]} than version ${second}.`;
 }
 
 function number(value) {

@@ -103,6 +103,11 @@ export function problemWords(error) {
   return String(error?.message ?? error);
 }
 
+/** A reason of the service as a sentence. Its groups are patients, or pictures so alike that they count as one. */
+export function reason(text) {
+  return sentence(text.replace(/\bgroups\b/g, "patients"));
+}
+
 function sentence(text) {
   const whole = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;

@@ -373,5 +373,6 @@ def _preview_of(info: ImageInfo) -> int:
 
 def _digest_of(grey_hw: Pixels) -> bytes:
     """SHA-256 of the shape and the pixels of one used region."""
-    shape = np.array(grey_hw.shape, "<u4").tobytes()
-    return hashlib.sha256(shape + np.ascontiguousarray(grey_hw).tobytes()).digest()
+    digest = hashlib.sha256(np.array(grey_hw.shape, "<u4").tobytes())
+    digest.update(np.ascontiguousarray(grey_hw).data)
+    return digest.digest()

@@ -3,7 +3,8 @@
 Shape suffixes: N rows, D embedding width, P pairs, B rows of a block.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,38 @@ def _blocks(
         # In float32 the cosine of two equal rows may be 1 - 1e-7.
         rows_P, columns_P = np.nonzero(np.triu(cosines_BN >= min_similarity - 1e-6, k=1))
         yield rows_P + start, columns_P + start, cosines_BN[rows_P, columns_P]
+
+
+def first_pairs(
+    embeddings_ND: npt.NDArray[np.floating],
+    rank_of: Callable[[Ints, Ints], Ints],
+    *,
+    limit: int,
+    min_similarity: float = MIN_SIMILARITY,
+) -> tuple[Pairs, dict[int, int]]:
+    """The first ``limit`` similar pairs by rank and then by cosine, and the number of each rank.
+
+    Args:
+        rank_of: (P,) ranks of pairs, given by their first and their second rows; below 0 = the
+            pair is left out.
+
+    Raises:
+        InputError: as ``alike``.
+    """
+    first_P, second_P = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    cosine_P, rank_P = np.zeros(0), np.zeros(0, np.int64)
+    numbers: Counter[int] = Counter()
+    # Block by block, because a thousand copies of one frame are half a million pairs.
+    for firsts, seconds, cosines in _blocks(embeddings_ND, min_similarity):
+        ranks = rank_of(firsts, seconds)
+        keep = np.flatnonzero(ranks >= 0)
+        numbers.update(ranks[keep].tolist())
+        first_P, second_P = np.append(first_P, firsts[keep]), np.append(second_P, seconds[keep])
+        cosine_P, rank_P = np.append(cosine_P, cosines[keep]), np.append(rank_P, ranks[keep])
+        best = np.lexsort((second_P, first_P, -cosine_P, rank_P))[:limit]
+        first_P, second_P = first_P[best], second_P[best]
+        cosine_P, rank_P = cosine_P[best], rank_P[best]
+    return Pairs(first_P, second_P, cosine_P), dict(numbers)
 
 
 def fingerprints(embeddings_ND: npt.NDArray[np.floating]) -> npt.NDArray[np.uint64]:

@@ -1,14 +1,14 @@
 """Which uploads a collection accepts, and how an accepted one becomes a scan."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.catalog.records import ClipFrame, NewScan, ScanImage
 from service.embedding.analysis_terms import RISKS, FrameAnalysis
 from service.embedding.pipeline import EmbeddedImage
 from service.embedding.pooling import place_of, without_repeats
-from service.errors import FrameRefused
+from service.errors import FrameRefused, ServiceError
 from service.gallery.gallery_records import ScanFacts
 
 
@@ -40,11 +40,32 @@ class AcceptancePolicy:
 
     def refusal(self, analysis: FrameAnalysis) -> FrameRefused | None:
         """The reason to refuse a file; None when the collection accepts it."""
+        findings = [finding.reason for finding in analysis.findings]
+        return self._refusal(analysis.risk, analysis.risk_reasons, findings)
+
+    def accepted(self, scan: NewScan) -> NewScan | ServiceError:
+        """A scan of another collection as this one stores it, or the reason to refuse it.
+
+        A burned-in risk that an older export does not tell is refused as the highest one.
+        """
+        analysis = scan.image.analysis
+        told = analysis.get("burned_in_risk")
+        risk = told if told in RISKS else RISKS[-1]
+        findings = [str(finding["reason"]) for finding in analysis.get("quality", ())]
+        refusal = self._refusal(risk, analysis.get("burned_in_reasons", ()), findings)
+        if refusal is not None:
+            return refusal
+        shows = self.high_risk_thumbnails or told != RISKS[-1]
+        return scan if shows else replace(scan, thumbnail_jpeg=b"")
+
+    def _refusal(
+        self, risk: str, risk_reasons: Iterable[str], reasons: Iterable[str]
+    ) -> FrameRefused | None:
         limit = self.refuse_burned_in
-        if limit is not None and RISKS.index(analysis.risk) >= RISKS.index(limit):
-            reasons = ", ".join(analysis.risk_reasons)
-            return FrameRefused(f"the collection refuses burned-in risk {analysis.risk}: {reasons}")
-        findings = [f.reason for f in analysis.findings if f.reason in self.refuse_quality]
+        if limit is not None and RISKS.index(risk) >= RISKS.index(limit):
+            why = ", ".join(risk_reasons)
+            return FrameRefused(f"the collection refuses burned-in risk {risk}: {why}")
+        findings = [reason for reason in reasons if reason in self.refuse_quality]
         if findings:
             return FrameRefused(f"the collection refuses frames that are {', '.join(findings)}")
         return None

@@ -24,11 +24,13 @@ from service.catalog.vector_search import IndexedRows, IndexStatistics, VectorSe
 from service.embedding.pipeline import EmbeddedImage
 from service.errors import ServiceError, TooManyItems, UnknownItem
 from service.gallery.acceptance import AcceptancePolicy, scan_of
+from service.gallery.copying import copied
 from service.gallery.encoder_change import EncoderChange
 from service.gallery.exchange_folder import ExchangeFolder
 from service.gallery.gallery_records import (
     Collection,
     ErasedSubject,
+    Floats,
     HeldSubject,
     Page,
     Scan,
@@ -225,19 +227,52 @@ class Gallery:
         origin = encoder_id or self._encoder_id
         with self.vector_search.writing():
             stored = self._catalog.add_scans(workspace_id, name, scans, encoder_id=origin)
-            fresh = [
-                (item.scan.row_id, content_hash(item.scan.image.sha256), scan.embedding_D)
-                for item, scan in zip(stored, scans, strict=True)
-                if isinstance(item, StoredScan) and item.created
-            ]
-            if fresh and origin == self._encoder_id:
-                row_ids, hashes, embeddings = zip(*fresh, strict=True)
-                rows = IndexedRows(
-                    np.array(row_ids, np.int64), np.array(hashes, np.uint64), np.stack(embeddings)
-                )
-                self.vector_search.add(workspace_id, name, rows)
+            if origin == self._encoder_id:
+                self._index(workspace_id, name, stored, [scan.embedding_D for scan in scans])
         self.vector_search.wake()
         return stored
+
+    def copy(
+        self, workspace_id: str, source: str, target: str, scan_ids: Sequence[str]
+    ) -> list[StoredScan | ServiceError]:
+        """Store scans of a collection in another one too, and index them.
+
+        Raises:
+            UnknownItem: no such collections. EncoderMismatch: of another encoder.
+            InputError, TooManyItems, QuotaExceeded: as ``copied``.
+        """
+        origin, other = (self.get_own(workspace_id, name) for name in (source, target))
+        with self.vector_search.writing():
+            stored = copied(self._catalog, workspace_id, origin, other, scan_ids)
+            fresh = [item for item in stored if isinstance(item, StoredScan) and item.created]
+            row_ids = [item.scan.row_id for item in fresh]
+            found_ids, embeddings_ND = self._catalog.row_vectors(workspace_id, target, row_ids)
+            vectors = dict(zip(found_ids.tolist(), embeddings_ND, strict=True))
+            # One that another process has erased meanwhile has no vector any more.
+            kept = [item for item in fresh if item.scan.row_id in vectors]
+            self._index(workspace_id, target, kept, [vectors[item.scan.row_id] for item in kept])
+        self.vector_search.wake()
+        return stored
+
+    def _index(
+        self,
+        workspace_id: str,
+        name: str,
+        stored: Sequence[StoredScan | ServiceError],
+        embeddings: Sequence[Floats],
+    ) -> None:
+        """Tell the search of the scans that are new."""
+        fresh = [
+            (item.scan.row_id, content_hash(item.scan.image.sha256), embedding_D)
+            for item, embedding_D in zip(stored, embeddings, strict=True)
+            if isinstance(item, StoredScan) and item.created
+        ]
+        if fresh:
+            row_ids, hashes, vectors = zip(*fresh, strict=True)
+            rows = IndexedRows(
+                np.array(row_ids, np.int64), np.array(hashes, np.uint64), np.stack(vectors)
+            )
+            self.vector_search.add(workspace_id, name, rows)
 
     def scans_of_files(self, workspace_id: str, name: str, sha256s: Sequence[str]) -> Page[Scan]:
         """The scans of those files that the collection has, one per file and subject.

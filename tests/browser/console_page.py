@@ -1,6 +1,7 @@
 """The console in one page of a browser, and what went wrong in it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 AXE = Path(__file__).parent / "node_modules/axe-core/axe.min.js"
+EVERYTHING = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02))  # of a map
 # No picture is still on its way: its place is an empty span until it is here.
 LOADED = (
     "[...document.querySelectorAll('.no-picture')].every((place) => place.textContent)"
@@ -46,6 +48,18 @@ class Console:
         link = self.page.get_by_role("navigation", name="Pages").get_by_role("link", name=page)
         link.click()
         return self.page
+
+    def lasso(self, corners: Sequence[tuple[float, float]]) -> None:
+        """Draw around scans of the map; corners are shares of its width and its height."""
+        self.page.get_by_role("button", name="Select with a lasso").click()
+        box = self.page.locator("canvas").bounding_box()
+        assert box is not None
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=4)
+        self.page.mouse.up()
 
     def shot(self, name: str) -> None:
         """Keep a picture of the page, if somebody asked for pictures."""

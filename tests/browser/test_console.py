@@ -7,7 +7,7 @@ import pytest
 
 from service.cli.demo import SAMPLES
 from sonoprobe_client import PlainClient as Client
-from tests.browser.console_page import Console
+from tests.browser.console_page import EVERYTHING, Console
 
 pytestmark = pytest.mark.browser
 
@@ -248,16 +248,7 @@ def test_a_lasso_on_the_map_labels_scans_and_takes_it_back(console: Console, api
     page = console.visit("Map")
     page.get_by_label("Collection", exact=True).select_option("plane")
     page.get_by_text("8 scans. The plane shows").wait_for()
-    page.get_by_role("button", name="Select with a lasso").click()
-    box = page.locator("canvas").bounding_box()
-    assert box is not None
-    corners = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02))
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=4)
-    page.mouse.up()
+    console.lasso(EVERYTHING)
     page.get_by_role("heading", name="8 scans selected").wait_for()
     page.get_by_role("img", name="cyst").first.wait_for()
     console.shot("map")

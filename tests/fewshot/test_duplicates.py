@@ -8,6 +8,7 @@ from service.fewshot.duplicates import (
     MIN_SIMILARITY,
     alike,
     closest,
+    first_pairs,
     near_duplicate_groups,
     similarity_of_copies,
 )
@@ -58,3 +59,16 @@ def test_bad_rows_and_likenesses_are_refused() -> None:
         near_duplicate_groups(np.array([[np.nan, 1.0]]))
     with pytest.raises(InputError):
         similarity_of_copies(np.eye(2), ["a"])
+
+
+def test_the_first_pairs_are_those_of_all_pairs_in_order_of_rank_and_likeness() -> None:
+    rows = noisy(3, 600)  # more than one block
+    rows[300:] = rows[:300] + 0.3 * noisy(4, 300)
+    everything = alike(rows)
+    ranks = (everything.first_P % 3) - 1  # of every third row the pairs are left out
+    order = np.lexsort((-everything.cosine_P, ranks))
+    expected = order[ranks[order] >= 0][:20]
+    pairs, numbers = first_pairs(rows, lambda first, second: first % 3 - 1, limit=20)
+    assert pairs.first_P.tolist() == everything.first_P[expected].tolist()
+    assert pairs.second_P.tolist() == everything.second_P[expected].tolist()
+    assert numbers == {rank: int((ranks == rank).sum()) for rank in (0, 1)}

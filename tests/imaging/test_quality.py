@@ -20,6 +20,16 @@ def test_tissue_raises_nothing(seed: int) -> None:
     assert reasons(np.stack([frame] * 3, axis=-1)) == []
 
 
+def test_a_grey_frame_has_the_same_findings_in_one_channel_and_in_three() -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (611, 907), np.uint8)
+    pale = np.maximum(speckle(1080, 1920), 120).astype(np.uint8)
+    burnt = np.clip(speckle(301, 403).astype(int) * 5, 0, 255).astype(np.uint8)
+    findings = [assess_quality(frame) for frame in (noise, pale, burnt, speckle(47, 333))]
+    assert all(findings)
+    for frame, found in zip((noise, pale, burnt, speckle(47, 333)), findings, strict=True):
+        assert assess_quality(np.stack([frame] * 3, axis=-1)) == found
+
+
 def test_a_tint_is_no_colour_flow_and_no_picture() -> None:
     frame = speckle(300, 400).astype(np.float32)
     tinted = np.stack([frame, frame * 0.8, frame * 0.4], axis=-1).astype(np.uint8)

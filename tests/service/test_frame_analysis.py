@@ -165,6 +165,23 @@ def test_a_screen_with_panes_and_a_header_is_two_regions_without_the_name(door: 
     assert left[0] == pytest.approx(boxes[0][0], abs=10)
 
 
+def test_a_plain_still_of_two_panes_is_embedded_by_the_larger_and_other_files_by_both(
+    door: Client,
+) -> None:
+    frame, _, _ = crowded_screen([speckle(380, 300, 1), fan(400, 300, 2)])
+    tiff = io.BytesIO()
+    Image.fromarray(frame).save(tiff, "TIFF")
+    still, page = door.embed([png(frame), tiff.getvalue()], pool="none")["items"]
+    assert still["image"]["content_sha256"] == page["image"]["content_sha256"]
+    for item in (still, page):
+        assert [region["region"] for region in item["frames"]] == [0, 1]
+    panes_2D = np.array([region["embedding"] for region in still["frames"]])
+    np.testing.assert_allclose(still["embedding"], panes_2D[0], atol=1e-6)
+    mean_D = panes_2D.mean(0) / np.linalg.norm(panes_2D.mean(0))
+    np.testing.assert_allclose(page["embedding"], mean_D, atol=1e-3)
+    assert float(mean_D @ panes_2D[0]) < 0.999
+
+
 def test_a_frozen_clip_is_told_and_refused_on_demand(door: Client) -> None:
     still, _ = screen(9)
     rng = np.random.default_rng(0)

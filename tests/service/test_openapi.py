@@ -117,6 +117,9 @@ def every_call(client: Client, frames: dict[str, list[bytes]]) -> set[str]:
     client.refit("sourced", {"publish": True})
     client.patch_scan("c", "s3", {"labels": {"r1": "b"}})
     assert client.wait(client.refit("sourced", respond_async=True)["operation_id"])["result"]
+    client.create_collection("d"), client.near_duplicates("c", patients="unknown", limit=2)
+    assert client.copy_scans("c", ["s0", "none"], "d")["created"] == 1
+    client.delete_collection("d")
     client.rename_label("c", "r1", "b", "d", dry_run=True), client.rename_label("c", "r1", "b", "d")
     client.import_classifier("copy", client.export("k")), client.export_onnx("k")
     client.map("c", task="t", limit=3), client.me(), client.verify_audit()

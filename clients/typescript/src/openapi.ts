@@ -591,6 +591,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/collections/{collection}/duplicates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List pairs of scans that nearly repeat each other, whatever their labels
+         * @description One picture under two patients comes first: an evaluation would see it on both sides, and an
+         *     erasure of one patient leaves it. Different pictures may be as similar: look at each pair.
+         *
+         *     Scope: `scan.read`.
+         */
+        get: operations["list_near_duplicates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/collections/{collection}/export": {
         parameters: {
             query?: never;
@@ -804,6 +827,29 @@ export interface paths {
          * @description Scope: `scan.write`.
          */
         post: operations["add_scans"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/scans/copy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store scans in another collection too: one result per scan, 207 when some failed
+         * @description A copy keeps id, subject, study, labels, attributes, pictures, embedding and age. Afterwards the
+         *     two are apart: a label of one is not a label of the other. Erasing a patient reaches both.
+         *
+         *     Scope: `scan.read`, `scan.write`.
+         */
+        post: operations["copy_scans"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2262,6 +2308,82 @@ export interface components {
             label: string | null;
             /** Predicted */
             predicted: string;
+        };
+        /**
+         * CopiedScan
+         * @description What became of one scan: its copy, or ``problem``.
+         */
+        CopiedScan: {
+            /**
+             * Copy Id
+             * @description Id in the other collection: the same, unless it had the image before.
+             */
+            copy_id?: string | null;
+            /**
+             * Created
+             * @description False: the collection had this image of this subject already.
+             */
+            created?: boolean | null;
+            /**
+             * Ignored
+             * @description What the scan says otherwise than the one there, which stays as is.
+             */
+            ignored?: components["schemas"]["IgnoredAnswer"][] | null;
+            problem?: components["schemas"]["Problem"] | null;
+            /**
+             * Scan Id
+             * @description Of the scan that was to be copied.
+             * @example scan-1
+             */
+            scan_id: string;
+        };
+        /**
+         * CopiedScansAnswer
+         * @description One item per scan, in order.
+         */
+        CopiedScansAnswer: {
+            /**
+             * Created
+             * @description Number of scans that are new in the other collection.
+             */
+            created: number;
+            /**
+             * Failed
+             * @description Number of scans that were not copied.
+             */
+            failed: number;
+            /** Items */
+            items: components["schemas"]["CopiedScan"][];
+            /**
+             * Known
+             * @description Number of scans that it had already.
+             */
+            known: number;
+            /**
+             * To
+             * @example liver-masses
+             */
+            to: string;
+        };
+        /**
+         * CopyScansBody
+         * @description Scans of a collection to store in another one too.
+         * @example {
+         *       "scan_ids": [
+         *         "scan-1",
+         *         "scan-2"
+         *       ],
+         *       "to": "liver-masses"
+         *     }
+         */
+        CopyScansBody: {
+            /** Scan Ids */
+            scan_ids: string[];
+            /**
+             * To
+             * @description A collection that exists, not the one of the scans.
+             */
+            to: string;
         };
         /**
          * CorrectionAnswer
@@ -4168,6 +4290,72 @@ export interface components {
             version: number;
             /** Windows */
             windows: components["schemas"]["WindowUsageAnswer"][];
+        };
+        /**
+         * NearDuplicateAnswer
+         * @description Two scans that nearly repeat each other; the first one was stored before.
+         */
+        NearDuplicateAnswer: {
+            /**
+             * Differs
+             * @description Fields with different values.
+             * @example [
+             *       "subject_id",
+             *       "labels.finding"
+             *     ]
+             */
+            differs: string[];
+            first: components["schemas"]["ScanAnswer"];
+            /**
+             * Patients
+             * @description `unknown`: at least one scan names no patient.
+             * @enum {string}
+             */
+            patients: "different" | "unknown" | "same";
+            /**
+             * Same Image
+             * @description They have the same file, or the same pixels.
+             */
+            same_image: boolean;
+            second: components["schemas"]["ScanAnswer"];
+            /**
+             * Similarity
+             * @description Cosine.
+             * @example 0.998
+             */
+            similarity: number;
+        };
+        /**
+         * NearDuplicatesAnswer
+         * @description Pairs of different patients first, then those without a patient, then by similarity.
+         */
+        NearDuplicatesAnswer: {
+            /** Collection */
+            collection: string;
+            /**
+             * Compared
+             * @description Of these: all, or of more than 20,000 a drawn part.
+             */
+            compared: number;
+            /** Items */
+            items: components["schemas"]["NearDuplicateAnswer"][];
+            /** Min Similarity */
+            min_similarity: number;
+            /**
+             * Of Different Patients
+             * @description Of these.
+             */
+            of_different_patients: number;
+            /**
+             * Scans
+             * @description Of the collection.
+             */
+            scans: number;
+            /**
+             * Total
+             * @description Number of all pairs that pass.
+             */
+            total: number;
         };
         /**
          * NearestExample
@@ -8031,6 +8219,34 @@ export interface operations {
             };
         };
     };
+    list_near_duplicates: {
+        parameters: {
+            query?: {
+                /** @description Cosine. */
+                min_similarity?: number;
+                /** @description Only these pairs; default: all. */
+                patients?: ("different" | "unknown" | "same") | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NearDuplicatesAnswer"];
+                };
+            };
+        };
+    };
     export_collection: {
         parameters: {
             query?: never;
@@ -8404,6 +8620,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AddedScansAnswer"];
+                };
+            };
+        };
+    };
+    copy_scans: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CopyScansBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CopiedScansAnswer"];
+                };
+            };
+            /** @description Some items failed; each holds its problem. */
+            207: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CopiedScansAnswer"];
                 };
             };
         };

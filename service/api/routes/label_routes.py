@@ -16,12 +16,18 @@ from service.api.shapes.base import Identifier
 from service.api.shapes.label_shapes import (
     LabelRenameAnswer,
     LabelRenameBody,
+    NearDuplicatesAnswer,
     NextScan,
     NextScansAnswer,
 )
 from service.api.shapes.map_shapes import LayoutAnswer, MapAnswer, MapBody
 from service.api.shapes.scan_shapes import ScanAnswer
 from service.classifiers.examples import class_name
+from service.classifiers.labelling.near_duplicates import (
+    MIN_SIMILARITY,
+    PairRequest,
+    SamePatient,
+)
 from service.jobs.job_requests import LayoutRequest
 
 router = APIRouter(
@@ -53,6 +59,33 @@ async def list_next_scans(
     dim = service.pipeline.encoder.dim
     items = [NextScan(reason="diverse", scan=ScanAnswer.of(scan, dim=dim)) for scan in found.scans]
     return NextScansAnswer.of_record(found, collection=collection, tasks=task, items=items)
+
+
+@router.get("/duplicates", dependencies=[needs("scan.read")])
+async def list_near_duplicates(
+    collection: str,
+    service: Service,
+    workspace_id: WorkspaceId,
+    min_similarity: Annotated[float, Query(gt=0, le=1, description="Cosine.")] = MIN_SIMILARITY,
+    patients: Annotated[
+        SamePatient | None, Query(description="Only these pairs; default: all.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> NearDuplicatesAnswer:
+    """List pairs of scans that nearly repeat each other, whatever their labels.
+
+    One picture under two patients comes first: an evaluation would see it on both sides, and an
+    erasure of one patient leaves it. Different pictures may be as similar: look at each pair.
+    """
+    request = PairRequest(limit, min_similarity, patients)
+    work = partial(service.review.near_duplicates, workspace_id, collection, request)
+    found = await service.fits.run(work)
+    return NearDuplicatesAnswer.of(
+        found,
+        collection=collection,
+        min_similarity=min_similarity,
+        dim=service.pipeline.encoder.dim,
+    )
 
 
 @router.post("/map", response_model=MapAnswer, dependencies=[needs("scan.read")])

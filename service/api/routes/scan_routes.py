@@ -33,6 +33,8 @@ from service.api.shapes.filter_shapes import FilterBody
 from service.api.shapes.scan_shapes import (
     AddedScan,
     AddedScansAnswer,
+    CopiedScansAnswer,
+    CopyScansBody,
     NewScansBody,
     ScanAnswer,
     ScanField,
@@ -123,6 +125,37 @@ async def add_scans(
 
     metadata = [astuple(item) for item in facts]
     return await idempotent.run(act, "scans", collection, frames, region, *files, *metadata)
+
+
+@router.post(
+    "/copy",
+    responses=responses_of(CopiedScansAnswer, 200, 207),
+    dependencies=[needs("scan.read", "scan.write")],
+)
+async def copy_scans(
+    collection: str,
+    body: CopyScansBody,
+    request: Request,
+    service: Service,
+    workspace_id: WorkspaceId,
+    idempotent: Idempotent,
+) -> Response:
+    """Store scans in another collection too: one result per scan, 207 when some failed.
+
+    A copy keeps id, subject, study, labels, attributes, pictures, embedding and age. Afterwards the
+    two are apart: a label of one is not a label of the other. Erasing a patient reaches both.
+    """
+    touched("collection", [body.to])
+    touched("scan", body.scan_ids)
+
+    async def act() -> JSONResponse:
+        copy = service.gallery.copy
+        results = await asyncio.to_thread(copy, workspace_id, collection, body.to, body.scan_ids)
+        refuse_if_all_failed(results)
+        answer = CopiedScansAnswer.of(body.to, body.scan_ids, results, request_id_of(request))
+        return JSONResponse(answer.to_json(), batch_status(results))
+
+    return await idempotent.run(act, "copy", collection, body)
 
 
 def _files_and_facts(

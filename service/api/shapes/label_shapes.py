@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from service.api.shapes.base import Answer, Body, Identifier, Label, example_of
 from service.api.shapes.scan_shapes import ScanAnswer
+from service.classifiers.labelling.near_duplicates import NearDuplicates, SamePatient
 
 
 class NextScan(Answer):
@@ -23,6 +24,49 @@ class NextScansAnswer(Answer):
     unlabelled: int = Field(description="Scans of the collection that lack a label for a task.")
     left_out: int = Field(description="Of these: copies of labelled scans, and blank frames.")
     items: list[NextScan]
+
+
+class NearDuplicateAnswer(Answer):
+    """Two scans that nearly repeat each other; the first one was stored before."""
+
+    similarity: float = Field(description="Cosine.", examples=[0.998])
+    patients: SamePatient = Field(description="`unknown`: at least one scan names no patient.")
+    same_image: bool = Field(description="They have the same file, or the same pixels.")
+    differs: list[str] = Field(
+        description="Fields with different values.", examples=[["subject_id", "labels.finding"]]
+    )
+    first: ScanAnswer
+    second: ScanAnswer
+
+
+class NearDuplicatesAnswer(Answer):
+    """Pairs of different patients first, then those without a patient, then by similarity."""
+
+    collection: str
+    min_similarity: float
+    scans: int = Field(description="Of the collection.")
+    compared: int = Field(description="Of these: all, or of more than 20,000 a drawn part.")
+    total: int = Field(description="Number of all pairs that pass.")
+    of_different_patients: int = Field(description="Of these.")
+    items: list[NearDuplicateAnswer]
+
+    @classmethod
+    def of(
+        cls, found: NearDuplicates, *, collection: str, min_similarity: float, dim: int
+    ) -> "NearDuplicatesAnswer":
+        """The answer for the pairs of a collection."""
+        items = [
+            NearDuplicateAnswer.of_record(
+                pair,
+                same_image=pair.is_same_image,
+                first=ScanAnswer.of(pair.first, dim=dim),
+                second=ScanAnswer.of(pair.second, dim=dim),
+            )
+            for pair in found.pairs
+        ]
+        return cls.of_record(
+            found, collection=collection, min_similarity=min_similarity, items=items
+        )
 
 
 class LabelRenameBody(Body):

@@ -13,6 +13,7 @@ from service.api.shapes.base import (
     Attributes,
     Base64Image,
     Body,
+    CollectionName,
     Deleted,
     EncodedAnswer,
     ImageAnswer,
@@ -33,6 +34,7 @@ from service.api.shapes.operation_shapes import COPIES_HELP, KNOWN_HELP, ErasedS
 from service.arrays import Floats
 from service.embedding.quantisation import NumberFormat
 from service.errors import InputError, ServiceError
+from service.gallery.copying import MAX_COPIED
 from service.gallery.gallery_records import Scan, ScanFacts, ScanPatch, StoredScan
 
 
@@ -229,6 +231,68 @@ class AddedScansAnswer(EncodedAnswer):
     """One item per image, in order."""
 
     items: list[AddedScan]
+
+
+class CopyScansBody(Body):
+    """Scans of a collection to store in another one too."""
+
+    model_config = example_of({"to": "liver-masses", "scan_ids": ["scan-1", "scan-2"]})
+
+    to: CollectionName = Field(description="A collection that exists, not the one of the scans.")
+    scan_ids: list[ScanId] = Field(min_length=1, max_length=MAX_COPIED)
+
+
+class CopiedScan(Answer):
+    """What became of one scan: its copy, or ``problem``."""
+
+    scan_id: str = Field(description="Of the scan that was to be copied.", examples=["scan-1"])
+    copy_id: str | None = Field(
+        None, description="Id in the other collection: the same, unless it had the image before."
+    )
+    created: bool | None = Field(
+        None, description="False: the collection had this image of this subject already."
+    )
+    ignored: list[IgnoredAnswer] | None = Field(
+        None, description="What the scan says otherwise than the one there, which stays as is."
+    )
+    problem: Problem | None = None
+
+    @classmethod
+    def of(cls, scan_id: str, result: StoredScan | ServiceError, request_id: str) -> Self:
+        """The answer for one scan."""
+        if isinstance(result, ServiceError):
+            return cls(scan_id=scan_id, problem=Problem.of(result, request_id))
+        return cls(
+            scan_id=scan_id,
+            copy_id=result.scan.scan_id,
+            created=result.created,
+            ignored=[IgnoredAnswer.of_record(item) for item in result.ignored],
+        )
+
+
+class CopiedScansAnswer(Answer):
+    """One item per scan, in order."""
+
+    to: str = Field(examples=["liver-masses"])
+    created: int = Field(description="Number of scans that are new in the other collection.")
+    known: int = Field(description="Number of scans that it had already.")
+    failed: int = Field(description="Number of scans that were not copied.")
+    items: list[CopiedScan]
+
+    @classmethod
+    def of(
+        cls,
+        to: str,
+        scan_ids: Sequence[str],
+        results: Sequence[StoredScan | ServiceError],
+        request_id: str,
+    ) -> Self:
+        """The answer for the scans of a request."""
+        pairs = zip(scan_ids, results, strict=True)
+        items = [CopiedScan.of(scan_id, result, request_id) for scan_id, result in pairs]
+        created, known = (sum(item.created is new for item in items) for new in (True, False))
+        failed = len(items) - created - known
+        return cls(to=to, created=created, known=known, failed=failed, items=items)
 
 
 class ScanDeleted(Deleted):

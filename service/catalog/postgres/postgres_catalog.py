@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
+from service.catalog.copying.postgres_copying import PostgresCopies
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.given_ids.postgres_given_ids import PostgresGivenIds
 from service.catalog.interface import Catalog
@@ -55,6 +56,7 @@ class PostgresCatalog(
     PostgresSigning,
     PostgresLayouts,
     PostgresStreams,
+    PostgresCopies,
     Catalog,
 ):
     """The whole Catalog over the databases of one PostgresDatabase.

@@ -5,6 +5,7 @@ Shape suffixes: N scans, D embedding width.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from service.catalog.filter_records import ScanFilter
 from service.catalog.ids import subject_digest
 from service.catalog.monitoring.postgres_monitoring import HELD_OUTCOMES
 from service.catalog.plain_text import name_of
+from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_filter import condition
 from service.catalog.postgres.postgres_rows import (
     PostgresTable,
@@ -42,14 +44,13 @@ _ROW_IDS = """
     SELECT string_agg(int8send(row_id), '' ORDER BY row_id) AS row_ids
     FROM filtered_scans WHERE collection_id = %s::bigint AND {passes}
 """
-_EXPORT = """
+_WHOLE = """
     SELECT r.*, vector_send(v.vector) AS vector, t.jpeg, i.png
     FROM scan_records AS r
     LEFT JOIN scan_vectors AS v ON v.row_id = r.row_id
     LEFT JOIN scan_thumbnails AS t ON t.row_id = r.row_id
     LEFT JOIN scan_images AS i ON i.row_id = r.row_id
-    WHERE r.collection_id = %s::bigint AND r.row_id > %s
-    ORDER BY r.row_id LIMIT %s
+    WHERE r.collection_id = %s::bigint AND {passes}
 """
 _FRAMES = """
     SELECT row_id, place, time_s, copies, vector_send(vector) AS vector FROM scan_frames
@@ -201,30 +202,37 @@ class PostgresScanReads(PostgresTable):
     def export_rows(
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
     ) -> tuple[ExportRow, ...]:
+        passes = "r.row_id > %s ORDER BY r.row_id LIMIT %s"
         with self._database.read(workspace_id) as connection:
             parent = require_collection(connection, workspace_id, collection)
-            dim = parent["dim"]
-            variables = (parent["collection_id"], after, require_limit(limit))
-            rows = connection.execute(_EXPORT, variables, binary=True).fetchall()
-            ids = [row["row_id"] for row in rows]
-            kept = connection.execute(_FRAMES, (ids,), binary=True).fetchall()
-        embeddings_ND = sent_vectors([row["vector"] for row in rows], dim)
-        kept_MD = sent_vectors([frame["vector"] for frame in kept], dim)
-        frames: defaultdict[int, list[ClipFrame]] = defaultdict(list)
-        for frame, embedding_D in zip(kept, kept_MD, strict=True):
-            frames[frame["row_id"]].append(decode(ClipFrame, frame, embedding_D=embedding_D))
-        if any(row["jpeg"] is None for row in rows):
-            raise CatalogFailure("a stored scan has no thumbnail")
-        return tuple(
-            ExportRow(
-                decode(Scan, row),
-                embedding_D,
-                row["jpeg"],
-                row["png"],
-                tuple(frames[row["row_id"]]),
-            )
-            for row, embedding_D in zip(rows, embeddings_ND, strict=True)
+            return whole_rows(connection, parent, passes, after, require_limit(limit))
+
+
+def whole_rows(
+    connection: Connection, collection: DictRow, passes: str, *variables: Any
+) -> tuple[ExportRow, ...]:
+    """The scans of a collection that pass, with all their data.
+
+    Raises:
+        CatalogFailure: a vector or thumbnail is missing or damaged.
+    """
+    bound, dim = (collection["collection_id"], *variables), collection["dim"]
+    rows = connection.execute(_WHOLE.format(passes=passes), bound, binary=True).fetchall()
+    ids = [row["row_id"] for row in rows]
+    kept = connection.execute(_FRAMES, (ids,), binary=True).fetchall()
+    embeddings_ND = sent_vectors([row["vector"] for row in rows], dim)
+    kept_MD = sent_vectors([frame["vector"] for frame in kept], dim)
+    frames: defaultdict[int, list[ClipFrame]] = defaultdict(list)
+    for frame, embedding_D in zip(kept, kept_MD, strict=True):
+        frames[frame["row_id"]].append(decode(ClipFrame, frame, embedding_D=embedding_D))
+    if any(row["jpeg"] is None for row in rows):
+        raise CatalogFailure("a stored scan has no thumbnail")
+    return tuple(
+        ExportRow(
+            decode(Scan, row), embedding_D, row["jpeg"], row["png"], tuple(frames[row["row_id"]])
         )
+        for row, embedding_D in zip(rows, embeddings_ND, strict=True)
+    )
 
 
 def _held_examples(row: DictRow) -> HeldExamples:

@@ -16,6 +16,7 @@ from psycopg.rows import DictRow
 
 from service.catalog.ids import now
 from service.catalog.policies.intake_rules import IntakeRules
+from service.catalog.policies.policy_records import AdmitUsage
 from service.catalog.policies.postgres_policies import admit_usage, count_for_key
 from service.catalog.postgres.postgres_database import Connection
 from service.catalog.postgres.postgres_locks import lock_erasures
@@ -132,12 +133,7 @@ class PostgresScanWrites(PostgresTable):
         with self._database.write(workspace_id) as connection:
             parent = require_collection(connection, workspace_id, collection, lock=True)
             require_encoder(parent["encoder_id"], encoder_id)
-            prepared = [_prepared(new, parent["dim"], rules) for new in scans]
-            plan = _planned(connection, parent["collection_id"], prepared)
-            answers = _stored(connection, parent, plan, payer)
-            if plan.new:
-                admit_usage(connection, workspace_id, admit)
-            return answers
+            return store_scans(connection, parent, scans, rules, admit, payer)
 
     def patch_scan(
         self,
@@ -162,6 +158,23 @@ class PostgresScanWrites(PostgresTable):
             if removes(scan, changes):
                 forget_answers(connection, workspace_id)
         return changed
+
+
+def store_scans(
+    connection: Connection,
+    collection: DictRow,
+    scans: Sequence[NewScan],
+    rules: IntakeRules,
+    admit: AdmitUsage | None,
+    payer: str | None,
+) -> list[StoredScan | ServiceError]:
+    """Store scans in a locked collection of their encoder; as ``add_scans``, in the transaction."""
+    prepared = [_prepared(new, collection["dim"], rules) for new in scans]
+    plan = _planned(connection, collection["collection_id"], prepared)
+    answers = _stored(connection, collection, plan, payer)
+    if plan.new:
+        admit_usage(connection, collection["workspace_id"], admit)
+    return answers
 
 
 @dataclass

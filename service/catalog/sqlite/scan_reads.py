@@ -1,6 +1,6 @@
 """Reading, filtering, listing and exporting scans in SQLite.
 
-Only ``thumbnail``, ``kept_image`` and ``export_rows`` touch the tables of blobs.
+Only ``thumbnail``, ``kept_image`` and ``whole_rows`` touch the tables of blobs.
 
 Shape suffixes: N scans, D embedding width.
 """
@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,14 +32,13 @@ from service.catalog.subject_records import HeldExamples, HeldScans, HeldSubject
 from service.catalog.validation import require_limit, require_thumbnail, row_of_cursor
 from service.errors import CatalogFailure, UnknownItem
 
-_EXPORT = """
+_WHOLE = """
     SELECT r.*, v.vector, t.jpeg, i.png
     FROM scan_records AS r
     LEFT JOIN scan_vectors AS v ON v.row_id = r.row_id
     LEFT JOIN scan_thumbnails AS t ON t.row_id = r.row_id
     LEFT JOIN scan_images AS i ON i.row_id = r.row_id
-    WHERE r.workspace_id = ? AND r.collection_id = ? AND r.row_id > ?
-    ORDER BY r.row_id LIMIT ?
+    WHERE r.workspace_id = ? AND r.collection_id = ? AND {passes}
 """
 _FRAMES = """
     SELECT row_id, place, time_s, copies, vector FROM scan_frames
@@ -192,28 +192,40 @@ class SqliteScanReads(SqliteTable):
     def export_rows(
         self, workspace_id: str, collection: str, *, after: int = 0, limit: int = 200
     ) -> tuple[ExportRow, ...]:
+        passes = "r.row_id > ? ORDER BY r.row_id LIMIT ?"
         with self._database.read() as connection:
             parent = require_collection(connection, workspace_id, collection)
-            variables = (workspace_id, parent["collection_id"], after, require_limit(limit))
-            rows = connection.execute(_EXPORT, variables).fetchall()
-            ids = json_list(row["row_id"] for row in rows)
-            kept = connection.execute(_FRAMES, (ids,)).fetchall()
-        frames: defaultdict[int, list[ClipFrame]] = defaultdict(list)
-        for frame in kept:
-            embedding_D = decode_vector(frame["vector"], parent["dim"])
-            frames[frame["row_id"]].append(decode(ClipFrame, frame, embedding_D=embedding_D))
-        if any(row["jpeg"] is None for row in rows):
-            raise CatalogFailure("a stored scan has no thumbnail")
-        return tuple(
-            ExportRow(
-                decode(Scan, row),
-                decode_vector(row["vector"], parent["dim"]),
-                row["jpeg"],
-                row["png"],
-                tuple(frames[row["row_id"]]),
-            )
-            for row in rows
+            return whole_rows(connection, parent, passes, after, require_limit(limit))
+
+
+def whole_rows(
+    connection: sqlite3.Connection, collection: sqlite3.Row, passes: str, *variables: Any
+) -> tuple[ExportRow, ...]:
+    """The scans of a collection that pass, with all their data.
+
+    Raises:
+        CatalogFailure: a vector or thumbnail is missing or damaged.
+    """
+    owner = (collection["workspace_id"], collection["collection_id"])
+    rows = connection.execute(_WHOLE.format(passes=passes), (*owner, *variables)).fetchall()
+    ids = json_list(row["row_id"] for row in rows)
+    dim = collection["dim"]
+    frames: defaultdict[int, list[ClipFrame]] = defaultdict(list)
+    for frame in connection.execute(_FRAMES, (ids,)).fetchall():
+        embedding_D = decode_vector(frame["vector"], dim)
+        frames[frame["row_id"]].append(decode(ClipFrame, frame, embedding_D=embedding_D))
+    if any(row["jpeg"] is None for row in rows):
+        raise CatalogFailure("a stored scan has no thumbnail")
+    return tuple(
+        ExportRow(
+            decode(Scan, row),
+            decode_vector(row["vector"], dim),
+            row["jpeg"],
+            row["png"],
+            tuple(frames[row["row_id"]]),
         )
+        for row in rows
+    )
 
 
 def _held_examples(row: sqlite3.Row) -> HeldExamples:

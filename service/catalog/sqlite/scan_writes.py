@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from service.catalog.codec import to_columns
 from service.catalog.ids import now
 from service.catalog.policies.intake_rules import IntakeRules
+from service.catalog.policies.policy_records import AdmitUsage
 from service.catalog.policies.sqlite_policies import admit_usage
 from service.catalog.records import NewScan, Scan, ScanPatch, StoredScan
 from service.catalog.scan_changes import (
@@ -63,10 +64,7 @@ class SqliteScanWrites(SqliteTable):
         with self._database.write() as connection:
             parent = require_collection(connection, workspace_id, collection)
             require_encoder(parent["encoder_id"], encoder_id)
-            answers = [_answer(connection, parent, new, rules, payer) for new in scans]
-            if any(isinstance(answer, StoredScan) and answer.created for answer in answers):
-                admit_usage(connection, workspace_id, admit)
-            return answers
+            return store_scans(connection, parent, scans, rules, admit, payer)
 
     def patch_scan(
         self,
@@ -98,6 +96,21 @@ class SqliteScanWrites(SqliteTable):
         if removed:
             self._database.forget_deleted()
         return changed
+
+
+def store_scans(
+    connection: sqlite3.Connection,
+    collection: sqlite3.Row,
+    scans: Sequence[NewScan],
+    rules: IntakeRules,
+    admit: AdmitUsage | None,
+    payer: str | None,
+) -> list[StoredScan | ServiceError]:
+    """Store scans in a collection of their encoder; as ``add_scans``, in the transaction."""
+    answers = [_answer(connection, collection, new, rules, payer) for new in scans]
+    if any(isinstance(answer, StoredScan) and answer.created for answer in answers):
+        admit_usage(connection, collection["workspace_id"], admit)
+    return answers
 
 
 def _answer(

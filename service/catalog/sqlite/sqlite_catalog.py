@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from service.catalog.copying.sqlite_copying import SqliteCopies
 from service.catalog.data_folder import make_private_folder, owned
 from service.catalog.erasure_ledger import ErasureLedger
 from service.catalog.given_ids.sqlite_given_ids import SqliteGivenIds
@@ -61,6 +62,7 @@ class SqliteCatalog(
     SqliteSigning,
     SqliteLayouts,
     SqliteStreams,
+    SqliteCopies,
     Catalog,
 ):
     """The whole Catalog over one Database; open it with ``open_catalog``.

@@ -81,7 +81,8 @@ class CineAnalysis:
             box = analyzed.analysis.regions[0].box
             self._quality.sample([crop(p, box) for p in shown])
             for pixels in same_size:
-                self._quality.add(crop(pixels, box))
+                used = crop(pixels, box)
+                self._quality.add(used, grey_of(used))
             self._measured = len(preview)
         self._analyzed = analyzed
 
@@ -137,11 +138,11 @@ class CineAnalysis:
         if self._is_single:
             return tuple(view.used_hw for view in self._decided.views)
         used_regions = self._decided.analysis.regions
+        grey_HW, box = grey_of(pixels), used_regions[0].box
         if self._measured:
             self._measured -= 1
         else:
-            self._quality.add(crop(pixels, used_regions[0].box))
-        grey_HW = grey_of(pixels)
+            self._quality.add(crop(pixels, box), crop(grey_HW, box))
         used = [regions.cut(grey_HW, region) for region in used_regions]
         if self._region_mode == "none":
             return tuple(used)

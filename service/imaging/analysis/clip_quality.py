@@ -19,7 +19,6 @@ from service.imaging.analysis.quality import (
     step_between,
     still,
 )
-from service.imaging.formats.frames import grey_of
 
 TENTH = 0.1  # a fault counts that as many of the frames have
 SAMPLES = 3  # of the preview, for the faults that cost more to find
@@ -45,13 +44,12 @@ class ClipQuality:
         counts = {r: sum(r in (f.reason for f in findings) for findings in each) for r in found}
         self._sampled = tuple(f for r, f in found.items() if 2 * counts[r] > len(each))
 
-    def add(self, used: Pixels) -> None:
-        """The region of one frame, uint8 (h, w) or (h, w, 3)."""
+    def add(self, used: Pixels, grey_hw: Pixels) -> None:
+        """The region of one frame, uint8 (h, w) or (h, w, 3), and its grey by ``grey_of``."""
         measures = measure(used)
         self._spreads.append(measures.spread)
         self._full.append(measures.full)
         self._flow.append(measures.flow)
-        grey_hw = grey_of(used)
         if self._last_hw is not None and self._last_hw.shape == grey_hw.shape:
             self._steps.append(step_between(self._last_hw, grey_hw))
         self._last_hw = grey_hw

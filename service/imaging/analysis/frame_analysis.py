@@ -7,6 +7,7 @@ Shape suffixes: h height, w width of a used region.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import cv2
@@ -130,8 +131,11 @@ def analyze_frame(
         keep_text: do not mask text for the encoder.
         tagged: BurnedInAnnotation of the file.
     """
+    first = _Surroundings.of(pixels, used[0].box)
+    others = (_Surroundings.of(pixels, region.box) for region in used[1:])
     views = tuple(
-        _judged(_view(pixels, region, finder, keep_text=keep_text), pixels) for region in used
+        _judged(_view(around, region, finder, keep_text=keep_text), pixels)
+        for region, around in zip(used, chain((first,), others), strict=True)
     )
     kept = sum(v.used_hw.size - v.masked_px for v in views)
     risk, reasons = _risk(views, keep_text, tagged)
@@ -140,7 +144,7 @@ def analyze_frame(
         masked_px=max(0, pixels.shape[0] * pixels.shape[1] - kept),
         risk=risk,
         risk_reasons=reasons,
-        findings=quality.assess_quality(crop(pixels, used[0].box)),
+        findings=quality.assess_quality(first.measured()),
     )
     return AnalyzedFrame(views, analysis)
 
@@ -177,52 +181,64 @@ class _Surroundings:
         box: of the region, in these pixels.
         brightest_hw, chroma_hw: of a frame in colour, whose channels are taken apart once; of a
             grey one the pixels, and None.
+        coloured: the part of the box that holds all its colour, in pixels of the box.
     """
 
     pixels: Pixels
     box: Box
     brightest_hw: Pixels
     chroma_hw: Pixels | None
+    coloured: Box
 
     @classmethod
     def of(cls, pixels: Pixels, box: Box) -> "_Surroundings":
         x0, y0, x1, y1 = box
         left, top = max(0, x0 - CONTEXT_PX), max(0, y0 - CONTEXT_PX)
         around = pixels[top : y1 + CONTEXT_PX, left : x1 + CONTEXT_PX]
-        brightest_hw, chroma_hw = around, None
-        if around.ndim == 3:
-            brightest_hw, chroma_hw = brightest_and_chroma(around)
-        return cls(around, shifted(box, -left, -top), brightest_hw, chroma_hw)
+        inner = shifted(box, -left, -top)
+        if around.ndim == 2:
+            return cls(around, inner, around, None, (0, 0, 0, 0))
+        brightest_hw, chroma_hw = brightest_and_chroma(around)
+        return cls(around, inner, brightest_hw, chroma_hw, box_of(crop(chroma_hw, inner)))
 
     def grey_hw(self) -> Pixels:
         """A copy of the box as the encoder gets it, as by ``grey_of``."""
         used_hw = crop(self.brightest_hw, self.box).copy()  # the grey, where there is no colour
-        if self.chroma_hw is not None:
-            coloured = box_of(crop(self.chroma_hw, self.box))
-            if area_px(coloured):
-                part = crop(crop(self.pixels, self.box), coloured)
-                crop(used_hw, coloured)[:] = grey_of(part)
+        if area_px(self.coloured):
+            part = crop(crop(self.pixels, self.box), self.coloured)
+            crop(used_hw, self.coloured)[:] = grey_of(part)
         return used_hw
 
+    def measured(self) -> Pixels:
+        """The box for quality: one channel where all are equal, which gives the same findings."""
+        return crop(self.pixels if area_px(self.coloured) else self.brightest_hw, self.box)
 
-def _view(pixels: Pixels, region: Region, finder: TextFinder, *, keep_text: bool) -> RegionView:
-    around = _Surroundings.of(pixels, region.box)
+
+def _view(
+    around: _Surroundings, region: Region, finder: TextFinder, *, keep_text: bool
+) -> RegionView:
     used_hw = around.grey_hw()
     inside_hw = region.mask()
     if inside_hw is not None:
         used_hw = np.asarray(cv2.bitwise_and(used_hw, used_hw, mask=inside_hw.view(np.uint8)))
     texts = _texts(around, inside_hw, finder)
     shown_hw = without(used_hw, texts) if texts else used_hw
-    kept_hw = np.ones(used_hw.shape, np.uint8)
-    for item in texts:
-        crop(kept_hw, item.box)[:] = 0
-    text_px = used_hw.size - cv2.countNonZero(kept_hw)
+    text_px, kept_px = _counted(used_hw, inside_hw, texts)
     if keep_text:
         return RegionView(region, used_hw, shown_hw, texts, text_px, 0)
-    if inside_hw is not None:
-        kept_hw = np.asarray(cv2.bitwise_and(kept_hw, inside_hw.view(np.uint8)), np.uint8)
-    masked_px = used_hw.size - cv2.countNonZero(kept_hw)
-    return RegionView(region, shown_hw, shown_hw, texts, text_px, masked_px)
+    return RegionView(region, shown_hw, shown_hw, texts, text_px, used_hw.size - kept_px)
+
+
+def _counted(used_hw: Pixels, inside_hw: Bools | None, texts: Sequence[TextBox]) -> tuple[int, int]:
+    """Pixels in the boxes of text, and pixels of the region beside them."""
+    inside_px = used_hw.size if inside_hw is None else int(np.count_nonzero(inside_hw))
+    if not texts:
+        return 0, inside_px
+    text_hw = np.zeros(used_hw.shape, bool)
+    for item in texts:
+        crop(text_hw, item.box)[:] = True
+    masked_hw = text_hw if inside_hw is None else text_hw & inside_hw
+    return int(np.count_nonzero(text_hw)), inside_px - int(np.count_nonzero(masked_hw))
 
 
 def _judged(view: RegionView, pixels: Pixels) -> RegionView:

@@ -29,7 +29,7 @@ def grey(pixels: Pixels) -> Pixels:
     """(h, w), quickly: for measuring; the encoder gets ``frames.grey_of``."""
     if pixels.ndim == 2:
         return pixels
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def grey_if_large(pixels: Pixels) -> Pixels:
@@ -137,7 +137,7 @@ def brightest_and_chroma(frame_hw3: Pixels) -> tuple[Pixels, Pixels]:
 
 
 def _channels(frame_hw3: Pixels) -> Sequence[Any]:
-    return cv2.split(np.ascontiguousarray(frame_hw3))
+    return cv2.split(frame_hw3)  # a part of a frame is read in place
 
 
 def _reduced(operation: Callable[..., Any], red_hw: Any, green_hw: Any, blue_hw: Any) -> Pixels:

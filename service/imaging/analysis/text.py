@@ -104,13 +104,13 @@ class TextFinder:
 def _boxes(
     logits_rc: Floats, step_x: float, step_y: float, width: int, height: int
 ) -> list[TextBox]:
+    if logits_rc.max() < SEED_LOGIT:
+        return []  # as in nearly every frame
     cells_rc = (logits_rc > GROW_LOGIT).astype(np.uint8)
     # Gaps are closed sideways only, so that lines stay separate.
     joined_rc = cv2.morphologyEx(cells_rc, cv2.MORPH_CLOSE, np.ones((1, 3), np.uint8))
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(joined_rc, connectivity=8)
     labels_rc = np.asarray(numbers, np.int64)
-    if count == 1:
-        return []
     max_logits = np.full(count, -np.inf, np.float32)
     labelled_rc = labels_rc > 0  # few of the cells
     np.maximum.at(max_logits, labels_rc[labelled_rc], logits_rc[labelled_rc])

@@ -176,7 +176,7 @@ def grey_of(pixels: Pixels) -> Pixels:
     """uint8 (H, W); of a frame with colour the ITU-R BT.601 luma, as the encoder was trained on."""
     if pixels.ndim == 2:
         return pixels
-    red_HW, green_HW, blue_HW = cv2.split(np.ascontiguousarray(pixels))
+    red_HW, green_HW, blue_HW = cv2.split(pixels)
     coloured_HW = cv2.bitwise_or(cv2.absdiff(red_HW, green_HW), cv2.absdiff(green_HW, blue_HW))
     # Most screens are grey but for a few marks. The luma of grey is the grey itself, so Pillow,
     # whose rounding the digests of stored pixels depend on, converts the coloured part alone.

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import ImageFile
 
 from service.arrays import Pixels
-from service.imaging.formats.codestream import is_ended
 
 _CHUNK = struct.Struct(">I4s")
 # Neither transparency, animation nor Exif. Pillow finds an orientation in iTXt and zTXt too,
@@ -25,7 +24,7 @@ _PLAIN_CHUNKS = frozenset(
 _RAW_PROFILE = b"Raw profile"
 _IHDR_END = 33
 _PLAIN_COLOURS = (0, 2)  # grey, and red, green and blue (PNG 3rd edition, 11.2.1)
-_SCAN = b"\xff\xda"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
 
 
 def plain_pixels(image: ImageFile.ImageFile, data: bytes) -> Pixels | None:
@@ -74,4 +73,5 @@ def _is_plain_jpeg(data: bytes) -> bool:
 
     imagecodecs fills up what is missing of a truncated file with grey, and Pillow refuses it.
     """
-    return data.count(_SCAN) == 1 and is_ended(data)
+    at = data.find(_SCAN)  # near the start, so its end is searched for only once
+    return at >= 0 and data.find(_SCAN, at + 2) < 0 and data.rfind(_END) > at

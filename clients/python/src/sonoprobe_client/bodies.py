@@ -62,6 +62,14 @@ CollectionImportBody = TypedDict("CollectionImportBody", {"from": "Required[str]
 """Where to read an export from."""
 
 
+class CopyScansBody(TypedDict, total=False):
+    """Scans of a collection to store in another one too."""
+
+    scan_ids: Required[Sequence[str]]
+    to: Required[str]
+    """A collection that exists, not the one of the scans."""
+
+
 class EmbeddingOptions(TypedDict, total=False):
     """How to embed and to write numbers: query parameters, or the ``options`` of a form."""
 

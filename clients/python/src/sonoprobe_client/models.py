@@ -380,6 +380,33 @@ class ConfusionCellAnswer(Answer):
     predicted: str
 
 
+class CopiedScan(Answer):
+    """What became of one scan: its copy, or ``problem``."""
+
+    copy_id: str | None = None
+    """Id in the other collection: the same, unless it had the image before."""
+    created: bool | None = None
+    """False: the collection had this image of this subject already."""
+    ignored: list[IgnoredAnswer] | None = None
+    """What the scan says otherwise than the one there, which stays as is."""
+    problem: Problem | None = None
+    scan_id: str
+    """Of the scan that was to be copied."""
+
+
+class CopiedScansAnswer(Answer):
+    """One item per scan, in order."""
+
+    created: int
+    """Number of scans that are new in the other collection."""
+    failed: int
+    """Number of scans that were not copied."""
+    items: list[CopiedScan]
+    known: int
+    """Number of scans that it had already."""
+    to: str
+
+
 class CorrectionAnswer(Answer):
     """A statement of the file that its own content contradicts, and that was not believed."""
 
@@ -1128,6 +1155,37 @@ class MonitorAnswer(Answer):
     reference: ReferenceAnswer | None
     version: int
     windows: list[WindowUsageAnswer]
+
+
+class NearDuplicateAnswer(Answer):
+    """Two scans that nearly repeat each other; the first one was stored before."""
+
+    differs: list[str]
+    """Fields with different values."""
+    first: ScanAnswer
+    patients: str
+    """`unknown`: at least one scan names no patient."""
+    same_image: bool
+    """They have the same file, or the same pixels."""
+    second: ScanAnswer
+    similarity: float
+    """Cosine."""
+
+
+class NearDuplicatesAnswer(Answer):
+    """Pairs of different patients first, then those without a patient, then by similarity."""
+
+    collection: str
+    compared: int
+    """Of these: all, or of more than 20,000 a drawn part."""
+    items: list[NearDuplicateAnswer]
+    min_similarity: float
+    of_different_patients: int
+    """Of these."""
+    scans: int
+    """Of the collection."""
+    total: int
+    """Number of all pairs that pass."""
 
 
 class NearestExample(Answer):

@@ -13,6 +13,7 @@ from sonoprobe_client.models import (
     LabelRenameAnswer,
     LayoutAnswer,
     MapAnswer,
+    NearDuplicatesAnswer,
     NextScansAnswer,
     OperationAnswer,
     ReembeddingAnswer,
@@ -112,6 +113,24 @@ class AsyncCollectionCalls(AsyncTransport):
         params = without_none({"task": list(tasks), "limit": limit})
         path = f"{collection_path(collection)}/next"
         return self._read(NextScansAnswer, await self._json("GET", path, params=params))
+
+    async def near_duplicates(
+        self,
+        collection: str,
+        *,
+        min_similarity: float | None = None,
+        patients: str | None = None,
+        limit: int | None = None,
+    ) -> NearDuplicatesAnswer:
+        """GET .../duplicates: pairs that nearly repeat each other, of different patients first.
+
+        Args:
+            patients: only pairs of ``different`` patients, of the ``same``, or ``unknown``.
+        """
+        params = without_none({"min_similarity": min_similarity, "patients": patients})
+        path = f"{collection_path(collection)}/duplicates"
+        answer = await self._json("GET", path, params=params | without_none({"limit": limit}))
+        return self._read(NearDuplicatesAnswer, answer)
 
     async def rename_label(
         self,

@@ -13,6 +13,7 @@ from sonoprobe_client.models import (
     LabelRenameAnswer,
     LayoutAnswer,
     MapAnswer,
+    NearDuplicatesAnswer,
     NextScansAnswer,
     OperationAnswer,
     ReembeddingAnswer,
@@ -111,6 +112,24 @@ class CollectionCalls(Transport):
         params = without_none({"task": list(tasks), "limit": limit})
         path = f"{collection_path(collection)}/next"
         return self._read(NextScansAnswer, self._json("GET", path, params=params))
+
+    def near_duplicates(
+        self,
+        collection: str,
+        *,
+        min_similarity: float | None = None,
+        patients: str | None = None,
+        limit: int | None = None,
+    ) -> NearDuplicatesAnswer:
+        """GET .../duplicates: pairs that nearly repeat each other, of different patients first.
+
+        Args:
+            patients: only pairs of ``different`` patients, of the ``same``, or ``unknown``.
+        """
+        params = without_none({"min_similarity": min_similarity, "patients": patients})
+        path = f"{collection_path(collection)}/duplicates"
+        answer = self._json("GET", path, params=params | without_none({"limit": limit}))
+        return self._read(NearDuplicatesAnswer, answer)
 
     def rename_label(
         self,

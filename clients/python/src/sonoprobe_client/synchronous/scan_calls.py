@@ -8,6 +8,7 @@ from sonoprobe_client.batches import MAX_FILES, Batch, ImageQueue, Images, OnPro
 from sonoprobe_client.bodies import FilterBody, ScanMetadata, ScanPatchBody
 from sonoprobe_client.models import (
     AddedScansAnswer,
+    CopiedScansAnswer,
     ErasureAnswer,
     ScanAnswer,
     ScanDeleted,
@@ -63,6 +64,20 @@ class ScanCalls(Transport):
         queue = ImageQueue(images, metadata)
         answer = self._in_batches(queue, send, on_progress, max_files)
         return self._read(AddedScansAnswer, answer)
+
+    def copy_scans(
+        self,
+        collection: str,
+        scan_ids: Sequence[str],
+        to: str,
+        *,
+        idempotency_key: str | None = None,
+    ) -> CopiedScansAnswer:
+        """POST .../scans/copy: store up to 200 scans in the collection ``to`` as well."""
+        path, key = f"{collection_path(collection)}/scans/copy", self._repeatable(idempotency_key)
+        body = {"to": to, "scan_ids": list(scan_ids)}
+        answer = self._json("POST", path, json=body, idempotency_key=key)
+        return self._read(CopiedScansAnswer, answer)
 
     def known(self, collection: str, sha256s: Sequence[str]) -> dict[str, str]:
         """GET .../scans?sha256=: {sha256: scan_id} of files that are stored, of any subject."""

@@ -99,7 +99,7 @@ def pool_of(
     without = tuple(ScanFilter(label_presence={task: False}) for task in tasks)
     row_ids_U = catalog.row_ids_where(workspace_id, collection, ScanFilter(any_of=without))
     labelled = _labelled(catalog, sources, workspace_id, collection, tasks)
-    drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, _drawn(row_ids_U))
+    drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, drawn_rows(row_ids_U))
     by_row = catalog.get_scans_by_row(workspace_id, collection, drawn.tolist())
     rows = [row for row, row_id in enumerate(drawn.tolist()) if row_id in by_row]
     scans = tuple(by_row[int(drawn[row])] for row in rows)
@@ -119,7 +119,7 @@ def _labelled(
 ) -> Examples:
     """The scans that have all labels, at most a drawn 20,000."""
     where = ScanFilter(label_presence=dict.fromkeys(tasks, True))
-    row_ids = _drawn(catalog.row_ids_where(workspace_id, collection, where))
+    row_ids = drawn_rows(catalog.row_ids_where(workspace_id, collection, where))
     ids_M, embeddings_MD = catalog.row_vectors(workspace_id, collection, row_ids)
     by_row = catalog.get_scans_by_row(workspace_id, collection, ids_M.tolist())
     rows = [row for row, row_id in enumerate(ids_M.tolist()) if row_id in by_row]
@@ -139,7 +139,8 @@ def _labelled(
     )
 
 
-def _drawn(row_ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[int]:
+def drawn_rows(row_ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[int]:
+    """All of them, or of more than 20,000 a drawn part, always the same."""
     if len(row_ids) > MAX_POOL:
         row_ids = np.sort(np.random.default_rng(0).permutation(row_ids)[:MAX_POOL])
     return [int(row_id) for row_id in row_ids]
@@ -202,7 +203,7 @@ def selected_pool(
         return None
     sources.check_collection(workspace_id, collection)
     row_ids_U = catalog.row_ids_where(workspace_id, collection, selection.where)
-    drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, _drawn(row_ids_U))
+    drawn, embeddings_UD = catalog.row_vectors(workspace_id, collection, drawn_rows(row_ids_U))
     by_row = catalog.get_scans_by_row(workspace_id, collection, drawn.tolist())
     rows = [
         row
