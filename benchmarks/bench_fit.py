@@ -30,6 +30,7 @@ from service.cli.folder_walk import image_files
 from service.cli.ingesting.ingest import ingest
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import Client as TypedClient
 from sonoprobe_client import PlainClient as Client
 from training.catalogue.simulator import write_samples
 
@@ -58,7 +59,7 @@ def main() -> None:
             local_service(settings) as local,
             Client(local.url, key=local.key, timeout_s=LARGE_TIMEOUT_S) as client,
         ):
-            report = small(client, folder, arguments.runs) | predictions(client, folder)
+            report = small(local, client, folder, arguments.runs) | predictions(client, folder)
             if arguments.large:
                 report |= large(local, client, folder, arguments.large)
     print_report(report, arguments)
@@ -70,13 +71,14 @@ def simulated(folder: Path) -> Path:
     return folder
 
 
-def small(client: Client, folder: Path, runs: int) -> dict[str, float]:
+def small(local: LocalService, client: Client, folder: Path, runs: int) -> dict[str, float]:
     """Fit the same examples again and again; the folders of the files are their classes."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())[:CLASSES]
     files = [f for name in names for f in image_files(folder / name)[:PER_CLASS]]
     labels = {hashlib.sha256(f.read_bytes()).hexdigest(): f.parent.name for f in files}
     client.create_collection("bench")
-    ingest(client, "bench", files)
+    with TypedClient(local.url, key=local.key, retries=0) as sender:
+        ingest(sender, "bench", files)
     scans = list(client.scans("bench"))
     if len(scans) != CLASSES * PER_CLASS:
         raise SystemExit(f"expected {CLASSES} folders of {PER_CLASS} images")

@@ -14,6 +14,7 @@ from service.access.failed_keys import FailedKeys
 from service.access.key_registry import KeyRegistry
 from service.access.keys import DEFAULT_WORKSPACE, KeyRing
 from service.access.saved_answers import AnswerStore
+from service.access.stream_places import stream_places
 from service.access.tokens.access_tokens import access_tokens
 from service.access.workspace_registry import WorkspaceRegistry
 from service.access.workspace_rules import WorkspaceRules, workspace_rules
@@ -162,7 +163,7 @@ async def _opened(
         searchers=searchers,
         slow_lane=slow_lane,
         default_workspace_id=home_id,
-        streams=stream_table(settings, metrics),
+        streams=stream_table(stream_places(truth, settings, metrics.limited), settings, metrics),
         audit=audit,
     )
 

@@ -33,6 +33,7 @@ from service.catalog.operation_records import NAMELESS, NamedItems, Operation, R
 from service.catalog.policies.policy_interface import PolicyCatalog
 from service.catalog.records import Classifier, ClassifierVersion, NewVersion, Page, VersionExample
 from service.catalog.signing.signing_interface import SigningCatalog
+from service.catalog.streams.stream_interface import StreamCatalog
 
 Admit: TypeAlias = Callable[[int, int], None]
 
@@ -294,6 +295,7 @@ class Catalog(
     MonitoringCatalog,
     SigningCatalog,
     LayoutCatalog,
+    StreamCatalog,
     CopyCatalog,
     Protocol,
 ):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,12 +16,17 @@ from service.classifiers.signing.signatures import (
     verify_file,
 )
 from service.cli.labelled_files import labelled_files
+from service.cli.remote import version_commands
+from service.cli.remote.classifier_rows import classifier_row, signing_key_row, unlabelled_row
 from service.cli.stored_labels import store_examples, write_labels
-from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, errors, explained, service_at, show
+from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, errors, explained, show
 from service.errors import InputError, UntrustedSignature
 from sonoprobe_client import ApiError
+from sonoprobe_client.bodies import EvaluationBody, NewClassifierBody
+from sonoprobe_client.models import FailedItem
 
 app = typer.Typer(no_args_is_help=True, help="Fit and use the classifiers of a running service.")
+app.add_typer(version_commands.app)
 TOO_MUCH = frozenset({"too_many_items", "upload_too_large"})
 PREDICT_FILES = 32
 MAX_CINE_FRAMES = 256
@@ -67,23 +72,27 @@ def fit(
     With a collection the labels are written into its scans, and every scan with a label of the
     task takes part; `refit` then learns later labels.
     """
-    with service_at(url, key) as client:
+    with client_at(url, key, retries=0) as client:
         files = labelled_files(source)
-        fields: dict[str, Any] = {"views": True} if views else {}
-        fields |= {} if unlabelled is None else {"unlabelled": {"collection": unlabelled}}
+        body: NewClassifierBody = {"name": name}
+        if views:
+            body["views"] = True
+        if unlabelled is not None:
+            body["unlabelled"] = {"collection": unlabelled}
         if collection is None:
             images = [file.path.read_bytes() for file in files]
             with _hint():
                 examples = [file.example for file in files]
-                answer = client.fit_images(name, images, examples, fields=fields)
+                answer = client.fit_images(name, images, examples, fields=body)
         else:
             labels = write_labels(client, collection, task or name, files)
             typer.echo(str(labels), err=as_json)
-            wanted = {"name": name, "collection": collection, "task": task or name}
-            answer = client.fit(wanted | fields)
-        heads = answer["report"]["labels"] if unlabelled else ()
-        show(answer, [_line(answer), *map(_unlabelled_line, heads)], as_json=as_json)
-        for warning in answer["report"]["warnings"]:
+            answer = client.fit({**body, "collection": collection, "task": task or name})
+        report = answer.report
+        heads = report.labels if unlabelled and report else ()
+        lines = [classifier_row(answer), *filter(None, map(unlabelled_row, heads))]
+        show(answer.document(), lines, as_json=as_json)
+        for warning in report.warnings if report else ():
             errors.print(warning, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -96,7 +105,7 @@ def refit(
     key: Key = None,
 ) -> None:
     """Fit a new version from the labels that the collection of the classifier has now."""
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         try:
             made = client.refit(name, {"publish": publish})
         except ApiError as error:
@@ -105,18 +114,19 @@ def refit(
             told = "nothing changed: the latest version has learnt these labels already"
             show(error.problem, [told], as_json=as_json)
             return
-        settings = made["settings"]
-        counts = ", ".join(f"{settings[key]} {key}" for key in ("added", "relabelled", "dropped"))
-        told = f"version {made['version']}: {counts}, {settings['not_kept']} not kept"
-        show(made, [told, _line(client.classifier(name))], as_json=as_json)
+        of = made.settings
+        counts = f"{of.added} added, {of.relabelled} relabelled, {of.dropped} dropped"
+        told = f"version {made.version}: {counts}, {of.not_kept} not kept"
+        lines = [told, classifier_row(client.classifier(name))]
+        show(made.document(), lines, as_json=as_json)
 
 
 @app.command("list")
 def list_all(as_json: AsJson = False, url: Url = LOCAL_URL, key: Key = None) -> None:
     """List the classifiers with the accuracy of their published versions."""
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         found = list(client.classifiers())
-        show(found, map(_line, found), as_json=as_json)
+        show([c.document() for c in found], map(classifier_row, found), as_json=as_json)
 
 
 @app.command()
@@ -144,7 +154,7 @@ def predict(
     step = len(files) if cine else PREDICT_FILES
     failed = 0
     lines: list[dict[str, Any]] = []
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         for start in range(0, len(files), step):
             batch = files[start : start + step]
             answer = client.predict(
@@ -155,12 +165,14 @@ def predict(
                 heatmap="png" if heatmaps else None,
                 cine=cine,
             )
-            for number, (path, item) in enumerate(zip(batch, answer["items"], strict=True), start):
-                failed += "problem" in item
-                _write_heatmap(heatmaps, number, path, item.pop("heatmap", None))
-                lines.append({"file": str(path), "version": answer["version"], **item})
-            if answer["cine"] is not None:
-                lines.append({"cine": answer["cine"]})
+            version = answer.version  # of all files, also when another one is published meanwhile
+            for number, (path, item) in enumerate(zip(batch, answer.items, strict=True), start):
+                failed += isinstance(item, FailedItem)
+                fields = item.document()
+                _write_heatmap(heatmaps, number, path, fields.pop("heatmap", None))
+                lines.append({"file": str(path), "version": version, **fields})
+            if answer.cine is not None:
+                lines.append({"cine": answer.cine.document(), "version": version})
             if not as_json:
                 show(None, map(json.dumps, lines), as_json=False)
                 lines.clear()
@@ -182,27 +194,28 @@ def evaluate(
         typer.Option("--allow-known", help="Also evaluate on examples of the fit."),
     ] = False,
     on_refused: Annotated[
-        str, typer.Option(help="fail, or leave-out: evaluate on what is not refused.")
+        Literal["fail", "leave-out"],
+        typer.Option(help="fail, or leave-out: evaluate on what is not refused."),
     ] = "fail",
     as_json: AsJson = False,
     url: Url = LOCAL_URL,
     key: Key = None,
 ) -> None:
     """Evaluate a version on labelled images of other patients; print one JSON object."""
-    with service_at(url, key) as client:
+    with client_at(url, key, retries=0) as client:
         files = labelled_files(source)
-        body: dict[str, Any] = {"allow_known": allow_known}
-        body["on_refused"] = on_refused.replace("-", "_")
+        body: EvaluationBody = {"allow_known": allow_known}
+        body["on_refused"] = "leave_out" if on_refused == "leave-out" else "fail"
         images: list[bytes] = []
         if collection is None:
             body["examples"] = [file.example for file in files]
             images = [file.path.read_bytes() for file in files]
         else:
-            examples = store_examples(client, collection, files)
-            body |= {"collection": collection, "examples": examples}
+            body["collection"] = collection
+            body["examples"] = store_examples(client, collection, files)
         with _hint():
             evaluation = client.evaluate(name, body, images=images, version=version)
-        show(evaluation, [json.dumps(evaluation)], as_json=as_json)
+        show(evaluation.document(), [json.dumps(evaluation.document())], as_json=as_json)
 
 
 @app.command()
@@ -218,7 +231,7 @@ def export(
 
     JSON is signed inside; the signature of NAME.onnx is written to NAME.onnx.sig.
     """
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         number = version or "published"
         if out.suffix == ".onnx":
             data, signature = client.export_signed_onnx(name, version=number)
@@ -240,11 +253,12 @@ def import_(
     key: Key = None,
 ) -> None:
     """Create a classifier from exported JSON, under a new name; say who signed it."""
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         classifier = client.import_classifier(name, _exported(file))
-        signature = classifier["signature"]
-        errors.print(f"signature: {signature['state']} {signature['key_id'] or ''}".rstrip())
-        show(classifier, [_line(classifier)], as_json=as_json)
+        signature = classifier.signature
+        if signature is not None:
+            errors.print(f"signature: {signature.state} {signature.key_id or ''}".rstrip())
+        show(classifier.document(), [classifier_row(classifier)], as_json=as_json)
 
 
 def _exported(file: Path) -> dict[str, Any]:
@@ -290,9 +304,9 @@ def _key_text(argument: str) -> str:
 @app.command("signing-keys")
 def signing_keys(as_json: AsJson = False, url: Url = LOCAL_URL, key: Key = None) -> None:
     """List whose classifiers the workspace trusts, and the keys of its own."""
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         found = list(client.signing_keys())
-        show(found, map(_key_line, found), as_json=as_json)
+        show([k.document() for k in found], map(signing_key_row, found), as_json=as_json)
 
 
 @app.command()
@@ -304,9 +318,9 @@ def trust(
     key: Key = None,
 ) -> None:
     """Trust what the owner of a public key signs."""
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         found = client.trust_signing_key(name, _key_text(public_key))
-        show(found, [f"trusted {found['key_id']}"], as_json=as_json)
+        show(found.document(), [f"trusted {found.key_id}"], as_json=as_json)
 
 
 @app.command()
@@ -317,17 +331,17 @@ def distrust(
     key: Key = None,
 ) -> None:
     """Trust a key no longer."""
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         found = client.distrust_signing_key(key_id)
-        show(found, [f"distrusted {found['key_id']}"], as_json=as_json)
+        show(found.document(), [f"distrusted {found.key_id}"], as_json=as_json)
 
 
 @app.command("rotate-signing-key")
 def rotate_signing_key(as_json: AsJson = False, url: Url = LOCAL_URL, key: Key = None) -> None:
     """Sign with a new key from now on; what the one before signed stays trusted."""
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         found = client.rotate_signing_key()
-        show(found, [f"signs with {found['key_id']}"], as_json=as_json)
+        show(found.document(), [f"signs with {found.key_id}"], as_json=as_json)
 
 
 @app.command()
@@ -339,9 +353,9 @@ def publish(
     key: Key = None,
 ) -> None:
     """Publish a version, which then predicts; an earlier one rolls back."""
-    with service_at(url, key) as client:
+    with client_at(url, key) as client:
         found = client.publish(name, version)
-        show(found, [_line(found)], as_json=as_json)
+        show(found.document(), [classifier_row(found)], as_json=as_json)
 
 
 @contextmanager
@@ -363,29 +377,3 @@ def _write_heatmap(
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{number:04d}-{path.stem}.png").write_bytes(base64.b64decode(heatmap["png"]))
-
-
-def _unlabelled_line(head: dict[str, Any]) -> str:
-    """Whether scans without a label took part."""
-    found = head["unlabelled"]
-    verb = "used" if found["used"] else "not used"
-    return f"{found['scans']} unlabelled scans {verb}: {found['because']}"
-
-
-def _key_line(found: dict[str, Any]) -> str:
-    """Id, name, what the key is for, the key."""
-    state = "signs" if found["signs"] else "own, retired" if found["own"] else "trusted"
-    return "\t".join((found["key_id"], found["name"], state, found["public_key"]))
-
-
-def _line(classifier: dict[str, Any]) -> str:
-    """Name, version, accuracy with its interval, classes."""
-    report = classifier["report"] or {}
-    accuracy, interval = report.get("balanced_accuracy"), report.get("interval_95")
-    quality = "not evaluated"
-    if accuracy is not None and interval is not None:
-        quality = f"balanced accuracy {accuracy:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
-    calibrated = "calibrated" if classifier["calibrated"] else "not calibrated"
-    version = f"version {classifier['published_version']} of {classifier['latest_version']}"
-    classes = ", ".join(classifier["classes"])
-    return "\t".join((classifier["name"], version, quality, calibrated, classes))

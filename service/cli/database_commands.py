@@ -16,7 +16,17 @@ from service.catalog.audit.sqlite_audit import AUDIT_FILE, open_to_read
 from service.catalog.data_folder import owned
 from service.catalog.sqlite.sqlite_catalog import FILE_NAME, open_catalog
 from service.cli.audited import audited
-from service.cli.terminal import AsJson, catalog_at, errors, explained, show
+from service.cli.remote.answer_rows import operation_row
+from service.cli.terminal import (
+    AsJson,
+    Key,
+    Server,
+    catalog_at,
+    client_at,
+    errors,
+    explained,
+    show,
+)
 from service.errors import InputError, InvalidSettings, NotSupported
 from service.jobs.job_requests import WorkspaceDeletion
 from service.opening.catalog_opening import postgres_of, with_driver
@@ -111,8 +121,21 @@ def create_workspace(
         str | None, typer.Option(help="Database of SONOPROBE_SHARDS; default the directory.")
     ] = None,
     as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
 ) -> None:
-    """Create a workspace; `sonoprobe keys create` lets somebody in."""
+    """Create a workspace; `sonoprobe keys create` lets somebody in.
+
+    With --server the key of its administrator is printed once.
+    """
+    if server is not None:
+        with client_at(server, key) as client:
+            if shard is not None:
+                raise InputError("expected no --shard with --server: the operator chooses it here")
+            answer = client.create_workspace(name)
+            errors.print(f"workspace {name}, key {answer.key.key_id}; shown once:")
+            show(answer.document(), [answer.secret], as_json=as_json)
+            return
     with explained():
         require_workspace_name(name)
         settings = read_settings()
@@ -133,8 +156,14 @@ def create_workspace(
 
 
 @workspaces.command("list")
-def list_workspaces(as_json: AsJson = False) -> None:
-    """List all workspaces, oldest first, and where each is."""
+def list_workspaces(as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """List all workspaces, oldest first, and where each is; a server does not tell where."""
+    if server is not None:
+        with client_at(server, key) as client:
+            found = list(client.list_workspaces())
+            lines = ["\t".join((w.workspace_id, w.name, w.status)) for w in found]
+            show([w.document() for w in found], lines, as_json=as_json)
+            return
     with explained():
         settings = read_settings()
         if settings.catalog is None:
@@ -152,16 +181,30 @@ def list_workspaces(as_json: AsJson = False) -> None:
 
 
 @workspaces.command("suspend")
-def suspend_workspace(name: Name, as_json: AsJson = False) -> None:
+def suspend_workspace(
+    name: Name, as_json: AsJson = False, server: Server = None, key: Key = None
+) -> None:
     """Refuse all keys of a workspace at once and let its operations wait; its data stays."""
+    if server is not None:
+        with client_at(server, key) as client:
+            done = client.suspend_workspace(name)
+            show(done.document(), [f"suspended {name}"], as_json=as_json)
+            return
     with explained(), catalog_at(read_settings()) as catalog:
         WorkspaceRegistry(catalog).suspend(name)
         show({"name": name, "status": "suspended"}, [f"suspended {name}"], as_json=as_json)
 
 
 @workspaces.command("resume")
-def resume_workspace(name: Name, as_json: AsJson = False) -> None:
+def resume_workspace(
+    name: Name, as_json: AsJson = False, server: Server = None, key: Key = None
+) -> None:
     """End a suspension."""
+    if server is not None:
+        with client_at(server, key) as client:
+            done = client.resume_workspace(name)
+            show(done.document(), [f"resumed {name}"], as_json=as_json)
+            return
     with explained(), catalog_at(read_settings()) as catalog:
         WorkspaceRegistry(catalog).resume(name)
         show({"name": name, "status": "active"}, [f"resumed {name}"], as_json=as_json)
@@ -174,23 +217,38 @@ def delete_workspace(
         bool, typer.Option("--yes", help="Do not ask. Nothing takes a deletion back.")
     ] = False,
     as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
 ) -> None:
     """Delete a workspace with everything in it. Its keys are unknown at once.
 
     A running service deletes the data, or the next one that starts; the operation has the receipt.
     """
+    if server is not None:
+        with client_at(server, key) as client:
+            if not yes:
+                held = client.workspace(name)
+                _require_consent(held.scans, held.classifiers)
+            begun = client.delete_workspace(name)
+            show(begun.document(), [operation_row(begun)], as_json=as_json)
+            return
     with explained(), catalog_at(read_settings()) as catalog:
         registry = WorkspaceRegistry(catalog)
         _, contents = registry.get(name)
-        question = f"delete {contents.scans} scans and {contents.classifiers} classifiers for ever?"
-        if not yes and not typer.confirm(question, err=True):
-            raise typer.Exit(1)
+        if not yes:
+            _require_consent(contents.scans, contents.classifiers)
         workspace, contents = registry.begin_deletion(name)
         request = WorkspaceDeletion(workspace.workspace_id, name, **asdict(contents))
         operator_id = workspace_id_of(catalog, DEFAULT_WORKSPACE)
         operation = catalog.create_operation(operator_id, request.kind, request.to_json())
         told = f"{operation.operation_id}\tof the workspace {DEFAULT_WORKSPACE}"
         show({"operation_id": operation.operation_id}, [told], as_json=as_json)
+
+
+def _require_consent(scans: int, classifiers: int) -> None:
+    """Raises typer.Exit: nobody says yes."""
+    if not typer.confirm(f"delete {scans} scans and {classifiers} classifiers for ever?", err=True):
+        raise typer.Exit(1)
 
 
 @workspaces.command("move")

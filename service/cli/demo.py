@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from service.cli.folder_walk import image_files
 from service.cli.ingesting.ingest import Ingested, ingest
 from service.errors import InputError, NotEnoughExamples
-from sonoprobe_client import PlainClient
+from sonoprobe_client import Client
+from sonoprobe_client.bodies import NewClassifierBody, QueryBody
+from sonoprobe_client.models import VersionReport
 
 SAMPLES = Path(__file__).parent / "samples"
 COLLECTION, TASK = "demo", "class"
@@ -78,14 +79,14 @@ def _manifest_rows(folder: Path) -> dict[Path, dict[str, str]]:
 
 
 def upload(
-    client: PlainClient, examples: Sequence[DemoExample], *, on_done: Callable[[int], None]
+    client: Client, examples: Sequence[DemoExample], *, on_done: Callable[[int], None]
 ) -> tuple[Ingested, list[StoredExample]]:
     """Store every frame with its class and group; return the stored frames."""
     client.create_collection(COLLECTION, description="sonoprobe demo")
     metadata = [{"subject_id": _digest(e.group), "labels": {TASK: e.label}} for e in examples]
     done = ingest(client, COLLECTION, [e.path for e in examples], metadata, on_done=on_done)
     stored = [
-        StoredExample(scan["scan_id"], scan["labels"][TASK], scan["subject_id"])
+        StoredExample(scan.scan_id, scan.labels[TASK], str(scan.subject_id))
         for scan in client.scans(COLLECTION)
     ]
     return done, stored
@@ -95,19 +96,19 @@ def _digest(group: str) -> str:
     return hashlib.sha256(group.encode()).hexdigest()[:32]
 
 
-def search(client: PlainClient, stored: Sequence[StoredExample]) -> str:
+def search(client: Client, stored: Sequence[StoredExample]) -> str:
     """Search for some stored frames among those of other groups; say how good the hits are."""
     queries = random.Random(0).sample(list(stored), min(MAX_QUERIES, len(stored)))
     hits, chances, example = 0, [], ""
     for scan in queries:
-        query = {"scan_id": scan.scan_id, "k": 3, "exclude_same": "subject"}
-        similar = client.search(COLLECTION, query)["items"]
-        labels = [hit["scan"]["labels"][TASK] for hit in similar]
+        query: QueryBody = {"scan_id": scan.scan_id, "k": 3, "exclude_same": "subject"}
+        similar = client.search(COLLECTION, query).items
+        labels = [hit.scan.labels[TASK] for hit in similar]
         hits += labels[:1] == [scan.label]
         others = [other for other in stored if other.group != scan.group]
         chances.append(sum(other.label == scan.label for other in others) / max(1, len(others)))
         scores = ", ".join(
-            f"{label} {hit['score']:.2f}" for label, hit in zip(labels, similar, strict=True)
+            f"{label} {hit.score:.2f}" for label, hit in zip(labels, similar, strict=True)
         )
         example = example or f"a {scan.label} found: {scores}"
     return (
@@ -117,7 +118,7 @@ def search(client: PlainClient, stored: Sequence[StoredExample]) -> str:
 
 
 def teach(
-    client: PlainClient,
+    client: Client,
     stored: Sequence[StoredExample],
     *,
     labelled: int,
@@ -130,13 +131,16 @@ def teach(
         NotEnoughExamples: a class has no group left for the evaluation.
     """
     scores: list[float] = []
-    reports: list[dict[str, Any]] = []
+    reports: list[VersionReport | None] = []
     rest: list[StoredExample] = []
     for repeat in range(repeats):
         train, rest = split(stored, labelled, random.Random(f"0/{repeat}"))
-        examples = [{"scan_id": scan.scan_id, "label": scan.label} for scan in train]
-        body = {"name": f"demo-{repeat}", "collection": COLLECTION, "examples": examples}
-        reports.append(client.fit(body)["report"])
+        body: NewClassifierBody = {
+            "name": f"demo-{repeat}",
+            "collection": COLLECTION,
+            "examples": [{"scan_id": scan.scan_id, "label": scan.label} for scan in train],
+        }
+        reports.append(client.fit(body).report)
         scores.append(_balanced(client, f"demo-{repeat}", rest))
         on_done(1)
     first, classes = reports[0], len({scan.label for scan in stored})
@@ -147,11 +151,11 @@ def teach(
         f"on the {len(rest)} frames of other groups "
         f"(mean ± SD of {repeats} random choices; chance {100 / classes:.0f} %)"
     ]
-    if first["balanced_accuracy"] is not None and first["interval_95"] is not None:
-        low, high = first["interval_95"]
+    if first and first.balanced_accuracy is not None and first.interval_95 is not None:
+        low, high = first.interval_95
         lines.append(
             "The first classifier's own estimate, from cross-validation on its examples: "
-            f"{100 * first['balanced_accuracy']:.0f} % "
+            f"{100 * first.balanced_accuracy:.0f} % "
             f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
         )
     return lines
@@ -183,11 +187,11 @@ def split(
     return train, rest
 
 
-def _balanced(client: PlainClient, classifier: str, rest: Sequence[StoredExample]) -> float:
+def _balanced(client: Client, classifier: str, rest: Sequence[StoredExample]) -> float:
     right: dict[str, list[bool]] = defaultdict(list)
     for start in range(0, len(rest), PREDICT_AT_ONCE):
         part = rest[start : start + PREDICT_AT_ONCE]
         answer = client.predict_scans(classifier, COLLECTION, [s.scan_id for s in part])
-        for scan, item in zip(part, answer["items"], strict=True):
-            right[scan.label].append(item["most_probable"] == scan.label)
+        for scan, item in zip(part, answer.raise_for_items(), strict=True):
+            right[scan.label].append(item.most_probable == scan.label)
     return statistics.fmean(statistics.fmean(map(float, hits)) for hits in right.values())

@@ -21,10 +21,10 @@ from service.cli.terminal import (
     Key,
     NewCollection,
     Url,
+    client_at,
     errors,
     explained,
     progress,
-    service_at,
     show,
 )
 from service.errors import InputError
@@ -97,7 +97,7 @@ def ingest(
     when one failed, and 3 when files that are no images were passed over or stored scans keep
     other ids or labels; the report names them.
     """
-    with service_at(url, key) as client:
+    with client_at(url, key, retries=0) as client:
         reader = FileReader(_key_of(pseudonym_key), any_content=False, listed=table is not None)
         lines = None if report is None else Report(report)
         rows = None if table is None else read_file_table(table, folder, label_task)

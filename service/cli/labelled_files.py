@@ -7,6 +7,7 @@ from service.cli.csv_table import TableRow, located, read_table
 from service.cli.folder_walk import image_files, walk
 from service.cli.terminal import errors
 from service.errors import InputError
+from sonoprobe_client.bodies import LabelledExample
 
 COLUMNS = ("path", "label", "subject_id", "study_id")
 
@@ -21,10 +22,14 @@ class LabelledFile:
     study_id: str = ""
 
     @property
-    def example(self) -> dict[str, str]:
+    def example(self) -> LabelledExample:
         """The example in a request."""
-        fields = {"label": self.label, "subject_id": self.subject_id, "study_id": self.study_id}
-        return {name: value for name, value in fields.items() if value}
+        example: LabelledExample = {"label": self.label}
+        if self.subject_id:
+            example["subject_id"] = self.subject_id
+        if self.study_id:
+            example["study_id"] = self.study_id
+        return example
 
 
 def labelled_files(source: Path) -> list[LabelledFile]:

@@ -27,7 +27,9 @@ from service.cli.remote import (
     collection_commands,
     label_commands,
     operation_commands,
+    outcome_commands,
     patient_commands,
+    scan_commands,
     search_commands,
 )
 from service.cli.terminal import (
@@ -41,7 +43,7 @@ from service.cli.terminal import (
 from service.observability import configure_logging
 from service.server import serve as run_service
 from service.settings import Settings, program_version, read_settings, unknown_variables
-from sonoprobe_client import PlainClient
+from sonoprobe_client import Client
 
 # A traceback with local variables could print keys and labels.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -54,10 +56,12 @@ app.add_typer(ingest_commands.app)
 app.add_typer(ingest_commands.pseudonyms, name="pseudonyms")
 app.add_typer(classifier_commands.app, name="classifiers")
 app.add_typer(monitor_commands.app)
+app.add_typer(outcome_commands.app, name="outcomes")
 app.add_typer(erasure_commands.app, name="erasures")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(collection_commands.app, name="collections")
 app.add_typer(collection_commands.top)
+app.add_typer(scan_commands.app, name="scans")
 app.add_typer(search_commands.app)
 app.add_typer(label_commands.app)
 app.add_typer(patient_commands.app)
@@ -120,7 +124,7 @@ def demo(
     shots = labelled or (5 if images is None else 10)
     started = time.perf_counter()
     with scratch_service(keep) as (local, client):
-        encoder = client.ready()["encoder_id"]
+        encoder = client.ready().encoder_id
         console.print(
             f"Service ready in {time.perf_counter() - started:.1f} s at {local.url}, "
             f"encoder {encoder}, key {local.key[:9]}... (of this run only)",
@@ -141,9 +145,7 @@ def demo(
         )
 
 
-def _run_demo(
-    client: PlainClient, folder: Path, shots: int, repeats: int, *, simulated: bool
-) -> None:
+def _run_demo(client: Client, folder: Path, shots: int, repeats: int, *, simulated: bool) -> None:
     examples = steps.find_examples(folder)
     started = time.perf_counter()
     with progress("embedding", len(examples)) as advance:
@@ -179,9 +181,9 @@ def embed(
         for start in range(0, len(files), EMBED_AT_ONCE):
             batch = files[start : start + EMBED_AT_ONCE]
             answer = client.embed([path.read_bytes() for path in batch])
-            for path, item in zip(batch, answer["items"], strict=True):
-                failed += "problem" in item
-                line = {"file": str(path), "encoder_id": answer["encoder_id"], **item}
+            for path, item in zip(batch, answer.items, strict=True):
+                failed += item.problem is not None
+                line = {"file": str(path), "encoder_id": answer.encoder_id, **item.document()}
                 lines.append(line)
                 if not as_json:
                     typer.echo(json.dumps(line))

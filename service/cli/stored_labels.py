@@ -9,7 +9,8 @@ from service.cli.ingesting.ingest_report import Report, Settled, path_text
 from service.cli.labelled_files import LabelledFile
 from service.cli.terminal import progress
 from service.errors import InputError
-from sonoprobe_client import PlainClient
+from sonoprobe_client import Client
+from sonoprobe_client.bodies import LabelledExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Outcomes(Report):
 
 
 def write_labels(
-    client: PlainClient, collection: str, task: str, files: Sequence[LabelledFile]
+    client: Client, collection: str, task: str, files: Sequence[LabelledFile]
 ) -> WrittenLabels:
     """Store the files with their labels; scans that were stored before get theirs.
 
@@ -60,7 +61,7 @@ def write_labels(
     labels = _label_per_scan(files, outcomes)
     written = changed = unchanged = 0
     for scan_id, label in labels.items():
-        known = client.scan(collection, scan_id)["labels"].get(task)
+        known = client.scan(collection, scan_id).labels.get(task)
         is_new = any(o.scan_id == scan_id and o.outcome == "stored" for o in outcomes.values())
         if known == label:
             written, unchanged = written + is_new, unchanged + (not is_new)
@@ -71,8 +72,8 @@ def write_labels(
 
 
 def store_examples(
-    client: PlainClient, collection: str, files: Sequence[LabelledFile]
-) -> list[dict[str, str]]:
+    client: Client, collection: str, files: Sequence[LabelledFile]
+) -> list[LabelledExample]:
     """Store the files and return them as examples; the labels of scans stay as they are.
 
     Raises:
@@ -85,7 +86,7 @@ def store_examples(
 
 
 def _sent(
-    client: PlainClient, collection: str, files: Sequence[LabelledFile], task: str | None = None
+    client: Client, collection: str, files: Sequence[LabelledFile], task: str | None = None
 ) -> dict[str, Settled]:
     """Path -> outcome of each file. Raises InputError: the service refused one."""
     _refuse_two_labels([(str(file.path), file.label) for file in files])

@@ -19,16 +19,21 @@ from service.errors import InputError, InvalidSettings, ServiceError
 from service.opening.catalog_opening import catalog_of
 from service.server import LocalService, local_service
 from service.settings import EnvironmentLogin, Settings, read_settings
-from sonoprobe_client import Client, MachineLogin, PlainClient, SonoprobeError
+from sonoprobe_client import Client, MachineLogin, SonoprobeError
 
 console = Console()
 errors = Console(stderr=True)
 NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL)
 
 Url = Annotated[str, typer.Option(envvar="SONOPROBE_URL", help="Address of the service.")]
+RETRIES = 4
 LOCAL_URL = "http://127.0.0.1:8000"
 NewCollection = Annotated[str, typer.Option(help="Collection; created if it is missing.")]
 Key = Annotated[str | None, typer.Option(envvar="SONOPROBE_KEY", help="API key.")]
+Server = Annotated[
+    str | None,
+    typer.Option(help="Address of a running service; without it the catalog is opened here."),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON value, and nothing else, on standard output.")
 ]
@@ -52,17 +57,21 @@ def show(document: Any, lines: Iterable[str], *, as_json: bool) -> None:
 
 
 @contextmanager
-def client_at(url: str, key: str | None) -> Iterator[Client]:
-    """A client of a running service, for a command; without a key it may sign in as a machine."""
+def client_at(url: str, key: str | None, *, retries: int = RETRIES) -> Iterator[Client]:
+    """A client of a running service, for a command; without a key it may sign in as a machine.
+
+    Args:
+        retries: 0 for commands that repeat requests by themselves.
+    """
     with explained(), ExitStack() as stack:
-        yield stack.enter_context(Client(url, key=key, login=_login(key, stack)))
+        login = _login(key, stack)
+        yield stack.enter_context(Client(url, key=key, login=login, retries=retries))
 
 
-@contextmanager
-def service_at(url: str, key: str | None) -> Iterator[PlainClient]:
-    """As ``client_at``, for commands that print or send on what the service answers as it is."""
-    with explained(), ExitStack() as stack:
-        yield stack.enter_context(PlainClient(url, key=key, login=_login(key, stack)))
+def require_own_workspace(workspace: str | None) -> None:
+    """Raises InputError: over HTTP a key reaches its own workspace, so none can be chosen."""
+    if workspace is not None:
+        raise InputError("expected no --workspace with --server: the key says which one it is")
 
 
 def _login(key: str | None, stack: ExitStack) -> MachineLogin | None:
@@ -92,7 +101,7 @@ def _machine_login(settings: EnvironmentLogin) -> MachineLogin | None:
 
 
 @contextmanager
-def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, PlainClient]]:
+def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, Client]]:
     """A service of this process over an empty folder, for a command.
 
     Args:
@@ -109,7 +118,7 @@ def scratch_service(keep: Path | None = None) -> Iterator[tuple[LocalService, Pl
         scratch = {"data_dir": folder, "drain_s": 0.0, "catalog": None, "shards": None}
         others = {"backup_dir": None, "exchange_dir": None, "audit_heads_dir": None}
         settings = read_settings().model_copy(update=scratch | others)
-        with local_service(settings) as local, PlainClient(local.url, key=local.key) as client:
+        with local_service(settings) as local, Client(local.url, key=local.key) as client:
             yield local, client
 
 

@@ -14,10 +14,15 @@ class StreamSettings(BaseModel):
         16, ge=0, description="Maximum number of open live streams of this process; 0 = none."
     )
     max_streams_per_workspace: int = Field(
-        8, ge=0, description="Maximum number of open live streams of one workspace."
+        8,
+        ge=0,
+        description="Maximum number of open live streams of one workspace, over all replicas.",
     )
     max_streams_per_key: int = Field(
-        4, ge=0, description="Maximum number of open live streams of one API key or token holder."
+        4,
+        ge=0,
+        description="Maximum number of open live streams of one API key or token holder, over all "
+        "replicas.",
     )
     max_stream_frame_bytes: int = Field(
         8_000_000,

@@ -11,7 +11,7 @@ from service.cli.main import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 BLOCK = re.compile(r"(<!-- commands:begin -->\n).*?(<!-- commands:end -->)", re.DOTALL)
-EVERYWHERE = {"--help", "--json", "--url", "--key"}
+EVERYWHERE = {"--help", "--json", "--url", "--server", "--key"}
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -49,6 +49,7 @@ def table() -> str:
             if opt not in EVERYWHERE
         )
         mark = " †" if talks_to_a_service(command) else ""
+        mark = " ‡" if "--server" in options_of(command) else mark
         told = (command.help or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
         options = ", ".join(f"`{option}`" for option in own)
         rows.append(f"| `{words}`{mark} | {options} | {told} |")

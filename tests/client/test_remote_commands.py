@@ -1,18 +1,21 @@
 """The command line over a running service, and its page in the documentation."""
 
+import ast
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from service.cli.main import app
 from service.server import LocalService
 from sonoprobe_client import Client
+from tests.client.command_line import invoke
 from tests.client.command_table import PAGE, commands, options_of, page_with, table
 from tests.client.pictures import png
+from tests.client.test_generated import ROOT, SAID_ONCE, is_said
+from tests.house.source_tree import CLIENT, functions_of
 
 WITHOUT_JSON = {"serve", "demo", "openapi"}  # it logs, it is for people, it prints JSON anyway
 Run = Callable[..., Any]
@@ -24,7 +27,7 @@ def run(tiny: LocalService) -> Run:
     address = {"SONOPROBE_URL": tiny.url, "SONOPROBE_KEY": tiny.key}
 
     def run(*words: object, code: int = 0) -> Any:
-        done = CliRunner().invoke(app, [str(word) for word in words], env=address)
+        done = invoke([str(word) for word in words], env=address)
         assert done.exit_code == code, done.output
         return json.loads(done.stdout) if "--json" in words else done.stdout
 
@@ -79,6 +82,68 @@ def test_versions_are_compared(run: Run, ward: str, client: Client) -> None:
     client.set_thresholds(ward, {"thresholds": [{"label": "a", "threshold": 0.4}]})
     assert run("compare", ward, 1, "latest", "--json")["second"]["version"] == 2
     assert "shared examples" in run("compare", ward, 1, 2)
+
+
+def test_a_classifier_is_shown_with_its_versions_and_deleted(
+    run: Run, ward: str, client: Client
+) -> None:
+    client.fit({"name": "short-lived", "collection": ward, "task": "t"})
+    assert "12 of 12 groups" in run("classifiers", "show", "short-lived")
+    assert "version 1\tpublished" in run("classifiers", "versions", "short-lived")
+    assert len(run("classifiers", "versions", "short-lived", "--json")) == 1
+    run("classifiers", "delete", "short-lived", code=1)  # nobody answers the question
+    assert run("classifiers", "delete", "short-lived", "--yes") == "deleted short-lived\n"
+    run("classifiers", "show", "short-lived", code=1)
+
+
+def test_a_collection_is_changed_and_loses_images_only_after_a_question(
+    run: Run, client: Client
+) -> None:
+    client.create_collection("changed", keep_images=True)
+    words = ("collections", "change", "changed")
+    assert run(*words, "--retention-days", 9, "--json")["retention_days"] == 9
+    assert run(*words, "--retention-days", 0, "--json")["retention_days"] is None
+    run(*words, "--drop-images", code=1)
+    assert client.collection("changed").keep_images
+    assert not run(*words, "--drop-images", "--yes", "--json")["keep_images"]
+    run(*words, code=1)
+
+
+def test_a_key_says_who_it_is(run: Run) -> None:
+    assert run("whoami", "--json")["kind"] == "key"
+    assert "workspace\tdefault" in run("whoami")
+
+
+def test_every_operation_has_a_command_or_is_named_as_one_without() -> None:
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    routes = {
+        operation["operationId"]: f"{method.upper()} {re.sub(r'{[^}]+}', '{}', path)}"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    commands = "".join(file.read_text() for file in (ROOT / "service" / "cli").rglob("*.py"))
+    used = [route for call, route in calls().items() if f"client.{call}(" in commands]
+    has_command = {name for name, route in routes.items() if route in SAID_ONCE}
+    for said in used:
+        meant = [name for name, route in routes.items() if is_said(route, *said.split(" ", 1))]
+        # ``.../search`` is that of a collection, and not that of all.
+        has_command |= set(sorted(meant, key=lambda name: len(routes[name]))[-1:])
+    page = PAGE.read_text().partition("<!-- commands:begin -->")[0]
+    named = set(re.findall(r"`(\w+)`", page)) & set(routes)
+    assert named == set(routes) - has_command
+
+
+def calls() -> dict[str, str]:
+    """Method of the client -> the route that its docstring names."""
+    found = {}
+    for file in (CLIENT / "sonoprobe_client" / "synchronous").glob("*.py"):
+        for function in functions_of(file):
+            said = re.match(
+                r"((?:GET|POST|PUT|PATCH|DELETE) [^\s:;,?]+)", ast.get_docstring(function) or ""
+            )
+            if said is not None:
+                found[function.name] = re.sub(r"{[^}]+}", "{}", said[1]).rstrip(".")
+    return found
 
 
 def test_a_map_is_a_table(run: Run, ward: str, tmp_path: Path) -> None:

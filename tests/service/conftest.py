@@ -22,6 +22,7 @@ OVER_EVERY_ENGINE = {
     "test_erasure_and_retention.py",
     "test_key_limits.py",
     "test_roles.py",
+    "test_stream_ends.py",
     "test_workspaces.py",
 }
 

@@ -25,6 +25,7 @@ from service.cli.main import app
 from service.errors import InputError
 from service.server import LocalService, local_service
 from service.settings import Settings
+from sonoprobe_client import Client as TypedClient
 from sonoprobe_client import PlainClient as Client
 from tests.imaging.dicom_files import EXPLICIT, dicom, written
 from tests.service.expected import BUNDLE
@@ -344,7 +345,7 @@ def test_files_of_one_patient_have_one_subject_and_nothing_of_the_patient_leaves
     client.create_collection("c")
     files = image_files(folder)
     headers = [file.read_bytes() for file in files]
-    with Client(tiny.url, key=tiny.key, transport=Listening()) as session:
+    with TypedClient(tiny.url, key=tiny.key, transport=Listening(), retries=0) as session:
         reader = FileReader(read_pseudonyms(key), any_content=False)
         done = ingest(session, "c", files, folder=folder, reader=reader, report=Report(report))
     assert (done.sent, dict(done.remarks)) == (4, {"no_patient_id": 1})

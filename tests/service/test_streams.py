@@ -33,6 +33,7 @@ from tests.service.raw_http import answer, connection, head
 
 SIDE = 96
 KINDS = ("blobs", "stripes")
+PATIENCE_S = 30.0
 HELLO = '{"type": "hello"}'
 
 
@@ -84,6 +85,16 @@ def client(live: LocalService) -> Iterator[Client]:
     with Client(live.url, key=live.key) as found:
         fit(found)
         yield found
+
+
+@pytest.fixture(autouse=True)
+def left_places(live: LocalService) -> Iterator[None]:
+    """The next test begins when the streams of this one have left their places."""
+    yield
+    deadline = time.monotonic() + PATIENCE_S
+    while live.running().streams.total:
+        assert time.monotonic() < deadline, "a stream has not left its place"
+        time.sleep(0.005)
 
 
 def stream(live: LocalService, **options: Any) -> FrameStream:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tutorial_blocks import script
 
 pytestmark = pytest.mark.site
 ROOT = Path(__file__).parents[2]
+JUPYTER = Path(__file__).with_name("jupyter-requirements.txt")
 CHECKLISTS = ROOT / "docs/checklists.md"
 
 
@@ -105,32 +107,44 @@ def assert_was_done(reader: Reader) -> None:
     assert windows[0]["abstained"] == {"far_from_every_example": 1}
 
 
-# Runs the cells of a notebook in one namespace, and shows what the last line of each gives.
-RUN_CELLS = """
-import ast, json, sys
+# Runs a notebook in a kernel of Jupyter, and prints what its cells show.
+RUN_NOTEBOOK = """
+import sys
+import nbclient, nbformat
 
-names = {}
-for cell in json.load(open(sys.argv[1]))["cells"]:
-    if cell["cell_type"] != "code":
-        continue
-    tree = ast.parse("".join(cell["source"]))
-    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, cell["id"], "exec"), names)
-    shown = eval(compile(ast.Expression(last.value), cell["id"], "eval"), names) if last else None
-    if hasattr(shown, "_repr_html_"):
-        print("pictures:", shown._repr_html_().count("<img"))
+book = nbformat.read(sys.argv[1], as_version=nbformat.NO_CONVERT)
+nbformat.validate(book)
+nbclient.NotebookClient(book, timeout=600, kernel_name="python3").execute()
+for cell in book.cells:
+    for output in cell.get("outputs", ()):
+        print(output.get("text", ""))
+        print("pictures:", output.get("data", {}).get("text/html", "").count("<img"))
 """
 
 
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has Jupyter and the client, and nothing of the service."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    venv.create(folder, with_pip=True)
+    wanted = ["-r", str(JUPYTER), str(ROOT / "clients/python")]
+    install = [folder / "bin/python", "-m", "pip", "install", "--quiet", *wanted]
+    subprocess.run(install, check=True)
+    return folder / "bin/python"
+
+
 def test_the_python_tabs_as_the_notebook_has_them_lead_to_a_published_classifier(
-    setup: Reader,
+    setup: Reader, jupyter: Path
 ) -> None:
-    said = setup.run(sys.executable, "-c", RUN_CELLS, str(ROOT / "docs/tutorial.ipynb"), text="")
+    home = {"HOME": str(setup.folder), "PYTHONPATH": ""}
+    reader = Reader(setup.folder, setup.environment | home, setup.key)
+    notebook = str(ROOT / "docs/tutorial.ipynb")
+    said = reader.run(str(jupyter), "-c", RUN_NOTEBOOK, notebook, text="")
     assert "60 frames stored" in said
     assert "lung -> abstains: far_from_every_example" in said
     assert "version 2 against 1: cannot_tell" in said
     assert "published: 2" in said
-    assert re.findall(r"pictures: (\d+)", said) == ["5", "13", "4"]
+    assert re.findall(r"pictures: ([1-9]\d*)", said) == ["5", "13", "4"]
     assert_was_done(setup)
 
 

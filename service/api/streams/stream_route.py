@@ -67,7 +67,7 @@ class StreamRoute(WebSocketRoute):
         try:
             token = token_of(websocket)
             opened = await self._admitted(websocket, services, trail, token)
-            with services.streams.place(opened.caller):
+            async with services.streams.place(opened.caller) as opened.place:
                 await self._require_classifier(opened)
                 await trail.opened()
                 is_offered = SUBPROTOCOL in subprotocols_of(websocket)
@@ -154,6 +154,8 @@ class StreamRoute(WebSocketRoute):
             caller.require(*self.scopes)
             require_path(caller.limits, self.limited, self.path, websocket.path_params)
             opened.caller, opened.policy = caller, policy
+            if opened.place is not None:
+                await services.streams.keep(opened.place)
             await session.reopen()
             if opened.trail.is_due:
                 await opened.trail.sum_up()

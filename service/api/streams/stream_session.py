@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.access.keys import Caller
 from service.access.policy_store import WorkspacePolicy
+from service.access.stream_places import HeldPlace
 from service.api.dependencies import Services
 from service.api.shapes.stream_shapes import (
     StreamDecision,
@@ -54,6 +55,7 @@ class OpenedStream:
     caller: Caller
     policy: WorkspacePolicy
     trail: StreamTrail
+    place: HeldPlace | None = None
 
 
 class StreamSession:

@@ -1,31 +1,21 @@
-"""How many live streams are open, and for whom. Runs on the event loop alone."""
+"""How many live streams are open in this process, and their places among those of all replicas."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from service.access.keys import Caller
-from service.errors import Overloaded, RateLimited
-
-RETRY_S = 10
-LIMIT = "streams"  # as the metric of refusals names it
+from service.access.stream_places import LIMIT, HeldPlace, StreamPlaces
+from service.errors import Overloaded
 
 
-class StreamLimits(Protocol):
-    """See the settings of the same names."""
+class ProcessLimits(Protocol):
+    """See the setting of the same name."""
 
     @property
     def max_streams(self) -> int:
         """Of the process."""
-
-    @property
-    def max_streams_per_workspace(self) -> int:
-        """Of one workspace."""
-
-    @property
-    def max_streams_per_key(self) -> int:
-        """Of one key or holder of tokens."""
 
 
 class LimitsWatch(Protocol):
@@ -42,54 +32,53 @@ class LimitsWatch(Protocol):
 
 
 class StreamTable:
-    """The open streams of one process.
+    """The open streams of one process. Runs on the event loop.
 
     Args:
-        on_limited: called with ``streams`` when one is refused.
+        max_streams: of the process.
+        on_limited: called with ``streams`` when the process refuses one.
     """
 
     def __init__(
-        self, limits: StreamLimits, on_limited: Callable[[str], None] = lambda limit: None
+        self,
+        places: StreamPlaces,
+        max_streams: int,
+        on_limited: Callable[[str], None] = lambda limit: None,
     ) -> None:
-        self._limits = limits
+        self._places = places
+        self._max_streams = max_streams
         self._on_limited = on_limited
-        self._open: Counter[tuple[str, str]] = Counter()
         self.total = 0
 
-    @contextmanager
-    def place(self, caller: Caller) -> Iterator[None]:
+    @asynccontextmanager
+    async def place(self, caller: Caller) -> AsyncIterator[HeldPlace]:
         """Hold a place for a stream of the caller.
 
         Raises:
-            RateLimited: the key or the workspace has too many. Overloaded: all of them have.
+            RateLimited: the key or the workspace has too many. Overloaded: the process has.
         """
-        limits = self._limits
-        owners = {("workspace", caller.workspace_id): limits.max_streams_per_workspace}
-        if caller.author.key_id is not None:
-            owners["key", caller.author.key_id] = limits.max_streams_per_key
-        for owner, most in owners.items():
-            if self._open[owner] >= most:
-                self._on_limited(LIMIT)
-                what = f"the {owner[0]} has {most} live streams, and may have no more"
-                raise RateLimited(what, LIMIT, owner[0], RETRY_S)
-        if self.total >= limits.max_streams:
+        if self.total >= self._max_streams:
             self._on_limited(LIMIT)
-            raise Overloaded(f"expected at most {limits.max_streams} live streams at a time")
-        self._open.update(owners.keys())
+            raise Overloaded(f"expected at most {self._max_streams} live streams at a time")
         self.total += 1
         try:
-            yield
+            held = await asyncio.to_thread(self._places.take, caller)
+            try:
+                yield held
+            finally:  # also when the server cancels the stream: a thread goes on without it
+                await asyncio.to_thread(self._places.leave, held)
         finally:
             self.total -= 1
-            for owner in owners:
-                self._open[owner] -= 1
-                if not self._open[owner]:
-                    del self._open[owner]
+
+    async def keep(self, held: HeldPlace) -> None:
+        """Renew the lease of a place when that is due. Raises CatalogFailure."""
+        if self._places.is_due(held):
+            await asyncio.to_thread(self._places.keep, held)
 
 
-def stream_table(limits: StreamLimits, metrics: LimitsWatch) -> StreamTable:
+def stream_table(places: StreamPlaces, limits: ProcessLimits, metrics: LimitsWatch) -> StreamTable:
     """A table without streams, which the metrics watch."""
     metrics.watch_limits((LIMIT,))
-    table = StreamTable(limits, metrics.limited)
+    table = StreamTable(places, limits.max_streams, metrics.limited)
     metrics.watch_streams(lambda: table.total)
     return table

@@ -33,6 +33,7 @@ from service.catalog.postgres.replicas.postgres_operations import PostgresOperat
 from service.catalog.postgres.replicas.postgres_workspaces import PostgresWorkspaces
 from service.catalog.redaction import Redact, drop_scores
 from service.catalog.signing.postgres_signing import PostgresSigning
+from service.catalog.streams.postgres_streams import PostgresStreams
 
 
 class PostgresCatalog(
@@ -54,6 +55,7 @@ class PostgresCatalog(
     PostgresMonitoring,
     PostgresSigning,
     PostgresLayouts,
+    PostgresStreams,
     PostgresCopies,
     Catalog,
 ):

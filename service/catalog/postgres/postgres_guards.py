@@ -2,6 +2,7 @@
 
 from service.catalog.layouts.layout_tables import LAYOUT_TABLE
 from service.catalog.monitoring.monitoring_tables import TABLES_OF_WORKSPACES
+from service.catalog.streams.stream_tables import STREAM_TABLE
 
 GUARDED = (
     "answers",
@@ -25,6 +26,7 @@ GUARDED = (
     "signing_keys",
     "workspace_policies",
     LAYOUT_TABLE,
+    STREAM_TABLE,
 )
 UNFORCED = ("scans",)  # the owner reads it for the view filtered_scans
 # The setting is read once a statement, not once a row, which costs 8 ms for 10,000 rows.

@@ -19,6 +19,7 @@ from service.catalog.postgres.search.postgres_search_functions import (
     SEARCH_TABLES,
 )
 from service.catalog.signing.signing_tables import POSTGRES_SIGNING_TABLES
+from service.catalog.streams.stream_tables import POSTGRES_STREAM_TABLES
 from service.errors import CatalogFailure
 
 LOCK = 0x536F6E6F  # of whoever changes the schema: "Sono"
@@ -77,7 +78,7 @@ def _create(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     connection.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
     of_subjects = (*POSTGRES_SIGNING_TABLES, POLICY_TABLES, *POSTGRES_MONITORING_TABLES)
-    of_subjects += (*POSTGRES_LAYOUT_TABLES, *KEY_STORAGE_TABLES)
+    of_subjects += (*POSTGRES_LAYOUT_TABLES, *POSTGRES_STREAM_TABLES, *KEY_STORAGE_TABLES)
     for statement in (*TABLES.split(";\n\n"), *of_subjects, *SEARCH_TABLES, *AUDIT_TABLES):
         connection.execute(statement)
     for table in (*GUARDED, *AUDIT_GUARDED):

@@ -36,6 +36,7 @@ from service.catalog.sqlite.scan_reads import SqliteScanReads
 from service.catalog.sqlite.scan_writes import SqliteScanWrites
 from service.catalog.sqlite.version_examples import SqliteVersionExamples
 from service.catalog.sqlite.workspace_table import SqliteWorkspaces
+from service.catalog.streams.sqlite_streams import PlacesInMemory, SqliteStreams
 from service.errors import CatalogFailure
 
 FILE_NAME = "catalog.sqlite"
@@ -60,6 +61,7 @@ class SqliteCatalog(
     SqliteMonitoring,
     SqliteSigning,
     SqliteLayouts,
+    SqliteStreams,
     SqliteCopies,
     Catalog,
 ):
@@ -82,6 +84,7 @@ class SqliteCatalog(
         self._answer_leases = Leases(clock)
         self._queue = OperationQueue(clock)
         self._once = Leases()
+        self._streams = PlacesInMemory()
 
     @property
     def file(self) -> Path | None:

@@ -14,16 +14,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import Any, TypeVar, cast
 
 from service.cli.file_reading import FileReader, FileToSend, ReadFile, file_to_send
 from service.cli.folder_walk import COMPANIONS
 from service.cli.ingesting.ingest_report import FAILED, Report, Settled, path_text
 from service.errors import InputError
-from sonoprobe_client import ApiError, PlainClient
+from sonoprobe_client import ApiError, Client, NoAnswer
+from sonoprobe_client.bodies import ScanMetadata
+from sonoprobe_client.models import AddedScan, ScanAnswer
 
+Answered = TypeVar("Answered")
 PER_REQUEST = 32
 BYTES_PER_REQUEST = 16_000_000
 ATTEMPTS = 8
@@ -51,14 +52,14 @@ class Ingested:
     remarks: Mapping[str, int] = field(default_factory=dict)
 
 
-def ensure_collection(client: PlainClient, name: str) -> None:
+def ensure_collection(client: Client, name: str) -> None:
     """Create the collection if it is missing."""
-    if name not in {collection["name"] for collection in client.collections()}:
+    if name not in {collection.name for collection in client.collections()}:
         client.create_collection(name)
 
 
 def ingest(
-    client: PlainClient,
+    client: Client,
     collection: str,
     files: Sequence[Path],
     metadata: Sequence[Mapping[str, Any]] | None = None,
@@ -84,7 +85,7 @@ def ingest(
 
     Raises:
         ApiError: the service refused a whole request, or stayed busy.
-        httpx.HTTPError: the service could not be reached any more.
+        NoAnswer: the service could not be reached any more.
         InputError: not one metadata object per file, or no worker.
     """
     objects = list(metadata) if metadata is not None else [{} for _ in files]
@@ -193,7 +194,7 @@ def _in_order(
 class _Sender:
     """Reads and sends batches; all threads share the pause while the service is busy."""
 
-    def __init__(self, client: PlainClient, collection: str, reader: FileReader) -> None:
+    def __init__(self, client: Client, collection: str, reader: FileReader) -> None:
         self._client = client
         self._collection = collection
         self._reader = reader
@@ -206,7 +207,7 @@ class _Sender:
         self._stopping.set()
 
     def settle(self, batch: list[FileToSend]) -> list[Settled]:
-        """Return one line per file, in order. Raises ApiError, httpx.HTTPError."""
+        """Return one line per file, in order. Raises ApiError, NoAnswer."""
         if sum(file.bytes for file in batch) > BYTES_PER_REQUEST:
             with self._large:
                 return self._settle(batch)
@@ -232,23 +233,25 @@ class _Sender:
         lines |= {line.path: line for line in self._send(fresh)}
         return [lines[file.text] for file in batch]
 
-    def _known(self, digests: list[str]) -> dict[str, list[dict[str, Any]]]:
+    def _known(self, digests: list[str]) -> dict[str, list[ScanAnswer]]:
         if not digests:
             return {}
-        found: dict[str, list[dict[str, Any]]] = self._retry(
-            lambda: self._client.known_scans(self._collection, digests)
-        )
-        return found
+        return self._retry(lambda: self._client.known_scans(self._collection, digests))
 
     def _send(self, fresh: list[ReadFile]) -> list[Settled]:
         if not fresh:
             return []
         images = [read.data for read in fresh]
-        metadata = [read.metadata for read in fresh]
-        try:
-            items = self._retry(
-                lambda: self._client.add_scans(self._collection, images, metadata)["items"]
+        metadata = [cast(ScanMetadata, read.metadata) for read in fresh]
+
+        def send() -> list[AddedScan]:
+            added = self._client.add_scans(
+                self._collection, images, metadata, max_files=PER_REQUEST
             )
+            return added.items
+
+        try:
+            items = self._retry(send)
         except ApiError as error:
             if error.status not in _OF_THE_FILE and error.code != "name_taken":
                 raise
@@ -260,13 +263,13 @@ class _Sender:
             return self._send(fresh[:half]) + self._send(fresh[half:])
         return [_answered(read, item) for read, item in zip(fresh, items, strict=True)]
 
-    def _retry(self, call: Callable[[], Any]) -> Any:
+    def _retry(self, call: Callable[[], Answered]) -> Answered:
         """Repeat a call while the service is busy or unreachable; all threads share the pause."""
         for attempt in range(ATTEMPTS):
             self._stopping.wait(max(0.0, self._not_before_s - time.monotonic()))
             try:
                 return call()
-            except (ApiError, httpx.TransportError) as error:
+            except (ApiError, NoAnswer) as error:
                 is_busy = not isinstance(error, ApiError) or error.status in _LATER
                 if not is_busy or attempt == ATTEMPTS - 1 or self._stopping.is_set():
                     raise
@@ -276,37 +279,37 @@ class _Sender:
         raise AssertionError("unreachable")
 
 
-def _answered(read: ReadFile, item: dict[str, Any]) -> Settled:
-    if "problem" in item:
-        problem = item["problem"]
-        code, detail = problem["code"], problem["detail"]
-        return read.file.settled("refused", code, detail, sha256=read.sha256)
-    return _line(read, "stored" if item["created"] else "known", item["scan"])
+def _answered(read: ReadFile, item: AddedScan) -> Settled:
+    if item.scan is not None:
+        return _line(read, "stored" if item.created else "known", item.scan)
+    problem = item.problem
+    code, detail = ("no_answer", "") if problem is None else (problem.code, problem.detail)
+    return read.file.settled("refused", code, detail, sha256=read.sha256)
 
 
-def _line(read: ReadFile, outcome: str, scan: dict[str, Any]) -> Settled:
+def _line(read: ReadFile, outcome: str, scan: ScanAnswer) -> Settled:
     """The line of a file that the collection has, with what is odd about it."""
     code, detail = read.remark, ""
     kept = _kept(scan, read)
     if kept and outcome == "known":
         code, detail = "kept_as_stored", f"the stored scan keeps its own {', '.join(kept)}"
-    elif not code and scan["image"]["sha256"] != read.sha256:
+    elif not code and scan.image.sha256 != read.sha256:
         code = "same_pixels"
-    return read.file.settled(outcome, code, detail, sha256=read.sha256, scan_id=scan["scan_id"])
+    return read.file.settled(outcome, code, detail, sha256=read.sha256, scan_id=scan.scan_id)
 
 
-def _kept(scan: dict[str, Any], read: ReadFile) -> list[str]:
+def _kept(scan: ScanAnswer, read: ReadFile) -> list[str]:
     """Names of the metadata that the stored scan does not have as they were sent."""
-    wanted = read.metadata
+    wanted, stored = read.metadata, scan.document()
     plain = [
         name
         for name in ("scan_id", "subject_id", "study_id")
-        if name in wanted and scan[name] != wanted[name]
+        if name in wanted and stored[name] != wanted[name]
     ]
     inner = [
         f"{group}.{name}"
         for group in ("labels", "attributes")
         for name, value in wanted.get(group, {}).items()
-        if scan[group].get(name) != value
+        if stored[group].get(name) != value
     ]
     return plain + inner

@@ -98,14 +98,14 @@ def _metadata(row: TableRow, label_task: str | None) -> dict[str, Any]:
             if labels.setdefault(task, cell) != cell:
                 raise InputError(f"line {row.line}: expected one label per task, got two")
         elif colon:
-            attributes[name] = _value(cell)
+            attributes[name] = attribute_value(cell)
         elif column != "path":
             metadata[column] = cell
     groups = {"labels": labels, "attributes": attributes}
     return metadata | {name: values for name, values in groups.items() if values}
 
 
-def _value(cell: str) -> str | int | float | bool:
+def attribute_value(cell: str) -> str | int | float | bool:
     """Numbers and booleans as JSON writes them; all else is text, such as 3,5 or 007."""
     if cell.casefold() in ("true", "false"):
         return cell.casefold() == "true"

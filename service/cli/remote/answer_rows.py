@@ -37,6 +37,11 @@ def labels_of(scan: ScanAnswer | ScanRecord) -> str:
     return " ".join(f"{task}:{label}" for task, label in sorted(scan.labels.items()))
 
 
+def scan_row(scan: ScanAnswer) -> str:
+    """Scan, patient, study, labels."""
+    return "\t".join((scan.scan_id, scan.subject_id or "-", scan.study_id or "-", labels_of(scan)))
+
+
 def hit_row(hit: HitAnswer) -> str:
     """Score, scan, patient, labels."""
     scan = hit.scan

@@ -7,6 +7,8 @@ import typer
 
 from service.cli.remote.answer_rows import collection_row, label_counts
 from service.cli.terminal import LOCAL_URL, AsJson, Key, Url, client_at, errors, show
+from service.errors import InputError
+from sonoprobe_client.bodies import CollectionChangeBody
 
 app = typer.Typer(no_args_is_help=True, help="Collections of a running service.")
 top = typer.Typer()
@@ -51,6 +53,40 @@ def create_collection(
         made = client.create_collection(
             name, description=description, keep_images=keep_images, retention_days=retention_days
         )
+        show(made.document(), [collection_row(made)], as_json=as_json)
+
+
+@app.command("change")
+def change_collection(
+    name: Name,
+    description: Annotated[str | None, typer.Option(help="No patient data.")] = None,
+    keep_images: Annotated[
+        bool | None,
+        typer.Option("--keep-images/--drop-images", help="Keep pixels; drop deletes those kept."),
+    ] = None,
+    retention_days: Annotated[
+        float | None, typer.Option(min=0, help="Days after which scans are deleted; 0: never.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before pixels are lost.")] = False,
+    as_json: AsJson = False,
+    url: Url = LOCAL_URL,
+    key: Key = None,
+) -> None:
+    """Change the description of a collection, whether it keeps images, or for how long scans."""
+    changes: CollectionChangeBody = {}
+    if description is not None:
+        changes["description"] = description
+    if keep_images is not None:
+        changes["keep_images"] = keep_images
+    if retention_days is not None:
+        changes["retention_days"] = retention_days or None
+    with client_at(url, key) as client:
+        if not changes:
+            raise InputError("expected something to change")
+        is_loss = keep_images is False and not yes
+        if is_loss and not typer.confirm("delete the kept images for ever?", err=True):
+            raise typer.Exit(1)
+        made = client.patch_collection(name, changes)
         show(made.document(), [collection_row(made)], as_json=as_json)
 
 

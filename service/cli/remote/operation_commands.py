@@ -64,6 +64,19 @@ def usage(as_json: AsJson = False, url: Url = LOCAL_URL, key: Key = None) -> Non
         show(found.document(), map(limit_row, limits), as_json=as_json)
 
 
+@top.command()
+def whoami(as_json: AsJson = False, url: Url = LOCAL_URL, key: Key = None) -> None:
+    """Show who the key is to the service, and what it allows until when."""
+    with client_at(url, key) as client:
+        found = client.me()
+        lines = [f"{found.kind}\t{found.key_id or '-'}\t{found.name or '-'}"]
+        lines += [f"workspace\t{found.workspace}", f"scopes\t{' '.join(found.scopes)}"]
+        for kind, names in (("collections", found.collections), ("classifiers", found.classifiers)):
+            if names is not None:
+                lines.append(f"{kind}\t{' '.join(names)}")
+        show(found.document(), [*lines, f"until\t{found.expires_at or 'revoked'}"], as_json=as_json)
+
+
 def entries(
     action: Annotated[str | None, typer.Option(help="Such as scans.add.")] = None,
     author: Annotated[str | None, typer.Option(help="Id of a key or token.")] = None,

@@ -37,7 +37,7 @@ def search(
     with client_at(url, key) as client:
         options: SearchOptions = {"k": k}
         if where is not None:
-            options["filter"] = _filter(where)
+            options["filter"] = filter_of(where)
         if exclude_same is not None:
             options["exclude_same"] = exclude_same
         if (file is None) == (scan_id is None):
@@ -49,8 +49,8 @@ def search(
         show(found.document(), map(hit_row, found.items), as_json=as_json)
 
 
-def _filter(text: str) -> FilterBody:
-    """Raises InputError."""
+def filter_of(text: str) -> FilterBody:
+    """The filter that an option holds as JSON. Raises InputError."""
     try:
         document = json.loads(text)
     except ValueError:
